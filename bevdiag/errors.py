@@ -1,0 +1,61 @@
+"""The errors that a user can cause, each with the exit code it leads to.
+
+Everything else that escapes is a defect of bevdiag, reported as such by the command line.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller."""
+
+    FITS = 0
+    FINDINGS = 1
+    USAGE = 2
+    NO_VERDICT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a file; line and column count from 1."""
+
+    file: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class BevdiagError(Exception):
+    """Something the user can mend; the message is one sentence that says how."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(BevdiagError):
+    """A config that cannot be read or makes no sense.
+
+    Args:
+        message: what was found and what is expected, one sentence.
+        location: where in which file, if it stands anywhere.
+        key: dotted key path such as ``MODEL.VFE.NUM_FILTERS``.
+    """
+
+    def __init__(self, message: str, *, location: Location | None = None, key: str = "") -> None:
+        self.location = location
+        self.key = key
+        where = ": ".join(part for part in (str(location or ""), key) if part)
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+class InputError(BevdiagError):
+    """A point file, an option or a name that cannot be used."""
+
+
+class NoVerdictError(BevdiagError):
+    """bevdiag cannot tell: something is not modelled, or the process that measured died."""
+
+    exit_code = ExitCode.NO_VERDICT
