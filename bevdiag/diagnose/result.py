@@ -1,0 +1,311 @@
+"""What an inspection found, ready for any renderer: plain frozen values, bytes as ints."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from bevdiag.errors import ExitCode, Location
+
+
+class Verdict(str, Enum):
+    """Whether the step fits the budget; `fits` is said of the upper end only."""
+
+    FITS = "fits"
+    OVER = "over"
+    DEPENDS = "depends"
+    UNKNOWN = "unknown"
+    NO_BUDGET = "no budget"
+
+
+class Severity(str, Enum):
+    """How much a finding matters; an error alone makes the exit code 1."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The GPU and library versions that the numbers are for.
+
+    `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget.
+    """
+
+    gpu: str | None
+    capacity_bytes: int | None
+    torch: str
+    cudnn: str
+    compute_capability: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """The input the step was run on. `source` is e.g. "synthetic sonar, seed 0" or file names."""
+
+    source: str
+    batch_size: int
+    num_points: int
+    num_voxels: int
+    grid_size: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """A count that depends on values: never one number. `used` is what the headline figures took."""
+
+    site: str
+    low: int
+    expected: int
+    high: int
+    used: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """One block (or several alike, `count`) alive at the peak."""
+
+    nbytes: int
+    category: str
+    module: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The highest moment of the steps after the first, as torch.cuda.max_memory_allocated counts.
+
+    `low_bytes` and `high_bytes` bound `allocated_bytes`; `reserved_bytes` is what the allocator
+    holds from CUDA at most.
+    """
+
+    allocated_bytes: int
+    low_bytes: int
+    high_bytes: int
+    reserved_bytes: int
+    high_reserved_bytes: int
+    phase: str
+    module: str
+    op: str
+    holders: tuple[Holder, ...]
+    by_category: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhasePeak:
+    """Peak within one phase of a steady step, and what stays afterwards."""
+
+    phase: str
+    peak_allocated_bytes: int
+    allocated_after_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One module of the layer tree; `depth` counts from 0 (direct children of the detector).
+
+    `saved_bytes` is what its forward pass leaves for the backward pass, children included;
+    `peak_bytes` the allocated total at the highest moment inside it, forward or backward;
+    `workspace_bytes` the largest workspace it asks for. None channels mean "does not apply".
+    """
+
+    name: str
+    type: str
+    depth: int
+    in_channels: int | None
+    out_channels: int | None
+    output_shape: tuple[int, ...] | None
+    params: int
+    saved_bytes: int
+    peak_bytes: int
+    workspace_bytes: int
+    has_children: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfMemory:
+    """Where the step stops within the budget, and the message PyTorch would print."""
+
+    requested_bytes: int
+    module: str
+    phase: str
+    step: int
+    what: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence."""
+
+    code: str
+    severity: Severity
+    message: str
+    detail: tuple[str, ...] = ()
+    key: str = ""
+    location: Location | None = None
+    module: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """One change (or a combination), applied to the config, traced again, and shown with its effect.
+
+    `error` says why it could not be traced; the figures are then None.
+    """
+
+    id: str
+    title: str
+    changes: tuple[str, ...]
+    loses: str
+    verdict: Verdict
+    peak_allocated_bytes: int | None
+    high_bytes: int | None
+    reserved_bytes: int | None
+    params: int | None
+    bev_channels: int | None
+    combined: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuFit:
+    """The same step on one GPU of the catalogue. `needed_bytes` is the upper end of reserved."""
+
+    gpu: str
+    capacity_bytes: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelinePoint:
+    """Allocated and reserved bytes after some event of the steady step, for the chart."""
+
+    phase: str
+    module: str
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a GPU measured beside the prediction (device cuda only)."""
+
+    gpu: str
+    torch: str
+    cudnn: str
+    peak_allocated_bytes: int | None
+    peak_reserved_bytes: int | None
+    error_percent: float | None
+    phases: tuple[PhasePeak, ...]
+    modules: dict[str, int]
+    predicted_modules: dict[str, int]
+    context_bytes: int | None
+    other_processes: tuple[str, ...]
+    kept_voxels: dict[str, int]
+    oom_message: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectReport:
+    """Everything `bevdiag inspect` knows, in the order in which it is told."""
+
+    config: str
+    model: str
+    target: Target
+    device: str
+    autocast: str
+    optimizer: str
+    scene: Scene
+    params_total: int
+    params_by_module: dict[str, int]
+    params_without_grad: int
+    bev_channels: int | None
+    peak: Peak
+    first_step_peak_bytes: int
+    phases: tuple[PhasePeak, ...]
+    timeline: tuple[TimelinePoint, ...]
+    layers: tuple[Layer, ...]
+    assumptions: tuple[Assumption, ...]
+    verdict: Verdict
+    oom: OutOfMemory | None
+    gpus: tuple[GpuFit, ...]
+    findings: tuple[Finding, ...]
+    remedies: tuple[Remedy, ...]
+    unmodelled: tuple[str, ...] = ()
+    measurement: Measurement | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if any(f.severity is Severity.ERROR for f in self.findings) or self.verdict is Verdict.OVER:
+            return ExitCode.FINDINGS
+        if self.verdict in (Verdict.UNKNOWN, Verdict.DEPENDS):
+            return ExitCode.NO_VERDICT
+        return ExitCode.FITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One row of `bevdiag compare`; the first row is the base line."""
+
+    compression: str
+    batch_size: int
+    autocast: str
+    bev_channels: int | None
+    params: int | None
+    peak_allocated_bytes: int | None
+    high_bytes: int | None
+    reserved_bytes: int | None
+    largest_request_bytes: int | None
+    largest_request_module: str
+    difference_bytes: int | None
+    verdict: Verdict
+    fits: tuple[str, ...]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareReport:
+    """What `bevdiag compare` knows."""
+
+    config: str
+    target: Target
+    scene: Scene
+    variants: tuple[Variant, ...]
+    assumptions: tuple[Assumption, ...] = field(default=())
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> ExitCode:
+        verdicts = {variant.verdict for variant in self.variants}
+        if Verdict.OVER in verdicts:
+            return ExitCode.FINDINGS
+        if verdicts & {Verdict.UNKNOWN, Verdict.DEPENDS}:
+            return ExitCode.NO_VERDICT
+        return ExitCode.FITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectOptions:
+    """What the user asked for, as the command line understood it. None means "the config's own".
+
+    `device` is "auto", "meta" or "cuda". `pins` maps a site to its count.
+    """
+
+    device: str = "auto"
+    points: tuple[str, ...] = ()
+    batch_size: int | None = None
+    autocast: str | None = None
+    optimizer: str | None = None
+    gpu: str | None = None
+    budget_bytes: int | None = None
+    cudnn: str | None = None
+    compression: str | None = None
+    overrides: tuple[str, ...] = ()
+    pins: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    remedies: bool = True
