@@ -1,0 +1,41 @@
+# `make inspect` and `make test` are the whole set-up: each makes .venv when it is missing or older
+# than the files that say what belongs in it.
+
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= configs/focalsst_dsvt.yaml
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: inspect test install lint types imports unit clean
+
+# Exit code 1 means that bevdiag found something, which is an answer and no failure of make.
+inspect: $(INSTALLED)
+	@$(BIN)/bevdiag inspect $(CONFIG) || { \
+		code=$$?; [ $$code -eq 1 ] || exit $$code; \
+		echo "make: bevdiag found problems in $(CONFIG) (its exit code is 1)."; }
+
+test: lint types imports unit
+
+install: $(INSTALLED)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+imports: $(INSTALLED)
+	$(BIN)/lint-imports
+
+unit: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
