@@ -1,0 +1,129 @@
+"""One training batch: points, voxels and boxes of all samples, as the data loader would hand it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bevdiag.errors import InputError
+from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.voxels import Voxels, voxelize
+
+_BOX_SHARE = (0.01, 0.06)
+"""Edge lengths of the made-up boxes as a share of the range's shorter flat side: in a 75 m scene
+0.75 to 4.5 m, from a pedestrian to a car."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """B samples with N points and, unless voxelized dynamically, M voxels in all.
+
+    Attributes:
+        points: float32 [N, 1 + F], the sample's index, then the point's features.
+        voxels: each sample's voxels, None where the model voxelizes points itself.
+        gt_boxes: float32 [B, boxes, 8]: x, y, z, dx, dy, dz, heading, class (from 1).
+        grid_size: x, y, z in voxels.
+        source: where the points come from, e.g. "synthetic sonar, seed 0".
+    """
+
+    points: Points
+    voxels: tuple[Voxels, ...] | None
+    gt_boxes: Points
+    grid_size: tuple[int, int, int]
+    source: str
+
+    @property
+    def batch_size(self) -> int:
+        """Number of samples, B."""
+        return len(self.gt_boxes)
+
+    @property
+    def num_voxels(self) -> int:
+        """Number of voxels of all samples, M; 0 where the model voxelizes points itself."""
+        return sum(len(sample.coords) for sample in self.voxels or ())
+
+    def voxel_coords(self) -> NDArray[np.int32]:
+        """Int32 [M, 4]: sample, z, y, x."""
+        samples = self._hard_voxels()
+        of_sample = np.repeat(np.arange(len(samples)), [len(s.coords) for s in samples])
+        coords = np.concatenate([s.coords for s in samples])
+        return np.concatenate((of_sample[:, None], coords), axis=1, dtype=np.int32)
+
+    def voxel_num_points(self) -> NDArray[np.int32]:
+        """Int32 [M]: points kept in each voxel."""
+        return np.concatenate([sample.num_points for sample in self._hard_voxels()])
+
+    def padded_voxels(self) -> Points:
+        """Float32 [M, P, F]: each voxel's points, filled up with zeros."""
+        return np.concatenate([sample.padded() for sample in self._hard_voxels()])
+
+    def _hard_voxels(self) -> tuple[Voxels, ...]:
+        if self.voxels is None:
+            raise ValueError("this batch holds points only: the model voxelizes them itself")
+        return self.voxels
+
+
+def make_batch(
+    samples: Sequence[Points],
+    *,
+    point_cloud_range: Range,
+    voxel_size: Sequence[float],
+    grid_size: tuple[int, int, int],
+    max_points: int | None,
+    max_voxels: int | None,
+    num_boxes: int,
+    num_classes: int,
+    seed: int,
+    source: str,
+) -> Batch:
+    """Crop, voxelize and collate the samples, and draw boxes for them.
+
+    Points are cropped in x and y alone, edges included, as OpenPCDet's first data processor does;
+    voxelization then drops what lies outside in z. Without `max_points` or `max_voxels` the model
+    voxelizes dynamically and gets the points alone.
+
+    Raises:
+        InputError: a sample has no point inside the range.
+    """
+    cropped = [_crop(cloud, i, point_cloud_range, source) for i, cloud in enumerate(samples)]
+    voxels = None
+    if max_points is not None and max_voxels is not None:
+        voxels = tuple(
+            voxelize(cloud, point_cloud_range, voxel_size, grid_size, max_points, max_voxels)
+            for cloud in cropped
+        )
+    of_sample = np.repeat(np.arange(len(cropped)), [len(cloud) for cloud in cropped])
+    xyz_and_features = np.concatenate(cropped)
+    points = np.concatenate((of_sample[:, None], xyz_and_features), axis=1, dtype=np.float32)
+    boxes = _random_boxes(len(samples), num_boxes, num_classes, point_cloud_range, seed)
+    return Batch(points, voxels, boxes, grid_size, source)
+
+
+def _crop(points: Points, sample: int, point_cloud_range: Range, source: str) -> Points:
+    low, high = np.asarray(point_cloud_range[:3]), np.asarray(point_cloud_range[3:])
+    in_plane = np.all((points[:, :2] >= low[:2]) & (points[:, :2] <= high[:2]), axis=1)
+    cropped: Points = points[in_plane]
+    if not np.any((cropped[:, 2] >= low[2]) & (cropped[:, 2] < high[2])):
+        raise InputError(
+            f"sample {sample} of {source}: none of its {len(points)} points lies inside "
+            f"POINT_CLOUD_RANGE {list(point_cloud_range)}: check the range, the unit (metres) and "
+            "the order of the columns"
+        )
+    return cropped
+
+
+def _random_boxes(
+    batch_size: int, num_boxes: int, num_classes: int, point_cloud_range: Range, seed: int
+) -> Points:
+    rng = np.random.default_rng(seed)
+    low, high = np.asarray(point_cloud_range[:3]), np.asarray(point_cloud_range[3:])
+    shape = (batch_size, num_boxes)
+    # Heights get the share of the flat extent too, unless the range itself is lower than that.
+    extent = np.full(3, float((high - low)[:2].min()))
+    size = np.minimum(rng.uniform(*_BOX_SHARE, (*shape, 3)) * extent, 0.5 * (high - low))
+    centre = rng.uniform(low + size / 2, high - size / 2)
+    heading = rng.uniform(-np.pi, np.pi, (*shape, 1))
+    classes = rng.integers(1, num_classes + 1, (*shape, 1))
+    boxes: Points = np.concatenate((centre, size, heading, classes), axis=-1, dtype=np.float32)
+    return boxes
