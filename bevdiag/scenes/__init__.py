@@ -1,7 +1,12 @@
 """Point clouds from files or made up, voxelized into the batch that a training step reads."""
 
 from bevdiag.scenes.batch import Batch, make_batch
-from bevdiag.scenes.choice import SceneKind, default_num_points, default_samples, fitting_kind
+from bevdiag.scenes.choice import (
+    SceneKind,
+    default_num_points,
+    default_samples,
+    fitting_kind,
+)
 from bevdiag.scenes.files import read_points, read_samples
 from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
 from bevdiag.scenes.voxels import Voxels, voxelize

@@ -2,8 +2,8 @@
 
 from enum import Enum
 
-from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
 from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
 
 
 class SceneKind(str, Enum):

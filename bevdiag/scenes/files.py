@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from bevdiag.errors import InputError
+from bevdiag.scenes.arrays import Points
 from bevdiag.scenes.pcd import read_pcd
 from bevdiag.scenes.ply import read_ply
 from bevdiag.scenes.table import Table
-from bevdiag.scenes.arrays import Points
 
 _KITTI_COLUMNS = 4
 _NUSCENES_COLUMNS = 5
