@@ -1,0 +1,1 @@
+"""One training step on meta tensors, recorded as the stream of allocations a GPU would see."""

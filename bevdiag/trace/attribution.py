@@ -1,0 +1,94 @@
+"""Which module an allocation belongs to, in the forward pass and in the backward pass.
+
+The forward pass is followed by module hooks. The backward pass has no hooks worth the name, but
+autograd numbers its nodes in the order in which the forward pass made them (`_sequence_nr`): the
+numbers that were current while a module ran therefore lead back to that module.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+# AccumulateGrad nodes all carry this number: they are made on first use, not by an operation.
+_NO_SEQUENCE_NR = 2**64 - 1
+
+
+class Attribution:
+    """Follows one model; use as a context manager around everything that is traced.
+
+    Args:
+        model: its module names become the paths; the model itself is "".
+        on_leave: called as (path, module, inputs, output) when a module's forward returns.
+    """
+
+    def __init__(
+        self, model: nn.Module, on_leave: Callable[[str, nn.Module, Any, Any], None] | None = None
+    ) -> None:
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._owner_of_parameter = {
+            id(parameter): name.rpartition(".")[0] for name, parameter in model.named_parameters()
+        }
+        self._stack: list[str] = [""]
+        self._boundaries: list[int] = []
+        self._paths: list[str] = []
+        self._on_leave = on_leave
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> "Attribution":
+        register = nn.modules.module
+        self._hooks = [
+            register.register_module_forward_pre_hook(self._enter_module),
+            register.register_module_forward_hook(self._leave_module, always_call=True),
+        ]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    @property
+    def forward_path(self) -> str:
+        """The innermost module whose forward is running."""
+        return self._stack[-1]
+
+    def begin_step(self) -> None:
+        """Forget the previous step's graph: its numbers will not come back."""
+        self._boundaries = [torch.autograd._get_sequence_nr()]
+        self._paths = [""]
+
+    def current_path(self) -> str:
+        """The module to charge right now, whichever pass is running."""
+        node = torch._C._current_autograd_node()
+        if node is None:
+            return self._stack[-1]
+        sequence_nr = node._sequence_nr()
+        if sequence_nr == _NO_SEQUENCE_NR:
+            variable = getattr(node, "variable", None)
+            return self._owner_of_parameter.get(id(variable), "")
+        position = bisect_right(self._boundaries, sequence_nr) - 1
+        return self._paths[position] if position >= 0 else ""
+
+    def _note_boundary(self) -> None:
+        number = torch.autograd._get_sequence_nr()
+        if self._boundaries and self._boundaries[-1] == number:
+            self._paths[-1] = self._stack[-1]
+            return
+        self._boundaries.append(number)
+        self._paths.append(self._stack[-1])
+
+    def _enter_module(self, module: nn.Module, inputs: Any) -> None:
+        # A module that is not the model's own (made inside a forward) runs on its caller's account.
+        self._stack.append(self._names.get(id(module), self._stack[-1]))
+        self._note_boundary()
+
+    def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        path = self._stack.pop()
+        self._note_boundary()
+        if self._on_leave is not None and id(module) in self._names:
+            self._on_leave(path, module, inputs, output)

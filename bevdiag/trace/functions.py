@@ -1,0 +1,156 @@
+"""The function calls that PyTorch would route differently on a GPU than on meta tensors.
+
+A function mode sits above autograd, so what it does is part of the graph: batch norm picks cuDNN,
+a linear layer adds its bias in place, autocast inserts its casts, and what the user makes without
+naming a device stays on the host.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from bevdiag.trace.autocast import Autocast
+from bevdiag.trace.recorder import Recorder
+
+# cudnnBatchNormalizationForwardTraining: limits in aten/src/ATen/native/Normalization.cpp.
+_CUDNN_BATCH_LIMIT = 880_801
+_CUDNN_MIN_EPSILON = 1e-5
+
+_FACTORIES = frozenset(
+    {
+        torch.empty,
+        torch.zeros,
+        torch.ones,
+        torch.full,
+        torch.arange,
+        torch.linspace,
+        torch.tensor,
+        torch.rand,
+        torch.randn,
+        torch.eye,
+        torch.as_tensor,
+    }
+)
+
+# Modules of Python code that ask whether a mode is on and then hand the whole call to it; their
+# bodies must run instead, so that the mode sees the built-in functions that they call.
+_PYTHON_FUNCTIONS = (torch.nn.functional, torch.functional, torch._tensor, torch.autograd)
+_MODE_CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+
+
+class _CudnnBatchNorm(torch.autograd.Function):
+    """aten::cudnn_batch_norm in training: what it allocates and what it keeps."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, data: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        output = torch.empty_like(data)
+        mean, inverse_std = torch.empty_like(weight), torch.empty_like(weight)
+        ctx.save_for_backward(data, weight, mean, inverse_std)
+        return output
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any, grad_output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        data, weight, _mean, _inverse_std = ctx.saved_tensors
+        grad_output = grad_output.contiguous()
+        return torch.empty_like(data), torch.empty_like(weight), torch.empty_like(weight)
+
+
+def _batch_norm(
+    data: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> torch.Tensor:
+    uses_cudnn = (
+        data.is_meta
+        and training
+        and data.dim() >= 3
+        and data.size(0) <= _CUDNN_BATCH_LIMIT
+        and data.dtype is not torch.bfloat16
+        and weight is not None
+        and bias is not None
+        and weight.dtype is torch.float32
+        and eps >= _CUDNN_MIN_EPSILON
+        and cudnn_enabled
+    )
+    if uses_cudnn and weight is not None and bias is not None:
+        result: torch.Tensor = _CudnnBatchNorm.apply(data.contiguous(), weight, bias)
+        return result
+    return torch.batch_norm(
+        data, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled
+    )
+
+
+def _linear(
+    data: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    if bias is None or data.dim() == 2 or data.is_contiguous():
+        return torch.nn.functional.linear(data, weight, bias)
+    # at::linear on a strided input: a product, then the bias in place. While a dispatch mode is on
+    # PyTorch adds it out of place instead ("for composite compliance").
+    return torch.matmul(data, weight.t()).add_(bias)
+
+
+_HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
+    torch.batch_norm: _batch_norm,
+    torch.nn.functional.linear: _linear,
+}
+
+
+class CudaFunctions(TorchFunctionMode):
+    """Reroutes the calls; `autocast` is None when mixed precision is off."""
+
+    def __init__(self, recorder: Recorder, autocast: Autocast | None) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._autocast = autocast
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FACTORIES and kwargs.get("device") is None:
+            with self._recorder.on_host():
+                return func(*args, **kwargs)
+        if self._autocast is not None and self._autocast.active:
+            args, kwargs = self._autocast.cast(func, args, kwargs)
+        return _HANDLERS.get(func, func)(*args, **kwargs)
+
+
+@contextmanager
+def cuda_functions(recorder: Recorder, autocast: Autocast | None) -> Iterator[None]:
+    """Calls inside behave as on a GPU."""
+    replaced = [
+        (module, name, getattr(module, name))
+        for module in _PYTHON_FUNCTIONS
+        for name in _MODE_CHECKS
+        if hasattr(module, name)
+    ]
+    try:
+        for module, name, _ in replaced:
+            setattr(module, name, _no_subclasses)
+        with CudaFunctions(recorder, autocast):
+            yield
+    finally:
+        for module, name, original in replaced:
+            setattr(module, name, original)
+
+
+def _no_subclasses(*_: Any) -> bool:
+    return False

@@ -1,0 +1,83 @@
+"""What each module looked like when it ran: channels, output shape, parameters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+_IN_NAMES = ("in_channels", "in_features", "num_features", "embed_dim")
+_OUT_NAMES = ("out_channels", "out_features", "num_features", "embed_dim")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRecord:
+    """One module. `output_shape` is that of its (first) output tensor; None if it never ran."""
+
+    name: str
+    type: str
+    depth: int
+    in_channels: int | None
+    out_channels: int | None
+    output_shape: tuple[int, ...] | None
+    params: int
+    has_children: bool
+
+
+class LayerTable:
+    """Collects the shapes while the model runs; the last step's stand."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._shapes: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = {}
+
+    def note(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        """To be called when a module's forward returns."""
+        self._shapes[path] = (_shape(inputs), _shape(output))
+
+    def records(self) -> tuple[LayerRecord, ...]:
+        """All modules but the detector itself, in the order of their definition."""
+        return tuple(
+            self._record(name, module) for name, module in self._model.named_modules() if name
+        )
+
+    def _record(self, name: str, module: nn.Module) -> LayerRecord:
+        entered, left = self._shapes.get(name, (None, None))
+        return LayerRecord(
+            name=name,
+            type=type(module).__name__,
+            depth=name.count("."),
+            in_channels=_channels(module, _IN_NAMES, entered),
+            out_channels=_channels(module, _OUT_NAMES, left),
+            output_shape=left,
+            params=sum(p.numel() for p in module.parameters()),
+            has_children=any(True for _ in module.children()),
+        )
+
+
+def _channels(
+    module: nn.Module, names: tuple[str, ...], shape: tuple[int, ...] | None
+) -> int | None:
+    for name in names:
+        value = getattr(module, name, None)
+        if isinstance(value, int):
+            return value
+    if shape is None or len(shape) < 2:
+        return None
+    # [B, C, H, W] and [B, C, D, H, W] maps; everything else ends in its channels.
+    return shape[1] if len(shape) in (4, 5) else shape[-1]
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The first tensor's shape; a sparse tensor counts as its features [N, C]."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape)
+    features = getattr(value, "features", None)
+    if isinstance(features, torch.Tensor):
+        return tuple(features.shape)
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            shape = _shape(item)
+            if shape is not None:
+                return shape
+    return None

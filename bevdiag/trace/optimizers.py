@@ -1,0 +1,82 @@
+"""The optimizers that OpenPCDet's configs name, as they behave on a GPU.
+
+On CUDA, PyTorch's optimizers and gradient clipping run their "foreach" kernels, which cost
+temporaries of the size of the parameters; on meta tensors they would fall back to loops.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import nn
+
+from bevdiag.config.settings import OptimizationSettings
+
+_NORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+# adam_onecycle and adam_cosineanneal of OpenPCDet's tools/train_utils/optimization.
+_LEAF_MODULE_OPTIMIZERS = ("adam_onecycle", "adam_cosineanneal")
+
+
+class LeafModuleAdam(torch.optim.Adam):
+    """Adam as OpenPCDet's one-cycle schedule wraps it.
+
+    It collects the parameters of leaf modules only: what belongs to a module with children (the
+    input projection of nn.MultiheadAttention, for one) gets gradients but is never updated, and
+    has no optimizer state. Norm layers form a group of their own, and weight decay is applied to
+    the weights directly, in place.
+    """
+
+    def __init__(self, model: nn.Module, lr: float, weight_decay: float, foreach: bool) -> None:
+        leaves = [module for module in model.modules() if not any(True for _ in module.children())]
+        norms = _parameters(module for module in leaves if isinstance(module, _NORM_LAYERS))
+        others = _parameters(module for module in leaves if not isinstance(module, _NORM_LAYERS))
+        groups = [{"params": params} for params in (others, norms) if params]
+        super().__init__(groups, lr=lr, betas=(0.9, 0.99), foreach=foreach)
+        self._decay = 1 - lr * weight_decay
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data.mul_(self._decay)
+        return super().step(closure)
+
+
+def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    found = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}
+    return list(found.values())
+
+
+def build_optimizer(
+    model: nn.Module, settings: OptimizationSettings, name: str
+) -> torch.optim.Optimizer:
+    """The optimizer called `name` with the config's settings, running foreach kernels."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    lr, decay = settings.lr, settings.weight_decay
+    if name in _LEAF_MODULE_OPTIMIZERS:
+        return LeafModuleAdam(model, lr, decay, foreach=True)
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, foreach=True)
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay, foreach=True)
+    return torch.optim.SGD(
+        parameters, lr=lr, weight_decay=decay, momentum=settings.momentum, foreach=True
+    )
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
+    """torch.nn.utils.clip_grad_norm_ with the foreach kernels that CUDA would use."""
+    with _foreach_everywhere():
+        nn.utils.clip_grad_norm_(parameters, max_norm, foreach=True)
+
+
+@contextmanager
+def _foreach_everywhere() -> Iterator[None]:
+    # clip_grad_norm_ refuses foreach=True for device types outside a list that lacks "meta".
+    with mock.patch.object(
+        nn.utils.clip_grad, "_device_has_foreach_support", lambda device: True
+    ):
+        yield

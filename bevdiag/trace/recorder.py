@@ -1,0 +1,328 @@
+"""Turns everything that PyTorch allocates into events, while the code that allocates runs.
+
+A dispatch mode sees every operation with its outputs; a weak reference on each new storage tells
+when its last owner lets go. Features are meta tensors. Coordinates are real integers in CPU
+tensors, but on a GPU they would live there too: they are recorded like the rest, and only what is
+made on the host on purpose (no device given, or computed from such tensors alone) is left out.
+"""
+
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bevdiag.memory.events import (
+    Alloc,
+    Category,
+    ConvCall,
+    Event,
+    EventStream,
+    Free,
+    GemmWorkspace,
+    Mark,
+    Phase,
+)
+from bevdiag.memory.tags import current_category
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ownership import sole_owner_counts
+
+_HOST = -1
+
+
+@dataclass(slots=True)
+class _Block:
+    """An allocation whose category is settled only when its end is known."""
+
+    block: int
+    nbytes: int
+    category: Category | None
+    phase: Phase
+    step: int
+    module: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    request: ConvCall | GemmWorkspace | None
+    freed_in: tuple[int, Phase] | None = None
+
+
+class Recorder(TorchDispatchMode):
+    """Records one run. Phases are announced with `mark`; the result is `stream`.
+
+    Attributes:
+        notes: what had to be guessed to go on, e.g. a scalar read from a meta tensor.
+    """
+
+    def __init__(self, attribution: Attribution) -> None:
+        super().__init__()
+        sole_owner_counts()  # measured now: inside the mode it would watch itself
+        self.attribution = attribution
+        self.notes: list[str] = []
+        self.phase = Phase.LOAD
+        self.step = 0
+        self.last_block = 0
+        self._log: list[_Block | Free | Mark] = [Mark(0, Phase.LOAD)]
+        self._live: dict[int, int] = {}
+        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._blocks: dict[int, _Block] = {}
+        self._gradients: set[int] = set()
+        self._gemm_threads: set[str] = set()
+        self._recording = True
+        self._host_only = False
+
+    # -- what the run announces ------------------------------------------------------------
+
+    def mark(self, step: int, phase: Phase) -> None:
+        """From here on, events belong to this step and phase."""
+        self.step, self.phase = step, phase
+        self._log.append(Mark(step, phase))
+
+    def adopt(self, tensor: torch.Tensor, category: Category, module: str, op: str) -> None:
+        """Record a tensor that exists already, as if it were allocated now."""
+        self.track(tensor, op, category=category, module=module)
+
+    def note_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Call after the backward pass: what the parameters hold now are gradients."""
+        for parameter in parameters:
+            if parameter.grad is not None:
+                block = self._live.get(parameter.grad.untyped_storage()._cdata)
+                if block is not None:
+                    self._gradients.add(block)
+
+    def stop(self) -> None:
+        """Whatever dies from here on dies after the run."""
+        self._recording = False
+
+    def stream(self, num_steps: int) -> EventStream:
+        """The finished events, each allocation with its category."""
+        return EventStream(
+            events=[self._finish(entry) for entry in self._log], num_steps=num_steps
+        )
+
+    # -- what operations (and their rules) record ---------------------------------------------
+
+    def track(
+        self,
+        tensor: torch.Tensor,
+        op: str,
+        *,
+        category: Category | None = None,
+        module: str | None = None,
+        nbytes: int | None = None,
+    ) -> int | None:
+        """Record the tensor's storage if it is new; return its block, None if it is no device's.
+
+        `nbytes` is given where the GPU's storage is larger than the tensor at hand.
+        """
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        known = self._live.get(key)
+        if known is not None:
+            return None if known == _HOST else known
+        nbytes = storage.nbytes() if nbytes is None else nbytes
+        if not nbytes:
+            return None
+        block = self._append(
+            nbytes, op, category, module, tuple(tensor.shape), str(tensor.dtype)[6:], None
+        )
+        self._hold(storage, block)
+        return block
+
+    def temporary(
+        self,
+        nbytes: int,
+        op: str,
+        category: Category = Category.TEMPORARY,
+        request: ConvCall | GemmWorkspace | None = None,
+    ) -> int:
+        """Record a block that PyTorch allocates inside an operation, where no mode looks."""
+        return self._append(nbytes, op, category, None, (), "uint8", request)
+
+    def release(self, block: int) -> None:
+        """The end of a block from `temporary`."""
+        self._free(block)
+
+    def gemm(self, op: str) -> None:
+        """A matrix product is about to run: its thread needs a cuBLAS workspace, once."""
+        thread = "autograd" if self.phase is Phase.BACKWARD else "main"
+        if thread not in self._gemm_threads:
+            self._gemm_threads.add(thread)
+            self.temporary(0, op, Category.WORKSPACE, GemmWorkspace(thread))
+
+    def hide(self, tensor: torch.Tensor) -> None:
+        """The tensor is the host's: neither it nor what is computed from such is recorded."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._live:
+            self._hold(storage, _HOST)
+
+    @contextmanager
+    def on_host(self) -> Iterator[None]:
+        """What is made inside stays on the host."""
+        self._host_only = True
+        try:
+            yield
+        finally:
+            self._host_only = False
+
+    def block_of(self, tensor: torch.Tensor) -> int | None:
+        """The live block behind a tensor, None for the host's and for unknown ones."""
+        block = self._live.get(tensor.untyped_storage()._cdata)
+        return None if block == _HOST else block
+
+    def is_device(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor would live on the GPU."""
+        return tensor.is_meta or self.block_of(tensor) is not None
+
+    def on_device(self, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]) -> bool:
+        """Whether what an operation makes from these inputs would live on the GPU.
+
+        Factories have no inputs; those without a device argument are hidden by the function mode,
+        which sees what the user wrote (see `functions.py`).
+        """
+        if self._host_only:
+            return False
+        if not inputs:
+            return True
+        device = kwargs.get("device")
+        if device is not None and device.type == "meta":
+            return True
+        return any(map(self.is_device, inputs))
+
+    # -- dispatch ------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        from bevdiag.trace.ops import RULES  # the rules need the class that is being defined here
+
+        kwargs = kwargs or {}
+        rule = RULES.get(func)
+        if rule is not None:
+            return rule(self, func, args, kwargs)
+        return self.run(func, args, kwargs)
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation as it is and record what it makes."""
+        inputs = list(tensors_in(args, kwargs))
+        if any(t.is_meta for t in inputs) and not all(t.is_meta for t in inputs):
+            args, kwargs = _all_meta(args), {k: _all_meta(v) for k, v in kwargs.items()}
+        outputs = func(*args, **kwargs)
+        self.record_outputs(outputs, str(func), inputs, kwargs)
+        return outputs
+
+    def record_outputs(
+        self, outputs: Any, op: str, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]
+    ) -> None:
+        """Record an operation's outputs in their order."""
+        on_device = self.on_device(inputs, kwargs)
+        for tensor in tensors_in((outputs,), {}):
+            if on_device:
+                self.track(tensor, op)
+            elif not tensor.is_meta:
+                self.hide(tensor)
+
+    # -- books -----------------------------------------------------------------------------
+
+    def _append(
+        self,
+        nbytes: int,
+        op: str,
+        category: Category | None,
+        module: str | None,
+        shape: tuple[int, ...],
+        dtype: str,
+        request: ConvCall | GemmWorkspace | None,
+    ) -> int:
+        self.last_block += 1
+        block = _Block(
+            self.last_block,
+            nbytes,
+            category or current_category(),
+            self.phase,
+            self.step,
+            self.attribution.current_path() if module is None else module,
+            op,
+            shape,
+            dtype,
+            request,
+        )
+        self._blocks[block.block] = block
+        self._log.append(block)
+        return block.block
+
+    def _hold(self, storage: torch.UntypedStorage, block: int) -> None:
+        key = storage._cdata
+        self._live[key] = block
+
+        def forget(_: Any) -> None:
+            del self._live[key], self._refs[key]
+            if block != _HOST:
+                self._free(block)
+
+        self._refs[key] = weakref.ref(storage, forget)
+
+    def _free(self, block: int) -> None:
+        if self._recording:
+            self._blocks[block].freed_in = (self.step, self.phase)
+            self._log.append(Free(block))
+
+    def _finish(self, entry: "_Block | Free | Mark") -> Event:
+        if not isinstance(entry, _Block):
+            return entry
+        return Alloc(
+            block=entry.block,
+            nbytes=entry.nbytes,
+            category=entry.category or self._category(entry),
+            phase=entry.phase,
+            step=entry.step,
+            module=entry.module,
+            op=entry.op,
+            shape=entry.shape,
+            dtype=entry.dtype,
+            request=entry.request,
+        )
+
+    def _category(self, entry: _Block) -> Category:
+        outlives_phase = entry.freed_in != (entry.step, entry.phase)
+        if entry.block in self._gradients:
+            return Category.GRADIENT
+        if entry.phase is Phase.FORWARD and outlives_phase:
+            return Category.ACTIVATION
+        if entry.phase is Phase.OPTIMIZER and outlives_phase:
+            return Category.OPTIMIZER_STATE
+        return Category.TEMPORARY
+
+
+def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
+    """The tensors among an operation's arguments, which nest one level deep."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                if isinstance(item, torch.Tensor):
+                    yield item
+
+
+def as_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """The same shape, strides and type without the values. The stand-in itself is no allocation."""
+    return torch.empty_strided(
+        tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta"
+    )
+
+
+def _all_meta(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        # A 0-dim host tensor is a scalar argument to a GPU kernel, not a tensor on the GPU.
+        return value if value.is_meta or value.dim() == 0 else as_meta(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_all_meta(item) for item in value)
+    return value

@@ -1,0 +1,134 @@
+"""One training step, repeated: the same code for every model, recorded from an empty process on.
+
+The order of things is that of the measured runs: model and batch on the device; then per step the
+batch is copied, forward in train mode, loss, the batch dict dropped, backward, gradient clipping,
+optimizer step, gradients dropped.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bevdiag.config.settings import OptimizationSettings
+from bevdiag.memory.events import Category, EventStream, Phase
+from bevdiag.memory.tags import allocating
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.autocast import DTYPES, Autocast
+from bevdiag.trace.functions import cuda_functions
+from bevdiag.trace.layers import LayerRecord, LayerTable
+from bevdiag.trace.optimizers import build_optimizer, clip_gradients
+from bevdiag.trace.recorder import Recorder
+
+Forward = Callable[[nn.Module, dict[str, Any]], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOptions:
+    """How the step is run. `autocast` is off, fp16 or bf16."""
+
+    optimization: OptimizationSettings
+    optimizer: str
+    autocast: str = "off"
+    num_steps: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A recorded run: its events, its layers, and what the run showed about the wiring."""
+
+    stream: EventStream
+    layers: tuple[LayerRecord, ...]
+    params_by_module: Mapping[str, int]
+    params_without_grad: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions) -> Trace:
+    """Record `options.num_steps` training steps of a model on the meta device.
+
+    Args:
+        model: called with the batch dict in train mode; returns the loss.
+        batch: device tensors (meta features, real coordinates) and plain values.
+
+    Raises:
+        DataDependenceError: a shape depends on feature values.
+    """
+    model.train()
+    layers = LayerTable(model)
+    with Attribution(model, layers.note) as attribution:
+        recorder = Recorder(attribution)
+        _load(recorder, model, batch)
+        optimizer = build_optimizer(model, options.optimization, options.optimizer)
+        autocast = Autocast(DTYPES[options.autocast]) if options.autocast != "off" else None
+        without_grad: dict[str, int] = {}
+        with recorder, cuda_functions(recorder, autocast):
+            for step in range(1, options.num_steps + 1):
+                attribution.begin_step()
+                loss = _forward(recorder, model, batch, autocast, step)
+                recorder.mark(step, Phase.BACKWARD)
+                # Not loss.backward(): that would leave the function mode, which checkpoints need.
+                torch.autograd.backward(loss)
+                recorder.note_gradients(model.parameters())
+                without_grad = _without_grad(model)
+                recorder.mark(step, Phase.OPTIMIZER)
+                del loss
+                clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
+                optimizer.step()
+                optimizer.zero_grad()
+        recorder.stop()
+    return Trace(
+        stream=recorder.stream(options.num_steps),
+        layers=layers.records(),
+        params_by_module=_params_by_module(model),
+        params_without_grad=without_grad,
+        notes=tuple(dict.fromkeys(recorder.notes)),
+    )
+
+
+def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any]) -> None:
+    """The model is moved to the device (children first, as Module._apply does), then the batch."""
+
+    def move(module: nn.Module, path: str) -> None:
+        for name, child in module.named_children():
+            move(child, f"{path}.{name}" if path else name)
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None:
+                recorder.adopt(tensor, Category.PARAMETER, path, "Module.to")
+
+    move(model, "")
+    for key, value in batch.items():
+        if isinstance(value, torch.Tensor):
+            recorder.adopt(value, Category.INPUT, "", f"batch[{key!r}]")
+
+
+def _forward(
+    recorder: Recorder,
+    model: nn.Module,
+    batch: Mapping[str, Any],
+    autocast: Autocast | None,
+    step: int,
+) -> torch.Tensor:
+    recorder.mark(step, Phase.FORWARD)
+    with allocating(Category.INPUT):
+        fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    with autocast.region() if autocast else nullcontext():
+        loss: torch.Tensor = model(fresh)
+    return loss
+
+
+def _params_by_module(model: nn.Module) -> dict[str, int]:
+    counts = {name: sum(p.numel() for p in m.parameters()) for name, m in model.named_children()}
+    counts["total"] = sum(p.numel() for p in model.parameters())
+    return counts
+
+
+def _without_grad(model: nn.Module) -> dict[str, int]:
+    return {
+        name: parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    }
