@@ -1,0 +1,149 @@
+"""PyTorch's CUDA caching allocator, simulated.
+
+Follows `c10/cuda/CUDACachingAllocator.cpp` with its default settings, for one device and stream.
+Reserved bytes are what the allocator took from CUDA (segments), allocated bytes are the sizes of
+the blocks handed out, as `torch.cuda.memory_allocated` counts them: the part of a block that was
+too small to split off counts as allocated too.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.memory.blocks import Block, Pool
+
+MIB = 1024**2
+
+MIN_BLOCK_BYTES = 512
+"""`kMinBlockSize`: every request is rounded up to a multiple of it."""
+SMALL_REQUEST_BYTES = 1 * MIB
+"""`kSmallSize`: requests up to it come from the small pool."""
+SMALL_SEGMENT_BYTES = 2 * MIB
+"""`kSmallBuffer`: a segment of the small pool."""
+LARGE_SEGMENT_BYTES = 20 * MIB
+"""`kLargeBuffer`: a segment for requests above `SMALL_REQUEST_BYTES`."""
+MIN_OWN_SEGMENT_BYTES = 10 * MIB
+"""`kMinLargeAlloc`: requests from it on get a segment of their own size."""
+SEGMENT_ROUND_BYTES = 2 * MIB
+"""`kRoundLarge`: such a segment's size is a multiple of it."""
+
+
+def round_up(size: int, multiple: int) -> int:
+    """Return the smallest multiple of `multiple` that is at least `size`."""
+    return -(-size // multiple) * multiple
+
+
+def block_bytes(nbytes: int) -> int:
+    """Return what the allocator makes of a request of `nbytes` > 0."""
+    return round_up(nbytes, MIN_BLOCK_BYTES)
+
+
+def segment_bytes(rounded: int) -> int:
+    """Return the size of the segment that a block of `rounded` bytes makes cudaMalloc ask for.
+
+    This is also the figure of the message "Tried to allocate ...".
+    """
+    if rounded <= SMALL_REQUEST_BYTES:
+        return SMALL_SEGMENT_BYTES
+    if rounded < MIN_OWN_SEGMENT_BYTES:
+        return LARGE_SEGMENT_BYTES
+    return round_up(rounded, SEGMENT_ROUND_BYTES)
+
+
+class AllocationRefusedError(Exception):
+    """The request does not fit, even after every wholly free segment went back to CUDA.
+
+    Attributes:
+        requested_bytes: the segment that the request makes the allocator ask CUDA for.
+    """
+
+    def __init__(self, requested_bytes: int) -> None:
+        self.requested_bytes = requested_bytes
+        super().__init__(requested_bytes)
+
+
+class CachingAllocator:
+    """The allocator of one device and stream, starting empty.
+
+    Args:
+        capacity_bytes: the most that may be reserved; None for no limit.
+
+    Attributes:
+        allocated_bytes: sum of the blocks handed out.
+        reserved_bytes: sum of the segments.
+        num_retries: how often cached segments were released to make room (`num_alloc_retries`).
+    """
+
+    def __init__(self, capacity_bytes: int | None = None) -> None:
+        self.capacity_bytes = capacity_bytes
+        self.allocated_bytes = 0
+        self.reserved_bytes = 0
+        self.num_retries = 0
+        self._small = Pool(is_small=True, min_remainder=MIN_BLOCK_BYTES)
+        # The large pool splits only where more than 1 MiB would remain.
+        self._large = Pool(is_small=False, min_remainder=SMALL_REQUEST_BYTES + 1)
+        # Addresses only break ties between blocks of one size, in the order of cudaMalloc.
+        self._next_address = SEGMENT_ROUND_BYTES
+        self._segments: dict[int, tuple[Block, int]] = {}
+
+    def malloc(self, nbytes: int) -> Block:
+        """Hand out a block for a request of `nbytes` > 0.
+
+        Raises:
+            AllocationRefusedError: the memory it needs would exceed the capacity.
+        """
+        rounded = block_bytes(nbytes)
+        pool = self._small if rounded <= SMALL_REQUEST_BYTES else self._large
+        block = self._take(pool, rounded) or self._grow(pool, rounded)
+        if block.size - rounded >= pool.min_remainder:
+            pool.add(block.cut(rounded))
+        block.allocated = True
+        self.allocated_bytes += block.size
+        return block
+
+    def free(self, block: Block) -> None:
+        """Take a block back and merge it with its free neighbours."""
+        self.allocated_bytes -= block.size
+        block.allocated = False
+        block.pool.add_merged(block)
+
+    def release_cached(self) -> None:
+        """Give wholly free segments back to CUDA, as `torch.cuda.empty_cache` does."""
+        for pool in (self._small, self._large):
+            kept = []
+            for entry in pool.free:
+                block = entry[2]
+                if block.previous is None and block.next is None:
+                    del self._segments[block.address]
+                    self.reserved_bytes -= block.size
+                else:
+                    kept.append(entry)
+            pool.free = kept
+
+    def segments(self) -> Iterator[tuple[int, list[Block]]]:
+        """Yield every segment's size and its blocks in address order."""
+        for head, size in self._segments.values():
+            blocks = []
+            block: Block | None = head
+            while block is not None:
+                blocks.append(block)
+                block = block.next
+            yield size, blocks
+
+    def _take(self, pool: Pool, rounded: int) -> Block | None:
+        place = pool.best_fit(rounded)
+        return pool.free.pop(place)[2] if place < len(pool.free) else None
+
+    def _grow(self, pool: Pool, rounded: int) -> Block:
+        size = segment_bytes(rounded)
+        if not self._has_room(size):
+            self.num_retries += 1
+            self.release_cached()
+            if not self._has_room(size):
+                raise AllocationRefusedError(size)
+        block = Block(pool, self._next_address, size)
+        self._segments[block.address] = (block, size)
+        self._next_address += size
+        self.reserved_bytes += size
+        return block
+
+    def _has_room(self, size: int) -> bool:
+        return self.capacity_bytes is None or self.reserved_bytes + size <= self.capacity_bytes

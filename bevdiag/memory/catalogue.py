@@ -1,0 +1,119 @@
+"""GPUs that bevdiag knows, and which cuDNN comes with which torch; both are data files."""
+
+import json
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from bevdiag.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU model.
+
+    Attributes:
+        name: canonical name, as `--gpu` takes it.
+        aliases: other names it is found under.
+        total_bytes: memory as CUDA reports it (`totalGlobalMem`), which is less than NVML's total.
+        total_source: where that figure comes from.
+        context_bytes: what a process holds outside the allocator (CUDA context, kernels, handles).
+        context_source: where that figure comes from, or that it is an assumption.
+        compute_capability: (major, minor).
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    total_bytes: int
+    total_source: str
+    context_bytes: int
+    context_source: str
+    compute_capability: tuple[int, int]
+
+    @property
+    def usable_bytes(self) -> int:
+        """What the caching allocator may reserve on an otherwise idle device."""
+        return self.total_bytes - self.context_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedCudnn:
+    """The cuDNN of a torch's default CUDA wheel; `is_known` says whether that torch is listed."""
+
+    cudnn: str
+    is_known: bool
+
+
+@cache
+def all_gpus() -> tuple[Gpu, ...]:
+    """Return the catalogue, smallest memory first."""
+    data = _read("gpus.json")
+    default = data["assumed_context"]
+    gpus = (_gpu(entry, default) for entry in data["gpus"])
+    return tuple(sorted(gpus, key=lambda gpu: (gpu.total_bytes, gpu.name)))
+
+
+def find_gpu(name: str) -> Gpu:
+    """Return the GPU of that name or alias; case, blanks, `-` and `_` do not matter.
+
+    Raises:
+        InputError: no such GPU; the message names the nearest ones.
+    """
+    names = {_key(known): gpu for gpu in all_gpus() for known in (gpu.name, *gpu.aliases)}
+    wanted = _key(name)
+    if wanted in names:
+        return names[wanted]
+    near = dict.fromkeys(names[key].name for key in get_close_matches(wanted, names, n=4))
+    known = ", ".join(near) if near else ", ".join(gpu.name for gpu in all_gpus())
+    hint = "did you mean" if near else "known are"
+    raise InputError(f"--gpu {name!r} is not in the catalogue: {hint} {known}?")
+
+
+def cudnn_of_torch(version: str) -> ShippedCudnn:
+    """Return the cuDNN that the default PyPI wheel of a torch version pins.
+
+    A version that is not listed gets that of the newest listed one before it, or of the oldest,
+    and is flagged.
+    """
+    table = {_release(torch): cudnn for torch, cudnn in _read("torch_cudnn.json")["wheels"].items()}
+    wanted = _release(version)
+    for release in sorted(table, reverse=True):
+        if release[:2] == wanted[:2]:
+            return ShippedCudnn(table[release], is_known=True)
+        if release < wanted:
+            return ShippedCudnn(table[release], is_known=False)
+    return ShippedCudnn(table[min(table)], is_known=False)
+
+
+def _gpu(entry: dict[str, Any], default: dict[str, Any]) -> Gpu:
+    context = entry.get("context", default)
+    major, minor = entry["compute_capability"]
+    return Gpu(
+        name=entry["name"],
+        aliases=tuple(entry["aliases"]),
+        total_bytes=entry["total_bytes"],
+        total_source=entry["source"],
+        context_bytes=context["bytes"],
+        context_source=context["source"],
+        compute_capability=(major, minor),
+    )
+
+
+def _key(name: str) -> str:
+    kept = "".join(letter for letter in name.lower() if letter.isalnum())
+    return kept.removeprefix("nvidia").removeprefix("geforce")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    digits = version.partition("+")[0].split(".")[:3]
+    try:
+        return tuple(int(part) for part in digits)
+    except ValueError:
+        # A nightly such as 2.14.0.dev20261101 or a release candidate such as 2.13.0rc1.
+        return tuple(int(part) for part in digits[:2] if part.isdigit())
+
+
+def _read(name: str) -> Any:
+    return json.loads(resources.files("bevdiag.memory").joinpath("data", name).read_text("utf-8"))

@@ -1,0 +1,114 @@
+"""What a simulation found out about one event stream on one target: plain frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bevdiag.memory.events import Alloc, Category, Phase
+
+
+class Sample(NamedTuple):
+    """Allocated and reserved bytes after one event; `module` is that of the last allocation."""
+
+    event: int
+    phase: Phase
+    module: str
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+class LiveBlock(NamedTuple):
+    """A block that is alive at the peak, with what it counts as allocated."""
+
+    alloc: Alloc
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeakMoment:
+    """The highest allocated total of some steps, and the allocation that reached it.
+
+    Module and op are empty where it is no allocation (the total falls from the start); `event`
+    is -1 where there are no events at all.
+    """
+
+    event: int
+    step: int
+    phase: Phase
+    module: str
+    op: str
+    allocated_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseUse:
+    """The highest allocated total within a phase, and what is left when it ends."""
+
+    phase: Phase
+    peak_allocated_bytes: int
+    allocated_after_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The allocation at which the run stops for lack of memory.
+
+    Attributes:
+        event: its index in the stream.
+        alloc: the allocation.
+        nbytes: the bytes it asked for (those of the workspace, where it is one).
+        requested_bytes: the segment that CUDA was asked for, after "Tried to allocate".
+        allocated_bytes: allocated at that moment.
+        reserved_bytes: reserved at that moment, after cached segments went back to CUDA.
+    """
+
+    event: int
+    alloc: Alloc
+    nbytes: int
+    requested_bytes: int
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryProfile:
+    """Allocated and reserved bytes of one run, as torch.cuda.memory_* would count them.
+
+    Attributes:
+        peak: the highest moment of the steps after the first; where the run has or reaches only
+            one step, of that one.
+        peak_reserved_bytes: most reserved in those steps.
+        first_step: the highest moment of step 1, None where it is not reached.
+        max_reserved_bytes: most reserved over everything, loading included.
+        floor_bytes: the highest sum of rounded requests, without the workspaces that cuDNN can do
+            without; less capacity than this suffices under no layout of the blocks.
+        resident_bytes: allocated before step 1 begins.
+        holders: what is alive at the peak, largest first.
+        by_category: the peak's bytes by what they are for.
+        phases: the phases of the last step reached, in order.
+        timeline: every event of the last step reached.
+        module_peaks: by module path, the highest allocated total while it or a module inside it
+            allocates, over the steps that `peak` covers.
+        workspaces: by module path, the largest single workspace it asks for.
+        largest_request: the largest single request and its bytes, None for an empty stream.
+        num_retries: how often cached segments went back to CUDA to make room.
+        refusal: where the run stops, None where it ends.
+        unmodelled: what the stream could not account for.
+    """
+
+    peak: PeakMoment
+    peak_reserved_bytes: int
+    first_step: PeakMoment | None
+    max_reserved_bytes: int
+    floor_bytes: int
+    resident_bytes: int
+    holders: tuple[LiveBlock, ...]
+    by_category: Mapping[Category, int]
+    phases: tuple[PhaseUse, ...]
+    timeline: tuple[Sample, ...]
+    module_peaks: Mapping[str, int]
+    workspaces: Mapping[str, int]
+    largest_request: LiveBlock | None
+    num_retries: int
+    refusal: Refusal | None
+    unmodelled: tuple[str, ...]

@@ -1,0 +1,30 @@
+"""Sizes that people write, as bytes."""
+
+import re
+
+from bevdiag.errors import InputError
+
+_UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt]?)b?|([kmgt])ib?)\s*", re.IGNORECASE | re.ASCII)
+_MAX_DIGITS = 18
+
+
+def parse_bytes(text: str | int) -> int:
+    """Return the bytes of a size such as `22GiB`, `22 GB`, `24000 MiB`, `8g` or `1073741824`.
+
+    GiB is 2^30 and GB is 10^9, as elsewhere; a fraction of a byte is dropped.
+
+    Raises:
+        InputError: the text is no positive size.
+    """
+    match = _SIZE.fullmatch(str(text))
+    if isinstance(text, bool) or match is None or len(match[1]) > _MAX_DIGITS:
+        raise InputError(f"{text!r} is no size: write it like 22GiB, 24000MiB or 23622320128")
+    number, decimal, binary = match.groups()
+    unit = _BINARY_UNITS[binary.upper()] if binary else _UNITS[(decimal or "").upper()]
+    whole, _, fraction = number.partition(".")
+    size = int(whole + fraction) * unit // int(10 ** len(fraction))
+    if size <= 0:
+        raise InputError(f"{text!r} is no size: it must be more than 0 bytes")
+    return size

@@ -1,0 +1,75 @@
+"""Bytes of the scratch memory that operators ask for beside their outputs."""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from math import prod
+
+from bevdiag.memory.conv import conv_backend
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.events import ConvCall, GemmWorkspace
+
+HOPPER_GEMM_WORKSPACE_BYTES = 32 * 1024**2
+GEMM_WORKSPACE_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
+"""cuBLAS's own default, `:4096:2:16:8`."""
+BLACKWELL_GEMM_TORCH = (2, 12)
+"""First torch that gives compute capability 10 and 12 Hopper's workspace (pytorch PR 175344)."""
+
+
+class Bound(Enum):
+    """Which end of an interval to take."""
+
+    LOW = "low"
+    EXPECTED = "expected"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceBytes:
+    """Bounds and the most likely size of a workspace.
+
+    `fallback` is what remains where the device cannot give it: cuDNN then skips the engine and
+    takes one that needs no workspace (0). None where there is no other way.
+    """
+
+    low: int
+    expected: int
+    high: int
+    fallback: int | None = None
+
+    def at(self, bound: Bound) -> int:
+        """Return the bytes at one end of the interval, or between."""
+        if bound is Bound.EXPECTED:
+            return self.expected
+        return self.low if bound is Bound.LOW else self.high
+
+
+@lru_cache(maxsize=4096)
+def workspace(request: ConvCall | GemmWorkspace, target: DeviceTarget) -> WorkspaceBytes:
+    """Return what a request of the event stream asks for on a target."""
+    if isinstance(request, GemmWorkspace):
+        return gemm_workspace(target)
+    return conv_workspace(request, target)
+
+
+def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
+    """Return the workspace of a convolution."""
+    choice = conv_backend(call, target.cudnn)
+    if choice.columns is not None:
+        nbytes = choice.columns.nbytes
+        return WorkspaceBytes(nbytes, nbytes, nbytes)
+    staged = call.element_bytes * (
+        prod(call.input_shape) + prod(call.weight_shape) + prod(call.output_shape)
+    )
+    if prod(call.weight_shape[2:]) == 1 and not choice.needs_64bit:
+        return WorkspaceBytes(0, 0, staged, 0)
+    return WorkspaceBytes(0, staged, staged, None if choice.needs_64bit else 0)
+
+
+def gemm_workspace(target: DeviceTarget) -> WorkspaceBytes:
+    """Return the cuBLAS workspace that each thread with matrix products makes once."""
+    major = target.compute_capability[0]
+    release = tuple(int(part) for part in target.torch.split(".")[:2])
+    is_large = major == 9 or (major >= 10 and release >= BLACKWELL_GEMM_TORCH)
+    nbytes = HOPPER_GEMM_WORKSPACE_BYTES if is_large else GEMM_WORKSPACE_BYTES
+    return WorkspaceBytes(nbytes, nbytes, nbytes)
