@@ -1,0 +1,41 @@
+"""Numbers as people read them; the one place where bytes become text."""
+
+_UNITS = (("B", 1, 0), ("KiB", 2**10, 1), ("MiB", 2**20, 1))
+
+
+def format_bytes(nbytes: int) -> str:
+    """Binary units: ``75.10 GiB``, ``8.5 MiB``, ``1.0 KiB``, ``512 B``.
+
+    A value that would round to 1024 of a unit is told as 1 of the next.
+    """
+    for unit, scale, digits in _UNITS:
+        if round(abs(nbytes) / scale, digits) < 1024:
+            return f"{nbytes / scale:.{digits}f} {unit}"
+    return f"{nbytes / 2**30:,.2f} GiB"
+
+
+def format_difference(nbytes: int) -> str:
+    """Like `format_bytes`, with its sign: ``+1.00 GiB``; ``0 B`` where nothing changes."""
+    return f"+{format_bytes(nbytes)}" if nbytes > 0 else format_bytes(nbytes)
+
+
+def format_count(count: int) -> str:
+    """With thousands separators: ``25,804,800``."""
+    return f"{count:,}"
+
+
+def format_share(part: int, whole: int) -> str:
+    """Percentage with one decimal: ``11.3 %``; empty where there is no whole."""
+    return f"{100 * part / whole:.1f} %" if whole else ""
+
+
+def format_shape(shape: tuple[int, ...] | None) -> str:
+    """``1x22400x202x502``; ``scalar`` without dimensions, ``-`` where no shape is known."""
+    if shape is None:
+        return "-"
+    return "x".join(str(size) for size in shape) or "scalar"
+
+
+def format_error(predicted: int, measured: int) -> str:
+    """How far a prediction lies from what was measured, in percent of the latter."""
+    return f"{100 * (predicted - measured) / measured:+.1f} %" if measured else "-"

@@ -1,0 +1,123 @@
+"""`bevdiag inspect` as JSON, schema ``bevdiag.inspect/1``.
+
+Sizes are bytes and end in ``_bytes``. ``verdict`` is fits, over, depends or unknown, and null where
+neither a GPU nor a budget was named. The same input gives the same bytes: no times, no order that
+depends on chance. Keys may be added within a schema version, never taken away or given a new
+meaning.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from bevdiag.diagnose.result import (
+    Finding,
+    InspectReport,
+    Measurement,
+    PhasePeak,
+    Remedy,
+    TimelinePoint,
+    Verdict,
+)
+from bevdiag.report.canonical_json import dumps
+from bevdiag.report.places import shown_location
+from bevdiag.report.timeline import phase_stretches, reduce_stretch
+
+SCHEMA = "bevdiag.inspect/1"
+TIMELINE_POINTS = 256
+"""About the length of the timeline, each point the highest of its stretch of the step."""
+
+
+def inspect_json(report: InspectReport) -> str:
+    """The report as one JSON object and a newline."""
+    return dumps(inspect_document(report))
+
+
+def inspect_document(report: InspectReport) -> dict[str, Any]:
+    """The report as plain lists and dicts."""
+    return {
+        "schema": SCHEMA,
+        "config": report.config,
+        "model": report.model,
+        "target": asdict(report.target),
+        "device": report.device,
+        "autocast": report.autocast,
+        "optimizer": report.optimizer,
+        "scene": asdict(report.scene),
+        "params": {
+            "total": report.params_total,
+            "modules": report.params_by_module,
+            "without_grad": report.params_without_grad,
+        },
+        "bev_channels": report.bev_channels,
+        "peak": asdict(report.peak),
+        "first_step": {"peak_allocated_bytes": report.first_step_peak_bytes},
+        "phases": phases_document(report.phases),
+        "timeline": _timeline(report.timeline),
+        "layers": [asdict(layer) for layer in report.layers],
+        "assumptions": [asdict(item) for item in report.assumptions],
+        "verdict": verdict_document(report.verdict),
+        "exit_code": int(report.exit_code),
+        "oom": asdict(report.oom) if report.oom is not None else None,
+        "gpus": [asdict(gpu) | {"verdict": verdict_document(gpu.verdict)} for gpu in report.gpus],
+        "findings": [finding_document(finding) for finding in report.findings],
+        "remedies": [_remedy(remedy, report.peak.allocated_bytes) for remedy in report.remedies],
+        "unmodelled": list(report.unmodelled),
+        "measurement": _measurement(report.measurement),
+    }
+
+
+def verdict_document(verdict: Verdict) -> str | None:
+    """The verdict's word; None where there was no budget to judge by."""
+    return None if verdict is Verdict.NO_BUDGET else verdict.value
+
+
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """A finding; its location is {"file", "line", "column"} or None."""
+    place = shown_location(finding.location) if finding.location is not None else None
+    location = (
+        {"file": place.file.as_posix(), "line": place.line, "column": place.column}
+        if place is not None
+        else None
+    )
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "location": location,
+        "key": finding.key,
+        "module": finding.module,
+        "detail": list(finding.detail),
+    }
+
+
+def phases_document(phases: tuple[PhasePeak, ...]) -> dict[str, Any]:
+    """Figures by the phase's name."""
+    return {
+        item.phase: {
+            "peak_allocated_bytes": item.peak_allocated_bytes,
+            "allocated_after_bytes": item.allocated_after_bytes,
+        }
+        for item in phases
+    }
+
+
+def _remedy(remedy: Remedy, now_bytes: int) -> dict[str, Any]:
+    peak = remedy.peak_allocated_bytes
+    return asdict(remedy) | {
+        "verdict": verdict_document(remedy.verdict),
+        "difference_bytes": None if peak is None else peak - now_bytes,
+    }
+
+
+def _timeline(points: tuple[TimelinePoint, ...]) -> list[dict[str, Any]]:
+    reduced: list[TimelinePoint] = []
+    for _, group in phase_stretches(points):
+        share = -(-TIMELINE_POINTS * len(group) // len(points))
+        reduced += reduce_stretch(group, min(len(group), share))
+    return [asdict(point) for point in reduced]
+
+
+def _measurement(measurement: Measurement | None) -> dict[str, Any] | None:
+    if measurement is None:
+        return None
+    return asdict(measurement) | {"phases": phases_document(measurement.phases)}

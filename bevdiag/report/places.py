@@ -1,0 +1,16 @@
+"""Where in which file, as a reader on any machine can follow it."""
+
+import os
+from pathlib import Path
+
+from bevdiag.errors import Location
+
+
+def shown_location(location: Location) -> Location:
+    """The location with its file as seen from the working directory, if it lies below that."""
+    if not location.file.is_absolute():
+        return location
+    relative = Path(os.path.relpath(location.file))
+    if relative.parts[:1] == ("..",):
+        return location
+    return Location(relative, location.line, location.column)

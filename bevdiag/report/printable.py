@@ -1,0 +1,61 @@
+"""Text from configs and files, made safe for a terminal and folded to its width.
+
+Layer names, file names and messages come from others. A terminal obeys escape sequences and
+bidirectional overrides in them; nothing of the kind may pass.
+"""
+
+from rich.cells import cell_len
+
+_BREAK_AFTER = frozenset("./=,_-:[]+")
+
+
+def printable(text: str) -> str:
+    """`text` as one line without control, format or unpaired surrogate characters.
+
+    White space of any kind becomes a space; what cannot be printed is left out.
+    """
+    return "".join(
+        char if char.isprintable() else " " if char.isspace() else "" for char in text
+    )
+
+
+def fold(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` terminal cells, without losing a character of a word.
+
+    Lines break at spaces; a word that is too long breaks after a dot or its like where it can.
+    """
+    if cell_len(text) <= width:
+        return [text]
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        *heads, tail = _pieces(word, width)
+        joined = f"{line} {word}" if line else word
+        if cell_len(joined) <= width:
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        lines.extend(heads)
+        line = tail
+    return [*lines, line] if line else lines
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    pieces: list[str] = []
+    while cell_len(word) > width:
+        end = _cells_end(word, width)
+        soft = next((i for i in range(end, end // 2, -1) if word[i - 1] in _BREAK_AFTER), end)
+        pieces.append(word[:soft])
+        word = word[soft:]
+    return [*pieces, word]
+
+
+def _cells_end(word: str, width: int) -> int:
+    # One character at least: at a width of 1 a wide character overhangs rather than loop.
+    used = 0
+    for index, char in enumerate(word):
+        used += cell_len(char)
+        if used > width:
+            return max(index, 1)
+    return len(word)

@@ -1,0 +1,101 @@
+"""What the numbers take for granted: target, input, settings and value-dependent counts."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.result import Assumption, InspectReport, Scene, Target
+from bevdiag.report.amounts import format_bytes, format_count
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import heading, labelled, paragraph
+from bevdiag.report.text.table import Column, cell, lay_out
+
+_LABEL_COLUMN = 12
+_DEVICES = {
+    "meta": "meta tensors: predicted, nothing ran on a GPU",
+    "cuda": "cuda: run on the GPU at hand, beside the prediction",
+}
+
+
+def assumed_lines(report: InspectReport, layout: Layout) -> list[Text]:
+    """The section "Assumed"."""
+    gradless = report.params_without_grad
+    parameters = f"{format_count(report.params_total)} parameters" + (
+        f", {format_count(gradless)} of them without gradient" if gradless else ""
+    )
+    bev = report.bev_channels
+    entries = [
+        *target_entries(report.target),
+        ("Run on", _DEVICES.get(report.device, report.device)),
+        *scene_entries(report.scene),
+        (
+            "Step",
+            f"batch size {report.scene.batch_size}, autocast {report.autocast}, "
+            f"optimizer {report.optimizer}",
+        ),
+        (
+            "Model",
+            f"{parameters}; {format_count(bev)} BEV channels" if bev is not None else parameters,
+        ),
+    ]
+    lines = heading("Assumed", layout)
+    for label, text in entries:
+        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    lines += assumption_lines(report.assumptions, layout)
+    if report.unmodelled:
+        missing = f"Not modelled, so no verdict stands: {', '.join(report.unmodelled)}."
+        lines += [Text(), *paragraph(missing, layout, indent=2, style="yellow")]
+    return lines
+
+
+def target_entries(target: Target) -> list[tuple[str, str]]:
+    """Label and text for the GPU and the library versions."""
+    gpu = target.gpu or "none named"
+    capability = (
+        f", compute capability {target.compute_capability}" if target.compute_capability else ""
+    )
+    capacity = target.capacity_bytes
+    usable = f", {format_bytes(capacity)} usable" if capacity is not None else ""
+    return [
+        ("GPU", f"{gpu}{capability}{usable}"),
+        ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
+    ]
+
+
+def scene_entries(scene: Scene) -> list[tuple[str, str]]:
+    """Label and text for the input."""
+    grid = " x ".join(format_count(size) for size in scene.grid_size)
+    return [
+        ("Scene", scene.source),
+        (
+            "Voxels",
+            f"{format_count(scene.num_voxels)} from {format_count(scene.num_points)} points, "
+            f"in a grid of {grid} (x, y, z)",
+        ),
+    ]
+
+
+def assumption_lines(assumptions: tuple[Assumption, ...], layout: Layout) -> list[Text]:
+    """Every value-dependent count with its range; empty where there is none."""
+    if not assumptions:
+        return []
+    columns = [
+        Column("counts that depend on values", folds=True),
+        Column("low", right=True),
+        Column("expected", right=True),
+        Column("high", right=True),
+        Column("used", right=True),
+    ]
+    rows = [
+        [
+            cell(item.site),
+            cell(format_count(item.low)),
+            cell(format_count(item.expected)),
+            cell(format_count(item.high)),
+            cell(format_count(item.used), "bold"),
+        ]
+        for item in assumptions
+    ]
+    table = lay_out(columns, rows, layout.width, indent=2)
+    lines = [Text(), table.header]
+    for item, row in zip(assumptions, table.rows, strict=True):
+        lines += [*row, *paragraph(item.why, layout, indent=4, style="dim")]
+    return lines

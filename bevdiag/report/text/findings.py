@@ -1,0 +1,39 @@
+"""What is wrong or worth knowing."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.result import Finding, Severity
+from bevdiag.report.layout import Layout
+from bevdiag.report.places import shown_location
+from bevdiag.report.printable import fold, printable
+from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
+
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def finding_lines(findings: tuple[Finding, ...], layout: Layout) -> list[Text]:
+    """Errors first; within a severity in the order of the rules."""
+    if not findings:
+        return []
+    lines = heading("Findings", layout)
+    for number, finding in enumerate(sorted(findings, key=lambda f: _ORDER[f.severity])):
+        lines += [Text()] if number else []
+        lines += _finding_lines(finding, layout)
+    return lines
+
+
+def _finding_lines(finding: Finding, layout: Layout) -> list[Text]:
+    style = SEVERITY_STYLES[finding.severity]
+    tag = f"{finding.severity.value} {printable(finding.code)}"
+    message = fold(printable(finding.message), layout.width - len(tag) - 4)
+    lines = [Text.assemble("  ", (tag, f"bold {style}"), "  ", (message[0], "bold"))]
+    lines += [Text.assemble(" " * (len(tag) + 4), (part, "bold")) for part in message[1:]]
+    where = [
+        *([str(shown_location(finding.location))] if finding.location is not None else []),
+        *(part for part in (finding.key, finding.module) if part),
+    ]
+    if where:
+        lines += paragraph("  ".join(where), layout, indent=4, style="dim")
+    for detail in finding.detail:
+        lines += paragraph(detail, layout, indent=4)
+    return lines

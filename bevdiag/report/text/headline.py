@@ -1,0 +1,86 @@
+"""The verdict: the sentence that a reader remembers."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.result import InspectReport, OutOfMemory, Verdict
+from bevdiag.report.amounts import format_bytes
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import VERDICT_WORDS, paragraph
+
+
+def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
+    """Config, verdict, PyTorch's own message where the step stops, and the cheapest way out."""
+    lines = paragraph(f"{report.config}: {report.model}", layout, style="dim")
+    style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
+    lines += [Text(), *paragraph(verdict_sentence(report), layout, style=style)]
+    if report.oom is not None:
+        lines += paragraph(_stop_sentence(report.oom), layout)
+        lines += paragraph(report.oom.message, layout, indent=2, style="red")
+    if way_out := _way_out(report):
+        lines += paragraph(way_out, layout)
+    return lines
+
+
+def verdict_sentence(report: InspectReport) -> str:
+    """One sentence for every verdict; "fits" speaks of the upper end only."""
+    peak = report.peak
+    budget = _budget_name(report)
+    if report.verdict is Verdict.FITS:
+        return f"Fits {budget}: at most {format_bytes(peak.high_reserved_bytes)} are reserved."
+    if report.verdict is Verdict.OVER and report.oom is not None:
+        return (
+            f"Does not fit {budget}: the step stops in {report.oom.module} asking for "
+            f"{format_bytes(report.oom.requested_bytes)}."
+        )
+    if report.verdict is Verdict.OVER:
+        return f"Does not fit {budget}: {format_bytes(peak.reserved_bytes)} would be reserved."
+    if report.verdict is Verdict.DEPENDS:
+        return (
+            f"May not fit {budget}: between {format_bytes(peak.low_bytes)} and "
+            f"{format_bytes(peak.high_bytes)} are allocated at the peak, depending on values."
+        )
+    if report.verdict is Verdict.UNKNOWN:
+        return (
+            "No verdict: not everything in this step is modelled; what is takes "
+            f"{format_bytes(peak.allocated_bytes)} at its peak."
+        )
+    return (
+        f"The step allocates {format_bytes(peak.allocated_bytes)} at its peak"
+        f"{_peak_range(report)}; --gpu NAME or --budget SIZE tells whether that fits."
+    )
+
+
+def _peak_range(report: InspectReport) -> str:
+    low, high = report.peak.low_bytes, report.peak.high_bytes
+    if low == high:
+        return ""
+    return f" (between {format_bytes(low)} and {format_bytes(high)}, depending on values)"
+
+
+def _budget_name(report: InspectReport) -> str:
+    target = report.target
+    if target.capacity_bytes is None:
+        return target.gpu or "the budget"
+    capacity = format_bytes(target.capacity_bytes)
+    return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
+
+
+def _stop_sentence(oom: OutOfMemory) -> str:
+    part = "phase" if oom.phase == "optimizer" else "pass"
+    what = f" ({oom.what})" if oom.what else ""
+    return f"It asks in the {oom.phase} {part} of step {oom.step}{what}; PyTorch would say:"
+
+
+def _way_out(report: InspectReport) -> str:
+    if report.verdict not in (Verdict.OVER, Verdict.DEPENDS) or not report.remedies:
+        return ""
+    fitting = [
+        remedy
+        for remedy in report.remedies
+        if remedy.verdict is Verdict.FITS and remedy.peak_allocated_bytes is not None
+    ]
+    if not fitting:
+        return "None of the remedies below makes it fit."
+    first = next((remedy for remedy in fitting if not remedy.combined), fitting[0])
+    peak = format_bytes(first.peak_allocated_bytes or 0)
+    return f"With {first.title} ({first.id}) it fits, at a peak of {peak}."

@@ -1,0 +1,32 @@
+"""`bevdiag inspect` as text."""
+
+from bevdiag.diagnose.result import InspectReport
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.assumed import assumed_lines
+from bevdiag.report.text.chart import chart_lines
+from bevdiag.report.text.findings import finding_lines
+from bevdiag.report.text.gpus import gpu_lines
+from bevdiag.report.text.headline import headline_lines
+from bevdiag.report.text.layers import layer_lines
+from bevdiag.report.text.measurement import measurement_lines
+from bevdiag.report.text.peak import peak_lines
+from bevdiag.report.text.remedies import remedy_lines
+from bevdiag.report.text.render import render_lines
+
+
+def render_inspect(report: InspectReport, layout: Layout, *, depth: int) -> str:
+    """The whole report, verdict first; `depth` levels of the layer tree."""
+    return render_lines(
+        [
+            *headline_lines(report, layout),
+            *assumed_lines(report, layout),
+            *layer_lines(report, layout, depth),
+            *chart_lines(report, layout),
+            *peak_lines(report, layout),
+            *measurement_lines(report, layout),
+            *gpu_lines(report, layout),
+            *finding_lines(report.findings, layout),
+            *remedy_lines(report, layout),
+        ],
+        layout,
+    )

@@ -1,0 +1,85 @@
+"""What a GPU measured, beside what was predicted."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.result import InspectReport, Measurement
+from bevdiag.report.amounts import format_bytes, format_count, format_error
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import heading, labelled, paragraph
+from bevdiag.report.text.table import Column, cell, lay_out
+
+TOP_MODULES = 20
+_COLUMNS = [
+    Column("", folds=True),
+    Column("measured", right=True),
+    Column("predicted", right=True),
+    Column("error", right=True),
+]
+
+
+def measurement_lines(report: InspectReport, layout: Layout) -> list[Text]:
+    """The section "Measured"; nothing without a measurement."""
+    measured = report.measurement
+    if measured is None:
+        return []
+    lines = heading("Measured beside predicted", layout)
+    for label, text in _entries(measured):
+        lines += labelled(label, text, layout, column=12)
+    if measured.failure:
+        lines += paragraph(measured.failure, layout, indent=2, style="red")
+    if measured.oom_message:
+        lines += paragraph(measured.oom_message, layout, indent=2, style="red")
+    rows = [_row(*figures) for figures in _figures(report, measured)]
+    if rows:
+        lines += [Text(), *lay_out(_COLUMNS, rows, layout.width, indent=2).lines()]
+    hidden = len(measured.modules) - TOP_MODULES
+    if hidden > 0:
+        note = f"{hidden} smaller modules are in --format json"
+        lines += paragraph(note, layout, indent=2, style="dim")
+    return lines
+
+
+def _entries(measured: Measurement) -> list[tuple[str, str]]:
+    entries = [("On", f"{measured.gpu}, torch {measured.torch}, cuDNN {measured.cudnn}")]
+    if measured.context_bytes is not None:
+        context = f"{format_bytes(measured.context_bytes)} of CUDA context outside the allocator"
+        entries.append(("Besides", context))
+    if measured.other_processes:
+        entries.append(("Others", "; ".join(measured.other_processes)))
+    entries.extend(
+        ("Kept", f"{format_count(count)} at {site}")
+        for site, count in sorted(measured.kept_voxels.items())
+    )
+    return entries
+
+
+def _figures(
+    report: InspectReport, measured: Measurement
+) -> list[tuple[str, int | None, int | None]]:
+    predicted_phases = {item.phase: item.peak_allocated_bytes for item in report.phases}
+    largest = sorted(measured.modules.items(), key=lambda item: (-item[1], item[0]))
+    totals = [
+        ("peak allocated", measured.peak_allocated_bytes, report.peak.allocated_bytes),
+        ("peak reserved", measured.peak_reserved_bytes, report.peak.reserved_bytes),
+    ]
+    return [
+        *(figures for figures in totals if figures[1] is not None),
+        *(
+            (f"{item.phase} peak", item.peak_allocated_bytes, predicted_phases.get(item.phase))
+            for item in measured.phases
+        ),
+        *(
+            (module, nbytes, measured.predicted_modules.get(module))
+            for module, nbytes in largest[:TOP_MODULES]
+        ),
+    ]
+
+
+def _row(what: str, measured: int | None, predicted: int | None) -> list[Text]:
+    both = measured is not None and predicted is not None
+    return [
+        cell(what),
+        cell("-" if measured is None else format_bytes(measured)),
+        cell("-" if predicted is None else format_bytes(predicted)),
+        cell(format_error(predicted or 0, measured or 0) if both else "-"),
+    ]

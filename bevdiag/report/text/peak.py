@@ -1,0 +1,118 @@
+"""The highest moment of the step and everything alive at it."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.result import Holder, InspectReport, Peak
+from bevdiag.report.amounts import format_bytes, format_shape, format_share
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import heading, labelled, paragraph
+from bevdiag.report.text.table import Column, cell, lay_out, natural_width
+
+TOP_HOLDERS = 12
+_BAR_WIDTH = 30
+
+
+def peak_lines(report: InspectReport, layout: Layout) -> list[Text]:
+    """Where and how high the peak is, its sums by category, and its largest holders."""
+    peak = report.peak
+    lines = heading("Peak", layout)
+    for label, text in _entries(report):
+        lines += labelled(label, text, layout, column=12)
+    lines += [Text(), *_category_lines(peak, layout)]
+    if peak.holders:
+        lines += [Text(), *_holder_lines(peak, layout)]
+    return lines
+
+
+def _entries(report: InspectReport) -> list[tuple[str, str]]:
+    peak = report.peak
+    doing = f", {peak.op}" if peak.op else ""
+    reserved = format_bytes(peak.reserved_bytes)
+    if peak.high_reserved_bytes != peak.reserved_bytes:
+        reserved += f", at most {format_bytes(peak.high_reserved_bytes)}"
+    allocated = format_bytes(peak.allocated_bytes)
+    if peak.low_bytes != peak.high_bytes:
+        allocated += f", between {format_bytes(peak.low_bytes)} and {format_bytes(peak.high_bytes)}"
+    by_phase = ", ".join(
+        f"{item.phase} {format_bytes(item.peak_allocated_bytes)}" for item in report.phases
+    )
+    return [
+        ("Where", f"{peak.phase}, in {peak.module or 'the training step itself'}{doing}"),
+        ("Allocated", f"{allocated} (as torch.cuda.max_memory_allocated counts)"),
+        ("Reserved", f"{reserved} (held from CUDA by the caching allocator)"),
+        *([("By phase", by_phase)] if by_phase else []),
+        ("First step", f"{format_bytes(report.first_step_peak_bytes)} allocated at its peak"),
+    ]
+
+
+def _category_lines(peak: Peak, layout: Layout) -> list[Text]:
+    total = peak.allocated_bytes
+    block = "\u2588" if layout.unicode else "#"
+    sums = sorted(peak.by_category.items(), key=lambda item: (-item[1], item[0]))
+    rows = [
+        [
+            cell(category),
+            cell(format_bytes(nbytes)),
+            cell(format_share(nbytes, total)),
+            cell(block * round(_BAR_WIDTH * nbytes / total) if total else "", "cyan"),
+        ]
+        for category, nbytes in sums
+        if nbytes
+    ]
+    columns = [
+        Column("alive at the peak"),
+        Column("size", right=True),
+        Column("share", right=True),
+        Column(""),
+    ]
+    return lay_out(columns, rows, layout.width, indent=2).lines()
+
+
+def _holder_lines(peak: Peak, layout: Layout) -> list[Text]:
+    holders = sorted(peak.holders, key=lambda holder: (-holder.nbytes, holder.module, holder.op))
+    shown, rest = holders[:TOP_HOLDERS], holders[TOP_HOLDERS:]
+    figures = [
+        [
+            cell(format_bytes(holder.nbytes)),
+            cell(format_share(holder.nbytes, peak.allocated_bytes)),
+            cell(holder.category),
+        ]
+        for holder in shown
+    ]
+    common = [Column("size", right=True), Column("share", right=True), Column("category")]
+    wide = [*common, Column("module", folds=True), Column("op", folds=True), Column("tensor")]
+    rows = [
+        [*row, cell(holder.module or "-"), cell(holder.op), cell(_tensor(holder))]
+        for holder, row in zip(shown, figures, strict=True)
+    ]
+    if natural_width(wide, rows) + 2 <= layout.width:
+        lines = lay_out(wide, rows, layout.width, indent=2).lines()
+    else:
+        lines = _narrow_holder_lines(shown, figures, common, layout)
+    if rest:
+        left = format_bytes(sum(holder.nbytes for holder in rest))
+        lines += paragraph(f"and {len(rest)} more, {left} together", layout, indent=2, style="dim")
+    return lines
+
+
+def _narrow_holder_lines(
+    holders: list[Holder], figures: list[list[Text]], common: list[Column], layout: Layout
+) -> list[Text]:
+    columns = [*common, Column("module, then op and tensor", folds=True)]
+    rows = [
+        [*row, cell(holder.module or "-")] for holder, row in zip(holders, figures, strict=True)
+    ]
+    table = lay_out(columns, rows, layout.width, indent=2)
+    # The op and tensor stand below the module: as far in as the last column starts.
+    start = table.header.plain.index(columns[-1].header[:6])
+    lines = [table.header]
+    for holder, row in zip(holders, table.rows, strict=True):
+        below = f"{holder.op}  {_tensor(holder)}"
+        lines += [*row, *paragraph(below, layout, indent=start, style="dim")]
+    return lines
+
+
+def _tensor(holder: Holder) -> str:
+    times = f"{holder.count} times " if holder.count > 1 else ""
+    shape = format_shape(holder.shape) if holder.shape or holder.dtype else ""
+    return f"{times}{shape} {holder.dtype}".strip()

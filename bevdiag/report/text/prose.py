@@ -1,0 +1,37 @@
+"""Sentences, headings and verdict words of the text report."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.result import Severity, Verdict
+from bevdiag.report.layout import Layout
+from bevdiag.report.printable import fold, printable
+
+VERDICT_WORDS = {
+    Verdict.FITS: ("fits", "green"),
+    Verdict.OVER: ("does not fit", "red"),
+    Verdict.DEPENDS: ("depends", "yellow"),
+    Verdict.UNKNOWN: ("unknown", "yellow"),
+    Verdict.NO_BUDGET: ("no budget", "dim"),
+}
+
+SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+
+
+def heading(title: str, layout: Layout) -> list[Text]:
+    """A blank line, then the title with a rule to the right edge."""
+    rule = ("\u2500" if layout.unicode else "-") * (layout.width - len(title) - 1)
+    return [Text(), Text.assemble((title, "bold"), " ", (rule, "dim"))]
+
+
+def paragraph(text: str, layout: Layout, *, indent: int = 0, style: str = "") -> list[Text]:
+    """`text`, neutralised and folded, every line `indent` columns in."""
+    lines = fold(printable(text), layout.width - indent)
+    return [Text.assemble(" " * indent, (line, style)) for line in lines]
+
+
+def labelled(label: str, text: str, layout: Layout, *, indent: int = 2, column: int) -> list[Text]:
+    """A dim label and its text, which starts `column` columns after the indent."""
+    parts = fold(printable(text), layout.width - indent - column) or [""]
+    first = Text.assemble(" " * indent, (label.ljust(column), "dim"), parts[0])
+    return [first, *(Text(" " * (indent + column) + part) for part in parts[1:])]
+

@@ -1,0 +1,70 @@
+"""Every remedy with what it was traced to cost and save."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.result import InspectReport, Remedy
+from bevdiag.report.amounts import format_bytes, format_count, format_difference
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import VERDICT_WORDS, heading, labelled, paragraph
+from bevdiag.report.text.table import Column, cell, lay_out
+
+_COLUMNS = [
+    Column("remedy", folds=True),
+    Column("peak", right=True),
+    Column("difference", right=True),
+    Column("at most", right=True, spare=2),
+    Column("reserved", right=True, spare=3),
+    Column("parameters", right=True),
+    Column("BEV", right=True),
+    Column("verdict"),
+]
+
+
+def remedy_lines(report: InspectReport, layout: Layout) -> list[Text]:
+    """Singles, then combinations; below each its changes and what it loses."""
+    if not report.remedies:
+        return []
+    remedies = sorted(report.remedies, key=lambda remedy: remedy.combined)
+    rows = [_row(remedy, report.peak.allocated_bytes) for remedy in remedies]
+    table = lay_out(_COLUMNS, rows, layout.width, indent=2)
+    lines = [*heading("Remedies", layout), table.header]
+    singles = [remedy for remedy in remedies if not remedy.combined]
+    for number, (remedy, row) in enumerate(zip(remedies, table.rows, strict=True)):
+        if remedy.combined and number == len(singles):
+            lines += [Text(), Text.assemble("  ", ("combined", "dim"))]
+        lines += [*row, *_detail_lines(remedy, layout)]
+    note = (
+        "Each was applied to the config and traced again; peak: allocated; difference: to the "
+        "step as it is; BEV: channels of the BEV map."
+    )
+    return lines + paragraph(note, layout, indent=2, style="dim")
+
+
+def _row(remedy: Remedy, now_bytes: int) -> list[Text]:
+    peak = remedy.peak_allocated_bytes
+    word, style = VERDICT_WORDS[remedy.verdict]
+    return [
+        cell(remedy.id, "bold"),
+        cell(_amount(peak)),
+        cell("-" if peak is None else format_difference(peak - now_bytes)),
+        cell(_amount(remedy.high_bytes)),
+        cell(_amount(remedy.reserved_bytes)),
+        cell("-" if remedy.params is None else format_count(remedy.params)),
+        cell("-" if remedy.bev_channels is None else format_count(remedy.bev_channels)),
+        cell("failed", "red") if remedy.error else cell(word, style),
+    ]
+
+
+def _amount(nbytes: int | None) -> str:
+    return "-" if nbytes is None else format_bytes(nbytes)
+
+
+def _detail_lines(remedy: Remedy, layout: Layout) -> list[Text]:
+    lines = paragraph(remedy.title, layout, indent=4)
+    for number, change in enumerate(remedy.changes):
+        lines += labelled("" if number else "changes", change, layout, indent=4, column=9)
+    if remedy.loses:
+        lines += labelled("loses", remedy.loses, layout, indent=4, column=9)
+    if remedy.error:
+        lines += paragraph(f"could not be traced: {remedy.error}", layout, indent=4, style="red")
+    return lines

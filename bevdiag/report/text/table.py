@@ -1,0 +1,126 @@
+"""A plain table: aligned columns that are left out or folded, never cut, where space is short."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from bevdiag.report.printable import fold, printable
+
+_GAP = 2
+_NARROWEST_FOLD = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    `spare` ranks what can be left out, the highest first; 0 is never left out. A `folds` column
+    gives up width by folding its cells.
+    """
+
+    header: str
+    right: bool = False
+    spare: int = 0
+    folds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Laid-out lines: the header, and the lines of each row, so that callers can add below one."""
+
+    header: Text
+    rows: list[list[Text]]
+
+    def lines(self) -> list[Text]:
+        return [self.header, *(line for row in self.rows for line in row)]
+
+
+def cell(value: str, style: str = "") -> Text:
+    """A table cell from any text, neutralised."""
+    return Text(printable(value), style=style)
+
+
+def natural_width(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> int:
+    """Terminal cells that the table takes with every column and no fold."""
+    return sum(_widths(columns, rows)) + _GAP * (len(columns) - 1)
+
+
+def lay_out(
+    columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int, indent: int = 0
+) -> Table:
+    """Fits the table into `width` cells, `indent` included: leaves out, then folds."""
+    space = width - indent
+    kept = _kept_columns(columns, rows, space)
+    columns = [columns[i] for i in kept]
+    rows = [[row[i] for i in kept] for row in rows]
+    widths = _folded_widths(columns, _widths(columns, rows), space)
+    header = [Text(column.header, style="dim") for column in columns]
+    return Table(
+        header=_row_lines(columns, header, widths, indent)[0],
+        rows=[_row_lines(columns, row, widths, indent) for row in rows],
+    )
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> list[int]:
+    return [
+        max([cell_len(column.header), *(row[i].cell_len for row in rows)])
+        for i, column in enumerate(columns)
+    ]
+
+
+def _kept_columns(
+    columns: Sequence[Column], rows: Sequence[Sequence[Text]], space: int
+) -> list[int]:
+    widths = _widths(columns, rows)
+    needed = [
+        min(natural, max(_NARROWEST_FOLD, cell_len(column.header))) if column.folds else natural
+        for column, natural in zip(columns, widths, strict=True)
+    ]
+    kept = list(range(len(columns)))
+    for index in sorted(kept, key=lambda i: columns[i].spare, reverse=True):
+        if columns[index].spare == 0 or _total(needed, kept) <= space:
+            break
+        kept.remove(index)
+    return kept
+
+
+def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
+    return sum(widths[i] for i in kept) + _GAP * (len(kept) - 1)
+
+
+def _folded_widths(columns: Sequence[Column], widths: list[int], space: int) -> list[int]:
+    excess = sum(widths) + _GAP * (len(widths) - 1) - space
+    while excess > 0:
+        index = max(
+            (i for i, column in enumerate(columns) if column.folds and widths[i] > 1),
+            key=lambda i: widths[i],
+            default=None,
+        )
+        if index is None:
+            break
+        widths[index] -= 1
+        excess -= 1
+    return widths
+
+
+def _row_lines(
+    columns: Sequence[Column], row: Sequence[Text], widths: Sequence[int], indent: int
+) -> list[Text]:
+    folded = [
+        fold(text.plain, width) if column.folds else [text.plain]
+        for column, text, width in zip(columns, row, widths, strict=True)
+    ]
+    lines = []
+    for number in range(max(len(parts) for parts in folded)):
+        line = Text(" " * indent)
+        for i, parts in enumerate(folded):
+            part = parts[number] if number < len(parts) else ""
+            padding = " " * max(0, widths[i] - cell_len(part))
+            line.append(" " * _GAP if i else "")
+            line.append(padding + part if columns[i].right else part, style=row[i].style)
+            line.append("" if columns[i].right else padding)
+        line.rstrip()
+        lines.append(line)
+    return lines
