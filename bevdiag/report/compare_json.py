@@ -4,7 +4,6 @@ Conventions are those of ``bevdiag.inspect/1``; the first variant is the base li
 """
 
 from dataclasses import asdict
-from typing import Any
 
 from bevdiag.diagnose.result import CompareReport
 from bevdiag.report.canonical_json import dumps

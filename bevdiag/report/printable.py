@@ -14,9 +14,7 @@ def printable(text: str) -> str:
 
     White space of any kind becomes a space; what cannot be printed is left out.
     """
-    return "".join(
-        char if char.isprintable() else " " if char.isspace() else "" for char in text
-    )
+    return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
 
 
 def fold(text: str, width: int) -> list[str]:

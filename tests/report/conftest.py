@@ -77,9 +77,7 @@ def _layers() -> tuple[Layer, ...]:
     return (
         _layer("vfe", "SDAVFE", (10, 128), (37_808, 128), 13_312, (1.13, 1.73, 0), True),
         _layer("vfe.pfn", "Linear", (10, 64), (37_808, 32, 64), 640, (0.29, 1.02, 0)),
-        _layer(
-            "backbone_3d", "FocalDSVT", (128, 128), None, 1_580_032, (39.2, 52.1, 0.2), True
-        ),
+        _layer("backbone_3d", "FocalDSVT", (128, 128), None, 1_580_032, (39.2, 52.1, 0.2), True),
         _layer(
             encoder, "FocalSparseEncoder", (128, 128), (kept, 128), 378_880, (2.9, 8.2, 0.2), True
         ),
@@ -122,9 +120,7 @@ def _layers() -> tuple[Layer, ...]:
             25_804_800,
             (8.46, 143.9, 75.1),
         ),
-        _layer(
-            "dense_head", "CenterHead", (512, None), None, 486_154, (1.2, 62.0, 0.4), True
-        ),
+        _layer("dense_head", "CenterHead", (512, None), None, 486_154, (1.2, 62.0, 0.4), True),
     )
 
 

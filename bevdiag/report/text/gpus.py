@@ -29,7 +29,9 @@ def gpu_lines(report: InspectReport, layout: Layout) -> list[Text]:
         line.rstrip()
         lines.append(line)
     needed = format_bytes(report.peak.high_reserved_bytes)
-    note = f"Usable memory and verdict; the step reserves at most {needed} on the GPU assumed above."
+    note = (
+        f"Usable memory and verdict; the step reserves at most {needed} on the GPU assumed above."
+    )
     return lines + paragraph(note, layout, indent=2, style="dim")
 
 

@@ -76,7 +76,11 @@ def _culprits(report: InspectReport) -> set[str]:
 
 
 def _description(layer: Layer) -> list[Text]:
-    return [cell(layer.type, "cyan"), cell(_channels(layer)), cell(format_shape(layer.output_shape))]
+    return [
+        cell(layer.type, "cyan"),
+        cell(_channels(layer)),
+        cell(format_shape(layer.output_shape)),
+    ]
 
 
 def _figures(layer: Layer) -> list[Text]:

@@ -34,4 +34,3 @@ def labelled(label: str, text: str, layout: Layout, *, indent: int = 2, column: 
     parts = fold(printable(text), layout.width - indent - column) or [""]
     first = Text.assemble(" " * indent, (label.ljust(column), "dim"), parts[0])
     return [first, *(Text(" " * (indent + column) + part) for part in parts[1:])]
-

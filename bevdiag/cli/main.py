@@ -1,0 +1,100 @@
+"""The entry point: from arguments to an exit code, with one sentence for everything that fails."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from bevdiag import __version__
+from bevdiag.cli.compare import compare_command
+from bevdiag.cli.inspect import inspect_command
+from bevdiag.cli.output import discard_stdout, say
+from bevdiag.errors import BevdiagError, ExitCode
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+# Typer carries its own copy of click in some releases and depends on click in others; the base of
+# its usage errors is the same class either way, seen from the one that typer exports.
+_CLICK_ERROR = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+
+app = typer.Typer(
+    name="bevdiag",
+    add_completion=False,
+    rich_markup_mode=None,
+    epilog=(
+        "Exit codes: 0 fits, or no budget was named and nothing is wrong; 1 over the budget, or a "
+        "finding of severity error; 2 bad usage or config; 3 no verdict; 130 interrupted."
+    ),
+)
+app.command("inspect")(inspect_command)
+app.command("compare")(compare_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bevdiag {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Tell what a 3D detector's training step will ask of a GPU, before it is launched."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit code; `arguments` default to the process's own."""
+    try:
+        code = _exit_code(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the report has seen enough; the interpreter must not fail on it at exit.
+        discard_stdout()
+        code = 0
+    return code
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    try:
+        command = typer.main.get_command(app)
+        args = None if arguments is None else list(arguments)
+        return int(command.main(args, prog_name="bevdiag", standalone_mode=False) or 0)
+    except BevdiagError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if isinstance(error, _CLICK_ERROR):
+            say(f"error: {_usage_sentence(error)}")
+            return ExitCode.USAGE
+        return _defect(error)
+
+
+def _usage_sentence(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "bevdiag"
+    sentence: str = error.format_message()  # type: ignore[attr-defined]
+    return f"{sentence.rstrip('.')}; see {command} --help"
+
+
+def _defect(error: Exception) -> int:
+    if os.environ.get("BEVDIAG_DEBUG") == "1":
+        traceback.print_exception(error)
+    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    say(f"internal error: {reason}; this is a defect of bevdiag (BEVDIAG_DEBUG=1 shows where)")
+    return ExitCode.NO_VERDICT

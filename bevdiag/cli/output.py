@@ -1,0 +1,74 @@
+"""Where a report goes: stdout or a file; everything else goes to stderr."""
+
+import os
+import sys
+from pathlib import Path
+
+from bevdiag.errors import InputError
+from bevdiag.report.layout import Layout, layout_of
+
+STDOUT = "-"
+
+
+def say(message: str) -> None:
+    """One neutralised line on stderr."""
+    from bevdiag.report.printable import printable
+
+    encoding = sys.stderr.encoding or "ascii"
+    line = printable(message).encode(encoding, "backslashreplace").decode(encoding)
+    print(line, file=sys.stderr)
+
+
+def layout_for(output: str) -> Layout:
+    """What the reader of `output` can see: a file is laid out like a pipe."""
+    return layout_of(sys.stdout) if output == STDOUT else Layout()
+
+
+def check_output(output: str) -> None:
+    """Refuses, before any work is done, a file that cannot be written.
+
+    Raises:
+        InputError: it is a folder, or lies in none.
+    """
+    path = Path(output)
+    if output == STDOUT:
+        return
+    if path.is_dir():
+        raise InputError(f"-o: {output} is a folder: name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"-o: there is no folder {path.parent} to write {path.name} in")
+
+
+def write_output(text: str, output: str) -> None:
+    """Writes the report; a file appears whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if output == STDOUT:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    path = Path(output)
+    try:
+        if path.exists() and not path.is_file():
+            # A pipe or a device such as /dev/null: written to, never replaced.
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path.resolve(), text)
+    except OSError as error:
+        raise InputError(f"-o: {output} cannot be written: {error.strerror}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def discard_stdout() -> None:
+    """Points stdout at nothing, after its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
