@@ -1,0 +1,1 @@
+"""Dense backbones on the bird's-eye-view map."""

@@ -1,0 +1,199 @@
+"""DSVT: attention within sets of voxels, sets dealt along y and x in turn."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from bevdiag.config.settings import DsvtSettings
+from bevdiag.models.backbones_3d.dsvt_input_layer import DsvtInputLayer, Pooling, Stage
+from bevdiag.models.backbones_3d.dsvt_reduction import build_reduction
+from bevdiag.models.batch import Batch
+from bevdiag.models.sized_ops import unique_with_inverse
+
+_ACTIVATIONS = {"relu": functional.relu, "gelu": functional.gelu}
+
+
+class SetAttention(nn.Module):
+    """Multi-head attention within each set, then a feed-forward network on each voxel.
+
+    Attention maps are computed and averaged over the heads as `nn.MultiheadAttention` does by
+    default, although nobody reads them: no fused kernel takes part.
+    """
+
+    def __init__(
+        self, d_model: int, nhead: int, dropout: float, dim_feedforward: int, activation: str
+    ) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.self_attn = nn.MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=True)
+        self.linear1 = nn.Linear(d_model, dim_feedforward)
+        self.linear2 = nn.Linear(dim_feedforward, d_model)
+        self.norm1 = nn.LayerNorm(d_model)
+        self.norm2 = nn.LayerNorm(d_model)
+        self.activation = _ACTIVATIONS[activation]
+
+    def forward(self, src: Tensor, position: Tensor, repeated: Tensor, voxels: Tensor) -> Tensor:
+        """Attend within sets.
+
+        Args:
+            src: [N, C].
+            position: position embedding [N, C].
+            repeated: bool [sets, S], slots to mask.
+            voxels: int64 [sets, S], each slot's voxel; every voxel has a slot.
+        """
+        features = src[voxels]
+        embedding = position[voxels]
+        query = features + embedding
+        key = features + embedding
+        attended = self.self_attn(query, key, features, repeated)[0]
+        slots = voxels.reshape(-1)
+        unique, inverse = unique_with_inverse(slots, src.shape[0])
+        first = torch.arange(inverse.size(0), dtype=inverse.dtype, device=inverse.device)
+        inverse, first = inverse.flip([0]), first.flip([0])
+        first = inverse.new_empty(unique.size(0)).scatter_(0, inverse, first)
+        attended = attended.reshape(-1, self.d_model)[first]
+
+        src = src + attended
+        src = self.norm1(src)
+        attended = self.linear2(self.activation(self.linear1(src)))
+        src = src + attended
+        out: Tensor = self.norm2(src)
+        return out
+
+
+class DsvtEncoderLayer(nn.Module):
+    """Set attention with a residual around it."""
+
+    def __init__(
+        self, d_model: int, nhead: int, dropout: float, dim_feedforward: int, activation: str
+    ) -> None:
+        super().__init__()
+        self.win_attn = SetAttention(d_model, nhead, dropout, dim_feedforward, activation)
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(self, src: Tensor, position: Tensor, repeated: Tensor, voxels: Tensor) -> Tensor:
+        """As `SetAttention`."""
+        identity = src
+        src = self.win_attn(src, position, repeated, voxels)
+        src = src + identity
+        out: Tensor = self.norm(src)
+        return out
+
+
+class DsvtBlock(nn.Module):
+    """Two encoder layers: sets along y, then sets along x, both of one shift."""
+
+    def __init__(
+        self, d_model: int, nhead: int, dropout: float, dim_feedforward: int, activation: str
+    ) -> None:
+        super().__init__()
+        self.encoder_list = nn.ModuleList(
+            DsvtEncoderLayer(d_model, nhead, dropout, dim_feedforward, activation) for _ in range(2)
+        )
+
+    def forward(
+        self,
+        src: Tensor,
+        voxels: Sequence[Tensor],
+        repeated: Sequence[Tensor],
+        embeddings: Sequence[Tensor],
+        block: int,
+    ) -> Tensor:
+        """[N, C] to [N, C]; the other arguments hold one entry a shift, each for both orders.
+
+        The embedding is picked by the order, not by the shift: a slip of the original that its
+        authors left in (DSVT issue 50).
+        """
+        output, shift = src, block % 2
+        for order, layer in enumerate(self.encoder_list):
+            output = layer(output, embeddings[order], repeated[shift][order], voxels[shift][order])
+        return output
+
+
+class Dsvt(nn.Module):
+    """Dynamic Sparse Voxel Transformer.
+
+    Reads `voxel_features` [N, d_model[0]] and `voxel_coords`; writes the last stage's as
+    `voxel_features`, `pillar_features` and `voxel_coords`. On meta tensors the coordinates it
+    reads are real, those it writes are not: `input_layer.last_coords` tells them.
+    """
+
+    def __init__(self, settings: DsvtSettings) -> None:
+        super().__init__()
+        self.input_layer = DsvtInputLayer(settings.input_layer)
+        self.use_checkpoint = settings.USE_CHECKPOINT or settings.ues_checkpoint
+        self.reduction_type = settings.reduction_type
+        self.num_point_features = settings.conv_out_channel
+        self.stages, self.residual_norms = nn.ModuleList(), nn.ModuleList()
+        self.reductions = nn.ModuleList()
+        for stage, (channels, (_, num_blocks)) in enumerate(
+            zip(settings.d_model, settings.set_info, strict=True)
+        ):
+            arguments = (
+                channels,
+                settings.nhead[stage],
+                settings.dropout,
+                settings.dim_feedforward[stage],
+                settings.activation,
+            )
+            self.stages.append(nn.ModuleList(DsvtBlock(*arguments) for _ in range(num_blocks)))
+            self.residual_norms.append(
+                nn.ModuleList(nn.LayerNorm(channels) for _ in range(num_blocks))
+            )
+            if stage + 1 < settings.num_stages:
+                volume = self.input_layer.pools[stage].volume
+                self.reductions.append(
+                    build_reduction(
+                        settings.reduction_type, channels, settings.d_model[stage + 1], volume
+                    )
+                )
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1 and "scaler" not in name:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self, batch: Batch) -> Batch:
+        """Write `voxel_features`, `pillar_features` and `voxel_coords`."""
+        features, stages = self.input_layer(batch)
+        output, block = features, 0
+        for index, stage in enumerate(stages):
+            for i, (module, norm) in enumerate(self._blocks(index)):
+                residual = output.clone()
+                output = self._run(module, output, stage, i, block)
+                output = norm(output + residual)
+                block += 1
+            if stage.pooling is not None:
+                output = self._reduce(index, output, stage.pooling)
+        batch["pillar_features"] = batch["voxel_features"] = output
+        batch["voxel_coords"] = stages[-1].coords
+        return batch
+
+    def _blocks(self, index: int) -> Iterator[tuple[nn.Module, nn.Module]]:
+        modules, norms = self.stages[index], self.residual_norms[index]
+        assert isinstance(modules, nn.ModuleList)
+        assert isinstance(norms, nn.ModuleList)
+        return zip(modules, norms, strict=True)
+
+    def _run(
+        self, module: nn.Module, features: Tensor, stage: Stage, index: int, block: int
+    ) -> Tensor:
+        voxels = [sets.voxels for sets in stage.sets]
+        repeated = [sets.repeated for sets in stage.sets]
+        arguments = (features, voxels, repeated, stage.embeddings[index], block)
+        if not self.use_checkpoint:
+            out: Tensor = module(*arguments)
+            return out
+        recomputed: Tensor = checkpoint(module, *arguments, use_reentrant=True)
+        return recomputed
+
+    def _reduce(self, index: int, features: Tensor, pooling: Pooling) -> Tensor:
+        pooled = pooling.placeholder.type_as(features)
+        count, volume, _ = pooled.shape
+        pooled[pooling.pool, pooling.position] = features
+        pooled = pooled.view(count, -1)
+        if self.reduction_type != "linear":
+            pooled = pooled.view(count, volume, -1).permute(0, 2, 1)
+        reduced: Tensor = self.reductions[index](pooled)
+        return reduced

@@ -1,0 +1,166 @@
+"""DSVT's set partition: each window's voxels dealt to sets of equal size.
+
+Equation 3 of "DSVT: Dynamic Sparse Voxel Transformer with Rotated Sets", arXiv:2301.06051. A window
+with n voxels gets ceil(n / S) sets of S slots; slots beyond n repeat a voxel and are masked.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bevdiag.models.backbones_3d.dsvt_windows import WindowGrid
+from bevdiag.models.sized_ops import bincount, unique_with_inverse
+from bevdiag.models.values import to_device
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetPartition:
+    """Sets by order y and order x.
+
+    Attributes:
+        voxels: int64 [2, sets, S], the voxel in each slot.
+        repeated: bool [2, sets, S], slots that repeat the slot before them.
+        shifted: int64 [2, sets, S], `voxels` moved by one slot; unused, alive as in the original.
+    """
+
+    voxels: Tensor
+    repeated: Tensor
+    shifted: Tensor
+
+
+def partition(
+    window: Tensor,
+    inner: Tensor,
+    grid: WindowGrid,
+    set_size: int,
+    occupancy: NDArray[np.int64] | None,
+) -> SetPartition:
+    """Deal N voxels to sets.
+
+    Args:
+        window: int64 [N], each voxel's window.
+        inner: int64 [N, 3], its position there, z, y, x.
+        grid: the windows.
+        set_size: S.
+        occupancy: voxels of each non-empty window; given on meta tensors, else told by values.
+    """
+    voxels = _deal(window, inner, grid, set_size, occupancy)
+    shifted = torch.roll(voxels.clone(), shifts=1, dims=-1)
+    shifted[:, :, 0] = -1
+    return SetPartition(voxels, voxels == shifted, shifted)
+
+
+def _deal(
+    window: Tensor,
+    inner: Tensor,
+    grid: WindowGrid,
+    set_size: int,
+    occupancy: NDArray[np.int64] | None,
+) -> Tensor:
+    num_windows = 0 if occupancy is None else len(occupancy)
+    _, contiguous = unique_with_inverse(window, num_windows)
+    voxels_per_window = bincount(contiguous, num_windows)
+    num_windows = voxels_per_window.shape[0]
+    rank = _ranks_of_slots(voxels_per_window, grid, set_size, occupancy)
+
+    unordered = ingroup_indices(contiguous)
+    _, arrival = torch.sort(contiguous * grid.volume + unordered)
+    wx, wy, wz = grid.window
+    z, y, x = inner[:, 0], inner[:, 1], inner[:, 2]
+    _, order = torch.sort(contiguous * grid.volume + y * wx * wz + x * wz + z)
+    ranked = _rank_in_window(unordered, arrival, order) + grid.volume * contiguous
+    voxel_by_y = _voxel_of_rank(ranked, num_windows * grid.volume)
+    by_y = voxel_by_y[rank.long()]
+
+    _, order = torch.sort(contiguous * grid.volume + x * wy * wz + y * wz + z)
+    ranked = _rank_in_window(unordered, arrival, order) + grid.volume * contiguous
+    voxel_by_x = _voxel_of_rank(ranked, num_windows * grid.volume)
+    by_x = voxel_by_x[rank.long()]
+    return torch.stack((by_y, by_x), dim=0)
+
+
+def _ranks_of_slots(
+    voxels_per_window: Tensor,
+    grid: WindowGrid,
+    set_size: int,
+    occupancy: NDArray[np.int64] | None,
+) -> Tensor:
+    """Which voxel each slot takes: window * volume + rank in the window, float64 [sets, S]."""
+    quotient = voxels_per_window / set_size
+    sets_per_window = torch.ceil(quotient).long()
+    host_sets = None if occupancy is None else -(-occupancy // set_size)
+    window, number = _number_sets(sets_per_window, host_sets)
+    slot = number[:, None].repeat(1, set_size) * set_size
+    slot = slot + torch.arange(0, set_size, 1, device=window.device)
+    slot = slot * voxels_per_window[window][:, None]
+    rank = slot.double() / (sets_per_window[window] * set_size)[:, None].double()
+    rank = torch.floor(rank)
+    return rank + window.view(-1, 1) * grid.volume
+
+
+def _rank_in_window(unordered: Tensor, arrival: Tensor, order: Tensor) -> Tensor:
+    """Each voxel's rank in its window when sorted by `order`, int64 [N]."""
+    ranked = -torch.ones_like(unordered)
+    return ranked.scatter_(dim=0, index=order, src=unordered[arrival])
+
+
+def _voxel_of_rank(ranked: Tensor, size: int) -> Tensor:
+    """The inverse of `ranked`, -1 where no voxel is: a slot for every cell of every window."""
+    table = -1 * torch.ones(size, dtype=torch.long, device=ranked.device)
+    table[ranked] = torch.arange(0, ranked.shape[0], dtype=torch.long, device=ranked.device)
+    return table
+
+
+def _number_sets(
+    sets_per_window: Tensor, host_sets: NDArray[np.int64] | None
+) -> tuple[Tensor, Tensor]:
+    """Each set's window, and its number within that window; both int64 [sets]."""
+    device = sets_per_window.device
+    total = sets_per_window.sum()
+    num_sets = int(total.item()) if host_sets is None else int(host_sets.sum())
+    starts = torch.cumsum(sets_per_window, dim=0)[:-1]
+    window = torch.full((num_sets,), 0, device=device)
+    window[starts] = 1
+    window = torch.cumsum(window, dim=0)
+    difference = window - torch.roll(window, -1)
+    # The last set of all differs from the first, which stands behind it, unless there is only one
+    # window; the original then finds no end, and neither does this.
+    if host_sets is None:
+        is_last = difference != 0
+    else:
+        ends = np.zeros(num_sets, bool)
+        ends[np.cumsum(host_sets) - 1] = len(host_sets) > 1
+        is_last = to_device(ends, device, keep_values=True)
+    step = torch.ones_like(window)
+    step[is_last] = (sets_per_window - 1) * -1
+    number = torch.cumsum(step, dim=0)
+    number[is_last] = sets_per_window
+    return window, number - 1
+
+
+def ingroup_indices(groups: Tensor) -> Tensor:
+    """Each element's index within its group, in no set order on a GPU; here in order of arrival.
+
+    Stands in for the CUDA operator of that name: the result, made as zeros and lowered by one, is
+    all that it takes from PyTorch's allocator; its counters come from cudaMalloc and go at once.
+
+    Args:
+        groups: int64 [N], group numbers from 0.
+    """
+    result = torch.zeros_like(groups) - 1
+    if not groups.is_meta:
+        result.copy_(_order_of_arrival(groups))
+    return result
+
+
+def _order_of_arrival(groups: Tensor) -> Tensor:
+    host = groups.cpu().numpy()
+    order = np.argsort(host, kind="stable")
+    sorted_groups = host[order]
+    starts = np.searchsorted(sorted_groups, sorted_groups)
+    index = np.empty_like(host)
+    index[order] = np.arange(len(host)) - starts
+    return torch.from_numpy(index)

@@ -1,0 +1,223 @@
+"""The focal encoder's split into foreground and background, dilation and merging.
+
+Where the original branches on feature values, it asks a `Decisions`: with real features they are
+evaluated, on meta tensors they are given, and the sizes that follow from them with them.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bevdiag.models.backbones_3d.focal_growth import SampleGrowth
+from bevdiag.models.sized_ops import unique_consecutive_rows
+from bevdiag.models.values import to_device, without_values
+
+
+class Decisions(Protocol):
+    """What one sample's values decide. The sizes are None where values tell them."""
+
+    @property
+    def num_fore(self) -> int | None:
+        """Foreground voxels after merging."""
+
+    @property
+    def num_kept(self) -> int | None:
+        """Voxels after merging with the background."""
+
+    def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices or masks of foreground and background from importance [N]."""
+
+    def neighbours(self, scores: Tensor) -> Tensor:
+        """Mask [n, 26] of the neighbours that are on, from the foreground's scores [n, 26]."""
+
+    def inside(self, cells: Tensor, spatial_shape: list[int]) -> Tensor:
+        """Mask [cells] of the coordinates z, y, x that lie inside the grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedDecisions:
+    """Decisions taken from real values."""
+
+    threshold: float
+    topk: bool
+
+    @property
+    def num_fore(self) -> None:
+        """Told by values."""
+
+    @property
+    def num_kept(self) -> None:
+        """Told by values."""
+
+    def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The `threshold` share with the highest scores, or all with scores above `threshold`."""
+        if self.topk:
+            return _top_share(scores, self.threshold)
+        return scores > self.threshold, scores <= self.threshold
+
+    def neighbours(self, scores: Tensor) -> Tensor:
+        """Scores of at least `threshold`."""
+        return scores >= self.threshold
+
+    def inside(self, cells: Tensor, spatial_shape: list[int]) -> Tensor:
+        """0 < coordinate < extent: the planes at 0 count as outside."""
+        inside = cells[:, 0] > 0
+        for axis in (1, 2):
+            inside = inside * (cells[:, axis] > 0)
+        for axis in range(3):
+            inside = inside * (cells[:, axis] < spatial_shape[axis])
+        return inside
+
+
+@dataclass(frozen=True, slots=True)
+class AssumedDecisions:
+    """Decisions known beforehand, for meta tensors."""
+
+    growth: SampleGrowth
+    threshold: float
+    topk: bool
+
+    @property
+    def num_fore(self) -> int:
+        """Foreground voxels after merging."""
+        return self.growth.num_fore
+
+    @property
+    def num_kept(self) -> int:
+        """Voxels after merging with the background."""
+        return self.growth.num_kept
+
+    def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices without values in top-k mode, where their number is all that counts; else masks."""
+        if self.topk:
+            return _top_share(scores, self.threshold)
+        fore = self.growth.fore
+        return (
+            to_device(fore, scores.device, keep_values=True),
+            to_device(~fore, scores.device, keep_values=True),
+        )
+
+    def neighbours(self, scores: Tensor) -> Tensor:
+        """The assumed mask."""
+        return to_device(self.growth.neighbours, scores.device, keep_values=True)
+
+    def inside(self, cells: Tensor, spatial_shape: list[int]) -> Tensor:
+        """The mask that follows from the coordinates."""
+        return to_device(self.growth.inside, cells.device, keep_values=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """One sample's merged foreground and its background; `fore_scores` [n] go unused."""
+
+    fore: Tensor
+    fore_coords: Tensor
+    back: Tensor
+    back_coords: Tensor
+    fore_scores: Tensor
+
+
+def _top_share(scores: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    _, order = scores.sort(descending=True)
+    count = int(scores.shape[0] * share)
+    return order[:count], order[count:]
+
+
+def split_voxels(
+    x: Any, sample: int, logits: Tensor, offsets: Tensor, decisions: Decisions
+) -> Split:
+    """Split one sample's voxels and let its foreground grow.
+
+    Args:
+        x: sparse tensor of N voxels, C features.
+        sample: which sample of the batch.
+        logits: [N, 27]: 26 neighbours, then the voxel's own importance.
+        offsets: float [26, 3], z, y, x.
+        decisions: for this sample.
+    """
+    rows = x.indices[:, 0] == sample
+    own_coords = (without_values(x.indices) if logits.is_meta else x.indices)[rows]
+    own = x.features[rows]
+    importance = logits[rows, -1].sigmoid()
+    neighbour_scores = logits[rows, :-1].sigmoid()
+    is_fore, is_back = decisions.foreground(importance)
+
+    fore, fore_coords = own[is_fore], own_coords[is_fore]
+    fore_neighbour_scores = neighbour_scores[is_fore]
+    is_on = decisions.neighbours(fore_neighbour_scores)
+    steps = offsets.unsqueeze(0).repeat(is_on.shape[0], 1, 1)
+    scores = neighbour_scores[is_fore][is_on]
+    origins = fore_coords[:, 1:].unsqueeze(1).repeat(1, offsets.shape[0], 1)
+    moved = origins + steps
+    cells = moved[is_on]
+    is_inside = decisions.inside(cells, x.spatial_shape)
+    cells, scores = cells[is_inside], scores[is_inside]
+    device = fore.device
+    cells = torch.cat([torch.ones((cells.shape[0], 1), device=device) * sample, cells], dim=1)
+
+    spawned = torch.zeros((cells.shape[0], own.shape[1]), device=device)
+    grown = torch.cat([fore, spawned], dim=0)
+    fore_coords = torch.cat([fore_coords, cells], dim=0)
+    scores = torch.cat([torch.ones(fore.shape[0], device=device), scores], dim=0)
+    fore, fore_coords, merged_scores = merge_repeats(
+        grown, fore_coords, scores, decisions.num_fore, flip=True
+    )
+    assert merged_scores is not None
+    return Split(fore, fore_coords, own[is_back], own_coords[is_back], merged_scores)
+
+
+def merge_repeats(
+    features: Tensor, coords: Tensor, scores: Tensor | None, size: int | None, *, flip: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Add up the features of voxels that coincide and average their scores.
+
+    `focal_growth` tells which voxels coincide. Without voxels there is nothing to merge (the
+    original fails there).
+
+    Args:
+        features: [N, C].
+        coords: int or float [N, 4]: sample, z, y, x.
+        scores: [N], or None.
+        size: voxels that are left, on meta tensors.
+        flip: whether to go through the sorted voxels backwards.
+    """
+    if not coords.shape[0]:
+        return features, coords.int(), scores
+    features, coords, scores = _sort(features, coords, scores)
+    if flip:
+        features, coords = features.flip([0]), coords.flip([0])
+    if scores is not None:
+        scores = scores.flip([0])
+    zyx = coords[:, 1:].int()
+    unique, inverse, counts = unique_consecutive_rows(_position_key(zyx), size)
+    if unique.shape[0] == coords.shape[0]:
+        return features, coords, scores
+    position = torch.arange(inverse.size(0), dtype=inverse.dtype, device=inverse.device)
+    summed = torch.zeros(
+        (unique.shape[0], features.shape[-1]), dtype=features.dtype, device=features.device
+    )
+    summed.index_add_(0, inverse.long(), features)
+    features = summed
+    last = inverse.new_empty(unique.size(0)).scatter_(0, inverse, position)
+    coords = coords[last].int()
+    if scores is not None:
+        score_sums = torch.zeros((unique.shape[0],), dtype=scores.dtype, device=scores.device)
+        score_sums.index_add_(0, inverse.long(), scores)
+        scores = score_sums / counts
+    return features, coords, scores
+
+
+def _sort(
+    features: Tensor, coords: Tensor, scores: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    _, order = _position_key(coords[:, 1:]).sort()
+    features, coords = features[order], coords[order]
+    return features, coords, None if scores is None else scores[order]
+
+
+def _position_key(zyx: Tensor) -> Tensor:
+    """The largest coordinates stand where the extents should: see `focal_growth`."""
+    z, y, x = zyx.select(1, 0), zyx.select(1, 1), zyx.select(1, 2)
+    return z * zyx[:, 1].max() * zyx[:, 2].max() + y * zyx[:, 2].max() + x

@@ -1,0 +1,1 @@
+"""Heads that predict boxes from the bird's-eye-view map."""

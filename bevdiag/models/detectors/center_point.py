@@ -1,0 +1,67 @@
+"""CenterPoint: the modules in a row, and the head's loss."""
+
+import torch
+from torch import Tensor, nn
+
+from bevdiag.models.backbones_2d.base_bev_backbone import BaseBevBackbone
+from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
+from bevdiag.models.batch import Batch
+from bevdiag.models.channels import ChannelMismatch
+from bevdiag.models.dense_heads.center_head import CenterHead
+from bevdiag.models.map_to_bev.height_compression import HeightCompression
+from bevdiag.models.map_to_bev.sparse_height_compression import SparseHeightCompression
+from bevdiag.models.vfe.sda_vfe import SdaVfe
+
+
+class CenterPoint(nn.Module):
+    """A detector in training: forward returns the loss.
+
+    `loss_box_of_backbone` is not part of it, as in the original.
+    """
+
+    def __init__(
+        self,
+        vfe: SdaVfe,
+        backbone_3d: FocalDsvt,
+        map_to_bev: HeightCompression | SparseHeightCompression,
+        backbone_2d: BaseBevBackbone,
+        dense_head: CenterHead,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("global_step", torch.zeros(1, dtype=torch.int64))
+        self.vfe = vfe
+        self.backbone_3d = backbone_3d
+        self.map_to_bev_module = map_to_bev
+        self.backbone_2d = backbone_2d
+        self.dense_head = dense_head
+
+    def check_channels(self) -> int:
+        """Channels of the bird's-eye-view map.
+
+        Raises:
+            ChannelMismatch: the map has other channels than the config declares.
+        """
+        backbone = self.backbone_3d
+        found = self.map_to_bev_module.real_bev_channels(backbone.bev_shape, backbone.bev_channels)
+        if found != self.backbone_2d.in_channels:
+            raise ChannelMismatch("map_to_bev_module", self.backbone_2d.in_channels, found)
+        return found
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of a batch (see `bevdiag.models.batch`), a scalar.
+
+        Raises:
+            ChannelMismatch: before anything runs; the original fails in the first 2D convolution.
+        """
+        if not self.training:
+            raise RuntimeError("this detector only trains: call train() before forward")
+        self.check_channels()
+        for module in (
+            self.vfe,
+            self.backbone_3d,
+            self.map_to_bev_module,
+            self.backbone_2d,
+            self.dense_head,
+        ):
+            batch = module(batch)
+        return self.dense_head.loss()

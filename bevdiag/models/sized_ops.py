@@ -1,0 +1,60 @@
+"""PyTorch operations whose result size depends on values, for meta tensors whose count is known.
+
+Each takes the size beside the values. On real tensors it is PyTorch's own operation; on meta
+tensors it is an operator of the namespace `bevdiag`, so that whoever watches the dispatch sees it
+under its name and with its operands, and can account for what the real one allocates inside.
+"""
+
+import torch
+from torch import Tensor
+
+_LIBRARY = torch.library.Library("bevdiag", "DEF")
+_LIBRARY.define("unique2(Tensor values, int size) -> (Tensor, Tensor)")
+_LIBRARY.define("unique_dim_consecutive(Tensor values, int size) -> (Tensor, Tensor, Tensor)")
+_LIBRARY.define("bincount(Tensor values, int size) -> Tensor")
+
+
+def _unique2(values: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    return values.new_empty(size), torch.empty(values.shape, dtype=torch.int64, device="meta")
+
+
+def _unique_dim_consecutive(values: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    inverse = torch.empty(values.shape, dtype=torch.int64, device="meta")
+    return values.new_empty(size), inverse, torch.empty(size, dtype=torch.int64, device="meta")
+
+
+def _bincount(values: Tensor, size: int) -> Tensor:
+    return torch.empty(size, dtype=torch.int64, device="meta")
+
+
+_LIBRARY.impl("unique2", _unique2, "Meta")
+_LIBRARY.impl("unique_dim_consecutive", _unique_dim_consecutive, "Meta")
+_LIBRARY.impl("bincount", _bincount, "Meta")
+
+
+def unique_with_inverse(values: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """`torch.unique(values, return_inverse=True)` of [N]; `size` is the number of distinct values."""
+    if values.is_meta:
+        unique, inverse = torch.ops.bevdiag.unique2(values, size)
+    else:
+        unique, inverse = torch.unique(values, return_inverse=True)
+    return unique, inverse
+
+
+def unique_consecutive_rows(values: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`torch.unique_consecutive(values, True, True, dim=0)` of [N]; `size` is the number of runs."""
+    if values.is_meta:
+        unique, inverse, counts = torch.ops.bevdiag.unique_dim_consecutive(values, size)
+    else:
+        unique, inverse, counts = torch.unique_consecutive(
+            values, return_inverse=True, return_counts=True, dim=0
+        )
+    return unique, inverse, counts
+
+
+def bincount(values: Tensor, size: int) -> Tensor:
+    """`torch.bincount(values)` of [N]; `size` is the largest value plus one."""
+    if values.is_meta:
+        counts: Tensor = torch.ops.bevdiag.bincount(values, size)
+        return counts
+    return torch.bincount(values)
