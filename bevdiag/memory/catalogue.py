@@ -22,6 +22,7 @@ class Gpu:
         context_bytes: what a process holds outside the allocator (CUDA context, kernels, handles).
         context_source: where that figure comes from, or that it is an assumption.
         compute_capability: (major, minor).
+        multiprocessors: number of streaming multiprocessors.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Gpu:
     context_bytes: int
     context_source: str
     compute_capability: tuple[int, int]
+    multiprocessors: int
 
     @property
     def usable_bytes(self) -> int:
@@ -98,6 +100,7 @@ def _gpu(entry: dict[str, Any], default: dict[str, Any]) -> Gpu:
         context_bytes=context["bytes"],
         context_source=context["source"],
         compute_capability=(major, minor),
+        multiprocessors=entry["multiprocessors"],
     )
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from bevdiag.errors import InputError
-from bevdiag.memory.catalogue import Gpu, cudnn_of_torch, find_gpu
+from bevdiag.memory.catalogue import cudnn_of_torch, find_gpu
 
-DEFAULT_COMPUTE_CAPABILITY = (9, 0)
-"""Where no GPU is named: Hopper's, whose cuBLAS workspaces are the largest of all."""
+DEFAULT_GPU = "h200"
+"""Where no GPU is named, kernels are taken to be this one's: it is the one that was measured."""
 
 CudnnVersion = tuple[int, int, int]
 
@@ -23,6 +23,7 @@ class DeviceTarget:
         is_capped: whether `capacity_bytes` is a budget below what the device would give, as
             `torch.cuda.set_per_process_memory_fraction` sets it.
         compute_capability: (major, minor).
+        multiprocessors: number of streaming multiprocessors.
         cudnn: (major, minor, patch).
         torch: version without the local part.
     """
@@ -33,6 +34,7 @@ class DeviceTarget:
     context_bytes: int
     is_capped: bool
     compute_capability: tuple[int, int]
+    multiprocessors: int
     cudnn: CudnnVersion
     torch: str
 
@@ -76,6 +78,7 @@ def make_target(
         InputError: the GPU or the cuDNN version is not known.
     """
     device = find_gpu(gpu) if gpu is not None else None
+    kernels = device or find_gpu(DEFAULT_GPU)
     usable = device.usable_bytes if device is not None else None
     limits = [limit for limit in (usable, budget_bytes) if limit is not None]
     capacity = min(limits, default=None)
@@ -85,11 +88,8 @@ def make_target(
         total_bytes=device.total_bytes if device is not None else budget_bytes,
         context_bytes=device.context_bytes if device is not None else 0,
         is_capped=usable is not None and capacity is not None and capacity < usable,
-        compute_capability=_capability(device),
+        compute_capability=kernels.compute_capability,
+        multiprocessors=kernels.multiprocessors,
         cudnn=parse_cudnn(cudnn if cudnn is not None else cudnn_of_torch(torch).cudnn),
         torch=torch.partition("+")[0],
     )
-
-
-def _capability(device: Gpu | None) -> tuple[int, int]:
-    return device.compute_capability if device is not None else DEFAULT_COMPUTE_CAPABILITY

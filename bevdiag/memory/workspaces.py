@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from math import prod
 
-from bevdiag.memory.conv import conv_backend
+from bevdiag.memory.conv import Backend, conv_backend
+from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import ConvCall, GemmWorkspace
 
@@ -58,12 +58,12 @@ def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     if choice.columns is not None:
         nbytes = choice.columns.nbytes
         return WorkspaceBytes(nbytes, nbytes, nbytes)
-    staged = call.element_bytes * (
-        prod(call.input_shape) + prod(call.weight_shape) + prod(call.output_shape)
-    )
-    if prod(call.weight_shape[2:]) == 1 and not choice.needs_64bit:
-        return WorkspaceBytes(0, 0, staged, 0)
-    return WorkspaceBytes(0, staged, staged, None if choice.needs_64bit else 0)
+    if choice.backend is not Backend.CUDNN:
+        return WorkspaceBytes(0, 0, 0)
+    scratch = cudnn_workspace(call, target)
+    # No engine without a workspace is known to index with 64 bits.
+    fallback = None if choice.needs_64bit else 0
+    return WorkspaceBytes(scratch.low, scratch.expected, scratch.high, fallback)
 
 
 def gemm_workspace(target: DeviceTarget) -> WorkspaceBytes:

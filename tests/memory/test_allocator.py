@@ -1,6 +1,9 @@
 """The caching allocator against known answers, and against its own books."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bevdiag.memory.allocator import (
     MIB,
     AllocationRefusedError,
@@ -9,8 +12,6 @@ from bevdiag.memory.allocator import (
     segment_bytes,
 )
 from bevdiag.memory.expandable import ExpandableAllocator
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 GIB = 1024 * MIB
 

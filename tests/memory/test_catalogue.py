@@ -1,0 +1,98 @@
+"""The GPUs and the cuDNN versions that bevdiag ships."""
+
+import pytest
+
+from bevdiag.errors import InputError
+from bevdiag.memory.catalogue import all_gpus, cudnn_of_torch, find_gpu
+from bevdiag.memory.device import make_target, parse_cudnn
+
+GIB = 2**30
+WANTED = [
+    *("t4", "v100-16gb", "v100-32gb", "rtx3060", "rtx3080", "rtx3090", "rtx4080", "rtx4090"),
+    *("rtx5090", "a10", "a10g", "l4", "a30", "a40", "a6000", "l40s", "a100-40gb", "a100-80gb"),
+    *("h100-80gb", "h200", "b200"),
+]
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_the_catalogue_knows(name):
+    gpu = find_gpu(name)
+    assert 9 * GIB < gpu.usable_bytes < gpu.total_bytes < 200 * GIB
+    assert (7, 0) <= gpu.compute_capability <= (12, 0)
+    assert gpu.total_source
+    assert gpu.context_source
+
+
+def test_names_and_aliases_are_unique():
+    names = [name for gpu in all_gpus() for name in (gpu.name, *gpu.aliases)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("A100-80GB", "a100-80gb"),
+        ("rtx 4090", "rtx4090"),
+        ("NVIDIA GeForce RTX 3090", "rtx3090"),
+        ("Tesla_T4", "t4"),
+    ],
+)
+def test_spelling_does_not_matter(written, name):
+    assert find_gpu(written).name == name
+
+
+def test_an_unknown_gpu_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match=r"'rtx4091'.*rtx4090"):
+        find_gpu("rtx4091")
+    with pytest.raises(InputError, match="a100-80gb"):
+        find_gpu("quantum")
+
+
+@pytest.mark.parametrize(
+    ("torch", "cudnn", "is_known"),
+    [
+        ("2.13.0", "9.20.0", True),
+        ("2.13.0+cpu", "9.20.0", True),
+        ("2.13.1", "9.20.0", True),
+        ("2.6.0", "9.1.0", True),
+        ("2.9.0", "9.10.2", True),
+        ("2.14.0.dev20261101", "9.20.0", False),
+        ("1.13.1", "8.9.2", False),
+        ("nightly", "8.9.2", False),
+    ],
+)
+def test_torch_tells_its_cudnn(torch, cudnn, is_known):
+    shipped = cudnn_of_torch(torch)
+    assert (shipped.cudnn, shipped.is_known) == (cudnn, is_known)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("9.1", (9, 1, 0)), ("9.10.2", (9, 10, 2)), ("91002", (9, 10, 2)), ("8902", (8, 9, 2))],
+)
+def test_a_cudnn_version_is_read(text, version):
+    assert parse_cudnn(text) == version
+
+
+@pytest.mark.parametrize("text", ["", "nine", "9..1", "9.1.0.0.0", "-9", "9" * 50])
+def test_a_wrong_cudnn_version_is_refused(text):
+    with pytest.raises(InputError, match="cuDNN"):
+        parse_cudnn(text)
+
+
+def test_a_budget_caps_a_gpu():
+    free = make_target(torch="2.13.0", gpu="h200")
+    capped = make_target(torch="2.13.0", gpu="h200", budget_bytes=22 * GIB)
+    assert free.capacity_bytes == free.total_bytes - free.context_bytes
+    assert not free.is_capped
+    assert (capped.capacity_bytes, capped.is_capped) == (22 * GIB, True)
+    assert capped.total_bytes == free.total_bytes
+    large = make_target(torch="2.13.0", gpu="t4", budget_bytes=100 * GIB)
+    assert large.capacity_bytes < 15 * GIB
+    assert not large.is_capped
+
+
+def test_without_a_gpu_there_is_no_limit_but_a_budget():
+    assert make_target(torch="2.13.0").capacity_bytes is None
+    alone = make_target(torch="2.13.0", budget_bytes=GIB, cudnn="9.1")
+    assert (alone.capacity_bytes, alone.cudnn) == (GIB, (9, 1, 0))
