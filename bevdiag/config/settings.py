@@ -1,40 +1,29 @@
 """The checked settings that the rest of bevdiag works with; field names follow OpenPCDet's keys.
 
-Upper-case keys of the dialect become lower-case fields (`NUM_FILTERS` -> `num_filters`); DSVT's keys
-are lower-case in the YAML already. Every list shape that the original code relies on is checked
-here, because the originals fail late and obscurely. Sizes are in voxels, lengths in metres, and
-triples are x, y, z unless a field says otherwise.
+Upper-case keys of the dialect become lower-case fields (`NUM_FILTERS` -> `num_filters`); DSVT's
+keys are lower-case in the YAML already. Every list shape that the original code relies on is
+checked here, because the originals fail late and obscurely. Sizes are in voxels, lengths in metres,
+and triples are x, y, z unless a field says otherwise.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
-def _plain_int(value: Any) -> Any:
-    # YAML booleans are ints to Python; a size of `yes` is a mistake, not 1.
-    if isinstance(value, bool):
-        raise ValueError("expected a whole number, found a boolean")
-    return value
-
-
-PositiveInt = Annotated[int, BeforeValidator(_plain_int), Field(gt=0, lt=2**31)]
-Triple = tuple[PositiveInt, PositiveInt, PositiveInt]
-Shift = tuple[int, int, int]
-
-
-class Settings(BaseModel):
-    """Base of all settings: immutable; keys bevdiag does not know are kept aside, not refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="allow", populate_by_name=True, alias_generator=str.upper
-    )
-
-
-class LowerCaseSettings(BaseModel):
-    """For DSVT, whose keys are lower-case."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+from bevdiag.config.dsvt_settings import DsvtInputSettings as DsvtInputSettings
+from bevdiag.config.dsvt_settings import DsvtSettings as DsvtSettings
+from bevdiag.config.fields import (
+    Flag,
+    Lengths,
+    LowerCaseSettings,
+    NonNegativeInt,
+    PositiveInt,
+    Range,
+    Real,
+    Settings,
+    Triple,
+    blame,
+)
 
 
 class SdaVfeSettings(Settings):
@@ -42,19 +31,19 @@ class SdaVfeSettings(Settings):
 
     name: Literal["SDAVFE"]
     num_filters: tuple[PositiveInt, ...] = Field(min_length=1)
-    use_norm: bool = True
-    with_distance: bool = False
-    use_abslote_xyz: bool = True
-    voxel_size: tuple[float, float, float]
-    point_cloud_range: tuple[float, float, float, float, float, float]
+    use_norm: Flag = True
+    with_distance: Flag = False
+    use_abslote_xyz: Flag = True
+    voxel_size: Lengths
+    point_cloud_range: Range
 
 
 class FocalLossSettings(Settings):
     """Focal loss on the voxel importance."""
 
-    loss_weight: float = 1.0
-    alpha: float = 0.25
-    gamma: float = 2.0
+    loss_weight: Real = 1.0
+    alpha: Real = 0.25
+    gamma: Real = 2.0
 
 
 class FocalEncoderSettings(Settings):
@@ -62,94 +51,10 @@ class FocalEncoderSettings(Settings):
 
     name: Literal["FocalSparseEncoder"]
     loss_config: FocalLossSettings = FocalLossSettings()
-    voxel_size: tuple[float, float, float]
-    point_cloud_range: tuple[float, float, float, float, float, float]
-    focal_threshold: float = Field(default=0.5, ge=0, le=1)
-    focal_topk: bool = False
-
-
-class DsvtInputSettings(LowerCaseSettings):
-    """DSVT's INPUT_LAYER; one entry a stage unless a field says otherwise."""
-
-    sparse_shape: Triple
-    downsample_stride: tuple[Triple, ...]
-    d_model: tuple[PositiveInt, ...] = Field(min_length=1)
-    set_info: tuple[tuple[PositiveInt, PositiveInt], ...]
-    window_shape: tuple[Triple, ...]
-    hybrid_factor: Triple
-    shifts_list: tuple[tuple[Shift, Shift], ...]
-    normalize_pos: bool = False
-
-
-class DsvtSettings(LowerCaseSettings):
-    """DSVT: a list entry a stage; `set_info` holds [set_size, number of blocks]."""
-
-    NAME: Literal["DSVT"]
-    INPUT_LAYER: DsvtInputSettings
-    block_name: tuple[Literal["DSVTBlock"], ...] = Field(min_length=1)
-    set_info: tuple[tuple[PositiveInt, PositiveInt], ...]
-    d_model: tuple[PositiveInt, ...]
-    nhead: tuple[PositiveInt, ...]
-    dim_feedforward: tuple[PositiveInt, ...]
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    activation: Literal["relu", "gelu"] = "gelu"
-    reduction_type: Literal["attention", "maxpool", "linear"] = "attention"
-    output_shape: tuple[PositiveInt, PositiveInt]
-    conv_out_channel: PositiveInt
-    USE_CHECKPOINT: bool = False
-    ues_checkpoint: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.NAME
-
-    @property
-    def input_layer(self) -> DsvtInputSettings:
-        return self.INPUT_LAYER
-
-    @property
-    def num_stages(self) -> int:
-        return len(self.block_name)
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> "DsvtSettings":
-        stages, inputs = self.num_stages, self.INPUT_LAYER
-        lengths = {
-            "set_info": len(self.set_info),
-            "d_model": len(self.d_model),
-            "nhead": len(self.nhead),
-            "dim_feedforward": len(self.dim_feedforward),
-            "INPUT_LAYER.d_model": len(inputs.d_model),
-            "INPUT_LAYER.set_info": len(inputs.set_info),
-            "INPUT_LAYER.window_shape": len(inputs.window_shape),
-            "INPUT_LAYER.shifts_list": len(inputs.shifts_list),
-        }
-        for key, length in lengths.items():
-            if length != stages:
-                raise ValueError(
-                    f"{key} has {length} entries, but block_name names {stages} stage(s): "
-                    "give one entry a stage"
-                )
-        if len(inputs.downsample_stride) != stages - 1:
-            raise ValueError(
-                f"INPUT_LAYER.downsample_stride has {len(inputs.downsample_stride)} entries, "
-                f"but {stages} stage(s) are joined by {stages - 1} transition(s): give one "
-                "[dx, dy, dz] a transition"
-            )
-        if self.d_model != inputs.d_model:
-            raise ValueError("d_model and INPUT_LAYER.d_model differ: they must be the same list")
-        if self.set_info != inputs.set_info:
-            raise ValueError("set_info and INPUT_LAYER.set_info differ: they must be the same list")
-        for d_model, nhead in zip(self.d_model, self.nhead, strict=True):
-            if d_model % nhead:
-                raise ValueError(f"d_model {d_model} is not divisible by nhead {nhead}")
-        x, _, z = inputs.sparse_shape
-        if z >= x:
-            raise ValueError(
-                f"INPUT_LAYER.sparse_shape {list(inputs.sparse_shape)} has z >= x: DSVT takes "
-                "[x, y, z] and asserts z < x"
-            )
-        return self
+    voxel_size: Lengths
+    point_cloud_range: Range
+    focal_threshold: Real = Field(default=0.5, ge=0, le=1)
+    focal_topk: Flag = False
 
 
 class FocalDsvtSettings(Settings):
@@ -167,11 +72,16 @@ BevInput = Literal["dsvt", "encoder"]
 
 
 class HeightCompressionSettings(Settings):
-    """HeightCompression: [B, C, D, H, W] flattened to [B, C * D, H, W]."""
+    """HeightCompression: [B, C, D, H, W] flattened to [B, C * D, H, W].
+
+    Each entry of `height_strides` puts a sparse convolution of that kernel and stride along the
+    height, with norm and ReLU, before the map: D becomes ceil(D / stride).
+    """
 
     name: Literal["HeightCompression"]
     num_bev_features: PositiveInt
     input: BevInput = "dsvt"
+    height_strides: tuple[PositiveInt, ...] = ()
 
 
 class SparseHeightCompressionSettings(Settings):
@@ -185,11 +95,12 @@ class SparseHeightCompressionSettings(Settings):
     mode: CompressionMode = "max"
     input_features: PositiveInt | None = None
     input: BevInput = "dsvt"
+    height_strides: tuple[PositiveInt, ...] = ()
 
     @model_validator(mode="after")
     def _learned_needs_input(self) -> "SparseHeightCompressionSettings":
         if self.mode == "learned" and self.input_features is None:
-            raise ValueError("MODE learned needs INPUT_FEATURES, the C * D channels it reads")
+            raise blame("MODE", "learned needs INPUT_FEATURES, the C * D channels that it reads")
         return self
 
 
@@ -197,12 +108,12 @@ class BaseBevBackboneSettings(Settings):
     """BaseBEVBackbone: one list entry a level."""
 
     name: Literal["BaseBEVBackbone"]
-    layer_nums: tuple[Annotated[int, Field(ge=0)], ...]
+    layer_nums: tuple[NonNegativeInt, ...]
     layer_strides: tuple[PositiveInt, ...]
     num_filters: tuple[PositiveInt, ...]
-    upsample_strides: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    upsample_strides: tuple[Annotated[Real, Field(gt=0)], ...] = ()
     num_upsample_filters: tuple[PositiveInt, ...] = ()
-    use_conv_for_no_stride: bool = False
+    use_conv_for_no_stride: Flag = False
 
     @model_validator(mode="after")
     def _levels_agree(self) -> "BaseBevBackboneSettings":
@@ -212,11 +123,15 @@ class BaseBevBackboneSettings(Settings):
             ("NUM_FILTERS", len(self.num_filters)),
         ):
             if length != levels:
-                raise ValueError(f"{key} has {length} entries, but LAYER_NUMS has {levels}")
+                raise blame(key, f"expected {levels} entries as in LAYER_NUMS, found {length}")
+        if 0 < len(self.upsample_strides) < levels:
+            problem = f"expected none or at least {levels} entries, one a level of LAYER_NUMS"
+            raise blame("UPSAMPLE_STRIDES", f"{problem}, found {len(self.upsample_strides)}")
         if len(self.upsample_strides) != len(self.num_upsample_filters):
-            raise ValueError(
-                f"NUM_UPSAMPLE_FILTERS has {len(self.num_upsample_filters)} entries, but "
-                f"UPSAMPLE_STRIDES has {len(self.upsample_strides)}"
+            raise blame(
+                "NUM_UPSAMPLE_FILTERS",
+                f"expected {len(self.upsample_strides)} entries as in UPSAMPLE_STRIDES, "
+                f"found {len(self.num_upsample_filters)}",
             )
         return self
 
@@ -238,7 +153,7 @@ class SeparateHeadSettings(Settings):
     def _order_is_known(self) -> "SeparateHeadSettings":
         for branch in self.head_order:
             if branch not in self.head_dict:
-                raise ValueError(f"HEAD_ORDER names {branch!r}, which HEAD_DICT does not define")
+                raise blame("HEAD_ORDER", f"{branch!r} is not defined in HEAD_DICT")
         return self
 
 
@@ -247,16 +162,16 @@ class CenterTargetSettings(Settings):
 
     feature_map_stride: PositiveInt
     num_max_objs: PositiveInt = 500
-    gaussian_overlap: float = Field(default=0.1, gt=0, lt=1)
-    min_radius: int = Field(default=2, ge=0)
+    gaussian_overlap: Real = Field(default=0.1, gt=0, lt=1)
+    min_radius: NonNegativeInt = 2
 
 
 class CenterLossWeights(LowerCaseSettings):
     """Weights of CenterHead's losses."""
 
-    cls_weight: float = 1.0
-    loc_weight: float = 1.0
-    code_weights: tuple[float, ...]
+    cls_weight: Real = 1.0
+    loc_weight: Real = 1.0
+    code_weights: tuple[Real, ...]
 
 
 class CenterLossSettings(Settings):
@@ -271,10 +186,10 @@ class CenterHeadSettings(Settings):
     name: Literal["CenterHead"]
     class_names_each_head: tuple[tuple[str, ...], ...] = Field(min_length=1)
     shared_conv_channel: PositiveInt = 64
-    use_bias_before_norm: bool = False
+    use_bias_before_norm: Flag = False
     num_hm_conv: PositiveInt = 2
-    bn_eps: float = 1e-5
-    bn_mom: float = 0.1
+    bn_eps: Real = 1e-5
+    bn_mom: Real = 0.1
     separate_head_cfg: SeparateHeadSettings
     target_assigner_config: CenterTargetSettings
     loss_config: CenterLossSettings
@@ -303,11 +218,11 @@ class OptimizationSettings(Settings):
 
     batch_size_per_gpu: PositiveInt = 1
     optimizer: Literal["adam", "adamw", "sgd", "adam_onecycle", "adam_cosineanneal"] = "adamw"
-    lr: float = Field(default=0.003, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    grad_norm_clip: float = Field(default=10.0, gt=0)
-    use_amp: bool = False
+    lr: Real = Field(default=0.003, gt=0)
+    weight_decay: Real = Field(default=0.01, ge=0)
+    momentum: Real = Field(default=0.9, ge=0, lt=1)
+    grad_norm_clip: Real = Field(default=10.0, gt=0)
+    use_amp: Flag = False
 
 
 class DataSettings(BaseModel):
@@ -319,8 +234,8 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    point_cloud_range: tuple[float, float, float, float, float, float]
-    voxel_size: tuple[float, float, float]
+    point_cloud_range: Range
+    voxel_size: Lengths
     grid_size: Triple
     max_points_per_voxel: PositiveInt | None
     max_voxels: PositiveInt | None

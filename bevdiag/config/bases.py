@@ -1,0 +1,100 @@
+"""A config file together with the files that it builds on through ``_BASE_CONFIG_``.
+
+The rules are OpenPCDet's: at every level the base comes first and the level's own keys override it;
+mappings merge, everything else, lists included, is replaced. Unlike OpenPCDet, which looks a base
+up from the working directory, bevdiag tries the folder of the file that names it and every folder
+above, so a config is found whole from anywhere; and a base may have a base of its own.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bevdiag.config import tree
+from bevdiag.config.notes import ReadingNote
+from bevdiag.config.reader import read_file
+from bevdiag.config.tree import Node, Scalar, Section, describe
+from bevdiag.errors import ConfigError
+
+BASE_KEY = "_BASE_CONFIG_"
+MAX_FILES = 64
+
+
+def read_merged(path: Path) -> tuple[Section, tuple[ReadingNote, ...]]:
+    """The merged tree of a config file and its bases, without the ``_BASE_CONFIG_`` keys.
+
+    Raises:
+        ConfigError: where a file cannot be read, a base is not found, or bases go in a circle.
+    """
+    merger = _Merger()
+    root = merger.merged_file(path, ())
+    return root, tuple(merger.notes)
+
+
+class _Merger:
+    """Reads and merges; remembers which files are being merged right now."""
+
+    def __init__(self) -> None:
+        self.notes: list[ReadingNote] = []
+        self._open: list[Path] = []
+        self._num_files = 0
+
+    def merged_file(self, path: Path, under: tree.Path) -> Section:
+        root, notes = read_file(path, under)
+        self.notes.extend(notes)
+        self._open.append(path.resolve())
+        merged = self._merged(Section({}, root.location), root, under)
+        self._open.pop()
+        return merged
+
+    def _merged(self, onto: Section, over: Section, under: tree.Path) -> Section:
+        entries = dict(onto.entries)
+        base = over.entries.get(BASE_KEY)
+        if base is not None:
+            entries.update(self._base(base, under).entries)
+        for key, node in over.entries.items():
+            if key == BASE_KEY:
+                continue
+            if isinstance(node, Section):
+                below = entries.get(key)
+                onto_below = below if isinstance(below, Section) else Section({}, node.location)
+                node = self._merged(onto_below, node, (*under, key))
+            entries[key] = node
+        return Section(entries, over.location)
+
+    def _base(self, node: Node, under: tree.Path) -> Section:
+        key = tree.dotted((*under, BASE_KEY))
+        if not isinstance(node, Scalar) or not isinstance(node.value, str) or not node.value:
+            message = f"expected the path of a YAML file, found {describe(node)}"
+            raise ConfigError(message, location=node.location, key=key)
+        path = _find(node.value, node.location.file)
+        if path is None:
+            message = (
+                f"{node.value}: no such file in {node.location.file.parent} or a folder above it"
+            )
+            raise ConfigError(message, location=node.location, key=key)
+        self._num_files += 1
+        if path.resolve() in self._open:
+            message = f"{node.value} builds on itself: bases may not go in a circle"
+            raise ConfigError(message, location=node.location, key=key)
+        if self._num_files > MAX_FILES:
+            message = f"more than {MAX_FILES} base files in all"
+            raise ConfigError(message, location=node.location, key=key)
+        return self.merged_file(path, under)
+
+
+def _find(named: str, file: Path) -> Path | None:
+    return next((path for path in _places(named, file) if _is_file(path)), None)
+
+
+def _places(named: str, file: Path) -> Iterator[Path]:
+    """Where a base may lie, nearest first; shown relative to the config where it can be."""
+    yield file.parent / named
+    for folder in file.resolve().parents:
+        yield folder / named
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

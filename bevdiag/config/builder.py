@@ -1,0 +1,209 @@
+"""YAML text to a located tree, within limits that no honest config comes near.
+
+The tree is built from the events of PyYAML's pure-Python parser, with the plain tags alone: no
+object is ever constructed, and a hostile text is refused before it costs memory or time.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from bevdiag.config import tree
+from bevdiag.config.notes import NoteCode, ReadingNote
+from bevdiag.config.scalars import (
+    TAG,
+    NotPlainError,
+    exponent_number,
+    foreign_tag,
+    scalar_value,
+    with_dot,
+)
+from bevdiag.config.tree import Listing, Node, Scalar, Section
+from bevdiag.errors import ConfigError, Location
+
+MAX_NODES = 50_000
+MAX_DEPTH = 64
+MAX_ALIASES = 64
+
+
+class TreeBuilder:
+    """Builds the tree of one document.
+
+    Args:
+        text: the YAML.
+        file: named in locations.
+        under: where the root will stand in the whole config.
+        origin: set for a value that starts in the middle of a line.
+    """
+
+    def __init__(
+        self, text: str, file: Path, under: tree.Path, origin: Location | None = None
+    ) -> None:
+        self.notes: list[ReadingNote] = []
+        self._file = file
+        self._origin = origin
+        self._path = list(under)
+        self._text = text
+        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+        self._anchors: dict[str, tuple[Node | None, tree.Extent]] = {}
+        self._num_nodes = 0
+        self._num_aliases = 0
+        self._depth = 0
+
+    def document(self) -> Node | None:
+        """The root, or None where the text holds no document."""
+        try:
+            next(self._events)  # stream start
+            if isinstance(next(self._events), yaml.StreamEndEvent):
+                return None
+            first = next(self._events)
+            root = self._node(first)
+            next(self._events)  # document end
+            after = next(self._events)
+            if not isinstance(after, yaml.StreamEndEvent):
+                raise self._error("a second document: a config is one", self._place(after))
+        except yaml.MarkedYAMLError as error:
+            raise self._syntax_error(error) from error
+        except yaml.reader.ReaderError as error:
+            raise self._unprintable(error) from error
+        bare = isinstance(first, yaml.ScalarEvent) and first.implicit[0] and not first.value
+        return None if bare else root
+
+    def _node(self, event: yaml.Event) -> Node:
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        self._count(1, self._place(event))
+        assert isinstance(event, yaml.NodeEvent)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (None, tree.Extent(0, 0))
+        node = self._content(event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (node, tree.extent(node))
+        return node
+
+    def _content(self, event: yaml.NodeEvent) -> Node:
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event)
+        assert isinstance(event, yaml.CollectionStartEvent)
+        tag = TAG + ("map" if isinstance(event, yaml.MappingStartEvent) else "seq")
+        if event.tag not in (None, "!", tag):
+            raise self._error(foreign_tag(event.tag), self._place(event))
+        self._depth += 1
+        self._check_depth(self._depth, self._place(event))
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        node = self._section(event) if is_mapping else self._listing(event)
+        self._depth -= 1
+        return node
+
+    def _listing(self, start: yaml.Event) -> Listing:
+        items: list[Node] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            self._path.append(str(len(items)))
+            items.append(self._node(event))
+            self._path.pop()
+        return Listing(tuple(items), self._place(start))
+
+    def _section(self, start: yaml.Event) -> Section:
+        entries: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if self._is_merge_key(event):
+                merged = {**self._merged(next(self._events)), **merged}
+                continue
+            key = self._key(event)
+            self._path.append(key)
+            if key in entries:
+                message = f"{key} stands here twice: the last one counts"
+                self._note(NoteCode.DUPLICATE_KEY, message, self._place(event))
+            entries[key] = self._node(next(self._events))
+            self._path.pop()
+        return Section({**merged, **entries}, self._place(start))
+
+    def _key(self, event: yaml.Event) -> str:
+        self._count(1, self._place(event))
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self._error("a key must be one word, not a list or mapping", self._place(event))
+        key: str = event.value
+        return key
+
+    def _is_merge_key(self, event: yaml.Event) -> bool:
+        if not isinstance(event, yaml.ScalarEvent) or event.value != "<<":
+            return False
+        return bool(event.implicit[0])
+
+    def _merged(self, event: yaml.Event) -> dict[str, Node]:
+        """What ``<<: *anchor`` or ``<<: [*one, *two]`` brings in; the first one wins."""
+        node = self._node(event)
+        sources = node.items if isinstance(node, Listing) else (node,)
+        entries: dict[str, Node] = {}
+        for source in sources:
+            if not isinstance(source, Section):
+                raise self._error("<< takes a mapping or a list of mappings", self._place(event))
+            entries = {**source.entries, **entries}
+        return entries
+
+    def _alias(self, event: yaml.AliasEvent) -> Node:
+        self._num_aliases += 1
+        if self._num_aliases > MAX_ALIASES:
+            raise self._error(f"more than {MAX_ALIASES} aliases", self._place(event))
+        if event.anchor not in self._anchors:
+            raise self._error(f"the alias *{event.anchor} is not defined above", self._place(event))
+        node, extent = self._anchors[event.anchor]
+        if node is None:
+            raise self._error(f"the alias *{event.anchor} refers to itself", self._place(event))
+        self._count(extent.num_nodes, self._place(event))
+        self._check_depth(self._depth + extent.depth, self._place(event))
+        return node
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        location = self._place(event)
+        try:
+            number = exponent_number(event)
+            if number is None:
+                return Scalar(scalar_value(event), location)
+        except NotPlainError as error:
+            raise self._error(str(error), self._place(event)) from error
+        message = (
+            f"{event.value} is text to OpenPCDet's YAML reader: write {with_dot(number)}, "
+            "which is a number to every reader"
+        )
+        self._note(NoteCode.NUMBER_AS_TEXT, message, self._place(event))
+        return Scalar(number, location)
+
+    def _syntax_error(self, error: yaml.MarkedYAMLError) -> ConfigError:
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        mark = error.problem_mark or error.context_mark
+        where = self._location(mark.line, mark.column) if mark else self._location(0, 0)
+        return self._error(f"not valid YAML: {problem}", where)
+
+    def _unprintable(self, error: yaml.reader.ReaderError) -> ConfigError:
+        before = self._text[: error.position]
+        where = self._location(before.count("\n"), len(before) - before.rfind("\n") - 1)
+        code = ord(self._text[error.position])
+        return self._error(f"the character U+{code:04X} is not allowed in YAML", where)
+
+    def _count(self, num_nodes: int, where: Location) -> None:
+        self._num_nodes += num_nodes
+        if self._num_nodes > MAX_NODES:
+            raise self._error(f"more than {MAX_NODES} values", where)
+
+    def _check_depth(self, depth: int, where: Location) -> None:
+        if depth > MAX_DEPTH:
+            raise self._error(f"nested deeper than {MAX_DEPTH} levels", where)
+
+    def _note(self, code: NoteCode, message: str, where: Location) -> None:
+        self.notes.append(ReadingNote(code, message, tree.dotted(self._path), where))
+
+    def _error(self, message: str, where: Location) -> ConfigError:
+        return ConfigError(message, location=where, key=tree.dotted(self._path))
+
+    def _place(self, event: yaml.Event) -> Location:
+        mark = event.start_mark
+        return self._location(mark.line, mark.column) if mark else self._location(0, 0)
+
+    def _location(self, line: int, column: int) -> Location:
+        """The place of a line and column that count from 0."""
+        if self._origin is None:
+            return Location(self._file, line + 1, column + 1)
+        return Location(self._file, self._origin.line, self._origin.column + column)

@@ -1,0 +1,59 @@
+"""The module names of OpenPCDet and its nearest forks, and which of them bevdiag builds.
+
+Telling a module that bevdiag does not model from a typo decides between "no verdict" and an error.
+Sources: the registries of OpenPCDet (8cacccec), DSVT (8cfc2a6f) and Focal-SST-Sonar (165df15).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from bevdiag.config.settings import ModelSettings
+
+DETECTOR = "NAME"
+"""The slot of the detector itself; every other slot is a section of MODEL."""
+
+PUBLISHED: Mapping[str, frozenset[str]] = {
+    slot: frozenset(names.split())
+    for slot, names in {
+        DETECTOR: """SECONDNet PartA2Net PVRCNN PointPillar PointRCNN SECONDNetIoU CaDDN VoxelRCNN
+            CenterPoint PillarNet PVRCNNPlusPlus MPPNet MPPNetE2E VoxelNeXt TransFusion BevFusion
+            CT3D CT3D_3CAT""",
+        "VFE": """MeanVFE PillarVFE ImageVFE DynMeanVFE DynPillarVFE DynamicPillarVFESimple2D
+            DynamicVoxelVFE PillarVFE3D DynPillarVFE3D SDAVFE SimpleVFE""",
+        "BACKBONE_3D": """VoxelBackBone8x UNetV2 PointNet2Backbone PointNet2MSG VoxelResBackBone8x
+            VoxelBackBone8xFocal VoxelResBackBone8xVoxelNeXt VoxelResBackBone8xVoxelNeXt2D
+            PillarBackBone8x PillarRes18BackBone8x DSVT DSVT_TrtEngine FocalSparseEncoder
+            FocalDSVT""",
+        "MAP_TO_BEV": """HeightCompression PointPillarScatter PointPillarScatter3d Conv2DCollapse
+            SparseHeightCompressionWithConv SparseMaxHeightCompression SparseToDenseDirect""",
+        "PFE": "VoxelSetAbstraction",
+        "BACKBONE_2D": """BaseBEVBackbone BaseBEVBackboneV1 BaseBEVResBackbone BasicStackConvLayers
+            Sparse2DBackbone""",
+        "DENSE_HEAD": """AnchorHeadSingle AnchorHeadMulti CenterHead VoxelNeXtHead TransFusionHead
+            SparseAnchorFreeHead""",
+        "POINT_HEAD": "PointHeadSimple PointHeadBox PointIntraPartOffsetHead",
+        "ROI_HEAD": """PartA2FCHead PVRCNNHead SECONDHead PointRCNNHead VoxelRCNNHead MPPNetHead
+            MPPNetHeadE2E CT3DHead""",
+        "IMAGE_BACKBONE": "SwinTransformer",
+        "NECK": "GeneralizedLSSFPN",
+        "VTRANSFORM": "DepthLSSTransform",
+        "FUSER": "ConvFuser",
+    }.items()
+}
+
+
+def built_names(slot: str) -> tuple[str, ...]:
+    """The names that bevdiag builds in a slot, as its settings say; none for a foreign slot."""
+    field = ModelSettings.model_fields.get(slot.lower())
+    return () if field is None else tuple(_literal_names(field.annotation))
+
+
+def _literal_names(annotation: Any) -> Iterator[str]:
+    """The NAMEs in a field's type: a literal, or one or more settings that have a `name`."""
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    elif fields := getattr(annotation, "model_fields", None):
+        yield from _literal_names(fields["name"].annotation)
+    else:
+        for member in get_args(annotation):
+            yield from _literal_names(member)

@@ -1,0 +1,142 @@
+"""Sections of a config against their settings; pydantic's errors in the config's own words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from bevdiag.config import tree
+from bevdiag.config.expectation import in_words, type_at
+from bevdiag.config.nearest import did_you_mean
+from bevdiag.config.tree import Listing, Node, Section, describe
+from bevdiag.errors import ConfigError, Location
+
+MAX_SHOWN = 10
+"""How many problems one message lists."""
+
+SettingsType = TypeVar("SettingsType", bound=BaseModel)
+
+_BOUNDS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("of at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("of at most", "le"),
+}
+
+
+def checked(settings: type[SettingsType], root: Section, path: tree.Path) -> SettingsType:
+    """The section at `path` as settings; an empty one where it is not written.
+
+    Raises:
+        ConfigError: lists every problem, one a line, the first with its location and key.
+    """
+    node = tree.find(root, path)
+    if node is not None and not isinstance(node, Section):
+        message = f"expected a mapping of keys to values, found {describe(node)}"
+        raise ConfigError(message, location=node.location, key=tree.dotted(path))
+    values = {} if node is None else tree.plain(node)
+    try:
+        # Only the dialect's own spelling of a key counts, not bevdiag's lower-case field names.
+        return settings.model_validate(values, by_alias=True, by_name=False)
+    except ValidationError as error:
+        translator = _Translator(settings, root, path)
+        raise combined([translator.problem(details) for details in _distinct(error)]) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and the key and place to blame."""
+
+    message: str
+    key: str
+    location: Location
+
+
+def combined(problems: Sequence[Problem]) -> ConfigError:
+    """One error for several problems: the first, then the others, one a line."""
+    first, *others = problems
+    lines = [first.message]
+    for problem in others[: MAX_SHOWN - 1]:
+        lines.append(f"{problem.location}: {problem.key}: {problem.message}")
+    if len(problems) > MAX_SHOWN:
+        lines.append(f"... and {len(problems) - MAX_SHOWN} more")
+    return ConfigError("\n".join(lines), location=first.location, key=first.key)
+
+
+def _distinct(error: ValidationError) -> list[Any]:
+    """The errors, without those that only repeat the one before for the next entry of a list."""
+    distinct: dict[object, Any] = {}
+    for details in error.errors(include_url=False):
+        keys = details["loc"]
+        group = (keys[:-1], details["type"]) if keys and isinstance(keys[-1], int) else keys
+        distinct.setdefault(group, details)
+    return list(distinct.values())
+
+
+class _Translator:
+    def __init__(self, settings: type[BaseModel], root: Section, path: tree.Path) -> None:
+        self._settings = settings
+        self._root = root
+        self._path = path
+
+    def problem(self, details: Any) -> Problem:
+        keys: tuple[str | int, ...] = details["loc"]
+        kind: str = details["type"]
+        if kind == "blame":
+            path = (*self._written(keys), *details["ctx"]["key"].split("."))
+            return self._problem(path, details["ctx"]["problem"])
+        if kind == "missing" and isinstance(keys[-1], str):
+            return self._missing(keys)
+        if kind == "missing":
+            # A list of fixed length that is too short lacks entries, as pydantic sees it.
+            keys = keys[:-1]
+        path = self._written(keys)
+        found = tree.find(self._root, path)
+        expected = self._expected(keys, kind, details.get("ctx", {}))
+        hint = ""
+        if kind == "literal_error" and isinstance(found, tree.Scalar):
+            hint = did_you_mean(str(found.value), details["ctx"]["expected"].split("'")[1::2])
+        what = describe(found) if found is not None else "nothing"
+        return self._problem(path, f"expected {expected}, found {what}{hint}")
+
+    def _missing(self, keys: tuple[str | int, ...]) -> Problem:
+        path = self._written(keys)
+        section = tree.descend(self._root, path[:-1])[0]
+        written = list(section.entries) if isinstance(section, Section) else []
+        expected = in_words(type_at(self._settings, keys))
+        hint = did_you_mean(path[-1], written)
+        return self._problem(path, f"is missing: expected {expected}{hint}")
+
+    def _expected(self, keys: tuple[str | int, ...], kind: str, context: Any) -> str:
+        words = in_words(type_at(self._settings, keys))
+        if kind in _BOUNDS:
+            relation, key = _BOUNDS[kind]
+            return f"{words} {relation} {context[key]}"
+        if kind == "finite_number":
+            return f"{words} that is finite"
+        if kind == "too_short":
+            return f"{words}, at least {context['min_length']}"
+        return words
+
+    def _written(self, keys: tuple[str | int, ...]) -> tree.Path:
+        """The path in the config; pydantic's has a module's NAME where it chose between several."""
+        path, node = list(self._path), tree.find(self._root, self._path)
+        for key in map(str, keys):
+            below = None if node is None else tree.child(node, key)
+            if below is None and node is not None and _is_name_of(key, node):
+                continue
+            path.append(key)
+            node = below
+        return tuple(path)
+
+    def _problem(self, path: tree.Path, message: str) -> Problem:
+        node = tree.descend(self._root, path)[0]
+        return Problem(message, tree.dotted(path), node.location)
+
+
+def _is_name_of(key: str, node: Node) -> bool:
+    if isinstance(node, Listing):
+        return False
+    name = tree.child(node, "NAME")
+    return isinstance(name, tree.Scalar) and name.value == key

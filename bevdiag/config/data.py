@@ -1,0 +1,129 @@
+"""DATA_CONFIG: what of it decides memory, which is the voxelizer and the point features."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from bevdiag.config import tree
+from bevdiag.config.checking import checked
+from bevdiag.config.fields import (
+    Lengths,
+    LowerCaseSettings,
+    PositiveInt,
+    Range,
+    Settings,
+    blame,
+)
+from bevdiag.config.grid import AXES, whole_grid
+from bevdiag.config.settings import DataSettings
+from bevdiag.config.tree import Listing, Section
+from bevdiag.errors import ConfigError
+
+PADDED = "transform_points_to_voxels"
+DYNAMIC = "transform_points_to_voxels_placeholder"
+
+
+class PointFeatures(LowerCaseSettings):
+    """POINT_FEATURE_ENCODING: the values each point has, in order."""
+
+    used_feature_list: tuple[str, ...] = Field(min_length=3)
+
+    @model_validator(mode="after")
+    def _coordinates_first(self) -> "PointFeatures":
+        if self.used_feature_list[:3] != AXES:
+            problem = f"expected x, y, z first, found {', '.join(self.used_feature_list)}"
+            raise blame("used_feature_list", problem)
+        return self
+
+
+class DataSection(Settings):
+    """DATA_CONFIG without its processors."""
+
+    dataset: str = ""
+    point_cloud_range: Range
+    point_feature_encoding: PointFeatures
+
+    @model_validator(mode="after")
+    def _minimum_first(self) -> "DataSection":
+        for axis, name in enumerate(AXES):
+            low, high = self.point_cloud_range[axis], self.point_cloud_range[axis + 3]
+            if low >= high:
+                problem = f"{name} starts at {low:g} and ends at {high:g}"
+                order = "expected [x_min, y_min, z_min, x_max, y_max, z_max]"
+                raise blame("POINT_CLOUD_RANGE", f"{problem}: {order}")
+        return self
+
+
+class VoxelCaps(LowerCaseSettings):
+    """MAX_NUMBER_OF_VOXELS: a sample's most voxels; only training's matters here."""
+
+    train: PositiveInt
+
+
+def _for_training(value: Any) -> Any:
+    # OpenPCDet wants the mapping; one number for both modes is a common shorthand.
+    return value if isinstance(value, dict) else {"train": value}
+
+
+class DynamicVoxelizer(Settings):
+    """transform_points_to_voxels_placeholder: only sets the grid; the VFE voxelizes, uncapped."""
+
+    voxel_size: Lengths
+
+    @model_validator(mode="after")
+    def _positive(self) -> "DynamicVoxelizer":
+        for axis, size in zip(AXES, self.voxel_size, strict=True):
+            if size <= 0:
+                raise blame("VOXEL_SIZE", f"{axis} is {size:g} m: expected more than 0")
+        return self
+
+
+class PaddedVoxelizer(DynamicVoxelizer):
+    """transform_points_to_voxels: voxels padded to MAX_POINTS_PER_VOXEL points."""
+
+    max_points_per_voxel: PositiveInt
+    max_number_of_voxels: Annotated[VoxelCaps, BeforeValidator(_for_training)]
+
+
+def read_data(root: Section) -> DataSettings:
+    """The data settings of a merged config.
+
+    Raises:
+        ConfigError: for missing or ill-typed keys, no voxelizer, or a grid of broken voxels.
+    """
+    section = checked(DataSection, root, ("DATA_CONFIG",))
+    path, is_padded = _voxelizer_path(root)
+    voxelizer = checked(PaddedVoxelizer if is_padded else DynamicVoxelizer, root, path)
+    size_path = (*path, "VOXEL_SIZE")
+    grid_size = whole_grid(
+        section.point_cloud_range,
+        voxelizer.voxel_size,
+        location=tree.descend(root, size_path)[0].location,
+        key=tree.dotted(size_path),
+    )
+    padded = voxelizer if isinstance(voxelizer, PaddedVoxelizer) else None
+    return DataSettings(
+        point_cloud_range=section.point_cloud_range,
+        voxel_size=voxelizer.voxel_size,
+        grid_size=grid_size,
+        max_points_per_voxel=padded.max_points_per_voxel if padded else None,
+        max_voxels=padded.max_number_of_voxels.train if padded else None,
+        point_features=section.point_feature_encoding.used_feature_list,
+        dataset=section.dataset,
+    )
+
+
+def _voxelizer_path(root: Section) -> tuple[tree.Path, bool]:
+    """Where the voxelizer stands, and whether it pads; of several the last one counts."""
+    path = ("DATA_CONFIG", "DATA_PROCESSOR")
+    processors = tree.find(root, path)
+    found: tuple[tree.Path, bool] | None = None
+    for index, item in enumerate(processors.items if isinstance(processors, Listing) else ()):
+        name = tree.child(item, "NAME")
+        if isinstance(name, tree.Scalar) and name.value in (PADDED, DYNAMIC):
+            found = (*path, str(index)), name.value == PADDED
+    if found is not None:
+        return found
+    where = tree.descend(root, path)[0].location
+    message = f"expected a list with a module named {PADDED} or {DYNAMIC}"
+    raise ConfigError(message, location=where, key=tree.dotted(path))

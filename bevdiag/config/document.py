@@ -1,0 +1,56 @@
+"""The merged config as it was written: values and where each one stands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bevdiag.config import tree
+from bevdiag.config.notes import ReadingNote
+from bevdiag.config.tree import Section
+from bevdiag.errors import ConfigError, Location
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a config says, bases and overrides merged.
+
+    Keys are dotted paths; a list's entry is named by index or by its NAME, as in
+    ``DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.VOXEL_SIZE``.
+    """
+
+    root: Section
+    notes: tuple[ReadingNote, ...] = ()
+    """What was suspicious about the text itself."""
+
+    def get(self, key: str) -> object:
+        """The plain value at `key` (dicts, tuples, scalars), None where nothing stands."""
+        node = tree.find(self.root, key.split("."))
+        return None if node is None else tree.plain(node)
+
+    def location(self, key: str) -> Location:
+        """Where the value at `key` stands, or the nearest section around it if it is not written.
+
+        The file is the base's for a key that a base brought in, and ``--set`` for an override.
+        """
+        return tree.descend(self.root, key.split("."))[0].location
+
+    def edited(self, changes: Mapping[tuple[str, ...], object]) -> "Document":
+        """A copy with each value replaced, or its key removed where the value is None.
+
+        A replaced value keeps the location of the old one, a new key gets that of its section.
+
+        Raises:
+            ConfigError: where a path leads through a value that has no keys.
+        """
+        root = self.root
+        for path, value in changes.items():
+            if value is None:
+                root = tree.without(root, path)
+                continue
+            deepest, _ = tree.descend(root, path)
+            try:
+                root = tree.with_node(root, path, tree.located(value, deepest.location))
+            except KeyError as error:
+                message = f"there is no such place in the config: {error.args[0]!r} not found"
+                where = deepest.location
+                raise ConfigError(message, location=where, key=tree.dotted(path)) from error
+        return Document(root, self.notes)

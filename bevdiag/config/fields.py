@@ -1,0 +1,43 @@
+"""The field types and base classes that the settings are made of.
+
+Text is never taken for a number, nor a boolean for a size: the originals would stumble over it.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+PositiveInt = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+Triple = tuple[PositiveInt, PositiveInt, PositiveInt]
+WholeInt = Annotated[int, Field(strict=True, gt=-(2**31), lt=2**31)]
+Shift = tuple[WholeInt, WholeInt, WholeInt]
+Lengths = tuple[Real, Real, Real]
+Range = tuple[Real, Real, Real, Real, Real, Real]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable; keys bevdiag does not know are kept aside, not refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", populate_by_name=True, alias_generator=str.upper
+    )
+
+
+class LowerCaseSettings(BaseModel):
+    """For sections whose keys are lower-case in the dialect."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+
+def blame(key: str, problem: str) -> PydanticCustomError:
+    """The error of a check across fields.
+
+    Args:
+        key: the key to mend, below the section whose validator raises this.
+        problem: what is wrong and what is expected.
+    """
+    return PydanticCustomError("blame", "{problem}", {"key": key, "problem": problem})

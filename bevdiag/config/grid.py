@@ -1,0 +1,51 @@
+"""The voxel grid of a point cloud range, which must be a whole number of voxels."""
+
+import math
+from collections.abc import Sequence
+
+from bevdiag.errors import ConfigError, Location
+
+AXES = ("x", "y", "z")
+TOLERANCE_VOXELS = 1e-3
+"""Decimals such as 70.4 / 0.05 miss a whole number by the rounding of float32, never by more."""
+
+
+def whole_grid(
+    point_range: Sequence[float], voxel_size: Sequence[float], *, location: Location, key: str
+) -> tuple[int, int, int]:
+    """The grid (x, y, z) in voxels.
+
+    Args:
+        point_range: x, y, z minimum, then x, y, z maximum, in metres.
+        voxel_size: x, y, z, in metres.
+        location: of the voxel size, for errors.
+        key: of the voxel size, for errors.
+
+    Raises:
+        ConfigError: where an axis is no whole number of voxels; names lengths that would be.
+    """
+    x, y, z = (
+        _voxels(axis, point_range[axis], point_range[axis + 3], voxel_size[axis], location, key)
+        for axis in range(3)
+    )
+    return x, y, z
+
+
+def _voxels(axis: int, low: float, high: float, voxel: float, location: Location, key: str) -> int:
+    length = high - low
+    quotient = length / voxel
+    count = round(quotient) if math.isfinite(quotient) else 0
+    if 1 <= count < 2**31 and abs(quotient - count) <= TOLERANCE_VOXELS:
+        return count
+    found = f"{AXES[axis]}: {length:g} m / {voxel:g} m = {quotient:g} voxels"
+    if not 1 <= quotient < 2**31:
+        problem = f"{found}: expected at least 1 and fewer than 2^31"
+        raise ConfigError(problem, location=location, key=key)
+    below, above = math.floor(quotient), math.ceil(quotient)
+    raise ConfigError(
+        f"{found}, not a whole number: expected a range that ends at {low + below * voxel:g} "
+        f"({below} voxels) or {low + above * voxel:g} ({above}), or a voxel of "
+        f"{length / below:g} or {length / above:g} m",
+        location=location,
+        key=key,
+    )

@@ -1,0 +1,67 @@
+"""The check of every module's NAME, before anything else of MODEL is looked at."""
+
+from bevdiag.config import tree
+from bevdiag.config.catalogue import DETECTOR, PUBLISHED, built_names
+from bevdiag.config.nearest import did_you_mean
+from bevdiag.config.tree import Node, Scalar, Section, describe
+from bevdiag.errors import ConfigError, NoVerdictError
+
+
+def check_modules(root: Section) -> None:
+    """Checks that bevdiag builds every module that MODEL names.
+
+    Raises:
+        ConfigError: for a NAME that is missing or that no known code base has.
+        NoVerdictError: for modules that OpenPCDet has and bevdiag does not build; names them all.
+    """
+    model = root.entries.get("MODEL")
+    if not isinstance(model, Section):
+        found = "is missing" if model is None else f"expected a section, found {describe(model)}"
+        where = root.location if model is None else model.location
+        raise ConfigError(found, location=where, key="MODEL")
+    foreign: list[tuple[Node, str, str]] = []
+    for slot in PUBLISHED:
+        path = ("MODEL", slot) if slot == DETECTOR else ("MODEL", slot, "NAME")
+        section = model.entries.get(slot)
+        # CenterPoint's template skips a module whose section is missing or empty.
+        if slot != DETECTOR and (section is None or _is_null(section)):
+            continue
+        name_node = tree.find(root, path)
+        name = _name(root, path, name_node)
+        if name in built_names(slot):
+            continue
+        if name_node is None or name not in PUBLISHED[slot]:
+            raise _unknown(root, path, slot, name)
+        foreign.append((name_node, tree.dotted(path), name))
+    if foreign:
+        raise _not_modelled(foreign)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is None
+
+
+def _name(root: Section, path: tree.Path, node: Node | None) -> str:
+    key = tree.dotted(path)
+    if node is None:
+        where = tree.descend(root, path)[0].location
+        raise ConfigError("is missing: it says which module to build", location=where, key=key)
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        message = f"expected the name of a module, found {describe(node)}"
+        raise ConfigError(message, location=node.location, key=key)
+    return node.value
+
+
+def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> ConfigError:
+    built = built_names(slot)
+    hint = did_you_mean(name, {*built, *PUBLISHED[slot]})
+    builds = ", ".join(built) or "no module of this kind"
+    message = f"unknown module {name!r}{hint or '.'} bevdiag builds: {builds}"
+    where = tree.descend(root, path)[0].location
+    return ConfigError(message, location=where, key=tree.dotted(path))
+
+
+def _not_modelled(foreign: list[tuple[Node, str, str]]) -> NoVerdictError:
+    named = ", ".join(f"{name} ({key})" for _, key, name in foreign)
+    plural = "is an OpenPCDet module" if len(foreign) == 1 else "are OpenPCDet modules"
+    return NoVerdictError(f"{foreign[0][0].location}: {named} {plural} that bevdiag does not model")

@@ -1,0 +1,67 @@
+"""Config files and ``--set`` values to located trees."""
+
+from pathlib import Path
+
+from bevdiag.config import tree
+from bevdiag.config.builder import TreeBuilder
+from bevdiag.config.notes import ReadingNote
+from bevdiag.config.tree import Node, Scalar, Section, describe
+from bevdiag.errors import ConfigError, Location
+
+MAX_FILE_BYTES = 1 << 20
+
+
+def read_file(path: Path, under: tree.Path = ()) -> tuple[Section, tuple[ReadingNote, ...]]:
+    """The root section of a YAML file.
+
+    Args:
+        path: the file.
+        under: where in the whole config its root will stand, for the keys in messages.
+
+    Raises:
+        ConfigError: where the file cannot be read, is too large, or is not a YAML mapping.
+    """
+    start = Location(path, 1, 1)
+    try:
+        if not path.is_file():
+            problem = "this is a folder" if path.is_dir() else "there is no such file"
+            raise ConfigError(f"{path}: {problem}")
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(f"larger than {MAX_FILE_BYTES} bytes: no config", location=start)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        where = Location(path, line, column)
+        raise ConfigError("not UTF-8 text: save the file as UTF-8", location=where) from error
+    builder = TreeBuilder(text, path, under)
+    root = builder.document()
+    if root is None:
+        raise ConfigError("the file is empty", location=start, key=tree.dotted(under))
+    if not isinstance(root, Section):
+        raise ConfigError(
+            f"expected a mapping of keys to values, found {describe(root)}",
+            location=root.location,
+            key=tree.dotted(under),
+        )
+    return root, tuple(builder.notes)
+
+
+def read_value(text: str, option: Location) -> Node:
+    """The value of ``--set KEY=value``: a YAML scalar, ``[list]`` or ``{mapping}``.
+
+    Args:
+        text: what stands after the equals sign; nothing means null.
+        option: where the value starts.
+
+    Raises:
+        ConfigError: where the text is not YAML.
+    """
+    root = TreeBuilder(text, option.file, (), option).document()
+    return Scalar(None, option) if root is None else root

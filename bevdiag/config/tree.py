@@ -1,0 +1,193 @@
+"""A config as a tree of values that know where they stand: immutable, edited by making a new tree.
+
+A path into the tree is a tuple of keys. An entry of a list is named by its index, or by its NAME
+where the entries are modules, as in ``("DATA_CONFIG", "DATA_PROCESSOR", "shuffle_points")``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bevdiag.errors import Location
+
+Path = tuple[str, ...]
+Plain = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One value."""
+
+    value: Plain
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A YAML sequence."""
+
+    items: tuple["Node", ...]
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A YAML mapping."""
+
+    entries: Mapping[str, "Node"]
+    location: Location
+
+
+Node = Scalar | Listing | Section
+
+
+def dotted(path: Sequence[str]) -> str:
+    """The path as messages and ``--set`` write it: ``MODEL.VFE.NAME``."""
+    return ".".join(path)
+
+
+def child(node: Node, key: str) -> Node | None:
+    """The entry of a section or list that `key` names, or None."""
+    if isinstance(node, Section):
+        return node.entries.get(key)
+    if isinstance(node, Listing):
+        index = entry_index(node, key)
+        return None if index is None else node.items[index]
+    return None
+
+
+def entry_index(listing: Listing, key: str) -> int | None:
+    """The index that `key` names in a list: its decimal digits or the NAME of an entry."""
+    if key.isdecimal() and key.isascii():
+        index = int(key[:9])
+        return index if index < len(listing.items) else None
+    for index, item in enumerate(listing.items):
+        name = child(item, "NAME") if isinstance(item, Section) else None
+        if isinstance(name, Scalar) and name.value == key:
+            return index
+    return None
+
+
+def find(root: Node, path: Sequence[str]) -> Node | None:
+    """The node at `path`, or None."""
+    node, rest = descend(root, path)
+    return None if rest else node
+
+
+def descend(root: Node, path: Sequence[str]) -> tuple[Node, tuple[str, ...]]:
+    """The deepest node on the way to `path` that exists, and the keys that are left."""
+    node = root
+    for depth, key in enumerate(path):
+        below = child(node, key)
+        if below is None:
+            return node, tuple(path[depth:])
+        node = below
+    return node, ()
+
+
+def _contents(node: Listing | Section) -> Iterable[Node]:
+    return node.items if isinstance(node, Listing) else node.entries.values()
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much a node holds: values and keys in all, and levels of nesting (0 for a scalar)."""
+
+    num_nodes: int
+    depth: int
+
+
+def extent(node: Node) -> Extent:
+    """What a node holds, itself included."""
+    if isinstance(node, Scalar):
+        return Extent(1, 0)
+    below = [extent(item) for item in _contents(node)]
+    num_keys = len(below) if isinstance(node, Section) else 0
+    num_nodes = 1 + num_keys + sum(item.num_nodes for item in below)
+    return Extent(num_nodes, 1 + max((item.depth for item in below), default=0))
+
+
+def plain(node: Node) -> object:
+    """The values alone: dicts, tuples for lists, and scalars."""
+    if isinstance(node, Section):
+        return {key: plain(value) for key, value in node.entries.items()}
+    if isinstance(node, Listing):
+        return tuple(plain(item) for item in node.items)
+    return node.value
+
+
+def located(value: object, location: Location) -> Node:
+    """The opposite of `plain`: every value stands at the one `location`.
+
+    Raises:
+        TypeError: for a value that YAML has no plain form for.
+    """
+    if isinstance(value, Mapping):
+        entries = {str(key): located(item, location) for key, item in value.items()}
+        return Section(entries, location)
+    if isinstance(value, list | tuple):
+        return Listing(tuple(located(item, location) for item in value), location)
+    if value is None or isinstance(value, str | int | float | bool):
+        return Scalar(value, location)
+    raise TypeError(f"a config cannot hold a {type(value).__name__}")
+
+
+def describe(node: Node) -> str:
+    """What was found, for a message."""
+    if isinstance(node, Section):
+        return "a mapping"
+    if isinstance(node, Listing):
+        return f"a list of {len(node.items)}"
+    if isinstance(node.value, str):
+        return f"the text {shortened(node.value)!r}"
+    if node.value is None:
+        return "nothing (null)"
+    return str(node.value).lower() if isinstance(node.value, bool) else str(node.value)
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """The text, cut with three dots where it is longer than `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def with_node(root: Section, path: Path, node: Node) -> Section:
+    """A copy of the tree with `node` at `path`; sections that are missing on the way are made.
+
+    Raises:
+        KeyError: where the way leads through a value, or to an entry that a list does not have.
+    """
+    return _as_section(_placed(root, path, node))
+
+
+def without(root: Section, path: Path) -> Section:
+    """A copy of the tree that lacks what is at `path`; the tree itself where nothing is there."""
+    if find(root, path) is None:
+        return root
+    return _as_section(_placed(root, path, None))
+
+
+def _as_section(node: Node) -> Section:
+    if not isinstance(node, Section):
+        raise KeyError("the root of a config is a section")
+    return node
+
+
+def _placed(node: Node, path: Path, new: Node | None) -> Node:
+    key, rest = path[0], path[1:]
+    if isinstance(node, Section):
+        entries = dict(node.entries)
+        if rest:
+            below = entries.get(key, Section({}, node.location))
+            entries[key] = _placed(below, rest, new)
+        elif new is None:
+            del entries[key]
+        else:
+            entries[key] = new
+        return Section(entries, node.location)
+    if isinstance(node, Listing) and (index := entry_index(node, key)) is not None:
+        before, after = node.items[:index], node.items[index + 1 :]
+        if rest:
+            middle: tuple[Node, ...] = (_placed(node.items[index], rest, new),)
+        else:
+            middle = () if new is None else (new,)
+        return Listing(before + middle + after, node.location)
+    raise KeyError(key)

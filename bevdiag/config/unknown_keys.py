@@ -1,0 +1,58 @@
+"""Keys of a module's section that nothing reads: most often a slip of the pen."""
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel
+
+from bevdiag.config import tree
+from bevdiag.config.nearest import did_you_mean
+from bevdiag.config.notes import NoteCode, ReadingNote
+from bevdiag.config.settings import (
+    CenterHeadSettings,
+    ModelSettings,
+    OptimizationSettings,
+)
+from bevdiag.config.tree import Section
+
+WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
+    ModelSettings: frozenset({"POST_PROCESSING"}),
+    CenterHeadSettings: frozenset({"CLASS_AGNOSTIC", "POST_PROCESSING", "IOU_REG_LOSS"}),
+    OptimizationSettings: frozenset(
+        [
+            "NUM_EPOCHS",
+            "MOMS",
+            "PCT_START",
+            "DIV_FACTOR",
+            "DECAY_STEP_LIST",
+            "LR_DECAY",
+            "LR_CLIP",
+            "LR_WARMUP",
+            "WARMUP_EPOCH",
+            "WARMUP_ITER",
+            "BETAS",
+            "LOSS_SCALE_FP16",
+        ]
+    ),
+}
+"""Keys that OpenPCDet reads and that change no byte of a training step."""
+
+
+def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterator[ReadingNote]:
+    """Notes on the keys below `path` that the settings, and those in them, have no field for."""
+    fields = type(settings).model_fields
+    known = [field.alias or name for name, field in fields.items()]
+    for key in settings.model_extra or ():
+        if key in WITHOUT_EFFECT.get(type(settings), ()):
+            continue
+        here = (*path, key)
+        message = f"nothing reads {key}{did_you_mean(key, known)}"
+        where = tree.descend(root, here)[0].location
+        yield ReadingNote(NoteCode.UNKNOWN_KEY, message, tree.dotted(here), where)
+    for name, key in zip(fields, known, strict=True):
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from unknown_keys(value, root, (*path, key))
+        elif isinstance(value, dict):
+            for entry, below in value.items():
+                if isinstance(below, BaseModel):
+                    yield from unknown_keys(below, root, (*path, key, entry))
