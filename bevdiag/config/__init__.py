@@ -3,7 +3,6 @@
 from bevdiag.config.document import Document
 from bevdiag.config.load import DetectorConfig, load_config
 from bevdiag.config.notes import NoteCode, ReadingNote
-from bevdiag.config.shipped import shipped_config
 
 __all__ = [
     "DetectorConfig",
@@ -11,5 +10,4 @@ __all__ = [
     "NoteCode",
     "ReadingNote",
     "load_config",
-    "shipped_config",
 ]

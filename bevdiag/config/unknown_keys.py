@@ -18,20 +18,20 @@ WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
     ModelSettings: frozenset({"POST_PROCESSING"}),
     CenterHeadSettings: frozenset({"CLASS_AGNOSTIC", "POST_PROCESSING", "IOU_REG_LOSS"}),
     OptimizationSettings: frozenset(
-        [
-            "NUM_EPOCHS",
-            "MOMS",
-            "PCT_START",
-            "DIV_FACTOR",
+        {
+            "BETAS",
             "DECAY_STEP_LIST",
-            "LR_DECAY",
+            "DIV_FACTOR",
+            "LOSS_SCALE_FP16",
             "LR_CLIP",
+            "LR_DECAY",
             "LR_WARMUP",
+            "MOMS",
+            "NUM_EPOCHS",
+            "PCT_START",
             "WARMUP_EPOCH",
             "WARMUP_ITER",
-            "BETAS",
-            "LOSS_SCALE_FP16",
-        ]
+        }
     ),
 }
 """Keys that OpenPCDet reads and that change no byte of a training step."""
