@@ -1,1 +1,1 @@
-"""Detectors as ordinary modules, built from settings; what they allocate is what the originals do."""
+"""Detectors as ordinary modules; what they allocate is what the originals allocate."""

@@ -3,7 +3,7 @@
 from bevdiag.errors import BevdiagError
 
 
-class ChannelMismatch(BevdiagError):
+class ChannelMismatch(BevdiagError):  # noqa: N818 - named after what is found
     """A module was declared for one number of channels and is fed another.
 
     Attributes:

@@ -1,17 +1,16 @@
 """PyTorch operations whose result size depends on values, for meta tensors whose count is known.
 
-Each takes the size beside the values. On real tensors it is PyTorch's own operation; on meta
-tensors it is an operator of the namespace `bevdiag`, so that whoever watches the dispatch sees it
-under its name and with its operands, and can account for what the real one allocates inside.
+Each takes the size beside the values; None will do where the values can tell. On real tensors it is
+PyTorch's own operation; on meta tensors it is an operator of the namespace `bevdiag`, so that
+whoever watches the dispatch sees it under its name and with its operands, and can account for what
+the real one allocates inside.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
-
-_LIBRARY = torch.library.Library("bevdiag", "DEF")
-_LIBRARY.define("unique2(Tensor values, int size) -> (Tensor, Tensor)")
-_LIBRARY.define("unique_dim_consecutive(Tensor values, int size) -> (Tensor, Tensor, Tensor)")
-_LIBRARY.define("bincount(Tensor values, int size) -> Tensor")
 
 
 def _unique2(values: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -27,13 +26,22 @@ def _bincount(values: Tensor, size: int) -> Tensor:
     return torch.empty(size, dtype=torch.int64, device="meta")
 
 
-_LIBRARY.impl("unique2", _unique2, "Meta")
-_LIBRARY.impl("unique_dim_consecutive", _unique_dim_consecutive, "Meta")
-_LIBRARY.impl("bincount", _bincount, "Meta")
+_SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "unique2": ("(Tensor values, int size) -> (Tensor, Tensor)", _unique2),
+    "unique_dim_consecutive": (
+        "(Tensor values, int size) -> (Tensor, Tensor, Tensor)",
+        _unique_dim_consecutive,
+    ),
+    "bincount": ("(Tensor values, int size) -> Tensor", _bincount),
+}
+
+for _name, (_schema, _meta) in _SCHEMAS.items():
+    torch.library.define(f"bevdiag::{_name}", _schema)
+    torch.library.impl(f"bevdiag::{_name}", "Meta", _meta)
 
 
-def unique_with_inverse(values: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """`torch.unique(values, return_inverse=True)` of [N]; `size` is the number of distinct values."""
+def unique_with_inverse(values: Tensor, size: int | None) -> tuple[Tensor, Tensor]:
+    """`torch.unique(values, return_inverse=True)` of [N]; `size` is the number of values left."""
     if values.is_meta:
         unique, inverse = torch.ops.bevdiag.unique2(values, size)
     else:
@@ -41,8 +49,8 @@ def unique_with_inverse(values: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return unique, inverse
 
 
-def unique_consecutive_rows(values: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`torch.unique_consecutive(values, True, True, dim=0)` of [N]; `size` is the number of runs."""
+def unique_consecutive_rows(values: Tensor, size: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """`torch.unique_consecutive(values, True, True, dim=0)` of [N]; `size` counts the runs."""
     if values.is_meta:
         unique, inverse, counts = torch.ops.bevdiag.unique_dim_consecutive(values, size)
     else:
@@ -52,7 +60,7 @@ def unique_consecutive_rows(values: Tensor, size: int) -> tuple[Tensor, Tensor, 
     return unique, inverse, counts
 
 
-def bincount(values: Tensor, size: int) -> Tensor:
+def bincount(values: Tensor, size: int | None) -> Tensor:
     """`torch.bincount(values)` of [N]; `size` is the largest value plus one."""
     if values.is_meta:
         counts: Tensor = torch.ops.bevdiag.bincount(values, size)

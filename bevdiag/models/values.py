@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def without_values(tensor: Tensor) -> Tensor:
-    """A meta tensor of the same shape and type; all its elements share one, so it takes no memory."""
+    """A meta tensor of the same shape and type; its elements share one, so it takes no memory."""
     return torch.empty((), dtype=tensor.dtype, device="meta").expand(tensor.shape)
 
 

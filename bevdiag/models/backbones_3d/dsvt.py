@@ -1,6 +1,6 @@
 """DSVT: attention within sets of voxels, sets dealt along y and x in turn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,10 @@ from bevdiag.models.backbones_3d.dsvt_reduction import build_reduction
 from bevdiag.models.batch import Batch
 from bevdiag.models.sized_ops import unique_with_inverse
 
-_ACTIVATIONS = {"relu": functional.relu, "gelu": functional.gelu}
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+}
 
 
 class SetAttention(nn.Module):

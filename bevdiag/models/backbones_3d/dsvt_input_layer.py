@@ -11,7 +11,7 @@ from bevdiag.models.backbones_3d.dsvt_windows import PoolGrid, Triple, WindowGri
 from bevdiag.models.backbones_3d.focal_growth import Coords
 from bevdiag.models.batch import Batch
 from bevdiag.models.sized_ops import unique_with_inverse
-from bevdiag.models.values import to_device, without_values
+from bevdiag.models.values import without_values
 
 _PI = 3.1415
 """As the original has it."""
@@ -166,7 +166,7 @@ class DsvtInputLayer(nn.Module):
     def _pool(self, stage: int, features: Tensor, coords: Tensor, host: Coords | None) -> Pooling:
         grid = self.pools[stage]
         index, position, next_coords = grid.place(coords)
-        size = 0 if host is None else len(grid.pooled(host))
+        size = None if host is None else len(grid.pooled(host))
         unique, inverse = unique_with_inverse(index, size)
         placeholder = features.new_zeros((len(unique), grid.volume, self.settings.d_model[stage]))
         kept, group = unique.clone(), inverse.clone()

@@ -60,9 +60,9 @@ def _deal(
     set_size: int,
     occupancy: NDArray[np.int64] | None,
 ) -> Tensor:
-    num_windows = 0 if occupancy is None else len(occupancy)
-    _, contiguous = unique_with_inverse(window, num_windows)
-    voxels_per_window = bincount(contiguous, num_windows)
+    known_windows = None if occupancy is None else len(occupancy)
+    _, contiguous = unique_with_inverse(window, known_windows)
+    voxels_per_window = bincount(contiguous, known_windows)
     num_windows = voxels_per_window.shape[0]
     rank = _ranks_of_slots(voxels_per_window, grid, set_size, occupancy)
 

@@ -66,7 +66,8 @@ class WindowGrid:
         index = index * num_y + (coords[:, 2] + shift[1]) // window[1]
         index = index * num_z + (coords[:, 1] + shift[2]) // window[2]
         counts = np.bincount(index)
-        return counts[counts > 0]
+        occupied: NDArray[np.int64] = counts[counts > 0]
+        return occupied
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,4 +117,5 @@ class PoolGrid:
         key, z = np.divmod(key, num_z)
         key, y = np.divmod(key, num_y)
         sample, x = np.divmod(key, num_x)
-        return np.stack([sample, z, y, x], axis=1).astype(np.int32)
+        pooled: Coords = np.stack([sample, z, y, x], axis=1, dtype=np.int32, casting="unsafe")
+        return pooled

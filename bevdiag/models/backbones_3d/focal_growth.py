@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 Coords = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Keys = NDArray[np.int32] | NDArray[np.int64]
 
 OFFSETS: Coords = np.array(
     [
@@ -124,6 +125,28 @@ def upper_bound(coords: Coords, spatial_shape: tuple[int, int, int]) -> int:
     return len(_representatives(np.concatenate(keys), keep_first=True))
 
 
+def spawned_cells(
+    coords: Coords, fore: Mask, spatial_shape: tuple[int, int, int]
+) -> tuple[NDArray[np.int64], Coords]:
+    """The distinct cells that the foreground's neighbours open where no voxel is.
+
+    Returns:
+        For each cell one neighbour that opens it, as a flat index into [N, 26], and its
+        coordinates [cells, 4].
+    """
+    shape = np.asarray(spatial_shape, np.int64)
+    rows = np.flatnonzero(fore)
+    cells = coords[rows][:, None] + np.insert(OFFSETS, 0, 0, axis=1)
+    flat = (rows[:, None] * len(OFFSETS) + np.arange(len(OFFSETS))).ravel()
+    cells = cells.reshape(-1, 4)
+    inside = _inside(cells[:, 1:], spatial_shape)
+    flat, cells = flat[inside], cells[inside]
+    keys = _distinct_key(np.concatenate((coords, cells)), shape)
+    first = _representatives(keys, keep_first=True) - len(coords)
+    first = first[first >= 0]
+    return flat[first], cells[first]
+
+
 def _rows_of(decision: FocalDecision, rows: NDArray[np.int64]) -> FocalDecision:
     return FocalDecision(decision.fore_mask[rows], decision.kernel_mask[rows])
 
@@ -181,7 +204,7 @@ def _run_ends(
     return ends
 
 
-def _representatives(key: NDArray[np.signedinteger], *, keep_first: bool) -> NDArray[np.int64]:
+def _representatives(key: Keys, *, keep_first: bool) -> NDArray[np.int64]:
     """Indices of the first (or last) occurrence of each distinct key, ascending."""
     if not len(key):
         return np.empty(0, np.int64)
@@ -200,9 +223,7 @@ def _representatives(key: NDArray[np.signedinteger], *, keep_first: bool) -> NDA
     return np.flatnonzero(table[place] == position)
 
 
-def _representatives_by_sorting(
-    key: NDArray[np.signedinteger], *, keep_first: bool
-) -> NDArray[np.int64]:
+def _representatives_by_sorting(key: Keys, *, keep_first: bool) -> NDArray[np.int64]:
     order = np.argsort(key, kind="stable")
     changes = key[order][1:] != key[order][:-1]
     is_end = np.append(True, changes) if keep_first else np.append(changes, True)

@@ -39,6 +39,8 @@ class FocalSparseEncoder(nn.Module):
     repository, so the importance convolution gets no gradient.
     """
 
+    offsets: Tensor
+
     def __init__(
         self,
         settings: FocalEncoderSettings,
@@ -48,7 +50,7 @@ class FocalSparseEncoder(nn.Module):
         spconv: Any,
         device: torch.device,
     ) -> None:
-        """Build the layers. `spatial_shape` is z, y, x; `spconv` a namespace like spconv.pytorch."""
+        """Build the layers. `spatial_shape` is z, y, x; `spconv` is like spconv.pytorch."""
         super().__init__()
         self.settings = settings
         self.spconv = spconv

@@ -90,7 +90,7 @@ class AssumedDecisions:
         return self.growth.num_kept
 
     def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices without values in top-k mode, where their number is all that counts; else masks."""
+        """Masks; in top-k mode indices without values, where their number is all that counts."""
         if self.topk:
             return _top_share(scores, self.threshold)
         fore = self.growth.fore

@@ -69,7 +69,8 @@ class SeparateHead(nn.Module):
 
 
 def _init_regression(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
+    # On meta there is nothing to draw, and normal_ would import torch._dynamo to find that out.
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:
             nn.init.constant_(module.bias, 0)
@@ -99,8 +100,8 @@ class CenterHead(nn.Module):
         )
         if sum(map(len, self.class_names_each_head)) != len(class_names):
             raise ConfigError(
-                f"the heads' classes {list(map(list, self.class_names_each_head))} do not share out "
-                f"CLASS_NAMES {list(class_names)}: name every class in one head",
+                f"the heads' classes {list(map(list, self.class_names_each_head))} do not share "
+                f"out CLASS_NAMES {list(class_names)}: name every class in one head",
                 key="MODEL.DENSE_HEAD.CLASS_NAMES_EACH_HEAD",
             )
         channels = settings.shared_conv_channel

@@ -71,10 +71,12 @@ def draw_targets(
     )
     boxes = boxes[:size]
     targets.source_boxes[: len(boxes)] = boxes
-    centre = (boxes[:, :2] - np.float32(grid.origin)) / np.float32(grid.cell)
-    centre = np.clip(centre, 0, np.float32([grid.width - 0.5, grid.height - 0.5]))
+    cell_edges = np.array(grid.cell, np.float32)
+    last = np.array([grid.width - 0.5, grid.height - 0.5], np.float32)
+    centre = (boxes[:, :2] - np.array(grid.origin, np.float32)) / cell_edges
+    centre = np.clip(centre, 0, last)
     cell = centre.astype(np.int64)
-    extent = boxes[:, 3:5] / np.float32(grid.cell)
+    extent = boxes[:, 3:5] / cell_edges
     for k in np.flatnonzero((extent > 0).all(axis=1)):
         radius = int(gaussian_radius(extent[k, 0], extent[k, 1], settings.gaussian_overlap))
         x, y = int(cell[k, 0]), int(cell[k, 1])
@@ -108,7 +110,7 @@ def gaussian_radius(height: float, width: float, overlap: float) -> float:
 
 
 def draw_gaussian(heatmap: Floats, x: int, y: int, radius: int) -> None:
-    """Raise the map [H, W] to a Gaussian around x, y, its standard deviation a sixth of its width."""
+    """Raise the map [H, W] to a Gaussian around x, y; its deviation is a sixth of its width."""
     width = 2 * radius + 1
     sigma = width / 6
     ramp = np.arange(-radius, radius + 1)

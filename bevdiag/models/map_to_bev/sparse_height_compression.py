@@ -1,4 +1,4 @@
-"""SparseHeightCompression: heights reduced to one, on the dense tensor or without ever making it."""
+"""SparseHeightCompression: heights reduced to one, on the dense tensor or without making it."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ class DoubleAttentionLayer(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[M, P, C_in] to [M, P, C_out], the last layer to [M, C_out]."""
-        x = self.linear(inputs)
+        x: Tensor = self.linear(inputs)
         if self.norm is not None:
             x = self.norm(x.permute(0, 2, 1)).permute(0, 2, 1)
         x = self.relu(x)

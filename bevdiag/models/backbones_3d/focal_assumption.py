@@ -1,0 +1,105 @@
+"""Decisions that keep a given number of voxels, for counts that a user pins."""
+
+import numpy as np
+
+from bevdiag.models.backbones_3d.focal_growth import (
+    OFFSETS,
+    Coords,
+    FocalDecision,
+    Mask,
+    count,
+    spawned_cells,
+)
+
+_SHUFFLE_SEED = 0
+
+
+def decision_for_count(
+    coords: Coords,
+    target: int,
+    spatial_shape: tuple[int, int, int],
+    batch_size: int,
+    *,
+    top_share: float | None = None,
+) -> FocalDecision:
+    """A decision after which exactly `target` voxels are kept.
+
+    All voxels are foreground (in top-k mode as many as it picks), and neighbours are on here and
+    there, spread evenly over the scene. Each neighbour that is switched on opens a cell that no
+    voxel and no other one holds.
+
+    Args:
+        coords: [N, 4]: sample, z, y, x.
+        target: voxels to keep, of the whole batch.
+        spatial_shape: extents z, y, x.
+        batch_size: number of samples.
+        top_share: FOCAL_THRESHOLD where FOCAL_TOPK is on, else None.
+
+    Raises:
+        ValueError: no such decision; the message names the interval.
+    """
+    fore = _foreground(coords, batch_size, top_share)
+    order = _opening_order(coords, fore, spatial_shape)
+
+    def decide(number: int) -> FocalDecision:
+        kernel = np.zeros((len(coords), len(OFFSETS)), bool)
+        kernel.flat[order[:number]] = True
+        return FocalDecision(fore, kernel)
+
+    def kept(number: int) -> int:
+        return count(coords, decide(number), spatial_shape, batch_size)
+
+    low = kept(0)
+    # Were it not for cells that the merging takes for one, every neighbour would add one voxel.
+    number, below, above = target - low, 0, len(order)
+    if not 0 <= number <= above:
+        raise ValueError(
+            f"{target} kept voxels cannot be reached: this scene's {len(coords)} voxels grow to "
+            f"{low} at least and {kept(above)} at most"
+        )
+    while (found := kept(number)) != target:
+        if found < target:
+            below = number
+        else:
+            above = number
+        if above - below <= 1:
+            raise ValueError(
+                f"{target} kept voxels cannot be reached: with this scene {kept(below)} can, and "
+                f"{kept(above)}"
+            )
+        number += target - found
+        if not below < number < above:
+            number = (below + above) // 2
+    return decide(number)
+
+
+def _foreground(coords: Coords, batch_size: int, top_share: float | None) -> Mask:
+    fore = np.ones(len(coords), bool)
+    if top_share is None:
+        return fore
+    rng = np.random.default_rng(_SHUFFLE_SEED)
+    for sample in range(batch_size):
+        rows = rng.permutation(np.flatnonzero(coords[:, 0] == sample))
+        fore[rows[int(len(rows) * top_share) :]] = False
+    return fore
+
+
+def _opening_order(
+    coords: Coords, fore: Mask, spatial_shape: tuple[int, int, int]
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Flat indices into [N, 26] of neighbours that open a new cell each, shuffled.
+
+    Those that reach a sample's largest y or x come first: the merging's key depends on the largest
+    coordinates, and once they are fixed, every further cell adds one voxel or, if the key takes it
+    for another, none.
+    """
+    flat, cells = spawned_cells(coords, fore, spatial_shape)
+    rng = np.random.default_rng(_SHUFFLE_SEED)
+    shuffle = rng.permutation(len(flat))
+    flat, cells = flat[shuffle], cells[shuffle]
+    reaches = np.zeros(len(cells), bool)
+    for sample in np.unique(cells[:, 0]):
+        own = np.flatnonzero(cells[:, 0] == sample)
+        for axis in (2, 3):
+            reaches[own[np.argmax(cells[own, axis])]] = True
+    return np.concatenate((flat[reaches], flat[~reaches]))

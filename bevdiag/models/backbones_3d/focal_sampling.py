@@ -1,0 +1,121 @@
+"""What the focal encoder decides at random initialisation, computed for real on the CPU.
+
+Only what the decisions depend on is computed: voxel features, the stem and the importance. The
+scene's sparse pairs are found once and serve every seed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision
+from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
+from bevdiag.models.vfe.packed import PackedVoxels, packed_voxel_features
+from bevdiag.models.vfe.sda_vfe import SdaVfe
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Neighbours:
+    """Pairs of voxels: `target` takes from `source`, which lies in direction `offset`."""
+
+    offset: tuple[int, int, int]
+    target: Tensor
+    source: Tensor
+
+
+class DecisionSampler:
+    """Draws decisions for one scene; a seed gives the same decision each time.
+
+    The weights are those of the VFE and the encoder built one after the other on the CPU with that
+    seed, which is what a training run started with it would build.
+    """
+
+    def __init__(
+        self, model: ModelSettings, data: DataSettings, voxels: PackedVoxels, *, spconv: Any
+    ) -> None:
+        """Find the scene's pairs. `spconv` is a namespace for the CPU."""
+        self._model = model
+        self._data = data
+        self._voxels = voxels
+        self._spconv = spconv
+        x, y, z = data.grid_size
+        self._spatial_shape = z, y, x
+        self._coords: Coords = voxels.coords.numpy().astype(np.int32)
+        self._neighbours = _find_neighbours(self._coords, self._spatial_shape)
+
+    @torch.no_grad()
+    def sample(self, seed: int) -> FocalDecision:
+        """What an encoder initialised with `seed` decides in its first training step."""
+        vfe, encoder = self._build(seed)
+        features = packed_voxel_features(vfe, self._voxels)
+        for i in range(0, len(encoder.conv_input), 3):
+            conv, norm, activation = (encoder.conv_input[i + k] for k in range(3))
+            features = activation(_normalize(norm, self._convolve(conv, features)))
+        logits = self._convolve(encoder.conv_imp, features)
+        return self._decide(logits.sigmoid().numpy())
+
+    def _build(self, seed: int) -> tuple[SdaVfe, FocalSparseEncoder]:
+        cpu = torch.device("cpu")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            vfe = SdaVfe(self._model.vfe, len(self._data.point_features), cpu)
+            encoder = FocalSparseEncoder(
+                self._model.backbone_3d.focal_encoder,
+                vfe.num_point_features,
+                self._spatial_shape,
+                spconv=self._spconv,
+                device=cpu,
+            )
+        return vfe, encoder
+
+    def _convolve(self, conv: Any, features: Tensor) -> Tensor:
+        """A submanifold convolution 3x3x3; spconv's weights are [out, z, y, x, in]."""
+        output: Tensor = features @ conv.weight[:, 1, 1, 1].T
+        for pairs in self._neighbours:
+            z, y, x = pairs.offset
+            weight = conv.weight[:, z + 1, y + 1, x + 1]
+            output.index_add_(0, pairs.target, features[pairs.source] @ weight.T)
+        return output
+
+    def _decide(self, scores: NDArray[np.float32]) -> FocalDecision:
+        settings = self._model.backbone_3d.focal_encoder
+        threshold = np.float32(settings.focal_threshold)
+        importance, kernel_mask = scores[:, -1], scores[:, :-1] >= threshold
+        if not settings.focal_topk:
+            return FocalDecision(importance > threshold, kernel_mask)
+        fore = np.zeros(len(scores), bool)
+        for sample in np.unique(self._coords[:, 0]):
+            rows = np.flatnonzero(self._coords[:, 0] == sample)
+            best = np.argsort(-importance[rows], kind="stable")
+            fore[rows[best[: int(len(rows) * settings.focal_threshold)]]] = True
+        return FocalDecision(fore, kernel_mask)
+
+
+def _normalize(norm: nn.BatchNorm1d, features: Tensor) -> Tensor:
+    return nn.functional.batch_norm(
+        features, None, None, norm.weight, norm.bias, True, norm.momentum or 0.0, norm.eps
+    )
+
+
+def _find_neighbours(coords: Coords, spatial_shape: tuple[int, int, int]) -> list[_Neighbours]:
+    """All pairs of voxels that touch. Half of the directions are searched, the others mirrored."""
+    # One more cell along each axis keeps a step beyond the edge from landing in the next row.
+    extents = np.array(spatial_shape, np.int64) + 2
+    b, z, y, x = coords.T.astype(np.int64)
+    keys = ((b * extents[0] + z + 1) * extents[1] + y + 1) * extents[2] + x + 1
+    order = np.argsort(keys)
+    sorted_keys = keys[order]
+    pairs = []
+    for step_z, step_y, step_x in OFFSETS[: len(OFFSETS) // 2].tolist():
+        wanted = sorted_keys + (step_z * extents[1] + step_y) * extents[2] + step_x
+        place = np.minimum(np.searchsorted(sorted_keys, wanted), len(keys) - 1)
+        found = sorted_keys[place] == wanted
+        target, source = torch.from_numpy(order[found]), torch.from_numpy(order[place[found]])
+        pairs.append(_Neighbours((step_z, step_y, step_x), target, source))
+        pairs.append(_Neighbours((-step_z, -step_y, -step_x), source, target))
+    return pairs
