@@ -3,42 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from bevdiag.cli import options as opt
+from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.diagnose.result import CompareReport, InspectOptions
 
-_COMPRESSIONS = "max,mean,learned,sparse_max"
-
 
 def compare_command(
-    config: Annotated[
-        Path | None,
-        typer.Argument(metavar="[CONFIG]", help=f"Default: the shipped {SHIPPED_NAME}."),
-    ] = None,
-    compression: Annotated[
-        str,
-        typer.Option(
-            "--compression", metavar="NAME,...", help="Beside none, which is the base line."
-        ),
-    ] = _COMPRESSIONS,
-    batch_size: Annotated[
-        str | None,
-        typer.Option("--batch-size", metavar="N,...", help="Default: the config's own."),
-    ] = None,
-    autocast: Annotated[
-        str | None,
-        typer.Option(
-            "--autocast",
-            metavar="NAME,...",
-            help="Of off, fp16 and bf16. Default: the config's own.",
-        ),
-    ] = None,
+    config: opt.ConfigOrShipped = None,
+    compression: opt.Compressions = "max,mean,learned,sparse_max",
+    batch_size: opt.BatchSizes = None,
+    autocast: opt.Autocasts = None,
     points: opt.Points = None,
     optimizer: opt.Optimizer = None,
     gpu: opt.GpuName = None,
@@ -51,24 +29,24 @@ def compare_command(
     output: opt.Output = STDOUT,
 ) -> int:
     """Compare ways to the BEV map of CONFIG in one table."""
-    opt.choose("--format", output_format, opt.FORMATS)
+    values.choose("--format", output_format, values.FORMATS)
     check_output(output)
     wanted = InspectOptions(
         device="meta",
         points=tuple(points or ()),
-        optimizer=opt.optional_choice("--optimizer", optimizer, opt.optimizers),
-        gpu=opt.gpu_name(gpu),
-        budget_bytes=opt.budget_bytes(budget),
+        optimizer=values.optional_choice("--optimizer", optimizer, values.optimizers),
+        gpu=values.gpu_name(gpu),
+        budget_bytes=values.budget_bytes(budget),
         cudnn=cudnn,
-        overrides=opt.overrides(sets),
-        pins=opt.pins(assume),
-        seed=opt.whole_number("--seed", seed, least=0),
+        overrides=values.overrides(sets),
+        pins=values.pins(assume),
+        seed=values.whole_number("--seed", seed, least=0),
         remedies=False,
     )
     axes = (
-        opt.choose_several("--compression", compression, opt.compressions()),
-        () if batch_size is None else opt.whole_numbers("--batch-size", batch_size, least=1),
-        () if autocast is None else opt.choose_several("--autocast", autocast, opt.AUTOCASTS),
+        values.choose_several("--compression", compression, values.compressions()),
+        () if batch_size is None else values.whole_numbers("--batch-size", batch_size, least=1),
+        () if autocast is None else values.choose_several("--autocast", autocast, values.AUTOCASTS),
     )
     report = _compare(config, wanted, *axes)
     write_output(_rendered(report, output_format, output), output)

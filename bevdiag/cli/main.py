@@ -1,7 +1,6 @@
 """The entry point: from arguments to an exit code, with one sentence for everything that fails."""
 
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 from bevdiag import __version__
 from bevdiag.cli.compare import compare_command
 from bevdiag.cli.inspect import inspect_command
-from bevdiag.cli.output import discard_stdout, say
+from bevdiag.cli.output import say
 from bevdiag.errors import BevdiagError, ExitCode
 
 INTERRUPTED = 130
@@ -57,17 +56,6 @@ def _common(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code; `arguments` default to the process's own."""
     try:
-        code = _exit_code(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the report has seen enough; the interpreter must not fail on it at exit.
-        discard_stdout()
-        code = 0
-    return code
-
-
-def _exit_code(arguments: Sequence[str] | None) -> int:
-    try:
         command = typer.main.get_command(app)
         args = None if arguments is None else list(arguments)
         return int(command.main(args, prog_name="bevdiag", standalone_mode=False) or 0)
@@ -76,8 +64,6 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
             say(f"error: {_usage_sentence(error)}")

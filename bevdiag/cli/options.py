@@ -1,20 +1,25 @@
-"""Options that commands share, and the checks that turn their text into settings.
+"""The options of every command: names, place holders and help."""
 
-Values are read as text and checked here, so that every mistake gets the same kind of sentence.
-"""
-
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from typing import Annotated, get_args
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from bevdiag.errors import InputError
+from bevdiag.cli.shipped import SHIPPED_NAME
+from bevdiag.cli.values import AUTOCASTS, DEVICES, FORMATS
 
-DEVICES = ("auto", "meta", "cuda")
-AUTOCASTS = ("off", "fp16", "bf16")
-FORMATS = ("text", "json")
-
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]
+ConfigOrShipped = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG", help=f"Default: the shipped {SHIPPED_NAME}.")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="|".join(DEVICES),
+        help="meta predicts without a GPU; cuda also measures; auto: cuda where there is one.",
+    ),
+]
 Points = Annotated[
     list[str] | None,
     typer.Option(
@@ -23,6 +28,37 @@ Points = Annotated[
         help="Point cloud (.npy, .bin, .pcd, .ply); repeat it to give several, which the samples "
         "of a batch take in turn. Default: a synthetic scene that fits the config.",
     ),
+]
+BatchSize = Annotated[
+    str | None, typer.Option("--batch-size", metavar="N", help="Default: the config's own.")
+]
+BatchSizes = Annotated[
+    str | None, typer.Option("--batch-size", metavar="N,...", help="Default: the config's own.")
+]
+Autocast = Annotated[
+    str | None,
+    typer.Option("--autocast", metavar="|".join(AUTOCASTS), help="Default: the config's own."),
+]
+Autocasts = Annotated[
+    str | None,
+    typer.Option(
+        "--autocast",
+        metavar="NAME,...",
+        help=f"Of {', '.join(AUTOCASTS)}. Default: the config's own.",
+    ),
+]
+Compression = Annotated[
+    str | None,
+    typer.Option(
+        "--compression",
+        metavar="NAME",
+        help="How the height is reduced: none, max, mean, learned, sparse_max, sparse_mean or "
+        "sparse_sum. Default: the config's own.",
+    ),
+]
+Compressions = Annotated[
+    str,
+    typer.Option("--compression", metavar="NAME,...", help="Beside none, which is the base line."),
 ]
 Optimizer = Annotated[
     str | None, typer.Option("--optimizer", metavar="NAME", help="Default: the config's own.")
@@ -56,129 +92,15 @@ Assumed = Annotated[
 Seed = Annotated[
     str, typer.Option("--seed", metavar="N", help="Of the synthetic scene and the weights.")
 ]
-Format = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS))]
+Format = Annotated[
+    str,
+    typer.Option("--format", metavar="|".join(FORMATS), help="For people or for programs."),
+]
 Output = Annotated[
     str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
 ]
 
-
-def choose(option: str, value: str, allowed: Sequence[str]) -> str:
-    """`value`, which must be one of `allowed`.
-
-    Raises:
-        InputError: it is not; the sentence names all that are, and the nearest.
-    """
-    if value in allowed:
-        return value
-    near = get_close_matches(value, allowed, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise InputError(f"{option}: {value!r} is not one of {', '.join(allowed)}{hint}")
-
-
-def choose_several(option: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
-    """The distinct items of a comma-separated list, in its order, each one of `allowed`."""
-    return tuple(dict.fromkeys(choose(option, item.strip(), allowed) for item in text.split(",")))
-
-
-def optional_choice(
-    option: str, value: str | None, allowed: Sequence[str] | Callable[[], Sequence[str]]
-) -> str | None:
-    """Like `choose`; None stays None, and only a value makes a callable `allowed` be called."""
-    if value is None:
-        return None
-    return choose(option, value, allowed() if callable(allowed) else allowed)
-
-
-def whole_number(option: str, text: str, *, least: int) -> int:
-    """`text` as a whole number of at least `least` and below 2^31.
-
-    Raises:
-        InputError: it is none.
-    """
-    digits = text.strip()
-    if digits.isascii() and digits.isdigit() and len(digits) <= 10:
-        number = int(digits)
-        if least <= number < 2**31:
-            return number
-    raise InputError(f"{option}: {text!r} is not a whole number from {least} to {2**31 - 1}")
-
-
-def optional_number(option: str, text: str | None, *, least: int) -> int | None:
-    """Like `whole_number`; None stays None."""
-    return None if text is None else whole_number(option, text, least=least)
-
-
-def whole_numbers(option: str, text: str, *, least: int) -> tuple[int, ...]:
-    """The distinct numbers of a comma-separated list, in its order."""
-    numbers = (whole_number(option, item, least=least) for item in text.split(","))
-    return tuple(dict.fromkeys(numbers))
-
-
-def overrides(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """The --set values, each of the form KEY=VALUE.
-
-    Raises:
-        InputError: one has no key or no equals sign.
-    """
-    for text in texts or ():
-        if not text.partition("=")[0].strip() or "=" not in text:
-            raise InputError(f"--set: {text!r} is not of the form A.B=value")
-    return tuple(texts or ())
-
-
-def pins(texts: Sequence[str] | None) -> dict[str, int]:
-    """The --assume values by site.
-
-    Raises:
-        InputError: one is not SITE=COUNT, or names a site twice.
-    """
-    counts: dict[str, int] = {}
-    for text in texts or ():
-        site, equals, count = text.rpartition("=")
-        if not site or not equals:
-            raise InputError(f"--assume: {text!r} is not of the form SITE=COUNT")
-        if site in counts:
-            raise InputError(f"--assume: {site} is pinned twice")
-        counts[site] = whole_number(f"--assume {site}", count, least=0)
-    return counts
-
-
-def gpu_name(name: str | None) -> str | None:
-    """The catalogue's name of the GPU.
-
-    Raises:
-        InputError: the catalogue has none of that name.
-    """
-    from bevdiag.memory.catalogue import find_gpu
-
-    return None if name is None else find_gpu(name).name
-
-
-def budget_bytes(size: str | None) -> int | None:
-    """The budget in bytes.
-
-    Raises:
-        InputError: the text is no size.
-    """
-    from bevdiag.memory.sizes import parse_bytes
-
-    if size is None:
-        return None
-    try:
-        return parse_bytes(size)
-    except InputError as error:
-        raise InputError(f"--budget: {error}") from error
-
-
-def compressions() -> tuple[str, ...]:
-    """Every MODE of the height compression, as the config knows them."""
-    from bevdiag.config.settings import CompressionMode
-
-    return get_args(CompressionMode)
-
-
-def optimizers() -> tuple[str, ...]:
-    """Every optimizer that a config can name."""
-    from bevdiag.config.settings import OptimizationSettings
-
-    return get_args(OptimizationSettings.model_fields["optimizer"].annotation)
+Depth = Annotated[
+    str, typer.Option("--depth", metavar="N", help="Levels of the layer tree to show.")
+]
+NoRemedies = Annotated[bool, typer.Option("--no-remedies", help="Do not try any remedy.")]

@@ -46,8 +46,7 @@ def write_output(text: str, output: str) -> None:
         InputError: the file cannot be written.
     """
     if output == STDOUT:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _print(text)
         return
     path = Path(output)
     try:
@@ -69,6 +68,10 @@ def _replace(path: Path, text: str) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def discard_stdout() -> None:
-    """Points stdout at nothing, after its reader has gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough; what is still buffered must not fail at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

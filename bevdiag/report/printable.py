@@ -6,7 +6,8 @@ bidirectional overrides in them; nothing of the kind may pass.
 
 from rich.cells import cell_len
 
-_BREAK_AFTER = frozenset("./=,_-:[]+")
+# Between the parts of a dotted name or path first, within a part only where none ends.
+_BREAK_AFTER = ("./", "=,_-:[]+")
 
 
 def printable(text: str) -> str:
@@ -43,9 +44,15 @@ def _pieces(word: str, width: int) -> list[str]:
     pieces: list[str] = []
     while cell_len(word) > width:
         end = _cells_end(word, width)
-        soft = next((i for i in range(end, end // 2, -1) if word[i - 1] in _BREAK_AFTER), end)
-        pieces.append(word[:soft])
-        word = word[soft:]
+        soft = (
+            index
+            for breaks in _BREAK_AFTER
+            for index in range(end, end // 2, -1)
+            if word[index - 1] in breaks
+        )
+        cut = next(soft, end)
+        pieces.append(word[:cut])
+        word = word[cut:]
     return [*pieces, word]
 
 

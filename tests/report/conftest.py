@@ -1,5 +1,7 @@
 """A report as `bevdiag inspect` would make it for the shipped model, built by hand."""
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from bevdiag.diagnose.result import (
 from bevdiag.errors import Location
 
 GIB = 2**30
+_GOLDEN = Path(__file__).parent / "golden"
 _FIRST_CONV = "backbone_2d.blocks.0.1"
 _KEPT = "backbone_3d.focal_encoder.kept_voxels"
 _TARGET = Target(
@@ -443,3 +446,16 @@ def compared(over: InspectReport) -> CompareReport:
         variants=(base, smaller, failed),
         assumptions=over.assumptions,
     )
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compares a text with the file of that name; BEVDIAG_WRITE_GOLDEN=1 writes it instead."""
+
+    def check(name: str, text: str) -> None:
+        path = _GOLDEN / name
+        if os.environ.get("BEVDIAG_WRITE_GOLDEN") == "1":
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return check

@@ -1,0 +1,138 @@
+"""The diagnosis stood in for: the commands' own work, without torch."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bevdiag.diagnose.result import (
+    CompareReport,
+    InspectOptions,
+    InspectReport,
+    Peak,
+    Scene,
+    Target,
+    Variant,
+    Verdict,
+)
+
+_TARGET = Target(
+    gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.1", compute_capability="9.0"
+)
+_SCENE = Scene(
+    source="synthetic sonar, seed 0",
+    batch_size=1,
+    num_points=10,
+    num_voxels=5,
+    grid_size=(4, 4, 4),
+)
+
+
+def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> InspectReport:
+    return InspectReport(
+        config="model.yaml",
+        model="CenterPoint",
+        target=_TARGET,
+        device="meta",
+        autocast="off",
+        optimizer="adamw",
+        scene=_SCENE,
+        params_total=1,
+        params_by_module={"vfe": 1},
+        params_without_grad=0,
+        bev_channels=128,
+        peak=Peak(
+            allocated_bytes=2**30,
+            low_bytes=2**30,
+            high_bytes=2**30,
+            reserved_bytes=2**30,
+            high_reserved_bytes=2**30,
+            phase="forward",
+            module="vfe",
+            op="mm",
+            holders=(),
+            by_category={},
+        ),
+        first_step_peak_bytes=2**30,
+        phases=(),
+        timeline=(),
+        layers=(),
+        assumptions=(),
+        verdict=verdict,
+        oom=None,
+        gpus=(),
+        findings=(),
+        remedies=(),
+    )
+
+
+def compare_report(verdict: Verdict = Verdict.NO_BUDGET) -> CompareReport:
+    variant = Variant(
+        compression="none",
+        batch_size=1,
+        autocast="off",
+        bev_channels=128,
+        params=1,
+        peak_allocated_bytes=2**30,
+        high_bytes=2**30,
+        reserved_bytes=2**30,
+        largest_request_bytes=2**20,
+        largest_request_module="vfe",
+        difference_bytes=0,
+        verdict=verdict,
+        fits=("T4",),
+    )
+    return CompareReport(
+        config="/somewhere/model.yaml", target=_TARGET, scene=_SCENE, variants=(variant,)
+    )
+
+
+class Diagnosis:
+    """What the commands asked for, and what they get: a verdict or an exception."""
+
+    def __init__(self) -> None:
+        self.verdict = Verdict.NO_BUDGET
+        self.raises: BaseException | None = None
+        self.config: Path | None = None
+        self.options = InspectOptions()
+        self.axes: tuple[Sequence[Any], ...] = ()
+
+    def inspect(
+        self, config: Path, options: InspectOptions, progress: Callable[[str, float], None]
+    ) -> InspectReport:
+        self._note(config, options, progress)
+        return inspect_report(self.verdict)
+
+    def compare(
+        self,
+        config: Path,
+        options: InspectOptions,
+        compressions: Sequence[str],
+        batch_sizes: Sequence[int],
+        autocasts: Sequence[str],
+        progress: Callable[[str, float], None],
+    ) -> CompareReport:
+        self._note(config, options, progress)
+        self.axes = (compressions, batch_sizes, autocasts)
+        return compare_report(self.verdict)
+
+    def _note(
+        self, config: Path, options: InspectOptions, progress: Callable[[str, float], None]
+    ) -> None:
+        progress("tracing", 0.5)
+        if self.raises is not None:
+            raise self.raises
+        self.config, self.options = config, options
+
+
+@pytest.fixture
+def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
+    stand_in = Diagnosis()
+    for name in ("inspect", "compare"):
+        module = ModuleType(f"bevdiag.diagnose.{name}")
+        setattr(module, name, getattr(stand_in, name))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return stand_in

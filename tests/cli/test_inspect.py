@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bevdiag.cli.main import run
+from bevdiag.diagnose.result import InspectOptions, Verdict
+
+
+def test_the_report_is_all_that_stdout_holds(
+    diagnosis: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["inspect", "model.yaml"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("model.yaml: CenterPoint\n")
+    assert err == ""
+    assert diagnosis.config == Path("model.yaml")
+    assert diagnosis.options == InspectOptions()
+
+
+def test_every_option_arrives(diagnosis: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (
+        "inspect model.yaml --device meta --points a.npy --points b.pcd --batch-size 4 "
+        "--autocast bf16 --optimizer sgd --gpu a100-80gb --budget 22GiB --cudnn 9.1 "
+        "--compression sparse_max --set A.B=1 --set C=[1,2] --no-remedies "
+        "--assume site.kept=464367 --seed 7 --format json --depth 1"
+    )
+    assert run(arguments.split()) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "bevdiag.inspect/1"
+    assert diagnosis.options == InspectOptions(
+        device="meta",
+        points=("a.npy", "b.pcd"),
+        batch_size=4,
+        autocast="bf16",
+        optimizer="sgd",
+        gpu="a100-80gb",
+        budget_bytes=22 * 2**30,
+        cudnn="9.1",
+        compression="sparse_max",
+        overrides=("A.B=1", "C=[1,2]"),
+        pins={"site.kept": 464_367},
+        seed=7,
+        remedies=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        (Verdict.FITS, 0),
+        (Verdict.NO_BUDGET, 0),
+        (Verdict.OVER, 1),
+        (Verdict.DEPENDS, 3),
+        (Verdict.UNKNOWN, 3),
+    ],
+)
+def test_the_verdict_is_the_exit_code(diagnosis: Any, verdict: Verdict, code: int) -> None:
+    diagnosis.verdict = verdict
+    assert run(["inspect", "model.yaml"]) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--device met", "--device: 'met' is not one of auto, meta, cuda (did you mean meta?)"),
+        ("--autocast fp8", "--autocast: 'fp8' is not one of off, fp16, bf16"),
+        ("--optimizer adamm", "did you mean adam?"),
+        ("--compression sparsemax", "did you mean sparse_max?"),
+        ("--format yaml", "--format: 'yaml' is not one of text, json"),
+        ("--gpu a100-90", "a100-80gb"),
+        ("--budget lots", "--budget: 'lots' is no size"),
+        ("--batch-size 0", "--batch-size: '0' is not a whole number from 1"),
+        ("--batch-size 1e9", "--batch-size: '1e9' is not a whole number"),
+        ("--depth 0", "--depth: '0' is not a whole number from 1"),
+        ("--seed -1", "--seed: '-1' is not a whole number from 0"),
+        ("--set A.B", "--set: 'A.B' is not of the form A.B=value"),
+        ("--set =1", "--set: '=1' is not of the form A.B=value"),
+        ("--assume site", "--assume: 'site' is not of the form SITE=COUNT"),
+        ("--assume site=many", "--assume site: 'many' is not a whole number"),
+        ("--assume s=1 --assume s=2", "--assume: s is pinned twice"),
+        ("-o nowhere/report.txt", "-o: there is no folder nowhere"),
+        ("-o .", "-o: . is a folder"),
+        ("--nope", "--nope"),
+    ],
+)
+def test_bad_usage_is_one_sentence(
+    diagnosis: Any, capsys: pytest.CaptureFixture[str], arguments: str, sentence: str
+) -> None:
+    assert run(["inspect", "model.yaml", *arguments.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert diagnosis.config is None

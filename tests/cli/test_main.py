@@ -1,0 +1,133 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from bevdiag import __version__
+from bevdiag.cli.main import app, run
+from bevdiag.errors import ConfigError, Location, NoVerdictError
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _bevdiag(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=_ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_names_the_commands_and_the_exit_codes() -> None:
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert "inspect" in result.output
+    assert "compare" in result.output
+    assert "Exit codes" in result.output
+
+
+@pytest.mark.parametrize("command", ["inspect", "compare"])
+def test_the_options_of_a_command_are_a_promise(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"]).output
+    names = {word.rstrip(",") for word in shown.split() if word.startswith("--")}
+    common = {
+        "--points", "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
+        "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
+    }  # fmt: skip
+    own = {"--device", "--depth", "--no-remedies"} if command == "inspect" else set()
+    assert names == common | own
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"bevdiag {__version__}\n"
+
+
+def test_no_command_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert capsys.readouterr().err == "error: Missing command; see bevdiag --help\n"
+
+
+@pytest.mark.parametrize("command", ["", "inspect", "compare"])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    # For a command's help, typer itself may import pydantic.
+    heavy = {"torch", "numpy", "spconv"} | (set() if command else {"pydantic"})
+    program = (
+        "import sys; from bevdiag.cli.main import run; "
+        f"run([*{command.split()}, '--help']); print({heavy} & set(sys.modules))"
+    )
+    result = _bevdiag("-c", program)
+    assert result.stdout.splitlines()[-1] == "set()"
+
+
+def test_the_module_is_the_command() -> None:
+    result = _bevdiag("-m", "bevdiag", "--version")
+    assert (result.returncode, result.stdout) == (0, f"bevdiag {__version__}\n")
+
+
+def test_a_config_error_is_one_sentence(diagnosis: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    diagnosis.raises = ConfigError(
+        "found 'x\x1b[2J', expected a number", location=Location(Path("m.yaml"), 3, 7), key="A.B"
+    )
+    assert run(["inspect", "m.yaml"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: m.yaml:3:7: A.B: found 'x[2J', expected a number\n",
+    )
+
+
+def test_an_error_brings_its_own_exit_code(diagnosis: Any) -> None:
+    diagnosis.raises = NoVerdictError("the process that measured died of signal 8")
+    assert run(["inspect", "m.yaml"]) == 3
+
+
+def test_a_defect_is_told_as_one(
+    diagnosis: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BEVDIAG_DEBUG", raising=False)
+    diagnosis.raises = KeyError("blocks")
+    assert run(["inspect", "m.yaml"]) == 3
+    err = capsys.readouterr().err
+    assert err.startswith("internal error: KeyError: 'blocks'; this is a defect of bevdiag")
+    assert err.count("\n") == 1
+
+
+def test_a_defect_shows_where_on_demand(
+    diagnosis: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEVDIAG_DEBUG", "1")
+    diagnosis.raises = RecursionError("too deep")
+    assert run(["inspect", "m.yaml"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_quiet(diagnosis: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    diagnosis.raises = KeyboardInterrupt()
+    assert run(["inspect", "m.yaml"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX pipe")
+def test_a_reader_that_leaves_is_no_error() -> None:
+    program = (
+        "import os, sys; from bevdiag.cli import output; "
+        "from bevdiag.cli.main import app, run; "
+        "app.command('much')(lambda: output.write_output('x' * 2**20, '-')); "
+        "sys.exit(run(['much']))"
+    )
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=_ROOT, stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    os.close(reader)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")

@@ -1,0 +1,93 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from bevdiag.diagnose.result import InspectReport, Layer, TimelinePoint, Verdict
+from bevdiag.report.inspect_json import TIMELINE_POINTS, inspect_document, inspect_json
+
+
+def test_golden(over: InspectReport, golden: Callable[[str, str], None]) -> None:
+    short = replace(over, timeline=over.timeline[::400])
+    golden("inspect.json", inspect_json(short))
+
+
+def test_the_keys_that_programs_stand_on(over: InspectReport) -> None:
+    document = json.loads(inspect_json(over))
+    assert document["schema"] == "bevdiag.inspect/1"
+    assert document["params"] == {
+        "total": 32_166_154,
+        "modules": dict(over.params_by_module),
+        "without_grad": 0,
+    }
+    assert document["oom"]["requested_bytes"] == 80_640_000_000
+    assert document["verdict"] == "over"
+    assert document["exit_code"] == 1
+    assert set(document["phases"]) == {"forward", "backward", "optimizer"}
+    assert document["first_step"]["peak_allocated_bytes"] == over.first_step_peak_bytes
+    finding = next(item for item in document["findings"] if item["code"] == "BEV203")
+    assert finding["location"] == {"file": "configs/focalsst_dsvt.yaml", "line": 87, "column": 5}
+    assert {
+        "name",
+        "type",
+        "in_channels",
+        "out_channels",
+        "output_shape",
+        "params",
+        "saved_bytes",
+        "peak_bytes",
+        "workspace_bytes",
+    } <= set(document["layers"][0])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [
+        (Verdict.FITS, "fits"),
+        (Verdict.DEPENDS, "depends"),
+        (Verdict.UNKNOWN, "unknown"),
+        (Verdict.NO_BUDGET, None),
+    ],
+)
+def test_without_a_budget_there_is_no_verdict(
+    over: InspectReport, verdict: Verdict, word: str | None
+) -> None:
+    assert inspect_document(replace(over, verdict=verdict))["verdict"] == word
+
+
+def test_the_same_report_is_the_same_bytes(over: InspectReport) -> None:
+    assert inspect_json(over) == inspect_json(replace(over))
+
+
+def test_the_timeline_is_short_and_keeps_its_peak(over: InspectReport) -> None:
+    timeline = inspect_document(over)["timeline"]
+    assert len(timeline) <= TIMELINE_POINTS + 3
+    highest = max(over.timeline, key=lambda point: point.allocated_bytes)
+    assert max(item["allocated_bytes"] for item in timeline) == highest.allocated_bytes
+
+
+def test_a_short_timeline_is_told_point_by_point(over: InspectReport) -> None:
+    points = tuple(
+        TimelinePoint(phase=phase, module="vfe", allocated_bytes=size, reserved_bytes=2 * size)
+        for phase, size in (("forward", 1), ("forward", 2), ("backward", 1))
+    )
+    timeline = inspect_document(replace(over, timeline=points))["timeline"]
+    assert [item["allocated_bytes"] for item in timeline] == [1, 2, 1]
+
+
+def test_a_measurement_stands_beside_the_prediction(measured: InspectReport) -> None:
+    document = json.loads(inspect_json(measured))
+    assert document["measurement"]["error_percent"] == -0.5
+    assert document["measurement"]["phases"]["forward"]["allocated_after_bytes"] == 58 * 2**30
+
+
+def test_a_remedy_tells_its_difference(over: InspectReport) -> None:
+    remedies = {item["id"]: item for item in inspect_document(over)["remedies"]}
+    peak = remedies["max"]["peak_allocated_bytes"]
+    assert remedies["max"]["difference_bytes"] == peak - over.peak.allocated_bytes
+    assert remedies["strides-3d"]["difference_bytes"] is None
+
+
+def test_every_figure_of_a_layer_is_told(over: InspectReport) -> None:
+    assert set(inspect_document(over)["layers"][0]) == set(Layer.__dataclass_fields__)

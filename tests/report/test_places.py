@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from bevdiag.errors import Location
+from bevdiag.report.places import shown_location
+
+
+def test_a_relative_file_stays_as_typed() -> None:
+    location = Location(Path("../x/model.yaml"), 3, 1)
+    assert shown_location(location) == location
+
+
+def test_an_absolute_file_is_seen_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inside = Location(tmp_path / "configs" / "model.yaml", 3, 1)
+    assert shown_location(inside) == Location(Path("configs/model.yaml"), 3, 1)
+
+
+def test_a_file_elsewhere_keeps_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    elsewhere = Location(tmp_path / "model.yaml", 3, 1)
+    assert shown_location(elsewhere) == elsewhere

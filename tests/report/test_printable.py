@@ -1,0 +1,57 @@
+import pytest
+from rich.cells import cell_len
+
+from bevdiag.report.printable import fold, printable
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("conv\x1b[31m", "conv[31m"),
+        ("conv\x9b2J", "conv2J"),
+        ("a\u202eb\u200bc", "abc"),
+        ("a\nb\tc\u2028d", "a b c d"),
+        ("a\ud800b", "ab"),
+        ("[bold]x[/]", "[bold]x[/]"),
+        ("\u5377\u79ef", "\u5377\u79ef"),
+    ],
+)
+def test_nothing_that_a_terminal_obeys_passes(hostile: str, shown: str) -> None:
+    assert printable(hostile) == shown
+
+
+def test_words_wrap_at_spaces() -> None:
+    assert fold("the step stops in backbone_2d", 12) == ["the step", "stops in", "backbone_2d"]
+
+
+def test_text_that_fits_keeps_its_spaces() -> None:
+    assert fold("a    b", 6) == ["a    b"]
+
+
+def test_a_long_name_folds_after_a_dot_and_loses_nothing() -> None:
+    name = "backbone_3d.dsvt.stage_0.0.encoder_list.0.win_attn.self_attn"
+    parts = fold(name, 30)
+    assert "".join(parts) == name
+    assert all(part.endswith(".") for part in parts[:-1])
+
+
+def test_a_name_without_dots_folds_anywhere() -> None:
+    assert fold("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
+
+
+def test_the_rest_of_a_folded_word_is_not_joined_by_a_space() -> None:
+    assert fold("go aaaaa.bbbbbb ccc", 10) == ["go", "aaaaa.", "bbbbbb ccc"]
+
+
+def test_wide_characters_count_two_cells() -> None:
+    text = "\u5377\u79ef\u795e\u7ecf\u7f51\u7edc"
+    assert fold(text, 5) == [text[:2], text[2:4], text[4:]]
+    assert all(cell_len(part) <= 5 for part in fold(text, 5))
+
+
+def test_a_width_of_one_ends() -> None:
+    assert fold("\u5377\u79ef", 1) == ["\u5377", "\u79ef"]
+
+
+def test_empty_text_is_one_empty_line() -> None:
+    assert fold("", 10) == [""]

@@ -1,0 +1,28 @@
+from dataclasses import replace
+
+from bevdiag.diagnose.result import InspectReport
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.findings import finding_lines
+
+
+def test_errors_come_first(over: InspectReport) -> None:
+    text = "\n".join(line.plain for line in finding_lines(over.findings, Layout(120)))
+    assert text.index("error BEV203") < text.index("info BEV502")
+
+
+def test_the_place_and_the_lesson_follow(over: InspectReport) -> None:
+    lines = [line.plain for line in finding_lines(over.findings[1:], Layout(200))]
+    assert lines[3] == (
+        "    configs/focalsst_dsvt.yaml:87:5  MODEL.MAP_TO_BEV.NUM_BEV_FEATURES  "
+        "backbone_2d.blocks.0.1"
+    )
+    assert "128 channels x 175 heights = 22,400" in lines[4]
+
+
+def test_a_finding_without_a_place_has_no_empty_line(over: InspectReport) -> None:
+    bare = replace(over.findings[0], module="")
+    assert len(finding_lines((bare,), Layout(120))) == 3
+
+
+def test_no_findings_no_section() -> None:
+    assert finding_lines((), Layout()) == []

@@ -1,0 +1,51 @@
+from dataclasses import replace
+
+from bevdiag.diagnose.result import InspectReport, Verdict
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.headline import headline_lines, verdict_sentence
+
+
+def _text(report: InspectReport) -> str:
+    return "\n".join(line.plain for line in headline_lines(report, Layout(200)))
+
+
+def test_over_names_the_module_and_the_request(over: InspectReport) -> None:
+    assert verdict_sentence(over) == (
+        "Does not fit A100-80GB (79.25 GiB usable): the step stops in backbone_2d.blocks.0.1 "
+        "asking for 75.10 GiB."
+    )
+    assert "CUDA out of memory. Tried to allocate 75.10 GiB." in _text(over)
+
+
+def test_fits_speaks_of_the_upper_end(over: InspectReport) -> None:
+    peak = replace(over.peak, reserved_bytes=2**30, high_reserved_bytes=3 * 2**30)
+    fits = replace(over, verdict=Verdict.FITS, oom=None, peak=peak)
+    assert verdict_sentence(fits).endswith("at most 3.00 GiB are reserved.")
+
+
+def test_depends_tells_the_range(over: InspectReport) -> None:
+    sentence = verdict_sentence(replace(over, verdict=Verdict.DEPENDS, oom=None))
+    assert "between 41.35 GiB and 74.80 GiB" in sentence
+
+
+def test_a_budget_without_a_gpu_is_named_by_its_size(over: InspectReport) -> None:
+    target = replace(over.target, gpu=None, capacity_bytes=22 * 2**30)
+    assert "the budget of 22.00 GiB" in verdict_sentence(replace(over, target=target))
+
+
+def test_without_a_budget_the_reader_learns_how_to_name_one(measured: InspectReport) -> None:
+    assert "--gpu NAME or --budget SIZE" in verdict_sentence(measured)
+
+
+def test_unknown_is_no_verdict(over: InspectReport) -> None:
+    sentence = verdict_sentence(replace(over, verdict=Verdict.UNKNOWN, oom=None))
+    assert sentence.startswith("No verdict")
+
+
+def test_the_first_single_remedy_that_fits_is_named(over: InspectReport) -> None:
+    assert "(sparse_max) it fits, at a peak of 53.90 GiB" in _text(over)
+
+
+def test_when_nothing_helps_it_says_so(over: InspectReport) -> None:
+    remedies = tuple(replace(item, verdict=Verdict.OVER) for item in over.remedies)
+    assert "None of the remedies below" in _text(replace(over, remedies=remedies))

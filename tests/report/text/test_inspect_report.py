@@ -1,0 +1,100 @@
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from bevdiag.diagnose.result import InspectReport
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.inspect_report import render_inspect
+
+_HOSTILE = "conv[/][bold]\x1b[2J\u202e" + "x" * 150
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_golden(over: InspectReport, golden: Callable[[str, str], None], width: int) -> None:
+    golden(f"inspect_{width}.txt", render_inspect(over, Layout(width), depth=3))
+
+
+def test_golden_ascii(over: InspectReport, golden: Callable[[str, str], None]) -> None:
+    golden("inspect_ascii.txt", render_inspect(over, Layout(80, unicode=False), depth=2))
+
+
+def test_golden_measured(measured: InspectReport, golden: Callable[[str, str], None]) -> None:
+    golden("inspect_measured.txt", render_inspect(measured, Layout(), depth=1))
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize("unicode", [True, False])
+def test_no_line_is_too_long_or_ends_in_a_space(
+    over: InspectReport, width: int, unicode: bool
+) -> None:
+    text = render_inspect(over, Layout(width, unicode=unicode), depth=9)
+    for line in text.splitlines():
+        assert cell_len(line) <= width
+        assert line == line.rstrip()
+    assert "\u2026" not in text
+
+
+def test_the_sections_come_in_order(over: InspectReport) -> None:
+    text = render_inspect(over, Layout(), depth=3)
+    titles = re.findall(r"^(\w.*?) \u2500+$", text, re.MULTILINE)
+    assert titles == [
+        "Assumed",
+        "Layers",
+        "Memory over the step",
+        "Peak",
+        "The same step on other GPUs",
+        "Findings",
+        "Remedies",
+    ]
+    assert "75.10 GiB" in text
+    assert "22400" in text
+
+
+def test_ascii_output_is_ascii(over: InspectReport) -> None:
+    named = replace(over, config="\u58f0\u7eb3.yaml")
+    assert render_inspect(named, Layout(80, unicode=False), depth=3).isascii()
+
+
+def test_the_environment_has_no_say(over: InspectReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = render_inspect(over, Layout(), depth=3)
+    for name, value in (("COLUMNS", "40"), ("FORCE_COLOR", "1"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+    assert render_inspect(over, Layout(), depth=3) == before
+
+
+def test_colour_changes_no_character(over: InspectReport) -> None:
+    plain = render_inspect(over, Layout(), depth=3)
+    coloured = render_inspect(over, Layout(colour=True), depth=3)
+    assert "\x1b[" in coloured
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_hostile_names_are_shown_whole_and_obeyed_nowhere(over: InspectReport, width: int) -> None:
+    hostile = replace(
+        over,
+        config=_HOSTILE,
+        model=_HOSTILE,
+        scene=replace(over.scene, source=_HOSTILE),
+        peak=replace(
+            over.peak,
+            module=_HOSTILE,
+            holders=tuple(replace(item, module=_HOSTILE) for item in over.peak.holders),
+        ),
+        layers=tuple(replace(item, name=_HOSTILE, type=_HOSTILE) for item in over.layers),
+        assumptions=tuple(replace(item, site=_HOSTILE) for item in over.assumptions),
+        findings=tuple(replace(item, message=_HOSTILE, code="X\x1b") for item in over.findings),
+        remedies=tuple(replace(item, id=_HOSTILE, title=_HOSTILE) for item in over.remedies),
+        oom=replace(over.oom, module=_HOSTILE, message=_HOSTILE) if over.oom else None,
+        unmodelled=(_HOSTILE,),
+    )
+    text = render_inspect(hostile, Layout(width), depth=3)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "conv[/][bold][2J" in text
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert text.count("x") >= 150 * 10

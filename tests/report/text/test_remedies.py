@@ -1,0 +1,37 @@
+from dataclasses import replace
+
+from bevdiag.diagnose.result import InspectReport
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.remedies import remedy_lines
+
+
+def _lines(report: InspectReport, width: int = 120) -> list[str]:
+    return [line.plain for line in remedy_lines(report, Layout(width))]
+
+
+def test_combinations_come_after_singles(over: InspectReport) -> None:
+    lines = _lines(over)
+    combined = lines.index("  combined")
+    assert next(i for i, line in enumerate(lines) if line.startswith("  max ")) < combined
+    assert lines[combined + 1].startswith("  sparse_max+checkpoint ")
+
+
+def test_the_difference_is_to_the_step_as_it_is(over: InspectReport) -> None:
+    row = next(line for line in _lines(over) if line.startswith("  max "))
+    assert "67.00 GiB   -7.80 GiB" in row
+
+
+def test_a_remedy_that_failed_says_why(over: InspectReport) -> None:
+    text = "\n".join(_lines(over))
+    assert "could not be traced: the depth collapses to zero" in text
+
+
+def test_every_change_is_listed(over: InspectReport) -> None:
+    lines = _lines(over, 80)
+    start = next(i for i, line in enumerate(lines) if "sparse_max+checkpoint" in line)
+    assert lines[start + 2].strip() == "changes  MODEL.MAP_TO_BEV.MODE: none -> sparse_max"
+    assert lines[start + 3].strip().endswith("USE_CHECKPOINT: False -> True")
+
+
+def test_no_remedies_no_section(over: InspectReport) -> None:
+    assert remedy_lines(replace(over, remedies=()), Layout()) == []
