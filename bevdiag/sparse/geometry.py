@@ -12,6 +12,9 @@ class Geometry:
 
     A submanifold convolution (`subm`) keeps its input's coordinates: it ignores stride and padding
     and centres the window.
+
+    Raises:
+        ValueError: a submanifold window has an even edge, and so no centre.
     """
 
     kernel_size: tuple[int, ...]
@@ -21,6 +24,12 @@ class Geometry:
     output_padding: tuple[int, ...]
     subm: bool = False
     transposed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.subm and not all(size % 2 for size in self.kernel_size):
+            raise ValueError(
+                f"a submanifold convolution needs odd kernel sizes, found {list(self.kernel_size)}"
+            )
 
     @property
     def kernel_volume(self) -> int:

@@ -1,0 +1,62 @@
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+
+from bevdiag.sparse import namespace, standin
+
+INDICES = torch.tensor([[0, 1, 2, 3], [0, 5, 5, 5]], dtype=torch.int32)
+
+
+def _tensor(num: int = 2) -> standin.SparseConvTensor:
+    return standin.SparseConvTensor(torch.full((num, 4), -1.0), INDICES[:num], [8, 8, 8], 1)
+
+
+def test_plain_modules_get_the_features_and_sparse_ones_the_tensor() -> None:
+    net = standin.SparseSequential(
+        standin.SubMConv3d(4, 6, 3), nn.BatchNorm1d(6), standin.SparseReLU(), standin.ToDense()
+    )
+
+    out = net(_tensor())
+
+    assert out.shape == (1, 6, 8, 8, 8)
+    assert (out >= 0).all()
+
+
+def test_dense_results_run_through_the_rest() -> None:
+    net = standin.SparseSequential(standin.ToDense(), nn.ReLU())
+
+    assert not net(_tensor()).any()
+
+
+def test_plain_modules_are_skipped_without_voxels() -> None:
+    norm = nn.BatchNorm1d(4)
+
+    assert standin.SparseSequential(norm)(_tensor(0)).features.shape == (0, 4)
+
+
+def test_sequences_are_built_like_spconvs() -> None:
+    by_name = standin.SparseSequential(OrderedDict(a=nn.ReLU(), b=nn.Identity()))
+    by_position = standin.SparseSequential(nn.ReLU(), tail=nn.Identity())
+    by_position.add(nn.Tanh())
+
+    assert list(dict(by_name.named_children())) == ["a", "b"]
+    assert list(dict(by_position.named_children())) == ["0", "tail", "2"]
+    assert isinstance(by_position[-1], nn.Tanh)
+    assert len(by_position) == 3
+    with pytest.raises(ValueError, match="given twice"):
+        standin.SparseSequential(nn.ReLU(), **{"0": nn.ReLU()})
+
+
+def test_sparse_modules_learn_their_path() -> None:
+    net = nn.Sequential(standin.SparseSequential(standin.SubMConv3d(4, 4, 3)))
+
+    standin.assign_name_for_sparse_modules(net)
+
+    assert net[0][0]._sparse_unique_name == "0.0"
+
+
+def test_the_device_chooses_the_library() -> None:
+    assert namespace("meta") is standin
+    assert namespace("cpu") is standin
