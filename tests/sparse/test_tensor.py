@@ -44,8 +44,18 @@ def test_dense_is_made_twice_and_kept_once() -> None:
         dense = x.dense()
         assert [nbytes for nbytes, _ in seen.made] == [32 * 3, volume, volume]
         assert seen.alive == volume
-        assert seen.peak == 32 * 3 + 2 * volume
+        assert seen.peak == 2 * volume
     assert dense.is_meta
+
+
+def test_dense_keeps_its_cells_for_backward() -> None:
+    x = SparseConvTensor(torch.empty(3, 2, device="meta", requires_grad=True), INDICES, SHAPE, 2)
+    volume = 4 * 2 * 2 * 60
+    with Allocations().ignore(x.features, x.indices) as seen:
+        dense = x.dense()
+        assert seen.alive == 32 * 3 + volume
+        assert seen.peak == 32 * 3 + 2 * volume
+    assert dense.requires_grad
 
 
 def test_derived_tensors_share_rulebooks_and_coordinates() -> None:
