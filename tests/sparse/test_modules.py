@@ -1,9 +1,11 @@
+import sys
 from collections import OrderedDict
 
 import pytest
 import torch
 from torch import nn
 
+from bevdiag.errors import InputError
 from bevdiag.sparse import namespace, standin
 
 INDICES = torch.tensor([[0, 1, 2, 3], [0, 5, 5, 5]], dtype=torch.int32)
@@ -60,3 +62,10 @@ def test_sparse_modules_learn_their_path() -> None:
 def test_the_device_chooses_the_library() -> None:
     assert namespace("meta") is standin
     assert namespace("cpu") is standin
+
+
+def test_cuda_without_spconv_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spconv.pytorch", None)
+
+    with pytest.raises(InputError, match="needs spconv"):
+        namespace("cuda")
