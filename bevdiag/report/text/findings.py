@@ -30,10 +30,11 @@ def _finding_lines(finding: Finding, layout: Layout) -> list[Text]:
     lines += [Text.assemble(" " * (len(tag) + 4), (part, "bold")) for part in message[1:]]
     where = [
         *([str(shown_location(finding.location))] if finding.location is not None else []),
-        *(part for part in (finding.key, finding.module) if part),
+        *([finding.key] if finding.key else []),
+        *([f"in {finding.module}"] if finding.module else []),
     ]
     if where:
-        lines += paragraph("  ".join(where), layout, indent=4, style="dim")
+        lines += paragraph(", ".join(where), layout, indent=4, style="dim")
     for detail in finding.detail:
         lines += paragraph(detail, layout, indent=4)
     return lines

@@ -2,20 +2,23 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import InspectReport, OutOfMemory, Verdict
+from bevdiag.diagnose.result import InspectReport, OutOfMemory, Severity, Verdict
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import VERDICT_WORDS, paragraph
 
 
 def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
-    """Config, verdict, PyTorch's own message where the step stops, and the cheapest way out."""
+    """Config, verdict, PyTorch's own message where the step stops, errors and a way out."""
     lines = paragraph(f"{report.config}: {report.model}", layout, style="dim")
     style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
     lines += [Text(), *paragraph(verdict_sentence(report), layout, style=style)]
     if report.oom is not None:
         lines += paragraph(_stop_sentence(report.oom), layout)
         lines += paragraph(report.oom.message, layout, indent=2, style="red")
+    for finding in report.findings:
+        if finding.severity is Severity.ERROR:
+            lines += paragraph(f"{finding.code}: {finding.message}", layout)
     if way_out := _way_out(report):
         lines += paragraph(way_out, layout)
     return lines

@@ -11,6 +11,7 @@ from bevdiag.report.printable import fold
 from bevdiag.report.text.prose import heading, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out, natural_width
 
+_LISTS = frozenset({"ModuleList", "ModuleDict"})
 _NAME = Column("layer", folds=True)
 _DESCRIPTION = [Column("type"), Column("channels"), Column("output")]
 _FIGURES = [
@@ -59,7 +60,8 @@ def shown_layers(report: InspectReport, depth: int) -> list[tuple[Layer, int, st
     path: list[tuple[str, int]] = []
     for layer in report.layers:
         on_the_way = any(f"{name}.".startswith(f"{layer.name}.") for name in culprits)
-        if layer.depth >= depth and not on_the_way:
+        too_deep = layer.depth >= depth and not on_the_way
+        if too_deep or _says_nothing(layer, depth):
             continue
         while path and not layer.name.startswith(f"{path[-1][0]}."):
             path.pop()
@@ -68,6 +70,12 @@ def shown_layers(report: InspectReport, depth: int) -> list[tuple[Layer, int, st
         shown.append((layer, level, layer.name.removeprefix(parent)))
         path.append((layer.name, level))
     return shown
+
+
+def _says_nothing(layer: Layer, depth: int) -> bool:
+    # A list of modules never runs itself: its members say all, where they are shown.
+    children_shown = layer.depth < depth - 1 or not layer.has_children
+    return layer.type in _LISTS and children_shown
 
 
 def _culprits(report: InspectReport) -> set[str]:
@@ -88,7 +96,7 @@ def _figures(layer: Layer) -> list[Text]:
         cell(format_count(layer.params) if layer.params else "-"),
         cell(format_bytes(layer.saved_bytes) if layer.saved_bytes else "-"),
         cell(format_bytes(layer.workspace_bytes) if layer.workspace_bytes else "-"),
-        cell(format_bytes(layer.peak_bytes)),
+        cell(format_bytes(layer.peak_bytes) if layer.peak_bytes else "-"),
     ]
 
 
@@ -110,7 +118,8 @@ def _detail_lines(layer: Layer, layout: Layout, indent: int) -> list[Text]:
 
 
 def _legend(report: InspectReport, layers: Sequence[tuple[Layer, int, str]]) -> str:
-    hidden = len(report.layers) - len(layers)
+    shown = {layer.name for layer, _, _ in layers}
+    hidden = sum(item.type not in _LISTS for item in report.layers if item.name not in shown)
     deeper = f" Deeper layers not shown: {hidden} (--depth N shows more)." if hidden else ""
     return (
         "kept: activations held for the backward pass, children included; peak inside: all "

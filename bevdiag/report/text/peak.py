@@ -114,5 +114,5 @@ def _narrow_holder_lines(
 
 def _tensor(holder: Holder) -> str:
     times = f"{holder.count} times " if holder.count > 1 else ""
-    shape = format_shape(holder.shape) if holder.shape or holder.dtype else ""
-    return f"{times}{shape} {holder.dtype}".strip()
+    shape = f"{format_shape(holder.shape)} " if holder.shape else ""
+    return f"{times}{shape}{holder.dtype}".strip()

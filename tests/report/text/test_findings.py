@@ -13,8 +13,8 @@ def test_errors_come_first(over: InspectReport) -> None:
 def test_the_place_and_the_lesson_follow(over: InspectReport) -> None:
     lines = [line.plain for line in finding_lines(over.findings[1:], Layout(200))]
     assert lines[3] == (
-        "    configs/focalsst_dsvt.yaml:87:5  MODEL.MAP_TO_BEV.NUM_BEV_FEATURES  "
-        "backbone_2d.blocks.0.1"
+        "    configs/focalsst_dsvt.yaml:87:5, MODEL.MAP_TO_BEV.NUM_BEV_FEATURES, "
+        "in backbone_2d.blocks.0.1"
     )
     assert "128 channels x 175 heights = 22,400" in lines[4]
 

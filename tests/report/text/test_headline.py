@@ -37,6 +37,12 @@ def test_without_a_budget_the_reader_learns_how_to_name_one(measured: InspectRep
     assert "--gpu NAME or --budget SIZE" in verdict_sentence(measured)
 
 
+def test_errors_are_named_at_once(over: InspectReport) -> None:
+    text = _text(over)
+    assert "BEV203: Flattening the height makes 22,400 channels" in text
+    assert "BEV502" not in text
+
+
 def test_unknown_is_no_verdict(over: InspectReport) -> None:
     sentence = verdict_sentence(replace(over, verdict=Verdict.UNKNOWN, oom=None))
     assert sentence.startswith("No verdict")

@@ -36,6 +36,18 @@ def test_a_narrow_screen_loses_no_figure(over: InspectReport) -> None:
     assert lines[row + 1].strip() == "HeightCompression  128 -> 22400  1x22400x202x502"
 
 
+def test_lists_of_modules_give_way_to_their_members(over: InspectReport) -> None:
+    layers = tuple(
+        replace(layer, type="ModuleList") if layer.name == "backbone_3d.dsvt" else layer
+        for layer in over.layers
+    )
+    listed = replace(over, layers=layers)
+    names = [(level, label) for _, level, label in shown_layers(listed, 9)]
+    assert (1, "dsvt.stage_0.0.encoder_list.0") in names
+    assert not any(label == "dsvt" for _, label in names)
+    assert any(label == "dsvt" for _, _, label in shown_layers(listed, 2))
+
+
 def test_hidden_layers_are_counted(over: InspectReport) -> None:
     text = "\n".join(line.plain for line in layer_lines(over, Layout(200), 3))
     assert "Deeper layers not shown: 1" in text
