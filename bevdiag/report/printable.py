@@ -4,7 +4,12 @@ Layer names, file names and messages come from others. A terminal obeys escape s
 bidirectional overrides in them; nothing of the kind may pass.
 """
 
+import re
+
 from rich.cells import cell_len
+
+# A unit stays with its number.
+_SPACES = re.compile(r"\s+(?!(?:[KMG]i)?B\b)")
 
 # Between the parts of a dotted name or path first, within a part only where none ends.
 _BREAK_AFTER = ("./", "=,_-:[]+")
@@ -27,7 +32,7 @@ def fold(text: str, width: int) -> list[str]:
         return [text]
     lines: list[str] = []
     line = ""
-    for word in text.split():
+    for word in _SPACES.split(text.strip()):
         *heads, tail = _pieces(word, width)
         joined = f"{line} {word}" if line else word
         if cell_len(joined) <= width:

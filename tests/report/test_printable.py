@@ -24,6 +24,10 @@ def test_words_wrap_at_spaces() -> None:
     assert fold("the step stops in backbone_2d", 12) == ["the step", "stops in", "backbone_2d"]
 
 
+def test_a_unit_stays_with_its_number() -> None:
+    assert fold("asking for 75.10 GiB now", 16) == ["asking for", "75.10 GiB now"]
+
+
 def test_text_that_fits_keeps_its_spaces() -> None:
     assert fold("a    b", 6) == ["a    b"]
 
