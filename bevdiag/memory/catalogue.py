@@ -68,9 +68,11 @@ def find_gpu(name: str) -> Gpu:
     if wanted in names:
         return names[wanted]
     near = dict.fromkeys(names[key].name for key in get_close_matches(wanted, names, n=4))
-    known = ", ".join(near) if near else ", ".join(gpu.name for gpu in all_gpus())
-    hint = "did you mean" if near else "known are"
-    raise InputError(f"--gpu {name!r} is not in the catalogue: {hint} {known}?")
+    if near:
+        hint = f"did you mean {', '.join(near)}?"
+    else:
+        hint = f"it knows {', '.join(gpu.name for gpu in all_gpus())}"
+    raise InputError(f"GPU {name!r} is not in the catalogue: {hint}")
 
 
 def cudnn_of_torch(version: str) -> ShippedCudnn:
@@ -79,14 +81,25 @@ def cudnn_of_torch(version: str) -> ShippedCudnn:
     A version that is not listed gets that of the newest listed one before it, or of the oldest,
     and is flagged.
     """
-    table = {_release(torch): cudnn for torch, cudnn in _read("torch_cudnn.json")["wheels"].items()}
-    wanted = _release(version)
+    wheels = _read("torch_cudnn.json")["wheels"]
+    table = {torch_release(torch): cudnn for torch, cudnn in wheels.items()}
+    wanted = torch_release(version)
     for release in sorted(table, reverse=True):
         if release[:2] == wanted[:2]:
             return ShippedCudnn(table[release], is_known=True)
         if release < wanted:
             return ShippedCudnn(table[release], is_known=False)
     return ShippedCudnn(table[min(table)], is_known=False)
+
+
+def torch_release(version: str) -> tuple[int, ...]:
+    """Return the numbers of a torch version; of a nightly or a candidate, only the first two."""
+    digits = version.partition("+")[0].split(".")[:3]
+    try:
+        return tuple(int(part) for part in digits)
+    except ValueError:
+        # A nightly such as 2.14.0.dev20261101 or a release candidate such as 2.13.0rc1.
+        return tuple(int(part) for part in digits[:2] if part.isdigit())
 
 
 def _gpu(entry: dict[str, Any], default: dict[str, Any]) -> Gpu:
@@ -107,15 +120,6 @@ def _gpu(entry: dict[str, Any], default: dict[str, Any]) -> Gpu:
 def _key(name: str) -> str:
     kept = "".join(letter for letter in name.lower() if letter.isalnum())
     return kept.removeprefix("nvidia").removeprefix("geforce")
-
-
-def _release(version: str) -> tuple[int, ...]:
-    digits = version.partition("+")[0].split(".")[:3]
-    try:
-        return tuple(int(part) for part in digits)
-    except ValueError:
-        # A nightly such as 2.14.0.dev20261101 or a release candidate such as 2.13.0rc1.
-        return tuple(int(part) for part in digits[:2] if part.isdigit())
 
 
 def _read(name: str) -> Any:

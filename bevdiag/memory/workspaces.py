@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.conv import Backend, conv_backend
 from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import DeviceTarget
@@ -13,7 +14,8 @@ HOPPER_GEMM_WORKSPACE_BYTES = 32 * 1024**2
 GEMM_WORKSPACE_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
 """cuBLAS's own default, `:4096:2:16:8`."""
 BLACKWELL_GEMM_TORCH = (2, 12)
-"""First torch that gives compute capability 10 and 12 Hopper's workspace (pytorch PR 175344)."""
+"""First torch taken to give compute capability 10 and 12 Hopper's workspace: pytorch PR 175344 was
+made in February 2026, and no release notes at hand say which release carries it."""
 
 
 class Bound(Enum):
@@ -69,7 +71,7 @@ def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
 def gemm_workspace(target: DeviceTarget) -> WorkspaceBytes:
     """Return the cuBLAS workspace that each thread with matrix products makes once."""
     major = target.compute_capability[0]
-    release = tuple(int(part) for part in target.torch.split(".")[:2])
-    is_large = major == 9 or (major >= 10 and release >= BLACKWELL_GEMM_TORCH)
+    has_blackwell = torch_release(target.torch) >= BLACKWELL_GEMM_TORCH
+    is_large = major == 9 or (major in (10, 12) and has_blackwell)
     nbytes = HOPPER_GEMM_WORKSPACE_BYTES if is_large else GEMM_WORKSPACE_BYTES
     return WorkspaceBytes(nbytes, nbytes, nbytes)
