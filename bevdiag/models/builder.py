@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import nn
 
 from bevdiag.config.settings import (
     DataSettings,
@@ -64,8 +63,3 @@ def _build_map_to_bev(
     if isinstance(settings, HeightCompressionSettings):
         return HeightCompression(settings)
     return SparseHeightCompression(settings)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of a module's trainable weights."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -31,7 +31,7 @@ def regression_loss(output: Tensor, mask: Tensor, index: Tensor, target: Tensor)
         output: [B, codes, H, W].
         mask: int64 [B, objects], 1 where an object is.
         index: int64 [B, objects], its cell y * W + x.
-        target: [B, objects, codes]; codes that are nan do not count.
+        target: [B, objects, codes]; the original's mask for nan does not keep one from the sum.
     """
     predicted = gather_cells(output, index)
     num_objects = mask.float().sum()

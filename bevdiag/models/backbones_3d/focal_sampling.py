@@ -21,9 +21,12 @@ from bevdiag.models.vfe.sda_vfe import SdaVfe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Neighbours:
-    """Pairs of voxels: `target` takes from `source`, which lies in direction `offset`."""
+    """Pairs of voxels: `target` [pairs] takes from `source` [pairs], which lies next to it.
 
-    offset: tuple[int, int, int]
+    They are sorted by direction: `offsets` holds each direction with its number of pairs.
+    """
+
+    offsets: tuple[tuple[tuple[int, int, int], int], ...]
     target: Tensor
     source: Tensor
 
@@ -76,11 +79,13 @@ class DecisionSampler:
     def _convolve(self, conv: Any, features: Tensor) -> Tensor:
         """A submanifold convolution 3x3x3; spconv's weights are [out, z, y, x, in]."""
         output: Tensor = features @ conv.weight[:, 1, 1, 1].T
-        for pairs in self._neighbours:
-            z, y, x = pairs.offset
-            weight = conv.weight[:, z + 1, y + 1, x + 1]
-            output.index_add_(0, pairs.target, features[pairs.source] @ weight.T)
-        return output
+        pairs = self._neighbours
+        taken = features[pairs.source].split([number for _, number in pairs.offsets])
+        products = [
+            part @ conv.weight[:, z + 1, y + 1, x + 1].T
+            for part, ((z, y, x), _) in zip(taken, pairs.offsets, strict=True)
+        ]
+        return output.index_add_(0, pairs.target, torch.cat(products))
 
     def _decide(self, scores: NDArray[np.float32]) -> FocalDecision:
         settings = self._model.backbone_3d.focal_encoder
@@ -102,20 +107,26 @@ def _normalize(norm: nn.BatchNorm1d, features: Tensor) -> Tensor:
     )
 
 
-def _find_neighbours(coords: Coords, spatial_shape: tuple[int, int, int]) -> list[_Neighbours]:
+def _find_neighbours(coords: Coords, spatial_shape: tuple[int, int, int]) -> _Neighbours:
     """All pairs of voxels that touch. Half of the directions are searched, the others mirrored."""
-    # One more cell along each axis keeps a step beyond the edge from landing in the next row.
+    # One more cell at each end of an axis keeps a step beyond the edge out of the next row.
     extents = np.array(spatial_shape, np.int64) + 2
     b, z, y, x = coords.T.astype(np.int64)
     keys = ((b * extents[0] + z + 1) * extents[1] + y + 1) * extents[2] + x + 1
     order = np.argsort(keys)
     sorted_keys = keys[order]
-    pairs = []
+    offsets, targets, sources = [], [], []
     for step_z, step_y, step_x in OFFSETS[: len(OFFSETS) // 2].tolist():
         wanted = sorted_keys + (step_z * extents[1] + step_y) * extents[2] + step_x
         place = np.minimum(np.searchsorted(sorted_keys, wanted), len(keys) - 1)
         found = sorted_keys[place] == wanted
-        target, source = torch.from_numpy(order[found]), torch.from_numpy(order[place[found]])
-        pairs.append(_Neighbours((step_z, step_y, step_x), target, source))
-        pairs.append(_Neighbours((-step_z, -step_y, -step_x), source, target))
-    return pairs
+        target, source = order[found], order[place[found]]
+        offsets += [((step_z, step_y, step_x), len(target))]
+        offsets += [((-step_z, -step_y, -step_x), len(target))]
+        targets += [target, source]
+        sources += [source, target]
+    return _Neighbours(
+        tuple(offsets),
+        torch.from_numpy(np.concatenate(targets)),
+        torch.from_numpy(np.concatenate(sources)),
+    )

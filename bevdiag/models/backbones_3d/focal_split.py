@@ -212,7 +212,9 @@ def merge_repeats(
 def _sort(
     features: Tensor, coords: Tensor, scores: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    _, order = _position_key(coords[:, 1:]).sort()
+    # Stable, so that the survivor among voxels that only the key takes for one does not depend on
+    # the CPU at hand; on a GPU both sorts are the same kernel.
+    _, order = _position_key(coords[:, 1:]).sort(stable=True)
     features, coords = features[order], coords[order]
     return features, coords, None if scores is None else scores[order]
 

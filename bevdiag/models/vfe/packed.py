@@ -63,7 +63,7 @@ def _attend(layer: DoubleAttentionLayer, rows: _Rows, voxels: PackedVoxels) -> _
     linear = _Rows(layer.linear(rows.points), layer.linear(rows.padding))
     if layer.norm is not None:
         linear = _batch_norm(layer.norm, linear, voxels)
-    active = _Rows(linear.points.relu(), linear.padding.relu())
+    active = _Rows(linear.points.relu_(), linear.padding.relu_())
     channel_weight = layer.channel_attention(_voxel_maximum(active, voxels))
     of_point = channel_weight.repeat_interleave(voxels.num_points, 0)
     return _Rows(
@@ -76,10 +76,10 @@ def _batch_norm(norm: nn.BatchNorm1d, rows: _Rows, voxels: PackedVoxels) -> _Row
     padded = (voxels.max_points - voxels.num_points).to(rows.points.dtype)[:, None]
     slots = len(padded) * voxels.max_points
     mean = (rows.points.sum(0) + (padded * rows.padding).sum(0)) / slots
-    deviation = _Rows(rows.points - mean, rows.padding - mean)
-    squares = deviation.points.square().sum(0) + (padded * deviation.padding.square()).sum(0)
+    points, padding = rows.points - mean, rows.padding - mean
+    squares = points.square().sum(0) + (padded * padding.square()).sum(0)
     scale = norm.weight / (squares / slots + norm.eps).sqrt()
-    return _Rows(deviation.points * scale + norm.bias, deviation.padding * scale + norm.bias)
+    return _Rows(torch.addcmul(norm.bias, points, scale), torch.addcmul(norm.bias, padding, scale))
 
 
 def _voxel_maximum(rows: _Rows, voxels: PackedVoxels) -> Tensor:

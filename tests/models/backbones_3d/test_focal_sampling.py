@@ -1,0 +1,46 @@
+"""Sampled decisions against the encoder that is built with the same seed."""
+
+import numpy as np
+import pytest
+import torch
+
+from bevdiag.models.backbones_3d.focal_growth import count
+from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
+from bevdiag.models.vfe.packed import PackedVoxels
+from bevdiag.sparse import namespace
+
+
+def packed(batch):
+    number = batch["voxel_num_points"].long()
+    filled = torch.arange(batch["voxels"].shape[1]) < number[:, None]
+    return PackedVoxels(batch["voxels"][filled], number, batch["voxel_coords"], filled.shape[1])
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("topk", [False, True])
+def test_a_seed_gives_what_a_run_with_that_seed_keeps(small, seed, topk):
+    settings = small.model(focal={"FOCAL_TOPK": topk})
+    sampler = DecisionSampler(
+        settings, small.data(), packed(small.batch(num_voxels=400)), spconv=namespace("cpu")
+    )
+    decision = sampler.sample(seed)
+
+    model, batch = small.build(settings, seed=seed), small.batch(num_voxels=400)
+    with torch.no_grad():
+        model.backbone_3d.focal_encoder(model.vfe(batch))
+
+    coords = small.batch(num_voxels=400)["voxel_coords"].int().numpy()
+    kept = len(batch["encoded_spconv_tensor"].features)
+    assert count(coords, decision, small.grid[::-1], 2) == kept
+    assert (decision.fore_mask.mean() == 0.5) == topk
+
+
+def test_seeds_differ_and_the_global_generator_stays_put(small):
+    sampler = DecisionSampler(
+        small.model(), small.data(), packed(small.batch()), spconv=namespace("cpu")
+    )
+    state = torch.random.get_rng_state()
+    first, again, other = sampler.sample(0), sampler.sample(0), sampler.sample(1)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert np.array_equal(first.kernel_mask, again.kernel_mask)
+    assert not np.array_equal(first.kernel_mask, other.kernel_mask)

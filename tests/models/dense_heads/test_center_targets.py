@@ -1,0 +1,65 @@
+"""CenterHead's targets."""
+
+import numpy as np
+
+from bevdiag.config.settings import CenterTargetSettings
+from bevdiag.models.dense_heads.center_targets import (
+    BevGrid,
+    boxes_of_head,
+    draw_gaussian,
+    draw_targets,
+    gaussian_radius,
+)
+
+GRID = BevGrid(width=20, height=10, origin=(-1.0, 0.0), cell=(0.5, 0.5))
+SETTINGS = CenterTargetSettings(feature_map_stride=1, num_max_objs=4)
+BOX = np.array([1.3, 2.1, 0.4, 2.0, 1.0, 0.5, 0.3, 2], np.float32)
+
+
+def test_a_box_becomes_a_gaussian_of_its_class_and_its_codes():
+    empty = np.zeros(8, np.float32)
+    targets = draw_targets(np.stack([empty, BOX]), 2, GRID, SETTINGS)
+
+    x, y = 4, 4
+    assert targets.heatmap[1, y, x] == targets.heatmap.max() == 1
+    assert not targets.heatmap[0].any()
+    assert targets.heatmap[1, y, x + 1] == targets.heatmap[1, y - 1, x] < 1
+    assert targets.mask.tolist() == [0, 1, 0, 0]
+    assert targets.cells.tolist() == [0, y * 20 + x, 0, 0]
+    codes = [0.6, 0.2, 0.4, *np.log([2.0, 1.0, 0.5]), np.cos(0.3), np.sin(0.3)]
+    np.testing.assert_allclose(targets.boxes[1], codes, rtol=1e-4)
+    np.testing.assert_array_equal(targets.source_boxes[1], BOX)
+
+
+def test_a_centre_beyond_the_map_is_moved_to_its_edge():
+    outside = BOX.copy()
+    outside[:2] = (100, -100)
+    targets = draw_targets(outside[None], 2, GRID, SETTINGS)
+    assert targets.cells[0] == 19
+
+
+def test_boxes_beyond_the_most_objects_are_left_out():
+    targets = draw_targets(np.stack([BOX] * 6), 2, GRID, SETTINGS)
+    assert targets.mask.tolist() == [1, 1, 1, 1]
+
+
+def test_gaussians_that_overlap_keep_the_higher_value():
+    heatmap = np.zeros((9, 9), np.float32)
+    draw_gaussian(heatmap, 4, 4, 2)
+    before = heatmap.copy()
+    draw_gaussian(heatmap, 0, 8, 2)
+    assert heatmap[8, 0] == 1
+    assert (heatmap >= before).all()
+
+
+def test_the_radius_grows_with_the_box_and_falls_with_the_overlap():
+    assert gaussian_radius(8, 4, 0.1) > gaussian_radius(4, 2, 0.1)
+    assert gaussian_radius(8, 4, 0.1) > gaussian_radius(8, 4, 0.5) > 0
+
+
+def test_classes_are_counted_within_their_head():
+    boxes = np.zeros((3, 8), np.float32)
+    boxes[:, -1] = (1, 2, 0)
+    own = boxes_of_head(boxes, ("Box", "Diver"), ("Diver",))
+    assert own[:, -1].tolist() == [1]
+    assert boxes[:, -1].tolist() == [1, 2, 0]
