@@ -1,5 +1,7 @@
 """Decisions that keep a given number of voxels, for counts that a user pins."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bevdiag.models.backbones_3d.focal_growth import (
@@ -49,12 +51,17 @@ def decision_for_count(
     def kept(number: int) -> int:
         return count(coords, decide(number), spatial_shape, batch_size)
 
+    return decide(_search(kept, target, len(order), len(coords)))
+
+
+def _search(kept: Callable[[int], int], target: int, most: int, num_voxels: int) -> int:
+    """How many neighbours to switch on, of `most`, so that `kept` says `target`."""
     low = kept(0)
     # Were it not for cells that the merging takes for one, every neighbour would add one voxel.
-    number, below, above = target - low, 0, len(order)
+    number, below, above = target - low, 0, most
     if not 0 <= number <= above:
         raise ValueError(
-            f"{target} kept voxels cannot be reached: this scene's {len(coords)} voxels grow to "
+            f"{target} kept voxels cannot be reached: this scene's {num_voxels} voxels grow to "
             f"{low} at least and {kept(above)} at most"
         )
     while (found := kept(number)) != target:
@@ -70,7 +77,7 @@ def decision_for_count(
         number += target - found
         if not below < number < above:
             number = (below + above) // 2
-    return decide(number)
+    return number
 
 
 def _foreground(coords: Coords, batch_size: int, top_share: float | None) -> Mask:

@@ -80,7 +80,7 @@ class DecisionSampler:
         """A submanifold convolution 3x3x3; spconv's weights are [out, z, y, x, in]."""
         output: Tensor = features @ conv.weight[:, 1, 1, 1].T
         pairs = self._neighbours
-        taken = features[pairs.source].split([number for _, number in pairs.offsets])
+        taken = torch.split(features[pairs.source], [number for _, number in pairs.offsets])
         products = [
             part @ conv.weight[:, z + 1, y + 1, x + 1].T
             for part, ((z, y, x), _) in zip(taken, pairs.offsets, strict=True)

@@ -118,9 +118,8 @@ class FocalSparseEncoder(nn.Module):
             all_coords = torch.cat(kept_coords, dim=0).int()
         else:
             all_coords = to_device(growth.coords, logits.device, keep_values=True)
-        batch["encoded_spconv_tensor"] = self.conv_focal(
-            self._sparse(all_kept, all_coords, batch_size)
-        )
+        grown = self._sparse(all_kept, all_coords, batch_size)
+        batch["encoded_spconv_tensor"] = self.conv_focal(grown)
         batch["encoded_spconv_tensor_stride"] = 1
         return batch
 

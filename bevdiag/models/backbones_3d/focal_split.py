@@ -153,8 +153,7 @@ def split_voxels(
     moved = origins + steps
     cells = moved[is_on]
     is_inside = decisions.inside(cells, x.spatial_shape)
-    cells, scores = cells[is_inside], scores[is_inside]
-    device = fore.device
+    cells, scores, device = cells[is_inside], scores[is_inside], fore.device
     cells = torch.cat([torch.ones((cells.shape[0], 1), device=device) * sample, cells], dim=1)
 
     spawned = torch.zeros((cells.shape[0], own.shape[1]), device=device)
