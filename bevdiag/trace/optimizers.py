@@ -6,6 +6,7 @@ temporaries of the size of the parameters; on meta tensors they would fall back 
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from inspect import unwrap
 from typing import Any
 from unittest import mock
 
@@ -42,7 +43,7 @@ class LeafModuleAdam(torch.optim.Adam):
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.data.mul_(self._decay)
-        return super().step(closure)
+        return unwrap(torch.optim.Adam.step)(self, closure)
 
 
 def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
@@ -65,6 +66,16 @@ def build_optimizer(
     return torch.optim.SGD(
         parameters, lr=lr, weight_decay=decay, momentum=settings.momentum, foreach=True
     )
+
+
+@torch.no_grad()
+def update(optimizer: torch.optim.Optimizer) -> None:
+    """`optimizer.step()` without its wrappers.
+
+    They import torch._dynamo, which takes as long as importing torch, to mark graph breaks for a
+    compiler that does not run here.
+    """
+    unwrap(type(optimizer).step)(optimizer)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:

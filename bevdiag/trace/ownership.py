@@ -26,6 +26,10 @@ class _Probe(TorchDispatchMode):
         self.seen: list[tuple[int, int]] = []
         self._watched: list[weakref.ref[torch.UntypedStorage]] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as the recorder does
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.add.Tensor and not torch.is_grad_enabled():
             return self._add(func, args, kwargs or {})

@@ -29,6 +29,7 @@ from bevdiag.memory.events import (
 from bevdiag.memory.tags import current_category
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ownership import sole_owner_counts
+from bevdiag.trace.shapes import outputs_of
 
 _HOST = -1
 
@@ -73,6 +74,11 @@ class Recorder(TorchDispatchMode):
         self._gemm_threads: set[str] = set()
         self._recording = True
         self._host_only = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise PyTorch imports torch._dynamo to keep it away from here: 1.5 s for nothing.
+        return False
 
     # -- what the run announces ------------------------------------------------------------
 
@@ -214,7 +220,7 @@ class Recorder(TorchDispatchMode):
         inputs = list(tensors_in(args, kwargs))
         if any(t.is_meta for t in inputs) and not all(t.is_meta for t in inputs):
             args, kwargs = _all_meta(args), {k: _all_meta(v) for k, v in kwargs.items()}
-        outputs = func(*args, **kwargs)
+        outputs = outputs_of(func, args, kwargs)
         self.record_outputs(outputs, str(func), inputs, kwargs)
         return outputs
 

@@ -18,9 +18,10 @@ from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.tags import allocating
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
+from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.layers import LayerRecord, LayerTable
-from bevdiag.trace.optimizers import build_optimizer, clip_gradients
+from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
 
 Forward = Callable[[nn.Module, dict[str, Any]], torch.Tensor]
@@ -44,6 +45,7 @@ class Trace:
     layers: tuple[LayerRecord, ...]
     params_by_module: Mapping[str, int]
     params_without_grad: Mapping[str, int]
+    params_not_optimized: Mapping[str, int]
     notes: tuple[str, ...]
 
 
@@ -59,7 +61,7 @@ def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions
     """
     model.train()
     layers = LayerTable(model)
-    with Attribution(model, layers.note) as attribution:
+    with without_compiler(), Attribution(model, layers.note) as attribution:
         recorder = Recorder(attribution)
         _load(recorder, model, batch)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
@@ -69,7 +71,6 @@ def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions
             for step in range(1, options.num_steps + 1):
                 attribution.begin_step()
                 loss = _forward(recorder, model, batch, autocast, step)
-                recorder.mark(step, Phase.BACKWARD)
                 # Not loss.backward(): that would leave the function mode, which checkpoints need.
                 torch.autograd.backward(loss)
                 recorder.note_gradients(model.parameters())
@@ -77,7 +78,7 @@ def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions
                 recorder.mark(step, Phase.OPTIMIZER)
                 del loss
                 clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
-                optimizer.step()
+                update(optimizer)
                 optimizer.zero_grad()
         recorder.stop()
     return Trace(
@@ -85,6 +86,7 @@ def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions
         layers=layers.records(),
         params_by_module=_params_by_module(model),
         params_without_grad=without_grad,
+        params_not_optimized=_not_optimized(model, optimizer),
         notes=tuple(dict.fromkeys(recorder.notes)),
     )
 
@@ -117,6 +119,8 @@ def _forward(
         fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     with autocast.region() if autocast else nullcontext():
         loss: torch.Tensor = model(fresh)
+    # What only the batch dict holds dies after the forward pass, as the backward phase begins.
+    recorder.mark(step, Phase.BACKWARD)
     return loss
 
 
@@ -131,4 +135,13 @@ def _without_grad(model: nn.Module) -> dict[str, int]:
         name: parameter.numel()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad and parameter.grad is None
+    }
+
+
+def _not_optimized(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return {
+        name: parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and id(parameter) not in known
     }

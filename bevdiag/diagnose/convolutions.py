@@ -1,0 +1,20 @@
+"""The convolutions of a trace."""
+
+from collections.abc import Iterator
+
+from bevdiag.memory.events import Alloc, ConvCall, EventStream, Phase
+
+
+def convolutions(stream: EventStream) -> Iterator[tuple[Alloc, ConvCall]]:
+    """The workspace requests of the first step's convolutions, in order."""
+    for event in stream.events:
+        if isinstance(event, Alloc) and event.step == 1 and isinstance(event.request, ConvCall):
+            yield event, event.request
+
+
+def first_bev_convolution(stream: EventStream) -> ConvCall | None:
+    """The first convolution of the 2D backbone, as it runs forward."""
+    for alloc, call in convolutions(stream):
+        if alloc.phase is Phase.FORWARD and alloc.module.startswith("backbone_2d"):
+            return call
+    return None

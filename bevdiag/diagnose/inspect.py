@@ -1,0 +1,213 @@
+"""`bevdiag inspect`: one config, its step traced, simulated, judged and explained."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bevdiag.diagnose.bev import BevJoint, bev_joint
+from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.remedies.search import search_remedies
+from bevdiag.diagnose.result import (
+    Assumption,
+    InspectOptions,
+    InspectReport,
+    OutOfMemory,
+    Remedy,
+    Scene,
+    Target,
+    Verdict,
+)
+from bevdiag.diagnose.rules import findings
+from bevdiag.diagnose.session import Session, TracedVariant, Variant
+from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
+from bevdiag.diagnose.verdict import fit_on_gpus, judge
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.events import Alloc
+from bevdiag.memory.oom import oom_message
+from bevdiag.memory.profile import MemoryProfile
+from bevdiag.memory.simulate import simulate
+from bevdiag.memory.workspaces import Bound
+from bevdiag.models.channels import ChannelMismatch
+from bevdiag.trace.kept_voxels import SITE, KeptVoxels, Scenario
+from bevdiag.trace.step import Trace
+
+Progress = Callable[[str, float], None]
+
+_DECLARED = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Simulated:
+    """The traces of one variant, and their memory without a limit."""
+
+    traced: TracedVariant
+    profiles: Mapping[Scenario, MemoryProfile]
+
+    def trace(self, scenario: Scenario) -> Trace:
+        return self.traced.traces.get(scenario, self.traced.traces[Scenario.EXPECTED])
+
+
+def inspect(config: Path, options: InspectOptions, progress: Progress) -> InspectReport:
+    """Trace the config's training step and tell what it costs, what is wrong, and what helps.
+
+    Raises:
+        BevdiagError: a config, point file or option that cannot be used.
+    """
+    session = Session(options)
+    target = session.target()
+    variant = session.variant(config)
+    progress("training step", 0.05)
+    joint = bev_joint(variant.config)
+    traceable, mismatch = _with_channels_that_fit(variant, joint)
+    simulated = _simulate(session.trace(traceable, tuple(Scenario)), target)
+    remedies: tuple[Remedy, ...] = ()
+    if options.remedies:
+        progress("remedies", 0.3)
+        remedies = search_remedies(
+            session, traceable, target, lambda what, share: progress(what, 0.3 + 0.7 * share)
+        )
+    return _report(str(config), variant, target, joint, mismatch, simulated, remedies)
+
+
+def _with_channels_that_fit(
+    variant: Variant, joint: BevJoint
+) -> tuple[Variant, ChannelMismatch | None]:
+    """The variant itself, or one that declares the channels that arrive, and what was wrong."""
+    if joint.declared == joint.real:
+        return variant, None
+    mismatch = ChannelMismatch("map_to_bev_module", joint.declared, joint.real)
+    return variant.edited({_DECLARED: joint.real}), mismatch
+
+
+def _simulate(traced: TracedVariant, target: DeviceTarget) -> _Simulated:
+    bounds = {
+        Scenario.LOW: Bound.LOW,
+        Scenario.EXPECTED: Bound.EXPECTED,
+        Scenario.HIGH: Bound.HIGH,
+    }
+    expected = traced.traces[Scenario.EXPECTED]
+    return _Simulated(
+        traced=traced,
+        profiles={
+            scenario: simulate(
+                traced.traces.get(scenario, expected).stream, target, until_oom=False, bound=bound
+            )
+            for scenario, bound in bounds.items()
+        },
+    )
+
+
+def _report(
+    name: str,
+    variant: Variant,
+    target: DeviceTarget,
+    joint: BevJoint,
+    mismatch: ChannelMismatch | None,
+    simulated: _Simulated,
+    remedies: tuple[Remedy, ...],
+) -> InspectReport:
+    traced = simulated.traced
+    trace, upper_trace = simulated.trace(Scenario.EXPECTED), simulated.trace(Scenario.HIGH)
+    expected = simulated.profiles[Scenario.EXPECTED]
+    high = simulated.profiles[Scenario.HIGH]
+    verdict = judge(target, trace.stream, expected, upper_trace.stream, high)
+    evidence = Evidence(
+        config=variant.config,
+        optimizer=variant.optimizer,
+        batch=traced.batch,
+        target=target,
+        joint=joint,
+        trace=trace,
+        profile=expected,
+        high=high,
+        kept_voxels=traced.kept_voxels,
+        verdict=verdict,
+        mismatch=mismatch,
+    )
+    by_module = dict(trace.params_by_module)
+    return InspectReport(
+        config=name,
+        model=variant.config.model.name,
+        target=target_of(target),
+        device="meta",
+        autocast=variant.autocast,
+        optimizer=variant.optimizer,
+        scene=scene_of(traced),
+        params_total=by_module.pop("total"),
+        params_by_module=by_module,
+        params_without_grad=sum(trace.params_without_grad.values()),
+        bev_channels=joint.real,
+        peak=peak_of(expected, simulated.profiles[Scenario.LOW], high),
+        first_step_peak_bytes=expected.first_step.allocated_bytes if expected.first_step else 0,
+        phases=phases_of(expected),
+        timeline=timeline_of(expected),
+        layers=layers_of(trace.layers, trace.stream, expected),
+        assumptions=assumptions_of(traced.kept_voxels),
+        verdict=verdict,
+        oom=_oom(trace, target) or _oom(upper_trace, target, Bound.HIGH),
+        gpus=fit_on_gpus(target, trace.stream, upper_trace.stream),
+        findings=findings(evidence),
+        remedies=remedies,
+        unmodelled=trace.stream.unmodelled,
+    )
+
+
+def _oom(
+    trace: Trace, target: DeviceTarget, bound: Bound = Bound.EXPECTED
+) -> OutOfMemory | None:
+    """Where the step stops within the capacity; None if it ends."""
+    if target.capacity_bytes is None:
+        return None
+    refusal = simulate(trace.stream, target, bound=bound).refusal
+    if refusal is None:
+        return None
+    return OutOfMemory(
+        requested_bytes=refusal.requested_bytes,
+        module=refusal.alloc.module,
+        phase=refusal.alloc.phase.value,
+        step=refusal.alloc.step,
+        what=_what(refusal.alloc),
+        message=oom_message(refusal, target),
+    )
+
+
+def _what(alloc: Alloc) -> str:
+    shape = " x ".join(map(str, alloc.shape))
+    return f"{alloc.category.value} of {alloc.op}" + (f", {shape} {alloc.dtype}" if shape else "")
+
+
+def target_of(target: DeviceTarget) -> Target:
+    """The target as reports show it."""
+    return Target(
+        gpu=target.gpu,
+        capacity_bytes=target.capacity_bytes,
+        torch=target.torch,
+        cudnn=".".join(map(str, target.cudnn)),
+        compute_capability=".".join(map(str, target.compute_capability)),
+    )
+
+
+def scene_of(traced: TracedVariant) -> Scene:
+    """The scene as reports show it."""
+    batch = traced.batch
+    return Scene(
+        source=batch.source,
+        batch_size=batch.batch_size,
+        num_points=len(batch.points),
+        num_voxels=batch.num_voxels,
+        grid_size=batch.grid_size,
+    )
+
+
+def assumptions_of(kept: KeptVoxels) -> tuple[Assumption, ...]:
+    """Every count that depends on values."""
+    return (
+        Assumption(
+            site=SITE,
+            low=kept.low,
+            expected=kept.expected,
+            high=kept.high,
+            used=kept.used,
+            why=kept.why,
+        ),
+    )

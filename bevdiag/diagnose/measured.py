@@ -1,0 +1,133 @@
+"""Run the step on the GPU at hand in a child process, and set it beside the prediction."""
+
+import multiprocessing
+import os
+from collections.abc import Mapping
+
+from bevdiag.diagnose.result import Measurement, PhasePeak
+from bevdiag.diagnose.session import Variant
+from bevdiag.errors import InputError
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.scenes import Batch
+from bevdiag.trace.kept_voxels import SITE
+from bevdiag.trace.measure import MeasureTask, StepMeasurements, run_child
+from bevdiag.trace.step import StepOptions
+
+NUM_STEPS = 3
+TIMEOUT_SECONDS = 540.0
+
+
+def measure(
+    variant: Variant, batch: Batch, target: DeviceTarget, *, seed: int
+) -> tuple[StepMeasurements, str | None]:
+    """Measure a variant; the second value says how the child failed, None if it ended well.
+
+    An exhausted memory is a result, not a failure.
+
+    Raises:
+        InputError: there is no CUDA device.
+    """
+    require_cuda()
+    task = MeasureTask(
+        config=variant.config,
+        batch=batch,
+        options=StepOptions(
+            optimization=variant.config.optimization,
+            optimizer=variant.optimizer,
+            autocast=variant.autocast,
+            num_steps=NUM_STEPS,
+        ),
+        seed=seed,
+        capacity_bytes=target.capacity_bytes,
+    )
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=run_child, args=(task, there))
+    child.start()
+    there.close()
+    latest, failure = StepMeasurements(), None
+    try:
+        while here.poll(TIMEOUT_SECONDS):
+            latest = here.recv()
+        failure = f"the measuring process said nothing for {TIMEOUT_SECONDS:.0f} s"
+        child.kill()
+    except EOFError:
+        child.join()
+    if failure is None and child.exitcode:
+        where = latest.last_module or "before the first module"
+        reason = _reason(child.exitcode)
+        failure = f"the measuring process {reason} in {where}"
+    return latest, failure
+
+
+def require_cuda() -> None:
+    """Refuse where there is nothing to measure on.
+
+    Raises:
+        InputError: there is no CUDA device.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            "--device cuda: this machine has no usable CUDA device: use --device meta, which needs "
+            "none"
+        )
+
+
+def _reason(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"died of signal {-exit_code}"
+    return f"ended with exit code {exit_code}"
+
+
+def measurement_of(
+    measured: StepMeasurements,
+    failure: str | None,
+    predicted_peak: int,
+    predicted_modules: Mapping[str, int],
+) -> Measurement:
+    """What was measured, beside the prediction for the same kept voxels."""
+    peak = measured.peak_allocated_bytes
+    last = max((phase.step for phase in measured.phases), default=0)
+    return Measurement(
+        gpu=measured.gpu,
+        torch=measured.torch,
+        cudnn=measured.cudnn,
+        peak_allocated_bytes=peak,
+        peak_reserved_bytes=measured.peak_reserved_bytes or None,
+        error_percent=None if peak is None else 100 * (predicted_peak - peak) / peak,
+        phases=tuple(
+            PhasePeak(
+                phase=phase.phase,
+                peak_allocated_bytes=phase.peak_allocated_bytes,
+                allocated_after_bytes=phase.allocated_after_bytes,
+            )
+            for phase in measured.phases
+            if phase.step == last
+        ),
+        modules=dict(measured.modules),
+        predicted_modules={
+            name: nbytes for name, nbytes in predicted_modules.items() if name in measured.modules
+        },
+        context_bytes=measured.context_bytes,
+        other_processes=other_processes(),
+        kept_voxels={f"{SITE}@{step}": count for step, count in measured.kept_voxels.items()},
+        oom_message=measured.oom_message,
+        failure=failure,
+    )
+
+
+def other_processes() -> tuple[str, ...]:
+    """Who else holds memory on the first GPU, as NVML tells; empty where NVML is not there."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except pynvml.NVMLError:
+        return ()
+    return tuple(
+        f"process {p.pid}: {p.usedGpuMemory or 0} bytes" for p in processes if p.pid != os.getpid()
+    )

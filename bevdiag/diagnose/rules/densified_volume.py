@@ -1,0 +1,47 @@
+"""BEV306: a sparse volume is made dense, and for a moment it is there twice.
+
+spconv's dense() fills a channels-last tensor and then copies it into channels-first order.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.diagnose.codes import finding
+from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.result import Finding
+from bevdiag.memory.events import Alloc, Phase
+from bevdiag.memory.oom import format_size
+
+_NOTEWORTHY_BYTES = 2**30
+_MAPPER = "map_to_bev_module"
+
+
+def check(evidence: Evidence) -> Iterator[Finding]:
+    """Yield a finding for a dense volume of a GiB or more."""
+    joint, batch_size = evidence.joint, evidence.batch.batch_size
+    elements = batch_size * joint.channels * joint.depth * joint.height * joint.width
+    volumes = [
+        event
+        for event in evidence.trace.stream.events
+        if isinstance(event, Alloc)
+        and event.module.startswith(_MAPPER)
+        and event.phase is Phase.FORWARD
+        and event.step == 1
+        and len(event.shape) == 5
+        and event.shape[0] * event.shape[1] * event.shape[2] * event.shape[3] * event.shape[4]
+        == elements
+    ]
+    if not volumes or volumes[0].nbytes < _NOTEWORTHY_BYTES:
+        return
+    occupied = evidence.kept_voxels.used / (elements // joint.channels)
+    yield finding(
+        "BEV306",
+        f"a sparse volume is made dense: {format_size(volumes[0].nbytes)}, held {len(volumes)} "
+        f"times at once, for {occupied:.1%} of occupied cells",
+        config=evidence.config,
+        key="MODEL.MAP_TO_BEV.NAME",
+        module=_MAPPER,
+        detail=(
+            "SparseHeightCompression with MODE sparse_max, sparse_mean or sparse_sum makes the "
+            "same map as the dense reduction without the volume.",
+        ),
+    )

@@ -1,0 +1,85 @@
+"""BEV203: flattening the height multiplies the channels of the BEV map.
+
+HeightCompression was made for backbones that bring the height down to a few levels first. Behind
+one that keeps it, every level becomes another set of channels, and the first 2D convolution pays.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.diagnose.codes import finding
+from bevdiag.diagnose.convolutions import first_bev_convolution
+from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.result import Finding, Severity
+from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, Backend, conv_backend
+from bevdiag.memory.events import ConvCall
+from bevdiag.memory.oom import format_size
+from bevdiag.memory.workspaces import conv_workspace
+
+BLOWUP_CHANNELS = 1024
+"""Twice the widest BEV map (512 channels) of the models that OpenPCDet ships trained."""
+
+_LAST_WITHOUT_64BIT = (CUDNN_64BIT[0], CUDNN_64BIT[1] - 1, 0)
+
+
+def check(evidence: Evidence) -> Iterator[Finding]:
+    """Yield a finding where the flattened map has more channels than `BLOWUP_CHANNELS`."""
+    joint = evidence.joint
+    channels = joint.channels * joint.depth
+    if not joint.flattens or channels <= BLOWUP_CHANNELS:
+        return
+    call = first_bev_convolution(evidence.trace.stream)
+    # Beyond 32-bit indices no setting of the GPU helps; below, the map is merely expensive.
+    too_large = call is not None and conv_backend(call, evidence.target.cudnn).needs_64bit
+    yield finding(
+        "BEV203",
+        f"the BEV map has {channels} channels: {joint.channels} x {joint.depth} height levels "
+        "are flattened into it",
+        config=evidence.config,
+        key="MODEL.MAP_TO_BEV.NAME",
+        module="map_to_bev_module",
+        severity=None if too_large else Severity.WARNING,
+        detail=_lesson(evidence, call) if call is not None else (),
+    )
+
+
+def _lesson(evidence: Evidence, call: ConvCall) -> tuple[str, ...]:
+    joint = evidence.joint
+    _, channels, height, width = call.input_shape
+    out_channels, _, *kernel = call.weight_shape
+    weights = channels * out_channels * kernel[0] * kernel[1]
+    elements = channels * height * width
+    lines = [
+        f"{joint.reads} hands over a volume of {joint.channels} channels on "
+        f"{joint.depth} x {joint.height} x {joint.width} voxels; HeightCompression turns each of "
+        f"its {joint.depth} levels into {joint.channels} channels.",
+        f"The first convolution of the 2D backbone then has {channels} x {out_channels} x "
+        f"{kernel[0]} x {kernel[1]} = {weights:,} weights.",
+    ]
+    if elements > INT32_MAX:
+        lines += _beyond_int32(evidence, call, elements)
+    return tuple(lines)
+
+
+def _beyond_int32(evidence: Evidence, call: ConvCall, elements: int) -> list[str]:
+    _, channels, height, width = call.input_shape
+    lines = [
+        f"Its padded input has {channels} x {height} x {width} = {elements:,} elements in one "
+        f"sample, more than 2^31 - 1 = {INT32_MAX:,}: it cannot be indexed with 32 bits.",
+    ]
+    old = conv_backend(call, _LAST_WITHOUT_64BIT)
+    if old.backend is Backend.SLOW_2D and old.columns is not None:
+        columns = old.columns
+        lines.append(
+            "PyTorch with cuDNN before 9.3 therefore bypasses cuDNN and asks for an im2col buffer "
+            f"of {columns.channels} * {columns.kernel_volume} x {columns.positions:,} x "
+            f"{columns.element_bytes} B = {format_size(columns.nbytes)}, for one sample, in "
+            "backbone_2d's first convolution. It is a workspace, not an activation."
+        )
+    new = conv_workspace(call, evidence.target) if evidence.target.cudnn >= CUDNN_64BIT else None
+    if new is not None:
+        version = ".".join(map(str, evidence.target.cudnn))
+        lines.append(
+            f"cuDNN {version} takes the convolution and asks for a workspace of "
+            f"{format_size(new.expected)} instead: less, but the flattened map and its copies stay."
+        )
+    return lines

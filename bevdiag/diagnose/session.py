@@ -1,0 +1,171 @@
+"""One user's question, and the traced answers to it and to its variations.
+
+Tracing a variant means: voxelize the scene as its config says, settle the counts that depend on
+values, build the model on the meta device, and record its training step once a scenario.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from bevdiag import sparse
+from bevdiag.config import DetectorConfig, load_config
+from bevdiag.diagnose.compressions import compression_changes
+from bevdiag.diagnose.result import InspectOptions
+from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.models.builder import build_detector
+from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
+from bevdiag.scenes.arrays import Points
+from bevdiag.trace.inputs import meta_batch
+from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
+from bevdiag.trace.step import StepOptions, Trace, trace_steps
+
+BOXES_PER_SAMPLE = 25
+"""Ground-truth boxes a made-up sample carries; they cost next to nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A config and the settings beside it that decide a step's memory."""
+
+    config: DetectorConfig
+    batch_size: int
+    autocast: str
+    optimizer: str
+
+    def edited(self, changes: dict[tuple[str, ...], object]) -> "Variant":
+        """The same with changed keys in the config."""
+        return replace(self, config=self.config.edited(changes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedVariant:
+    """A variant with its scene, its unsettled counts and one trace a scenario."""
+
+    variant: Variant
+    batch: Batch
+    kept_voxels: KeptVoxels
+    traces: dict[Scenario, Trace]
+
+
+@dataclass(slots=True)
+class Session:
+    """Answers questions about variants; scenes and sampled decisions are made once and shared."""
+
+    options: InspectOptions
+
+    _scenes: dict[tuple[object, ...], Batch] = field(default_factory=dict)
+    _sites: dict[tuple[object, ...], KeptVoxels] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # The CPU's share of a trace is many small products; a pool of threads that waits for its
+        # slowest member makes them slower, many times so on a machine that has other work.
+        torch.set_num_threads(1)
+
+    def variant(self, path: Path) -> Variant:
+        """The config at `path` with the user's options applied."""
+        options = self.options
+        config = load_config(path, options.overrides)
+        if options.compression is not None:
+            config = config.edited(compression_changes(config, options.compression))
+        optimization = config.optimization
+        return Variant(
+            config=config,
+            batch_size=options.batch_size or optimization.batch_size_per_gpu,
+            autocast=options.autocast or ("fp16" if optimization.use_amp else "off"),
+            optimizer=options.optimizer or optimization.optimizer,
+        )
+
+    def target(self) -> DeviceTarget:
+        """The GPU and versions that the user named."""
+        options = self.options
+        return make_target(
+            torch=torch.__version__,
+            gpu=options.gpu,
+            budget_bytes=options.budget_bytes,
+            cudnn=options.cudnn,
+        )
+
+    def trace(self, variant: Variant, scenarios: Sequence[Scenario]) -> TracedVariant:
+        """Record the variant's training step in each scenario.
+
+        Raises:
+            ChannelMismatch: a module is fed other channels than the config declares.
+        """
+        settled = self.settled(variant)
+        batch, kept = settled.batch, settled.kept_voxels
+        if kept.is_pinned:
+            scenarios = (Scenario.EXPECTED,)
+        traces = {
+            scenario: self._trace(variant, batch, kept, scenario) for scenario in scenarios
+        }
+        return replace(settled, traces=traces)
+
+    def settled(self, variant: Variant) -> TracedVariant:
+        """The variant's scene and counts, not traced yet."""
+        batch = self.scene(variant)
+        kept = self._kept_voxels(variant, batch)
+        return TracedVariant(variant=variant, batch=batch, kept_voxels=kept, traces={})
+
+    def scene(self, variant: Variant) -> Batch:
+        """The variant's batch: the user's points or a made-up scene, voxelized as it says."""
+        data, classes = variant.config.data, variant.config.class_names
+        key = (data, variant.batch_size)
+        if key not in self._scenes:
+            samples, source = self._samples(variant)
+            self._scenes[key] = make_batch(
+                samples,
+                point_cloud_range=data.point_cloud_range,
+                voxel_size=data.voxel_size,
+                grid_size=data.grid_size,
+                max_points=data.max_points_per_voxel,
+                max_voxels=data.max_voxels,
+                num_boxes=BOXES_PER_SAMPLE,
+                num_classes=len(classes),
+                seed=self.options.seed,
+                source=source,
+            )
+        return self._scenes[key]
+
+    def _samples(self, variant: Variant) -> tuple[Sequence[Points], str]:
+        data, size = variant.config.data, variant.batch_size
+        if self.options.points:
+            paths = [Path(name) for name in self.options.points]
+            return read_samples(paths, len(data.point_features), size)
+        return default_samples(
+            data.point_cloud_range,
+            len(data.point_features),
+            size,
+            dataset=data.dataset,
+            seed=self.options.seed,
+        )
+
+    def _kept_voxels(self, variant: Variant, batch: Batch) -> KeptVoxels:
+        model = variant.config.model
+        key = (model.vfe, model.backbone_3d.focal_encoder, variant.config.data, batch.batch_size)
+        if key not in self._sites:
+            self._sites[key] = settle_kept_voxels(
+                variant.config, batch, seed=self.options.seed, pins=self.options.pins
+            )
+        return self._sites[key]
+
+    def _trace(
+        self, variant: Variant, batch: Batch, kept: KeptVoxels, scenario: Scenario
+    ) -> Trace:
+        config = variant.config
+        model = build_detector(
+            config.model,
+            config.data,
+            config.class_names,
+            spconv=sparse.namespace("meta"),
+            device="meta",
+        )
+        kept.apply(model, scenario)
+        step = StepOptions(
+            optimization=config.optimization,
+            optimizer=variant.optimizer,
+            autocast=variant.autocast,
+        )
+        return trace_steps(model, meta_batch(batch), step)

@@ -1,0 +1,136 @@
+"""From a trace and its simulated memory to the figures of a report."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from bevdiag.diagnose.result import Holder, Layer, Peak, PhasePeak, TimelinePoint
+from bevdiag.memory.events import Alloc, Category, EventStream, Free, Mark, Phase
+from bevdiag.memory.profile import LiveBlock, MemoryProfile
+from bevdiag.trace.layers import LayerRecord
+
+_TOP_HOLDERS = 12
+
+
+def peak_of(expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile) -> Peak:
+    """The peak of the expected run, bounded by the other two."""
+    moment = expected.peak
+    return Peak(
+        allocated_bytes=moment.allocated_bytes,
+        low_bytes=min(low.peak.allocated_bytes, moment.allocated_bytes),
+        high_bytes=max(high.peak.allocated_bytes, moment.allocated_bytes),
+        reserved_bytes=expected.peak_reserved_bytes,
+        high_reserved_bytes=max(high.peak_reserved_bytes, expected.peak_reserved_bytes),
+        phase=moment.phase.value,
+        module=moment.module,
+        op=moment.op,
+        holders=_holders(expected.holders),
+        by_category={c.value: n for c, n in expected.by_category.items() if n},
+    )
+
+
+def _holders(blocks: Sequence[LiveBlock]) -> tuple[Holder, ...]:
+    """The largest blocks, alike ones of one module and operation taken together."""
+    alike: dict[tuple[object, ...], list[LiveBlock]] = defaultdict(list)
+    for live in blocks:
+        alloc = live.alloc
+        key = (alloc.category, alloc.module, alloc.op, alloc.shape, alloc.dtype, live.nbytes)
+        alike[key].append(live)
+    groups = sorted(alike.values(), key=lambda g: (-sum(b.nbytes for b in g), g[0].alloc.block))
+    return tuple(
+        Holder(
+            nbytes=sum(live.nbytes for live in group),
+            category=group[0].alloc.category.value,
+            module=group[0].alloc.module,
+            op=group[0].alloc.op,
+            shape=group[0].alloc.shape,
+            dtype=group[0].alloc.dtype,
+            count=len(group),
+        )
+        for group in groups[:_TOP_HOLDERS]
+    )
+
+
+def phases_of(profile: MemoryProfile) -> tuple[PhasePeak, ...]:
+    """Forward, backward and optimizer of the last step."""
+    return tuple(
+        PhasePeak(
+            phase=use.phase.value,
+            peak_allocated_bytes=use.peak_allocated_bytes,
+            allocated_after_bytes=use.allocated_after_bytes,
+        )
+        for use in profile.phases
+    )
+
+
+def timeline_of(profile: MemoryProfile) -> tuple[TimelinePoint, ...]:
+    """Allocated and reserved bytes after every event of the last step."""
+    return tuple(
+        TimelinePoint(
+            phase=sample.phase.value,
+            module=sample.module,
+            allocated_bytes=sample.allocated_bytes,
+            reserved_bytes=sample.reserved_bytes,
+        )
+        for sample in profile.timeline
+    )
+
+
+def layers_of(
+    records: Sequence[LayerRecord], stream: EventStream, profile: MemoryProfile
+) -> tuple[Layer, ...]:
+    """The layer tree with what each module keeps for backward, its peak and its workspace."""
+    saved = saved_bytes_by_module(stream)
+    workspaces = _including_children(profile.workspaces)
+    return tuple(
+        Layer(
+            name=record.name,
+            type=record.type,
+            depth=record.depth,
+            in_channels=record.in_channels,
+            out_channels=record.out_channels,
+            output_shape=record.output_shape,
+            params=record.params,
+            saved_bytes=saved.get(record.name, 0),
+            peak_bytes=profile.module_peaks.get(record.name, 0),
+            workspace_bytes=workspaces.get(record.name, 0),
+            has_children=record.has_children,
+        )
+        for record in records
+    )
+
+
+def saved_bytes_by_module(stream: EventStream) -> dict[str, int]:
+    """Bytes that each module's forward leaves alive for the backward pass of the last step.
+
+    A module's figure includes its children's. What a later in-place operation or a shared storage
+    keeps alive is charged to the module that allocated it.
+    """
+    alive: dict[int, Alloc] = {}
+    for event in stream.events:
+        if isinstance(event, Mark):
+            if event.step == stream.num_steps and event.phase is Phase.BACKWARD:
+                break
+        elif isinstance(event, Free):
+            alive.pop(event.block, None)
+        elif event.phase is Phase.FORWARD and event.step == stream.num_steps:
+            alive[event.block] = event
+    saved: dict[str, int] = defaultdict(int)
+    for alloc in alive.values():
+        if alloc.category in (Category.ACTIVATION, Category.RULEBOOK):
+            for path in _ancestors(alloc.module):
+                saved[path] += alloc.nbytes
+    return dict(saved)
+
+
+def _including_children(largest: Mapping[str, int]) -> dict[str, int]:
+    result: dict[str, int] = {}
+    for module, nbytes in largest.items():
+        for path in _ancestors(module):
+            result[path] = max(result.get(path, 0), nbytes)
+    return result
+
+
+def _ancestors(module: str) -> list[str]:
+    """The path itself and every module around it, without the detector."""
+    parts = module.split(".")
+    return [".".join(parts[: end + 1]) for end in range(len(parts))] if module else []

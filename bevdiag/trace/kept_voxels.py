@@ -1,0 +1,164 @@
+"""How many voxels the focal encoder keeps: a count that depends on values, so never one number.
+
+The encoder's stem is small, so its decisions are computed for real on the CPU, at random
+initialisation with several seeds. They spread widely: a voxel without neighbours gives every
+importance channel nearly the same value as any other such voxel, so one sign decides for the whole
+scene. No number of seeds bounds that spread, and training moves it further; the upper end is
+therefore the count with every decision that the settings allow taken for growth.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from statistics import median_low
+
+import numpy as np
+import torch
+
+from bevdiag import sparse
+from bevdiag.config import DetectorConfig
+from bevdiag.errors import InputError
+from bevdiag.models.backbones_3d.focal_assumption import decision_for_count
+from bevdiag.models.backbones_3d.focal_growth import (
+    OFFSETS,
+    Coords,
+    FocalDecision,
+    count,
+    spawned_cells,
+)
+from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
+from bevdiag.models.detectors.center_point import CenterPoint
+from bevdiag.models.vfe.packed import PackedVoxels
+from bevdiag.scenes import Batch
+
+SITE = "backbone_3d.focal_encoder.kept_voxels"
+NUM_SEEDS = 5
+"""Odd, so that the expected count is one that a seed really gave."""
+
+
+class Scenario(str, Enum):
+    """Which of the possible counts a trace is run with."""
+
+    LOW = "low"
+    EXPECTED = "expected"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptVoxels:
+    """The kept voxels of one batch: possible counts, and a decision that leads to each."""
+
+    low: int
+    expected: int
+    high: int
+    why: str
+    is_pinned: bool
+    decisions: Mapping[Scenario, FocalDecision]
+
+    @property
+    def used(self) -> int:
+        """The count behind the headline figures."""
+        return self.expected
+
+    def apply(self, model: CenterPoint, scenario: Scenario) -> None:
+        """Make a model on the meta device decide as this scenario says."""
+        model.backbone_3d.focal_encoder.set_decision(self.decisions[scenario])
+
+
+def settle_kept_voxels(
+    config: DetectorConfig, batch: Batch, *, seed: int, pins: Mapping[str, int]
+) -> KeptVoxels:
+    """Find the range of the count, or take the one that the user pinned.
+
+    Args:
+        seed: the first of the seeds that are tried.
+        pins: counts by site.
+
+    Raises:
+        InputError: a site that does not exist, or a count that cannot be reached.
+    """
+    for site in pins:
+        if site != SITE:
+            raise InputError(f"--assume {site}: no such site; this model has {SITE}")
+    x, y, z = config.data.grid_size
+    shape, size = (z, y, x), batch.batch_size
+    coords = batch.voxel_coords()
+    encoder = config.model.backbone_3d.focal_encoder
+    top_share = encoder.focal_threshold if encoder.focal_topk else None
+    if SITE in pins:
+        return _pinned(pins[SITE], coords, shape, size, top_share)
+    sampler = DecisionSampler(
+        config.model, config.data, _packed(batch, coords), spconv=sparse.namespace("cpu")
+    )
+    sampled = {}
+    for offset in range(NUM_SEEDS):
+        decision = sampler.sample(seed + offset)
+        sampled[count(coords, decision, shape, size)] = decision
+    low, expected = min(sampled), median_low(sampled)
+    most = _most_growth(coords, shape, top_share)
+    counts = ", ".join(f"{n:,}" for n in sorted(sampled))
+    return KeptVoxels(
+        low=low,
+        expected=expected,
+        high=max(count(coords, most, shape, size), max(sampled)),
+        why=(
+            f"decided by feature values: {NUM_SEEDS} random initialisations kept {counts} of "
+            f"{batch.num_voxels:,} voxels; the upper end lets every voxel that may be foreground "
+            "spawn all of its neighbours"
+        ),
+        is_pinned=False,
+        decisions={
+            Scenario.LOW: sampled[low],
+            Scenario.EXPECTED: sampled[expected],
+            Scenario.HIGH: most,
+        },
+    )
+
+
+def _pinned(
+    target: int,
+    coords: Coords,
+    shape: tuple[int, int, int],
+    batch_size: int,
+    top_share: float | None,
+) -> KeptVoxels:
+    try:
+        decision = decision_for_count(coords, target, shape, batch_size, top_share=top_share)
+    except ValueError as error:
+        raise InputError(f"--assume {SITE}: {error}") from error
+    return KeptVoxels(
+        low=target,
+        expected=target,
+        high=target,
+        why="pinned by --assume",
+        is_pinned=True,
+        decisions=dict.fromkeys(Scenario, decision),
+    )
+
+
+def _most_growth(
+    coords: Coords, shape: tuple[int, int, int], top_share: float | None
+) -> FocalDecision:
+    """Every neighbour on; as foreground all voxels, or the share that opens most cells."""
+    every_neighbour = np.ones((len(coords), len(OFFSETS)), np.bool_)
+    fore = np.ones(len(coords), np.bool_)
+    if top_share is None:
+        return FocalDecision(fore, every_neighbour)
+    opened, _ = spawned_cells(coords, fore, shape)
+    cells = np.bincount(opened // len(OFFSETS), minlength=len(coords))
+    fore[:] = False
+    for sample in np.unique(coords[:, 0]):
+        rows = np.flatnonzero(coords[:, 0] == sample)
+        best = np.argsort(-cells[rows], kind="stable")
+        fore[rows[best[: int(len(rows) * top_share)]]] = True
+    return FocalDecision(fore, every_neighbour)
+
+
+def _packed(batch: Batch, coords: Coords) -> PackedVoxels:
+    samples = batch.voxels or ()
+    return PackedVoxels(
+        points=torch.from_numpy(np.concatenate([sample.points for sample in samples])),
+        num_points=torch.from_numpy(batch.voxel_num_points().astype(np.int64)),
+        coords=torch.from_numpy(coords.astype(np.float32)),
+        max_points=samples[0].max_points,
+    )

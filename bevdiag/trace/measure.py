@@ -1,0 +1,196 @@
+"""The same training step on a real GPU, measured; runs in a child process of its own.
+
+The child may die of anything: it reports over a pipe after every phase, so that the parent knows
+how far it came.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from torch import nn
+
+from bevdiag import sparse
+from bevdiag.config import DetectorConfig
+from bevdiag.memory.events import Phase
+from bevdiag.models.builder import build_detector
+from bevdiag.scenes import Batch
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.autocast import DTYPES
+from bevdiag.trace.optimizers import build_optimizer
+from bevdiag.trace.step import StepOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureTask:
+    """What the child is to run. `capacity_bytes` caps the allocator, None leaves the card whole."""
+
+    config: DetectorConfig
+    batch: Batch
+    options: StepOptions
+    seed: int
+    capacity_bytes: int | None
+
+
+@dataclass(slots=True, kw_only=True)
+class PhaseMeasurement:
+    """Allocated bytes within one phase of one step."""
+
+    step: int
+    phase: str
+    peak_allocated_bytes: int
+    allocated_after_bytes: int
+
+
+@dataclass(slots=True, kw_only=True)
+class StepMeasurements:
+    """What came back, as far as the child got.
+
+    Attributes:
+        modules: allocated bytes when each module's forward returned, last step.
+        kept_voxels: what the focal encoder kept, by step.
+        last_module: where it was when it stopped.
+        oom_message: PyTorch's message if memory ran out, else None.
+        context_bytes: what the process held on the GPU outside the allocator.
+    """
+
+    gpu: str = ""
+    torch: str = ""
+    cudnn: str = ""
+    total_bytes: int = 0
+    phases: list[PhaseMeasurement] = field(default_factory=list)
+    peak_reserved_bytes: int = 0
+    modules: dict[str, int] = field(default_factory=dict)
+    kept_voxels: dict[int, int] = field(default_factory=dict)
+    last_module: str = ""
+    oom_message: str | None = None
+    context_bytes: int | None = None
+    done: bool = False
+
+    @property
+    def peak_allocated_bytes(self) -> int | None:
+        """Highest of the steps after the first, None if none ended."""
+        peaks = [p.peak_allocated_bytes for p in self.phases if p.step >= 2]
+        return max(peaks) if peaks else None
+
+
+def run_child(task: MeasureTask, pipe: Connection) -> None:
+    """Measure, sending a fresh `StepMeasurements` after each phase and at the end."""
+    result = StepMeasurements()
+
+    def report() -> None:
+        pipe.send(result)
+
+    try:
+        _measure(task, result, report)
+        result.done = True
+    except torch.OutOfMemoryError as error:
+        result.oom_message = str(error).partition(" If reserved but")[0]
+    report()
+    pipe.close()
+
+
+def cuda_batch(batch: Batch, device: torch.device) -> dict[str, Any]:
+    """The batch as OpenPCDet's loader puts it on the GPU: float32, coordinates too."""
+
+    def load(array: Any) -> torch.Tensor:
+        return torch.from_numpy(array).float().to(device)
+
+    tensors: dict[str, Any] = {
+        "points": load(batch.points),
+        "gt_boxes": load(batch.gt_boxes),
+        "gt_boxes_host": batch.gt_boxes,
+        "batch_size": batch.batch_size,
+    }
+    if batch.voxels is not None:
+        tensors["voxels"] = load(batch.padded_voxels())
+        tensors["voxel_num_points"] = load(batch.voxel_num_points())
+        tensors["voxel_coords"] = load(batch.voxel_coords())
+    return tensors
+
+
+def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], None]) -> None:
+    device = torch.device("cuda", torch.cuda.current_device())
+    properties = torch.cuda.get_device_properties(device)
+    result.gpu, result.total_bytes = properties.name, properties.total_memory
+    result.torch = torch.__version__
+    result.cudnn = _version(torch.backends.cudnn.version())
+    if task.capacity_bytes is not None:
+        share = min(1.0, task.capacity_bytes / properties.total_memory)
+        torch.cuda.set_per_process_memory_fraction(share, device)
+    torch.manual_seed(task.seed)
+    config = task.config
+    model = build_detector(
+        config.model,
+        config.data,
+        config.class_names,
+        spconv=sparse.namespace("cuda"),
+        device=device,
+    )
+    model.train()
+
+    def leave(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        result.last_module = path
+        result.modules[path] = torch.cuda.memory_allocated()
+
+    optimizer = build_optimizer(model, config.optimization, task.options.optimizer)
+    batch = cuda_batch(task.batch, device)
+    with Attribution(model, leave):
+        for step in range(1, task.options.num_steps + 1):
+            _step(model, batch, optimizer, task, result, report, step)
+    free, total = torch.cuda.mem_get_info(device)
+    result.context_bytes = total - free - torch.cuda.memory_reserved(device)
+
+
+def _step(
+    model: nn.Module,
+    batch: dict[str, Any],
+    optimizer: torch.optim.Optimizer,
+    task: MeasureTask,
+    result: StepMeasurements,
+    report: Callable[[], None],
+    step: int,
+) -> None:
+    parameters = list(model.parameters())
+
+    def end_phase(phase: Phase) -> None:
+        torch.cuda.synchronize()
+        result.phases.append(
+            PhaseMeasurement(
+                step=step,
+                phase=phase.value,
+                peak_allocated_bytes=torch.cuda.max_memory_allocated(),
+                allocated_after_bytes=torch.cuda.memory_allocated(),
+            )
+        )
+        result.peak_reserved_bytes = max(
+            result.peak_reserved_bytes, torch.cuda.max_memory_reserved()
+        )
+        torch.cuda.reset_peak_memory_stats()
+        report()
+
+    torch.cuda.reset_peak_memory_stats()
+    autocast = task.options.autocast
+    dtype = DTYPES.get(autocast, torch.float16)
+    fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    with torch.autocast("cuda", dtype, enabled=autocast != "off"):
+        loss = model(fresh)
+    result.kept_voxels[step] = len(fresh["pillar_features"])
+    end_phase(Phase.FORWARD)
+    del fresh
+    loss.backward()
+    end_phase(Phase.BACKWARD)
+    del loss
+    nn.utils.clip_grad_norm_(parameters, task.config.optimization.grad_norm_clip)
+    optimizer.step()
+    end_phase(Phase.OPTIMIZER)
+    optimizer.zero_grad()
+
+
+def _version(number: int | None) -> str:
+    if number is None:
+        return ""
+    major = number // 10000
+    return f"{major}.{number % 10000 // 100}.{number % 100}"
