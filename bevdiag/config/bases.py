@@ -69,12 +69,12 @@ class _Merger:
         path = _find(node.value, node.location.file)
         if path is None:
             message = (
-                f"{node.value}: no such file in {node.location.file.parent} or a folder above it"
+                f"{node.value!r}: no such file in {node.location.file.parent} or a folder above it"
             )
             raise ConfigError(message, location=node.location, key=key)
         self._num_files += 1
         if path.resolve() in self._open:
-            message = f"{node.value} builds on itself: bases may not go in a circle"
+            message = f"{node.value!r} builds on itself: bases may not go in a circle"
             raise ConfigError(message, location=node.location, key=key)
         if self._num_files > MAX_FILES:
             message = f"more than {MAX_FILES} base files in all"

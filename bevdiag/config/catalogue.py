@@ -41,6 +41,13 @@ PUBLISHED: Mapping[str, frozenset[str]] = {
     }.items()
 }
 
+_HEAD = ("MODEL", "DENSE_HEAD")
+UNMODELLED_OPTIONS: Mapping[tuple[str, ...], str] = {
+    (*_HEAD, "IOU_REG_LOSS"): "CenterHead's IoU regression loss",
+    (*_HEAD, "SEPARATE_HEAD_CFG", "HEAD_DICT", "iou"): "CenterHead's IoU branch",
+}
+"""Options of modules that bevdiag builds which add to a training step what bevdiag leaves out."""
+
 
 def built_names(slot: str) -> tuple[str, ...]:
     """The names that bevdiag builds in a slot, as its settings say; none for a foreign slot."""

@@ -65,10 +65,18 @@ def combined(problems: Sequence[Problem]) -> ConfigError:
 
 
 def _distinct(error: ValidationError) -> list[Any]:
-    """The errors, without those that only repeat the one before for the next entry of a list."""
+    """The errors, without those that repeat or follow from another one.
+
+    A problem that all entries of a list have is told for the first; and pydantic calls a list too
+    short when entries of it are wrong.
+    """
+    every = error.errors(include_url=False)
+    faulty = {details["loc"][:-1] for details in every}
     distinct: dict[object, Any] = {}
-    for details in error.errors(include_url=False):
+    for details in every:
         keys = details["loc"]
+        if details["type"] == "too_short" and keys in faulty:
+            continue
         group = (keys[:-1], details["type"]) if keys and isinstance(keys[-1], int) else keys
         distinct.setdefault(group, details)
     return list(distinct.values())
@@ -91,14 +99,15 @@ class _Translator:
         if kind == "missing":
             # A list of fixed length that is too short lacks entries, as pydantic sees it.
             keys = keys[:-1]
+        # A value may stand for the mapping that the settings make of it.
         path = self._written(keys)
-        found = tree.find(self._root, path)
+        found, rest = tree.descend(self._root, path)
+        path = path[: len(path) - len(rest)]
         expected = self._expected(keys, kind, details.get("ctx", {}))
         hint = ""
         if kind == "literal_error" and isinstance(found, tree.Scalar):
             hint = did_you_mean(str(found.value), details["ctx"]["expected"].split("'")[1::2])
-        what = describe(found) if found is not None else "nothing"
-        return self._problem(path, f"expected {expected}, found {what}{hint}")
+        return self._problem(path, f"expected {expected}, found {describe(found)}{hint}")
 
     def _missing(self, keys: tuple[str | int, ...]) -> Problem:
         path = self._written(keys)

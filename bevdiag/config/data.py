@@ -62,7 +62,7 @@ class VoxelCaps(LowerCaseSettings):
 
 def _for_training(value: Any) -> Any:
     # OpenPCDet wants the mapping; one number for both modes is a common shorthand.
-    return value if isinstance(value, dict) else {"train": value}
+    return {"train": value} if isinstance(value, int) else value
 
 
 class DynamicVoxelizer(Settings):

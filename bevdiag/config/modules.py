@@ -1,18 +1,19 @@
 """The check of every module's NAME, before anything else of MODEL is looked at."""
 
 from bevdiag.config import tree
-from bevdiag.config.catalogue import DETECTOR, PUBLISHED, built_names
+from bevdiag.config.catalogue import DETECTOR, PUBLISHED, UNMODELLED_OPTIONS, built_names
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.tree import Node, Scalar, Section, describe
 from bevdiag.errors import ConfigError, NoVerdictError
 
 
 def check_modules(root: Section) -> None:
-    """Checks that bevdiag builds every module that MODEL names.
+    """Checks that bevdiag builds every module that MODEL names, with the options that it has.
 
     Raises:
         ConfigError: for a NAME that is missing or that no known code base has.
-        NoVerdictError: for modules that OpenPCDet has and bevdiag does not build; names them all.
+        NoVerdictError: for modules that OpenPCDet has and bevdiag does not build, all of them
+            named, and for options of theirs that bevdiag does not model.
     """
     model = root.entries.get("MODEL")
     if not isinstance(model, Section):
@@ -35,6 +36,11 @@ def check_modules(root: Section) -> None:
         foreign.append((name_node, tree.dotted(path), name))
     if foreign:
         raise _not_modelled(foreign)
+    for option, what in UNMODELLED_OPTIONS.items():
+        node = tree.find(root, option)
+        if node is not None and tree.plain(node):
+            message = f"{node.location}: {tree.dotted(option)}: bevdiag does not model {what}"
+            raise NoVerdictError(message)
 
 
 def _is_null(node: Node) -> bool:

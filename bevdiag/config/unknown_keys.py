@@ -34,7 +34,7 @@ WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
         }
     ),
 }
-"""Keys that OpenPCDet reads and that change no byte of a training step."""
+"""Keys that OpenPCDet reads and that, where bevdiag gets this far, change no byte of a step."""
 
 
 def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterator[ReadingNote]:

@@ -1,0 +1,107 @@
+import pytest
+
+from bevdiag.config import tree
+from bevdiag.config.bases import MAX_FILES, read_merged
+from bevdiag.errors import ConfigError
+
+
+def merged(path):
+    return tree.plain(read_merged(path)[0])
+
+
+def error(path) -> str:
+    with pytest.raises(ConfigError) as raised:
+        read_merged(path)
+    return str(raised.value)
+
+
+def test_mappings_merge_and_everything_else_is_replaced(write):
+    write("base.yaml", "A: {b: 1, c: {d: 2, e: 3}}\nL: [1, 2, 3]\nS: {x: 1}\nT: 1\n")
+    path = write(
+        "c.yaml", "_BASE_CONFIG_: base.yaml\nA: {c: {d: 20}}\nL: [9]\nS: none\nT: {y: 2}\n"
+    )
+    assert merged(path) == {
+        "A": {"b": 1, "c": {"d": 20, "e": 3}},
+        "L": (9,),
+        "S": "none",
+        "T": {"y": 2},
+    }
+
+
+def test_a_base_comes_first_wherever_its_key_stands(write):
+    write("base.yaml", "X: 1\nY: 1\n")
+    path = write("c.yaml", "D:\n  X: 2\n  _BASE_CONFIG_: base.yaml\n")
+    assert merged(path) == {"D": {"X": 2, "Y": 1}}
+
+
+def test_bases_at_several_levels_and_bases_of_bases(write):
+    write("grand.yaml", "P: {q: 1, r: 1}\n")
+    write("base.yaml", "_BASE_CONFIG_: grand.yaml\nP: {r: 2}\n")
+    write("data.yaml", "SIZE: 5\n")
+    path = write("c.yaml", "_BASE_CONFIG_: base.yaml\nDATA: {_BASE_CONFIG_: data.yaml}\n")
+    assert merged(path) == {"P": {"q": 1, "r": 2}, "DATA": {"SIZE": 5}}
+
+
+def test_an_inner_base_replaces_what_an_outer_one_said_of_the_same_key(write):
+    # OpenPCDet updates the level with the base's keys before it merges the level's own.
+    write("outer.yaml", "D: {A: {x: 1, y: 1}, Z: 1}\n")
+    write("inner.yaml", "A: {x: 2}\n")
+    path = write("c.yaml", "_BASE_CONFIG_: outer.yaml\nD: {_BASE_CONFIG_: inner.yaml, A: {w: 3}}\n")
+    assert merged(path) == {"D": {"A": {"x": 2, "w": 3}, "Z": 1}}
+
+
+def test_the_nearest_folder_above_wins(write):
+    write("cfgs/data/d.yaml", "X: far\n")
+    path = write("cfgs/models/c.yaml", "_BASE_CONFIG_: cfgs/data/d.yaml\n")
+    assert merged(path) == {"X": "far"}
+    write("cfgs/models/cfgs/data/d.yaml", "X: near\n")
+    assert merged(path) == {"X": "near"}
+
+
+def test_values_and_notes_of_a_base_keep_its_locations(write):
+    base = write("base.yaml", "LR: 1e-3\n")
+    root, notes = read_merged(write("c.yaml", "OPT: {_BASE_CONFIG_: base.yaml}\n"))
+    assert tree.find(root, ("OPT", "LR")).location.file == base
+    assert [(note.key, note.location.file) for note in notes] == [("OPT.LR", base)]
+
+
+def test_a_circle_is_refused(write):
+    write("b.yaml", "_BASE_CONFIG_: c.yaml\n")
+    path = write("c.yaml", "X: 1\n_BASE_CONFIG_: b.yaml\n")
+    assert error(path).endswith(
+        "b.yaml:1:16: _BASE_CONFIG_: 'c.yaml' builds on itself: bases may not go in a circle"
+    )
+    itself = write("self.yaml", "_BASE_CONFIG_: self.yaml\n")
+    assert "'self.yaml' builds on itself" in error(itself)
+
+
+def test_bases_that_multiply_are_refused(write):
+    write("leaf.yaml", "X: 1\n")
+    for level in range(4):
+        below = "leaf.yaml" if level == 0 else f"b{level - 1}.yaml"
+        write(f"b{level}.yaml", "".join(f"K{i}: {{_BASE_CONFIG_: {below}}}\n" for i in range(9)))
+    assert f"more than {MAX_FILES} base files in all" in error(
+        write("c.yaml", "_BASE_CONFIG_: b3.yaml")
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("no.yaml", "D._BASE_CONFIG_: 'no.yaml': no such file in "),
+        ("[a]", "D._BASE_CONFIG_: expected the path of a YAML file, found a list of 1"),
+        ("", "D._BASE_CONFIG_: expected the path of a YAML file, found nothing (null)"),
+        (".", "D._BASE_CONFIG_: '.': no such file in "),
+        ('"a\\0b"', "no such file in "),
+    ],
+)
+def test_bases_that_cannot_be_read(write, base, message):
+    path = write("c.yaml", f"D:\n  _BASE_CONFIG_: {base}\n")
+    assert f"c.yaml:2:{'18' if base else ''}" in error(path)
+    assert message in error(path)
+
+
+def test_an_error_in_a_base_names_the_base_and_the_whole_key(write):
+    write("base.yaml", "A: [1, 2\n")
+    path = write("c.yaml", "D: {_BASE_CONFIG_: base.yaml}\n")
+    assert "base.yaml:2:1: D.A: not valid YAML" in error(path)

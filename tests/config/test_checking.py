@@ -1,0 +1,74 @@
+import pytest
+
+from bevdiag.config.checking import checked
+from bevdiag.config.settings import CenterHeadSettings, OptimizationSettings, SdaVfeSettings
+from bevdiag.errors import ConfigError
+
+VFE = ("MODEL", "VFE")
+
+
+def error(parse, settings, text, path) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        checked(settings, parse(text), path)
+    return str(raised.value).splitlines()
+
+
+def test_a_section_that_is_not_written_has_the_defaults(parse):
+    assert checked(OptimizationSettings, parse("A: 1"), ("OPTIMIZATION",)).lr == 0.003
+
+
+def test_a_section_that_is_none(parse):
+    lines = error(parse, OptimizationSettings, "OPTIMIZATION: 3", ("OPTIMIZATION",))
+    assert lines == ["c.yaml:1:15: OPTIMIZATION: expected a mapping of keys to values, found 3"]
+
+
+def test_every_problem_has_a_line_with_its_place_and_key(parse):
+    text = "MODEL: {VFE: {NAME: SDAVFE, NUM_FILTERS: [64, x], VOXEL_SIZE: [1, 2]}}"
+    assert error(parse, SdaVfeSettings, text, VFE) == [
+        "c.yaml:1:47: MODEL.VFE.NUM_FILTERS.1: expected a whole number, found the text 'x'",
+        "c.yaml:1:63: MODEL.VFE.VOXEL_SIZE: expected a list of 3 numbers, found a list of 2",
+        "c.yaml:1:14: MODEL.VFE.POINT_CLOUD_RANGE: is missing: expected a list of 6 numbers",
+    ]
+
+
+def test_many_problems_are_counted_after_the_first_ten(parse):
+    heads = ", ".join(f"b{i}: {{}}" for i in range(8))
+    text = f"H: {{NAME: CenterHead, SEPARATE_HEAD_CFG: {{HEAD_ORDER: [], HEAD_DICT: {{{heads}}}}}}}"
+    lines = error(parse, CenterHeadSettings, text, ("H",))
+    # 2 keys in each of 8 branches, and 3 sections of the head itself
+    assert len(lines) == 11
+    assert lines[-1] == "... and 9 more"
+
+
+def test_the_same_problem_of_all_entries_of_a_list_is_told_once(parse):
+    text = (
+        "MODEL: {VFE: {NAME: SDAVFE, NUM_FILTERS: [a, b, c], VOXEL_SIZE: [1, 1, 1], "
+        "POINT_CLOUD_RANGE: [0, 0, 0, 1, 1, 1]}}"
+    )
+    (line,) = error(parse, SdaVfeSettings, text, VFE)
+    assert (
+        line == "c.yaml:1:43: MODEL.VFE.NUM_FILTERS.0: expected a whole number, found the text 'a'"
+    )
+
+
+def test_lower_case_spelling_is_another_key(parse):
+    text = (
+        "MODEL: {VFE: {NAME: SDAVFE, num_filters: [64], VOXEL_SIZE: [1, 1, 1], "
+        "POINT_CLOUD_RANGE: [0, 0, 0, 1, 1, 1]}}"
+    )
+    assert error(parse, SdaVfeSettings, text, VFE) == [
+        "c.yaml:1:14: MODEL.VFE.NUM_FILTERS: is missing: expected a list of whole numbers; did you "
+        "mean 'num_filters'?"
+    ]
+
+
+@pytest.mark.parametrize("text", ["true", "'0.1'", "[0.1]", ".inf", ".nan"])
+def test_what_is_no_number(parse, text):
+    (line,) = error(parse, OptimizationSettings, f"O: {{LR: {text}}}", ("O",))
+    assert line.startswith("c.yaml:1:9: O.LR: expected a number")
+
+
+def test_whole_numbers_are_numbers_too(parse):
+    assert (
+        checked(OptimizationSettings, parse("O: {GRAD_NORM_CLIP: 35}"), ("O",)).grad_norm_clip == 35
+    )

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from bevdiag.config.grid import whole_grid
+from bevdiag.errors import ConfigError, Location
+
+WHERE = Location(Path("c.yaml"), 3, 5)
+
+
+def grid(point_range, voxel_size):
+    return whole_grid(point_range, voxel_size, location=WHERE, key="VOXEL_SIZE")
+
+
+def test_decimals_that_no_float_holds_exactly_are_whole():
+    assert grid((0, -40, -3, 70.4, 40, 1), (0.05, 0.05, 0.1)) == (1408, 1600, 40)
+    assert grid((-74.88, -74.88, -2, 74.88, 74.88, 4), (0.32, 0.32, 0.1875)) == (468, 468, 32)
+
+
+def test_a_broken_grid_names_ranges_and_voxels_that_would_work():
+    with pytest.raises(ConfigError) as raised:
+        grid((0, -20, -20, 50, 20, 15), (0.3, 0.2, 0.2))
+    assert str(raised.value) == (
+        "c.yaml:3:5: VOXEL_SIZE: x: 50 m / 0.3 m = 166.667 voxels, not a whole number: expected "
+        "a range that ends at 49.8 (166 voxels) or 50.1 (167), or a voxel of 0.301205 or "
+        "0.299401 m"
+    )
+
+
+def test_the_suggestions_of_a_broken_grid_work():
+    assert grid((0, 0, 0, 49.8, 1, 1), (0.3, 1, 1)) == (166, 1, 1)
+    assert grid((0, 0, 0, 50, 1, 1), (50 / 167, 1, 1)) == (167, 1, 1)
+
+
+@pytest.mark.parametrize("high", [1.0005, 0.9995])
+def test_half_a_thousandth_of_a_voxel_is_rounding(high):
+    assert grid((0, 0, 0, high, 1, 1), (1, 1, 1)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("high", [1.002, 0.998 + 1])
+def test_two_thousandths_of_a_voxel_are_not(high):
+    with pytest.raises(ConfigError, match=r"x: .* not a whole number"):
+        grid((0, 0, 0, high, 1, 1), (1, 1, 1))
+
+
+@pytest.mark.parametrize("voxel", [2.0, 1e-12, 5e-324])
+def test_absurd_counts(voxel):
+    with pytest.raises(ConfigError, match=r"z: .* expected at least 1 and fewer than 2"):
+        grid((0, 0, 0, 1, 1, 1), (1, 1, voxel))

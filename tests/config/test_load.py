@@ -1,0 +1,156 @@
+"""Whole configs: the shipped ones, the report's own, and OpenPCDet's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bevdiag.config import NoteCode, load_config
+from bevdiag.errors import BevdiagError, ConfigError, NoVerdictError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs"
+SHARED = ROOT.parent / "shared"
+SHIPPED = CONFIGS / "focalsst_dsvt.yaml"
+
+needs_report = pytest.mark.skipif(
+    not (SHARED / "focalsst").is_dir(), reason="the report's own configs are not here"
+)
+needs_openpcdet = pytest.mark.skipif(
+    not (SHARED / "openpcdet").is_dir(), reason="OpenPCDet's configs are not here"
+)
+
+
+def test_the_shipped_model():
+    config = load_config(SHIPPED)
+    assert config.notes == ()
+    assert config.class_names == ("Box", "Diver")
+    assert config.data.grid_size == (500, 200, 175)
+    assert (config.data.max_points_per_voxel, config.data.max_voxels) == (128, 40000)
+    assert config.data.point_features == ("x", "y", "z", "intensity")
+    assert config.model.map_to_bev.num_bev_features == 128 * 175
+    assert config.model.map_to_bev.input == "dsvt"
+    assert config.optimization.batch_size_per_gpu == 1
+    assert config.optimization.optimizer == "adam_onecycle"
+
+
+def test_the_model_as_committed_differs_in_the_declared_channels_alone():
+    shipped, committed = (
+        load_config(SHIPPED),
+        load_config(CONFIGS / "focalsst_dsvt_declared128.yaml"),
+    )
+    assert committed.notes == ()
+    assert committed.model.map_to_bev.num_bev_features == 128
+    key = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
+    assert committed.edited({key: 22400}).model == shipped.model
+    assert committed.data == shipped.data
+    assert committed.optimization == shipped.optimization
+
+
+@needs_report
+def test_the_shipped_model_is_the_reports_but_for_what_its_out_of_memory_needed():
+    report = load_config(SHARED / "focalsst/cfgs/sonar_models/focal_sst.yaml")
+    assert report.notes == ()
+    evaluation = [("MODEL", "POST_PROCESSING"), ("MODEL", "DENSE_HEAD", "POST_PROCESSING")]
+    steps = ["DECAY_STEP_LIST", "LR_DECAY", "LR_CLIP", "LR_WARMUP", "WARMUP_EPOCH"]
+    changes = {
+        ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES"): 22400,
+        ("MODEL", "MAP_TO_BEV", "INPUT"): "dsvt",
+        ("OPTIMIZATION", "BATCH_SIZE_PER_GPU"): 1,
+        **dict.fromkeys(evaluation),
+        **{("OPTIMIZATION", key): None for key in steps},
+    }
+    edited, shipped = report.edited(changes), load_config(SHIPPED)
+    assert edited.model == shipped.model
+    assert edited.optimization == shipped.optimization
+    assert edited.data == shipped.data
+
+
+@needs_report
+def test_a_sibling_of_unmodelled_modules_leaves_no_verdict():
+    with pytest.raises(NoVerdictError, match=r"MeanVFE \(MODEL.VFE.NAME\)"):
+        load_config(SHARED / "focalsst/cfgs/sonar_models/second_sonar.yaml")
+
+
+@needs_openpcdet
+@pytest.mark.parametrize(
+    "folder", ["kitti", "waymo", "nuscenes", "once", "lyft", "argo2", "custom"]
+)
+def test_configs_of_openpcdet_load_or_say_in_one_line_what_is_not_modelled(folder):
+    paths = sorted((SHARED / f"openpcdet/cfgs/{folder}_models").glob("*.yaml"))
+    assert paths
+    said = [_no_verdict(path) for path in paths]
+    line = re.compile(r"\S+\.yaml:\d+:\d+: .* OpenPCDet modules? that bevdiag does not model")
+    assert [text for text in said if text and not line.fullmatch(text)] == []
+
+
+def _no_verdict(path):
+    try:
+        load_config(path)
+    except NoVerdictError as error:
+        return str(error)
+    return ""
+
+
+def test_overrides_reach_every_kind_of_setting(altered):
+    config = load_config(
+        altered(),
+        [
+            "OPTIMIZATION.LR=1e-4",
+            "OPTIMIZATION.USE_AMP=true",
+            "MODEL.MAP_TO_BEV.INPUT=encoder",
+            "DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_POINTS_PER_VOXEL=32",
+        ],
+    )
+    assert config.optimization.lr == 1e-4
+    assert config.optimization.use_amp
+    assert config.model.map_to_bev.input == "encoder"
+    assert config.data.max_points_per_voxel == 32
+    assert config.notes == ()
+
+
+def test_an_override_that_makes_no_sense_is_placed_at_the_option(altered):
+    with pytest.raises(ConfigError) as raised:
+        load_config(altered(), ["MODEL.NAME=CenterPoint", "OPTIMIZATION.LR=fast"])
+    assert str(raised.value) == (
+        "--set:2:17: OPTIMIZATION.LR: expected a number, found the text 'fast'"
+    )
+
+
+def test_an_edit_is_checked_again_and_leaves_the_original_alone(altered):
+    config = load_config(altered())
+    voxels = ("DATA_CONFIG", "DATA_PROCESSOR", "transform_points_to_voxels")
+    edited = config.edited(
+        {(*voxels, "MAX_POINTS_PER_VOXEL"): 5, ("MODEL", "MAP_TO_BEV", "INPUT"): None}
+    )
+    assert edited.data.max_points_per_voxel == 5
+    assert edited.model.map_to_bev.input == "dsvt"
+    assert config.data.max_points_per_voxel == 128
+    with pytest.raises(ConfigError, match=r"x: 50 m / 0\.3 m"):
+        config.edited({(*voxels, "VOXEL_SIZE"): (0.3, 0.2, 0.2)})
+
+
+def test_notes_on_the_text_stay_with_an_edited_config(altered):
+    config = load_config(altered(("LR: 0.003", "LR: 3e-3")))
+    edited = config.edited({("OPTIMIZATION", "USE_AMP"): True})
+    assert [note.code for note in edited.notes] == [NoteCode.NUMBER_AS_TEXT]
+    assert config.optimization.lr == 0.003
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("CLASS_NAMES: [Box, Diver]", "", "CLASS_NAMES: is missing: expected a list of texts"),
+        ("CLASS_NAMES: [Box, Diver]", "CLASS_NAMES: []", "a list of texts, at least 1, found a"),
+        ("CLASS_NAMES: [Box, Diver]", "CLASS_NAMES: Box", "found the text 'Box'"),
+        (
+            "CLASS_NAMES: [Box, Diver]",
+            "CLASS_NAMES: [1, 2]",
+            "CLASS_NAMES.0: expected text, found",
+        ),
+    ],
+)
+def test_class_names(altered, old, new, message):
+    with pytest.raises(BevdiagError) as raised:
+        load_config(altered((old, new)))
+    assert message in str(raised.value)

@@ -1,0 +1,106 @@
+import pytest
+
+from bevdiag.config.modules import check_modules
+from bevdiag.errors import ConfigError, NoVerdictError
+
+GOOD = """
+MODEL:
+  NAME: CenterPoint
+  VFE: {NAME: SDAVFE}
+  BACKBONE_3D: {NAME: FocalDSVT}
+"""
+
+
+def test_modules_that_are_built_pass(parse):
+    check_modules(parse(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "FocalDSVT",
+            "FocalDSTV",
+            "c.yaml:5:23: MODEL.BACKBONE_3D.NAME: unknown module 'FocalDSTV'; did you mean "
+            "'FocalDSVT'? bevdiag builds: FocalDSVT",
+        ),
+        (
+            "SDAVFE",
+            "Sdavfe",
+            "c.yaml:4:15: MODEL.VFE.NAME: unknown module 'Sdavfe'; did you mean 'SDAVFE'? "
+            "bevdiag builds: SDAVFE",
+        ),
+        (
+            "SDAVFE",
+            "Quux",
+            "c.yaml:4:15: MODEL.VFE.NAME: unknown module 'Quux'. bevdiag builds: SDAVFE",
+        ),
+        (
+            "NAME: SDAVFE",
+            "SIZE: 3",
+            "c.yaml:4:8: MODEL.VFE.NAME: is missing: it says which module to build",
+        ),
+        ("SDAVFE", "[a]", "c.yaml:4:15: MODEL.VFE.NAME: expected the name of a module, found a"),
+        ("{NAME: SDAVFE}", "3", "c.yaml:4:8: MODEL.VFE.NAME: is missing"),
+        (
+            "VFE: {NAME: SDAVFE}",
+            "ROI_HEAD: {NAME: Quux}",
+            "c.yaml:4:20: MODEL.ROI_HEAD.NAME: unknown module 'Quux'. bevdiag builds: no module of "
+            "this kind",
+        ),
+    ],
+)
+def test_names_that_no_code_base_has(parse, old, new, message):
+    assert GOOD.count(old) == 1
+    with pytest.raises(ConfigError) as raised:
+        check_modules(parse(GOOD.replace(old, new)))
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A: 1", "c.yaml:1:1: MODEL: is missing"),
+        ("MODEL: 3", "c.yaml:1:8: MODEL: expected a section, found 3"),
+    ],
+)
+def test_no_model_at_all(parse, text, message):
+    with pytest.raises(ConfigError) as raised:
+        check_modules(parse(text))
+    assert str(raised.value) == message
+
+
+def test_modules_that_only_openpcdet_has_leave_no_verdict(parse):
+    text = GOOD.replace("SDAVFE", "MeanVFE").replace("FocalDSVT", "VoxelBackBone8x")
+    with pytest.raises(NoVerdictError) as raised:
+        check_modules(parse(text))
+    assert str(raised.value) == (
+        "c.yaml:4:15: MeanVFE (MODEL.VFE.NAME), VoxelBackBone8x (MODEL.BACKBONE_3D.NAME) "
+        "are OpenPCDet modules that bevdiag does not model"
+    )
+
+
+def test_a_typo_is_told_before_what_is_not_modelled(parse):
+    text = GOOD.replace("SDAVFE", "MeanVFE").replace("FocalDSVT", "FocalDSTV")
+    with pytest.raises(ConfigError, match="FocalDSTV"):
+        check_modules(parse(text))
+
+
+@pytest.mark.parametrize(
+    ("head", "key"),
+    [
+        ("IOU_REG_LOSS: true", "IOU_REG_LOSS"),
+        (
+            "SEPARATE_HEAD_CFG: {HEAD_DICT: {iou: {out_channels: 1, num_conv: 2}}}",
+            "SEPARATE_HEAD_CFG.HEAD_DICT.iou",
+        ),
+    ],
+)
+def test_options_that_are_not_modelled_leave_no_verdict(parse, head, key):
+    text = GOOD + f"  DENSE_HEAD:\n    NAME: CenterHead\n    {head}\n"
+    with pytest.raises(NoVerdictError, match=f"MODEL.DENSE_HEAD.{key}: bevdiag does not model"):
+        check_modules(parse(text))
+
+
+def test_an_option_that_is_switched_off_is_no_obstacle(parse):
+    check_modules(parse(GOOD + "  DENSE_HEAD: {NAME: CenterHead, IOU_REG_LOSS: false}\n"))
