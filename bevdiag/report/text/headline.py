@@ -14,7 +14,7 @@ def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
     style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
     lines += [Text(), *paragraph(verdict_sentence(report), layout, style=style)]
     if report.oom is not None:
-        lines += paragraph(_stop_sentence(report.oom), layout)
+        lines += paragraph(_stop_sentence(report.oom, report.verdict), layout)
         lines += paragraph(report.oom.message, layout, indent=2, style="red")
     for finding in report.findings:
         if finding.severity is Severity.ERROR:
@@ -68,10 +68,13 @@ def _budget_name(report: InspectReport) -> str:
     return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
 
 
-def _stop_sentence(oom: OutOfMemory) -> str:
+def _stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
     part = "phase" if oom.phase == "optimizer" else "pass"
     what = f" ({oom.what})" if oom.what else ""
-    return f"It asks in the {oom.phase} {part} of step {oom.step}{what}; PyTorch would say:"
+    when = f"in the {oom.phase} {part} of step {oom.step}{what}; PyTorch would say:"
+    if verdict is Verdict.OVER:
+        return f"It asks {when}"
+    return f"At the upper end it stops in {oom.module}, {when}"
 
 
 def _way_out(report: InspectReport) -> str:

@@ -28,6 +28,11 @@ def test_depends_tells_the_range(over: InspectReport) -> None:
     assert "between 41.35 GiB and 74.80 GiB" in sentence
 
 
+def test_where_only_the_upper_end_stops_it_says_so(over: InspectReport) -> None:
+    text = _text(replace(over, verdict=Verdict.DEPENDS))
+    assert "At the upper end it stops in backbone_2d.blocks.0.1, in the forward pass" in text
+
+
 def test_a_budget_without_a_gpu_is_named_by_its_size(over: InspectReport) -> None:
     target = replace(over.target, gpu=None, capacity_bytes=22 * 2**30)
     assert "the budget of 22.00 GiB" in verdict_sentence(replace(over, target=target))
