@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import NoteCode, load_config
+from bevdiag.config.tree import Section
 from bevdiag.errors import BevdiagError, ConfigError, NoVerdictError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,3 +155,27 @@ def test_class_names(altered, old, new, message):
     with pytest.raises(BevdiagError) as raised:
         load_config(altered((old, new)))
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "value", [True, -1, 2**62, float("nan"), "", (), ((1, 2),), {"NAME": None}], ids=repr
+)
+def test_any_value_anywhere_is_a_setting_or_an_error_in_words(value):
+    config = load_config(SHIPPED)
+    said = [_said(config, {path: value}) for path in _paths(config.document.root)]
+    assert [text for text in said if "Input should" in text] == [], "pydantic's own words"
+
+
+def _said(config, changes):
+    try:
+        config.edited(changes)
+    except BevdiagError as error:
+        return str(error)
+    return ""
+
+
+def _paths(node, path=()):
+    below = node.entries if isinstance(node, Section) else {}
+    for key, entry in below.items():
+        yield (*path, key)
+        yield from _paths(entry, (*path, key))
