@@ -1,11 +1,12 @@
 """`bevdiag inspect`: one config, its step traced, simulated, judged and explained."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bevdiag.diagnose.bev import BevJoint, bev_joint
 from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.measured import kept_voxels_of, measure, measurement_of
 from bevdiag.diagnose.remedies.search import search_remedies
 from bevdiag.diagnose.result import (
     Assumption,
@@ -56,9 +57,14 @@ def inspect(config: Path, options: InspectOptions, progress: Progress) -> Inspec
     session = Session(options)
     target = session.target()
     variant = session.variant(config)
-    progress("training step", 0.05)
     joint = bev_joint(variant.config)
     traceable, mismatch = _with_channels_that_fit(variant, joint)
+    measured = None
+    if session.uses_cuda():
+        progress("training step on the GPU", 0.02)
+        measured = measure(traceable, session.scene(traceable), target, seed=options.seed)
+        session = session.pinned(kept_voxels_of(measured[0]))
+    progress("training step", 0.05)
     simulated = _simulate(session.trace(traceable, tuple(Scenario)), target)
     remedies: tuple[Remedy, ...] = ()
     if options.remedies:
@@ -66,7 +72,12 @@ def inspect(config: Path, options: InspectOptions, progress: Progress) -> Inspec
         remedies = search_remedies(
             session, traceable, target, lambda what, share: progress(what, 0.3 + 0.7 * share)
         )
-    return _report(str(config), variant, target, joint, mismatch, simulated, remedies)
+    report = _report(str(config), variant, target, joint, mismatch, simulated, remedies)
+    if measured is None:
+        return report
+    trace = simulated.trace(Scenario.EXPECTED)
+    profile = simulated.profiles[Scenario.EXPECTED]
+    return replace(report, device="cuda", measurement=measurement_of(*measured, trace, profile))
 
 
 def _with_channels_that_fit(

@@ -2,16 +2,16 @@
 
 import multiprocessing
 import os
-from collections.abc import Mapping
+from bisect import bisect_left
 
 from bevdiag.diagnose.result import Measurement, PhasePeak
 from bevdiag.diagnose.session import Variant
-from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.profile import MemoryProfile
 from bevdiag.scenes import Batch
 from bevdiag.trace.kept_voxels import SITE
-from bevdiag.trace.measure import MeasureTask, StepMeasurements, run_child
-from bevdiag.trace.step import StepOptions
+from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
+from bevdiag.trace.step import StepOptions, Trace
 
 NUM_STEPS = 3
 TIMEOUT_SECONDS = 540.0
@@ -60,35 +60,36 @@ def measure(
     return latest, failure
 
 
-def require_cuda() -> None:
-    """Refuse where there is nothing to measure on.
-
-    Raises:
-        InputError: there is no CUDA device.
-    """
-    import torch
-
-    if not torch.cuda.is_available():
-        raise InputError(
-            "--device cuda: this machine has no usable CUDA device: use --device meta, which needs "
-            "none"
-        )
-
-
 def _reason(exit_code: int) -> str:
     if exit_code < 0:
         return f"died of signal {-exit_code}"
     return f"ended with exit code {exit_code}"
 
 
+def kept_voxels_of(measured: StepMeasurements) -> int | None:
+    """The count to predict with: the largest of the steps after the first, None if unknown."""
+    later = [count for step, count in measured.kept_voxels.items() if step >= 2]
+    return max(later or measured.kept_voxels.values(), default=None)
+
+
+def predicted_modules(trace: Trace, profile: MemoryProfile) -> dict[str, int]:
+    """Allocated bytes when each module's forward returned in the last step, as simulated."""
+    events = [sample.event for sample in profile.timeline]
+    allocated = {}
+    for path, position in trace.departures.items():
+        index = bisect_left(events, position) - 1
+        if index >= 0:
+            allocated[path] = profile.timeline[index].allocated_bytes
+    return allocated
+
+
 def measurement_of(
-    measured: StepMeasurements,
-    failure: str | None,
-    predicted_peak: int,
-    predicted_modules: Mapping[str, int],
+    measured: StepMeasurements, failure: str | None, trace: Trace, profile: MemoryProfile
 ) -> Measurement:
     """What was measured, beside the prediction for the same kept voxels."""
     peak = measured.peak_allocated_bytes
+    predicted_peak = profile.peak.allocated_bytes
+    predicted = predicted_modules(trace, profile)
     last = max((phase.step for phase in measured.phases), default=0)
     return Measurement(
         gpu=measured.gpu,
@@ -108,7 +109,7 @@ def measurement_of(
         ),
         modules=dict(measured.modules),
         predicted_modules={
-            name: nbytes for name, nbytes in predicted_modules.items() if name in measured.modules
+            name: nbytes for name, nbytes in predicted.items() if name in measured.modules
         },
         context_bytes=measured.context_bytes,
         other_processes=other_processes(),

@@ -19,7 +19,8 @@ from bevdiag.models.builder import build_detector
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
 from bevdiag.scenes.arrays import Points
 from bevdiag.trace.inputs import meta_batch
-from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
+from bevdiag.trace.kept_voxels import SITE, KeptVoxels, Scenario, settle_kept_voxels
+from bevdiag.trace.measure import require_cuda
 from bevdiag.trace.step import StepOptions, Trace, trace_steps
 
 BOXES_PER_SAMPLE = 25
@@ -87,6 +88,25 @@ class Session:
             budget_bytes=options.budget_bytes,
             cudnn=options.cudnn,
         )
+
+    def uses_cuda(self) -> bool:
+        """Whether the step is measured on a GPU too.
+
+        Raises:
+            InputError: the user asked for a device that is not there.
+        """
+        if self.options.device == "cuda":
+            require_cuda()
+        return self.options.device == "cuda" or (
+            self.options.device == "auto" and torch.cuda.is_available()
+        )
+
+    def pinned(self, kept_voxels: int | None) -> "Session":
+        """A session that takes this count where the user pinned none; itself without a count."""
+        if kept_voxels is None or SITE in self.options.pins:
+            return self
+        pins = {**self.options.pins, SITE: kept_voxels}
+        return Session(replace(self.options, pins=pins), self._scenes)
 
     def trace(self, variant: Variant, scenarios: Sequence[Scenario]) -> TracedVariant:
         """Record the variant's training step in each scenario.

@@ -14,6 +14,7 @@ from torch import nn
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig
+from bevdiag.errors import InputError
 from bevdiag.memory.events import Phase
 from bevdiag.models.builder import build_detector
 from bevdiag.scenes import Batch
@@ -21,6 +22,9 @@ from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.optimizers import build_optimizer
 from bevdiag.trace.step import StepOptions
+
+KEPT_VOXELS_MODULE = "backbone_3d.focal_encoder.conv_focal"
+"""Its input are the voxels that the focal encoder kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ class StepMeasurements:
     Attributes:
         modules: allocated bytes when each module's forward returned, last step.
         kept_voxels: what the focal encoder kept, by step.
+        step: the step that was begun last.
         last_module: where it was when it stopped.
         oom_message: PyTorch's message if memory ran out, else None.
         context_bytes: what the process held on the GPU outside the allocator.
@@ -64,6 +69,7 @@ class StepMeasurements:
     peak_reserved_bytes: int = 0
     modules: dict[str, int] = field(default_factory=dict)
     kept_voxels: dict[int, int] = field(default_factory=dict)
+    step: int = 0
     last_module: str = ""
     oom_message: str | None = None
     context_bytes: int | None = None
@@ -74,6 +80,19 @@ class StepMeasurements:
         """Highest of the steps after the first, None if none ended."""
         peaks = [p.peak_allocated_bytes for p in self.phases if p.step >= 2]
         return max(peaks) if peaks else None
+
+
+def require_cuda() -> None:
+    """Refuse where there is nothing to measure on.
+
+    Raises:
+        InputError: there is no CUDA device.
+    """
+    if not torch.cuda.is_available():
+        raise InputError(
+            "--device cuda: this machine has no usable CUDA device: use --device meta, which needs "
+            "none"
+        )
 
 
 def run_child(task: MeasureTask, pipe: Connection) -> None:
@@ -134,6 +153,8 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
     def leave(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
         result.last_module = path
         result.modules[path] = torch.cuda.memory_allocated()
+        if path == KEPT_VOXELS_MODULE:
+            result.kept_voxels[result.step] = len(output.features)
 
     optimizer = build_optimizer(model, config.optimization, task.options.optimizer)
     batch = cuda_batch(task.batch, device)
@@ -171,13 +192,13 @@ def _step(
         torch.cuda.reset_peak_memory_stats()
         report()
 
+    result.step = step
     torch.cuda.reset_peak_memory_stats()
     autocast = task.options.autocast
     dtype = DTYPES.get(autocast, torch.float16)
     fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     with torch.autocast("cuda", dtype, enabled=autocast != "off"):
         loss = model(fresh)
-    result.kept_voxels[step] = len(fresh["pillar_features"])
     end_phase(Phase.FORWARD)
     del fresh
     loss.backward()

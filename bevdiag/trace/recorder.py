@@ -99,6 +99,11 @@ class Recorder(TorchDispatchMode):
                 if block is not None:
                     self._gradients.add(block)
 
+    @property
+    def position(self) -> int:
+        """Index of the next event."""
+        return len(self._log)
+
     def stop(self) -> None:
         """Whatever dies from here on dies after the run."""
         self._recording = False

@@ -39,13 +39,23 @@ class StepOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """A recorded run: its events, its layers, and what the run showed about the wiring."""
+    """A recorded run: its events, its layers, and what the run showed about the wiring.
+
+    Attributes:
+        params_by_module: the detector's direct children, and "total".
+        params_without_grad: by parameter, after the last backward pass.
+        params_not_optimized: by parameter, what the optimizer was not given.
+        departures: by module path, the index of the first event after its forward returned, last
+            step.
+        notes: what had to be guessed.
+    """
 
     stream: EventStream
     layers: tuple[LayerRecord, ...]
     params_by_module: Mapping[str, int]
     params_without_grad: Mapping[str, int]
     params_not_optimized: Mapping[str, int]
+    departures: Mapping[str, int]
     notes: tuple[str, ...]
 
 
@@ -61,7 +71,13 @@ def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions
     """
     model.train()
     layers = LayerTable(model)
-    with without_compiler(), Attribution(model, layers.note) as attribution:
+    departures: dict[str, int] = {}
+
+    def leave(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        layers.note(path, module, inputs, output)
+        departures[path] = recorder.position
+
+    with without_compiler(), Attribution(model, leave) as attribution:
         recorder = Recorder(attribution)
         _load(recorder, model, batch)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
@@ -87,6 +103,7 @@ def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions
         params_by_module=_params_by_module(model),
         params_without_grad=without_grad,
         params_not_optimized=_not_optimized(model, optimizer),
+        departures=departures,
         notes=tuple(dict.fromkeys(recorder.notes)),
     )
 

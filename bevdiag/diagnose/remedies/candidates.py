@@ -213,7 +213,7 @@ def _precision(variant: Variant) -> Iterator[Candidate]:
 
 def _checkpointing(variant: Variant) -> Iterator[Candidate]:
     dsvt = variant.config.model.backbone_3d.dsvt
-    if not dsvt.uses_checkpoint:
+    if not (dsvt.USE_CHECKPOINT or dsvt.ues_checkpoint):
         yield Candidate(
             id="dsvt-checkpoint",
             group="checkpoint",
