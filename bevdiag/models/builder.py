@@ -15,6 +15,7 @@ from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
 from bevdiag.models.dense_heads.center_head import CenterHead
 from bevdiag.models.detectors.center_point import CenterPoint
 from bevdiag.models.map_to_bev.height_compression import HeightCompression
+from bevdiag.models.map_to_bev.height_strides import SparseVolume
 from bevdiag.models.map_to_bev.sparse_height_compression import SparseHeightCompression
 from bevdiag.models.vfe.sda_vfe import SdaVfe
 
@@ -51,15 +52,15 @@ def build_detector(
             spconv=spconv,
             device=device,
         )
-        map_to_bev = _build_map_to_bev(model.map_to_bev)
+        map_to_bev = _build_map_to_bev(model.map_to_bev, backbone_3d.volume, spconv)
         backbone_2d = BaseBevBackbone(model.backbone_2d, map_to_bev.num_bev_features)
         dense_head = CenterHead(model.dense_head, backbone_2d.num_bev_features, class_names, data)
         return CenterPoint(vfe, backbone_3d, map_to_bev, backbone_2d, dense_head)
 
 
 def _build_map_to_bev(
-    settings: MapToBevSettings,
+    settings: MapToBevSettings, volume: SparseVolume, spconv: Any
 ) -> HeightCompression | SparseHeightCompression:
     if isinstance(settings, HeightCompressionSettings):
-        return HeightCompression(settings)
-    return SparseHeightCompression(settings)
+        return HeightCompression(settings, volume, spconv=spconv)
+    return SparseHeightCompression(settings, volume, spconv=spconv)

@@ -10,6 +10,7 @@ from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_sparse_encoder import OUT_CHANNELS, FocalSparseEncoder
 from bevdiag.models.batch import Batch
+from bevdiag.models.map_to_bev.height_strides import SparseVolume
 from bevdiag.models.values import to_device
 
 
@@ -45,8 +46,11 @@ class FocalDsvt(nn.Module):
         )
         self.dsvt = Dsvt(settings.dsvt)
         last = self.dsvt.input_layer.sparse_shapes[-1]
-        self.bev_shape = spatial_shape if bev_input == "encoder" else last[::-1]
-        self.bev_channels = OUT_CHANNELS if bev_input == "encoder" else settings.dsvt.d_model[-1]
+        self.volume = (
+            SparseVolume(OUT_CHANNELS, spatial_shape)
+            if bev_input == "encoder"
+            else SparseVolume(settings.dsvt.d_model[-1], (last[2], last[1], last[0]))
+        )
 
     def forward(self, batch: Batch) -> Batch:
         """Write `encoded_spconv_tensor`, and DSVT's features over `voxel_features`."""
@@ -63,7 +67,7 @@ class FocalDsvt(nn.Module):
             else:
                 indices = batch["voxel_coords"].int()
             batch["encoded_spconv_tensor"] = self.spconv.SparseConvTensor(
-                features, indices, list(self.bev_shape), batch["batch_size"]
+                features, indices, list(self.volume.spatial_shape), batch["batch_size"]
             )
             batch["encoded_spconv_tensor_stride"] = 1
         return batch

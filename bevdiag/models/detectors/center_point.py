@@ -41,8 +41,7 @@ class CenterPoint(nn.Module):
         Raises:
             ChannelMismatch: the map has other channels than the config declares.
         """
-        backbone = self.backbone_3d
-        found = self.map_to_bev_module.real_bev_channels(backbone.bev_shape, backbone.bev_channels)
+        found = self.map_to_bev_module.real_bev_channels()
         if found != self.backbone_2d.in_channels:
             raise ChannelMismatch("map_to_bev_module", self.backbone_2d.in_channels, found)
         return found

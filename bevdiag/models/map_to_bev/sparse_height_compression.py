@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from bevdiag.config.settings import SparseHeightCompressionSettings
 from bevdiag.models.batch import Batch
 from bevdiag.models.channels import ChannelMismatch
+from bevdiag.models.map_to_bev.height_strides import HeightStrides, SparseVolume
 
 
 class SparseHeightCompression(nn.Module):
@@ -19,8 +20,15 @@ class SparseHeightCompression(nn.Module):
       tensor; sparse_sum: the sum over D.
     """
 
-    def __init__(self, settings: SparseHeightCompressionSettings) -> None:
+    def __init__(
+        self, settings: SparseHeightCompressionSettings, volume: SparseVolume, *, spconv: Any
+    ) -> None:
         super().__init__()
+        self.height_strides = None
+        if settings.height_strides:
+            self.height_strides = HeightStrides(settings.height_strides, volume, spconv=spconv)
+            volume = self.height_strides.volume
+        self.volume = volume
         self.mode = settings.mode
         self.num_bev_features = settings.num_bev_features
         self.input_features = settings.input_features
@@ -32,17 +40,17 @@ class SparseHeightCompression(nn.Module):
                 nn.ReLU(),
             )
 
-    def real_bev_channels(self, spatial_shape: tuple[int, int, int], channels: int) -> int:
-        """Channels of the map, from the sparse tensor's extents z, y, x and its channels.
+    def real_bev_channels(self) -> int:
+        """Channels of the map, from the volume behind the strides.
 
         Raises:
             ChannelMismatch: the learned projection reads another number than C * D.
         """
-        flat = channels * spatial_shape[0]
+        flat = self.volume.channels * self.volume.spatial_shape[0]
         if self.mode == "none":
             return flat
         if self.mode != "learned":
-            return channels
+            return self.volume.channels
         assert self.input_features is not None
         if self.input_features != flat:
             raise ChannelMismatch("map_to_bev_module.compress_conv", self.input_features, flat)
@@ -51,6 +59,8 @@ class SparseHeightCompression(nn.Module):
     def forward(self, batch: Batch) -> Batch:
         """Add `spatial_features` [B, C', H, W] and their stride."""
         sparse = batch["encoded_spconv_tensor"]
+        if self.height_strides is not None:
+            sparse = self.height_strides(sparse)
         if self.mode.startswith("sparse_"):
             spatial_features = self._reduce_sparse(sparse)
         else:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bevdiag.config.settings import SparseHeightCompressionSettings
+from bevdiag.models.map_to_bev.height_strides import SparseVolume
 from bevdiag.models.map_to_bev.sparse_height_compression import SparseHeightCompression
 from bevdiag.sparse import namespace
 
@@ -16,7 +17,9 @@ def compress(mode, sparse):
         name="SparseHeightCompression", num_bev_features=CHANNELS, mode=mode
     )
     batch = {"encoded_spconv_tensor": sparse, "encoded_spconv_tensor_stride": 1}
-    return SparseHeightCompression(settings)(batch)["spatial_features"]
+    volume = SparseVolume(CHANNELS, (DEPTH, HEIGHT, WIDTH))
+    module = SparseHeightCompression(settings, volume, spconv=namespace("cpu"))
+    return module(batch)["spatial_features"]
 
 
 @pytest.fixture
