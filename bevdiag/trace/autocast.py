@@ -139,6 +139,10 @@ class Autocast:
             torch.set_autocast_enabled("cuda", before[0])
             torch.set_autocast_dtype("cuda", before[1])
 
+    def is_on(self) -> bool:
+        """Inside the region, unless the code has switched CUDA's autocast off there."""
+        return self.active and torch.is_autocast_enabled("cuda")
+
     def cast(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -128,7 +128,7 @@ class CudaFunctions(TorchFunctionMode):
         if func in _FACTORIES and kwargs.get("device") is None:
             with self._recorder.on_host():
                 return func(*args, **kwargs)
-        if self._autocast is not None and self._autocast.active:
+        if self._autocast is not None and self._autocast.is_on():
             args, kwargs = self._autocast.cast(func, args, kwargs)
         return _HANDLERS.get(func, func)(*args, **kwargs)
 

@@ -103,18 +103,37 @@ def _release(recorder: "Recorder", blocks: list[int]) -> None:
 
 
 def _sort(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    values = recorder.run(func, args, kwargs)
     source = args[0]
+    values = _ranked(recorder, func, args, kwargs)
     if recorder.is_device(source) and source.numel() > 1:
         op = str(func)
         _release(recorder, _radix_sort_buffers(recorder, source.numel(), source.element_size(), op))
     return values
 
 
+def _ranked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Values and indices of a sort or topk; unknown values leave any order as good as another."""
+    source, unknown = args[0], recorder.unknown
+    if unknown is None or not source.is_meta or not source.dim():
+        return recorder.run(func, args, kwargs)
+    outputs = func(*args, **kwargs)
+    dim = _sorted_dim(func, args, kwargs) % source.dim()
+    order = unknown.order(tuple(source.shape), dim, outputs[1].shape[dim])
+    recorder.record_outputs((outputs[0], order), str(func), [source], {})
+    return outputs[0], order
+
+
+def _sorted_dim(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    names = [argument.name for argument in func._schema.arguments]
+    position = names.index("dim")
+    dim: int = args[position] if len(args) > position else kwargs.get("dim", -1)
+    return dim
+
+
 def _unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     source = args[0]
     if source.is_meta and func is aten._unique2.default:
-        raise _data_dependent(recorder, func)
+        return _unknown_unique(recorder, func, args, kwargs)
     if not recorder.is_device(source):
         return recorder.run(func, args, kwargs)
     op, count = str(func), source.numel()
@@ -131,6 +150,20 @@ def _unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any)
     recorder.track(outputs[0], op, nbytes=count * key_bytes)
     _release(recorder, held)
     return outputs
+
+
+def _unknown_unique(
+    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    source, unknown = args[0], recorder.unknown
+    if unknown is None:
+        raise _data_dependent(recorder, func)
+    size = unknown.distinct(source.numel())
+    sized = torch.ops.bevdiag.unique2.default
+    values, inverse = _unique(recorder, sized, (source, size), {})
+    counts = torch.empty(size, dtype=torch.int64, device="meta")
+    recorder.track(counts, str(func))
+    return values, inverse, counts
 
 
 def _sorted_index_buffers(recorder: "Recorder", args: tuple[Any, ...]) -> None:
@@ -153,15 +186,16 @@ def _index(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     for position, index in enumerate(indices):
         if index is None or index.dtype is not torch.bool:
             continue
+        on_device = recorder.is_device(index)
         if index.is_meta:
-            raise _data_dependent(recorder, func)
-        if recorder.is_device(index):
+            index = indices[position] = _known_mask(recorder, func, index)
+        if on_device:
             size = _index_count(index) * index.dim() * _INT64_BYTES
             masks.append(recorder.temporary(size, "aten.nonzero"))
         if source.is_meta and index.dim() == 1:
             indices[position] = index.nonzero().squeeze(1)
     if not source.is_meta and any(i is not None and i.is_meta for i in indices):
-        raise _data_dependent(recorder, func)
+        source, indices = _unknown_rows(recorder, func, source, indices)
     values = tuple(_like(value, source) for value in rest)
     outputs = func(source, indices, *values, **kwargs)
     inputs = [source, *(i for i in indices if i is not None)]
@@ -172,6 +206,41 @@ def _index(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     return outputs
 
 
+def _known_mask(recorder: "Recorder", func: Any, mask: torch.Tensor) -> torch.Tensor:
+    if recorder.unknown is None:
+        raise _data_dependent(recorder, func)
+    return recorder.unknown.mask(mask)
+
+
+def _unknown_rows(
+    recorder: "Recorder", func: Any, source: torch.Tensor, indices: list[Any]
+) -> tuple[torch.Tensor, list[Any]]:
+    """Coordinates keep their values under an unknown index: some rows or others."""
+    if recorder.unknown is None or func is not aten.index.Tensor:
+        raise _data_dependent(recorder, func)
+    if source.is_floating_point():
+        return torch.empty_like(source, device="meta"), indices
+    known = [
+        recorder.unknown.rows(index, source.shape[axis])
+        if index is not None and index.is_meta
+        else index
+        for axis, index in enumerate(indices)
+    ]
+    return source, known
+
+
+def _negate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    result = recorder.run(func, args, kwargs)
+    if recorder.unknown is not None and args[0].is_meta and args[0].dtype is torch.bool:
+        recorder.unknown.negated(args[0], result)
+    return result
+
+
+def _masked_select(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    source, mask = torch.broadcast_tensors(*args[:2])
+    return _index(recorder, aten.index.Tensor, (source, [mask]), {})
+
+
 def _like(value: Any, source: torch.Tensor) -> Any:
     if isinstance(value, torch.Tensor) and source.is_meta and not value.is_meta:
         return torch.empty_like(value, device="meta")
@@ -179,9 +248,12 @@ def _like(value: Any, source: torch.Tensor) -> Any:
 
 
 def _nonzero(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    if args[0].is_meta:
-        raise _data_dependent(recorder, func)
-    return recorder.run(func, args, kwargs)
+    mask = args[0]
+    if not mask.is_meta:
+        return recorder.run(func, args, kwargs)
+    outputs = func(_known_mask(recorder, func, mask))
+    recorder.record_outputs(outputs, str(func), [mask], kwargs)
+    return outputs
 
 
 # -- values that are not there ----------------------------------------------------------------------
@@ -232,6 +304,10 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(_INDEX_PUTS, _index_put),
     aten.sort.default: _sort,
     aten.sort.stable: _sort,
+    aten.topk.default: _ranked,
+    aten.bitwise_not.default: _negate,
+    aten.logical_not.default: _negate,
+    aten.masked_select.default: _masked_select,
     aten._unique2.default: _unique,
     torch.ops.bevdiag.unique2.default: _unique,
     aten.nonzero.default: _nonzero,

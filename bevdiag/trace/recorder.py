@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,6 +32,25 @@ from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.shapes import outputs_of
 
 _HOST = -1
+
+
+class UnknownValues(Protocol):
+    """Supplies values where a shape or a coordinate depends on those of a meta tensor."""
+
+    def mask(self, mask: torch.Tensor) -> torch.Tensor:
+        """A bool tensor with values in place of a meta one; the same one for the same tensor."""
+
+    def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
+        """`result` is the meta tensor of `~mask`."""
+
+    def order(self, shape: tuple[int, ...], dim: int, length: int) -> torch.Tensor:
+        """Indices int64 along `dim` of a tensor of this shape, `length` of them, none twice."""
+
+    def rows(self, index: torch.Tensor, size: int) -> torch.Tensor:
+        """An int64 index with values below `size` in place of a meta one."""
+
+    def distinct(self, count: int) -> int:
+        """How many distinct values `count` unknown ones have."""
 
 
 @dataclass(slots=True)
@@ -56,6 +75,9 @@ class Recorder(TorchDispatchMode):
 
     Attributes:
         notes: what had to be guessed to go on, e.g. a scalar read from a meta tensor.
+        unknown: who supplies the values that would be needed; None stops the trace there.
+        bare_factories_on_host: what is made from nothing and not on meta is the host's, unless
+            `for_device` says otherwise.
     """
 
     def __init__(self, attribution: Attribution) -> None:
@@ -74,6 +96,9 @@ class Recorder(TorchDispatchMode):
         self._gemm_threads: set[str] = set()
         self._recording = True
         self._host_only = False
+        self.unknown: UnknownValues | None = None
+        self.bare_factories_on_host = False
+        self._device_only = False
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -179,6 +204,23 @@ class Recorder(TorchDispatchMode):
         finally:
             self._host_only = False
 
+    @contextmanager
+    def for_device(self) -> Iterator[None]:
+        """What is made inside is the device's, whatever it is made from."""
+        before, self._device_only = self._device_only, True
+        try:
+            yield
+        finally:
+            self._device_only = before
+
+    def rehome(self, old: torch.Tensor, new: torch.Tensor) -> None:
+        """From here on the block of `old`, which is about to be given up, belongs to `new`."""
+        key = old.untyped_storage()._cdata
+        block = self._live.get(key)
+        if block is not None:
+            del self._refs[key], self._live[key]
+            self._hold(new.untyped_storage(), block)
+
     def block_of(self, tensor: torch.Tensor) -> int | None:
         """The live block behind a tensor, None for the host's and for unknown ones."""
         block = self._live.get(tensor.untyped_storage()._cdata)
@@ -194,13 +236,13 @@ class Recorder(TorchDispatchMode):
         Factories have no inputs; those without a device argument are hidden by the function mode,
         which sees what the user wrote (see `functions.py`).
         """
-        if self._host_only:
-            return False
-        if not inputs:
-            return True
+        if self._host_only or self._device_only:
+            return self._device_only
         device = kwargs.get("device")
         if device is not None and device.type == "meta":
             return True
+        if not inputs:
+            return not self.bare_factories_on_host
         return any(map(self.is_device, inputs))
 
     # -- dispatch ------------------------------------------------------------------------------

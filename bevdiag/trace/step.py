@@ -5,8 +5,8 @@ batch is copied, forward in train mode, loss, the batch dict dropped, backward, 
 optimizer step, gradients dropped.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,15 @@ from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
 
 Forward = Callable[[nn.Module, dict[str, Any]], torch.Tensor]
+
+
+def _call(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+    loss: torch.Tensor = model(batch)
+    return loss
+
+
+def _nothing_around(_: Recorder) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +68,38 @@ class Trace:
     notes: tuple[str, ...]
 
 
-def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions) -> Trace:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customs:
+    """What a model that bevdiag did not build asks for.
+
+    Attributes:
+        forward: calls the model with the batch dict and returns the loss.
+        resident: device tensors that the model holds beside its parameters and buffers, with the
+            path of the module that holds them, in the order in which they were made.
+        around: a context for the steps, made for their recorder.
+    """
+
+    forward: Forward = _call
+    resident: Sequence[tuple[str, torch.Tensor]] = ()
+    around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
+
+
+_PLAIN = Customs()
+
+
+def trace_steps(
+    model: nn.Module,
+    batch: Mapping[str, Any],
+    options: StepOptions,
+    customs: Customs = _PLAIN,
+) -> Trace:
     """Record `options.num_steps` training steps of a model on the meta device.
 
     Args:
         model: called with the batch dict in train mode; returns the loss.
         batch: device tensors (meta features, real coordinates) and plain values.
+        options: how the step is run.
+        customs: where the model is called in another way.
 
     Raises:
         DataDependenceError: a shape depends on feature values.
@@ -79,14 +114,16 @@ def trace_steps(model: nn.Module, batch: Mapping[str, Any], options: StepOptions
 
     with without_compiler(), Attribution(model, leave) as attribution:
         recorder = Recorder(attribution)
+        for path, tensor in customs.resident:
+            recorder.adopt(tensor, Category.PARAMETER, path, "Tensor.to")
         _load(recorder, model, batch)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = Autocast(DTYPES[options.autocast]) if options.autocast != "off" else None
         without_grad: dict[str, int] = {}
-        with recorder, cuda_functions(recorder, autocast):
+        with recorder, cuda_functions(recorder, autocast), customs.around(recorder):
             for step in range(1, options.num_steps + 1):
                 attribution.begin_step()
-                loss = _forward(recorder, model, batch, autocast, step)
+                loss = _forward(recorder, model, batch, autocast, step, customs.forward)
                 # Not loss.backward(): that would leave the function mode, which checkpoints need.
                 torch.autograd.backward(loss)
                 recorder.note_gradients(model.parameters())
@@ -130,12 +167,13 @@ def _forward(
     batch: Mapping[str, Any],
     autocast: Autocast | None,
     step: int,
+    call: Forward,
 ) -> torch.Tensor:
     recorder.mark(step, Phase.FORWARD)
     with allocating(Category.INPUT):
         fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     with autocast.region() if autocast else nullcontext():
-        loss: torch.Tensor = model(fresh)
+        loss = call(model, fresh)
     # What only the batch dict holds dies after the forward pass, as the backward phase begins.
     recorder.mark(step, Phase.BACKWARD)
     return loss
