@@ -7,7 +7,7 @@ from pathlib import Path
 from bevdiag.diagnose.bev import BevJoint, bev_joint
 from bevdiag.diagnose.evidence import Evidence
 from bevdiag.diagnose.measured import kept_voxels_of, measure, measurement_of
-from bevdiag.diagnose.remedies.search import search_remedies
+from bevdiag.diagnose.remedies.search import remedy_goal, search_remedies
 from bevdiag.diagnose.result import (
     Assumption,
     InspectOptions,
@@ -69,8 +69,9 @@ def inspect(config: Path, options: InspectOptions, progress: Progress) -> Inspec
     remedies: tuple[Remedy, ...] = ()
     if options.remedies:
         progress("remedies", 0.3)
+        goal = remedy_goal(target)
         remedies = search_remedies(
-            session, traceable, target, lambda what, share: progress(what, 0.3 + 0.7 * share)
+            session, traceable, goal, lambda what, share: progress(what, 0.3 + 0.7 * share)
         )
     report = _report(str(config), variant, target, joint, mismatch, simulated, remedies)
     if measured is None:
@@ -159,6 +160,7 @@ def _report(
         gpus=fit_on_gpus(target, trace.stream, upper_trace.stream),
         findings=findings(evidence),
         remedies=remedies,
+        remedies_for=target_of(remedy_goal(target)) if remedies else None,
         unmodelled=trace.stream.unmodelled,
     )
 

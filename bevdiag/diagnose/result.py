@@ -212,7 +212,11 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectReport:
-    """Everything `bevdiag inspect` knows, in the order in which it is told."""
+    """Everything `bevdiag inspect` knows, in the order in which it is told.
+
+    `remedies_for` is what the remedies' verdicts are about: the target, or a common GPU where the
+    target has no capacity.
+    """
 
     config: str
     model: str
@@ -236,6 +240,7 @@ class InspectReport:
     gpus: tuple[GpuFit, ...]
     findings: tuple[Finding, ...]
     remedies: tuple[Remedy, ...]
+    remedies_for: Target | None = None
     unmodelled: tuple[str, ...] = ()
     measurement: Measurement | None = None
 

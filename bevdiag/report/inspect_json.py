@@ -60,6 +60,7 @@ def inspect_document(report: InspectReport) -> dict[str, Any]:
         "oom": asdict(report.oom) if report.oom is not None else None,
         "gpus": [asdict(gpu) | {"verdict": verdict_document(gpu.verdict)} for gpu in report.gpus],
         "findings": [finding_document(finding) for finding in report.findings],
+        "remedies_for": None if report.remedies_for is None else asdict(report.remedies_for),
         "remedies": [_remedy(remedy, report.peak.allocated_bytes) for remedy in report.remedies],
         "unmodelled": list(report.unmodelled),
         "measurement": _measurement(report.measurement),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bevdiag.diagnose.bev import bev_joint
 from bevdiag.diagnose.remedies.candidates import Candidate, candidates
+from bevdiag.diagnose.remedies.workers import Map, workers
 from bevdiag.diagnose.result import Remedy, Verdict
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
 from bevdiag.diagnose.verdict import judge, on_gpu
@@ -16,15 +17,20 @@ from bevdiag.memory.workspaces import Bound
 from bevdiag.trace.kept_voxels import Scenario
 
 Progress = Callable[[str, float], None]
+Members = tuple[Candidate, ...]
 
-GOAL_GPU = "RTX4090"
-"""Without a budget, combinations aim at the largest common workstation card."""
+GOAL_GPU = "rtx4090"
+"""What remedies aim at where no budget is given: the largest common workstation card."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    members: tuple[Candidate, ...]
+    members: Members
     remedy: Remedy
+
+    @property
+    def fits(self) -> bool:
+        return self.remedy.verdict is Verdict.FITS
 
     @property
     def upper(self) -> int:
@@ -32,108 +38,95 @@ class _Tried:
         return self.remedy.high_bytes if self.remedy.high_bytes is not None else 2**62
 
 
+def remedy_goal(target: DeviceTarget) -> DeviceTarget:
+    """What remedies must fit: the target, or `GOAL_GPU` where it has no capacity."""
+    return target if target.capacity_bytes is not None else on_gpu(target, find_gpu(GOAL_GPU))
+
+
 def search_remedies(
-    session: Session, variant: Variant, target: DeviceTarget, progress: Progress
+    session: Session, variant: Variant, goal: DeviceTarget, progress: Progress
 ) -> tuple[Remedy, ...]:
-    """Every single change as traced, then the combinations on the way to one that fits.
+    """Every single change as traced, then the combinations that lead to one that fits the goal.
 
-    The goal is the target's capacity, or that of `GOAL_GPU` where none is given.
+    Combinations are looked for only if no single change fits. They grow by the strongest change of
+    each group, strongest first; of the first set that fits, what it fits without is dropped.
     """
-    singles = list(candidates(variant, session.scene(variant)))
-    tried = []
-    for number, candidate in enumerate(singles):
-        progress(candidate.title, number / (len(singles) + 2))
-        tried.append(_try(session, variant, target, (candidate,)))
-    goal = _goal(target)
-    progress("combinations", (len(singles) + 1) / (len(singles) + 2))
-    combined = _combine(session, variant, goal, tried)
-    return tuple(entry.remedy for entry in (*tried, *combined))
+    singles = [(candidate,) for candidate in candidates(variant, session.scene(variant))]
+    session.settled(variant)  # before the workers fork, so that they share it
+
+    def attempt(members: Members) -> _Tried:
+        return _try(session, variant, goal, members)
+
+    with workers(attempt) as traced:
+        tried = []
+        for number, entry in enumerate(traced(singles)):
+            progress(entry.remedy.title, number / (len(singles) + 4))
+            tried.append(entry)
+        if any(entry.fits for entry in tried):
+            return tuple(entry.remedy for entry in tried)
+        progress("combinations", len(singles) / (len(singles) + 4))
+        return tuple(entry.remedy for entry in (*tried, *_combine(tried, traced)))
 
 
-def _goal(target: DeviceTarget) -> DeviceTarget:
-    if target.capacity_bytes is not None:
-        return target
-    return on_gpu(target, find_gpu(GOAL_GPU))
-
-
-def _combine(
-    session: Session, variant: Variant, goal: DeviceTarget, singles: Sequence[_Tried]
-) -> list[_Tried]:
-    """Add the strongest change of each group until it fits, then drop what is not needed."""
-    if any(entry.remedy.verdict is Verdict.FITS for entry in singles) and _has_goal(goal, singles):
-        return []
-    order = sorted(singles, key=lambda entry: entry.upper)
-    best: dict[str, Candidate] = {}
-    for entry in order:
-        best.setdefault(entry.members[0].group, entry.members[0])
-    members: tuple[Candidate, ...] = ()
-    path: list[_Tried] = []
-    for candidate in best.values():
-        members = (*members, candidate)
-        if len(members) == 1:
-            continue
-        entry = _try(session, variant, goal, members)
+def _combine(singles: Sequence[_Tried], traced: Map[Members, _Tried]) -> list[_Tried]:
+    strongest: dict[str, Candidate] = {}
+    for entry in sorted(singles, key=lambda entry: entry.upper):
+        if not entry.remedy.error:
+            strongest.setdefault(entry.members[0].group, entry.members[0])
+    order = tuple(strongest.values())
+    path = []
+    for entry in traced([order[:size] for size in range(2, len(order) + 1)]):
         path.append(entry)
-        if entry.remedy.verdict is Verdict.FITS:
-            return _without_needless(session, variant, goal, path)
+        if entry.fits:
+            return [*path, *_without_needless(entry, traced)]
     return path
 
 
-def _has_goal(goal: DeviceTarget, singles: Sequence[_Tried]) -> bool:
-    return goal.capacity_bytes is not None and any(
-        entry.upper <= goal.capacity_bytes for entry in singles
-    )
-
-
-def _without_needless(
-    session: Session, variant: Variant, goal: DeviceTarget, path: list[_Tried]
-) -> list[_Tried]:
-    """The same path, its last set without the members that it fits without."""
-    members = path[-1].members
-    for candidate in members[:-1]:
-        fewer = tuple(member for member in members if member is not candidate)
-        if len(fewer) < 2:
+def _without_needless(found: _Tried, traced: Map[Members, _Tried]) -> list[_Tried]:
+    """Smaller sets that fit too: at each turn the one that leaves out most of the peak's slack."""
+    smaller: list[_Tried] = []
+    while len(found.members) > 2:
+        fewer = [
+            tuple(member for member in found.members if member is not left_out)
+            for left_out in found.members
+        ]
+        fitting = [entry for entry in traced(fewer) if entry.fits]
+        if not fitting:
             break
-        entry = _try(session, variant, goal, fewer)
-        if entry.remedy.verdict is Verdict.FITS:
-            members = fewer
-            path.append(entry)
-    return path
+        found = min(fitting, key=lambda entry: entry.upper)
+        smaller.append(found)
+    return smaller
 
 
-def _try(
-    session: Session, variant: Variant, target: DeviceTarget, members: tuple[Candidate, ...]
-) -> _Tried:
+def _try(session: Session, variant: Variant, goal: DeviceTarget, members: Members) -> _Tried:
     try:
         for candidate in members:
             variant = candidate.applied_to(variant)
         traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
     except BevdiagError as error:
         return _Tried(members, _remedy(members, Verdict.UNKNOWN, error=str(error)))
-    return _Tried(members, _measured(traced, target, members))
+    return _Tried(members, _measured(traced, goal, members))
 
 
-def _measured(
-    traced: TracedVariant, target: DeviceTarget, members: tuple[Candidate, ...]
-) -> Remedy:
+def _measured(traced: TracedVariant, goal: DeviceTarget, members: Members) -> Remedy:
     expected_trace = traced.traces[Scenario.EXPECTED]
-    expected = simulate(expected_trace.stream, target, until_oom=False)
+    expected = simulate(expected_trace.stream, goal, until_oom=False)
     upper_trace = traced.traces.get(Scenario.HIGH, expected_trace)
-    upper = simulate(upper_trace.stream, target, until_oom=False, bound=Bound.HIGH)
-    verdict = judge(target, expected_trace.stream, expected, upper_trace.stream, upper)
+    upper = simulate(upper_trace.stream, goal, until_oom=False, bound=Bound.HIGH)
+    joint = bev_joint(traced.variant.config)
     return _remedy(
         members,
-        verdict,
+        judge(goal, expected_trace.stream, expected, upper_trace.stream, upper),
         peak_allocated_bytes=expected.peak.allocated_bytes,
         high_bytes=upper.peak.allocated_bytes,
         reserved_bytes=expected.peak_reserved_bytes,
         params=expected_trace.params_by_module["total"],
-        bev_channels=bev_joint(traced.variant.config).real,
+        bev_channels=joint.real if joint else None,
     )
 
 
 def _remedy(
-    members: tuple[Candidate, ...],
+    members: Members,
     verdict: Verdict,
     *,
     peak_allocated_bytes: int | None = None,

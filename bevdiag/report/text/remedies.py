@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import InspectReport, Remedy
+from bevdiag.diagnose.result import InspectReport, Remedy, Target
 from bevdiag.report.amounts import format_bytes, format_count, format_difference
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import VERDICT_WORDS, heading, labelled, paragraph
@@ -36,8 +36,15 @@ def remedy_lines(report: InspectReport, layout: Layout) -> list[Text]:
     note = (
         "Each was applied to the config and traced again; peak: allocated; difference: to the "
         "step as it is; BEV: channels of the BEV map."
-    )
+    ) + _goal_note(report.remedies_for)
     return lines + paragraph(note, layout, indent=2, style="dim")
+
+
+def _goal_note(goal: Target | None) -> str:
+    if goal is None or goal.capacity_bytes is None:
+        return ""
+    where = goal.gpu or "the budget"
+    return f" The verdict is for {where} ({format_bytes(goal.capacity_bytes)} usable)."
 
 
 def _row(remedy: Remedy, now_bytes: int) -> list[Text]:

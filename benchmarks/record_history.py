@@ -1,0 +1,86 @@
+"""Record what the CUDA allocator was asked for during one training step, event by event.
+
+    python benchmarks/record_history.py OUT.json CONFIG POINTS.npy [KEY=value ...]
+
+Writes the events of the second step: [action, address, bytes, innermost Python frames]. The
+addresses tell which free belongs to which allocation.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bevdiag import sparse
+from bevdiag.diagnose.result import InspectOptions
+from bevdiag.diagnose.session import Session
+from bevdiag.models.builder import build_detector
+from bevdiag.trace.measure import cuda_batch
+from bevdiag.trace.optimizers import build_optimizer
+
+NUM_FRAMES = 4
+
+
+def main(out: Path, config: Path, points: str, overrides: tuple[str, ...]) -> None:
+    session = Session(InspectOptions(points=(points,), optimizer="adamw", overrides=overrides))
+    variant = session.variant(config)
+    device = torch.device("cuda", 0)
+    torch.manual_seed(0)
+    settings = variant.config
+    model = build_detector(
+        settings.model,
+        settings.data,
+        settings.class_names,
+        spconv=sparse.namespace("cuda"),
+        device=device,
+    ).train()
+    optimizer = build_optimizer(model, settings.optimization, variant.optimizer)
+    batch = cuda_batch(session.scene(variant), device)
+    _step(model, batch, optimizer)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.memory._record_memory_history(stacks="python", max_entries=2_000_000)
+    marks = _step(model, batch, optimizer)
+    events = torch.cuda.memory._snapshot()["device_traces"][0]
+    out.write_text(
+        json.dumps(
+            {
+                "gpu": torch.cuda.get_device_name(),
+                "torch": torch.__version__,
+                "cudnn": torch.backends.cudnn.version(),
+                "allocated_before_bytes": before,
+                "allocated_bytes_at_marks": marks,
+                "events": [_event(entry) for entry in events],
+            }
+        ),
+        encoding="utf-8",
+    )
+
+
+def _step(model: Any, batch: dict[str, Any], optimizer: Any) -> list[int]:
+    fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    loss = model(fresh)
+    marks = [torch.cuda.memory_allocated()]
+    del fresh
+    loss.backward()
+    marks.append(torch.cuda.memory_allocated())
+    del loss
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    marks.append(torch.cuda.memory_allocated())
+    return marks
+
+
+def _event(entry: dict[str, Any]) -> list[Any]:
+    frames = [
+        f"{frame['filename'].rpartition('/')[2]}:{frame['line']}:{frame['name']}"
+        for frame in entry.get("frames", [])
+        if "site-packages/torch/" not in frame["filename"]
+    ]
+    return [entry["action"], entry["addr"], entry["size"], frames[:NUM_FRAMES]]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], tuple(sys.argv[4:]))
