@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bevdiag.config import DetectorConfig
 from bevdiag.diagnose.bev import BevJoint
-from bevdiag.diagnose.result import Verdict
+from bevdiag.diagnose.result import Remedy, Verdict
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.models.channels import ChannelMismatch
@@ -34,3 +34,4 @@ class Evidence:
     kept_voxels: KeptVoxels
     verdict: Verdict
     mismatch: ChannelMismatch | None = None
+    remedies: tuple[Remedy, ...] = ()

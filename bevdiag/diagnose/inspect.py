@@ -16,7 +16,6 @@ from bevdiag.diagnose.result import (
     Remedy,
     Scene,
     Target,
-    Verdict,
 )
 from bevdiag.diagnose.rules import findings
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
@@ -135,6 +134,7 @@ def _report(
         kept_voxels=traced.kept_voxels,
         verdict=verdict,
         mismatch=mismatch,
+        remedies=remedies,
     )
     by_module = dict(trace.params_by_module)
     return InspectReport(
@@ -165,9 +165,7 @@ def _report(
     )
 
 
-def _oom(
-    trace: Trace, target: DeviceTarget, bound: Bound = Bound.EXPECTED
-) -> OutOfMemory | None:
+def _oom(trace: Trace, target: DeviceTarget, bound: Bound = Bound.EXPECTED) -> OutOfMemory | None:
     """Where the step stops within the capacity; None if it ends."""
     if target.capacity_bytes is None:
         return None

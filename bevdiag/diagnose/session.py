@@ -118,9 +118,7 @@ class Session:
         batch, kept = settled.batch, settled.kept_voxels
         if kept.is_pinned:
             scenarios = (Scenario.EXPECTED,)
-        traces = {
-            scenario: self._trace(variant, batch, kept, scenario) for scenario in scenarios
-        }
+        traces = {scenario: self._trace(variant, batch, kept, scenario) for scenario in scenarios}
         return replace(settled, traces=traces)
 
     def settled(self, variant: Variant) -> TracedVariant:
@@ -171,9 +169,7 @@ class Session:
             )
         return self._sites[key]
 
-    def _trace(
-        self, variant: Variant, batch: Batch, kept: KeptVoxels, scenario: Scenario
-    ) -> Trace:
+    def _trace(self, variant: Variant, batch: Batch, kept: KeptVoxels, scenario: Scenario) -> Trace:
         config = variant.config
         model = build_detector(
             config.model,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 
 from bevdiag.config.settings import SparseHeightCompressionSettings
 from bevdiag.diagnose.bev import bev_joint
@@ -21,11 +22,22 @@ _LARGEST_STRIDE = 8
 """Merging more than eight levels in one step leaves the convolution little to tell apart."""
 
 
+class Price(IntEnum):
+    """What a change takes from the detector, the least first."""
+
+    NOTHING = 0
+    TIME = 1
+    PRECISION = 2
+    MODEL = 3
+    DATA = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One change. Candidates of one `group` exclude each other.
 
     Attributes:
+        price: how dear the loss is, as a rank.
         changes: keys of the config and their new values.
         autocast: the precision to switch to, if that is the change.
         loses: what the change costs other than memory, in a phrase.
@@ -33,6 +45,7 @@ class Candidate:
 
     id: str
     group: str
+    price: Price
     title: str
     loses: str
     changes: Changes = field(default_factory=dict)
@@ -79,6 +92,7 @@ def _compressions(variant: Variant) -> Iterator[Candidate]:
             yield Candidate(
                 id=f"compression-{mode}",
                 group="height",
+                price=Price.MODEL,
                 title=f"{mode} compression of the height",
                 loses=loses,
                 changes=compression_changes(variant.config, mode),
@@ -122,6 +136,7 @@ def _height_in_dsvt(variant: Variant) -> Iterator[Candidate]:
     yield Candidate(
         id="dsvt-height-stages",
         group="height",
+        price=Price.MODEL,
         title=f"DSVT pools the height {z} = {steps} in {stages} stages",
         loses="one DSVT block a stage instead of all at full height",
         changes={
@@ -141,6 +156,7 @@ def _height_strides(variant: Variant) -> Iterator[Candidate]:
     yield Candidate(
         id="height-strides",
         group="height",
+        price=Price.MODEL,
         title=f"strided 3D convolutions bring the height {joint.depth} to 1 before the map",
         loses="height resolution, by learned convolutions",
         changes={
@@ -174,6 +190,7 @@ def _voxelization(variant: Variant, batch: Batch) -> Iterator[Candidate]:
         yield Candidate(
             id="fewer-points",
             group="points",
+            price=Price.NOTHING,
             title=f"{fullest} point slots a voxel instead of {data.max_points_per_voxel}",
             loses=f"nothing on this scene: no voxel holds more than {fullest} points",
             changes={(*_VOXELIZER, "MAX_POINTS_PER_VOXEL"): fullest},
@@ -182,6 +199,7 @@ def _voxelization(variant: Variant, batch: Batch) -> Iterator[Candidate]:
     yield Candidate(
         id="fewer-voxels",
         group="voxels",
+        price=Price.DATA,
         title=f"at most {half:,} voxels a sample",
         loses="the points of every voxel beyond that, in the order of the cloud",
         changes={(*_VOXELIZER, "MAX_NUMBER_OF_VOXELS", "train"): half},
@@ -194,6 +212,7 @@ def _focal_bound(variant: Variant) -> Iterator[Candidate]:
     yield Candidate(
         id="focal-topk",
         group="growth",
+        price=Price.MODEL,
         title=f"only the top {_TOPK_SHARE:.0%} of the voxels may spawn neighbours",
         loses="growth around the other voxels; the threshold holds for neighbours too",
         changes={(*_ENCODER, "FOCAL_TOPK"): True, (*_ENCODER, "FOCAL_THRESHOLD"): _TOPK_SHARE},
@@ -205,6 +224,7 @@ def _precision(variant: Variant) -> Iterator[Candidate]:
         yield Candidate(
             id="autocast-bf16",
             group="precision",
+            price=Price.PRECISION,
             title="bf16 autocast",
             loses="precision of matrix products and convolutions; needs an Ampere GPU or newer",
             autocast="bf16",
@@ -217,6 +237,7 @@ def _checkpointing(variant: Variant) -> Iterator[Candidate]:
         yield Candidate(
             id="dsvt-checkpoint",
             group="checkpoint",
+            price=Price.TIME,
             title="activation checkpointing of the DSVT blocks",
             loses="time: DSVT's blocks run forward twice",
             # FocalDSVT's own repository reads this spelling and ignores USE_CHECKPOINT.

@@ -49,7 +49,8 @@ def search_remedies(
     """Every single change as traced, then the combinations that lead to one that fits the goal.
 
     Combinations are looked for only if no single change fits. They grow by the strongest change of
-    each group, strongest first; of the first set that fits, what it fits without is dropped.
+    each group, the cheapest first; of the first set that fits, what it fits without is dropped,
+    the dearest first.
     """
     singles = [(candidate,) for candidate in candidates(variant, session.scene(variant))]
     session.settled(variant)  # before the workers fork, so that they share it
@@ -73,7 +74,7 @@ def _combine(singles: Sequence[_Tried], traced: Map[Members, _Tried]) -> list[_T
     for entry in sorted(singles, key=lambda entry: entry.upper):
         if not entry.remedy.error:
             strongest.setdefault(entry.members[0].group, entry.members[0])
-    order = tuple(strongest.values())
+    order = tuple(sorted(strongest.values(), key=lambda candidate: candidate.price))
     path = []
     for entry in traced([order[:size] for size in range(2, len(order) + 1)]):
         path.append(entry)
@@ -83,7 +84,7 @@ def _combine(singles: Sequence[_Tried], traced: Map[Members, _Tried]) -> list[_T
 
 
 def _without_needless(found: _Tried, traced: Map[Members, _Tried]) -> list[_Tried]:
-    """Smaller sets that fit too: at each turn the one that leaves out most of the peak's slack."""
+    """Smaller sets that fit too, each without the dearest change that can be spared."""
     smaller: list[_Tried] = []
     while len(found.members) > 2:
         fewer = [
@@ -93,7 +94,7 @@ def _without_needless(found: _Tried, traced: Map[Members, _Tried]) -> list[_Trie
         fitting = [entry for entry in traced(fewer) if entry.fits]
         if not fitting:
             break
-        found = min(fitting, key=lambda entry: entry.upper)
+        found = min(fitting, key=lambda entry: sum(member.price for member in entry.members))
         smaller.append(found)
     return smaller
 

@@ -36,7 +36,7 @@ def workers(function: Callable[[Task], Result]) -> Iterator[Map[Task, Result]]:
     if cores == 1:
         yield lambda tasks: map(function, tasks)
         return
-    global _function  # noqa: PLW0603  # the forks inherit it; nothing else could hand over a closure
+    global _function  # the forks inherit it; nothing else could hand over a closure
     _function = function
     try:
         context = multiprocessing.get_context("fork")

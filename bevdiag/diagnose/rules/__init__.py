@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from bevdiag.diagnose.evidence import Evidence
 from bevdiag.diagnose.result import Finding, Severity
 from bevdiag.diagnose.rules import (
-    beyond_32_bit,
     bev_channel_mismatch,
+    beyond_32_bit,
     budget,
     densified_volume,
     focal_growth,

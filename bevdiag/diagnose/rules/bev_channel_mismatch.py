@@ -32,8 +32,8 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         module=mismatch.module,
         detail=(
             f"The first convolution of the 2D backbone is built for {mismatch.declared} channels; "
-            "PyTorch stops there with \"expected input to have "
-            f"{mismatch.declared} channels, but got {mismatch.found} channels instead\".",
+            'PyTorch stops there with "expected input to have '
+            f'{mismatch.declared} channels, but got {mismatch.found} channels instead".',
             f"All memory figures here are for the config with {mismatch.found} declared.",
         ),
     )
