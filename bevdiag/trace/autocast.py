@@ -182,7 +182,8 @@ class Autocast:
         if not eligible or tensor.dtype in (dtype, torch.float64):
             return tensor
         is_weight = (
-            dtype is self.dtype
+            self.active
+            and dtype is self.dtype
             and tensor.dtype is torch.float32
             and tensor.requires_grad
             and tensor.is_leaf

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from bevdiag.memory.events import Phase
 from bevdiag.trace.autocast import Autocast
 from bevdiag.trace.recorder import Recorder
 
@@ -128,9 +129,14 @@ class CudaFunctions(TorchFunctionMode):
         if func in _FACTORIES and kwargs.get("device") is None:
             with self._recorder.on_host():
                 return func(*args, **kwargs)
-        if self._autocast is not None and self._autocast.is_on():
+        if self._autocast is not None and (self._autocast.is_on() or self._is_recomputing()):
             args, kwargs = self._autocast.cast(func, args, kwargs)
         return _HANDLERS.get(func, func)(*args, **kwargs)
+
+    def _is_recomputing(self) -> bool:
+        # Only a checkpoint builds a graph during the backward pass. It restores the autocast of
+        # its forward pass, which torch on a machine without CUDA refuses to do.
+        return self._recorder.phase is Phase.BACKWARD and torch.is_grad_enabled()
 
 
 @contextmanager
