@@ -68,10 +68,16 @@ def _amount(nbytes: int | None) -> str:
 
 def _detail_lines(remedy: Remedy, layout: Layout) -> list[Text]:
     lines = paragraph(remedy.title, layout, indent=4)
+    if remedy.combined:  # its members stand above with what they change and lose
+        return lines + _error_lines(remedy, layout)
     for number, change in enumerate(remedy.changes):
         lines += labelled("" if number else "changes", change, layout, indent=4, column=9)
     if remedy.loses:
         lines += labelled("loses", remedy.loses, layout, indent=4, column=9)
-    if remedy.error:
-        lines += paragraph(f"could not be traced: {remedy.error}", layout, indent=4, style="red")
-    return lines
+    return lines + _error_lines(remedy, layout)
+
+
+def _error_lines(remedy: Remedy, layout: Layout) -> list[Text]:
+    if not remedy.error:
+        return []
+    return paragraph(f"could not be traced: {remedy.error}", layout, indent=4, style="red")
