@@ -5,7 +5,7 @@ from dataclasses import replace
 from bevdiag.diagnose.result import GpuFit, Verdict
 from bevdiag.memory.catalogue import Gpu, all_gpus
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import EventStream
+from bevdiag.memory.events import Alloc, EventStream
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import fits, simulate
 from bevdiag.memory.workspaces import Bound
@@ -40,9 +40,15 @@ def fit_on_gpus(
 ) -> tuple[GpuFit, ...]:
     """The same step on every GPU of the catalogue, with the target's library versions."""
     profiles: dict[object, tuple[MemoryProfile, MemoryProfile]] = {}
+    floor = _floor_on_any_chip(expected_stream, target)
     fits_on = []
     for gpu in all_gpus():
         candidate = on_gpu(target, gpu)
+        if floor > gpu.usable_bytes and not expected_stream.unmodelled:
+            fits_on.append(
+                GpuFit(gpu=gpu.name, capacity_bytes=gpu.usable_bytes, verdict=Verdict.OVER)
+            )
+            continue
         # What is asked for depends on the chip, not on how much memory sits beside it.
         chip = replace(candidate, gpu=None, capacity_bytes=None, total_bytes=None, context_bytes=0)
         if chip not in profiles:
@@ -54,6 +60,18 @@ def fit_on_gpus(
         verdict = judge(candidate, expected_stream, expected, upper_stream, upper)
         fits_on.append(GpuFit(gpu=gpu.name, capacity_bytes=gpu.usable_bytes, verdict=verdict))
     return tuple(fits_on)
+
+
+def _floor_on_any_chip(stream: EventStream, target: DeviceTarget) -> int:
+    """What the step needs at least, whatever workspaces the chip's libraries take."""
+    bare = EventStream(
+        events=[
+            replace(event, request=None) if isinstance(event, Alloc) and event.request else event
+            for event in stream.events
+        ],
+        num_steps=stream.num_steps,
+    )
+    return simulate(bare, target, until_oom=False).floor_bytes
 
 
 def on_gpu(target: DeviceTarget, gpu: Gpu) -> DeviceTarget:
