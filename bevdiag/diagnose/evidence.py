@@ -31,7 +31,7 @@ class Evidence:
     trace: Trace
     profile: MemoryProfile
     high: MemoryProfile
-    kept_voxels: KeptVoxels
+    kept_voxels: tuple[KeptVoxels, ...]
     verdict: Verdict
     mismatch: ChannelMismatch | None = None
     remedies: tuple[Remedy, ...] = ()

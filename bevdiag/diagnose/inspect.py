@@ -28,7 +28,7 @@ from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.models.channels import ChannelMismatch
-from bevdiag.trace.kept_voxels import SITE, KeptVoxels, Scenario
+from bevdiag.trace.kept_voxels import KeptVoxels, Scenario
 from bevdiag.trace.step import Trace
 
 Progress = Callable[[str, float], None]
@@ -210,15 +210,16 @@ def scene_of(traced: TracedVariant) -> Scene:
     )
 
 
-def assumptions_of(kept: KeptVoxels) -> tuple[Assumption, ...]:
+def assumptions_of(kept: tuple[KeptVoxels, ...]) -> tuple[Assumption, ...]:
     """Every count that depends on values."""
-    return (
+    return tuple(
         Assumption(
-            site=SITE,
-            low=kept.low,
-            expected=kept.expected,
-            high=kept.high,
-            used=kept.used,
-            why=kept.why,
-        ),
+            site=site.site,
+            low=site.low,
+            expected=site.expected,
+            high=site.high,
+            used=site.used,
+            why=site.why,
+        )
+        for site in kept
     )

@@ -12,6 +12,7 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, load_config
+from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.diagnose.compressions import compression_changes
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.memory.device import DeviceTarget, make_target
@@ -22,6 +23,7 @@ from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import SITE, KeptVoxels, Scenario, settle_kept_voxels
 from bevdiag.trace.measure import require_cuda
 from bevdiag.trace.step import StepOptions, Trace, trace_steps
+from bevdiag.trace.workers import workers
 
 BOXES_PER_SAMPLE = 25
 """Ground-truth boxes a made-up sample carries; they cost next to nothing."""
@@ -47,7 +49,7 @@ class TracedVariant:
 
     variant: Variant
     batch: Batch
-    kept_voxels: KeptVoxels
+    kept_voxels: tuple[KeptVoxels, ...]
     traces: dict[Scenario, Trace]
 
 
@@ -58,7 +60,7 @@ class Session:
     options: InspectOptions
 
     _scenes: dict[tuple[object, ...], Batch] = field(default_factory=dict)
-    _sites: dict[tuple[object, ...], KeptVoxels] = field(default_factory=dict)
+    _sites: dict[tuple[object, ...], tuple[KeptVoxels, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # The CPU's share of a trace is many small products; a pool of threads that waits for its
@@ -116,7 +118,7 @@ class Session:
         """
         settled = self.settled(variant)
         batch, kept = settled.batch, settled.kept_voxels
-        if kept.is_pinned:
+        if all(site.is_pinned for site in kept):
             scenarios = (Scenario.EXPECTED,)
         traces = {scenario: self._trace(variant, batch, kept, scenario) for scenario in scenarios}
         return replace(settled, traces=traces)
@@ -160,16 +162,19 @@ class Session:
             seed=self.options.seed,
         )
 
-    def _kept_voxels(self, variant: Variant, batch: Batch) -> KeptVoxels:
+    def _kept_voxels(self, variant: Variant, batch: Batch) -> tuple[KeptVoxels, ...]:
         model = variant.config.model
-        key = (model.vfe, model.backbone_3d.focal_encoder, variant.config.data, batch.batch_size)
+        backbone = model.backbone_3d
+        # What DSVT's settings say does not bear on the encoder in front of it.
+        decides = backbone.focal_encoder if isinstance(backbone, FocalDsvtSettings) else backbone
+        key = (model.vfe, decides, variant.config.data, batch.batch_size)
         if key not in self._sites:
             self._sites[key] = settle_kept_voxels(
                 variant.config, batch, seed=self.options.seed, pins=self.options.pins
             )
         return self._sites[key]
 
-    def _trace(self, variant: Variant, batch: Batch, kept: KeptVoxels, scenario: Scenario) -> Trace:
+    def _trace(self, variant: Variant, batch: Batch, kept: tuple[KeptVoxels, ...], scenario: Scenario) -> Trace:
         config = variant.config
         model = build_detector(
             config.model,
@@ -178,7 +183,8 @@ class Session:
             spconv=sparse.namespace("meta"),
             device="meta",
         )
-        kept.apply(model, scenario)
+        for site in kept:
+            site.apply(model, scenario)
         step = StepOptions(
             optimization=config.optimization,
             optimizer=variant.optimizer,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from bevdiag.diagnose.bev import bev_joint
 from bevdiag.diagnose.remedies.candidates import Candidate, candidates
-from bevdiag.diagnose.remedies.workers import Map, workers
 from bevdiag.diagnose.result import Remedy, Verdict
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
 from bevdiag.diagnose.verdict import judge, on_gpu
@@ -15,6 +14,7 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.workers import Map, workers
 
 Progress = Callable[[str, float], None]
 Members = tuple[Candidate, ...]

@@ -1,7 +1,8 @@
-"""Trace several variants at once, one process a core.
+"""Several traces at once, one process a core.
 
-The workers are forks: they start with torch imported, the scene made and the counts settled. Where
-forking is not safe (anywhere but on Linux), everything runs here, one after the other.
+The workers are forks: they start with torch imported and with everything that the caller has made.
+Where forking is not safe (anywhere but on Linux), where there is one core, and inside a worker,
+everything runs in this process, one after the other.
 """
 
 import multiprocessing
@@ -32,12 +33,12 @@ def workers(function: Callable[[Task], Result]) -> Iterator[Map[Task, Result]]:
         function: any callable, closures too: the workers inherit it. Tasks and results must be
             picklable.
     """
+    global _function
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    if cores == 1:
+    if cores == 1 or _function is not None:
         yield lambda tasks: map(function, tasks)
         return
-    global _function  # the forks inherit it; nothing else could hand over a closure
-    _function = function
+    _function = function  # the forks inherit it: a closure cannot be sent to them
     try:
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(cores, context) as pool:
