@@ -1,0 +1,283 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bevdiag.errors import ExitCode
+from bevdiag.memory.events import Category, GemmWorkspace, Phase
+from bevdiag.models import sized_ops
+from bevdiag.trace.ops import DataDependenceError
+
+
+def _meta(*shape: int) -> Tensor:
+    return torch.empty(*shape, device="meta")
+
+
+class _Known:
+    """Supplies fixed values: every second element is true, orders run backwards."""
+
+    def __init__(self) -> None:
+        self.negations = 0
+
+    def mask(self, mask: Tensor) -> Tensor:
+        return (torch.arange(mask.numel()) % 2 == 0).view(mask.shape)
+
+    def negated(self, mask: Tensor, result: Tensor) -> None:
+        self.negations += 1
+
+    def order(self, shape: tuple[int, ...], dim: int, length: int) -> Tensor:
+        kept = [*shape[:dim], length, *shape[dim + 1 :]]
+        return (
+            torch.arange(length).flip(0).expand(*kept) if dim == len(shape) - 1 else NotImplemented
+        )
+
+    def rows(self, index: Tensor, size: int) -> Tensor:
+        return torch.zeros(index.shape, dtype=torch.int64)
+
+    def distinct(self, count: int) -> int:
+        return count // 2
+
+
+# -- boolean masks ------------------------------------------------------------------------------
+
+
+def test_a_boolean_mask_is_turned_into_indices_first(recordings: Any) -> None:
+    coords = torch.arange(20)
+    features = _meta(20, 8)
+    with recordings.recording() as recorder:
+        recorder.adopt(coords, Category.INPUT, "", "batch")
+        kept = features[coords % 4 == 0]
+    assert kept.shape == (5, 8)
+    nonzero, result = recordings.allocs(recorder.stream(1))[-2:]
+    assert (result.op, result.nbytes) == ("aten.index.Tensor", 5 * 8 * 4)
+    assert (nonzero.op, nonzero.nbytes) == ("aten.nonzero", 5 * 8)
+    assert nonzero.category is Category.TEMPORARY
+    assert nonzero.block not in recordings.alive_after(recorder.stream(1).events)
+
+
+def test_a_host_mask_makes_no_indices_on_the_device(recordings: Any) -> None:
+    features = _meta(20, 8)
+    with recordings.recording() as recorder:
+        kept = features[torch.arange(20) < 3]
+    assert kept.shape == (3, 8)
+    assert [a.nbytes for a in recordings.allocs(recorder.stream(1))] == [96]
+
+
+def test_a_mask_over_two_axes_needs_an_index_for_each(recordings: Any) -> None:
+    mask = torch.eye(4, dtype=torch.bool)
+    features = _meta(4, 4, 8)
+    with recordings.recording() as recorder:
+        recorder.adopt(mask, Category.INPUT, "", "batch")
+        kept = features[mask.clone()]
+    assert kept.shape == (4, 8)
+    sizes = [a.nbytes for a in recordings.allocs(recorder.stream(1)) if a.op == "aten.nonzero"]
+    assert sizes == [4 * 2 * 8]
+
+
+def test_writing_through_a_mask_allocates_its_indices_only(recordings: Any) -> None:
+    mask = torch.tensor([True, False, True])
+    with recordings.recording() as recorder:
+        recorder.adopt(mask, Category.INPUT, "", "batch")
+        features, values = _meta(3, 8), _meta(2, 8)
+        features[mask] = values
+    assert [(a.op, a.nbytes) for a in recordings.allocs(recorder.stream(1))][3:] == [
+        ("aten.nonzero", 16)
+    ]
+
+
+def test_masked_select_is_indexing_by_the_broadcast_mask(recordings: Any) -> None:
+    values = torch.arange(12).view(3, 4)
+    with recordings.recording() as recorder:
+        recorder.adopt(values, Category.INPUT, "", "batch")
+        picked = values.masked_select(values[:, :1] > 3)
+    assert picked.tolist() == [4, 5, 6, 7, 8, 9, 10, 11]
+    assert recordings.allocs(recorder.stream(1))[-1].nbytes == 64
+
+
+def test_a_mask_of_features_stops_the_trace_with_a_sentence(recordings: Any) -> None:
+    features = _meta(20, 8)
+    with (
+        recordings.recording(),
+        pytest.raises(
+            DataDependenceError, match=r"depends on feature values.*needs a rule"
+        ) as caught,
+    ):
+        features[features[:, 0] > 0]
+    assert caught.value.exit_code is ExitCode.NO_VERDICT
+
+
+@pytest.mark.parametrize("reads", [torch.nonzero, torch.unique])
+def test_so_does_a_count_of_features(recordings: Any, reads: Any) -> None:
+    features = _meta(20)
+    with recordings.recording(), pytest.raises(DataDependenceError):
+        reads(features)
+
+
+def test_coordinates_under_an_index_of_features_stop_the_trace(recordings: Any) -> None:
+    coords, scores = torch.arange(20), _meta(20)
+    with recordings.recording() as recorder:
+        recorder.adopt(coords, Category.INPUT, "", "batch")
+        with pytest.raises(DataDependenceError):
+            coords[scores.topk(5)[1]]
+
+
+# -- values that someone supplies ------------------------------------------------------------------
+
+
+def test_supplied_values_let_a_mask_of_features_go_on(recordings: Any) -> None:
+    features = _meta(20, 8)
+    with recordings.recording() as recorder:
+        recorder.unknown = _Known()
+        assert features[features[:, 0] > 0].shape == (10, 8)
+        assert torch.nonzero(features[:, 0] > 0).shape == (10, 1)
+        assert torch.unique(features[:, 0]).shape == (10,)
+
+
+def test_supplied_orders_are_values_that_coordinates_can_be_picked_by(recordings: Any) -> None:
+    coords, scores = torch.arange(20), _meta(20)
+    with recordings.recording() as recorder:
+        recorder.unknown = _Known()
+        recorder.adopt(coords, Category.INPUT, "", "batch")
+        values, order = scores.topk(3)
+        picked = coords[order]
+        assert coords[torch.empty(4, dtype=torch.int64, device="meta")].tolist() == [0] * 4
+    assert values.is_meta
+    assert picked.tolist() == [2, 1, 0]
+
+
+def test_a_negated_mask_is_told_to_who_supplies_the_values(recordings: Any) -> None:
+    features, known = _meta(20), _Known()
+    with recordings.recording() as recorder:
+        recorder.unknown = known
+        _ = ~(features > 0)
+        _ = torch.logical_not(features > 0)
+    assert known.negations == 2
+
+
+# -- scalars ---------------------------------------------------------------------------------------
+
+
+def test_a_scalar_read_from_features_is_taken_to_be_one_and_noted(recordings: Any) -> None:
+    with recordings.recording() as recorder:
+        assert _meta(3).sum().item() == 1.0
+        assert int(torch.empty((), dtype=torch.int64, device="meta")) == 1
+    assert recorder.notes == ["the detector: a scalar was read from features and taken to be 1"] * 2
+
+
+def test_a_scalar_read_from_coordinates_is_itself(recordings: Any) -> None:
+    coords = torch.arange(9)
+    with recordings.recording() as recorder:
+        recorder.adopt(coords, Category.INPUT, "", "batch")
+        assert coords.max().item() == 8
+        assert recorder.notes == []
+
+
+# -- temporaries -----------------------------------------------------------------------------------
+
+
+def test_sort_asks_for_the_buffers_of_a_radix_sort_and_lets_them_go(recordings: Any) -> None:
+    keys = torch.arange(100, dtype=torch.int32)
+    with recordings.recording() as recorder:
+        recorder.adopt(keys, Category.INPUT, "", "batch")
+        values, order = keys.sort(descending=True)
+        rows = recordings.allocs(recorder.stream(1))[1:]
+        alive = recordings.alive_after(recorder.stream(1).events)
+    assert values[0] == 99
+    assert order[0] == 99
+    assert [(a.nbytes, a.category) for a in rows[2:]] == [
+        (800, Category.TEMPORARY),
+        (1200, Category.TEMPORARY),
+    ]
+    assert sorted(a.nbytes for a in alive.values()) == [400, 400, 800]
+
+
+def test_a_host_sort_asks_for_nothing(recordings: Any) -> None:
+    with recordings.recording() as recorder:
+        torch.arange(100).sort()
+    assert recordings.allocs(recorder.stream(1)) == []
+
+
+def test_the_result_of_unique_keeps_the_storage_of_its_input(recordings: Any) -> None:
+    keys = torch.arange(100) % 7
+    with recordings.recording() as recorder:
+        recorder.adopt(keys, Category.INPUT, "", "batch")
+        unique, inverse = torch.unique(keys, return_inverse=True)
+        alive = [a.nbytes for a in recordings.alive_after(recorder.stream(1).events).values()]
+    assert unique.tolist() == list(range(7))
+    assert len(inverse) == 100
+    assert sorted(alive) == [800, 800, 800]  # the keys, the inverse, and 100 places for 7 values
+
+
+def test_unique_of_a_known_count_is_recorded_as_the_real_one(recordings: Any) -> None:
+    keys = torch.arange(100) % 7
+
+    def sizes(values: Tensor, size: int | None) -> list[int]:
+        with recordings.recording() as recorder:
+            recorder.adopt(values, Category.INPUT, "", "batch")
+            unique, inverse = sized_ops.unique_with_inverse(values, size)
+        assert (len(unique), len(inverse)) == (7, 100)
+        return sorted(a.nbytes for a in recordings.allocs(recorder.stream(1)))
+
+    # PyTorch's own makes the counts too, of no elements where no one asks for them.
+    assert sizes(keys.to("meta"), 7) == sizes(keys, None)
+
+
+def test_accumulating_index_put_sorts_its_indices(recordings: Any) -> None:
+    rows = torch.arange(50)
+    with recordings.recording() as recorder:
+        recorder.adopt(rows, Category.INPUT, "", "batch")
+        _meta(50, 8).index_put_((rows,), _meta(50, 8), accumulate=True)
+    held = [a.nbytes for a in recordings.allocs(recorder.stream(1), op="aten.index_put_")]
+    assert held == [400, 400, 400, 400, 800]
+
+
+def test_plain_index_put_does_not(recordings: Any) -> None:
+    rows = torch.arange(50)
+    with recordings.recording() as recorder:
+        recorder.adopt(rows, Category.INPUT, "", "batch")
+        _meta(50, 8).index_put_((rows,), _meta(50, 8))
+    assert recordings.allocs(recorder.stream(1), op="aten.index_put_") == []
+
+
+# -- in place or not ------------------------------------------------------------------------------
+
+
+def test_a_sum_in_the_forward_pass_is_a_new_tensor(recordings: Any) -> None:
+    with recordings.recording() as recorder:
+        _ = _meta(10) + _meta(10)
+    assert len(recordings.allocs(recorder.stream(1), op="aten.add.Tensor")) == 1
+
+
+def test_a_sum_without_gradients_in_the_backward_phase_is_one_too(recordings: Any) -> None:
+    with recordings.recording() as recorder, torch.no_grad():
+        recorder.mark(1, Phase.BACKWARD)
+        _ = _meta(10) + _meta(10)
+    assert len(recordings.allocs(recorder.stream(1), op="aten.add.Tensor")) == 1
+
+
+# -- matrix products ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda: _meta(3, 4) @ _meta(4, 5),
+        lambda: torch.addmm(_meta(5), _meta(3, 4), _meta(4, 5)),
+        lambda: torch.bmm(_meta(2, 3, 4), _meta(2, 4, 5)),
+        lambda: torch.baddbmm(_meta(2, 3, 5), _meta(2, 3, 4), _meta(2, 4, 5)),
+    ],
+    ids=["mm", "addmm", "bmm", "baddbmm"],
+)
+def test_a_matrix_product_needs_a_cublas_workspace_once(recordings: Any, product: Any) -> None:
+    with recordings.recording() as recorder:
+        product()
+        product()
+    workspaces = recordings.allocs(recorder.stream(1), category=Category.WORKSPACE)
+    assert [(a.request, a.nbytes) for a in workspaces] == [(GemmWorkspace("main"), 0)]
+
+
+def test_a_product_on_the_host_needs_none(recordings: Any) -> None:
+    with recordings.recording() as recorder:
+        _ = torch.ones(3, 4) @ torch.ones(4, 5)
+    assert recordings.allocs(recorder.stream(1)) == []
