@@ -221,6 +221,23 @@ class Recorder(TorchDispatchMode):
             del self._refs[key], self._live[key]
             self._hold(new.untyped_storage(), block)
 
+    def share(self, old: torch.Tensor, new: torch.Tensor) -> None:
+        """The block of `old` stands behind `new` too, and lives until both are gone."""
+        storage = new.untyped_storage()
+        key = storage._cdata
+        self._live[key] = self._live.get(old.untyped_storage()._cdata, _HOST)
+
+        def forget(_: Any, held: torch.Tensor = old) -> None:
+            del self._live[key], self._refs[key]
+
+        self._refs[key] = weakref.ref(storage, forget)
+
+    def live_storages(self) -> list[torch.UntypedStorage]:
+        """The storages on the device that are alive now, in the order in which they were made."""
+        alive = sorted((block, key) for key, block in self._live.items() if block != _HOST)
+        found = (self._refs[key]() for _, key in alive)
+        return [storage for storage in found if storage is not None]
+
     def block_of(self, tensor: torch.Tensor) -> int | None:
         """The live block behind a tensor, None for the host's and for unknown ones."""
         block = self._live.get(tensor.untyped_storage()._cdata)
@@ -258,9 +275,11 @@ class Recorder(TorchDispatchMode):
 
         kwargs = kwargs or {}
         rule = RULES.get(func)
-        if rule is not None:
-            return rule(self, func, args, kwargs)
-        return self.run(func, args, kwargs)
+        # Inside, every look at a tensor's shape would pass through the function mode above.
+        with torch._C.DisableTorchFunction():
+            if rule is not None:
+                return rule(self, func, args, kwargs)
+            return self.run(func, args, kwargs)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""

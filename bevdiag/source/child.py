@@ -1,0 +1,161 @@
+"""The child process: imports the repository, builds its model and traces its step."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bevdiag.errors import BevdiagError, NoVerdictError
+from bevdiag.scenes import Batch
+from bevdiag.source import build, cuda_api, downloads
+from bevdiag.source.dataset import source_batch
+from bevdiag.source.lanes import DeviceLanes
+from bevdiag.source.places import failing_place, set_root
+from bevdiag.source.settings import SourceSettings
+from bevdiag.source.standins import inert
+from bevdiag.source.standins.imports import StandInFinder, install
+from bevdiag.source.state import Running, begin
+from bevdiag.source.values import AssumedValues, Scenario, SourceAssumption
+from bevdiag.trace.compiler import without_compiler
+from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTask:
+    """What the child is to do."""
+
+    source: Path
+    settings: SourceSettings
+    batch: Batch
+    options: StepOptions
+    pins: Mapping[str, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class ChildResult:
+    """What the child found: traces by scenario, or a failure in one sentence."""
+
+    traces: dict[Scenario, Trace] = field(default_factory=dict)
+    assumptions: tuple[SourceAssumption, ...] = ()
+    findings: tuple[str, ...] = ()
+    failure: BevdiagError | None = None
+    details: str = ""
+
+
+def run_child(task: SourceTask, pipe: Connection, place: Any, log: str) -> None:
+    """Trace, and send one `ChildResult`; what the repository prints goes to the file `log`."""
+    _redirect_output(log)
+    findings: list[str] = []
+    try:
+        with without_compiler():
+            result = _trace(task, findings, place)
+    except BevdiagError as error:
+        result = ChildResult(failure=error, details=traceback.format_exc())
+    except Exception as error:
+        result = ChildResult(failure=_as_failure(error), details=traceback.format_exc())
+    result.findings = tuple(dict.fromkeys(findings))
+    pipe.send(result)
+    pipe.close()
+
+
+def _redirect_output(log: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+
+
+def _as_failure(error: Exception) -> NoVerdictError:
+    """The error of the repository's code in one sentence, with the place that raised it."""
+    message = " ".join(str(error).split())[:300]
+    return NoVerdictError(f"{failing_place(error.__traceback__)}: {type(error).__name__}: {message}")
+
+
+def _trace(task: SourceTask, findings: list[str], place: Any) -> ChildResult:
+    torch.set_num_threads(1)
+    root = task.source.resolve()
+    set_root(root)
+    package = build.find_package(root)
+    cuda_api.pretend()
+    downloads.refuse(findings)
+    finder = install(root)
+    build.enter_repository(root)
+    build_network = build.import_builder(package)
+    inert.arm()
+    result = ChildResult()
+    scenarios = [Scenario.EXPECTED]
+    for scenario in scenarios:
+        model, resident = build.build_model(build_network, task.settings)
+        with _announced(model, place):
+            trace, values = _trace_scenario(task, model, resident, scenario)
+        result.traces[scenario] = trace
+        if scenario is Scenario.EXPECTED:
+            result.assumptions = tuple(values.assumptions.values())
+            if any(a.low != a.high for a in result.assumptions):
+                scenarios += [Scenario.LOW, Scenario.HIGH]
+    _report_imports(finder, findings)
+    return result
+
+
+def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
+    if finder.missing:
+        findings.append(f"not installed and not needed: {', '.join(sorted(set(finder.missing)))}")
+    for name in finder.compiled:
+        findings.append(f"{name}: a compiled operation that bevdiag does not know; it was not called")
+
+
+def _trace_scenario(
+    task: SourceTask, model: nn.Module, resident: build.Resident, scenario: Scenario
+) -> tuple[Trace, AssumedValues]:
+    values = AssumedValues(scenario, task.pins)
+
+    @contextmanager
+    def around(recorder: Recorder) -> Iterator[None]:
+        recorder.unknown = values
+        recorder.bare_factories_on_host = True
+        lanes = DeviceLanes(recorder)
+        begin(Running(lanes, values))
+        with lanes:
+            yield
+
+    customs = Customs(forward=_loss, resident=resident, around=around)
+    batch = source_batch(task.batch, task.settings)
+    return trace_steps(model, batch, task.options, customs), values
+
+
+def _loss(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+    """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
+    returned, _, _ = model(batch)
+    del batch
+    loss: torch.Tensor = returned["loss"].mean()
+    return loss
+
+
+def _announced(model: nn.Module, place: Any) -> AbstractContextManager[None]:
+    """Keeps the name of the module that is running where the parent can read it."""
+    names = {id(module): name.encode() for name, module in model.named_modules()}
+
+    def enter(module: nn.Module, _: Any) -> None:
+        name = names.get(id(module))
+        if name:
+            place.value = name[: len(place) - 1]
+
+    @contextmanager
+    def announce() -> Iterator[None]:
+        handle = nn.modules.module.register_module_forward_pre_hook(enter)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    return announce()

@@ -1,0 +1,155 @@
+"""torch.cuda as the repository finds it: one GPU that is always ready.
+
+These are patches of a process that does nothing else; they are never undone.
+"""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bevdiag.source.lanes import FEATURES, VALUES, is_cuda
+from bevdiag.source.places import user_place
+from bevdiag.source.state import current
+
+_TYPES = {
+    "FloatTensor": torch.float32,
+    "DoubleTensor": torch.float64,
+    "HalfTensor": torch.float16,
+    "BFloat16Tensor": torch.bfloat16,
+    "ByteTensor": torch.uint8,
+    "CharTensor": torch.int8,
+    "ShortTensor": torch.int16,
+    "IntTensor": torch.int32,
+    "LongTensor": torch.int64,
+    "BoolTensor": torch.bool,
+}
+
+_ANSWERS: dict[str, Any] = {
+    "is_available": True,
+    "is_initialized": True,
+    "device_count": 1,
+    "current_device": 0,
+    "get_device_name": "bevdiag",
+    "get_device_capability": (9, 0),
+    "is_bf16_supported": True,
+    "memory_allocated": 0,
+    "max_memory_allocated": 0,
+    "memory_reserved": 0,
+    "max_memory_reserved": 0,
+}
+_QUIET = (
+    "synchronize",
+    "empty_cache",
+    "set_device",
+    "manual_seed",
+    "manual_seed_all",
+    "reset_peak_memory_stats",
+    "reset_max_memory_allocated",
+)
+
+
+class CudaTensorType:
+    """torch.cuda.FloatTensor and its like: called with sizes or with data."""
+
+    is_cuda = True
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def __call__(self, *args: Any) -> torch.Tensor:
+        """An uninitialized tensor of the sizes, or a copy of the data."""
+        sizes = args[0] if len(args) == 1 and isinstance(args[0], torch.Size) else args
+        if all(isinstance(size, (int, np.integer)) for size in sizes):
+            shape = tuple(map(int, sizes))
+            if self.dtype.is_floating_point:
+                return torch.empty(shape, dtype=self.dtype, device=FEATURES)
+            return torch.zeros(shape, dtype=self.dtype, device=VALUES)
+        return torch.tensor(args[0], dtype=self.dtype, device=VALUES)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return (
+            isinstance(instance, torch.Tensor)
+            and instance.dtype is self.dtype
+            and current().lanes.recorder.is_device(instance)
+        )
+
+
+def pretend() -> None:
+    """Make torch.cuda answer as if a GPU were there, and undo what time has done to old code."""
+    for name, answer in _ANSWERS.items():
+        setattr(torch.cuda, name, lambda *_, _answer=answer, **__: _answer)
+    for name in _QUIET:
+        setattr(torch.cuda, name, lambda *_, **__: None)
+    properties = SimpleNamespace(name="bevdiag", major=9, minor=0, total_memory=1 << 37)
+    torch.cuda.get_device_properties = lambda *_: properties
+    torch.cuda.device = lambda *_: nullcontext()  # type: ignore[assignment,misc]
+    for name, dtype in _TYPES.items():
+        setattr(torch.cuda, name, CudaTensorType(dtype))
+    torch.Tensor.pin_memory = lambda self, *_: self  # type: ignore[assignment,method-assign]
+    _keep_modules_where_they_are()
+    _old_names()
+    _skip_initialization()
+    _accept_integer_masks()
+    _run_as_python()
+
+
+def _run_as_python() -> None:
+    # Compiled code would run unseen, and cannot take the stand-ins.
+    def as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
+        return function if function is not None else as_it_is
+
+    torch.jit.script = as_it_is
+    torch.compile = as_it_is
+
+
+def _keep_modules_where_they_are() -> None:
+    # The whole model moves when its construction is over, as it does in a training script.
+    plain_to = nn.Module.to
+
+    def to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        args = tuple(a for a in args if not _is_device(a))
+        kwargs = {k: v for k, v in kwargs.items() if k != "device"}
+        return plain_to(module, *args, **kwargs) if args or kwargs else module
+
+    nn.Module.cuda = lambda self, *_: self  # type: ignore[assignment,method-assign]
+    nn.Module.to = to  # type: ignore[assignment,method-assign]
+
+
+def _is_device(value: Any) -> bool:
+    return isinstance(value, (torch.device, str)) or is_cuda(value)
+
+
+def _old_names() -> None:
+    old = (("int", int), ("float", float), ("bool", bool), ("object", object), ("str", str))
+    for name, meaning in (*old, ("long", int)):
+        if name not in np.__dict__:
+            setattr(np, name, meaning)
+
+
+def _skip_initialization() -> None:
+    """Parameters lose their values anyway; drawing them takes longer than anything else."""
+    for name, function in list(vars(nn.init).items()):
+        public = name.endswith("_") and not name.startswith("_")
+        if public and callable(function):
+            setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+
+
+def _accept_integer_masks() -> None:
+    # Old code hands 0/1 integers to attention, which torch >= 2.0 refuses.
+    plain = nn.functional._canonical_mask
+
+    def canonical(mask: torch.Tensor | None, *args: Any, **kwargs: Any) -> torch.Tensor | None:
+        if mask is not None and mask.dtype not in (torch.bool, *_FLOATS):
+            note = f"{user_place()}: an integer mask was handed to attention and taken as bool"
+            current().lanes.recorder.notes.append(note)
+            mask = mask.bool()
+        return plain(mask, *args, **kwargs)
+
+    nn.functional._canonical_mask = canonical
+
+
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -1,0 +1,94 @@
+"""Indexing features (meta) with indices and masks that have values (CPU).
+
+PyTorch moves such an index to the indexed tensor's device before anyone sees the operation, which
+would cost it its values, and a mask its count. So the index is taken apart here, in the way of
+torch/csrc/autograd/python_variable_indexing.cpp, and only the tensors in it reach the dispatcher.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from bevdiag.trace.recorder import Recorder
+
+aten = torch.ops.aten
+
+
+def mixed_get(recorder: Recorder, source: torch.Tensor, index: Any) -> Any:
+    """`source[index]`, or NotImplemented where PyTorch's own indexing will do."""
+    if not _is_mixed(source, index):
+        return NotImplemented
+    view, indices = _apply_basic(source, index)
+    return aten.index.Tensor(view, indices)
+
+
+def mixed_set(recorder: Recorder, target: torch.Tensor, index: Any, value: Any) -> Any:
+    """`target[index] = value`, or NotImplemented where PyTorch's own indexing will do."""
+    if not _is_mixed(target, index):
+        return NotImplemented
+    view, indices = _apply_basic(target, index)
+    if not isinstance(value, torch.Tensor):
+        only_mask = len([i for i in indices if i is not None]) == 1
+        mask = indices[0] if indices else None
+        if only_mask and mask is not None and mask.dtype is torch.bool:
+            padded = mask.reshape(mask.shape + (1,) * (view.dim() - mask.dim()))
+            aten.masked_fill_.Scalar(view, padded, value)
+            return None
+        # A number becomes a tensor of the target's device first.
+        value = aten.full.default([], value, dtype=target.dtype, device=torch.device("meta"))
+    elif value.dtype is not target.dtype:
+        value = value.to(target.dtype)
+    aten.index_put_.default(view, indices, value)
+    return None
+
+
+def _is_mixed(source: torch.Tensor, index: Any) -> bool:
+    items = index if isinstance(index, tuple) else (index,)
+    found = [item for item in items if isinstance(item, torch.Tensor) and item.dim()]
+    if not found:
+        return False
+    real = any(not item.is_meta for item in found)
+    return source.is_meta and real or not source.is_meta and any(i.is_meta for i in found)
+
+
+def _apply_basic(source: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[Any]]:
+    """Apply numbers, slices, None and the ellipsis; what is left are tensors, one an axis."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    consumed = sum(_axes(item) for item in items)
+    view, axis = source, 0
+    indices: list[Any] = []
+    for item in items:
+        if item is None:
+            view = view.unsqueeze(axis)
+            indices.append(None)
+            axis += 1
+        elif item is Ellipsis:
+            skipped = source.dim() - consumed
+            indices += [None] * skipped
+            axis += skipped
+        elif isinstance(item, slice):
+            view = view[(slice(None),) * axis + (item,)]
+            indices.append(None)
+            axis += 1
+        elif isinstance(item, (int, np.integer)) or _is_scalar(item):
+            view = view.select(axis, int(item))
+        else:
+            tensor = item if isinstance(item, torch.Tensor) else torch.as_tensor(item)
+            indices.append(tensor)
+            indices += [None] * 0
+            axis += _axes(item)
+    return view, indices
+
+
+def _is_scalar(item: Any) -> bool:
+    return isinstance(item, torch.Tensor) and not item.dim() and item.dtype is not torch.bool
+
+
+def _axes(item: Any) -> int:
+    """How many axes of the source an entry takes up."""
+    if item is None or item is Ellipsis:
+        return 0
+    if isinstance(item, torch.Tensor) and item.dtype is torch.bool:
+        return item.dim()
+    return 1

@@ -1,0 +1,140 @@
+"""What bevdiag itself needs of a repository's config; the rest is the repository's business."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bevdiag.config import Document, tree
+from bevdiag.config.bases import read_merged
+from bevdiag.config.checking import checked
+from bevdiag.config.overrides import overridden
+from bevdiag.config.settings import OptimizationSettings
+from bevdiag.errors import ConfigError, Location
+
+_PADDED = "transform_points_to_voxels"
+_GRID_ONLY = ("transform_points_to_voxels_placeholder", "calculate_grid_size")
+_VELOCITY_COLUMNS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings:
+    """A config of a repository, read but not interpreted.
+
+    Attributes:
+        voxel_size: x, y, z in metres, None where the model takes points alone.
+        grid_size: x, y, z in voxels, rounded as OpenPCDet does; None likewise.
+        max_points: points a voxel keeps, None without hard voxelization.
+        max_voxels: voxels a sample keeps in training, None likewise.
+        num_sampled_points: points a sample is cut or filled up to, None for all.
+        depth_downsample_factor: of the depth maps, None without.
+        box_size: columns of a ground-truth box without its class.
+    """
+
+    path: Path
+    document: Document
+    class_names: tuple[str, ...]
+    point_features: tuple[str, ...]
+    point_cloud_range: tuple[float, float, float, float, float, float]
+    voxel_size: tuple[float, float, float] | None
+    grid_size: tuple[int, int, int] | None
+    max_points: int | None
+    max_voxels: int | None
+    num_sampled_points: int | None
+    depth_downsample_factor: int | None
+    box_size: int
+    optimization: OptimizationSettings
+
+    def values(self) -> dict[str, Any]:
+        """The whole config as dicts, lists and scalars."""
+        return as_plain(self.document.root)
+
+
+def read_source_config(path: Path, overrides: Sequence[str] = ()) -> SourceSettings:
+    """Read a config of any repository in OpenPCDet's dialect; its module names may be unknown.
+
+    Raises:
+        ConfigError: the file cannot be read, or lacks the classes, the range or the features.
+    """
+    root, notes = read_merged(path)
+    document = Document(overridden(root, overrides), notes)
+    config = as_plain(document.root)
+    where = Location(path, 1, 1)
+    data = _section(config, "DATA_CONFIG", where)
+    encoding = _section(data, "POINT_FEATURE_ENCODING", where)
+    bounds = data.get("POINT_CLOUD_RANGE")
+    if not isinstance(bounds, list) or len(bounds) != 6:
+        raise ConfigError(
+            "expected [x_min, y_min, z_min, x_max, y_max, z_max]",
+            location=where,
+            key="DATA_CONFIG.POINT_CLOUD_RANGE",
+        )
+    names = config.get("CLASS_NAMES")
+    if not isinstance(names, list) or not names:
+        raise ConfigError("expected a list of class names", location=where, key="CLASS_NAMES")
+    low_x, low_y, low_z, high_x, high_y, high_z = map(float, bounds)
+    velocity = data.get("PRED_VELOCITY", False) or data.get("TRAIN_WITH_SPEED", False)
+    return SourceSettings(
+        path=path,
+        document=document,
+        class_names=tuple(map(str, names)),
+        point_features=tuple(map(str, encoding.get("used_feature_list", ()))),
+        point_cloud_range=(low_x, low_y, low_z, high_x, high_y, high_z),
+        box_size=7 + (_VELOCITY_COLUMNS if velocity else 0),
+        optimization=checked(OptimizationSettings, document.root, ("OPTIMIZATION",)),
+        **_processed(data.get("DATA_PROCESSOR") or [], bounds),
+    )
+
+
+def _processed(processors: list[Any], bounds: list[float]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(
+        (
+            "voxel_size",
+            "grid_size",
+            "max_points",
+            "max_voxels",
+            "num_sampled_points",
+            "depth_downsample_factor",
+        )
+    )
+    for entry in processors:
+        name = entry.get("NAME")
+        if name == _PADDED or name in _GRID_ONLY:
+            size = [float(value) for value in entry["VOXEL_SIZE"]]
+            extent = np.asarray(bounds[3:], np.float32) - np.asarray(bounds[:3], np.float32)
+            found["voxel_size"] = tuple(size)
+            found["grid_size"] = tuple(int(n) for n in np.round(extent / np.asarray(size)))
+        if name == _PADDED:
+            most = entry["MAX_NUMBER_OF_VOXELS"]
+            found["max_points"] = int(entry["MAX_POINTS_PER_VOXEL"])
+            found["max_voxels"] = int(most["train"] if isinstance(most, dict) else most)
+        if name == "sample_points":
+            count = entry["NUM_POINTS"]
+            found["num_sampled_points"] = int(count["train"] if isinstance(count, dict) else count)
+        if name == "downsample_depth_map":
+            found["depth_downsample_factor"] = int(entry["DOWNSAMPLE_FACTOR"])
+    return found
+
+
+def _section(config: dict[str, Any], key: str, where: Location) -> dict[str, Any]:
+    section = config.get(key)
+    if not isinstance(section, dict):
+        raise ConfigError("expected a mapping, found nothing of the kind", location=where, key=key)
+    return section
+
+
+def as_plain(root: tree.Section) -> dict[str, Any]:
+    """The values of a config as dicts, lists and scalars."""
+    values = _listed(tree.plain(root))
+    assert isinstance(values, dict)
+    return values
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_listed(item) for item in value]
+    return value

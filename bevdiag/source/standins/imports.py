@@ -1,0 +1,124 @@
+"""Finds a stand-in for what a repository imports and is not there."""
+
+import ast
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from bevdiag.source.standins.inert import Inert, InertModule
+from bevdiag.source.standins.ops import OPS
+from bevdiag.source.standins.packages import PACKAGES
+from bevdiag.source.standins.spconv import spconv_modules
+
+_COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
+
+
+class StandInFinder:
+    """The last finder in sys.meta_path: it is asked about what no one else could find.
+
+    Attributes:
+        missing: top-level packages that were replaced by inert modules.
+        compiled: extension modules of the repository for which nothing is known.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.missing: list[str] = []
+        self.compiled: list[str] = []
+        self._root = root
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of a stand-in, None where the import is to fail."""
+        module = self._module(name, path)
+        if module is None:
+            return None
+        return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
+
+    def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
+        top, last = name.partition(".")[0], name.rpartition(".")[2]
+        if path and any(Path(p).is_relative_to(self._root) for p in path):
+            return self._of_repository(name, last)
+        if isinstance(sys.modules.get(top), InertModule):
+            return InertModule(name)
+        if "." in name or _is_guarded(sys._getframe(1)):
+            return None
+        self.missing.append(name)
+        return InertModule(name)
+
+    def _of_repository(self, name: str, last: str) -> ModuleType | None:
+        if last == "version":
+            return _filled(name, {"__version__": "0"})
+        if last in OPS:
+            return _filled(name, OPS[last])
+        if last.endswith(_COMPILED_ENDINGS):
+            self.compiled.append(name)
+            return InertModule(name)
+        return None
+
+
+class _Loader:
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def create_module(self, spec: Any) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+def _filled(name: str, members: dict[str, Any]) -> ModuleType:
+    module = ModuleType(name)
+    module.__dict__.update(members)
+    return module
+
+
+def install(root: Path) -> StandInFinder:
+    """Put the stand-ins in place for a repository at `root`."""
+    from bevdiag.source.standins import scatter
+
+    sys.modules.update(spconv_modules())
+    sys.modules["torch_scatter"] = scatter
+    for package, make in PACKAGES.items():
+        if importlib.util.find_spec(package) is None:
+            sys.modules.update(make())
+    finder = StandInFinder(root)
+    sys.meta_path.append(finder)  # type: ignore[arg-type]
+    return finder
+
+
+def _is_guarded(frame: FrameType | None) -> bool:
+    """Whether the import that is running stands in a `try` that provides for its failure."""
+    while frame is not None and _is_machinery(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    return any(
+        first <= frame.f_lineno <= last for first, last in _guarded_lines(frame.f_code.co_filename)
+    )
+
+
+def _is_machinery(file: str) -> bool:
+    return file == __file__ or "importlib" in file
+
+
+@cache
+def _guarded_lines(file: str) -> tuple[tuple[int, int], ...]:
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    return tuple(
+        (node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) and node.handlers
+    )
+
+
+__all__ = ["Inert", "StandInFinder", "install"]

@@ -1,0 +1,63 @@
+"""Packages that are not installed and that a training step has no use for.
+
+Importing one, subclassing what is in it and decorating with it does no harm; calling it while the
+model is built or runs stops the trace at the place of the call.
+"""
+
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from bevdiag.errors import NoVerdictError
+from bevdiag.source.places import user_place
+
+_armed: list[bool] = []
+
+
+def arm() -> None:
+    """From here on, a call is an error."""
+    _armed[:] = [True]
+
+
+class Inert:
+    """Stands for anything in a package that is not there."""
+
+    def __init__(self, *args: Any, **_: Any) -> None:
+        named = args[0] if args and isinstance(args[0], str) else "?"
+        object.__setattr__(self, "_name", named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Inert(f"{self._name}.{name}")
+
+    def __call__(self, *args: Any, **_: Any) -> Any:
+        if not _armed:
+            only = args[0] if len(args) == 1 else None
+            return only if callable(only) else self
+        raise NoVerdictError(
+            f"{user_place(sys._getframe(1))}: {self._name} is called, which is not installed here "
+            "and has no stand-in: install the package, or take it out of the training step"
+        )
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __mro_entries__(self, _: Any) -> tuple[type, ...]:
+        return (object,)
+
+
+class InertModule(ModuleType):
+    """A module of which every name exists."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+        # Code that only asks whether a package exists looks here.
+        self.__spec__ = ModuleSpec(name, None, is_package=True)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Inert(f"{self.__name__}.{name}")

@@ -1,0 +1,93 @@
+"""The modules `spconv` and `cumm` as detectors import them, on bevdiag's own stand-in."""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bevdiag.sparse import standin
+from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
+from bevdiag.source.standins.inert import InertModule
+from bevdiag.source.state import current
+
+VERSION = "2.3.8"
+
+
+class _AnySparseTensor(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _SparseConvTensor)
+
+
+class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
+    """bevdiag's sparse tensor; features that still have values lose them here."""
+
+    def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
+        if not features.is_meta:
+            features = current().lanes.valueless(features)
+        super().__init__(features, indices, *args, **kwargs)
+
+
+def _module(name: str, members: dict[str, Any]) -> ModuleType:
+    module = InertModule(name)
+    module.__dict__.update(members)
+    return module
+
+
+def _scatter_nd(indices: Tensor, updates: Tensor, shape: Any) -> Tensor:
+    """spconv.pytorch.core.scatter_nd: zeros of `shape` with `updates` at the cells `indices`."""
+    out = torch.zeros(*shape, dtype=updates.dtype, device=updates.device)
+    flat = indices.view(-1, indices.shape[-1])
+    out[tuple(flat[:, axis] for axis in range(flat.shape[-1]))] = updates
+    return out
+
+
+class _HostVoxelizer:
+    """`Point2VoxelCPU3d` and its like belong to a dataset; none is built here."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("voxels come from bevdiag's scenes; no voxelizer is at hand")
+
+
+def spconv_modules() -> dict[str, ModuleType]:
+    """Modules by name, ready for sys.modules."""
+    names = {name: getattr(standin, name) for name in standin.__all__}
+    names["SparseConvTensor"] = SparseConvTensor
+    constants = _module("spconv.constants", {"SPCONV_USE_DIRECT_TABLE": True})
+    core = _module(
+        "spconv.core", {"ConvAlgo": standin.ConvAlgo, "AlgoHint": None}
+    )
+    pytorch_core = _module(
+        "spconv.pytorch.core",
+        {"SparseConvTensor": SparseConvTensor, "scatter_nd": _scatter_nd},
+    )
+    utils = _module(
+        "spconv.pytorch.utils", {"PointToVoxel": _HostVoxelizer, "gather_features_by_pc_voxel_id": None}
+    )
+    pytorch = _module("spconv.pytorch", {**names, "core": pytorch_core, "utils": utils})
+    old_utils = _module(
+        "spconv.utils",
+        dict.fromkeys(
+            ("Point2VoxelCPU3d", "Point2VoxelCPU2d", "VoxelGenerator", "VoxelGeneratorV2"),
+            _HostVoxelizer,
+        ),
+    )
+    top = _module(
+        "spconv",
+        {
+            "__version__": VERSION,
+            "constants": constants,
+            "core": core,
+            "pytorch": pytorch,
+            "utils": old_utils,
+            "ConvAlgo": standin.ConvAlgo,
+        },
+    )
+    tensorview = _module("cumm.tensorview", {"from_numpy": _HostVoxelizer})
+    found = {module.__name__: module for module in (
+        top, constants, core, pytorch, pytorch_core, utils, old_utils, tensorview
+    )}
+    found["cumm"] = _module("cumm", {"tensorview": tensorview})
+    for part in ("conv", "functional", "modules", "pool"):
+        found[f"spconv.pytorch.{part}"] = getattr(standin, part)
+    return found

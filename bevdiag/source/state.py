@@ -1,0 +1,33 @@
+"""What the stand-ins need of the trace that is running: one a child process."""
+
+from dataclasses import dataclass
+
+from bevdiag.source.lanes import DeviceLanes
+from bevdiag.source.values import AssumedValues
+
+
+@dataclass(slots=True)
+class Running:
+    """The trace that is running."""
+
+    lanes: DeviceLanes
+    values: AssumedValues
+
+
+_running: list[Running] = []
+
+
+def begin(running: Running) -> None:
+    """From here on, stand-ins work for this trace."""
+    _running[:] = [running]
+
+
+def current() -> Running:
+    """The trace that is running.
+
+    Raises:
+        RuntimeError: none is.
+    """
+    if not _running:
+        raise RuntimeError("this operation of the GPU was called outside of a traced step")
+    return _running[0]

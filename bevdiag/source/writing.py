@@ -1,0 +1,55 @@
+"""Writing features into a tensor that has values: from there on it has none either."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from bevdiag.errors import NoVerdictError
+from bevdiag.source.places import user_place
+from bevdiag.trace.recorder import Recorder, as_meta
+
+_T = torch.Tensor
+IN_PLACE = frozenset(
+    getattr(_T, name)
+    for name in (
+        "add_", "sub_", "mul_", "div_", "copy_", "scatter_", "scatter_add_", "scatter_reduce_",
+        "index_add_", "index_copy_", "index_put_", "masked_fill_", "masked_scatter_", "clamp_",
+        "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ior__", "__iand__", "logical_and_",
+        "logical_or_", "maximum_", "lerp_", "addcmul_", "index_fill_",
+    )
+    if hasattr(_T, name)
+)
+
+
+def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[Any]) -> None:
+    """Turn `target` into a meta tensor of the same memory if a source is one and it is not.
+
+    Raises:
+        NoVerdictError: others hold on to the target, a view of something larger for instance.
+    """
+    if target.is_meta or not any(_is_meta(source) for source in sources):
+        return
+    if not recorder.is_device(target):
+        return
+    meta = as_meta(target)
+    recorder.rehome(target, meta)
+    try:
+        torch.utils.swap_tensors(target, meta)
+    except RuntimeError as error:
+        recorder.rehome(meta, target)
+        place = user_place(sys._getframe(1))
+        if not target.is_floating_point() or not torch.is_grad_enabled():
+            recorder.notes.append(f"{place}: values computed from features were not written")
+            return
+        raise NoVerdictError(
+            f"{place}: features are written into a part of a tensor that holds constants, which a "
+            "run without a GPU cannot follow; make the tensor with new_zeros of the features"
+        ) from error
+
+
+def _is_meta(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.is_meta
+    return isinstance(value, (tuple, list)) and any(_is_meta(item) for item in value)
