@@ -47,7 +47,10 @@ class Attribution:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         for hook in self._hooks:
             hook.remove()
@@ -59,7 +62,7 @@ class Attribution:
 
     def begin_step(self) -> None:
         """Forget the previous step's graph: its numbers will not come back."""
-        self._boundaries = [torch.autograd._get_sequence_nr()]
+        self._boundaries = [torch.autograd._get_sequence_nr()]  # type: ignore[attr-defined]
         self._paths = [""]
 
     def current_path(self) -> str:
@@ -75,7 +78,7 @@ class Attribution:
         return self._paths[position] if position >= 0 else ""
 
     def _note_boundary(self) -> None:
-        number = torch.autograd._get_sequence_nr()
+        number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         if self._boundaries and self._boundaries[-1] == number:
             self._paths[-1] = self._stack[-1]
             return

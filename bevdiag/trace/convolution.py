@@ -54,13 +54,12 @@ def _call(
         transposed=transposed,
         element_bytes=data.element_size(),
         dtype=str(data.dtype).removeprefix("torch."),
-        channels_last=channels_last
-        and data.is_contiguous(memory_format=torch.channels_last),
+        channels_last=channels_last and data.is_contiguous(memory_format=torch.channels_last),
     )
 
 
 def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """aten.convolution(input, weight, bias, stride, padding, dilation, transposed, out_pad, groups)."""
+    """aten.convolution(input, weight, bias, stride, padding, dilation, transposed, ..., groups)."""
     data, weight = args[:2]
     copies = _contiguous_copy(recorder, data)
     output = func(*args, **kwargs)

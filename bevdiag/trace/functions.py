@@ -55,7 +55,7 @@ class _CudnnBatchNorm(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, grad_output: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         data, weight, _mean, _inverse_std = ctx.saved_tensors
@@ -87,7 +87,9 @@ def _batch_norm(
         and cudnn_enabled
     )
     if uses_cudnn and weight is not None and bias is not None:
-        result: torch.Tensor = _CudnnBatchNorm.apply(data.contiguous(), weight, bias)
+        result: torch.Tensor = _CudnnBatchNorm.apply(  # type: ignore[no-untyped-call]
+            data.contiguous(), weight, bias
+        )
         return result
     return torch.batch_norm(
         data, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled

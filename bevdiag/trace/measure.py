@@ -135,7 +135,7 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
     properties = torch.cuda.get_device_properties(device)
     result.gpu, result.total_bytes = properties.name, properties.total_memory
     result.torch = torch.__version__
-    result.cudnn = _version(torch.backends.cudnn.version())
+    result.cudnn = _version(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     if task.capacity_bytes is not None:
         share = min(1.0, task.capacity_bytes / properties.total_memory)
         torch.cuda.set_per_process_memory_fraction(share, device)

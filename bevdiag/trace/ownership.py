@@ -15,14 +15,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 def _counts(tensor: torch.Tensor) -> tuple[int, int]:
     storage = tensor.untyped_storage()
-    return tensor._use_count(), torch._C._storage_Use_Count(storage._cdata)
+    owners: int = tensor._use_count()  # type: ignore[attr-defined]
+    return owners, torch._C._storage_Use_Count(storage._cdata)
 
 
-class _Probe(TorchDispatchMode):
+class _Probe(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts where the recorder counts: storages watched, the arguments unpacked one call deep."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[tuple[int, int]] = []
         self._watched: list[weakref.ref[torch.UntypedStorage]] = []
 
@@ -51,8 +52,9 @@ def sole_owner_counts() -> tuple[int, int]:
     shared = source * 2
     result = (shared.exp() + shared.sin()).pow(2).sum()
     with _Probe() as probe:
-        result.backward()
-    return probe.seen[-1]
+        torch.autograd.backward(result)
+    counts: tuple[int, int] = probe.seen[-1]
+    return counts
 
 
 def is_sole_owner(buffer: torch.Tensor) -> bool:

@@ -15,9 +15,7 @@ Shape = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(
-        tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta"
-    )
+    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 def _dense(shape: Any, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -27,12 +25,16 @@ def _dense(shape: Any, tensor: torch.Tensor, dtype: torch.dtype | None = None) -
 def _agree(tensors: list[torch.Tensor]) -> bool:
     """Whether all are dense meta tensors of one layout and one floating type."""
     first = tensors[0]
-    return first.is_floating_point() and first.is_contiguous() and all(
-        t.is_meta
-        and t.dtype is first.dtype
-        and t.shape == first.shape
-        and t.stride() == first.stride()
-        for t in tensors
+    return (
+        first.is_floating_point()
+        and first.is_contiguous()
+        and all(
+            t.is_meta
+            and t.dtype is first.dtype
+            and t.shape == first.shape
+            and t.stride() == first.stride()
+            for t in tensors
+        )
     )
 
 

@@ -42,6 +42,6 @@ def workers(function: Callable[[Task], Result]) -> Iterator[Map[Task, Result]]:
     try:
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(cores, context) as pool:
-            yield lambda tasks: pool.map(_call, tasks)  # type: ignore[arg-type,return-value]
+            yield lambda tasks: pool.map(_call, tasks)  # type: ignore[arg-type]
     finally:
         _function = None

@@ -7,7 +7,7 @@ from torch import Tensor
 from bevdiag.errors import ExitCode
 from bevdiag.memory.events import Category, GemmWorkspace, Phase
 from bevdiag.models import sized_ops
-from bevdiag.trace.ops import DataDependenceError
+from bevdiag.trace.data_dependence import DataDependenceError
 
 
 def _meta(*shape: int) -> Tensor:
@@ -84,6 +84,23 @@ def test_writing_through_a_mask_allocates_its_indices_only(recordings: Any) -> N
     assert [(a.op, a.nbytes) for a in recordings.allocs(recorder.stream(1))][3:] == [
         ("aten.nonzero", 16)
     ]
+
+
+def test_a_number_written_through_a_mask_needs_neither_index_nor_count(recordings: Any) -> None:
+    with recordings.recording() as recorder:
+        features = _meta(3, 8)
+        features[features > 0] = 0.5
+        features[:, 0] = 1.0
+    ops = [a.op for a in recordings.allocs(recorder.stream(1))]
+    assert ops == ["aten.empty.memory_format", "aten.gt.Scalar"]
+
+
+def test_a_number_that_was_computed_does(recordings: Any) -> None:
+    features, mask = _meta(3, 8), torch.tensor([True, False, True])
+    with recordings.recording() as recorder:
+        recorder.adopt(mask, Category.INPUT, "", "batch")
+        features[mask] = features.sum()
+    assert "aten.nonzero" in [a.op for a in recordings.allocs(recorder.stream(1))]
 
 
 def test_masked_select_is_indexing_by_the_broadcast_mask(recordings: Any) -> None:

@@ -1,0 +1,34 @@
+"""The places where the values of a meta tensor would be needed."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bevdiag.errors import NoVerdictError
+
+if TYPE_CHECKING:
+    from bevdiag.trace.recorder import Recorder
+
+
+class DataDependenceError(NoVerdictError):
+    """A shape, a branch or an index depends on values that no one has computed."""
+
+
+def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
+    """The error for an operation that the recorder is about to run."""
+    where = recorder.attribution.current_path() or "the detector"
+    return DataDependenceError(
+        f"{where}: the result of {func} depends on feature values, which a run without a GPU does "
+        "not compute; the module needs a rule that states the count"
+    )
+
+
+def known_mask(recorder: "Recorder", func: Any, mask: torch.Tensor) -> torch.Tensor:
+    """Values for a meta mask.
+
+    Raises:
+        DataDependenceError: no one supplies any.
+    """
+    if recorder.unknown is None:
+        raise data_dependent(recorder, func)
+    return recorder.unknown.mask(mask)

@@ -1,0 +1,124 @@
+"""Indexing with integers and masks.
+
+Source: aten/src/ATen/native/TensorAdvancedIndexing.cpp.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bevdiag.trace.accumulation import scatter_into_zeros
+from bevdiag.trace.data_dependence import data_dependent, known_mask
+from bevdiag.trace.sorting import index_count, index_put_buffers, release_all
+
+if TYPE_CHECKING:
+    from bevdiag.trace.recorder import Recorder
+
+aten = torch.ops.aten
+
+INDEX_PUTS = (aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default)
+_INT64_BYTES = 8
+
+
+def index_put(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Writing through indices: into fresh zeros, as a fill under a mask, or in general."""
+    if func is aten.index_put.default and recorder.block_of(args[0]) == recorder.last_block:
+        return scatter_into_zeros(recorder, func, args, kwargs)
+    if func is not aten.index_put.default and _is_masked_fill(recorder, *args):
+        recorder.record_outputs(args[0], str(func), [args[0]], {})
+        return args[0]
+    return indexed(recorder, func, args, kwargs)
+
+
+def _is_masked_fill(
+    recorder: "Recorder",
+    target: torch.Tensor,
+    indices: list[torch.Tensor | None],
+    value: torch.Tensor,
+    accumulates: bool = False,
+) -> bool:
+    """Whether a number of the host goes where one mask is true: that takes no index."""
+    masks = [index for index in indices if index is not None]
+    return (
+        target.is_meta
+        and len(masks) == 1
+        and masks[0].dtype is torch.bool
+        and recorder.is_device(masks[0])
+        and value.numel() == 1
+        and recorder.block_of(value) is None
+        and not accumulates
+    )
+
+
+def indexed(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Indexing with integer or boolean tensors; a boolean mask is turned into indices first."""
+    source, indices, rest = args[0], list(args[1]), args[2:]
+    masks = []
+    for position, index in enumerate(indices):
+        if index is None or index.dtype is not torch.bool:
+            continue
+        on_device = recorder.is_device(index)
+        if index.is_meta:
+            index = indices[position] = known_mask(recorder, func, index)
+        if on_device:
+            size = index_count(index) * index.dim() * _INT64_BYTES
+            masks.append(recorder.temporary(size, "aten.nonzero"))
+        if source.is_meta and index.dim() == 1:
+            indices[position] = index.nonzero().squeeze(1)
+    if not source.is_meta and any(i is not None and i.is_meta for i in indices):
+        source, indices = _unknown_rows(recorder, func, source, indices)
+    values = tuple(_like(value, source) for value in rest)
+    outputs = func(source, indices, *values, **kwargs)
+    inputs = [source, *(i for i in indices if i is not None)]
+    recorder.record_outputs(outputs, str(func), inputs, {})
+    if func in INDEX_PUTS and len(rest) > 1 and rest[1]:
+        index_put_buffers(recorder, args)
+    release_all(recorder, masks)
+    return outputs
+
+
+def _unknown_rows(
+    recorder: "Recorder", func: Any, source: torch.Tensor, indices: list[Any]
+) -> tuple[torch.Tensor, list[Any]]:
+    """Coordinates keep their values under an unknown index: some rows or others."""
+    if recorder.unknown is None or func is not aten.index.Tensor:
+        raise data_dependent(recorder, func)
+    if source.is_floating_point():
+        return torch.empty_like(source, device="meta"), indices
+    known = [
+        recorder.unknown.rows(index, source.shape[axis])
+        if index is not None and index.is_meta
+        else index
+        for axis, index in enumerate(indices)
+    ]
+    return source, known
+
+
+def _like(value: Any, source: torch.Tensor) -> Any:
+    if isinstance(value, torch.Tensor) and source.is_meta and not value.is_meta:
+        return torch.empty_like(value, device="meta")
+    return value
+
+
+def negate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """A mask's opposite, of which the supplier of values must know."""
+    result = recorder.run(func, args, kwargs)
+    if recorder.unknown is not None and args[0].is_meta and args[0].dtype is torch.bool:
+        recorder.unknown.negated(args[0], result)
+    return result
+
+
+def masked_select(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Indexing by the broadcast mask."""
+    source, mask = torch.broadcast_tensors(*args[:2])  # type: ignore[no-untyped-call]
+    return indexed(recorder, aten.index.Tensor, (source, [mask]), {})
+
+
+def nonzero(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """The indices of a mask."""
+    mask = args[0]
+    if not mask.is_meta:
+        return recorder.run(func, args, kwargs)
+    outputs = func(known_mask(recorder, func, mask))
+    recorder.record_outputs(outputs, str(func), [mask], kwargs)
+    return outputs

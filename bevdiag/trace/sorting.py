@@ -1,0 +1,114 @@
+"""Sorting, and what sorts inside itself: results, and the buffers that no dispatch shows.
+
+Sources: aten/src/ATen/native/cuda/{Sort,Unique,Indexing,SortStable}.cu*.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bevdiag.models import sized_ops  # noqa: F401  # registers the operator named below
+from bevdiag.trace.data_dependence import data_dependent
+
+if TYPE_CHECKING:
+    from bevdiag.trace.recorder import Recorder
+
+aten = torch.ops.aten
+
+_INT64_BYTES = 8
+
+
+def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: str) -> list[int]:
+    """The index range and the alternate buffers of cub's radix sort of (key, int64 index) pairs."""
+    return [
+        recorder.temporary(count * _INT64_BYTES, op),
+        recorder.temporary(count * (key_bytes + _INT64_BYTES), op),
+    ]
+
+
+def release_all(recorder: "Recorder", blocks: list[int]) -> None:
+    """The end of temporaries, the last one first."""
+    for block in reversed(blocks):
+        recorder.release(block)
+
+
+def sort(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """A sort along one axis, as one radix sort of everything."""
+    source = args[0]
+    values = ranked(recorder, func, args, kwargs)
+    if recorder.is_device(source) and source.numel() > 1:
+        op = str(func)
+        release_all(
+            recorder, _radix_sort_buffers(recorder, source.numel(), source.element_size(), op)
+        )
+    return values
+
+
+def ranked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Values and indices of a sort or topk; unknown values leave any order as good as another."""
+    source, unknown = args[0], recorder.unknown
+    if unknown is None or not source.is_meta or not source.dim():
+        return recorder.run(func, args, kwargs)
+    outputs = func(*args, **kwargs)
+    dim = _sorted_dim(func, args, kwargs) % source.dim()
+    order = unknown.order(tuple(source.shape), dim, outputs[1].shape[dim])
+    recorder.record_outputs((outputs[0], order), str(func), [source], {})
+    return outputs[0], order
+
+
+def _sorted_dim(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    names = [argument.name for argument in func._schema.arguments]
+    position = names.index("dim")
+    dim: int = args[position] if len(args) > position else kwargs.get("dim", -1)
+    return dim
+
+
+def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Distinct values by sorting; as many as the operation or the supplier says, if on meta."""
+    source = args[0]
+    if source.is_meta and func is aten._unique2.default:
+        return _unknown_unique(recorder, func, args, kwargs)
+    if not recorder.is_device(source):
+        return recorder.run(func, args, kwargs)
+    op, count = str(func), source.numel()
+    outputs = func(*args, **kwargs)
+    key_bytes = source.element_size()
+    held = [
+        recorder.temporary(count * key_bytes, op),
+        recorder.temporary(count * _INT64_BYTES, op),
+    ]
+    release_all(recorder, _radix_sort_buffers(recorder, count, key_bytes, op))
+    for tensor in outputs[1:]:
+        recorder.track(tensor, op)
+    # The result is made as long as the input and only then shortened: its storage stays long.
+    recorder.track(outputs[0], op, nbytes=count * key_bytes)
+    release_all(recorder, held)
+    return outputs
+
+
+def _unknown_unique(
+    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    source, unknown = args[0], recorder.unknown
+    if unknown is None:
+        raise data_dependent(recorder, func)
+    size = unknown.distinct(source.numel())
+    sized = torch.ops.bevdiag.unique2.default
+    values, inverse = unique(recorder, sized, (source, size), {})
+    counts = torch.empty(size, dtype=torch.int64, device="meta")
+    recorder.track(counts, str(func))
+    return values, inverse, counts
+
+
+def index_put_buffers(recorder: "Recorder", args: tuple[Any, ...]) -> None:
+    """The index_put_with_sort kernel's linear index, sorted copy, permutation and sort."""
+    indices = [index for index in args[1] if index is not None]
+    count = max((index_count(index) for index in indices), default=0)
+    held = [recorder.temporary(count * _INT64_BYTES, "aten.index_put_") for _ in range(3)]
+    held += _radix_sort_buffers(recorder, count, _INT64_BYTES, "aten.index_put_")
+    release_all(recorder, held)
+
+
+def index_count(index: torch.Tensor) -> int:
+    """How many places an index or a mask names."""
+    return int(index.count_nonzero()) if index.dtype is torch.bool else index.numel()
