@@ -4,14 +4,21 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bevdiag.config import tree
+from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.bev_settings import PillarScatter3dSettings
 from bevdiag.config.data import PADDED
+from bevdiag.config.dsvt_settings import DsvtSettings
+from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.notes import NoteCode, ReadingNote
 from bevdiag.config.settings import DataSettings, ModelSettings
 from bevdiag.config.tree import Section
+from bevdiag.config.vfe_settings import PaddedVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError
 
 _HEADS = ("MODEL", "DENSE_HEAD", "CLASS_NAMES_EACH_HEAD")
 _BACKBONE = ("MODEL", "BACKBONE_3D")
+
+_Copy = tuple[tree.Path, tuple[float, ...], tuple[float, ...], str]
 
 
 def with_class_names(
@@ -19,10 +26,15 @@ def with_class_names(
 ) -> ModelSettings:
     """The model with heads for `class_names` alone, as CenterHead drops the others.
 
+    AnchorHeadSingle's anchors are for the classes that they name, whatever CLASS_NAMES says.
+
     Raises:
         ConfigError: where a class has no head or more than one, or a head no class.
     """
-    written = model.dense_head.class_names_each_head
+    head = model.dense_head
+    if not isinstance(head, CenterHeadSettings):
+        return model
+    written = head.class_names_each_head
     heads = tuple(tuple(name for name in head if name in class_names) for head in written)
     times = Counter(name for head in heads for name in head)
     problem = ""
@@ -34,17 +46,17 @@ def with_class_names(
     if problem:
         where = tree.descend(root, _HEADS)[0].location
         raise ConfigError(problem, location=where, key=tree.dotted(_HEADS))
-    head = model.dense_head.model_copy(update={"class_names_each_head": heads})
-    return model.model_copy(update={"dense_head": head})
+    kept = head.model_copy(update={"class_names_each_head": heads})
+    return model.model_copy(update={"dense_head": kept})
 
 
 def check_voxelizer(data: DataSettings, model: ModelSettings, root: Section) -> None:
     """Checks that the VFE gets the voxels it reads.
 
     Raises:
-        ConfigError: where SDAVFE, which reads padded voxels, is fed by a dynamic voxelizer.
+        ConfigError: where a VFE that reads padded voxels is fed by a dynamic voxelizer.
     """
-    if data.max_points_per_voxel is None:
+    if data.max_points_per_voxel is None and isinstance(model.vfe, PaddedVfeSettings):
         path = ("MODEL", "VFE", "NAME")
         message = f"{model.vfe.name} reads padded voxels: expected {PADDED} in DATA_PROCESSOR"
         where = tree.descend(root, path)[0].location
@@ -55,28 +67,33 @@ def copies_that_differ(
     data: DataSettings, model: ModelSettings, root: Section
 ) -> Iterator[ReadingNote]:
     """Notes on the model's own copies of the grid's figures that differ from DATA_CONFIG's."""
-    encoder = (*_BACKBONE, "FOCAL_ENCODER")
-    focal = model.backbone_3d.focal_encoder
-    layer = model.backbone_3d.dsvt.input_layer
-    shape = (*_BACKBONE, "DSVT", "INPUT_LAYER", "sparse_shape")
-    for path, copy, original, named in (
-        (("MODEL", "VFE", "VOXEL_SIZE"), model.vfe.voxel_size, data.voxel_size, "voxel size"),
-        ((*encoder, "VOXEL_SIZE"), focal.voxel_size, data.voxel_size, "voxel size"),
-        (
-            ("MODEL", "VFE", "POINT_CLOUD_RANGE"),
-            model.vfe.point_cloud_range,
-            data.point_cloud_range,
-            "point cloud range",
-        ),
-        (
-            (*encoder, "POINT_CLOUD_RANGE"),
-            focal.point_cloud_range,
-            data.point_cloud_range,
-            "point cloud range",
-        ),
-        (shape, layer.sparse_shape, data.grid_size, "grid"),
-    ):
+    for path, copy, original, named in _copies(data, model):
         if copy != original:
             message = f"{list(copy)} differs from DATA_CONFIG's {named} {list(original)}"
             where = tree.descend(root, path)[0].location
             yield ReadingNote(NoteCode.COPIES_DIFFER, message, tree.dotted(path), where)
+
+
+def _copies(data: DataSettings, model: ModelSettings) -> Iterator[_Copy]:
+    """Each copy's path, its value, DATA_CONFIG's value and what that is called."""
+    size, bounds = (data.voxel_size, "voxel size"), (data.point_cloud_range, "point cloud range")
+    vfe, backbone, mapping = model.vfe, model.backbone_3d, model.map_to_bev
+    encoder = (*_BACKBONE, "FOCAL_ENCODER")
+    layer = ("INPUT_LAYER", "sparse_shape")
+    focal = backbone.focal_encoder if isinstance(backbone, FocalDsvtSettings) else None
+    if isinstance(vfe, SdaVfeSettings):
+        yield ("MODEL", "VFE", "VOXEL_SIZE"), vfe.voxel_size, *size
+    if focal is not None:
+        yield (*encoder, "VOXEL_SIZE"), focal.voxel_size, *size
+    if isinstance(vfe, SdaVfeSettings):
+        yield ("MODEL", "VFE", "POINT_CLOUD_RANGE"), vfe.point_cloud_range, *bounds
+    if focal is not None:
+        yield (*encoder, "POINT_CLOUD_RANGE"), focal.point_cloud_range, *bounds
+    grid = (data.grid_size, "grid")
+    if isinstance(backbone, FocalDsvtSettings):
+        yield (*_BACKBONE, "DSVT", *layer), backbone.dsvt.input_layer.sparse_shape, *grid
+    if isinstance(backbone, DsvtSettings):
+        yield (*_BACKBONE, *layer), backbone.input_layer.sparse_shape, *grid
+    if isinstance(mapping, PillarScatter3dSettings):
+        path = ("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")
+        yield path, mapping.input_shape[:2], data.grid_size[:2], "grid in x and y"

@@ -4,7 +4,7 @@ Telling a module that bevdiag does not model from a typo decides between "no ver
 Sources: the registries of OpenPCDet (8cacccec), DSVT (8cfc2a6f) and Focal-SST-Sonar (165df15).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from bevdiag.config.settings import ModelSettings
@@ -41,12 +41,21 @@ PUBLISHED: Mapping[str, frozenset[str]] = {
     }.items()
 }
 
-_HEAD = ("MODEL", "DENSE_HEAD")
-UNMODELLED_OPTIONS: Mapping[tuple[str, ...], str] = {
-    (*_HEAD, "IOU_REG_LOSS"): "CenterHead's IoU regression loss",
-    (*_HEAD, "SEPARATE_HEAD_CFG", "HEAD_DICT", "iou"): "CenterHead's IoU branch",
+_TARGETS = ("MODEL", "DENSE_HEAD", "TARGET_ASSIGNER_CONFIG")
+UNMODELLED_VALUES: Mapping[tuple[str, ...], tuple[Callable[[Any], bool], str]] = {
+    (*_TARGETS, "NAME"): (lambda name: name == "ATSS", "the target assigner ATSS"),
+    (*_TARGETS, "MATCH_HEIGHT"): (bool, "anchors that are matched by their 3D IoU"),
+    (*_TARGETS, "POS_FRACTION"): (
+        lambda share: isinstance(share, (int, float)) and share >= 0,
+        "targets of which a share is sampled",
+    ),
+    (*_TARGETS, "BOX_CODER"): (
+        lambda name: name in ("PreviousResidualDecoder", "PreviousResidualRoIDecoder"),
+        "box coders other than ResidualCoder",
+    ),
+    ("MODEL", "DENSE_HEAD", "USE_MULTIHEAD"): (bool, "anchors of several heads in one"),
 }
-"""Options of modules that bevdiag builds which add to a training step what bevdiag leaves out."""
+"""Values of modules that bevdiag builds, each with what it switches on that bevdiag leaves out."""
 
 
 def built_names(slot: str) -> tuple[str, ...]:

@@ -34,8 +34,8 @@ class DsvtInputSettings(LowerCaseSettings):
 class DsvtSettings(LowerCaseSettings):
     """DSVT: a list entry a stage; `set_info` holds [set_size, number of blocks]."""
 
-    NAME: Literal["DSVT"]
-    INPUT_LAYER: DsvtInputSettings
+    name: Literal["DSVT"] = Field(alias="NAME")
+    input_layer: DsvtInputSettings = Field(alias="INPUT_LAYER")
     block_name: tuple[Literal["DSVTBlock"], ...] = Field(min_length=1)
     set_info: tuple[tuple[PositiveInt, PositiveInt], ...]
     d_model: tuple[PositiveInt, ...]
@@ -50,14 +50,6 @@ class DsvtSettings(LowerCaseSettings):
     ues_checkpoint: Flag = False
 
     @property
-    def name(self) -> str:
-        return self.NAME
-
-    @property
-    def input_layer(self) -> DsvtInputSettings:
-        return self.INPUT_LAYER
-
-    @property
     def num_stages(self) -> int:
         return len(self.block_name)
 
@@ -70,7 +62,7 @@ class DsvtSettings(LowerCaseSettings):
         return self
 
     def _check_stages(self) -> None:
-        stages, inputs = self.num_stages, self.INPUT_LAYER
+        stages, inputs = self.num_stages, self.input_layer
         lengths = {
             "set_info": len(self.set_info),
             "d_model": len(self.d_model),
@@ -94,7 +86,7 @@ class DsvtSettings(LowerCaseSettings):
 
     def _check_copies(self) -> None:
         for key in ("d_model", "set_info"):
-            inner, outer = getattr(self.INPUT_LAYER, key), getattr(self, key)
+            inner, outer = getattr(self.input_layer, key), getattr(self, key)
             if inner != outer:
                 raise blame(f"INPUT_LAYER.{key}", f"expected the same list as DSVT's own {key}")
 
@@ -108,15 +100,15 @@ class DsvtSettings(LowerCaseSettings):
                 raise blame("d_model", f"{problem}: expected a multiple of it, found {d_model}")
 
     def _check_windows(self) -> None:
-        x, y, z = self.INPUT_LAYER.sparse_shape
+        x, y, z = self.input_layer.sparse_shape
         if z >= x:
             problem = "expected [x, y, z] with z below x, as DSVT asserts"
             raise blame("INPUT_LAYER.sparse_shape", f"{problem}, found {[x, y, z]}")
-        strides = ((1, 1, 1), *self.INPUT_LAYER.downsample_stride)
-        for stage, window in enumerate(self.INPUT_LAYER.window_shape):
+        strides = ((1, 1, 1), *self.input_layer.downsample_stride)
+        for stage, window in enumerate(self.input_layer.window_shape):
             z = -(-z // strides[stage][2])
             # DSVT sizes the position embedding by the grid's height and feeds it by the window's.
-            for window_z in (window[2], window[2] * self.INPUT_LAYER.hybrid_factor[2]):
+            for window_z in (window[2], window[2] * self.input_layer.hybrid_factor[2]):
                 if (z == 1) != (window_z == 1):
                     problem = f"the stage's grid is {z} voxels high but a window of it {window_z}"
                     key = f"INPUT_LAYER.window_shape.{stage}"

@@ -1,7 +1,7 @@
 """The check of every module's NAME, before anything else of MODEL is looked at."""
 
 from bevdiag.config import tree
-from bevdiag.config.catalogue import DETECTOR, PUBLISHED, UNMODELLED_OPTIONS, built_names
+from bevdiag.config.catalogue import DETECTOR, PUBLISHED, UNMODELLED_VALUES, built_names
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.tree import Node, Scalar, Section, describe
 from bevdiag.errors import ConfigError, NoVerdictError
@@ -36,9 +36,9 @@ def check_modules(root: Section) -> None:
         foreign.append((name_node, tree.dotted(path), name))
     if foreign:
         raise _not_modelled(foreign)
-    for option, what in UNMODELLED_OPTIONS.items():
+    for option, (is_foreign, what) in UNMODELLED_VALUES.items():
         node = tree.find(root, option)
-        if node is not None and tree.plain(node):
+        if node is not None and is_foreign(tree.plain(node)):
             message = f"{node.location}: {tree.dotted(option)}: bevdiag does not model {what}"
             raise NoVerdictError(message)
 

@@ -8,209 +8,59 @@ and triples are x, y, z unless a field says otherwise.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
+from bevdiag.config.backbone_settings import Backbone3dSettings as Backbone3dSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings as FocalDsvtSettings
+from bevdiag.config.backbone_settings import FocalEncoderSettings as FocalEncoderSettings
+from bevdiag.config.backbone_settings import FocalLossSettings as FocalLossSettings
+from bevdiag.config.backbone_settings import VoxelBackboneSettings as VoxelBackboneSettings
+from bevdiag.config.backbone_settings import VoxelResBackboneSettings as VoxelResBackboneSettings
+from bevdiag.config.bev_settings import Backbone2dSettings as Backbone2dSettings
+from bevdiag.config.bev_settings import BaseBevBackboneSettings as BaseBevBackboneSettings
+from bevdiag.config.bev_settings import BaseBevResBackboneSettings as BaseBevResBackboneSettings
+from bevdiag.config.bev_settings import BevInput as BevInput
+from bevdiag.config.bev_settings import CompressionMode as CompressionMode
+from bevdiag.config.bev_settings import HeightCompressionSettings as HeightCompressionSettings
+from bevdiag.config.bev_settings import MapToBevSettings as MapToBevSettings
+from bevdiag.config.bev_settings import PillarScatter3dSettings as PillarScatter3dSettings
+from bevdiag.config.bev_settings import PillarScatterSettings as PillarScatterSettings
+from bevdiag.config.bev_settings import (
+    SparseHeightCompressionSettings as SparseHeightCompressionSettings,
+)
 from bevdiag.config.dsvt_settings import DsvtInputSettings as DsvtInputSettings
 from bevdiag.config.dsvt_settings import DsvtSettings as DsvtSettings
-from bevdiag.config.fields import (
-    Flag,
-    Lengths,
-    LowerCaseSettings,
-    NonNegativeInt,
-    PositiveInt,
-    Range,
-    Real,
-    Settings,
-    Triple,
-    blame,
-)
-
-
-class SdaVfeSettings(Settings):
-    """SDAVFE: padded point features with channel and point attention."""
-
-    name: Literal["SDAVFE"]
-    num_filters: tuple[PositiveInt, ...] = Field(min_length=1)
-    use_norm: Flag = True
-    with_distance: Flag = False
-    use_abslote_xyz: Flag = True
-    voxel_size: Lengths
-    point_cloud_range: Range
-
-
-class FocalLossSettings(Settings):
-    """Focal loss on the voxel importance."""
-
-    loss_weight: Real = 1.0
-    alpha: Real = 0.25
-    gamma: Real = 2.0
-
-
-class FocalEncoderSettings(Settings):
-    """FocalSparseEncoder of the report's repository."""
-
-    name: Literal["FocalSparseEncoder"]
-    loss_config: FocalLossSettings = FocalLossSettings()
-    voxel_size: Lengths
-    point_cloud_range: Range
-    focal_threshold: Real = Field(default=0.5, ge=0, le=1)
-    focal_topk: Flag = False
-
-
-class FocalDsvtSettings(Settings):
-    """FocalDSVT: the focal sparse encoder followed by DSVT on what it kept."""
-
-    name: Literal["FocalDSVT"]
-    focal_encoder: FocalEncoderSettings
-    dsvt: DsvtSettings
-
-
-CompressionMode = Literal[
-    "none", "max", "mean", "learned", "sparse_max", "sparse_mean", "sparse_sum"
-]
-BevInput = Literal["dsvt", "encoder"]
-
-
-class HeightCompressionSettings(Settings):
-    """HeightCompression: [B, C, D, H, W] flattened to [B, C * D, H, W].
-
-    Each entry of `height_strides` puts a sparse convolution of that kernel and stride along the
-    height, with norm and ReLU, before the map: D becomes ceil(D / stride).
-    """
-
-    name: Literal["HeightCompression"]
-    num_bev_features: PositiveInt
-    input: BevInput = "dsvt"
-    height_strides: tuple[PositiveInt, ...] = ()
-
-
-class SparseHeightCompressionSettings(Settings):
-    """SparseHeightCompression: the height reduced by MODE.
-
-    `input_features` is what the learned projection reads (C * D); it is only used by MODE learned.
-    """
-
-    name: Literal["SparseHeightCompression"]
-    num_bev_features: PositiveInt
-    mode: CompressionMode = "max"
-    input_features: PositiveInt | None = None
-    input: BevInput = "dsvt"
-    height_strides: tuple[PositiveInt, ...] = ()
-
-    @model_validator(mode="after")
-    def _learned_needs_input(self) -> "SparseHeightCompressionSettings":
-        if self.mode == "learned" and self.input_features is None:
-            raise blame("MODE", "learned needs INPUT_FEATURES, the C * D channels that it reads")
-        return self
-
-
-class BaseBevBackboneSettings(Settings):
-    """BaseBEVBackbone: one list entry a level."""
-
-    name: Literal["BaseBEVBackbone"]
-    layer_nums: tuple[NonNegativeInt, ...]
-    layer_strides: tuple[PositiveInt, ...]
-    num_filters: tuple[PositiveInt, ...]
-    upsample_strides: tuple[Annotated[Real, Field(gt=0)], ...] = ()
-    num_upsample_filters: tuple[PositiveInt, ...] = ()
-    use_conv_for_no_stride: Flag = False
-
-    @model_validator(mode="after")
-    def _levels_agree(self) -> "BaseBevBackboneSettings":
-        levels = len(self.layer_nums)
-        for key, length in (
-            ("LAYER_STRIDES", len(self.layer_strides)),
-            ("NUM_FILTERS", len(self.num_filters)),
-        ):
-            if length != levels:
-                raise blame(key, f"expected {levels} entries as in LAYER_NUMS, found {length}")
-        if 0 < len(self.upsample_strides) < levels:
-            problem = f"expected none or at least {levels} entries, one a level of LAYER_NUMS"
-            raise blame("UPSAMPLE_STRIDES", f"{problem}, found {len(self.upsample_strides)}")
-        if len(self.upsample_strides) != len(self.num_upsample_filters):
-            raise blame(
-                "NUM_UPSAMPLE_FILTERS",
-                f"expected {len(self.upsample_strides)} entries as in UPSAMPLE_STRIDES, "
-                f"found {len(self.num_upsample_filters)}",
-            )
-        return self
-
-
-class HeadBranchSettings(LowerCaseSettings):
-    """One branch of CenterHead's HEAD_DICT."""
-
-    out_channels: PositiveInt
-    num_conv: PositiveInt
-
-
-class SeparateHeadSettings(Settings):
-    """The regression branches, in the order in which they are concatenated."""
-
-    head_order: tuple[str, ...]
-    head_dict: dict[str, HeadBranchSettings]
-
-    @model_validator(mode="after")
-    def _order_is_known(self) -> "SeparateHeadSettings":
-        for branch in self.head_order:
-            if branch not in self.head_dict:
-                raise blame("HEAD_ORDER", f"{branch!r} is not defined in HEAD_DICT")
-        return self
-
-
-class CenterTargetSettings(Settings):
-    """How CenterHead draws its targets."""
-
-    feature_map_stride: PositiveInt
-    num_max_objs: PositiveInt = 500
-    gaussian_overlap: Real = Field(default=0.1, gt=0, lt=1)
-    min_radius: NonNegativeInt = 2
-
-
-class CenterLossWeights(LowerCaseSettings):
-    """Weights of CenterHead's losses."""
-
-    cls_weight: Real = 1.0
-    loc_weight: Real = 1.0
-    code_weights: tuple[Real, ...]
-
-
-class CenterLossSettings(Settings):
-    """CenterHead's LOSS_CONFIG."""
-
-    loss_weights: CenterLossWeights
-
-
-class CenterHeadSettings(Settings):
-    """CenterHead: a shared conv, then one set of branches a group of classes."""
-
-    name: Literal["CenterHead"]
-    class_names_each_head: tuple[tuple[str, ...], ...] = Field(min_length=1)
-    shared_conv_channel: PositiveInt = 64
-    use_bias_before_norm: Flag = False
-    num_hm_conv: PositiveInt = 2
-    bn_eps: Real = 1e-5
-    bn_mom: Real = 0.1
-    separate_head_cfg: SeparateHeadSettings
-    target_assigner_config: CenterTargetSettings
-    loss_config: CenterLossSettings
-
-
-VfeSettings = SdaVfeSettings
-Backbone3dSettings = FocalDsvtSettings
-MapToBevSettings = HeightCompressionSettings | SparseHeightCompressionSettings
-Backbone2dSettings = BaseBevBackboneSettings
-DenseHeadSettings = CenterHeadSettings
+from bevdiag.config.fields import Flag, Lengths, PositiveInt, Range, Real, Settings, Triple
+from bevdiag.config.head_settings import AnchorClassSettings as AnchorClassSettings
+from bevdiag.config.head_settings import AnchorHeadSettings as AnchorHeadSettings
+from bevdiag.config.head_settings import BoxCoderSettings as BoxCoderSettings
+from bevdiag.config.head_settings import CenterHeadSettings as CenterHeadSettings
+from bevdiag.config.head_settings import CenterTargetSettings as CenterTargetSettings
+from bevdiag.config.head_settings import DenseHeadSettings as DenseHeadSettings
+from bevdiag.config.head_settings import HeadBranchSettings as HeadBranchSettings
+from bevdiag.config.vfe_settings import DynamicMeanVfeSettings as DynamicMeanVfeSettings
+from bevdiag.config.vfe_settings import DynamicPillarVfeSettings as DynamicPillarVfeSettings
+from bevdiag.config.vfe_settings import DynamicVfeSettings as DynamicVfeSettings
+from bevdiag.config.vfe_settings import DynamicVoxelVfeSettings as DynamicVoxelVfeSettings
+from bevdiag.config.vfe_settings import MeanVfeSettings as MeanVfeSettings
+from bevdiag.config.vfe_settings import PillarVfeSettings as PillarVfeSettings
+from bevdiag.config.vfe_settings import PointNetVfeSettings as PointNetVfeSettings
+from bevdiag.config.vfe_settings import SdaVfeSettings as SdaVfeSettings
+from bevdiag.config.vfe_settings import VfeSettings as VfeSettings
 
 
 class ModelSettings(Settings):
-    """The detector and its modules, each picked by its NAME."""
+    """The detector and its modules, each picked by its NAME.
 
-    name: Literal["CenterPoint"]
-    vfe: VfeSettings
-    backbone_3d: Backbone3dSettings
+    The three detectors run their modules in a row and take the dense head's loss.
+    """
+
+    name: Literal["CenterPoint", "PointPillar", "SECONDNet"]
+    vfe: Annotated[VfeSettings, Field(discriminator="name")]
+    backbone_3d: Annotated[Backbone3dSettings, Field(discriminator="name")] | None = None
     map_to_bev: Annotated[MapToBevSettings, Field(discriminator="name")]
-    backbone_2d: Backbone2dSettings
-    dense_head: DenseHeadSettings
+    backbone_2d: Annotated[Backbone2dSettings, Field(discriminator="name")]
+    dense_head: Annotated[DenseHeadSettings, Field(discriminator="name")]
 
 
 class OptimizationSettings(Settings):

@@ -4,19 +4,28 @@ from dataclasses import dataclass
 from math import ceil
 
 from bevdiag.config import DetectorConfig
-from bevdiag.config.settings import DsvtSettings, SparseHeightCompressionSettings
+from bevdiag.config.bev_settings import (
+    PillarScatter3dSettings,
+    PillarScatterSettings,
+    SparseHeightCompressionSettings,
+)
+from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.models.wiring import bev_input, pillar_channels, sparse_volume
+
+PILLARS = "pillars"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BevJoint:
-    """The volume that is flattened, and what becomes of its channels.
+    """What the BEV map is made of, and what becomes of its channels.
 
     Attributes:
-        reads: "dsvt" or "encoder", whose tensor is flattened.
+        reads: whose volume is flattened, "dsvt", "encoder" or "backbone_3d"; "pillars" where
+            pillars or voxels are scattered and no volume is made.
         channels: C of the volume [B, C, D, H, W]; `depth`, `height` and `width` its D, H, W.
         declared: NUM_BEV_FEATURES, what the 2D backbone is built for.
         real: the channels that arrive there.
-        flattens: whether the full height becomes channels.
+        flattens: whether the volume's full height becomes channels.
     """
 
     reads: str
@@ -28,35 +37,48 @@ class BevJoint:
     real: int
     flattens: bool
 
+    @property
+    def is_volume(self) -> bool:
+        """Whether a sparse volume is turned into the map."""
+        return self.reads != PILLARS
+
 
 def bev_joint(config: DetectorConfig) -> BevJoint:
     """Derive the joint from the settings alone."""
-    mapping = config.model.map_to_bev
-    x, y, z = config.data.grid_size
-    dsvt = config.model.backbone_3d.dsvt
-    if mapping.input == "dsvt":
-        x, y, z = stage_shapes(dsvt)[-1]
-    channels = dsvt.d_model[-1] if mapping.input == "dsvt" else dsvt.d_model[0]
+    model, mapping = config.model, config.model.map_to_bev
+    volume = sparse_volume(model, config.data)
+    if isinstance(mapping, (PillarScatterSettings, PillarScatter3dSettings)) or volume is None:
+        return _pillar_joint(config)
+    reads = bev_input(model) if isinstance(model.backbone_3d, FocalDsvtSettings) else "backbone_3d"
     mode = mapping.mode if isinstance(mapping, SparseHeightCompressionSettings) else "none"
+    z, y, x = volume.spatial_shape
     for stride in mapping.height_strides:
         z = ceil(z / stride)
-    real = {"none": channels * z, "learned": mapping.num_bev_features}.get(mode, channels)
+    flat = {"none": volume.channels * z, "learned": mapping.num_bev_features}
     return BevJoint(
-        reads=mapping.input,
+        reads=reads,
+        channels=volume.channels,
+        depth=z,
+        height=y,
+        width=x,
+        declared=mapping.num_bev_features,
+        real=flat.get(mode, volume.channels),
+        flattens=mode in flat,
+    )
+
+
+def _pillar_joint(config: DetectorConfig) -> BevJoint:
+    mapping, channels = config.model.map_to_bev, pillar_channels(config.model, config.data)
+    x, y, z = config.data.grid_size
+    if isinstance(mapping, PillarScatter3dSettings):
+        x, y, z = mapping.input_shape
+    return BevJoint(
+        reads=PILLARS,
         channels=channels,
         depth=z,
         height=y,
         width=x,
         declared=mapping.num_bev_features,
-        real=real,
-        flattens=mode in ("none", "learned"),
+        real=channels * z,
+        flattens=False,
     )
-
-
-def stage_shapes(dsvt: DsvtSettings) -> list[tuple[int, int, int]]:
-    """DSVT's sparse shape (x, y, z) in each stage: each transition divides, rounding up."""
-    shapes = [dsvt.input_layer.sparse_shape]
-    for dx, dy, dz in dsvt.input_layer.downsample_stride:
-        x, y, z = shapes[-1]
-        shapes.append((ceil(x / dx), ceil(y / dy), ceil(z / dz)))
-    return shapes

@@ -20,11 +20,16 @@ def compression_changes(config: DetectorConfig, mode: str) -> Changes:
     """The keys that switch a config to `mode`, with the channels that follow from it.
 
     Raises:
-        InputError: no such mode.
+        InputError: no such mode, or no volume that it could reduce.
     """
     if mode not in MODES:
         raise InputError(f"--compression {mode!r} is unknown: choose from {', '.join(MODES)}")
     joint = bev_joint(config)
+    if not joint.is_volume:
+        if mode == "none":
+            return {}
+        name = config.model.map_to_bev.name
+        raise InputError(f"--compression {mode}: {name} scatters pillars and has no height to reduce")
     flat = joint.channels * joint.depth
     if mode == "none":
         return {(*_MAP, "NAME"): "HeightCompression", (*_MAP, "NUM_BEV_FEATURES"): flat}

@@ -3,21 +3,53 @@
 from typing import Any
 
 import torch
+from torch import nn
 
-from bevdiag.config.settings import (
-    DataSettings,
-    HeightCompressionSettings,
-    MapToBevSettings,
-    ModelSettings,
+from bevdiag.config.backbone_settings import (
+    FocalDsvtSettings,
+    VoxelBackboneSettings,
 )
-from bevdiag.models.backbones_2d.base_bev_backbone import BaseBevBackbone
+from bevdiag.config.bev_settings import (
+    BaseBevBackboneSettings,
+    HeightCompressionSettings,
+    PillarScatter3dSettings,
+    PillarScatterSettings,
+)
+from bevdiag.config.dsvt_settings import DsvtSettings
+from bevdiag.config.head_settings import CenterHeadSettings
+from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.vfe_settings import (
+    DynamicMeanVfeSettings,
+    MeanVfeSettings,
+    PillarVfeSettings,
+    SdaVfeSettings,
+)
+from bevdiag.errors import ConfigError
+from bevdiag.models.backbones_2d.base_bev_backbone import (
+    BaseBevBackbone,
+    BaseBevResBackbone,
+    BevLevels,
+)
+from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
+from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelResBackBone8x
+from bevdiag.models.contracts import DenseHead, MapToBev
+from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
-from bevdiag.models.detectors.center_point import CenterPoint
+from bevdiag.models.detectors.one_stage import OneStageDetector
 from bevdiag.models.map_to_bev.height_compression import HeightCompression
-from bevdiag.models.map_to_bev.height_strides import SparseVolume
+from bevdiag.models.map_to_bev.pillar_scatter import PillarScatter
 from bevdiag.models.map_to_bev.sparse_height_compression import SparseHeightCompression
+from bevdiag.models.vfe.dynamic_vfe import DynamicMeanVfe, DynamicPointNetVfe
+from bevdiag.models.vfe.mean_vfe import MeanVfe
+from bevdiag.models.vfe.pillar_vfe import PillarVfe
 from bevdiag.models.vfe.sda_vfe import SdaVfe
+from bevdiag.models.wiring import (
+    bev_input,
+    pillar_channels,
+    sparse_volume,
+    voxel_channels,
+)
 
 
 def build_detector(
@@ -27,7 +59,7 @@ def build_detector(
     *,
     spconv: Any,
     device: torch.device | str,
-) -> CenterPoint:
+) -> OneStageDetector:
     """Build the detector in training mode, its parameters on `device`.
 
     Args:
@@ -41,26 +73,96 @@ def build_detector(
         ConfigError: modules that do not fit together.
     """
     device = torch.device(device)
-    x, y, z = data.grid_size
     with device:
-        vfe = SdaVfe(model.vfe, len(data.point_features), device)
-        backbone_3d = FocalDsvt(
-            model.backbone_3d,
-            vfe.num_point_features,
+        vfe = _build_vfe(model, data, device)
+        backbone_3d = _build_backbone_3d(model, data, spconv, device)
+        map_to_bev = _build_map_to_bev(model, data, spconv)
+        backbone_2d = _build_backbone_2d(model, map_to_bev.num_bev_features)
+        dense_head = _build_head(model, data, class_names, backbone_2d.num_bev_features, device)
+        return OneStageDetector(vfe, backbone_3d, map_to_bev, backbone_2d, dense_head)
+
+
+def _build_vfe(model: ModelSettings, data: DataSettings, device: torch.device) -> nn.Module:
+    num_features = len(data.point_features)
+    if isinstance(model.vfe, SdaVfeSettings):
+        return SdaVfe(model.vfe, num_features, device)
+    if isinstance(model.vfe, PillarVfeSettings):
+        return PillarVfe(model.vfe, num_features, data)
+    if isinstance(model.vfe, MeanVfeSettings):
+        return MeanVfe(num_features)
+    if isinstance(model.vfe, DynamicMeanVfeSettings):
+        return DynamicMeanVfe(num_features, data, device)
+    return DynamicPointNetVfe(model.vfe, num_features, data, device)
+
+
+def _build_backbone_3d(
+    model: ModelSettings, data: DataSettings, spconv: Any, device: torch.device
+) -> nn.Module | None:
+    settings, channels = model.backbone_3d, voxel_channels(model, data)
+    if settings is None:
+        return None
+    if isinstance(settings, FocalDsvtSettings):
+        x, y, z = data.grid_size
+        volume = sparse_volume(model, data)
+        assert volume is not None
+        return FocalDsvt(
+            settings,
+            channels,
             (z, y, x),
-            bev_input=model.map_to_bev.input,
+            volume,
+            bev_input=bev_input(model),
             spconv=spconv,
             device=device,
         )
-        map_to_bev = _build_map_to_bev(model.map_to_bev, backbone_3d.volume, spconv)
-        backbone_2d = BaseBevBackbone(model.backbone_2d, map_to_bev.num_bev_features)
-        dense_head = CenterHead(model.dense_head, backbone_2d.num_bev_features, class_names, data)
-        return CenterPoint(vfe, backbone_3d, map_to_bev, backbone_2d, dense_head)
+    if isinstance(settings, DsvtSettings):
+        if settings.d_model[0] != channels:
+            raise ConfigError(
+                f"DSVT reads {settings.d_model[0]} channels, but {model.vfe.name} makes "
+                f"{channels}: set its first entry to {channels}",
+                key="MODEL.BACKBONE_3D.d_model",
+            )
+        return Dsvt(settings)
+    if isinstance(settings, VoxelBackboneSettings):
+        return VoxelBackBone8x(settings, channels, data.grid_size, spconv=spconv)
+    return VoxelResBackBone8x(settings, channels, data.grid_size, spconv=spconv)
 
 
-def _build_map_to_bev(
-    settings: MapToBevSettings, volume: SparseVolume, spconv: Any
-) -> HeightCompression | SparseHeightCompression:
+def _build_map_to_bev(model: ModelSettings, data: DataSettings, spconv: Any) -> MapToBev:
+    settings, volume = model.map_to_bev, sparse_volume(model, data)
+    if isinstance(settings, PillarScatter3dSettings):
+        return PillarScatter(settings, pillar_channels(model, data), settings.input_shape)
+    if isinstance(settings, PillarScatterSettings):
+        if data.grid_size[2] != 1:
+            raise ConfigError(
+                f"PointPillarScatter takes pillars, but the grid is {data.grid_size[2]} voxels "
+                "high: set the voxel's height to the range's",
+                key="MODEL.MAP_TO_BEV.NAME",
+            )
+        return PillarScatter(settings, pillar_channels(model, data), data.grid_size)
+    if volume is None:
+        raise ConfigError(
+            f"{settings.name} flattens a sparse tensor, but no module before it makes one: pillars "
+            "take PointPillarScatter, DSVT's voxels PointPillarScatter3d",
+            key="MODEL.MAP_TO_BEV.NAME",
+        )
     if isinstance(settings, HeightCompressionSettings):
         return HeightCompression(settings, volume, spconv=spconv)
     return SparseHeightCompression(settings, volume, spconv=spconv)
+
+
+def _build_backbone_2d(model: ModelSettings, in_channels: int) -> BevLevels:
+    if isinstance(model.backbone_2d, BaseBevBackboneSettings):
+        return BaseBevBackbone(model.backbone_2d, in_channels)
+    return BaseBevResBackbone(model.backbone_2d, in_channels)
+
+
+def _build_head(
+    model: ModelSettings,
+    data: DataSettings,
+    class_names: tuple[str, ...],
+    in_channels: int,
+    device: torch.device,
+) -> DenseHead:
+    if isinstance(model.dense_head, CenterHeadSettings):
+        return CenterHead(model.dense_head, in_channels, class_names, data)
+    return AnchorHead(model.dense_head, in_channels, class_names, data, device)

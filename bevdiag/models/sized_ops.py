@@ -26,6 +26,10 @@ def _bincount(values: Tensor, size: int) -> Tensor:
     return torch.empty(size, dtype=torch.int64, device="meta")
 
 
+def _nonzero(values: Tensor, size: int) -> Tensor:
+    return torch.empty((size, values.dim()), dtype=torch.int64, device="meta")
+
+
 _SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
     "unique2": ("(Tensor values, int size) -> (Tensor, Tensor)", _unique2),
     "unique_dim_consecutive": (
@@ -33,6 +37,7 @@ _SCHEMAS: dict[str, tuple[str, Callable[..., Any]]] = {
         _unique_dim_consecutive,
     ),
     "bincount": ("(Tensor values, int size) -> Tensor", _bincount),
+    "nonzero": ("(Tensor values, int size) -> Tensor", _nonzero),
 }
 
 for _name, (_schema, _meta) in _SCHEMAS.items():
@@ -66,3 +71,11 @@ def bincount(values: Tensor, size: int | None) -> Tensor:
         counts: Tensor = torch.ops.bevdiag.bincount(values, size)
         return counts
     return torch.bincount(values)
+
+
+def nonzero(values: Tensor, size: int | None) -> Tensor:
+    """`values.nonzero()`, int64 [size, axes]; `size` is the number of values that are not 0."""
+    if values.is_meta:
+        rows: Tensor = torch.ops.bevdiag.nonzero(values, size)
+        return rows
+    return values.nonzero()

@@ -12,10 +12,11 @@ def meta_batch(batch: Batch) -> dict[str, Any]:
     """What OpenPCDet's loader would have put on the GPU, for a model on the meta device.
 
     Everything is float32, as `load_data_to_gpu` makes it, the coordinates too; see models/batch.py
-    for the keys. Points are [N, 1 + F] with the sample's index first.
+    for the keys. Points are [N, 1 + F] with the sample's index first; where the model groups them
+    itself, which decides how many voxels there are, they keep their values.
     """
     tensors: dict[str, Any] = {
-        "points": _shape_only(batch.points.shape),
+        "points": _points(batch),
         "gt_boxes": _shape_only(batch.gt_boxes.shape),
         "gt_boxes_host": batch.gt_boxes,
         "batch_size": batch.batch_size,
@@ -28,6 +29,12 @@ def meta_batch(batch: Batch) -> dict[str, Any]:
         tensors["voxel_num_points"] = _shape_only((len(coords),))
         tensors["voxel_coords"] = torch.from_numpy(coords.astype(np.float32))
     return tensors
+
+
+def _points(batch: Batch) -> torch.Tensor:
+    if batch.voxels is not None:
+        return _shape_only(batch.points.shape)
+    return torch.from_numpy(batch.points)
 
 
 def _shape_only(shape: tuple[int, ...]) -> torch.Tensor:

@@ -17,7 +17,9 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig
-from bevdiag.errors import InputError
+from bevdiag.config.backbone_settings import FocalDsvtSettings, FocalEncoderSettings
+from bevdiag.config.vfe_settings import SdaVfeSettings
+from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import decision_for_count
 from bevdiag.models.backbones_3d.focal_growth import (
     OFFSETS,
@@ -27,11 +29,13 @@ from bevdiag.models.backbones_3d.focal_growth import (
     spawned_cells,
 )
 from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
-from bevdiag.models.detectors.center_point import CenterPoint
+from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
+from bevdiag.models.detectors.one_stage import OneStageDetector
 from bevdiag.models.vfe.packed import PackedVoxels
 from bevdiag.scenes import Batch
 
-SITE = "backbone_3d.focal_encoder.kept_voxels"
+_ENCODER = "backbone_3d.focal_encoder"
+SITE = f"{_ENCODER}.kept_voxels"
 NUM_SEEDS = 5
 """Odd, so that the expected count is one that a seed really gave."""
 
@@ -46,8 +50,15 @@ class Scenario(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptVoxels:
-    """The kept voxels of one batch: possible counts, and a decision that leads to each."""
+    """What one module keeps of a batch's voxels: possible counts, and a decision for each.
 
+    Attributes:
+        module: path of the module that decides.
+        incoming: voxels that it is given.
+    """
+
+    module: str
+    incoming: int
     low: int
     expected: int
     high: int
@@ -56,19 +67,26 @@ class KeptVoxels:
     decisions: Mapping[Scenario, FocalDecision]
 
     @property
+    def site(self) -> str:
+        """The name that --assume takes."""
+        return f"{self.module}.kept_voxels"
+
+    @property
     def used(self) -> int:
         """The count behind the headline figures."""
         return self.expected
 
-    def apply(self, model: CenterPoint, scenario: Scenario) -> None:
+    def apply(self, model: OneStageDetector, scenario: Scenario) -> None:
         """Make a model on the meta device decide as this scenario says."""
-        model.backbone_3d.focal_encoder.set_decision(self.decisions[scenario])
+        module = model.get_submodule(self.module)
+        assert isinstance(module, FocalSparseEncoder)
+        module.set_decision(self.decisions[scenario])
 
 
 def settle_kept_voxels(
     config: DetectorConfig, batch: Batch, *, seed: int, pins: Mapping[str, int]
-) -> KeptVoxels:
-    """Find the range of the count, or take the one that the user pinned.
+) -> tuple[KeptVoxels, ...]:
+    """Find the range of every count that values decide, or take the ones that the user pinned.
 
     Args:
         seed: the first of the seeds that are tried.
@@ -76,19 +94,41 @@ def settle_kept_voxels(
 
     Raises:
         InputError: a site that does not exist, or a count that cannot be reached.
+        NoVerdictError: the encoder's decisions rest on features that are not sampled.
     """
+    backbone = config.model.backbone_3d
+    sites = (SITE,) if isinstance(backbone, FocalDsvtSettings) else ()
     for site in pins:
-        if site != SITE:
-            raise InputError(f"--assume {site}: no such site; this model has {SITE}")
+        if site not in sites:
+            has = f"has {', '.join(sites)}" if sites else "has none: no value decides a shape"
+            raise InputError(f"--assume {site}: no such site; this model {has}")
+    if not isinstance(backbone, FocalDsvtSettings):
+        return ()
+    return (_settle_encoder(config, backbone.focal_encoder, batch, seed=seed, pins=pins),)
+
+
+def _settle_encoder(
+    config: DetectorConfig,
+    encoder: FocalEncoderSettings,
+    batch: Batch,
+    *,
+    seed: int,
+    pins: Mapping[str, int],
+) -> KeptVoxels:
     x, y, z = config.data.grid_size
     shape, size = (z, y, x), batch.batch_size
     coords = batch.voxel_coords()
-    encoder = config.model.backbone_3d.focal_encoder
     top_share = encoder.focal_threshold if encoder.focal_topk else None
     if SITE in pins:
         return _pinned(pins[SITE], coords, shape, size, top_share)
+    vfe = config.model.vfe
+    if not isinstance(vfe, SdaVfeSettings):
+        raise NoVerdictError(
+            f"which voxels FocalSparseEncoder keeps is sampled behind SDAVFE only, not behind "
+            f"{vfe.name}: pin the count with --assume {SITE}=COUNT"
+        )
     sampler = DecisionSampler(
-        config.model, config.data, _packed(batch, coords), spconv=sparse.namespace("cpu")
+        vfe, encoder, config.data, _packed(batch, coords), spconv=sparse.namespace("cpu")
     )
     sampled = {}
     for offset in range(NUM_SEEDS):
@@ -98,6 +138,8 @@ def settle_kept_voxels(
     most = _most_growth(coords, shape, top_share)
     counts = ", ".join(f"{n:,}" for n in sorted(sampled))
     return KeptVoxels(
+        module=_ENCODER,
+        incoming=len(coords),
         low=low,
         expected=expected,
         high=max(count(coords, most, shape, size), max(sampled)),
@@ -127,6 +169,8 @@ def _pinned(
     except ValueError as error:
         raise InputError(f"--assume {SITE}: {error}") from error
     return KeptVoxels(
+        module=_ENCODER,
+        incoming=len(coords),
         low=target,
         expected=target,
         high=target,

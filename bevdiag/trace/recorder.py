@@ -70,7 +70,7 @@ class _Block:
     freed_in: tuple[int, Phase] | None = None
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records one run. Phases are announced with `mark`; the result is `stream`.
 
     Attributes:
@@ -81,7 +81,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, attribution: Attribution) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         sole_owner_counts()  # measured now: inside the mode it would watch itself
         self.attribution = attribution
         self.notes: list[str] = []
@@ -135,9 +135,7 @@ class Recorder(TorchDispatchMode):
 
     def stream(self, num_steps: int) -> EventStream:
         """The finished events, each allocation with its category."""
-        return EventStream(
-            events=[self._finish(entry) for entry in self._log], num_steps=num_steps
-        )
+        return EventStream(events=[self._finish(entry) for entry in self._log], num_steps=num_steps)
 
     # -- what operations (and their rules) record ---------------------------------------------
 
@@ -231,12 +229,6 @@ class Recorder(TorchDispatchMode):
             del self._live[key], self._refs[key]
 
         self._refs[key] = weakref.ref(storage, forget)
-
-    def live_storages(self) -> list[torch.UntypedStorage]:
-        """The storages on the device that are alive now, in the order in which they were made."""
-        alive = sorted((block, key) for key, block in self._live.items() if block != _HOST)
-        found = (self._refs[key]() for _, key in alive)
-        return [storage for storage in found if storage is not None]
 
     def block_of(self, tensor: torch.Tensor) -> int | None:
         """The live block behind a tensor, None for the host's and for unknown ones."""
@@ -368,6 +360,8 @@ class Recorder(TorchDispatchMode):
             return Category.GRADIENT
         if entry.phase is Phase.FORWARD and outlives_phase:
             return Category.ACTIVATION
+        if entry.phase is Phase.LOAD and outlives_phase:
+            return Category.PARAMETER
         if entry.phase is Phase.OPTIMIZER and outlives_phase:
             return Category.OPTIMIZER_STATE
         return Category.TEMPORARY
@@ -386,9 +380,7 @@ def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Te
 
 def as_meta(tensor: torch.Tensor) -> torch.Tensor:
     """The same shape, strides and type without the values. The stand-in itself is no allocation."""
-    return torch.empty_strided(
-        tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta"
-    )
+    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 def _all_meta(value: Any) -> Any:

@@ -5,7 +5,7 @@ batch is copied, forward in train mode, loss, the batch dict dropped, backward, 
 optimizer step, gradients dropped.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -74,13 +74,12 @@ class Customs:
 
     Attributes:
         forward: calls the model with the batch dict and returns the loss.
-        resident: device tensors that the model holds beside its parameters and buffers, with the
-            path of the module that holds them, in the order in which they were made.
+        recorder: one that has recorded the model's construction; None begins with the model.
         around: a context for the steps, made for their recorder.
     """
 
     forward: Forward = _call
-    resident: Sequence[tuple[str, torch.Tensor]] = ()
+    recorder: Recorder | None = None
     around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
 
 
@@ -113,9 +112,8 @@ def trace_steps(
         departures[path] = recorder.position
 
     with without_compiler(), Attribution(model, leave) as attribution:
-        recorder = Recorder(attribution)
-        for path, tensor in customs.resident:
-            recorder.adopt(tensor, Category.PARAMETER, path, "Tensor.to")
+        recorder = customs.recorder or Recorder(attribution)
+        recorder.attribution = attribution
         _load(recorder, model, batch)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = Autocast(DTYPES[options.autocast]) if options.autocast != "off" else None

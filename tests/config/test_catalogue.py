@@ -2,7 +2,7 @@ from bevdiag.config.catalogue import DETECTOR, PUBLISHED, built_names
 
 
 def test_what_is_built_is_what_the_settings_say():
-    assert built_names(DETECTOR) == ("CenterPoint",)
+    assert built_names(DETECTOR) == ("CenterPoint", "PointPillar", "SECONDNet")
     assert built_names("VFE") == ("SDAVFE",)
     assert built_names("MAP_TO_BEV") == ("HeightCompression", "SparseHeightCompression")
     assert built_names("ROI_HEAD") == ()

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bevdiag.config.settings import DataSettings, ModelSettings
 from bevdiag.models.batch import Batch
 from bevdiag.models.builder import build_detector
-from bevdiag.models.detectors.center_point import CenterPoint
+from bevdiag.models.detectors.one_stage import OneStageDetector
 from bevdiag.sparse import namespace
 
 POINT_RANGE = (0.0, -2.0, -1.0, 3.2, 2.0, 1.0)
@@ -155,7 +155,7 @@ class MixedDevices(TorchDispatchMode):
 
 def build(
     settings: ModelSettings, device: str = "cpu", *, seed: int = 0, data: DataSettings | None = None
-) -> CenterPoint:
+) -> OneStageDetector:
     """A detector with the stand-in for spconv."""
     torch.manual_seed(seed)
     spconv = namespace(device)

@@ -4,7 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from bevdiag.config.settings import SparseHeightCompressionSettings
+from bevdiag.config.settings import (
+    DsvtSettings,
+    FocalDsvtSettings,
+    SparseHeightCompressionSettings,
+)
 from bevdiag.diagnose.bev import bev_joint
 from bevdiag.diagnose.compressions import Changes, compression_changes
 from bevdiag.diagnose.session import Variant
@@ -85,6 +89,8 @@ _COMPRESSIONS = {
 
 
 def _compressions(variant: Variant) -> Iterator[Candidate]:
+    if not bev_joint(variant.config).is_volume:
+        return
     mapping = variant.config.model.map_to_bev
     current = mapping.mode if isinstance(mapping, SparseHeightCompressionSettings) else "none"
     for mode, loses in _COMPRESSIONS.items():
@@ -101,7 +107,10 @@ def _compressions(variant: Variant) -> Iterator[Candidate]:
 
 def _height_in_dsvt(variant: Variant) -> Iterator[Candidate]:
     """Stages that pool the real height away, one block each; the last stage is read flat."""
-    joint, dsvt = bev_joint(variant.config), variant.config.model.backbone_3d.dsvt
+    joint, backbone = bev_joint(variant.config), variant.config.model.backbone_3d
+    if not isinstance(backbone, FocalDsvtSettings):
+        return
+    dsvt = backbone.dsvt
     x, y, z = dsvt.input_layer.sparse_shape
     if joint.reads != "dsvt" or dsvt.num_stages > 1 or z == 1:
         return
@@ -150,7 +159,7 @@ def _height_in_dsvt(variant: Variant) -> Iterator[Candidate]:
 
 def _height_strides(variant: Variant) -> Iterator[Candidate]:
     joint = bev_joint(variant.config)
-    if joint.depth == 1:
+    if joint.depth == 1 or not joint.is_volume:
         return
     strides = height_factors(joint.depth)
     yield Candidate(
@@ -207,7 +216,8 @@ def _voxelization(variant: Variant, batch: Batch) -> Iterator[Candidate]:
 
 
 def _focal_bound(variant: Variant) -> Iterator[Candidate]:
-    if variant.config.model.backbone_3d.focal_encoder.focal_topk:
+    backbone = variant.config.model.backbone_3d
+    if not isinstance(backbone, FocalDsvtSettings) or backbone.focal_encoder.focal_topk:
         return
     yield Candidate(
         id="focal-topk",
@@ -232,7 +242,16 @@ def _precision(variant: Variant) -> Iterator[Candidate]:
 
 
 def _checkpointing(variant: Variant) -> Iterator[Candidate]:
-    dsvt = variant.config.model.backbone_3d.dsvt
+    backbone = variant.config.model.backbone_3d
+    # FocalDSVT's own repository reads the misspelt key and ignores the other; OpenPCDet's DSVT
+    # does it the other way round.
+    key: tuple[str, ...]
+    if isinstance(backbone, FocalDsvtSettings):
+        dsvt, key = backbone.dsvt, (*_DSVT, "ues_checkpoint")
+    elif isinstance(backbone, DsvtSettings):
+        dsvt, key = backbone, ("MODEL", "BACKBONE_3D", "USE_CHECKPOINT")
+    else:
+        return
     if not (dsvt.USE_CHECKPOINT or dsvt.ues_checkpoint):
         yield Candidate(
             id="dsvt-checkpoint",
@@ -240,8 +259,7 @@ def _checkpointing(variant: Variant) -> Iterator[Candidate]:
             price=Price.TIME,
             title="activation checkpointing of the DSVT blocks",
             loses="time: DSVT's blocks run forward twice",
-            # FocalDSVT's own repository reads this spelling and ignores USE_CHECKPOINT.
-            changes={(*_DSVT, "ues_checkpoint"): True},
+            changes={key: True},
         )
 
 

@@ -20,7 +20,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         return
     arithmetic = (
         f"{joint.channels} channels x {joint.depth} height levels = {mismatch.found}"
-        if joint.flattens
+        if joint.flattens or not joint.is_volume
         else f"the reduced map keeps the volume's {mismatch.found} channels"
     )
     yield finding(

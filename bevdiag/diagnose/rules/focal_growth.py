@@ -11,28 +11,33 @@ from bevdiag.diagnose.evidence import Evidence
 from bevdiag.diagnose.result import Finding
 from bevdiag.diagnose.summary import saved_bytes_by_module
 from bevdiag.memory.oom import format_size
+from bevdiag.trace.kept_voxels import KeptVoxels
 
 
 def check(evidence: Evidence) -> Iterator[Finding]:
     """Yield a finding where the upper end keeps more than twice the voxels that came in."""
-    kept, incoming = evidence.kept_voxels, evidence.batch.num_voxels
-    if kept.high <= 2 * incoming:
-        return
+    for kept in evidence.kept_voxels:
+        if kept.high > 2 * kept.incoming:
+            yield _growth(evidence, kept)
+
+
+def _growth(evidence: Evidence, kept: KeptVoxels) -> Finding:
+    incoming = kept.incoming
     peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
-    yield finding(
+    return finding(
         "BEV307",
         f"the focal encoder turns {incoming:,} voxels into {kept.low:,} to {kept.high:,}: "
         f"{kept.low / incoming:.1f} to {kept.high / incoming:.1f} times, by feature values",
         config=evidence.config,
         key="MODEL.BACKBONE_3D.FOCAL_ENCODER",
-        module="backbone_3d.focal_encoder",
+        module=kept.module,
         detail=(
             f"DSVT runs on all of them: the step peaks at {format_size(peaks[0])} with "
             f"{kept.used:,} voxels kept and at {format_size(peaks[1])} at the upper end, whatever "
             "the BEV map does.",
             *_what_compression_leaves(evidence),
             "FOCAL_TOPK: True with a small FOCAL_THRESHOLD bounds the foreground, and with it the "
-            "growth. --assume backbone_3d.focal_encoder.kept_voxels=COUNT pins the count.",
+            f"growth. --assume {kept.site}=COUNT pins the count.",
         ),
     )
 

@@ -1,31 +1,48 @@
-"""BaseBEVBackbone: levels of convolutions, each brought back to one resolution and concatenated."""
+"""BaseBEVBackbone and BaseBEVResBackbone: levels brought back to one resolution and joined."""
+
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bevdiag.config.settings import BaseBevBackboneSettings
+from bevdiag.config.bev_settings import (
+    BaseBevBackboneSettings,
+    BaseBevResBackboneSettings,
+    BevLevelsSettings,
+)
+from bevdiag.errors import ConfigError
 from bevdiag.models.batch import Batch
 
+Level = Callable[[int, int, int, int], nn.Module]
+"""Makes a level from its input channels, output channels, stride and LAYER_NUMS."""
 
-class BaseBevBackbone(nn.Module):
-    """Levels of 3x3 convolutions with BatchNorm and ReLU, and an upsampling branch for each.
+
+class BevLevels(nn.Module):
+    """Levels of convolutions on the map, and an upsampling branch for each.
 
     The branch is a transposed convolution, or a strided one for factors below 1 (and, with
     USE_CONV_FOR_NO_STRIDE, for 1). One factor more than levels adds a branch behind the
     concatenation.
     """
 
-    def __init__(self, settings: BaseBevBackboneSettings, in_channels: int) -> None:
+    def __init__(
+        self,
+        settings: BevLevelsSettings,
+        in_channels: int,
+        make_level: Level,
+        *,
+        use_conv_for_no_stride: bool = False,
+    ) -> None:
         super().__init__()
         self.in_channels = in_channels
         widths = (in_channels, *settings.num_filters)
         self.blocks = nn.ModuleList(
-            _level(widths[i], widths[i + 1], settings.layer_strides[i], settings.layer_nums[i])
+            make_level(widths[i], widths[i + 1], settings.layer_strides[i], settings.layer_nums[i])
             for i in range(len(settings.layer_nums))
         )
         ups = list(zip(settings.upsample_strides, settings.num_upsample_filters, strict=True))
         self.deblocks = nn.ModuleList(
-            _upsample(width, filters, factor, settings.use_conv_for_no_stride)
+            _upsample(width, filters, factor, use_conv_for_no_stride)
             for width, (factor, filters) in zip(settings.num_filters, ups, strict=False)
         )
         out_channels = sum(settings.num_upsample_filters) or sum(settings.num_filters)
@@ -36,34 +53,116 @@ class BaseBevBackbone(nn.Module):
         self.num_bev_features = out_channels
 
     def forward(self, batch: Batch) -> Batch:
-        """From `spatial_features` [B, C, H, W] add `spatial_features_2d` [B, C', H', W']."""
+        """From `spatial_features` [B, C, H, W] add `spatial_features_2d` [B, C', H', W'].
+
+        Raises:
+            ConfigError: the branches do not meet at one resolution.
+        """
         spatial_features = batch["spatial_features"]
         upsampled = []
         x = spatial_features
         for i, block in enumerate(self.blocks):
             x = block(x)
             upsampled.append(self.deblocks[i](x) if self.deblocks else x)
-        x = torch.cat(upsampled, dim=1)
+        if len(upsampled) == 1:
+            (x,) = upsampled
+        else:
+            _check_resolution(upsampled, spatial_features)
+            x = torch.cat(upsampled, dim=1)
         if self.last_deblock is not None:
             x = self.last_deblock(x)
         batch["spatial_features_2d"] = x
         return batch
 
 
-def _norm_and_relu(channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01), nn.ReLU()]
+def _check_resolution(upsampled: list[Tensor], spatial_features: Tensor) -> None:
+    sizes = [tuple(x.shape[2:]) for x in upsampled]
+    if len(set(sizes)) > 1:
+        found = ", ".join(f"{height} x {width}" for height, width in sizes)
+        height, width = spatial_features.shape[2:]
+        raise ConfigError(
+            f"a BEV map of {height} x {width} leaves the levels at {found}, which cannot be "
+            "concatenated: expected a height and width that the product of LAYER_STRIDES divides, "
+            "and UPSAMPLE_STRIDES that undo it",
+            key="MODEL.BACKBONE_2D.UPSAMPLE_STRIDES",
+        )
 
 
-def _level(in_channels: int, out_channels: int, stride: int, num_layers: int) -> nn.Sequential:
+class BaseBevBackbone(BevLevels):
+    """A level is a strided 3x3 convolution and LAYER_NUMS plain ones, with BatchNorm and ReLU."""
+
+    def __init__(self, settings: BaseBevBackboneSettings, in_channels: int) -> None:
+        super().__init__(
+            settings,
+            in_channels,
+            _plain_level,
+            use_conv_for_no_stride=settings.use_conv_for_no_stride,
+        )
+
+
+class BaseBevResBackbone(BevLevels):
+    """A level is a strided residual block and LAYER_NUMS plain ones."""
+
+    def __init__(self, settings: BaseBevResBackboneSettings, in_channels: int) -> None:
+        super().__init__(settings, in_channels, _residual_level)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around which the input is added, through a 1x1 one if `shortcut`."""
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int = 1, *, shortcut: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = _norm(channels)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = _norm(channels)
+        self.relu2 = nn.ReLU()
+        self.downsample_layer = None
+        if shortcut:
+            self.downsample_layer = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), _norm(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C_in, H, W] to [B, C, H / stride, W / stride]."""
+        out = self.conv1(x)
+        out = self.bn1(out)
+        out = self.relu1(out)
+        out = self.conv2(out)
+        out = self.bn2(out)
+        identity = x if self.downsample_layer is None else self.downsample_layer(x)
+        out += identity
+        activated: Tensor = self.relu2(out)
+        return activated
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+def _plain_level(
+    in_channels: int, out_channels: int, stride: int, num_layers: int
+) -> nn.Sequential:
     layers = [
         nn.ZeroPad2d(1),
         nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=0, bias=False),
-        *_norm_and_relu(out_channels),
+        _norm(out_channels),
+        nn.ReLU(),
     ]
     for _ in range(num_layers):
         layers.append(nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False))
-        layers.extend(_norm_and_relu(out_channels))
+        layers.extend((_norm(out_channels), nn.ReLU()))
     return nn.Sequential(*layers)
+
+
+def _residual_level(
+    in_channels: int, out_channels: int, stride: int, num_layers: int
+) -> nn.Sequential:
+    first = BasicBlock(in_channels, out_channels, stride, shortcut=True)
+    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels) for _ in range(num_layers)))
 
 
 def _upsample(
@@ -76,4 +175,4 @@ def _upsample(
     else:
         size = round(1 / factor)
         conv = nn.Conv2d(in_channels, out_channels, size, stride=size, bias=False)
-    return nn.Sequential(conv, *_norm_and_relu(out_channels))
+    return nn.Sequential(conv, _norm(out_channels), nn.ReLU())

@@ -120,8 +120,8 @@ class Dsvt(nn.Module):
     """Dynamic Sparse Voxel Transformer.
 
     Reads `voxel_features` [N, d_model[0]] and `voxel_coords`; writes the last stage's as
-    `voxel_features`, `pillar_features` and `voxel_coords`. On meta tensors the coordinates it
-    reads are real, those it writes are not: `input_layer.last_coords` tells them.
+    `voxel_features`, `pillar_features` and `voxel_coords`. The coordinates that it reads and writes
+    are real where features are meta tensors.
     """
 
     def __init__(self, settings: DsvtSettings) -> None:

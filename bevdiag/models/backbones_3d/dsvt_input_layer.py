@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from bevdiag.models.backbones_3d.dsvt_windows import PoolGrid, Triple, WindowGri
 from bevdiag.models.backbones_3d.focal_growth import Coords
 from bevdiag.models.batch import Batch
 from bevdiag.models.sized_ops import unique_with_inverse
-from bevdiag.models.values import without_values
+from bevdiag.models.values import to_device, without_values
 
 _PI = 3.1415
 """As the original has it."""
@@ -101,12 +102,8 @@ class DsvtInputLayer(nn.Module):
         features = batch["voxel_features"]
         coords = batch["voxel_coords"].long()
         first_features = features.clone()
-        host: Coords | None = None
-        if features.is_meta:
-            host = coords.numpy()
-            first_coords = without_values(coords).clone()
-        else:
-            first_coords = coords.clone()
+        host: Coords | None = coords.numpy() if features.is_meta else None
+        first_coords = coords.clone()
         stages: list[Stage] = []
         for stage in range(len(self.sparse_shapes)):
             stages.append(self._partition(stage, first_features, first_coords, host))
@@ -115,12 +112,6 @@ class DsvtInputLayer(nn.Module):
                 first_coords = pooling.coords
                 host = None if host is None else self.pools[stage].pooled(host)
         return first_features, stages
-
-    def last_coords(self, coords: Coords) -> Coords:
-        """The last stage's coordinates [N', 4] from the first's, in the order of its voxels."""
-        for pool in self.pools:
-            coords = pool.pooled(coords)
-        return coords
 
     def _grids_of(self, stage: int) -> tuple[WindowGrid, WindowGrid]:
         settings, shape = self.settings, self.sparse_shapes[stage]
@@ -136,8 +127,10 @@ class DsvtInputLayer(nn.Module):
         self, stage: int, features: Tensor, coords: Tensor, host: Coords | None
     ) -> Stage:
         grids, (set_size, num_blocks) = self.grids[stage], self.settings.set_info[stage]
+        # What is computed from the coordinates decides no shape that `host` does not tell.
+        placed = coords if host is None else without_values(coords)
         with torch.no_grad():
-            windows = tuple(grid.place(coords) for grid in grids)
+            windows = tuple(grid.place(placed) for grid in grids)
         sets = tuple(
             partition(*place, grid, set_size, None if host is None else grid.occupancy(host))
             for place, grid in zip(windows, grids, strict=True)
@@ -146,7 +139,7 @@ class DsvtInputLayer(nn.Module):
             tuple(self._embed(stage, block, shift, windows[shift][1]) for shift in range(2))
             for block in range(num_blocks)
         )
-        pooling = self._pool(stage, features, coords, host) if stage < len(self.pools) else None
+        pooling = self._pool(stage, features, placed, host) if stage < len(self.pools) else None
         return Stage(coords, windows, sets, embeddings, pooling)
 
     def _embed(self, stage: int, block: int, shift: int, inner: Tensor) -> Tensor:
@@ -166,11 +159,15 @@ class DsvtInputLayer(nn.Module):
     def _pool(self, stage: int, features: Tensor, coords: Tensor, host: Coords | None) -> Pooling:
         grid = self.pools[stage]
         index, position, next_coords = grid.place(coords)
-        size = None if host is None else len(grid.pooled(host))
+        pooled = None if host is None else grid.pooled(host)
+        size = None if pooled is None else len(pooled)
         unique, inverse = unique_with_inverse(index, size)
         placeholder = features.new_zeros((len(unique), grid.volume, self.settings.d_model[stage]))
         kept, group = unique.clone(), inverse.clone()
         first = torch.arange(group.size(0), dtype=group.dtype, device=group.device)
         group, first = group.flip([0]), first.flip([0])
         first = group.new_empty(kept.size(0)).scatter_(0, group, first)
-        return Pooling(inverse, position, placeholder, next_coords[first])
+        if pooled is None:
+            return Pooling(inverse, position, placeholder, next_coords[first])
+        coords = to_device(pooled.astype(np.int64), features.device, keep_values=True)
+        return Pooling(inverse, position, placeholder, coords)

@@ -8,10 +8,9 @@ from torch import nn
 from bevdiag.config.settings import BevInput, FocalDsvtSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_3d.dsvt import Dsvt
-from bevdiag.models.backbones_3d.focal_sparse_encoder import OUT_CHANNELS, FocalSparseEncoder
+from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
 from bevdiag.models.batch import Batch
-from bevdiag.models.map_to_bev.height_strides import SparseVolume
-from bevdiag.models.values import to_device
+from bevdiag.models.wiring import FOCAL_CHANNELS, SparseVolume, SpatialShape
 
 
 class FocalDsvt(nn.Module):
@@ -19,38 +18,34 @@ class FocalDsvt(nn.Module):
 
     `bev_input` says whose tensor the bird's-eye-view map is made of. "encoder" is what the report's
     repository does: DSVT runs, but nothing reads its features, so it gets no gradient. With "dsvt"
-    its features are wrapped as `encoded_spconv_tensor`, on the grid of its last stage.
+    its features are wrapped as `encoded_spconv_tensor`, on `volume`'s grid, its last stage's.
     """
 
     def __init__(
         self,
         settings: FocalDsvtSettings,
         in_channels: int,
-        spatial_shape: tuple[int, int, int],
+        spatial_shape: SpatialShape,
+        volume: SparseVolume,
         *,
         bev_input: BevInput,
         spconv: Any,
         device: torch.device,
     ) -> None:
         super().__init__()
-        if settings.dsvt.d_model[0] != OUT_CHANNELS:
+        if settings.dsvt.d_model[0] != FOCAL_CHANNELS:
             raise ConfigError(
                 f"DSVT reads {settings.dsvt.d_model[0]} channels, but FocalSparseEncoder makes "
-                f"{OUT_CHANNELS}: set its first entry to {OUT_CHANNELS}",
+                f"{FOCAL_CHANNELS}: set its first entry to {FOCAL_CHANNELS}",
                 key="MODEL.BACKBONE_3D.DSVT.d_model",
             )
         self.spconv = spconv
         self.bev_input = bev_input
+        self.volume = volume
         self.focal_encoder = FocalSparseEncoder(
             settings.focal_encoder, in_channels, spatial_shape, spconv=spconv, device=device
         )
         self.dsvt = Dsvt(settings.dsvt)
-        last = self.dsvt.input_layer.sparse_shapes[-1]
-        self.volume = (
-            SparseVolume(OUT_CHANNELS, spatial_shape)
-            if bev_input == "encoder"
-            else SparseVolume(settings.dsvt.d_model[-1], (last[2], last[1], last[0]))
-        )
 
     def forward(self, batch: Batch) -> Batch:
         """Write `encoded_spconv_tensor`, and DSVT's features over `voxel_features`."""
@@ -60,12 +55,7 @@ class FocalDsvt(nn.Module):
         batch["voxel_coords"] = sparse.indices
         batch = self.dsvt(batch)
         if self.bev_input == "dsvt":
-            features = batch["voxel_features"]
-            if features.is_meta:
-                coords = self.dsvt.input_layer.last_coords(sparse.indices.numpy())
-                indices = to_device(coords, features.device, keep_values=True)
-            else:
-                indices = batch["voxel_coords"].int()
+            features, indices = batch["voxel_features"], batch["voxel_coords"].int()
             batch["encoded_spconv_tensor"] = self.spconv.SparseConvTensor(
                 features, indices, list(self.volume.spatial_shape), batch["batch_size"]
             )

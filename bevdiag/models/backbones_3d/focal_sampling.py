@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.backbone_settings import FocalEncoderSettings
+from bevdiag.config.settings import DataSettings
+from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision
 from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
 from bevdiag.models.vfe.packed import PackedVoxels, packed_voxel_features
@@ -39,10 +41,17 @@ class DecisionSampler:
     """
 
     def __init__(
-        self, model: ModelSettings, data: DataSettings, voxels: PackedVoxels, *, spconv: Any
+        self,
+        vfe: SdaVfeSettings,
+        encoder: FocalEncoderSettings,
+        data: DataSettings,
+        voxels: PackedVoxels,
+        *,
+        spconv: Any,
     ) -> None:
         """Find the scene's pairs. `spconv` is a namespace for the CPU."""
-        self._model = model
+        self._vfe = vfe
+        self._encoder = encoder
         self._data = data
         self._voxels = voxels
         self._spconv = spconv
@@ -66,9 +75,9 @@ class DecisionSampler:
         cpu = torch.device("cpu")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            vfe = SdaVfe(self._model.vfe, len(self._data.point_features), cpu)
+            vfe = SdaVfe(self._vfe, len(self._data.point_features), cpu)
             encoder = FocalSparseEncoder(
-                self._model.backbone_3d.focal_encoder,
+                self._encoder,
                 vfe.num_point_features,
                 self._spatial_shape,
                 spconv=self._spconv,
@@ -88,7 +97,7 @@ class DecisionSampler:
         return output.index_add_(0, pairs.target, torch.cat(products))
 
     def _decide(self, scores: NDArray[np.float32]) -> FocalDecision:
-        settings = self._model.backbone_3d.focal_encoder
+        settings = self._encoder
         threshold = np.float32(settings.focal_threshold)
         importance, kernel_mask = scores[:, -1], scores[:, :-1] >= threshold
         if not settings.focal_topk:

@@ -25,8 +25,7 @@ from bevdiag.models.backbones_3d.focal_split import (
 from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
 from bevdiag.models.batch import Batch
 from bevdiag.models.values import to_device, without_values
-
-OUT_CHANNELS = 128
+from bevdiag.models.wiring import FOCAL_CHANNELS
 
 
 class FocalSparseEncoder(nn.Module):
@@ -67,9 +66,9 @@ class FocalSparseEncoder(nn.Module):
         )
         self.conv_imp = conv(64, len(OFFSETS) + 1, indice_key="imp")
         self.conv_focal = spconv.SparseSequential(
-            conv(64, OUT_CHANNELS, indice_key="focal"), norm(OUT_CHANNELS), nn.ReLU()
+            conv(64, FOCAL_CHANNELS, indice_key="focal"), norm(FOCAL_CHANNELS), nn.ReLU()
         )
-        self.num_point_features = OUT_CHANNELS
+        self.num_point_features = FOCAL_CHANNELS
         offsets = torch.tensor(OFFSETS, dtype=torch.float32, device=device)
         self.register_buffer("offsets", offsets)
         self.voxel_size = torch.tensor(settings.voxel_size, device=device)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranchSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.batch import Batch
+from bevdiag.models.contracts import DenseHead
 from bevdiag.models.dense_heads.center_targets import (
     BevGrid,
     Floats,
@@ -76,7 +77,7 @@ def _init_regression(module: nn.Module) -> None:
             nn.init.constant_(module.bias, 0)
 
 
-class CenterHead(nn.Module):
+class CenterHead(DenseHead):
     """A shared convolution, one `SeparateHead` a group of classes, targets and losses.
 
     Predictions and targets stay with the head until the next forward pass replaces them, as in the

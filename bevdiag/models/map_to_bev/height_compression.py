@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from torch import nn
-
 from bevdiag.config.settings import HeightCompressionSettings
 from bevdiag.models.batch import Batch
-from bevdiag.models.map_to_bev.height_strides import HeightStrides, SparseVolume
+from bevdiag.models.contracts import MapToBev
+from bevdiag.models.map_to_bev.height_strides import HeightStrides
+from bevdiag.models.wiring import SparseVolume
 
 
-class HeightCompression(nn.Module):
+class HeightCompression(MapToBev):
     """Densifies [B, C, D, H, W] and flattens it to [B, C * D, H, W]."""
 
     def __init__(

@@ -1,18 +1,11 @@
 """HEIGHT_STRIDES: sparse convolutions that bring the height down before the map is made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-
-@dataclass(frozen=True, slots=True)
-class SparseVolume:
-    """What a 3D backbone hands over: a sparse tensor of C channels on a grid of z, y, x cells."""
-
-    channels: int
-    spatial_shape: tuple[int, int, int]
+from bevdiag.models.wiring import SparseVolume
 
 
 class HeightStrides(nn.Module):

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from bevdiag.config.settings import SparseHeightCompressionSettings
 from bevdiag.models.batch import Batch
 from bevdiag.models.channels import ChannelMismatch
-from bevdiag.models.map_to_bev.height_strides import HeightStrides, SparseVolume
+from bevdiag.models.contracts import MapToBev
+from bevdiag.models.map_to_bev.height_strides import HeightStrides
+from bevdiag.models.wiring import SparseVolume
 
 
-class SparseHeightCompression(nn.Module):
+class SparseHeightCompression(MapToBev):
     """Reduces [B, C, D, H, W] to [B, C', H, W] by MODE.
 
     - none: C' = C * D, as HeightCompression; max, mean: over D on the dense tensor, empty cells

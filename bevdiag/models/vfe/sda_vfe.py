@@ -81,7 +81,7 @@ class SdaVfe(nn.Module):
         from_centre = voxels[:, :, :3] - centre.type_as(voxels)
         raw = voxels if self.use_absolute_xyz else voxels[..., 3:]
         features = torch.cat([raw, from_mean, from_centre], dim=-1)
-        mask = _occupied_slots(num_points, features.shape[1]).unsqueeze(-1).type_as(voxels)
+        mask = occupied_slots(num_points, features.shape[1]).unsqueeze(-1).type_as(voxels)
         features *= mask
         x = features
         for layer in self.layers:
@@ -99,6 +99,6 @@ class SdaVfe(nn.Module):
         return torch.stack([x, y, z], dim=-1).unsqueeze(1)
 
 
-def _occupied_slots(num_points: Tensor, max_points: int) -> Tensor:
+def occupied_slots(num_points: Tensor, max_points: int) -> Tensor:
     slots = torch.arange(max_points, dtype=torch.int, device=num_points.device).view(1, -1)
     return num_points.unsqueeze(1).int() > slots

@@ -1,31 +1,27 @@
-"""CenterPoint: the modules in a row, and the head's loss."""
+"""CenterPoint, PointPillar and SECONDNet: the modules in a row, and the head's loss."""
 
 import torch
 from torch import Tensor, nn
 
-from bevdiag.models.backbones_2d.base_bev_backbone import BaseBevBackbone
-from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
+from bevdiag.models.backbones_2d.base_bev_backbone import BevLevels
 from bevdiag.models.batch import Batch
 from bevdiag.models.channels import ChannelMismatch
-from bevdiag.models.dense_heads.center_head import CenterHead
-from bevdiag.models.map_to_bev.height_compression import HeightCompression
-from bevdiag.models.map_to_bev.sparse_height_compression import SparseHeightCompression
-from bevdiag.models.vfe.sda_vfe import SdaVfe
+from bevdiag.models.contracts import DenseHead, MapToBev
 
 
-class CenterPoint(nn.Module):
+class OneStageDetector(nn.Module):
     """A detector in training: forward returns the loss.
 
-    `loss_box_of_backbone` is not part of it, as in the original.
+    A 3D backbone's own loss is not part of it, as in the original.
     """
 
     def __init__(
         self,
-        vfe: SdaVfe,
-        backbone_3d: FocalDsvt,
-        map_to_bev: HeightCompression | SparseHeightCompression,
-        backbone_2d: BaseBevBackbone,
-        dense_head: CenterHead,
+        vfe: nn.Module,
+        backbone_3d: nn.Module | None,
+        map_to_bev: MapToBev,
+        backbone_2d: BevLevels,
+        dense_head: DenseHead,
     ) -> None:
         super().__init__()
         self.register_buffer("global_step", torch.zeros(1, dtype=torch.int64))
@@ -55,12 +51,6 @@ class CenterPoint(nn.Module):
         if not self.training:
             raise RuntimeError("this detector only trains: call train() before forward")
         self.check_channels()
-        for module in (
-            self.vfe,
-            self.backbone_3d,
-            self.map_to_bev_module,
-            self.backbone_2d,
-            self.dense_head,
-        ):
+        for module in self.children():
             batch = module(batch)
         return self.dense_head.loss()

@@ -1,0 +1,181 @@
+"""VoxelBackBone8x and VoxelResBackBone8x: sparse convolutions down to an eighth of the grid."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from bevdiag.config.backbone_settings import VoxelBackboneSettings, VoxelResBackboneSettings
+from bevdiag.models.batch import Batch
+from bevdiag.models.wiring import VOXEL_BACKBONE_CHANNELS, SpatialShape
+
+
+class VoxelBackbone(nn.Module):
+    """Four levels and a last convolution along the height.
+
+    The base class runs them; subclasses make `conv_input`, `conv1` to `conv4` and `conv_out`. Every
+    level's tensor stays in the batch, where two-stage heads look for it.
+    """
+
+    conv_input: nn.Module
+    conv1: nn.Module
+    conv2: nn.Module
+    conv3: nn.Module
+    conv4: nn.Module
+    conv_out: nn.Module
+
+    def __init__(self, grid_size: tuple[int, int, int], *, spconv: Any) -> None:
+        """Take the grid x, y, z; `spconv` is like spconv.pytorch."""
+        super().__init__()
+        x, y, z = grid_size
+        self.spconv = spconv
+        self.sparse_shape: SpatialShape = (z + 1, y, x)
+
+    def forward(self, batch: Batch) -> Batch:
+        """Add `encoded_spconv_tensor` from `voxel_features` [N, C] and `voxel_coords` [N, 4]."""
+        x = self.spconv.SparseConvTensor(
+            features=batch["voxel_features"],
+            indices=batch["voxel_coords"].int(),
+            spatial_shape=list(self.sparse_shape),
+            batch_size=batch["batch_size"],
+        )
+        stem = self.conv_input(x)
+        levels = [self.conv1(stem)]
+        for conv in (self.conv2, self.conv3, self.conv4):
+            levels.append(conv(levels[-1]))
+        out = self.conv_out(levels[-1])
+        batch["encoded_spconv_tensor"] = out
+        batch["encoded_spconv_tensor_stride"] = 8
+        batch["multi_scale_3d_features"] = {
+            f"x_conv{number}": level for number, level in enumerate(levels, start=1)
+        }
+        return batch
+
+    def subm(self, in_channels: int, out_channels: int, key: str) -> nn.Module:
+        """Submanifold 3x3x3 without bias, BatchNorm, ReLU."""
+        conv = self.spconv.SubMConv3d(in_channels, out_channels, 3, bias=False, indice_key=key)
+        return self._activated(conv, out_channels)
+
+    def down(
+        self,
+        in_channels: int,
+        out_channels: int,
+        key: str,
+        *,
+        kernel: Sequence[int] = (3, 3, 3),
+        stride: Sequence[int] = (2, 2, 2),
+        padding: Sequence[int] = (1, 1, 1),
+    ) -> nn.Module:
+        """A strided sparse convolution without bias, BatchNorm, ReLU."""
+        conv = self.spconv.SparseConv3d(
+            in_channels,
+            out_channels,
+            tuple(kernel),
+            stride=tuple(stride),
+            padding=tuple(padding),
+            bias=False,
+            indice_key=key,
+        )
+        return self._activated(conv, out_channels)
+
+    def last(self, in_channels: int, padding: Sequence[int]) -> nn.Module:
+        """The convolution along the height that hands over."""
+        channels = VOXEL_BACKBONE_CHANNELS
+        return self.down(
+            in_channels,
+            channels,
+            "spconv_down2",
+            kernel=(3, 1, 1),
+            stride=(2, 1, 1),
+            padding=padding,
+        )
+
+    def _activated(self, conv: nn.Module, channels: int) -> nn.Module:
+        sequence: nn.Module = self.spconv.SparseSequential(conv, sparse_norm(channels), nn.ReLU())
+        return sequence
+
+
+def sparse_norm(channels: int) -> nn.BatchNorm1d:
+    """The BatchNorm of OpenPCDet's sparse layers."""
+    return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
+
+
+class VoxelBackBone8x(VoxelBackbone):
+    """Two submanifold convolutions behind each stride; up to 64 channels, then 128."""
+
+    def __init__(
+        self,
+        settings: VoxelBackboneSettings,
+        in_channels: int,
+        grid_size: tuple[int, int, int],
+        *,
+        spconv: Any,
+    ) -> None:
+        super().__init__(grid_size, spconv=spconv)
+        self.conv_input = self.subm(in_channels, 16, "subm1")
+        self.conv1 = nn.Sequential(self.subm(16, 16, "subm1"))
+        self.conv2 = nn.Sequential(
+            self.down(16, 32, "spconv2"), self.subm(32, 32, "subm2"), self.subm(32, 32, "subm2")
+        )
+        self.conv3 = nn.Sequential(
+            self.down(32, 64, "spconv3"), self.subm(64, 64, "subm3"), self.subm(64, 64, "subm3")
+        )
+        self.conv4 = nn.Sequential(
+            self.down(64, 64, "spconv4", padding=(0, 1, 1)),
+            self.subm(64, 64, "subm4"),
+            self.subm(64, 64, "subm4"),
+        )
+        self.conv_out = self.last(64, settings.last_pad)
+
+
+class ResidualBlock(nn.Module):
+    """Two submanifold convolutions around which the input is added."""
+
+    def __init__(self, channels: int, key: str, *, bias: bool, spconv: Any) -> None:
+        super().__init__()
+        self.conv1 = spconv.SubMConv3d(
+            channels, channels, kernel_size=3, padding=1, bias=bias, indice_key=key
+        )
+        self.bn1 = sparse_norm(channels)
+        self.relu = nn.ReLU()
+        self.conv2 = spconv.SubMConv3d(
+            channels, channels, kernel_size=3, padding=1, bias=bias, indice_key=key
+        )
+        self.bn2 = sparse_norm(channels)
+
+    def forward(self, x: Any) -> Any:
+        """A sparse tensor of C channels to another on the same voxels."""
+        out = self.conv1(x)
+        out = out.replace_feature(self.bn1(out.features))
+        out = out.replace_feature(self.relu(out.features))
+        out = self.conv2(out)
+        out = out.replace_feature(self.bn2(out.features))
+        out = out.replace_feature(out.features + x.features)
+        return out.replace_feature(self.relu(out.features))
+
+
+class VoxelResBackBone8x(VoxelBackbone):
+    """Two residual blocks behind each stride; up to 128 channels."""
+
+    def __init__(
+        self,
+        settings: VoxelResBackboneSettings,
+        in_channels: int,
+        grid_size: tuple[int, int, int],
+        *,
+        spconv: Any,
+    ) -> None:
+        super().__init__(grid_size, spconv=spconv)
+        bias = settings.use_bias is not False
+
+        def residual(*first: nn.Module, channels: int, key: str) -> nn.Module:
+            blocks = [ResidualBlock(channels, key, bias=bias, spconv=spconv) for _ in range(2)]
+            return nn.Sequential(*first, *blocks)
+
+        self.conv_input = self.subm(in_channels, 16, "subm1")
+        self.conv1 = residual(channels=16, key="res1")
+        self.conv2 = residual(self.down(16, 32, "spconv2"), channels=32, key="res2")
+        self.conv3 = residual(self.down(32, 64, "spconv3"), channels=64, key="res3")
+        down = self.down(64, 128, "spconv4", padding=(0, 1, 1))
+        self.conv4 = residual(down, channels=128, key="res4")
+        self.conv_out = self.last(128, settings.last_pad)

@@ -1,0 +1,134 @@
+"""DynMeanVFE, DynPillarVFE and DynamicVoxelVFE: on the points themselves, without padding."""
+
+import torch
+from torch import Tensor, nn
+
+from bevdiag.config.settings import DataSettings
+from bevdiag.config.vfe_settings import DynamicPillarVfeSettings, DynamicVoxelVfeSettings
+from bevdiag.models.batch import Batch
+from bevdiag.models.values import without_values
+from bevdiag.models.vfe.pillar_vfe import layer_channels, point_channels
+from bevdiag.models.vfe.point_grouping import Grouped, PointGrouping
+
+
+def voxel_means(points: Tensor, voxel_of_point: Tensor, num_voxels: int) -> Tensor:
+    """Means [M, C] of points [N, C]; torch_scatter's scatter_mean on PyTorch's operations."""
+    sums = points.new_zeros((num_voxels, points.shape[1]))
+    sums.index_add_(0, voxel_of_point, points)
+    counts = points.new_zeros(num_voxels)
+    counts.index_add_(0, voxel_of_point, points.new_ones(len(points)))
+    return sums / counts.clamp(min=1).view(-1, 1)
+
+
+def voxel_maxima(features: Tensor, voxel_of_point: Tensor, num_voxels: int) -> Tensor:
+    """Maxima [M, C] of features [N, C]; torch_scatter's scatter_max on PyTorch's operations."""
+    start = features.new_zeros((num_voxels, features.shape[1]))
+    wide = voxel_of_point.view(-1, 1).expand_as(features)
+    return start.scatter_reduce(0, wide, features, "amax", include_self=False)
+
+
+class DynamicMeanVfe(nn.Module):
+    """The mean of each voxel's points."""
+
+    def __init__(
+        self, num_point_features: int, data: DataSettings, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.num_point_features = num_point_features
+        self.has_values = device.type != "meta"
+        self.grouping = PointGrouping(data, is_pillars=False, by_rows=False, device=device)
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Batch:
+        """Add `voxel_features` [M, F] and `voxel_coords` [M, 4] from `points` [N, 1 + F]."""
+        grouped = self.grouping(batch["points"])
+        features = grouped.points[:, 1:].contiguous()
+        values = features if self.has_values else without_values(features)
+        means = voxel_means(values, grouped.voxel_of_point, len(grouped.voxels))
+        coords = self.grouping.coords(grouped.voxels)
+        batch["voxel_features"] = means.contiguous()
+        batch["voxel_coords"] = coords.contiguous()
+        return batch
+
+
+class PointNetLayer(nn.Module):
+    """Linear, BatchNorm and ReLU on every point, and the maximum over its voxel's points."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, use_norm: bool, last: bool) -> None:
+        super().__init__()
+        self.last = last
+        self.linear = nn.Linear(in_channels, out_channels, bias=not use_norm)
+        self.norm = nn.BatchNorm1d(out_channels, eps=1e-3, momentum=0.01) if use_norm else None
+        self.relu = nn.ReLU()
+
+    def forward(self, inputs: Tensor, voxel_of_point: Tensor, num_voxels: int) -> Tensor:
+        """[N, C_in] to [N, 2 * C], the last layer to [M, C]."""
+        x = self.linear(inputs)
+        if self.norm is not None:
+            x = self.norm(x)
+        x = self.relu(x)
+        strongest = voxel_maxima(x, voxel_of_point, num_voxels)
+        if self.last:
+            return strongest
+        return torch.cat([x, strongest[voxel_of_point, :]], dim=1)
+
+
+class DynamicPointNetVfe(nn.Module):
+    """DynPillarVFE and DynamicVoxelVFE, which differ in whether the height tells voxels apart."""
+
+    def __init__(
+        self,
+        settings: DynamicPillarVfeSettings | DynamicVoxelVfeSettings,
+        num_point_features: int,
+        data: DataSettings,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.has_values = device.type != "meta"
+        is_pillars = isinstance(settings, DynamicPillarVfeSettings)
+        self.grouping = PointGrouping(data, is_pillars=is_pillars, by_rows=True, device=device)
+        self.voxel_size = data.voxel_size
+        self.offset = tuple(
+            size / 2 + low
+            for size, low in zip(data.voxel_size, data.point_cloud_range[:3], strict=True)
+        )
+        channels = layer_channels(settings, point_channels(settings, num_point_features))
+        self.pfn_layers = nn.ModuleList(
+            PointNetLayer(*pair, use_norm=settings.use_norm, last=index + 1 == len(channels))
+            for index, pair in enumerate(channels)
+        )
+
+    def forward(self, batch: Batch) -> Batch:
+        """Add `pillar_features`, `voxel_features` [M, C] and `voxel_coords` [M, 4]."""
+        grouped = self.grouping(batch["points"])
+        xyz = grouped.points[:, [1, 2, 3]].contiguous()
+        num_voxels = len(grouped.voxels)
+        features = self._augmented(grouped, xyz)
+        for layer in self.pfn_layers:
+            features = layer(features, grouped.voxel_of_point, num_voxels)
+        coords = self.grouping.coords(grouped.voxels)
+        batch["voxel_features"] = batch["pillar_features"] = features
+        batch["voxel_coords"] = coords
+        return batch
+
+    def _augmented(self, grouped: Grouped, xyz: Tensor) -> Tensor:
+        """Each point with its place seen from its voxel's mean and centre, [N, C]."""
+        points, cells = grouped.points, grouped.cells
+        if not self.has_values:
+            points, cells, xyz = map(without_values, (points, cells, xyz))
+        means = voxel_means(xyz, grouped.voxel_of_point, len(grouped.voxels))
+        from_mean = xyz - means[grouped.voxel_of_point, :]
+        from_centre = torch.zeros_like(xyz)
+        for axis in range(3):
+            if axis < cells.shape[1]:
+                cell = cells[:, axis].to(xyz.dtype)
+                centre = cell * self.voxel_size[axis] + self.offset[axis]
+                from_centre[:, axis] = xyz[:, axis] - centre
+            else:
+                from_centre[:, axis] = xyz[:, axis] - self.offset[axis]
+        raw = points[:, 1:] if self.settings.use_abslote_xyz else points[:, 4:]
+        parts = [raw, from_mean, from_centre]
+        if self.settings.with_distance:
+            parts.append(torch.norm(points[:, 1:4], 2, dim=1, keepdim=True))
+        return torch.cat(parts, dim=-1)

@@ -1,0 +1,91 @@
+"""What the modules of a detector hand to each other, told from the settings alone."""
+
+from dataclasses import dataclass
+
+from bevdiag.config.backbone_settings import (
+    FocalDsvtSettings,
+    VoxelBackboneSettings,
+    VoxelResBackboneSettings,
+)
+from bevdiag.config.bev_settings import (
+    BevInput,
+    PillarScatter3dSettings,
+    PillarScatterSettings,
+)
+from bevdiag.config.dsvt_settings import DsvtSettings
+from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings
+
+SpatialShape = tuple[int, int, int]
+"""Extents z, y, x."""
+
+FOCAL_CHANNELS = 128
+VOXEL_BACKBONE_CHANNELS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVolume:
+    """What a 3D backbone hands over: a sparse tensor of C channels on a grid of z, y, x cells."""
+
+    channels: int
+    spatial_shape: SpatialShape
+
+
+def voxel_channels(model: ModelSettings, data: DataSettings) -> int:
+    """Channels of the VFE's voxel features."""
+    if isinstance(model.vfe, (PointNetVfeSettings, SdaVfeSettings)):
+        return model.vfe.num_filters[-1]
+    return len(data.point_features)
+
+
+def pillar_channels(model: ModelSettings, data: DataSettings) -> int:
+    """Channels of `pillar_features`: DSVT's where there is one, else the VFE's."""
+    if isinstance(model.backbone_3d, DsvtSettings):
+        return model.backbone_3d.d_model[-1]
+    return voxel_channels(model, data)
+
+
+def sparse_volume(model: ModelSettings, data: DataSettings) -> SparseVolume | None:
+    """The sparse tensor that is there for MAP_TO_BEV, None where no module makes one."""
+    backbone = model.backbone_3d
+    if isinstance(backbone, FocalDsvtSettings):
+        if bev_input(model) == "encoder":
+            return SparseVolume(FOCAL_CHANNELS, data.grid_size[::-1])
+        last = stage_shapes(backbone.dsvt)[-1]
+        return SparseVolume(backbone.dsvt.d_model[-1], last[::-1])
+    if isinstance(backbone, (VoxelBackboneSettings, VoxelResBackboneSettings)):
+        return SparseVolume(VOXEL_BACKBONE_CHANNELS, _eighth(data, backbone.last_pad))
+    return None
+
+
+def bev_input(model: ModelSettings) -> BevInput:
+    """Whose tensor FocalDSVT leaves for MAP_TO_BEV."""
+    mapping = model.map_to_bev
+    if isinstance(mapping, (PillarScatterSettings, PillarScatter3dSettings)):
+        return "encoder"
+    return mapping.input
+
+
+def stage_shapes(dsvt: DsvtSettings) -> list[tuple[int, int, int]]:
+    """DSVT's sparse shape (x, y, z) in each stage: each transition divides, rounding up."""
+    shapes = [dsvt.input_layer.sparse_shape]
+    for dx, dy, dz in dsvt.input_layer.downsample_stride:
+        x, y, z = shapes[-1]
+        shapes.append((-(-x // dx), -(-y // dy), -(-z // dz)))
+    return shapes
+
+
+def _eighth(data: DataSettings, last_pad: tuple[int, int, int]) -> SpatialShape:
+    """VoxelBackBone8x's last grid: three strides of 2, then one of 2 along the height alone.
+
+    The first grid is one voxel higher than the config's; each kernel is 3 wide. All axes are
+    padded by 1, but the height not in the third stride and only by `last_pad` in the fourth.
+    """
+    x, y, z = data.grid_size
+    z = _halved(_halved(_halved(_halved(z + 1, 1), 1), 0), last_pad[0])
+    y, x = (_halved(_halved(_halved(size, 1), 1), 1) for size in (y, x))
+    return z, y + 2 * last_pad[1], x + 2 * last_pad[2]
+
+
+def _halved(size: int, padding: int) -> int:
+    return (size + 2 * padding - 3) // 2 + 1
