@@ -33,6 +33,7 @@ from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
 from bevdiag.models.detectors.one_stage import OneStageDetector
 from bevdiag.models.vfe.packed import PackedVoxels
 from bevdiag.scenes import Batch
+from bevdiag.trace.workers import workers
 
 _ENCODER = "backbone_3d.focal_encoder"
 SITE = f"{_ENCODER}.kept_voxels"
@@ -130,10 +131,13 @@ def _settle_encoder(
     sampler = DecisionSampler(
         vfe, encoder, config.data, _packed(batch, coords), spconv=sparse.namespace("cpu")
     )
-    sampled = {}
-    for offset in range(NUM_SEEDS):
-        decision = sampler.sample(seed + offset)
-        sampled[count(coords, decision, shape, size)] = decision
+
+    def kept_with(seed: int) -> tuple[int, FocalDecision]:
+        decision = sampler.sample(seed)
+        return count(coords, decision, shape, size), decision
+
+    with workers(kept_with) as sample:
+        sampled = dict(sample(range(seed, seed + NUM_SEEDS)))
     low, expected = min(sampled), median_low(sampled)
     most = _most_growth(coords, shape, top_share)
     counts = ", ".join(f"{n:,}" for n in sorted(sampled))
