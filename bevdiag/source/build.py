@@ -1,10 +1,9 @@
 """Builds the repository's model: on the CPU as its code says, then without values."""
 
-import gc
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,18 @@ from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
 from bevdiag.source.state import Running, begin
-from bevdiag.source.values import AssumedValues, Scenario
+from bevdiag.source.values import AssumedValues
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder, as_meta
 
-Resident = list[tuple[str, torch.Tensor]]
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A model, and what watches over its tensors."""
+
+    model: nn.Module
+    recorder: Recorder
+    lanes: DeviceLanes
 
 
 def find_package(root: Path) -> str:
@@ -52,33 +58,21 @@ def import_builder(package: str) -> Any:
     return models.build_network
 
 
-def build_model(build_network: Any, settings: SourceSettings) -> tuple[nn.Module, Resident]:
-    """The model with meta parameters, and the other device tensors that its construction left."""
+def build_model(build_network: Any, settings: SourceSettings, values: AssumedValues) -> Built:
+    """The model with meta parameters, and the recorder that has seen its construction."""
     config = EasyDict(settings.values())
     dataset = FakeDataset(settings, config)
     recorder = Recorder(Attribution(nn.Module()))
     recorder.bare_factories_on_host = True
+    recorder.unknown = values
     lanes = DeviceLanes(recorder)
-    begin(Running(lanes, AssumedValues(Scenario.EXPECTED, {})))
+    begin(Running(lanes, values))
     with recorder, lanes:
         model: nn.Module = build_network(
             model_cfg=config.MODEL, num_class=len(settings.class_names), dataset=dataset
         )
-    recorder.stop()
     _drop_values(model)
-    gc.collect()
-    owners = _owners(model)
-    own = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
-    resident = [
-        (owners.get(storage._cdata, ""), _bytes_of(storage))
-        for storage in recorder.live_storages()
-        if storage._cdata not in own
-    ]
-    return model, resident
-
-
-def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
-    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+    return Built(model, recorder, lanes)
 
 
 def _drop_values(model: nn.Module) -> None:
@@ -92,26 +86,3 @@ def _drop_values(model: nn.Module) -> None:
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.is_floating_point():
                     module._buffers[name] = as_meta(buffer)
-
-
-def _owners(model: nn.Module) -> dict[int, str]:
-    """The module that holds each tensor that is neither parameter nor buffer, by storage."""
-    owners: dict[int, str] = {}
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name not in ("_parameters", "_buffers", "_modules"):
-                for tensor in _held(value, 3):
-                    owners.setdefault(tensor.untyped_storage()._cdata, path)
-    return owners
-
-
-def _held(value: Any, depth: int) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif depth and isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _held(item, depth - 1)
-    elif depth and isinstance(value, dict):
-        yield from _held(list(value.values()), depth)
-    elif depth and hasattr(value, "__dict__") and not isinstance(value, (nn.Module, type)):
-        yield from _held(list(vars(value).values()), depth - 1)

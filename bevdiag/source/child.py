@@ -17,12 +17,10 @@ from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api, downloads
 from bevdiag.source.dataset import source_batch
-from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.places import failing_place, set_root
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
-from bevdiag.source.state import Running, begin
 from bevdiag.source.values import AssumedValues, Scenario, SourceAssumption
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.recorder import Recorder
@@ -95,9 +93,10 @@ def _trace(task: SourceTask, findings: list[str], place: Any) -> ChildResult:
     result = ChildResult()
     scenarios = [Scenario.EXPECTED]
     for scenario in scenarios:
-        model, resident = build.build_model(build_network, task.settings)
-        with _announced(model, place):
-            trace, values = _trace_scenario(task, model, resident, scenario)
+        values = AssumedValues(scenario, task.pins)
+        built = build.build_model(build_network, task.settings, values)
+        with _announced(built.model, place):
+            trace = _trace_steps(task, built)
         result.traces[scenario] = trace
         if scenario is Scenario.EXPECTED:
             result.assumptions = tuple(values.assumptions.values())
@@ -114,23 +113,14 @@ def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
         findings.append(f"{name}: a compiled operation that bevdiag does not know; it was not called")
 
 
-def _trace_scenario(
-    task: SourceTask, model: nn.Module, resident: build.Resident, scenario: Scenario
-) -> tuple[Trace, AssumedValues]:
-    values = AssumedValues(scenario, task.pins)
-
+def _trace_steps(task: SourceTask, built: build.Built) -> Trace:
     @contextmanager
-    def around(recorder: Recorder) -> Iterator[None]:
-        recorder.unknown = values
-        recorder.bare_factories_on_host = True
-        lanes = DeviceLanes(recorder)
-        begin(Running(lanes, values))
-        with lanes:
+    def around(_: Recorder) -> Iterator[None]:
+        with built.lanes:
             yield
 
-    customs = Customs(forward=_loss, resident=resident, around=around)
-    batch = source_batch(task.batch, task.settings)
-    return trace_steps(model, batch, task.options, customs), values
+    customs = Customs(forward=_loss, recorder=built.recorder, around=around)
+    return trace_steps(built.model, source_batch(task.batch, task.settings), task.options, customs)
 
 
 def _loss(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
