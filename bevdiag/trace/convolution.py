@@ -60,6 +60,7 @@ def _call(
 
 def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """aten.convolution(input, weight, bias, stride, padding, dilation, transposed, ..., groups)."""
+    args, kwargs = recorder.on_one_lane(args, kwargs)
     data, weight = args[:2]
     copies = _contiguous_copy(recorder, data)
     output = func(*args, **kwargs)
@@ -72,6 +73,7 @@ def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict
 
 def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """aten.convolution_backward(grad_output, input, weight, bias_sizes, ..., output_mask)."""
+    args, kwargs = recorder.on_one_lane(args, kwargs)
     grad_output, data, weight, _ = args[:4]
     geometry = args[4:10]
     copies = _contiguous_copy(recorder, grad_output)

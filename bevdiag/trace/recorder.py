@@ -276,11 +276,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""
         inputs = list(tensors_in(args, kwargs))
-        if any(t.is_meta for t in inputs) and not all(t.is_meta for t in inputs):
-            args, kwargs = _all_meta(args), {k: _all_meta(v) for k, v in kwargs.items()}
+        args, kwargs = self.on_one_lane(args, kwargs)
         outputs = outputs_of(func, args, kwargs)
         self.record_outputs(outputs, str(func), inputs, kwargs)
         return outputs
+
+    def on_one_lane(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, all of them meta tensors if one of them is."""
+        inputs = list(tensors_in(args, kwargs))
+        if any(t.is_meta for t in inputs) and not all(t.is_meta for t in inputs):
+            return _all_meta(args), {k: _all_meta(v) for k, v in kwargs.items()}
+        return args, kwargs
 
     def record_outputs(
         self, outputs: Any, op: str, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]
