@@ -53,6 +53,10 @@ UNMODELLED_VALUES: Mapping[tuple[str, ...], tuple[Callable[[Any], bool], str]] =
         lambda name: name in ("PreviousResidualDecoder", "PreviousResidualRoIDecoder"),
         "box coders other than ResidualCoder",
     ),
+    ("MODEL", "DENSE_HEAD", "LOSS_CONFIG", "REG_LOSS_TYPE"): (
+        lambda name: name == "WeightedL1Loss",
+        "WeightedL1Loss, which has a precision of its own",
+    ),
     ("MODEL", "DENSE_HEAD", "USE_MULTIHEAD"): (bool, "anchors of several heads in one"),
 }
 """Values of modules that bevdiag builds, each with what it switches on that bevdiag leaves out."""

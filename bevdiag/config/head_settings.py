@@ -101,9 +101,7 @@ class AnchorClassSettings(LowerCaseSettings):
     @property
     def num_anchors(self) -> int:
         """Anchors a cell."""
-        return (
-            len(self.anchor_sizes) * len(self.anchor_rotations) * len(self.anchor_bottom_heights)
-        )
+        return len(self.anchor_sizes) * len(self.anchor_rotations) * len(self.anchor_bottom_heights)
 
 
 class BoxCoderSettings(LowerCaseSettings):
@@ -139,7 +137,7 @@ class AnchorLossWeights(LowerCaseSettings):
 class AnchorLossSettings(Settings):
     """AnchorHeadSingle's LOSS_CONFIG."""
 
-    reg_loss_type: Literal["WeightedSmoothL1Loss", "WeightedL1Loss"] = "WeightedSmoothL1Loss"
+    reg_loss_type: Literal["WeightedSmoothL1Loss"] = "WeightedSmoothL1Loss"
     loss_weights: AnchorLossWeights
 
 

@@ -3,8 +3,9 @@ from bevdiag.config.catalogue import DETECTOR, PUBLISHED, built_names
 
 def test_what_is_built_is_what_the_settings_say():
     assert built_names(DETECTOR) == ("CenterPoint", "PointPillar", "SECONDNet")
-    assert built_names("VFE") == ("SDAVFE",)
-    assert built_names("MAP_TO_BEV") == ("HeightCompression", "SparseHeightCompression")
+    assert set(built_names("BACKBONE_2D")) == {"BaseBEVBackbone", "BaseBEVResBackbone"}
+    assert {"MeanVFE", "SDAVFE", "DynMeanVFE"} < set(built_names("VFE"))
+    assert {"VoxelBackBone8x", "DSVT", "FocalDSVT"} < set(built_names("BACKBONE_3D"))
     assert built_names("ROI_HEAD") == ()
 
 

@@ -162,7 +162,9 @@ def _residual_level(
     in_channels: int, out_channels: int, stride: int, num_layers: int
 ) -> nn.Sequential:
     first = BasicBlock(in_channels, out_channels, stride, shortcut=True)
-    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels) for _ in range(num_layers)))
+    return nn.Sequential(
+        first, *(BasicBlock(out_channels, out_channels) for _ in range(num_layers))
+    )
 
 
 def _upsample(

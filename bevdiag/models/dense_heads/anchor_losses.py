@@ -97,9 +97,7 @@ def _smooth_l1(codes: Tensor, target: Tensor, weights: Tensor, code_weights: Ten
     return loss * weights.unsqueeze(-1)
 
 
-def direction_loss(
-    logits: Tensor, targets: Tensor, positives: Tensor
-) -> Tensor:
+def direction_loss(logits: Tensor, targets: Tensor, positives: Tensor) -> Tensor:
     """Cross entropy over the bins of the heading, summed over positive anchors.
 
     Args:

@@ -11,6 +11,12 @@ from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranch
 from bevdiag.errors import ConfigError
 from bevdiag.models.batch import Batch
 from bevdiag.models.contracts import DenseHead
+from bevdiag.models.dense_heads.center_boxes import (
+    Objects,
+    decode_boxes,
+    iou_loss,
+    iou_regression_loss,
+)
 from bevdiag.models.dense_heads.center_targets import (
     BevGrid,
     Floats,
@@ -35,6 +41,7 @@ class HeadTargets:
     mask: Tensor
     source_boxes: Tensor
     has_centres: bool
+    num_objects: int
 
 
 class SeparateHead(nn.Module):
@@ -119,6 +126,7 @@ class CenterHead(DenseHead):
             self.heads_list.append(SeparateHead(channels, branches, settings))
         self.predictions: list[dict[str, Tensor]] = []
         self.targets: list[HeadTargets] = []
+        self.grid: BevGrid | None = None
 
     def forward(self, batch: Batch) -> Batch:
         """Predict from `spatial_features_2d` and, in training, draw the targets."""
@@ -144,20 +152,39 @@ class CenterHead(DenseHead):
             location = (codes * codes.new_tensor(config.code_weights)).sum()
             location = location * config.loc_weight
             loss = loss + (centre + location)
+            if "iou" in predicted:
+                loss = self._with_overlap(loss, predicted, target)
         assert isinstance(loss, Tensor)
+        return loss
+
+    def _with_overlap(
+        self, loss: Tensor, predicted: dict[str, Tensor], target: HeadTargets
+    ) -> Tensor:
+        """The loss with those of a head's predicted IoU and, if wanted, of its boxes' overlap."""
+        assert self.grid is not None
+        boxes = decode_boxes(predicted, self.grid).permute(0, 3, 1, 2)
+        objects = Objects(target.mask, target.cells, target.source_boxes, target.num_objects)
+        loss = loss + iou_loss(predicted["iou"], boxes.clone().detach(), objects)
+        if self.settings.iou_reg_loss:
+            if target.num_objects:
+                regression = iou_regression_loss(boxes, objects)
+                loss = loss + regression * self.settings.loss_config.loss_weights.loc_weight
+            else:
+                loss = loss + (boxes * 0.0).sum()
         return loss
 
     def _assign(
         self, gt_boxes: Floats, height: int, width: int, device: torch.device
     ) -> list[HeadTargets]:
         settings, data = self.settings.target_assigner_config, self.data
-        stride = settings.feature_map_stride
         grid = BevGrid(
             width,
             height,
             (data.point_cloud_range[0], data.point_cloud_range[1]),
-            (data.voxel_size[0] * stride, data.voxel_size[1] * stride),
+            (data.voxel_size[0], data.voxel_size[1]),
+            settings.feature_map_stride,
         )
+        self.grid = grid
         targets = []
         for names in self.class_names_each_head:
             samples = [
@@ -183,4 +210,5 @@ def _to_device(samples: list[SampleTargets], device: torch.device) -> HeadTarget
         torch.stack(list(column), dim=0) for column in zip(*on_device, strict=True)
     )
     has_centres = any(bool(np.any(sample.heatmap == 1)) for sample in samples)
-    return HeadTargets(heatmap, boxes, cells, mask, source_boxes, has_centres)
+    num_objects = sum(int(sample.mask.sum()) for sample in samples)
+    return HeadTargets(heatmap, boxes, cells, mask, source_boxes, has_centres, num_objects)

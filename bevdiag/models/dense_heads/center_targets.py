@@ -33,12 +33,21 @@ class SampleTargets:
 
 @dataclass(frozen=True, slots=True)
 class BevGrid:
-    """The head's map: W, H in cells, origin x, y in metres, and edges of a cell in metres."""
+    """The head's map: W, H in cells, origin x, y in metres, a cell's edges in voxels and these's.
+
+    `voxel` is a voxel's edges x, y in metres.
+    """
 
     width: int
     height: int
     origin: tuple[float, float]
-    cell: tuple[float, float]
+    voxel: tuple[float, float]
+    stride: int
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """A cell's edges x, y in metres."""
+        return self.voxel[0] * self.stride, self.voxel[1] * self.stride
 
 
 def boxes_of_head(boxes: Floats, class_names: tuple[str, ...], head: tuple[str, ...]) -> Floats:

@@ -36,9 +36,7 @@ class PillarScatter(MapToBev):
         """Add `spatial_features` [B, C * nz, ny, nx] from `pillar_features` and `voxel_coords`."""
         pillar_features, coords = batch["pillar_features"], batch["voxel_coords"]
         batch_size = batch["batch_size"]
-        maps = [
-            self._scatter(pillar_features, coords, sample) for sample in range(batch_size)
-        ]
+        maps = [self._scatter(pillar_features, coords, sample) for sample in range(batch_size)]
         stacked = torch.stack(maps, 0)
         batch["spatial_features"] = stacked.view(
             batch_size, self.channels * self.nz, self.ny, self.nx

@@ -30,9 +30,7 @@ def voxel_maxima(features: Tensor, voxel_of_point: Tensor, num_voxels: int) -> T
 class DynamicMeanVfe(nn.Module):
     """The mean of each voxel's points."""
 
-    def __init__(
-        self, num_point_features: int, data: DataSettings, device: torch.device
-    ) -> None:
+    def __init__(self, num_point_features: int, data: DataSettings, device: torch.device) -> None:
         super().__init__()
         self.num_point_features = num_point_features
         self.has_values = device.type != "meta"

@@ -78,9 +78,7 @@ class PillarVfe(nn.Module):
         )
         channels = layer_channels(settings, point_channels(settings, num_point_features))
         self.pfn_layers = nn.ModuleList(
-            PaddedPointNetLayer(
-                *pair, use_norm=settings.use_norm, last=index + 1 == len(channels)
-            )
+            PaddedPointNetLayer(*pair, use_norm=settings.use_norm, last=index + 1 == len(channels))
             for index, pair in enumerate(channels)
         )
 

@@ -16,13 +16,16 @@ def packed(batch):
     return PackedVoxels(batch["voxels"][filled], number, batch["voxel_coords"], filled.shape[1])
 
 
+def sampler_of(settings, data, batch):
+    encoder = settings.backbone_3d.focal_encoder
+    return DecisionSampler(settings.vfe, encoder, data, packed(batch), spconv=namespace("cpu"))
+
+
 @pytest.mark.parametrize("seed", [0, 3])
 @pytest.mark.parametrize("topk", [False, True])
 def test_a_seed_gives_what_a_run_with_that_seed_keeps(small, seed, topk):
     settings = small.model(focal={"FOCAL_TOPK": topk})
-    sampler = DecisionSampler(
-        settings, small.data(), packed(small.batch(num_voxels=400)), spconv=namespace("cpu")
-    )
+    sampler = sampler_of(settings, small.data(), small.batch(num_voxels=400))
     decision = sampler.sample(seed)
 
     model, batch = small.build(settings, seed=seed), small.batch(num_voxels=400)
@@ -36,9 +39,7 @@ def test_a_seed_gives_what_a_run_with_that_seed_keeps(small, seed, topk):
 
 
 def test_seeds_differ_and_the_global_generator_stays_put(small):
-    sampler = DecisionSampler(
-        small.model(), small.data(), packed(small.batch()), spconv=namespace("cpu")
-    )
+    sampler = sampler_of(small.model(), small.data(), small.batch())
     state = torch.random.get_rng_state()
     first, again, other = sampler.sample(0), sampler.sample(0), sampler.sample(1)
     assert torch.equal(torch.random.get_rng_state(), state)

@@ -11,7 +11,7 @@ from bevdiag.models.dense_heads.center_targets import (
     gaussian_radius,
 )
 
-GRID = BevGrid(width=20, height=10, origin=(-1.0, 0.0), cell=(0.5, 0.5))
+GRID = BevGrid(width=20, height=10, origin=(-1.0, 0.0), voxel=(0.25, 0.25), stride=2)
 SETTINGS = CenterTargetSettings(feature_map_stride=1, num_max_objs=4)
 BOX = np.array([1.3, 2.1, 0.4, 2.0, 1.0, 0.5, 0.3, 2], np.float32)
 
