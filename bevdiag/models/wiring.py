@@ -13,6 +13,7 @@ from bevdiag.config.bev_settings import (
     PillarScatterSettings,
 )
 from bevdiag.config.dsvt_settings import DsvtSettings
+from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.settings import DataSettings, ModelSettings
 from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings
 
@@ -21,6 +22,8 @@ SpatialShape = tuple[int, int, int]
 
 FOCAL_CHANNELS = 128
 VOXEL_BACKBONE_CHANNELS = 128
+PLAIN_BOX_VALUES = 8
+"""Values of a ground-truth box: x, y, z, dx, dy, dz, heading, class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,15 @@ def bev_input(model: ModelSettings) -> BevInput:
     if isinstance(mapping, (PillarScatterSettings, PillarScatter3dSettings)):
         return "encoder"
     return mapping.input
+
+
+def box_values(model: ModelSettings) -> int:
+    """Values of a ground-truth box; those beyond the plain ones are a velocity, as a rule."""
+    head = model.dense_head
+    if isinstance(head, CenterHeadSettings):
+        # CenterHead's codes have a cosine and a sine where a box has a heading, and no class.
+        return len(head.loss_config.loss_weights.code_weights)
+    return head.target_assigner_config.box_coder_config.code_size + 1
 
 
 def stage_shapes(dsvt: DsvtSettings) -> list[tuple[int, int, int]]:

@@ -45,9 +45,10 @@ def decode_boxes(predicted: dict[str, Tensor], grid: BevGrid) -> Tensor:
     sin = _by_cell(predicted["rot"][:, 1].unsqueeze(dim=1))
     velocity = _by_cell(predicted["vel"]) if "vel" in predicted else None
     heading = torch.atan2(sin, cos)
-    options = {"device": centre.device, "dtype": centre.dtype}
     ys, xs = torch.meshgrid(
-        torch.arange(0, height, **options), torch.arange(0, width, **options), indexing="ij"
+        torch.arange(0, height, device=centre.device, dtype=centre.dtype),
+        torch.arange(0, width, device=centre.device, dtype=centre.dtype),
+        indexing="ij",
     )
     ys = ys.view(1, height, width).repeat(batch_size, 1, 1)
     xs = xs.view(1, height, width).repeat(batch_size, 1, 1)
@@ -87,8 +88,8 @@ def paired_overlaps(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union [n] of boxes [n, 7], pair by pair.
 
     Stands in for OpenPCDet's CUDA operator, which takes the flat overlap of the boxes as they are
-    turned; here headings are rounded to multiples of 90 degrees. The loss's value differs by it, but
-    no byte does.
+    turned; here headings are rounded to multiples of 90 degrees. The loss's value differs by it,
+    but no byte does.
     """
     top_a, bottom_a = (a[:, 2] + a[:, 5] / 2).view(-1, 1), (a[:, 2] - a[:, 5] / 2).view(-1, 1)
     top_b, bottom_b = (b[:, 2] + b[:, 5] / 2).view(-1, 1), (b[:, 2] - b[:, 5] / 2).view(-1, 1)

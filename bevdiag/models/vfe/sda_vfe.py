@@ -100,5 +100,6 @@ class SdaVfe(nn.Module):
 
 
 def occupied_slots(num_points: Tensor, max_points: int) -> Tensor:
+    """Bool [M, P] from the voxels' points [M]: whether a slot holds one."""
     slots = torch.arange(max_points, dtype=torch.int, device=num_points.device).view(1, -1)
     return num_points.unsqueeze(1).int() > slots
