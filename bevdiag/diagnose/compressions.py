@@ -29,7 +29,7 @@ def compression_changes(config: DetectorConfig, mode: str) -> Changes:
         if mode == "none":
             return {}
         name = config.model.map_to_bev.name
-        raise InputError(f"--compression {mode}: {name} scatters pillars and has no height to reduce")
+        raise InputError(f"--compression {mode}: {name} scatters pillars, there is no height to it")
     flat = joint.channels * joint.depth
     if mode == "none":
         return {(*_MAP, "NAME"): "HeightCompression", (*_MAP, "NUM_BEV_FEATURES"): flat}

@@ -17,6 +17,7 @@ from bevdiag.diagnose.compressions import compression_changes
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.models.builder import build_detector
+from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
 from bevdiag.scenes.arrays import Points
 from bevdiag.trace.inputs import meta_batch
@@ -132,7 +133,7 @@ class Session:
     def scene(self, variant: Variant) -> Batch:
         """The variant's batch: the user's points or a made-up scene, voxelized as it says."""
         data, classes = variant.config.data, variant.config.class_names
-        key = (data, variant.batch_size)
+        key = (data, variant.batch_size, box_values(variant.config.model))
         if key not in self._scenes:
             samples, source = self._samples(variant)
             self._scenes[key] = make_batch(
@@ -146,6 +147,7 @@ class Session:
                 num_classes=len(classes),
                 seed=self.options.seed,
                 source=source,
+                box_extras=box_values(variant.config.model) - PLAIN_BOX_VALUES,
             )
         return self._scenes[key]
 
@@ -174,7 +176,13 @@ class Session:
             )
         return self._sites[key]
 
-    def _trace(self, variant: Variant, batch: Batch, kept: tuple[KeptVoxels, ...], scenario: Scenario) -> Trace:
+    def _trace(
+        self,
+        variant: Variant,
+        batch: Batch,
+        kept: tuple[KeptVoxels, ...],
+        scenario: Scenario,
+    ) -> Trace:
         config = variant.config
         model = build_detector(
             config.model,

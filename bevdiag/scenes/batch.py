@@ -22,7 +22,8 @@ class Batch:
     Attributes:
         points: float32 [N, 1 + F], the sample's index, then the point's features.
         voxels: each sample's voxels, None where the model voxelizes points itself.
-        gt_boxes: float32 [B, boxes, 8]: x, y, z, dx, dy, dz, heading, class (from 1).
+        gt_boxes: float32 [B, boxes, 8+]: x, y, z, dx, dy, dz, heading, whatever else the head
+            learns (a velocity), class (from 1).
         grid_size: x, y, z in voxels.
         source: where the points come from, e.g. "synthetic sonar, seed 0".
     """
@@ -76,12 +77,14 @@ def make_batch(
     num_classes: int,
     seed: int,
     source: str,
+    box_extras: int = 0,
 ) -> Batch:
     """Crop, voxelize and collate the samples, and draw boxes for them.
 
     Points are cropped in x and y alone, edges included, as OpenPCDet's first data processor does;
     voxelization then drops what lies outside in z. Without `max_points` or `max_voxels` the model
-    voxelizes dynamically and gets the points alone.
+    voxelizes dynamically and gets the points alone. `box_extras` counts a box's values between its
+    heading and its class.
 
     Raises:
         InputError: a sample has no point inside the range.
@@ -97,6 +100,7 @@ def make_batch(
     xyz_and_features = np.concatenate(cropped)
     points = np.concatenate((of_sample[:, None], xyz_and_features), axis=1, dtype=np.float32)
     boxes = _random_boxes(len(samples), num_boxes, num_classes, point_cloud_range, seed)
+    boxes = np.insert(boxes, [7] * box_extras, 0, axis=-1)
     return Batch(points, voxels, boxes, grid_size, source)
 
 

@@ -111,7 +111,7 @@ def _height_in_dsvt(variant: Variant) -> Iterator[Candidate]:
     if not isinstance(backbone, FocalDsvtSettings):
         return
     dsvt = backbone.dsvt
-    x, y, z = dsvt.input_layer.sparse_shape
+    z = dsvt.input_layer.sparse_shape[2]
     if joint.reads != "dsvt" or dsvt.num_stages > 1 or z == 1:
         return
     strides = height_factors(z)
