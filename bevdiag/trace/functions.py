@@ -106,9 +106,28 @@ def _linear(
     return torch.matmul(data, weight.t()).add_(bias)
 
 
+def _softmax(data: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+    if _is_half_to_float(data, dtype):
+        return torch._softmax(data, dim, True)
+    return torch.softmax(data, dim, dtype=dtype)
+
+
+def _log_softmax(data: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+    if _is_half_to_float(data, dtype):
+        return torch._log_softmax(data, dim, True)
+    return torch.log_softmax(data, dim, dtype=dtype)
+
+
+def _is_half_to_float(data: torch.Tensor, dtype: torch.dtype | None) -> bool:
+    # On CUDA, and for float16 alone, the kernel itself widens (SoftMax.cpp); else a copy does.
+    return data.is_meta and data.dtype is torch.float16 and dtype is torch.float32
+
+
 _HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
     torch.batch_norm: _batch_norm,
     torch.nn.functional.linear: _linear,
+    **dict.fromkeys((torch.softmax, torch.Tensor.softmax), _softmax),
+    **dict.fromkeys((torch.log_softmax, torch.Tensor.log_softmax), _log_softmax),
 }
 
 

@@ -50,6 +50,11 @@ def _in_place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[0] if _agree(tensors) else NotImplemented
 
 
+def _softmax(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    half_to_float = args[2]
+    return NotImplemented if half_to_float else _elementwise(args, kwargs)
+
+
 def _foreach(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors = args[0]
     if not all(t.is_meta and t.is_contiguous() for t in tensors):
@@ -84,7 +89,8 @@ def _batch_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, weight, training = args[0], args[1], args[5]
     if not (training and weight is not None and data.is_meta and data.is_contiguous()):
         return NotImplemented
-    if data.dtype is not weight.dtype:
+    # Statistics of a half-precision map are float32.
+    if not data.dtype is weight.dtype is torch.float32:
         return NotImplemented
     return _like(data), _like(weight), _like(weight)
 
@@ -116,7 +122,6 @@ _ELEMENTWISE = (
     aten.threshold_backward.default,
     aten.gelu_backward.default,
     aten.sigmoid_backward.default,
-    aten._softmax.default,
 )
 _IN_PLACE = (
     aten.add_.Tensor,
@@ -143,6 +148,7 @@ SHAPES: dict[Any, Shape] = {
     **dict.fromkeys(_IN_PLACE, _in_place),
     **dict.fromkeys(_FOREACH_IN_PLACE, _foreach_in_place),
     aten._foreach_sqrt.default: _foreach,
+    aten._softmax.default: _softmax,
     aten.native_layer_norm.default: _layer_norm,
     aten.native_layer_norm_backward.default: _layer_norm_backward,
     aten.native_batch_norm.default: _batch_norm,

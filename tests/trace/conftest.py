@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
-from bevdiag.memory.events import Alloc, Event, EventStream, Free, Phase
+from bevdiag.memory.events import Alloc, Category, Event, EventStream, Free, Phase
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import Autocast
 from bevdiag.trace.compiler import without_compiler
@@ -34,9 +34,15 @@ class Recordings:
     def recording(
         model: nn.Module | None = None, *, autocast: Autocast | None = None
     ) -> Iterator[Recorder]:
-        """A recorder over whatever runs inside, in the forward phase of step 1."""
-        with without_compiler(), Attribution(model or nn.Module()) as attribution:
+        """A recorder over whatever runs inside, in the forward phase of step 1.
+
+        What the model holds is adopted while loading.
+        """
+        model = model or nn.Module()
+        with without_compiler(), Attribution(model) as attribution:
             recorder = Recorder(attribution)
+            for tensor in (*model.parameters(), *model.buffers()):
+                recorder.adopt(tensor, Category.PARAMETER, "", "Module.to")
             attribution.begin_step()
             with recorder, cuda_functions(recorder, autocast):
                 recorder.mark(1, Phase.FORWARD)

@@ -1,0 +1,224 @@
+"""Every shortcut against PyTorch's own shape function, on operands that fit it and that do not."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bevdiag.trace.shapes import SHAPES, outputs_of
+
+aten = torch.ops.aten
+Make = Callable[[], Tensor]
+
+
+def _plain(dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(4, 6, 5, dtype=dtype, device="meta")
+
+
+def _transposed() -> Tensor:
+    return torch.empty(5, 6, 4, device="meta").permute(2, 1, 0)
+
+
+def _slice() -> Tensor:
+    return torch.empty(4, 6, 10, device="meta")[..., ::2]
+
+
+OPERANDS: dict[str, Make] = {
+    "plain": _plain,
+    "half": lambda: _plain(torch.float16),
+    "double": lambda: _plain(torch.float64),
+    "integer": lambda: _plain(torch.int64),
+    "transposed": _transposed,
+    "slice": _slice,
+    "scalar": lambda: torch.empty((), device="meta"),
+    "row": lambda: torch.empty(5, device="meta"),
+    "column": lambda: torch.empty(4, 6, 1, device="meta"),
+    "none": lambda: torch.empty(0, 6, 5, device="meta"),
+}
+
+_BINARY = [
+    aten.add.Tensor,
+    aten.sub.Tensor,
+    aten.mul.Tensor,
+    aten.div.Tensor,
+    aten.threshold_backward.default,
+    aten.gelu_backward.default,
+    aten.sigmoid_backward.default,
+]
+_UNARY = [
+    aten.relu.default,
+    aten.gelu.default,
+    aten.sigmoid.default,
+    aten.exp.default,
+    aten.log.default,
+    aten.abs.default,
+    aten.neg.default,
+    aten.relu_.default,
+]
+_IN_PLACE = [aten.add_.Tensor, aten.sub_.Tensor, aten.mul_.Tensor, aten.div_.Tensor]
+_WITH_NUMBERS = [
+    aten.add.Tensor,
+    aten.sub.Tensor,
+    aten.mul.Tensor,
+    aten.div.Tensor,
+    *_IN_PLACE,
+    aten.pow.Tensor_Scalar,
+    aten.rsub.Scalar,
+]
+_BACKWARD = [aten.native_layer_norm_backward.default, aten.native_batch_norm_backward.default]
+_LAST: dict[Any, tuple[Any, ...]] = {aten.threshold_backward.default: (0,)}
+
+
+def _arguments(func: Any) -> Iterator[Callable[[], tuple[Any, ...]]]:
+    """What makes the arguments: fresh ones each time, as some functions write into theirs."""
+    if func in (*_BINARY, *_IN_PLACE):
+        for first, second in product(OPERANDS.values(), repeat=2):
+            yield lambda f=first, s=second: (f(), s(), *_LAST.get(func, ()))
+    for name, operand in OPERANDS.items():
+        normal = name not in ("scalar", "integer")
+        if func in _UNARY:
+            yield lambda o=operand: (o(),)
+        elif func in _WITH_NUMBERS:
+            yield lambda o=operand: (o(), 2)
+            yield lambda o=operand: (o(), 0.5)
+        elif func is aten._softmax.default and normal:
+            yield lambda o=operand: (o(), -1, False)
+            if name == "half":
+                yield lambda o=operand: (o(), -1, True)
+        elif func is aten.native_layer_norm.default and normal:
+            yield from _layer_norms(operand)
+        elif func is aten.native_batch_norm.default and operand().dim() > 1:
+            yield from _batch_norms(operand)
+
+
+def _layer_norms(operand: Make) -> Iterator[Callable[[], tuple[Any, ...]]]:
+    def arguments(dims: int, affine: bool) -> tuple[Any, ...]:
+        data = operand()
+        shape = list(data.shape[-dims:])
+        weight = torch.empty(shape, dtype=data.dtype, device="meta") if affine else None
+        return (data, shape, weight, weight, 1e-5)
+
+    for dims, affine in product(range(1, operand().dim() + 1), (True, False)):
+        yield partial(arguments, dims, affine)
+
+
+def _batch_norms(operand: Make) -> Iterator[Callable[[], tuple[Any, ...]]]:
+    def arguments(dtype: torch.dtype | None, training: bool) -> tuple[Any, ...]:
+        data = operand()
+        weight = torch.empty(data.shape[1], dtype=dtype, device="meta") if dtype else None
+        running = None if training else torch.empty(data.shape[1], device="meta")
+        return (data, weight, weight, running, running, training, 0.1, 1e-5)
+
+    for dtype, training in product((torch.float32, torch.float16, None), (True, False)):
+        yield partial(arguments, dtype, training)
+
+
+def _same(ours: Any, theirs: Any) -> None:
+    if isinstance(theirs, (tuple, list)):
+        assert type(ours) is type(theirs)
+        assert len(ours) == len(theirs)
+        for our, their in zip(ours, theirs, strict=True):
+            _same(our, their)
+    elif theirs is None:
+        assert ours is None
+    else:
+        assert ours.shape == theirs.shape
+        assert ours.stride() == theirs.stride()
+        assert ours.dtype is theirs.dtype
+        assert ours.is_meta
+
+
+@pytest.mark.parametrize("func", [f for f in SHAPES if "_foreach" not in str(f)], ids=str)
+def test_the_shortcut_gives_what_pytorch_gives(func: Any) -> None:
+    compared = 0
+    for make in _arguments(func):
+        try:
+            theirs = func(*make())
+        except RuntimeError:
+            # What PyTorch refuses, an in-place result of another shape say, stays refused.
+            with pytest.raises(RuntimeError):
+                outputs_of(func, make(), {})
+            continue
+        _same(outputs_of(func, make(), {}), theirs)
+        compared += 1
+    assert compared or func in _BACKWARD
+
+
+def test_an_in_place_operation_returns_its_target() -> None:
+    target, other = _plain(), _plain()
+    assert outputs_of(aten.add_.Tensor, (target, other), {}) is target
+    assert outputs_of(aten.relu_.default, (target,), {}) is target
+
+
+@pytest.mark.parametrize("mask", [[True] * 3, [False, True, True], [True, False, False]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("grad_name", ["plain", "half", "transposed", "slice"])
+def test_normalization_gradients(mask: list[bool], dtype: torch.dtype, grad_name: str) -> None:
+    data, grad = _plain(dtype), OPERANDS[grad_name]()
+    if grad.dtype is not dtype:
+        grad = grad.to(dtype)
+    weight = torch.empty(5, dtype=dtype, device="meta")
+    statistics = torch.empty(4, 6, 1, device="meta")
+    layer = (grad, data, [5], statistics, statistics, weight, weight, mask)
+    func = aten.native_layer_norm_backward.default
+    _same(outputs_of(func, layer, {}), func(*layer))
+    scale = torch.empty(6, dtype=dtype, device="meta")
+    batch = (grad, data, scale, None, None, scale, scale, True, 1e-5, mask)
+    func = aten.native_batch_norm_backward.default
+    for our, their, wanted in zip(outputs_of(func, batch, {}), func(*batch), mask, strict=True):
+        if wanted:  # on meta, PyTorch works out what no one wants too
+            _same(our, their)
+
+
+def _lists() -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    first, second, third = (
+        [_plain(), torch.empty(7, device="meta"), torch.empty((), device="meta")] for _ in range(3)
+    )
+    return first, second, third
+
+
+FOREACH: dict[Any, Callable[[], tuple[Any, ...]]] = {
+    aten._foreach_add_.Scalar: lambda: (_lists()[0], 1.0),
+    aten._foreach_add_.List: lambda: _lists()[:2],
+    aten._foreach_mul_.Scalar: lambda: (_lists()[0], 1.0),
+    aten._foreach_mul_.Tensor: lambda: (_lists()[0], torch.empty((), device="meta")),
+    aten._foreach_lerp_.Scalar: lambda: (*_lists()[:2], 0.1),
+    aten._foreach_addcmul_.Scalar: lambda: (*_lists(), 0.1),
+    aten._foreach_addcdiv_.Scalar: lambda: (*_lists(), 0.1),
+    aten._foreach_addcdiv_.ScalarList: lambda: (*_lists(), [0.1, 0.2, 0.3]),
+    aten._foreach_div_.Scalar: lambda: (_lists()[0], 2.0),
+    aten._foreach_div_.ScalarList: lambda: (_lists()[0], [2.0, 3.0, 4.0]),
+    aten._foreach_sqrt.default: lambda: (_lists()[0],),
+}
+
+
+@pytest.mark.parametrize("func", FOREACH, ids=str)
+def test_operations_on_lists(func: Any) -> None:
+    ours = SHAPES[func](FOREACH[func](), {})
+    theirs = func(*FOREACH[func]())
+    if theirs is None:
+        assert ours is None
+    else:
+        _same(list(ours), list(theirs))
+
+
+def test_a_strided_list_is_left_to_pytorch() -> None:
+    func = aten._foreach_sqrt.default
+    _same(list(outputs_of(func, ([_slice()],), {})), list(func([_slice()])))
+
+
+def test_no_list_operation_is_untested() -> None:
+    assert set(FOREACH) == {func for func in SHAPES if "_foreach" in str(func)}
+
+
+def test_shortcuts_are_taken_where_operands_agree() -> None:
+    assert SHAPES[aten.add.Tensor]((_plain(), _plain()), {}) is not NotImplemented
+    assert SHAPES[aten.add.Tensor]((_plain(), _transposed()), {}) is NotImplemented
+
+
+def test_real_tensors_are_left_to_pytorch() -> None:
+    assert outputs_of(aten.add.Tensor, (torch.ones(3), torch.ones(3)), {}).tolist() == [2, 2, 2]
