@@ -121,7 +121,8 @@ class Session:
         batch, kept = settled.batch, settled.kept_voxels
         if all(site.is_pinned for site in kept):
             scenarios = (Scenario.EXPECTED,)
-        traces = {scenario: self._trace(variant, batch, kept, scenario) for scenario in scenarios}
+        with workers(lambda scenario: self._trace(variant, batch, kept, scenario)) as traced:
+            traces = dict(zip(scenarios, traced(scenarios), strict=True))
         return replace(settled, traces=traces)
 
     def settled(self, variant: Variant) -> TracedVariant:
