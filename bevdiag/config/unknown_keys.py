@@ -5,18 +5,21 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from bevdiag.config import tree
+from bevdiag.config.head_settings import (
+    AnchorHeadSettings,
+    AnchorTargetSettings,
+    CenterHeadSettings,
+)
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.notes import NoteCode, ReadingNote
-from bevdiag.config.settings import (
-    CenterHeadSettings,
-    ModelSettings,
-    OptimizationSettings,
-)
+from bevdiag.config.settings import ModelSettings, OptimizationSettings
 from bevdiag.config.tree import Section
 
 WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
     ModelSettings: frozenset({"POST_PROCESSING"}),
-    CenterHeadSettings: frozenset({"CLASS_AGNOSTIC", "POST_PROCESSING", "IOU_REG_LOSS"}),
+    AnchorHeadSettings: frozenset({"CLASS_AGNOSTIC", "DIR_LIMIT_OFFSET", "USE_MULTIHEAD"}),
+    AnchorTargetSettings: frozenset({"MATCH_HEIGHT", "POS_FRACTION", "SAMPLE_SIZE"}),
+    CenterHeadSettings: frozenset({"CLASS_AGNOSTIC", "POST_PROCESSING"}),
     OptimizationSettings: frozenset(
         {
             "BETAS",
