@@ -65,7 +65,8 @@ def build_model(build_network: Any, settings: SourceSettings, values: AssumedVal
     recorder = Recorder(Attribution(nn.Module()))
     recorder.bare_factories_on_host = True
     recorder.unknown = values
-    lanes = DeviceLanes(recorder)
+    values.module = lambda: recorder.attribution.current_path()
+    lanes = DeviceLanes(recorder, values)
     begin(Running(lanes, values))
     with recorder, lanes:
         model: nn.Module = build_network(

@@ -16,6 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from bevdiag.source.indexing import mixed_get, mixed_set
+from bevdiag.source.values import AssumedValues
 from bevdiag.source.writing import IN_PLACE, make_writable
 from bevdiag.trace.recorder import Recorder, as_meta
 
@@ -41,15 +42,22 @@ _LIKE = frozenset(
     {torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like,
      torch.randn_like}
 )
+_ONES = frozenset({torch.ones, torch.ones_like, torch.Tensor.new_ones})
 _CPU = torch.device("cpu")
 
 
 class DeviceLanes(TorchFunctionMode):
-    """Keeps the pretence up while it is active; `recorder` knows which tensors are the device's."""
+    """Keeps the pretence up while it is active.
 
-    def __init__(self, recorder: Recorder) -> None:
+    Args:
+        recorder: knows which tensors are the device's.
+        values: supplies what depends on features.
+    """
+
+    def __init__(self, recorder: Recorder, values: AssumedValues) -> None:
         super().__init__()
         self.recorder = recorder
+        self.values = values
 
     def __torch_function__(
         self,
@@ -98,12 +106,17 @@ class DeviceLanes(TorchFunctionMode):
         device = kwargs["device"]
         kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
         if func in _LIKE and isinstance(args[0], torch.Tensor):
-            return func(*args, **{**kwargs, "device": _real(args[0].device)})
+            return self.note_ones(func, func(*args, **{**kwargs, "device": _real(args[0].device)}))
         dtype = kwargs.get("dtype") or _default_dtype(func, args)
         if func in _FILLED and device is FEATURES and dtype.is_floating_point:
-            return func(*args, **{**kwargs, "device": "meta"})
+            return self.note_ones(func, func(*args, **{**kwargs, "device": "meta"}))
         with self.recorder.for_device():
             return func(*args, **{**kwargs, "device": _CPU})
+
+    def note_ones(self, func: Any, made: torch.Tensor) -> torch.Tensor:
+        if func in _ONES and made.is_meta:
+            self.values.filled_with_ones(made)
+        return made
 
     def valueless(self, tensor: torch.Tensor) -> torch.Tensor:
         """The same memory as a meta tensor."""
@@ -226,13 +239,17 @@ def _to_python(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any
 
 def _new(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     device = kwargs.pop("device", None)
-    if device is not None and is_cuda(device):
+    if device is None or is_cuda(device) and args[0].is_meta:
+        return lanes.note_ones(func, func(*args, **kwargs))
+    if is_cuda(device):
         with lanes.recorder.for_device():
             return func(*args, **kwargs)
-    if device is not None:
-        with lanes.recorder.on_host():
-            return func(*args, **kwargs, device=_CPU)
-    return func(*args, **kwargs)
+    with lanes.recorder.on_host():
+        return func(*args, **kwargs, device=_CPU)
+
+
+def _ones_like(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return lanes.note_ones(func, func(*args, **kwargs))
 
 
 def _getitem(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -241,12 +258,14 @@ def _getitem(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any) 
 
 
 def _setitem(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    lanes.values.written(args[0])
     make_writable(lanes.recorder, args[0], args[1:])
     result = mixed_set(lanes.recorder, *args)
     return func(*args, **kwargs) if result is NotImplemented else result
 
 
 def _in_place(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    lanes.values.written(args[0])
     make_writable(lanes.recorder, args[0], (*args[1:], *kwargs.values()))
     return func(*args, **kwargs)
 
@@ -274,6 +293,7 @@ _ALWAYS: dict[Any, Handler] = {
     _T.__getitem__: _getitem,
     _T.__setitem__: _setitem,
     **dict.fromkeys(_NEW, _new),
+    torch.ones_like: _ones_like,
     **dict.fromkeys(IN_PLACE, _in_place),
 }
 _DEVICE_TAKERS: frozenset[Any] = _FROM_CONSTANTS | _FILLED | _LIKE

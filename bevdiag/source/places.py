@@ -12,15 +12,15 @@ def set_root(root: Path) -> None:
     _roots[:] = [root.resolve()]
 
 
-def user_place(frame: FrameType | None = None) -> str:
-    """`file:line` of the innermost frame inside the repository, "the repository" if there is none."""
+def user_place(frame: FrameType | None = None, otherwise: str = "") -> str:
+    """`file:line` of the innermost frame inside the repository, or what is to be told otherwise."""
     frame = frame or sys._getframe(1)
     while frame is not None:
         file = _relative(frame)
         if file is not None:
             return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
-    return "the repository"
+    return otherwise or "the repository"
 
 
 def failing_place(trace: TracebackType | None) -> str:

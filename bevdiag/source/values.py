@@ -8,7 +8,7 @@ a high count.
 
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,20 +46,26 @@ class AssumedValues:
     Args:
         scenario: which end of each range to take.
         pins: counts by site, from the user.
+
+    Attributes:
+        module: tells the module that is running, for places outside of the repository's code.
+        assumptions: what was assumed so far, by site.
     """
 
     def __init__(self, scenario: Scenario, pins: Mapping[str, int]) -> None:
+        self.module: Callable[[], str] = str
         self._scenario = scenario
         self._pins = pins
         self._random = torch.Generator().manual_seed(0)
         self._masks: dict[int, torch.Tensor] = {}
         self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._ones: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self.assumptions: dict[str, SourceAssumption] = {}
 
     def count(self, total: int, *, expected: int, why: str, kind: str = "") -> int:
         """How many of `total` rows go on at the place that asks."""
-        site = user_place(sys._getframe(1)) + (f":{kind}" if kind else "")
+        site = user_place(sys._getframe(1), self.module()) + (f":{kind}" if kind else "")
         low, high = min(1, total), total
         by_scenario = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}
         used = by_scenario[self._scenario]
@@ -75,7 +81,11 @@ class AssumedValues:
 
     def mask(self, mask: torch.Tensor) -> torch.Tensor:
         """See `bevdiag.trace.recorder.UnknownValues`."""
-        key = mask.untyped_storage()._cdata
+        storage = mask.untyped_storage()
+        key = storage._cdata
+        ones = self._ones.get(key)
+        if ones is not None and ones() is storage:
+            return torch.ones(mask.shape, dtype=torch.bool)
         negation = self._negations.get(key)
         if negation is not None and negation[1]() is not None:
             return ~self.mask(negation[0])
@@ -92,6 +102,15 @@ class AssumedValues:
         filled[torch.randperm(total, generator=self._random)[:count]] = True
         self._keep(key, mask, filled)
         return filled.view(mask.shape)
+
+    def filled_with_ones(self, tensor: torch.Tensor) -> None:
+        """A meta tensor of which it is known that every element is one."""
+        storage = tensor.untyped_storage()
+        self._ones[storage._cdata] = weakref.ref(storage)
+
+    def written(self, tensor: torch.Tensor) -> None:
+        """A tensor's values have changed: nothing is known of them any more."""
+        self._ones.pop(tensor.untyped_storage()._cdata, None)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
         """See `bevdiag.trace.recorder.UnknownValues`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bevdiag.models import sized_ops  # noqa: F401  # registers the operator named below
-from bevdiag.trace.data_dependence import data_dependent
+from bevdiag.trace.data_dependence import data_dependent, known_mask
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -102,11 +102,16 @@ def _unknown_unique(
 
 def index_put_buffers(recorder: "Recorder", args: tuple[Any, ...]) -> None:
     """The index_put_with_sort kernel's linear index, sorted copy, permutation and sort."""
-    indices = [index for index in args[1] if index is not None]
-    count = max((index_count(index) for index in indices), default=0)
+    count = max((_places(recorder, index) for index in args[1] if index is not None), default=0)
     held = [recorder.temporary(count * _INT64_BYTES, "aten.index_put_") for _ in range(3)]
     held += _radix_sort_buffers(recorder, count, _INT64_BYTES, "aten.index_put_")
     release_all(recorder, held)
+
+
+def _places(recorder: "Recorder", index: torch.Tensor) -> int:
+    if index.is_meta and index.dtype is torch.bool:
+        index = known_mask(recorder, aten.index_put.default, index)
+    return index_count(index)
 
 
 def index_count(index: torch.Tensor) -> int:
