@@ -9,109 +9,51 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
-_LOWER_PRECISION = frozenset(
-    {
-        torch.conv1d,
-        torch.conv2d,
-        torch.conv3d,
-        torch.conv_transpose1d,
-        torch.conv_transpose2d,
-        torch.conv_transpose3d,
-        torch.convolution,
-        torch.matmul,
-        torch.mm,
-        torch.mv,
-        torch.bmm,
-        torch.baddbmm,
-        torch.addbmm,
-        torch.addmm,
-        torch.addmv,
-        torch.einsum,
-        torch.prelu,
-        torch.Tensor.matmul,
-        torch.Tensor.__matmul__,
-        torch.Tensor.mm,
-        torch.Tensor.bmm,
-        F.linear,
-        F.scaled_dot_product_attention,
-    }
-)
+_HOMES = (torch._C._VariableFunctions, torch.Tensor, torch._C._nn, torch._C._linalg)
 
-_FULL_PRECISION = frozenset(
-    {
-        torch.acos,
-        torch.asin,
-        torch.cosh,
-        torch.exp,
-        torch.expm1,
-        torch.log,
-        torch.log10,
-        torch.log2,
-        torch.log1p,
-        torch.reciprocal,
-        torch.rsqrt,
-        torch.sinh,
-        torch.tan,
-        torch.pow,
-        torch.layer_norm,
-        torch.group_norm,
-        torch.norm,
-        torch.cdist,
-        torch.dist,
-        torch.cosine_similarity,
-        torch.Tensor.exp,
-        torch.Tensor.log,
-        torch.Tensor.pow,
-        torch.Tensor.__pow__,
-        torch.Tensor.rsqrt,
-        torch.Tensor.reciprocal,
-        torch._C._nn.mse_loss,
-        torch._C._nn.l1_loss,
-        torch._C._nn.smooth_l1_loss,
-        torch._C._nn.huber_loss,
-        torch._C._nn.nll_loss_nd,
-        torch._C._nn.cross_entropy_loss,
-        torch._C._nn.softplus,
-        torch.binary_cross_entropy_with_logits,
-    }
-)
+
+def _python_names(operations: str) -> frozenset[Any]:
+    """What Python code calls to get to these operations; some have no name there."""
+    found = [
+        getattr(home, name) for name in operations.split() for home in _HOMES if hasattr(home, name)
+    ]
+    return frozenset(found)
+
+
+LOWER_PRECISION = """
+    _convolution conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d
+    convolution prelu addmm addmv addr matmul __matmul__ einsum mm mv linalg_vecdot linear addbmm
+    baddbmm bmm chain_matmul linalg_multi_dot _thnn_fused_lstm_cell _thnn_fused_gru_cell lstm_cell
+    gru_cell rnn_tanh_cell rnn_relu_cell _scaled_dot_product_flash_attention
+    scaled_dot_product_attention
+"""
+
+FULL_PRECISION = """
+    acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow __pow__
+    softplus layer_norm native_layer_norm rms_norm group_norm frobenius_norm nuclear_norm
+    cosine_similarity poisson_nll_loss cosine_embedding_loss nll_loss nll_loss2d nll_loss_nd
+    cross_entropy_loss hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss
+    margin_ranking_loss multilabel_margin_loss soft_margin_loss triplet_margin_loss
+    multi_margin_loss binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp
+    upsample_nearest1d _upsample_nearest_exact1d upsample_nearest2d _upsample_nearest_exact2d
+    upsample_nearest3d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d
+    _upsample_bilinear2d_aa upsample_trilinear3d upsample_bicubic2d _upsample_bicubic2d_aa
+"""
 
 # These get dtype=float32 for their result instead of a cast of their input.
-_FULL_PRECISION_RESULT = frozenset(
-    {
-        torch.sum,
-        torch.prod,
-        torch.cumsum,
-        torch.cumprod,
-        torch.softmax,
-        torch.log_softmax,
-        torch.Tensor.sum,
-        torch.Tensor.prod,
-        torch.Tensor.softmax,
-        torch.Tensor.cumsum,
-        torch.Tensor.log_softmax,
-    }
-)
+FULL_PRECISION_RESULT = """
+    prod softmax log_softmax cumprod cumsum linalg_vector_norm linalg_matrix_norm sum
+"""
 
-_WIDEST = frozenset(
-    {
-        torch.cat,
-        torch.stack,
-        torch.addcdiv,
-        torch.addcmul,
-        torch.cross,
-        torch.dot,
-        torch.grid_sampler,
-        torch.index_put,
-        torch.scatter_add,
-        torch.bilinear,
-        torch.tensordot,
-        torch.vdot,
-        torch.atan2,
-    }
-)
+WIDEST = """
+    addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add
+"""
+
+_LOWER_PRECISION = _python_names(LOWER_PRECISION)
+_FULL_PRECISION = _python_names(FULL_PRECISION)
+_FULL_PRECISION_RESULT = _python_names(FULL_PRECISION_RESULT)
+_WIDEST = _python_names(WIDEST)
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -153,7 +95,7 @@ class Autocast:
             return self._cast_all(args, kwargs, torch.float32)
         if func in _FULL_PRECISION_RESULT:
             source = args[0] if args else None
-            low = isinstance(source, torch.Tensor) and source.dtype is self.dtype
+            low = isinstance(source, torch.Tensor) and source.dtype in DTYPES.values()
             if low and kwargs.get("dtype") is None:
                 return args, {**kwargs, "dtype": torch.float32}
         if func in _WIDEST:
