@@ -1,0 +1,144 @@
+"""Measured rows from a file, and the scenes that they were measured with.
+
+A rows file maps names to rows. Two kinds are understood: those of OpenPCDet's configs ("config",
+"batch_size", "points_per_sample", "autocast") and those of the focal detector ("bev_reads",
+"height_compression"). Their point clouds are made by the script `scenes.py` that lies beside the
+rows; running it executes it, and nothing else can give the same clouds.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bevdiag.errors import InputError
+from bevdiag.trace.kept_voxels import SITE
+
+FOCAL_CONFIG = Path("focalsst/cfgs/sonar_models/focal_sst.yaml")
+OPENPCDET_CONFIGS = Path("openpcdet/cfgs")
+_LAST_CUDNN_WITHOUT_64BIT = "9.2"
+_SCENE_TIMEOUT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRow:
+    """One measured training step and what is needed to predict it.
+
+    Attributes:
+        scene: "lidar" or "sonar"; `points_per_sample` how many points were asked for.
+        compression: the way to the BEV map, None for the config's own.
+        overrides: `KEY=value` texts for the config.
+        pins: counts that values decided in the measured step.
+        cudnn: None for that of the target.
+    """
+
+    name: str
+    config: Path
+    scene: str
+    points_per_sample: int
+    batch_size: int
+    autocast: str
+    compression: str | None
+    overrides: tuple[str, ...]
+    pins: Mapping[str, int]
+    cudnn: str | None
+    params: int
+    peak_allocated_bytes: int
+    max_reserved_bytes: int
+
+
+def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
+    """The rows of a file that ended with a peak; runs that were stopped are left out.
+
+    Args:
+        file: JSON, see the module's docstring.
+        configs: the folder of the configs that rows name; by default looked for beside the
+            file's own folder.
+
+    Raises:
+        InputError: the file cannot be read or is no such file.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--rows {file}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"--rows {file}: is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"--rows {file}: expected a mapping of names to rows")
+    try:
+        return [
+            _row(name, row, file.parent.parent, configs)
+            for name, row in content.items()
+            if "peak_allocated_bytes" in row
+        ]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"--rows {file}: a row lacks {error}") from error
+
+
+def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> MeasuredRow:
+    is_focal = "bev_reads" in row
+    if is_focal:
+        config = (configs or root) / FOCAL_CONFIG if configs is None else configs
+    else:
+        config = (configs or root / OPENPCDET_CONFIGS) / row["config"]
+    return MeasuredRow(
+        name=name,
+        config=config,
+        scene="sonar" if is_focal else "lidar",
+        points_per_sample=row["points_per_sample"],
+        batch_size=row["batch_size"],
+        autocast=row["autocast"],
+        compression=row["height_compression"] if is_focal else None,
+        overrides=_focal_overrides(row) if is_focal else (),
+        pins=_focal_pins(row) if is_focal else {},
+        cudnn=None if row.get("cudnn_64bit_indexing", True) else _LAST_CUDNN_WITHOUT_64BIT,
+        params=row["params"],
+        peak_allocated_bytes=row["peak_allocated_bytes"],
+        max_reserved_bytes=row["max_reserved_bytes"],
+    )
+
+
+def _focal_overrides(row: dict[str, Any]) -> tuple[str, ...]:
+    voxelizer = "DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels"
+    return (
+        f"MODEL.MAP_TO_BEV.INPUT={row['bev_reads']}",
+        f"{voxelizer}.MAX_POINTS_PER_VOXEL={row['max_points_per_voxel']}",
+        f"{voxelizer}.MAX_NUMBER_OF_VOXELS.train={row['max_voxels']}",
+    )
+
+
+def _focal_pins(row: dict[str, Any]) -> dict[str, int]:
+    kept = [layer["num_out"] for layer in row["sparse_layers"] if "conv_focal" in layer["name"]]
+    return {SITE: kept[0]}
+
+
+def make_scene(
+    row: MeasuredRow,
+    script: Path,
+    folder: Path,
+    point_cloud_range: tuple[float, ...],
+    num_features: int,
+) -> tuple[str, ...]:
+    """The row's point clouds as files in `folder`, one a sample.
+
+    Raises:
+        InputError: the script is missing or fails.
+    """
+    if not script.is_file():
+        raise InputError(f"{script}: the rows' scenes are made by this script, which is missing")
+    prefix = folder / row.name.replace("/", "_")
+    command = [sys.executable, str(script), row.scene, str(prefix)]
+    if row.scene == "lidar":
+        command += ["--pcr", *map(str, point_cloud_range), "--features", str(num_features)]
+    command += ["--points", str(row.points_per_sample), "--batch", str(row.batch_size)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=_SCENE_TIMEOUT_SECONDS, check=False
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise InputError(f"{script} failed: {last[0]}")
+    return tuple(f"{prefix}{sample}.npy" for sample in range(row.batch_size))

@@ -1,0 +1,158 @@
+"""Predict each measured row as a user would, and say how far off it is."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bevdiag.config.load import load_config
+from bevdiag.diagnose.result import InspectOptions
+from bevdiag.diagnose.session import Session
+from bevdiag.diagnose.validation.rows import MeasuredRow, make_scene, read_rows
+from bevdiag.errors import BevdiagError
+from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.memory.events import EventStream
+from bevdiag.memory.simulate import simulate
+from bevdiag.memory.workspaces import Bound
+from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.workers import workers
+
+Progress = Callable[[str, float], None]
+OPTIMIZER = "adamw"
+"""What the rows were measured with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredOn:
+    """The machine of the rows."""
+
+    gpu: str = "h200"
+    torch: str = "2.11.0"
+    cudnn: str = "9.19"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One row beside its prediction; `error` says why there is none."""
+
+    row: MeasuredRow
+    params: int | None = None
+    allocated_bytes: int | None = None
+    low_bytes: int | None = None
+    high_bytes: int | None = None
+    reserved_bytes: int | None = None
+    error: str = ""
+
+    @property
+    def allocated_error(self) -> float | None:
+        """Signed, relative to the measured peak."""
+        return _relative(self.allocated_bytes, self.row.peak_allocated_bytes)
+
+    @property
+    def reserved_error(self) -> float | None:
+        """Signed, relative to the measured reserved bytes."""
+        return _relative(self.reserved_bytes, self.row.max_reserved_bytes)
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether the upper end is not under the truth."""
+        return self.high_bytes is not None and self.high_bytes >= self.row.peak_allocated_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """All rows of some files."""
+
+    machine: MeasuredOn
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def predicted(self) -> tuple[Outcome, ...]:
+        """The rows that have a prediction."""
+        return tuple(outcome for outcome in self.outcomes if not outcome.error)
+
+    def errors(self) -> list[float]:
+        """Absolute relative errors of the allocated peaks."""
+        return [abs(o.allocated_error) for o in self.predicted if o.allocated_error is not None]
+
+    @property
+    def median_error(self) -> float | None:
+        """Median of `errors`, None without any."""
+        return median(self.errors()) if self.predicted else None
+
+    @property
+    def max_error(self) -> float | None:
+        """Largest of `errors`, None without any."""
+        return max(self.errors(), default=None)
+
+
+def validate(
+    files: Sequence[Path], configs: Path | None, machine: MeasuredOn, progress: Progress
+) -> Validation:
+    """Predict the rows of `files` for the machine that they were measured on.
+
+    Raises:
+        InputError: a file that is no rows file.
+    """
+    tasks = [
+        (row, file.parent / "scenes.py") for file in files for row in read_rows(file, configs)
+    ]
+    outcomes: list[Outcome] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        workers(lambda task: _outcome(*task, Path(folder), machine)) as predicted,
+    ):
+        for outcome in predicted(tasks):
+            outcomes.append(outcome)
+            progress(outcome.row.name, len(outcomes) / len(tasks))
+    return Validation(machine=machine, outcomes=tuple(outcomes))
+
+
+def _relative(predicted: int | None, measured: int) -> float | None:
+    return None if predicted is None else (predicted - measured) / measured
+
+
+def _outcome(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) -> Outcome:
+    try:
+        return _predict(row, script, folder, machine)
+    except BevdiagError as error:
+        return Outcome(row=row, error=str(error))
+
+
+def _predict(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) -> Outcome:
+    data = load_config(row.config, row.overrides).data
+    points = make_scene(row, script, folder, data.point_cloud_range, len(data.point_features))
+    session = Session(
+        InspectOptions(
+            points=points,
+            batch_size=row.batch_size,
+            autocast=row.autocast,
+            optimizer=OPTIMIZER,
+            compression=row.compression,
+            overrides=row.overrides,
+            pins=dict(row.pins),
+        )
+    )
+    traced = session.trace(session.variant(row.config), tuple(Scenario))
+    target = make_target(
+        torch=machine.torch, gpu=machine.gpu, cudnn=row.cudnn or machine.cudnn
+    )
+    expected = traced.traces[Scenario.EXPECTED]
+
+    def stream(scenario: Scenario) -> EventStream:
+        return traced.traces.get(scenario, expected).stream
+
+    profile = simulate(expected.stream, target, until_oom=False)
+    return Outcome(
+        row=row,
+        params=expected.params_by_module["total"],
+        allocated_bytes=profile.peak.allocated_bytes,
+        low_bytes=_peak(stream(Scenario.LOW), target, Bound.LOW),
+        high_bytes=_peak(stream(Scenario.HIGH), target, Bound.HIGH),
+        reserved_bytes=profile.max_reserved_bytes,
+    )
+
+
+def _peak(stream: EventStream, target: DeviceTarget, bound: Bound) -> int:
+    return simulate(stream, target, until_oom=False, bound=bound).peak.allocated_bytes
