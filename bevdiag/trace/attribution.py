@@ -68,7 +68,8 @@ class Attribution:
     def current_path(self) -> str:
         """The module to charge right now, whichever pass is running."""
         node = torch._C._current_autograd_node()
-        if node is None:
+        # A module's forward runs inside the backward pass too, where a checkpoint recomputes it.
+        if node is None or len(self._stack) > 1:
             return self._stack[-1]
         sequence_nr = node._sequence_nr()
         if sequence_nr == _NO_SEQUENCE_NR:

@@ -1,0 +1,78 @@
+"""In a process of its own: this one may have imported torch._dynamo long ago."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+_SCRIPT = """
+import json, sys
+import torch
+from torch import nn
+from bevdiag.config.settings import OptimizationSettings
+from bevdiag.trace.compiler import without_compiler
+from bevdiag.trace.step import StepOptions, trace_steps
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4, device="meta")
+    def forward(self, batch):
+        return self.layer(batch["x"]).softmax(-1).max(1)[0].sum()
+
+batch, seen = {"x": torch.empty(8, 4, device="meta")}, {}
+for optimizer in ("adam", "adamw", "sgd", "adam_onecycle"):
+    options = StepOptions(optimization=OptimizationSettings(), optimizer=optimizer)
+    trace_steps(Toy(), batch, options)
+seen["imported by a trace"] = "torch._dynamo" in sys.modules or "_dynamo" in vars(torch)
+
+with without_compiler():
+    stand_in = sys.modules["torch._dynamo"]
+    seen["disable"] = torch._dynamo.disable(len) is len
+    seen["graph_break"] = torch._dynamo.graph_break() is None
+    seen["stand-in"] = type(stand_in).__name__
+    seen["real on demand"] = torch._dynamo.config.cache_size_limit > 0
+    seen["replaced"] = sys.modules["torch._dynamo"] is not stand_in
+import torch._dynamo
+real = sys.modules["torch._dynamo"]
+seen["afterwards"] = real is torch._dynamo and real is not stand_in
+with without_compiler():
+    seen["left alone"] = sys.modules["torch._dynamo"] is real
+seen["still there"] = sys.modules["torch._dynamo"] is real
+print(json.dumps(seen))
+"""
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_a_trace_does_not_import_the_compiler(seen: dict[str, object]) -> None:
+    assert seen["imported by a trace"] is False
+
+
+def test_a_stand_in_answers_the_wrappers(seen: dict[str, object]) -> None:
+    assert seen["stand-in"] == "_Unneeded"
+    assert seen["disable"] is True
+    assert seen["graph_break"] is True
+
+
+def test_who_really_asks_gets_the_compiler(seen: dict[str, object]) -> None:
+    assert seen["real on demand"] is True
+    assert seen["replaced"] is True
+
+
+def test_the_compiler_is_usable_afterwards(seen: dict[str, object]) -> None:
+    assert seen["afterwards"] is True
+
+
+def test_a_compiler_that_is_imported_already_is_left_alone(seen: dict[str, object]) -> None:
+    assert seen["left alone"] is True
+    assert seen["still there"] is True
