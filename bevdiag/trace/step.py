@@ -157,6 +157,10 @@ def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any]) -> Non
     for key, value in batch.items():
         if isinstance(value, torch.Tensor):
             recorder.adopt(value, Category.INPUT, "", f"batch[{key!r}]")
+    # A step of convolutions alone multiplies no matrices on the main thread, but a training process
+    # does sooner or later (boxes rotated on the GPU, an evaluation in between), and its cuBLAS
+    # workspace is never freed again. The measured processes held it before their first step.
+    recorder.gemm("cuBLAS workspace of the main thread")
 
 
 def _forward(
