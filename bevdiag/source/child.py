@@ -16,7 +16,7 @@ from torch import nn
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api, downloads
-from bevdiag.source.dataset import source_batch
+from bevdiag.source.dataset import LoadedBatch, source_batch
 from bevdiag.source.places import failing_place, set_root
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
@@ -125,8 +125,8 @@ def _trace_steps(task: SourceTask, built: build.Built) -> Trace:
 
 def _loss(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
     """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
-    returned, _, _ = model(batch)
-    del batch
+    held = LoadedBatch(batch)
+    returned, _, _ = model(held)
     loss: torch.Tensor = returned["loss"].mean()
     return loss
 

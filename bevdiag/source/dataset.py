@@ -1,11 +1,14 @@
 """As much of a dataset as a detector asks for when it is built, and a batch as it would load it."""
 
+import sys
 from typing import Any
 
 import numpy as np
 import torch
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
+from bevdiag.source.places import user_place
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
 
@@ -33,6 +36,16 @@ class FakeDataset:
         )
         self.voxel_size = None if settings.voxel_size is None else list(settings.voxel_size)
         self.depth_downsample_factor = settings.depth_downsample_factor
+
+
+class LoadedBatch(dict[str, Any]):
+    """The batch dict of one step; what is not in it is told in bevdiag's words."""
+
+    def __missing__(self, key: str) -> Any:
+        raise NoVerdictError(
+            f"{user_place(sys._getframe(1))}: the model reads {key!r} from its batch; bevdiag's "
+            f"scenes hold points, voxels and boxes, and the detector has not put it there"
+        )
 
 
 def source_batch(batch: Batch, settings: SourceSettings) -> dict[str, Any]:

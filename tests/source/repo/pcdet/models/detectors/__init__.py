@@ -1,0 +1,14 @@
+from .failing import Aborting, Downloading, Exiting, Hanging, MissingPackage, UnknownOp
+from .one_stage import OneStage
+from .two_stage import TwoStage
+
+DETECTORS = {
+    "OneStage": OneStage,
+    "TwoStage": TwoStage,
+    "Aborting": Aborting,
+    "Exiting": Exiting,
+    "Hanging": Hanging,
+    "MissingPackage": MissingPackage,
+    "UnknownOp": UnknownOp,
+    "Downloading": Downloading,
+}

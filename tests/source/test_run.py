@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bevdiag.errors import ConfigError, InputError, NoVerdictError
+from bevdiag.memory.events import Alloc, Category, Phase
+from bevdiag.source import SourceTrace
+from bevdiag.source.values import Scenario
+
+Trace = Callable[..., SourceTrace]
+
+
+@pytest.fixture(scope="module")
+def one_stage(trace_repo: Trace) -> SourceTrace:
+    return trace_repo("one_stage.yaml")
+
+
+@pytest.fixture(scope="module")
+def two_stage(trace_repo: Trace) -> SourceTrace:
+    return trace_repo("two_stage.yaml")
+
+
+def test_parameters_are_those_of_the_repository_s_own_modules(one_stage: SourceTrace) -> None:
+    vfe = 7 * 8 + 2 * 8
+    backbone = 27 * 8 * 16 + 27 * 16 * 16 + 2 * 2 * 16 + 4 * 16 * 16 + 4 * 16
+    head = 16 * 2 * (1 + 7) + 8
+    assert one_stage.params_by_module == {
+        "vfe": vfe,
+        "backbone_3d": backbone,
+        "dense_head": head,
+        "total": vfe + backbone + head,
+    }
+
+
+def test_coordinates_have_values_and_nothing_is_assumed(one_stage: SourceTrace) -> None:
+    assert one_stage.assumptions == ()
+    assert list(one_stage.scenarios) == [Scenario.EXPECTED]
+    assert one_stage.unmodelled == ()
+
+
+def test_what_the_constructor_put_on_the_gpu_counts(one_stage: SourceTrace) -> None:
+    anchors = [
+        event
+        for event in one_stage.trace.stream.events
+        if isinstance(event, Alloc) and event.phase is Phase.LOAD and event.shape == (16 * 16, 7)
+    ]
+    assert [event.nbytes for event in anchors] == [16 * 16 * 7 * 4]
+    assert anchors[0].category is Category.PARAMETER
+
+
+def test_findings_tell_what_was_replaced(one_stage: SourceTrace) -> None:
+    text = "\n".join(one_stage.findings)
+    assert "SharedArray" in text
+    assert "surely_not_installed" not in text
+    assert "one_stage.py" in text
+    assert "integer mask" in text
+
+
+def test_counts_that_depend_on_features_have_a_range(two_stage: SourceTrace) -> None:
+    assert two_stage.assumptions
+    for assumption in two_stage.assumptions:
+        assert assumption.low <= assumption.expected <= assumption.high
+        assert assumption.used == assumption.expected
+        assert assumption.why
+        assert ".py:" in assumption.site
+    assert set(two_stage.scenarios) == set(Scenario)
+
+
+def test_a_site_can_be_pinned(two_stage: SourceTrace, trace_repo: Trace) -> None:
+    sites = [a.site for a in two_stage.assumptions if a.site.endswith(":nms")]
+    (site,) = sites
+    pinned = trace_repo("two_stage.yaml", assumptions={site: 5})
+    (assumption,) = [a for a in pinned.assumptions if a.site == site]
+    assert (assumption.low, assumption.used, assumption.high) == (5, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Aborting", r"died of signal 6; the last module that ran was layer"),
+        ("Exiting", r"exit code 3; .* layer; the last it said was: about to leave"),
+        ("MissingPackage", r"failing\.py:\d+: cv2\.resize is called, which is not installed"),
+        ("UnknownOp", r"op\.py:\d+: pcdet\.ops\.mystery\.mystery_cuda\.forward"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(name: str, said: str, trace_repo: Trace) -> None:
+    with pytest.raises(NoVerdictError, match=said):
+        trace_repo("one_stage.yaml", overrides=(f"MODEL.NAME={name}",))
+
+
+def test_a_step_that_hangs_is_stopped(trace_repo: Trace) -> None:
+    with pytest.raises(NoVerdictError, match="did not end within 6 s"):
+        trace_repo("one_stage.yaml", overrides=("MODEL.NAME=Hanging",), timeout_seconds=6)
+
+
+def test_downloads_are_refused_and_told(trace_repo: Trace) -> None:
+    trace = trace_repo("one_stage.yaml", overrides=("MODEL.NAME=Downloading",))
+    assert any("neither downloaded nor loaded" in finding for finding in trace.findings)
+
+
+def test_an_unknown_detector_is_told_with_its_place(trace_repo: Trace) -> None:
+    with pytest.raises(NoVerdictError, match=r"pcdet/models/__init__\.py:\d+: KeyError"):
+        trace_repo("one_stage.yaml", overrides=("MODEL.NAME=Nothing",))
+
+
+def test_a_folder_without_a_package(trace_repo: Trace, tmp_path: Path, repository: Path) -> None:
+    from bevdiag.source import trace_source
+
+    config = repository / "tools" / "cfgs" / "models" / "one_stage.yaml"
+    with pytest.raises(InputError, match="found no package"):
+        trace_source(config, tmp_path, batch=None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no such folder"):
+        trace_source(config, tmp_path / "none", batch=None)  # type: ignore[arg-type]
+
+
+def test_a_config_that_cannot_be_read(tmp_path: Path, repository: Path) -> None:
+    from bevdiag.source import trace_source
+
+    with pytest.raises(ConfigError, match="no such file"):
+        trace_source(tmp_path / "none.yaml", repository, batch=None)  # type: ignore[arg-type]
