@@ -11,6 +11,7 @@ from bevdiag import __version__
 from bevdiag.cli.compare import compare_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import say
+from bevdiag.cli.validate import validate_command
 from bevdiag.errors import BevdiagError, ExitCode
 
 INTERRUPTED = 130
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("inspect")(inspect_command)
 app.command("compare")(compare_command)
+app.command("validate")(validate_command)
 
 
 def _print_version(wanted: bool) -> None:

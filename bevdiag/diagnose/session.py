@@ -121,7 +121,11 @@ class Session:
         batch, kept = settled.batch, settled.kept_voxels
         if all(site.is_pinned for site in kept):
             scenarios = (Scenario.EXPECTED,)
-        with workers(lambda scenario: self._trace(variant, batch, kept, scenario)) as traced:
+
+        def record(scenario: Scenario) -> Trace:
+            return self._trace(variant, batch, kept, scenario)
+
+        with workers(record) as traced:
             traces = dict(zip(scenarios, traced(scenarios), strict=True))
         return replace(settled, traces=traces)
 

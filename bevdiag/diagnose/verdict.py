@@ -20,9 +20,9 @@ def judge(
 ) -> Verdict:
     """The verdict for a target.
 
-    Args:
-        expected_stream: the step with the expected counts; `expected` its memory without a limit.
-        upper_stream: the step at the upper end; `upper` its memory with the largest workspaces.
+    `expected_stream` is the step with the expected counts and `expected` its memory without a
+    limit; `upper_stream` is the step at the upper end, `upper` its memory with the largest
+    workspaces.
     """
     if expected_stream.unmodelled or upper_stream.unmodelled:
         return Verdict.UNKNOWN

@@ -18,7 +18,8 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     alloc = holders[0].alloc
     yield finding(
         "BEV304",
-        f"one block is {holders[0].nbytes / total:.0%} of the peak: {format_size(holders[0].nbytes)}"
-        f" of {alloc.category.value} in {alloc.module or 'the detector'} ({alloc.op})",
+        f"one block is {holders[0].nbytes / total:.0%} of the peak: "
+        f"{format_size(holders[0].nbytes)} of {alloc.category.value} in "
+        f"{alloc.module or 'the detector'} ({alloc.op})",
         module=alloc.module,
     )

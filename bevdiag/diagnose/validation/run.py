@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -16,6 +16,7 @@ from bevdiag.memory.events import EventStream
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.step import Trace
 from bevdiag.trace.workers import workers
 
 Progress = Callable[[str, float], None]
@@ -77,6 +78,12 @@ class Validation:
         return [abs(o.allocated_error) for o in self.predicted if o.allocated_error is not None]
 
     @property
+    def max_reserved_error(self) -> float | None:
+        """Largest absolute relative error of the reserved bytes, None without any."""
+        errors = [abs(o.reserved_error) for o in self.predicted if o.reserved_error is not None]
+        return max(errors, default=None)
+
+    @property
     def median_error(self) -> float | None:
         """Median of `errors`, None without any."""
         return median(self.errors()) if self.predicted else None
@@ -95,17 +102,17 @@ def validate(
     Raises:
         InputError: a file that is no rows file.
     """
-    tasks = [
-        (row, file.parent / "scenes.py") for file in files for row in read_rows(file, configs)
-    ]
+    tasks = [(row, file.parent / "scenes.py") for file in files for row in read_rows(file, configs)]
     outcomes: list[Outcome] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        workers(lambda task: _outcome(*task, Path(folder), machine)) as predicted,
-    ):
-        for outcome in predicted(tasks):
-            outcomes.append(outcome)
-            progress(outcome.row.name, len(outcomes) / len(tasks))
+    with tempfile.TemporaryDirectory() as folder:
+
+        def predict(task: tuple[MeasuredRow, Path]) -> Outcome:
+            return _outcome(*task, Path(folder), machine)
+
+        with workers(predict) as predicted:
+            for outcome in predicted(tasks):
+                outcomes.append(outcome)
+                progress(outcome.row.name, len(outcomes) / len(tasks))
     return Validation(machine=machine, outcomes=tuple(outcomes))
 
 
@@ -123,35 +130,43 @@ def _outcome(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) 
 def _predict(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) -> Outcome:
     data = load_config(row.config, row.overrides).data
     points = make_scene(row, script, folder, data.point_cloud_range, len(data.point_features))
-    session = Session(
-        InspectOptions(
-            points=points,
-            batch_size=row.batch_size,
-            autocast=row.autocast,
-            optimizer=OPTIMIZER,
-            compression=row.compression,
-            overrides=row.overrides,
-            pins=dict(row.pins),
-        )
+    options = InspectOptions(
+        points=points,
+        batch_size=row.batch_size,
+        autocast=row.autocast,
+        optimizer=OPTIMIZER,
+        compression=row.compression,
+        overrides=row.overrides,
     )
-    traced = session.trace(session.variant(row.config), tuple(Scenario))
-    target = make_target(
-        torch=machine.torch, gpu=machine.gpu, cudnn=row.cudnn or machine.cudnn
-    )
-    expected = traced.traces[Scenario.EXPECTED]
-
-    def stream(scenario: Scenario) -> EventStream:
-        return traced.traces.get(scenario, expected).stream
-
-    profile = simulate(expected.stream, target, until_oom=False)
+    target = make_target(torch=machine.torch, gpu=machine.gpu, cudnn=row.cudnn or machine.cudnn)
+    session = Session(replace(options, pins=dict(row.pins)))
+    trace = session.trace(session.variant(row.config), (Scenario.EXPECTED,)).traces[
+        Scenario.EXPECTED
+    ]
+    profile = simulate(trace.stream, target, until_oom=False)
+    allocated = profile.peak.allocated_bytes
+    low, high = _bounds(trace, options, row, target)
     return Outcome(
         row=row,
-        params=expected.params_by_module["total"],
-        allocated_bytes=profile.peak.allocated_bytes,
-        low_bytes=_peak(stream(Scenario.LOW), target, Bound.LOW),
-        high_bytes=_peak(stream(Scenario.HIGH), target, Bound.HIGH),
+        params=trace.params_by_module["total"],
+        allocated_bytes=allocated,
+        low_bytes=min(allocated, low),
+        high_bytes=max(allocated, high),
         reserved_bytes=profile.max_reserved_bytes,
     )
+
+
+def _bounds(
+    trace: Trace, options: InspectOptions, row: MeasuredRow, target: DeviceTarget
+) -> tuple[int, int]:
+    """Both ends of the peak. A pinned count holds for one step; the ends are of any count."""
+    low, high = trace, trace
+    if row.pins:
+        session = Session(options)
+        wanted = (Scenario.LOW, Scenario.HIGH)
+        traces = session.trace(session.variant(row.config), wanted).traces
+        low, high = traces[Scenario.LOW], traces[Scenario.HIGH]
+    return _peak(low.stream, target, Bound.LOW), _peak(high.stream, target, Bound.HIGH)
 
 
 def _peak(stream: EventStream, target: DeviceTarget, bound: Bound) -> int:
