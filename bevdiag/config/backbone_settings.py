@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from bevdiag.config.dsvt_settings import DsvtSettings
-from bevdiag.config.fields import Flag, Lengths, NonNegativeInt, Range, Real, Settings
+from bevdiag.config.fields import Flag, Lengths, NonNegativeInt, Range, Real, Settings, WholeInt
 
 
 def _per_axis(value: Any) -> Any:
@@ -31,6 +31,22 @@ class VoxelResBackboneSettings(Settings):
     name: Literal["VoxelResBackBone8x"]
     last_pad: Padding = Field(default=(0, 0, 0), alias="last_pad")
     use_bias: Flag | None = None
+
+
+class VoxelFocalBackboneSettings(Settings):
+    """VoxelBackBone8xFocal: VoxelBackBone8x with focal convolutions behind three levels.
+
+    `threshold` is the share of voxels that count as foreground, or (without TOPK) the importance
+    above which they do; neighbours are on from that score upwards.
+    """
+
+    name: Literal["VoxelBackBone8xFocal"]
+    last_pad: Padding = Field(default=(0, 0, 0), alias="last_pad")
+    topk: Flag = True
+    threshold: Real = Field(default=0.5, ge=0, le=1)
+    mask_multi: Flag = False
+    skip_mask_kernel: Flag = False
+    enlarge_voxel_channels: WholeInt = -1
 
 
 class FocalLossSettings(Settings):
@@ -61,5 +77,9 @@ class FocalDsvtSettings(Settings):
 
 
 Backbone3dSettings = (
-    FocalDsvtSettings | DsvtSettings | VoxelBackboneSettings | VoxelResBackboneSettings
+    FocalDsvtSettings
+    | DsvtSettings
+    | VoxelBackboneSettings
+    | VoxelResBackboneSettings
+    | VoxelFocalBackboneSettings
 )

@@ -41,8 +41,14 @@ PUBLISHED: Mapping[str, frozenset[str]] = {
     }.items()
 }
 
+_BACKBONE = ("MODEL", "BACKBONE_3D")
 _TARGETS = ("MODEL", "DENSE_HEAD", "TARGET_ASSIGNER_CONFIG")
 UNMODELLED_VALUES: Mapping[tuple[str, ...], tuple[Callable[[Any], bool], str]] = {
+    (*_BACKBONE, "USE_IMG"): (bool, "focal convolutions on images"),
+    (*_BACKBONE, "KERNEL_SIZE"): (
+        lambda size: isinstance(size, int) and size != 3,
+        "focal convolutions with another kernel than 3",
+    ),
     (*_TARGETS, "NAME"): (lambda name: name == "ATSS", "the target assigner ATSS"),
     (*_TARGETS, "MATCH_HEIGHT"): (bool, "anchors that are matched by their 3D IoU"),
     (*_TARGETS, "POS_FRACTION"): (

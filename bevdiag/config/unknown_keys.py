@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from bevdiag.config import tree
+from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
 from bevdiag.config.head_settings import (
     AnchorHeadSettings,
     AnchorTargetSettings,
@@ -16,6 +17,9 @@ from bevdiag.config.settings import ModelSettings, OptimizationSettings
 from bevdiag.config.tree import Section
 
 WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
+    VoxelFocalBackboneSettings: frozenset(
+        {"IMG_PRETRAIN", "KERNEL_SIZE", "SKIP_MASK_KERNEL_IMG", "USE_IMG"}
+    ),
     ModelSettings: frozenset({"POST_PROCESSING"}),
     AnchorHeadSettings: frozenset({"CLASS_AGNOSTIC", "DIR_LIMIT_OFFSET", "USE_MULTIHEAD"}),
     AnchorTargetSettings: frozenset({"MATCH_HEIGHT", "POS_FRACTION", "SAMPLE_SIZE"}),

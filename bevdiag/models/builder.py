@@ -8,6 +8,7 @@ from torch import nn
 from bevdiag.config.backbone_settings import (
     FocalDsvtSettings,
     VoxelBackboneSettings,
+    VoxelFocalBackboneSettings,
 )
 from bevdiag.config.bev_settings import (
     BaseBevBackboneSettings,
@@ -33,6 +34,7 @@ from bevdiag.models.backbones_2d.base_bev_backbone import (
 from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
 from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelResBackBone8x
+from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFocal
 from bevdiag.models.contracts import DenseHead, MapToBev
 from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
@@ -124,6 +126,10 @@ def _build_backbone_3d(
         return Dsvt(settings)
     if isinstance(settings, VoxelBackboneSettings):
         return VoxelBackBone8x(settings, channels, data.grid_size, spconv=spconv)
+    if isinstance(settings, VoxelFocalBackboneSettings):
+        return VoxelBackBone8xFocal(
+            settings, channels, data.grid_size, spconv=spconv, device=device
+        )
     return VoxelResBackBone8x(settings, channels, data.grid_size, spconv=spconv)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bevdiag.config.backbone_settings import (
     FocalDsvtSettings,
     VoxelBackboneSettings,
+    VoxelFocalBackboneSettings,
     VoxelResBackboneSettings,
 )
 from bevdiag.config.bev_settings import (
@@ -19,6 +20,8 @@ from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings
 
 SpatialShape = tuple[int, int, int]
 """Extents z, y, x."""
+
+_EighthSettings = VoxelBackboneSettings | VoxelResBackboneSettings | VoxelFocalBackboneSettings
 
 FOCAL_CHANNELS = 128
 VOXEL_BACKBONE_CHANNELS = 128
@@ -56,7 +59,7 @@ def sparse_volume(model: ModelSettings, data: DataSettings) -> SparseVolume | No
             return SparseVolume(FOCAL_CHANNELS, data.grid_size[::-1])
         last = stage_shapes(backbone.dsvt)[-1]
         return SparseVolume(backbone.dsvt.d_model[-1], last[::-1])
-    if isinstance(backbone, (VoxelBackboneSettings, VoxelResBackboneSettings)):
+    if isinstance(backbone, _EighthSettings):
         return SparseVolume(VOXEL_BACKBONE_CHANNELS, _eighth(data, backbone.last_pad))
     return None
 

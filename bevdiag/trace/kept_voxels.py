@@ -8,8 +8,6 @@ therefore the count with every decision that the settings allow taken for growth
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from statistics import median_low
 
 import numpy as np
@@ -17,22 +15,22 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig
-from bevdiag.config.backbone_settings import FocalDsvtSettings, FocalEncoderSettings
+from bevdiag.config.backbone_settings import (
+    Backbone3dSettings,
+    FocalDsvtSettings,
+    FocalEncoderSettings,
+    VoxelFocalBackboneSettings,
+)
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.models.backbones_3d.focal_assumption import decision_for_count
-from bevdiag.models.backbones_3d.focal_growth import (
-    OFFSETS,
-    Coords,
-    FocalDecision,
-    count,
-    spawned_cells,
-)
+from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
+from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, count
 from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
-from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
-from bevdiag.models.detectors.one_stage import OneStageDetector
 from bevdiag.models.vfe.packed import PackedVoxels
 from bevdiag.scenes import Batch
+from bevdiag.trace.focal_levels import MODULES, settle_focal_levels
+from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
+from bevdiag.trace.scenarios import Scenario as Scenario
 from bevdiag.trace.workers import workers
 
 _ENCODER = "backbone_3d.focal_encoder"
@@ -41,55 +39,14 @@ NUM_SEEDS = 5
 """Odd, so that the expected count is one that a seed really gave."""
 
 
-class Scenario(str, Enum):
-    """Which of the possible counts a trace is run with."""
-
-    LOW = "low"
-    EXPECTED = "expected"
-    HIGH = "high"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptVoxels:
-    """What one module keeps of a batch's voxels: possible counts, and a decision for each.
-
-    Attributes:
-        module: path of the module that decides.
-        incoming: voxels that it is given.
-    """
-
-    module: str
-    incoming: int
-    low: int
-    expected: int
-    high: int
-    why: str
-    is_pinned: bool
-    decisions: Mapping[Scenario, FocalDecision]
-
-    @property
-    def site(self) -> str:
-        """The name that --assume takes."""
-        return f"{self.module}.kept_voxels"
-
-    @property
-    def used(self) -> int:
-        """The count behind the headline figures."""
-        return self.expected
-
-    def apply(self, model: OneStageDetector, scenario: Scenario) -> None:
-        """Make a model on the meta device decide as this scenario says."""
-        module = model.get_submodule(self.module)
-        assert isinstance(module, FocalSparseEncoder)
-        module.set_decision(self.decisions[scenario])
-
-
 def settle_kept_voxels(
     config: DetectorConfig, batch: Batch, *, seed: int, pins: Mapping[str, int]
 ) -> tuple[KeptVoxels, ...]:
     """Find the range of every count that values decide, or take the ones that the user pinned.
 
     Args:
+        config: the detector.
+        batch: its scene.
         seed: the first of the seeds that are tried.
         pins: counts by site.
 
@@ -98,14 +55,30 @@ def settle_kept_voxels(
         NoVerdictError: the encoder's decisions rest on features that are not sampled.
     """
     backbone = config.model.backbone_3d
-    sites = (SITE,) if isinstance(backbone, FocalDsvtSettings) else ()
+    modules = _modules_that_decide(backbone)
     for site in pins:
-        if site not in sites:
-            has = f"has {', '.join(sites)}" if sites else "has none: no value decides a shape"
+        if site not in {f"{module}.kept_voxels" for module in modules}:
+            named = ", ".join(f"{module}.kept_voxels" for module in modules)
+            has = f"has {named}" if named else "has none: no value decides a shape"
             raise InputError(f"--assume {site}: no such site; this model {has}")
-    if not isinstance(backbone, FocalDsvtSettings):
+    if not isinstance(backbone, FocalDsvtSettings | VoxelFocalBackboneSettings):
         return ()
-    return (_settle_encoder(config, backbone.focal_encoder, batch, seed=seed, pins=pins),)
+    if batch.voxels is None:
+        raise NoVerdictError(
+            f"{backbone.name} behind {config.model.vfe.name}: which voxels are kept is only "
+            "followed where the data loader voxelizes"
+        )
+    if isinstance(backbone, FocalDsvtSettings):
+        return (_settle_encoder(config, backbone.focal_encoder, batch, seed=seed, pins=pins),)
+    x, y, z = config.data.grid_size
+    coords, shape = batch.voxel_coords(), (z + 1, y, x)
+    return settle_focal_levels(backbone, coords, shape, batch.batch_size, pins)
+
+
+def _modules_that_decide(backbone: Backbone3dSettings | None) -> tuple[str, ...]:
+    if isinstance(backbone, FocalDsvtSettings):
+        return (_ENCODER,)
+    return MODULES if isinstance(backbone, VoxelFocalBackboneSettings) else ()
 
 
 def _settle_encoder(
@@ -139,7 +112,7 @@ def _settle_encoder(
     with workers(kept_with) as sample:
         sampled = dict(sample(range(seed, seed + NUM_SEEDS)))
     low, expected = min(sampled), median_low(sampled)
-    most = _most_growth(coords, shape, top_share)
+    most = most_growth(coords, shape, top_share)
     counts = ", ".join(f"{n:,}" for n in sorted(sampled))
     return KeptVoxels(
         module=_ENCODER,
@@ -182,24 +155,6 @@ def _pinned(
         is_pinned=True,
         decisions=dict.fromkeys(Scenario, decision),
     )
-
-
-def _most_growth(
-    coords: Coords, shape: tuple[int, int, int], top_share: float | None
-) -> FocalDecision:
-    """Every neighbour on; as foreground all voxels, or the share that opens most cells."""
-    every_neighbour = np.ones((len(coords), len(OFFSETS)), np.bool_)
-    fore = np.ones(len(coords), np.bool_)
-    if top_share is None:
-        return FocalDecision(fore, every_neighbour)
-    opened, _ = spawned_cells(coords, fore, shape)
-    cells = np.bincount(opened // len(OFFSETS), minlength=len(coords))
-    fore[:] = False
-    for sample in np.unique(coords[:, 0]):
-        rows = np.flatnonzero(coords[:, 0] == sample)
-        best = np.argsort(-cells[rows], kind="stable")
-        fore[rows[best[: int(len(rows) * top_share)]]] = True
-    return FocalDecision(fore, every_neighbour)
 
 
 def _packed(batch: Batch, coords: Coords) -> PackedVoxels:

@@ -1,4 +1,4 @@
-"""Decisions that keep a given number of voxels, for counts that a user pins."""
+"""Decisions that keep a given number of voxels, for counts that a user pins, or most of all."""
 
 from collections.abc import Callable
 
@@ -110,3 +110,21 @@ def _opening_order(
         for axis in (2, 3):
             reaches[own[np.argmax(cells[own, axis])]] = True
     return np.concatenate((flat[reaches], flat[~reaches]))
+
+
+def most_growth(
+    coords: Coords, shape: tuple[int, int, int], top_share: float | None
+) -> FocalDecision:
+    """Every neighbour on; as foreground all voxels, or the share that opens most cells."""
+    every_neighbour = np.ones((len(coords), len(OFFSETS)), bool)
+    fore = np.ones(len(coords), bool)
+    if top_share is None:
+        return FocalDecision(fore, every_neighbour)
+    opened, _ = spawned_cells(coords, fore, shape)
+    cells = np.bincount(opened // len(OFFSETS), minlength=len(coords))
+    fore[:] = False
+    for sample in np.unique(coords[:, 0]):
+        rows = np.flatnonzero(coords[:, 0] == sample)
+        best = np.argsort(-cells[rows], kind="stable")
+        fore[rows[best[: int(len(rows) * top_share)]]] = True
+    return FocalDecision(fore, every_neighbour)

@@ -110,7 +110,7 @@ class AssumedDecisions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """One sample's merged foreground and its background; `fore_scores` [n] go unused."""
+    """One sample's merged foreground and its background; `fore_scores` are [n]."""
 
     fore: Tensor
     fore_coords: Tensor
@@ -126,7 +126,13 @@ def _top_share(scores: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 
 def split_voxels(
-    x: Any, sample: int, logits: Tensor, offsets: Tensor, decisions: Decisions
+    x: Any,
+    sample: int,
+    logits: Tensor,
+    offsets: Tensor,
+    decisions: Decisions,
+    *,
+    scale: bool = False,
 ) -> Split:
     """Split one sample's voxels and let its foreground grow.
 
@@ -136,12 +142,15 @@ def split_voxels(
         logits: [N, 27]: 26 neighbours, then the voxel's own importance.
         offsets: float [26, 3], z, y, x.
         decisions: for this sample.
+        scale: whether the features are multiplied by the importance.
     """
     rows = x.indices[:, 0] == sample
     own_coords = (without_values(x.indices) if logits.is_meta else x.indices)[rows]
     own = x.features[rows]
     importance = logits[rows, -1].sigmoid()
     neighbour_scores = logits[rows, :-1].sigmoid()
+    if scale:
+        own *= importance.unsqueeze(-1)
     is_fore, is_back = decisions.foreground(importance)
 
     fore, fore_coords = own[is_fore], own_coords[is_fore]

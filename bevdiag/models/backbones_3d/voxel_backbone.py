@@ -24,25 +24,36 @@ class VoxelBackbone(nn.Module):
     conv4: nn.Module
     conv_out: nn.Module
 
-    def __init__(self, grid_size: tuple[int, int, int], *, spconv: Any) -> None:
-        """Take the grid x, y, z; `spconv` is like spconv.pytorch."""
+    def __init__(
+        self, grid_size: tuple[int, int, int], *, spconv: Any, in_place: bool = False
+    ) -> None:
+        """Take the grid x, y, z; `spconv` is like spconv.pytorch, `in_place` the ReLUs' option."""
         super().__init__()
         x, y, z = grid_size
         self.spconv = spconv
+        self.in_place = in_place
         self.sparse_shape: SpatialShape = (z + 1, y, x)
 
     def forward(self, batch: Batch) -> Batch:
         """Add `encoded_spconv_tensor` from `voxel_features` [N, C] and `voxel_coords` [N, 4]."""
-        x = self.spconv.SparseConvTensor(
+        x = self.sparse_input(batch)
+        stem = self.conv_input(x)
+        levels = [self.conv1(stem)]
+        for conv in (self.conv2, self.conv3, self.conv4):
+            levels.append(conv(levels[-1]))
+        return self.handed_over(batch, levels)
+
+    def sparse_input(self, batch: Batch) -> Any:
+        """The voxels as a sparse tensor."""
+        return self.spconv.SparseConvTensor(
             features=batch["voxel_features"],
             indices=batch["voxel_coords"].int(),
             spatial_shape=list(self.sparse_shape),
             batch_size=batch["batch_size"],
         )
-        stem = self.conv_input(x)
-        levels = [self.conv1(stem)]
-        for conv in (self.conv2, self.conv3, self.conv4):
-            levels.append(conv(levels[-1]))
+
+    def handed_over(self, batch: Batch, levels: Sequence[Any]) -> Batch:
+        """The batch with every level's tensor, and the last convolution's."""
         out = self.conv_out(levels[-1])
         batch["encoded_spconv_tensor"] = out
         batch["encoded_spconv_tensor_stride"] = 8
@@ -91,7 +102,9 @@ class VoxelBackbone(nn.Module):
         )
 
     def _activated(self, conv: nn.Module, channels: int) -> nn.Module:
-        sequence: nn.Module = self.spconv.SparseSequential(conv, sparse_norm(channels), nn.ReLU())
+        sequence: nn.Module = self.spconv.SparseSequential(
+            conv, sparse_norm(channels), nn.ReLU(self.in_place)
+        )
         return sequence
 
 

@@ -1,0 +1,154 @@
+"""What the modules that split voxels by their importance and let them grow have in common."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bevdiag.models.backbones_3d.focal_growth import (
+    OFFSETS,
+    Coords,
+    FocalDecision,
+    Growth,
+    grow,
+)
+from bevdiag.models.backbones_3d.focal_split import (
+    AssumedDecisions,
+    Decisions,
+    EvaluatedDecisions,
+    Split,
+    merge_repeats,
+    split_voxels,
+)
+from bevdiag.models.values import to_device
+
+
+class Grown(NamedTuple):
+    """The kept voxels as a sparse tensor, and what whoever holds this keeps alive.
+
+    The originals differ in that: one merges within the function that then convolves.
+
+    Attributes:
+        sparse: the kept voxels.
+        parts: foreground and background, features and coordinates, and the foreground's scores.
+        merging: what the merging of them left.
+    """
+
+    sparse: Any
+    parts: tuple[object, ...]
+    merging: tuple[object, ...]
+
+
+class VoxelGrowth(nn.Module):
+    """Splits each sample's voxels, lets the foreground spawn neighbours, and merges what coincides.
+
+    Which voxels are kept depends on feature values: on meta tensors `set_decision` must have told.
+
+    Args:
+        threshold: of the importance and of the neighbours' scores.
+        topk: whether the foreground is the share `threshold` of the voxels instead.
+        scale_all: whether every voxel's features are multiplied by its importance first.
+        scale_fore: whether the merged foreground's features are multiplied by its mean scores.
+        spconv: a namespace like spconv.pytorch.
+        device: of the offsets.
+    """
+
+    offsets: Tensor
+
+    def __init__(
+        self,
+        *,
+        threshold: float,
+        topk: bool,
+        scale_all: bool,
+        scale_fore: bool,
+        spconv: Any,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.topk = topk
+        self.scale_all = scale_all
+        self.scale_fore = scale_fore
+        self.spconv = spconv
+        offsets = torch.tensor(OFFSETS, dtype=torch.float32, device=device)
+        self.register_buffer("offsets", offsets)
+        self._decision: FocalDecision | None = None
+        self._growth: tuple[Coords, Growth] | None = None
+
+    def set_decision(self, decision: FocalDecision | None) -> None:
+        """Say what the values decide, for meta tensors; None forgets it."""
+        self._decision = decision
+        self._growth = None
+
+    def grown(self, x: Any, logits: Tensor) -> "Grown":
+        """The kept voxels, and what was made on the way to them.
+
+        Args:
+            x: sparse tensor of N voxels.
+            logits: [N, 27]: 26 neighbours, then the voxel's own importance.
+        """
+        growth = self._growth_of(x) if logits.is_meta else None
+        decisions = self._decisions(growth, x.batch_size)
+        splits = [
+            split_voxels(x, sample, logits, self.offsets, decision, scale=self.scale_all)
+            for sample, decision in enumerate(decisions)
+        ]
+        fore = torch.cat([split.fore for split in splits], dim=0)
+        fore_coords = torch.cat([split.fore_coords for split in splits], dim=0)
+        back = torch.cat([split.back for split in splits], dim=0)
+        back_coords = torch.cat([split.back_coords for split in splits], dim=0)
+        scores = None
+        if self.scale_fore:
+            scores = torch.cat([split.fore_scores for split in splits], dim=0)
+            fore = fore * scores.unsqueeze(-1)
+        joined = torch.cat([fore, back], dim=0)
+        joined_coords = torch.cat([fore_coords, back_coords], dim=0)
+        kept, kept_coords = [], []
+        for sample, decision in enumerate(decisions):
+            rows = _rows_of_sample(joined_coords, splits, sample)
+            features, coords, _ = merge_repeats(
+                joined[rows], joined_coords[rows], None, decision.num_kept, flip=False
+            )
+            kept.append(features)
+            kept_coords.append(coords)
+        all_kept = torch.cat(kept, dim=0)
+        if growth is None:
+            all_coords = torch.cat(kept_coords, dim=0).int()
+        else:
+            all_coords = to_device(growth.coords, logits.device, keep_values=True)
+        sparse = self.spconv.SparseConvTensor(
+            all_kept, all_coords, list(x.spatial_shape), x.batch_size
+        )
+        return Grown(
+            sparse,
+            (fore, fore_coords, back, back_coords, scores),
+            (splits, joined, joined_coords, kept, kept_coords),
+        )
+
+    def _decisions(self, growth: Growth | None, batch_size: int) -> list[Decisions]:
+        if growth is None:
+            return [EvaluatedDecisions(self.threshold, self.topk)] * batch_size
+        return [AssumedDecisions(sample, self.threshold, self.topk) for sample in growth.samples]
+
+    def _growth_of(self, x: Any) -> Growth:
+        if self._decision is None:
+            raise RuntimeError(
+                f"{type(self).__name__}: which voxels are kept depends on feature values, which "
+                "meta tensors do not have: call set_decision() first"
+            )
+        coords: Coords = x.indices.numpy()
+        if self._growth is None or not np.array_equal(self._growth[0], coords):
+            z, y, x_extent = x.spatial_shape
+            growth = grow(coords, self._decision, (z, y, x_extent), x.batch_size)
+            self._growth = coords.copy(), growth
+        return self._growth[1]
+
+
+def _rows_of_sample(joined_coords: Tensor, splits: list[Split], sample: int) -> Tensor:
+    if not joined_coords.is_meta:
+        return joined_coords[:, 0] == sample
+    sizes = [len(split.fore_coords) for split in splits] + [len(s.back_coords) for s in splits]
+    owner = np.tile(np.arange(len(splits)), 2)
+    return to_device(np.repeat(owner, sizes) == sample, joined_coords.device, keep_values=True)

@@ -1,0 +1,141 @@
+"""How many voxels VoxelBackBone8xFocal keeps behind each of its three focal convolutions.
+
+The level's own voxels follow from what the level before kept, so the counts are found level by
+level, once a scenario. No features are computed for them: at random initialisation the sign of a
+neighbour's score is a coin toss, and which voxels are the most important has no pattern.
+
+- low: no neighbour is on, and every voxel stays;
+- expected: foreground at random, each of its neighbours on with a probability of one half;
+- high: every neighbour on, of all voxels or (with TOPK) of those that open most cells.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
+from bevdiag.errors import InputError
+from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
+from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision, grow
+from bevdiag.models.wiring import SpatialShape
+from bevdiag.sparse.coordinates import output_coordinates
+from bevdiag.sparse.geometry import Geometry
+from bevdiag.trace.scenarios import KeptVoxels, Scenario
+
+MODULES = ("backbone_3d.conv1.1", "backbone_3d.conv2.3", "backbone_3d.conv3.3")
+_DOWN = Geometry((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1), (0, 0, 0))
+_COIN_SEED = 0
+_WHY = (
+    "decided by feature values, taken for coin tosses: the lower end turns no neighbour on, the "
+    "upper end all of them"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Level:
+    """One scenario's voxels on their way through a focal convolution."""
+
+    incoming: int
+    decision: FocalDecision
+    kept: Coords
+
+
+def settle_focal_levels(
+    settings: VoxelFocalBackboneSettings,
+    coords: Coords,
+    spatial_shape: SpatialShape,
+    batch_size: int,
+    pins: Mapping[str, int],
+) -> tuple[KeptVoxels, ...]:
+    """The counts of all three levels.
+
+    Args:
+        settings: the backbone's.
+        coords: its voxels [N, 4]: sample, z, y, x.
+        spatial_shape: its first grid.
+        batch_size: number of samples.
+        pins: counts by site.
+
+    Raises:
+        InputError: a pinned count that cannot be reached.
+    """
+    chains = {
+        scenario: _walk(settings, coords, spatial_shape, batch_size, pins, scenario)
+        for scenario in Scenario
+    }
+    levels = []
+    for number, module in enumerate(MODULES):
+        own = {scenario: chain[number] for scenario, chain in chains.items()}
+        counts = sorted(len(level.kept) for level in own.values())
+        is_pinned = f"{module}.kept_voxels" in pins
+        levels.append(
+            KeptVoxels(
+                module=module,
+                incoming=own[Scenario.EXPECTED].incoming,
+                low=counts[0],
+                expected=len(own[Scenario.EXPECTED].kept),
+                high=counts[-1],
+                why="pinned by --assume" if is_pinned else _WHY,
+                is_pinned=is_pinned,
+                decisions={scenario: level.decision for scenario, level in own.items()},
+            )
+        )
+    return tuple(levels)
+
+
+def _walk(
+    settings: VoxelFocalBackboneSettings,
+    coords: Coords,
+    shape: SpatialShape,
+    batch_size: int,
+    pins: Mapping[str, int],
+    scenario: Scenario,
+) -> list[_Level]:
+    share = settings.threshold if settings.topk else None
+    levels: list[_Level] = []
+    for module in MODULES:
+        if levels:
+            coords = output_coordinates(levels[-1].kept, shape, _DOWN)
+            z, y, x = _DOWN.output_shape(shape)
+            shape = z, y, x
+        site = f"{module}.kept_voxels"
+        if site in pins:
+            decision = _pinned(site, pins[site], coords, shape, batch_size, share)
+        else:
+            decision = _decide(coords, shape, share, scenario)
+        kept = grow(coords, decision, shape, batch_size).coords
+        levels.append(_Level(len(coords), decision, kept))
+    return levels
+
+
+def _pinned(
+    site: str,
+    target: int,
+    coords: Coords,
+    shape: SpatialShape,
+    batch_size: int,
+    share: float | None,
+) -> FocalDecision:
+    try:
+        return decision_for_count(coords, target, shape, batch_size, top_share=share)
+    except ValueError as error:
+        raise InputError(f"--assume {site}: {error}") from error
+
+
+def _decide(
+    coords: Coords, shape: SpatialShape, share: float | None, scenario: Scenario
+) -> FocalDecision:
+    if scenario is Scenario.HIGH:
+        return most_growth(coords, shape, share)
+    rng = np.random.default_rng(_COIN_SEED)
+    rank = rng.random(len(coords))
+    fore = rank < 0.5
+    if share is not None:
+        fore[:] = False
+        for sample in np.unique(coords[:, 0]):
+            rows = np.flatnonzero(coords[:, 0] == sample)
+            fore[rows[np.argsort(rank[rows])[: int(len(rows) * share)]]] = True
+    size = (len(coords), len(OFFSETS))
+    is_on = np.zeros(size, bool) if scenario is Scenario.LOW else rng.random(size) < 0.5
+    return FocalDecision(fore, is_on)
