@@ -1,4 +1,4 @@
-"""BEV307: how many voxels the focal encoder keeps is a matter of values, not of the config.
+"""BEV307: how many voxels a focal module keeps is a matter of values, not of the config.
 
 Foreground voxels spawn neighbours by a threshold on predicted values. At random initialisation
 those are near the threshold for the whole scene at once, so the growth depends on the seed.
@@ -6,6 +6,7 @@ those are near the threshold for the whole scene at once, so the growth depends 
 
 from collections.abc import Iterator
 
+from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.diagnose.codes import finding
 from bevdiag.diagnose.evidence import Evidence
 from bevdiag.diagnose.result import Finding
@@ -18,10 +19,29 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     """Yield a finding where the upper end keeps more than twice the voxels that came in."""
     for kept in evidence.kept_voxels:
         if kept.high > 2 * kept.incoming:
-            yield _growth(evidence, kept)
+            is_encoder = isinstance(evidence.config.model.backbone_3d, FocalDsvtSettings)
+            yield (_encoder_growth if is_encoder else _level_growth)(evidence, kept)
 
 
-def _growth(evidence: Evidence, kept: KeptVoxels) -> Finding:
+def _level_growth(evidence: Evidence, kept: KeptVoxels) -> Finding:
+    peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
+    return finding(
+        "BEV307",
+        f"{kept.module} turns {kept.incoming:,} voxels into {kept.low:,} to {kept.high:,}, by "
+        "feature values",
+        config=evidence.config,
+        key="MODEL.BACKBONE_3D.NAME",
+        module=kept.module,
+        detail=(
+            f"The step peaks at {format_size(peaks[0])} with {kept.used:,} voxels kept here and at "
+            f"{format_size(peaks[1])} with the most that every focal convolution can keep.",
+            "A smaller THRESHOLD with TOPK bounds the foreground, and with it the growth. "
+            f"--assume {kept.site}=COUNT pins the count.",
+        ),
+    )
+
+
+def _encoder_growth(evidence: Evidence, kept: KeptVoxels) -> Finding:
     incoming = kept.incoming
     peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
     return finding(
