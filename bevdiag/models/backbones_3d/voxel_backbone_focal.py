@@ -27,6 +27,9 @@ class FocalSparseConv(VoxelGrowth):
     The neighbours' scores scale the foreground unless SKIP_MASK_KERNEL is on.
     """
 
+    origin: Tensor
+    cell: Tensor
+
     def __init__(
         self,
         settings: VoxelFocalBackboneSettings,

@@ -46,12 +46,11 @@ def coordinates():
     """
     rng = np.random.default_rng(0)
     x, y, z = GRID
-    near = rng.integers(0, 6, (2, 200, 3)) + [20, 14, 20]
+    near = rng.integers([20, 14, 20], [26, 20, 26], (2, 200, 3))
     far = rng.integers(12, [z, y, x], (2, 100, 3))
     cells = [np.unique(np.concatenate(pair), axis=0) for pair in zip(near, far, strict=True)]
-    return np.concatenate([np.insert(c, 0, i, axis=1) for i, c in enumerate(cells)]).astype(
-        np.int32
-    )
+    samples = [np.insert(own, 0, sample, axis=1) for sample, own in enumerate(cells)]
+    return np.concatenate(samples).astype(np.int32)
 
 
 def make_batch(device):
