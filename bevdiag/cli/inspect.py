@@ -22,6 +22,7 @@ def inspect_command(
     compression: opt.Compression = None,
     sets: opt.Overrides = None,
     depth: opt.Depth = "3",
+    source: opt.Source = None,
     no_remedies: opt.NoRemedies = False,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
@@ -46,6 +47,7 @@ def inspect_command(
         pins=values.pins(assume),
         seed=values.whole_number("--seed", seed, least=0),
         remedies=not no_remedies,
+        source=values.source_folder(source),
     )
     report = _inspect(config, wanted)
     write_output(_rendered(report, output_format, output, levels), output)

@@ -103,4 +103,13 @@ Output = Annotated[
 Depth = Annotated[
     str, typer.Option("--depth", metavar="N", help="Levels of the layer tree to show.")
 ]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="DIR",
+        help="Build the model with the code of this OpenPCDet-style repository. "
+        "This executes that code, in a child process; nothing is compiled or downloaded.",
+    ),
+]
 NoRemedies = Annotated[bool, typer.Option("--no-remedies", help="Do not try any remedy.")]

@@ -6,6 +6,7 @@ sentence: which option, what was found, what is allowed.
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import get_args
 
 from bevdiag.errors import InputError
@@ -135,3 +136,17 @@ def optimizers() -> tuple[str, ...]:
     from bevdiag.config.settings import OptimizationSettings
 
     return get_args(OptimizationSettings.model_fields["optimizer"].annotation)
+
+
+def source_folder(text: str | None) -> str | None:
+    """The folder of a repository that holds a package `pcdet`.
+
+    Raises:
+        InputError: there is no such folder, or no such package in it.
+    """
+    if text is None:
+        return None
+    folder = Path(text)
+    if not (folder / "pcdet").is_dir():
+        raise InputError(f"--source {text}: expected a folder that holds the package pcdet")
+    return text

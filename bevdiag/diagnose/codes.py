@@ -32,6 +32,7 @@ _ROWS = (
     Code("BEV602", "parameters-not-optimized", Severity.WARNING),
     Code("BEV603", "copies-differ", Severity.WARNING),
     Code("BEV901", "scalar-guessed", Severity.WARNING),
+    Code("BEV902", "repository-stood-in-for", Severity.INFO),
 )
 
 CODES = {row.code: row for row in _ROWS}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bevdiag.diagnose.bev import bev_joint
 from bevdiag.diagnose.compressions import compression_changes
-from bevdiag.diagnose.inspect import assumptions_of, scene_of, target_of
+from bevdiag.diagnose.figures import target_of
+from bevdiag.diagnose.inspect import assumptions_of, scene_of
 from bevdiag.diagnose.result import (
     Assumption,
     CompareReport,

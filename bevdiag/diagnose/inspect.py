@@ -6,24 +6,22 @@ from pathlib import Path
 
 from bevdiag.diagnose.bev import BevJoint, bev_joint
 from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.figures import oom_of, target_of
+from bevdiag.diagnose.foreign import inspect_source
 from bevdiag.diagnose.measured import kept_voxels_of, measure, measurement_of
 from bevdiag.diagnose.remedies.search import remedy_goal, search_remedies
 from bevdiag.diagnose.result import (
     Assumption,
     InspectOptions,
     InspectReport,
-    OutOfMemory,
     Remedy,
     Scene,
-    Target,
 )
 from bevdiag.diagnose.rules import findings
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
 from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import Alloc
-from bevdiag.memory.oom import oom_message
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
@@ -53,6 +51,8 @@ def inspect(config: Path, options: InspectOptions, progress: Progress) -> Inspec
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
     """
+    if options.source is not None:
+        return inspect_source(config, Path(options.source), options, progress)
     session = Session(options)
     target = session.target()
     variant = session.variant(config)
@@ -156,45 +156,12 @@ def _report(
         layers=layers_of(trace.layers, trace.stream, expected),
         assumptions=assumptions_of(traced.kept_voxels),
         verdict=verdict,
-        oom=_oom(trace, target) or _oom(upper_trace, target, Bound.HIGH),
+        oom=oom_of(trace, target) or oom_of(upper_trace, target, Bound.HIGH),
         gpus=fit_on_gpus(target, trace.stream, upper_trace.stream),
         findings=findings(evidence),
         remedies=remedies,
         remedies_for=target_of(remedy_goal(target)) if remedies else None,
         unmodelled=trace.stream.unmodelled,
-    )
-
-
-def _oom(trace: Trace, target: DeviceTarget, bound: Bound = Bound.EXPECTED) -> OutOfMemory | None:
-    """Where the step stops within the capacity; None if it ends."""
-    if target.capacity_bytes is None:
-        return None
-    refusal = simulate(trace.stream, target, bound=bound).refusal
-    if refusal is None:
-        return None
-    return OutOfMemory(
-        requested_bytes=refusal.requested_bytes,
-        module=refusal.alloc.module,
-        phase=refusal.alloc.phase.value,
-        step=refusal.alloc.step,
-        what=_what(refusal.alloc),
-        message=oom_message(refusal, target),
-    )
-
-
-def _what(alloc: Alloc) -> str:
-    shape = " x ".join(map(str, alloc.shape))
-    return f"{alloc.category.value} of {alloc.op}" + (f", {shape} {alloc.dtype}" if shape else "")
-
-
-def target_of(target: DeviceTarget) -> Target:
-    """The target as reports show it."""
-    return Target(
-        gpu=target.gpu,
-        capacity_bytes=target.capacity_bytes,
-        torch=target.torch,
-        cudnn=".".join(map(str, target.cudnn)),
-        compute_capability=".".join(map(str, target.compute_capability)),
     )
 
 

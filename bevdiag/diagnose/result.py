@@ -51,7 +51,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumption:
-    """A count that depends on values: never one number. `used` is what the headline figures took."""
+    """A count that depends on values: never one number; `used` stands behind the headline."""
 
     site: str
     low: int
@@ -152,7 +152,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """One change (or a combination), applied to the config, traced again, and shown with its effect.
+    """One change (or a combination), applied to the config and traced again.
 
     `error` says why it could not be traced; the figures are then None.
     """
@@ -298,7 +298,8 @@ class CompareReport:
 class InspectOptions:
     """What the user asked for, as the command line understood it. None means "the config's own".
 
-    `device` is "auto", "meta" or "cuda". `pins` maps a site to its count.
+    `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
+    of a repository whose own code builds the model.
     """
 
     device: str = "auto"
@@ -314,3 +315,4 @@ class InspectOptions:
     pins: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     remedies: bool = True
+    source: str | None = None

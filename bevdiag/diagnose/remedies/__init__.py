@@ -1,1 +1,1 @@
-"""Changes that lower the peak: each is applied to the config, traced again, and shown as measured."""
+"""Changes that lower the peak: each applied to the config, traced again, shown as measured."""
