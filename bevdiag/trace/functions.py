@@ -123,7 +123,15 @@ def _is_half_to_float(data: torch.Tensor, dtype: torch.dtype | None) -> bool:
     return data.is_meta and data.dtype is torch.float16 and dtype is torch.float32
 
 
+def _dropout(input: torch.Tensor, p: float = 0.5, train: bool = True) -> torch.Tensor:
+    # at::dropout fuses on CUDA and keeps a mask of bytes; elsewhere it keeps floats (Dropout.cpp).
+    if input.is_meta and train and 0 < p < 1 and input.numel():
+        return torch.native_dropout(input, p, True)[0]
+    return torch.dropout(input, p, train)
+
+
 _HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
+    torch.dropout: _dropout,
     torch.batch_norm: _batch_norm,
     torch.nn.functional.linear: _linear,
     **dict.fromkeys((torch.softmax, torch.Tensor.softmax), _softmax),

@@ -38,6 +38,18 @@ def _gemm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     return recorder.run(func, args, kwargs)
 
 
+def _softmax_backward(
+    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
+) -> Any:
+    # softmax_backward_cuda_out forms grad * output beside its result (SoftMax.cu).
+    outputs = recorder.run(func, args, kwargs)
+    grad = args[0]
+    if recorder.is_device(grad):
+        nbytes = grad.numel() * grad.element_size()
+        recorder.release(recorder.temporary(nbytes, str(func)))
+    return outputs
+
+
 RULES: dict[Any, Rule] = {
     aten.add.Tensor: accumulate,
     aten.scatter.src: scatter_into_zeros,
@@ -59,6 +71,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm
     ),
+    aten._softmax_backward_data.default: _softmax_backward,
     aten.convolution.default: convolution.forward,
     aten.convolution_backward.default: convolution.backward,
 }

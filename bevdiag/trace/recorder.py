@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from bevdiag.memory.events import (
     Alloc,
@@ -389,6 +389,12 @@ def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Te
 def as_meta(tensor: torch.Tensor) -> torch.Tensor:
     """The same shape, strides and type without the values. The stand-in itself is no allocation."""
     return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def as_unwatched_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """`as_meta` for code that runs above the dispatch, where a recorder would see it."""
+    with _disable_current_modes():
+        return as_meta(tensor)
 
 
 def _all_meta(value: Any) -> Any:
