@@ -81,7 +81,7 @@ def _drop_values(model: nn.Module) -> None:
     for parameter in model.parameters():
         if not parameter.is_meta:
             meta = nn.Parameter(as_meta(parameter.detach()), parameter.requires_grad)
-            torch.utils.swap_tensors(parameter, meta)
+            torch.utils.swap_tensors(parameter, meta)  # type: ignore[no-untyped-call]
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             for name, buffer in module._buffers.items():

@@ -76,7 +76,9 @@ def _redirect_output(log: str) -> None:
 def _as_failure(error: Exception) -> NoVerdictError:
     """The error of the repository's code in one sentence, with the place that raised it."""
     message = " ".join(str(error).split())[:300]
-    return NoVerdictError(f"{failing_place(error.__traceback__)}: {type(error).__name__}: {message}")
+    return NoVerdictError(
+        f"{failing_place(error.__traceback__)}: {type(error).__name__}: {message}"
+    )
 
 
 def _trace(task: SourceTask, findings: list[str], place: Any) -> ChildResult:
@@ -91,17 +93,19 @@ def _trace(task: SourceTask, findings: list[str], place: Any) -> ChildResult:
     build_network = build.import_builder(package)
     inert.arm()
     result = ChildResult()
-    scenarios = [Scenario.EXPECTED]
-    for scenario in scenarios:
-        values = AssumedValues(scenario, task.pins)
-        built = build.build_model(build_network, task.settings, values)
-        with _announced(built.model, place):
-            trace = _trace_steps(task, built)
-        result.traces[scenario] = trace
-        if scenario is Scenario.EXPECTED:
-            result.assumptions = tuple(values.assumptions.values())
-            if any(a.low != a.high for a in result.assumptions):
-                scenarios += [Scenario.LOW, Scenario.HIGH]
+    values = AssumedValues(Scenario.EXPECTED, task.pins)
+    result.traces[Scenario.EXPECTED] = _trace_scenario(task, build_network, values, place)
+    result.assumptions = tuple(values.assumptions.values())
+    if any(assumption.low != assumption.high for assumption in result.assumptions):
+        for scenario in (Scenario.LOW, Scenario.HIGH):
+            values = AssumedValues(scenario, task.pins)
+            try:
+                trace = _trace_scenario(task, build_network, values, place)
+            except Exception as error:
+                why = error if isinstance(error, BevdiagError) else _as_failure(error)
+                findings.append(f"with the {scenario.value} counts the step fails: {why}")
+            else:
+                result.traces[scenario] = trace
     _report_imports(finder, findings)
     return result
 
@@ -110,7 +114,17 @@ def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
     if finder.missing:
         findings.append(f"not installed and not needed: {', '.join(sorted(set(finder.missing)))}")
     for name in finder.compiled:
-        findings.append(f"{name}: a compiled operation that bevdiag does not know; it was not called")
+        findings.append(
+            f"{name}: a compiled operation that bevdiag does not know; it was not called"
+        )
+
+
+def _trace_scenario(
+    task: SourceTask, build_network: Any, values: AssumedValues, place: Any
+) -> Trace:
+    built = build.build_model(build_network, task.settings, values)
+    with _announced(built.model, place):
+        return _trace_steps(task, built)
 
 
 def _trace_steps(task: SourceTask, built: build.Built) -> Trace:
@@ -127,6 +141,8 @@ def _loss(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
     """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
     held = LoadedBatch(batch)
     returned, _, _ = model(held)
+    # What the modules have put there lives until the caller drops its batch.
+    batch.update(held)
     loss: torch.Tensor = returned["loss"].mean()
     return loss
 

@@ -85,11 +85,11 @@ def pretend() -> None:
     for name in _QUIET:
         setattr(torch.cuda, name, lambda *_, **__: None)
     properties = SimpleNamespace(name="bevdiag", major=9, minor=0, total_memory=1 << 37)
-    torch.cuda.get_device_properties = lambda *_: properties
-    torch.cuda.device = lambda *_: nullcontext()  # type: ignore[assignment,misc]
+    _replace(torch.cuda, get_device_properties=lambda *_: properties)
+    _replace(torch.cuda, device=lambda *_: nullcontext())
     for name, dtype in _TYPES.items():
         setattr(torch.cuda, name, CudaTensorType(dtype))
-    torch.Tensor.pin_memory = lambda self, *_: self  # type: ignore[assignment,method-assign]
+    _replace(torch.Tensor, pin_memory=lambda self, *_: self)
     _keep_modules_where_they_are()
     _old_names()
     _skip_initialization()
@@ -97,26 +97,31 @@ def pretend() -> None:
     _run_as_python()
 
 
+def _replace(owner: Any, **members: Any) -> None:
+    for name, member in members.items():
+        setattr(owner, name, member)
+
+
 def _run_as_python() -> None:
     # Compiled code would run unseen, and cannot take the stand-ins.
     def as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
         return function if function is not None else as_it_is
 
-    torch.jit.script = as_it_is
-    torch.compile = as_it_is
+    _replace(torch.jit, script=as_it_is)
+    _replace(torch, compile=as_it_is)
 
 
 def _keep_modules_where_they_are() -> None:
     # The whole model moves when its construction is over, as it does in a training script.
-    plain_to = nn.Module.to
+    plain_to: Any = nn.Module.to
 
     def to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         args = tuple(a for a in args if not _is_device(a))
         kwargs = {k: v for k, v in kwargs.items() if k != "device"}
-        return plain_to(module, *args, **kwargs) if args or kwargs else module
+        moved: nn.Module = plain_to(module, *args, **kwargs) if args or kwargs else module
+        return moved
 
-    nn.Module.cuda = lambda self, *_: self  # type: ignore[assignment,method-assign]
-    nn.Module.to = to  # type: ignore[assignment,method-assign]
+    _replace(nn.Module, cuda=lambda self, *_: self, to=to)
 
 
 def _is_device(value: Any) -> bool:

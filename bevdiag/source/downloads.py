@@ -1,11 +1,12 @@
 """Weights that the repository would download or read: refused, and they change no memory."""
 
 import sys
+from types import ModuleType
 from typing import Any
 
 import torch
-import torch.utils.model_zoo
 from torch import nn
+from torch.utils import model_zoo
 
 from bevdiag.source.places import user_place
 
@@ -23,6 +24,15 @@ class NoWeights(dict[str, Any]):
         return self
 
 
+_LOADERS: tuple[tuple[ModuleType, str], ...] = (
+    (torch, "load"),
+    (torch.hub, "load"),
+    (torch.hub, "load_state_dict_from_url"),
+    (torch.hub, "download_url_to_file"),
+    (model_zoo, "load_url"),
+)
+
+
 def refuse(findings: list[str]) -> None:
     """Refuse from here on, and write down where."""
 
@@ -34,11 +44,8 @@ def refuse(findings: list[str]) -> None:
         )
         return NoWeights()
 
-    torch.load = instead
-    torch.hub.load_state_dict_from_url = instead
-    torch.hub.load = instead
-    torch.hub.download_url_to_file = instead
-    torch.utils.model_zoo.load_url = instead
+    for module, name in _LOADERS:
+        setattr(module, name, instead)
     plain = nn.Module.load_state_dict
 
     def load_state_dict(module: nn.Module, state: Any, *args: Any, **kwargs: Any) -> Any:

@@ -49,7 +49,7 @@ def _is_mixed(source: torch.Tensor, index: Any) -> bool:
     if not found:
         return False
     real = any(not item.is_meta for item in found)
-    return source.is_meta and real or not source.is_meta and any(i.is_meta for i in found)
+    return (source.is_meta and real) or (not source.is_meta and any(i.is_meta for i in found))
 
 
 def _apply_basic(source: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[Any]]:

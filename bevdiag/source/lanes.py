@@ -8,7 +8,7 @@ bevdiag's own Python code learns the truth.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from bevdiag.source.indexing import mixed_get, mixed_set
 from bevdiag.source.values import AssumedValues
 from bevdiag.source.writing import IN_PLACE, make_writable
-from bevdiag.trace.recorder import Recorder, as_meta
+from bevdiag.trace.recorder import Recorder, as_unwatched_meta
 
 Handler = Callable[["DeviceLanes", Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -32,17 +32,33 @@ _LIBRARIES = (
 )
 
 _FROM_CONSTANTS = frozenset(
-    {torch.arange, torch.linspace, torch.tensor, torch.as_tensor, torch.eye, torch.range}
+    {
+        torch.arange,
+        torch.as_tensor,
+        torch.eye,
+        torch.full,
+        torch.linspace,
+        torch.ones,
+        torch.randint,
+        torch.randperm,
+        torch.range,
+        torch.tensor,
+        torch.zeros,
+    }
 )
-_FILLED = frozenset(
-    {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.randint,
-     torch.randperm}
-)
+"""Values are known, until features are written into them (see `writing.py`)."""
+_UNKNOWN = frozenset({torch.empty, torch.rand, torch.randn})
 _LIKE = frozenset(
-    {torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like,
-     torch.randn_like}
+    {
+        torch.zeros_like,
+        torch.ones_like,
+        torch.empty_like,
+        torch.full_like,
+        torch.rand_like,
+        torch.randn_like,
+    }
 )
-_ONES = frozenset({torch.ones, torch.ones_like, torch.Tensor.new_ones})
+_ONES = frozenset({torch.ones_like, torch.Tensor.new_ones})
 _CPU = torch.device("cpu")
 
 
@@ -84,7 +100,9 @@ class DeviceLanes(TorchFunctionMode):
         if self.recorder.is_device(tensor):
             return tensor if dtype is None else tensor.to(dtype)
         with self.recorder.for_device():
-            copied = tensor.detach().clone() if dtype is None else tensor.detach().to(dtype, copy=True)
+            copied = (
+                tensor.detach().clone() if dtype is None else tensor.detach().to(dtype, copy=True)
+            )
         return copied.requires_grad_(tensor.requires_grad and copied.is_floating_point())
 
     def to_host(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -107,9 +125,9 @@ class DeviceLanes(TorchFunctionMode):
         kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
         if func in _LIKE and isinstance(args[0], torch.Tensor):
             return self.note_ones(func, func(*args, **{**kwargs, "device": _real(args[0].device)}))
-        dtype = kwargs.get("dtype") or _default_dtype(func, args)
-        if func in _FILLED and device is FEATURES and dtype.is_floating_point:
-            return self.note_ones(func, func(*args, **{**kwargs, "device": "meta"}))
+        dtype = kwargs.get("dtype") or torch.get_default_dtype()
+        if func in _UNKNOWN and device is FEATURES and dtype.is_floating_point:
+            return func(*args, **{**kwargs, "device": "meta"})
         with self.recorder.for_device():
             return func(*args, **{**kwargs, "device": _CPU})
 
@@ -122,7 +140,7 @@ class DeviceLanes(TorchFunctionMode):
         """The same memory as a meta tensor."""
         if tensor.is_meta:
             return tensor
-        meta = as_meta(tensor)
+        meta = as_unwatched_meta(tensor)
         self.recorder.share(tensor, meta)
         return meta
 
@@ -138,14 +156,6 @@ def is_cuda(device: Any) -> bool:
 
 def _real(device: torch.device) -> torch.device:
     return _CPU if device.type == "cuda" else device
-
-
-def _default_dtype(func: Any, args: tuple[Any, ...]) -> torch.dtype:
-    if func in (torch.randint, torch.randperm):
-        return torch.int64
-    if func is torch.full and len(args) > 1 and isinstance(args[1], (bool, int)):
-        return torch.bool if isinstance(args[1], bool) else torch.int64
-    return torch.get_default_dtype()
 
 
 def _asked_by_library() -> bool:
@@ -239,7 +249,7 @@ def _to_python(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any
 
 def _new(lanes: DeviceLanes, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     device = kwargs.pop("device", None)
-    if device is None or is_cuda(device) and args[0].is_meta:
+    if device is None or (is_cuda(device) and args[0].is_meta):
         return lanes.note_ones(func, func(*args, **kwargs))
     if is_cuda(device):
         with lanes.recorder.for_device():
@@ -296,9 +306,4 @@ _ALWAYS: dict[Any, Handler] = {
     torch.ones_like: _ones_like,
     **dict.fromkeys(IN_PLACE, _in_place),
 }
-_DEVICE_TAKERS: frozenset[Any] = _FROM_CONSTANTS | _FILLED | _LIKE
-
-
-def tensors(values: Sequence[Any]) -> list[torch.Tensor]:
-    """The tensors among some arguments."""
-    return [value for value in values if isinstance(value, torch.Tensor)]
+_DEVICE_TAKERS: frozenset[Any] = _FROM_CONSTANTS | _UNKNOWN | _LIKE

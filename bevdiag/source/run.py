@@ -9,7 +9,7 @@ from pathlib import Path
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source.child import ChildResult, SourceTask, run_child
-from bevdiag.source.settings import SourceSettings, read_source_config
+from bevdiag.source.settings import read_source_config
 from bevdiag.source.values import Scenario, SourceAssumption
 from bevdiag.trace.step import StepOptions, Trace
 
@@ -106,9 +106,7 @@ def _run(task: SourceTask, timeout_seconds: float) -> ChildResult:
     receiver, sender = context.Pipe(duplex=False)
     place = context.Array("c", _PLACE_BYTES, lock=False)
     with tempfile.NamedTemporaryFile("r", suffix=".log", errors="replace") as log:
-        child = context.Process(
-            target=run_child, args=(task, sender, place, log.name), daemon=True
-        )
+        child = context.Process(target=run_child, args=(task, sender, place, log.name), daemon=True)
         child.start()
         sender.close()
         try:

@@ -8,19 +8,16 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.places import user_place
-from bevdiag.trace.recorder import Recorder, as_meta
+from bevdiag.trace.recorder import Recorder, as_unwatched_meta
 
 _T = torch.Tensor
-IN_PLACE = frozenset(
-    getattr(_T, name)
-    for name in (
-        "add_", "sub_", "mul_", "div_", "copy_", "scatter_", "scatter_add_", "scatter_reduce_",
-        "index_add_", "index_copy_", "index_put_", "masked_fill_", "masked_scatter_", "clamp_",
-        "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ior__", "__iand__", "logical_and_",
-        "logical_or_", "maximum_", "lerp_", "addcmul_", "index_fill_",
-    )
-    if hasattr(_T, name)
+_NAMES = (
+    "add_ sub_ mul_ div_ copy_ scatter_ scatter_add_ scatter_reduce_ index_add_ index_copy_ "
+    "index_put_ index_fill_ masked_fill_ masked_scatter_ clamp_ logical_and_ logical_or_ lerp_ "
+    "addcmul_ fill_ zero_ __iadd__ __isub__ __imul__ __itruediv__ __ior__ __iand__"
 )
+IN_PLACE = frozenset(getattr(_T, name) for name in _NAMES.split())
+"""The methods that write into the tensor they belong to."""
 
 
 def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[Any]) -> None:
@@ -33,10 +30,10 @@ def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[An
         return
     if not recorder.is_device(target):
         return
-    meta = as_meta(target)
+    meta = as_unwatched_meta(target)
     recorder.rehome(target, meta)
     try:
-        torch.utils.swap_tensors(target, meta)
+        torch.utils.swap_tensors(target, meta)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         recorder.rehome(meta, target)
         place = user_place(sys._getframe(1))

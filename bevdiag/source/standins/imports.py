@@ -1,6 +1,7 @@
 """Finds a stand-in for what a repository imports and is not there."""
 
 import ast
+import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from bevdiag.source.standins.inert import Inert, InertModule
+from bevdiag.source.standins.inert import InertModule
 from bevdiag.source.standins.ops import OPS
 from bevdiag.source.standins.packages import PACKAGES
 from bevdiag.source.standins.spconv import spconv_modules
@@ -62,11 +63,11 @@ class StandInFinder:
         return None
 
 
-class _Loader:
+class _Loader(importlib.abc.Loader):
     def __init__(self, module: ModuleType) -> None:
         self._module = module
 
-    def create_module(self, spec: Any) -> ModuleType:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         return self._module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -89,7 +90,7 @@ def install(root: Path) -> StandInFinder:
         if importlib.util.find_spec(package) is None:
             sys.modules.update(make())
     finder = StandInFinder(root)
-    sys.meta_path.append(finder)  # type: ignore[arg-type]
+    sys.meta_path.append(finder)
     return finder
 
 
@@ -119,6 +120,3 @@ def _guarded_lines(file: str) -> tuple[tuple[int, int], ...]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Try) and node.handlers
     )
-
-
-__all__ = ["Inert", "StandInFinder", "install"]

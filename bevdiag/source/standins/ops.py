@@ -43,7 +43,7 @@ def _inside(boxes: Tensor, points: Tensor) -> Tensor:
 
 
 def _points_in_boxes_gpu(boxes: Tensor, points: Tensor, result: Tensor) -> int:
-    """boxes [B, T, 7], points [B, N, 3]; result int32 [B, N], -1 outside of all boxes."""
+    """Boxes [B, T, 7], points [B, N, 3]; result int32 [B, N], -1 outside of all boxes."""
     if boxes.is_meta or points.is_meta or result.is_meta:
         return 1
     for sample in range(len(boxes)):
@@ -55,7 +55,7 @@ def _points_in_boxes_gpu(boxes: Tensor, points: Tensor, result: Tensor) -> int:
 
 
 def _points_in_boxes_cpu(boxes: Tensor, points: Tensor, result: Tensor) -> int:
-    """boxes [T, 7], points [N, 3]; result int32 [T, N], 1 inside."""
+    """Boxes [T, 7], points [N, 3]; result int32 [T, N], 1 inside."""
     if not (boxes.is_meta or points.is_meta or result.is_meta):
         result.numpy()[...] = _inside(boxes, points).numpy()
     return 1
@@ -112,7 +112,14 @@ def _stacked_neighbours(*args: Any) -> int:
 
 
 def _bev_pool(
-    features: Tensor, geometry: Tensor, lengths: Tensor, starts: Tensor, b: int, d: int, h: int, w: int
+    features: Tensor,
+    geometry: Tensor,
+    lengths: Tensor,
+    starts: Tensor,
+    b: int,
+    d: int,
+    h: int,
+    w: int,
 ) -> Tensor:
     """[N, C] to [B, D, H, W, C]."""
     return features.new_zeros((b, d, h, w, features.shape[1]))

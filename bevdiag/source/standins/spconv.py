@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bevdiag.sparse import standin
-from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 from bevdiag.source.standins.inert import InertModule
 from bevdiag.source.state import current
+from bevdiag.sparse import standin
+from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 
 VERSION = "2.3.8"
 
@@ -54,15 +54,14 @@ def spconv_modules() -> dict[str, ModuleType]:
     names = {name: getattr(standin, name) for name in standin.__all__}
     names["SparseConvTensor"] = SparseConvTensor
     constants = _module("spconv.constants", {"SPCONV_USE_DIRECT_TABLE": True})
-    core = _module(
-        "spconv.core", {"ConvAlgo": standin.ConvAlgo, "AlgoHint": None}
-    )
+    core = _module("spconv.core", {"ConvAlgo": standin.ConvAlgo, "AlgoHint": None})
     pytorch_core = _module(
         "spconv.pytorch.core",
         {"SparseConvTensor": SparseConvTensor, "scatter_nd": _scatter_nd},
     )
     utils = _module(
-        "spconv.pytorch.utils", {"PointToVoxel": _HostVoxelizer, "gather_features_by_pc_voxel_id": None}
+        "spconv.pytorch.utils",
+        {"PointToVoxel": _HostVoxelizer, "gather_features_by_pc_voxel_id": None},
     )
     pytorch = _module("spconv.pytorch", {**names, "core": pytorch_core, "utils": utils})
     old_utils = _module(
@@ -84,9 +83,10 @@ def spconv_modules() -> dict[str, ModuleType]:
         },
     )
     tensorview = _module("cumm.tensorview", {"from_numpy": _HostVoxelizer})
-    found = {module.__name__: module for module in (
-        top, constants, core, pytorch, pytorch_core, utils, old_utils, tensorview
-    )}
+    found = {
+        module.__name__: module
+        for module in (top, constants, core, pytorch, pytorch_core, utils, old_utils, tensorview)
+    }
     found["cumm"] = _module("cumm", {"tensorview": tensorview})
     for part in ("conv", "functional", "modules", "pool"):
         found[f"spconv.pytorch.{part}"] = getattr(standin, part)
