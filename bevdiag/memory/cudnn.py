@@ -77,8 +77,9 @@ def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
         return CudnnBytes(0, winograd, max(high, winograd))
     if is_pointwise:
         # Too many elements for 32 bits in the whole batch, though not in a sample, need copies.
-        expected = copies.total if call.input_shape[0] * elements > INT32_MAX else sums
-        return CudnnBytes(0, expected, high)
+        # A product a sample pays for samples with many positions, never beyond the upper bound.
+        expected = copies.total if call.input_shape[0] * elements > INT32_MAX else min(sums, high)
+        return CudnnBytes(0, expected, max(expected, high))
     result = 0 if _writes_nchw(call) else copies.result(call)
     staged = copies.total - copies.result(call)
     low = 0
