@@ -26,6 +26,7 @@ def validate_command(
     configs: Annotated[
         Path | None, typer.Option("--configs", help="The folder of the configs that rows name.")
     ] = None,
+    source: opt.Source = None,
     output_format: Annotated[
         str, typer.Option("--format", help="text, markdown or json.")
     ] = "text",
@@ -41,7 +42,10 @@ def validate_command(
     from bevdiag.report import validation as report
 
     with progress_bar() as progress:
-        validation = validate(rows, configs, MeasuredOn(), progress)
+        folder = values.source_folder(source)
+        validation = validate(
+            rows, configs, MeasuredOn(), progress, Path(folder) if folder else None
+        )
     render = {
         "text": report.render_validation,
         "markdown": report.validation_markdown,

@@ -7,14 +7,17 @@ from pathlib import Path
 from statistics import median
 
 from bevdiag.config.load import load_config
+from bevdiag.diagnose.foreign import source_batch
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.diagnose.session import Session
 from bevdiag.diagnose.validation.rows import MeasuredRow, make_scene, read_rows
-from bevdiag.errors import BevdiagError
+from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import EventStream
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
+from bevdiag.source import read_source_config, trace_source
+from bevdiag.source.values import Scenario as SourceScenario
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import Trace
 from bevdiag.trace.workers import workers
@@ -35,7 +38,10 @@ class MeasuredOn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One row beside its prediction; `error` says why there is none."""
+    """One row beside its prediction; `error` says why there is none.
+
+    `with_source` marks a prediction that ran the repository's own code.
+    """
 
     row: MeasuredRow
     params: int | None = None
@@ -43,6 +49,7 @@ class Outcome:
     low_bytes: int | None = None
     high_bytes: int | None = None
     reserved_bytes: int | None = None
+    with_source: bool = False
     error: str = ""
 
     @property
@@ -95,9 +102,15 @@ class Validation:
 
 
 def validate(
-    files: Sequence[Path], configs: Path | None, machine: MeasuredOn, progress: Progress
+    files: Sequence[Path],
+    configs: Path | None,
+    machine: MeasuredOn,
+    progress: Progress,
+    source: Path | None = None,
 ) -> Validation:
     """Predict the rows of `files` for the machine that they were measured on.
+
+    With `source`, rows whose modules are not built in are traced with that repository's code.
 
     Raises:
         InputError: a file that is no rows file.
@@ -107,7 +120,7 @@ def validate(
     with tempfile.TemporaryDirectory() as folder:
 
         def predict(task: tuple[MeasuredRow, Path]) -> Outcome:
-            return _outcome(*task, Path(folder), machine)
+            return _outcome(*task, Path(folder), machine, source)
 
         with workers(predict) as predicted:
             for outcome in predicted(tasks):
@@ -120,9 +133,16 @@ def _relative(predicted: int | None, measured: int) -> float | None:
     return None if predicted is None else (predicted - measured) / measured
 
 
-def _outcome(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) -> Outcome:
+def _outcome(
+    row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn, source: Path | None
+) -> Outcome:
     try:
-        return _predict(row, script, folder, machine)
+        try:
+            return _predict(row, script, folder, machine)
+        except NoVerdictError:
+            if source is None:
+                raise
+            return _predict_from_source(row, script, folder, machine, source)
     except BevdiagError as error:
         return Outcome(row=row, error=str(error))
 
@@ -153,6 +173,37 @@ def _predict(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) 
         low_bytes=min(allocated, low),
         high_bytes=max(allocated, high),
         reserved_bytes=profile.max_reserved_bytes,
+    )
+
+
+def _predict_from_source(
+    row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn, source: Path
+) -> Outcome:
+    settings = read_source_config(row.config, row.overrides)
+    num_features = len(settings.point_features)
+    points = make_scene(row, script, folder, settings.point_cloud_range, num_features)
+    batch = source_batch(settings, InspectOptions(points=points, batch_size=row.batch_size))
+    traced = trace_source(
+        row.config,
+        source,
+        batch=batch,
+        autocast=row.autocast,
+        optimizer=OPTIMIZER,
+        overrides=row.overrides,
+    )
+    target = make_target(torch=machine.torch, gpu=machine.gpu, cudnn=machine.cudnn)
+    profile = simulate(traced.trace.stream, target, until_oom=False)
+    allocated = profile.peak.allocated_bytes
+    low = traced.scenarios.get(SourceScenario.LOW, traced.trace)
+    high = traced.scenarios.get(SourceScenario.HIGH, traced.trace)
+    return Outcome(
+        row=row,
+        params=traced.params_by_module["total"],
+        allocated_bytes=allocated,
+        low_bytes=min(allocated, _peak(low.stream, target, Bound.LOW)),
+        high_bytes=max(allocated, _peak(high.stream, target, Bound.HIGH)),
+        reserved_bytes=profile.max_reserved_bytes,
+        with_source=True,
     )
 
 
