@@ -20,9 +20,25 @@ def _workspace(recorder: "Recorder", call: ConvCall) -> None:
     )
 
 
-def _contiguous_copy(recorder: "Recorder", tensor: torch.Tensor) -> list[int]:
-    """The backends take dense tensors only; anything else is copied for the length of the call."""
-    if tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last):
+def _is_channels_last(tensor: torch.Tensor) -> bool:
+    return (
+        tensor.dim() == 4
+        and not tensor.is_contiguous()
+        and tensor.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _copy_in_format(
+    recorder: "Recorder", tensor: torch.Tensor, data: torch.Tensor, weight: torch.Tensor
+) -> list[int]:
+    """A copy for the length of the call, if the tensor is not laid out as the backend works.
+
+    That is channels-last where input or weight are, and plain where neither is, whatever the
+    gradient's own layout: one that comes through a permutation is copied.
+    """
+    works_channels_last = _is_channels_last(data) or _is_channels_last(weight)
+    layout = torch.channels_last if works_channels_last else torch.contiguous_format
+    if tensor.is_contiguous(memory_format=layout):
         return []
     nbytes = tensor.numel() * tensor.element_size()
     return [recorder.temporary(nbytes, "aten.contiguous")]
@@ -41,7 +57,6 @@ def _call(
     def per_axis(values: Any) -> tuple[int, ...]:
         return tuple(values) * (spatial if len(values) == 1 else 1)
 
-    channels_last = data.dim() == 4 and not data.is_contiguous()
     return ConvCall(
         direction=direction,
         input_shape=tuple(data.shape),
@@ -54,7 +69,7 @@ def _call(
         transposed=transposed,
         element_bytes=data.element_size(),
         dtype=str(data.dtype).removeprefix("torch."),
-        channels_last=channels_last and data.is_contiguous(memory_format=torch.channels_last),
+        channels_last=_is_channels_last(data),
     )
 
 
@@ -62,7 +77,7 @@ def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict
     """aten.convolution(input, weight, bias, stride, padding, dilation, transposed, ..., groups)."""
     args, kwargs = recorder.on_one_lane(args, kwargs)
     data, weight = args[:2]
-    copies = _contiguous_copy(recorder, data)
+    copies = _copy_in_format(recorder, data, data, weight)
     output = func(*args, **kwargs)
     recorder.track(output, str(func))
     _workspace(recorder, _call("forward", data, weight, tuple(output.shape), args[3:]))
@@ -76,7 +91,7 @@ def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dic
     args, kwargs = recorder.on_one_lane(args, kwargs)
     grad_output, data, weight, _ = args[:4]
     geometry = args[4:10]
-    copies = _contiguous_copy(recorder, grad_output)
+    copies = _copy_in_format(recorder, grad_output, data, weight)
     outputs = func(*args, **kwargs)
     for output, direction in zip(outputs[:2], ("dgrad", "wgrad"), strict=True):
         if output is not None:

@@ -113,3 +113,18 @@ def test_a_strided_input_is_copied_forward(recordings: Any) -> None:
     copy = next(e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous")
     assert copy.phase is Phase.FORWARD
     assert copy.nbytes == 4 * 2 * 8 * 20 * 30
+
+
+def test_a_gradient_that_comes_through_a_permutation_is_copied(recordings: Any) -> None:
+    # Channels-last for the gradient alone does not make the backend work that way.
+    class Permuted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(8, 16, 3, device="meta")
+
+        def forward(self, data: torch.Tensor) -> torch.Tensor:
+            return self.layer(data).permute(0, 2, 3, 1).contiguous()
+
+    events = _run(recordings, Permuted(), _meta(2, 8, 20, 30))
+    copies = [e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous"]
+    assert [copy.nbytes for copy in copies] == [4 * 2 * 16 * 18 * 28]
