@@ -26,6 +26,8 @@ from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 
+_LONGEST_MESSAGE = 300
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:
@@ -59,7 +61,8 @@ def run_child(task: SourceTask, pipe: Connection, place: Any, log: str) -> None:
     except BevdiagError as error:
         result = ChildResult(failure=error, details=traceback.format_exc())
     except Exception as error:
-        result = ChildResult(failure=_as_failure(error), details=traceback.format_exc())
+        failure = _as_failure(error, findings)
+        result = ChildResult(failure=failure, details=traceback.format_exc())
     result.findings = tuple(dict.fromkeys(findings))
     pipe.send(result)
     pipe.close()

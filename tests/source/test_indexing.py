@@ -1,0 +1,63 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bevdiag.source.indexing import mixed_get, mixed_set
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.recorder import Recorder
+
+MASK = torch.tensor([True, False, True, True])
+ROWS = torch.tensor([3, 0, 0])
+COLUMNS = torch.tensor([1, 2, 1])
+
+INDICES = [
+    MASK,
+    ROWS,
+    (MASK, 1),
+    (ROWS, COLUMNS),
+    (slice(None), COLUMNS),
+    (..., COLUMNS),
+    (None, MASK),
+    (ROWS, None),
+    (slice(1, 3), slice(None), COLUMNS),
+    (0, COLUMNS),
+    (torch.ones(4, 3, dtype=torch.bool),),
+    (ROWS, [0, 1, 2]),
+    (torch.tensor(2), COLUMNS),
+]
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder(Attribution(nn.Module()))
+
+
+@pytest.mark.parametrize("index", INDICES)
+def test_shapes_are_those_of_plain_indexing(index: Any, recorder: Recorder) -> None:
+    plain = torch.zeros(4, 3, 5)
+    with recorder:
+        found = mixed_get(recorder, torch.empty(4, 3, 5, device="meta"), index)
+    assert found.is_meta
+    assert found.shape == plain[index].shape
+
+
+@pytest.mark.parametrize("index", INDICES)
+@pytest.mark.parametrize("value", [2.0, torch.zeros(1)])
+def test_writing_takes_the_same_indices(index: Any, value: Any, recorder: Recorder) -> None:
+    with recorder:
+        assert mixed_set(recorder, torch.empty(4, 3, 5, device="meta"), index, value) is None
+
+
+@pytest.mark.parametrize("index", [0, slice(1, 2), (None, 1), torch.tensor(2)])
+def test_plain_indices_are_left_to_pytorch(index: Any, recorder: Recorder) -> None:
+    features = torch.empty(4, 3, device="meta")
+    assert mixed_get(recorder, features, index) is NotImplemented
+    assert mixed_set(recorder, features, index, 0.0) is NotImplemented
+
+
+def test_an_index_on_the_tensor_s_own_lane_is_left_to_pytorch(recorder: Recorder) -> None:
+    assert mixed_get(recorder, torch.zeros(4, 3), ROWS) is NotImplemented
+    features = torch.empty(4, 3, device="meta")
+    assert mixed_get(recorder, features, torch.empty_like(ROWS, device="meta")) is NotImplemented

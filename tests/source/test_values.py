@@ -1,0 +1,80 @@
+import gc
+
+import pytest
+import torch
+
+from bevdiag.source.values import AssumedValues, Scenario
+
+
+@pytest.fixture
+def values() -> AssumedValues:
+    return AssumedValues(Scenario.EXPECTED, {})
+
+
+@pytest.mark.parametrize(
+    ("scenario", "used"), [(Scenario.LOW, 1), (Scenario.EXPECTED, 50), (Scenario.HIGH, 100)]
+)
+def test_a_mask_has_the_scenario_s_share_of_ones(scenario: Scenario, used: int) -> None:
+    values = AssumedValues(scenario, {})
+    assert int(values.mask(torch.empty(100, device="meta") > 0).sum()) == used
+    (assumption,) = values.assumptions.values()
+    assert (assumption.low, assumption.expected, assumption.high) == (1, 50, 100)
+    assert assumption.used == used
+
+
+def test_the_same_mask_has_the_same_values(values: AssumedValues) -> None:
+    mask = torch.empty(40, device="meta") > 0
+    assert torch.equal(values.mask(mask), values.mask(mask))
+    assert torch.equal(values.mask(mask.view(4, 10)), values.mask(mask).view(4, 10))
+
+
+def test_a_negated_mask_is_the_rest(values: AssumedValues) -> None:
+    mask = torch.empty(41, device="meta") > 0
+    rest = ~mask
+    values.negated(mask, rest)
+    assert torch.equal(values.mask(rest), ~values.mask(mask))
+
+
+def test_a_dead_mask_s_values_are_forgotten(values: AssumedValues) -> None:
+    mask = torch.empty(8, device="meta") > 0
+    values.mask(mask)
+    del mask
+    gc.collect()
+    assert not values._masks
+
+
+def test_an_order_is_a_permutation_along_its_axis(values: AssumedValues) -> None:
+    order = values.order((2, 5, 3), 1, 5)
+    assert order.shape == (2, 5, 3)
+    assert torch.equal(order.sort(dim=1).values, torch.arange(5).view(1, 5, 1).expand(2, 5, 3))
+
+
+def test_rows_repeat_only_when_they_must(values: AssumedValues) -> None:
+    index = torch.empty(4, dtype=torch.int64, device="meta")
+    assert len(set(values.rows(index, 6).tolist())) == 4
+    more = torch.empty(3, 4, dtype=torch.int64, device="meta")
+    found = values.rows(more, 5)
+    assert found.shape == (3, 4)
+    assert set(found.flatten().tolist()) == set(range(5))
+
+
+def test_a_pin_is_cut_to_what_there_is() -> None:
+    free = AssumedValues(Scenario.HIGH, {})
+    free.distinct(10)
+    (site,) = free.assumptions
+    pinned = AssumedValues(Scenario.HIGH, {site: 3})
+    assert pinned.distinct(10) == 3
+    assert AssumedValues(Scenario.HIGH, {site: 30}).distinct(10) == 10
+
+
+def test_a_site_keeps_its_largest_count(values: AssumedValues) -> None:
+    for total in (4, 10, 6):
+        values.distinct(total)
+    (assumption,) = values.assumptions.values()
+    assert assumption.high == 10
+
+
+def test_outside_of_the_repository_a_site_is_a_module(values: AssumedValues) -> None:
+    values.module = lambda: "roi_head.conv"
+    values.distinct(4)
+    assert list(values.assumptions) == ["roi_head.conv"]
