@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -76,12 +76,12 @@ def _redirect_output(log: str) -> None:
     os.dup2(descriptor, 2)
 
 
-def _as_failure(error: Exception) -> NoVerdictError:
+def _as_failure(error: Exception, findings: Sequence[str] = ()) -> NoVerdictError:
     """The error of the repository's code in one sentence, with the place that raised it."""
-    message = " ".join(str(error).split())[:300]
-    return NoVerdictError(
-        f"{failing_place(error.__traceback__)}: {type(error).__name__}: {message}"
-    )
+    message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
+    place = failing_place(error.__traceback__)
+    before = f"; before that, {findings[0]}" if findings else ""
+    return NoVerdictError(f"{place}: {type(error).__name__}: {message}{before}")
 
 
 def _trace(task: SourceTask, findings: list[str], place: Any) -> ChildResult:

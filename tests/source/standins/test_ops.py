@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
@@ -13,11 +11,11 @@ from bevdiag.trace.recorder import Recorder
 
 
 @pytest.fixture
-def values() -> Iterator[AssumedValues]:
+def values() -> AssumedValues:
     assumed = AssumedValues(Scenario.EXPECTED, {})
     recorder = Recorder(Attribution(nn.Module()))
     begin(Running(DeviceLanes(recorder, assumed), assumed))
-    yield assumed
+    return assumed
 
 
 def test_ranks_within_groups() -> None:
