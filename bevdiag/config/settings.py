@@ -10,43 +10,25 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bevdiag.config.backbone_settings import Backbone3dSettings as Backbone3dSettings
+from bevdiag.config.backbone_settings import Backbone3dSettings
 from bevdiag.config.backbone_settings import FocalDsvtSettings as FocalDsvtSettings
 from bevdiag.config.backbone_settings import FocalEncoderSettings as FocalEncoderSettings
-from bevdiag.config.backbone_settings import FocalLossSettings as FocalLossSettings
-from bevdiag.config.backbone_settings import VoxelBackboneSettings as VoxelBackboneSettings
-from bevdiag.config.backbone_settings import VoxelResBackboneSettings as VoxelResBackboneSettings
-from bevdiag.config.bev_settings import Backbone2dSettings as Backbone2dSettings
-from bevdiag.config.bev_settings import BaseBevBackboneSettings as BaseBevBackboneSettings
-from bevdiag.config.bev_settings import BaseBevResBackboneSettings as BaseBevResBackboneSettings
+from bevdiag.config.bev_settings import Backbone2dSettings, MapToBevSettings
 from bevdiag.config.bev_settings import BevInput as BevInput
 from bevdiag.config.bev_settings import CompressionMode as CompressionMode
 from bevdiag.config.bev_settings import HeightCompressionSettings as HeightCompressionSettings
-from bevdiag.config.bev_settings import MapToBevSettings as MapToBevSettings
-from bevdiag.config.bev_settings import PillarScatter3dSettings as PillarScatter3dSettings
-from bevdiag.config.bev_settings import PillarScatterSettings as PillarScatterSettings
 from bevdiag.config.bev_settings import (
     SparseHeightCompressionSettings as SparseHeightCompressionSettings,
 )
 from bevdiag.config.dsvt_settings import DsvtInputSettings as DsvtInputSettings
 from bevdiag.config.dsvt_settings import DsvtSettings as DsvtSettings
 from bevdiag.config.fields import Flag, Lengths, PositiveInt, Range, Real, Settings, Triple
-from bevdiag.config.head_settings import AnchorClassSettings as AnchorClassSettings
-from bevdiag.config.head_settings import AnchorHeadSettings as AnchorHeadSettings
-from bevdiag.config.head_settings import BoxCoderSettings as BoxCoderSettings
 from bevdiag.config.head_settings import CenterHeadSettings as CenterHeadSettings
 from bevdiag.config.head_settings import CenterTargetSettings as CenterTargetSettings
-from bevdiag.config.head_settings import DenseHeadSettings as DenseHeadSettings
+from bevdiag.config.head_settings import DenseHeadSettings
 from bevdiag.config.head_settings import HeadBranchSettings as HeadBranchSettings
-from bevdiag.config.vfe_settings import DynamicMeanVfeSettings as DynamicMeanVfeSettings
-from bevdiag.config.vfe_settings import DynamicPillarVfeSettings as DynamicPillarVfeSettings
-from bevdiag.config.vfe_settings import DynamicVfeSettings as DynamicVfeSettings
-from bevdiag.config.vfe_settings import DynamicVoxelVfeSettings as DynamicVoxelVfeSettings
-from bevdiag.config.vfe_settings import MeanVfeSettings as MeanVfeSettings
-from bevdiag.config.vfe_settings import PillarVfeSettings as PillarVfeSettings
-from bevdiag.config.vfe_settings import PointNetVfeSettings as PointNetVfeSettings
 from bevdiag.config.vfe_settings import SdaVfeSettings as SdaVfeSettings
-from bevdiag.config.vfe_settings import VfeSettings as VfeSettings
+from bevdiag.config.vfe_settings import VfeSettings
 
 
 class ModelSettings(Settings):

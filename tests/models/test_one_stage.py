@@ -8,6 +8,7 @@ from bevdiag.config.settings import DataSettings, ModelSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.builder import build_detector
 from bevdiag.models.dense_heads.anchors import count_matches
+from bevdiag.models.wiring import sparse_volume
 from bevdiag.scenes import make_batch
 from bevdiag.sparse import namespace
 
@@ -280,6 +281,10 @@ def test_a_run_without_values_has_the_shapes_of_one_with_values(small, name):
     loss = real(real_batch)
     loss.backward()
     assert torch.isfinite(loss)
+    volume, sparse = sparse_volume(settings, data), real_batch.get("encoded_spconv_tensor")
+    if volume is not None:
+        assert list(volume.spatial_shape) == sparse.spatial_shape
+        assert volume.channels == sparse.features.shape[1]
 
     meta, meta_batch = build(settings, data, "meta"), tensors(batch, "meta")
     with small.mixed_devices():
