@@ -45,25 +45,29 @@ def measure(
     child = context.Process(target=run_child, args=(task, there))
     child.start()
     there.close()
-    latest, failure = StepMeasurements(), None
+    latest, reason = StepMeasurements(), None
     try:
         while here.poll(TIMEOUT_SECONDS):
             latest = here.recv()
-        failure = f"the measuring process said nothing for {TIMEOUT_SECONDS:.0f} s"
+        reason = f"said nothing for {TIMEOUT_SECONDS:.0f} s"
         child.kill()
     except EOFError:
-        child.join()
-    if failure is None and child.exitcode:
-        where = latest.last_module or "before the first module"
-        reason = _reason(child.exitcode)
-        failure = f"the measuring process {reason} in {where}"
-    return latest, failure
+        pass
+    child.join()
+    reason = reason or _reason(latest, child.exitcode or 0)
+    if reason is None:
+        return latest, None
+    where = f"after {latest.last_module}" if latest.last_module else "before the first module ended"
+    return latest, f"the measuring process {reason}, {where}"
 
 
-def _reason(exit_code: int) -> str:
+def _reason(latest: StepMeasurements, exit_code: int) -> str | None:
+    """How the child went wrong; None if it did not."""
     if exit_code < 0:
         return f"died of signal {-exit_code}"
-    return f"ended with exit code {exit_code}"
+    if exit_code:
+        return f"ended with exit code {exit_code}"
+    return f"stopped with {latest.error}" if latest.error is not None else None
 
 
 def kept_voxels_of(measured: StepMeasurements) -> int | None:

@@ -110,16 +110,18 @@ def _settle_encoder(
         return count(coords, decision, shape, size), decision
 
     with workers(kept_with) as sample:
-        sampled = dict(sample(range(seed, seed + NUM_SEEDS)))
-    low, expected = min(sampled), median_low(sampled)
+        sampled = list(sample(range(seed, seed + NUM_SEEDS)))
+    kept = sorted(number for number, _ in sampled)
+    decisions = dict(sampled)
+    low, expected = kept[0], median_low(kept)
     most = most_growth(coords, shape, top_share)
-    counts = ", ".join(f"{n:,}" for n in sorted(sampled))
+    counts = ", ".join(f"{n:,}" for n in kept)
     return KeptVoxels(
         module=_ENCODER,
         incoming=len(coords),
         low=low,
         expected=expected,
-        high=max(count(coords, most, shape, size), max(sampled)),
+        high=max(count(coords, most, shape, size), kept[-1]),
         why=(
             f"decided by feature values: {NUM_SEEDS} random initialisations kept {counts} of "
             f"{batch.num_voxels:,} voxels; the upper end lets every voxel that may be foreground "
@@ -127,8 +129,8 @@ def _settle_encoder(
         ),
         is_pinned=False,
         decisions={
-            Scenario.LOW: sampled[low],
-            Scenario.EXPECTED: sampled[expected],
+            Scenario.LOW: decisions[low],
+            Scenario.EXPECTED: decisions[expected],
             Scenario.HIGH: most,
         },
     )

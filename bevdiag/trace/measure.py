@@ -1,7 +1,7 @@
 """The same training step on a real GPU, measured; runs in a child process of its own.
 
-The child may die of anything: it reports over a pipe after every phase, so that the parent knows
-how far it came.
+The child may die of anything: it reports over a pipe after every module of the first step and after
+every phase, so that the parent knows how far it came.
 """
 
 from collections.abc import Callable
@@ -56,8 +56,9 @@ class StepMeasurements:
         modules: allocated bytes when each module's forward returned, last step.
         kept_voxels: what the focal encoder kept, by step.
         step: the step that was begun last.
-        last_module: where it was when it stopped.
+        last_module: the last one whose forward returned.
         oom_message: PyTorch's message if memory ran out, else None.
+        error: what else was raised, else None.
         context_bytes: what the process held on the GPU outside the allocator.
     """
 
@@ -72,6 +73,7 @@ class StepMeasurements:
     step: int = 0
     last_module: str = ""
     oom_message: str | None = None
+    error: str | None = None
     context_bytes: int | None = None
     done: bool = False
 
@@ -107,6 +109,8 @@ def run_child(task: MeasureTask, pipe: Connection) -> None:
         result.done = True
     except torch.OutOfMemoryError as error:
         result.oom_message = str(error).partition(" If reserved but")[0]
+    except Exception as error:  # what a foreign kernel raises is for the parent to tell
+        result.error = f"{type(error).__name__}: {error}"
     report()
     pipe.close()
 
@@ -155,6 +159,8 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
         result.modules[path] = torch.cuda.memory_allocated()
         if path == KEPT_VOXELS_MODULE:
             result.kept_voxels[result.step] = len(output.features)
+        if result.step == 1:
+            report()
 
     optimizer = build_optimizer(model, config.optimization, task.options.optimizer)
     batch = cuda_batch(task.batch, device)

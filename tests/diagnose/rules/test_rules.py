@@ -1,0 +1,436 @@
+"""Each rule fires where it should and keeps quiet where it should not."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bevdiag.config import NoteCode, ReadingNote
+from bevdiag.diagnose.codes import CODES
+from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.result import Finding, Remedy, Severity, Verdict
+from bevdiag.diagnose.rules import (
+    bev_channel_mismatch,
+    beyond_32_bit,
+    budget,
+    densified_volume,
+    findings,
+    focal_growth,
+    guessed_scalars,
+    height_flatten_blowup,
+    padded_voxel_features,
+    parameters_not_optimized,
+    parameters_without_gradient,
+    peak_dominated,
+    reading_notes,
+)
+from bevdiag.memory.device import make_target
+from bevdiag.memory.events import Alloc, Category, ConvCall, Event, EventStream, Mark, Phase
+from bevdiag.memory.profile import LiveBlock
+from bevdiag.memory.simulate import simulate
+from bevdiag.models.channels import ChannelMismatch
+from bevdiag.trace.layers import LayerRecord
+
+GIB = 2**30
+
+
+def _found(rule: ModuleType, evidence: Evidence) -> list[Finding]:
+    return list(rule.check(evidence))
+
+
+def _alloc(nbytes: int, module: str, **wanted: Any) -> Alloc:
+    fields: dict[str, Any] = {
+        "block": 1,
+        "category": Category.ACTIVATION,
+        "phase": Phase.FORWARD,
+        "step": 1,
+        "op": "op",
+        **wanted,
+    }
+    return Alloc(nbytes=nbytes, module=module, **fields)
+
+
+def _with_events(evidence: Evidence, events: Sequence[Event], num_steps: int = 1) -> Evidence:
+    stream = EventStream(events=events, num_steps=num_steps)
+    return replace(evidence, trace=replace(evidence.trace, stream=stream))
+
+
+def _conv(in_channels: int, height: int, width: int, **wanted: Any) -> ConvCall:
+    call = ConvCall(
+        direction="forward",
+        input_shape=(1, in_channels, height, width),
+        weight_shape=(128, in_channels, 3, 3),
+        output_shape=(1, 128, height - 2, width - 2),
+        stride=(1, 1),
+        padding=(0, 0),
+        dilation=(1, 1),
+        groups=1,
+        transposed=False,
+        element_bytes=4,
+        dtype="float32",
+    )
+    return replace(call, **wanted)
+
+
+def _convolving(evidence: Evidence, call: ConvCall, cudnn: str) -> Evidence:
+    alloc = _alloc(0, "backbone_2d.blocks.0.1", category=Category.WORKSPACE, request=call)
+    changed = _with_events(evidence, [Mark(1, Phase.FORWARD), alloc])
+    return replace(changed, target=make_target(torch="2.11.0", gpu="h200", cudnn=cudnn))
+
+
+HUGE, SMALL = _conv(22_400, 202, 502), _conv(128, 202, 502)
+
+
+def test_a_sound_run_gives_no_finding(evidence: Evidence) -> None:
+    calm = replace(
+        evidence,
+        kept_voxels=(replace(evidence.kept_voxels[0], high=evidence.batch.num_voxels),),
+    )
+    assert [finding.code for finding in findings(calm)] == []
+
+
+# -- BEV201 -------------------------------------------------------------------------------------
+
+
+def test_a_channel_mismatch(evidence: Evidence) -> None:
+    joint = replace(evidence.joint, channels=128, depth=175, declared=128, real=22_400)
+    mismatch = ChannelMismatch("map_to_bev_module", 128, 22_400)
+    flat = replace(evidence, mismatch=mismatch, joint=replace(joint, flattens=True))
+    (finding,) = _found(bev_channel_mismatch, flat)
+    assert finding.code == "BEV201"
+    assert finding.severity is Severity.ERROR
+    assert "declares 128 BEV channels, but 22400 arrive" in finding.message
+    assert "128 channels x 175 height levels = 22400" in finding.message
+    assert finding.key == "MODEL.MAP_TO_BEV.NUM_BEV_FEATURES"
+    assert finding.location is not None
+    assert any("expected input to have 128 channels" in line for line in finding.detail)
+
+
+def test_a_channel_mismatch_behind_a_reduction(evidence: Evidence) -> None:
+    reduced = replace(
+        evidence,
+        mismatch=ChannelMismatch("map_to_bev_module", 64, 128),
+        joint=replace(evidence.joint, flattens=False),
+    )
+    (finding,) = _found(bev_channel_mismatch, reduced)
+    assert "keeps the volume's 128 channels" in finding.message
+
+
+def test_no_mismatch(evidence: Evidence) -> None:
+    assert _found(bev_channel_mismatch, evidence) == []
+
+
+# -- BEV203 and BEV403 --------------------------------------------------------------------------
+
+
+def _flattened(evidence: Evidence, depth: int) -> Evidence:
+    joint = replace(evidence.joint, channels=128, depth=depth, height=200, width=500)
+    return replace(evidence, joint=replace(joint, flattens=True, real=128 * depth))
+
+
+def test_flattening_beyond_32_bits_teaches_where_the_buffer_comes_from(evidence: Evidence) -> None:
+    over = _flattened(_convolving(evidence, HUGE, "9.1"), 175)
+    (finding,) = _found(height_flatten_blowup, over)
+    assert (finding.code, finding.severity) == ("BEV203", Severity.ERROR)
+    assert "22400 channels: 128 x 175 height levels" in finding.message
+    lesson = " ".join(finding.detail)
+    for fact in ("25,804,800 weights", "2,271,449,600 elements", "2,147,483,647", "75.10 GiB"):
+        assert fact in lesson
+
+
+def test_flattening_with_a_cudnn_that_takes_it_tells_what_it_asks_instead(
+    evidence: Evidence,
+) -> None:
+    over = _flattened(_convolving(evidence, HUGE, "9.19"), 175)
+    (finding,) = _found(height_flatten_blowup, over)
+    assert any("cuDNN 9.19.0 takes the convolution" in line for line in finding.detail)
+
+
+def test_flattening_that_is_merely_expensive_is_a_warning(evidence: Evidence) -> None:
+    over = _flattened(_convolving(evidence, _conv(1280, 202, 502), "9.1"), 10)
+    (finding,) = _found(height_flatten_blowup, over)
+    assert finding.severity is Severity.WARNING
+    assert not any("32 bits" in line for line in finding.detail)
+
+
+@pytest.mark.parametrize("depth", [1, 8])
+def test_flattening_to_a_thousand_channels_is_common(evidence: Evidence, depth: int) -> None:
+    assert _found(height_flatten_blowup, _flattened(evidence, depth)) == []
+
+
+def test_a_reduction_flattens_nothing(evidence: Evidence) -> None:
+    joint = replace(evidence.joint, channels=128, depth=175, flattens=False)
+    assert _found(height_flatten_blowup, replace(evidence, joint=joint)) == []
+
+
+def test_cudnn_is_bypassed(evidence: Evidence) -> None:
+    (finding,) = _found(beyond_32_bit, _convolving(evidence, HUGE, "9.1"))
+    assert finding.code == "BEV403"
+    assert finding.module == "backbone_2d.blocks.0.1"
+    assert "2,271,449,600 elements" in finding.message
+    assert "75.10 GiB" in finding.message
+
+
+@pytest.mark.parametrize(("call", "cudnn"), [(HUGE, "9.3"), (HUGE, "9.19"), (SMALL, "9.1")])
+def test_cudnn_is_not_bypassed(evidence: Evidence, call: ConvCall, cudnn: str) -> None:
+    assert _found(beyond_32_bit, _convolving(evidence, call, cudnn)) == []
+
+
+def test_one_module_is_named_once(evidence: Evidence) -> None:
+    convolving = _convolving(evidence, HUGE, "9.1")
+    events = convolving.trace.stream.events
+    twice = _with_events(evidence, [*events, replace(events[-1], block=2)])  # type: ignore[type-var]
+    assert len(_found(beyond_32_bit, replace(twice, target=convolving.target))) == 1
+
+
+# -- BEV301 and BEV302 --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [(Verdict.OVER, "BEV301"), (Verdict.DEPENDS, "BEV302"), (Verdict.FITS, None)],
+)
+def test_a_budget(evidence: Evidence, verdict: Verdict, code: str | None) -> None:
+    target = make_target(torch="2.11.0", gpu="h200", budget_bytes=22 * GIB)
+    found = _found(budget, replace(evidence, target=target, verdict=verdict))
+    assert [finding.code for finding in found] == ([code] if code else [])
+    for finding in found:
+        assert "22.00 GiB" in finding.message
+
+
+def test_no_budget(evidence: Evidence) -> None:
+    assert _found(budget, replace(evidence, verdict=Verdict.OVER)) == []
+
+
+# -- BEV304 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("share", "fires"), [(0.41, True), (0.39, False)])
+def test_a_peak_of_one_block(evidence: Evidence, share: float, fires: bool) -> None:
+    total = evidence.profile.peak.allocated_bytes
+    block = LiveBlock(_alloc(0, "vfe"), int(share * total))
+    found = _found(
+        peak_dominated, replace(evidence, profile=replace(evidence.profile, holders=(block,)))
+    )
+    assert [f.code for f in found] == ["BEV304"] * fires
+    assert all("41%" in f.message and f.module == "vfe" for f in found)
+
+
+def test_a_peak_of_nothing(evidence: Evidence) -> None:
+    empty = simulate(EventStream(events=[], num_steps=1), evidence.target)
+    assert _found(peak_dominated, replace(evidence, profile=empty)) == []
+
+
+# -- BEV305 -------------------------------------------------------------------------------------
+
+
+def _padded(evidence: Evidence, saved_bytes: int, points_each: int) -> Evidence:
+    events = [
+        Mark(1, Phase.FORWARD),
+        _alloc(saved_bytes, "vfe.layers.0"),
+        Mark(1, Phase.BACKWARD),
+    ]
+    assert evidence.batch.voxels is not None
+    (sample,) = evidence.batch.voxels
+    full = replace(sample, num_points=np.full_like(sample.num_points, points_each))
+    return replace(_with_events(evidence, events), batch=replace(evidence.batch, voxels=(full,)))
+
+
+@pytest.mark.parametrize(
+    ("saved_bytes", "points_each", "fires"),
+    [(2 * GIB, 1, True), (2 * GIB, 8, False), (GIB // 2, 1, False)],
+)
+def test_padding(evidence: Evidence, saved_bytes: int, points_each: int, fires: bool) -> None:
+    found = _found(padded_voxel_features, _padded(evidence, saved_bytes, points_each))
+    assert [f.code for f in found] == ["BEV305"] * fires
+    for finding in found:
+        assert "2.00 GiB" in finding.message
+        assert "87.5% of it padding: 8 slots" in finding.message
+
+
+def test_no_padding_where_the_model_voxelizes(evidence: Evidence) -> None:
+    padded = _padded(evidence, 2 * GIB, 1)
+    dynamic = replace(padded, batch=replace(padded.batch, voxels=None))
+    assert _found(padded_voxel_features, dynamic) == []
+
+
+# -- BEV306 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "nbytes", "fires"),
+    [
+        ((1, 128, 10, 20, 40), 2 * GIB, True),
+        ((1, 10, 20, 40, 128), 2 * GIB, True),
+        ((1, 128, 10, 20, 40), GIB - 1, False),
+        ((1, 64, 10, 20, 40), 2 * GIB, False),
+        ((1, 1280, 20, 40), 2 * GIB, False),
+    ],
+)
+def test_a_dense_volume(
+    evidence: Evidence, shape: tuple[int, ...], nbytes: int, fires: bool
+) -> None:
+    volume = _alloc(nbytes, "map_to_bev_module", shape=shape)
+    events = [Mark(1, Phase.FORWARD), volume, replace(volume, block=2)]
+    found = _found(densified_volume, _with_events(evidence, events))
+    assert [f.code for f in found] == ["BEV306"] * fires
+    for finding in found:
+        assert "2.00 GiB, held 2 times at once" in finding.message
+        assert f"{900 / 8000:.1%} of occupied cells" in finding.message
+
+
+# -- BEV307 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("factor", "fires"), [(2, False), (3, True)])
+def test_focal_growth(evidence: Evidence, factor: int, fires: bool) -> None:
+    incoming = evidence.batch.num_voxels
+    kept = replace(evidence.kept_voxels[0], low=incoming, high=factor * incoming)
+    found = _found(focal_growth, replace(evidence, kept_voxels=(kept,)))
+    assert [f.code for f in found] == ["BEV307"] * fires
+    for finding in found:
+        assert "1.0 to 3.0 times" in finding.message
+        assert finding.module == "backbone_3d.focal_encoder"
+        assert any("--assume backbone_3d.focal_encoder.kept_voxels" in d for d in finding.detail)
+
+
+def test_focal_growth_tells_what_max_compression_leaves(evidence: Evidence) -> None:
+    kept = replace(evidence.kept_voxels[0], high=9 * evidence.batch.num_voxels)
+    remedy = Remedy(
+        id="compression-max",
+        title="",
+        changes=(),
+        loses="",
+        verdict=Verdict.OVER,
+        peak_allocated_bytes=67 * GIB,
+        high_bytes=90 * GIB,
+        reserved_bytes=None,
+        params=None,
+        bev_channels=None,
+    )
+    (finding,) = _found(focal_growth, replace(evidence, kept_voxels=(kept,), remedies=(remedy,)))
+    assert any("67.00 GiB" in line and "90.00 GiB" in line for line in finding.detail)
+
+
+# -- BEV601 and BEV602 --------------------------------------------------------------------------
+
+
+def _layer(name: str, params: int) -> LayerRecord:
+    return LayerRecord(
+        name=name,
+        type="Module",
+        depth=name.count("."),
+        in_channels=None,
+        out_channels=None,
+        output_shape=None,
+        params=params,
+        has_children=False,
+    )
+
+
+def test_a_dead_branch_is_named_at_its_outermost_module(evidence: Evidence) -> None:
+    trace = replace(
+        evidence.trace,
+        params_without_grad={"a.b.weight": 10, "a.b.bias": 2, "a.c.weight": 5, "d.e.weight": 3},
+        layers=(
+            _layer("a", 17),
+            _layer("a.b", 12),
+            _layer("a.c", 5),
+            _layer("d", 30),
+            _layer("d.e", 3),
+        ),
+    )
+    found = _found(parameters_without_gradient, replace(evidence, trace=trace))
+    assert [(f.code, f.module) for f in found] == [("BEV601", "a"), ("BEV601", "d.e")]
+    assert "17 parameters get no gradient: its output reaches no loss" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("module", "key", "reason"),
+    [
+        ("backbone_3d.dsvt", "MODEL.MAP_TO_BEV.INPUT", "INPUT is encoder"),
+        (
+            "backbone_3d.focal_encoder.conv_imp",
+            "MODEL.BACKBONE_3D.FOCAL_ENCODER.LOSS_CONFIG",
+            "threshold",
+        ),
+    ],
+)
+def test_known_dead_branches_have_their_reason(
+    evidence: Evidence, module: str, key: str, reason: str
+) -> None:
+    trace = replace(
+        evidence.trace, params_without_grad={f"{module}.w": 9}, layers=(_layer(module, 9),)
+    )
+    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=trace))
+    assert finding.key == key
+    assert reason in finding.message
+    assert finding.location is not None
+
+
+def test_a_module_that_learns_in_part_is_no_dead_branch(evidence: Evidence) -> None:
+    trace = replace(evidence.trace, params_without_grad={"a.bias": 2}, layers=(_layer("a", 17),))
+    assert _found(parameters_without_gradient, replace(evidence, trace=trace)) == []
+
+
+def test_parameters_that_are_never_updated(evidence: Evidence) -> None:
+    trace = replace(evidence.trace, params_not_optimized={"a.b.in_proj": 1000, "c.in_proj": 24})
+    told = replace(evidence, trace=trace, optimizer="adam_onecycle")
+    (finding,) = _found(parameters_not_optimized, told)
+    assert (finding.code, finding.module) == ("BEV602", "a.b")
+    assert "1,024 parameters in 2 tensors" in finding.message
+    assert "adam_onecycle" in finding.message
+
+
+def test_parameters_that_are_all_updated(evidence: Evidence) -> None:
+    assert _found(parameters_not_optimized, evidence) == []
+
+
+# -- notes --------------------------------------------------------------------------------------
+
+
+def test_scalars_that_were_guessed(evidence: Evidence) -> None:
+    assert _found(guessed_scalars, evidence) == []
+    trace = replace(evidence.trace, notes=("vfe: a scalar was read",))
+    (finding,) = _found(guessed_scalars, replace(evidence, trace=trace))
+    assert (finding.code, finding.message) == ("BEV901", "vfe: a scalar was read")
+
+
+@pytest.mark.parametrize(
+    ("note", "code"),
+    [
+        (NoteCode.NUMBER_AS_TEXT, "BEV001"),
+        (NoteCode.DUPLICATE_KEY, "BEV002"),
+        (NoteCode.UNKNOWN_KEY, "BEV004"),
+        (NoteCode.COPIES_DIFFER, "BEV603"),
+    ],
+)
+def test_notes_of_the_reading_become_findings(
+    evidence: Evidence, note: NoteCode, code: str
+) -> None:
+    location = evidence.config.document.location("MODEL.NAME")
+    assert location is not None
+    made = ReadingNote(code=note, message="odd", location=location, key="MODEL.NAME")
+    (finding,) = _found(
+        reading_notes, replace(evidence, config=replace(evidence.config, notes=(made,)))
+    )
+    assert (finding.code, finding.message, finding.location) == (code, "odd", location)
+
+
+def test_every_note_has_a_code_of_the_table() -> None:
+    for note in NoteCode:
+        assert reading_notes._CODES[note] in CODES
+
+
+def test_errors_come_first(evidence: Evidence) -> None:
+    trace = replace(evidence.trace, notes=("guessed",))
+    mixed = replace(evidence, trace=trace, mismatch=ChannelMismatch("map_to_bev_module", 1, 2))
+    assert [f.severity for f in findings(mixed)][:2] == [Severity.ERROR, Severity.WARNING]
+
+
+def test_the_tables_codes_are_their_own_keys() -> None:
+    assert all(code == row.code for code, row in CODES.items())
+    assert len({row.name for row in CODES.values()}) == len(CODES)

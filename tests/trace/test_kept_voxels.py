@@ -1,0 +1,175 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bevdiag.config import DetectorConfig, load_config
+from bevdiag.errors import InputError
+from bevdiag.models.backbones_3d.focal_growth import OFFSETS, count
+from bevdiag.scenes import Batch
+from bevdiag.scenes.batch import make_batch
+from bevdiag.trace import kept_voxels
+from bevdiag.trace.kept_voxels import NUM_SEEDS, SITE, settle_kept_voxels
+from bevdiag.trace.scenarios import KeptVoxels, Scenario
+
+SMALL = Path(__file__).parents[1] / "diagnose" / "data" / "small.yaml"
+SHAPE = (10, 20, 40)
+
+
+@pytest.fixture(scope="module")
+def config() -> DetectorConfig:
+    return load_config(SMALL)
+
+
+@pytest.fixture(scope="module")
+def batch(config: DetectorConfig) -> Batch:
+    rng = np.random.default_rng(0)
+    points = rng.uniform((0, -4, -1, 0), (8, 4, 1, 1), (300, 4)).astype(np.float32)
+    data = config.data
+    return make_batch(
+        [points],
+        point_cloud_range=data.point_cloud_range,
+        voxel_size=data.voxel_size,
+        grid_size=data.grid_size,
+        max_points=data.max_points_per_voxel,
+        max_voxels=data.max_voxels,
+        num_boxes=3,
+        num_classes=2,
+        seed=0,
+        source="test",
+    )
+
+
+def _settle(config: DetectorConfig, batch: Batch, **wanted: Any) -> KeptVoxels:
+    (site,) = settle_kept_voxels(config, batch, **{"seed": 0, "pins": {}, **wanted})
+    return site
+
+
+@pytest.fixture(scope="module")
+def ranged(config: DetectorConfig, batch: Batch) -> KeptVoxels:
+    return _settle(config, batch)
+
+
+def test_the_count_is_a_range_of_what_seeds_gave(batch: Batch, ranged: KeptVoxels) -> None:
+    assert ranged.low <= ranged.expected <= ranged.high
+    assert ranged.used == ranged.expected
+    assert ranged.incoming == batch.num_voxels
+    assert ranged.site == SITE
+    assert not ranged.is_pinned
+    assert f"{NUM_SEEDS} random initialisations" in ranged.why
+
+
+def test_each_decision_leads_to_its_count(batch: Batch, ranged: KeptVoxels) -> None:
+    for scenario in Scenario:
+        kept = count(batch.voxel_coords(), ranged.decisions[scenario], SHAPE, 1)
+        assert kept == getattr(ranged, scenario.value)
+
+
+@pytest.mark.parametrize("seed", [5, 100])
+def test_no_seed_keeps_more_than_the_upper_end(
+    config: DetectorConfig, batch: Batch, ranged: KeptVoxels, seed: int
+) -> None:
+    other = _settle(config, batch, seed=seed)
+    assert other.high == ranged.high
+    assert ranged.high >= max(other.low, other.expected)
+
+
+def test_the_upper_end_opens_every_neighbour_of_every_voxel(
+    batch: Batch, ranged: KeptVoxels
+) -> None:
+    cells = {tuple(row) for row in batch.voxel_coords()[:, 1:]}
+    grown = {
+        (z + dz, y + dy, x + dx)
+        for z, y, x in cells
+        for dz in (-1, 0, 1)
+        for dy in (-1, 0, 1)
+        for dx in (-1, 0, 1)
+    }
+    # As in the original, a new cell must have every coordinate above 0 and below the extent.
+    inside = {c for c in grown if all(0 < a < n for a, n in zip(c, SHAPE, strict=True))}
+    # Its merging takes some different cells for one, so it keeps fewer yet.
+    assert 0.9 * len(inside | cells) < ranged.high <= len(inside | cells)
+
+
+def test_the_same_seed_gives_the_same_decisions(
+    config: DetectorConfig, batch: Batch, ranged: KeptVoxels
+) -> None:
+    again = _settle(config, batch)
+    assert (again.low, again.expected, again.why) == (ranged.low, ranged.expected, ranged.why)
+    for scenario in Scenario:
+        ours, theirs = again.decisions[scenario], ranged.decisions[scenario]
+        np.testing.assert_array_equal(ours.fore_mask, theirs.fore_mask)
+
+
+def test_seeds_that_agree_count_each(
+    config: DetectorConfig, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growth = iter([2, 2, 2, 7, 26])
+
+    class _Sampler:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def sample(self, seed: int) -> int:
+            return next(growth)
+
+    monkeypatch.setattr(kept_voxels, "DecisionSampler", _Sampler)
+    monkeypatch.setattr(kept_voxels, "workers", _one_after_the_other)
+    monkeypatch.setattr(
+        kept_voxels,
+        "count",
+        lambda coords, decision, *_: 100 * decision if isinstance(decision, int) else 9999,
+    )
+    found = _settle(config, batch)
+    assert (found.low, found.expected, found.high) == (200, 200, 9999)
+    assert "kept 200, 200, 200, 700, 2,600 of" in found.why
+
+
+class _one_after_the_other:  # noqa: N801  # stands for a function
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __enter__(self) -> Any:
+        return lambda tasks: map(self.function, tasks)
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+
+def test_a_pin_is_taken_for_every_scenario(config: DetectorConfig, batch: Batch) -> None:
+    pinned = _settle(config, batch, pins={SITE: 500})
+    assert pinned.is_pinned
+    assert (pinned.low, pinned.expected, pinned.high) == (500, 500, 500)
+    for scenario in Scenario:
+        assert count(batch.voxel_coords(), pinned.decisions[scenario], SHAPE, 1) == 500
+
+
+def test_an_unknown_site_is_refused_with_the_known_one(
+    config: DetectorConfig, batch: Batch
+) -> None:
+    with pytest.raises(
+        InputError, match=f"--assume elsewhere: no such site; this model has {SITE}"
+    ):
+        _settle(config, batch, pins={"elsewhere": 1})
+
+
+@pytest.mark.parametrize("number", [1, 10**6])
+def test_a_count_out_of_reach_is_refused(config: DetectorConfig, batch: Batch, number: int) -> None:
+    with pytest.raises(InputError, match=f"--assume {SITE}: .*cannot be reached"):
+        _settle(config, batch, pins={SITE: number})
+
+
+def test_topk_bounds_the_upper_end(
+    config: DetectorConfig, batch: Batch, ranged: KeptVoxels
+) -> None:
+    encoder = ("MODEL", "BACKBONE_3D", "FOCAL_ENCODER")
+    bounded_config = config.edited(
+        {(*encoder, "FOCAL_TOPK"): True, (*encoder, "FOCAL_THRESHOLD"): 0.1}
+    )
+    bounded = _settle(bounded_config, batch)
+    share = int(0.1 * batch.num_voxels)
+    assert bounded.high <= batch.num_voxels + share * len(OFFSETS)
+    assert bounded.high < ranged.high
+    assert bounded.low <= bounded.expected <= bounded.high
+    assert bounded.decisions[Scenario.HIGH].fore_mask.sum() == share
