@@ -15,6 +15,7 @@ import torch
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.tags import allocating
+from bevdiag.sparse import constants
 from bevdiag.sparse.coordinates import Coordinates, matching_pairs, output_coordinates
 from bevdiag.sparse.geometry import Geometry
 from bevdiag.sparse.tensor import ConvAlgo, SortScratch
@@ -25,6 +26,7 @@ _HASH_SCALE = 1.1
 """spconv's SPCONV_DIRECT_TABLE_HASH_SIZE_SCALE."""
 _SUBM_HASH_SLOTS = 2
 _NATIVE_HASH_SLOTS = 2
+_SORTED_HASH_SLOTS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,26 +162,52 @@ def _implicit_gemm(
     num, splits, words = grid.num_voxels, _splits(algo), _mask_words(geometry)
     cells = _output_cells(grid, geometry)
     wide = _wide(grid, grid.spatial_shape)
-    key = torch.int64 if wide else torch.int32
     # The backward tables are made in eval mode too: an inverse layer may ask for them.
     pair_bwd = _int32(grid, geometry.kernel_volume, num)
     num_pairs = _int32(grid, geometry.kernel_volume)
-    unique = torch.empty(pair_bwd.numel() + 1, dtype=key, device=grid.device)
-    slots = _hash_table(grid, int(geometry.most_outputs(num) * _HASH_SCALE), wide)
-    backup = torch.empty(pair_bwd.numel() + 1, dtype=key, device=grid.device)
-    count = _int32(grid, 1)
+    by_hash = constants.SPCONV_USE_DIRECT_TABLE
+    find = _find_outputs_by_hash if by_hash else _find_outputs_by_sorting
+    held = find(grid, geometry, wide)
     out_indices = _filled(grid, cells)
     pair_fwd = _int32(grid, geometry.kernel_volume, len(cells))
     fwd_mask = _int32(grid, splits, len(cells), words)
     bwd_mask = _int32(grid, splits, num, words)
+    if not by_hash:
+        held.append(_hash_table(grid, len(cells) * _SORTED_HASH_SLOTS, wide))
     fwd_order = _int32(grid, splits, len(cells))
     bwd_order = _int32(grid, splits, num)
     scratch = scratch or SortScratch(grid.device)
     # Both orders are sorted in one scratch block, the longer one first.
     scratch.reserve(_merge_sort_bytes(max(num, len(cells)), words))
-    del unique, slots, backup, count
+    del held
     tables = MaskTables(pair_fwd, pair_bwd, (fwd_mask, fwd_order), (bwd_mask, bwd_order))
     return out_indices, tables, num_pairs
+
+
+def _find_outputs_by_hash(grid: Grid, geometry: Geometry, wide: bool) -> list[object]:
+    """The scratch that lives until the rulebook is made."""
+    unique = _output_keys(grid, geometry, wide)
+    slots = _hash_table(grid, int(geometry.most_outputs(grid.num_voxels) * _HASH_SCALE), wide)
+    backup = torch.empty_like(unique)
+    return [unique, slots, backup, _int32(grid, 1)]
+
+
+def _find_outputs_by_sorting(grid: Grid, geometry: Geometry, wide: bool) -> list[object]:
+    """The same where `Tensor.unique` finds the outputs: its result stays as long as its input."""
+    keys = _output_keys(grid, geometry, wide)
+    with allocating(Category.WORKSPACE):
+        ordered = torch.empty_like(keys)
+        # A radix sort writes into a second copy of its keys.
+        torch.empty_like(keys)
+    unique = torch.empty_like(keys)
+    del ordered
+    return [keys, unique]
+
+
+def _output_keys(grid: Grid, geometry: Geometry, wide: bool) -> torch.Tensor:
+    key = torch.int64 if wide else torch.int32
+    count = geometry.kernel_volume * grid.num_voxels + 1
+    return torch.empty(count, dtype=key, device=grid.device)
 
 
 def _native(

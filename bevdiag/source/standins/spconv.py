@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bevdiag.source.standins.inert import InertModule
 from bevdiag.source.state import current
-from bevdiag.sparse import standin
+from bevdiag.sparse import constants, standin
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 
 VERSION = "2.3.8"
@@ -53,7 +53,6 @@ def spconv_modules() -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
     names = {name: getattr(standin, name) for name in standin.__all__}
     names["SparseConvTensor"] = SparseConvTensor
-    constants = _module("spconv.constants", {"SPCONV_USE_DIRECT_TABLE": True})
     core = _module("spconv.core", {"ConvAlgo": standin.ConvAlgo, "AlgoHint": None})
     pytorch_core = _module(
         "spconv.pytorch.core",
@@ -85,8 +84,9 @@ def spconv_modules() -> dict[str, ModuleType]:
     tensorview = _module("cumm.tensorview", {"from_numpy": _HostVoxelizer})
     found = {
         module.__name__: module
-        for module in (top, constants, core, pytorch, pytorch_core, utils, old_utils, tensorview)
+        for module in (top, core, pytorch, pytorch_core, utils, old_utils, tensorview)
     }
+    found["spconv.constants"] = constants
     found["cumm"] = _module("cumm", {"tensorview": tensorview})
     for part in ("conv", "functional", "modules", "pool"):
         found[f"spconv.pytorch.{part}"] = getattr(standin, part)
