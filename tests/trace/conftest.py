@@ -68,6 +68,8 @@ class Recordings:
         )
         return trace_steps(model, batch or {}, options)
 
+    optimization = OptimizationSettings
+
     @staticmethod
     def allocs(stream: EventStream, **wanted: Any) -> list[Alloc]:
         """The allocations whose fields have the wanted values."""

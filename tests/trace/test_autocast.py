@@ -276,5 +276,5 @@ def test_gradients_stay_float32(recordings: Any) -> None:
 def test_convolutions_say_the_type_they_run_in(recordings: Any) -> None:
     batch = {"x": torch.empty(1, 8, 64, 64, device="meta")}
     trace = recordings.steps(_Convolutions(), batch, autocast="fp16")
-    workspaces = recordings.allocs(trace.stream, category=Category.WORKSPACE)
+    workspaces = recordings.allocs(trace.stream, step=2, category=Category.WORKSPACE)
     assert {(a.request.dtype, a.request.element_bytes) for a in workspaces} == {("float16", 2)}

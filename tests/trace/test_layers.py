@@ -1,0 +1,89 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bevdiag.trace.layers import LayerRecord, LayerTable
+
+
+def _table() -> LayerTable:
+    return LayerTable(
+        nn.ModuleDict(
+            {
+                "conv": nn.Conv2d(3, 5, 1),
+                "block": nn.Sequential(nn.Linear(4, 6), nn.ReLU()),
+                "norm": nn.BatchNorm1d(7),
+                "attention": nn.MultiheadAttention(8, 2),
+            }
+        )
+    )
+
+
+def _record(table: LayerTable, name: str) -> LayerRecord:
+    return next(record for record in table.records() if record.name == name)
+
+
+def test_modules_come_in_the_order_of_their_definition_without_the_detector() -> None:
+    names = [record.name for record in _table().records()]
+    assert names == [
+        "conv",
+        "block",
+        "block.0",
+        "block.1",
+        "norm",
+        "attention",
+        "attention.out_proj",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "channels", "params", "depth", "has_children"),
+    [
+        ("conv", "Conv2d", (3, 5), 20, 0, False),
+        ("block", "Sequential", (None, None), 30, 0, True),
+        ("block.0", "Linear", (4, 6), 30, 1, False),
+        ("norm", "BatchNorm1d", (7, 7), 14, 0, False),
+        ("attention", "MultiheadAttention", (8, 8), 288, 0, True),
+    ],
+)
+def test_a_module_says_its_channels_and_parameters(
+    name: str,
+    kind: str,
+    channels: tuple[int | None, int | None],
+    params: int,
+    depth: int,
+    has_children: bool,
+) -> None:
+    record = _record(_table(), name)
+    assert (record.type, record.params, record.depth) == (kind, params, depth)
+    assert (record.in_channels, record.out_channels) == channels
+    assert record.has_children is has_children
+    assert record.output_shape is None
+
+
+@pytest.mark.parametrize(
+    ("output", "shape", "channels"),
+    [
+        (torch.empty(2, 9, 4, 4), (2, 9, 4, 4), 9),
+        (torch.empty(2, 9, 3, 4, 4), (2, 9, 3, 4, 4), 9),
+        (torch.empty(10, 9), (10, 9), 9),
+        (torch.empty(10, 5, 9), (10, 5, 9), 9),
+        (torch.empty(9), (9,), None),
+        (SimpleNamespace(features=torch.empty(10, 9)), (10, 9), 9),
+        ([None, torch.empty(10, 9)], (10, 9), 9),
+        ({"a": torch.empty(10, 9)}, None, None),
+        (None, None, None),
+    ],
+)
+def test_what_ran_has_the_shape_of_its_first_tensor(
+    output: Any, shape: tuple[int, ...] | None, channels: int | None
+) -> None:
+    table = _table()
+    block = nn.Sequential()
+    table.note("block", block, (torch.empty(1, 2),), output)
+    record = _record(table, "block")
+    assert record.output_shape == shape
+    assert record.out_channels == channels
+    assert record.in_channels == 2
