@@ -18,6 +18,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "focalsst_dsvt.yaml"
 
 
 def main(out: Path, points: str) -> None:
+    """Measure the six variants."""
     options = InspectOptions(
         device="cuda", points=(points,), optimizer="adamw", remedies=False, batch_size=1
     )

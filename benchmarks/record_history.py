@@ -24,6 +24,7 @@ NUM_FRAMES = 4
 
 
 def main(out: Path, config: Path, points: str, overrides: tuple[str, ...]) -> None:
+    """Record the second step."""
     session = Session(InspectOptions(points=(points,), optimizer="adamw", overrides=overrides))
     variant = session.variant(config)
     device = torch.device("cuda", 0)

@@ -1,8 +1,8 @@
 """Several traces at once, one process a core.
 
 The workers are forks: they start with torch imported and with everything that the caller has made.
-Where forking is not safe (anywhere but on Linux), where there is one core, and inside a worker,
-everything runs in this process, one after the other.
+Where forking is not safe (anywhere but on Linux, and where a CUDA driver may have been woken), where
+there is one core, and inside a worker, everything runs in this process, one after the other.
 """
 
 import multiprocessing
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+import torch
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -25,6 +27,13 @@ def _call(task: object) -> object:
     return _function(task)
 
 
+def _usable_cores() -> int:
+    # CUDA does not survive a fork, and even autograd's engine on meta tensors asks for its devices.
+    if sys.platform != "linux" or torch.cuda.device_count() > 0:
+        return 1
+    return len(os.sched_getaffinity(0))
+
+
 @contextmanager
 def workers(function: Callable[[Task], Result]) -> Iterator[Map[Task, Result]]:
     """A parallel `map` of this one function; results come in the tasks' order.
@@ -34,7 +43,7 @@ def workers(function: Callable[[Task], Result]) -> Iterator[Map[Task, Result]]:
             picklable.
     """
     global _function
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    cores = _usable_cores()
     if cores == 1 or _function is not None:
         yield lambda tasks: map(function, tasks)
         return
