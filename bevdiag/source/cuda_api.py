@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bevdiag.source.lanes import FEATURES, VALUES, is_cuda
+from bevdiag.source.devices import FEATURES, VALUES, is_cuda
 from bevdiag.source.places import user_place
 from bevdiag.source.state import current
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from bevdiag.memory.events import Alloc, EventStream
 from bevdiag.source import writing
-from bevdiag.source.lanes import DeviceLanes, is_cuda
+from bevdiag.source.devices import is_cuda
+from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.values import AssumedValues, Scenario
 from bevdiag.trace import recorder as recorder_module
 from bevdiag.trace.attribution import Attribution

@@ -1,0 +1,158 @@
+"""What becomes of each call that asks about devices, moves between them, or mixes the lanes."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bevdiag.source.devices import CPU, FEATURES, VALUES, is_cuda
+from bevdiag.source.indexing import mixed_get, mixed_set
+from bevdiag.source.writing import IN_PLACE, make_writable
+
+if TYPE_CHECKING:
+    from bevdiag.source.lanes import DeviceLanes
+
+Handler = Callable[["DeviceLanes", Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def _device(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    tensor = args[0]
+    if tensor.is_meta:
+        return FEATURES
+    return VALUES if lanes.recorder.is_device(tensor) else func(*args)
+
+
+def _is_cuda(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return lanes.recorder.is_device(args[0])
+
+
+def _is_cpu(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return not lanes.recorder.is_device(args[0])
+
+
+def _get_device(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return 0 if lanes.recorder.is_device(args[0]) else -1
+
+
+def _cuda(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return lanes.to_device(args[0], None)
+
+
+def _cpu(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return lanes.to_host(args[0])
+
+
+def _to(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    tensor = args[0]
+    device, dtype = kwargs.get("device"), kwargs.get("dtype")
+    other = kwargs.get("other")
+    for value in (*args[1:], other):
+        if isinstance(value, torch.Tensor):
+            device = VALUES if lanes.recorder.is_device(value) else CPU
+            dtype = value.dtype
+        elif isinstance(value, torch.dtype):
+            dtype = value
+        elif isinstance(value, (torch.device, str)) or _is_index(value):
+            device = value
+    if device is None:
+        return func(*args, **kwargs)
+    if is_cuda(device):
+        return lanes.to_device(tensor, dtype)
+    if torch.device(device).type == "cpu":
+        return lanes.to_host(tensor, dtype)
+    return func(*args, **kwargs)
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _type(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    tensor, target = args[0], args[1] if len(args) > 1 else kwargs.get("dtype")
+    if target is None:
+        name: str = torch.empty(0, dtype=tensor.dtype).type()
+        return name.replace("torch.", "torch.cuda.") if lanes.recorder.is_device(tensor) else name
+    dtype = getattr(target, "dtype", None)
+    if isinstance(target, str) and target.startswith("torch.cuda."):
+        target = target.replace("torch.cuda.", "torch.")
+        return lanes.to_device(tensor, torch.empty(0).type(target).dtype)
+    if dtype is not None and getattr(target, "is_cuda", False):
+        return lanes.to_device(tensor, dtype)
+    if isinstance(target, str) or not isinstance(target, torch.dtype):
+        dtype = torch.empty(0).type(target).dtype
+        return lanes.to_host(tensor, dtype)
+    return tensor.to(target)
+
+
+def _type_as(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    tensor, other = args
+    if lanes.recorder.is_device(other):
+        return lanes.to_device(tensor, other.dtype)
+    return lanes.to_host(tensor, other.dtype)
+
+
+def _to_python(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    if not args[0].is_meta:
+        return func(*args, **kwargs)
+    return func(lanes.to_host(args[0]), *args[1:], **kwargs)
+
+
+def _new(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    device = kwargs.pop("device", None)
+    if device is None or (is_cuda(device) and args[0].is_meta):
+        return lanes.note_ones(func, func(*args, **kwargs))
+    if is_cuda(device):
+        with lanes.recorder.for_device():
+            return func(*args, **kwargs)
+    with lanes.recorder.on_host():
+        return func(*args, **kwargs, device=CPU)
+
+
+def _ones_like(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return lanes.note_ones(func, func(*args, **kwargs))
+
+
+def _getitem(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    result = mixed_get(lanes.recorder, *args)
+    return func(*args, **kwargs) if result is NotImplemented else result
+
+
+def _setitem(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    lanes.values.written(args[0])
+    make_writable(lanes.recorder, args[0], args[1:])
+    result = mixed_set(lanes.recorder, *args)
+    return func(*args, **kwargs) if result is NotImplemented else result
+
+
+def _in_place(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    lanes.values.written(args[0])
+    make_writable(lanes.recorder, args[0], (*args[1:], *kwargs.values()))
+    return func(*args, **kwargs)
+
+
+def _property(name: str) -> Any:
+    return getattr(torch.Tensor, name).__get__
+
+
+_T = torch.Tensor
+FOR_THE_REPOSITORY: dict[Any, Handler] = {
+    _property("device"): _device,
+    _property("is_cuda"): _is_cuda,
+    _property("is_cpu"): _is_cpu,
+    _T.get_device: _get_device,
+    _T.cuda: _cuda,
+    _T.cpu: _cpu,
+    _T.to: _to,
+    _T.type: _type,
+    _T.type_as: _type_as,
+    _T.numpy: _to_python,
+    _T.tolist: _to_python,
+}
+_NEW = (_T.new_zeros, _T.new_ones, _T.new_empty, _T.new_full, _T.new_tensor)
+FOR_ALL: dict[Any, Handler] = {
+    _T.__getitem__: _getitem,
+    _T.__setitem__: _setitem,
+    **dict.fromkeys(_NEW, _new),
+    torch.ones_like: _ones_like,
+    **dict.fromkeys(IN_PLACE, _in_place),
+}
