@@ -86,10 +86,12 @@ def trace_source(
         ),
         pins=dict(assumptions or {}),
     )
-    result = _run(task, timeout_seconds)
+    return _finished(_run(task, timeout_seconds))
+
+
+def _finished(result: ChildResult) -> SourceTrace:
     if result.failure is not None:
-        result.failure.add_note(result.details)
-        raise result.failure
+        raise result.failure from RuntimeError(result.details)
     trace = result.traces[Scenario.EXPECTED]
     return SourceTrace(
         trace=trace,

@@ -49,6 +49,9 @@ class _HostVoxelizer:
         raise RuntimeError("voxels come from bevdiag's scenes; no voxelizer is at hand")
 
 
+_HOST_VOXELIZERS = ("Point2VoxelCPU3d", "Point2VoxelCPU2d", "VoxelGenerator", "VoxelGeneratorV2")
+
+
 def spconv_modules() -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
     names = {name: getattr(standin, name) for name in standin.__all__}
@@ -63,13 +66,7 @@ def spconv_modules() -> dict[str, ModuleType]:
         {"PointToVoxel": _HostVoxelizer, "gather_features_by_pc_voxel_id": None},
     )
     pytorch = _module("spconv.pytorch", {**names, "core": pytorch_core, "utils": utils})
-    old_utils = _module(
-        "spconv.utils",
-        dict.fromkeys(
-            ("Point2VoxelCPU3d", "Point2VoxelCPU2d", "VoxelGenerator", "VoxelGeneratorV2"),
-            _HostVoxelizer,
-        ),
-    )
+    old_utils = _module("spconv.utils", dict.fromkeys(_HOST_VOXELIZERS, _HostVoxelizer))
     top = _module(
         "spconv",
         {
