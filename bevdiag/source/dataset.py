@@ -38,11 +38,17 @@ class FakeDataset:
         self.depth_downsample_factor = settings.depth_downsample_factor
 
 
+class NotInBatchError(NoVerdictError, KeyError):
+    """A model asks its batch for something that bevdiag's scenes do not have."""
+
+    __str__ = Exception.__str__
+
+
 class LoadedBatch(dict[str, Any]):
     """The batch dict of one step; what is not in it is told in bevdiag's words."""
 
     def __missing__(self, key: str) -> Any:
-        raise NoVerdictError(
+        raise NotInBatchError(
             f"{user_place(sys._getframe(1))}: the model reads {key!r} from its batch; bevdiag's "
             f"scenes hold points, voxels and boxes, and the detector has not put it there"
         )

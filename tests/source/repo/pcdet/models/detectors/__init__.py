@@ -1,4 +1,12 @@
-from .failing import Aborting, Downloading, Exiting, Hanging, MissingPackage, UnknownOp
+from .failing import (
+    Aborting,
+    AskingForImages,
+    Downloading,
+    Exiting,
+    Hanging,
+    MissingPackage,
+    UnknownOp,
+)
 from .one_stage import OneStage
 from .two_stage import TwoStage
 
@@ -6,6 +14,7 @@ DETECTORS = {
     "OneStage": OneStage,
     "TwoStage": TwoStage,
     "Aborting": Aborting,
+    "AskingForImages": AskingForImages,
     "Exiting": Exiting,
     "Hanging": Hanging,
     "MissingPackage": MissingPackage,

@@ -55,3 +55,11 @@ class Downloading(_Failing):
         super().__init__(cfg, num_class, dataset)
         weights = torch.hub.load_state_dict_from_url("https://example.invalid/weights.pth")
         self.layer.load_state_dict(weights["model"])
+
+
+class AskingForImages(_Failing):
+    def forward(self, batch):
+        try:
+            batch["depth_maps"]
+        except KeyError:
+            return super().forward({"points": batch["images"]})
