@@ -10,7 +10,12 @@ from typing import Any
 
 import torch
 
-_HOMES = (torch._C._VariableFunctions, torch.Tensor, torch._C._nn, torch._C._linalg)
+_HOMES = (
+    torch._C._VariableFunctions,
+    torch.Tensor,
+    torch._C._nn,
+    torch._C._linalg,  # type: ignore[attr-defined]
+)
 
 
 def _python_names(operations: str) -> frozenset[Any]:

@@ -38,9 +38,7 @@ def _gemm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     return recorder.run(func, args, kwargs)
 
 
-def _softmax_backward(
-    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
-) -> Any:
+def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # softmax_backward_cuda_out forms grad * output beside its result (SoftMax.cu).
     outputs = recorder.run(func, args, kwargs)
     grad = args[0]

@@ -1,8 +1,8 @@
 """Several traces at once, one process a core.
 
 The workers are forks: they start with torch imported and with everything that the caller has made.
-Where forking is not safe (anywhere but on Linux, and where a CUDA driver may have been woken), where
-there is one core, and inside a worker, everything runs in this process, one after the other.
+Where forking is not safe (anywhere but on Linux, and where a CUDA driver may have been woken),
+where there is one core, and inside a worker, everything runs in this process, one after the other.
 """
 
 import multiprocessing

@@ -1,5 +1,6 @@
 """A measurement that goes wrong: the child may die of anything, the parent only tells of it."""
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -31,6 +32,7 @@ def exits(task: MeasureTask, pipe: Connection) -> None:
 
 def is_killed(task: MeasureTask, pipe: Connection) -> None:
     _begin(pipe)
+    faulthandler.disable()  # pytest's, which the fork inherits, would print where
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
