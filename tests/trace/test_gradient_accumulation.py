@@ -123,6 +123,18 @@ class _AddsInPython(torch.autograd.Function):
         return grad * 3 + x
 
 
+class _AddsToATemporary(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x * 3
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        # Nothing but the call holds the left operand, as in the engine's own sums.
+        return (grad * 3).add(*ctx.saved_tensors)
+
+
 class _TwoOutputs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -136,6 +148,11 @@ class _TwoOutputs(torch.autograd.Function):
 def custom_function_that_adds(device: str) -> torch.Tensor:
     y = _leaf(device, N) * 2
     return (_AddsInPython.apply(y) + y.exp()).sum()
+
+
+def custom_function_that_adds_to_a_temporary(device: str) -> torch.Tensor:
+    y = _leaf(device, N) * 2
+    return (_AddsToATemporary.apply(y) + y.exp()).sum()
 
 
 def custom_function_that_adds_its_own_gradients(device: str) -> torch.Tensor:
@@ -173,6 +190,7 @@ GRAPHS: tuple[Loss, ...] = (
     maximum,
     linear_layers,
     custom_function_that_adds,
+    custom_function_that_adds_to_a_temporary,
     custom_function_that_adds_its_own_gradients,
     reentrant_checkpoint,
     checkpoint_by_hooks,
