@@ -163,6 +163,8 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
             report()
 
     optimizer = build_optimizer(model, config.optimization, task.options.optimizer)
+    # The main thread's cuBLAS workspace, which every trace counts from the start (see step.py).
+    torch.ones(1, 1, device=device) @ torch.ones(1, 1, device=device)
     batch = cuda_batch(task.batch, device)
     with Attribution(model, leave):
         for step in range(1, task.options.num_steps + 1):
