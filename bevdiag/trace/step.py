@@ -5,9 +5,8 @@ batch is copied, forward in train mode, loss, the batch dict dropped, backward, 
 optimizer step, gradients dropped.
 """
 
-import gc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,12 +118,7 @@ def trace_steps(
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = Autocast(DTYPES[options.autocast]) if options.autocast != "off" else None
         without_grad: dict[str, int] = {}
-        with (
-            _collecting_garbage() as collect,
-            recorder,
-            cuda_functions(recorder, autocast),
-            customs.around(recorder),
-        ):
+        with recorder, cuda_functions(recorder, autocast), customs.around(recorder):
             for step in range(1, options.num_steps + 1):
                 attribution.begin_step()
                 loss = _forward(recorder, model, batch, autocast, step, customs.forward)
@@ -137,7 +131,6 @@ def trace_steps(
                 clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
                 update(optimizer)
                 optimizer.zero_grad()
-                collect()
         recorder.stop()
     return Trace(
         stream=recorder.stream(options.num_steps),
@@ -148,21 +141,6 @@ def trace_steps(
         departures=departures,
         notes=tuple(dict.fromkeys(recorder.notes)),
     )
-
-
-@contextmanager
-def _collecting_garbage() -> Iterator[Callable[[], object]]:
-    """A function that frees what only reference cycles keep alive, at little cost.
-
-    A reentrant checkpoint leaves such a cycle around the arguments that are no tensors (DSVT's
-    position embeddings). Python's collector comes by now and then; in the measured runs it had been
-    there before the next step's peak.
-    """
-    gc.freeze()  # what exists already need not be looked at
-    try:
-        yield gc.collect
-    finally:
-        gc.unfreeze()
 
 
 def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any]) -> None:
