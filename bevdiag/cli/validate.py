@@ -38,7 +38,8 @@ def validate_command(
     for file in rows:
         if not file.is_file():
             raise InputError(f"--rows {file}: there is no such file")
-    from bevdiag.diagnose.validation.run import MeasuredOn, validate
+    from bevdiag.diagnose.validation.outcome import MeasuredOn
+    from bevdiag.diagnose.validation.run import validate
     from bevdiag.report import validation as report
 
     with progress_bar() as progress:

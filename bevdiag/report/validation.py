@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bevdiag.diagnose.validation.run import Outcome, Validation
+from bevdiag.diagnose.validation.outcome import Outcome, Validation
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.printable import printable

@@ -9,11 +9,10 @@ rows; running it executes it, and nothing else can give the same clouds.
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bevdiag.diagnose.validation.outcome import MeasuredRow
 from bevdiag.errors import InputError
 from bevdiag.trace.kept_voxels import SITE
 
@@ -21,33 +20,6 @@ FOCAL_CONFIG = Path("focalsst/cfgs/sonar_models/focal_sst.yaml")
 OPENPCDET_CONFIGS = Path("openpcdet/cfgs")
 _LAST_CUDNN_WITHOUT_64BIT = "9.2"
 _SCENE_TIMEOUT_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredRow:
-    """One measured training step and what is needed to predict it.
-
-    Attributes:
-        scene: "lidar" or "sonar"; `points_per_sample` how many points were asked for.
-        compression: the way to the BEV map, None for the config's own.
-        overrides: `KEY=value` texts for the config.
-        pins: counts that values decided in the measured step.
-        cudnn: None for that of the target.
-    """
-
-    name: str
-    config: Path
-    scene: str
-    points_per_sample: int
-    batch_size: int
-    autocast: str
-    compression: str | None
-    overrides: tuple[str, ...]
-    pins: Mapping[str, int]
-    cudnn: str | None
-    params: int
-    peak_allocated_bytes: int
-    max_reserved_bytes: int
 
 
 def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:

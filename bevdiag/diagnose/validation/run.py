@@ -2,15 +2,15 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 from bevdiag.config.load import load_config
 from bevdiag.diagnose.foreign import source_batch
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.diagnose.session import Session
-from bevdiag.diagnose.validation.rows import MeasuredRow, make_scene, read_rows
+from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.diagnose.validation.rows import make_scene, read_rows
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import EventStream
@@ -25,80 +25,6 @@ from bevdiag.trace.workers import workers
 Progress = Callable[[str, float], None]
 OPTIMIZER = "adamw"
 """What the rows were measured with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredOn:
-    """The machine of the rows."""
-
-    gpu: str = "h200"
-    torch: str = "2.11.0"
-    cudnn: str = "9.19"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One row beside its prediction; `error` says why there is none.
-
-    `with_source` marks a prediction that ran the repository's own code.
-    """
-
-    row: MeasuredRow
-    params: int | None = None
-    allocated_bytes: int | None = None
-    low_bytes: int | None = None
-    high_bytes: int | None = None
-    reserved_bytes: int | None = None
-    with_source: bool = False
-    error: str = ""
-
-    @property
-    def allocated_error(self) -> float | None:
-        """Signed, relative to the measured peak."""
-        return _relative(self.allocated_bytes, self.row.peak_allocated_bytes)
-
-    @property
-    def reserved_error(self) -> float | None:
-        """Signed, relative to the measured reserved bytes."""
-        return _relative(self.reserved_bytes, self.row.max_reserved_bytes)
-
-    @property
-    def is_covered(self) -> bool:
-        """Whether the upper end is not under the truth."""
-        return self.high_bytes is not None and self.high_bytes >= self.row.peak_allocated_bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validation:
-    """All rows of some files."""
-
-    machine: MeasuredOn
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def predicted(self) -> tuple[Outcome, ...]:
-        """The rows that have a prediction."""
-        return tuple(outcome for outcome in self.outcomes if not outcome.error)
-
-    def errors(self) -> list[float]:
-        """Absolute relative errors of the allocated peaks."""
-        return [abs(o.allocated_error) for o in self.predicted if o.allocated_error is not None]
-
-    @property
-    def max_reserved_error(self) -> float | None:
-        """Largest absolute relative error of the reserved bytes, None without any."""
-        errors = [abs(o.reserved_error) for o in self.predicted if o.reserved_error is not None]
-        return max(errors, default=None)
-
-    @property
-    def median_error(self) -> float | None:
-        """Median of `errors`, None without any."""
-        return median(self.errors()) if self.predicted else None
-
-    @property
-    def max_error(self) -> float | None:
-        """Largest of `errors`, None without any."""
-        return max(self.errors(), default=None)
 
 
 def validate(
@@ -127,10 +53,6 @@ def validate(
                 outcomes.append(outcome)
                 progress(outcome.row.name, len(outcomes) / len(tasks))
     return Validation(machine=machine, outcomes=tuple(outcomes))
-
-
-def _relative(predicted: int | None, measured: int) -> float | None:
-    return None if predicted is None else (predicted - measured) / measured
 
 
 def _outcome(

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.report.validation import (
+    render_validation,
+    validation_json,
+    validation_markdown,
+)
+
+
+def row(name: str) -> MeasuredRow:
+    return MeasuredRow(
+        name=name,
+        config=Path("a.yaml"),
+        scene="lidar",
+        points_per_sample=10,
+        batch_size=2,
+        autocast="off",
+        compression=None,
+        overrides=(),
+        pins={},
+        cudnn=None,
+        params=100,
+        peak_allocated_bytes=1000 * 2**20,
+        max_reserved_bytes=2000 * 2**20,
+    )
+
+
+VALIDATION = Validation(
+    machine=MeasuredOn(),
+    outcomes=(
+        Outcome(
+            row=row("one"),
+            params=100,
+            allocated_bytes=1010 * 2**20,
+            low_bytes=990 * 2**20,
+            high_bytes=1100 * 2**20,
+            reserved_bytes=1900 * 2**20,
+        ),
+        Outcome(
+            row=row("two"),
+            params=99,
+            allocated_bytes=970 * 2**20,
+            low_bytes=970 * 2**20,
+            high_bytes=980 * 2**20,
+            reserved_bytes=2000 * 2**20,
+        ),
+        Outcome(row=row("[red]three\x1b[0m"), error="not modelled"),
+    ),
+)
+
+
+def test_text_gives_each_row_its_signed_error_and_the_summary() -> None:
+    text = render_validation(VALIDATION)
+    one, two = text.splitlines()[1:3]
+    assert "+1.00 %" in one
+    assert "-5.00 %" in one
+    assert "yes" in one
+    assert "exact" in one
+    assert "-3.00 %" in two
+    assert "NO" in two
+    assert "99 not 100" in two
+    assert "2 of 3 rows predicted" in text
+    assert "median |error| 2.00 %, largest 3.00 %; reserved: largest 5.00 %" in text
+    assert "under the truth: 1 of 2" in text
+    assert "\x1b" not in text
+
+
+def test_markdown_has_a_row_for_each_prediction() -> None:
+    lines = validation_markdown(VALIDATION).splitlines()
+    assert sum(line.startswith("| ") for line in lines) == 3
+    assert all(line.count("|") == lines[0].count("|") for line in lines if line.startswith("| "))
+
+
+def test_json_says_null_where_there_is_no_prediction() -> None:
+    document = json.loads(validation_json(VALIDATION))
+    assert document["schema"] == "bevdiag.validate/1"
+    assert document["num_covered"] == 1
+    assert [r["covered"] for r in document["rows"]] == [True, False, None]
+    assert document["rows"][2]["allocated_error"] is None
+    assert document["rows"][2]["error"] == "not modelled"
