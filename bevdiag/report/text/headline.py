@@ -40,7 +40,7 @@ def verdict_sentence(report: InspectReport) -> str:
     if report.verdict is Verdict.DEPENDS:
         return (
             f"May not fit {budget}: between {format_bytes(peak.low_bytes)} and "
-            f"{format_bytes(peak.high_bytes)} are allocated at the peak, depending on values."
+            f"{format_bytes(peak.high_bytes)} are allocated at the peak, {_depending_on(report)}."
         )
     if report.verdict is Verdict.UNKNOWN:
         return (
@@ -57,7 +57,13 @@ def _peak_range(report: InspectReport) -> str:
     low, high = report.peak.low_bytes, report.peak.high_bytes
     if low == high:
         return ""
-    return f" (between {format_bytes(low)} and {format_bytes(high)}, depending on values)"
+    return f" (between {format_bytes(low)} and {format_bytes(high)}, {_depending_on(report)})"
+
+
+def _depending_on(report: InspectReport) -> str:
+    if any(assumption.low < assumption.high for assumption in report.assumptions):
+        return "depending on values"
+    return "depending on the kernels that cuDNN picks"
 
 
 def _budget_name(report: InspectReport) -> str:

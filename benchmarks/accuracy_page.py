@@ -1,0 +1,100 @@
+"""Write docs/accuracy.md: predictions beside measured training steps.
+
+    python benchmarks/accuracy_page.py --rows FILE [--rows FILE ...] [--source CHECKOUT]
+
+The rows of the files are predicted now, as `bevdiag validate` does. The rows of
+tests/data/measured_rows_h200.json show what was predicted when they were measured, before anything
+was mended for them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bevdiag.diagnose.validation.outcome import MeasuredOn
+from bevdiag.diagnose.validation.run import validate
+from bevdiag.report.validation import validation_markdown
+
+ROOT = Path(__file__).parents[1]
+OWN_ROWS = ROOT / "tests" / "data" / "measured_rows_h200.json"
+
+HEAD = """# Accuracy
+
+Written by `benchmarks/accuracy_page.py`; do not edit by hand.
+
+All measurements: one NVIDIA H200, PyTorch 2.11.0+cu130, cuDNN 9.19, spconv-cu126 2.3.8, fp32 with
+TF32 convolutions unless the row says otherwise, AdamW, allocator settings default. Measured is
+`torch.cuda.max_memory_allocated` over the steps after the first; predictions are made without a
+GPU. The interval is what bevdiag states; "covered" says that its upper end is not under the truth.
+
+## Rows measured by others' hands
+
+OpenPCDet's own models (commit 8cacccec) and the diagnosis report's repository (commit 165df15), run
+with their own compiled code. Models that are not built into bevdiag were traced with `--source`.
+
+"""
+
+FOCAL = """
+The three rows of the focal detector are predicted with the kept voxels of the measured run's first
+step; their first steps are met within 0.3 %. After an optimizer step the encoder keeps other voxels
+than before (in our own runs between 50 % fewer and 11 % more within three steps), and these rows
+do not say how many: the difference is that drift. The interval covers it: it is that of any count.
+"""
+
+OWN = """
+## Rows measured afterwards
+
+Configs, batch sizes and precisions that nothing here was made with: bevdiag's own built-in modules
+on the GPU (`bevdiag inspect --device cuda`, made-up scenes), beside what was predicted then.
+Measured without a matrix product on the main thread, rows of SECOND's kind (convolutions alone)
+lack the 32 MiB cuBLAS workspace that bevdiag counts for every training process.
+
+"""
+
+OTHERS = """
+## Beside others
+
+The best published estimator of training memory that we know of, xMem, reports a median error of
+3.59 % and fails to cover 8.87 % of its runs, on dense models of other kinds; none handles sparse
+convolution. The workloads differ, so these figures do not rank the tools.
+"""
+
+
+def own_table(rows: dict[str, Any]) -> str:
+    """The rows measured here, and what was predicted for them."""
+    lines = [
+        "| row | batch | autocast | measured | predicted | error | interval covers | reserved |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        measured, predicted = row["measured_peak_bytes"], row["predicted_peak_bytes"]
+        reserved = row["predicted_reserved_bytes"] / row["measured_reserved_bytes"] - 1
+        covered = "yes" if row["predicted_high_bytes"] >= measured else "no"
+        lines.append(
+            f"| {name.partition('@')[0]} | {row['batch_size']} | {row['autocast']} "
+            f"| {measured / 2**30:.2f} GiB | {predicted / 2**30:.2f} GiB "
+            f"| {row['error_percent']:+.2f} % | {covered} | {100 * reserved:+.2f} % |"
+        )
+    errors = [abs(row["error_percent"]) for row in rows.values()]
+    lines += ["", f"- median |error| {median(errors):.2f} %, largest {max(errors):.2f} %"]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Predict the rows and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=Path, action="append", required=True)
+    parser.add_argument("--source", type=Path)
+    options = parser.parse_args()
+    validation = validate(
+        options.rows, None, MeasuredOn(), lambda what, share: print(what), options.source
+    )
+    own = json.loads(OWN_ROWS.read_text(encoding="utf-8"))
+    page = HEAD + validation_markdown(validation) + FOCAL + OWN + own_table(own) + OTHERS
+    (ROOT / "docs" / "accuracy.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
