@@ -19,6 +19,7 @@ from bevdiag.report.validation import validation_markdown
 
 ROOT = Path(__file__).parents[1]
 OWN_ROWS = ROOT / "tests" / "data" / "measured_rows_h200.json"
+AGREEMENT_ROWS = ROOT / "tests" / "data" / "agreement.json"
 
 HEAD = """# Accuracy
 
@@ -53,6 +54,14 @@ lack the 32 MiB cuBLAS workspace that bevdiag counts for every training process.
 
 """
 
+AGREEMENT = """
+## Built-in modules beside the originals
+
+The same config and scene traced with bevdiag's own modules and, through `--source`, with
+OpenPCDet's (`benchmarks/agreement.py`); neither needs a GPU.
+
+"""
+
 OTHERS = """
 ## Beside others
 
@@ -82,6 +91,22 @@ def own_table(rows: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def agreement_table(rows: dict[str, Any]) -> str:
+    """Peaks of the two ways."""
+    lines = [
+        "| config | batch | built in | --source | difference | parameters |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        built_in, source = row["built_in_bytes"], row["source_bytes"]
+        lines.append(
+            f"| {name} | {row['batch_size']} | {built_in / 2**30:.3f} GiB "
+            f"| {source / 2**30:.3f} GiB | {100 * (built_in / source - 1):+.2f} % "
+            f"| {'the same' if row['same_params'] else 'differ'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Predict the rows and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -92,7 +117,9 @@ def main() -> None:
         options.rows, None, MeasuredOn(), lambda what, share: print(what), options.source
     )
     own = json.loads(OWN_ROWS.read_text(encoding="utf-8"))
-    page = HEAD + validation_markdown(validation) + FOCAL + OWN + own_table(own) + OTHERS
+    agreement = json.loads(AGREEMENT_ROWS.read_text(encoding="utf-8"))
+    page = HEAD + validation_markdown(validation) + FOCAL + OWN + own_table(own)
+    page += AGREEMENT + agreement_table(agreement) + OTHERS
     (ROOT / "docs" / "accuracy.md").write_text(page, encoding="utf-8")
 
 
