@@ -18,7 +18,8 @@ from bevdiag.source.standins.packages import EasyDict
 from bevdiag.source.state import Running, begin
 from bevdiag.source.values import AssumedValues
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder, as_meta
+from bevdiag.trace.operands import as_meta
+from bevdiag.trace.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 from bevdiag.source.devices import CPU, FEATURES, is_cuda
 from bevdiag.source.handlers import FOR_ALL, FOR_THE_REPOSITORY
 from bevdiag.source.values import AssumedValues
-from bevdiag.trace.recorder import Recorder, as_unwatched_meta
+from bevdiag.trace.operands import as_unwatched_meta
+from bevdiag.trace.recorder import Recorder
 
 _LIBRARIES = (
     str(Path(torch.__file__).parent) + "/",

@@ -8,7 +8,8 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.places import user_place
-from bevdiag.trace.recorder import Recorder, as_unwatched_meta
+from bevdiag.trace.operands import as_unwatched_meta
+from bevdiag.trace.recorder import Recorder
 
 _T = torch.Tensor
 _NAMES = (

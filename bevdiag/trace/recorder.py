@@ -9,25 +9,16 @@ made on the host on purpose (no device given, or computed from such tensors alon
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from bevdiag.memory.events import (
-    Alloc,
-    Category,
-    ConvCall,
-    Event,
-    EventStream,
-    Free,
-    GemmWorkspace,
-    Mark,
-    Phase,
-)
+from bevdiag.memory.events import Category, ConvCall, EventStream, GemmWorkspace, Phase
 from bevdiag.memory.tags import current_category
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ledger import Ledger
+from bevdiag.trace.operands import all_meta, tensors_in
 from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.shapes import outputs_of
 
@@ -53,23 +44,6 @@ class UnknownValues(Protocol):
         """How many distinct values `count` unknown ones have."""
 
 
-@dataclass(slots=True)
-class _Block:
-    """An allocation whose category is settled only when its end is known."""
-
-    block: int
-    nbytes: int
-    category: Category | None
-    phase: Phase
-    step: int
-    module: str
-    op: str
-    shape: tuple[int, ...]
-    dtype: str
-    request: ConvCall | GemmWorkspace | None
-    freed_in: tuple[int, Phase] | None = None
-
-
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records one run. Phases are announced with `mark`; the result is `stream`.
 
@@ -85,16 +59,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         sole_owner_counts()  # measured now: inside the mode it would watch itself
         self.attribution = attribution
         self.notes: list[str] = []
-        self.phase = Phase.LOAD
-        self.step = 0
-        self.last_block = 0
-        self._log: list[_Block | Free | Mark] = [Mark(0, Phase.LOAD)]
+        self._ledger = Ledger()
         self._live: dict[int, int] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        self._blocks: dict[int, _Block] = {}
-        self._gradients: set[int] = set()
         self._gemm_threads: set[str] = set()
-        self._recording = True
         self._host_only = False
         self.unknown: UnknownValues | None = None
         self.bare_factories_on_host = False
@@ -107,10 +75,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # -- what the run announces ------------------------------------------------------------
 
+    @property
+    def phase(self) -> Phase:
+        """The phase that was announced last."""
+        return self._ledger.phase
+
+    @property
+    def last_block(self) -> int:
+        """The block that was made last."""
+        return self._ledger.last_block
+
+    @property
+    def position(self) -> int:
+        """Index of the next event."""
+        return self._ledger.position
+
     def mark(self, step: int, phase: Phase) -> None:
         """From here on, events belong to this step and phase."""
-        self.step, self.phase = step, phase
-        self._log.append(Mark(step, phase))
+        self._ledger.mark(step, phase)
 
     def adopt(self, tensor: torch.Tensor, category: Category, module: str, op: str) -> None:
         """Record a tensor that exists already, as if it were allocated now."""
@@ -122,20 +104,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if parameter.grad is not None:
                 block = self._live.get(parameter.grad.untyped_storage()._cdata)
                 if block is not None:
-                    self._gradients.add(block)
-
-    @property
-    def position(self) -> int:
-        """Index of the next event."""
-        return len(self._log)
+                    self._ledger.is_gradient(block)
 
     def stop(self) -> None:
         """Whatever dies from here on dies after the run."""
-        self._recording = False
+        self._ledger.is_open = False
 
     def stream(self, num_steps: int) -> EventStream:
         """The finished events, each allocation with its category."""
-        return EventStream(events=[self._finish(entry) for entry in self._log], num_steps=num_steps)
+        return self._ledger.stream(num_steps)
 
     # -- what operations (and their rules) record ---------------------------------------------
 
@@ -160,8 +137,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         nbytes = storage.nbytes() if nbytes is None else nbytes
         if not nbytes:
             return None
-        block = self._append(
-            nbytes, op, category, module, tuple(tensor.shape), str(tensor.dtype)[6:], None
+        block = self._ledger.allocate(
+            nbytes,
+            category or current_category(),
+            self.attribution.current_path() if module is None else module,
+            op,
+            tuple(tensor.shape),
+            str(tensor.dtype).removeprefix("torch."),
         )
         self._hold(storage, block)
         return block
@@ -174,11 +156,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         request: ConvCall | GemmWorkspace | None = None,
     ) -> int:
         """Record a block that PyTorch allocates inside an operation, where no mode looks."""
-        return self._append(nbytes, op, category, None, (), "uint8", request)
+        module = self.attribution.current_path()
+        return self._ledger.allocate(nbytes, category, module, op, request=request)
 
     def release(self, block: int) -> None:
         """The end of a block from `temporary`."""
-        self._free(block)
+        self._ledger.free(block)
 
     def gemm(self, op: str) -> None:
         """A matrix product is about to run: its thread needs a cuBLAS workspace, once."""
@@ -287,7 +270,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The arguments, all of them meta tensors if one of them is."""
         inputs = list(tensors_in(args, kwargs))
         if any(t.is_meta for t in inputs) and not all(t.is_meta for t in inputs):
-            return _all_meta(args), {k: _all_meta(v) for k, v in kwargs.items()}
+            return all_meta(args), {k: all_meta(v) for k, v in kwargs.items()}
         return args, kwargs
 
     def record_outputs(
@@ -301,34 +284,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             elif not tensor.is_meta:
                 self.hide(tensor)
 
-    # -- books -----------------------------------------------------------------------------
-
-    def _append(
-        self,
-        nbytes: int,
-        op: str,
-        category: Category | None,
-        module: str | None,
-        shape: tuple[int, ...],
-        dtype: str,
-        request: ConvCall | GemmWorkspace | None,
-    ) -> int:
-        self.last_block += 1
-        block = _Block(
-            self.last_block,
-            nbytes,
-            category or current_category(),
-            self.phase,
-            self.step,
-            self.attribution.current_path() if module is None else module,
-            op,
-            shape,
-            dtype,
-            request,
-        )
-        self._blocks[block.block] = block
-        self._log.append(block)
-        return block.block
+    # -- storages --------------------------------------------------------------------------
 
     def _hold(self, storage: torch.UntypedStorage, block: int) -> None:
         key = storage._cdata
@@ -337,70 +293,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def forget(_: Any) -> None:
             del self._live[key], self._refs[key]
             if block != _HOST:
-                self._free(block)
+                self._ledger.free(block)
 
         self._refs[key] = weakref.ref(storage, forget)
-
-    def _free(self, block: int) -> None:
-        if self._recording:
-            self._blocks[block].freed_in = (self.step, self.phase)
-            self._log.append(Free(block))
-
-    def _finish(self, entry: "_Block | Free | Mark") -> Event:
-        if not isinstance(entry, _Block):
-            return entry
-        return Alloc(
-            block=entry.block,
-            nbytes=entry.nbytes,
-            category=entry.category or self._category(entry),
-            phase=entry.phase,
-            step=entry.step,
-            module=entry.module,
-            op=entry.op,
-            shape=entry.shape,
-            dtype=entry.dtype,
-            request=entry.request,
-        )
-
-    def _category(self, entry: _Block) -> Category:
-        outlives_phase = entry.freed_in != (entry.step, entry.phase)
-        if entry.block in self._gradients:
-            return Category.GRADIENT
-        if entry.phase is Phase.FORWARD and outlives_phase:
-            return Category.ACTIVATION
-        if entry.phase is Phase.LOAD and outlives_phase:
-            return Category.PARAMETER
-        if entry.phase is Phase.OPTIMIZER and outlives_phase:
-            return Category.OPTIMIZER_STATE
-        return Category.TEMPORARY
-
-
-def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
-    """The tensors among an operation's arguments, which nest one level deep."""
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                if isinstance(item, torch.Tensor):
-                    yield item
-
-
-def as_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """The same shape, strides and type without the values. The stand-in itself is no allocation."""
-    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
-
-
-def as_unwatched_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """`as_meta` for code that runs above the dispatch, where a recorder would see it."""
-    with _disable_current_modes():
-        return as_meta(tensor)
-
-
-def _all_meta(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        # A 0-dim host tensor is a scalar argument to a GPU kernel, not a tensor on the GPU.
-        return value if value.is_meta or value.dim() == 0 else as_meta(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_all_meta(item) for item in value)
-    return value

@@ -10,7 +10,7 @@ from bevdiag.source import writing
 from bevdiag.source.devices import is_cuda
 from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.values import AssumedValues, Scenario
-from bevdiag.trace import recorder as recorder_module
+from bevdiag.trace import operands
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 
@@ -230,5 +230,5 @@ def _refuse(*_: object) -> None:
 def test_meta_copies_made_above_the_dispatch_are_not_recorded(
     lanes: DeviceLanes, recorder: Recorder
 ) -> None:
-    recorder_module.as_unwatched_meta(torch.ones(11))
+    operands.as_unwatched_meta(torch.ones(11))
     assert allocated(recorder.stream(1)) == []

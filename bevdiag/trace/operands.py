@@ -1,0 +1,39 @@
+"""An operation's tensors: finding them, and bringing real and meta ones together."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+
+def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
+    """The tensors among an operation's arguments, which nest one level deep."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                if isinstance(item, torch.Tensor):
+                    yield item
+
+
+def as_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """The same shape, strides and type without the values. The stand-in itself is no allocation."""
+    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def as_unwatched_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """`as_meta` for code that runs above the dispatch, where a recorder would see it."""
+    with _disable_current_modes():
+        return as_meta(tensor)
+
+
+def all_meta(value: Any) -> Any:
+    """The value with every real tensor in it replaced by a meta one."""
+    if isinstance(value, torch.Tensor):
+        # A 0-dim host tensor is a scalar argument to a GPU kernel, not a tensor on the GPU.
+        return value if value.is_meta or value.dim() == 0 else as_meta(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(all_meta(item) for item in value)
+    return value
