@@ -29,6 +29,7 @@ from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
 from bevdiag.models.vfe.packed import PackedVoxels
 from bevdiag.scenes import Batch
 from bevdiag.trace.focal_levels import MODULES, settle_focal_levels
+from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
 from bevdiag.trace.scenarios import Scenario as Scenario
 from bevdiag.trace.workers import workers
@@ -110,7 +111,10 @@ def _settle_encoder(
         return count(coords, decision, shape, size), decision
 
     with workers(kept_with) as sample:
-        sampled = list(sample(range(seed, seed + NUM_SEEDS)))
+        counting = sample(range(seed, seed + NUM_SEEDS))
+        # Meanwhile what every trace needs first is made, so that the tracing workers start with it.
+        sole_owner_counts()
+        sampled = list(counting)
     kept = sorted(number for number, _ in sampled)
     decisions = dict(sampled)
     low, expected = kept[0], median_low(kept)

@@ -105,6 +105,21 @@ def _batch_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     )
 
 
+def _product(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """mm, addmm, bmm and baddbmm: the last two operands decide the dense result."""
+    left, right = args[-2:]
+    kinds = {(t.is_meta, t.dtype) for t in args}
+    if kwargs or len(kinds) != 1 or not left.is_meta or left.dim() != right.dim():
+        return NotImplemented
+    if left.shape[-1] != right.shape[-2] or left.shape[:-2] != right.shape[:-2]:
+        return NotImplemented
+    shape = (*left.shape[:-1], right.shape[-1])
+    addable = (shape, shape[-1:], (*shape[:-2], 1, shape[-1]))
+    if len(args) == 3 and tuple(args[0].shape) not in addable:
+        return NotImplemented
+    return _dense(shape, left)
+
+
 _ELEMENTWISE = (
     aten.add.Tensor,
     aten.sub.Tensor,
@@ -147,6 +162,9 @@ SHAPES: dict[Any, Shape] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(_IN_PLACE, _in_place),
     **dict.fromkeys(_FOREACH_IN_PLACE, _foreach_in_place),
+    **dict.fromkeys(
+        (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _product
+    ),
     aten._foreach_sqrt.default: _foreach,
     aten._softmax.default: _softmax,
     aten.native_layer_norm.default: _layer_norm,

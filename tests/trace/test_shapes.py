@@ -78,6 +78,8 @@ def _arguments(func: Any) -> Iterator[Callable[[], tuple[Any, ...]]]:
     if func in (*_BINARY, *_IN_PLACE):
         for first, second in product(OPERANDS.values(), repeat=2):
             yield lambda f=first, s=second: (f(), s(), *_LAST.get(func, ()))
+    if func in _PRODUCTS:
+        yield from _products(func)
     for name, operand in OPERANDS.items():
         normal = name not in ("scalar", "integer")
         if func in _UNARY:
@@ -93,6 +95,36 @@ def _arguments(func: Any) -> Iterator[Callable[[], tuple[Any, ...]]]:
             yield from _layer_norms(operand)
         elif func is aten.native_batch_norm.default and operand().dim() > 1:
             yield from _batch_norms(operand)
+
+
+_PRODUCTS: dict[Any, tuple[list[tuple[int, ...]], tuple[int, ...]]] = {
+    aten.mm.default: ([], ()),
+    aten.addmm.default: ([(5,), (4, 5), (1, 5), (4, 1), (1,), (3, 5)], ()),
+    aten.bmm.default: ([], (7,)),
+    aten.baddbmm.default: ([(7, 4, 5), (7, 1, 5), (5,), (1, 4, 5), (7, 3, 5)], (7,)),
+}
+
+
+def _products(func: Any) -> Iterator[Callable[[], tuple[Any, ...]]]:
+    addends, batch = _PRODUCTS[func]
+
+    def operand(shape: tuple[int, ...], dtype: torch.dtype, strided: bool) -> Tensor:
+        if strided:
+            return torch.empty(*batch, *shape[::-1], dtype=dtype, device="meta").mT
+        return torch.empty(*batch, *shape, dtype=dtype, device="meta")
+
+    def arguments(
+        addend: tuple[int, ...] | None, inner: int, dtype: torch.dtype, strided: bool
+    ) -> tuple[Any, ...]:
+        factors = operand((4, 6), dtype, strided), operand((inner, 5), dtype, not strided)
+        if addend is None:
+            return factors
+        return torch.empty(addend, dtype=dtype, device="meta"), *factors
+
+    for addend, inner, dtype, strided in product(
+        addends or [None], (6, 3), (torch.float32, torch.float16), (True, False)
+    ):
+        yield partial(arguments, addend, inner, dtype, strided)
 
 
 def _layer_norms(operand: Make) -> Iterator[Callable[[], tuple[Any, ...]]]:
