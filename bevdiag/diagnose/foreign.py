@@ -125,7 +125,7 @@ def _report(
         params_by_module=by_module,
         params_without_grad=sum(trace.params_without_grad.values()),
         bev_channels=None,
-        peak=peak_of(expected, low, high),
+        peak=peak_of(expected, low, high, sizes_vary=bool(traced.assumptions)),
         first_step_peak_bytes=expected.first_step.allocated_bytes if expected.first_step else 0,
         phases=phases_of(expected),
         timeline=timeline_of(expected),

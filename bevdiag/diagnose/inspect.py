@@ -149,7 +149,12 @@ def _report(
         params_by_module=by_module,
         params_without_grad=sum(trace.params_without_grad.values()),
         bev_channels=joint.real,
-        peak=peak_of(expected, simulated.profiles[Scenario.LOW], high),
+        peak=peak_of(
+            expected,
+            simulated.profiles[Scenario.LOW],
+            high,
+            sizes_vary=bool(traced.kept_voxels),
+        ),
         first_step_peak_bytes=expected.first_step.allocated_bytes if expected.first_step else 0,
         phases=phases_of(expected),
         timeline=timeline_of(expected),

@@ -16,6 +16,8 @@ MIN_BLOCK_BYTES = 512
 """`kMinBlockSize`: every request is rounded up to a multiple of it."""
 SMALL_REQUEST_BYTES = 1 * MIB
 """`kSmallSize`: requests up to it come from the small pool."""
+LARGEST_REMAINDER_BYTES = 1 * MIB
+"""The large pool splits a block only where more than this would remain; else it counts whole."""
 SMALL_SEGMENT_BYTES = 2 * MIB
 """`kSmallBuffer`: a segment of the small pool."""
 LARGE_SEGMENT_BYTES = 20 * MIB
@@ -78,8 +80,7 @@ class CachingAllocator:
         self.reserved_bytes = 0
         self.num_retries = 0
         self._small = Pool(is_small=True, min_remainder=MIN_BLOCK_BYTES)
-        # The large pool splits only where more than 1 MiB would remain.
-        self._large = Pool(is_small=False, min_remainder=SMALL_REQUEST_BYTES + 1)
+        self._large = Pool(is_small=False, min_remainder=LARGEST_REMAINDER_BYTES + 1)
         # Addresses only break ties between blocks of one size, in the order of cudaMalloc.
         self._next_address = SEGMENT_ROUND_BYTES
         self._segments: dict[int, tuple[Block, int]] = {}
