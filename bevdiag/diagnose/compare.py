@@ -18,6 +18,7 @@ from bevdiag.diagnose.result import (
 )
 from bevdiag.diagnose.result import Variant as Row
 from bevdiag.diagnose.session import Session, Variant
+from bevdiag.diagnose.summary import upper_end_bytes
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
@@ -110,7 +111,7 @@ def _row(
         bev_channels=bev_joint(variant.config).real,
         params=trace.params_by_module["total"],
         peak_allocated_bytes=peak,
-        high_bytes=upper.peak.allocated_bytes,
+        high_bytes=upper_end_bytes(expected, upper, sizes_vary=bool(traced.kept_voxels)),
         reserved_bytes=expected.peak_reserved_bytes,
         largest_request_bytes=largest.nbytes if largest else None,
         largest_request_module=largest.alloc.module if largest else "",

@@ -12,21 +12,26 @@ from bevdiag.trace.layers import LayerRecord
 _TOP_HOLDERS = 12
 
 
-def peak_of(
-    expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile, *, sizes_vary: bool
-) -> Peak:
-    """The peak of the expected run, bounded by the other two.
+def upper_end_bytes(expected: MemoryProfile, high: MemoryProfile, *, sizes_vary: bool) -> int:
+    """The most that the peak may come to.
 
     Where sizes vary from step to step, a large block may be taken from a cached one that is up to
     1 MiB larger, and then counts whole; the upper end allows that for every one of them.
     """
-    moment = expected.peak
     large = sum(block.nbytes > SMALL_REQUEST_BYTES for block in high.holders)
     slack = large * LARGEST_REMAINDER_BYTES if sizes_vary else 0
+    return max(high.peak.allocated_bytes, expected.peak.allocated_bytes) + slack
+
+
+def peak_of(
+    expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile, *, sizes_vary: bool
+) -> Peak:
+    """The peak of the expected run, bounded by the other two."""
+    moment = expected.peak
     return Peak(
         allocated_bytes=moment.allocated_bytes,
         low_bytes=min(low.peak.allocated_bytes, moment.allocated_bytes),
-        high_bytes=max(high.peak.allocated_bytes, moment.allocated_bytes) + slack,
+        high_bytes=upper_end_bytes(expected, high, sizes_vary=sizes_vary),
         reserved_bytes=expected.peak_reserved_bytes,
         high_reserved_bytes=max(high.peak_reserved_bytes, expected.peak_reserved_bytes),
         phase=moment.phase.value,

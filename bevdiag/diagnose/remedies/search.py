@@ -7,6 +7,7 @@ from bevdiag.diagnose.bev import bev_joint
 from bevdiag.diagnose.remedies.candidates import Candidate, candidates
 from bevdiag.diagnose.result import Remedy, Verdict
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
+from bevdiag.diagnose.summary import upper_end_bytes
 from bevdiag.diagnose.verdict import judge, on_gpu
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.catalogue import find_gpu
@@ -119,7 +120,7 @@ def _measured(traced: TracedVariant, goal: DeviceTarget, members: Members) -> Re
         members,
         judge(goal, expected_trace.stream, expected, upper_trace.stream, upper),
         peak_allocated_bytes=expected.peak.allocated_bytes,
-        high_bytes=upper.peak.allocated_bytes,
+        high_bytes=upper_end_bytes(expected, upper, sizes_vary=bool(traced.kept_voxels)),
         reserved_bytes=expected.peak_reserved_bytes,
         params=expected_trace.params_by_module["total"],
         bev_channels=joint.real if joint else None,
