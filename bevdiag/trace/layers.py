@@ -30,10 +30,25 @@ class LayerTable:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._shapes: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = {}
+        self._seen: dict[int, dict[str, int]] = {}
 
     def note(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """To be called when a module's forward returns."""
-        self._shapes[path] = (_shape(inputs), _shape(output))
+        left = self._written(output) if isinstance(output, dict) else _shape(output)
+        self._shapes[path] = (_shape(inputs), left)
+
+    def _written(self, batch: dict[str, Any]) -> tuple[int, ...] | None:
+        """The shape of what a module put into the batch dict: the last entry that is not as before.
+
+        Entries are told apart by identity alone; to hold on to them would keep their memory.
+        """
+        now = {key: id(value) for key, value in batch.items()}
+        before = self._seen.get(id(batch), {})
+        changed = [key for key, value in now.items() if before.get(key) != value]
+        self._seen[id(batch)] = now
+        shapes = [_shape(batch[key]) for key in changed]
+        maps = [shape for shape in shapes if shape is not None and len(shape) > 1]
+        return maps[-1] if maps else None
 
     def records(self) -> tuple[LayerRecord, ...]:
         """All modules but the detector itself, in the order of their definition."""

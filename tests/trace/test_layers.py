@@ -73,7 +73,8 @@ def test_a_module_says_its_channels_and_parameters(
         (torch.empty(9), (9,), None),
         (SimpleNamespace(features=torch.empty(10, 9)), (10, 9), 9),
         ([None, torch.empty(10, 9)], (10, 9), 9),
-        ({"a": torch.empty(10, 9)}, None, None),
+        ({"a": torch.empty(10, 9)}, (10, 9), 9),
+        ({"a": 1}, None, None),
         (None, None, None),
     ],
 )
@@ -87,3 +88,25 @@ def test_what_ran_has_the_shape_of_its_first_tensor(
     assert record.output_shape == shape
     assert record.out_channels == channels
     assert record.in_channels == 2
+
+
+def test_what_a_module_puts_into_the_batch_dict_is_its_output() -> None:
+    class Writes(nn.Module):
+        def forward(self, batch: dict[str, object]) -> dict[str, object]:
+            batch["map"] = torch.empty(2, 7, 4, 4)
+            batch["stride"] = 1
+            return batch
+
+    class Reads(nn.Module):
+        def forward(self, batch: dict[str, object]) -> dict[str, object]:
+            return batch
+
+    model = nn.Sequential(Writes(), Reads())
+    table = LayerTable(model)
+    batch: dict[str, object] = {"voxels": torch.empty(3, 5)}
+    for name, module in model.named_children():
+        table.note(name, module, (batch,), module(batch))
+    writes, reads = table.records()
+    assert writes.output_shape == (2, 7, 4, 4)
+    assert writes.out_channels == 7
+    assert reads.output_shape is None
