@@ -25,6 +25,7 @@ from bevdiag.source.values import AssumedValues, Scenario, SourceAssumption
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
+from bevdiag.trace.wiring_batch import WatchedBatch
 
 _LONGEST_MESSAGE = 300
 
@@ -146,16 +147,13 @@ def _trace_steps(task: SourceTask, built: build.Built) -> Trace:
         with built.lanes:
             yield
 
-    customs = Customs(forward=_loss, recorder=built.recorder, around=around)
+    customs = Customs(forward=_loss, batch=LoadedBatch, recorder=built.recorder, around=around)
     return trace_steps(built.model, source_batch(task.batch, task.settings), task.options, customs)
 
 
-def _loss(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+def _loss(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
     """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
-    held = LoadedBatch(batch)
-    returned, _, _ = model(held)
-    # What the modules have put there lives until the caller drops its batch.
-    batch.update(held)
+    returned, _, _ = model(batch)
     loss: torch.Tensor = returned["loss"].mean()
     return loss
 

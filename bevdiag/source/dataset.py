@@ -11,6 +11,7 @@ from bevdiag.scenes import Batch
 from bevdiag.source.places import user_place
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
+from bevdiag.trace.wiring_batch import WatchedBatch
 
 
 class FakePointFeatureEncoder:
@@ -44,12 +45,12 @@ class NotInBatchError(NoVerdictError, KeyError):
     __str__ = Exception.__str__
 
 
-class LoadedBatch(dict[str, Any]):
+class LoadedBatch(WatchedBatch):
     """The batch dict of one step; what is not in it is told in bevdiag's words."""
 
     def __missing__(self, key: str) -> Any:
         raise NotInBatchError(
-            f"{user_place(sys._getframe(1))}: the model reads {key!r} from its batch; bevdiag's "
+            f"{user_place(sys._getframe(2))}: the model reads {key!r} from its batch; bevdiag's "
             f"scenes hold points, voxels and boxes, and the detector has not put it there"
         )
 

@@ -71,12 +71,26 @@ class Attribution:
         # A module's forward runs inside the backward pass too, where a checkpoint recomputes it.
         if node is None or len(self._stack) > 1:
             return self._stack[-1]
+        return self.module_of(node)
+
+    def module_of(self, node: Any) -> str:
+        """The module whose forward made this autograd node of the current step."""
         sequence_nr = node._sequence_nr()
         if sequence_nr == _NO_SEQUENCE_NR:
             variable = getattr(node, "variable", None)
             return self._owner_of_parameter.get(id(variable), "")
         position = bisect_right(self._boundaries, sequence_nr) - 1
         return self._paths[position] if position >= 0 else ""
+
+    def modules_with_nodes(self) -> frozenset[str]:
+        """The modules whose own code, children aside, has made autograd nodes in this step."""
+        now = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        ends = (*self._boundaries[1:], now)
+        return frozenset(
+            path
+            for path, start, end in zip(self._paths, self._boundaries, ends, strict=True)
+            if end > start
+        )
 
     def _note_boundary(self) -> None:
         number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]

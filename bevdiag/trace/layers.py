@@ -42,11 +42,12 @@ class LayerTable:
 
         Entries are told apart by identity alone; to hold on to them would keep their memory.
         """
-        now = {key: id(value) for key, value in batch.items()}
+        # dict's own methods: a batch that notes its readers (wiring_batch.py) is not read by this.
+        now = {key: id(value) for key, value in dict.items(batch)}
         before = self._seen.get(id(batch), {})
         changed = [key for key, value in now.items() if before.get(key) != value]
         self._seen[id(batch)] = now
-        shapes = [_shape(batch[key]) for key in changed]
+        shapes = [_shape(dict.__getitem__(batch, key)) for key in changed]
         maps = [shape for shape in shapes if shape is not None and len(shape) > 1]
         return maps[-1] if maps else None
 
@@ -77,22 +78,29 @@ def _channels(
         value = getattr(module, name, None)
         if isinstance(value, int):
             return value
-    if shape is None or len(shape) < 2:
+    return None if shape is None else channels_of(shape)
+
+
+def channels_of(shape: tuple[int, ...]) -> int | None:
+    """C of a feature tensor's shape, None where it has no dimension for it."""
+    if len(shape) < 2:
         return None
     # [B, C, H, W] and [B, C, D, H, W] maps; everything else ends in its channels.
     return shape[1] if len(shape) in (4, 5) else shape[-1]
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:
-    """The first tensor's shape; a sparse tensor counts as its features [N, C]."""
+def first_tensor(value: Any) -> torch.Tensor | None:
+    """The first tensor of a value, the features [N, C] of a sparse tensor; None without any."""
     if isinstance(value, torch.Tensor):
-        return tuple(value.shape)
+        return value
     features = getattr(value, "features", None)
     if isinstance(features, torch.Tensor):
-        return tuple(features.shape)
+        return features
     if isinstance(value, (list, tuple)):
-        for item in value:
-            shape = _shape(item)
-            if shape is not None:
-                return shape
+        return next((t for t in map(first_tensor, value) if t is not None), None)
     return None
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    tensor = first_tensor(value)
+    return None if tensor is None else tuple(tensor.shape)

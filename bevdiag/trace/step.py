@@ -23,11 +23,13 @@ from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.layers import LayerRecord, LayerTable
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.wiring import Wiring, modules_without_loss
+from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch
 
-Forward = Callable[[nn.Module, dict[str, Any]], torch.Tensor]
+Forward = Callable[[nn.Module, WatchedBatch], torch.Tensor]
 
 
-def _call(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+def _call(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
     loss: torch.Tensor = model(batch)
     return loss
 
@@ -56,6 +58,7 @@ class Trace:
         params_not_optimized: by parameter, what the optimizer was not given.
         departures: by module path, the index of the first event after its forward returned, last
             step.
+        wiring: who read and wrote the batch dict in the last step.
         notes: what had to be guessed.
     """
 
@@ -65,6 +68,7 @@ class Trace:
     params_without_grad: Mapping[str, int]
     params_not_optimized: Mapping[str, int]
     departures: Mapping[str, int]
+    wiring: Wiring
     notes: tuple[str, ...]
 
 
@@ -74,11 +78,13 @@ class Customs:
 
     Attributes:
         forward: calls the model with the batch dict and returns the loss.
+        batch: the class of that dict.
         recorder: one that has recorded the model's construction; None begins with the model.
         around: a context for the steps, made for their recorder.
     """
 
     forward: Forward = _call
+    batch: type[WatchedBatch] = WatchedBatch
     recorder: Recorder | None = None
     around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
 
@@ -118,10 +124,13 @@ def trace_steps(
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = Autocast(DTYPES[options.autocast]) if options.autocast != "off" else None
         without_grad: dict[str, int] = {}
+        unreached: tuple[str, ...] = ()
+        watch = BatchWatch(model, attribution)
         with recorder, cuda_functions(recorder, autocast), customs.around(recorder):
             for step in range(1, options.num_steps + 1):
                 attribution.begin_step()
-                loss = _forward(recorder, model, batch, autocast, step, customs.forward)
+                loss = _forward(recorder, model, batch, autocast, step, customs, watch)
+                unreached = modules_without_loss(loss, attribution)
                 # Not loss.backward(): that would leave the function mode, which checkpoints need.
                 torch.autograd.backward(loss)
                 recorder.note_gradients(model.parameters())
@@ -139,6 +148,7 @@ def trace_steps(
         params_without_grad=without_grad,
         params_not_optimized=_not_optimized(model, optimizer),
         departures=departures,
+        wiring=Wiring(entries=watch.entries(), unreached=unreached),
         notes=tuple(dict.fromkeys(recorder.notes)),
     )
 
@@ -169,13 +179,17 @@ def _forward(
     batch: Mapping[str, Any],
     autocast: Autocast | None,
     step: int,
-    call: Forward,
+    customs: Customs,
+    watch: BatchWatch,
 ) -> torch.Tensor:
     recorder.mark(step, Phase.FORWARD)
     with allocating(Category.INPUT):
-        fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        fresh = customs.batch(
+            {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        )
+    watch.begin(fresh)
     with autocast.region() if autocast else nullcontext():
-        loss = call(model, fresh)
+        loss = customs.forward(model, fresh)
     # What only the batch dict holds dies after the forward pass, as the backward phase begins.
     recorder.mark(step, Phase.BACKWARD)
     return loss

@@ -1,0 +1,119 @@
+"""Who writes what into the batch dict, who reads it, and which modules the loss reaches.
+
+OpenPCDet's modules are wired by the keys of one dict that they pass on: nothing but the order of
+their calls decides which tensor a module reads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bevdiag.trace.attribution import Attribution
+
+BEV_MAP_KEY = "spatial_features"
+"""What every MAP_TO_BEV module of OpenPCDet calls the bird's-eye-view map."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One value that was put under a key, until another took its place.
+
+    Attributes:
+        writer: module path; "" for the detector itself, None for what the loader put there.
+        shape: of its first tensor (a sparse tensor's features [N, C]), None where it holds none.
+        channels: C of that tensor, None where it has none.
+        declared: C as the writer announces it to the next module, None where it does not.
+        carries_gradient: whether autograd follows it.
+        computed_by: the module whose code made its features, "" where autograd does not know.
+        readers: module paths in the order of their first look, aliases under other keys included.
+        replaced_by: who wrote the key next; None where the value stayed to the end.
+    """
+
+    key: str
+    writer: str | None
+    shape: tuple[int, ...] | None
+    channels: int | None
+    declared: int | None
+    carries_gradient: bool
+    computed_by: str
+    readers: tuple[str, ...]
+    replaced_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """The joints of one step.
+
+    Attributes:
+        entries: in the order in which they were written.
+        unreached: the outermost modules that computed something differentiable of which nothing
+            leads to the loss.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    unreached: tuple[str, ...] = ()
+
+    def written_inside(self, module: str) -> tuple[Entry, ...]:
+        """What the module or one inside it put into the batch."""
+        return tuple(entry for entry in self.entries if is_inside(entry.writer, module))
+
+    def read_inside(self, module: str) -> tuple[Entry, ...]:
+        """What the module or one inside it took from the batch."""
+        return tuple(
+            entry
+            for entry in self.entries
+            if any(is_inside(reader, module) for reader in entry.readers)
+        )
+
+    def bev_map(self) -> Entry | None:
+        """The bird's-eye-view map as it was written last, None where no module makes one."""
+        maps = [e for e in self.entries if e.key == BEV_MAP_KEY and e.writer is not None]
+        return maps[-1] if maps else None
+
+    def bev_sources(self) -> tuple[Entry, ...]:
+        """The features that the map is made of: what its module reads that autograd follows."""
+        bev_map = self.bev_map()
+        if bev_map is None or bev_map.writer is None:
+            return ()
+        return tuple(
+            entry
+            for entry in self.read_inside(bev_map.writer)
+            if entry.carries_gradient and entry is not bev_map
+        )
+
+
+def is_inside(path: str | None, module: str) -> bool:
+    """Whether a module path is the module's or that of one inside it."""
+    return path is not None and (path == module or path.startswith(f"{module}."))
+
+
+def modules_without_loss(loss: torch.Tensor, attribution: Attribution) -> tuple[str, ...]:
+    """The outermost modules that made autograd nodes of which the loss reaches none.
+
+    To be called between the forward and the backward pass; nothing of the graph is kept.
+    """
+    made = attribution.modules_with_nodes()
+    reached = {attribution.module_of(node) for node in _nodes_behind(loss)}
+    alive = {outer for path in reached for outer in _around(path)}
+    dead = {outer for path in made for outer in _around(path)} - alive
+    return tuple(sorted(p for p in dead if not any(q != p and is_inside(p, q) for q in dead)))
+
+
+def _nodes_behind(loss: torch.Tensor) -> Iterator[Any]:
+    stack, seen = [loss.grad_fn], set()
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        stack.extend(following for following, _ in node.next_functions)
+
+
+def _around(path: str) -> Iterator[str]:
+    """The path and those of all modules around it but the detector."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]

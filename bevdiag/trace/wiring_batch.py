@@ -1,0 +1,171 @@
+"""The batch dict of a traced step, which keeps a record of who writes and reads its keys."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.layers import channels_of, first_tensor
+from bevdiag.trace.wiring import Entry
+
+_DECLARATIONS = ("num_bev_features", "num_point_features")
+"""What OpenPCDet's modules tell the next one when they are built: of a map, of anything else."""
+
+
+class WatchedBatch(dict[str, Any]):
+    """The batch dict of one step, which notes each write and read with the module that runs.
+
+    It is a dict in every other way. Whatever goes over all values counts as reading them all.
+    """
+
+    watch: "BatchWatch | None" = None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        if self.watch is not None:
+            self.watch.wrote(self, key, value)
+
+    def __getitem__(self, key: str) -> Any:
+        if self.watch is not None:
+            self.watch.read((key,))
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or `default` where there is none."""
+        if self.watch is not None:
+            self.watch.read((key,))
+        return super().get(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Take the value out."""
+        if self.watch is not None:
+            self.watch.read((key,))
+        return super().pop(key, *default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The value; `default` where there is none, which is then put there."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Write every item of a mapping."""
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value
+
+    def values(self) -> Any:
+        """All values, which are thereby read."""
+        if self.watch is not None:
+            self.watch.read(self)
+        return super().values()
+
+    def items(self) -> Any:
+        """All keys and values, which are thereby read."""
+        if self.watch is not None:
+            self.watch.read(self)
+        return super().items()
+
+
+@dataclass(slots=True)
+class _Written:
+    key: str
+    writer: str | None
+    shape: tuple[int, ...] | None
+    channels: int | None
+    declared: int | None
+    carries_gradient: bool
+    computed_by: str
+    readers: dict[str, None]
+    replaced_by: str | None = None
+
+
+class BatchWatch:
+    """The record of one batch dict. It keeps shapes and names, no tensor alive.
+
+    Args:
+        model: whose modules announce their channels.
+        attribution: tells the module that runs.
+    """
+
+    def __init__(self, model: nn.Module, attribution: Attribution) -> None:
+        self._modules = dict(model.named_modules())
+        self._attribution = attribution
+        self._written: list[_Written] = []
+        self._current: dict[str, _Written] = {}
+
+    def begin(self, batch: WatchedBatch) -> None:
+        """Forget what was, and watch this batch from here on; what it holds is the loader's."""
+        self._written, self._current = [], {}
+        for key, value in batch.items():
+            self._add(batch, key, value, None)
+        batch.watch = self
+
+    def wrote(self, batch: WatchedBatch, key: str, value: Any) -> None:
+        """A value was put under a key."""
+        before = self._current.get(key)
+        writer = self._attribution.forward_path
+        if before is not None:
+            before.replaced_by = writer
+        self._add(batch, key, value, writer)
+
+    def read(self, keys: Iterable[str]) -> None:
+        """The values under these keys were looked at."""
+        reader = self._attribution.forward_path
+        for key in keys:
+            if key in self._current:
+                self._current[key].readers.setdefault(reader)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All that was written, in order."""
+        return tuple(
+            Entry(
+                key=written.key,
+                writer=written.writer,
+                shape=written.shape,
+                channels=written.channels,
+                declared=written.declared,
+                carries_gradient=written.carries_gradient,
+                computed_by=written.computed_by,
+                readers=tuple(written.readers),
+                replaced_by=written.replaced_by,
+            )
+            for written in self._written
+        )
+
+    def _add(self, batch: WatchedBatch, key: str, value: Any, writer: str | None) -> None:
+        tensor = first_tensor([*value.values()] if isinstance(value, dict) else value)
+        # The same object under two keys is one value: who reads it under one has read it.
+        readers = next(
+            (
+                self._current[other].readers
+                for other, held in dict.items(batch)
+                if held is value and other != key and tensor is not None and other in self._current
+            ),
+            {},
+        )
+        written = _Written(
+            key=key,
+            writer=writer,
+            shape=None if tensor is None else tuple(tensor.shape),
+            channels=None if tensor is None else channels_of(tuple(tensor.shape)),
+            declared=None if tensor is None else self._declared(writer, tensor),
+            carries_gradient=tensor is not None and tensor.requires_grad,
+            computed_by=self._computed_by(tensor),
+            readers=readers,
+        )
+        self._written.append(written)
+        self._current[key] = written
+
+    def _computed_by(self, tensor: torch.Tensor | None) -> str:
+        node = None if tensor is None else tensor.grad_fn
+        return "" if node is None else self._attribution.module_of(node)
+
+    def _declared(self, writer: str | None, tensor: torch.Tensor) -> int | None:
+        if writer is None or tensor.dim() < 2 or not tensor.requires_grad:
+            return None
+        name = _DECLARATIONS[0] if tensor.dim() == 4 else _DECLARATIONS[1]
+        value = getattr(self._modules.get(writer), name, None)
+        return value if isinstance(value, int) else None
