@@ -27,7 +27,8 @@ class Entry:
         declared: C as the writer announces it to the next module, None where it does not.
         carries_gradient: whether autograd follows it.
         computed_by: the module whose code made its features, "" where autograd does not know.
-        readers: module paths in the order of their first look, aliases under other keys included.
+        readers: who looked it up under this key, module paths in the order of their first look.
+        is_read: whether anyone did, under this key or another that holds the same object.
         replaced_by: who wrote the key next; None where the value stayed to the end.
     """
 
@@ -39,6 +40,7 @@ class Entry:
     carries_gradient: bool
     computed_by: str
     readers: tuple[str, ...]
+    is_read: bool
     replaced_by: str | None
 
 

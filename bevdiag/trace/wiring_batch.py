@@ -79,6 +79,7 @@ class _Written:
     carries_gradient: bool
     computed_by: str
     readers: dict[str, None]
+    value_readers: dict[str, None]
     replaced_by: str | None = None
 
 
@@ -117,6 +118,7 @@ class BatchWatch:
         for key in keys:
             if key in self._current:
                 self._current[key].readers.setdefault(reader)
+                self._current[key].value_readers.setdefault(reader)
 
     def entries(self) -> tuple[Entry, ...]:
         """All that was written, in order."""
@@ -130,6 +132,7 @@ class BatchWatch:
                 carries_gradient=written.carries_gradient,
                 computed_by=written.computed_by,
                 readers=tuple(written.readers),
+                is_read=bool(written.value_readers),
                 replaced_by=written.replaced_by,
             )
             for written in self._written
@@ -138,9 +141,9 @@ class BatchWatch:
     def _add(self, batch: WatchedBatch, key: str, value: Any, writer: str | None) -> None:
         tensor = first_tensor([*value.values()] if isinstance(value, dict) else value)
         # The same object under two keys is one value: who reads it under one has read it.
-        readers = next(
+        value_readers = next(
             (
-                self._current[other].readers
+                self._current[other].value_readers
                 for other, held in dict.items(batch)
                 if held is value and other != key and tensor is not None and other in self._current
             ),
@@ -154,7 +157,8 @@ class BatchWatch:
             declared=None if tensor is None else self._declared(writer, tensor),
             carries_gradient=tensor is not None and tensor.requires_grad,
             computed_by=self._computed_by(tensor),
-            readers=readers,
+            readers={},
+            value_readers=value_readers,
         )
         self._written.append(written)
         self._current[key] = written

@@ -89,7 +89,9 @@ def test_only_the_last_step_is_told(wired: Any) -> None:
 
 def test_one_value_under_two_keys_is_read_under_both(wired: Any) -> None:
     (again,) = _entries(wired("transformer"), "again")
-    assert again.readers == ("", "map")  # the detector passes it on as "kept"
+    assert (again.readers, again.is_read) == ((), True)
+    (again,) = _entries(wired("encoder"), "again")
+    assert (again.readers, again.is_read) == ((), False)
 
 
 def test_a_writer_is_held_to_the_channels_it_declares(wired: Any) -> None:
