@@ -23,7 +23,7 @@ from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.layers import LayerRecord, LayerTable
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.wiring import Wiring, modules_without_loss
+from bevdiag.trace.wiring import Wiring
 from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch
 
 Forward = Callable[[nn.Module, WatchedBatch], torch.Tensor]
@@ -124,13 +124,11 @@ def trace_steps(
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = Autocast(DTYPES[options.autocast]) if options.autocast != "off" else None
         without_grad: dict[str, int] = {}
-        unreached: tuple[str, ...] = ()
         watch = BatchWatch(model, attribution)
         with recorder, cuda_functions(recorder, autocast), customs.around(recorder):
             for step in range(1, options.num_steps + 1):
                 attribution.begin_step()
                 loss = _forward(recorder, model, batch, autocast, step, customs, watch)
-                unreached = modules_without_loss(loss, attribution)
                 # Not loss.backward(): that would leave the function mode, which checkpoints need.
                 torch.autograd.backward(loss)
                 recorder.note_gradients(model.parameters())
@@ -148,7 +146,7 @@ def trace_steps(
         params_without_grad=without_grad,
         params_not_optimized=_not_optimized(model, optimizer),
         departures=departures,
-        wiring=Wiring(entries=watch.entries(), unreached=unreached),
+        wiring=watch.wiring(),
         notes=tuple(dict.fromkeys(recorder.notes)),
     )
 
@@ -190,6 +188,7 @@ def _forward(
     watch.begin(fresh)
     with autocast.region() if autocast else nullcontext():
         loss = customs.forward(model, fresh)
+    watch.end(fresh, loss)
     # What only the batch dict holds dies after the forward pass, as the backward phase begins.
     recorder.mark(step, Phase.BACKWARD)
     return loss

@@ -4,13 +4,14 @@ OpenPCDet's modules are wired by the keys of one dict that they pass on: nothing
 their calls decides which tensor a module reads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.layers import first_tensor
 
 BEV_MAP_KEY = "spatial_features"
 """What every MAP_TO_BEV module of OpenPCDet calls the bird's-eye-view map."""
@@ -51,11 +52,11 @@ class Wiring:
     Attributes:
         entries: in the order in which they were written.
         unreached: the outermost modules that computed something differentiable of which nothing
-            leads to the loss.
+            leads to the loss, and the keys that they lead to instead.
     """
 
-    entries: tuple[Entry, ...] = ()
-    unreached: tuple[str, ...] = ()
+    entries: tuple[Entry, ...]
+    unreached: Mapping[str, tuple[str, ...]]
 
     def written_inside(self, module: str) -> tuple[Entry, ...]:
         """What the module or one inside it put into the batch."""
@@ -91,20 +92,47 @@ def is_inside(path: str | None, module: str) -> bool:
     return path is not None and (path == module or path.startswith(f"{module}."))
 
 
-def modules_without_loss(loss: torch.Tensor, attribution: Attribution) -> tuple[str, ...]:
-    """The outermost modules that made autograd nodes of which the loss reaches none.
+def dead_ends(
+    loss: torch.Tensor, batch: dict[str, Any], attribution: Attribution
+) -> dict[str, tuple[str, ...]]:
+    """The outermost modules that the loss does not reach, and what they lead to instead.
 
     To be called between the forward and the backward pass; nothing of the graph is kept.
+
+    Args:
+        loss: what the backward pass will start from.
+        batch: the batch dict at the end of the forward pass.
+        attribution: tells whose code made an autograd node.
+
+    Returns:
+        By module path, the keys of the batch whose values depend on it.
     """
-    made = attribution.modules_with_nodes()
-    reached = {attribution.module_of(node) for node in _nodes_behind(loss)}
-    alive = {outer for path in reached for outer in _around(path)}
-    dead = {outer for path in made for outer in _around(path)} - alive
-    return tuple(sorted(p for p in dead if not any(q != p and is_inside(p, q) for q in dead)))
+    reached = _modules_behind(loss, attribution)
+    made = {outer for path in attribution.modules_with_nodes() for outer in _around(path)}
+    dead = made - reached
+    outermost = sorted(p for p in dead if not any(q != p and is_inside(p, q) for q in dead))
+    if not outermost:
+        return {}
+    tensors = {key: first_tensor(value) for key, value in dict.items(batch)}
+    behind = {
+        key: _modules_behind(tensor, attribution)
+        for key, tensor in tensors.items()
+        if tensor is not None and tensor.requires_grad
+    }
+    return {
+        module: tuple(key for key, modules in behind.items() if module in modules)
+        for module in outermost
+    }
 
 
-def _nodes_behind(loss: torch.Tensor) -> Iterator[Any]:
-    stack, seen = [loss.grad_fn], set()
+def _modules_behind(tensor: torch.Tensor, attribution: Attribution) -> set[str]:
+    """The modules whose code took part in a tensor, and all around them."""
+    paths = {attribution.module_of(node) for node in _nodes_behind(tensor)}
+    return {outer for path in paths for outer in _around(path)}
+
+
+def _nodes_behind(tensor: torch.Tensor) -> Iterator[Any]:
+    stack, seen = [tensor.grad_fn], set()
     while stack:
         node = stack.pop()
         if node is None or node in seen:

@@ -9,7 +9,7 @@ from torch import nn
 
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.layers import channels_of, first_tensor
-from bevdiag.trace.wiring import Entry
+from bevdiag.trace.wiring import Entry, Wiring, dead_ends
 
 _DECLARATIONS = ("num_bev_features", "num_point_features")
 """What OpenPCDet's modules tell the next one when they are built: of a map, of anything else."""
@@ -96,6 +96,7 @@ class BatchWatch:
         self._attribution = attribution
         self._written: list[_Written] = []
         self._current: dict[str, _Written] = {}
+        self._unreached: dict[str, tuple[str, ...]] = {}
 
     def begin(self, batch: WatchedBatch) -> None:
         """Forget what was, and watch this batch from here on; what it holds is the loader's."""
@@ -120,9 +121,13 @@ class BatchWatch:
                 self._current[key].readers.setdefault(reader)
                 self._current[key].value_readers.setdefault(reader)
 
-    def entries(self) -> tuple[Entry, ...]:
-        """All that was written, in order."""
-        return tuple(
+    def end(self, batch: WatchedBatch, loss: torch.Tensor) -> None:
+        """The forward pass is over, its graph still whole."""
+        self._unreached = dead_ends(loss, batch, self._attribution)
+
+    def wiring(self) -> Wiring:
+        """What was noted."""
+        entries = tuple(
             Entry(
                 key=written.key,
                 writer=written.writer,
@@ -137,6 +142,7 @@ class BatchWatch:
             )
             for written in self._written
         )
+        return Wiring(entries=entries, unreached=self._unreached)
 
     def _add(self, batch: WatchedBatch, key: str, value: Any, writer: str | None) -> None:
         tensor = first_tensor([*value.values()] if isinstance(value, dict) else value)

@@ -105,10 +105,13 @@ def test_a_writer_is_held_to_the_channels_it_declares(wired: Any) -> None:
 
 @pytest.mark.parametrize(
     ("reads", "computed_by", "unreached"),
-    [("encoder", "encoder.linear", ("transformer",)), ("transformer", "transformer.linear", ())],
+    [
+        ("encoder", "encoder.linear", {"transformer": ("features", "again")}),
+        ("transformer", "transformer.linear", {}),
+    ],
 )
 def test_the_map_leads_back_to_the_module_that_computed_it(
-    wired: Any, reads: str, computed_by: str, unreached: tuple[str, ...]
+    wired: Any, reads: str, computed_by: str, unreached: dict[str, tuple[str, ...]]
 ) -> None:
     wiring = wired(reads)
     (source,) = wiring.bev_sources()
