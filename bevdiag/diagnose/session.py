@@ -20,10 +20,11 @@ from bevdiag.models.builder import build_detector
 from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
 from bevdiag.scenes.arrays import Points
+from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import SITE, KeptVoxels, Scenario, settle_kept_voxels
 from bevdiag.trace.measure import require_cuda
-from bevdiag.trace.step import StepOptions, Trace, trace_steps
+from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers
 
 BOXES_PER_SAMPLE = 25
@@ -46,12 +47,17 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedVariant:
-    """A variant with its scene, its unsettled counts and one trace a scenario."""
+    """A variant with its scene, its unsettled counts and one trace a scenario.
+
+    `flops` are what one step computes in the expected scenario (see `trace/flops.py`), 0 before it
+    is traced.
+    """
 
     variant: Variant
     batch: Batch
     kept_voxels: tuple[KeptVoxels, ...]
     traces: dict[Scenario, Trace]
+    flops: int = 0
 
 
 @dataclass(slots=True)
@@ -122,12 +128,14 @@ class Session:
         if all(site.is_pinned for site in kept):
             scenarios = (Scenario.EXPECTED,)
 
-        def record(scenario: Scenario) -> Trace:
+        def record(scenario: Scenario) -> tuple[Trace, int]:
             return self._trace(variant, batch, kept, scenario)
 
         with workers(record) as traced:
-            traces = dict(zip(scenarios, traced(scenarios), strict=True))
-        return replace(settled, traces=traces)
+            recorded = dict(zip(scenarios, traced(scenarios), strict=True))
+        flops = recorded[Scenario.EXPECTED][1] if Scenario.EXPECTED in recorded else 0
+        traces = {scenario: trace for scenario, (trace, _) in recorded.items()}
+        return replace(settled, traces=traces, flops=flops)
 
     def settled(self, variant: Variant) -> TracedVariant:
         """The variant's scene and counts, not traced yet."""
@@ -187,7 +195,8 @@ class Session:
         batch: Batch,
         kept: tuple[KeptVoxels, ...],
         scenario: Scenario,
-    ) -> Trace:
+    ) -> tuple[Trace, int]:
+        """The recorded step and its floating point operations."""
         config = variant.config
         model = build_detector(
             config.model,
@@ -203,4 +212,6 @@ class Session:
             optimizer=variant.optimizer,
             autocast=variant.autocast,
         )
-        return trace_steps(model, meta_batch(batch), step)
+        counter = FlopCounter(step.num_steps)
+        trace = trace_steps(model, meta_batch(batch), step, Customs(around=counter.around))
+        return trace, counter.flops

@@ -80,7 +80,7 @@ class AssumedValues:
         return used
 
     def mask(self, mask: torch.Tensor) -> torch.Tensor:
-        """See `bevdiag.trace.recorder.UnknownValues`."""
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         storage = mask.untyped_storage()
         key = storage._cdata
         ones = self._ones.get(key)
@@ -113,12 +113,12 @@ class AssumedValues:
         self._ones.pop(tensor.untyped_storage()._cdata, None)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        """See `bevdiag.trace.recorder.UnknownValues`."""
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         storage = result.untyped_storage()
         self._negations[storage._cdata] = (mask, weakref.ref(storage))
 
     def order(self, shape: tuple[int, ...], dim: int, length: int) -> torch.Tensor:
-        """See `bevdiag.trace.recorder.UnknownValues`."""
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         picked = torch.randperm(shape[dim], generator=self._random)[:length]
         along = [1] * len(shape)
         along[dim] = length
@@ -127,14 +127,14 @@ class AssumedValues:
         return picked.view(along).expand(wanted).contiguous()
 
     def rows(self, index: torch.Tensor, size: int) -> torch.Tensor:
-        """See `bevdiag.trace.recorder.UnknownValues`."""
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         total = index.numel()
         picked = torch.randperm(size, generator=self._random)
         repeats = -(-total // max(size, 1))
         return picked.repeat(repeats)[:total].view(index.shape)
 
     def distinct(self, count: int) -> int:
-        """See `bevdiag.trace.recorder.UnknownValues`."""
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         return self.count(
             count,
             expected=round(count * EXPECTED_SHARE),

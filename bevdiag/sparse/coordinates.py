@@ -10,7 +10,9 @@ at o under offset k where, on every axis,
 and o lies in the output grid; these are spconv's rules (csrc/sparse/indices.py).
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import TypeAlias
 
 import numpy as np
@@ -19,10 +21,17 @@ from numpy.typing import NDArray
 from bevdiag.sparse.geometry import Geometry
 
 Coordinates: TypeAlias = NDArray[np.int32]
+Column: TypeAlias = NDArray[np.int32]
 Keys: TypeAlias = NDArray[np.int64]
+Tables: TypeAlias = Sequence[NDArray[np.int64]]
 Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _NOWHERE = -1
+_MOST_ANSWERS = 8
+"""More than any backbone has layers that ask."""
+_answers: dict[tuple[object, ...], Coordinates] = {}
+_MOST_MARKED_CELLS = 2**27
+"""Up to so many cells a sample, marking them in one byte each beats sorting their keys."""
 
 
 def output_coordinates(
@@ -30,29 +39,63 @@ def output_coordinates(
 ) -> Coordinates:
     """The cells that at least one input reaches, each once: int32 [M, 1 + axes], in grid order.
 
-    The window is a product of axes, so the cells are found axis by axis and repeats dropped after
-    each one: the work stays near the number of distinct cells, not N times the kernel volume.
+    Every step of a trace asks for the same cells, and so do many variants of a config: the last
+    answers are kept, read-only.
 
     Raises:
         ValueError: a coordinate lies outside the grid.
     """
-    out_shape = geometry.output_shape(spatial_shape)
     _check_inside(coordinates, spatial_shape)
-    # One radix for both grids lets an axis be exchanged in the key while the others stay.
-    radix = [max(pair) for pair in zip(spatial_shape, out_shape, strict=True)]
-    keys = _keys(coordinates, radix)
-    weight = 1
-    for axis in reversed(range(len(radix))):
-        reached = _reached(axis, spatial_shape[axis], out_shape[axis], geometry)
-        position = keys // weight % radix[axis]
-        moved = []
-        for row in _packed(reached):
-            target = row[position]
-            valid = target != _NOWHERE
-            moved.append(keys[valid] + (target[valid] - position[valid]) * weight)
-        keys = _distinct(np.concatenate(moved))
-        weight *= radix[axis]
-    return _coordinates(keys, radix)
+    content = blake2b(np.ascontiguousarray(coordinates), digest_size=16).digest()
+    question = (content, tuple(spatial_shape), geometry)
+    cells = _answers.pop(question, None)
+    if cells is None:
+        out_shape = geometry.output_shape(spatial_shape)
+        axes = range(len(out_shape))
+        tables = [_packed(_reached(a, spatial_shape[a], out_shape[a], geometry)) for a in axes]
+        cells = _coordinates(_cells_reached(coordinates, tables, out_shape), out_shape)
+        cells.flags.writeable = False
+    _answers[question] = cells
+    if len(_answers) > _MOST_ANSWERS:
+        del _answers[next(iter(_answers))]
+    return cells
+
+
+def _cells_reached(coordinates: Coordinates, tables: Tables, shape: Sequence[int]) -> Keys:
+    """The distinct keys of the cells that are reached, in order."""
+    samples, *positions = coordinates.T
+    cells = math.prod(shape)
+    if cells > _MOST_MARKED_CELLS:
+        first = samples.astype(np.int64)
+        return _distinct(np.concatenate([*_keys_reached(first, positions, tables, shape)]))
+    found = [np.empty(0, np.int64)]
+    for sample in np.unique(samples):
+        mine = samples == sample
+        inside = [column[mine] for column in positions]
+        first = np.zeros(len(inside[0]), np.int64)
+        marks = np.zeros(cells, dtype=bool)
+        for keys in _keys_reached(first, inside, tables, shape):
+            marks[keys] = True
+        found.append(np.flatnonzero(marks) + int(sample) * cells)
+    return np.concatenate(found)
+
+
+def _keys_reached(
+    keys: Keys, positions: Sequence[Column], tables: Tables, shape: Sequence[int]
+) -> Iterator[Keys]:
+    """The keys of all cells that these inputs reach, with repeats, an offset at a time.
+
+    `keys` are those of the axes before `positions`; inputs that leave the grid are dropped early.
+    """
+    if not tables:
+        yield keys
+        return
+    for row in tables[0]:
+        target = row[positions[0]]
+        valid = target != _NOWHERE
+        further = keys[valid] * shape[0] + target[valid]
+        rest = [column[valid] for column in positions[1:]]
+        yield from _keys_reached(further, rest, tables[1:], shape[1:])
 
 
 def matching_pairs(
@@ -81,6 +124,43 @@ def matching_pairs(
         found[found] = sorted_keys[place[found]] == wanted[found]
         pairs.append((inputs[found], order[place[found]]))
     return pairs
+
+
+def count_pairs(coordinates: Coordinates, spatial_shape: Sequence[int], geometry: Geometry) -> int:
+    """How many pairs of an input and an output meet under all offsets together.
+
+    A regular or transposed convolution fills every cell that an offset reaches, so its pairs are
+    the reached cells; a submanifold one has those whose other end is a voxel, and an offset as many
+    as its opposite.
+    """
+    out_shape = geometry.output_shape(spatial_shape)
+    axes = range(len(out_shape))
+    tables = [_reached(axis, spatial_shape[axis], out_shape[axis], geometry) for axis in axes]
+    if not geometry.subm:
+        reached = np.ones(len(coordinates), np.int64)
+        for axis in axes:
+            reached *= (tables[axis] != _NOWHERE).sum(axis=0)[coordinates[:, 1 + axis]]
+        return int(reached.sum())
+    return _count_neighbours(coordinates, spatial_shape, geometry)
+
+
+def _count_neighbours(
+    coordinates: Coordinates, spatial_shape: Sequence[int], geometry: Geometry
+) -> int:
+    # Rows with a margin: a step over the edge then ends where no voxel can be, not in the next row.
+    reach = [k // 2 * d for k, d in zip(geometry.kernel_size, geometry.dilation, strict=True)]
+    radix = [size + margin for size, margin in zip(spatial_shape, reach, strict=True)]
+    keys = np.sort(_keys(coordinates, radix))
+    offsets = list(geometry.offsets())
+    met = 0
+    for offset in offsets[: len(offsets) // 2]:
+        step = 0
+        for axis, size in enumerate(radix):
+            step = step * size + offset[axis] * geometry.dilation[axis] - reach[axis]
+        wanted = keys + step
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        met += int((keys[place] == wanted).sum())
+    return len(keys) + 2 * met
 
 
 def _reached(axis: int, size: int, out_size: int, geometry: Geometry) -> NDArray[np.int64]:

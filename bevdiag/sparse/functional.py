@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.tags import allocating
+from bevdiag.sparse import work
 from bevdiag.sparse.rulebook import (
     MaskTables,
     NativeTables,
@@ -43,7 +44,25 @@ def sparse_conv(
     if isinstance(tables, MaskTables) and not training:
         return features.new_empty((num_out, weight.shape[0]), dtype=weight.dtype)
     function = _ImplicitGemm if isinstance(tables, MaskTables) else _NativeConv
-    return _apply(function, features, weight, tables, num_out, subm)
+    flops = _flops(weight, rulebook, tables)
+    work.add(flops)
+    return _apply(function, features, weight, tables, num_out, subm, flops)
+
+
+def _flops(weight: torch.Tensor, rulebook: Rulebook, tables: Tables) -> int:
+    """Multiplications and additions of one pass; either gradient takes as many.
+
+    Every pair multiplies C_in inputs with C_in x C_out weights. Under the native algorithm a
+    submanifold layer's centre is a matrix product, which is an operator like any other.
+    """
+    pairs = rulebook.num_pairs or 0
+    if rulebook.geometry.subm and isinstance(tables, NativeTables):
+        pairs = max(pairs - len(rulebook.indices), 0)
+    return 2 * pairs * weight.shape[0] * weight.shape[-1]
+
+
+def _add_backward(ctx: Any) -> None:
+    work.add(ctx.flops * sum(ctx.needs_input_grad[:2]))
 
 
 def sparse_max_pool(features: torch.Tensor, rulebook: Rulebook) -> torch.Tensor:
@@ -88,7 +107,9 @@ class _ImplicitGemm(Function):
         tables: MaskTables,
         num_out: int,
         subm: bool,
+        flops: int,
     ) -> torch.Tensor:
+        ctx.flops = flops
         features, weight = _cast(features).contiguous(), _cast(weight)
         out = features.new_empty((num_out, weight.shape[0]))
         mask, _ = tables.fwd_order
@@ -103,13 +124,14 @@ class _ImplicitGemm(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        _add_backward(ctx)
         features, weight, _, _ = ctx.saved_tensors
         grad_output = grad_output.contiguous()
         grad_features = torch.empty_like(features)
         grad_weight = torch.empty_like(weight)
         with allocating(Category.WORKSPACE):
             _split_k_flags(weight)
-        return grad_features, grad_weight, None, None, None
+        return grad_features, grad_weight, None, None, None, None
 
 
 def _split_k_flags(weight: torch.Tensor) -> torch.Tensor:
@@ -128,7 +150,9 @@ class _NativeConv(Function):
         tables: NativeTables,
         num_out: int,
         subm: bool,
+        flops: int,
     ) -> torch.Tensor:
+        ctx.flops = flops
         features, weight = _cast(features), _cast(weight)
         ctx.save_for_backward(tables.pairs, tables.num_pairs, features, weight)
         ctx.subm = subm
@@ -142,6 +166,7 @@ class _NativeConv(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        _add_backward(ctx)
         _, _, features, weight = ctx.saved_tensors
         grad_output = grad_output.contiguous()
         features = features.contiguous()
@@ -153,7 +178,7 @@ class _NativeConv(Function):
             grad_features = torch.empty_like(features)
         with allocating(Category.WORKSPACE):
             _split_k_flags(_centre(weight))
-        return grad_features, grad_weight, None, None, None
+        return grad_features, grad_weight, None, None, None, None
 
 
 def _centre(weight: torch.Tensor) -> torch.Tensor:

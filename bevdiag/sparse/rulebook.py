@@ -15,8 +15,13 @@ import torch
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.tags import allocating
-from bevdiag.sparse import constants
-from bevdiag.sparse.coordinates import Coordinates, matching_pairs, output_coordinates
+from bevdiag.sparse import constants, work
+from bevdiag.sparse.coordinates import (
+    Coordinates,
+    count_pairs,
+    matching_pairs,
+    output_coordinates,
+)
 from bevdiag.sparse.geometry import Geometry
 from bevdiag.sparse.tensor import ConvAlgo, SortScratch
 
@@ -80,7 +85,10 @@ Tables = MaskTables | NativeTables | PairLists
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rulebook:
-    """A layer's rulebook, kept in a sparse tensor's indice_dict under its indice_key."""
+    """A layer's rulebook, kept in a sparse tensor's indice_dict under its indice_key.
+
+    `num_pairs` are those of all offsets together, None where nobody counts the layer's work.
+    """
 
     geometry: Geometry
     algo: ConvAlgo
@@ -89,6 +97,7 @@ class Rulebook:
     spatial_shape: list[int]
     out_spatial_shape: list[int]
     tables: Tables
+    num_pairs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,8 +145,19 @@ def build_rulebook(
             tables, num_pairs = _implicit_gemm_subm(grid, geometry, algo, training, scratch)
         else:
             out_indices, tables, num_pairs = _implicit_gemm(grid, geometry, algo, scratch)
-    shape = list(grid.spatial_shape)
-    return Rulebook(geometry, algo, grid.indices, out_indices, shape, out_shape, tables), num_pairs
+    rulebook = Rulebook(
+        geometry,
+        algo,
+        grid.indices,
+        out_indices,
+        list(grid.spatial_shape),
+        out_shape,
+        tables,
+        count_pairs(grid.indices.numpy(), grid.spatial_shape, geometry)
+        if work.is_counting()
+        else None,
+    )
+    return rulebook, num_pairs
 
 
 def _implicit_gemm_subm(

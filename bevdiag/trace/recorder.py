@@ -7,9 +7,9 @@ made on the host on purpose (no device given, or computed from such tensors alon
 """
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,27 +21,12 @@ from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, tensors_in
 from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.shapes import outputs_of
+from bevdiag.trace.unknown_values import UnknownValues
 
 _HOST = -1
 
 
-class UnknownValues(Protocol):
-    """Supplies values where a shape or a coordinate depends on those of a meta tensor."""
-
-    def mask(self, mask: torch.Tensor) -> torch.Tensor:
-        """A bool tensor with values in place of a meta one; the same one for the same tensor."""
-
-    def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        """`result` is the meta tensor of `~mask`."""
-
-    def order(self, shape: tuple[int, ...], dim: int, length: int) -> torch.Tensor:
-        """Indices int64 along `dim` of a tensor of this shape, `length` of them, none twice."""
-
-    def rows(self, index: torch.Tensor, size: int) -> torch.Tensor:
-        """An int64 index with values below `size` in place of a meta one."""
-
-    def distinct(self, count: int) -> int:
-        """How many distinct values `count` unknown ones have."""
+Watcher = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -50,6 +35,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         notes: what had to be guessed to go on, e.g. a scalar read from a meta tensor.
         unknown: who supplies the values that would be needed; None stops the trace there.
+        watcher: told of every operation, its arguments and its outputs.
         bare_factories_on_host: what is made from nothing and not on meta is the host's, unless
             `for_device` says otherwise.
     """
@@ -65,6 +51,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._gemm_threads: set[str] = set()
         self._host_only = False
         self.unknown: UnknownValues | None = None
+        self.watcher: Watcher | None = None
         self.bare_factories_on_host = False
         self._device_only = False
 
@@ -79,6 +66,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def phase(self) -> Phase:
         """The phase that was announced last."""
         return self._ledger.phase
+
+    @property
+    def step(self) -> int:
+        """The step that was announced last."""
+        return self._ledger.step
 
     @property
     def last_block(self) -> int:
@@ -252,9 +244,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rule = RULES.get(func)
         # Inside, every look at a tensor's shape would pass through the function mode above.
         with torch._C.DisableTorchFunction():
-            if rule is not None:
-                return rule(self, func, args, kwargs)
-            return self.run(func, args, kwargs)
+            outputs = (rule or type(self).run)(self, func, args, kwargs)
+            if self.watcher is not None:
+                self.watcher(func, args, kwargs, outputs)
+            return outputs
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""
