@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bevdiag import __version__
+from bevdiag.cli.calibrate import calibrate_command
 from bevdiag.cli.compare import compare_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import say
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("inspect")(inspect_command)
 app.command("compare")(compare_command)
 app.command("validate")(validate_command)
+app.command("calibrate")(calibrate_command)
 
 
 def _print_version(wanted: bool) -> None:

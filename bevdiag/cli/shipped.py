@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import bevdiag
 from bevdiag.errors import InputError
 
 SHIPPED_NAME = "configs/focalsst_dsvt.yaml"
@@ -10,13 +9,14 @@ SHIPPED_NAME = "configs/focalsst_dsvt.yaml"
 
 
 def shipped_config() -> Path:
-    """The shipped model: inside an installed package, beside the package in a checkout.
+    """The shipped model.
 
     Raises:
         InputError: this installation lacks it.
     """
-    package = Path(bevdiag.__file__).parent
-    for folder in (package, package.parent):
-        if (folder / SHIPPED_NAME).is_file():
-            return folder / SHIPPED_NAME
-    raise InputError(f"this installation lacks {SHIPPED_NAME}: name a config")
+    from bevdiag.config.shipped import shipped_file
+
+    path = shipped_file(SHIPPED_NAME)
+    if path is None:
+        raise InputError(f"this installation lacks {SHIPPED_NAME}: name a config")
+    return path

@@ -39,6 +39,7 @@ def measure(
         ),
         seed=seed,
         capacity_bytes=target.capacity_bytes,
+        cudnn_benchmark=target.cudnn_benchmark,
     )
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)

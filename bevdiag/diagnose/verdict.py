@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bevdiag.diagnose.result import GpuFit, Verdict
-from bevdiag.memory.catalogue import Gpu, all_gpus
+from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, EventStream
 from bevdiag.memory.profile import MemoryProfile
@@ -43,11 +43,11 @@ def fit_on_gpus(
     floor = _floor_on_any_chip(expected_stream, target)
     fits_on = []
     for gpu in all_gpus():
-        candidate = on_gpu(target, gpu)
-        if floor > gpu.usable_bytes and not expected_stream.unmodelled:
-            fits_on.append(
-                GpuFit(gpu=gpu.name, capacity_bytes=gpu.usable_bytes, verdict=Verdict.OVER)
-            )
+        candidate = target.on(gpu)
+        capacity = candidate.capacity_bytes
+        assert capacity is not None
+        if floor > capacity and not expected_stream.unmodelled:
+            fits_on.append(GpuFit(gpu=gpu.name, capacity_bytes=capacity, verdict=Verdict.OVER))
             continue
         # What is asked for depends on the chip, not on how much memory sits beside it.
         chip = replace(candidate, gpu=None, capacity_bytes=None, total_bytes=None, context_bytes=0)
@@ -58,7 +58,7 @@ def fit_on_gpus(
             )
         expected, upper = profiles[chip]
         verdict = judge(candidate, expected_stream, expected, upper_stream, upper)
-        fits_on.append(GpuFit(gpu=gpu.name, capacity_bytes=gpu.usable_bytes, verdict=verdict))
+        fits_on.append(GpuFit(gpu=gpu.name, capacity_bytes=capacity, verdict=verdict))
     return tuple(fits_on)
 
 
@@ -72,17 +72,3 @@ def _floor_on_any_chip(stream: EventStream, target: DeviceTarget) -> int:
         num_steps=stream.num_steps,
     )
     return simulate(bare, target, until_oom=False).floor_bytes
-
-
-def on_gpu(target: DeviceTarget, gpu: Gpu) -> DeviceTarget:
-    """The target's library versions on another GPU, all of its memory free."""
-    return replace(
-        target,
-        gpu=gpu.name,
-        capacity_bytes=gpu.usable_bytes,
-        total_bytes=gpu.total_bytes,
-        context_bytes=gpu.context_bytes,
-        is_capped=False,
-        compute_capability=gpu.compute_capability,
-        multiprocessors=gpu.multiprocessors,
-    )

@@ -57,17 +57,27 @@ def all_gpus() -> tuple[Gpu, ...]:
     return tuple(sorted(gpus, key=lambda gpu: (gpu.total_bytes, gpu.name)))
 
 
+def gpu_called(name: str) -> Gpu | None:
+    """Return the GPU of that name or alias, None if the catalogue has none."""
+    return next((gpu for gpu in all_gpus() if same_gpu(gpu, name)), None)
+
+
+def same_gpu(gpu: Gpu, name: str) -> bool:
+    """Whether the GPU goes by that name; case, blanks, `-` and `_` do not matter."""
+    return _key(name) in map(_key, (gpu.name, *gpu.aliases))
+
+
 def find_gpu(name: str) -> Gpu:
     """Return the GPU of that name or alias; case, blanks, `-` and `_` do not matter.
 
     Raises:
         InputError: no such GPU; the message names the nearest ones.
     """
+    known = gpu_called(name)
+    if known is not None:
+        return known
     names = {_key(known): gpu for gpu in all_gpus() for known in (gpu.name, *gpu.aliases)}
-    wanted = _key(name)
-    if wanted in names:
-        return names[wanted]
-    near = dict.fromkeys(names[key].name for key in get_close_matches(wanted, names, n=4))
+    near = dict.fromkeys(names[key].name for key in get_close_matches(_key(name), names, n=4))
     if near:
         hint = f"did you mean {', '.join(near)}?"
     else:

@@ -1,14 +1,17 @@
 """What the numbers of one simulation are for: a GPU, a budget, a torch and its cuDNN."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.memory.catalogue import cudnn_of_torch, find_gpu
+from bevdiag.memory.catalogue import Gpu, cudnn_of_torch, find_gpu, gpu_called, same_gpu
+from bevdiag.memory.profiles import CudnnVersion, DeviceProfile, read_profile, shipped_profile
 
 DEFAULT_GPU = "h200"
 """Where no GPU is named, kernels are taken to be this one's: it is the one that was measured."""
 
-CudnnVersion = tuple[int, int, int]
+NO_PROFILE = "none"
+"""Instead of a profile's file: rules alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,9 @@ class DeviceTarget:
         multiprocessors: number of streaming multiprocessors.
         cudnn: (major, minor, patch).
         torch: version without the local part.
+        profile: what was measured on that GPU with these versions, None where rules alone tell.
+        uses_profiles: whether shipped profiles may be used at all.
+        cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
     """
 
     gpu: str | None
@@ -37,6 +43,29 @@ class DeviceTarget:
     multiprocessors: int
     cudnn: CudnnVersion
     torch: str
+    profile: DeviceProfile | None = None
+    uses_profiles: bool = True
+    cudnn_benchmark: bool = False
+
+    def on(self, gpu: Gpu) -> "DeviceTarget":
+        """The same library versions on a GPU of the catalogue, all of its memory free."""
+        profile = self.profile
+        if profile is None or not same_gpu(gpu, profile.gpu):
+            profile = None
+            if self.uses_profiles:
+                profile = shipped_profile(gpu.name, self.torch, self.cudnn)
+        context_bytes = gpu.context_bytes if profile is None else profile.detector_context_bytes
+        return replace(
+            self,
+            gpu=gpu.name,
+            capacity_bytes=gpu.total_bytes - context_bytes,
+            total_bytes=gpu.total_bytes,
+            context_bytes=context_bytes,
+            is_capped=False,
+            compute_capability=gpu.compute_capability,
+            multiprocessors=gpu.multiprocessors,
+            profile=profile,
+        )
 
 
 def parse_cudnn(text: str) -> CudnnVersion:
@@ -65,6 +94,8 @@ def make_target(
     gpu: str | None = None,
     budget_bytes: int | None = None,
     cudnn: str | None = None,
+    profile: str | None = None,
+    cudnn_benchmark: bool = False,
 ) -> DeviceTarget:
     """Return the target of the user's options.
 
@@ -73,23 +104,66 @@ def make_target(
         gpu: a name or alias of the catalogue.
         budget_bytes: the most that the process may reserve; with a GPU, the smaller of the two.
         cudnn: a version that overrides torch's.
+        profile: the file of a device profile, whose GPU and versions are then the target's;
+            "none" for rules alone; None for the shipped one of this GPU and these versions.
+        cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
 
     Raises:
-        InputError: the GPU or the cuDNN version is not known.
+        InputError: the GPU or the cuDNN version is not known, the profile cannot be read or was
+            measured on another GPU or cuDNN than the ones that are named.
     """
-    device = find_gpu(gpu) if gpu is not None else None
-    kernels = device or find_gpu(DEFAULT_GPU)
-    usable = device.usable_bytes if device is not None else None
-    limits = [limit for limit in (usable, budget_bytes) if limit is not None]
-    capacity = min(limits, default=None)
+    if profile is not None and profile != NO_PROFILE:
+        target = _profiled(Path(profile), gpu, cudnn)
+    else:
+        kernels = find_gpu(gpu if gpu is not None else DEFAULT_GPU)
+        bare = DeviceTarget(
+            gpu=None,
+            capacity_bytes=None,
+            total_bytes=None,
+            context_bytes=0,
+            is_capped=False,
+            compute_capability=kernels.compute_capability,
+            multiprocessors=kernels.multiprocessors,
+            cudnn=parse_cudnn(cudnn if cudnn is not None else cudnn_of_torch(torch).cudnn),
+            torch=torch.partition("+")[0],
+            uses_profiles=profile is None,
+        )
+        target = bare.on(kernels)
+        if gpu is None:
+            target = replace(bare, profile=target.profile)
+    target = replace(target, cudnn_benchmark=cudnn_benchmark)
+    return target if budget_bytes is None else _within(target, budget_bytes)
+
+
+def _within(target: DeviceTarget, budget_bytes: int) -> DeviceTarget:
+    usable = target.capacity_bytes
+    if usable is None:
+        return replace(target, capacity_bytes=budget_bytes, total_bytes=budget_bytes)
+    return replace(
+        target, capacity_bytes=min(usable, budget_bytes), is_capped=budget_bytes < usable
+    )
+
+
+def _profiled(path: Path, gpu: str | None, cudnn: str | None) -> DeviceTarget:
+    """Return the machine that a profile was measured on, whether the catalogue has it or not."""
+    profile = read_profile(path)
+    if gpu is not None and not same_gpu(find_gpu(gpu), profile.gpu):
+        raise InputError(f"--profile {path} was measured on {profile.gpu}, not on {gpu}")
+    if cudnn is not None and parse_cudnn(cudnn) != profile.cudnn:
+        measured = ".".join(map(str, profile.cudnn))
+        raise InputError(
+            f"--profile {path} was measured with cuDNN {measured}, not {cudnn}: leave out --cudnn"
+        )
+    known = gpu_called(profile.gpu)
     return DeviceTarget(
-        gpu=device.name if device is not None else None,
-        capacity_bytes=capacity,
-        total_bytes=device.total_bytes if device is not None else budget_bytes,
-        context_bytes=device.context_bytes if device is not None else 0,
-        is_capped=usable is not None and capacity is not None and capacity < usable,
-        compute_capability=kernels.compute_capability,
-        multiprocessors=kernels.multiprocessors,
-        cudnn=parse_cudnn(cudnn if cudnn is not None else cudnn_of_torch(torch).cudnn),
-        torch=torch.partition("+")[0],
+        gpu=known.name if known is not None else profile.gpu,
+        capacity_bytes=profile.total_bytes - profile.detector_context_bytes,
+        total_bytes=profile.total_bytes,
+        context_bytes=profile.detector_context_bytes,
+        is_capped=False,
+        compute_capability=profile.compute_capability,
+        multiprocessors=profile.multiprocessors,
+        cudnn=profile.cudnn,
+        torch=profile.torch.partition("+")[0],
+        profile=profile,
     )

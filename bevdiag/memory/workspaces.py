@@ -50,26 +50,36 @@ class WorkspaceBytes:
 def workspace(request: ConvCall | GemmWorkspace, target: DeviceTarget) -> WorkspaceBytes:
     """Return what a request of the event stream asks for on a target."""
     if isinstance(request, GemmWorkspace):
-        return gemm_workspace(target)
+        return gemm_workspace(target, request.thread)
     return conv_workspace(request, target)
 
 
 def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
-    """Return the workspace of a convolution."""
+    """Return the workspace of a convolution: as measured on the target, else by rule."""
     choice = conv_backend(call, target.cudnn)
-    if choice.columns is not None:
-        nbytes = choice.columns.nbytes
-        return WorkspaceBytes(nbytes, nbytes, nbytes)
+    # No engine without a workspace is known to index with 64 bits, and other backends have none.
+    fallback = 0 if choice.backend is Backend.CUDNN and not choice.needs_64bit else None
+    measured = _measured(call, target)
+    if measured is not None:
+        return WorkspaceBytes(measured, measured, measured, fallback)
     if choice.backend is not Backend.CUDNN:
-        return WorkspaceBytes(0, 0, 0)
+        nbytes = 0 if choice.columns is None else choice.columns.nbytes
+        return WorkspaceBytes(nbytes, nbytes, nbytes)
     scratch = cudnn_workspace(call, target)
-    # No engine without a workspace is known to index with 64 bits.
-    fallback = None if choice.needs_64bit else 0
     return WorkspaceBytes(scratch.low, scratch.expected, scratch.high, fallback)
 
 
-def gemm_workspace(target: DeviceTarget) -> WorkspaceBytes:
+def _measured(call: ConvCall, target: DeviceTarget) -> int | None:
+    if target.profile is None or target.cudnn_benchmark:
+        return None
+    return target.profile.workspaces.get(call)
+
+
+def gemm_workspace(target: DeviceTarget, thread: str) -> WorkspaceBytes:
     """Return the cuBLAS workspace that each thread with matrix products makes once."""
+    if target.profile is not None and thread in target.profile.cublas_workspace_bytes:
+        nbytes = target.profile.cublas_workspace_bytes[thread]
+        return WorkspaceBytes(nbytes, nbytes, nbytes)
     major = target.compute_capability[0]
     has_blackwell = torch_release(target.torch) >= BLACKWELL_GEMM_TORCH
     is_large = major == 9 or (major in (10, 12) and has_blackwell)

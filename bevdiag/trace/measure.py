@@ -36,6 +36,7 @@ class MeasureTask:
     options: StepOptions
     seed: int
     capacity_bytes: int | None
+    cudnn_benchmark: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,6 +144,7 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
     if task.capacity_bytes is not None:
         share = min(1.0, task.capacity_bytes / properties.total_memory)
         torch.cuda.set_per_process_memory_fraction(share, device)
+    torch.backends.cudnn.benchmark = task.cudnn_benchmark
     torch.manual_seed(task.seed)
     config = task.config
     model = build_detector(

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.diagnose.result import Verdict
-from bevdiag.diagnose.verdict import fit_on_gpus, judge, on_gpu
+from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category, EventStream, Mark, Phase
@@ -66,7 +66,7 @@ def test_each_gpu_of_the_catalogue_is_judged() -> None:
 def test_a_budget_does_not_go_along_to_another_gpu() -> None:
     bounded = make_target(torch="2.11.0", gpu="h200", budget_bytes=GIB, cudnn="9.1")
     assert bounded.is_capped
-    moved = on_gpu(bounded, find_gpu("a100-80gb"))
+    moved = bounded.on(find_gpu("a100-80gb"))
     assert moved.capacity_bytes == find_gpu("a100-80gb").usable_bytes
     assert not moved.is_capped
     assert (moved.torch, moved.cudnn) == (bounded.torch, (9, 1, 0))

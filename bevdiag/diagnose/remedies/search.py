@@ -8,7 +8,7 @@ from bevdiag.diagnose.remedies.candidates import Candidate, candidates
 from bevdiag.diagnose.result import Remedy, Verdict
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
 from bevdiag.diagnose.summary import upper_end_bytes
-from bevdiag.diagnose.verdict import judge, on_gpu
+from bevdiag.diagnose.verdict import judge
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.device import DeviceTarget
@@ -41,7 +41,7 @@ class _Tried:
 
 def remedy_goal(target: DeviceTarget) -> DeviceTarget:
     """What remedies must fit: the target, or `GOAL_GPU` where it has no capacity."""
-    return target if target.capacity_bytes is not None else on_gpu(target, find_gpu(GOAL_GPU))
+    return target if target.capacity_bytes is not None else target.on(find_gpu(GOAL_GPU))
 
 
 def search_remedies(

@@ -7,7 +7,6 @@ from bevdiag.diagnose.remedies import search
 from bevdiag.diagnose.remedies.candidates import Candidate, Price
 from bevdiag.diagnose.remedies.search import remedy_goal, search_remedies
 from bevdiag.diagnose.result import InspectReport, Remedy, Verdict
-from bevdiag.diagnose.verdict import on_gpu
 from bevdiag.errors import InputError
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.device import make_target
@@ -73,7 +72,7 @@ def test_remedies_lower_the_peak(over: InspectReport) -> None:
 def test_the_goal_is_the_target_or_a_common_gpu(over: InspectReport) -> None:
     assert over.remedies_for == over.target
     bare = make_target(torch="2.11.0")
-    assert remedy_goal(bare) == on_gpu(bare, find_gpu("rtx4090"))
+    assert remedy_goal(bare) == bare.on(find_gpu("rtx4090"))
     bounded = make_target(torch="2.11.0", budget_bytes=BUDGET)
     assert remedy_goal(bounded) is bounded
 

@@ -1,0 +1,73 @@
+"""`bevdiag calibrate`: measure the GPU at hand and write what later predictions use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bevdiag.cli import options as opt
+from bevdiag.cli import values
+from bevdiag.cli.output import STDOUT, check_output, say, write_output
+from bevdiag.cli.progress import progress_bar
+from bevdiag.errors import ExitCode, InputError
+
+
+def calibrate_command(
+    configs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="CONFIG...", help="Measure the convolutions of these models' steps too."
+        ),
+    ] = None,
+    batch_size: opt.BatchSizes = None,
+    autocast: opt.Autocasts = None,
+    cudnn_benchmark: Annotated[
+        bool,
+        typer.Option(
+            "--cudnn-benchmark", help="Measure these models with cudnn.benchmark on as well."
+        ),
+    ] = False,
+    calls: Annotated[
+        Path | None,
+        typer.Option(
+            "--calls",
+            metavar="PROFILE",
+            help="Measure the convolutions of this profile. Default: those of the shipped one.",
+        ),
+    ] = None,
+    output: opt.Output = STDOUT,
+) -> int:
+    """Measure this machine's GPU and write a device profile for --profile (see docs/calibrate.md).
+
+    Wants a GPU that is otherwise idle, and takes a few minutes.
+    """
+    check_output(output)
+    for path in configs or ():
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file")
+    sizes = () if batch_size is None else values.whole_numbers("--batch-size", batch_size, least=1)
+    autocasts = (
+        () if autocast is None else values.choose_several("--autocast", autocast, values.AUTOCASTS)
+    )
+    with progress_bar() as progress:
+        progress("importing torch", 0.0)
+        from bevdiag.diagnose.calibration import CalibrationOptions, calibrate
+
+        wanted = CalibrationOptions(
+            configs=tuple(configs or ()),
+            batch_sizes=sizes,
+            autocasts=autocasts,
+            calls=calls,
+            cudnn_benchmark=cudnn_benchmark,
+        )
+        calibration = calibrate(wanted, progress)
+    from bevdiag.memory.profiles import profile_text
+
+    profile = calibration.profile
+    write_output(profile_text(profile), output)
+    left_out = f", {calibration.left_out} left out" if calibration.left_out else ""
+    say(
+        f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}: "
+        f"{len(profile.workspaces)} convolutions measured{left_out}"
+    )
+    return ExitCode.FITS

@@ -1,0 +1,283 @@
+"""Device profiles: what was measured on one GPU, with one torch and cuDNN, as data.
+
+`bevdiag calibrate` writes them, predictions for the same GPU and libraries use them: a convolution
+that was measured asks for exactly what it asked for then, because cuDNN's heuristics choose by
+shapes, types and the chip alone. A profile is a JSON file with a version of its own; those that
+come with bevdiag lie in configs/devices/.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+
+from bevdiag.config.shipped import shipped_file
+from bevdiag.errors import InputError
+from bevdiag.memory.catalogue import torch_release
+from bevdiag.memory.events import ConvCall
+
+FOLDER = "configs/devices"
+CudnnVersion = tuple[int, int, int]
+DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+DIRECTIONS = ("forward", "dgrad", "wgrad")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkBytes:
+    """What a convolution asked for with `cudnn.benchmark`.
+
+    `trial` is the largest workspace of the algorithms that the first call tries, `steady` that of
+    the fastest one, which later calls use. Which one is fastest may differ from run to run.
+    """
+
+    trial: int
+    steady: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DeviceProfile:
+    """What was measured on one machine; compared by identity, so that targets stay hashable.
+
+    Attributes:
+        gpu: name as CUDA reports it, e.g. "NVIDIA H200".
+        total_bytes: memory as CUDA reports it.
+        compute_capability: (major, minor).
+        multiprocessors: number of streaming multiprocessors.
+        torch: version, local part included.
+        cudnn: (major, minor, patch).
+        cuda: version that torch was built for.
+        driver: version, empty where NVML did not tell.
+        context_bytes: what a process that trained dense layers holds outside the allocator.
+        spconv: version, None where it was not installed.
+        context_with_spconv_bytes: the same after sparse convolutions, None without spconv.
+        cublas_workspace_bytes: by thread, "main" and "autograd".
+        workspaces: what each convolution asks for with `cudnn.benchmark` off.
+        benchmarked: and with it on.
+    """
+
+    gpu: str
+    total_bytes: int
+    compute_capability: tuple[int, int]
+    multiprocessors: int
+    torch: str
+    cudnn: CudnnVersion
+    cuda: str
+    driver: str
+    context_bytes: int
+    spconv: str | None
+    context_with_spconv_bytes: int | None
+    cublas_workspace_bytes: Mapping[str, int]
+    workspaces: Mapping[ConvCall, int]
+    benchmarked: Mapping[ConvCall, BenchmarkBytes] = field(default_factory=dict)
+
+    @property
+    def detector_context_bytes(self) -> int:
+        """What a detector's process holds outside the allocator, with spconv where it was there."""
+        return self.context_with_spconv_bytes or self.context_bytes
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Gpu(_Strict):
+    name: str
+    total_bytes: PositiveInt
+    compute_capability: tuple[NonNegativeInt, NonNegativeInt]
+    multiprocessors: PositiveInt
+
+
+class _Threads(_Strict):
+    main: NonNegativeInt
+    autograd: NonNegativeInt
+
+
+class _Benchmark(_Strict):
+    trial_bytes: NonNegativeInt
+    steady_bytes: NonNegativeInt
+
+
+_Direction = Literal["forward", "dgrad", "wgrad"]
+
+
+class _Convolution(_Strict):
+    input: list[NonNegativeInt]
+    weight: list[PositiveInt]
+    output: list[NonNegativeInt]
+    stride: list[PositiveInt]
+    padding: list[NonNegativeInt]
+    dilation: list[PositiveInt]
+    groups: PositiveInt = 1
+    transposed: bool = False
+    channels_last: bool = False
+    dtype: Literal["float32", "float16", "bfloat16"]
+    workspace_bytes: dict[_Direction, NonNegativeInt]
+    benchmark: dict[_Direction, _Benchmark] = {}
+
+    def call(self, direction: str) -> ConvCall:
+        return ConvCall(
+            direction=direction,
+            input_shape=tuple(self.input),
+            weight_shape=tuple(self.weight),
+            output_shape=tuple(self.output),
+            stride=tuple(self.stride),
+            padding=tuple(self.padding),
+            dilation=tuple(self.dilation),
+            groups=self.groups,
+            transposed=self.transposed,
+            element_bytes=DTYPE_BYTES[self.dtype],
+            dtype=self.dtype,
+            channels_last=self.channels_last,
+        )
+
+
+class _File(_Strict):
+    format: Literal["bevdiag device profile"]
+    version: Literal[1]
+    gpu: _Gpu
+    torch: str
+    cudnn: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
+    cuda: str
+    driver: str
+    context_bytes: NonNegativeInt
+    spconv: str | None
+    context_with_spconv_bytes: NonNegativeInt | None
+    cublas_workspace_bytes: _Threads
+    convolutions: list[_Convolution]
+
+
+def read_profile(path: Path) -> DeviceProfile:
+    """Return the profile in a file.
+
+    Raises:
+        InputError: the file cannot be read, or is no profile that this version understands.
+    """
+    try:
+        file = _File.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = first["msg"][:1].lower() + first["msg"][1:]
+        raise InputError(
+            f"{path}: {where + ': ' if where else ''}{reason}; expected a device profile as "
+            "`bevdiag calibrate` writes it"
+        ) from error
+    return DeviceProfile(
+        gpu=file.gpu.name,
+        total_bytes=file.gpu.total_bytes,
+        compute_capability=file.gpu.compute_capability,
+        multiprocessors=file.gpu.multiprocessors,
+        torch=file.torch,
+        cudnn=file.cudnn,
+        cuda=file.cuda,
+        driver=file.driver,
+        context_bytes=file.context_bytes,
+        spconv=file.spconv,
+        context_with_spconv_bytes=file.context_with_spconv_bytes,
+        cublas_workspace_bytes=file.cublas_workspace_bytes.model_dump(),
+        workspaces={
+            row.call(direction): nbytes
+            for row in file.convolutions
+            for direction, nbytes in row.workspace_bytes.items()
+        },
+        benchmarked={
+            row.call(direction): BenchmarkBytes(seen.trial_bytes, seen.steady_bytes)
+            for row in file.convolutions
+            for direction, seen in row.benchmark.items()
+        },
+    )
+
+
+def profile_text(profile: DeviceProfile) -> str:
+    """Return the JSON text of a profile: a line for each convolution, in a fixed order."""
+    head = {
+        "format": "bevdiag device profile",
+        "version": 1,
+        "gpu": {
+            "name": profile.gpu,
+            "total_bytes": profile.total_bytes,
+            "compute_capability": profile.compute_capability,
+            "multiprocessors": profile.multiprocessors,
+        },
+        "torch": profile.torch,
+        "cudnn": profile.cudnn,
+        "cuda": profile.cuda,
+        "driver": profile.driver,
+        "context_bytes": profile.context_bytes,
+        "spconv": profile.spconv,
+        "context_with_spconv_bytes": profile.context_with_spconv_bytes,
+        "cublas_workspace_bytes": profile.cublas_workspace_bytes,
+    }
+    lines = [f"{json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
+    rows = ",\n".join(json.dumps(row) for row in _rows(profile))
+    return "\n".join(["{", *lines, f'"convolutions": [\n{rows}\n]', "}", ""])
+
+
+def _rows(profile: DeviceProfile) -> Iterable[dict[str, object]]:
+    calls = sorted({*profile.workspaces, *profile.benchmarked}, key=_order)
+    for _, alike in groupby(calls, key=_geometry):
+        members = list(alike)
+        first = members[0]
+        row: dict[str, object] = {
+            "input": first.input_shape,
+            "weight": first.weight_shape,
+            "output": first.output_shape,
+            "stride": first.stride,
+            "padding": first.padding,
+            "dilation": first.dilation,
+        }
+        if first.groups != 1:
+            row["groups"] = first.groups
+        row |= {name: True for name in ("transposed", "channels_last") if getattr(first, name)}
+        row["dtype"] = first.dtype
+        row["workspace_bytes"] = {
+            call.direction: profile.workspaces[call]
+            for call in members
+            if call in profile.workspaces
+        }
+        benchmark = {
+            call.direction: {"trial_bytes": seen.trial, "steady_bytes": seen.steady}
+            for call in members
+            if (seen := profile.benchmarked.get(call)) is not None
+        }
+        yield row | ({"benchmark": benchmark} if benchmark else {})
+
+
+def _geometry(call: ConvCall) -> tuple[object, ...]:
+    return (
+        len(call.input_shape),
+        call.transposed,
+        call.weight_shape,
+        call.stride,
+        call.padding,
+        call.dilation,
+        call.groups,
+        call.input_shape,
+        call.output_shape,
+        call.dtype,
+        call.channels_last,
+    )
+
+
+def _order(call: ConvCall) -> tuple[object, ...]:
+    return (*_geometry(call), DIRECTIONS.index(call.direction))
+
+
+def profile_name(gpu: str, torch: str, cudnn: CudnnVersion) -> str:
+    """Return the file name of a profile: catalogue name or CUDA's, torch release, cuDNN."""
+    release = ".".join(map(str, torch_release(torch)[:2]))
+    return f"{gpu}-torch{release}-cudnn{'.'.join(map(str, cudnn))}.json"
+
+
+@cache
+def shipped_profile(gpu: str, torch: str, cudnn: CudnnVersion) -> DeviceProfile | None:
+    """Return the shipped profile of a catalogued GPU with these libraries, None without one."""
+    path = shipped_file(f"{FOLDER}/{profile_name(gpu, torch, cudnn)}")
+    return None if path is None else read_profile(path)

@@ -1,0 +1,287 @@
+"""Measure a GPU for a device profile; runs in a child process of its own.
+
+What PyTorch asks its allocator for is read from the allocator's own statistics around each call:
+the highest total of requested bytes, less what was there before and what the call returned.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from torch import nn
+
+from bevdiag.memory.events import ConvCall
+from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile
+from bevdiag.trace.ask_cudnn import CudnnHeuristics
+
+REPORT_EVERY = 25
+"""Calls between two reports of progress."""
+WARM_CHANNELS, WARM_SIZE = 64, 64
+"""A small network's, whose kernels fill the context as a detector's do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationTask:
+    """What the child is to measure.
+
+    Attributes:
+        calls: the convolutions; their directions say which of the three passes.
+        benchmarked: those to measure with `cudnn.benchmark` too.
+        held_bytes: what other processes held on the GPU before the child started.
+    """
+
+    calls: tuple[ConvCall, ...]
+    benchmarked: tuple[ConvCall, ...]
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """How far the child is; at the end either a profile or what was raised.
+
+    `left_out` counts calls that neither fitted into the GPU's memory nor could be asked of cuDNN.
+    """
+
+    done: int
+    total: int
+    profile: DeviceProfile | None = None
+    left_out: int = 0
+    error: str | None = None
+
+
+def run_child(task: CalibrationTask, pipe: Connection) -> None:
+    """Measure, sending a `CalibrationReport` now and then and at the end."""
+    total = len(task.calls) + len(task.benchmarked)
+    try:
+        report = _measure(task, lambda done: pipe.send(CalibrationReport(done, total)))
+    except Exception as error:  # what a driver or a library raises is for the parent to tell
+        report = CalibrationReport(0, total, error=f"{type(error).__name__}: {error}")
+    pipe.send(report)
+    pipe.close()
+
+
+def _measure(task: CalibrationTask, tell: Callable[[int], None]) -> CalibrationReport:
+    device = torch.device("cuda", torch.cuda.current_device())
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = False
+    threads = _cublas_workspaces(device)
+    _train_small_network(device)
+    dense = _context_bytes(device, task.held_bytes)
+    sparse = _train_sparse_layer(device)
+    with_sparse = None if sparse is None else _context_bytes(device, task.held_bytes)
+    heuristics = CudnnHeuristics.if_installed()
+    workspaces: dict[ConvCall, int] = {}
+    for done, call in enumerate(task.calls):
+        if done % REPORT_EVERY == 0:
+            tell(done)
+        nbytes = _Convolution(call, device).steady_bytes()
+        if nbytes is None and heuristics is not None:
+            nbytes = heuristics.workspace_bytes(call)
+        if nbytes is not None:
+            workspaces[call] = nbytes
+    benchmarked: dict[ConvCall, BenchmarkBytes] = {}
+    with torch.backends.cudnn.flags(benchmark=True, allow_tf32=True):
+        for done, call in enumerate(task.benchmarked, start=len(task.calls)):
+            if done % REPORT_EVERY == 0:
+                tell(done)
+            seen = _Convolution(call, device).benchmark_bytes()
+            if seen is not None:
+                benchmarked[call] = seen
+    properties = torch.cuda.get_device_properties(device)
+    profile = DeviceProfile(
+        gpu=properties.name,
+        total_bytes=properties.total_memory,
+        compute_capability=(properties.major, properties.minor),
+        multiprocessors=properties.multi_processor_count,
+        torch=torch.__version__,
+        cudnn=_cudnn_version(),
+        cuda=torch.version.cuda or "",
+        driver=driver_version(),
+        context_bytes=dense,
+        spconv=sparse,
+        context_with_spconv_bytes=with_sparse,
+        cublas_workspace_bytes=threads,
+        workspaces=workspaces,
+        benchmarked=benchmarked,
+    )
+    total = len(task.calls) + len(task.benchmarked)
+    left_out = total - len(workspaces) - len(benchmarked)
+    return CalibrationReport(total, total, profile=profile, left_out=left_out)
+
+
+def _requested(kind: str) -> int:
+    stats: dict[str, int] = torch.cuda.memory_stats()
+    return stats[f"requested_bytes.all.{kind}"]
+
+
+def _cublas_workspaces(device: torch.device) -> dict[str, int]:
+    """What the first matrix product of each thread leaves behind, by thread."""
+    data = torch.ones(8, 8, device=device, requires_grad=True)
+    before = _requested("current")
+    product = data @ data.detach()
+    main = _requested("current") - before - product.nbytes
+    # The ones that backward starts from exist before, and the gradient afterwards.
+    gradient = torch.ones_like(product)
+    before = _requested("current")
+    torch.autograd.backward(product, gradient)
+    assert data.grad is not None
+    return {"main": main, "autograd": _requested("current") - before - data.grad.nbytes}
+
+
+def _train_small_network(device: torch.device) -> None:
+    """Load what dense layers load: cuDNN's, cuBLAS's and PyTorch's kernels of a training step."""
+    model = nn.Sequential(
+        nn.Conv2d(WARM_CHANNELS, WARM_CHANNELS, 3, padding=1, bias=False),
+        nn.BatchNorm2d(WARM_CHANNELS),
+        nn.ReLU(),
+        nn.ConvTranspose2d(WARM_CHANNELS, WARM_CHANNELS, 2, stride=2),
+        nn.Conv2d(WARM_CHANNELS, WARM_CHANNELS, 1),
+        nn.Flatten(2),
+        nn.Linear(4 * WARM_SIZE**2, WARM_CHANNELS),
+    ).to(device)
+    optimizer = torch.optim.AdamW(model.parameters())
+    data = torch.ones(2, WARM_CHANNELS, WARM_SIZE, WARM_SIZE, device=device)
+    for _ in range(2):
+        torch.autograd.backward(model(data).square().sum())
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _train_sparse_layer(device: torch.device) -> str | None:
+    """Load what sparse convolutions load; spconv's version, None where it is not installed."""
+    if util.find_spec("spconv") is None:
+        return None
+    import spconv.pytorch as spconv
+
+    model = nn.ModuleList(
+        [
+            spconv.SubMConv3d(16, 16, 3, padding=1, indice_key="a"),
+            spconv.SparseConv3d(16, 32, 3, stride=2, padding=1),
+        ]
+    ).to(device)
+    places = torch.stack(torch.meshgrid(*[torch.arange(8)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    indices = torch.cat([torch.zeros(len(places), 1), places], 1).int().to(device)
+    features = torch.ones(len(places), 16, device=device)
+    data = spconv.SparseConvTensor(features, indices, [8, 8, 8], 1)
+    for layer in model:
+        data = layer(data)
+    torch.autograd.backward(data.features.sum())
+    names = [name for name in metadata.packages_distributions()["spconv"] if "spconv" in name]
+    return metadata.version(names[0])
+
+
+def _context_bytes(device: torch.device, held_bytes: int) -> int:
+    """What this process holds on the device outside the allocator."""
+    torch.cuda.synchronize()
+    free, total = torch.cuda.mem_get_info(device)
+    return max(0, total - free - torch.cuda.memory_reserved(device) - held_bytes)
+
+
+def _cudnn_version() -> tuple[int, int, int]:
+    number = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
+    return (number // 10000, number % 10000 // 100, number % 100)
+
+
+def driver_version() -> str:
+    """The driver's version as NVML tells it, empty where NVML is not there."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+    except pynvml.NVMLError:
+        return ""
+    return str(version)
+
+
+class _Convolution:
+    """One convolution on tensors without meaningful values, run for what it asks for."""
+
+    def __init__(self, call: ConvCall, device: torch.device) -> None:
+        self._call = call
+        self._device = device
+
+    def steady_bytes(self) -> int | None:
+        """What a call after the first asks for, None where it cannot be run."""
+        seen = self._twice()
+        return None if seen is None else seen[1]
+
+    def benchmark_bytes(self) -> BenchmarkBytes | None:
+        """What trying the algorithms asks for, and the fastest of them."""
+        seen = self._twice()
+        return None if seen is None else BenchmarkBytes(*seen)
+
+    def _twice(self) -> tuple[int, int] | None:
+        free, total = torch.cuda.mem_get_info(self._device)
+        if free < total // 2:
+            # What earlier calls left in the cache is not to crowd this one out.
+            torch.cuda.empty_cache()
+        try:
+            run = self._prepared()
+            return self._scratch(run), self._scratch(run)
+        except RuntimeError:
+            # Memory ran out, or cuDNN has no engine for it.
+            return None
+
+    def _scratch(self, run: Callable[[], Sequence[torch.Tensor | None]]) -> int:
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = _requested("current")
+        results = run()
+        returned = sum(result.nbytes for result in results if result is not None)
+        return _requested("peak") - before - returned
+
+    def _prepared(self) -> Callable[[], Sequence[torch.Tensor | None]]:
+        call = self._call
+        dtype = getattr(torch, call.dtype)
+        layout = torch.channels_last if call.channels_last else torch.contiguous_format
+
+        def empty(shape: tuple[int, ...]) -> torch.Tensor:
+            # Zeros: an algorithm's choice does not look at values, and these can be timed.
+            zeros = torch.zeros(shape, dtype=dtype, device=self._device)
+            return zeros.contiguous(memory_format=layout)
+
+        data, weight = empty(call.input_shape), empty(call.weight_shape)
+        geometry = self._geometry()
+        if call.direction == "forward":
+            return lambda: [torch.ops.aten.convolution(data, weight, None, *geometry)]
+        gradient = empty(call.output_shape)
+        wanted = [call.direction == "dgrad", call.direction == "wgrad", False]
+
+        def backward() -> Sequence[torch.Tensor | None]:
+            results: Sequence[torch.Tensor | None] = torch.ops.aten.convolution_backward(
+                gradient, data, weight, None, *geometry, wanted
+            )
+            return results
+
+        return backward
+
+    def _geometry(self) -> tuple[Any, ...]:
+        """Stride to groups, in the order of aten::convolution's arguments."""
+        call = self._call
+        beyond = [0] * len(call.stride)
+        if call.transposed:
+            axes = zip(
+                call.output_shape[2:],
+                call.input_shape[2:],
+                call.weight_shape[2:],
+                call.stride,
+                call.padding,
+                call.dilation,
+                strict=True,
+            )
+            beyond = [
+                out - ((size - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
+                for out, size, kernel, stride, pad, dilation in axes
+            ]
+        return (
+            list(call.stride),
+            list(call.padding),
+            list(call.dilation),
+            call.transposed,
+            beyond,
+            call.groups,
+        )
