@@ -33,9 +33,28 @@ def simulate(
     Raises:
         ValueError: the stream frees a block that is not alive, or makes one twice.
     """
+    totals = walk(
+        stream, target, until_oom=until_oom, bound=bound, expandable_segments=expandable_segments
+    )
+    return summarize(stream, totals)
+
+
+def walk(
+    stream: EventStream,
+    target: DeviceTarget,
+    *,
+    until_oom: bool = True,
+    bound: Bound = Bound.EXPECTED,
+    expandable_segments: bool = False,
+) -> Totals:
+    """Return the totals after every event; the arguments are those of `simulate`.
+
+    Raises:
+        ValueError: the stream frees a block that is not alive, or makes one twice.
+    """
     capacity = target.capacity_bytes if until_oom else None
     allocator = (ExpandableAllocator if expandable_segments else CachingAllocator)(capacity)
-    return summarize(stream, _Walk(target, bound, allocator).run(stream))
+    return _Walk(target, bound, allocator).run(stream)
 
 
 def fits(
