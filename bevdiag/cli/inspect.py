@@ -6,7 +6,7 @@ from bevdiag.cli import options as opt
 from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
 from bevdiag.cli.progress import progress_bar
-from bevdiag.diagnose.result import InspectOptions, InspectReport
+from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport
 
 
 def inspect_command(
@@ -19,10 +19,13 @@ def inspect_command(
     gpu: opt.GpuName = None,
     budget: opt.Budget = None,
     cudnn: opt.Cudnn = None,
+    profile: opt.Profile = None,
+    cudnn_benchmark: opt.CudnnBenchmark = False,
     compression: opt.Compression = None,
     sets: opt.Overrides = None,
     depth: opt.Depth = "3",
     source: opt.Source = None,
+    data_root: opt.DataRoot = None,
     no_remedies: opt.NoRemedies = False,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
@@ -42,19 +45,22 @@ def inspect_command(
         gpu=values.gpu_name(gpu),
         budget_bytes=values.budget_bytes(budget),
         cudnn=cudnn,
+        profile=profile,
+        cudnn_benchmark=cudnn_benchmark,
         compression=values.optional_choice("--compression", compression, values.compressions),
         overrides=values.overrides(sets),
         pins=values.pins(assume),
         seed=values.whole_number("--seed", seed, least=0),
         remedies=not no_remedies,
         source=values.source_folder(source),
+        data_root=values.folder("--data-root", data_root),
     )
     report = _inspect(config, wanted)
     write_output(_rendered(report, output_format, output, levels), output)
     return report.exit_code
 
 
-def _inspect(config: Path, wanted: InspectOptions) -> InspectReport:
+def _inspect(config: Path, wanted: InspectOptions) -> InspectReport | ConfigReport:
     with progress_bar() as progress:
         progress("importing torch", 0.0)
         from bevdiag.diagnose.inspect import inspect
@@ -62,7 +68,11 @@ def _inspect(config: Path, wanted: InspectOptions) -> InspectReport:
         return inspect(config, wanted, progress)
 
 
-def _rendered(report: InspectReport, output_format: str, output: str, depth: int) -> str:
+def _rendered(
+    report: InspectReport | ConfigReport, output_format: str, output: str, depth: int
+) -> str:
+    if isinstance(report, ConfigReport):
+        return _rendered_config(report, output_format, output)
     if output_format == "json":
         from bevdiag.report.inspect_json import inspect_json
 
@@ -70,3 +80,13 @@ def _rendered(report: InspectReport, output_format: str, output: str, depth: int
     from bevdiag.report.text.inspect_report import render_inspect
 
     return render_inspect(report, layout_for(output), depth=depth)
+
+
+def _rendered_config(report: ConfigReport, output_format: str, output: str) -> str:
+    if output_format == "json":
+        from bevdiag.report.config_json import config_json
+
+        return config_json(report)
+    from bevdiag.report.text.config_report import render_config
+
+    return render_config(report, layout_for(output))

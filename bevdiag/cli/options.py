@@ -77,6 +77,22 @@ Cudnn = Annotated[
         "--cudnn", metavar="VERSION", help="Default: the one that the installed torch ships with."
     ),
 ]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="FILE",
+        help="A device profile that bevdiag calibrate wrote: predict for its GPU and libraries; "
+        "none: use rules alone. Default: the shipped one of that GPU, torch and cuDNN, if any.",
+    ),
+]
+CudnnBenchmark = Annotated[
+    bool,
+    typer.Option(
+        "--cudnn-benchmark",
+        help="Predict for torch.backends.cudnn.benchmark = True, where timings choose the kernels.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -110,6 +126,14 @@ Source = Annotated[
         metavar="DIR",
         help="Build the model with the code of this OpenPCDet-style repository. "
         "This executes that code, in a child process; nothing is compiled or downloaded.",
+    ),
+]
+DataRoot = Annotated[
+    str | None,
+    typer.Option(
+        "--data-root",
+        metavar="DIR",
+        help="Also check that the data paths exist; relative ones start from here.",
     ),
 ]
 NoRemedies = Annotated[bool, typer.Option("--no-remedies", help="Do not try any remedy.")]

@@ -27,6 +27,7 @@ def validate_command(
         Path | None, typer.Option("--configs", help="The folder of the configs that rows name.")
     ] = None,
     source: opt.Source = None,
+    profile: opt.Profile = None,
     output_format: Annotated[
         str, typer.Option("--format", help="text, markdown or json.")
     ] = "text",
@@ -45,7 +46,7 @@ def validate_command(
     with progress_bar() as progress:
         folder = values.source_folder(source)
         validation = validate(
-            rows, configs, MeasuredOn(), progress, Path(folder) if folder else None
+            rows, configs, MeasuredOn(profile=profile), progress, Path(folder) if folder else None
         )
     render = {
         "text": report.render_validation,

@@ -4,6 +4,7 @@ from bevdiag.diagnose.result import OutOfMemory, Target
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc
 from bevdiag.memory.oom import oom_message
+from bevdiag.memory.profiles import DeviceProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.trace.step import Trace
@@ -39,4 +40,11 @@ def target_of(target: DeviceTarget) -> Target:
         torch=target.torch,
         cudnn=".".join(map(str, target.cudnn)),
         compute_capability=".".join(map(str, target.compute_capability)),
+        profile=None if target.profile is None else _profile(target.profile),
+        cudnn_benchmark=target.cudnn_benchmark,
     )
+
+
+def _profile(profile: DeviceProfile) -> str:
+    cudnn = ".".join(map(str, profile.cudnn))
+    return f"{profile.gpu}, torch {profile.torch}, cuDNN {cudnn}"

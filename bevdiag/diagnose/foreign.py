@@ -49,6 +49,8 @@ def inspect_source(
         gpu=options.gpu,
         budget_bytes=options.budget_bytes,
         cudnn=options.cudnn,
+        profile=options.profile,
+        cudnn_benchmark=options.cudnn_benchmark,
     )
     progress("training step", 0.1)
     autocast = options.autocast or ("fp16" if settings.optimization.use_amp else "off")

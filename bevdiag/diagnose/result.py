@@ -28,7 +28,8 @@ class Severity(str, Enum):
 class Target:
     """The GPU and library versions that the numbers are for.
 
-    `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget.
+    `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
+    says which device profile the numbers stand on, None where rules alone tell.
     """
 
     gpu: str | None
@@ -36,6 +37,8 @@ class Target:
     torch: str
     cudnn: str
     compute_capability: str
+    profile: str | None = None
+    cudnn_benchmark: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,10 @@ class OutOfMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence."""
+    """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
+
+    `command` is what to type to mend it, empty where there is no one command.
+    """
 
     code: str
     severity: Severity
@@ -148,6 +154,7 @@ class Finding:
     key: str = ""
     location: Location | None = None
     module: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +305,8 @@ class CompareReport:
 class InspectOptions:
     """What the user asked for, as the command line understood it. None means "the config's own".
 
+    `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
+    is used, where there is one.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model.
     """
@@ -310,6 +319,8 @@ class InspectOptions:
     gpu: str | None = None
     budget_bytes: int | None = None
     cudnn: str | None = None
+    profile: str | None = None
+    cudnn_benchmark: bool = False
     compression: str | None = None
     overrides: tuple[str, ...] = ()
     pins: dict[str, int] = field(default_factory=dict)

@@ -96,6 +96,8 @@ class Session:
             gpu=options.gpu,
             budget_bytes=options.budget_bytes,
             cudnn=options.cudnn,
+            profile=options.profile,
+            cudnn_benchmark=options.cudnn_benchmark,
         )
 
     def uses_cuda(self) -> bool:

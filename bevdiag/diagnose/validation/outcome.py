@@ -35,11 +35,12 @@ class MeasuredRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredOn:
-    """The machine of the rows."""
+    """The machine of the rows; `profile` is as in `InspectOptions`."""
 
     gpu: str = "h200"
     torch: str = "2.11.0"
     cudnn: str = "9.19"
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ def _predict(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) 
         compression=row.compression,
         overrides=row.overrides,
     )
-    target = make_target(torch=machine.torch, gpu=machine.gpu, cudnn=row.cudnn or machine.cudnn)
+    target = _target(row, machine)
     session = Session(replace(options, pins=dict(row.pins)))
     trace = session.trace(session.variant(row.config), (Scenario.EXPECTED,)).traces[
         Scenario.EXPECTED
@@ -113,7 +113,7 @@ def _predict_from_source(
         optimizer=OPTIMIZER,
         overrides=row.overrides,
     )
-    target = make_target(torch=machine.torch, gpu=machine.gpu, cudnn=machine.cudnn)
+    target = _target(row, machine)
     profile = simulate(traced.trace.stream, target, until_oom=False)
     allocated = profile.peak.allocated_bytes
     low = traced.scenarios.get(SourceScenario.LOW, traced.trace)
@@ -126,6 +126,16 @@ def _predict_from_source(
         high_bytes=max(allocated, _peak(high.stream, target, Bound.HIGH)),
         reserved_bytes=profile.max_reserved_bytes,
         with_source=True,
+    )
+
+
+def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
+    """The machine, with the row's own cuDNN where it was measured with another."""
+    return make_target(
+        torch=machine.torch,
+        gpu=machine.gpu,
+        cudnn=row.cudnn or machine.cudnn,
+        profile=machine.profile if row.cudnn is None else None,
     )
 
 

@@ -54,10 +54,12 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
     )
     capacity = target.capacity_bytes
     usable = f", {format_bytes(capacity)} usable" if capacity is not None else ""
-    return [
+    benchmark = ", cudnn.benchmark on" if target.cudnn_benchmark else ""
+    entries = [
         ("GPU", f"{gpu}{capability}{usable}"),
-        ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
+        ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}{benchmark}"),
     ]
+    return [*entries, ("Profile", target.profile)] if target.profile is not None else entries
 
 
 def scene_entries(scene: Scene) -> list[tuple[str, str]]:
