@@ -1,22 +1,20 @@
 """Whether a step fits: said of the upper end, denied of the expected run, else it depends."""
 
-from dataclasses import replace
-
 from bevdiag.diagnose.result import GpuFit, Verdict
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import Alloc, EventStream
-from bevdiag.memory.profile import MemoryProfile
-from bevdiag.memory.simulate import fits, simulate
+from bevdiag.memory.events import EventStream
+from bevdiag.memory.footprint import Requests, Unlimited
+from bevdiag.memory.simulate import fits
 from bevdiag.memory.workspaces import Bound
 
 
 def judge(
     target: DeviceTarget,
     expected_stream: EventStream,
-    expected: MemoryProfile,
+    expected: Unlimited,
     upper_stream: EventStream,
-    upper: MemoryProfile,
+    upper: Unlimited,
 ) -> Verdict:
     """The verdict for a target.
 
@@ -39,36 +37,22 @@ def fit_on_gpus(
     target: DeviceTarget, expected_stream: EventStream, upper_stream: EventStream
 ) -> tuple[GpuFit, ...]:
     """The same step on every GPU of the catalogue, with the target's library versions."""
-    profiles: dict[object, tuple[MemoryProfile, MemoryProfile]] = {}
-    floor = _floor_on_any_chip(expected_stream, target)
+    expected = Requests(expected_stream)
+    upper = expected if upper_stream is expected_stream else Requests(upper_stream)
     fits_on = []
     for gpu in all_gpus():
         candidate = target.on(gpu)
         capacity = candidate.capacity_bytes
         assert capacity is not None
-        if floor > capacity and not expected_stream.unmodelled:
-            fits_on.append(GpuFit(gpu=gpu.name, capacity_bytes=capacity, verdict=Verdict.OVER))
-            continue
-        # What is asked for depends on the chip, not on how much memory sits beside it.
-        chip = replace(candidate, gpu=None, capacity_bytes=None, total_bytes=None, context_bytes=0)
-        if chip not in profiles:
-            profiles[chip] = (
-                simulate(expected_stream, chip, until_oom=False),
-                simulate(upper_stream, chip, until_oom=False, bound=Bound.HIGH),
+        if expected.least_bytes > capacity and not expected_stream.unmodelled:
+            verdict = Verdict.OVER
+        else:
+            verdict = judge(
+                candidate,
+                expected_stream,
+                expected.footprint(candidate, Bound.EXPECTED),
+                upper_stream,
+                upper.footprint(candidate, Bound.HIGH),
             )
-        expected, upper = profiles[chip]
-        verdict = judge(candidate, expected_stream, expected, upper_stream, upper)
         fits_on.append(GpuFit(gpu=gpu.name, capacity_bytes=capacity, verdict=verdict))
     return tuple(fits_on)
-
-
-def _floor_on_any_chip(stream: EventStream, target: DeviceTarget) -> int:
-    """What the step needs at least, whatever workspaces the chip's libraries take."""
-    bare = EventStream(
-        events=[
-            replace(event, request=None) if isinstance(event, Alloc) and event.request else event
-            for event in stream.events
-        ],
-        num_steps=stream.num_steps,
-    )
-    return simulate(bare, target, until_oom=False).floor_bytes

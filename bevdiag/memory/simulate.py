@@ -5,6 +5,7 @@ from bevdiag.memory.blocks import Block
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, EventStream, Free
 from bevdiag.memory.expandable import ExpandableAllocator
+from bevdiag.memory.footprint import Unlimited
 from bevdiag.memory.profile import MemoryProfile, Refusal
 from bevdiag.memory.summary import Totals, summarize
 from bevdiag.memory.workspaces import Bound, workspace
@@ -60,7 +61,7 @@ def walk(
 def fits(
     stream: EventStream,
     target: DeviceTarget,
-    unlimited: MemoryProfile,
+    unlimited: Unlimited,
     *,
     bound: Bound = Bound.EXPECTED,
 ) -> bool:

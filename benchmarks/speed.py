@@ -1,0 +1,153 @@
+"""Time whole commands in fresh processes, beside `import torch` in the same run.
+
+    python benchmarks/speed.py CONFIGS [--runs N] [--scaling] [--json OUT]
+
+CONFIGS is a folder laid out like OpenPCDet's tools/cfgs. Every case is run N times, in turns with
+`import torch`; a ratio is that of the medians. `--scaling` adds runs of twice the batch and of
+twice the points: a growth above 1 would be worse than linear.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+IMPORT_TORCH = ("-c", "import torch")
+SHIPPED = Path(__file__).parent.parent / "configs"
+MAX_RSS_BYTES = 2 * 1024**3
+QUIET = ("--device", "meta", "--format", "json", "-o", os.devnull)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A command to time; `limit` is the ratio to `import torch` that it must stay under."""
+
+    name: str
+    arguments: tuple[str, ...]
+    limit: float | None = None
+
+
+@dataclass(slots=True)
+class Timed:
+    """Seconds of every run of a case, and its largest resident set, children included."""
+
+    case: Case
+    seconds: list[float]
+    rss_bytes: int = 0
+
+    @property
+    def median(self) -> float:
+        """In seconds."""
+        return statistics.median(self.seconds)
+
+
+def inspection(config: Path, *extra: str) -> tuple[str, ...]:
+    """The arguments of an inspection as Python runs it."""
+    return ("-m", "bevdiag", "inspect", str(config), *extra, *QUIET)
+
+
+def cases(configs: Path) -> list[Case]:
+    """The commands with a limit, then the shipped configs with their remedies."""
+    second = configs / "kitti_models/second.yaml"
+    centerpoint = configs / "waymo_models/centerpoint.yaml"
+    found = [
+        Case("second, batch 4", inspection(second, "--batch-size", "4", "--no-remedies"), 3),
+        Case("second, batch 4, remedies", inspection(second, "--batch-size", "4")),
+        Case(
+            "centerpoint, batch 4",
+            inspection(centerpoint, "--batch-size", "4", "--no-remedies"),
+            6,
+        ),
+        Case("centerpoint, batch 4, remedies", inspection(centerpoint, "--batch-size", "4")),
+    ]
+    for config in sorted(SHIPPED.glob("*.yaml")):
+        found.append(Case(config.stem, inspection(config, "--no-remedies"), 30))
+        found.append(Case(f"{config.stem}, remedies", inspection(config)))
+    return found
+
+
+def scaling_cases(configs: Path, folder: Path) -> list[Case]:
+    """Second on one and two samples, and on clouds of 20,000, 40,000 and 80,000 points."""
+    second = configs / "kitti_models/second.yaml"
+    found = [
+        Case(f"second, batch {n}", inspection(second, "--batch-size", str(n), "--no-remedies"))
+        for n in (1, 2, 4, 8, 16)
+    ]
+    rng = np.random.default_rng(0)
+    for count in (40_000, 80_000, 160_000):
+        file = folder / f"{count}.npy"
+        low, high = np.array([0, -40, -3, 0]), np.array([70.4, 40, 1, 1])
+        np.save(file, rng.uniform(low, high, (count, 4)).astype(np.float32))
+        edits = ("--set", "DATA_CONFIG.DATA_PROCESSOR.2.MAX_NUMBER_OF_VOXELS.train=160000")
+        arguments = inspection(second, "--points", str(file), *edits, "--batch-size", "1")
+        found.append(Case(f"second, {count} points", (*arguments, "--no-remedies")))
+    return found
+
+
+def run_once(arguments: Sequence[str]) -> tuple[float, int]:
+    """Wall seconds and peak resident bytes of one fresh process (and of its children)."""
+    begin = time.perf_counter()
+    child = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE)
+    assert child.stderr is not None
+    message = child.stderr.read().decode()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - begin
+    if child.returncode not in (0, 1):
+        raise SystemExit(f"{' '.join(arguments)} failed: {message.strip()}")
+    return seconds, usage.ru_maxrss * 1024
+
+
+def measure(all_cases: Iterable[Case], runs: int) -> list[Timed]:
+    """Every case `runs` times, in turns, so that a busy moment hits them alike."""
+    timed = [Timed(case, []) for case in all_cases]
+    for _ in range(runs):
+        for one in timed:
+            seconds, rss_bytes = run_once(one.case.arguments)
+            one.seconds.append(seconds)
+            one.rss_bytes = max(one.rss_bytes, rss_bytes)
+    return timed
+
+
+def main() -> int:
+    """Print one line a case; 1 if a case misses its limit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configs", type=Path)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = [Case("import torch", IMPORT_TORCH), *cases(options.configs)]
+        if options.scaling:
+            wanted += scaling_cases(options.configs, Path(folder))
+        base, *timed = measure(wanted, options.runs)
+    missed = 0
+    rows = []
+    print(f"{base.case.name:<40}{base.median:8.2f} s")
+    for one in timed:
+        ratio, limit = one.median / base.median, one.case.limit
+        good = one.rss_bytes < MAX_RSS_BYTES and (limit is None or ratio < limit)
+        missed += not good
+        bound = "" if limit is None else f" of {limit:g}"
+        print(
+            f"{one.case.name:<40}{one.median:8.2f} s{ratio:7.2f} x{bound:<7}"
+            f"{one.rss_bytes / 1024**2:8.0f} MiB  {'' if good else 'MISSED'}".rstrip()
+        )
+        rows.append({"case": one.case.name, "seconds": one.seconds, "rss_bytes": one.rss_bytes})
+    if options.json:
+        options.json.write_text(json.dumps({"import": base.seconds, "rows": rows}, indent=1))
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
