@@ -51,11 +51,13 @@ class Wiring:
 
     Attributes:
         entries: in the order in which they were written.
+        reached: the modules whose code took part in the loss in a way that autograd follows.
         unreached: the outermost modules that computed something differentiable of which nothing
             leads to the loss, and the keys that they lead to instead.
     """
 
     entries: tuple[Entry, ...]
+    reached: frozenset[str]
     unreached: Mapping[str, tuple[str, ...]]
 
     def written_inside(self, module: str) -> tuple[Entry, ...]:
@@ -92,10 +94,10 @@ def is_inside(path: str | None, module: str) -> bool:
     return path is not None and (path == module or path.startswith(f"{module}."))
 
 
-def dead_ends(
+def loss_reach(
     loss: torch.Tensor, batch: dict[str, Any], attribution: Attribution
-) -> dict[str, tuple[str, ...]]:
-    """The outermost modules that the loss does not reach, and what they lead to instead.
+) -> tuple[frozenset[str], dict[str, tuple[str, ...]]]:
+    """What `Wiring.reached` and `Wiring.unreached` say of one step.
 
     To be called between the forward and the backward pass; nothing of the graph is kept.
 
@@ -103,26 +105,22 @@ def dead_ends(
         loss: what the backward pass will start from.
         batch: the batch dict at the end of the forward pass.
         attribution: tells whose code made an autograd node.
-
-    Returns:
-        By module path, the keys of the batch whose values depend on it.
     """
     reached = _modules_behind(loss, attribution)
     made = {outer for path in attribution.modules_with_nodes() for outer in _around(path)}
     dead = made - reached
     outermost = sorted(p for p in dead if not any(q != p and is_inside(p, q) for q in dead))
-    if not outermost:
-        return {}
-    tensors = {key: first_tensor(value) for key, value in dict.items(batch)}
+    tensors = {key: first_tensor(value) for key, value in dict.items(batch)} if dead else {}
     behind = {
         key: _modules_behind(tensor, attribution)
         for key, tensor in tensors.items()
         if tensor is not None and tensor.requires_grad
     }
-    return {
+    unreached = {
         module: tuple(key for key, modules in behind.items() if module in modules)
         for module in outermost
     }
+    return frozenset(reached), unreached
 
 
 def _modules_behind(tensor: torch.Tensor, attribution: Attribution) -> set[str]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.layers import channels_of, first_tensor
-from bevdiag.trace.wiring import Entry, Wiring, dead_ends
+from bevdiag.trace.wiring import Entry, Wiring, loss_reach
 
 _DECLARATIONS = ("num_bev_features", "num_point_features")
 """What OpenPCDet's modules tell the next one when they are built: of a map, of anything else."""
@@ -96,6 +96,7 @@ class BatchWatch:
         self._attribution = attribution
         self._written: list[_Written] = []
         self._current: dict[str, _Written] = {}
+        self._reached: frozenset[str] = frozenset()
         self._unreached: dict[str, tuple[str, ...]] = {}
 
     def begin(self, batch: WatchedBatch) -> None:
@@ -123,7 +124,7 @@ class BatchWatch:
 
     def end(self, batch: WatchedBatch, loss: torch.Tensor) -> None:
         """The forward pass is over, its graph still whole."""
-        self._unreached = dead_ends(loss, batch, self._attribution)
+        self._reached, self._unreached = loss_reach(loss, batch, self._attribution)
 
     def wiring(self) -> Wiring:
         """What was noted."""
@@ -142,7 +143,7 @@ class BatchWatch:
             )
             for written in self._written
         )
-        return Wiring(entries=entries, unreached=self._unreached)
+        return Wiring(entries=entries, reached=self._reached, unreached=self._unreached)
 
     def _add(self, batch: WatchedBatch, key: str, value: Any, writer: str | None) -> None:
         tensor = first_tensor([*value.values()] if isinstance(value, dict) else value)
@@ -160,7 +161,7 @@ class BatchWatch:
             writer=writer,
             shape=None if tensor is None else tuple(tensor.shape),
             channels=None if tensor is None else channels_of(tuple(tensor.shape)),
-            declared=None if tensor is None else self._declared(writer, tensor),
+            declared=None if isinstance(value, dict) else self._declared(writer, tensor),
             carries_gradient=tensor is not None and tensor.requires_grad,
             computed_by=self._computed_by(tensor),
             readers={},
@@ -173,8 +174,8 @@ class BatchWatch:
         node = None if tensor is None else tensor.grad_fn
         return "" if node is None else self._attribution.module_of(node)
 
-    def _declared(self, writer: str | None, tensor: torch.Tensor) -> int | None:
-        if writer is None or tensor.dim() < 2 or not tensor.requires_grad:
+    def _declared(self, writer: str | None, tensor: torch.Tensor | None) -> int | None:
+        if tensor is None or writer is None or tensor.dim() < 2 or not tensor.requires_grad:
             return None
         name = _DECLARATIONS[0] if tensor.dim() == 4 else _DECLARATIONS[1]
         value = getattr(self._modules.get(writer), name, None)
