@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bevdiag.diagnose.bev import bev_joint
-from bevdiag.diagnose.remedies.candidates import Candidate, candidates
+from bevdiag.diagnose.remedies.candidate import Candidate
+from bevdiag.diagnose.remedies.candidates import candidates
 from bevdiag.diagnose.result import Remedy, Verdict
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
 from bevdiag.diagnose.summary import upper_end_bytes

@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
-from bevdiag.diagnose.remedies.candidates import Candidate, Price, candidates, height_factors
+from bevdiag.diagnose.remedies.candidate import Candidate, Price
+from bevdiag.diagnose.remedies.candidates import candidates
+from bevdiag.diagnose.remedies.height import height_factors
 
 ALL = {
     "compression-max",

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from bevdiag.diagnose.remedies import search
-from bevdiag.diagnose.remedies.candidates import Candidate, Price
+from bevdiag.diagnose.remedies.candidate import Candidate, Price
 from bevdiag.diagnose.remedies.search import remedy_goal, search_remedies
 from bevdiag.diagnose.result import InspectReport, Remedy, Verdict
 from bevdiag.errors import InputError
