@@ -1,0 +1,144 @@
+"""One environment as far as it is known: the one at hand, or one that a file describes."""
+
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from bevdiag.environment.gpus import Driver, read_driver
+from bevdiag.environment.imports import ImportProbe, probe_imports
+from bevdiag.environment.listing import read_listing
+from bevdiag.environment.packages import Package, Packages
+from bevdiag.environment.wheels import CudaVersion, default_torch_cuda, parse_cuda
+
+_BUILD_CUDA = re.compile(r"cuda(\d+\.\d+)")
+_LOCAL_CUDA = re.compile(r"cu(\d{2,})")
+_RUNTIMES = ("nvidia-cuda-runtime-cu11", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime")
+
+
+class Chip(NamedTuple):
+    """A kind of GPU; `capability` is 8.6 as 86."""
+
+    name: str
+    capability: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What a training would run in.
+
+    Attributes:
+        source: how reports call it.
+        is_installed: whether it is the one at hand; else a file lists it.
+        python: its version, None where the list does not say.
+        packages: what is installed or listed.
+        driver: of the machine at hand, None where there is none or the list is for another.
+        chips: the GPUs to judge by, each with its compute capability.
+        probes: how the risky imports went; empty for a list.
+    """
+
+    source: str
+    is_installed: bool
+    python: Version | None
+    packages: Packages
+    driver: Driver | None = None
+    chips: tuple[Chip, ...] = ()
+    probes: tuple[ImportProbe, ...] = ()
+
+    def probe(self, stage: str) -> ImportProbe | None:
+        """How that import went, None where it was not tried."""
+        return next((probe for probe in self.probes if probe.stage == stage), None)
+
+    @property
+    def torch(self) -> Package | None:
+        """torch, if it is there."""
+        return self.packages.get("torch")
+
+    def torch_cuda(self) -> CudaVersion | None:
+        """The CUDA that torch was built with; None for a CPU build, or where nothing tells."""
+        probe = self.probe("torch")
+        if probe is not None and probe.facts:
+            return parse_cuda(probe.facts.get("cuda") or "")
+        torch = self.torch
+        if torch is None:
+            return None
+        listed = self._listed_cuda(torch)
+        if listed is not None or torch.version is None or torch.version.local is not None:
+            return listed
+        return default_torch_cuda(torch.version)
+
+    def _listed_cuda(self, torch: Package) -> CudaVersion | None:
+        """From torch 2.4.1+cu118, conda's build, pytorch-cuda, or the CUDA runtime beside it."""
+        local = torch.version.local if torch.version is not None else None
+        if match := _LOCAL_CUDA.fullmatch(local or ""):
+            return parse_cuda(f"{match[1][:-1]}.{match[1][-1]}")
+        if match := _BUILD_CUDA.search(torch.build):
+            return parse_cuda(match[1])
+        beside = self.packages.get("pytorch-cuda", *_RUNTIMES)
+        if beside is None or local is not None:
+            return None
+        return parse_cuda(str(beside.version or next(iter(beside.specifier), "")).lstrip("=<>~"))
+
+
+def installed_environment(progress: Callable[[str, float], None]) -> Environment:
+    """The interpreter that runs this, its packages, its machine, and imports that can crash."""
+    progress("installed packages", 0.0)
+    packages = _installed_packages()
+    stages = [
+        *(["torch"] if packages.get("torch") else []),
+        *(["cumm"] if packages.cumm() else []),
+        *(["spconv"] if packages.spconv() else []),
+    ]
+    progress("the driver", 0.05)
+    driver = read_driver()
+    progress(f"importing {', '.join(stages)}", 0.1)
+    gpus = driver.gpus if driver is not None else ()
+    return Environment(
+        source=f"Python {platform.python_version()} at hand",
+        is_installed=True,
+        python=Version(platform.python_version()),
+        packages=packages,
+        driver=driver,
+        chips=tuple(Chip(gpu.name, _joined(gpu.compute_capability)) for gpu in gpus),
+        probes=probe_imports(stages),
+    )
+
+
+def listed_environment(path: Path) -> Environment:
+    """The environment that a file describes; nothing of it need be here.
+
+    Raises:
+        InputError: the file cannot be read, or is no list of packages.
+    """
+    listing = read_listing(path)
+    return Environment(
+        source=str(path), is_installed=False, python=listing.python, packages=listing.packages
+    )
+
+
+def _joined(capability: tuple[int, int]) -> int:
+    return 10 * capability[0] + capability[1]
+
+
+def _installed_packages() -> Packages:
+    found: dict[str, Package] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if not name:
+            continue  # a leftover folder without metadata
+        try:
+            specifier = SpecifierSet(f"=={Version(distribution.version)}")
+        except (InvalidVersion, InvalidSpecifier):
+            specifier = SpecifierSet()
+        # The first on the path is the one that gets imported.
+        found.setdefault(
+            canonicalize_name(name), Package(name=canonicalize_name(name), specifier=specifier)
+        )
+    return Packages(by_name=found)

@@ -1,0 +1,113 @@
+"""Import torch, cumm and spconv in a child process, which may die of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_SECONDS = 180.0
+"""spconv enumerates its kernels for some seconds; a cold disk takes torch a minute."""
+
+# -c puts the working directory first on the path; a training that runs elsewhere has it not.
+_LAUNCH = (
+    "import runpy, sys; del sys.path[0], sys.argv[0]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportProbe:
+    """How one import went.
+
+    Attributes:
+        stage: torch, cumm or spconv.
+        facts: what the stage reported, empty where it failed.
+        error: the exception, empty where there was none.
+        signal: what the interpreter died of, e.g. "SIGFPE"; empty where it lived.
+    """
+
+    stage: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    signal: str = ""
+
+
+def probe_imports(
+    stages: Sequence[str], python: str = sys.executable, timeout: float = TIMEOUT_SECONDS
+) -> tuple[ImportProbe, ...]:
+    """Import what the stages name, in order; a stage that kills the child does not stop the next.
+
+    Args:
+        stages: of torch, cumm and spconv.
+        python: the interpreter of the environment.
+        timeout: seconds after which a silent child counts as hanging.
+    """
+    left, probes = list(stages), []
+    while left:
+        done = _run(python, left, timeout)
+        probes += done
+        left = left[len(done) :]
+    return tuple(probes)
+
+
+def _run(python: str, stages: Sequence[str], timeout: float) -> list[ImportProbe]:
+    """The stages that one child got through, the one that it died in included."""
+    command = [python, "-W", "ignore", "-c", _LAUNCH, str(Path(__file__).with_name("child.py"))]
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    try:
+        child = subprocess.run(
+            [*command, *stages], capture_output=True, text=True, timeout=timeout, env=environ
+        )
+        output, code = child.stdout, child.returncode
+    except subprocess.TimeoutExpired as late:
+        output, code = _decoded(late.stdout), 0
+    done: list[ImportProbe] = []
+    begun = stages[0]
+    for report in _reports(output):
+        begun = str(report["stage"])
+        if "facts" in report or "error" in report:
+            done.append(
+                ImportProbe(
+                    stage=begun, facts=report.get("facts", {}), error=report.get("error", "")
+                )
+            )
+    if len(done) < len(stages) and (not done or done[-1].stage != begun or code):
+        name = begun if not done or done[-1].stage != begun else stages[len(done)]
+        done.append(_dead(name, code, timeout))
+    return done
+
+
+def _dead(stage: str, code: int, timeout: float) -> ImportProbe:
+    if code < 0:
+        return ImportProbe(stage=stage, signal=_signal_name(-code))
+    if code > 0:
+        return ImportProbe(stage=stage, error=f"the interpreter ended with exit code {code}")
+    return ImportProbe(stage=stage, error=f"nothing happened for {timeout:.0f} s")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _reports(output: str) -> list[dict[str, Any]]:
+    """The JSON lines of the child; foreign modules may print beside them."""
+    found = []
+    for line in output.splitlines():
+        if line.startswith('{"stage"'):
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                break  # cut off in the middle: the child died while it wrote
+    return found
+
+
+def _decoded(output: str | bytes | None) -> str:
+    return output.decode("utf-8", "replace") if isinstance(output, bytes) else output or ""

@@ -1,0 +1,172 @@
+"""What is known about published wheels; the facts are a data file, each with its source."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from bevdiag.environment.packages import Package, cuda_suffix
+
+CudaVersion = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpconvLine:
+    """Releases of spconv that are alike: the cumm they take, first and last Python they have."""
+
+    first: Version
+    cumm: SpecifierSet
+    pythons: tuple[Version, Version]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernels:
+    """Compute capabilities (8.6 as 86) of a wheel's machine code, and of its PTX."""
+
+    binaries: tuple[int, ...]
+    ptx: int | None
+
+
+def parse_cuda(text: str) -> CudaVersion | None:
+    """`12.4` or `12.4.127` as (12, 4); None where it is no version."""
+    major, _, rest = text.strip().partition(".")
+    minor = rest.partition(".")[0] or "0"
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+
+
+def suffix_cuda(suffix: str) -> CudaVersion | None:
+    """`cu126` as (12, 6): the last digit is the minor version."""
+    digits = suffix.removeprefix("cu")
+    return (int(digits[:-1]), int(digits[-1])) if digits.isdigit() and len(digits) > 1 else None
+
+
+def default_torch_cuda(torch: Version) -> CudaVersion | None:
+    """The CUDA of torch's default Linux wheel, None where that release is not listed."""
+    listed = _facts()["torch_cuda"]["default_wheels"].get(f"{torch.major}.{torch.minor}")
+    return parse_cuda(listed) if listed is not None else None
+
+
+def first_cumm_for_numpy_2() -> Version:
+    """Older builds of cumm read NumPy 2's arrays with NumPy 1's layout."""
+    return Version(_facts()["cumm"]["first_for_numpy_2"])
+
+
+def spconv_line(version: Version) -> SpconvLine | None:
+    """The line of releases that a version of spconv belongs to, None for an older one."""
+    for line in _facts()["spconv"]["lines"]:
+        if version >= Version(line["from"]):
+            first, last = line["python"]
+            return SpconvLine(
+                first=Version(line["from"]),
+                cumm=SpecifierSet(line["cumm"]),
+                pythons=(Version(first), Version(last)),
+            )
+    return None
+
+
+def newest_spconv(suffix: str) -> Version | None:
+    """The newest release for a CUDA suffix, None where there is no such distribution."""
+    newest = _facts()["spconv"]["newest"].get(suffix)
+    return Version(newest) if newest is not None else None
+
+
+def spconv_taken(package: Package) -> Version | None:
+    """The version that is there, or the newest that pip may take for a range; None if none fits."""
+    if package.version is not None:
+        return package.version
+    newest = newest_spconv(cuda_suffix(package))
+    releases = map(Version, _facts()["spconv"]["releases"])
+    fitting = [v for v in releases if package.admits([v]) and (newest is None or v <= newest)]
+    return max(fitting, default=None)
+
+
+def newest_spconv_line() -> SpconvLine:
+    """The line of the newest release."""
+    newest = spconv_line(Version(_facts()["spconv"]["lines"][0]["from"]))
+    assert newest is not None
+    return newest
+
+
+def torch_command(limit: CudaVersion | None = None, capability: int | None = None) -> str:
+    """The command that installs torch's newest wheels for a driver and a GPU.
+
+    Args:
+        limit: the newest CUDA that the driver runs; minor versions do not matter.
+        capability: the GPU's compute capability, 8.6 as 86.
+    """
+    fitting = [
+        index
+        for index, (low, high) in _facts()["torch_indexes"]["capabilities"].items()
+        if (capability is None or low <= capability <= high)
+        and (limit is None or int(index[2:4]) <= limit[0])
+    ]
+    if not fitting or (limit is None and capability is None):
+        return "python -m pip install --upgrade --force-reinstall torch"
+    return (
+        "python -m pip install --upgrade --force-reinstall torch "
+        f"--index-url https://download.pytorch.org/whl/{max(fitting)}"
+    )
+
+
+def spconv_for(cuda: CudaVersion | None) -> str:
+    """The newest spconv for a CUDA: same major version, at most that minor one, as a requirement.
+
+    Minor versions of CUDA are compatible within a major one (spconv's own read-me says so), and a
+    driver for a newer CUDA runs what was built with an older.
+    """
+    newest = max(Version(version) for version in _facts()["spconv"]["newest"].values())
+    suffixes = [
+        (built, suffix)
+        for suffix, version in _facts()["spconv"]["newest"].items()
+        if Version(version) == newest and (built := suffix_cuda(suffix)) is not None
+    ]
+    older = [item for item in suffixes if cuda is None or item[0] <= cuda]
+    return f"spconv-{max(older or suffixes)[1]}=={newest}"
+
+
+def spconv_kernels(suffix: str) -> Kernels | None:
+    """The kernels in spconv's wheels for a CUDA suffix; None for one that is not listed."""
+    if newest_spconv(suffix) is None:
+        return None
+    cuda = suffix_cuda(suffix)
+    kernels = _facts()["spconv"]["kernels"]
+    facts = kernels["from_cu118" if cuda is not None and cuda >= (11, 8) else "before_cu118"]
+    return Kernels(binaries=tuple(facts["binaries"]), ptx=facts["ptx"])
+
+
+def first_driver(cuda: CudaVersion) -> int | None:
+    """The oldest Linux driver branch that runs programs of this CUDA's major version."""
+    first = _facts()["cuda_drivers"]["first"].get(str(cuda[0]))
+    return int(first) if first is not None else None
+
+
+def driver_cuda(version: str) -> CudaVersion | None:
+    """The newest CUDA, to its major version, that a driver such as 535.104.05 runs."""
+    branch = version.strip().partition(".")[0]
+    if not (branch.isascii() and branch.isdigit()):
+        return None
+    first = _facts()["cuda_drivers"]["first"]
+    return max(
+        ((int(cuda), 0) for cuda, driver in first.items() if driver <= int(branch)), default=(0, 0)
+    )
+
+
+def compilable(cuda: CudaVersion) -> tuple[int, int] | None:
+    """Lowest and highest compute capability (8.6 as 86) that this CUDA can compile for."""
+    ranges = _facts()["cuda_compute_capabilities"]["ranges"]
+    known = [(parse_cuda(text), bounds) for text, bounds in ranges.items()]
+    fitting = [(first, bounds) for first, bounds in known if first is not None and first <= cuda]
+    if not fitting:
+        return None
+    low, high = max(fitting)[1]
+    return low, high
+
+
+@cache
+def _facts() -> Any:
+    text = resources.files("bevdiag.environment").joinpath("data", "wheels.json").read_text("utf-8")
+    return json.loads(text)

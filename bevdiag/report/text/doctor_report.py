@@ -1,0 +1,67 @@
+"""`bevdiag doctor` as text."""
+
+from collections.abc import Iterator
+
+from bevdiag.diagnose.checkup import Checkup
+from bevdiag.diagnose.result import Confidence, Severity
+from bevdiag.environment.environment import Environment
+from bevdiag.errors import ExitCode
+from bevdiag.report.amounts import format_bytes
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.findings import finding_lines
+from bevdiag.report.text.prose import heading, labelled, paragraph
+from bevdiag.report.text.render import render_lines
+
+_LABEL_COLUMN = 10
+_STYLES = {ExitCode.FITS: "green", ExitCode.FINDINGS: "red", ExitCode.NO_VERDICT: "yellow"}
+
+
+def render_doctor(checkup: Checkup, layout: Layout) -> str:
+    """The verdict, what was looked at, what is wrong, and what cannot be told."""
+    lines = paragraph(_sentence(checkup), layout, style=f"bold {_STYLES[checkup.exit_code]}")
+    lines += heading("Looked at", layout)
+    for label, text in _entries(checkup.environment):
+        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    lines += finding_lines(checkup.findings, (), layout)
+    if checkup.unknown:
+        lines += heading("Cannot tell", layout)
+        for question in checkup.unknown:
+            lines += paragraph(question, layout, indent=2)
+    return render_lines(lines, layout)
+
+
+def _sentence(checkup: Checkup) -> str:
+    where = checkup.environment.source
+    errors = [f for f in checkup.findings if f.severity is Severity.ERROR]
+    certain = [f for f in errors if f.confidence is Confidence.CERTAIN]
+    if certain:
+        return f"{where}: a training will fail here: {certain[0].message}."
+    if errors:
+        return f"{where}: a training may fail here: {errors[0].message}."
+    if checkup.unknown:
+        return f"{where}: nothing wrong is to be seen, but not everything can be told."
+    if checkup.findings:
+        return f"{where}: nothing stops a training; what is worth knowing is below."
+    return f"{where}: nothing is wrong."
+
+
+def _entries(environment: Environment) -> Iterator[tuple[str, str]]:
+    packages = environment.packages
+    if environment.python is not None:
+        yield "Python", str(environment.python)
+    names = [environment.torch, packages.get("numpy"), *packages.spconv(), *packages.cumm()]
+    yield "Packages", ", ".join(str(p) for p in names if p is not None) or "none of interest"
+    cuda = environment.torch_cuda()
+    if environment.torch is not None:
+        yield "CUDA", f"{cuda[0]}.{cuda[1]} in torch" if cuda is not None else "none in torch"
+    driver = environment.driver
+    if driver is not None:
+        yield "Driver", f"{driver.version}, runs CUDA {driver.cuda[0]}"
+    elif environment.is_installed:
+        yield "Driver", "none that answers: what depends on it or on a GPU was not checked"
+    for gpu in driver.gpus if driver is not None else ():
+        free = format_bytes(gpu.total_bytes - gpu.used_bytes)
+        yield f"GPU {gpu.index}", f"{gpu.name}, {free} of {format_bytes(gpu.total_bytes)} free"
+    tried = [f"{p.stage} {'failed' if p.error or p.signal else 'ok'}" for p in environment.probes]
+    if tried:
+        yield "Imports", f"{', '.join(tried)}, in a process of their own"
