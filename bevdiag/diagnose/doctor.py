@@ -50,10 +50,16 @@ def examine(
         environment = replace(environment, chips=(Chip(known.name, 10 * major + minor),))
     if driver is not None:
         environment = replace(environment, driver=_driver(driver))
-    found = sorted(_found(environment), key=lambda finding: _ORDER[finding.severity])
     return Checkup(
-        environment=environment, findings=tuple(found), unknown=tuple(_unknown(environment))
+        environment=environment,
+        findings=findings_of(environment),
+        unknown=tuple(_unknown(environment)),
     )
+
+
+def findings_of(environment: Environment) -> tuple[Finding, ...]:
+    """What all rules of an environment find, errors first."""
+    return tuple(sorted(_found(environment), key=lambda finding: _ORDER[finding.severity]))
 
 
 def _found(environment: Environment) -> Iterator[Finding]:
