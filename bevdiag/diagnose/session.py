@@ -133,7 +133,7 @@ class Session:
         def record(scenario: Scenario) -> tuple[Trace, int]:
             return self._trace(variant, batch, kept, scenario)
 
-        with workers(record) as traced:
+        with workers(record, most=len(scenarios)) as traced:
             recorded = dict(zip(scenarios, traced(scenarios), strict=True))
         flops = recorded[Scenario.EXPECTED][1] if Scenario.EXPECTED in recorded else 0
         traces = {scenario: trace for scenario, (trace, _) in recorded.items()}

@@ -27,7 +27,8 @@ def _call(task: object) -> object:
     return _function(task)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """How many traces run side by side."""
     # CUDA does not survive a fork, and even autograd's engine on meta tensors asks for its devices.
     if sys.platform != "linux" or torch.cuda.device_count() > 0:
         return 1
@@ -35,7 +36,9 @@ def _usable_cores() -> int:
 
 
 @contextmanager
-def workers(function: Callable[[Task], Result]) -> Iterator[Map[Task, Result]]:
+def workers(
+    function: Callable[[Task], Result], *, most: int | None = None
+) -> Iterator[Map[Task, Result]]:
     """A parallel `map` of this one function; results come in the tasks' order.
 
     Args:
@@ -43,8 +46,8 @@ def workers(function: Callable[[Task], Result]) -> Iterator[Map[Task, Result]]:
             picklable.
     """
     global _function
-    cores = _usable_cores()
-    if cores == 1 or _function is not None:
+    cores = usable_cores()
+    if cores <= 1 or _function is not None:
         yield lambda tasks: map(function, tasks)
         return
     _function = function  # the forks inherit it: a closure cannot be sent to them
