@@ -10,8 +10,10 @@ import typer
 from bevdiag import __version__
 from bevdiag.cli.calibrate import calibrate_command
 from bevdiag.cli.compare import compare_command
+from bevdiag.cli.doctor import doctor_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import say
+from bevdiag.cli.rule import rule_command
 from bevdiag.cli.validate import validate_command
 from bevdiag.errors import BevdiagError, ExitCode
 
@@ -36,6 +38,8 @@ app = typer.Typer(
 app.command("inspect")(inspect_command)
 app.command("compare")(compare_command)
 app.command("validate")(validate_command)
+app.command("rule")(rule_command)
+app.command("doctor")(doctor_command)
 app.command("calibrate")(calibrate_command)
 
 

@@ -150,3 +150,14 @@ def source_folder(text: str | None) -> str | None:
     if not (folder / "pcdet").is_dir():
         raise InputError(f"--source {text}: expected a folder that holds the package pcdet")
     return text
+
+
+def folder(option: str, text: str | None) -> str | None:
+    """An existing folder; None stays None.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if text is not None and not Path(text).is_dir():
+        raise InputError(f"{option} {text}: there is no such folder")
+    return text

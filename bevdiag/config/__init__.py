@@ -1,13 +1,17 @@
 """Configs in OpenPCDet's YAML dialect: read with locations, merged, checked, edited."""
 
 from bevdiag.config.document import Document
-from bevdiag.config.load import DetectorConfig, load_config
+from bevdiag.config.ignores import IgnoreComment
+from bevdiag.config.load import DetectorConfig, from_document, load_config, read_document
 from bevdiag.config.notes import NoteCode, ReadingNote
 
 __all__ = [
     "DetectorConfig",
     "Document",
+    "IgnoreComment",
     "NoteCode",
     "ReadingNote",
+    "from_document",
     "load_config",
+    "read_document",
 ]

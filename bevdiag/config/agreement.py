@@ -70,7 +70,7 @@ def copies_that_differ(
     for path, copy, original, named in _copies(data, model):
         if copy != original:
             message = f"{list(copy)} differs from DATA_CONFIG's {named} {list(original)}"
-            where = tree.descend(root, path)[0].location
+            where = tree.key_location(root, path)
             yield ReadingNote(NoteCode.COPIES_DIFFER, message, tree.dotted(path), where)
 
 

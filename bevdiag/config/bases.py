@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bevdiag.config import tree
+from bevdiag.config.ignores import IgnoreComment
 from bevdiag.config.notes import ReadingNote
-from bevdiag.config.reader import read_file
+from bevdiag.config.reader import FileText, read_file
 from bevdiag.config.tree import Node, Scalar, Section, describe
 from bevdiag.errors import ConfigError
 
@@ -19,7 +20,7 @@ BASE_KEY = "_BASE_CONFIG_"
 MAX_FILES = 64
 
 
-def read_merged(path: Path) -> tuple[Section, tuple[ReadingNote, ...]]:
+def read_merged(path: Path) -> FileText:
     """The merged tree of a config file and its bases, without the ``_BASE_CONFIG_`` keys.
 
     Raises:
@@ -27,7 +28,7 @@ def read_merged(path: Path) -> tuple[Section, tuple[ReadingNote, ...]]:
     """
     merger = _Merger()
     root = merger.merged_file(path, ())
-    return root, tuple(merger.notes)
+    return FileText(root, tuple(merger.notes), tuple(merger.ignores))
 
 
 class _Merger:
@@ -35,22 +36,26 @@ class _Merger:
 
     def __init__(self) -> None:
         self.notes: list[ReadingNote] = []
+        self.ignores: list[IgnoreComment] = []
         self._open: list[Path] = []
         self._num_files = 0
 
     def merged_file(self, path: Path, under: tree.Path) -> Section:
-        root, notes = read_file(path, under)
+        root, notes, ignores = read_file(path, under)
         self.notes.extend(notes)
+        self.ignores.extend(ignores)
         self._open.append(path.resolve())
         merged = self._merged(Section({}, root.location), root, under)
         self._open.pop()
         return merged
 
     def _merged(self, onto: Section, over: Section, under: tree.Path) -> Section:
-        entries = dict(onto.entries)
+        entries, keys = dict(onto.entries), dict(onto.keys)
         base = over.entries.get(BASE_KEY)
         if base is not None:
-            entries.update(self._base(base, under).entries)
+            merged_base = self._base(base, under)
+            entries.update(merged_base.entries)
+            keys.update(merged_base.keys)
         for key, node in over.entries.items():
             if key == BASE_KEY:
                 continue
@@ -59,7 +64,7 @@ class _Merger:
                 onto_below = below if isinstance(below, Section) else Section({}, node.location)
                 node = self._merged(onto_below, node, (*under, key))
             entries[key] = node
-        return Section(entries, over.location)
+        return Section(entries, over.location, {**keys, **over.keys})
 
     def _base(self, node: Node, under: tree.Path) -> Section:
         key = tree.dotted((*under, BASE_KEY))

@@ -107,6 +107,7 @@ class TreeBuilder:
     def _section(self, start: yaml.Event) -> Section:
         entries: dict[str, Node] = {}
         merged: dict[str, Node] = {}
+        places: dict[str, Location] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if self._is_merge_key(event):
                 merged = {**self._merged(next(self._events)), **merged}
@@ -117,8 +118,9 @@ class TreeBuilder:
                 message = f"{key} stands here twice: the last one counts"
                 self._note(NoteCode.DUPLICATE_KEY, message, self._place(event))
             entries[key] = self._node(next(self._events))
+            places[key] = self._place(event)
             self._path.pop()
-        return Section({**merged, **entries}, self._place(start))
+        return Section({**merged, **entries}, self._place(start), places)
 
     def _key(self, event: yaml.Event) -> str:
         self._count(1, self._place(event))

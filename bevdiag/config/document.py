@@ -1,9 +1,10 @@
 """The merged config as it was written: values and where each one stands."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bevdiag.config import tree
+from bevdiag.config.ignores import IgnoreComment
 from bevdiag.config.notes import ReadingNote
 from bevdiag.config.tree import Section
 from bevdiag.errors import ConfigError, Location
@@ -20,6 +21,8 @@ class Document:
     root: Section
     notes: tuple[ReadingNote, ...] = ()
     """What was suspicious about the text itself."""
+    ignores: tuple[IgnoreComment, ...] = ()
+    """The comments that silence findings."""
 
     def get(self, key: str) -> object:
         """The plain value at `key` (dicts, tuples, scalars), None where nothing stands."""
@@ -32,6 +35,10 @@ class Document:
         The file is the base's for a key that a base brought in, and ``--set`` for an override.
         """
         return tree.descend(self.root, key.split("."))[0].location
+
+    def key_location(self, key: str) -> Location:
+        """Where `key` itself stands, or the nearest key around it if it is not written."""
+        return tree.key_location(self.root, key.split("."))
 
     def edited(self, changes: Mapping[tuple[str, ...], object]) -> "Document":
         """A copy with each value replaced, or its key removed where the value is None.
@@ -53,4 +60,4 @@ class Document:
                 message = f"there is no such place in the config: {error.args[0]!r} not found"
                 where = deepest.location
                 raise ConfigError(message, location=where, key=tree.dotted(path)) from error
-        return Document(root, self.notes)
+        return replace(self, root=root)

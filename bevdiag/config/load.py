@@ -53,7 +53,17 @@ class DetectorConfig:
             ConfigError: where the edited config makes no sense.
             NoVerdictError: where it asks for something that bevdiag does not model.
         """
-        return _from_document(self.path, self.document.edited(changes))
+        return from_document(self.path, self.document.edited(changes))
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
+    """Reads and merges a config without checking what it says.
+
+    Raises:
+        ConfigError: where the text or an override cannot be read.
+    """
+    root, notes, ignores = read_merged(path)
+    return Document(overridden(root, overrides), notes, ignores)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
@@ -67,11 +77,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
         ConfigError: where the text, an override or a value makes no sense.
         NoVerdictError: where the config asks for something that bevdiag does not model.
     """
-    root, notes = read_merged(path)
-    return _from_document(path, Document(overridden(root, overrides), notes))
+    return from_document(path, read_document(path, overrides))
 
 
-def _from_document(path: Path, document: Document) -> DetectorConfig:
+def from_document(path: Path, document: Document) -> DetectorConfig:
+    """The checked settings of a document that was read from `path`.
+
+    Raises:
+        ConfigError: where a value makes no sense.
+        NoVerdictError: where the config asks for something that bevdiag does not model.
+    """
     root = document.root
     check_modules(root)
     class_names = checked(_Classes, root, ()).class_names

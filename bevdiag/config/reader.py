@@ -1,9 +1,11 @@
 """Config files and ``--set`` values to located trees."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from bevdiag.config import tree
 from bevdiag.config.builder import TreeBuilder
+from bevdiag.config.ignores import IgnoreComment, ignore_comments
 from bevdiag.config.notes import ReadingNote
 from bevdiag.config.tree import Node, Scalar, Section, describe
 from bevdiag.errors import ConfigError, Location
@@ -11,8 +13,16 @@ from bevdiag.errors import ConfigError, Location
 MAX_FILE_BYTES = 1 << 20
 
 
-def read_file(path: Path, under: tree.Path = ()) -> tuple[Section, tuple[ReadingNote, ...]]:
-    """The root section of a YAML file.
+class FileText(NamedTuple):
+    """What one YAML file says, and what is said about it."""
+
+    root: Section
+    notes: tuple[ReadingNote, ...]
+    ignores: tuple[IgnoreComment, ...]
+
+
+def read_file(path: Path, under: tree.Path = ()) -> FileText:
+    """The root section of a YAML file, its notes, and its comments that silence findings.
 
     Args:
         path: the file.
@@ -50,7 +60,7 @@ def read_file(path: Path, under: tree.Path = ()) -> tuple[Section, tuple[Reading
             location=root.location,
             key=tree.dotted(under),
         )
-    return root, tuple(builder.notes)
+    return FileText(root, tuple(builder.notes), ignore_comments(text, path))
 
 
 def read_value(text: str, option: Location) -> Node:

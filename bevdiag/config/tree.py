@@ -5,7 +5,7 @@ where the entries are modules, as in ``("DATA_CONFIG", "DATA_PROCESSOR", "shuffl
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bevdiag.errors import Location
 
@@ -31,10 +31,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A YAML mapping."""
+    """A YAML mapping; `keys` says where each key stands, as far as it was read from a text."""
 
     entries: Mapping[str, "Node"]
     location: Location
+    keys: Mapping[str, Location] = field(default_factory=dict, compare=False)
 
 
 Node = Scalar | Listing | Section
@@ -82,6 +83,24 @@ def descend(root: Node, path: Sequence[str]) -> tuple[Node, tuple[str, ...]]:
             return node, tuple(path[depth:])
         node = below
     return node, ()
+
+
+def key_location(root: Section, path: Sequence[str]) -> Location:
+    """Where the key at `path` stands, or the nearest key above it if it is not written.
+
+    An entry of a list, and a value that came from elsewhere than its key, stand for themselves.
+    """
+    node: Node = root
+    found = root.location
+    for key in path:
+        below = child(node, key)
+        if below is None:
+            return found
+        written = node.keys.get(key) if isinstance(node, Section) else None
+        is_here = written is not None and written.file == below.location.file
+        found = written if written is not None and is_here else below.location
+        node = below
+    return found
 
 
 def _contents(node: Listing | Section) -> Iterable[Node]:
@@ -182,7 +201,7 @@ def _placed(node: Node, path: Path, new: Node | None) -> Node:
             del entries[key]
         else:
             entries[key] = new
-        return Section(entries, node.location)
+        return Section(entries, node.location, node.keys)
     if isinstance(node, Listing) and (index := entry_index(node, key)) is not None:
         before, after = node.items[:index], node.items[index + 1 :]
         if rest:

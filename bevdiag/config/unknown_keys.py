@@ -53,7 +53,7 @@ def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterato
             continue
         here = (*path, key)
         message = f"nothing reads {key}{did_you_mean(key, known)}"
-        where = tree.descend(root, here)[0].location
+        where = tree.key_location(root, here)
         yield ReadingNote(NoteCode.UNKNOWN_KEY, message, tree.dotted(here), where)
     for name, key in zip(fields, known, strict=True):
         value = getattr(settings, name)

@@ -1,38 +1,86 @@
-"""The table of findings: a stable code, a name that says the fault, and how much it matters."""
+"""The table of findings: a stable code, a name that says the fault, and how much it matters.
 
+A row's rule is the module of the same name in bevdiag/diagnose/rules/; its docstring is the page
+that `bevdiag rule` prints. A new rule is a row here and a file there.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
-from bevdiag.config import DetectorConfig
-from bevdiag.diagnose.result import Finding, Severity
+from bevdiag.config import Document, NoteCode, ReadingNote
+from bevdiag.diagnose.result import Confidence, Finding, Severity
+from bevdiag.errors import Location
+
+
+class Stage(str, Enum):
+    """What a rule looks at; rules of the first two are run by the table."""
+
+    CONFIG = "config"
+    STEP = "step"
+    SOURCE = "source"
+    IGNORES = "ignores"
+    ENVIRONMENT = "environment"
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One row of the table."""
+    """One row of the table.
+
+    Attributes:
+        stage: what the rule looks at, and so when it can run: the config alone, a traced step, a
+            repository's own code, the comments that silence findings, or the environment.
+        stops: whether a step cannot run with this fault; none is traced then.
+    """
 
     code: str
     name: str
     severity: Severity
+    confidence: Confidence
+    stage: Stage
+    stops: bool = False
 
+    @property
+    def module(self) -> str:
+        """The name of the rule's module."""
+        return self.name.replace("-", "_")
+
+
+_ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+_CERTAIN, _LIKELY = Confidence.CERTAIN, Confidence.LIKELY
+_CONFIG, _STEP = Stage.CONFIG, Stage.STEP
 
 _ROWS = (
-    Code("BEV001", "scalar-read-as-string", Severity.WARNING),
-    Code("BEV002", "duplicate-key", Severity.WARNING),
-    Code("BEV004", "unknown-key", Severity.WARNING),
-    Code("BEV201", "bev-channel-mismatch", Severity.ERROR),
-    Code("BEV203", "height-flatten-blowup", Severity.ERROR),
-    Code("BEV301", "over-budget", Severity.ERROR),
-    Code("BEV302", "budget-depends-on-values", Severity.WARNING),
-    Code("BEV304", "peak-dominated-by-one-block", Severity.INFO),
-    Code("BEV305", "padded-voxel-features", Severity.WARNING),
-    Code("BEV306", "densified-volume", Severity.WARNING),
-    Code("BEV307", "focal-growth", Severity.WARNING),
-    Code("BEV403", "convolution-beyond-32-bit", Severity.WARNING),
-    Code("BEV601", "parameters-without-gradient", Severity.WARNING),
-    Code("BEV602", "parameters-not-optimized", Severity.WARNING),
-    Code("BEV603", "copies-differ", Severity.WARNING),
-    Code("BEV901", "scalar-guessed", Severity.WARNING),
-    Code("BEV902", "repository-stood-in-for", Severity.INFO),
+    Code("BEV001", "scalar-read-as-string", _WARNING, _CERTAIN, _CONFIG),
+    Code("BEV002", "duplicate-key", _WARNING, _CERTAIN, _CONFIG),
+    Code("BEV004", "unknown-key", _WARNING, _LIKELY, _CONFIG),
+    Code("BEV006", "ignore-without-reason", _WARNING, _CERTAIN, Stage.IGNORES),
+    Code("BEV007", "ignore-without-effect", _WARNING, _CERTAIN, Stage.IGNORES),
+    Code("BEV201", "bev-channel-mismatch", _ERROR, _CERTAIN, _STEP),
+    Code("BEV203", "height-flatten-blowup", _ERROR, _CERTAIN, _STEP),
+    Code("BEV301", "over-budget", _ERROR, _CERTAIN, _STEP),
+    Code("BEV302", "budget-depends-on-values", _WARNING, _CERTAIN, _STEP),
+    Code("BEV304", "peak-dominated-by-one-block", _INFO, _CERTAIN, _STEP),
+    Code("BEV305", "padded-voxel-features", _WARNING, _CERTAIN, _STEP),
+    Code("BEV306", "densified-volume", _WARNING, _CERTAIN, _STEP),
+    Code("BEV307", "focal-growth", _WARNING, _LIKELY, _STEP),
+    Code("BEV403", "convolution-beyond-32-bit", _WARNING, _CERTAIN, _STEP),
+    Code("BEV601", "parameters-without-gradient", _WARNING, _CERTAIN, _STEP),
+    Code("BEV602", "parameters-not-optimized", _WARNING, _CERTAIN, _STEP),
+    Code("BEV603", "copies-differ", _WARNING, _CERTAIN, _CONFIG),
+    Code("BEV701", "numpy-2-with-old-cumm", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV702", "import-fails", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV703", "spconv-cumm-mismatch", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV704", "no-spconv-for-python", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV705", "driver-too-old", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV706", "spconv-for-another-cuda", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV707", "no-kernels-for-gpu", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV708", "cudnn-without-64-bit-indices", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV709", "pynvml-deprecated", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV710", "gpu-memory-taken", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV711", "torch-without-cuda", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV901", "scalar-guessed", _WARNING, _CERTAIN, _STEP),
+    Code("BEV902", "repository-stood-in-for", _INFO, _CERTAIN, Stage.SOURCE),
 )
 
 CODES = {row.code: row for row in _ROWS}
@@ -42,20 +90,34 @@ def finding(
     code: str,
     message: str,
     *,
-    config: DetectorConfig | None = None,
+    document: Document | None = None,
     key: str = "",
+    location: Location | None = None,
     detail: tuple[str, ...] = (),
     module: str = "",
     severity: Severity | None = None,
+    confidence: Confidence | None = None,
+    command: str = "",
 ) -> Finding:
-    """A finding of that code; it points at where `key` stands in the config."""
-    location = config.document.location(key) if config is not None and key else None
+    """A finding of that code; it points at where `key` stands in `document`, or at `location`."""
+    row = CODES[code]
+    if document is not None and key:
+        location = document.key_location(key)
     return Finding(
         code=code,
-        severity=severity or CODES[code].severity,
+        severity=severity or row.severity,
+        confidence=confidence or row.confidence,
         message=message,
         detail=detail,
         key=key,
         location=location,
         module=module,
+        command=command,
     )
+
+
+def noted(code: str, kind: NoteCode, notes: Sequence[ReadingNote]) -> Iterator[Finding]:
+    """A finding of that code for every note of that kind."""
+    for note in notes:
+        if note.code is kind:
+            yield finding(code, note.message, key=note.key, location=note.location)

@@ -1,20 +1,51 @@
-"""What a rule may look at."""
+"""What a rule may look at: the config alone, or the config and a traced step."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bevdiag.config import DetectorConfig
-from bevdiag.diagnose.bev import BevJoint
+from bevdiag.config import DetectorConfig, Document, ReadingNote
+from bevdiag.config.parts import Parts
 from bevdiag.diagnose.result import Remedy, Verdict
-from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.profile import MemoryProfile
-from bevdiag.models.channels import ChannelMismatch
-from bevdiag.scenes import Batch
-from bevdiag.trace.kept_voxels import KeptVoxels
-from bevdiag.trace.step import Trace
+
+# Rules that need the config alone run where torch is not installed or not worth its import.
+if TYPE_CHECKING:
+    from bevdiag.diagnose.bev import BevJoint
+    from bevdiag.memory.device import DeviceTarget
+    from bevdiag.memory.profile import MemoryProfile
+    from bevdiag.models.channels import ChannelMismatch
+    from bevdiag.scenes import Batch
+    from bevdiag.trace.kept_voxels import KeptVoxels
+    from bevdiag.trace.step import Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class ConfigEvidence:
+    """One config before anything is built from it.
+
+    Attributes:
+        document: what is written, bases and overrides merged.
+        parts: the settings of each section that makes sense by itself.
+        config: the checked settings, None where they make no sense or name what bevdiag does not
+            model; a rule that can tell from the document alone should.
+        data_root: the folder that the config's relative data paths start from, if it was named.
+    """
+
+    document: Document
+    parts: Parts
+    config: DetectorConfig | None = None
+    data_root: Path | None = None
+
+    @property
+    def notes(self) -> tuple[ReadingNote, ...]:
+        """What was noted while the config was read and, if it makes sense, checked."""
+        return self.document.notes if self.config is None else self.config.notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEvidence:
     """One inspected config.
 
     Attributes:
@@ -35,3 +66,8 @@ class Evidence:
     verdict: Verdict
     mismatch: ChannelMismatch | None = None
     remedies: tuple[Remedy, ...] = ()
+
+    @property
+    def document(self) -> Document:
+        """What is written, for the places that findings point at."""
+        return self.config.document

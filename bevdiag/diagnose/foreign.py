@@ -13,9 +13,9 @@ from bevdiag.diagnose.result import (
     InspectOptions,
     InspectReport,
     Scene,
-    Severity,
     Verdict,
 )
+from bevdiag.diagnose.rules import repository_stood_in_for
 from bevdiag.diagnose.session import BOXES_PER_SAMPLE
 from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
@@ -153,7 +153,7 @@ def _report(
 
 
 def _findings(verdict: Verdict, reserved: str, notes: Sequence[str]) -> tuple[Finding, ...]:
-    found = [finding("BEV902", note, severity=Severity.INFO) for note in notes]
+    found = list(repository_stood_in_for.check(notes))
     if verdict is Verdict.OVER:
         found.insert(0, finding("BEV301", f"the step reserves up to {reserved}, over the budget"))
     return tuple(found)

@@ -4,23 +4,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bevdiag.config import read_document
 from bevdiag.diagnose.bev import BevJoint, bev_joint
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.checks import config_findings, sifted, step_findings, stops
+from bevdiag.diagnose.codes import Stage
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.figures import oom_of, target_of
 from bevdiag.diagnose.foreign import inspect_source
 from bevdiag.diagnose.measured import kept_voxels_of, measure, measurement_of
 from bevdiag.diagnose.remedies.search import remedy_goal, search_remedies
 from bevdiag.diagnose.result import (
     Assumption,
+    ConfigReport,
+    Finding,
     InspectOptions,
     InspectReport,
     Remedy,
     Scene,
 )
-from bevdiag.diagnose.rules import findings
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
 from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
+from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
@@ -45,8 +50,12 @@ class _Simulated:
         return self.traced.traces.get(scenario, self.traced.traces[Scenario.EXPECTED])
 
 
-def inspect(config: Path, options: InspectOptions, progress: Progress) -> InspectReport:
+def inspect(
+    config: Path, options: InspectOptions, progress: Progress
+) -> InspectReport | ConfigReport:
     """Trace the config's training step and tell what it costs, what is wrong, and what helps.
+
+    A config with faults that no step survives is not traced: its findings are all there is.
 
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
@@ -55,7 +64,10 @@ def inspect(config: Path, options: InspectOptions, progress: Progress) -> Inspec
         return inspect_source(config, Path(options.source), options, progress)
     session = Session(options)
     target = session.target()
-    variant = session.variant(config)
+    read = _read(session, config, options)
+    if isinstance(read, ConfigReport):
+        return read
+    variant, found = read
     joint = bev_joint(variant.config)
     traceable, mismatch = _with_channels_that_fit(variant, joint)
     measured = None
@@ -72,12 +84,35 @@ def inspect(config: Path, options: InspectOptions, progress: Progress) -> Inspec
         remedies = search_remedies(
             session, traceable, goal, lambda what, share: progress(what, 0.3 + 0.7 * share)
         )
-    report = _report(str(config), variant, target, joint, mismatch, simulated, remedies)
+    traced = _report(str(config), variant, target, joint, mismatch, simulated, remedies, found)
     if measured is None:
-        return report
+        return traced
     trace = simulated.trace(Scenario.EXPECTED)
     profile = simulated.profiles[Scenario.EXPECTED]
-    return replace(report, device="cuda", measurement=measurement_of(*measured, trace, profile))
+    return replace(traced, device="cuda", measurement=measurement_of(*measured, trace, profile))
+
+
+def _read(
+    session: Session, path: Path, options: InspectOptions
+) -> tuple[Variant, tuple[Finding, ...]] | ConfigReport:
+    """The variant to trace and what is found in its config, or why there is nothing to trace."""
+    variant, refusal = None, None
+    try:
+        variant = session.variant(path)
+    except (ConfigError, NoVerdictError) as error:
+        refusal = error
+    config = variant.config if variant is not None else None
+    document = config.document if config is not None else read_document(path, options.overrides)
+    data_root = None if options.data_root is None else Path(options.data_root)
+    found = config_findings(document, config, data_root)
+    findings, silenced = sifted(found, document, Stage.CONFIG)
+    # Whoever mends a config wants every fault of it told with its place, not the first alone.
+    if stops(findings):
+        return ConfigReport(config=str(path), findings=findings, silenced=silenced)
+    if variant is None:
+        assert refusal is not None
+        raise refusal
+    return variant, found
 
 
 def _with_channels_that_fit(
@@ -116,13 +151,14 @@ def _report(
     mismatch: ChannelMismatch | None,
     simulated: _Simulated,
     remedies: tuple[Remedy, ...],
+    found: tuple[Finding, ...],
 ) -> InspectReport:
     traced = simulated.traced
     trace, upper_trace = simulated.trace(Scenario.EXPECTED), simulated.trace(Scenario.HIGH)
     expected = simulated.profiles[Scenario.EXPECTED]
     high = simulated.profiles[Scenario.HIGH]
     verdict = judge(target, trace.stream, expected, upper_trace.stream, high)
-    evidence = Evidence(
+    evidence = StepEvidence(
         config=variant.config,
         optimizer=variant.optimizer,
         batch=traced.batch,
@@ -137,6 +173,9 @@ def _report(
         remedies=remedies,
     )
     by_module = dict(trace.params_by_module)
+    findings, silenced = sifted(
+        (*found, *step_findings(evidence)), evidence.document, Stage.CONFIG, Stage.STEP
+    )
     return InspectReport(
         config=name,
         model=variant.config.model.name,
@@ -163,7 +202,8 @@ def _report(
         verdict=verdict,
         oom=oom_of(trace, target) or oom_of(upper_trace, target, Bound.HIGH),
         gpus=fit_on_gpus(target, trace.stream, upper_trace.stream),
-        findings=findings(evidence),
+        findings=findings,
+        silenced=silenced,
         remedies=remedies,
         remedies_for=target_of(remedy_goal(target)) if remedies else None,
         unmodelled=trace.stream.unmodelled,

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from bevdiag.errors import ExitCode, Location
+
+if TYPE_CHECKING:
+    # Commands that only print help need no allocator.
+    from bevdiag.memory.lives import BlockLife
 
 
 class Verdict(str, Enum):
@@ -22,6 +27,13 @@ class Severity(str, Enum):
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
+
+
+class Confidence(str, Enum):
+    """How sure a finding is: certain follows by arithmetic, likely is a rule of thumb."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +162,21 @@ class Finding:
     code: str
     severity: Severity
     message: str
+    confidence: Confidence = Confidence.CERTAIN
     detail: tuple[str, ...] = ()
     key: str = ""
     location: Location | None = None
     module: str = ""
     command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """A finding that a comment in the config silences: where the comment stands, and its reason."""
+
+    finding: Finding
+    reason: str
+    location: Location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +244,7 @@ class InspectReport:
     """Everything `bevdiag inspect` knows, in the order in which it is told.
 
     `remedies_for` is what the remedies' verdicts are about: the target, or a common GPU where the
-    target has no capacity.
+    target has no capacity. `lives` are the blocks of the timeline, where they were asked for.
     """
 
     config: str
@@ -247,9 +269,11 @@ class InspectReport:
     gpus: tuple[GpuFit, ...]
     findings: tuple[Finding, ...]
     remedies: tuple[Remedy, ...]
+    silenced: tuple[Silenced, ...] = ()
     remedies_for: Target | None = None
     unmodelled: tuple[str, ...] = ()
     measurement: Measurement | None = None
+    lives: "tuple[BlockLife, ...]" = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -258,6 +282,19 @@ class InspectReport:
         if self.verdict in (Verdict.UNKNOWN, Verdict.DEPENDS):
             return ExitCode.NO_VERDICT
         return ExitCode.FITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigReport:
+    """What is known of a config whose faults no step survives: nothing was traced."""
+
+    config: str
+    findings: tuple[Finding, ...]
+    silenced: tuple[Silenced, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.FINDINGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +345,8 @@ class InspectOptions:
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
-    of a repository whose own code builds the model.
+    of a repository whose own code builds the model, `data_root` the one that the config's data
+    paths start from.
     """
 
     device: str = "auto"
@@ -327,3 +365,4 @@ class InspectOptions:
     seed: int = 0
     remedies: bool = True
     source: str | None = None
+    data_root: str | None = None

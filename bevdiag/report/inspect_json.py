@@ -15,9 +15,11 @@ from bevdiag.diagnose.result import (
     Measurement,
     PhasePeak,
     Remedy,
+    Silenced,
     TimelinePoint,
     Verdict,
 )
+from bevdiag.errors import Location
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.places import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
@@ -60,6 +62,7 @@ def inspect_document(report: InspectReport) -> dict[str, Any]:
         "oom": asdict(report.oom) if report.oom is not None else None,
         "gpus": [asdict(gpu) | {"verdict": verdict_document(gpu.verdict)} for gpu in report.gpus],
         "findings": [finding_document(finding) for finding in report.findings],
+        "silenced": [silenced_document(silenced) for silenced in report.silenced],
         "remedies_for": None if report.remedies_for is None else asdict(report.remedies_for),
         "remedies": [_remedy(remedy, report.peak.allocated_bytes) for remedy in report.remedies],
         "unmodelled": list(report.unmodelled),
@@ -74,21 +77,28 @@ def verdict_document(verdict: Verdict) -> str | None:
 
 def finding_document(finding: Finding) -> dict[str, Any]:
     """A finding; its location is {"file", "line", "column"} or None."""
-    place = shown_location(finding.location) if finding.location is not None else None
-    location = (
-        {"file": place.file.as_posix(), "line": place.line, "column": place.column}
-        if place is not None
-        else None
-    )
     return {
         "code": finding.code,
         "severity": finding.severity.value,
+        "confidence": finding.confidence.value,
         "message": finding.message,
-        "location": location,
+        "location": None if finding.location is None else _place(finding.location),
         "key": finding.key,
         "module": finding.module,
         "detail": list(finding.detail),
+        **({"command": finding.command} if finding.command else {}),
     }
+
+
+def silenced_document(silenced: Silenced) -> dict[str, Any]:
+    """A silenced finding, with the comment's reason and place."""
+    comment = {"reason": silenced.reason, "location": _place(silenced.location)}
+    return finding_document(silenced.finding) | {"silenced": comment}
+
+
+def _place(location: Location) -> dict[str, Any]:
+    place = shown_location(location)
+    return {"file": place.file.as_posix(), "line": place.line, "column": place.column}
 
 
 def phases_document(phases: tuple[PhasePeak, ...]) -> dict[str, Any]:

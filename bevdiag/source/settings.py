@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bevdiag.config import Document, tree
-from bevdiag.config.bases import read_merged
+from bevdiag.config import Document, read_document, tree
 from bevdiag.config.checking import checked
-from bevdiag.config.overrides import overridden
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location
 
@@ -58,8 +56,7 @@ def read_source_config(path: Path, overrides: Sequence[str] = ()) -> SourceSetti
     Raises:
         ConfigError: the file cannot be read, or lacks the classes, the range or the features.
     """
-    root, notes = read_merged(path)
-    document = Document(overridden(root, overrides), notes)
+    document = read_document(path, overrides)
     config = as_plain(document.root)
     where = Location(path, 1, 1)
     data = _section(config, "DATA_CONFIG", where)

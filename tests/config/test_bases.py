@@ -60,7 +60,7 @@ def test_the_nearest_folder_above_wins(write):
 
 def test_values_and_notes_of_a_base_keep_its_locations(write):
     base = write("base.yaml", "LR: 1e-3\n")
-    root, notes = read_merged(write("c.yaml", "OPT: {_BASE_CONFIG_: base.yaml}\n"))
+    root, notes, _ = read_merged(write("c.yaml", "OPT: {_BASE_CONFIG_: base.yaml}\n"))
     assert tree.find(root, ("OPT", "LR")).location.file == base
     assert [(note.key, note.location.file) for note in notes] == [("OPT.LR", base)]
 

@@ -16,7 +16,7 @@ def error(path: Path) -> str:
 def test_a_file_with_a_byte_order_mark(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_bytes(b"\xef\xbb\xbfA: 1\n")
-    root, notes = read_file(path)
+    root, notes, _ = read_file(path)
     assert tree.plain(root) == {"A": 1}
     assert root.entries["A"].location == Location(path, 1, 4)
     assert notes == ()

@@ -13,7 +13,7 @@ from bevdiag.config import load_config
 from bevdiag.diagnose import inspect as inspection
 from bevdiag.diagnose import verdict
 from bevdiag.diagnose.bev import bev_joint
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import InspectOptions, InspectReport, Verdict
 from bevdiag.diagnose.session import Session, TracedVariant
 from bevdiag.memory.catalogue import find_gpu
@@ -94,7 +94,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Inspections:
 
 
 @pytest.fixture(scope="session")
-def evidence(small: Inspections) -> Evidence:
+def evidence(small: Inspections) -> StepEvidence:
     """What the rules look at, of a run that gives none of them a reason."""
     session = small.session(
         optimizer="adamw", compression="sparse_max", overrides=("OPTIMIZATION.OPTIMIZER=adamw",)
@@ -102,7 +102,7 @@ def evidence(small: Inspections) -> Evidence:
     variant = session.variant(small.config)
     traced = session.trace(variant, tuple(Scenario))
     trace, target = traced.traces[Scenario.EXPECTED], session.target()
-    return Evidence(
+    return StepEvidence(
         config=load_config(small.config),
         optimizer=variant.optimizer,
         batch=traced.batch,

@@ -1,12 +1,25 @@
-"""BEV306: a sparse volume is made dense, and for a moment it is there twice.
+"""A sparse volume is made dense, and for a moment it is there twice.
 
-spconv's dense() fills a channels-last tensor and then copies it into channels-first order.
+What it means:
+    A sparse tensor of a GiB or more (dense) is turned into [B, C, D, H, W], most of it zeros.
+
+Why it happens:
+    spconv's dense() fills a channels-last tensor and then copies it into channels-first order, so
+    both are alive at once. Reducing the height afterwards makes the map small, not the volume.
+
+How to mend:
+    Reduce the height on the sparse tensor: SparseHeightCompression with MODE sparse_max,
+    sparse_mean or sparse_sum makes the same map without the volume.
+
+Seen in:
+    traveller59/second.pytorch#82 (https://github.com/traveller59/second.pytorch/issues/82): memory
+    that follows the grid's volume rather than its occupied voxels.
 """
 
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding
 from bevdiag.memory.events import Alloc, Phase
 from bevdiag.memory.oom import format_size
@@ -15,7 +28,7 @@ _NOTEWORTHY_BYTES = 2**30
 _MAPPER = "map_to_bev_module"
 
 
-def check(evidence: Evidence) -> Iterator[Finding]:
+def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding for a dense volume of a GiB or more."""
     joint, batch_size = evidence.joint, evidence.batch.batch_size
     elements = batch_size * joint.channels * joint.depth * joint.height * joint.width
@@ -41,7 +54,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         "BEV306",
         f"a sparse volume is made dense: {format_size(volumes[0].nbytes)}, held {len(volumes)} "
         f"times at once{occupied}",
-        config=evidence.config,
+        document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module=_MAPPER,
         detail=(

@@ -1,21 +1,34 @@
-"""BEV307: how many voxels a focal module keeps is a matter of values, not of the config.
+"""How many voxels a focal module keeps is a matter of values, not of the config.
 
-Foreground voxels spawn neighbours by a threshold on predicted values. At random initialisation
-those are near the threshold for the whole scene at once, so the growth depends on the seed.
+What it means:
+    A focal convolution may hand over more than twice the voxels that it was given, and all that
+    follows runs on them.
+
+Why it happens:
+    Foreground voxels spawn those of their 26 neighbours that pass a threshold on predicted values.
+    At random initialisation those are near the threshold for the whole scene at once, so the
+    growth depends on the seed; a trained network keeps fewer.
+
+How to mend:
+    TOPK with a small THRESHOLD bounds the foreground, and with it the growth.
+
+Seen in:
+    JIA-Lab-research/FocalsConv#27 (https://github.com/JIA-Lab-research/FocalsConv/issues/27): 17 to
+    19 GB for three lidar samples; its author's advice is to lower the ratio of 0.5 to 0.3.
 """
 
 from collections.abc import Iterator
 
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding
 from bevdiag.diagnose.summary import saved_bytes_by_module
 from bevdiag.memory.oom import format_size
 from bevdiag.trace.kept_voxels import KeptVoxels
 
 
-def check(evidence: Evidence) -> Iterator[Finding]:
+def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding where the upper end keeps more than twice the voxels that came in."""
     for kept in evidence.kept_voxels:
         if kept.high > 2 * kept.incoming:
@@ -23,13 +36,13 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             yield (_encoder_growth if is_encoder else _level_growth)(evidence, kept)
 
 
-def _level_growth(evidence: Evidence, kept: KeptVoxels) -> Finding:
+def _level_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
     peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
     return finding(
         "BEV307",
         f"{kept.module} turns {kept.incoming:,} voxels into {kept.low:,} to {kept.high:,}, by "
         "feature values",
-        config=evidence.config,
+        document=evidence.document,
         key="MODEL.BACKBONE_3D.NAME",
         module=kept.module,
         detail=(
@@ -41,14 +54,14 @@ def _level_growth(evidence: Evidence, kept: KeptVoxels) -> Finding:
     )
 
 
-def _encoder_growth(evidence: Evidence, kept: KeptVoxels) -> Finding:
+def _encoder_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
     incoming = kept.incoming
     peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
     return finding(
         "BEV307",
         f"the focal encoder turns {incoming:,} voxels into {kept.low:,} to {kept.high:,}: "
         f"{kept.low / incoming:.1f} to {kept.high / incoming:.1f} times, by feature values",
-        config=evidence.config,
+        document=evidence.document,
         key="MODEL.BACKBONE_3D.FOCAL_ENCODER",
         module=kept.module,
         detail=(
@@ -62,7 +75,7 @@ def _encoder_growth(evidence: Evidence, kept: KeptVoxels) -> Finding:
     )
 
 
-def _what_compression_leaves(evidence: Evidence) -> tuple[str, ...]:
+def _what_compression_leaves(evidence: StepEvidence) -> tuple[str, ...]:
     """What the report's own remedy does not mend, where it was traced."""
     for remedy in evidence.remedies:
         if remedy.id == "compression-max" and remedy.peak_allocated_bytes and remedy.high_bytes:

@@ -1,14 +1,31 @@
-"""BEV203: flattening the height multiplies the channels of the BEV map.
+"""Flattening the height multiplies the channels of the BEV map.
 
-HeightCompression was made for backbones that bring the height down to a few levels first. Behind
-one that keeps it, every level becomes another set of channels, and the first 2D convolution pays.
+What it means:
+    HeightCompression lays the D levels of a volume side by side as channels, so the first 2D
+    convolution has C x D input channels. With many of them the map and that convolution's
+    workspace are what fills the GPU.
+
+Why it happens:
+    HeightCompression was made for backbones that bring the height down to a few levels first.
+    Behind one that keeps it, every level becomes another set of channels. Beyond 2^31 - 1 elements
+    a sample, PyTorch before cuDNN 9.3 also leaves cuDNN for an im2col buffer that is the kernel's
+    area times larger than the map.
+
+How to mend:
+    Bring the height down before the map (strides along z in the 3D stage), or reduce it instead of
+    flattening it: SparseHeightCompression with MODE sparse_max makes the map without the volume.
+
+Seen in:
+    pytorch/pytorch#128947 (https://github.com/pytorch/pytorch/issues/128947): 161.37 GiB asked for
+    by one convolution whose sample is beyond 32-bit indices, by the arithmetic that makes 75.10 GiB
+    of 22,400 channels on 200 x 500 cells.
 """
 
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
 from bevdiag.diagnose.convolutions import first_bev_convolution
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding, Severity
 from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, Backend, conv_backend
 from bevdiag.memory.events import ConvCall
@@ -21,7 +38,7 @@ BLOWUP_CHANNELS = 1024
 _LAST_WITHOUT_64BIT = (CUDNN_64BIT[0], CUDNN_64BIT[1] - 1, 0)
 
 
-def check(evidence: Evidence) -> Iterator[Finding]:
+def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding where the flattened map has more channels than `BLOWUP_CHANNELS`."""
     joint = evidence.joint
     channels = joint.channels * joint.depth
@@ -34,7 +51,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         "BEV203",
         f"the BEV map has {channels} channels: {joint.channels} x {joint.depth} height levels "
         "are flattened into it",
-        config=evidence.config,
+        document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module="map_to_bev_module",
         severity=None if too_large else Severity.WARNING,
@@ -42,7 +59,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _lesson(evidence: Evidence, call: ConvCall) -> tuple[str, ...]:
+def _lesson(evidence: StepEvidence, call: ConvCall) -> tuple[str, ...]:
     joint = evidence.joint
     _, channels, height, width = call.input_shape
     out_channels, _, *kernel = call.weight_shape
@@ -60,7 +77,7 @@ def _lesson(evidence: Evidence, call: ConvCall) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _beyond_int32(evidence: Evidence, call: ConvCall, elements: int) -> list[str]:
+def _beyond_int32(evidence: StepEvidence, call: ConvCall, elements: int) -> list[str]:
     _, channels, height, width = call.input_shape
     lines = [
         f"Its padded input has {channels} x {height} x {width} = {elements:,} elements in one "

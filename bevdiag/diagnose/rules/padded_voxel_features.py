@@ -1,12 +1,26 @@
-"""BEV305: the voxel encoder works on padding.
+"""The voxel encoder works on padding.
 
-[M, P, C] tensors hold P slots a voxel whether or not there are points for them.
+What it means:
+    A GiB or more of what the encoder keeps for the backward pass is slots of voxels that hold no
+    point.
+
+Why it happens:
+    transform_points_to_voxels pads every voxel to MAX_POINTS_PER_VOXEL points, and encoders of
+    PointNet's kind run on all [M, P, C] slots. Few voxels are ever full.
+
+How to mend:
+    Lower MAX_POINTS_PER_VOXEL to what most voxels hold, or take an encoder that groups the points
+    themselves (DynPillarVFE, DynamicVoxelVFE), which has no slots to pad.
+
+Seen in:
+    open-mmlab/mmdetection3d#239 (https://github.com/open-mmlab/mmdetection3d/issues/239): out of
+    memory in the voxel encoder, from a padded canvas of voxels x points x features.
 """
 
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding
 from bevdiag.diagnose.summary import saved_bytes_by_module
 from bevdiag.memory.oom import format_size
@@ -15,7 +29,7 @@ _NOTEWORTHY_BYTES = 2**30
 _NOTEWORTHY_FILL = 0.5
 
 
-def check(evidence: Evidence) -> Iterator[Finding]:
+def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding where mostly padding costs a GiB or more until the backward pass."""
     voxels = evidence.batch.voxels
     slots = evidence.config.data.max_points_per_voxel
@@ -31,7 +45,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         f"the voxel encoder keeps {format_size(saved)} for the backward pass, {1 - fill:.1%} of it "
         f"padding: {slots} slots a voxel for {points / evidence.batch.num_voxels:.1f} points on "
         "average",
-        config=evidence.config,
+        document=evidence.document,
         key="DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_POINTS_PER_VOXEL",
         module="vfe",
     )

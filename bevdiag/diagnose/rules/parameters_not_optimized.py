@@ -1,17 +1,30 @@
-"""BEV602: parameters that get gradients but that the optimizer does not know.
+"""Parameters that get gradients but that the optimizer does not know.
 
-OpenPCDet's adam_onecycle collects leaf modules. Parameters that belong to a module with children
-(the input projection of nn.MultiheadAttention) stay at their initial values for the whole run.
+What it means:
+    The parameters stay at their initial values for the whole run, though gradients are made for
+    them in every step.
+
+Why it happens:
+    OpenPCDet's adam_onecycle and adam_cosineanneal collect the parameters of leaf modules. Those
+    that belong to a module with children, such as the input projection of nn.MultiheadAttention,
+    are in none.
+
+How to mend:
+    Take adam or sgd, which collect model.parameters(), or make the parameters a leaf module's own.
+
+Seen in:
+    open-mmlab/OpenPCDet#845 (https://github.com/open-mmlab/OpenPCDet/issues/845): the parameters
+    that adam_onecycle steps are not those that its user thought; with adam they are.
 """
 
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding
 
 
-def check(evidence: Evidence) -> Iterator[Finding]:
+def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding where the traced optimizer left parameters out."""
     missing = evidence.trace.params_not_optimized
     if not missing:
@@ -21,7 +34,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         "BEV602",
         f"{sum(missing.values()):,} parameters in {len(missing)} tensors are never updated: "
         f"{evidence.optimizer} collects leaf modules only, which leaves out {example} and its like",
-        config=evidence.config,
+        document=evidence.document,
         key="OPTIMIZATION.OPTIMIZER",
         module=example.rpartition(".")[0],
     )

@@ -1,18 +1,31 @@
-"""BEV601: parameters that no gradient reaches after a whole step.
+"""Parameters that no gradient reaches after a whole step.
 
-They cost memory and never learn; under DistributedDataParallel they stop the run. A module whose
-parameters all lack a gradient is a dead branch: something reads past it.
+What it means:
+    The parameters cost memory and never learn; under DistributedDataParallel they stop the run. A
+    module whose parameters all lack a gradient is a dead branch: something reads past it.
+
+Why it happens:
+    Modules hand each other tensors by name in one dict, and a later module can read the tensor of
+    an earlier one than was meant. A hard threshold passes no gradient either.
+
+How to mend:
+    Let the consumer read the branch's own tensor, add the branch's loss to the detector's, or take
+    the branch out.
+
+Seen in:
+    AutoVision-cloud/SA-Det3D#7 (https://github.com/AutoVision-cloud/SA-Det3D/issues/7): training on
+    several GPUs stops because 22 parameters of the attention modules receive no gradient.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding
 
 
-def check(evidence: Evidence) -> Iterator[Finding]:
+def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield one finding a module, the outermost one that is wholly without gradient."""
     missing = evidence.trace.params_without_grad
     if not missing:
@@ -29,7 +42,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             yield _dead_branch(evidence, module, lacking[module])
 
 
-def _dead_branch(evidence: Evidence, module: str, count: int) -> Finding:
+def _dead_branch(evidence: StepEvidence, module: str, count: int) -> Finding:
     key, reason = "", "its output reaches no loss"
     if module == "backbone_3d.dsvt":
         key = "MODEL.MAP_TO_BEV.INPUT"
@@ -46,7 +59,7 @@ def _dead_branch(evidence: Evidence, module: str, count: int) -> Finding:
     return finding(
         "BEV601",
         f"{module}: {count:,} parameters get no gradient: {reason}",
-        config=evidence.config,
+        document=evidence.document,
         key=key,
         module=module,
     )

@@ -22,7 +22,7 @@ def render_doctor(checkup: Checkup, layout: Layout) -> str:
     lines += heading("Looked at", layout)
     for label, text in _entries(checkup.environment):
         lines += labelled(label, text, layout, column=_LABEL_COLUMN)
-    lines += finding_lines(checkup.findings, (), layout)
+    lines += finding_lines(checkup.findings, layout)
     if checkup.unknown:
         lines += heading("Cannot tell", layout)
         for question in checkup.unknown:

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Finding, Severity
+from bevdiag.diagnose.result import Confidence, Finding, Severity, Silenced
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import fold, printable
@@ -11,15 +11,28 @@ from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
-def finding_lines(findings: tuple[Finding, ...], layout: Layout) -> list[Text]:
-    """Errors first; within a severity in the order of the rules."""
-    if not findings:
+def finding_lines(
+    findings: tuple[Finding, ...], layout: Layout, silenced: tuple[Silenced, ...] = ()
+) -> list[Text]:
+    """Errors first; within a severity in the order of the rules; the silenced ones behind."""
+    if not findings and not silenced:
         return []
     lines = heading("Findings", layout)
     for number, finding in enumerate(sorted(findings, key=lambda f: _ORDER[f.severity])):
         lines += [Text()] if number else []
         lines += _finding_lines(finding, layout)
+    if silenced:
+        lines += [Text()] if findings else []
+        lines += [line for item in silenced for line in _silenced_lines(item, layout)]
     return lines
+
+
+def _silenced_lines(silenced: Silenced, layout: Layout) -> list[Text]:
+    """The code and the reason; the finding itself is what the comment spares the reader."""
+    where = shown_location(silenced.location)
+    reason = silenced.reason or "no reason given"
+    text = f"silenced {silenced.finding.code}  {where}: {reason}"
+    return paragraph(text, layout, indent=2, style="dim")
 
 
 def _finding_lines(finding: Finding, layout: Layout) -> list[Text]:
@@ -28,7 +41,9 @@ def _finding_lines(finding: Finding, layout: Layout) -> list[Text]:
     message = fold(printable(finding.message), layout.width - len(tag) - 4)
     lines = [Text.assemble("  ", (tag, f"bold {style}"), "  ", (message[0], "bold"))]
     lines += [Text.assemble(" " * (len(tag) + 4), (part, "bold")) for part in message[1:]]
+    doubt = finding.confidence is not Confidence.CERTAIN
     where = [
+        *([f"{finding.confidence.value}"] if doubt else []),
         *([str(shown_location(finding.location))] if finding.location is not None else []),
         *([finding.key] if finding.key else []),
         *([f"in {finding.module}"] if finding.module else []),
@@ -37,4 +52,7 @@ def _finding_lines(finding: Finding, layout: Layout) -> list[Text]:
         lines += paragraph(", ".join(where), layout, indent=4, style="dim")
     for detail in finding.detail:
         lines += paragraph(detail, layout, indent=4)
+    if finding.command:
+        # Never folded: it is there to be copied.
+        lines.append(Text.assemble("    $ ", (printable(finding.command), "bold")))
     return lines

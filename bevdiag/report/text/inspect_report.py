@@ -25,7 +25,7 @@ def render_inspect(report: InspectReport, layout: Layout, *, depth: int) -> str:
             *peak_lines(report, layout),
             *measurement_lines(report, layout),
             *gpu_lines(report, layout),
-            *finding_lines(report.findings, layout),
+            *finding_lines(report.findings, layout, report.silenced),
             *remedy_lines(report, layout),
         ],
         layout,

@@ -1,20 +1,34 @@
-"""BEV403: cuDNN is bypassed because one sample exceeds 2^31 - 1 elements.
+"""cuDNN is bypassed because one sample exceeds 2^31 - 1 elements.
 
-Before cuDNN 9.3 PyTorch gives such a convolution to a slow kernel, whose im2col buffer is the
-kernel's volume times larger than the map itself.
+What it means:
+    A convolution's input or output has more elements in one sample than 32-bit indices reach.
+    The target's cuDNN does not take it, and a slow kernel runs with an im2col buffer that is the
+    kernel's volume times larger than the map itself.
+
+Why it happens:
+    PyTorch may split a batch to keep cuDNN's indices small, but not a sample. Before cuDNN 9.3
+    the convolution falls back to the native kernel, workspace and all.
+
+How to mend:
+    Use a torch that ships with cuDNN 9.3 or later (the default wheels of torch 2.7 and later), or
+    make the sample smaller: fewer channels, a coarser grid, or a tiled map.
+
+Seen in:
+    pytorch/pytorch#95024 (https://github.com/pytorch/pytorch/issues/95024): 110 GiB asked for
+    when one dimension grew from 361 to 362.
 """
 
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
 from bevdiag.diagnose.convolutions import convolutions
-from bevdiag.diagnose.evidence import Evidence
+from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding
 from bevdiag.memory.conv import conv_backend
 from bevdiag.memory.oom import format_size
 
 
-def check(evidence: Evidence) -> Iterator[Finding]:
+def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield one finding a module whose convolution the target's cuDNN does not take."""
     seen: set[str] = set()
     for alloc, call in convolutions(evidence.trace.stream):

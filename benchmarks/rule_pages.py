@@ -1,0 +1,26 @@
+"""Writes docs/rules/ from the rules' docstrings: python benchmarks/rule_pages.py."""
+
+from pathlib import Path
+
+from bevdiag.diagnose.codes import CODES
+from bevdiag.diagnose.pages import rule_page
+from bevdiag.report.rules_markdown import index_markdown, rule_markdown
+
+FOLDER = Path(__file__).parent.parent / "docs" / "rules"
+
+
+def main() -> None:
+    """Replaces every page; the page of a code that is gone goes too."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    pages = tuple(rule_page(code) for code in CODES)
+    texts = {f"{page.code.code}.md": rule_markdown(page) for page in pages}
+    texts["README.md"] = index_markdown(pages)
+    for path in FOLDER.glob("*.md"):
+        if path.name not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

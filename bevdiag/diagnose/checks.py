@@ -1,0 +1,69 @@
+"""Runs the rules of a stage, in the order of the table."""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from bevdiag.config import DetectorConfig, Document, from_document
+from bevdiag.config.parts import read_parts
+from bevdiag.diagnose import rules
+from bevdiag.diagnose.codes import CODES, Stage
+from bevdiag.diagnose.evidence import ConfigEvidence, StepEvidence
+from bevdiag.diagnose.result import Finding, Severity, Silenced
+from bevdiag.diagnose.silencing import silence
+from bevdiag.errors import ConfigError, NoVerdictError
+
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def check_config(
+    path: Path, document: Document, *, data_root: Path | None = None
+) -> tuple[Finding, ...]:
+    """What the rules find that need the config alone; imports no torch and never raises.
+
+    Args:
+        path: the config's file.
+        document: what it says, as `read_document` gives it.
+        data_root: the folder that relative data paths start from; None does not look for data.
+    """
+    try:
+        config = from_document(path, document)
+    except (ConfigError, NoVerdictError):
+        config = None
+    return config_findings(document, config, data_root)
+
+
+def config_findings(
+    document: Document, config: DetectorConfig | None, data_root: Path | None = None
+) -> tuple[Finding, ...]:
+    """Like `check_config`, with the checked settings at hand; None where there are none."""
+    parts = read_parts(document)
+    evidence = ConfigEvidence(document=document, parts=parts, config=config, data_root=data_root)
+    return tuple(_found(Stage.CONFIG, evidence))
+
+
+def step_findings(evidence: StepEvidence) -> tuple[Finding, ...]:
+    """What the rules find that look at a traced step."""
+    return tuple(_found(Stage.STEP, evidence))
+
+
+def sifted(
+    findings: Iterable[Finding], document: Document, *stages: Stage
+) -> tuple[tuple[Finding, ...], tuple[Silenced, ...]]:
+    """The findings that the config's comments do not silence, errors first, and the silenced."""
+    stay, silenced = silence(findings, document.ignores, stages)
+    return tuple(sorted(stay, key=lambda finding: _ORDER[finding.severity])), silenced
+
+
+def stops(findings: Iterable[Finding]) -> bool:
+    """Whether one of them is a fault that no step survives."""
+    return any(CODES[f.code].stops and f.severity is Severity.ERROR for f in findings)
+
+
+def _found(stage: Stage, evidence: Any) -> Iterator[Finding]:
+    # Imported by name: the table is the only list of rules, and a stage imports its own alone.
+    for row in CODES.values():
+        if row.stage is stage:
+            rule = import_module(f"{rules.__name__}.{row.module}")
+            yield from rule.check(evidence)

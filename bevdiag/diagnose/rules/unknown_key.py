@@ -1,0 +1,29 @@
+"""A key that nothing reads.
+
+What it means:
+    The module goes on with its default, as if the line were not there.
+
+Why it happens:
+    OpenPCDet asks its settings for the keys that it knows and never for the rest, so a slip of the
+    pen is silent. Some names look like slips and are not: DSVT's own repository reads
+    ues_checkpoint, OpenPCDet's copy of it USE_CHECKPOINT, and either ignores the other.
+
+How to mend:
+    Correct the key to the one that the finding names, or remove it.
+
+Seen in:
+    Haiyang-W/DSVT#27 (https://github.com/Haiyang-W/DSVT/issues/27): the maintainers' advice against
+    too little memory is torch's checkpointing, which the key's two spellings make easy to miss.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.config import NoteCode
+from bevdiag.diagnose.codes import noted
+from bevdiag.diagnose.evidence import ConfigEvidence
+from bevdiag.diagnose.result import Finding
+
+
+def check(evidence: ConfigEvidence) -> Iterator[Finding]:
+    """Yield what was noted while the config was checked."""
+    yield from noted("BEV004", NoteCode.UNKNOWN_KEY, evidence.notes)

@@ -1,0 +1,21 @@
+"""The findings of a config that was not traced as JSON, schema ``bevdiag.findings/1``."""
+
+from bevdiag.diagnose.result import ConfigReport
+from bevdiag.report.canonical_json import dumps
+from bevdiag.report.inspect_json import finding_document, silenced_document
+
+SCHEMA = "bevdiag.findings/1"
+
+
+def config_json(report: ConfigReport) -> str:
+    """The report as one JSON object and a newline."""
+    return dumps(
+        {
+            "schema": SCHEMA,
+            "config": report.config,
+            "verdict": None,
+            "exit_code": int(report.exit_code),
+            "findings": [finding_document(finding) for finding in report.findings],
+            "silenced": [silenced_document(silenced) for silenced in report.silenced],
+        }
+    )

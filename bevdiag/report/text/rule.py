@@ -1,0 +1,53 @@
+"""The rules' pages and their list, as text."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.pages import RulePage
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
+from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.table import Column, cell, lay_out
+
+_COLUMNS = [
+    Column("code"),
+    Column("name"),
+    Column("severity"),
+    Column("confidence", spare=1),
+    Column("what it is about", folds=True),
+]
+
+
+def render_rule(page: RulePage, layout: Layout) -> str:
+    """One rule's page."""
+    row = page.code
+    style = SEVERITY_STYLES[row.severity]
+    lines = [
+        Text.assemble(
+            (f"{row.code} {row.name}", "bold"),
+            "  ",
+            (row.severity.value, style),
+            f", {row.confidence.value}",
+        ),
+        *paragraph(page.summary, layout),
+    ]
+    for title, paragraphs in page.parts.items():
+        lines += heading(title, layout)
+        for text in paragraphs:
+            lines += paragraph(text, layout, indent=2)
+    return render_lines(lines, layout)
+
+
+def render_rules(pages: tuple[RulePage, ...], layout: Layout) -> str:
+    """All rules, one a row."""
+    rows = [
+        [
+            cell(page.code.code),
+            cell(page.code.name),
+            cell(page.code.severity.value, SEVERITY_STYLES[page.code.severity]),
+            cell(page.code.confidence.value),
+            cell(page.summary),
+        ]
+        for page in pages
+    ]
+    table = lay_out(_COLUMNS, rows, layout.width)
+    return render_lines(table.lines(), layout)
