@@ -3,6 +3,7 @@
 These are patches of a process that does nothing else; they are never undone.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -91,10 +92,10 @@ def pretend() -> None:
         setattr(torch.cuda, name, CudaTensorType(dtype))
     _replace(torch.Tensor, pin_memory=lambda self, *_: self)
     _keep_modules_where_they_are()
-    _old_names()
+    restore_old_names()
     _skip_initialization()
-    _accept_integer_masks()
-    _run_as_python()
+    accept_integer_masks(_note_integer_mask)
+    run_as_python()
 
 
 def _replace(owner: Any, **members: Any) -> None:
@@ -102,8 +103,9 @@ def _replace(owner: Any, **members: Any) -> None:
         setattr(owner, name, member)
 
 
-def _run_as_python() -> None:
-    # Compiled code would run unseen, and cannot take the stand-ins.
+def run_as_python() -> None:
+    """Nothing is compiled: compiled code would run unseen, and cannot take the stand-ins."""
+
     def as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
         return function if function is not None else as_it_is
 
@@ -128,7 +130,8 @@ def _is_device(value: Any) -> bool:
     return isinstance(value, (torch.device, str)) or is_cuda(value)
 
 
-def _old_names() -> None:
+def restore_old_names() -> None:
+    """The names that NumPy has dropped: np.int and its like."""
     old = (("int", int), ("float", float), ("bool", bool), ("object", object), ("str", str))
     for name, meaning in (*old, ("long", int)):
         if name not in np.__dict__:
@@ -143,18 +146,26 @@ def _skip_initialization() -> None:
             setattr(nn.init, name, lambda tensor, *_, **__: tensor)
 
 
-def _accept_integer_masks() -> None:
-    # Old code hands 0/1 integers to attention, which torch >= 2.0 refuses.
+def accept_integer_masks(note: Callable[[], None]) -> None:
+    """Take 0/1 integers as bool where old code hands them to attention: torch >= 2.0 refuses them.
+
+    `note` is called each time.
+    """
     plain = nn.functional._canonical_mask
 
     def canonical(mask: torch.Tensor | None, *args: Any, **kwargs: Any) -> torch.Tensor | None:
         if mask is not None and mask.dtype not in (torch.bool, *_FLOATS):
-            note = f"{user_place()}: an integer mask was handed to attention and taken as bool"
-            current().lanes.recorder.notes.append(note)
+            note()
             mask = mask.bool()
         return plain(mask, *args, **kwargs)
 
     nn.functional._canonical_mask = canonical
+
+
+def _note_integer_mask() -> None:
+    current().lanes.recorder.notes.append(
+        f"{user_place()}: an integer mask was handed to attention and taken as bool"
+    )
 
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

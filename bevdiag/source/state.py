@@ -22,6 +22,11 @@ def begin(running: Running) -> None:
     _running[:] = [running]
 
 
+def running() -> Running | None:
+    """The trace that is running, None where code runs on real tensors."""
+    return _running[0] if _running else None
+
+
 def current() -> Running:
     """The trace that is running.
 

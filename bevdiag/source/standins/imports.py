@@ -5,7 +5,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -22,15 +22,20 @@ _COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
 class StandInFinder:
     """The last finder in sys.meta_path: it is asked about what no one else could find.
 
+    Args:
+        root: the repository.
+        ops: functions of the repository's extension modules, by the module's name.
+
     Attributes:
         missing: top-level packages that were replaced by inert modules.
         compiled: extension modules of the repository for which nothing is known.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ops: Mapping[str, Mapping[str, Any]]) -> None:
         self.missing: list[str] = []
         self.compiled: list[str] = []
         self._root = root
+        self._ops = ops
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
@@ -55,8 +60,8 @@ class StandInFinder:
     def _of_repository(self, name: str, last: str) -> ModuleType | None:
         if last == "version":
             return _filled(name, {"__version__": "0"})
-        if last in OPS:
-            return _filled(name, OPS[last])
+        if last in self._ops:
+            return _filled(name, self._ops[last])
         if last.endswith(_COMPILED_ENDINGS):
             self.compiled.append(name)
             return InertModule(name)
@@ -74,7 +79,7 @@ class _Loader(importlib.abc.Loader):
         pass
 
 
-def _filled(name: str, members: dict[str, Any]) -> ModuleType:
+def _filled(name: str, members: Mapping[str, Any]) -> ModuleType:
     module = ModuleType(name)
     module.__dict__.update(members)
     return module
@@ -82,14 +87,19 @@ def _filled(name: str, members: dict[str, Any]) -> ModuleType:
 
 def install(root: Path) -> StandInFinder:
     """Put the stand-ins in place for a repository at `root`."""
+    sys.modules.update(spconv_modules())
+    return install_packages(root, OPS)
+
+
+def install_packages(root: Path, ops: Mapping[str, Mapping[str, Any]]) -> StandInFinder:
+    """Put stand-ins in place for what is not installed, and for the extension modules in `ops`."""
     from bevdiag.source.standins import scatter
 
-    sys.modules.update(spconv_modules())
     sys.modules["torch_scatter"] = scatter
     for package, make in PACKAGES.items():
         if importlib.util.find_spec(package) is None:
             sys.modules.update(make())
-    finder = StandInFinder(root)
+    finder = StandInFinder(root, ops)
     sys.meta_path.append(finder)
     return finder
 

@@ -6,7 +6,13 @@ Sums and means go through index_add_, maxima and minima through scatter_reduce.
 import torch
 from torch import Tensor
 
-from bevdiag.source.state import current
+from bevdiag.source.state import running
+
+
+def _valueless(src: Tensor) -> Tensor:
+    """Features lose their values where a trace is running."""
+    trace = running()
+    return trace.lanes.valueless(src) if trace and src.is_floating_point() else src
 
 
 def _size(index: Tensor, dim_size: int | None) -> int:
@@ -29,7 +35,7 @@ def scatter_sum(
 ) -> Tensor:
     """Sum of the rows of each index: [N, ...] and [N] to [M, ...]."""
     _check(dim, src)
-    src = current().lanes.valueless(src) if src.is_floating_point() else src
+    src = _valueless(src)
     flat = index if index.dim() == 1 else index.reshape(len(index), -1)[:, 0]
     if out is None:
         out = src.new_zeros((_size(flat, dim_size), *src.shape[1:]))
@@ -56,13 +62,13 @@ def _extreme(
     how: str, src: Tensor, index: Tensor, dim: int, dim_size: int | None
 ) -> tuple[Tensor, Tensor]:
     _check(dim, src)
-    src = current().lanes.valueless(src) if src.is_floating_point() else src
+    src = _valueless(src)
     flat = index if index.dim() == 1 else index.reshape(len(index), -1)[:, 0]
     size = _size(flat, dim_size)
     wide = flat.view(-1, *[1] * (src.dim() - 1)).expand_as(src)
     out = src.new_zeros((size, *src.shape[1:]))
     values = out.scatter_reduce(0, wide, src, how, include_self=False)
-    return values, torch.empty(values.shape, dtype=torch.int64, device="meta")
+    return values, torch.empty_like(values, dtype=torch.int64)
 
 
 def scatter_max(
