@@ -27,6 +27,11 @@ MIN_OWN_SEGMENT_BYTES = 10 * MIB
 SEGMENT_ROUND_BYTES = 2 * MIB
 """`kRoundLarge`: such a segment's size is a multiple of it."""
 
+TOP_ADDRESS = 1 << 47
+"""Where the address space ends: cudaMalloc hands it out from the top, so the newest segment has the
+lowest address. Best fit takes the lowest of equal blocks; with the opposite order the recorded
+allocations of a step (`benchmarks/diff_originals.py`) reserve up to 7 % more or less."""
+
 
 def round_up(size: int, multiple: int) -> int:
     """Return the smallest multiple of `multiple` that is at least `size`."""
@@ -81,8 +86,7 @@ class CachingAllocator:
         self.num_retries = 0
         self._small = Pool(is_small=True, min_remainder=MIN_BLOCK_BYTES)
         self._large = Pool(is_small=False, min_remainder=LARGEST_REMAINDER_BYTES + 1)
-        # Addresses only break ties between blocks of one size, in the order of cudaMalloc.
-        self._next_address = SEGMENT_ROUND_BYTES
+        self._lowest_address = TOP_ADDRESS
         self._segments: dict[int, tuple[Block, int]] = {}
 
     def malloc(self, nbytes: int) -> Block:
@@ -140,9 +144,9 @@ class CachingAllocator:
             self.release_cached()
             if not self._has_room(size):
                 raise AllocationRefusedError(size)
-        block = Block(pool, self._next_address, size)
+        self._lowest_address -= size
+        block = Block(pool, self._lowest_address, size)
         self._segments[block.address] = (block, size)
-        self._next_address += size
         self.reserved_bytes += size
         return block
 

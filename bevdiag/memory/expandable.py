@@ -26,15 +26,13 @@ class ExpandableAllocator(CachingAllocator):
 
     def __init__(self, capacity_bytes: int | None = None) -> None:
         super().__init__(capacity_bytes)
-        self._next_address = 0
         self._holes: list[Block] = []
-        for pool in (self._small, self._large):
+        for number, pool in enumerate((self._small, self._large)):
             pool.min_remainder = MIN_BLOCK_BYTES
-            hole = Block(pool, self._next_address, _ADDRESS_RANGE_BYTES)
+            hole = Block(pool, number * _ADDRESS_RANGE_BYTES, _ADDRESS_RANGE_BYTES)
             hole.mapped = False
             self._holes.append(hole)
             self._segments[hole.address] = (hole, _ADDRESS_RANGE_BYTES)
-            self._next_address += _ADDRESS_RANGE_BYTES
 
     def release_cached(self) -> None:
         """Unmap every whole page that lies inside a free block."""

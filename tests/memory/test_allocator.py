@@ -61,12 +61,20 @@ def test_the_smallest_block_that_holds_the_request_is_taken():
     assert allocator.reserved_bytes == 70 * MIB
 
 
-def test_of_equal_blocks_the_lowest_address_is_taken():
+def test_of_equal_segments_the_newest_is_taken():
     allocator = CachingAllocator()
     first, second = allocator.malloc(30 * MIB), allocator.malloc(30 * MIB)
     allocator.free(second)
     allocator.free(first)
-    assert allocator.malloc(30 * MIB) is first
+    assert allocator.malloc(30 * MIB) is second
+
+
+def test_of_equal_blocks_in_a_segment_the_first_is_taken():
+    allocator = CachingAllocator()
+    first, _, third, _ = [allocator.malloc(5 * MIB) for _ in range(4)]
+    allocator.free(third)
+    allocator.free(first)
+    assert allocator.malloc(5 * MIB).address == first.address
 
 
 def test_freed_neighbours_merge():
