@@ -29,6 +29,7 @@ def inspect_command(
     no_remedies: opt.NoRemedies = False,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
+    verbose: opt.Verbose = False,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
@@ -56,7 +57,7 @@ def inspect_command(
         data_root=values.folder("--data-root", data_root),
     )
     report = _inspect(config, wanted)
-    write_output(_rendered(report, output_format, output, levels), output)
+    write_output(_rendered(report, output_format, output, levels, verbose), output)
     return report.exit_code
 
 
@@ -69,7 +70,11 @@ def _inspect(config: Path, wanted: InspectOptions) -> InspectReport | ConfigRepo
 
 
 def _rendered(
-    report: InspectReport | ConfigReport, output_format: str, output: str, depth: int
+    report: InspectReport | ConfigReport,
+    output_format: str,
+    output: str,
+    depth: int,
+    verbose: bool,
 ) -> str:
     if isinstance(report, ConfigReport):
         return _rendered_config(report, output_format, output)
@@ -79,7 +84,7 @@ def _rendered(
         return inspect_json(report)
     from bevdiag.report.text.inspect_report import render_inspect
 
-    return render_inspect(report, layout_for(output), depth=depth)
+    return render_inspect(report, layout_for(output), depth=depth, verbose=verbose)
 
 
 def _rendered_config(report: ConfigReport, output_format: str, output: str) -> str:

@@ -108,6 +108,10 @@ Assumed = Annotated[
 Seed = Annotated[
     str, typer.Option("--seed", metavar="N", help="Of the synthetic scene and the weights.")
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Show the wiring where nothing is wrong with it, too."),
+]
 Format = Annotated[
     str,
     typer.Option("--format", metavar="|".join(FORMATS), help="For people or for programs."),

@@ -9,7 +9,7 @@ from bevdiag.config import DetectorConfig, Document, from_document
 from bevdiag.config.parts import read_parts
 from bevdiag.diagnose import rules
 from bevdiag.diagnose.codes import CODES, Stage
-from bevdiag.diagnose.evidence import ConfigEvidence, StepEvidence
+from bevdiag.diagnose.evidence import ConfigEvidence, StepEvidence, TraceEvidence
 from bevdiag.diagnose.result import Finding, Severity, Silenced
 from bevdiag.diagnose.silencing import silence
 from bevdiag.errors import ConfigError, NoVerdictError
@@ -40,12 +40,13 @@ def config_findings(
     """Like `check_config`, with the checked settings at hand; None where there are none."""
     parts = read_parts(document)
     evidence = ConfigEvidence(document=document, parts=parts, config=config, data_root=data_root)
-    return tuple(_found(Stage.CONFIG, evidence))
+    return tuple(_found(evidence, Stage.CONFIG))
 
 
-def step_findings(evidence: StepEvidence) -> tuple[Finding, ...]:
-    """What the rules find that look at a traced step."""
-    return tuple(_found(Stage.STEP, evidence))
+def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
+    """What the rules find that look at a traced step, and at the settings where they are known."""
+    stages = (Stage.TRACE, Stage.STEP) if isinstance(evidence, StepEvidence) else (Stage.TRACE,)
+    return tuple(_found(evidence, *stages))
 
 
 def sifted(
@@ -61,9 +62,9 @@ def stops(findings: Iterable[Finding]) -> bool:
     return any(CODES[f.code].stops and f.severity is Severity.ERROR for f in findings)
 
 
-def _found(stage: Stage, evidence: Any) -> Iterator[Finding]:
+def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:
     # Imported by name: the table is the only list of rules, and a stage imports its own alone.
     for row in CODES.values():
-        if row.stage is stage:
+        if row.stage in stages:
             rule = import_module(f"{rules.__name__}.{row.module}")
             yield from rule.check(evidence)

@@ -14,10 +14,11 @@ from bevdiag.errors import Location
 
 
 class Stage(str, Enum):
-    """What a rule looks at; rules of the first two are run by the table."""
+    """What a rule looks at; rules of the first three are run by the table."""
 
     CONFIG = "config"
     STEP = "step"
+    TRACE = "trace"
     SOURCE = "source"
     IGNORES = "ignores"
     ENVIRONMENT = "environment"
@@ -28,8 +29,9 @@ class Code:
     """One row of the table.
 
     Attributes:
-        stage: what the rule looks at, and so when it can run: the config alone, a traced step, a
-            repository's own code, the comments that silence findings, or the environment.
+        stage: what the rule looks at, and so when it can run: the config alone, a traced step with
+            the settings behind it, the traced step of any model, a repository's own code, the
+            comments that silence findings, or the environment.
         stops: whether a step cannot run with this fault; none is traced then.
     """
 
@@ -48,7 +50,7 @@ class Code:
 
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 _CERTAIN, _LIKELY = Confidence.CERTAIN, Confidence.LIKELY
-_CONFIG, _STEP = Stage.CONFIG, Stage.STEP
+_CONFIG, _STEP, _TRACE = Stage.CONFIG, Stage.STEP, Stage.TRACE
 
 _ROWS = (
     Code("BEV001", "scalar-read-as-string", _WARNING, _CERTAIN, _CONFIG),
@@ -58,16 +60,26 @@ _ROWS = (
     Code("BEV007", "ignore-without-effect", _WARNING, _CERTAIN, Stage.IGNORES),
     Code("BEV201", "bev-channel-mismatch", _ERROR, _CERTAIN, _STEP),
     Code("BEV203", "height-flatten-blowup", _ERROR, _CERTAIN, _STEP),
-    Code("BEV301", "over-budget", _ERROR, _CERTAIN, _STEP),
-    Code("BEV302", "budget-depends-on-values", _WARNING, _CERTAIN, _STEP),
-    Code("BEV304", "peak-dominated-by-one-block", _INFO, _CERTAIN, _STEP),
+    Code("BEV301", "over-budget", _ERROR, _CERTAIN, _TRACE),
+    Code("BEV302", "budget-depends-on-values", _WARNING, _CERTAIN, _TRACE),
+    Code("BEV303", "unbounded-dynamic-voxels", _INFO, _LIKELY, _STEP),
+    Code("BEV304", "peak-dominated-by-one-block", _INFO, _CERTAIN, _TRACE),
     Code("BEV305", "padded-voxel-features", _WARNING, _CERTAIN, _STEP),
     Code("BEV306", "densified-volume", _WARNING, _CERTAIN, _STEP),
     Code("BEV307", "focal-growth", _WARNING, _LIKELY, _STEP),
-    Code("BEV403", "convolution-beyond-32-bit", _WARNING, _CERTAIN, _STEP),
-    Code("BEV601", "parameters-without-gradient", _WARNING, _CERTAIN, _STEP),
-    Code("BEV602", "parameters-not-optimized", _WARNING, _CERTAIN, _STEP),
+    Code("BEV308", "within-margin", _WARNING, _LIKELY, _TRACE),
+    Code("BEV309", "attention-maps", _INFO, _CERTAIN, _TRACE),
+    Code("BEV310", "dense-anchors", _WARNING, _CERTAIN, _STEP),
+    Code("BEV401", "spconv-int32-bytes", _ERROR, _LIKELY, _TRACE),
+    Code("BEV402", "spconv-64-bit-keys", _INFO, _CERTAIN, _TRACE),
+    Code("BEV403", "convolution-beyond-32-bit", _WARNING, _CERTAIN, _TRACE),
+    Code("BEV501", "amp-available", _INFO, _LIKELY, _STEP),
+    Code("BEV502", "checkpoint-candidate", _INFO, _LIKELY, _TRACE),
+    Code("BEV503", "cheaper-collapse", _INFO, _LIKELY, _STEP),
+    Code("BEV601", "parameters-without-gradient", _WARNING, _CERTAIN, _TRACE),
+    Code("BEV602", "parameters-not-optimized", _WARNING, _CERTAIN, _TRACE),
     Code("BEV603", "copies-differ", _WARNING, _CERTAIN, _CONFIG),
+    Code("BEV604", "unused-output", _INFO, _CERTAIN, _TRACE),
     Code("BEV701", "numpy-2-with-old-cumm", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV702", "import-fails", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV703", "spconv-cumm-mismatch", _ERROR, _CERTAIN, Stage.ENVIRONMENT),

@@ -45,29 +45,36 @@ class ConfigEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepEvidence:
-    """One inspected config.
+class TraceEvidence:
+    """One traced step, of whatever model.
 
     Attributes:
+        document: what is written, for the places that findings point at.
         trace: the step with the expected counts; `profile` is its memory without a limit.
         high: the memory of the upper end.
+    """
+
+    document: Document
+    autocast: str
+    optimizer: str
+    target: DeviceTarget
+    trace: Trace
+    profile: MemoryProfile
+    high: MemoryProfile
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEvidence(TraceEvidence):
+    """One traced step of a model that bevdiag built from the config's settings.
+
+    Attributes:
         mismatch: the channels that did not fit, if any; the trace is then of the mended config.
     """
 
     config: DetectorConfig
-    optimizer: str
     batch: Batch
-    target: DeviceTarget
     joint: BevJoint
-    trace: Trace
-    profile: MemoryProfile
-    high: MemoryProfile
     kept_voxels: tuple[KeptVoxels, ...]
-    verdict: Verdict
     mismatch: ChannelMismatch | None = None
     remedies: tuple[Remedy, ...] = ()
-
-    @property
-    def document(self) -> Document:
-        """What is written, for the places that findings point at."""
-        return self.config.document

@@ -1,26 +1,26 @@
 """`bevdiag inspect --source`: the model of a repository, built and run by its own code."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from bevdiag.diagnose.codes import finding
+from bevdiag.diagnose.checks import sifted, step_findings
+from bevdiag.diagnose.codes import Stage
+from bevdiag.diagnose.evidence import TraceEvidence
 from bevdiag.diagnose.figures import oom_of, target_of
 from bevdiag.diagnose.result import (
     Assumption,
-    Finding,
     InspectOptions,
     InspectReport,
     Scene,
-    Verdict,
 )
 from bevdiag.diagnose.rules import repository_stood_in_for
 from bevdiag.diagnose.session import BOXES_PER_SAMPLE
 from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
+from bevdiag.diagnose.wiring import wiring_of
 from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
@@ -108,7 +108,21 @@ def _report(
     high = simulate(high_trace.stream, target, until_oom=False, bound=Bound.HIGH)
     verdict = judge(target, trace.stream, expected, high_trace.stream, high)
     by_module = dict(traced.params_by_module)
-    reserved = format_size(high.max_reserved_bytes)
+    evidence = TraceEvidence(
+        document=settings.document,
+        autocast=autocast,
+        optimizer=optimizer,
+        target=target,
+        trace=trace,
+        profile=expected,
+        high=high,
+        verdict=verdict,
+    )
+    findings, silenced = sifted(
+        (*step_findings(evidence), *repository_stood_in_for.check(traced.findings)),
+        settings.document,
+        *(Stage.TRACE, Stage.SOURCE),
+    )
     return InspectReport(
         config=str(config),
         model=str(settings.document.get("MODEL.NAME") or ""),
@@ -146,14 +160,9 @@ def _report(
         verdict=verdict,
         oom=oom_of(trace, target) or oom_of(high_trace, target, Bound.HIGH),
         gpus=fit_on_gpus(target, trace.stream, high_trace.stream),
-        findings=_findings(verdict, reserved, traced.findings),
+        findings=findings,
+        silenced=silenced,
+        wiring=wiring_of(trace),
         remedies=(),
         unmodelled=traced.unmodelled,
     )
-
-
-def _findings(verdict: Verdict, reserved: str, notes: Sequence[str]) -> tuple[Finding, ...]:
-    found = list(repository_stood_in_for.check(notes))
-    if verdict is Verdict.OVER:
-        found.insert(0, finding("BEV301", f"the step reserves up to {reserved}, over the budget"))
-    return tuple(found)

@@ -25,6 +25,7 @@ from bevdiag.diagnose.result import (
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
 from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
+from bevdiag.diagnose.wiring import wiring_of
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
@@ -159,7 +160,9 @@ def _report(
     high = simulated.profiles[Scenario.HIGH]
     verdict = judge(target, trace.stream, expected, upper_trace.stream, high)
     evidence = StepEvidence(
+        document=variant.config.document,
         config=variant.config,
+        autocast=variant.autocast,
         optimizer=variant.optimizer,
         batch=traced.batch,
         target=target,
@@ -174,7 +177,9 @@ def _report(
     )
     by_module = dict(trace.params_by_module)
     findings, silenced = sifted(
-        (*found, *step_findings(evidence)), evidence.document, Stage.CONFIG, Stage.STEP
+        (*found, *step_findings(evidence)),
+        evidence.document,
+        *(Stage.CONFIG, Stage.STEP, Stage.TRACE),
     )
     return InspectReport(
         config=name,
@@ -204,6 +209,7 @@ def _report(
         gpus=fit_on_gpus(target, trace.stream, upper_trace.stream),
         findings=findings,
         silenced=silenced,
+        wiring=wiring_of(trace),
         remedies=remedies,
         remedies_for=target_of(remedy_goal(target)) if remedies else None,
         unmodelled=trace.stream.unmodelled,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from bevdiag.diagnose.joints import WiringReport
 from bevdiag.errors import ExitCode, Location
 
 if TYPE_CHECKING:
@@ -271,6 +272,7 @@ class InspectReport:
     remedies: tuple[Remedy, ...]
     silenced: tuple[Silenced, ...] = ()
     remedies_for: Target | None = None
+    wiring: WiringReport | None = None
     unmodelled: tuple[str, ...] = ()
     measurement: Measurement | None = None
     lives: "tuple[BlockLife, ...]" = ()

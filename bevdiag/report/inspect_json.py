@@ -56,6 +56,7 @@ def inspect_document(report: InspectReport) -> dict[str, Any]:
         "phases": phases_document(report.phases),
         "timeline": _timeline(report.timeline),
         "layers": [asdict(layer) for layer in report.layers],
+        "wiring": None if report.wiring is None else asdict(report.wiring),
         "assumptions": [asdict(item) for item in report.assumptions],
         "verdict": verdict_document(report.verdict),
         "exit_code": int(report.exit_code),

@@ -102,13 +102,16 @@ def evidence(small: Inspections) -> StepEvidence:
     variant = session.variant(small.config)
     traced = session.trace(variant, tuple(Scenario))
     trace, target = traced.traces[Scenario.EXPECTED], session.target()
+    config = load_config(small.config)
     return StepEvidence(
-        config=load_config(small.config),
+        document=config.document,
+        config=config,
+        autocast=variant.autocast,
         optimizer=variant.optimizer,
         batch=traced.batch,
         target=target,
         joint=bev_joint(variant.config),
-        trace=replace(trace, params_without_grad={}),
+        trace=replace(trace, params_without_grad={}, wiring=replace(trace.wiring, unreached={})),
         profile=simulate(trace.stream, target, until_oom=False),
         high=simulate(trace.stream, target, until_oom=False, bound=Bound.HIGH),
         kept_voxels=traced.kept_voxels,

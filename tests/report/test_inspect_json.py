@@ -19,7 +19,7 @@ def test_the_keys_that_programs_stand_on(over: InspectReport) -> None:
     assert document["params"] == {
         "total": 32_166_154,
         "modules": dict(over.params_by_module),
-        "without_grad": 0,
+        "without_grad": 1_201_152,
     }
     assert document["oom"]["requested_bytes"] == 80_640_000_000
     assert document["verdict"] == "over"
@@ -91,3 +91,17 @@ def test_a_remedy_tells_its_difference(over: InspectReport) -> None:
 
 def test_every_figure_of_a_layer_is_told(over: InspectReport) -> None:
     assert set(inspect_document(over)["layers"][0]) == set(Layer.__dataclass_fields__)
+
+
+def test_the_wiring_is_told_with_every_joint(over: InspectReport) -> None:
+    wiring = inspect_document(over)["wiring"]
+    assert [joint["key"] for joint in wiring["joints"]] == [
+        "voxels",
+        "encoded_spconv_tensor",
+        "voxel_features",
+        "spatial_features",
+    ]
+    assert wiring["joints"][0]["written_by"] is None
+    assert wiring["bev_sources"][0]["written_by"] == "backbone_3d.focal_encoder"
+    assert wiring["dead_branches"][0]["params"] == 1_201_152
+    assert inspect_document(replace(over, wiring=None))["wiring"] is None

@@ -20,12 +20,12 @@ Seen in:
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import StepEvidence
+from bevdiag.diagnose.evidence import TraceEvidence
 from bevdiag.diagnose.result import Finding, Verdict
 from bevdiag.memory.oom import format_size
 
 
-def check(evidence: StepEvidence) -> Iterator[Finding]:
+def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield a finding where the expected counts fit and their upper end does not."""
     capacity = evidence.target.capacity_bytes
     if capacity is None or evidence.verdict is not Verdict.DEPENDS:

@@ -22,13 +22,13 @@ from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
 from bevdiag.diagnose.convolutions import convolutions
-from bevdiag.diagnose.evidence import StepEvidence
+from bevdiag.diagnose.evidence import TraceEvidence
 from bevdiag.diagnose.result import Finding
 from bevdiag.memory.conv import conv_backend
 from bevdiag.memory.oom import format_size
 
 
-def check(evidence: StepEvidence) -> Iterator[Finding]:
+def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield one finding a module whose convolution the target's cuDNN does not take."""
     seen: set[str] = set()
     for alloc, call in convolutions(evidence.trace.stream):

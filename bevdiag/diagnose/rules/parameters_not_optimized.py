@@ -20,11 +20,11 @@ Seen in:
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import StepEvidence
+from bevdiag.diagnose.evidence import TraceEvidence
 from bevdiag.diagnose.result import Finding
 
 
-def check(evidence: StepEvidence) -> Iterator[Finding]:
+def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield a finding where the traced optimizer left parameters out."""
     missing = evidence.trace.params_not_optimized
     if not missing:

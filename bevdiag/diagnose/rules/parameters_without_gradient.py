@@ -17,49 +17,49 @@ Seen in:
     several GPUs stops because 22 parameters of the attention modules receive no gradient.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import StepEvidence
+from bevdiag.diagnose.evidence import TraceEvidence
+from bevdiag.diagnose.joints import DeadBranch
 from bevdiag.diagnose.result import Finding
+from bevdiag.diagnose.wiring import dead_branches
+
+_SWITCHES = {
+    "backbone_3d.dsvt": (
+        "MODEL.MAP_TO_BEV.INPUT",
+        "INPUT: dsvt lets the map read DSVT's features instead of the focal encoder's.",
+    ),
+    "backbone_3d.focal_encoder.conv_imp": (
+        "MODEL.BACKBONE_3D.FOCAL_ENCODER.LOSS_CONFIG",
+        "Voxels are selected by a threshold, which passes no gradient either: only the encoder's "
+        "focal loss could train the layer, and CenterPoint never adds it to its own.",
+    ),
+}
+"""Where the config decides about a branch, and how."""
 
 
-def check(evidence: StepEvidence) -> Iterator[Finding]:
-    """Yield one finding a module, the outermost one that is wholly without gradient."""
-    missing = evidence.trace.params_without_grad
-    if not missing:
-        return
-    totals = {layer.name: layer.params for layer in evidence.trace.layers}
-    lacking: dict[str, int] = defaultdict(int)
-    for parameter, count in missing.items():
-        parts = parameter.split(".")[:-1]
-        for end in range(1, len(parts) + 1):
-            lacking[".".join(parts[:end])] += count
-    dead = {module for module, count in lacking.items() if count == totals.get(module)}
-    for module in sorted(dead):
-        if not any(module.startswith(f"{other}.") for other in dead):
-            yield _dead_branch(evidence, module, lacking[module])
+def check(evidence: TraceEvidence) -> Iterator[Finding]:
+    """Yield one finding for every outermost module that is wholly without gradient."""
+    for branch in dead_branches(evidence.trace):
+        if branch.params:
+            yield _dead_branch(evidence, branch)
 
 
-def _dead_branch(evidence: StepEvidence, module: str, count: int) -> Finding:
-    key, reason = "", "its output reaches no loss"
-    if module == "backbone_3d.dsvt":
-        key = "MODEL.MAP_TO_BEV.INPUT"
-        reason = (
-            "MAP_TO_BEV.INPUT is encoder: the BEV map reads the focal encoder's tensor, and what "
-            "DSVT computes is never used"
-        )
-    elif module == "backbone_3d.focal_encoder.conv_imp":
-        key = "MODEL.BACKBONE_3D.FOCAL_ENCODER.LOSS_CONFIG"
-        reason = (
-            "voxels are selected by a threshold, which passes no gradient, and CenterPoint never "
-            "adds the encoder's focal loss to its own"
-        )
+def _dead_branch(evidence: TraceEvidence, branch: DeadBranch) -> Finding:
+    key, lesson = _SWITCHES.get(branch.path, ("", ""))
+    if evidence.document.get(key) is None:
+        key, lesson = "", ""
+    detail = [lesson] if lesson else []
+    missing = sum(evidence.trace.params_without_grad.values())
+    if branch.params < missing:
+        total = evidence.trace.params_by_module["total"]
+        detail.append(f"In all, {missing:,} of {total:,} parameters get no gradient.")
     return finding(
         "BEV601",
-        f"{module}: {count:,} parameters get no gradient: {reason}",
+        f"{branch.path}: {branch.params:,} parameters get no gradient: {branch.reason}",
         document=evidence.document,
         key=key,
-        module=module,
+        module=branch.path,
+        detail=tuple(detail),
     )

@@ -19,19 +19,22 @@ Seen in:
 from collections.abc import Iterator
 
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import StepEvidence
+from bevdiag.diagnose.evidence import TraceEvidence
 from bevdiag.diagnose.result import Finding
+from bevdiag.memory.events import GemmWorkspace
 from bevdiag.memory.oom import format_size
 
 _SHARE = 0.4
 
 
-def check(evidence: StepEvidence) -> Iterator[Finding]:
+def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield a finding where the largest block is more than 40 % of the peak."""
     holders, total = evidence.profile.holders, evidence.profile.peak.allocated_bytes
     if not holders or holders[0].nbytes <= _SHARE * total:
         return
     alloc = holders[0].alloc
+    if isinstance(alloc.request, GemmWorkspace):  # of a fixed size, whatever the model
+        return
     yield finding(
         "BEV304",
         f"one block is {holders[0].nbytes / total:.0%} of the peak: "

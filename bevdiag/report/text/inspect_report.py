@@ -12,15 +12,19 @@ from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
 from bevdiag.report.text.remedies import remedy_lines
 from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.wiring import wiring_lines
 
 
-def render_inspect(report: InspectReport, layout: Layout, *, depth: int) -> str:
-    """The whole report, verdict first; `depth` levels of the layer tree."""
+def render_inspect(
+    report: InspectReport, layout: Layout, *, depth: int, verbose: bool = False
+) -> str:
+    """The whole report, verdict first; `depth` levels of the layer tree, `verbose` all joints."""
     return render_lines(
         [
             *headline_lines(report, layout),
             *assumed_lines(report, layout),
             *layer_lines(report, layout, depth),
+            *wiring_lines(report, layout, verbose=verbose),
             *chart_lines(report, layout),
             *peak_lines(report, layout),
             *measurement_lines(report, layout),

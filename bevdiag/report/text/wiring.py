@@ -2,15 +2,17 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.joints import DeadBranch, Joint, WiringReport
+from bevdiag.diagnose.joints import DeadBranch, Joint
+from bevdiag.diagnose.result import InspectReport
 from bevdiag.report.amounts import format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
 
 
-def wiring_lines(wiring: WiringReport | None, layout: Layout, *, verbose: bool) -> list[Text]:
+def wiring_lines(report: InspectReport, layout: Layout, *, verbose: bool) -> list[Text]:
     """The section "Wiring": what is off, all joints where `verbose`; empty where all is sound."""
+    wiring = report.wiring
     if wiring is None or (wiring.is_sound and not verbose):
         return []
     lines = heading("Wiring", layout)
@@ -20,6 +22,13 @@ def wiring_lines(wiring: WiringReport | None, layout: Layout, *, verbose: bool) 
         lines += paragraph(_misdeclared(joint), layout, indent=2, style="yellow")
     if wiring.dead_branches:
         lines += [Text(), *_dead_lines(wiring.dead_branches, layout)]
+        lines += paragraph(
+            f"{format_count(report.params_without_grad)} of {format_count(report.params_total)} "
+            "parameters get no gradient.",
+            layout,
+            indent=2,
+            style="dim",
+        )
     if verbose:
         lines += [Text(), *_joint_lines(wiring.joints, layout)]
     return lines

@@ -348,16 +348,18 @@ def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) 
             _layer("d", 30),
             _layer("d.e", 3),
         ),
+        params_by_module={"total": 23},
     )
     found = _found(parameters_without_gradient, replace(evidence, trace=trace))
     assert [(f.code, f.module) for f in found] == [("BEV601", "a"), ("BEV601", "d.e")]
-    assert "17 parameters get no gradient: its output reaches no loss" in found[0].message
+    assert "17 parameters get no gradient: it never runs in training" in found[0].message
+    assert found[0].detail == ("In all, 20 of 23 parameters get no gradient.",)
 
 
 @pytest.mark.parametrize(
-    ("module", "key", "reason"),
+    ("module", "key", "lesson"),
     [
-        ("backbone_3d.dsvt", "MODEL.MAP_TO_BEV.INPUT", "INPUT is encoder"),
+        ("backbone_3d.dsvt", "MODEL.MAP_TO_BEV.INPUT", "INPUT: dsvt lets"),
         (
             "backbone_3d.focal_encoder.conv_imp",
             "MODEL.BACKBONE_3D.FOCAL_ENCODER.LOSS_CONFIG",
@@ -365,21 +367,23 @@ def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) 
         ),
     ],
 )
-def test_known_dead_branches_have_their_reason(
-    evidence: StepEvidence, module: str, key: str, reason: str
+def test_a_branch_that_the_config_decides_about_points_there(
+    evidence: StepEvidence, module: str, key: str, lesson: str
 ) -> None:
     trace = replace(
         evidence.trace, params_without_grad={f"{module}.w": 9}, layers=(_layer(module, 9),)
     )
-    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=trace))
+    cut_off = replace(trace, wiring=replace(trace.wiring, reached=frozenset()))
+    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=cut_off))
     assert finding.key == key
-    assert reason in finding.message
+    assert lesson in finding.detail[0]
     assert finding.location is not None
 
 
-def test_a_module_that_learns_in_part_is_no_dead_branch(evidence: StepEvidence) -> None:
+def test_a_parameter_beside_others_that_learn_is_named_alone(evidence: StepEvidence) -> None:
     trace = replace(evidence.trace, params_without_grad={"a.bias": 2}, layers=(_layer("a", 17),))
-    assert _found(parameters_without_gradient, replace(evidence, trace=trace)) == []
+    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=trace))
+    assert finding.message.startswith("a.bias: 2 parameters get no gradient")
 
 
 def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:

@@ -43,6 +43,7 @@ def test_the_sections_come_in_order(over: InspectReport) -> None:
     assert titles == [
         "Assumed",
         "Layers",
+        "Wiring",
         "Memory over the step",
         "Peak",
         "The same step on other GPUs",

@@ -1,0 +1,48 @@
+"""The number of voxels has no cap: the next scene decides what a step needs.
+
+What it means:
+    The encoder groups all points of a scene itself. The figures hold for this scene; one with more
+    occupied cells takes more memory, and nothing in the config stops it.
+
+Why it happens:
+    Dynamic voxel encoders have neither MAX_NUMBER_OF_VOXELS nor MAX_POINTS_PER_VOXEL: they lose no
+    point, and bound no memory.
+
+How to mend:
+    Inspect with the fullest scenes of the data set (--points), sample the points (sample_points in
+    the DATA_PROCESSOR), narrow the range, or take an encoder with capped voxels.
+
+Seen in:
+    skyhehe123/VoxSeT#9 (https://github.com/skyhehe123/VoxSeT/issues/9): the memory of a step moves
+    with the points of the batch until sample_points fixes their number.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.diagnose.codes import finding
+from bevdiag.diagnose.evidence import StepEvidence
+from bevdiag.diagnose.result import Finding
+from bevdiag.diagnose.summary import saved_bytes_by_module
+from bevdiag.memory.oom import format_size
+
+_VOXEL_MODULES = ("vfe", "backbone_3d")
+
+
+def check(evidence: StepEvidence) -> Iterator[Finding]:
+    """Yield a finding where no voxel cap stands between the points and the memory."""
+    if evidence.config.data.max_voxels is not None:
+        return
+    entries = evidence.trace.wiring.written_inside("vfe")
+    voxels = next((e.shape[0] for e in entries if e.carries_gradient and e.shape), 0)
+    if not voxels:
+        return
+    saved = saved_bytes_by_module(evidence.trace.stream)
+    each = sum(saved.get(module, 0) for module in _VOXEL_MODULES) // voxels
+    yield finding(
+        "BEV303",
+        f"nothing caps the voxels: this scene has {voxels:,} from {len(evidence.batch.points):,} "
+        f"points, and each keeps about {format_size(each)} for the backward pass",
+        document=evidence.document,
+        key="MODEL.VFE.NAME",
+        module="vfe",
+    )
