@@ -11,6 +11,7 @@ from bevdiag import __version__
 from bevdiag.cli.calibrate import calibrate_command
 from bevdiag.cli.compare import compare_command
 from bevdiag.cli.doctor import doctor_command
+from bevdiag.cli.explain import explain_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import say
 from bevdiag.cli.rule import rule_command
@@ -40,6 +41,7 @@ app.command("compare")(compare_command)
 app.command("validate")(validate_command)
 app.command("rule")(rule_command)
 app.command("doctor")(doctor_command)
+app.command("explain")(explain_command)
 app.command("calibrate")(calibrate_command)
 
 

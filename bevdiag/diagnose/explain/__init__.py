@@ -1,0 +1,1 @@
+"""`bevdiag explain`: from the text of a failure to the allocation that failed."""

@@ -1,0 +1,212 @@
+"""Which allocation of a predicted step a message is about.
+
+A message gives up to three clues: the segment that was asked for, what was allocated at that
+moment, and how much the allocator could have had. The step is walked in every world that the
+message may come from (another cuDNN, other counts that depend on values); allocations whose segment
+prints like the message's are candidates, and where a walk within the message's capacity stops says
+which of them comes first. What cuDNN can do without never fails and is no candidate.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from bevdiag.diagnose.explain.arithmetic import arithmetic_of, condition_of, what_of
+from bevdiag.diagnose.explain.decode import asks_for
+from bevdiag.diagnose.explain.failure import Failure, Stack
+from bevdiag.diagnose.explain.result import Candidate, Certainty
+from bevdiag.memory.allocator import block_bytes, segment_bytes
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.events import Alloc, EventStream
+from bevdiag.memory.oom import format_size
+from bevdiag.memory.simulate import walk
+from bevdiag.memory.workspaces import workspace
+
+MAX_CANDIDATES = 6
+PREDICTION_ERROR = 0.10
+"""How far predicted and measured totals may lie apart: the project's accuracy promise, also where
+the user's scene is another than the predicted one."""
+
+_LAYERS = {
+    "activation": ("relu", "gelu", "sigmoid", "softmax", "baddbmm", "bmm", "addmm", "clamp"),
+    "batchnorm": ("native_batch_norm", "cudnn_batch_norm", "empty_like", "clone"),
+    "conv": ("convolution", "constant_pad"),
+    "linear": ("mm", "addmm", "clone", "_to_copy"),
+    "normalization": ("native_layer_norm",),
+    "padding": ("constant_pad",),
+}
+"""Operations that the modules in a file of torch.nn run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One set of circumstances under which the message may have come about.
+
+    Attributes:
+        stream: the predicted step.
+        target: versions, and the capacity that the message tells, None where it tells none.
+        assumption: what it takes for granted beyond the user's options, empty for nothing.
+    """
+
+    stream: EventStream
+    target: DeviceTarget
+    assumption: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    """One allocation of one world, with what speaks for it."""
+
+    world: World
+    event: int
+    alloc: Alloc
+    nbytes: int
+    allocated_bytes: int
+    has_size: bool
+    stops_here: bool
+    agrees_with_stack: bool
+    distance: float | None
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """Sorts the likeliest first."""
+        is_far = self.distance is not None and self.distance > PREDICTION_ERROR
+        return (
+            not self.agrees_with_stack,
+            not self.has_size,
+            is_far,
+            not self.stops_here,
+            self.distance or 0.0,
+            bool(self.world.assumption),
+            self.event,
+        )
+
+
+def search(failure: Failure, worlds: Sequence[World]) -> tuple[Candidate, ...]:
+    """The allocations that the message may be about, the likeliest first.
+
+    Where no allocation has the size, those stand in at which the walks stop.
+    """
+    matches = sorted((m for world in worlds for m in _matches(failure, world)), key=_rank)
+    best: dict[tuple[object, ...], _Match] = {}
+    for match in matches:
+        alloc = match.alloc
+        key = (alloc.module, alloc.phase, alloc.op, alloc.shape, match.nbytes)
+        best.setdefault(key, match)
+    kept = list(best.values())
+    if kept and kept[0].has_size:
+        kept = [match for match in kept if match.has_size]
+    return tuple(
+        _candidate(failure, match, kept, is_first=number == 0)
+        for number, match in enumerate(kept[:MAX_CANDIDATES])
+    )
+
+
+def _rank(match: _Match) -> tuple[object, ...]:
+    return match.rank
+
+
+def _matches(failure: Failure, world: World) -> Iterator[_Match]:
+    totals = walk(world.stream, world.target, until_oom=False)
+    stop = None
+    if world.target.capacity_bytes is not None:
+        refusal = walk(world.stream, world.target).refusal
+        stop = refusal.event if refusal is not None else None
+    figure = failure.requested
+    for index, event in enumerate(world.stream.events):
+        nbytes = totals.requested[index]
+        if not isinstance(event, Alloc) or not nbytes or _is_optional(event, world.target):
+            continue
+        has_size = figure is not None and asks_for(nbytes, figure)
+        if not has_size and index != stop:
+            continue
+        allocated = totals.allocated[index] - totals.block_bytes[index]
+        yield _Match(
+            world=world,
+            event=index,
+            alloc=event,
+            nbytes=nbytes,
+            allocated_bytes=allocated,
+            has_size=has_size,
+            stops_here=index == stop,
+            agrees_with_stack=_agrees(event, failure.stack),
+            distance=_distance(allocated, failure),
+        )
+
+
+def _is_optional(alloc: Alloc, target: DeviceTarget) -> bool:
+    """Whether PyTorch goes on without it: it skips an engine of cuDNN, it does not fail."""
+    return alloc.request is not None and workspace(alloc.request, target).fallback is not None
+
+
+def _distance(allocated_bytes: int, failure: Failure) -> float | None:
+    if failure.allocated is None:
+        return None
+    stated = max(failure.allocated.middle_bytes, 1)
+    return abs(allocated_bytes - stated) / stated
+
+
+def _agrees(alloc: Alloc, stack: Stack) -> bool:
+    """Whether the traceback does not speak against the allocation."""
+    operations = _LAYERS.get(stack.layer, ())
+    return (
+        (not stack.phase or stack.phase == alloc.phase.value)
+        and (not stack.part or alloc.module.partition(".")[0] == stack.part)
+        and (not operations or any(operation in alloc.op for operation in operations))
+    )
+
+
+def _candidate(
+    failure: Failure, match: _Match, kept: Sequence[_Match], *, is_first: bool
+) -> Candidate:
+    alloc, target = match.alloc, match.world.target
+    conditions = (condition_of(alloc, target), match.world.assumption)
+    return Candidate(
+        module=alloc.module,
+        phase=alloc.phase.value,
+        step=alloc.step,
+        what=what_of(alloc, target),
+        arithmetic=arithmetic_of(alloc, match.nbytes, target),
+        nbytes=match.nbytes,
+        requested_bytes=segment_bytes(block_bytes(match.nbytes)),
+        allocated_bytes=match.allocated_bytes,
+        condition="; ".join(dict.fromkeys(filter(None, conditions))),
+        certainty=_certainty(match, kept) if is_first else Certainty.POSSIBLE,
+        reasons=tuple(_reasons(failure, match)),
+    )
+
+
+def _certainty(best: _Match, kept: Iterable[_Match]) -> Certainty:
+    """Certain is what has the size and is the only one, or where the walk stops as well."""
+    others = [match for match in kept if match.alloc.module != best.alloc.module]
+    is_near = best.distance is None or best.distance <= PREDICTION_ERROR
+    if not (best.has_size and is_near and best.agrees_with_stack):
+        return Certainty.POSSIBLE
+    return Certainty.CERTAIN if best.stops_here or not others else Certainty.LIKELY
+
+
+def _reasons(failure: Failure, match: _Match) -> Iterator[str]:
+    requested = format_size(segment_bytes(block_bytes(match.nbytes)))
+    if match.has_size:
+        yield f"its segment prints as {requested}"
+    elif failure.requested is not None:
+        yield (
+            f"no allocation prints as {failure.requested.text}; this one, of {requested}, is where "
+            "the predicted step runs out of memory"
+        )
+    if match.stops_here and match.has_size:
+        yield "the predicted step stops here within the capacity that the message states"
+    if failure.allocated is not None:
+        yield (
+            f"{format_size(match.allocated_bytes)} are predicted to be allocated then, the message "
+            f"says {failure.allocated.text}"
+        )
+    if failure.stack != Stack():
+        agrees = "agrees with" if match.agrees_with_stack else "speaks against"
+        yield f"the traceback {agrees} it"
+
+
+def with_capacity(target: DeviceTarget, failure: Failure) -> DeviceTarget:
+    """The target with the memory that the message says the allocator could have had."""
+    capacity = failure.capacity_bytes
+    total = failure.total.middle_bytes if failure.total is not None else capacity
+    return replace(target, capacity_bytes=capacity, total_bytes=total)

@@ -1,0 +1,39 @@
+"""`bevdiag explain` as JSON, schema ``bevdiag.explain/1``.
+
+A printed size stands for a range: ``low_bytes`` to ``high_bytes`` print like it.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from bevdiag.diagnose.explain.failure import Failure
+from bevdiag.diagnose.explain.result import Candidate, Explanation
+from bevdiag.report.canonical_json import dumps
+
+SCHEMA = "bevdiag.explain/1"
+
+
+def explain_json(explanation: Explanation) -> str:
+    """The message taken apart, and the allocations it may be about, the likeliest first."""
+    return dumps(
+        {
+            "schema": SCHEMA,
+            "failure": _failure(explanation.failure),
+            "other_processes": [_failure(failure) for failure in explanation.others],
+            "decoded": list(explanation.decoded),
+            "config": explanation.config or None,
+            "target": None if explanation.target is None else asdict(explanation.target),
+            "candidates": [_candidate(candidate) for candidate in explanation.candidates],
+            "notes": list(explanation.notes),
+            "exit_code": int(explanation.exit_code),
+        }
+    )
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    others = [{"pid": pid, "held": asdict(held)} for pid, held in failure.others]
+    return asdict(failure) | {"kind": failure.kind.name.lower(), "others": others}
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return asdict(candidate) | {"certainty": candidate.certainty.value}

@@ -1,0 +1,126 @@
+"""`bevdiag explain` as text."""
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from bevdiag.diagnose.explain.failure import Failure
+from bevdiag.diagnose.explain.result import Candidate, Certainty, Explanation
+from bevdiag.report.amounts import format_bytes
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import heading, labelled, paragraph
+from bevdiag.report.text.render import render_lines
+
+_STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
+_LABEL_COLUMN = 12
+
+
+def render_explain(explanation: Explanation, layout: Layout) -> str:
+    """The answer first, then what the text says, then what else it could be."""
+    lines = _answer(explanation, layout)
+    lines += heading("The message", layout)
+    for label, text in _message(explanation.failure):
+        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    for sentence in explanation.decoded:
+        lines += paragraph(sentence, layout, indent=2)
+    if explanation.others:
+        lines += heading("Other processes of the log", layout)
+        for failure in explanation.others:
+            lines += labelled(_rank(failure), failure.sentence, layout, column=_LABEL_COLUMN)
+    if len(explanation.candidates) > 1:
+        lines += heading("It could also be", layout)
+        for candidate in explanation.candidates[1:]:
+            lines += _alternative(candidate, layout)
+    if explanation.target is not None or explanation.notes:
+        lines += heading("Assumed", layout)
+        for label, text in _assumed(explanation):
+            lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    return render_lines(lines, layout)
+
+
+def _answer(explanation: Explanation, layout: Layout) -> list[Text]:
+    failure = explanation.failure
+    if not explanation.candidates:
+        asked = f" {failure.requested.text}" if failure.requested is not None else " memory"
+        lines = paragraph(f"{failure.kind.value} refused{asked}.", layout, style="bold")
+        if explanation.config and explanation.target is not None:
+            lines += paragraph(
+                "No allocation of the predicted step is that large, and the step ends within the "
+                "capacity that the message states: the run differed from the config given.",
+                layout,
+            )
+        elif not explanation.config:
+            lines += paragraph("--config CONFIG names the tensor or workspace.", layout)
+        return lines
+    best = explanation.candidates[0]
+    sentence = f"{_word(best)}: the {best.what} in {_module(best)}, {_when(best)}."
+    lines = paragraph(sentence, layout, style=f"bold {_STYLES[best.certainty]}")
+    lines += paragraph(best.arithmetic, layout, indent=2)
+    if best.condition:
+        lines += paragraph(f"With {best.condition}.", layout, indent=2)
+    lines += paragraph(f"Why: {'; '.join(best.reasons)}.", layout, indent=2)
+    return lines
+
+
+def _word(candidate: Candidate) -> str:
+    return {
+        Certainty.CERTAIN: "It is",
+        Certainty.LIKELY: "Most likely it is",
+        Certainty.POSSIBLE: "It may be",
+    }[candidate.certainty]
+
+
+def _module(candidate: Candidate) -> str:
+    return candidate.module or "the detector itself"
+
+
+def _when(candidate: Candidate) -> str:
+    if candidate.step == 0:
+        return "while the model is loaded"
+    part = "phase" if candidate.phase == "optimizer" else "pass"
+    return f"in the {candidate.phase} {part}, first in step {candidate.step}"
+
+
+def _message(failure: Failure) -> Iterator[tuple[str, str]]:
+    if failure.rank:
+        yield "process", _rank(failure)
+    figures = {
+        "asked for": failure.requested,
+        "allocated": failure.allocated,
+        "reserved": failure.reserved,
+        "unallocated": failure.unallocated,
+        "free": failure.free,
+        "limit": failure.allowed,
+        "in use": failure.in_use,
+        "GPU's total": failure.total,
+    }
+    for label, figure in figures.items():
+        if figure is not None:
+            yield label, figure.text
+
+
+def _rank(failure: Failure) -> str:
+    return f"rank {failure.rank}" if failure.rank else "no rank"
+
+
+def _alternative(candidate: Candidate, layout: Layout) -> list[Text]:
+    head = f"{_module(candidate)}: {candidate.what}, {candidate.phase}"
+    lines = paragraph(head, layout, indent=2, style="bold")
+    lines += paragraph(candidate.arithmetic, layout, indent=4)
+    if candidate.condition:
+        lines += paragraph(f"With {candidate.condition}.", layout, indent=4)
+    allocated = format_bytes(candidate.allocated_bytes)
+    return lines + paragraph(f"{allocated} allocated then.", layout, indent=4)
+
+
+def _assumed(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    target = explanation.target
+    if target is not None:
+        yield "Config", explanation.config
+        capacity = target.capacity_bytes
+        room = format_bytes(capacity) if capacity is not None else "not stated"
+        gpu = target.gpu or f"not named, kernels of compute capability {target.compute_capability}"
+        yield "GPU", f"{gpu}; room for the allocator: {room}"
+        yield "Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"
+    for note in explanation.notes:
+        yield "Note", note
