@@ -10,8 +10,11 @@ from typing import Any
 
 import torch
 
+from bevdiag.trace.elementwise import ELEMENTWISE
+
 aten = torch.ops.aten
 Shape = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+_META = torch.device("meta")
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
@@ -38,21 +41,36 @@ def _agree(tensors: list[torch.Tensor]) -> bool:
     )
 
 
-def _elementwise(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
-    if not tensors or tensors[0] is not args[0] or not _agree(tensors):
+def _fill_like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """zeros_like, ones_like and empty_like."""
+    tensor = args[0]
+    device = kwargs.get("device")
+    if not (tensor.is_meta and tensor.is_contiguous() and device in (None, _META)):
         return NotImplemented
-    return _like(args[0])
+    if kwargs.get("memory_format") not in (None, torch.preserve_format):
+        return NotImplemented
+    return _dense(tensor.shape, tensor, kwargs.get("dtype"))
 
 
-def _in_place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
-    return args[0] if _agree(tensors) else NotImplemented
+def _cat(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensors, axis = args[0], args[1] if len(args) > 1 else 0
+    first = tensors[0]
+    if not all(
+        t.is_meta and t.is_contiguous() and t.dim() == first.dim() > 0 and t.dtype is first.dtype
+        for t in tensors
+    ):
+        return NotImplemented
+    axis %= first.dim()
+    others = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors}
+    if len(others) > 1:
+        return NotImplemented
+    length = sum(t.shape[axis] for t in tensors)
+    return _dense((*first.shape[:axis], length, *first.shape[axis + 1 :]), first)
 
 
 def _softmax(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    half_to_float = args[2]
-    return NotImplemented if half_to_float else _elementwise(args, kwargs)
+    data, half_to_float = args[0], args[2]
+    return NotImplemented if half_to_float or not _agree([data]) else _like(data)
 
 
 def _foreach(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -120,31 +138,6 @@ def _product(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return _dense(shape, left)
 
 
-_ELEMENTWISE = (
-    aten.add.Tensor,
-    aten.sub.Tensor,
-    aten.mul.Tensor,
-    aten.div.Tensor,
-    aten.relu.default,
-    aten.gelu.default,
-    aten.sigmoid.default,
-    aten.exp.default,
-    aten.log.default,
-    aten.abs.default,
-    aten.neg.default,
-    aten.pow.Tensor_Scalar,
-    aten.rsub.Scalar,
-    aten.threshold_backward.default,
-    aten.gelu_backward.default,
-    aten.sigmoid_backward.default,
-)
-_IN_PLACE = (
-    aten.add_.Tensor,
-    aten.sub_.Tensor,
-    aten.mul_.Tensor,
-    aten.div_.Tensor,
-    aten.relu_.default,
-)
 _FOREACH_IN_PLACE = (
     aten._foreach_add_.Scalar,
     aten._foreach_add_.List,
@@ -159,12 +152,15 @@ _FOREACH_IN_PLACE = (
 )
 
 SHAPES: dict[Any, Shape] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
-    **dict.fromkeys(_IN_PLACE, _in_place),
+    **ELEMENTWISE,
     **dict.fromkeys(_FOREACH_IN_PLACE, _foreach_in_place),
     **dict.fromkeys(
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _product
     ),
+    **dict.fromkeys(
+        (aten.empty_like.default, aten.zeros_like.default, aten.ones_like.default), _fill_like
+    ),
+    aten.cat.default: _cat,
     aten._foreach_sqrt.default: _foreach,
     aten._softmax.default: _softmax,
     aten.native_layer_norm.default: _layer_norm,
