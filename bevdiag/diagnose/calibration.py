@@ -64,15 +64,24 @@ def calibrate(options: CalibrationOptions, progress: Progress) -> Calibration:
         )
     grid = _grid(options.calls)
     models = calls_of(options, progress)
-    benchmarked = set(grid.benchmarked) | (models if options.cudnn_benchmark else set())
-    task = CalibrationTask(
-        calls=tuple({**dict.fromkeys(grid.workspaces), **dict.fromkeys(models)}),
-        benchmarked=tuple(benchmarked),
-        held_bytes=_held_bytes(),
-    )
-    report = _measured(task, lambda share: progress("convolutions", 0.2 + 0.8 * share))
-    assert report.profile is not None
-    return Calibration(report.profile, report.left_out)
+    wants_benchmark = options.cudnn_benchmark
+    calls = tuple({**dict.fromkeys(grid.workspaces), **dict.fromkeys(models)})
+    benchmarked = tuple({**grid.benchmarked, **dict.fromkeys(models if wants_benchmark else ())})
+    held_bytes = _held_bytes()
+    total = len(calls) + len(benchmarked)
+    profile = _measured(
+        CalibrationTask(calls=calls, cudnn_benchmark=False, held_bytes=held_bytes),
+        lambda done: progress("convolutions", 0.2 + 0.8 * done / total),
+    ).profile
+    assert profile is not None
+    if benchmarked:
+        found = _measured(
+            CalibrationTask(calls=benchmarked, cudnn_benchmark=True, held_bytes=held_bytes),
+            lambda done: progress("cudnn.benchmark", 0.2 + 0.8 * (len(calls) + done) / total),
+        ).benchmarked
+        profile = replace(profile, benchmarked=found or {})
+    left_out = total - len(profile.workspaces) - len(profile.benchmarked)
+    return Calibration(profile, left_out)
 
 
 def calls_of(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:
@@ -117,30 +126,37 @@ def _held_bytes() -> int:
         return 0
 
 
-def _measured(task: CalibrationTask, tell: Callable[[float], None]) -> CalibrationReport:
+def _measured(task: CalibrationTask, tell: Callable[[int], None]) -> CalibrationReport:
+    """The child's last report.
+
+    Raises:
+        NoVerdictError: the child failed, died or went silent.
+    """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=run_child, args=(task, there))
     child.start()
     there.close()
-    latest: CalibrationReport | None = None
+    latest = CalibrationReport(0)
     try:
         while here.poll(TIMEOUT_SECONDS):
             latest = here.recv()
-            tell(latest.done / max(1, latest.total))
+            tell(latest.done)
         child.kill()
     except EOFError:
         pass
     child.join()
-    if latest is not None and latest.profile is not None:
+    if latest.is_last and latest.error is None:
         return latest
-    raise NoVerdictError(f"the measuring process {_failure(latest, child.exitcode or 0)}")
+    raise NoVerdictError(
+        f"the measuring process {_failure(latest, child.exitcode or 0)}, after {latest.done} of "
+        f"{len(task.calls)} convolutions"
+    )
 
 
-def _failure(latest: CalibrationReport | None, exit_code: int) -> str:
-    done = 0 if latest is None else latest.done
-    if latest is not None and latest.error is not None:
+def _failure(latest: CalibrationReport, exit_code: int) -> str:
+    if latest.error is not None:
         return f"stopped with {latest.error}"
     if exit_code < 0:
-        return f"died of signal {-exit_code} after {done} convolutions"
-    return f"ended with exit code {exit_code} after {done} convolutions"
+        return f"died of signal {-exit_code}"
+    return f"ended with exit code {exit_code}"

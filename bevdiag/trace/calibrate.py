@@ -4,7 +4,7 @@ What PyTorch asks its allocator for is read from the allocator's own statistics 
 the highest total of requested bytes, less what was there before and what the call returned.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from multiprocessing.connection import Connection
@@ -25,73 +25,73 @@ WARM_CHANNELS, WARM_SIZE = 64, 64
 
 @dataclass(frozen=True, slots=True)
 class CalibrationTask:
-    """What the child is to measure.
+    """What one child is to measure.
+
+    PyTorch keeps the plan of a convolution that it has seen, whichever mode found it: each mode
+    wants a process of its own.
 
     Attributes:
         calls: the convolutions; their directions say which of the three passes.
-        benchmarked: those to measure with `cudnn.benchmark` too.
+        cudnn_benchmark: measure them, and nothing else, with `cudnn.benchmark` on.
         held_bytes: what other processes held on the GPU before the child started.
     """
 
     calls: tuple[ConvCall, ...]
-    benchmarked: tuple[ConvCall, ...]
+    cudnn_benchmark: bool
     held_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationReport:
-    """How far the child is; at the end either a profile or what was raised.
+    """How far the child is; when `is_last`, what it measured or what was raised.
 
-    `left_out` counts calls that neither fitted into the GPU's memory nor could be asked of cuDNN.
+    `profile` holds everything that was measured with `cudnn.benchmark` off, `benchmarked` what was
+    measured with it on.
     """
 
     done: int
-    total: int
+    is_last: bool = False
     profile: DeviceProfile | None = None
-    left_out: int = 0
+    benchmarked: Mapping[ConvCall, BenchmarkBytes] | None = None
     error: str | None = None
 
 
 def run_child(task: CalibrationTask, pipe: Connection) -> None:
     """Measure, sending a `CalibrationReport` now and then and at the end."""
-    total = len(task.calls) + len(task.benchmarked)
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done = count
+        if count % REPORT_EVERY == 0:
+            pipe.send(CalibrationReport(count))
+
     try:
-        report = _measure(task, lambda done: pipe.send(CalibrationReport(done, total)))
+        device = torch.device("cuda", torch.cuda.current_device())
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = task.cudnn_benchmark
+        if task.cudnn_benchmark:
+            benchmarked = _benchmarked(task.calls, device, tell)
+            report = CalibrationReport(done, is_last=True, benchmarked=benchmarked)
+        else:
+            profile = _profile(task, device, tell)
+            report = CalibrationReport(done, is_last=True, profile=profile)
     except Exception as error:  # what a driver or a library raises is for the parent to tell
-        report = CalibrationReport(0, total, error=f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}"
+        report = CalibrationReport(done, is_last=True, error=reason)
     pipe.send(report)
     pipe.close()
 
 
-def _measure(task: CalibrationTask, tell: Callable[[int], None]) -> CalibrationReport:
-    device = torch.device("cuda", torch.cuda.current_device())
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = False
+def _profile(
+    task: CalibrationTask, device: torch.device, tell: Callable[[int], None]
+) -> DeviceProfile:
     threads = _cublas_workspaces(device)
     _train_small_network(device)
     dense = _context_bytes(device, task.held_bytes)
     sparse = _train_sparse_layer(device)
-    with_sparse = None if sparse is None else _context_bytes(device, task.held_bytes)
-    heuristics = CudnnHeuristics.if_installed()
-    workspaces: dict[ConvCall, int] = {}
-    for done, call in enumerate(task.calls):
-        if done % REPORT_EVERY == 0:
-            tell(done)
-        nbytes = _Convolution(call, device).steady_bytes()
-        if nbytes is None and heuristics is not None:
-            nbytes = heuristics.workspace_bytes(call)
-        if nbytes is not None:
-            workspaces[call] = nbytes
-    benchmarked: dict[ConvCall, BenchmarkBytes] = {}
-    with torch.backends.cudnn.flags(benchmark=True, allow_tf32=True):
-        for done, call in enumerate(task.benchmarked, start=len(task.calls)):
-            if done % REPORT_EVERY == 0:
-                tell(done)
-            seen = _Convolution(call, device).benchmark_bytes()
-            if seen is not None:
-                benchmarked[call] = seen
     properties = torch.cuda.get_device_properties(device)
-    profile = DeviceProfile(
+    return DeviceProfile(
         gpu=properties.name,
         total_bytes=properties.total_memory,
         compute_capability=(properties.major, properties.minor),
@@ -99,17 +99,45 @@ def _measure(task: CalibrationTask, tell: Callable[[int], None]) -> CalibrationR
         torch=torch.__version__,
         cudnn=_cudnn_version(),
         cuda=torch.version.cuda or "",
-        driver=driver_version(),
+        driver=_driver_version(),
         context_bytes=dense,
         spconv=sparse,
-        context_with_spconv_bytes=with_sparse,
+        context_with_spconv_bytes=(
+            None if sparse is None else _context_bytes(device, task.held_bytes)
+        ),
         cublas_workspace_bytes=threads,
-        workspaces=workspaces,
-        benchmarked=benchmarked,
+        workspaces=_workspaces(task.calls, device, tell),
     )
-    total = len(task.calls) + len(task.benchmarked)
-    left_out = total - len(workspaces) - len(benchmarked)
-    return CalibrationReport(total, total, profile=profile, left_out=left_out)
+
+
+def _workspaces(
+    calls: Sequence[ConvCall], device: torch.device, tell: Callable[[int], None]
+) -> dict[ConvCall, int]:
+    """What each call asks for, cuDNN's own word where it cannot be run."""
+    heuristics = CudnnHeuristics.if_installed()
+    found: dict[ConvCall, int] = {}
+    for done, call in enumerate(calls):
+        tell(done)
+        seen = _scratch_bytes(call, device)
+        if seen is not None:
+            found[call] = seen[1]
+        elif heuristics is not None:
+            answer = heuristics.workspace_bytes(call)
+            found |= {} if answer is None else {call: answer}
+    return found
+
+
+def _benchmarked(
+    calls: Sequence[ConvCall], device: torch.device, tell: Callable[[int], None]
+) -> dict[ConvCall, BenchmarkBytes]:
+    """What the first call, which tries the algorithms, and a later one ask for."""
+    found: dict[ConvCall, BenchmarkBytes] = {}
+    for done, call in enumerate(calls):
+        tell(done)
+        seen = _scratch_bytes(call, device)
+        if seen is not None:
+            found[call] = BenchmarkBytes(*seen)
+    return found
 
 
 def _requested(kind: str) -> int:
@@ -186,7 +214,7 @@ def _cudnn_version() -> tuple[int, int, int]:
     return (number // 10000, number % 10000 // 100, number % 100)
 
 
-def driver_version() -> str:
+def _driver_version() -> str:
     """The driver's version as NVML tells it, empty where NVML is not there."""
     import pynvml
 
@@ -198,90 +226,72 @@ def driver_version() -> str:
     return str(version)
 
 
-class _Convolution:
-    """One convolution on tensors without meaningful values, run for what it asks for."""
+def _scratch_bytes(call: ConvCall, device: torch.device) -> tuple[int, int] | None:
+    """What the first and the second run of a call ask for, None where it cannot be run."""
+    free, total = torch.cuda.mem_get_info(device)
+    if free < total // 2:
+        # What earlier calls left in the cache is not to crowd this one out.
+        torch.cuda.empty_cache()
+    try:
+        run = _prepared(call, device)
+        return _scratch_of(run), _scratch_of(run)
+    except RuntimeError:
+        # Memory ran out, or cuDNN has no engine for it.
+        return None
 
-    def __init__(self, call: ConvCall, device: torch.device) -> None:
-        self._call = call
-        self._device = device
 
-    def steady_bytes(self) -> int | None:
-        """What a call after the first asks for, None where it cannot be run."""
-        seen = self._twice()
-        return None if seen is None else seen[1]
+def _scratch_of(run: Callable[[], Sequence[torch.Tensor | None]]) -> int:
+    torch.cuda.reset_peak_memory_stats()
+    before = _requested("current")
+    returned = sum(result.nbytes for result in run() if result is not None)
+    return _requested("peak") - before - returned
 
-    def benchmark_bytes(self) -> BenchmarkBytes | None:
-        """What trying the algorithms asks for, and the fastest of them."""
-        seen = self._twice()
-        return None if seen is None else BenchmarkBytes(*seen)
 
-    def _twice(self) -> tuple[int, int] | None:
-        free, total = torch.cuda.mem_get_info(self._device)
-        if free < total // 2:
-            # What earlier calls left in the cache is not to crowd this one out.
-            torch.cuda.empty_cache()
-        try:
-            run = self._prepared()
-            return self._scratch(run), self._scratch(run)
-        except RuntimeError:
-            # Memory ran out, or cuDNN has no engine for it.
-            return None
+def _prepared(call: ConvCall, device: torch.device) -> Callable[[], Sequence[torch.Tensor | None]]:
+    """The call on zeros: which algorithm is chosen does not depend on values."""
+    layout = torch.channels_last if call.channels_last else torch.contiguous_format
 
-    def _scratch(self, run: Callable[[], Sequence[torch.Tensor | None]]) -> int:
-        torch.cuda.reset_peak_memory_stats(self._device)
-        before = _requested("current")
-        results = run()
-        returned = sum(result.nbytes for result in results if result is not None)
-        return _requested("peak") - before - returned
+    def zeros(shape: tuple[int, ...]) -> torch.Tensor:
+        tensor = torch.zeros(shape, dtype=getattr(torch, call.dtype), device=device)
+        return tensor.contiguous(memory_format=layout)
 
-    def _prepared(self) -> Callable[[], Sequence[torch.Tensor | None]]:
-        call = self._call
-        dtype = getattr(torch, call.dtype)
-        layout = torch.channels_last if call.channels_last else torch.contiguous_format
+    data, weight, geometry = zeros(call.input_shape), zeros(call.weight_shape), _geometry(call)
+    if call.direction == "forward":
+        return lambda: [torch.ops.aten.convolution(data, weight, None, *geometry)]
+    gradient = zeros(call.output_shape)
+    wanted = [call.direction == "dgrad", call.direction == "wgrad", False]
 
-        def empty(shape: tuple[int, ...]) -> torch.Tensor:
-            # Zeros: an algorithm's choice does not look at values, and these can be timed.
-            zeros = torch.zeros(shape, dtype=dtype, device=self._device)
-            return zeros.contiguous(memory_format=layout)
-
-        data, weight = empty(call.input_shape), empty(call.weight_shape)
-        geometry = self._geometry()
-        if call.direction == "forward":
-            return lambda: [torch.ops.aten.convolution(data, weight, None, *geometry)]
-        gradient = empty(call.output_shape)
-        wanted = [call.direction == "dgrad", call.direction == "wgrad", False]
-
-        def backward() -> Sequence[torch.Tensor | None]:
-            results: Sequence[torch.Tensor | None] = torch.ops.aten.convolution_backward(
-                gradient, data, weight, None, *geometry, wanted
-            )
-            return results
-
-        return backward
-
-    def _geometry(self) -> tuple[Any, ...]:
-        """Stride to groups, in the order of aten::convolution's arguments."""
-        call = self._call
-        beyond = [0] * len(call.stride)
-        if call.transposed:
-            axes = zip(
-                call.output_shape[2:],
-                call.input_shape[2:],
-                call.weight_shape[2:],
-                call.stride,
-                call.padding,
-                call.dilation,
-                strict=True,
-            )
-            beyond = [
-                out - ((size - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
-                for out, size, kernel, stride, pad, dilation in axes
-            ]
-        return (
-            list(call.stride),
-            list(call.padding),
-            list(call.dilation),
-            call.transposed,
-            beyond,
-            call.groups,
+    def backward() -> Sequence[torch.Tensor | None]:
+        results: Sequence[torch.Tensor | None] = torch.ops.aten.convolution_backward(
+            gradient, data, weight, None, *geometry, wanted
         )
+        return results
+
+    return backward
+
+
+def _geometry(call: ConvCall) -> tuple[Any, ...]:
+    """Stride to groups, in the order of aten::convolution's arguments."""
+    beyond = [0] * len(call.stride)
+    if call.transposed:
+        axes = zip(
+            call.output_shape[2:],
+            call.input_shape[2:],
+            call.weight_shape[2:],
+            call.stride,
+            call.padding,
+            call.dilation,
+            strict=True,
+        )
+        beyond = [
+            out - ((size - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
+            for out, size, kernel, stride, pad, dilation in axes
+        ]
+    return (
+        list(call.stride),
+        list(call.padding),
+        list(call.dilation),
+        call.transposed,
+        beyond,
+        call.groups,
+    )
