@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
+from bevdiag.cli.output import STDOUT, check_output, check_page, layout_for, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.diagnose.result import CompareReport, InspectOptions
@@ -29,10 +29,12 @@ def compare_command(
     seed: opt.Seed = "0",
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
+    html: opt.Html = None,
 ) -> int:
     """Compare ways to the BEV map of CONFIG in one table."""
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
+    check_page(html)
     wanted = InspectOptions(
         device="meta",
         points=tuple(points or ()),
@@ -54,6 +56,10 @@ def compare_command(
     )
     report = _compare(config, wanted, *axes)
     write_output(_rendered(report, output_format, output), output)
+    if html is not None:
+        from bevdiag.report.html.compare_page import compare_page
+
+        write_output(compare_page(report), html, option="--html")
     return report.exit_code
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
+from bevdiag.cli.output import STDOUT, check_output, check_page, layout_for, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport
 
@@ -32,11 +32,13 @@ def inspect_command(
     verbose: opt.Verbose = False,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
+    html: opt.Html = None,
 ) -> int:
     """Tell what one training step of CONFIG asks of a GPU."""
     values.choose("--format", output_format, values.FORMATS)
     levels = values.whole_number("--depth", depth, least=1)
     check_output(output)
+    check_page(html)
     wanted = InspectOptions(
         device=values.choose("--device", device, values.DEVICES),
         points=tuple(points or ()),
@@ -55,9 +57,12 @@ def inspect_command(
         remedies=not no_remedies,
         source=values.source_folder(source),
         data_root=values.folder("--data-root", data_root),
+        lives=html is not None,
     )
     report = _inspect(config, wanted)
     write_output(_rendered(report, output_format, output, levels, verbose), output)
+    if html is not None:
+        write_output(_page(report), html, option="--html")
     return report.exit_code
 
 
@@ -67,6 +72,16 @@ def _inspect(config: Path, wanted: InspectOptions) -> InspectReport | ConfigRepo
         from bevdiag.diagnose.inspect import inspect
 
         return inspect(config, wanted, progress)
+
+
+def _page(report: InspectReport | ConfigReport) -> str:
+    if isinstance(report, ConfigReport):
+        from bevdiag.report.html.config_page import config_page
+
+        return config_page(report)
+    from bevdiag.report.html.inspect_page import inspect_page
+
+    return inspect_page(report)
 
 
 def _rendered(

@@ -119,7 +119,12 @@ Format = Annotated[
 Output = Annotated[
     str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
 ]
-
+Html = Annotated[
+    str | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Also write the report as a page for a browser."
+    ),
+]
 Depth = Annotated[
     str, typer.Option("--depth", metavar="N", help="Levels of the layer tree to show.")
 ]

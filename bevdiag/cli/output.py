@@ -24,7 +24,7 @@ def layout_for(output: str) -> Layout:
     return layout_of(sys.stdout) if output == STDOUT else Layout()
 
 
-def check_output(output: str) -> None:
+def check_output(output: str, option: str = "-o") -> None:
     """Refuses, before any work is done, a file that cannot be written.
 
     Raises:
@@ -34,12 +34,24 @@ def check_output(output: str) -> None:
     if output == STDOUT:
         return
     if path.is_dir():
-        raise InputError(f"-o: {output} is a folder: name a file")
+        raise InputError(f"{option}: {output} is a folder: name a file")
     if not path.parent.is_dir():
-        raise InputError(f"-o: there is no folder {path.parent} to write {path.name} in")
+        raise InputError(f"{option}: there is no folder {path.parent} to write {path.name} in")
 
 
-def write_output(text: str, output: str) -> None:
+def check_page(html: str | None) -> None:
+    """Like `check_output`, for the page beside the report, which has stdout to itself.
+
+    Raises:
+        InputError: it cannot be written, or is stdout.
+    """
+    if html == STDOUT:
+        raise InputError("--html: name a file; stdout is the report's")
+    if html is not None:
+        check_output(html, "--html")
+
+
+def write_output(text: str, output: str, option: str = "-o") -> None:
     """Writes the report; a file appears whole or not at all.
 
     Raises:
@@ -56,7 +68,7 @@ def write_output(text: str, output: str) -> None:
         else:
             _replace(path.resolve(), text)
     except OSError as error:
-        raise InputError(f"-o: {output} cannot be written: {error.strerror}") from error
+        raise InputError(f"{option}: {output} cannot be written: {error.strerror}") from error
 
 
 def _replace(path: Path, text: str) -> None:

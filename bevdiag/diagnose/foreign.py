@@ -1,6 +1,7 @@
 """`bevdiag inspect --source`: the model of a repository, built and run by its own code."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
 from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.memory.lives import block_lives
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
@@ -64,7 +66,10 @@ def inspect_source(
         overrides=options.overrides,
         assumptions=options.pins,
     )
-    return _report(config, settings, batch, target, traced, autocast, optimizer)
+    report = _report(config, settings, batch, target, traced, autocast, optimizer)
+    if not options.lives:
+        return report
+    return replace(report, lives=block_lives(traced.trace.stream, target))
 
 
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:

@@ -11,7 +11,7 @@ from bevdiag.diagnose.codes import Stage
 from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.figures import oom_of, target_of
 from bevdiag.diagnose.foreign import inspect_source
-from bevdiag.diagnose.measured import kept_voxels_of, measure, measurement_of
+from bevdiag.diagnose.measured import measure, measurement_of
 from bevdiag.diagnose.remedies.search import remedy_goal, search_remedies
 from bevdiag.diagnose.result import (
     Assumption,
@@ -28,10 +28,10 @@ from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.lives import block_lives
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
-from bevdiag.models.channels import ChannelMismatch
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario
 from bevdiag.trace.step import Trace
 
@@ -70,12 +70,12 @@ def inspect(
         return read
     variant, found = read
     joint = bev_joint(variant.config)
-    traceable, mismatch = _with_channels_that_fit(variant, joint)
+    traceable = _with_channels_that_fit(variant, joint)
     measured = None
     if session.uses_cuda():
         progress("training step on the GPU", 0.02)
         measured = measure(traceable, session.scene(traceable), target, seed=options.seed)
-        session = session.pinned(kept_voxels_of(measured[0]))
+        session = session.pinned(measured[0].kept_voxels)
     progress("training step", 0.05)
     simulated = _simulate(session.trace(traceable, tuple(Scenario)), target)
     remedies: tuple[Remedy, ...] = ()
@@ -85,7 +85,10 @@ def inspect(
         remedies = search_remedies(
             session, traceable, goal, lambda what, share: progress(what, 0.3 + 0.7 * share)
         )
-    traced = _report(str(config), variant, target, joint, mismatch, simulated, remedies, found)
+    traced = _report(str(config), variant, target, joint, simulated, remedies, found)
+    if options.lives:
+        stream = simulated.trace(Scenario.EXPECTED).stream
+        traced = replace(traced, lives=block_lives(stream, target))
     if measured is None:
         return traced
     trace = simulated.trace(Scenario.EXPECTED)
@@ -116,14 +119,9 @@ def _read(
     return variant, found
 
 
-def _with_channels_that_fit(
-    variant: Variant, joint: BevJoint
-) -> tuple[Variant, ChannelMismatch | None]:
-    """The variant itself, or one that declares the channels that arrive, and what was wrong."""
-    if joint.declared == joint.real:
-        return variant, None
-    mismatch = ChannelMismatch("map_to_bev_module", joint.declared, joint.real)
-    return variant.edited({_DECLARED: joint.real}), mismatch
+def _with_channels_that_fit(variant: Variant, joint: BevJoint) -> Variant:
+    """The variant itself, or one that declares the channels that arrive."""
+    return variant if joint.declared == joint.real else variant.edited({_DECLARED: joint.real})
 
 
 def _simulate(traced: TracedVariant, target: DeviceTarget) -> _Simulated:
@@ -149,7 +147,6 @@ def _report(
     variant: Variant,
     target: DeviceTarget,
     joint: BevJoint,
-    mismatch: ChannelMismatch | None,
     simulated: _Simulated,
     remedies: tuple[Remedy, ...],
     found: tuple[Finding, ...],
@@ -172,7 +169,6 @@ def _report(
         high=high,
         kept_voxels=traced.kept_voxels,
         verdict=verdict,
-        mismatch=mismatch,
         remedies=remedies,
     )
     by_module = dict(trace.params_by_module)

@@ -348,7 +348,7 @@ class InspectOptions:
     is used, where there is one.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
-    paths start from.
+    paths start from. `lives` asks for every block of the step, which a timeline is drawn from.
     """
 
     device: str = "auto"
@@ -368,3 +368,4 @@ class InspectOptions:
     remedies: bool = True
     source: str | None = None
     data_root: str | None = None
+    lives: bool = False

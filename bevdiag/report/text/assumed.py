@@ -17,12 +17,24 @@ _DEVICES = {
 
 def assumed_lines(report: InspectReport, layout: Layout) -> list[Text]:
     """The section "Assumed"."""
+    lines = heading("Assumed", layout)
+    for label, text in assumed_entries(report):
+        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    lines += assumption_lines(report.assumptions, layout)
+    if report.unmodelled:
+        missing = f"Not modelled, so no verdict stands: {', '.join(report.unmodelled)}."
+        lines += [Text(), *paragraph(missing, layout, indent=2, style="yellow")]
+    return lines
+
+
+def assumed_entries(report: InspectReport) -> list[tuple[str, str]]:
+    """Label and text for everything but the counts."""
     gradless = report.params_without_grad
     parameters = f"{format_count(report.params_total)} parameters" + (
         f", {format_count(gradless)} of them without gradient" if gradless else ""
     )
     bev = report.bev_channels
-    entries = [
+    return [
         *target_entries(report.target),
         ("Run on", _DEVICES.get(report.device, report.device)),
         *scene_entries(report.scene),
@@ -36,14 +48,6 @@ def assumed_lines(report: InspectReport, layout: Layout) -> list[Text]:
             f"{parameters}; {format_count(bev)} BEV channels" if bev is not None else parameters,
         ),
     ]
-    lines = heading("Assumed", layout)
-    for label, text in entries:
-        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
-    lines += assumption_lines(report.assumptions, layout)
-    if report.unmodelled:
-        missing = f"Not modelled, so no verdict stands: {', '.join(report.unmodelled)}."
-        lines += [Text(), *paragraph(missing, layout, indent=2, style="yellow")]
-    return lines
 
 
 def target_entries(target: Target) -> list[tuple[str, str]]:

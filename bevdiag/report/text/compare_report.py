@@ -27,7 +27,8 @@ def render_compare(report: CompareReport, layout: Layout) -> str:
     lines = paragraph(report.config, layout, style="dim")
     lines += heading("Variants", layout)
     rows = [
-        [cell(_label(variant, report), "bold"), *_figures(variant)] for variant in report.variants
+        [cell(variant_label(variant, report), "bold"), *_figures(variant)]
+        for variant in report.variants
     ]
     table = lay_out(_COLUMNS, rows, layout.width, indent=2)
     lines.append(table.header)
@@ -45,7 +46,8 @@ def render_compare(report: CompareReport, layout: Layout) -> str:
     return render_lines([*lines, *finding_lines(report.findings, layout)], layout)
 
 
-def _label(variant: Variant, report: CompareReport) -> str:
+def variant_label(variant: Variant, report: CompareReport) -> str:
+    """The compression, and what else tells it from its neighbours."""
     batches = {other.batch_size for other in report.variants}
     batch = f", batch {variant.batch_size}" if len(batches) > 1 else ""
     autocast = f", {variant.autocast}" if variant.autocast != "off" else ""

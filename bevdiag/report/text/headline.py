@@ -14,13 +14,13 @@ def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
     style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
     lines += [Text(), *paragraph(verdict_sentence(report), layout, style=style)]
     if report.oom is not None:
-        lines += paragraph(_stop_sentence(report.oom, report.verdict), layout)
+        lines += paragraph(stop_sentence(report.oom, report.verdict), layout)
         lines += paragraph(report.oom.message, layout, indent=2, style="red")
     for finding in report.findings:
         if finding.severity is Severity.ERROR:
             lines += paragraph(f"{finding.code}: {finding.message}", layout)
-    if way_out := _way_out(report):
-        lines += paragraph(way_out, layout)
+    if sentence := way_out(report):
+        lines += paragraph(sentence, layout)
     return lines
 
 
@@ -74,7 +74,8 @@ def _budget_name(report: InspectReport) -> str:
     return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
 
 
-def _stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
+def stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
+    """Where the step asks for what it cannot have, ahead of PyTorch's message."""
     part = "phase" if oom.phase == "optimizer" else "pass"
     what = f" ({oom.what})" if oom.what else ""
     when = f"in the {oom.phase} {part} of step {oom.step}{what}; PyTorch would say:"
@@ -83,7 +84,8 @@ def _stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
     return f"At the upper end it stops in {oom.module}, {when}"
 
 
-def _way_out(report: InspectReport) -> str:
+def way_out(report: InspectReport) -> str:
+    """The first remedy that fits, where the step may not; empty where there is nothing to say."""
     if report.verdict not in (Verdict.OVER, Verdict.DEPENDS) or not report.remedies:
         return ""
     fitting = [

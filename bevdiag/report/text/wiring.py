@@ -37,7 +37,7 @@ def wiring_lines(report: InspectReport, layout: Layout, *, verbose: bool) -> lis
 def _map_sentence(bev_map: Joint, sources: tuple[Joint, ...]) -> str:
     channels = f" of {format_count(bev_map.channels)} channels" if bev_map.channels else ""
     made_of = " and ".join(
-        f"{source.key}, which {_named(source.written_by)} wrote last"
+        f"{source.key}, which {module_name(source.written_by)} wrote last"
         + (f" and {source.computed_by} computed" if source.computed_by else "")
         for source in sources
     )
@@ -46,7 +46,7 @@ def _map_sentence(bev_map: Joint, sources: tuple[Joint, ...]) -> str:
 
 def _misdeclared(joint: Joint) -> str:
     return (
-        f"{_named(joint.written_by)} declares {joint.declared} channels and delivers "
+        f"{module_name(joint.written_by)} declares {joint.declared} channels and delivers "
         f"{joint.channels} as {joint.key}."
     )
 
@@ -81,13 +81,14 @@ def _joint_lines(joints: tuple[Joint, ...], layout: Layout) -> list[Text]:
             cell(joint.key),
             cell("-" if joint.channels is None else format_count(joint.channels)),
             cell("-" if joint.declared is None else format_count(joint.declared)),
-            cell(_named(joint.written_by)),
-            cell(", ".join(map(_named, joint.read_by)) or "-"),
+            cell(module_name(joint.written_by)),
+            cell(", ".join(map(module_name, joint.read_by)) or "-"),
         ]
         for joint in joints
     ]
     return lay_out(columns, rows, layout.width, indent=2).lines()
 
 
-def _named(module: str | None) -> str:
+def module_name(module: str | None) -> str:
+    """The module, or who stands where there is none."""
     return "the loader" if module is None else module or "the detector"

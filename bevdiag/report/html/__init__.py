@@ -1,0 +1,1 @@
+"""A report as one self-contained page: no network, nothing to install, light and dark."""

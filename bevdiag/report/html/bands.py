@@ -1,0 +1,93 @@
+"""Which band of the timeline a block belongs to: a part of the state, or a module."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bevdiag.memory.events import Category
+from bevdiag.memory.lives import BlockLife
+
+MOST_MODULES = 8
+"""As many colours as people tell apart, whatever their eyes."""
+
+_STATE = {
+    Category.PARAMETER: "weights",
+    Category.GRADIENT: "gradients",
+    Category.OPTIMIZER_STATE: "optimizer state",
+    Category.INPUT: "input",
+}
+_OUTSIDE = "outside the modules"
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """The bands from the bottom up, and each block's place among them.
+
+    Attributes:
+        names: state first, then modules in the order in which they first allocate.
+        num_state: how many of them are state, which lives through the whole step.
+        of_block: the index into `names` of every block.
+    """
+
+    names: tuple[str, ...]
+    num_state: int
+    of_block: tuple[int, ...]
+
+
+def bands_of(lives: Sequence[BlockLife]) -> Bands:
+    """Split the blocks into state and at most `MOST_MODULES` modules.
+
+    The module that holds most, in bytes times events, is split into the modules inside it until no
+    split stays within that number.
+    """
+    groups = _split(_top_level([life for life in lives if not life.is_resident]))
+    path_of = {id(life): path for path, members in groups.items() for life in members}
+    state = [name for category, name in _STATE.items() if _holds(lives, category)]
+    modules = list(dict.fromkeys(path_of[id(life)] for life in lives if id(life) in path_of))
+    names = [*state, *modules]
+    index = {name: number for number, name in enumerate(names)}
+    return Bands(
+        names=tuple(names),
+        num_state=len(state),
+        of_block=tuple(
+            index[_STATE[life.alloc.category] if life.is_resident else path_of[id(life)]]
+            for life in lives
+        ),
+    )
+
+
+def _holds(lives: Sequence[BlockLife], category: Category) -> bool:
+    return any(life.alloc.category is category for life in lives)
+
+
+def _top_level(lives: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
+    groups: dict[str, list[BlockLife]] = defaultdict(list)
+    for life in lives:
+        groups[life.alloc.module.partition(".")[0] or _OUTSIDE].append(life)
+    return dict(groups)
+
+
+def _split(groups: dict[str, list[BlockLife]]) -> dict[str, list[BlockLife]]:
+    whole: set[str] = set()
+    while candidates := [path for path in groups if path not in whole]:
+        path = max(candidates, key=lambda path: _weight(groups[path]))
+        parts = _inside(path, groups[path])
+        if len(groups) - 1 + len(parts) > MOST_MODULES or set(parts) == {path}:
+            whole.add(path)
+        else:
+            del groups[path]
+            groups |= parts
+    return groups
+
+
+def _inside(path: str, members: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
+    """The members by the module one level below `path`; what is its own stays under `path`."""
+    level = path.count(".") + 2
+    parts: dict[str, list[BlockLife]] = defaultdict(list)
+    for life in members:
+        parts[".".join(life.alloc.module.split(".")[:level]) or path].append(life)
+    return dict(parts)
+
+
+def _weight(members: Sequence[BlockLife]) -> int:
+    return sum(life.nbytes * (life.stop - life.start) for life in members)

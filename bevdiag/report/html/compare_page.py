@@ -1,0 +1,52 @@
+"""`bevdiag compare` as a page."""
+
+from typing import Any
+
+from bevdiag import __version__
+from bevdiag.diagnose.result import CompareReport, Variant
+from bevdiag.report.amounts import format_bytes, format_count, format_difference
+from bevdiag.report.html.document import render_page
+from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings
+from bevdiag.report.text.assumed import scene_entries, target_entries
+from bevdiag.report.text.compare_report import variant_label
+from bevdiag.report.text.prose import VERDICT_WORDS
+
+
+def compare_page(report: CompareReport) -> str:
+    """The report as one HTML document."""
+    highest = max((variant.high_bytes or 0 for variant in report.variants), default=0) or 1
+    return render_page(
+        "compare.html",
+        (),
+        report=report,
+        version=__version__,
+        variants=[_variant(variant, report, highest) for variant in report.variants],
+        findings=shown_findings(report.findings),
+        assumed=[*target_entries(report.target), *scene_entries(report.scene)],
+    )
+
+
+def _variant(variant: Variant, report: CompareReport, highest_bytes: int) -> dict[str, Any]:
+    difference = variant.difference_bytes
+    return {
+        "label": variant_label(variant, report),
+        "error": variant.error,
+        "peak": _amount(variant.peak_allocated_bytes),
+        "share": (variant.peak_allocated_bytes or 0) / highest_bytes,
+        "high": (variant.high_bytes or 0) / highest_bytes,
+        "difference": "-" if difference is None else format_difference(difference),
+        "reserved": _amount(variant.reserved_bytes),
+        "bev_channels": _count(variant.bev_channels),
+        "params": _count(variant.params),
+        "kind": VERDICT_KINDS[variant.verdict],
+        "verdict": VERDICT_WORDS[variant.verdict][0],
+        "fits": ", ".join(variant.fits) or "no GPU of the catalogue",
+    }
+
+
+def _amount(nbytes: int | None) -> str:
+    return "-" if nbytes is None else format_bytes(nbytes)
+
+
+def _count(count: int | None) -> str:
+    return "-" if count is None else format_count(count)

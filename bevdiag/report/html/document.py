@@ -1,0 +1,71 @@
+"""A template, its style and its scripts as one document that a browser may trust.
+
+Names in a report come from configs and repositories. Jinja2 escapes them for HTML, `printable`
+takes out what acts on a reader's eyes, and the policy lets nothing run but the scripts that this
+module puts in, by their hashes.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bevdiag.report.amounts import format_bytes, format_count, format_shape
+from bevdiag.report.printable import printable
+
+_ASSETS = "assets"
+
+
+def render_page(template: str, scripts: Sequence[str], **values: Any) -> str:
+    """The template as HTML, with the style sheet and the scripts inlined."""
+    style = _asset("style.css")
+    script = "\n".join(_asset(name) for name in scripts)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style, script),
+            **values,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bevdiag.report.html", _ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"bytes": format_bytes, "count": format_count, "shape": format_shape}
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    return printable(value) if type(value) is str else value
+
+
+def _asset(name: str) -> str:
+    return (files("bevdiag.report.html") / _ASSETS / name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest())
+    return f"'sha256-{digest.decode('ascii')}'"

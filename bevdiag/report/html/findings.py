@@ -1,0 +1,57 @@
+"""Findings as the templates show them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from bevdiag.diagnose.result import Finding, Severity, Silenced, Verdict
+from bevdiag.errors import Location
+from bevdiag.report.places import shown_location
+
+SEVERITY_KINDS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "muted"}
+VERDICT_KINDS = {
+    Verdict.FITS: "good",
+    Verdict.OVER: "bad",
+    Verdict.DEPENDS: "warn",
+    Verdict.UNKNOWN: "warn",
+    Verdict.NO_BUDGET: "muted",
+}
+"""The style sheet's class for each."""
+
+
+def shown_findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Each with its class and where it points."""
+    return [
+        {
+            "code": finding.code,
+            "severity": finding.severity.value,
+            "kind": SEVERITY_KINDS[finding.severity],
+            "message": finding.message,
+            "detail": finding.detail,
+            "command": finding.command,
+            "where": _where(finding),
+        }
+        for finding in findings
+    ]
+
+
+def shown_silenced(silenced: Iterable[Silenced]) -> list[dict[str, str]]:
+    """Each with its reason and where the comment stands that silences it."""
+    return [
+        {
+            "code": item.finding.code,
+            "message": item.finding.message,
+            "reason": item.reason,
+            "where": _place(item.location),
+        }
+        for item in silenced
+    ]
+
+
+def _where(finding: Finding) -> str:
+    place = _place(finding.location) if finding.location is not None else finding.module
+    return " ".join(part for part in (place, finding.key) if part)
+
+
+def _place(location: Location) -> str:
+    place = shown_location(location)
+    return f"{place.file}:{place.line}:{place.column}"

@@ -1,0 +1,111 @@
+"""`bevdiag inspect` as a page."""
+
+from dataclasses import asdict
+from typing import Any
+
+from bevdiag import __version__
+from bevdiag.diagnose.joints import WiringReport
+from bevdiag.diagnose.result import InspectReport, Layer, Remedy
+from bevdiag.report.amounts import format_bytes, format_count
+from bevdiag.report.html.document import render_page
+from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
+from bevdiag.report.html.timeline_data import timeline_data
+from bevdiag.report.text.assumed import assumed_entries
+from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
+from bevdiag.report.text.prose import VERDICT_WORDS
+from bevdiag.report.text.wiring import module_name
+
+
+def inspect_page(report: InspectReport) -> str:
+    """The report as one HTML document.
+
+    The timeline needs `report.lives`, which an inspection fills where it was asked for them.
+    """
+    return render_page(
+        "inspect.html",
+        ("timeline.js", "layers.js"),
+        report=report,
+        version=__version__,
+        headline=verdict_sentence(report),
+        stop=stop_sentence(report.oom, report.verdict) if report.oom is not None else "",
+        way_out=way_out(report),
+        timeline=timeline_data(report.lives, report.timeline, report.target.capacity_bytes),
+        findings=shown_findings(report.findings),
+        silenced=shown_silenced(report.silenced),
+        remedies=_remedies(report),
+        layers=_layers(report.layers),
+        joints=_joints(report.wiring),
+        gpus=_gpus(report),
+        assumed=assumed_entries(report),
+    )
+
+
+def _remedies(report: InspectReport) -> list[dict[str, Any]]:
+    now = report.peak.high_reserved_bytes
+    largest = max([now, *(remedy.reserved_bytes or 0 for remedy in report.remedies)], default=1)
+    ordered = sorted(report.remedies, key=lambda remedy: remedy.combined)
+    return [_remedy(remedy, now, largest) for remedy in ordered]
+
+
+def _remedy(remedy: Remedy, now_bytes: int, largest_bytes: int) -> dict[str, Any]:
+    reserved = remedy.reserved_bytes
+    return {
+        "id": remedy.id,
+        "title": remedy.title,
+        "peak": _amount(remedy.peak_allocated_bytes),
+        "reserved": _amount(reserved),
+        "share": None if reserved is None else reserved / largest_bytes,
+        "now": now_bytes / largest_bytes,
+        "kind": "bad" if remedy.error else VERDICT_KINDS[remedy.verdict],
+        "verdict": remedy.error or VERDICT_WORDS[remedy.verdict][0],
+        "loses": remedy.loses,
+    }
+
+
+def _amount(nbytes: int | None) -> str:
+    return "-" if nbytes is None else format_bytes(nbytes)
+
+
+def _layers(layers: tuple[Layer, ...]) -> list[dict[str, Any]]:
+    most = max((layer.saved_bytes for layer in layers), default=0) or 1
+    return [
+        asdict(layer) | {"channels": _channels(layer), "share": layer.saved_bytes / most}
+        for layer in layers
+    ]
+
+
+def _channels(layer: Layer) -> str:
+    if layer.in_channels is None and layer.out_channels is None:
+        return ""
+    return " > ".join("?" if n is None else str(n) for n in (layer.in_channels, layer.out_channels))
+
+
+def _gpus(report: InspectReport) -> list[dict[str, Any]]:
+    need = report.peak.high_reserved_bytes
+    largest = max([need, *(gpu.capacity_bytes for gpu in report.gpus)], default=1)
+    return [
+        {
+            "name": gpu.gpu,
+            "capacity_bytes": gpu.capacity_bytes,
+            "share": gpu.capacity_bytes / largest,
+            "need": need / largest,
+            "kind": VERDICT_KINDS[gpu.verdict],
+            "verdict": VERDICT_WORDS[gpu.verdict][0],
+        }
+        for gpu in report.gpus
+    ]
+
+
+def _joints(wiring: WiringReport | None) -> list[dict[str, str]]:
+    if wiring is None:
+        return []
+    return [
+        {
+            "key": joint.key,
+            "channels": "" if joint.channels is None else format_count(joint.channels),
+            "declared": "" if joint.declared is None else format_count(joint.declared),
+            "written_by": module_name(joint.written_by),
+            "read_by": ", ".join(map(module_name, joint.read_by)),
+        }
+        for joint in wiring.joints
+    ]

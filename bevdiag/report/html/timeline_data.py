@@ -1,0 +1,63 @@
+"""The step's memory as the page's script reads it: columns of numbers, names told once."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from bevdiag.diagnose.result import TimelinePoint
+from bevdiag.memory.lives import BlockLife
+from bevdiag.report.amounts import format_shape
+from bevdiag.report.html.bands import bands_of
+from bevdiag.report.printable import printable
+
+
+def timeline_data(
+    lives: Sequence[BlockLife], points: Sequence[TimelinePoint], capacity_bytes: int | None
+) -> dict[str, Any]:
+    """Everything that the timeline draws; events count from 0, stops are exclusive.
+
+    ``start``, ``span``, ``bytes``, ``band`` and ``what`` hold one entry a block; ``what`` points
+    into ``names``, rows of module, operation, shape, dtype, purpose and phase.
+    """
+    bands = bands_of(lives)
+    names: dict[tuple[str, ...], int] = {}
+    what = [names.setdefault(_name(life), len(names)) for life in lives]
+    totals = [point.allocated_bytes for point in points]
+    return {
+        "events": len(points),
+        "phases": _runs([point.phase for point in points]),
+        "modules": _runs([printable(point.module) for point in points]),
+        "reserved": _runs([point.reserved_bytes for point in points]),
+        "peak": totals.index(max(totals)) if totals else 0,
+        "capacity": capacity_bytes,
+        "bands": [printable(name) for name in bands.names],
+        "stateBands": bands.num_state,
+        "start": [life.start for life in lives],
+        "span": [life.stop - life.start for life in lives],
+        "bytes": [life.nbytes for life in lives],
+        "band": list(bands.of_block),
+        "what": what,
+        "names": [list(name) for name in names],
+    }
+
+
+def _name(life: BlockLife) -> tuple[str, ...]:
+    alloc = life.alloc
+    return (
+        printable(alloc.module),
+        printable(alloc.op),
+        format_shape(alloc.shape) if alloc.dtype else "",
+        alloc.dtype,
+        alloc.category.value,
+        alloc.phase.value,
+    )
+
+
+def _runs(values: Sequence[Any]) -> list[list[Any]]:
+    """``[first event, value]`` wherever the value changes."""
+    runs: list[list[Any]] = []
+    event = 0
+    for value, group in groupby(values):
+        runs.append([event, value])
+        event += sum(1 for _ in group)
+    return runs
