@@ -64,18 +64,29 @@ class MatchCounts:
 
 
 def count_matches(anchors: Floats, boxes: Floats, settings: AnchorClassSettings) -> MatchCounts:
-    """Counts for anchors [N, 7+] and boxes [n, 7+], n above 0, by their nearest upright boxes."""
-    overlap = _overlaps(_upright(anchors), _upright(boxes))
-    best_of_box = overlap.max(axis=0)
-    best_of_box[best_of_box == 0] = -1
-    is_forced = overlap == best_of_box
-    best = overlap.max(axis=1)
+    """Counts for anchors [N, 7+] and boxes [n, 7+], n above 0, by their nearest upright boxes.
+
+    A box meets few anchors, so only those are compared with it; with all others it shares nothing.
+    """
+    sides = np.ascontiguousarray(_upright(anchors).T)
+    best = np.zeros(len(anchors), np.float32)
+    is_forced = np.zeros(len(anchors), dtype=bool)
+    forced = 0
+    for box in _upright(boxes):
+        near = np.flatnonzero(
+            (sides[0] < box[2]) & (sides[2] > box[0]) & (sides[1] < box[3]) & (sides[3] > box[1])
+        )
+        overlap = _overlaps(sides[:, near], box)
+        best[near] = np.maximum(best[near], overlap)
+        closest = near[(overlap == overlap.max(initial=0)) & (overlap > 0)]
+        forced += len(closest)
+        is_forced[closest] = True
     is_matched = best >= np.float32(settings.matched_threshold)
     return MatchCounts(
-        forced=int(is_forced.sum()),
+        forced=forced,
         matched=int(is_matched.sum()),
         background=int((best < np.float32(settings.unmatched_threshold)).sum()),
-        foreground=int((is_forced.any(axis=1) | is_matched).sum()),
+        foreground=int((is_forced | is_matched).sum()),
     )
 
 
@@ -88,11 +99,12 @@ def _upright(boxes: Floats) -> Floats:
     return upright
 
 
-def _overlaps(a: Floats, b: Floats) -> Floats:
-    """Intersection over union [N, n] of x, y minimum and maximum."""
-    width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
-    height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
-    common = np.maximum(width, 0) * np.maximum(height, 0)
-    area_a, area_b = ((x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (a, b))
-    overlaps: Floats = common / np.maximum(area_a[:, None] + area_b[None] - common, 1e-6)
+def _overlaps(sides: Floats, box: Floats) -> Floats:
+    """Intersection over union [N] of x, y minimum and maximum: of [4, N] with those of one box."""
+    width = np.minimum(sides[2], box[2]) - np.maximum(sides[0], box[0])
+    height = np.minimum(sides[3], box[3]) - np.maximum(sides[1], box[1])
+    common = width * height
+    areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    overlaps: Floats = common / np.maximum(areas + area - common, 1e-6)
     return overlaps
