@@ -9,7 +9,6 @@ from bevdiag.diagnose.session import Variant
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.scenes import Batch
-from bevdiag.trace.kept_voxels import SITE
 from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
 from bevdiag.trace.step import StepOptions, Trace
 
@@ -71,12 +70,6 @@ def _reason(latest: StepMeasurements, exit_code: int) -> str | None:
     return f"stopped with {latest.error}" if latest.error is not None else None
 
 
-def kept_voxels_of(measured: StepMeasurements) -> int | None:
-    """The count to predict with: the largest of the steps after the first, None if unknown."""
-    later = [count for step, count in measured.kept_voxels.items() if step >= 2]
-    return max(later or measured.kept_voxels.values(), default=None)
-
-
 def predicted_modules(trace: Trace, profile: MemoryProfile) -> dict[str, int]:
     """Allocated bytes when each module's forward returned in the last step, as simulated."""
     events = [sample.event for sample in profile.timeline]
@@ -118,7 +111,7 @@ def measurement_of(
         },
         context_bytes=measured.context_bytes,
         other_processes=other_processes(),
-        kept_voxels={f"{SITE}@{step}": count for step, count in measured.kept_voxels.items()},
+        kept_voxels=dict(measured.kept_voxels),
         oom_message=measured.oom_message,
         failure=failure,
     )

@@ -4,7 +4,7 @@ Tracing a variant means: voxelize the scene as its config says, settle the count
 values, build the model on the meta device, and record its training step once a scenario.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,9 +22,9 @@ from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
 from bevdiag.scenes.arrays import Points
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
-from bevdiag.trace.kept_voxels import SITE, KeptVoxels, Scenario, settle_kept_voxels
+from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
 from bevdiag.trace.measure import require_cuda
-from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
+from bevdiag.trace.step import FEWEST_STEPS, Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers
 
 BOXES_PER_SAMPLE = 25
@@ -112,11 +112,15 @@ class Session:
             self.options.device == "auto" and torch.cuda.is_available()
         )
 
-    def pinned(self, kept_voxels: int | None) -> "Session":
-        """A session that takes this count where the user pinned none; itself without a count."""
-        if kept_voxels is None or SITE in self.options.pins:
-            return self
-        pins = {**self.options.pins, SITE: kept_voxels}
+    def pinned(self, counts: Mapping[str, int]) -> "Session":
+        """A session that takes these counts where the user pinned none.
+
+        Args:
+            counts: by site and step, see `bevdiag.trace.pins`.
+        """
+        by_user = {key.partition("@")[0] for key in self.options.pins}
+        added = {key: n for key, n in counts.items() if key.partition("@")[0] not in by_user}
+        pins = {**added, **self.options.pins}
         return Session(replace(self.options, pins=pins), self._scenes)
 
     def trace(self, variant: Variant, scenarios: Sequence[Scenario]) -> TracedVariant:
@@ -207,13 +211,18 @@ class Session:
             spconv=sparse.namespace("meta"),
             device="meta",
         )
-        for site in kept:
-            site.apply(model, scenario)
+
+        def begin_step(step: int) -> None:
+            for site in kept:
+                site.apply(model, scenario, step)
+
         step = StepOptions(
             optimization=config.optimization,
             optimizer=variant.optimizer,
             autocast=variant.autocast,
+            num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
         )
         counter = FlopCounter(step.num_steps)
-        trace = trace_steps(model, meta_batch(batch), step, Customs(around=counter.around))
+        customs = Customs(around=counter.around, begin_step=begin_step)
+        trace = trace_steps(model, meta_batch(batch), step, customs)
         return trace, counter.flops

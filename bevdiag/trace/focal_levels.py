@@ -9,7 +9,7 @@ neighbour's score is a coin toss, and which voxels are the most important has no
 - high: every neighbour on, of all voxels or (with TOPK) of those that open most cells.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,8 @@ from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecis
 from bevdiag.models.wiring import SpatialShape
 from bevdiag.sparse.coordinates import output_coordinates
 from bevdiag.sparse.geometry import Geometry
-from bevdiag.trace.scenarios import KeptVoxels, Scenario
+from bevdiag.trace.pins import Pins
+from bevdiag.trace.scenarios import KeptVoxels, Scenario, pinned_by
 
 MODULES = ("backbone_3d.conv1.1", "backbone_3d.conv2.3", "backbone_3d.conv3.3")
 _DOWN = Geometry((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1), (0, 0, 0))
@@ -46,7 +47,7 @@ def settle_focal_levels(
     coords: Coords,
     spatial_shape: SpatialShape,
     batch_size: int,
-    pins: Mapping[str, int],
+    pins: Pins,
 ) -> tuple[KeptVoxels, ...]:
     """The counts of all three levels.
 
@@ -55,33 +56,42 @@ def settle_focal_levels(
         coords: its voxels [N, 4]: sample, z, y, x.
         spatial_shape: its first grid.
         batch_size: number of samples.
-        pins: counts by site.
+        pins: counts by site and step.
 
     Raises:
         InputError: a pinned count that cannot be reached.
     """
     chains = {
-        scenario: _walk(settings, coords, spatial_shape, batch_size, pins, scenario)
+        scenario: [
+            _walk(settings, coords, spatial_shape, batch_size, counts, scenario)
+            for counts in pins.each_step()
+        ]
         for scenario in Scenario
     }
     levels = []
     for number, module in enumerate(MODULES):
-        own = {scenario: chain[number] for scenario, chain in chains.items()}
-        counts = sorted(len(level.kept) for level in own.values())
-        is_pinned = f"{module}.kept_voxels" in pins
+        own = {scenario: [chain[number] for chain in steps] for scenario, steps in chains.items()}
+        counts = {scenario: _largest(steps) for scenario, steps in own.items()}
+        site = f"{module}.kept_voxels"
+        pinned = [step[site] for step in pins.each_step() if site in step]
         levels.append(
             KeptVoxels(
                 module=module,
-                incoming=own[Scenario.EXPECTED].incoming,
-                low=counts[0],
-                expected=len(own[Scenario.EXPECTED].kept),
-                high=counts[-1],
-                why="pinned by --assume" if is_pinned else _WHY,
-                is_pinned=is_pinned,
-                decisions={scenario: level.decision for scenario, level in own.items()},
+                incoming=own[Scenario.EXPECTED][-1].incoming,
+                low=min(counts.values()),
+                expected=counts[Scenario.EXPECTED],
+                high=max(counts.values()),
+                why=pinned_by(pinned) if pinned else _WHY,
+                is_pinned=bool(pinned),
+                decisions={s: [level.decision for level in steps] for s, steps in own.items()},
             )
         )
     return tuple(levels)
+
+
+def _largest(steps: Sequence[_Level]) -> int:
+    """The most voxels that are kept in a step after the first."""
+    return max(len(level.kept) for level in steps[1:] or steps)
 
 
 def _walk(

@@ -30,8 +30,10 @@ from bevdiag.models.vfe.packed import PackedVoxels
 from bevdiag.scenes import Batch
 from bevdiag.trace.focal_levels import MODULES, settle_focal_levels
 from bevdiag.trace.ownership import sole_owner_counts
+from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
 from bevdiag.trace.scenarios import Scenario as Scenario
+from bevdiag.trace.scenarios import pinned_by
 from bevdiag.trace.workers import workers
 
 _ENCODER = "backbone_3d.focal_encoder"
@@ -49,7 +51,7 @@ def settle_kept_voxels(
         config: the detector.
         batch: its scene.
         seed: the first of the seeds that are tried.
-        pins: counts by site.
+        pins: counts by site, or by site and the step from which they hold (see `pins`).
 
     Raises:
         InputError: a site that does not exist, or a count that cannot be reached.
@@ -57,11 +59,7 @@ def settle_kept_voxels(
     """
     backbone = config.model.backbone_3d
     modules = _modules_that_decide(backbone)
-    for site in pins:
-        if site not in {f"{module}.kept_voxels" for module in modules}:
-            named = ", ".join(f"{module}.kept_voxels" for module in modules)
-            has = f"has {named}" if named else "has none: no value decides a shape"
-            raise InputError(f"--assume {site}: no such site; this model {has}")
+    pinned = Pins.read(pins, [f"{module}.kept_voxels" for module in modules])
     if not isinstance(backbone, FocalDsvtSettings | VoxelFocalBackboneSettings):
         return ()
     if batch.voxels is None:
@@ -70,10 +68,10 @@ def settle_kept_voxels(
             "followed where the data loader voxelizes"
         )
     if isinstance(backbone, FocalDsvtSettings):
-        return (_settle_encoder(config, backbone.focal_encoder, batch, seed=seed, pins=pins),)
+        return (_settle_encoder(config, backbone.focal_encoder, batch, seed=seed, pins=pinned),)
     x, y, z = config.data.grid_size
     coords, shape = batch.voxel_coords(), (z + 1, y, x)
-    return settle_focal_levels(backbone, coords, shape, batch.batch_size, pins)
+    return settle_focal_levels(backbone, coords, shape, batch.batch_size, pinned)
 
 
 def _modules_that_decide(backbone: Backbone3dSettings | None) -> tuple[str, ...]:
@@ -88,14 +86,15 @@ def _settle_encoder(
     batch: Batch,
     *,
     seed: int,
-    pins: Mapping[str, int],
+    pins: Pins,
 ) -> KeptVoxels:
     x, y, z = config.data.grid_size
     shape, size = (z, y, x), batch.batch_size
     coords = batch.voxel_coords()
     top_share = encoder.focal_threshold if encoder.focal_topk else None
-    if SITE in pins:
-        return _pinned(pins[SITE], coords, shape, size, top_share)
+    if pins.by_step:
+        targets = [counts[SITE] for counts in pins.each_step()]
+        return _pinned(targets, coords, shape, size, top_share)
     vfe = config.model.vfe
     if not isinstance(vfe, SdaVfeSettings):
         raise NoVerdictError(
@@ -133,33 +132,37 @@ def _settle_encoder(
         ),
         is_pinned=False,
         decisions={
-            Scenario.LOW: decisions[low],
-            Scenario.EXPECTED: decisions[expected],
-            Scenario.HIGH: most,
+            Scenario.LOW: [decisions[low]],
+            Scenario.EXPECTED: [decisions[expected]],
+            Scenario.HIGH: [most],
         },
     )
 
 
 def _pinned(
-    target: int,
+    counts: list[int],
     coords: Coords,
     shape: tuple[int, int, int],
     batch_size: int,
     top_share: float | None,
 ) -> KeptVoxels:
     try:
-        decision = decision_for_count(coords, target, shape, batch_size, top_share=top_share)
+        decisions = [
+            decision_for_count(coords, target, shape, batch_size, top_share=top_share)
+            for target in counts
+        ]
     except ValueError as error:
         raise InputError(f"--assume {SITE}: {error}") from error
+    largest = max(counts[1:] or counts)
     return KeptVoxels(
         module=_ENCODER,
         incoming=len(coords),
-        low=target,
-        expected=target,
-        high=target,
-        why="pinned by --assume",
+        low=largest,
+        expected=largest,
+        high=largest,
+        why=pinned_by(counts),
         is_pinned=True,
-        decisions=dict.fromkeys(Scenario, decision),
+        decisions=dict.fromkeys(Scenario, decisions),
     )
 
 

@@ -16,15 +16,13 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig
 from bevdiag.errors import InputError
 from bevdiag.memory.events import Phase
+from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.builder import build_detector
 from bevdiag.scenes import Batch
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.optimizers import build_optimizer
 from bevdiag.trace.step import StepOptions
-
-KEPT_VOXELS_MODULE = "backbone_3d.focal_encoder.conv_focal"
-"""Its input are the voxels that the focal encoder kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +53,7 @@ class StepMeasurements:
 
     Attributes:
         modules: allocated bytes when each module's forward returned, last step.
-        kept_voxels: what the focal encoder kept, by step.
+        kept_voxels: what each module that decides by value kept, by site and step (see `pins`).
         step: the step that was begun last.
         last_module: the last one whose forward returned.
         oom_message: PyTorch's message if memory ran out, else None.
@@ -70,7 +68,7 @@ class StepMeasurements:
     phases: list[PhaseMeasurement] = field(default_factory=list)
     peak_reserved_bytes: int = 0
     modules: dict[str, int] = field(default_factory=dict)
-    kept_voxels: dict[int, int] = field(default_factory=dict)
+    kept_voxels: dict[str, int] = field(default_factory=dict)
     step: int = 0
     last_module: str = ""
     oom_message: str | None = None
@@ -146,25 +144,18 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
         torch.cuda.set_per_process_memory_fraction(share, device)
     torch.backends.cudnn.benchmark = task.cudnn_benchmark
     torch.manual_seed(task.seed)
-    config = task.config
-    model = build_detector(
-        config.model,
-        config.data,
-        config.class_names,
-        spconv=sparse.namespace("cuda"),
-        device=device,
-    )
+    model = _build(task.config, device)
     model.train()
 
     def leave(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
         result.last_module = path
         result.modules[path] = torch.cuda.memory_allocated()
-        if path == KEPT_VOXELS_MODULE:
-            result.kept_voxels[result.step] = len(output.features)
+        if isinstance(module, VoxelGrowth):
+            result.kept_voxels[f"{path}.kept_voxels@{result.step}"] = module.num_kept
         if result.step == 1:
             report()
 
-    optimizer = build_optimizer(model, config.optimization, task.options.optimizer)
+    optimizer = build_optimizer(model, task.config.optimization, task.options.optimizer)
     # The main thread's cuBLAS workspace, which every trace counts from the start (see step.py).
     torch.ones(1, 1, device=device) @ torch.ones(1, 1, device=device)
     batch = cuda_batch(task.batch, device)
@@ -173,6 +164,24 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
             _step(model, batch, optimizer, task, result, report, step)
     free, total = torch.cuda.mem_get_info(device)
     result.context_bytes = total - free - torch.cuda.memory_reserved(device)
+
+
+def _build(config: DetectorConfig, device: torch.device) -> nn.Module:
+    """The model with weights drawn on the CPU, as a training script draws them before it moves it.
+
+    A GPU draws others for the same seed, and with them other voxels would be kept than the
+    predictions for that seed say.
+    """
+
+    def build(on: torch.device) -> nn.Module:
+        spconv = sparse.namespace("cuda")
+        return build_detector(
+            config.model, config.data, config.class_names, spconv=spconv, device=on
+        )
+
+    drawn, model = build(torch.device("cpu")), build(device)
+    model.load_state_dict(drawn.state_dict())
+    return model
 
 
 def _step(

@@ -1,12 +1,19 @@
 """Counts that depend on values: never one number, but one for each scenario of a trace."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from bevdiag.models.backbones_3d.focal_growth import FocalDecision
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.detectors.one_stage import OneStageDetector
+
+
+def pinned_by(counts: Sequence[int]) -> str:
+    """Why a count is what it is, from a pinned site's counts by step."""
+    first, *later = counts
+    steps = ", ".join(f"{count:,} in step {step}" for step, count in enumerate(later, 2))
+    return f"pinned by --assume: {first:,} in step 1, {steps}" if later else "pinned by --assume"
 
 
 class Scenario(str, Enum):
@@ -24,6 +31,8 @@ class KeptVoxels:
     Attributes:
         module: path of the module that decides.
         incoming: voxels that it is given in the expected case.
+        low, expected, high: the largest of the steps after the first.
+        decisions: by step; the last one holds for all further steps.
     """
 
     module: str
@@ -33,7 +42,7 @@ class KeptVoxels:
     high: int
     why: str
     is_pinned: bool
-    decisions: Mapping[Scenario, FocalDecision]
+    decisions: Mapping[Scenario, Sequence[FocalDecision]]
 
     @property
     def site(self) -> str:
@@ -45,8 +54,14 @@ class KeptVoxels:
         """The count behind the headline figures."""
         return self.expected
 
-    def apply(self, model: OneStageDetector, scenario: Scenario) -> None:
-        """Make a model on the meta device decide as this scenario says."""
+    @property
+    def num_steps(self) -> int:
+        """Steps that differ."""
+        return max(map(len, self.decisions.values()))
+
+    def apply(self, model: OneStageDetector, scenario: Scenario, step: int) -> None:
+        """Make a model on the meta device decide as this scenario says, in a step from 1 on."""
         module = model.get_submodule(self.module)
         assert isinstance(module, VoxelGrowth)
-        module.set_decision(self.decisions[scenario])
+        decisions = self.decisions[scenario]
+        module.set_decision(decisions[min(step, len(decisions)) - 1])

@@ -26,6 +26,9 @@ from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.wiring import Wiring
 from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch
 
+FEWEST_STEPS = 2
+"""The first step has no optimizer state yet; from the second on they are alike."""
+
 Forward = Callable[[nn.Module, WatchedBatch], torch.Tensor]
 
 
@@ -38,6 +41,10 @@ def _nothing_around(_: Recorder) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+def _nothing_before(step: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOptions:
     """How the step is run. `autocast` is off, fp16 or bf16."""
@@ -45,7 +52,7 @@ class StepOptions:
     optimization: OptimizationSettings
     optimizer: str
     autocast: str = "off"
-    num_steps: int = 2
+    num_steps: int = FEWEST_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +81,21 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customs:
-    """What a model that bevdiag did not build asks for.
+    """What a model asks for whose steps differ, or that bevdiag did not build.
 
     Attributes:
         forward: calls the model with the batch dict and returns the loss.
         batch: the class of that dict.
         recorder: one that has recorded the model's construction; None begins with the model.
         around: a context for the steps, made for their recorder.
+        begin_step: called before each step with its number.
     """
 
     forward: Forward = _call
     batch: type[WatchedBatch] = WatchedBatch
     recorder: Recorder | None = None
     around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
+    begin_step: Callable[[int], None] = _nothing_before
 
 
 _PLAIN = Customs()
@@ -127,6 +136,7 @@ def trace_steps(
         watch = BatchWatch(model, attribution)
         with recorder, cuda_functions(recorder, autocast), customs.around(recorder):
             for step in range(1, options.num_steps + 1):
+                customs.begin_step(step)
                 attribution.begin_step()
                 loss = _forward(recorder, model, batch, autocast, step, customs, watch)
                 # Not loss.backward(): that would leave the function mode, which checkpoints need.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bevdiag.diagnose import measured
-from bevdiag.diagnose.measured import kept_voxels_of, measure, measurement_of
+from bevdiag.diagnose.measured import measure, measurement_of
 from bevdiag.memory.simulate import simulate
 from bevdiag.trace.kept_voxels import SITE, Scenario
 from bevdiag.trace.measure import MeasureTask, PhaseMeasurement, StepMeasurements, run_child
@@ -122,12 +122,6 @@ def _phases(*peaks: tuple[int, str, int]) -> list[PhaseMeasurement]:
     ]
 
 
-def test_the_count_to_predict_with_is_the_largest_of_the_later_steps() -> None:
-    assert kept_voxels_of(StepMeasurements(kept_voxels={1: 90, 2: 50, 3: 70})) == 70
-    assert kept_voxels_of(StepMeasurements(kept_voxels={1: 90})) == 90
-    assert kept_voxels_of(StepMeasurements()) is None
-
-
 def test_a_measurement_stands_beside_its_prediction(small: Any) -> None:
     trace = small.traced().traces[Scenario.EXPECTED]
     profile = simulate(trace.stream, small.session().target(), until_oom=False)
@@ -136,7 +130,7 @@ def test_a_measurement_stands_beside_its_prediction(small: Any) -> None:
         gpu="made up",
         phases=_phases((1, "forward", 2 * predicted), (2, "forward", predicted // 2)),
         modules={"backbone_3d": 5, "not_there": 6},
-        kept_voxels={1: 10, 2: 20},
+        kept_voxels={f"{SITE}@1": 10, f"{SITE}@2": 20},
     )
     found = measurement_of(steps, "it broke", trace, profile)
     assert found.peak_allocated_bytes == predicted // 2  # the first step does not count

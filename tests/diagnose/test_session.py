@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 
+from bevdiag.memory.events import Alloc
 from bevdiag.trace.scenarios import Scenario
 
 
@@ -76,10 +77,27 @@ def test_an_open_count_needs_one_a_scenario(small: Any) -> None:
 
 def test_a_measured_count_is_taken_where_the_user_pinned_none(small: Any) -> None:
     session = small.session(pinned=False)
-    assert session.pinned(None) is session
-    assert session.pinned(777).options.pins == {small.site: 777}
-    pinned = small.session()
-    assert pinned.pinned(777) is pinned
+    measured = {f"{small.site}@1": 777, f"{small.site}@2": 700}
+    assert session.pinned({}).options.pins == {}
+    assert session.pinned(measured).options.pins == measured
+    by_user = small.session()
+    assert by_user.pinned(measured).options.pins == by_user.options.pins
+
+
+def test_counts_by_step_are_traced_by_step(small: Any) -> None:
+    counts = (2000, 1200, 1900)
+    pins = {f"{small.site}@{step}": count for step, count in enumerate(counts, 1)}
+    traced = small.session(pins=pins).trace(small.session().variant(small.config), tuple(Scenario))
+    events = traced.traces[Scenario.EXPECTED].stream.events
+    convolved = [
+        event.shape[0]
+        for event in events
+        if isinstance(event, Alloc) and event.module.endswith("conv_focal.2")
+    ]
+    assert list(dict.fromkeys(convolved)) == list(counts)
+    (site,) = traced.kept_voxels
+    assert site.used == counts[2]
+    assert "step 3" in site.why
 
 
 def test_the_target_is_for_the_installed_torch(small: Any) -> None:

@@ -62,7 +62,7 @@ def test_the_count_is_a_range_of_what_seeds_gave(batch: Batch, ranged: KeptVoxel
 
 def test_each_decision_leads_to_its_count(batch: Batch, ranged: KeptVoxels) -> None:
     for scenario in Scenario:
-        kept = count(batch.voxel_coords(), ranged.decisions[scenario], SHAPE, 1)
+        kept = count(batch.voxel_coords(), ranged.decisions[scenario][0], SHAPE, 1)
         assert kept == getattr(ranged, scenario.value)
 
 
@@ -98,7 +98,7 @@ def test_the_same_seed_gives_the_same_decisions(
     again = _settle(config, batch)
     assert (again.low, again.expected, again.why) == (ranged.low, ranged.expected, ranged.why)
     for scenario in Scenario:
-        ours, theirs = again.decisions[scenario], ranged.decisions[scenario]
+        ours, theirs = again.decisions[scenario][0], ranged.decisions[scenario][0]
         np.testing.assert_array_equal(ours.fore_mask, theirs.fore_mask)
 
 
@@ -142,7 +142,16 @@ def test_a_pin_is_taken_for_every_scenario(config: DetectorConfig, batch: Batch)
     assert pinned.is_pinned
     assert (pinned.low, pinned.expected, pinned.high) == (500, 500, 500)
     for scenario in Scenario:
-        assert count(batch.voxel_coords(), pinned.decisions[scenario], SHAPE, 1) == 500
+        assert count(batch.voxel_coords(), pinned.decisions[scenario][0], SHAPE, 1) == 500
+
+
+def test_counts_may_be_pinned_by_step(config: DetectorConfig, batch: Batch) -> None:
+    pinned = _settle(config, batch, pins={SITE: 500, f"{SITE}@3": 450, f"{SITE}@2": 400})
+    for scenario in Scenario:
+        decisions = pinned.decisions[scenario]
+        assert [count(batch.voxel_coords(), d, SHAPE, 1) for d in decisions] == [500, 400, 450]
+    assert pinned.used == 450  # the largest of the steps after the first
+    assert pinned.why == "pinned by --assume: 500 in step 1, 400 in step 2, 450 in step 3"
 
 
 def test_an_unknown_site_is_refused_with_the_known_one(
@@ -172,4 +181,4 @@ def test_topk_bounds_the_upper_end(
     assert bounded.high <= batch.num_voxels + share * len(OFFSETS)
     assert bounded.high < ranged.high
     assert bounded.low <= bounded.expected <= bounded.high
-    assert bounded.decisions[Scenario.HIGH].fore_mask.sum() == share
+    assert bounded.decisions[Scenario.HIGH][0].fore_mask.sum() == share

@@ -44,6 +44,7 @@ class VoxelGrowth(nn.Module):
     """Splits each sample's voxels, lets the foreground spawn neighbours, and merges what coincides.
 
     Which voxels are kept depends on feature values: on meta tensors `set_decision` must have told.
+    `num_kept` says how many the last forward pass kept.
 
     Args:
         threshold: of the importance and of the neighbours' scores.
@@ -74,13 +75,15 @@ class VoxelGrowth(nn.Module):
         self.spconv = spconv
         offsets = torch.tensor(OFFSETS, dtype=torch.float32, device=device)
         self.register_buffer("offsets", offsets)
+        self.num_kept = 0
         self._decision: FocalDecision | None = None
         self._growth: tuple[Coords, Growth] | None = None
 
     def set_decision(self, decision: FocalDecision | None) -> None:
         """Say what the values decide, for meta tensors; None forgets it."""
-        self._decision = decision
-        self._growth = None
+        if decision is not self._decision:
+            self._decision = decision
+            self._growth = None
 
     def grown(self, x: Any, logits: Tensor) -> "Grown":
         """The kept voxels, and what was made on the way to them.
@@ -114,6 +117,7 @@ class VoxelGrowth(nn.Module):
             kept.append(features)
             kept_coords.append(coords)
         all_kept = torch.cat(kept, dim=0)
+        self.num_kept = len(all_kept)
         if growth is None:
             all_coords = torch.cat(kept_coords, dim=0).int()
         else:

@@ -14,6 +14,7 @@ from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelRes
 from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFocal
 from bevdiag.sparse import namespace
 from bevdiag.trace.focal_levels import MODULES, settle_focal_levels
+from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import Scenario
 
 GRID = (48, 32, 40)
@@ -140,13 +141,13 @@ def test_counts_are_those_of_the_run_in_every_scenario(small):
     settings = VoxelFocalBackboneSettings.model_validate({"NAME": "VoxelBackBone8xFocal"})
     x, y, z = GRID
     coords = coordinates()
-    levels = settle_focal_levels(settings, coords, (z + 1, y, x), 2, {})
+    levels = settle_focal_levels(settings, coords, (z + 1, y, x), 2, Pins.read({}, []))
 
     assert levels[0].low == levels[0].incoming == len(coords)
     for scenario in Scenario:
         model = build("VoxelBackBone8xFocal", "meta")
         for name, level in zip(MODULE_NAMES, levels, strict=True):
-            model.get_submodule(name).set_decision(level.decisions[scenario])
+            model.get_submodule(name).set_decision(level.decisions[scenario][0])
         with small.mixed_devices():
             batch = model(make_batch("meta"))
         kept = [len(batch["multi_scale_3d_features"][f"x_conv{n}"].indices) for n in (1, 2, 3)]
@@ -157,9 +158,11 @@ def test_a_pinned_level_is_kept_by_all_scenarios():
     settings = VoxelFocalBackboneSettings.model_validate({"NAME": "VoxelBackBone8xFocal"})
     x, y, z = GRID
     target = len(coordinates()) + 40
-    pins = {f"{MODULES[0]}.kept_voxels": target}
+    site = f"{MODULES[0]}.kept_voxels"
+    pins = Pins.read({site: target, f"{site}@2": target - 20}, [site])
     first, second, _ = settle_focal_levels(settings, coordinates(), (z + 1, y, x), 2, pins)
 
-    assert (first.low, first.expected, first.high) == (target, target, target)
+    assert (first.low, first.expected, first.high) == (target - 20,) * 3
     assert first.is_pinned
+    assert first.num_steps == second.num_steps == 2
     assert second.low < second.expected < second.high
