@@ -12,6 +12,8 @@ from bevdiag.cli.calibrate import calibrate_command
 from bevdiag.cli.compare import compare_command
 from bevdiag.cli.doctor import doctor_command
 from bevdiag.cli.explain import explain_command
+from bevdiag.cli.fit import fit_command
+from bevdiag.cli.fix import fix_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import say
 from bevdiag.cli.rule import rule_command
@@ -38,6 +40,8 @@ app = typer.Typer(
 )
 app.command("inspect")(inspect_command)
 app.command("compare")(compare_command)
+app.command("fix")(fix_command)
+app.command("fit")(fit_command)
 app.command("validate")(validate_command)
 app.command("rule")(rule_command)
 app.command("doctor")(doctor_command)

@@ -12,6 +12,8 @@ from pathlib import Path
 import yaml
 
 from bevdiag.config import tree
+from bevdiag.config.bases import BASE_KEY
+from bevdiag.config.builder import TreeBuilder
 from bevdiag.config.document import Document
 from bevdiag.config.scalars import with_dot
 from bevdiag.config.spans import Spot, read_spans
@@ -71,12 +73,12 @@ def _own_target(root: Spot, document: Document, path: tree.Path) -> tree.Path:
     _, rest = _descend(root, path)
     for depth in range(len(path) - len(rest), len(path)):
         node = tree.find(document.root, path[:depth])
-        if isinstance(node, Listing) and root_lacks(root, path[:depth]):
+        if isinstance(node, Listing) and _root_lacks(root, path[:depth]):
             return path[:depth]
     return path
 
 
-def root_lacks(root: Spot, path: tree.Path) -> bool:
+def _root_lacks(root: Spot, path: tree.Path) -> bool:
     """Whether the file itself says nothing at `path`."""
     return bool(_descend(root, path)[1])
 
@@ -182,3 +184,25 @@ def _spliced(text: str, splices: list[_Splice]) -> str:
     for splice in sorted(splices, reverse=True):
         text = text[: splice.start] + splice.text + text[splice.end :]
     return text
+
+
+def says(path: Path, text: str, document: Document, changes: Changes) -> bool:
+    """Whether the edited text, with the bases of `document`, says `document` with the changes.
+
+    What the text brings is laid over what was there before: edits remove nothing, so whatever of
+    the old text still counts is in the new one, and the rest came from a base.
+    """
+    own = TreeBuilder(text, path, ()).document()
+    assert own is not None
+    merged = _laid_over(tree.plain(document.root), tree.plain(own))
+    return repr(merged) == repr(tree.plain(document.edited(changes).root))
+
+
+def _laid_over(below: object, above: object) -> object:
+    if not isinstance(above, dict):
+        return above
+    merged = dict(below) if isinstance(below, dict) else {}
+    for key, value in above.items():
+        if key != BASE_KEY:
+            merged[key] = _laid_over(merged.get(key), value)
+    return merged

@@ -24,6 +24,14 @@ def format_count(count: int) -> str:
     return f"{count:,}"
 
 
+def format_flops(flops: int) -> str:
+    """Floating point operations in decimal units: ``19.42 TFLOP``, ``3.4 MFLOP``."""
+    for unit, scale in (("TFLOP", 10**12), ("GFLOP", 10**9), ("MFLOP", 10**6)):
+        if flops >= scale:
+            return f"{flops / scale:,.2f} {unit}"
+    return f"{flops:,} FLOP"
+
+
 def format_share(part: int, whole: int) -> str:
     """Percentage with one decimal: ``11.3 %``; empty where there is no whole."""
     return f"{100 * part / whole:.1f} %" if whole else ""

@@ -9,7 +9,7 @@ from bevdiag.diagnose.session import Variant
 from bevdiag.scenes import Batch
 
 VOXELIZER = ("DATA_CONFIG", "DATA_PROCESSOR", "transform_points_to_voxels")
-ENCODER = ("MODEL", "BACKBONE_3D", "FOCALENCODER")
+ENCODER = ("MODEL", "BACKBONE_3D", "FOCAL_ENCODER")
 DSVT = ("MODEL", "BACKBONE_3D", "DSVT")
 
 TOPK_SHARE = 0.1

@@ -40,13 +40,16 @@ class Offer:
     reserved_bytes: int | None = None
     params: int | None = None
     flops: int | None = None
-    kept_voxels_high: int | None = None
     bev_channels: int | None = None
     error: str = ""
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(change.id for change in self.changes)
+
+    @property
     def id(self) -> str:
-        return "+".join(change.id for change in self.changes)
+        return "+".join(self.ids)
 
     @property
     def prices(self) -> tuple[int, ...]:

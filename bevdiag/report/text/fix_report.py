@@ -1,0 +1,177 @@
+"""`bevdiag fix` as text."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from bevdiag.diagnose.remedies.results import FixReport, Offer
+from bevdiag.diagnose.result import Verdict
+from bevdiag.report.amounts import format_bytes, format_count, format_error, format_flops
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.assumed import scene_entries, target_entries
+from bevdiag.report.text.prose import VERDICT_WORDS, heading, labelled, paragraph
+from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.table import Column, cell, lay_out
+
+_COST_WORDS = ("nothing", "time", "precision", "model", "input")
+_COLUMNS = [
+    Column("changes", folds=True),
+    Column("peak", right=True),
+    Column("at most", right=True),
+    Column("compute", right=True),
+    Column("parameters", right=True, spare=1),
+    Column("costs", folds=True),
+    Column("verdict"),
+]
+_LABEL_COLUMN = 9
+
+
+def outcome(report: FixReport) -> str:
+    """What came of it, in a few sentences."""
+    where = _where(report)
+    if report.base.fits:
+        return f"{report.config} fits {where} as it is: nothing to change."
+    chosen = report.chosen
+    if chosen is None:
+        return _without_a_way_out(report, where)
+    text = (
+        f"With {chosen.id} {report.config} fits {where}: a peak of "
+        f"{_amount(chosen.peak_allocated_bytes)}, {_amount(chosen.high_bytes)} at most."
+    )
+    if report.refusal:
+        return f"{text} Not written: {report.refusal}."
+    return f"{text} Written, read again and inspected again." if report.written else text
+
+
+def render_fix(report: FixReport, layout: Layout) -> str:
+    """Outcome first, then the edits, the frontier, every change alone, and advice."""
+    lines = paragraph(outcome(report), layout, style="bold")
+    if report.chosen is not None:
+        lines += _edit_lines(report, report.chosen, layout)
+    if report.frontier:
+        lines += _frontier_lines(report, layout)
+    if report.singles:
+        lines += _tried_lines(report, layout)
+    lines += _advice_lines(report, layout)
+    lines += heading("Assumed", layout)
+    for label, text in [*target_entries(report.target), *scene_entries(report.scene)]:
+        lines += labelled(label, text, layout, column=12)
+    return render_lines(lines, layout)
+
+
+def _where(report: FixReport) -> str:
+    capacity = report.target.capacity_bytes
+    name = report.target.gpu or "the budget"
+    return name if capacity is None else f"{name} ({format_bytes(capacity)} usable)"
+
+
+def _without_a_way_out(report: FixReport, where: str) -> str:
+    traced = [*report.singles, *report.combined]
+    taking_part = [o for o in traced if not o.error and (report.unsafe_allowed or not o.unsafe)]
+    text = f"None of the {len(taking_part)} sets of changes that were traced fits {where}."
+    if taking_part:
+        least = min(taking_part, key=lambda offer: offer.high_bytes or 0)
+        text += f" The least is left by {least.id}: {_amount(least.high_bytes)} at most."
+    if not report.unsafe_allowed:
+        text += " Changes that throw input away or move the grid took no part: --unsafe lets them."
+    return text
+
+
+def _edit_lines(report: FixReport, chosen: Offer, layout: Layout) -> list[Text]:
+    lines = heading("Edits", layout)
+    for change in chosen.changes:
+        lines += [Text.assemble("  ", (change.id, "bold"))]
+        lines += paragraph(change.title, layout, indent=4)
+        for label, text in (
+            ("loses", change.loses),
+            ("unsafe", change.unsafe),
+            ("needs", change.needs),
+        ):
+            if text:
+                lines += labelled(label, text, layout, indent=4, column=_LABEL_COLUMN)
+    lines.append(Text())
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for line in report.diff.splitlines():
+        lines += paragraph(line, layout, indent=2, style=styles.get(line[:1], ""))
+    return lines
+
+
+def _frontier_lines(report: FixReport, layout: Layout) -> list[Text]:
+    lines = heading("Memory against cost", layout)
+    lines += _table(report.frontier, report.base, layout)
+    note = (
+        "What no other traced set beats in both, the cheapest first. Sets are compared by the "
+        "dearest of their changes, then by the next, then by compute."
+    )
+    return lines + paragraph(note, layout, indent=2, style="dim")
+
+
+def _tried_lines(report: FixReport, layout: Layout) -> list[Text]:
+    lines = heading("Traced", layout)
+    lines += _table(report.singles, report.base, layout, titles=True)
+    if report.combined:
+        lines += [Text(), *_table(report.combined, report.base, layout)]
+    note = (
+        "Each was applied to the config and traced again; peak: allocated; compute: "
+        "floating point operations of a step, per sample, "
+        f"{format_flops(report.base.flops or 0)} now."
+    )
+    return lines + paragraph(note, layout, indent=2, style="dim")
+
+
+def _table(
+    offers: Sequence[Offer], base: Offer, layout: Layout, *, titles: bool = False
+) -> list[Text]:
+    table = lay_out(_COLUMNS, [_row(offer, base) for offer in offers], layout.width, indent=2)
+    lines = [table.header]
+    for offer, row in zip(offers, table.rows, strict=True):
+        lines += row
+        if titles:
+            lines += paragraph(offer.changes[0].title, layout, indent=4, style="dim")
+        if offer.error:
+            failed = f"could not be traced: {offer.error}"
+            lines += paragraph(failed, layout, indent=4, style="red")
+    return lines
+
+
+def _row(offer: Offer, base: Offer) -> list[Text]:
+    word, style = VERDICT_WORDS[offer.verdict]
+    return [
+        cell(offer.id.replace("+", " + ") or "as it is", "bold"),
+        cell(_amount(offer.peak_allocated_bytes)),
+        cell(_amount(offer.high_bytes)),
+        cell("-" if offer.flops is None else format_error(offer.flops, base.flops or 0)),
+        cell("-" if offer.params is None else format_count(offer.params)),
+        cell(_costs(offer)),
+        cell("failed", "red") if offer.error else cell(word, style),
+    ]
+
+
+def _costs(offer: Offer) -> str:
+    words = dict.fromkeys(_COST_WORDS[price] for price in offer.prices)
+    unsafe = " (unsafe)" if offer.unsafe else ""
+    return ", ".join(words) + unsafe if words else "-"
+
+
+def _advice_lines(report: FixReport, layout: Layout) -> list[Text]:
+    if not report.advice:
+        return []
+    lines = heading("Outside the config", layout)
+    for advice in report.advice:
+        lines += [Text.assemble("  ", (advice.id, "bold"))]
+        lines += paragraph(advice.title, layout, indent=4)
+        lines += labelled("how", advice.how, layout, indent=4, column=_LABEL_COLUMN)
+        if advice.verdict not in (None, Verdict.NO_BUDGET):
+            figures = [VERDICT_WORDS[advice.verdict][0]]
+            if advice.high_bytes is not None:
+                figures.append(f"{_amount(advice.high_bytes)} at most")
+            if advice.reserved_bytes is not None:
+                figures.append(f"{_amount(advice.reserved_bytes)} reserved")
+            after = "after the edits" if report.chosen else "alone"
+            text = f"{', '.join(figures)}, {after}"
+            lines += labelled("then", text, layout, indent=4, column=_LABEL_COLUMN)
+    return lines
+
+
+def _amount(nbytes: int | None) -> str:
+    return "-" if nbytes is None else format_bytes(nbytes)
