@@ -18,11 +18,10 @@ from bevdiag.diagnose.result import (
 )
 from bevdiag.diagnose.rules import repository_stood_in_for
 from bevdiag.diagnose.session import BOXES_PER_SAMPLE
-from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
+from bevdiag.diagnose.summary import layers_of, lives_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
 from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.memory.lives import block_lives
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
@@ -69,7 +68,7 @@ def inspect_source(
     report = _report(config, settings, batch, target, traced, autocast, optimizer)
     if not options.lives:
         return report
-    return replace(report, lives=block_lives(traced.trace.stream, target))
+    return replace(report, lives=lives_of(traced.trace.stream, target))
 
 
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:

@@ -23,12 +23,11 @@ from bevdiag.diagnose.result import (
     Scene,
 )
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
-from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, timeline_of
+from bevdiag.diagnose.summary import layers_of, lives_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.lives import block_lives
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
@@ -88,7 +87,7 @@ def inspect(
     traced = _report(str(config), variant, target, joint, simulated, remedies, found)
     if options.lives:
         stream = simulated.trace(Scenario.EXPECTED).stream
-        traced = replace(traced, lives=block_lives(stream, target))
+        traced = replace(traced, lives=lives_of(stream, target))
     if measured is None:
         return traced
     trace = simulated.trace(Scenario.EXPECTED)

@@ -2,14 +2,9 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from bevdiag.diagnose.joints import WiringReport
 from bevdiag.errors import ExitCode, Location
-
-if TYPE_CHECKING:
-    # Commands that only print help need no allocator.
-    from bevdiag.memory.lives import BlockLife
 
 
 class Verdict(str, Enum):
@@ -221,6 +216,26 @@ class TimelinePoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TensorLife:
+    """One block of the steady step, for a timeline.
+
+    `start` and `stop` count the timeline's points: it is alive from `start` until before `stop`.
+    `is_state` tells what outlives steps: weights, gradients, the optimizer's state, input.
+    """
+
+    start: int
+    stop: int
+    nbytes: int
+    category: str
+    module: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    phase: str
+    is_state: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a GPU measured beside the prediction (device cuda only)."""
 
@@ -275,7 +290,7 @@ class InspectReport:
     wiring: WiringReport | None = None
     unmodelled: tuple[str, ...] = ()
     measurement: Measurement | None = None
-    lives: "tuple[BlockLife, ...]" = ()
+    lives: tuple[TensorLife, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:

@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from bevdiag.diagnose.result import Holder, Layer, Peak, PhasePeak, TimelinePoint
+from bevdiag.diagnose.result import Holder, Layer, Peak, PhasePeak, TensorLife, TimelinePoint
 from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, Category, EventStream, Free, Mark, Phase
+from bevdiag.memory.lives import block_lives
 from bevdiag.memory.profile import LiveBlock, MemoryProfile
 from bevdiag.trace.layers import LayerRecord
 
@@ -86,6 +88,25 @@ def timeline_of(profile: MemoryProfile) -> tuple[TimelinePoint, ...]:
             reserved_bytes=sample.reserved_bytes,
         )
         for sample in profile.timeline
+    )
+
+
+def lives_of(stream: EventStream, target: DeviceTarget) -> tuple[TensorLife, ...]:
+    """Every block of the last step, oldest first."""
+    return tuple(
+        TensorLife(
+            start=life.start,
+            stop=life.stop,
+            nbytes=life.nbytes,
+            category=life.alloc.category.value,
+            module=life.alloc.module,
+            op=life.alloc.op,
+            shape=life.alloc.shape,
+            dtype=life.alloc.dtype,
+            phase=life.alloc.phase.value,
+            is_state=life.is_state,
+        )
+        for life in block_lives(stream, target)
     )
 
 

@@ -26,12 +26,12 @@ class BlockLife:
     alloc: Alloc
 
     @property
-    def is_resident(self) -> bool:
+    def is_state(self) -> bool:
         """Whether it is state that outlives steps: weights, gradients, the optimizer's, input."""
-        return self.alloc.category in _RESIDENT
+        return self.alloc.category in _STATE
 
 
-_RESIDENT = (Category.PARAMETER, Category.GRADIENT, Category.OPTIMIZER_STATE, Category.INPUT)
+_STATE = (Category.PARAMETER, Category.GRADIENT, Category.OPTIMIZER_STATE, Category.INPUT)
 
 
 def block_lives(

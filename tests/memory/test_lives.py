@@ -37,7 +37,7 @@ def test_a_block_lives_within_the_last_step():
         (3, 1, 2, 3 * MIB),
         (5, 4, 5, 512),
     ]
-    assert [life.is_resident for life in lives] == [True, False, False]
+    assert [life.is_state for life in lives] == [True, False, False]
 
 
 @st.composite

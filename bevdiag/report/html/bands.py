@@ -4,17 +4,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bevdiag.memory.events import Category
-from bevdiag.memory.lives import BlockLife
+from bevdiag.diagnose.result import TensorLife
 
 MOST_MODULES = 8
 """As many colours as people tell apart, whatever their eyes."""
 
 _STATE = {
-    Category.PARAMETER: "weights",
-    Category.GRADIENT: "gradients",
-    Category.OPTIMIZER_STATE: "optimizer state",
-    Category.INPUT: "input",
+    "parameter": "weights",
+    "gradient": "gradients",
+    "optimizer state": "optimizer state",
+    "input": "input",
 }
 _OUTSIDE = "outside the modules"
 
@@ -34,15 +33,16 @@ class Bands:
     of_block: tuple[int, ...]
 
 
-def bands_of(lives: Sequence[BlockLife]) -> Bands:
+def bands_of(lives: Sequence[TensorLife]) -> Bands:
     """Split the blocks into state and at most `MOST_MODULES` modules.
 
     The module that holds most, in bytes times events, is split into the modules inside it until no
     split stays within that number.
     """
-    groups = _split(_top_level([life for life in lives if not life.is_resident]))
+    groups = _split(_top_level([life for life in lives if not life.is_state]))
     path_of = {id(life): path for path, members in groups.items() for life in members}
-    state = [name for category, name in _STATE.items() if _holds(lives, category)]
+    present = {life.category for life in lives if life.is_state}
+    state = [name for category, name in _STATE.items() if category in present]
     modules = list(dict.fromkeys(path_of[id(life)] for life in lives if id(life) in path_of))
     names = [*state, *modules]
     index = {name: number for number, name in enumerate(names)}
@@ -50,24 +50,19 @@ def bands_of(lives: Sequence[BlockLife]) -> Bands:
         names=tuple(names),
         num_state=len(state),
         of_block=tuple(
-            index[_STATE[life.alloc.category] if life.is_resident else path_of[id(life)]]
-            for life in lives
+            index[_STATE[life.category] if life.is_state else path_of[id(life)]] for life in lives
         ),
     )
 
 
-def _holds(lives: Sequence[BlockLife], category: Category) -> bool:
-    return any(life.alloc.category is category for life in lives)
-
-
-def _top_level(lives: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
-    groups: dict[str, list[BlockLife]] = defaultdict(list)
+def _top_level(lives: Sequence[TensorLife]) -> dict[str, list[TensorLife]]:
+    groups: dict[str, list[TensorLife]] = defaultdict(list)
     for life in lives:
-        groups[life.alloc.module.partition(".")[0] or _OUTSIDE].append(life)
+        groups[life.module.partition(".")[0] or _OUTSIDE].append(life)
     return dict(groups)
 
 
-def _split(groups: dict[str, list[BlockLife]]) -> dict[str, list[BlockLife]]:
+def _split(groups: dict[str, list[TensorLife]]) -> dict[str, list[TensorLife]]:
     whole: set[str] = set()
     while candidates := [path for path in groups if path not in whole]:
         path = max(candidates, key=lambda path: _weight(groups[path]))
@@ -80,14 +75,14 @@ def _split(groups: dict[str, list[BlockLife]]) -> dict[str, list[BlockLife]]:
     return groups
 
 
-def _inside(path: str, members: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
+def _inside(path: str, members: Sequence[TensorLife]) -> dict[str, list[TensorLife]]:
     """The members by the module one level below `path`; what is its own stays under `path`."""
     level = path.count(".") + 2
-    parts: dict[str, list[BlockLife]] = defaultdict(list)
+    parts: dict[str, list[TensorLife]] = defaultdict(list)
     for life in members:
-        parts[".".join(life.alloc.module.split(".")[:level]) or path].append(life)
+        parts[".".join(life.module.split(".")[:level]) or path].append(life)
     return dict(parts)
 
 
-def _weight(members: Sequence[BlockLife]) -> int:
+def _weight(members: Sequence[TensorLife]) -> int:
     return sum(life.nbytes * (life.stop - life.start) for life in members)

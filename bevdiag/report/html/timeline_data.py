@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from bevdiag.diagnose.result import TimelinePoint
-from bevdiag.memory.lives import BlockLife
+from bevdiag.diagnose.result import TensorLife, TimelinePoint
 from bevdiag.report.amounts import format_shape
 from bevdiag.report.html.bands import bands_of
 from bevdiag.report.printable import printable
 
 
 def timeline_data(
-    lives: Sequence[BlockLife], points: Sequence[TimelinePoint], capacity_bytes: int | None
+    lives: Sequence[TensorLife], points: Sequence[TimelinePoint], capacity_bytes: int | None
 ) -> dict[str, Any]:
     """Everything that the timeline draws; events count from 0, stops are exclusive.
 
@@ -41,15 +40,14 @@ def timeline_data(
     }
 
 
-def _name(life: BlockLife) -> tuple[str, ...]:
-    alloc = life.alloc
+def _name(life: TensorLife) -> tuple[str, ...]:
     return (
-        printable(alloc.module),
-        printable(alloc.op),
-        format_shape(alloc.shape) if alloc.dtype else "",
-        alloc.dtype,
-        alloc.category.value,
-        alloc.phase.value,
+        printable(life.module),
+        printable(life.op),
+        format_shape(life.shape) if life.dtype else "",
+        life.dtype,
+        life.category,
+        life.phase,
     )
 
 

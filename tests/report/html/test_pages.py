@@ -43,8 +43,7 @@ def test_nothing_is_fetched_and_no_handler_or_style_stands_in_the_markup(drawn, 
 
 def test_names_reach_neither_markup_nor_script(drawn):
     layers = (replace(drawn.layers[0], name=HOSTILE, type=HOSTILE), *drawn.layers[1:])
-    life = drawn.lives[1]
-    lives = (replace(life, alloc=replace(life.alloc, module=HOSTILE, op=HOSTILE)),)
+    lives = (replace(drawn.lives[1], module=HOSTILE, op=HOSTILE),)
     findings = (replace(drawn.findings[0], message=HOSTILE, module=HOSTILE),)
     page = inspect_page(
         replace(drawn, config=HOSTILE, layers=layers, lives=lives, findings=findings)
