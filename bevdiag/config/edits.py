@@ -5,6 +5,8 @@ the last of its section. What a `_BASE_CONFIG_` brought in is overridden in the 
 base, never in the base. A list of a base cannot be overridden in part, so the file gets all of it.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from bevdiag.config.tree import Listing
 from bevdiag.errors import ConfigError, Location
 
 Changes = Mapping[tree.Path, object]
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)
+"""Text that needs no quotes anywhere, unless it is a word for something else, such as `yes`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -176,8 +181,10 @@ def flow(value: object) -> str:
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, float):
         return with_dot(value)
-    dumped = str(yaml.safe_dump(value, default_flow_style=True, width=2**31 - 1))
-    return dumped.removesuffix("\n").removesuffix("\n...")
+    if isinstance(value, str):
+        is_word = _WORD.fullmatch(value) and yaml.safe_dump([value]) == f"- {value}\n"
+        return value if is_word else json.dumps(value, ensure_ascii=False)
+    return "null" if value is None else str(value).lower()
 
 
 def _spliced(text: str, splices: list[_Splice]) -> str:
