@@ -80,7 +80,7 @@ def conv_backend(call: ConvCall, cudnn: tuple[int, int, int]) -> BackendChoice:
     inputs, outputs = prod(call.input_shape[1:]), prod(call.output_shape[1:])
     needs_64bit = bool(call.input_shape[0]) and max(inputs, outputs) > INT32_MAX
     refused = (needs_64bit and cudnn < CUDNN_64BIT) or _half_conv3d_refused(call, cudnn)
-    if _is_depthwise(call) and not needs_64bit:
+    if _is_depthwise(call) and not needs_64bit and not _is_depthwise_cudnns(call):
         backend, refused = Backend.DEPTHWISE, False
     elif refused:
         backend = _slow_backend(call)
@@ -101,6 +101,37 @@ def _is_depthwise(call: ConvCall) -> bool:
     return (
         not call.transposed and call.groups == channels > 1 and call.weight_shape[0] % channels == 0
     )
+
+
+def _is_depthwise_cudnns(call: ConvCall) -> bool:
+    """Whether PyTorch gives a depthwise convolution to cuDNN rather than to its own kernel.
+
+    Channels-last ones; and of the others those in fp16 for which `use_cudnn_depthwise` and
+    `check_cudnn_depthwise_workload_with_filter` say so.
+    """
+    if call.channels_last:
+        return True
+    batch, channels, *space = call.input_shape
+    is_candidate = (
+        call.dtype == "float16"
+        and len(space) == 2
+        and channels >= 32
+        and len(set(call.stride)) == 1
+        and all(step == 1 for step in call.dilation)
+    )
+    if not is_candidate:
+        return False
+    height, width = space
+    stride, kernel = call.stride[1], call.weight_shape[2:]
+    if height == 1 and stride == 1:
+        return True
+    if len(set(kernel)) != 1 or kernel[0] not in (1, 3, 5) or width < 7 or stride > 2:
+        return False
+    if stride == 1:
+        return True
+    if kernel[0] == 1:
+        return width <= 28 if batch == 1 else batch <= 16 and channels >= 128 and width <= 7
+    return batch == 1 or channels >= 512 or (channels >= 256 and width >= 28)
 
 
 def _half_conv3d_refused(call: ConvCall, cudnn: tuple[int, int, int]) -> bool:

@@ -10,22 +10,32 @@ over NCHW as it stands and copies nothing, unless indices need 64 bits.
 On top, a kernel that gives several thread blocks a share of one output tile keeps their partial
 sums in fp32. Weight gradients do so as a rule, because their output is small and their sums run
 over all pixels: tiles of 128 x 128 (64 where there are no more channels) channels a kernel offset,
-as many blocks a tile as the multiprocessors allow. cuDNN's heuristics choose other tiles at times,
-so the upper bound is what the hardware allows: one block a multiprocessor, one tile a block.
+as many blocks a tile as the multiprocessors allow. cuDNN's heuristics choose otherwise at times, so
+the upper bound is what the hardware allows: partial sums are accumulated in registers, and one
+block or several, a multiprocessor has no more than its register file. Weight gradients with one
+narrow side, or with more offsets than 3x3 has, were seen to be summed in several rounds; each
+multiprocessor then has a share of the pixels and a whole gradient of its own.
 
 Without tensor cores (fp32 before TF32) nothing is copied; a 3x3 weight gradient goes through
 Winograd's F(4x4, 3x3), whose transformed operands are the workspace.
 
-Held against what cuDNN 9.19 asked an H200 for, in some 2,000 cases (tests/memory/data). What was
-not measured has the lower bound 0.
+With `cudnn.benchmark` the fastest of all algorithms that fit is taken. What it asks for was seen to
+stay within the same bounds, but may be nothing; the much larger workspaces that are tried (FFTs')
+live in the first step alone, shrink to what is free, and are given back to CUDA.
+
+Held against what cuDNN 9.19 asked an H200 for, in some 6,400 cases (configs/devices). What was not
+measured has the lower bound 0.
 """
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, prod
 
 from bevdiag.memory.conv import INT32_MAX
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import ConvCall
+from bevdiag.memory.profiles import shipped_profile
 
 VECTOR_BYTES = 16
 """Channels-last kernels load channels in vectors of 16 bytes: 4 of fp32, 8 of fp16."""
@@ -36,15 +46,21 @@ COUNTER_BYTES = 4
 ACCUMULATOR_BYTES = 4
 """Partial sums are fp32."""
 TILE_CHANNELS = 128
-SHORT_SUM, LONG_SUM = 1024, 2048
-"""Where the choice of kernel was seen to change: below 1152 and above 1152 summands."""
-MAX_TILE_ELEMENTS = 128 * 256
-"""The largest accumulator tile of one thread block."""
+NARROW_ROUNDS_OFFSETS = 9
+"""Kernels with more offsets than 3x3 sum their weight gradient in several rounds."""
+GROUP_CHANNELS = 64
+"""Kernels for grouped convolutions work on so many channels; narrower groups are padded."""
+REGISTER_FILE_BYTES = 65536 * 4
+"""Partial sums of one multiprocessor: they are accumulated in registers, and it has no more."""
 WINOGRAD_OUTPUT, WINOGRAD_TILE = 4, 6
 """F(4x4, 3x3) turns every 4 x 4 outputs into 6 x 6 products."""
+WINOGRAD_BATCH, WINOGRAD_CHANNELS = 16, 32
+"""Where 16-bit input gradients of 32 channels go through Winograd, it pads the batch to 16."""
 TENSOR_CORE_HALF = (7, 0)
 TENSOR_CORE_FP32 = (8, 0)
 """First compute capabilities with fp16 and with TF32 tensor cores."""
+MEASURED = ("h200", "2.11.0", (9, 19, 0))
+"""GPU, torch and cuDNN of the profile whose calls show which kernels write NCHW."""
 MEASURED_CAPABILITY = (9, 0)
 MEASURED_CHANNELS = 64
 MEASURED_POSITIONS = 10_000
@@ -62,34 +78,46 @@ class CudnnBytes:
 
 def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     """Return the workspace of a convolution that goes through cuDNN."""
+    if max(prod(call.input_shape[1:]), prod(call.output_shape[1:])) > INT32_MAX:
+        return _with_64_bit_indices(call)
+    bounds = _heuristic(call, target)
+    if not target.cudnn_benchmark:
+        return bounds
+    expected = bounds.expected
+    if target.profile is not None:
+        seen = target.profile.benchmarked.get(call)
+        expected = target.profile.workspaces.get(call, expected) if seen is None else seen.steady
+    return CudnnBytes(0, expected, max(expected, bounds.high))
+
+
+def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     copies = _Copies.of(call)
-    is_pointwise = prod(call.weight_shape[2:]) == 1
-    elements = max(prod(call.input_shape[1:]), prod(call.output_shape[1:]))
-    if elements > INT32_MAX:
-        return _with_64_bit_indices(copies, is_pointwise=is_pointwise)
-    shared = target.multiprocessors * (MAX_TILE_ELEMENTS * ACCUMULATOR_BYTES + COUNTER_BYTES)
-    high = copies.total + shared + 3 * COPY_ALIGNMENT_BYTES
     sums = _partial_sums(call, target) if call.direction == "wgrad" else 0
+    most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
     if call.channels_last:
-        return CudnnBytes(0, sums, copies.weight + shared + 3 * COPY_ALIGNMENT_BYTES)
+        return CudnnBytes(0, sums, max(sums, copies.weight + most_sums))
+    high = _Copies.of(call, group_channels=GROUP_CHANNELS).total + most_sums
     if not _has_tensor_cores(call, target):
         winograd = _winograd(call)
         return CudnnBytes(0, winograd, max(high, winograd))
-    if is_pointwise:
+    if prod(call.weight_shape[2:]) == 1:
         # Too many elements for 32 bits in the whole batch, though not in a sample, need copies.
         # A product a sample pays for samples with many positions, never beyond the upper bound.
-        expected = copies.total if call.input_shape[0] * elements > INT32_MAX else min(sums, high)
+        elements = max(prod(call.input_shape), prod(call.output_shape))
+        expected = copies.total if elements > INT32_MAX else min(sums, high)
         return CudnnBytes(0, expected, max(expected, high))
     result = 0 if _writes_nchw(call) else copies.result(call)
     staged = copies.total - copies.result(call)
     low = 0
     if _is_measured(call, target):
         low = staged if _is_forward_product(call) and call.element_bytes == 4 else copies.total
-    return CudnnBytes(low, staged + result + sums, high)
+    return CudnnBytes(low, staged + result + sums, max(high, _padded_winograd(call)))
 
 
-def _with_64_bit_indices(copies: "_Copies", *, is_pointwise: bool) -> CudnnBytes:
+def _with_64_bit_indices(call: ConvCall) -> CudnnBytes:
+    copies = _Copies.of(call, samples=call.input_shape[0])
     # A pointwise weight has no layout, so it is the one operand that needs no copy.
+    is_pointwise = prod(call.weight_shape[2:]) == 1
     operands = (copies.input, copies.output, *(() if is_pointwise else (copies.weight,)))
     nbytes = sum(operands) + COPY_ALIGNMENT_BYTES * len(operands)
     return CudnnBytes(nbytes, nbytes, nbytes)
@@ -113,19 +141,31 @@ class _Copies:
         return by_direction[call.direction]
 
     @classmethod
-    def of(cls, call: ConvCall) -> "_Copies":
-        element = call.element_bytes
-        vector = max(1, VECTOR_BYTES // element) if call.groups == 1 else 1
+    def of(
+        cls, call: ConvCall, *, samples: int | None = None, group_channels: int = 1
+    ) -> "_Copies":
+        """Return the copies of a call, of a given number of samples or of as many as run at once.
+
+        `group_channels` is what the channels of each group are padded to, where there are groups.
+        """
+        element, groups = call.element_bytes, call.groups
         batch, inputs, *in_space = call.input_shape
         outputs, *out_space = call.output_shape[1:]
         rows, columns, *kernel = call.weight_shape
-        # A batch beyond 32-bit indices runs in parts of as many samples as they can tell apart.
-        largest = max(inputs * prod(in_space), outputs * prod(out_space), 1)
-        samples = min(batch, max(1, INT32_MAX // largest))
+        multiple = group_channels if 1 < groups < inputs else 1
+        if groups == 1:
+            multiple = max(1, VECTOR_BYTES // element)
+        inputs, outputs, rows = (
+            groups * _pad(channels // groups, multiple) for channels in (inputs, outputs, rows)
+        )
+        if samples is None:
+            # A batch beyond 32-bit indices runs in parts of as many samples as they can tell apart.
+            largest = max(inputs * prod(in_space), outputs * prod(out_space), 1)
+            samples = min(batch, max(1, INT32_MAX // largest))
         return cls(
-            input=element * samples * _pad(inputs, vector) * prod(in_space),
-            weight=element * _pad(rows, vector) * _pad(columns, vector) * prod(kernel),
-            output=element * samples * _pad(outputs, vector) * prod(out_space),
+            input=element * samples * inputs * prod(in_space),
+            weight=element * rows * _pad(columns, multiple) * prod(kernel),
+            output=element * samples * outputs * prod(out_space),
         )
 
 
@@ -159,17 +199,48 @@ def _is_forward_product(call: ConvCall) -> bool:
 def _writes_nchw(call: ConvCall) -> bool:
     """Whether cuDNN is expected to take a TF32 kernel that writes NCHW itself.
 
-    Such kernels have tiles of 128 or 64 output channels. cuDNN 9.19 was seen to prefer them where
-    one tile holds all output channels, and the sum over inputs is short for the wide tile or long
-    for the narrow one.
+    Its heuristics weigh the kernels' speeds, for which no formula is known. The measured calls with
+    the same weight tell, by majority over their maps; without any, the copy is counted.
     """
-    if call.element_bytes != 4 or not _is_forward_product(call):
+    if call.element_bytes != 4 or not _is_forward_product(call) or call.groups != 1:
         return False
-    outputs, inputs, *kernel = call.weight_shape
-    summands = inputs * prod(kernel)
-    if TILE_CHANNELS // 2 < outputs <= TILE_CHANNELS:
-        return summands <= SHORT_SUM
-    return TILE_CHANNELS // 4 < outputs <= TILE_CHANNELS // 2 and summands >= LONG_SUM
+    return _nchw_votes()[_kernel(call)] > 0
+
+
+@cache
+def _nchw_votes() -> Counter[tuple[object, ...]]:
+    """By kernel, how many more of the measured calls left their result's copy out than made it."""
+    votes: Counter[tuple[object, ...]] = Counter()
+    profile = shipped_profile(*MEASURED)
+    for call, nbytes in profile.workspaces.items() if profile is not None else ():
+        if call.element_bytes == 4 and call.groups == 1 and not call.channels_last:
+            copies = _Copies.of(call)
+            votes[_kernel(call)] += 1 if nbytes < copies.total - copies.result(call) // 2 else -1
+    return votes
+
+
+def _kernel(call: ConvCall) -> tuple[object, ...]:
+    """What a call has in common with one on another map."""
+    return (call.direction, call.weight_shape, call.stride, call.dilation, call.transposed)
+
+
+def _most_partial_sums(call: ConvCall, target: DeviceTarget) -> int:
+    """Return the most that partial sums can take: what the multiprocessors can hold at once.
+
+    Groups are products of their own and may follow one another; those of a depthwise convolution,
+    one channel each, are not tensor-core products.
+    """
+    rounds = call.groups if call.weight_shape[1] > 1 else 1
+    held = rounds * target.multiprocessors * (REGISTER_FILE_BYTES + COUNTER_BYTES)
+    if call.direction != "wgrad":
+        return held
+    kernel = prod(call.weight_shape[2:])
+    narrow = min(call.weight_shape[:2]) <= TILE_CHANNELS // 2
+    if kernel <= NARROW_ROUNDS_OFFSETS and not narrow:
+        return held
+    multiple = GROUP_CHANNELS if call.groups > 1 else 1
+    gradient = call.weight_shape[0] * _pad(call.weight_shape[1], multiple) * kernel
+    return max(held, target.multiprocessors * (gradient * ACCUMULATOR_BYTES + COUNTER_BYTES))
 
 
 def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
@@ -194,18 +265,31 @@ def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
 
 def _winograd(call: ConvCall) -> int:
     """Return the transformed operands of a 3x3 weight gradient without tensor cores, else 0."""
-    is_winograd = (
-        call.direction == "wgrad"
-        and call.weight_shape[2:] == (3, 3)
-        and call.groups == 1
-        and not call.transposed
-        and all(step == 1 for step in (*call.stride, *call.dilation))
-    )
-    if not is_winograd:
+    if call.direction != "wgrad" or call.groups != 1 or not _is_plain_3x3(call):
         return 0
     outputs, inputs = call.weight_shape[:2]
-    tiles = call.output_shape[0] * prod(
-        ceil(size / WINOGRAD_OUTPUT) for size in call.output_shape[2:]
+    return _winograd_bytes(call, call.output_shape[0], inputs, outputs)
+
+
+def _padded_winograd(call: ConvCall) -> int:
+    """Return what Winograd takes of a 16-bit input gradient with groups of 32 channels, else 0."""
+    outputs, inputs = call.weight_shape[0] // call.groups, call.weight_shape[1]
+    is_narrow = max(inputs, outputs) <= WINOGRAD_CHANNELS
+    is_half = call.direction == "dgrad" and call.element_bytes == 2
+    if not (is_narrow and is_half and _is_plain_3x3(call)):
+        return 0
+    samples = _pad(call.output_shape[0], WINOGRAD_BATCH)
+    return call.groups * _winograd_bytes(call, samples, inputs, outputs)
+
+
+def _is_plain_3x3(call: ConvCall) -> bool:
+    steps = (*call.stride, *call.dilation)
+    return (
+        call.weight_shape[2:] == (3, 3) and not call.transposed and all(step == 1 for step in steps)
     )
+
+
+def _winograd_bytes(call: ConvCall, samples: int, inputs: int, outputs: int) -> int:
+    tiles = samples * prod(ceil(size / WINOGRAD_OUTPUT) for size in call.output_shape[2:])
     products = tiles * (inputs + outputs) + inputs * outputs
     return WINOGRAD_TILE**2 * products * ACCUMULATOR_BYTES

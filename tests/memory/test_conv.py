@@ -117,3 +117,25 @@ def test_depthwise_goes_to_its_own_kernel_without_a_workspace(conv):
     call = conv("forward", (2, 64, 50, 50), 64, groups=64, weight_shape=(64, 1, 3, 3))
     assert conv_backend(call, NEW).backend is Backend.DEPTHWISE
     assert conv_workspace(call, make_target(torch="2.13.0")).high == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "backend"),
+    [
+        ({}, Backend.DEPTHWISE),
+        ({"channels_last": True}, Backend.CUDNN),
+        ({"nbytes": 2}, Backend.CUDNN),
+        ({"nbytes": 2, "dtype": "bfloat16"}, Backend.DEPTHWISE),
+        ({"nbytes": 2, "dilation": (2, 2)}, Backend.DEPTHWISE),
+        (
+            {"nbytes": 2, "kernel": 7, "padding": 3, "weight_shape": (64, 1, 7, 7)},
+            Backend.DEPTHWISE,
+        ),
+        ({"nbytes": 2, "stride": 2}, Backend.DEPTHWISE),
+    ],
+)
+def test_pytorch_keeps_most_depthwise_convolutions_from_cudnn(conv, fields, backend):
+    call = conv(
+        "forward", (2, 64, 188, 188), 64, **({"weight_shape": (64, 1, 3, 3)} | fields), groups=64
+    )
+    assert conv_backend(call, (9, 19, 0)).backend is backend
