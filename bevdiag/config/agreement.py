@@ -5,9 +5,7 @@ from collections.abc import Iterator
 
 from bevdiag.config import tree
 from bevdiag.config.backbone_settings import FocalDsvtSettings
-from bevdiag.config.bev_settings import PillarScatter3dSettings
 from bevdiag.config.data import PADDED
-from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.notes import NoteCode, ReadingNote
 from bevdiag.config.settings import DataSettings, ModelSettings
@@ -77,9 +75,8 @@ def copies_that_differ(
 def _copies(data: DataSettings, model: ModelSettings) -> Iterator[_Copy]:
     """Each copy's path, its value, DATA_CONFIG's value and what that is called."""
     size, bounds = (data.voxel_size, "voxel size"), (data.point_cloud_range, "point cloud range")
-    vfe, backbone, mapping = model.vfe, model.backbone_3d, model.map_to_bev
+    vfe, backbone = model.vfe, model.backbone_3d
     encoder = (*_BACKBONE, "FOCAL_ENCODER")
-    layer = ("INPUT_LAYER", "sparse_shape")
     focal = backbone.focal_encoder if isinstance(backbone, FocalDsvtSettings) else None
     if isinstance(vfe, SdaVfeSettings):
         yield ("MODEL", "VFE", "VOXEL_SIZE"), vfe.voxel_size, *size
@@ -89,11 +86,3 @@ def _copies(data: DataSettings, model: ModelSettings) -> Iterator[_Copy]:
         yield ("MODEL", "VFE", "POINT_CLOUD_RANGE"), vfe.point_cloud_range, *bounds
     if focal is not None:
         yield (*encoder, "POINT_CLOUD_RANGE"), focal.point_cloud_range, *bounds
-    grid = (data.grid_size, "grid")
-    if isinstance(backbone, FocalDsvtSettings):
-        yield (*_BACKBONE, "DSVT", *layer), backbone.dsvt.input_layer.sparse_shape, *grid
-    if isinstance(backbone, DsvtSettings):
-        yield (*_BACKBONE, *layer), backbone.input_layer.sparse_shape, *grid
-    if isinstance(mapping, PillarScatter3dSettings):
-        path = ("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")
-        yield path, mapping.input_shape[:2], data.grid_size[:2], "grid in x and y"

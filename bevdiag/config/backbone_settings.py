@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from bevdiag.config.dsvt_settings import DsvtSettings
-from bevdiag.config.fields import Flag, Lengths, NonNegativeInt, Range, Real, Settings, WholeInt
+from bevdiag.config.fields import (
+    Flag,
+    Lengths,
+    NonNegativeInt,
+    PositiveInt,
+    Range,
+    Real,
+    Settings,
+    WholeInt,
+)
 
 
 def _per_axis(value: Any) -> Any:
@@ -50,15 +59,20 @@ class VoxelFocalBackboneSettings(Settings):
 
 
 class FocalLossSettings(Settings):
-    """Focal loss on the voxel importance."""
+    """Focal loss on the voxel importance, which is the channel `supervised_channel`."""
 
     loss_weight: Real = 1.0
     alpha: Real = 0.25
     gamma: Real = 2.0
+    supervised_channel: WholeInt = -1
 
 
 class FocalEncoderSettings(Settings):
-    """FocalSparseEncoder of the report's repository."""
+    """FocalSparseEncoder of the report's repository.
+
+    `importance_channels` are a voxel's 26 neighbours and, last, itself; `out_channels` are those of
+    its volume. Both, and the channel that the loss looks at, stand in the repository's code.
+    """
 
     name: Literal["FocalSparseEncoder"]
     loss_config: FocalLossSettings = FocalLossSettings()
@@ -66,6 +80,8 @@ class FocalEncoderSettings(Settings):
     point_cloud_range: Range
     focal_threshold: Real = Field(default=0.5, ge=0, le=1)
     focal_topk: Flag = False
+    importance_channels: PositiveInt = 27
+    out_channels: PositiveInt = 128
 
 
 class FocalDsvtSettings(Settings):

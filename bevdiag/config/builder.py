@@ -16,6 +16,7 @@ from bevdiag.config.scalars import (
     NotPlainError,
     exponent_number,
     foreign_tag,
+    is_ambiguous,
     scalar_value,
     with_dot,
 )
@@ -163,7 +164,7 @@ class TreeBuilder:
         try:
             number = exponent_number(event)
             if number is None:
-                return Scalar(scalar_value(event), location)
+                return self._plain(event, location)
         except NotPlainError as error:
             raise self._error(str(error), self._place(event)) from error
         message = (
@@ -172,6 +173,17 @@ class TreeBuilder:
         )
         self._note(NoteCode.NUMBER_AS_TEXT, message, self._place(event))
         return Scalar(number, location)
+
+    def _plain(self, event: yaml.ScalarEvent, location: Location) -> Scalar:
+        value = scalar_value(event)
+        if is_ambiguous(event, value):
+            meant = str(value).lower() if isinstance(value, bool) else value
+            message = (
+                f"{event.value} is {meant} to OpenPCDet's YAML reader and not to others: write "
+                f"{meant}"
+            )
+            self._note(NoteCode.AMBIGUOUS_SCALAR, message, location)
+        return Scalar(value, location)
 
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> ConfigError:
         problem = " ".join(part for part in (error.context, error.problem) if part)

@@ -92,7 +92,7 @@ def read_data(root: Section) -> DataSettings:
         ConfigError: for missing or ill-typed keys, no voxelizer, or a grid of broken voxels.
     """
     section = checked(DataSection, root, ("DATA_CONFIG",))
-    path, is_padded = _voxelizer_path(root)
+    path, is_padded = voxelizer_path(root)
     voxelizer = checked(PaddedVoxelizer if is_padded else DynamicVoxelizer, root, path)
     size_path = (*path, "VOXEL_SIZE")
     grid_size = whole_grid(
@@ -113,8 +113,12 @@ def read_data(root: Section) -> DataSettings:
     )
 
 
-def _voxelizer_path(root: Section) -> tuple[tree.Path, bool]:
-    """Where the voxelizer stands, and whether it pads; of several the last one counts."""
+def voxelizer_path(root: Section) -> tuple[tree.Path, bool]:
+    """Where the voxelizer stands, and whether it pads; of several the last one counts.
+
+    Raises:
+        ConfigError: there is none.
+    """
     path = ("DATA_CONFIG", "DATA_PROCESSOR")
     processors = tree.find(root, path)
     found: tuple[tree.Path, bool] | None = None

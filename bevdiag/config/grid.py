@@ -32,20 +32,30 @@ def whole_grid(
 
 
 def _voxels(axis: int, low: float, high: float, voxel: float, location: Location, key: str) -> int:
-    length = high - low
-    quotient = length / voxel
+    count = whole_voxels(low, high, voxel)
+    if count is None:
+        raise ConfigError(misfit(axis, low, high, voxel), location=location, key=key)
+    return count
+
+
+def whole_voxels(low: float, high: float, voxel: float) -> int | None:
+    """The voxels between two bounds (all in metres), None where that is no whole number of them."""
+    quotient = (high - low) / voxel if voxel else math.inf
     count = round(quotient) if math.isfinite(quotient) else 0
-    if 1 <= count < 2**31 and abs(quotient - count) <= TOLERANCE_VOXELS:
-        return count
+    fits = 1 <= count < 2**31 and abs(quotient - count) <= TOLERANCE_VOXELS
+    return count if fits else None
+
+
+def misfit(axis: int, low: float, high: float, voxel: float) -> str:
+    """What is wrong where `whole_voxels` is None, with lengths that would do."""
+    length = high - low
+    quotient = length / voxel if voxel else math.inf
     found = f"{AXES[axis]}: {length:g} m / {voxel:g} m = {quotient:g} voxels"
     if not 1 <= quotient < 2**31:
-        problem = f"{found}: expected at least 1 and fewer than 2^31"
-        raise ConfigError(problem, location=location, key=key)
+        return f"{found}: expected at least 1 and fewer than 2^31"
     below, above = math.floor(quotient), math.ceil(quotient)
-    raise ConfigError(
+    return (
         f"{found}, not a whole number: expected a range that ends at {low + below * voxel:g} "
         f"({below} voxels) or {low + above * voxel:g} ({above}), or a voxel of "
-        f"{length / below:g} or {length / above:g} m",
-        location=location,
-        key=key,
+        f"{length / below:g} or {length / above:g} m"
     )

@@ -4,8 +4,14 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+def nearest_names(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
+    """The known names most like a mistyped one, the nearest first."""
+    by_upper = {candidate.upper(): candidate for candidate in sorted(known)}
+    nearest = get_close_matches(name.upper(), by_upper, n=count, cutoff=0.6)
+    return tuple(by_upper[key] for key in nearest)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint at the nearest known name, or nothing; letter case is no difference."""
-    by_upper = {candidate.upper(): candidate for candidate in sorted(known)}
-    nearest = get_close_matches(name.upper(), by_upper, n=1, cutoff=0.6)
-    return f"; did you mean {by_upper[nearest[0]]!r}?" if nearest else ""
+    nearest = nearest_names(name, known, 1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

@@ -9,6 +9,7 @@ from bevdiag.errors import Location
 class NoteCode(str, Enum):
     """What kind of thing a note is about."""
 
+    AMBIGUOUS_SCALAR = "ambiguous-scalar"
     DUPLICATE_KEY = "duplicate-key"
     NUMBER_AS_TEXT = "number-as-text"
     UNKNOWN_KEY = "unknown-key"

@@ -1,7 +1,8 @@
 """The sections of a config, each read for itself: what can be told of a config with a fault."""
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,6 +28,24 @@ class Parts:
     map_to_bev: MapToBevSettings | None
     backbone_2d: Backbone2dSettings | None
     dense_head: DenseHeadSettings | None
+    has_backbone_3d: bool
+
+    def up_to_map(self) -> "UpToMap | None":
+        """The modules that make the BEV map, or None where one of them cannot be told."""
+        told = self.backbone_3d is not None or not self.has_backbone_3d
+        if self.data is None or self.vfe is None or self.map_to_bev is None or not told:
+            return None
+        model = ModelSettings.model_construct(
+            vfe=self.vfe, backbone_3d=self.backbone_3d, map_to_bev=self.map_to_bev
+        )
+        return UpToMap(model, self.data)
+
+
+class UpToMap(NamedTuple):
+    """A config as far as the BEV map: the model has no 2D backbone and no head."""
+
+    model: ModelSettings
+    data: DataSettings
 
 
 def read_parts(document: Document) -> Parts:
@@ -35,6 +54,7 @@ def read_parts(document: Document) -> Parts:
         data = read_data(document.root)
     except ConfigError:
         data = None
+    backbone = tree.find(document.root, ("MODEL", "BACKBONE_3D"))
     return Parts(
         data=data,
         vfe=_part(document, "vfe"),
@@ -42,6 +62,7 @@ def read_parts(document: Document) -> Parts:
         map_to_bev=_part(document, "map_to_bev"),
         backbone_2d=_part(document, "backbone_2d"),
         dense_head=_part(document, "dense_head"),
+        has_backbone_3d=isinstance(backbone, Section),
     )
 
 
@@ -49,8 +70,13 @@ def _part(document: Document, slot: str) -> Any:
     node = tree.find(document.root, ("MODEL", slot.upper()))
     if not isinstance(node, Section):
         return None
-    modules: TypeAdapter[Any] = TypeAdapter(ModelSettings.__annotations__[slot])
     try:
-        return modules.validate_python(tree.plain(node), by_alias=True, by_name=False)
+        return _modules(slot).validate_python(tree.plain(node), by_alias=True, by_name=False)
     except ValidationError:
         return None
+
+
+@cache
+def _modules(slot: str) -> TypeAdapter[Any]:
+    """The settings of all modules that can stand in a slot."""
+    return TypeAdapter(ModelSettings.__annotations__[slot])

@@ -53,6 +53,17 @@ def scalar_value(event: yaml.ScalarEvent) -> Plain:
     raise NotPlainError(foreign_tag(tag))
 
 
+def is_ambiguous(event: yaml.ScalarEvent, value: Plain) -> bool:
+    """Whether an unquoted scalar is `value` to YAML 1.1 alone: yes for true, 012 for 10."""
+    if event.style is not None or event.tag is not None:
+        return False
+    text: str = event.value
+    if isinstance(value, bool):
+        return text.lower() not in ("true", "false")
+    octal = isinstance(value, int) and re.fullmatch(r"[-+]?0[0-7_]+", text) is not None
+    return octal or (isinstance(value, (int, float)) and ":" in text)
+
+
 def foreign_tag(tag: str) -> str:
     """What to say of a tag beyond the plain ones."""
     return f"the tag {tag.replace(TAG, '!!')} is not allowed: a config holds plain values only"

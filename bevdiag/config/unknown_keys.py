@@ -44,12 +44,20 @@ WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
 """Keys that OpenPCDet reads and that, where bevdiag gets this far, change no byte of a step."""
 
 
+def is_batch_size(key: str) -> bool:
+    """Whether a key means to say how many samples a batch has; those have a rule of their own."""
+    return key.upper().replace("_", "").startswith("BATCHSIZE") or key.upper() in (
+        "TOTAL_BATCH_SIZE",
+        "TRAIN_BATCH_SIZE",
+    )
+
+
 def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterator[ReadingNote]:
     """Notes on the keys below `path` that the settings, and those in them, have no field for."""
     fields = type(settings).model_fields
     known = [field.alias or name for name, field in fields.items()]
     for key in settings.model_extra or ():
-        if key in WITHOUT_EFFECT.get(type(settings), ()):
+        if key in WITHOUT_EFFECT.get(type(settings), ()) or is_batch_size(key):
             continue
         here = (*path, key)
         message = f"nothing reads {key}{did_you_mean(key, known)}"

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Protocol
 
-from bevdiag.config import DetectorConfig
 from bevdiag.config.bev_settings import (
     PillarScatter3dSettings,
     PillarScatterSettings,
     SparseHeightCompressionSettings,
 )
-from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.config.settings import DataSettings, FocalDsvtSettings, ModelSettings
 from bevdiag.models.wiring import bev_input, pillar_channels, sparse_volume
 
 PILLARS = "pillars"
@@ -43,7 +43,17 @@ class BevJoint:
         return self.reads != PILLARS
 
 
-def bev_joint(config: DetectorConfig) -> BevJoint:
+class HasModel(Protocol):
+    """A config, or as much of one as makes the BEV map."""
+
+    @property
+    def model(self) -> ModelSettings: ...
+
+    @property
+    def data(self) -> DataSettings: ...
+
+
+def bev_joint(config: HasModel) -> BevJoint:
     """Derive the joint from the settings alone."""
     model, mapping = config.model, config.model.map_to_bev
     volume = sparse_volume(model, config.data)
@@ -67,7 +77,7 @@ def bev_joint(config: DetectorConfig) -> BevJoint:
     )
 
 
-def _pillar_joint(config: DetectorConfig) -> BevJoint:
+def _pillar_joint(config: HasModel) -> BevJoint:
     mapping, channels = config.model.map_to_bev, pillar_channels(config.model, config.data)
     x, y, z = config.data.grid_size
     if isinstance(mapping, PillarScatter3dSettings):

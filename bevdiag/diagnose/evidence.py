@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from bevdiag.diagnose.bev import BevJoint
     from bevdiag.memory.device import DeviceTarget
     from bevdiag.memory.profile import MemoryProfile
-    from bevdiag.models.channels import ChannelMismatch
     from bevdiag.scenes import Batch
     from bevdiag.trace.kept_voxels import KeptVoxels
     from bevdiag.trace.step import Trace
@@ -68,13 +67,11 @@ class TraceEvidence:
 class StepEvidence(TraceEvidence):
     """One traced step of a model that bevdiag built from the config's settings.
 
-    Attributes:
-        mismatch: the channels that did not fit, if any; the trace is then of the mended config.
+    Where the config declares other channels than arrive, the trace is of the mended config.
     """
 
     config: DetectorConfig
     batch: Batch
     joint: BevJoint
     kept_voxels: tuple[KeptVoxels, ...]
-    mismatch: ChannelMismatch | None = None
     remedies: tuple[Remedy, ...] = ()

@@ -23,7 +23,6 @@ SpatialShape = tuple[int, int, int]
 
 _EighthSettings = VoxelBackboneSettings | VoxelResBackboneSettings | VoxelFocalBackboneSettings
 
-FOCAL_CHANNELS = 128
 VOXEL_BACKBONE_CHANNELS = 128
 PLAIN_BOX_VALUES = 8
 """Values of a ground-truth box: x, y, z, dx, dy, dz, heading, class."""
@@ -56,7 +55,8 @@ def sparse_volume(model: ModelSettings, data: DataSettings) -> SparseVolume | No
     backbone = model.backbone_3d
     if isinstance(backbone, FocalDsvtSettings):
         if bev_input(model) == "encoder":
-            return SparseVolume(FOCAL_CHANNELS, data.grid_size[::-1])
+            channels = backbone.focal_encoder.out_channels
+            return SparseVolume(channels, data.grid_size[::-1])
         last = stage_shapes(backbone.dsvt)[-1]
         return SparseVolume(backbone.dsvt.d_model[-1], last[::-1])
     if isinstance(backbone, _EighthSettings):
@@ -93,13 +93,25 @@ def stage_shapes(dsvt: DsvtSettings) -> list[tuple[int, int, int]]:
 def _eighth(data: DataSettings, last_pad: tuple[int, int, int]) -> SpatialShape:
     """VoxelBackBone8x's last grid: three strides of 2, then one of 2 along the height alone.
 
-    The first grid is one voxel higher than the config's; each kernel is 3 wide. All axes are
-    padded by 1, but the height not in the third stride and only by `last_pad` in the fourth.
+    All axes are padded by 1, but the height not in the third stride and only by `last_pad` in the
+    fourth.
     """
     x, y, z = data.grid_size
-    z = _halved(_halved(_halved(_halved(z + 1, 1), 1), 0), last_pad[0])
+    z = eighth_heights(z, last_pad[0])[-1]
     y, x = (_halved(_halved(_halved(size, 1), 1), 1) for size in (y, x))
     return z, y + 2 * last_pad[1], x + 2 * last_pad[2]
+
+
+def eighth_heights(grid_height: int, last_pad: int = 0) -> tuple[int, ...]:
+    """The heights that VoxelBackBone8x and its kind go through, in voxels: at first, then strided.
+
+    The first grid is one voxel higher than the config's; each kernel is 3 wide. A height below 1
+    is one that spconv refuses.
+    """
+    heights = [grid_height + 1]
+    for padding in (1, 1, 0, last_pad):
+        heights.append(_halved(heights[-1], padding))
+    return tuple(heights)
 
 
 def _halved(size: int, padding: int) -> int:

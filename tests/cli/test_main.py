@@ -42,7 +42,8 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--points", "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
     }  # fmt: skip
-    own = {"--device", "--depth", "--no-remedies", "--source"} if command == "inspect" else set()
+    inspects = {"--device", "--depth", "--no-remedies", "--source", "--data-root"}
+    own = inspects if command == "inspect" else set()
     assert names == common | own
 
 

@@ -40,12 +40,13 @@ def test_a_vfe_of_padded_voxels_needs_them(altered):
 
 
 def test_copies_of_the_grid_that_differ_are_noted(altered, place):
-    path = altered(("sparse_shape: [500, 200, 175]", "sparse_shape: [468, 468, 32]"))
+    copy = "VOXEL_SIZE: [0.1, 0.2, 0.2]\n    POINT"
+    path = altered((copy, copy.replace("0.1", "0.4")))
     (note,) = load_config(path).notes
     assert note.code is NoteCode.COPIES_DIFFER
-    assert note.message == "[468, 468, 32] differs from DATA_CONFIG's grid [500, 200, 175]"
-    assert note.key == "MODEL.BACKBONE_3D.DSVT.INPUT_LAYER.sparse_shape"
-    assert note.location == place(path, "sparse_shape")
+    assert note.message == "[0.4, 0.2, 0.2] differs from DATA_CONFIG's voxel size [0.1, 0.2, 0.2]"
+    assert note.key == "MODEL.VFE.VOXEL_SIZE"
+    assert note.location == place(path, "VOXEL_SIZE: [0.4")
 
 
 def test_all_copies_are_compared(altered):
@@ -59,5 +60,4 @@ def test_all_copies_are_compared(altered):
         "BACKBONE_3D.FOCAL_ENCODER.VOXEL_SIZE",
         "VFE.POINT_CLOUD_RANGE",
         "BACKBONE_3D.FOCAL_ENCODER.POINT_CLOUD_RANGE",
-        "BACKBONE_3D.DSVT.INPUT_LAYER.sparse_shape",
     ]

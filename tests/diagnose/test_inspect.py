@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import InspectReport, Severity, Verdict
+from bevdiag.diagnose.result import ConfigReport, InspectReport, Severity, Verdict
 from bevdiag.errors import BevdiagError, ExitCode, InputError
 from bevdiag.report.inspect_json import inspect_json
 
@@ -185,6 +185,36 @@ def test_an_encoder_that_is_read_leaves_dsvt_without_gradient(small: Any) -> Non
     assert report.params_without_grad == 46_656 + dsvt.params
 
 
+# -- configs that cannot run ---------------------------------------------------------------------
+
+
+def _stopping_codes(report: Any) -> list[str]:
+    assert isinstance(report, ConfigReport)
+    assert report.exit_code is ExitCode.FINDINGS
+    return [finding.code for finding in report.findings]
+
+
+def test_what_settings_refuse_is_told_with_code_and_place(small: Any) -> None:
+    report = small.report(
+        overrides=(
+            "MODEL.VFE.NAME=SDAVEF",
+            "MODEL.BACKBONE_3D.DSVT.INPUT_LAYER.downsample_stride=[1, 2, 4]",
+        )
+    )
+    assert _stopping_codes(report) == ["BEV008", "BEV105"]
+    assert all(str(finding.location).startswith("--set:") for finding in report.findings)
+
+
+def test_what_would_fail_while_building_is_told_with_code_and_place(small: Any) -> None:
+    report = small.report(overrides=("MODEL.BACKBONE_2D.UPSAMPLE_STRIDES=[1, 4]",))
+    assert _stopping_codes(report) == ["BEV103"]
+
+
+def test_a_refusal_that_no_rule_explains_stays_one_sentence(small: Any) -> None:
+    with pytest.raises(BevdiagError, match="expected a whole number"):
+        small.report(overrides=("MODEL.DENSE_HEAD.NUM_HM_CONV=two", "MODEL.VFE.USE_NROM=true"))
+
+
 # -- options -------------------------------------------------------------------------------------
 
 
@@ -208,7 +238,7 @@ def test_batch_size_autocast_optimizer_and_compression_are_taken(small: Any) -> 
         ({"points": ("nowhere.npy",)}, "nowhere.npy"),
         ({"pins": {"backbone_3d.keeps": 3}}, "no such site"),
         ({"pins": {"backbone_3d.focal_encoder.kept_voxels": 10**9}}, "--assume"),
-        ({"overrides": ("MODEL.VFE.NAME=SDAVEF",)}, "SDAVFE"),
+        ({"overrides": ("MODEL.VFE.USE_NORM=7",)}, "expected true or false, found 7"),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(

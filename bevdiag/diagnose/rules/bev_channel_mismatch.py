@@ -21,34 +21,48 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.config.bev_settings import PillarScatterSettings
+from bevdiag.diagnose.bev import BevJoint, bev_joint
+from bevdiag.diagnose.bev_map import bev_map
 from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.evidence import StepEvidence
+from bevdiag.diagnose.evidence import ConfigEvidence
 from bevdiag.diagnose.result import Finding
 
 KEY = "MODEL.MAP_TO_BEV.NUM_BEV_FEATURES"
 
 
-def check(evidence: StepEvidence) -> Iterator[Finding]:
-    """Yield a finding where the module itself refused its input."""
-    mismatch, joint = evidence.mismatch, evidence.joint
-    if mismatch is None:
+def check(evidence: ConfigEvidence) -> Iterator[Finding]:
+    """Yield a finding where another number is declared than arrives."""
+    made = evidence.parts.up_to_map()
+    if made is None or bev_map(evidence.parts) is None:
         return
-    arithmetic = (
-        f"{joint.channels} channels x {joint.depth} height levels = {mismatch.found}"
-        if joint.flattens or not joint.is_volume
-        else f"the reduced map keeps the volume's {mismatch.found} channels"
-    )
+    joint = bev_joint(made)
+    # Pillars above each other and a height that vanishes are other rules' faults.
+    is_tall = isinstance(made.model.map_to_bev, PillarScatterSettings) and joint.depth > 1
+    if joint.declared == joint.real or joint.depth < 1 or is_tall:
+        return
     yield finding(
         "BEV201",
-        f"NUM_BEV_FEATURES declares {mismatch.declared} BEV channels, but {mismatch.found} arrive: "
-        f"{arithmetic}",
+        f"NUM_BEV_FEATURES declares {joint.declared} BEV channels, but {joint.real} arrive: "
+        f"{_arithmetic(joint)}",
         document=evidence.document,
         key=KEY,
-        module=mismatch.module,
-        detail=(
-            f"The first convolution of the 2D backbone is built for {mismatch.declared} channels; "
-            'PyTorch stops there with "expected input to have '
-            f'{mismatch.declared} channels, but got {mismatch.found} channels instead".',
-            f"All memory figures here are for the config with {mismatch.found} declared.",
-        ),
+        module="map_to_bev_module",
+        detail=_lesson(joint, traced=evidence.config is not None),
     )
+
+
+def _arithmetic(joint: BevJoint) -> str:
+    if joint.flattens or not joint.is_volume:
+        return f"{joint.channels} channels x {joint.depth} height levels = {joint.real}"
+    return f"the reduced map keeps the volume's {joint.real} channels"
+
+
+def _lesson(joint: BevJoint, *, traced: bool) -> tuple[str, ...]:
+    stop = (
+        f"The first convolution of the 2D backbone is built for {joint.declared} channels; "
+        f'PyTorch stops there with "expected input to have {joint.declared} channels, but got '
+        f'{joint.real} channels instead".'
+    )
+    mended = f"All memory figures here are for the config with {joint.real} declared."
+    return (stop, mended) if traced else (stop,)

@@ -19,11 +19,28 @@ Seen in:
 from collections.abc import Iterator
 
 from bevdiag.config import NoteCode
-from bevdiag.diagnose.codes import noted
+from bevdiag.config.written import dsvt_key
+from bevdiag.diagnose.codes import finding, noted
 from bevdiag.diagnose.evidence import ConfigEvidence
 from bevdiag.diagnose.result import Finding
 
+_CHECKPOINT, _MISSPELT = "USE_CHECKPOINT", "ues_checkpoint"
+
 
 def check(evidence: ConfigEvidence) -> Iterator[Finding]:
-    """Yield what was noted while the config was checked."""
+    """Yield what was noted while the config was checked, and a key meant for another repository."""
     yield from noted("BEV004", NoteCode.UNKNOWN_KEY, evidence.notes)
+    document, dsvt = evidence.document, dsvt_key(evidence.document)
+    if dsvt is None:
+        return
+    # FocalDSVT is the fork's, which has DSVT's own code.
+    is_fork = dsvt != "MODEL.BACKBONE_3D"
+    read, ignored = (_MISSPELT, _CHECKPOINT) if is_fork else (_CHECKPOINT, _MISSPELT)
+    if document.get(f"{dsvt}.{ignored}") and not document.get(f"{dsvt}.{read}"):
+        reader = "the DSVT repository's code and its forks read" if is_fork else "OpenPCDet reads"
+        yield finding(
+            "BEV004",
+            f"{reader} {read}, and nothing checkpoints for {ignored}",
+            document=document,
+            key=f"{dsvt}.{ignored}",
+        )

@@ -10,7 +10,7 @@ from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
 from bevdiag.models.batch import Batch
-from bevdiag.models.wiring import FOCAL_CHANNELS, SparseVolume, SpatialShape
+from bevdiag.models.wiring import SparseVolume, SpatialShape
 
 
 class FocalDsvt(nn.Module):
@@ -33,10 +33,11 @@ class FocalDsvt(nn.Module):
         device: torch.device,
     ) -> None:
         super().__init__()
-        if settings.dsvt.d_model[0] != FOCAL_CHANNELS:
+        made = settings.focal_encoder.out_channels
+        if settings.dsvt.d_model[0] != made:
             raise ConfigError(
                 f"DSVT reads {settings.dsvt.d_model[0]} channels, but FocalSparseEncoder makes "
-                f"{FOCAL_CHANNELS}: set its first entry to {FOCAL_CHANNELS}",
+                f"{made}: set its first entry to {made}",
                 key="MODEL.BACKBONE_3D.DSVT.d_model",
             )
         self.spconv = spconv

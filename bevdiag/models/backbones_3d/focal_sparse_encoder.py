@@ -12,7 +12,6 @@ from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.batch import Batch
 from bevdiag.models.values import to_device, without_values
-from bevdiag.models.wiring import FOCAL_CHANNELS
 
 
 class FocalSparseEncoder(VoxelGrowth):
@@ -20,7 +19,7 @@ class FocalSparseEncoder(VoxelGrowth):
 
     Which voxels it keeps depends on feature values: on meta tensors `set_decision` must have told.
 
-    Adds `encoded_spconv_tensor` (C = 128, the full grid) and, in training, the importance's focal
+    Adds `encoded_spconv_tensor` (C = OUT_CHANNELS, the full grid) and, in training, its focal
     loss as `loss_box_of_backbone`. The detector's loss leaves the latter out, as in the report's
     repository, so the importance convolution gets no gradient.
     """
@@ -57,9 +56,11 @@ class FocalSparseEncoder(VoxelGrowth):
         )
         self.conv_imp = conv(64, len(OFFSETS) + 1, indice_key="imp")
         self.conv_focal = spconv.SparseSequential(
-            conv(64, FOCAL_CHANNELS, indice_key="focal"), norm(FOCAL_CHANNELS), nn.ReLU()
+            conv(64, settings.out_channels, indice_key="focal"),
+            norm(settings.out_channels),
+            nn.ReLU(),
         )
-        self.num_point_features = FOCAL_CHANNELS
+        self.num_point_features = settings.out_channels
         self.voxel_size = torch.tensor(settings.voxel_size, device=device)
         self.point_cloud_range = torch.tensor(settings.point_cloud_range, device=device)
 

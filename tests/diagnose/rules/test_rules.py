@@ -13,7 +13,6 @@ from bevdiag.diagnose.codes import Stage
 from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding, Remedy, Severity, Verdict
 from bevdiag.diagnose.rules import (
-    bev_channel_mismatch,
     budget_depends_on_values,
     convolution_beyond_32_bit,
     densified_volume,
@@ -30,7 +29,6 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category, ConvCall, Event, EventStream, Mark, Phase
 from bevdiag.memory.profile import LiveBlock
 from bevdiag.memory.simulate import simulate
-from bevdiag.models.channels import ChannelMismatch
 from bevdiag.trace.layers import LayerRecord
 
 GIB = 2**30
@@ -91,37 +89,6 @@ def test_a_sound_run_gives_no_finding(evidence: StepEvidence) -> None:
         kept_voxels=(replace(evidence.kept_voxels[0], high=evidence.batch.num_voxels),),
     )
     assert [finding.code for finding in step_findings(calm)] == []
-
-
-# -- BEV201 -------------------------------------------------------------------------------------
-
-
-def test_a_channel_mismatch(evidence: StepEvidence) -> None:
-    joint = replace(evidence.joint, channels=128, depth=175, declared=128, real=22_400)
-    mismatch = ChannelMismatch("map_to_bev_module", 128, 22_400)
-    flat = replace(evidence, mismatch=mismatch, joint=replace(joint, flattens=True))
-    (finding,) = _found(bev_channel_mismatch, flat)
-    assert finding.code == "BEV201"
-    assert finding.severity is Severity.ERROR
-    assert "declares 128 BEV channels, but 22400 arrive" in finding.message
-    assert "128 channels x 175 height levels = 22400" in finding.message
-    assert finding.key == "MODEL.MAP_TO_BEV.NUM_BEV_FEATURES"
-    assert finding.location is not None
-    assert any("expected input to have 128 channels" in line for line in finding.detail)
-
-
-def test_a_channel_mismatch_behind_a_reduction(evidence: StepEvidence) -> None:
-    reduced = replace(
-        evidence,
-        mismatch=ChannelMismatch("map_to_bev_module", 64, 128),
-        joint=replace(evidence.joint, flattens=False),
-    )
-    (finding,) = _found(bev_channel_mismatch, reduced)
-    assert "keeps the volume's 128 channels" in finding.message
-
-
-def test_no_mismatch(evidence: StepEvidence) -> None:
-    assert _found(bev_channel_mismatch, evidence) == []
 
 
 # -- BEV203 and BEV403 --------------------------------------------------------------------------
@@ -407,10 +374,3 @@ def test_scalars_that_were_guessed(evidence: StepEvidence) -> None:
     trace = replace(evidence.trace, notes=("vfe: a scalar was read",))
     (finding,) = _found(scalar_guessed, replace(evidence, trace=trace))
     assert (finding.code, finding.message) == ("BEV901", "vfe: a scalar was read")
-
-
-def test_errors_come_first(evidence: StepEvidence) -> None:
-    trace = replace(evidence.trace, notes=("guessed",))
-    mixed = replace(evidence, trace=trace, mismatch=ChannelMismatch("map_to_bev_module", 1, 2))
-    found, _ = sifted(reversed(step_findings(mixed)), evidence.document, Stage.STEP)
-    assert [f.severity for f in found][:2] == [Severity.ERROR, Severity.WARNING]

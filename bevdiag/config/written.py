@@ -1,0 +1,64 @@
+"""Values of a document as they are written, of the kind that is asked for or not at all.
+
+For looking at a config that may make no sense: nothing here raises.
+"""
+
+from bevdiag.config.data import voxelizer_path
+from bevdiag.config.document import Document
+from bevdiag.config.tree import dotted
+from bevdiag.errors import ConfigError
+
+Triple = tuple[int, int, int]
+
+
+def text(document: Document, key: str) -> str | None:
+    """The text at `key`."""
+    value = document.get(key)
+    return value if isinstance(value, str) else None
+
+
+def whole(document: Document, key: str) -> int | None:
+    """The whole number at `key`."""
+    value = document.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def triple(document: Document, key: str) -> Triple | None:
+    """The list of three positive whole numbers at `key`."""
+    return as_triple(document.get(key))
+
+
+def as_triple(value: object) -> Triple | None:
+    """`value` itself if it is three positive whole numbers."""
+    if not isinstance(value, tuple) or len(value) != 3:
+        return None
+    if not all(type(item) is int and item > 0 for item in value):
+        return None
+    x, y, z = value
+    return x, y, z
+
+
+def lengths(document: Document, key: str, count: int) -> tuple[float, ...] | None:
+    """The list of `count` numbers at `key`."""
+    value = document.get(key)
+    if not isinstance(value, tuple) or len(value) != count:
+        return None
+    return value if all(type(item) in (int, float) for item in value) else None
+
+
+def voxel_size_key(document: Document) -> str | None:
+    """The key of the voxelizer's VOXEL_SIZE, where there is a voxelizer."""
+    try:
+        path, _ = voxelizer_path(document.root)
+    except ConfigError:
+        return None
+    return dotted((*path, "VOXEL_SIZE"))
+
+
+def dsvt_key(document: Document) -> str | None:
+    """The key of DSVT's section: the 3D backbone, or a part of it."""
+    backbone = "MODEL.BACKBONE_3D"
+    if text(document, f"{backbone}.NAME") == "DSVT":
+        return backbone
+    part = f"{backbone}.DSVT"
+    return part if isinstance(document.get(part), dict) else None
