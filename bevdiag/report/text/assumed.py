@@ -8,6 +8,10 @@ from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
 
+_BENCHMARK = (
+    "benchmark mode: the first step also tries algorithms, for a moment with up to all memory that "
+    "is free; what is told is the fastest one's, an interval"
+)
 _LABEL_COLUMN = 12
 _DEVICES = {
     "meta": "meta tensors: predicted, nothing ran on a GPU",
@@ -58,12 +62,15 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
     )
     capacity = target.capacity_bytes
     usable = f", {format_bytes(capacity)} usable" if capacity is not None else ""
-    benchmark = ", cudnn.benchmark on" if target.cudnn_benchmark else ""
     entries = [
         ("GPU", f"{gpu}{capability}{usable}"),
-        ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}{benchmark}"),
+        ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
     ]
-    return [*entries, ("Profile", target.profile)] if target.profile is not None else entries
+    if target.profile is not None:
+        entries.append(("Profile", target.profile))
+    if target.cudnn_benchmark:
+        entries.append(("cuDNN", _BENCHMARK))
+    return entries
 
 
 def scene_entries(scene: Scene) -> list[tuple[str, str]]:
