@@ -3,24 +3,54 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bevdiag.diagnose.validation.outcome import Outcome, Validation
+from rich.text import Text
+
+from bevdiag.diagnose.validation.outcome import (
+    LARGEST_LIMIT,
+    MEDIAN_LIMIT,
+    RESERVED_LIMIT,
+    Outcome,
+    Validation,
+)
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.canonical_json import dumps
+from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
+from bevdiag.report.text.prose import paragraph
+from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.table import Column, cell, lay_out
 
-_HEADER = (
-    "row", "batch", "autocast", "measured", "predicted", "error", "low", "high", "covered",
-    "reserved", "error", "parameters",
-)  # fmt: skip
+_COLUMNS = (
+    Column("row", folds=True),
+    Column("batch", right=True, spare=5),
+    Column("autocast", right=True, spare=6),
+    Column("measured", right=True),
+    Column("predicted", right=True),
+    Column("error", right=True),
+    Column("low", right=True, spare=8),
+    Column("high", right=True, spare=4),
+    Column("covered", right=True),
+    Column("reserved", right=True, spare=7),
+    Column("error", right=True, spare=2),
+    Column("parameters", right=True, spare=3),
+)
+_HEADER = tuple(column.header for column in _COLUMNS)
+_MOST_NAMED = 8
+"""More rows than these that lack a prediction for one reason are counted, not named."""
 
 
-def render_validation(validation: Validation) -> str:
-    """One line a row, then median, maximum and coverage."""
-    rows = [_HEADER, *(_cells(outcome) for outcome in validation.predicted)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    lines = [_line(row, widths) for row in rows]
-    lines += ["", *_summary(validation), *_missing(validation)]
-    return "\n".join(lines) + "\n"
+def render_validation(validation: Validation, layout: Layout) -> str:
+    """One line a row, then median, maximum, coverage and what has no prediction."""
+    lines: list[Text] = []
+    if validation.predicted:
+        rows = [[*map(cell, _cells(outcome))] for outcome in validation.predicted]
+        lines += lay_out(_COLUMNS, rows, layout.width).lines()
+        lines.append(Text())
+    for sentence in _summary(validation):
+        lines += paragraph(sentence, layout)
+    for sentence in _missing(validation):
+        lines += paragraph(sentence, layout, style="dim")
+    return render_lines(lines, layout)
 
 
 def validation_markdown(validation: Validation) -> str:
@@ -42,6 +72,9 @@ def validation_json(validation: Validation) -> str:
             "median_error": validation.median_error,
             "max_error": validation.max_error,
             "max_reserved_error": validation.max_reserved_error,
+            "max_first_step_error": validation.max_first_step_error,
+            "max_unsettled_error": validation.max_unsettled_error,
+            "misses": list(validation.misses),
             "num_covered": sum(outcome.is_covered for outcome in validation.predicted),
             "rows": [_document(outcome) for outcome in validation.outcomes],
         }
@@ -56,6 +89,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "autocast": row.autocast,
         "measured_allocated_bytes": row.peak_allocated_bytes,
         "measured_reserved_bytes": row.max_reserved_bytes,
+        "measured_first_step_bytes": row.first_step_bytes,
         "measured_params": row.params,
         "allocated_bytes": outcome.allocated_bytes,
         "low_bytes": outcome.low_bytes,
@@ -64,6 +98,8 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "params": outcome.params,
         "allocated_error": outcome.allocated_error,
         "reserved_error": outcome.reserved_error,
+        "first_step_bytes": outcome.first_step_bytes,
+        "first_step_error": outcome.first_step_error,
         "covered": outcome.is_covered if not outcome.error else None,
         "error": outcome.error or None,
     }
@@ -91,14 +127,6 @@ def _percent(error: float | None) -> str:
     return "-" if error is None else f"{100 * error:+.2f} %"
 
 
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    first, *rest = (
-        cell.ljust(width) if column < 1 else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return "  ".join([first, *rest]).rstrip()
-
-
 def _summary(validation: Validation) -> Iterator[str]:
     machine, rows = validation.machine, validation.predicted
     yield (
@@ -107,14 +135,31 @@ def _summary(validation: Validation) -> Iterator[str]:
     )
     if rows:
         yield (
-            f"peak allocated: median |error| {_percent(validation.median_error)[1:]}, largest "
+            f"counts known in every step ({len(validation.settled)} rows): peak allocated: median "
+            f"|error| {_percent(validation.median_error)[1:]}, largest "
             f"{_percent(validation.max_error)[1:]}; reserved: largest "
             f"{_percent(validation.max_reserved_error)[1:]}"
         )
+        if validation.unsettled:
+            yield (
+                f"counts known in the first step alone ({len(validation.unsettled)} rows): its "
+                f"peak: largest |error| {_percent(validation.max_first_step_error)[1:]}; peak of "
+                "the later steps, if they kept the same: largest "
+                f"{_percent(validation.max_unsettled_error)[1:]}"
+            )
         yield f"upper end not under the truth: {sum(o.is_covered for o in rows)} of {len(rows)}"
+        promises = "; ".join(validation.misses) or "all kept"
+        yield (
+            f"promised: median at most {MEDIAN_LIMIT:.0%}, largest {LARGEST_LIMIT:.0%}, reserved "
+            f"{RESERVED_LIMIT:.0%}, every upper end covers, parameters exact: {promises}"
+        )
 
 
 def _missing(validation: Validation) -> Iterator[str]:
+    names: dict[str, list[str]] = {}
     for outcome in validation.outcomes:
         if outcome.error:
-            yield f"{printable(outcome.row.name)}: {printable(outcome.error)}"
+            names.setdefault(outcome.error, []).append(outcome.row.name)
+    for error, rows in names.items():
+        which = f"{len(rows)} rows" if len(rows) > _MOST_NAMED else ", ".join(rows)
+        yield f"not predicted: {printable(which)}: {printable(error)}"

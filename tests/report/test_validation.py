@@ -1,7 +1,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.report.layout import Layout
 from bevdiag.report.validation import (
     render_validation,
     validation_json,
@@ -20,6 +23,7 @@ def row(name: str) -> MeasuredRow:
         compression=None,
         overrides=(),
         pins={},
+        first_step_bytes=None,
         cudnn=None,
         params=100,
         peak_allocated_bytes=1000 * 2**20,
@@ -52,7 +56,7 @@ VALIDATION = Validation(
 
 
 def test_text_gives_each_row_its_signed_error_and_the_summary() -> None:
-    text = render_validation(VALIDATION)
+    text = render_validation(VALIDATION, Layout(width=200))
     one, two = text.splitlines()[1:3]
     assert "+1.00 %" in one
     assert "-5.00 %" in one
@@ -65,6 +69,22 @@ def test_text_gives_each_row_its_signed_error_and_the_summary() -> None:
     assert "median |error| 2.00 %, largest 3.00 %; reserved: largest 5.00 %" in text
     assert "under the truth: 1 of 2" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_line_is_wider_than_the_screen_and_none_loses_its_error(width: int) -> None:
+    lines = render_validation(VALIDATION, Layout(width=width)).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "+1.00 %" in lines[1]
+    assert "-3.00 %" in lines[2]
+
+
+def test_rows_that_lack_a_prediction_for_one_reason_share_a_line() -> None:
+    missing = tuple(Outcome(row=row(f"r{i}"), error="no config") for i in range(9))
+    few = Validation(machine=MeasuredOn(), outcomes=missing[:2])
+    many = Validation(machine=MeasuredOn(), outcomes=missing)
+    assert "not predicted: r0, r1: no config" in render_validation(few, Layout())
+    assert "not predicted: 9 rows: no config" in render_validation(many, Layout())
 
 
 def test_markdown_has_a_row_for_each_prediction() -> None:

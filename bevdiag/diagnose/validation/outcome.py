@@ -1,9 +1,15 @@
 """What a validation is about and what came of it: plain values for any renderer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+from bevdiag.errors import ExitCode
+
+MEDIAN_LIMIT, LARGEST_LIMIT, RESERVED_LIMIT = 0.01, 0.03, 0.05
+"""What bevdiag promises of the error of the peak, in the middle and at worst, and of the reserved
+bytes at worst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,15 +17,18 @@ class MeasuredRow:
     """One measured training step and what is needed to predict it.
 
     Attributes:
+        config: None where it was measured with one that is not at hand.
         scene: "lidar" or "sonar"; `points_per_sample` how many points were asked for.
         compression: the way to the BEV map, None for the config's own.
         overrides: `KEY=value` texts for the config.
-        pins: counts that values decided in the measured step.
+        pins: counts that values decided in the measured steps.
+        first_step_bytes: peak of the first step where the pins are known of that step alone: what
+            later steps keep depends on gradients, and no prediction can know it.
         cudnn: None for that of the target.
     """
 
     name: str
-    config: Path
+    config: Path | None
     scene: str
     points_per_sample: int
     batch_size: int
@@ -27,6 +36,7 @@ class MeasuredRow:
     compression: str | None
     overrides: tuple[str, ...]
     pins: Mapping[str, int]
+    first_step_bytes: int | None
     cudnn: str | None
     params: int
     peak_allocated_bytes: int
@@ -56,6 +66,7 @@ class Outcome:
     low_bytes: int | None = None
     high_bytes: int | None = None
     reserved_bytes: int | None = None
+    first_step_bytes: int | None = None
     with_source: bool = False
     error: str = ""
 
@@ -68,6 +79,12 @@ class Outcome:
     def reserved_error(self) -> float | None:
         """Signed, relative to the measured reserved bytes."""
         return _relative(self.reserved_bytes, self.row.max_reserved_bytes)
+
+    @property
+    def first_step_error(self) -> float | None:
+        """Signed, of the first step's peak; None where the row is not judged by it."""
+        measured = self.row.first_step_bytes
+        return None if measured is None else _relative(self.first_step_bytes, measured)
 
     @property
     def is_covered(self) -> bool:
@@ -87,20 +104,62 @@ class Validation:
         """The rows that have a prediction."""
         return tuple(outcome for outcome in self.outcomes if not outcome.error)
 
+    @property
+    def settled(self) -> tuple[Outcome, ...]:
+        """Predicted rows whose counts are known in every step."""
+        return tuple(o for o in self.predicted if o.row.first_step_bytes is None)
+
+    @property
+    def unsettled(self) -> tuple[Outcome, ...]:
+        """Predicted rows whose counts are known in the first step alone."""
+        return tuple(o for o in self.predicted if o.row.first_step_bytes is not None)
+
+    @property
+    def misses(self) -> tuple[str, ...]:
+        """Each promise that these rows break, in a few words."""
+        rows = self.predicted
+        broken = [
+            (any(not row.is_covered for row in rows), "an upper end is under the truth"),
+            (any(row.params != row.row.params for row in rows), "a parameter count is not exact"),
+            (_above(self.median_error, MEDIAN_LIMIT), f"median above {MEDIAN_LIMIT:.0%}"),
+            (_above(self.max_error, LARGEST_LIMIT), f"largest above {LARGEST_LIMIT:.0%}"),
+            (
+                _above(self.max_reserved_error, RESERVED_LIMIT),
+                f"reserved above {RESERVED_LIMIT:.0%}",
+            ),
+        ]
+        return tuple(words for is_broken, words in broken if is_broken)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """No verdict without a prediction, over where a promise is broken."""
+        if not self.predicted:
+            return ExitCode.NO_VERDICT
+        return ExitCode.FINDINGS if self.misses else ExitCode.FITS
+
     def errors(self) -> list[float]:
-        """Absolute relative errors of the allocated peaks."""
-        return [abs(o.allocated_error) for o in self.predicted if o.allocated_error is not None]
+        """Absolute relative errors of the settled rows' allocated peaks."""
+        return _absolute(o.allocated_error for o in self.settled)
+
+    @property
+    def max_first_step_error(self) -> float | None:
+        """Largest absolute relative error of the unsettled rows' first steps, None without any."""
+        return max(_absolute(o.first_step_error for o in self.unsettled), default=None)
+
+    @property
+    def max_unsettled_error(self) -> float | None:
+        """The same of their allocated peaks, as if every step kept what the first one does."""
+        return max(_absolute(o.allocated_error for o in self.unsettled), default=None)
 
     @property
     def max_reserved_error(self) -> float | None:
-        """Largest absolute relative error of the reserved bytes, None without any."""
-        errors = [abs(o.reserved_error) for o in self.predicted if o.reserved_error is not None]
-        return max(errors, default=None)
+        """Largest absolute relative error of the settled rows' reserved bytes, None without any."""
+        return max(_absolute(o.reserved_error for o in self.settled), default=None)
 
     @property
     def median_error(self) -> float | None:
         """Median of `errors`, None without any."""
-        return median(self.errors()) if self.predicted else None
+        return median(self.errors()) if self.settled else None
 
     @property
     def max_error(self) -> float | None:
@@ -108,5 +167,13 @@ class Validation:
         return max(self.errors(), default=None)
 
 
+def _absolute(errors: Iterable[float | None]) -> list[float]:
+    return [abs(error) for error in errors if error is not None]
+
+
 def _relative(predicted: int | None, measured: int) -> float | None:
     return None if predicted is None else (predicted - measured) / measured
+
+
+def _above(error: float | None, limit: float) -> bool:
+    return error is not None and error > limit

@@ -7,8 +7,6 @@ rows; running it executes it, and nothing else can give the same clouds.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from bevdiag.trace.kept_voxels import SITE
 FOCAL_CONFIG = Path("focalsst/cfgs/sonar_models/focal_sst.yaml")
 OPENPCDET_CONFIGS = Path("openpcdet/cfgs")
 _LAST_CUDNN_WITHOUT_64BIT = "9.2"
-_SCENE_TIMEOUT_SECONDS = 300.0
 
 
 def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
@@ -67,6 +64,7 @@ def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> Me
         compression=row["height_compression"] if is_focal else None,
         overrides=_focal_overrides(row) if is_focal else (),
         pins=_focal_pins(row) if is_focal else {},
+        first_step_bytes=_first_step(row) if is_focal else None,
         cudnn=None if row.get("cudnn_64bit_indexing", True) else _LAST_CUDNN_WITHOUT_64BIT,
         params=row["params"],
         peak_allocated_bytes=row["peak_allocated_bytes"],
@@ -84,33 +82,13 @@ def _focal_overrides(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _focal_pins(row: dict[str, Any]) -> dict[str, int]:
+    """Every step's counts where the row has them by `SITE@STEP`, else the first step's."""
+    if "kept_voxels" in row:
+        return dict(row["kept_voxels"])
     kept = [layer["num_out"] for layer in row["sparse_layers"] if "conv_focal" in layer["name"]]
     return {SITE: kept[0]}
 
 
-def make_scene(
-    row: MeasuredRow,
-    script: Path,
-    folder: Path,
-    point_cloud_range: tuple[float, ...],
-    num_features: int,
-) -> tuple[str, ...]:
-    """The row's point clouds as files in `folder`, one a sample.
-
-    Raises:
-        InputError: the script is missing or fails.
-    """
-    if not script.is_file():
-        raise InputError(f"{script}: the rows' scenes are made by this script, which is missing")
-    prefix = folder / row.name.replace("/", "_")
-    command = [sys.executable, str(script), row.scene, str(prefix)]
-    if row.scene == "lidar":
-        command += ["--pcr", *map(str, point_cloud_range), "--features", str(num_features)]
-    command += ["--points", str(row.points_per_sample), "--batch", str(row.batch_size)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_SCENE_TIMEOUT_SECONDS, check=False
-    )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise InputError(f"{script} failed: {last[0]}")
-    return tuple(f"{prefix}{sample}.npy" for sample in range(row.batch_size))
+def _first_step(row: dict[str, Any]) -> int | None:
+    first: int | None = row.get("first_step_peak_allocated_bytes")
+    return None if "kept_voxels" in row else first

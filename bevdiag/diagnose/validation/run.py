@@ -9,8 +9,10 @@ from bevdiag.config.load import load_config
 from bevdiag.diagnose.foreign import source_batch
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.diagnose.session import Session
+from bevdiag.diagnose.validation.clouds import CloudOrder, Clouds, Scripted
 from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
-from bevdiag.diagnose.validation.rows import make_scene, read_rows
+from bevdiag.diagnose.validation.rows import read_rows
+from bevdiag.diagnose.validation.shipped import shipped_rows
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import EventStream
@@ -25,6 +27,12 @@ from bevdiag.trace.workers import workers
 Progress = Callable[[str, float], None]
 OPTIMIZER = "adamw"
 """What the rows were measured with."""
+Task = tuple[MeasuredRow, Clouds]
+_CONFIGS = Path("tools/cfgs")
+_NEEDS_CONFIGS = (
+    "measured with a config of OpenPCDet: name a checkout with --source, or its folder tools/cfgs "
+    "with --configs"
+)
 
 
 def validate(
@@ -34,18 +42,18 @@ def validate(
     progress: Progress,
     source: Path | None = None,
 ) -> Validation:
-    """Predict the rows of `files` for the machine that they were measured on.
+    """Predict the rows of `files`, or those that come with bevdiag, for their machine.
 
     With `source`, rows whose modules are not built in are traced with that repository's code.
 
     Raises:
         InputError: a file that is no rows file.
     """
-    tasks = [(row, file.parent / "scenes.py") for file in files for row in read_rows(file, configs)]
+    tasks = _tasks(files, configs, source)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
 
-        def predict(task: tuple[MeasuredRow, Path]) -> Outcome:
+        def predict(task: Task) -> Outcome:
             return _outcome(*task, Path(folder), machine, source)
 
         with workers(predict) as predicted:
@@ -55,25 +63,40 @@ def validate(
     return Validation(machine=machine, outcomes=tuple(outcomes))
 
 
+def _tasks(files: Sequence[Path], configs: Path | None, source: Path | None) -> list[Task]:
+    if not files:
+        return shipped_rows(configs or (source / _CONFIGS if source else None))
+    return [
+        (row, Scripted(file.parent / "scenes.py"))
+        for file in files
+        for row in read_rows(file, configs)
+    ]
+
+
 def _outcome(
-    row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn, source: Path | None
+    row: MeasuredRow, clouds: Clouds, folder: Path, machine: MeasuredOn, source: Path | None
 ) -> Outcome:
+    if row.config is None:
+        return Outcome(row=row, error=_NEEDS_CONFIGS)
     try:
         try:
-            return _predict(row, script, folder, machine)
+            return _predict(row, row.config, clouds, folder, machine)
         except NoVerdictError:
             if source is None:
                 raise
-            return _predict_from_source(row, script, folder, machine, source)
+            return _predict_from_source(row, row.config, clouds, folder, machine, source)
     except BevdiagError as error:
         return Outcome(row=row, error=str(error))
 
 
-def _predict(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) -> Outcome:
-    data = load_config(row.config, row.overrides).data
-    points = make_scene(row, script, folder, data.point_cloud_range, len(data.point_features))
+def _predict(
+    row: MeasuredRow, config: Path, clouds: Clouds, folder: Path, machine: MeasuredOn
+) -> Outcome:
+    data = load_config(config, row.overrides).data
+    order = CloudOrder(row, folder, data.point_cloud_range, len(data.point_features))
+    clouds(order)
     options = InspectOptions(
-        points=points,
+        points=order.files,
         batch_size=row.batch_size,
         autocast=row.autocast,
         optimizer=OPTIMIZER,
@@ -82,12 +105,10 @@ def _predict(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) 
     )
     target = _target(row, machine)
     session = Session(replace(options, pins=dict(row.pins)))
-    trace = session.trace(session.variant(row.config), (Scenario.EXPECTED,)).traces[
-        Scenario.EXPECTED
-    ]
+    trace = session.trace(session.variant(config), (Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
     profile = simulate(trace.stream, target, until_oom=False)
     allocated = profile.peak.allocated_bytes
-    low, high = _bounds(trace, options, row, target)
+    low, high = _bounds(trace, options, row, config, target)
     return Outcome(
         row=row,
         params=trace.params_by_module["total"],
@@ -95,18 +116,24 @@ def _predict(row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn) 
         low_bytes=min(allocated, low),
         high_bytes=max(allocated, high),
         reserved_bytes=profile.max_reserved_bytes,
+        first_step_bytes=profile.first_step.allocated_bytes if profile.first_step else None,
     )
 
 
 def _predict_from_source(
-    row: MeasuredRow, script: Path, folder: Path, machine: MeasuredOn, source: Path
+    row: MeasuredRow,
+    config: Path,
+    clouds: Clouds,
+    folder: Path,
+    machine: MeasuredOn,
+    source: Path,
 ) -> Outcome:
-    settings = read_source_config(row.config, row.overrides)
-    num_features = len(settings.point_features)
-    points = make_scene(row, script, folder, settings.point_cloud_range, num_features)
-    batch = source_batch(settings, InspectOptions(points=points, batch_size=row.batch_size))
+    settings = read_source_config(config, row.overrides)
+    order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
+    clouds(order)
+    batch = source_batch(settings, InspectOptions(points=order.files, batch_size=row.batch_size))
     traced = trace_source(
-        row.config,
+        config,
         source,
         batch=batch,
         autocast=row.autocast,
@@ -140,14 +167,14 @@ def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
 
 
 def _bounds(
-    trace: Trace, options: InspectOptions, row: MeasuredRow, target: DeviceTarget
+    trace: Trace, options: InspectOptions, row: MeasuredRow, config: Path, target: DeviceTarget
 ) -> tuple[int, int]:
     """Both ends of the peak. A pinned count holds for one step; the ends are of any count."""
     low, high = trace, trace
     if row.pins:
         session = Session(options)
         wanted = (Scenario.LOW, Scenario.HIGH)
-        traces = session.trace(session.variant(row.config), wanted).traces
+        traces = session.trace(session.variant(config), wanted).traces
         low, high = traces[Scenario.LOW], traces[Scenario.HIGH]
     return _peak(low.stream, target, Bound.LOW), _peak(high.stream, target, Bound.HIGH)
 
