@@ -67,13 +67,17 @@ class _Match:
     distance: float | None
 
     @property
+    def is_near(self) -> bool:
+        """Whether as much is allocated by then as the message says, as far as can be told."""
+        return self.distance is None or self.distance <= PREDICTION_ERROR
+
+    @property
     def rank(self) -> tuple[object, ...]:
         """Sorts the likeliest first."""
-        is_far = self.distance is not None and self.distance > PREDICTION_ERROR
         return (
             not self.agrees_with_stack,
             not self.has_size,
-            is_far,
+            not self.is_near,
             not self.stops_here,
             self.distance or 0.0,
             bool(self.world.assumption),
@@ -146,11 +150,15 @@ def _distance(allocated_bytes: int, failure: Failure) -> float | None:
 
 
 def _agrees(alloc: Alloc, stack: Stack) -> bool:
-    """Whether the traceback does not speak against the allocation."""
+    """Whether the traceback does not speak against the allocation.
+
+    Losses are computed by a head's code, though no module's forward is running then.
+    """
     operations = _LAYERS.get(stack.layer, ())
+    part = alloc.module.partition(".")[0]
     return (
         (not stack.phase or stack.phase == alloc.phase.value)
-        and (not stack.part or alloc.module.partition(".")[0] == stack.part)
+        and (not stack.part or part in ("", stack.part))
         and (not operations or any(operation in alloc.op for operation in operations))
     )
 
@@ -176,12 +184,15 @@ def _candidate(
 
 
 def _certainty(best: _Match, kept: Iterable[_Match]) -> Certainty:
-    """Certain is what has the size and is the only one, or where the walk stops as well."""
-    others = [match for match in kept if match.alloc.module != best.alloc.module]
-    is_near = best.distance is None or best.distance <= PREDICTION_ERROR
-    if not (best.has_size and is_near and best.agrees_with_stack):
+    """Certain is what has the size while no other module asks for it near that moment."""
+    if not (best.has_size and best.is_near and best.agrees_with_stack):
         return Certainty.POSSIBLE
-    return Certainty.CERTAIN if best.stops_here or not others else Certainty.LIKELY
+    rivals = (
+        match
+        for match in kept
+        if match.alloc.module != best.alloc.module and match.is_near and match.agrees_with_stack
+    )
+    return Certainty.LIKELY if any(rivals) else Certainty.CERTAIN
 
 
 def _reasons(failure: Failure, match: _Match) -> Iterator[str]:
