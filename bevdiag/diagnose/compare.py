@@ -6,24 +6,16 @@ from itertools import product
 from pathlib import Path
 
 from bevdiag.diagnose.bev import bev_joint
+from bevdiag.diagnose.compare_rows import Asked, failed_row, traced_row
+from bevdiag.diagnose.compare_source import compare_source
 from bevdiag.diagnose.compressions import compression_changes
 from bevdiag.diagnose.figures import target_of
 from bevdiag.diagnose.inspect import assumptions_of, scene_of
-from bevdiag.diagnose.result import (
-    Assumption,
-    CompareReport,
-    InspectOptions,
-    Scene,
-    Verdict,
-)
+from bevdiag.diagnose.result import Assumption, CompareReport, InspectOptions, Scene
 from bevdiag.diagnose.result import Variant as Row
 from bevdiag.diagnose.session import Session, Variant
-from bevdiag.diagnose.summary import upper_end_bytes
-from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.simulate import simulate
-from bevdiag.memory.workspaces import Bound
 from bevdiag.trace.kept_voxels import Scenario
 
 Progress = Callable[[str, float], None]
@@ -40,11 +32,14 @@ def compare(
 ) -> CompareReport:
     """Trace every combination; the first row, without compression, is the base line.
 
-    Empty batch sizes or autocasts mean the config's own.
+    Empty batch sizes or autocasts mean the config's own. With `options.source` the rows are traced
+    with that repository's code, and compressions are names of its own modules.
 
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
     """
+    if options.source is not None:
+        return compare_source(config, options, compressions, batch_sizes, autocasts, progress)
     session = Session(options)
     target = session.target()
     variant = session.variant(config)
@@ -77,45 +72,13 @@ def _shared(session: Session, variant: Variant) -> tuple[Scene, tuple[Assumption
 def _row(
     session: Session, target: DeviceTarget, variant: Variant, mode: str, base: int | None
 ) -> Row:
+    asked = Asked(mode, variant.batch_size, variant.autocast)
     try:
         variant = variant.edited(compression_changes(variant.config, mode))
         traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
     except BevdiagError as error:
-        return Row(
-            compression=mode,
-            batch_size=variant.batch_size,
-            autocast=variant.autocast,
-            bev_channels=None,
-            params=None,
-            peak_allocated_bytes=None,
-            high_bytes=None,
-            reserved_bytes=None,
-            largest_request_bytes=None,
-            largest_request_module="",
-            difference_bytes=None,
-            verdict=Verdict.UNKNOWN,
-            fits=(),
-            error=str(error),
-        )
+        return failed_row(asked, str(error))
     trace = traced.traces[Scenario.EXPECTED]
-    upper_trace = traced.traces.get(Scenario.HIGH, trace)
-    expected = simulate(trace.stream, target, until_oom=False)
-    upper = simulate(upper_trace.stream, target, until_oom=False, bound=Bound.HIGH)
-    largest = expected.largest_request
-    peak = expected.peak.allocated_bytes
-    gpus = fit_on_gpus(target, trace.stream, upper_trace.stream)
-    return Row(
-        compression=mode,
-        batch_size=variant.batch_size,
-        autocast=variant.autocast,
-        bev_channels=bev_joint(variant.config).real,
-        params=trace.params_by_module["total"],
-        peak_allocated_bytes=peak,
-        high_bytes=upper_end_bytes(expected, upper, sizes_vary=bool(traced.kept_voxels)),
-        reserved_bytes=expected.peak_reserved_bytes,
-        largest_request_bytes=largest.nbytes if largest else None,
-        largest_request_module=largest.alloc.module if largest else "",
-        difference_bytes=None if base is None else peak - base,
-        verdict=judge(target, trace.stream, expected, upper_trace.stream, upper),
-        fits=tuple(fit.gpu for fit in gpus if fit.verdict is Verdict.FITS),
-    )
+    upper = traced.traces.get(Scenario.HIGH, trace)
+    row = traced_row(asked, target, trace, upper, base)
+    return replace(row, bev_channels=bev_joint(variant.config).real)

@@ -71,6 +71,18 @@ def inspect_source(
     return replace(report, lives=lives_of(traced.trace.stream, target))
 
 
+def source_target(options: InspectOptions) -> DeviceTarget:
+    """The GPU and versions that the user named."""
+    return make_target(
+        torch=torch.__version__,
+        gpu=options.gpu,
+        budget_bytes=options.budget_bytes,
+        cudnn=options.cudnn,
+        profile=options.profile,
+        cudnn_benchmark=options.cudnn_benchmark,
+    )
+
+
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
     """The user's points or a made-up scene, voxelized as the repository's config says."""
     size = options.batch_size or settings.optimization.batch_size_per_gpu
@@ -145,7 +157,7 @@ def _report(
         params_by_module=by_module,
         params_without_grad=sum(trace.params_without_grad.values()),
         bev_channels=None,
-        peak=peak_of(expected, low, high, sizes_vary=bool(traced.assumptions)),
+        peak=peak_of(expected, low, high),
         first_step_peak_bytes=expected.first_step.allocated_bytes if expected.first_step else 0,
         phases=phases_of(expected),
         timeline=timeline_of(expected),

@@ -192,7 +192,6 @@ def _report(
             expected,
             simulated.profiles[Scenario.LOW],
             high,
-            sizes_vary=bool(traced.kept_voxels),
         ),
         first_step_peak_bytes=expected.first_step.allocated_bytes if expected.first_step else 0,
         phases=phases_of(expected),

@@ -57,7 +57,7 @@ def test_blocks_alike_are_one_holder_and_the_largest_comes_first() -> None:
         _alloc(4, 2 * MIB, "b", op="exp"),
     )
     profile = simulate(stream, TARGET)
-    peak = peak_of(profile, profile, profile, sizes_vary=False)
+    peak = peak_of(profile, profile, profile)
     assert peak.holders[0] == Holder(
         nbytes=4 * MIB,
         category="activation",
@@ -72,23 +72,22 @@ def test_blocks_alike_are_one_holder_and_the_largest_comes_first() -> None:
     assert (peak.module, peak.op, peak.phase) == ("b", "exp", "forward")
 
 
-def test_varying_sizes_may_cost_each_large_block_a_remainder() -> None:
+def test_each_large_block_may_cost_a_remainder() -> None:
     stream = _step(_alloc(1, 4 * MIB, "a"), _alloc(2, 3 * MIB, "a"), _alloc(3, MIB, "a"))
     profile = simulate(stream, TARGET)
-    steady = peak_of(profile, profile, profile, sizes_vary=False)
-    varying = peak_of(profile, profile, profile, sizes_vary=True)
-    assert steady.high_bytes == steady.allocated_bytes
-    assert varying.high_bytes == steady.high_bytes + 2 * MIB
+    peak = peak_of(profile, profile, profile)
+    assert peak.high_bytes == peak.allocated_bytes + 2 * MIB
 
 
 def test_a_range_holds_the_expected_peak_whatever_its_ends_say() -> None:
     large, small = (
         simulate(_step(_alloc(1, nbytes, "a")), TARGET) for nbytes in (4 * MIB, 2 * MIB)
     )
-    peak = peak_of(small, large, small, sizes_vary=False)
-    assert peak.low_bytes == peak.allocated_bytes == peak.high_bytes == 2 * MIB
-    peak = peak_of(small, small, large, sizes_vary=False)
-    assert (peak.low_bytes, peak.high_bytes) == (2 * MIB, 4 * MIB)
+    peak = peak_of(small, large, small)
+    assert peak.low_bytes == peak.allocated_bytes == 2 * MIB
+    assert peak.high_bytes == 3 * MIB
+    peak = peak_of(small, small, large)
+    assert (peak.low_bytes, peak.high_bytes) == (2 * MIB, 5 * MIB)
 
 
 def test_phases_tell_what_is_left_of_them() -> None:

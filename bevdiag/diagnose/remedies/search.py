@@ -121,7 +121,7 @@ def _measured(traced: TracedVariant, goal: DeviceTarget, members: Members) -> Re
         members,
         judge(goal, expected_trace.stream, expected, upper_trace.stream, upper),
         peak_allocated_bytes=expected.peak.allocated_bytes,
-        high_bytes=upper_end_bytes(expected, upper, sizes_vary=bool(traced.kept_voxels)),
+        high_bytes=upper_end_bytes(expected, upper),
         reserved_bytes=expected.peak_reserved_bytes,
         params=expected_trace.params_by_module["total"],
         bev_channels=joint.real if joint else None,

@@ -83,7 +83,7 @@ def offer_of(
     expected = simulate(expected_trace.stream, goal, until_oom=False)
     upper_trace = traced.traces.get(Scenario.HIGH, expected_trace)
     upper = simulate(upper_trace.stream, goal, until_oom=False, bound=Bound.HIGH)
-    high_bytes = upper_end_bytes(expected, upper, sizes_vary=bool(traced.kept_voxels))
+    high_bytes = upper_end_bytes(expected, upper)
     verdict = judge(goal, expected_trace.stream, expected, upper_trace.stream, upper)
     if verdict is Verdict.FITS and goal.capacity_bytes and high_bytes > goal.capacity_bytes:
         # The simulation fits, but not with what blocks of varying sizes may leave unsplit.

@@ -9,6 +9,7 @@ from bevdiag.config.load import load_config
 from bevdiag.diagnose.foreign import source_batch
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.diagnose.session import Session
+from bevdiag.diagnose.summary import upper_end_bytes
 from bevdiag.diagnose.validation.clouds import CloudOrder, Clouds, Scripted
 from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
 from bevdiag.diagnose.validation.rows import read_rows
@@ -16,6 +17,7 @@ from bevdiag.diagnose.validation.shipped import shipped_rows
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import EventStream
+from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.source import read_source_config, trace_source
@@ -108,13 +110,13 @@ def _predict(
     trace = session.trace(session.variant(config), (Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
     profile = simulate(trace.stream, target, until_oom=False)
     allocated = profile.peak.allocated_bytes
-    low, high = _bounds(trace, options, row, config, target)
+    low, high = _ends(trace, options, row, config, target)
     return Outcome(
         row=row,
         params=trace.params_by_module["total"],
         allocated_bytes=allocated,
-        low_bytes=min(allocated, low),
-        high_bytes=max(allocated, high),
+        low_bytes=min(allocated, low.peak.allocated_bytes),
+        high_bytes=upper_end_bytes(profile, high),
         reserved_bytes=profile.max_reserved_bytes,
         first_step_bytes=profile.first_step.allocated_bytes if profile.first_step else None,
     )
@@ -149,8 +151,8 @@ def _predict_from_source(
         row=row,
         params=traced.params_by_module["total"],
         allocated_bytes=allocated,
-        low_bytes=min(allocated, _peak(low.stream, target, Bound.LOW)),
-        high_bytes=max(allocated, _peak(high.stream, target, Bound.HIGH)),
+        low_bytes=min(allocated, _end(low.stream, target, Bound.LOW).peak.allocated_bytes),
+        high_bytes=upper_end_bytes(profile, _end(high.stream, target, Bound.HIGH)),
         reserved_bytes=profile.max_reserved_bytes,
         with_source=True,
     )
@@ -166,18 +168,18 @@ def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
     )
 
 
-def _bounds(
+def _ends(
     trace: Trace, options: InspectOptions, row: MeasuredRow, config: Path, target: DeviceTarget
-) -> tuple[int, int]:
-    """Both ends of the peak. A pinned count holds for one step; the ends are of any count."""
+) -> tuple[MemoryProfile, MemoryProfile]:
+    """The memory at both ends. A pinned count holds for one step; the ends are of any count."""
     low, high = trace, trace
     if row.pins:
         session = Session(options)
         wanted = (Scenario.LOW, Scenario.HIGH)
         traces = session.trace(session.variant(config), wanted).traces
         low, high = traces[Scenario.LOW], traces[Scenario.HIGH]
-    return _peak(low.stream, target, Bound.LOW), _peak(high.stream, target, Bound.HIGH)
+    return _end(low.stream, target, Bound.LOW), _end(high.stream, target, Bound.HIGH)
 
 
-def _peak(stream: EventStream, target: DeviceTarget, bound: Bound) -> int:
-    return simulate(stream, target, until_oom=False, bound=bound).peak.allocated_bytes
+def _end(stream: EventStream, target: DeviceTarget, bound: Bound) -> MemoryProfile:
+    return simulate(stream, target, until_oom=False, bound=bound)
