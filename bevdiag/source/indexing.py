@@ -32,8 +32,10 @@ def mixed_set(recorder: Recorder, target: torch.Tensor, index: Any, value: Any) 
         only_mask = len([i for i in indices if i is not None]) == 1
         mask = indices[0] if indices else None
         if only_mask and mask is not None and mask.dtype is torch.bool:
-            padded = mask.reshape(mask.shape + (1,) * (view.dim() - mask.dim()))
-            aten.masked_fill_.Scalar(view, padded, value)
+            # The number stays on the host, and the kernel fills under the mask.
+            with recorder.on_host():
+                number = torch.tensor(value, dtype=target.dtype)
+            aten.index_put_.default(view, indices, number)
             return None
         # A number becomes a tensor of the target's device first.
         value = aten.full.default([], value, dtype=target.dtype, device=torch.device("meta"))

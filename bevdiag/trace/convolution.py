@@ -7,8 +7,10 @@ says where in the stream the question comes up. Source: aten/src/ATen/native/cud
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category, ConvCall
+from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -28,16 +30,15 @@ def _is_channels_last(tensor: torch.Tensor) -> bool:
     )
 
 
-def _copy_in_format(
-    recorder: "Recorder", tensor: torch.Tensor, data: torch.Tensor, weight: torch.Tensor
-) -> list[int]:
-    """A copy for the length of the call, if the tensor is not laid out as the backend works.
+def _layout(data: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
+    """How the backend works: channels-last where input or weight are, else plain."""
+    if _is_channels_last(data) or _is_channels_last(weight):
+        return torch.channels_last
+    return torch.contiguous_format
 
-    That is channels-last where input or weight are, and plain where neither is, whatever the
-    gradient's own layout: one that comes through a permutation is copied.
-    """
-    works_channels_last = _is_channels_last(data) or _is_channels_last(weight)
-    layout = torch.channels_last if works_channels_last else torch.contiguous_format
+
+def _copy(recorder: "Recorder", tensor: torch.Tensor, layout: torch.memory_format) -> list[int]:
+    """A copy for the length of a call, if the tensor is not laid out as the backend works."""
     if tensor.is_contiguous(memory_format=layout):
         return []
     nbytes = tensor.numel() * tensor.element_size()
@@ -77,29 +78,43 @@ def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict
     """aten.convolution(input, weight, bias, stride, padding, dilation, transposed, ..., groups)."""
     args, kwargs = recorder.on_one_lane(args, kwargs)
     data, weight = args[:2]
-    copies = _copy_in_format(recorder, data, data, weight)
+    copies = _copy(recorder, data, _layout(data, weight))
     output = func(*args, **kwargs)
     recorder.track(output, str(func))
     _workspace(recorder, _call("forward", data, weight, tuple(output.shape), args[3:]))
-    for block in copies:
-        recorder.release(block)
+    release_all(recorder, copies)
     return output
 
 
 def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """aten.convolution_backward(grad_output, input, weight, bias_sizes, ..., output_mask)."""
+    """aten.convolution_backward(grad_output, input, weight, bias_sizes, ..., output_mask).
+
+    A gradient whose strides suggest the other layout (one that comes through a permutation) is
+    copied once, for both calls; one that merely has gaps (a slice) is copied in each of them.
+    """
     args, kwargs = recorder.on_one_lane(args, kwargs)
     grad_output, data, weight, _ = args[:4]
-    geometry = args[4:10]
-    copies = _copy_in_format(recorder, grad_output, data, weight)
+    layout = _layout(data, weight)
+    held = _copy(recorder, data, layout) if args[10][1] else []
+    copied_in_each = suggest_memory_format(grad_output) is layout
+    if not copied_in_each:
+        held += _copy(recorder, grad_output, layout)
     outputs = func(*args, **kwargs)
+    shape = tuple(grad_output.shape)
     for output, direction in zip(outputs[:2], ("dgrad", "wgrad"), strict=True):
-        if output is not None:
+        if output is None:
+            continue
+        call = _call(direction, data, weight, shape, args[4:10])
+        own: list[int] = []
+        if direction == "dgrad":
             recorder.track(output, str(func))
-            shape = tuple(grad_output.shape)
-            _workspace(recorder, _call(direction, data, weight, shape, geometry))
+        if copied_in_each:
+            own = _copy(recorder, grad_output, layout)
+        if direction == "wgrad":
+            recorder.track(output, str(func))
+        _workspace(recorder, call)
+        release_all(recorder, own)
     if outputs[2] is not None:
         recorder.track(outputs[2], str(func))
-    for block in copies:
-        recorder.release(block)
+    release_all(recorder, held)
     return outputs

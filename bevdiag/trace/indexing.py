@@ -24,9 +24,12 @@ def index_put(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: An
     """Writing through indices: into fresh zeros, as a fill under a mask, or in general."""
     if func is aten.index_put.default and recorder.block_of(args[0]) == recorder.last_block:
         return scatter_into_zeros(recorder, func, args, kwargs)
-    if func is not aten.index_put.default and _is_masked_fill(recorder, *args):
-        recorder.record_outputs(args[0], str(func), [args[0]], {})
-        return args[0]
+    if _is_masked_fill(recorder, *args):
+        filled = args[0]
+        if func is aten.index_put.default:
+            filled = torch.empty_like(filled)
+        recorder.record_outputs(filled, str(func), [args[0]], {})
+        return filled
     return indexed(recorder, func, args, kwargs)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._prims_common import suggest_memory_format
 
 from bevdiag.trace import convolution, indexing, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
@@ -48,6 +49,29 @@ def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kw
     return outputs
 
 
+def _dropout(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    # The mask comes first (Dropout.cu).
+    inputs = [args[0]]
+    result, mask = func(*args, **kwargs)
+    recorder.record_outputs((mask, result), str(func), inputs, kwargs)
+    return result, mask
+
+
+def _max_pool(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    # Forward and backward want their tensors dense; the copies are made after the results
+    # (DilatedMaxPool2d.cu). A gradient is laid out as the input is.
+    outputs = recorder.run(func, args, kwargs)
+    tensors = [a for a in args[:2] if isinstance(a, torch.Tensor) and recorder.is_device(a)]
+    layout = suggest_memory_format(tensors[-1]) if tensors else torch.contiguous_format
+    copies = [
+        recorder.temporary(tensor.numel() * tensor.element_size(), "aten.contiguous")
+        for tensor in tensors
+        if not tensor.is_contiguous(memory_format=layout)
+    ]
+    sorting.release_all(recorder, copies)
+    return outputs
+
+
 RULES: dict[Any, Rule] = {
     aten.add.Tensor: accumulate,
     aten.scatter.src: scatter_into_zeros,
@@ -70,6 +94,9 @@ RULES: dict[Any, Rule] = {
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm
     ),
     aten._softmax_backward_data.default: _softmax_backward,
+    aten.native_dropout.default: _dropout,
+    aten.max_pool2d_with_indices.default: _max_pool,
+    aten.max_pool2d_with_indices_backward.default: _max_pool,
     aten.convolution.default: convolution.forward,
     aten.convolution_backward.default: convolution.backward,
 }

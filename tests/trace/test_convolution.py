@@ -94,16 +94,26 @@ def test_an_input_without_gradient_has_no_input_gradient(recordings: Any) -> Non
 
 
 @pytest.mark.parametrize("strided_grad", [False, True])
-def test_a_strided_gradient_is_copied_for_the_length_of_the_call(
+def test_a_strided_gradient_is_copied_in_each_of_the_two_calls(
     recordings: Any, strided_grad: bool
 ) -> None:
     layer = nn.Conv2d(8, 16, 3, device="meta")
     events = _run(recordings, layer, _meta(2, 8, 20, 30), strided_grad=strided_grad)
     copies = [e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous"]
-    assert [copy.nbytes for copy in copies] == [4 * 2 * 16 * 18 * 28] * strided_grad
-    for copy in copies:
-        last_call = max(i for i, e in enumerate(events) if getattr(e, "request", None))
-        assert events.index(Free(copy.block)) > last_call
+    assert [copy.nbytes for copy in copies] == [4 * 2 * 16 * 18 * 28] * 2 * strided_grad
+    for copy, direction in zip(copies, ("dgrad", "wgrad"), strict=False):
+        call = next(
+            e for e in events if isinstance(e, Alloc) and e.request and e.op.startswith(direction)
+        )
+        assert events.index(copy) < events.index(call) < events.index(Free(copy.block))
+
+
+def test_a_strided_input_is_copied_once_more_for_the_weights_gradient(recordings: Any) -> None:
+    data = _meta(30, 20, 8, 2).permute(3, 2, 1, 0)
+    events = _run(recordings, nn.Conv2d(8, 16, 3, device="meta"), data)
+    copies = [e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous"]
+    assert [copy.phase for copy in copies] == [Phase.FORWARD, Phase.BACKWARD]
+    assert {copy.nbytes for copy in copies} == {4 * 2 * 8 * 20 * 30}
 
 
 def test_a_strided_input_is_copied_forward(recordings: Any) -> None:

@@ -298,3 +298,35 @@ def test_a_product_on_the_host_needs_none(recordings: Any) -> None:
     with recordings.recording() as recorder:
         _ = torch.ones(3, 4) @ torch.ones(4, 5)
     assert recordings.allocs(recorder.stream(1)) == []
+
+
+# -- buffers that only a GPU's kernels ask for ---------------------------------------------------
+
+
+def test_pooling_copies_what_is_strided(recordings: Any) -> None:
+    data = _meta(6, 4, 8, 2).permute(3, 2, 1, 0).requires_grad_()
+    with recordings.recording() as recorder:
+        pooled = torch.nn.functional.max_pool2d(data, 2)
+        recorder.mark(1, Phase.BACKWARD)
+        torch.autograd.backward(pooled, _meta(1, 1, 1, 1).expand(2, 8, 2, 3))
+    copies = [a for a in recordings.allocs(recorder.stream(1)) if a.op == "aten.contiguous"]
+    of_input, of_gradient = 2 * 8 * 4 * 6 * 4, 2 * 8 * 2 * 3 * 4
+    assert [copy.nbytes for copy in copies] == [of_input, of_gradient, of_input]
+
+
+def test_dropout_makes_its_mask_first(recordings: Any) -> None:
+    with recordings.recording() as recorder:
+        torch.nn.functional.dropout(_meta(100, 8), 0.5)
+    mask, result = recordings.allocs(recorder.stream(1))[-2:]
+    assert (mask.nbytes, result.nbytes) == (100 * 8, 100 * 8 * 4)
+
+
+def test_a_fill_under_a_mask_keeps_the_strides_of_a_gradient(recordings: Any) -> None:
+    mask = _meta(20) > 0
+    number = torch.tensor(0.0)
+    with recordings.recording() as recorder:
+        recorder.hide(number)
+        filled = torch.ops.aten.index_put.default(_meta(8, 20).t(), [mask], number)
+    assert filled.stride() == (1, 20)
+    (result,) = recordings.allocs(recorder.stream(1))[-1:]
+    assert (result.op, result.nbytes) == ("aten.index_put.default", 20 * 8 * 4)
