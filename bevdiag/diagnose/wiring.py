@@ -38,7 +38,11 @@ def dead_branches(trace: Trace) -> tuple[DeadBranch, ...]:
     """The outermost modules that the loss does not reach, and lone parameters beside them."""
     lacking = _without_gradient(trace)
     unreached = trace.wiring.unreached
-    paths = sorted({*lacking, *unreached})
+    # What a reentrant checkpoint holds in a closure is reached in the backward pass alone: where
+    # parameters tell, they have the last word.
+    layers = {layer.name: layer for layer in trace.layers}
+    silent = {p for p in unreached if not layers[p].params or _params_inside(trace, p)}
+    paths = sorted(lacking | silent)
     return tuple(
         DeadBranch(
             path=path,

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.diagnose.joints import DeadBranch, WiringReport
@@ -93,6 +94,21 @@ class _Computes(nn.Module):
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch["encoded"].exp()
         return batch
+
+
+class _Checkpointed(_Idle):
+    """A block whose recomputation takes a tensor from outside of its arguments."""
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
+        scale = self.linear(batch["x"])
+        batch["encoded"] = checkpoint(
+            lambda features: features * scale, batch["encoded"], use_reentrant=True
+        )
+        return batch
+
+
+def test_what_only_a_checkpoint_recomputes_with_is_reached() -> None:
+    assert _wiring(_Checkpointed()).dead_branches == ()
 
 
 @pytest.mark.parametrize(

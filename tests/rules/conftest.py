@@ -7,6 +7,7 @@ may say how to inspect it on its first line:
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from bevdiag.config import read_document
+from bevdiag.diagnose import verdict
 from bevdiag.diagnose.checks import check_config, sifted
 from bevdiag.diagnose.codes import CODES, Stage
 from bevdiag.diagnose.inspect import inspect
@@ -77,7 +79,7 @@ def _options(path: Path) -> InspectOptions:
 def found(path: Path, code: str) -> tuple[Finding, ...]:
     """What is found in the config: of a step's rule its own findings, else everything."""
     options = _options(path)
-    if CODES[code].stage is Stage.STEP:
+    if CODES[code].stage in (Stage.STEP, Stage.TRACE):
         findings = inspect(path, options, lambda what, share: None).findings
         return tuple(finding for finding in findings if finding.code == code)
     document = read_document(path)
@@ -96,3 +98,11 @@ def places(findings: tuple[Finding, ...]) -> list[Place]:
 @pytest.fixture(params=pairs(), ids=str)
 def pair(request: pytest.FixtureRequest) -> Pair:
     return request.param
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_other_gpus() -> Iterator[None]:
+    """No rule looks at how the step would fit GPUs that nobody named."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdict, "all_gpus", tuple)
+        yield

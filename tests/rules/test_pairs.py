@@ -6,6 +6,8 @@ from bevdiag.diagnose.codes import CODES, Stage
 
 from .conftest import FOLDER, Pair, expected, found, places
 
+NOT_FROM_A_CONFIG = ("BEV604", "BEV901")
+
 
 def test_a_fault_is_found_at_the_key_to_blame(pair: Pair) -> None:
     findings = found(pair.bad, pair.code)
@@ -20,8 +22,10 @@ def test_the_fixed_twin_has_no_finding(pair: Pair) -> None:
 
 @pytest.mark.parametrize("code", CODES)
 def test_every_rule_has_a_pair(code: str) -> None:
-    if CODES[code].stage not in (Stage.CONFIG, Stage.IGNORES):
+    if CODES[code].stage in (Stage.SOURCE, Stage.ENVIRONMENT):
         pytest.skip("what it looks at is no config")
+    if code in NOT_FROM_A_CONFIG:
+        pytest.skip("no module that is built in shows it; tests/diagnose/rules does")
     bad = list((FOLDER / code).glob("bad*.*"))
     assert bad
     for path in bad:

@@ -26,6 +26,7 @@ from bevdiag.memory.oom import format_size
 
 _WITH_BF16 = (8, 0)
 _WITH_FP16 = (7, 0)
+_SWITCH = "OPTIMIZATION.USE_AMP"
 
 
 def check(evidence: StepEvidence) -> Iterator[Finding]:
@@ -45,5 +46,5 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
         f"{format_size(single)} of the peak are float32 activations: --autocast {dtype} would save "
         "up to half of them",
         document=evidence.document,
-        key="OPTIMIZATION.USE_AMP" if evidence.document.get("OPTIMIZATION.USE_AMP") else "",
+        key="" if evidence.document.get(_SWITCH) is None else _SWITCH,
     )

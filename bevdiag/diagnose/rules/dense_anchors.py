@@ -23,12 +23,14 @@ from bevdiag.config.head_settings import AnchorHeadSettings
 from bevdiag.diagnose.codes import finding
 from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding
+from bevdiag.memory.events import Alloc, Category
 from bevdiag.memory.oom import format_size
 from bevdiag.trace.wiring import is_inside
 
 _NOTEWORTHY_BYTES = 2**30
 _SHARE = 0.4
 _HEAD = "dense_head"
+_COMPUTED = (Category.ACTIVATION, Category.TEMPORARY)
 
 
 def check(evidence: StepEvidence) -> Iterator[Finding]:
@@ -36,8 +38,7 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
     head = evidence.config.model.dense_head
     if not isinstance(head, AnchorHeadSettings):
         return
-    blocks = evidence.profile.holders
-    held = sum(block.nbytes for block in blocks if is_inside(block.alloc.module, _HEAD))
+    held = sum(block.nbytes for block in evidence.profile.holders if _is_head(block.alloc))
     maps = [e.shape for e in evidence.trace.wiring.read_inside(_HEAD) if e.carries_gradient]
     total = evidence.profile.peak.allocated_bytes
     if held < _NOTEWORTHY_BYTES or held <= _SHARE * total or not maps or maps[0] is None:
@@ -52,3 +53,8 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
         key="MODEL.DENSE_HEAD.ANCHOR_GENERATOR_CONFIG",
         module=_HEAD,
     )
+
+
+def _is_head(alloc: Alloc) -> bool:
+    # The losses run after the forward pass of the last module, in the detector's own name.
+    return alloc.category in _COMPUTED and (not alloc.module or is_inside(alloc.module, _HEAD))

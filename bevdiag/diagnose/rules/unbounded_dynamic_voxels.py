@@ -13,8 +13,8 @@ How to mend:
     the DATA_PROCESSOR), narrow the range, or take an encoder with capped voxels.
 
 Seen in:
-    skyhehe123/VoxSeT#9 (https://github.com/skyhehe123/VoxSeT/issues/9): the memory of a step moves
-    with the points of the batch until sample_points fixes their number.
+    open-mmlab/mmdetection3d#239 (https://github.com/open-mmlab/mmdetection3d/issues/239): out of
+    memory with dynamic voxels where capped ones ran, on scenes with many points.
 """
 
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ from bevdiag.diagnose.result import Finding
 from bevdiag.diagnose.summary import saved_bytes_by_module
 from bevdiag.memory.oom import format_size
 
+_FEATURES = ("voxel_features", "pillar_features")
 _VOXEL_MODULES = ("vfe", "backbone_3d")
 
 
@@ -32,10 +33,10 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding where no voxel cap stands between the points and the memory."""
     if evidence.config.data.max_voxels is not None:
         return
-    entries = evidence.trace.wiring.written_inside("vfe")
-    voxels = next((e.shape[0] for e in entries if e.carries_gradient and e.shape), 0)
-    if not voxels:
+    shapes = [e.shape for e in evidence.trace.wiring.written_inside("vfe") if e.key in _FEATURES]
+    if not shapes or shapes[0] is None:
         return
+    voxels = shapes[0][0]
     saved = saved_bytes_by_module(evidence.trace.stream)
     each = sum(saved.get(module, 0) for module in _VOXEL_MODULES) // voxels
     yield finding(

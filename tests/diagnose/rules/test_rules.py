@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bevdiag.diagnose.checks import sifted, step_findings
-from bevdiag.diagnose.codes import Stage
+from bevdiag.diagnose.checks import step_findings
 from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.result import Finding, Remedy, Severity, Verdict
 from bevdiag.diagnose.rules import (
@@ -24,6 +23,7 @@ from bevdiag.diagnose.rules import (
     parameters_without_gradient,
     peak_dominated_by_one_block,
     scalar_guessed,
+    unused_output,
 )
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category, ConvCall, Event, EventStream, Mark, Phase
@@ -351,6 +351,17 @@ def test_a_parameter_beside_others_that_learn_is_named_alone(evidence: StepEvide
     trace = replace(evidence.trace, params_without_grad={"a.bias": 2}, layers=(_layer("a", 17),))
     (finding,) = _found(parameters_without_gradient, replace(evidence, trace=trace))
     assert finding.message.startswith("a.bias: 2 parameters get no gradient")
+
+
+def test_a_module_without_parameters_that_no_loss_uses(evidence: StepEvidence) -> None:
+    assert _found(unused_output, evidence) == []
+    wiring = replace(evidence.trace.wiring, unreached={"a.pool": ("pooled",)})
+    trace = replace(
+        evidence.trace, layers=(_layer("a.pool", 0),), departures={"a.pool": 1}, wiring=wiring
+    )
+    (finding,) = _found(unused_output, replace(evidence, trace=trace))
+    assert (finding.code, finding.module) == ("BEV604", "a.pool")
+    assert "a.pool computes what no loss uses" in finding.message
 
 
 def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:
