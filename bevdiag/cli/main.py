@@ -1,6 +1,7 @@
 """The entry point: from arguments to an exit code, with one sentence for everything that fails."""
 
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bevdiag import __version__
+from bevdiag.cli.baseline import baseline_app
 from bevdiag.cli.calibrate import calibrate_command
 from bevdiag.cli.compare import compare_command
 from bevdiag.cli.doctor import doctor_command
@@ -16,6 +18,7 @@ from bevdiag.cli.fit import fit_command
 from bevdiag.cli.fix import fix_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import say
+from bevdiag.cli.preflight import preflight_command
 from bevdiag.cli.rule import rule_command
 from bevdiag.cli.validate import validate_command
 from bevdiag.errors import BevdiagError, ExitCode
@@ -42,6 +45,8 @@ app.command("inspect")(inspect_command)
 app.command("compare")(compare_command)
 app.command("fix")(fix_command)
 app.command("fit")(fit_command)
+app.command("preflight")(preflight_command)
+app.add_typer(baseline_app, name="baseline")
 app.command("validate")(validate_command)
 app.command("rule")(rule_command)
 app.command("doctor")(doctor_command)
@@ -71,8 +76,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code; `arguments` default to the process's own."""
     try:
         command = typer.main.get_command(app)
-        args = None if arguments is None else list(arguments)
-        return int(command.main(args, prog_name="bevdiag", standalone_mode=False) or 0)
+        own, launched = _split(sys.argv[1:] if arguments is None else arguments)
+        return int(command.main(own, prog_name="bevdiag", standalone_mode=False, obj=launched) or 0)
     except BevdiagError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -83,6 +88,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
             say(f"error: {_usage_sentence(error)}")
             return ExitCode.USAGE
         return _defect(error)
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Our own arguments, and the command that preflight runs: all that follows its first ``--``."""
+    given = list(arguments)
+    if given[:1] != ["preflight"] or "--" not in given:
+        return given, ()
+    end = given.index("--")
+    return given[:end], tuple(given[end + 1 :])
 
 
 def _usage_sentence(error: Exception) -> str:

@@ -57,8 +57,13 @@ Compression = Annotated[
     ),
 ]
 Compressions = Annotated[
-    str,
-    typer.Option("--compression", metavar="NAME,...", help="Beside none, which is the base line."),
+    str | None,
+    typer.Option(
+        "--compression",
+        metavar="NAME,...",
+        help="Beside none, which is the base line. Default: max,mean,learned,sparse_max; with "
+        "--source, names of the repository's own modules for MAP_TO_BEV, by default none.",
+    ),
 ]
 Optimizer = Annotated[
     str | None, typer.Option("--optimizer", metavar="NAME", help="Default: the config's own.")
@@ -119,11 +124,64 @@ Format = Annotated[
 Output = Annotated[
     str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
 ]
-Html = Annotated[
+Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="OpenPCDet YAML configs.")]
+PolicyGpu = Annotated[
     str | None,
     typer.Option(
-        "--html", metavar="FILE", help="Also write the report as a page for a browser."
+        "--gpu",
+        metavar="NAME",
+        envvar="BEVDIAG_GPU",
+        help="The GPU to judge by. Default: the project's policy, else the GPU at hand.",
     ),
+]
+PolicyBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget", metavar="SIZE", envvar="BEVDIAG_BUDGET", help="Memory to judge by, e.g. 22GiB."
+    ),
+]
+Margin = Annotated[
+    str | None,
+    typer.Option(
+        "--margin",
+        metavar="SHARE|SIZE",
+        envvar="BEVDIAG_MARGIN",
+        help="What must stay free of the budget, e.g. 10% or 2GiB.",
+    ),
+]
+TorchVersion = Annotated[
+    str | None,
+    typer.Option(
+        "--torch",
+        metavar="VERSION",
+        envvar="BEVDIAG_TORCH",
+        help="The torch that will train. Default: the installed one.",
+    ),
+]
+PolicyCudnn = Annotated[
+    str | None,
+    typer.Option(
+        "--cudnn",
+        metavar="VERSION",
+        envvar="BEVDIAG_CUDNN",
+        help="The cuDNN that will train. Default: the one that this torch ships with.",
+    ),
+]
+PolicyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="Default: the bevdiag.toml or pyproject.toml nearest to each config.",
+    ),
+]
+Isolated = Annotated[bool, typer.Option("--isolated", help="Use no project's policy.")]
+Tolerance = Annotated[
+    str, typer.Option("--tolerance", metavar="SHARE", help="Growth that a baseline allows.")
+]
+Html = Annotated[
+    str | None,
+    typer.Option("--html", metavar="FILE", help="Also write the report as a page for a browser."),
 ]
 Depth = Annotated[
     str, typer.Option("--depth", metavar="N", help="Levels of the layer tree to show.")

@@ -4,6 +4,7 @@ Values reach bevdiag as text and are checked here, so that every mistake gets th
 sentence: which option, what was found, what is allowed.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -66,6 +67,18 @@ def whole_numbers(option: str, text: str, *, least: int) -> tuple[int, ...]:
     """The distinct numbers of a comma-separated list, in its order."""
     numbers = (whole_number(option, item, least=least) for item in text.split(","))
     return tuple(dict.fromkeys(numbers))
+
+
+def percentage(option: str, text: str) -> float:
+    """A share such as `10%` as a number from 0 to 1.
+
+    Raises:
+        InputError: it is none.
+    """
+    number = text.strip().removesuffix("%").strip()
+    if text.strip().endswith("%") and re.fullmatch(r"\d{1,2}(\.\d+)?|100", number, re.ASCII):
+        return float(number) / 100
+    raise InputError(f"{option}: {text!r} is no share: write it like 5% or 0.5%")
 
 
 def overrides(texts: Sequence[str] | None) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def inspect_source(
     settings = read_source_config(config, options.overrides)
     batch = source_batch(settings, options)
     target = make_target(
-        torch=torch.__version__,
+        torch=options.torch or torch.__version__,
         gpu=options.gpu,
         budget_bytes=options.budget_bytes,
         cudnn=options.cudnn,

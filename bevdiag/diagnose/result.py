@@ -373,6 +373,7 @@ class InspectOptions:
     optimizer: str | None = None
     gpu: str | None = None
     budget_bytes: int | None = None
+    torch: str | None = None
     cudnn: str | None = None
     profile: str | None = None
     cudnn_benchmark: bool = False

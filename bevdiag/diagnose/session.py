@@ -92,7 +92,7 @@ class Session:
         """The GPU and versions that the user named."""
         options = self.options
         return make_target(
-            torch=torch.__version__,
+            torch=options.torch or torch.__version__,
             gpu=options.gpu,
             budget_bytes=options.budget_bytes,
             cudnn=options.cudnn,

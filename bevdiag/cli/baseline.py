@@ -1,0 +1,76 @@
+"""`bevdiag baseline`: record what configs cost today, to notice when they grow."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bevdiag.cli import options as opt
+from bevdiag.cli import values
+from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
+from bevdiag.cli.preflight import run_checks
+from bevdiag.diagnose.result import InspectOptions, InspectReport
+from bevdiag.errors import ExitCode
+
+baseline_app = typer.Typer(
+    rich_markup_mode=None, help="Record what configs cost, for preflight --baseline."
+)
+
+_File = Annotated[str, typer.Argument(metavar="FILE", help="The record.")]
+
+
+@baseline_app.command("write")
+def write_command(
+    file: _File,
+    configs: opt.Configs,
+    points: opt.Points = None,
+    batch_size: opt.BatchSize = None,
+    autocast: opt.Autocast = None,
+    optimizer: opt.Optimizer = None,
+    torch: opt.TorchVersion = None,
+    cudnn: opt.PolicyCudnn = None,
+    source: opt.Source = None,
+    assume: opt.Assumed = None,
+    seed: opt.Seed = "0",
+    policy: opt.PolicyFile = None,
+    isolated: opt.Isolated = False,
+) -> int:
+    """Record CONFIG... in FILE; configs that FILE has and that are not named stay."""
+    from bevdiag.cli.jobs import Given
+    from bevdiag.diagnose.baseline import Baseline, read_baseline, record
+    from bevdiag.diagnose.checked import worst
+
+    check_output(file)
+    given = Given(
+        torch=torch,
+        cudnn=cudnn,
+        autocast=autocast,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        source=source,
+    )
+    base = InspectOptions(
+        device="meta",
+        points=tuple(points or ()),
+        pins=values.pins(assume),
+        seed=values.whole_number("--seed", seed, least=0),
+        remedies=False,
+    )
+    path = Path(file)
+    before = read_baseline(path).configs if path.exists() else {}
+    checks = run_checks(configs, given, base, policy, isolated=isolated)
+    write_output(Baseline(configs={**before, **record(checks, path).configs}).text(), file)
+    untraced = [check for check in checks if not isinstance(check.report, InspectReport)]
+    for check in untraced:
+        say(f"{check.config}: not recorded: {check.failure or 'no step survives its errors'}")
+    return worst(check.exit_code for check in untraced)
+
+
+@baseline_app.command("show")
+def show_command(file: _File) -> int:
+    """Print what FILE has recorded."""
+    from bevdiag.diagnose.baseline import read_baseline
+    from bevdiag.report.text.preflight_report import render_baseline
+
+    write_output(render_baseline(read_baseline(Path(file)), layout_for(STDOUT)), STDOUT)
+    return ExitCode.FITS

@@ -1,0 +1,185 @@
+"""`bevdiag preflight`: the gate before a training launch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bevdiag.cli import options as opt
+from bevdiag.cli import values
+from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
+from bevdiag.cli.progress import progress_bar
+from bevdiag.diagnose.result import InspectOptions
+from bevdiag.errors import ExitCode, InputError
+
+if TYPE_CHECKING:
+    from bevdiag.cli.jobs import Given
+    from bevdiag.diagnose.checked import Check
+
+UNCERTAIN = ("fail", "pass")
+
+
+def preflight_command(
+    context: typer.Context,
+    configs: opt.Configs,
+    points: opt.Points = None,
+    batch_size: opt.BatchSize = None,
+    autocast: opt.Autocast = None,
+    optimizer: opt.Optimizer = None,
+    gpu: opt.PolicyGpu = None,
+    budget: opt.PolicyBudget = None,
+    margin: opt.Margin = None,
+    torch: opt.TorchVersion = None,
+    cudnn: opt.PolicyCudnn = None,
+    sets: opt.Overrides = None,
+    source: opt.Source = None,
+    assume: opt.Assumed = None,
+    seed: opt.Seed = "0",
+    policy: opt.PolicyFile = None,
+    isolated: opt.Isolated = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline", metavar="FILE", help="Fail where memory has grown beyond this record."
+        ),
+    ] = None,
+    tolerance: opt.Tolerance = "1%",
+    uncertain: Annotated[
+        str,
+        typer.Option(
+            "--uncertain",
+            metavar="|".join(UNCERTAIN),
+            help="Whether a config without a verdict (exit 3) passes with a warning.",
+        ),
+    ] = "fail",
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Say nothing if all is well.")
+    ] = False,
+    output_format: opt.Format = "text",
+    output: opt.Output = STDOUT,
+) -> int:
+    """Check CONFIG... against the budget; after --, a command to run once all pass."""
+    from bevdiag.cli.jobs import Given
+
+    values.choose("--format", output_format, values.FORMATS)
+    values.choose("--uncertain", uncertain, UNCERTAIN)
+    share = values.percentage("--tolerance", tolerance)
+    check_output(output)
+    command: tuple[str, ...] = context.obj or ()
+    given = Given(
+        gpu=gpu,
+        budget=budget,
+        margin=margin,
+        torch=torch,
+        cudnn=cudnn,
+        autocast=autocast,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        source=source,
+    )
+    base = InspectOptions(
+        device="meta",
+        points=tuple(points or ()),
+        overrides=values.overrides(sets),
+        pins=values.pins(assume),
+        seed=values.whole_number("--seed", seed, least=0),
+        remedies=False,
+    )
+    checks = run_checks(configs, given, base, policy, isolated=isolated)
+    if baseline is not None:
+        checks = _against(checks, Path(baseline), share)
+    code = _outcome(checks, passes=uncertain == "pass")
+    if code != ExitCode.FITS or not quiet:
+        # The command's own output must not find a report in front of it.
+        text = _rendered(checks, output_format, output)
+        say_or_write(text, output, beside=bool(command))
+    if code != ExitCode.FITS or not command:
+        return code
+    return _launched(command, configs, base, given)
+
+
+def run_checks(
+    configs: Sequence[Path],
+    given: "Given",
+    base: InspectOptions,
+    policy: str | None,
+    *,
+    isolated: bool,
+) -> "tuple[Check, ...]":
+    """Every config through the engine.
+
+    Raises:
+        BevdiagError: a policy or an option that cannot be used.
+    """
+    from bevdiag.cli.jobs import make_jobs
+
+    jobs = make_jobs(
+        configs, given, base, None if policy is None else Path(policy), isolated=isolated
+    )
+    with progress_bar() as progress:
+        progress("importing torch", 0.0)
+        from bevdiag.diagnose.preflight import preflight
+
+        return preflight(jobs, progress)
+
+
+def _against(checks: "tuple[Check, ...]", file: Path, tolerance: float) -> "tuple[Check, ...]":
+    from bevdiag.diagnose.baseline import compared, read_baseline
+
+    recorded = read_baseline(file)
+    return tuple(compared(check, recorded, file, tolerance) for check in checks)
+
+
+def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
+    from bevdiag.diagnose.checked import worst
+
+    code = worst(check.exit_code for check in checks)
+    return ExitCode.FITS if passes and code is ExitCode.NO_VERDICT else code
+
+
+def _rendered(checks: "Sequence[Check]", output_format: str, output: str) -> str:
+    if output_format == "json":
+        from bevdiag.report.preflight_json import preflight_json
+
+        return preflight_json(checks)
+    from bevdiag.report.text.preflight_report import render_preflight
+
+    return render_preflight(checks, layout_for(output))
+
+
+def say_or_write(text: str, output: str, *, beside: bool) -> None:
+    """The report to its place; to stderr where a command's output follows on stdout."""
+    if output == STDOUT and beside:
+        for line in text.rstrip("\n").split("\n"):
+            say(line)
+    else:
+        write_output(text, output)
+
+
+def _launched(
+    command: Sequence[str], configs: Sequence[Path], base: InspectOptions, given: "Given"
+) -> int:
+    from bevdiag.cli.launch import launch
+
+    ended = launch(command)
+    if ended.exit_code != 0:
+        _explain(ended.tail, configs, base, given)
+    return ended.exit_code
+
+
+def _explain(tail: str, configs: Sequence[Path], base: InspectOptions, given: "Given") -> None:
+    """On stderr, what the command ran out of memory for, if it did."""
+    from bevdiag.diagnose.explain.explain import explain
+    from bevdiag.report.layout import Layout
+    from bevdiag.report.text.explain_report import render_explain
+
+    config = configs[0] if len(configs) == 1 else None
+    options = replace(base, cudnn=given.cudnn, torch=given.torch)
+    try:
+        explanation = explain(tail, config, options, lambda _what, _share: None)
+    except InputError:
+        return  # it died of something else, and has said so itself
+    for line in render_explain(explanation, Layout()).rstrip("\n").split("\n"):
+        say(line)

@@ -1,0 +1,85 @@
+"""What `bevdiag preflight` knows of each config, and what it tells its caller."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport, Verdict
+from bevdiag.errors import ExitCode
+from bevdiag.policy import IgnoredRule
+
+_WORST_FIRST = (ExitCode.USAGE, ExitCode.FINDINGS, ExitCode.NO_VERDICT, ExitCode.FITS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One config to check, with what is decided for it.
+
+    Attributes:
+        config: its file.
+        options: how to inspect it.
+        budget: what it is judged by, in words.
+        ignore: the rules that the project's policy silences, by code.
+    """
+
+    config: Path
+    options: InspectOptions
+    budget: str = ""
+    ignore: Mapping[str, IgnoredRule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """A figure beyond what the baseline recorded; `what` is peak, reserved or a module's path."""
+
+    what: str
+    before_bytes: int
+    now_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One config's outcome.
+
+    Attributes:
+        config: its name, as it was given.
+        budget: what it was judged by, in words; empty where there was no budget.
+        report: what was found out; None where the config failed.
+        failure: why there is no report, one sentence.
+        failure_code: the exit code that this failure leads to.
+        growth: what grew beyond the baseline, totals first.
+        notes: what a reader should know about the comparison.
+    """
+
+    config: str
+    budget: str = ""
+    report: InspectReport | ConfigReport | None = None
+    failure: str = ""
+    failure_code: ExitCode = ExitCode.FITS
+    growth: tuple[Growth, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict; None where nothing was traced."""
+        return self.report.verdict if isinstance(self.report, InspectReport) else None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        own = self.failure_code if self.report is None else self.report.exit_code
+        return worst([own, ExitCode.FINDINGS if self.growth else ExitCode.FITS])
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The one that speaks for all.
+
+    A config that cannot be used comes before one that does not fit, and that before one without a
+    verdict: what is broken hides what is wrong, and what is wrong is known.
+    """
+    given = set(codes)
+    return next((code for code in _WORST_FIRST if code in given), ExitCode.FITS)
+
+
+def worst_last(checks: Iterable[Check]) -> list[Check]:
+    """The checks with the one that matters most at the end, where a terminal leaves it."""
+    return sorted(checks, key=lambda check: -_WORST_FIRST.index(check.exit_code))

@@ -1,0 +1,67 @@
+"""`bevdiag preflight`: many configs through the same engine, each to its verdict."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from bevdiag.diagnose.checked import Check, Job
+from bevdiag.diagnose.inspect import inspect
+from bevdiag.diagnose.result import ConfigReport, InspectReport, Silenced
+from bevdiag.errors import BevdiagError, ExitCode
+from bevdiag.policy import IgnoredRule
+from bevdiag.trace.workers import workers
+
+Progress = Callable[[str, float], None]
+
+
+def preflight(jobs: Sequence[Job], progress: Progress) -> tuple[Check, ...]:
+    """Inspect every config, several at once; the checks come in the jobs' order.
+
+    Nothing that one config does keeps the others from being checked.
+    """
+    if len(jobs) == 1:
+        return (_check(jobs[0]),)
+    with workers(_check) as checked:
+        return tuple(_counted(checked(jobs), len(jobs), progress))
+
+
+def _counted(checks: Iterator[Check], count: int, progress: Progress) -> Iterator[Check]:
+    for number, check in enumerate(checks, 1):
+        progress(f"{number} of {count} configs", number / count)
+        yield check
+
+
+def _check(job: Job) -> Check:
+    try:
+        report = inspect(job.config, job.options, _silent)
+    except BevdiagError as error:
+        return _failed(job, str(error), error.exit_code)
+    except MemoryError:
+        return _failed(job, "the host's memory did not suffice for the trace", ExitCode.NO_VERDICT)
+    except Exception as error:
+        # A defect of bevdiag in one config is no reason to keep quiet about the others.
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        return _failed(job, f"internal error: {what}", ExitCode.NO_VERDICT)
+    return Check(config=str(job.config), budget=job.budget, report=_sifted(report, job.ignore))
+
+
+def _failed(job: Job, failure: str, code: ExitCode) -> Check:
+    return Check(config=str(job.config), budget=job.budget, failure=failure, failure_code=code)
+
+
+def _sifted(
+    report: InspectReport | ConfigReport, ignore: Mapping[str, IgnoredRule]
+) -> InspectReport | ConfigReport:
+    """The report without the findings that the policy silences; they stay listed as such."""
+    silenced = tuple(
+        Silenced(finding, ignore[finding.code].reason, ignore[finding.code].location)
+        for finding in report.findings
+        if finding.code in ignore
+    )
+    if not silenced:
+        return report
+    stay = tuple(finding for finding in report.findings if finding.code not in ignore)
+    return replace(report, findings=stay, silenced=(*report.silenced, *silenced))
+
+
+def _silent(_what: str, _share: float) -> None:
+    """Many configs at once report their progress by their number."""

@@ -1,0 +1,190 @@
+"""From a TOML file to policies."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from bevdiag.config.nearest import did_you_mean
+from bevdiag.errors import ConfigError, Location
+from bevdiag.policy.settings import IgnoredRule, Policy, Setting, relative_to
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE_NAME = "bevdiag.toml"
+MAX_BYTES = 2**20
+
+_TEXTS = ("gpu", "budget", "margin", "torch", "cudnn", "autocast", "optimizer", "source")
+_NUMBERS = ("batch_size",)
+_TABLES = ("assume", "ignore")
+_KEYS = (*_TEXTS, *_NUMBERS, *_TABLES)
+_FOR_CONFIGS = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A file's policy for every config, and those for some of them.
+
+    Attributes:
+        path: the file.
+        common: what holds for every config.
+        special: patterns, as seen from the file's folder, and what holds for configs that match;
+            later ones override earlier ones.
+    """
+
+    path: Path
+    common: Policy
+    special: tuple[tuple[tuple[str, ...], Policy], ...] = ()
+
+    def of(self, config: Path) -> Policy:
+        """What holds for this config."""
+        policy = self.common
+        name = _seen_from(self.path.parent, config)
+        for patterns, special in self.special:
+            if any(fnmatch(name, pattern) for pattern in patterns):
+                policy = policy.overridden(special)
+        return policy
+
+
+def find_policy(config: Path) -> Path | None:
+    """The nearest policy's file, from the config's folder upwards to the root of its repository."""
+    for folder in (config.resolve().parent, *config.resolve().parent.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+        project = folder / "pyproject.toml"
+        if project.is_file() and _names_bevdiag(project):
+            return project
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def _names_bevdiag(project: Path) -> bool:
+    try:
+        return b"tool.bevdiag" in project.read_bytes()[:MAX_BYTES]
+    except OSError:
+        return False
+
+
+def read_policy(path: Path) -> PolicyFile:
+    """The policies of a file.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or says what no policy can say.
+    """
+    text = _read(path)
+    try:
+        tables: dict[str, Any] = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    if path.name == "pyproject.toml":
+        tables = tables.get("tool", {}).get("bevdiag", {})
+    reader = _Reader(path, text)
+    entries = tables.pop(_FOR_CONFIGS, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise reader.error(_FOR_CONFIGS, "expected [[...config]], a table for some configs")
+    return PolicyFile(
+        path=path,
+        common=reader.policy(tables, (_FOR_CONFIGS, *_KEYS)),
+        special=tuple(reader.special(entry) for entry in entries),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path} has {len(data)} bytes; a policy has at most {MAX_BYTES}")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid UTF-8: {error.reason}") from error
+
+
+class _Reader:
+    """Checks tables of one file; keys are met in the file's order, which tells their lines."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._lines = text.splitlines()
+
+    def special(self, entry: dict[str, Any]) -> tuple[tuple[str, ...], Policy]:
+        files = entry.pop("files", None)
+        patterns = [files] if isinstance(files, str) else files
+        if not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
+            raise self.error(
+                "files", 'every [[...config]] needs files = "PATTERN", or a list of patterns'
+            )
+        return tuple(patterns), self.policy(entry, ("files", *_KEYS))
+
+    def policy(self, table: Mapping[str, Any], allowed: tuple[str, ...]) -> Policy:
+        for key in table:
+            if key not in _KEYS:
+                hint = did_you_mean(key, allowed)
+                raise self.error(key, f"there is no setting of this name{hint}")
+        values: dict[str, Any] = {key: self._text(table, key) for key in _TEXTS if key in table}
+        values |= {key: self._number(table, key) for key in _NUMBERS if key in table}
+        return Policy(
+            **values,
+            assume=dict(self._assumed(table.get("assume", {}))),
+            ignore=dict(self._ignored(table.get("ignore", {}))),
+        )
+
+    def _text(self, table: Mapping[str, Any], key: str) -> Setting:
+        value = table[key]
+        if not isinstance(value, str):
+            raise self.error(key, f"expected text in quotes, not {value!r}")
+        text = relative_to(self._path.parent, value) if key == "source" else value
+        return Setting(text, self._place(key, value))
+
+    def _number(self, table: Mapping[str, Any], key: str) -> Setting:
+        value = table[key]
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.error(key, f"expected a whole number, not {value!r}")
+        return Setting(str(value), self._place(key))
+
+    def _assumed(self, table: Any) -> Iterator[tuple[str, Setting]]:
+        if not isinstance(table, dict):
+            raise self.error("assume", 'expected a table such as {"SITE" = COUNT}')
+        for site, count in table.items():
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise self.error(site, f"expected a count, not {count!r}")
+            yield site, Setting(str(count), self._place(site))
+
+    def _ignored(self, table: Any) -> Iterator[tuple[str, IgnoredRule]]:
+        if not isinstance(table, dict):
+            raise self.error("ignore", 'expected a table such as {BEV305 = "why"}')
+        for code, reason in table.items():
+            if not isinstance(reason, str) or not reason.strip():
+                raise self.error(code, "expected the reason, as text: why is it ignored here?")
+            yield code, IgnoredRule(code, reason.strip(), self._place(code))
+
+    def error(self, key: str, message: str) -> ConfigError:
+        return ConfigError(message, location=self._place(key), key=key)
+
+    def _place(self, key: str, value: str | None = None) -> Location:
+        """Where the key stands, of several the one with this value; else the file's start."""
+        named = re.compile(rf"(?:^|[\s{{,\[.]|[\"'])({re.escape(key)})[\"']?\s*(?:=|\])")
+        found = [
+            (number, match.start(1) + 1)
+            for number, line in enumerate(self._lines, 1)
+            if (match := named.search(line)) and (value is None or value in line)
+        ]
+        line, column = found[0] if found else (1, 1)
+        return Location(self._path, line, column)
+
+
+def _seen_from(folder: Path, config: Path) -> str:
+    path = config.resolve()
+    try:
+        return path.relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        return path.as_posix()

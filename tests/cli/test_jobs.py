@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+
+from bevdiag.cli import jobs as jobs_module
+from bevdiag.cli.jobs import Given, make_jobs
+from bevdiag.diagnose import at_hand
+from bevdiag.diagnose.at_hand import GpuAtHand
+from bevdiag.diagnose.result import InspectOptions
+from bevdiag.errors import BevdiagError
+
+GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(at_hand, "gpu_at_hand", lambda: None)
+
+
+def job_of(folder: Path, policy: str = "", *, isolated: bool = False, **given: str):
+    (folder / "bevdiag.toml").write_text(policy, encoding="utf-8")
+    config = folder / "model.yaml"
+    base = InspectOptions(pins={"site": 7})
+    (job,) = make_jobs([config], Given(**given), base, None, isolated=isolated)
+    return job
+
+
+def test_the_policy_speaks_where_the_command_line_is_silent(tmp_path):
+    job = job_of(
+        tmp_path,
+        'budget = "22GiB"\ntorch = "2.4"\nautocast = "bf16"\n[assume]\nsite = 3\nother = 4\n',
+        autocast="fp16",
+    )
+    assert job.options.budget_bytes == 22 * GIB
+    assert job.options.torch == "2.4"
+    assert job.options.autocast == "fp16"
+    assert job.options.pins == {"site": 7, "other": 4}
+    assert job.budget == "22.00 GiB"
+
+
+def test_a_gpu_on_the_command_line_replaces_the_policys_budget(tmp_path):
+    job = job_of(tmp_path, 'budget = "22GiB"', gpu="h200")
+    assert job.options.budget_bytes is None
+    assert job.options.gpu == "h200"
+
+
+@pytest.mark.parametrize(("margin", "left"), [("10%", 18 * GIB), ("5GiB", 15 * GIB)])
+def test_a_margin_is_taken_from_the_budget(tmp_path, margin, left):
+    job = job_of(tmp_path, budget="20GiB", margin=margin)
+    assert job.options.budget_bytes == left
+    assert margin in job.budget
+
+
+def test_a_margin_of_a_gpu_is_taken_from_what_is_usable(tmp_path):
+    whole = job_of(tmp_path, gpu="h200")
+    spared = job_of(tmp_path, gpu="h200", margin="50%")
+    assert whole.options.budget_bytes is None
+    assert spared.options.budget_bytes < 80 * GIB
+
+
+def test_isolated_takes_no_policy(tmp_path):
+    job = job_of(tmp_path, 'budget = "22GiB"', isolated=True)
+    assert job.options.budget_bytes is None
+    assert job.budget == ""
+
+
+def test_the_gpu_at_hand_is_the_budget_where_none_is_named(tmp_path, monkeypatch):
+    found = GpuAtHand(gpu="h200", budget_bytes=3 * GIB, words="GPU 0 at hand (3 GiB free)")
+    monkeypatch.setattr(at_hand, "gpu_at_hand", lambda: found)
+    job = job_of(tmp_path, margin="1GiB")
+    assert (job.options.gpu, job.options.budget_bytes) == ("h200", 2 * GIB)
+    assert job.budget == "GPU 0 at hand (3 GiB free) less a margin of 1GiB"
+    assert job_of(tmp_path, budget="9GiB").options.budget_bytes == 9 * GIB
+
+
+@pytest.mark.parametrize(
+    ("policy", "given", "sentence"),
+    [
+        ('gpu = "rtx9999"', {}, "bevdiag.toml:1:1: gpu: "),
+        ('torch = "new"', {}, "is no version"),
+        ('margin = "110%"\nbudget = "1GiB"', {}, "is no share"),
+        ('margin = "2GiB"\nbudget = "1GiB"', {}, "leaves nothing"),
+        ('[ignore]\nBEV999 = "because"', {}, "there is no rule BEV999"),
+        ("", {"autocast": "fp8"}, "--autocast: 'fp8' is not one of"),
+        ("", {"batch_size": "0"}, "--batch-size: '0' is not a whole number"),
+        ("", {"cudnn": "nine"}, "--cudnn: "),
+    ],
+)
+def test_what_cannot_be_used_is_told_with_its_place(tmp_path, policy, given, sentence):
+    with pytest.raises(BevdiagError) as refused:
+        job_of(tmp_path, policy, **given)
+    assert sentence in str(refused.value)
+
+
+def test_a_file_is_read_once_for_all_its_configs(tmp_path, monkeypatch):
+    (tmp_path / "bevdiag.toml").write_text("", encoding="utf-8")
+    reads = []
+    real = jobs_module.read_policy
+    monkeypatch.setattr(jobs_module, "read_policy", lambda path: reads.append(path) or real(path))
+    configs = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    make_jobs(configs, Given(), InspectOptions(), None, isolated=False)
+    assert reads == [tmp_path / "bevdiag.toml"]

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from bevdiag.diagnose import preflight as preflight_module
+from bevdiag.diagnose.checked import Check, Job, worst, worst_last
+from bevdiag.diagnose.preflight import preflight
+from bevdiag.diagnose.result import ConfigReport, Verdict
+from bevdiag.errors import ExitCode, Location
+from bevdiag.policy import IgnoredRule
+
+
+def job(small, config=None, ignore=(), **wanted):
+    rules = {code: IgnoredRule(code, "known", Location(Path("b.toml"), 1, 1)) for code in ignore}
+    return Job(config=config or small.config, options=small.options(**wanted), ignore=rules)
+
+
+def test_one_config_does_not_keep_the_others_from_their_verdicts(small, tmp_path):
+    missing, broken = tmp_path / "missing.yaml", tmp_path / "broken.yaml"
+    broken.write_text("MODEL: [", encoding="utf-8")
+    seen = []
+    checks = preflight(
+        [job(small, missing), job(small, budget_bytes=2**40), job(small, broken)],
+        lambda what, share: seen.append((what, share)),
+    )
+    assert [check.config for check in checks] == [str(missing), str(small.config), str(broken)]
+    assert [check.exit_code for check in checks] == [2, 0, 2]
+    assert checks[1].verdict is Verdict.FITS
+    assert "broken.yaml" in checks[2].failure
+    assert seen[-1] == ("3 of 3 configs", 1.0)
+
+
+def test_over_the_budget(small):
+    (check,) = preflight([job(small, budget_bytes=2**20)], lambda *_: None)
+    assert check.verdict is Verdict.OVER
+    assert check.exit_code is ExitCode.FINDINGS
+
+
+def test_the_policy_silences_a_rule_with_its_reason(small):
+    (loud,) = preflight([job(small)], lambda *_: None)
+    code = loud.report.findings[0].code
+    (check,) = preflight([job(small, ignore=[code])], lambda *_: None)
+    assert code not in {finding.code for finding in check.report.findings}
+    assert {item.reason for item in check.report.silenced} == {"known"}
+
+
+def test_a_defect_in_one_config_is_its_own_outcome(small, monkeypatch):
+    def breaks(*_):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(preflight_module, "inspect", breaks)
+    (check,) = preflight([job(small)], lambda *_: None)
+    assert check.exit_code is ExitCode.NO_VERDICT
+    assert check.failure == "internal error: ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"), [((), 0), ((0, 3), 3), ((3, 1, 0), 1), ((1, 2, 3), 2)]
+)
+def test_the_worst_code_speaks_for_all(codes, expected):
+    assert worst(ExitCode(code) for code in codes) == expected
+
+
+def test_what_matters_most_comes_last():
+    checks = [
+        Check(config=str(code), failure="x", failure_code=ExitCode(code)) for code in (2, 0, 1, 3)
+    ]
+    assert [check.config for check in worst_last(checks)] == ["0", "3", "1", "2"]
+
+
+def test_a_config_with_faults_that_no_step_survives_fails(small):
+    report = ConfigReport(config="a", findings=())
+    assert Check(config="a", report=report).exit_code is ExitCode.FINDINGS
+    assert Check(config="a", report=report).verdict is None

@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import pytest
+
+from bevdiag.errors import ConfigError
+from bevdiag.policy import find_policy, read_policy
+
+TEXT = """\
+gpu = "a100-80gb"
+margin = "10%"
+ignore = {BEV305 = "the slots are full in winter"}
+
+[assume]
+"backbone_3d.focal_encoder.kept_voxels" = 464367
+
+[[config]]
+files = "waymo/*.yaml"
+budget = "22GiB"
+batch_size = 2
+
+[[config]]
+files = ["waymo/big.yaml", "*/huge.yaml"]
+batch_size = 1
+"""
+
+
+def written(folder: Path, text: str, name: str = "bevdiag.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_later_tables_override_earlier_ones(tmp_path):
+    file = read_policy(written(tmp_path, TEXT))
+    plain = file.of(tmp_path / "kitti.yaml")
+    assert plain.gpu is not None
+    assert plain.gpu.text == "a100-80gb"
+    assert plain.batch_size is None
+    assert plain.assume["backbone_3d.focal_encoder.kept_voxels"].text == "464367"
+    special = file.of(tmp_path / "waymo" / "small.yaml")
+    assert special.batch_size is not None
+    assert special.batch_size.text == "2"
+    big = file.of(tmp_path / "waymo" / "big.yaml")
+    assert big.batch_size is not None
+    assert big.batch_size.text == "1"
+    assert big.ignore["BEV305"].reason == "the slots are full in winter"
+
+
+def test_memory_said_anew_replaces_both_of_its_settings(tmp_path):
+    policy = read_policy(written(tmp_path, TEXT)).of(tmp_path / "waymo" / "small.yaml")
+    assert policy.gpu is None
+    assert policy.budget is not None
+    assert policy.margin is not None
+
+
+def test_a_setting_knows_its_line(tmp_path):
+    path = written(tmp_path, TEXT)
+    policy = read_policy(path).of(tmp_path / "waymo" / "small.yaml")
+    assert policy.budget is not None
+    assert (policy.budget.location.line, policy.budget.location.column) == (10, 1)
+    assert policy.ignore["BEV305"].location.line == 3
+
+
+def test_pyproject_has_a_table_of_its_own(tmp_path):
+    text = (
+        '[project]\nname = "x"\n[tool.bevdiag]\ngpu = "t4"\n[[tool.bevdiag.config]]\nfiles = "*"\n'
+    )
+    policy = read_policy(written(tmp_path, text, "pyproject.toml")).of(tmp_path / "a.yaml")
+    assert policy.gpu is not None
+    assert policy.gpu.text == "t4"
+
+
+def test_a_repository_is_seen_from_its_file(tmp_path):
+    policy = read_policy(written(tmp_path, 'source = "../OpenPCDet"')).of(tmp_path / "a.yaml")
+    assert policy.source is not None
+    assert policy.source.text == str(tmp_path / "../OpenPCDet")
+
+
+def test_the_nearest_file_counts_up_to_the_root_of_the_repository(tmp_path):
+    written(tmp_path, "")
+    repository = tmp_path / "repository"
+    configs = repository / "configs"
+    configs.mkdir(parents=True)
+    assert find_policy(configs / "a.yaml") == tmp_path / "bevdiag.toml"
+    (repository / ".git").mkdir()
+    assert find_policy(configs / "a.yaml") is None
+    written(repository, "[project]\n", "pyproject.toml")
+    assert find_policy(configs / "a.yaml") is None
+    written(repository, "[tool.bevdiag]\n", "pyproject.toml")
+    assert find_policy(configs / "a.yaml") == repository / "pyproject.toml"
+    written(configs, "")
+    assert find_policy(configs / "a.yaml") == configs / "bevdiag.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "sentence"),
+    [
+        ('\nbugdet = "22GiB"', 2, "did you mean 'budget'"),
+        ("gpu = 4090", 1, "expected text in quotes, not 4090"),
+        ('batch_size = "2"', 1, "expected a whole number"),
+        ("batch_size = true", 1, "expected a whole number"),
+        ('[ignore]\nBEV305 = ""', 2, "expected the reason"),
+        ("ignore = 3", 1, "expected a table"),
+        ('[assume]\n"a.b" = -1', 2, "expected a count, not -1"),
+        ("[[config]]\nbudget = '1GiB'", 1, 'every [[...config]] needs files = "PATTERN"'),
+        ("config = 3", 1, "expected [[...config]]"),
+    ],
+)
+def test_what_no_policy_can_say_is_told_with_its_place(tmp_path, text, line, sentence):
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        read_policy(path)
+    assert sentence in str(refused.value)
+    if "needs files" not in sentence:
+        assert f"{path}:{line}:" in str(refused.value)
+
+
+@pytest.mark.parametrize("data", [b"gpu = ", b"\xff\xfe", b"[" * 5000, b"x" * (2**20 + 1)])
+def test_what_is_no_toml_is_told_in_one_sentence(tmp_path, data):
+    path = tmp_path / "bevdiag.toml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"bevdiag\.toml") as refused:
+        read_policy(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_policy(tmp_path / "absent.toml")

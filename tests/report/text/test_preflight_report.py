@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pytest
+
+from bevdiag.diagnose.baseline import record
+from bevdiag.diagnose.checked import Check, Growth
+from bevdiag.diagnose.result import Verdict
+from bevdiag.errors import ExitCode
+from bevdiag.report.layout import Layout
+from bevdiag.report.preflight_json import preflight_json
+from bevdiag.report.text.preflight_report import render_baseline, render_preflight
+
+GIB = 2**30
+
+
+@pytest.fixture
+def checks(over, measured):
+    fits = replace(
+        measured,
+        config="configs/small.yaml",
+        verdict=Verdict.FITS,
+        target=over.target,
+        timeline=measured.timeline[::400],
+    )
+    growth = (
+        Growth(what="reserved", before_bytes=10 * GIB, now_bytes=12 * GIB),
+        Growth(what="map_to_bev", before_bytes=GIB, now_bytes=2 * GIB + 2**29),
+    )
+    return (
+        Check(
+            config=over.config,
+            budget="A100-80GB",
+            report=replace(over, timeline=over.timeline[::400]),
+        ),
+        Check(config="configs/small.yaml", budget="A100-80GB", report=fits),
+        Check(config="configs/grown.yaml", budget="A100-80GB", report=fits, growth=growth),
+        Check(
+            config="configs/absent.yaml",
+            failure="configs/absent.yaml: no such file",
+            failure_code=ExitCode.USAGE,
+        ),
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_golden(checks, golden, width):
+    golden(f"preflight_{width}.txt", render_preflight(checks, Layout(width=width)))
+
+
+def test_json_golden(checks, golden):
+    golden("preflight.json", preflight_json(checks))
+
+
+def test_the_worst_stands_last_and_all_is_told(checks):
+    text = render_preflight(checks, Layout(width=120))
+    rows = [text.index(f"{check.config} ") for check in checks]
+    assert rows[1] < rows[0] < rows[3]
+    assert "+2.00 GiB in reserved" in text
+    assert "75.10 GiB" in text
+
+
+def test_when_all_is_well_there_is_only_the_table(checks):
+    text = render_preflight([checks[1]], Layout(width=120))
+    assert len(text.splitlines()) == 3
+
+
+def test_what_a_baseline_records(checks, tmp_path):
+    text = render_baseline(record(checks, tmp_path / "b.json"), Layout(width=160))
+    assert "configs/small.yaml" in text
+    assert "torch 2.13.0" in text
