@@ -71,13 +71,13 @@ def calibrate(options: CalibrationOptions, progress: Progress) -> Calibration:
     total = len(calls) + len(benchmarked)
     profile = _measured(
         CalibrationTask(calls=calls, cudnn_benchmark=False, held_bytes=held_bytes),
-        lambda done: progress("convolutions", 0.2 + 0.8 * done / total),
+        lambda done: progress("convolutions", done / total),
     ).profile
     assert profile is not None
     if benchmarked:
         found = _measured(
             CalibrationTask(calls=benchmarked, cudnn_benchmark=True, held_bytes=held_bytes),
-            lambda done: progress("cudnn.benchmark", 0.2 + 0.8 * (len(calls) + done) / total),
+            lambda done: progress("cudnn.benchmark", (len(calls) + done) / total),
         ).benchmarked
         profile = replace(profile, benchmarked=found or {})
     left_out = total - len(profile.workspaces) - len(profile.benchmarked)
@@ -88,7 +88,7 @@ def calls_of(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:
     """The convolutions of the configs' training steps, at every batch size and autocast."""
     calls: set[ConvCall] = set()
     for number, path in enumerate(options.configs):
-        progress(path.name, 0.2 * number / len(options.configs))
+        progress(path.name, number / len(options.configs))
         session = Session(InspectOptions(device="meta"))
         variant = session.variant(path)
         for batch_size in options.batch_sizes or (variant.batch_size,):
