@@ -12,7 +12,7 @@ from bevdiag.errors import Location
 
 _SPCONV = re.compile(r"spconv(?:-(cu\d+))?")
 _CUMM = re.compile(r"cumm(?:-(cu\d+))?")
-_SMALLEST_PARTS = 20
+_MINORS, _PATCHES = 60, 12
 """Minor and patch numbers that are tried to see what a range admits; no release has more."""
 
 
@@ -55,8 +55,9 @@ class Package:
         version = self.version
         if version is not None:
             return version.major == major
-        parts = range(_SMALLEST_PARTS)
-        return self.admits(f"{major}.{minor}.{patch}" for minor in parts for patch in parts)
+        return self.admits(
+            f"{major}.{minor}.{patch}" for minor in range(_MINORS) for patch in range(_PATCHES)
+        )
 
     def __str__(self) -> str:
         return f"{self.name} {self.version or self.specifier or '(any version)'}"

@@ -77,12 +77,12 @@ def _segment(figure: Figure) -> str:
     if sizes[0] == SMALL_SEGMENT_BYTES:
         return (
             f"{figure.text} is a segment of the small pool, whatever the tensor: it has "
-            f"{format_size(SMALL_REQUEST_BYTES)} or less."
+            f"{SMALL_REQUEST_BYTES:,} bytes or less."
         )
     if LARGE_SEGMENT_BYTES in sizes:
         return (
             f"{figure.text} is the segment for every request above "
-            f"{format_size(SMALL_REQUEST_BYTES)} and below {format_size(MIN_OWN_SEGMENT_BYTES)}: "
+            f"{SMALL_REQUEST_BYTES:,} bytes and below {format_size(MIN_OWN_SEGMENT_BYTES)}: "
             "the tensor is that small, or it has 18.00 to 20.00 MiB."
         )
     low, high = sizes[0] - SEGMENT_ROUND_BYTES, sizes[-1]

@@ -16,6 +16,7 @@ _PREFIXES = (
 )
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _PART = re.compile(r"models/(\w+)/[^/]+\.py$")
+_OWN = re.compile(r"(?:^|/)torch/")
 _LAYER = re.compile(r"torch/nn/modules/(?!module\.py|container\.py)(\w+)\.py$")
 _PARTS = {
     "backbones_2d": "backbone_2d",
@@ -73,7 +74,7 @@ def _stack(lines: list[str]) -> Stack:
             part = _PARTS.get(match[1], part)
         if match := _LAYER.search(path):
             layer = match[1]
-        elif "/torch/" not in path:
+        elif not _OWN.search(path):
             layer, frame = "", f"{path}:{line}"
         phase = _phase(path, function) or phase
     return Stack(phase=phase, part=part, layer=layer, frame=frame)
@@ -82,7 +83,7 @@ def _stack(lines: list[str]) -> Stack:
 def _phase(path: str, function: str) -> str:
     if path.endswith(("torch/_tensor.py", "torch/autograd/__init__.py")) and function == "backward":
         return "backward"
-    if "/torch/optim/" in path or path.endswith("torch/nn/utils/clip_grad.py"):
+    if "torch/optim/" in path or path.endswith("torch/nn/utils/clip_grad.py"):
         return "optimizer"
     # A checkpoint runs forward functions inside the backward pass; the outer frame came first.
     return "forward" if function == "forward" else ""

@@ -122,8 +122,8 @@ def find_failures(text: str, line_of: list[int], rank: str) -> Iterator[Failure]
     """
     found = [(match, kind) for kind, pattern in _HEADS for match in pattern.finditer(text)]
     found.sort(key=lambda item: item[0].start())
-    ends = [match.start() for match, _ in found[1:]] + [len(text)]
-    for (match, kind), end in zip(found, ends, strict=True):
+    ends = [*(match.start() for match, _ in found[1:]), len(text)]
+    for (match, kind), end in zip(found, ends, strict=False):
         body = text[match.start() : min(end, match.start() + _MAX_MESSAGE)]
         yield _failure(match, kind, body, line_of[text.count("\n", 0, match.start())], rank)
 
