@@ -7,18 +7,28 @@ its peaks and what each top-level module keeps for the backward pass.
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
-from bevdiag.diagnose.checked import Check, Growth
+from bevdiag.diagnose.checked import Check
 from bevdiag.diagnose.result import InspectReport
+from bevdiag.diagnose.rules import grown_since_baseline
 from bevdiag.errors import InputError
 
 SCHEMA: Literal["bevdiag.baseline/1"] = "bevdiag.baseline/1"
 MAX_BYTES = 2**24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """A figure beyond what the baseline recorded; `what` is peak, reserved or a module's path."""
+
+    what: str
+    before_bytes: int
+    now_bytes: int
 
 
 class Entry(BaseModel):
@@ -93,9 +103,8 @@ def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> 
         note = f"{file.name} does not record it: bevdiag baseline write adds it"
         return replace(check, notes=(*check.notes, note))
     now = _entry(check.report)
-    return replace(
-        check, growth=_growth(entry, now, tolerance), notes=(*check.notes, *_notes(entry, now))
-    )
+    grown = tuple(grown_since_baseline.check(_growth(entry, now, tolerance)))
+    return replace(check, growth=grown, notes=(*check.notes, *_notes(entry, now)))
 
 
 def _growth(before: Entry, now: Entry, tolerance: float) -> tuple[Growth, ...]:

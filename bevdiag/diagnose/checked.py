@@ -4,7 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport, Verdict
+from bevdiag.diagnose.result import (
+    ConfigReport,
+    Finding,
+    InspectOptions,
+    InspectReport,
+    Silenced,
+    Verdict,
+)
 from bevdiag.errors import ExitCode
 from bevdiag.policy import IgnoredRule
 
@@ -29,15 +36,6 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
-    """A figure beyond what the baseline recorded; `what` is peak, reserved or a module's path."""
-
-    what: str
-    before_bytes: int
-    now_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One config's outcome.
 
@@ -47,7 +45,7 @@ class Check:
         report: what was found out; None where the config failed.
         failure: why there is no report, one sentence.
         failure_code: the exit code that this failure leads to.
-        growth: what grew beyond the baseline, totals first.
+        growth: the finding that it has grown beyond the baseline, if it has.
         notes: what a reader should know about the comparison.
     """
 
@@ -56,13 +54,23 @@ class Check:
     report: InspectReport | ConfigReport | None = None
     failure: str = ""
     failure_code: ExitCode = ExitCode.FITS
-    growth: tuple[Growth, ...] = ()
+    growth: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict | None:
         """The verdict; None where nothing was traced."""
         return self.report.verdict if isinstance(self.report, InspectReport) else None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong, the growth first; of a config that failed, nothing."""
+        return (*self.growth, *(self.report.findings if self.report is not None else ()))
+
+    @property
+    def silenced(self) -> tuple[Silenced, ...]:
+        """What comments and the policy silence."""
+        return self.report.silenced if self.report is not None else ()
 
     @property
     def exit_code(self) -> ExitCode:

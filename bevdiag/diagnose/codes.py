@@ -22,6 +22,7 @@ class Stage(str, Enum):
     SOURCE = "source"
     IGNORES = "ignores"
     ENVIRONMENT = "environment"
+    BASELINE = "baseline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Code:
     Attributes:
         stage: what the rule looks at, and so when it can run: the config alone, a traced step with
             the settings behind it, the traced step of any model, a repository's own code, the
-            comments that silence findings, or the environment.
+            comments that silence findings, the environment, or a recorded state.
         stops: whether a step cannot run with this fault; none is traced then.
+        is_mended: whether bevdiag traces the config as if the fault were mended, and says so.
     """
 
     code: str
@@ -41,6 +43,7 @@ class Code:
     confidence: Confidence
     stage: Stage
     stops: bool = False
+    is_mended: bool = False
 
     @property
     def module(self) -> str:
@@ -70,7 +73,7 @@ _ROWS = (
     Code("BEV107", "window-height-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV108", "anchor-stride-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV109", "pillars-on-tall-grid", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV201", "bev-channel-mismatch", _ERROR, _CERTAIN, _CONFIG),
+    Code("BEV201", "bev-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True, is_mended=True),
     Code("BEV202", "input-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV203", "height-flatten-blowup", _ERROR, _CERTAIN, _STEP),
     Code("BEV204", "importance-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
@@ -85,6 +88,7 @@ _ROWS = (
     Code("BEV308", "within-margin", _WARNING, _LIKELY, _TRACE),
     Code("BEV309", "attention-maps", _INFO, _CERTAIN, _TRACE),
     Code("BEV310", "dense-anchors", _WARNING, _CERTAIN, _STEP),
+    Code("BEV311", "grown-since-baseline", _ERROR, _CERTAIN, Stage.BASELINE),
     Code("BEV401", "spconv-int32-bytes", _ERROR, _LIKELY, _TRACE),
     Code("BEV402", "spconv-64-bit-keys", _INFO, _CERTAIN, _TRACE),
     Code("BEV403", "convolution-beyond-32-bit", _WARNING, _CERTAIN, _TRACE),

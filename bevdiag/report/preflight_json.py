@@ -5,14 +5,13 @@ is none.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from bevdiag.diagnose.checked import Check, worst
 from bevdiag.diagnose.result import InspectReport
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.config_json import config_document
-from bevdiag.report.inspect_json import inspect_document, verdict_document
+from bevdiag.report.inspect_json import finding_document, inspect_document, verdict_document
 
 SCHEMA = "bevdiag.preflight/1"
 
@@ -35,7 +34,7 @@ def _check(check: Check) -> dict[str, Any]:
         "verdict": None if check.verdict is None else verdict_document(check.verdict),
         "budget": check.budget,
         "failure": check.failure,
-        "growth": [asdict(growth) for growth in check.growth],
+        "growth": [finding_document(growth) for growth in check.growth],
         "notes": list(check.notes),
         "report": _report(check),
     }

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bevdiag.diagnose.checked import Check, Growth, worst_last
+from bevdiag.diagnose.checked import Check, worst_last
 from bevdiag.diagnose.result import ConfigReport, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode
-from bevdiag.report.amounts import format_bytes, format_count, format_difference
+from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
@@ -74,7 +74,7 @@ def why(check: Check) -> str:
     if errors := _errors(report):
         return errors
     if check.growth:
-        return f"grown: {_growth(check.growth[0])}"
+        return check.growth[0].message
     if report.verdict is Verdict.DEPENDS:
         return f"up to {format_bytes(report.peak.high_bytes)} at the peak"
     if report.verdict is Verdict.UNKNOWN:
@@ -85,11 +85,6 @@ def why(check: Check) -> str:
 def _errors(report: InspectReport | ConfigReport) -> str:
     codes = [item.code for item in report.findings if item.severity is Severity.ERROR]
     return ", ".join(dict.fromkeys(codes))
-
-
-def _growth(growth: Growth) -> str:
-    change = format_difference(growth.now_bytes - growth.before_bytes)
-    return f"{change} in {growth.what} (was {format_bytes(growth.before_bytes)})"
 
 
 def _budgets(checks: Sequence[Check], layout: Layout) -> list[Text]:
@@ -109,11 +104,9 @@ def _detail_lines(check: Check, layout: Layout) -> list[Text]:
         if report.oom is not None:
             lines += paragraph(stop_sentence(report.oom, report.verdict), layout, indent=2)
             lines += paragraph(report.oom.message, layout, indent=4, style="red")
-    for growth in check.growth:
-        lines += paragraph(f"Grown: {_growth(growth)}.", layout, indent=2)
     for note in check.notes:
         lines += paragraph(f"Note: {note}.", layout, indent=2, style="dim")
-    errors = tuple(item for item in report.findings if item.severity is Severity.ERROR)
+    errors = tuple(item for item in check.findings if item.severity is Severity.ERROR)
     return [*lines, *(finding_lines(errors, layout) if errors else [])]
 
 

@@ -3,14 +3,12 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.diagnose.baseline import record
-from bevdiag.diagnose.checked import Check, Growth
-from bevdiag.diagnose.result import Verdict
+from bevdiag.diagnose.checked import Check
+from bevdiag.diagnose.result import Finding, Severity, Verdict
 from bevdiag.errors import ExitCode
 from bevdiag.report.layout import Layout
 from bevdiag.report.preflight_json import preflight_json
 from bevdiag.report.text.preflight_report import render_baseline, render_preflight
-
-GIB = 2**30
 
 
 @pytest.fixture
@@ -23,8 +21,12 @@ def checks(over, measured):
         timeline=measured.timeline[::400],
     )
     growth = (
-        Growth(what="reserved", before_bytes=10 * GIB, now_bytes=12 * GIB),
-        Growth(what="map_to_bev", before_bytes=GIB, now_bytes=2 * GIB + 2**29),
+        Finding(
+            code="BEV311",
+            severity=Severity.ERROR,
+            message="+2.00 GiB in reserved (from 10.00 GiB to 12.00 GiB) since the baseline",
+            detail=("+1.50 GiB in map_to_bev (from 1.00 GiB to 2.50 GiB)",),
+        ),
     )
     return (
         Check(
