@@ -11,12 +11,15 @@ from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.diagnose.result import CompareReport, InspectOptions
 
+DEFAULT_MODES = "max,mean,learned,sparse_max"
+
 
 def compare_command(
     config: opt.ConfigOrShipped = None,
-    compression: opt.Compressions = "max,mean,learned,sparse_max",
+    compression: opt.Compressions = None,
     batch_size: opt.BatchSizes = None,
     autocast: opt.Autocasts = None,
+    source: opt.Source = None,
     points: opt.Points = None,
     optimizer: opt.Optimizer = None,
     gpu: opt.GpuName = None,
@@ -48,9 +51,10 @@ def compare_command(
         pins=values.pins(assume),
         seed=values.whole_number("--seed", seed, least=0),
         remedies=False,
+        source=values.source_folder(source),
     )
     axes = (
-        values.choose_several("--compression", compression, values.compressions()),
+        _modules(compression) if source is not None else _modes(compression),
         () if batch_size is None else values.whole_numbers("--batch-size", batch_size, least=1),
         () if autocast is None else values.choose_several("--autocast", autocast, values.AUTOCASTS),
     )
@@ -61,6 +65,15 @@ def compare_command(
 
         write_output(compare_page(report), html, option="--html")
     return report.exit_code
+
+
+def _modes(text: str | None) -> tuple[str, ...]:
+    return values.choose_several("--compression", text or DEFAULT_MODES, values.compressions())
+
+
+def _modules(text: str | None) -> tuple[str, ...]:
+    """What the repository's own modules are called is known to the repository alone."""
+    return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 
 def _compare(
