@@ -25,6 +25,9 @@ def test_a_repository_is_inspected_by_its_own_code() -> None:
     assert report.remedies == ()
     assert report.verdict in (Verdict.FITS, Verdict.UNKNOWN)
     assert any(layer.output_shape for layer in report.layers)
+    assert report.wiring is not None
+    assert {joint.written_by for joint in report.wiring.joints} >= {None, "vfe", "backbone_3d"}
+    assert report.wiring.is_sound
 
 
 def test_a_folder_that_is_not_there_is_refused() -> None:
