@@ -21,6 +21,7 @@ from bevdiag.source.places import failing_place, set_root
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
+from bevdiag.source.state import current
 from bevdiag.source.values import AssumedValues, Scenario, SourceAssumption
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.recorder import Recorder
@@ -148,7 +149,9 @@ def _trace_steps(task: SourceTask, built: build.Built) -> Trace:
             yield
 
     customs = Customs(forward=_loss, batch=LoadedBatch, recorder=built.recorder, around=around)
-    return trace_steps(built.model, source_batch(task.batch, task.settings), task.options, customs)
+    batch = source_batch(task.batch, task.settings)
+    current().boxes = batch["gt_boxes"]
+    return trace_steps(built.model, batch, task.options, customs)
 
 
 def _loss(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:

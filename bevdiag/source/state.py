@@ -2,16 +2,23 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.values import AssumedValues
 
 
 @dataclass(slots=True)
 class Running:
-    """The trace that is running."""
+    """The trace that is running.
+
+    Attributes:
+        boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
+    """
 
     lanes: DeviceLanes
     values: AssumedValues
+    boxes: Tensor | None = None
 
 
 _running: list[Running] = []

@@ -17,7 +17,11 @@ import torch
 from bevdiag.source.places import user_place
 
 EXPECTED_SHARE = 0.5
-"""No knowledge at all: half of the rows pass a test on features."""
+"""No knowledge at all: half of the rows pass a test on features; the range is none to all."""
+_UNKNOWN_SHARE = (
+    EXPECTED_SHARE,
+    f"a test on features decides; {EXPECTED_SHARE:.0%} of the rows are taken to",
+)
 
 
 class Scenario(str, Enum):
@@ -61,6 +65,7 @@ class AssumedValues:
         self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._ones: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._shares: dict[tuple[int, ...], tuple[float, str]] = {}
         self.assumptions: dict[str, SourceAssumption] = {}
 
     def count(self, total: int, *, expected: int, why: str, kind: str = "") -> int:
@@ -93,15 +98,16 @@ class AssumedValues:
         if known is not None and known.numel() == mask.numel():
             return known.view(mask.shape)
         total = mask.numel()
-        count = self.count(
-            total,
-            expected=round(total * EXPECTED_SHARE),
-            why=f"a test on features decides; {EXPECTED_SHARE:.0%} of the rows are taken to pass",
-        )
+        share, why = self._shares.get(tuple(mask.shape[1:]), _UNKNOWN_SHARE)
+        count = self.count(total, expected=round(total * share), why=f"{why} pass")
         filled = torch.zeros(total, dtype=torch.bool)
         filled[torch.randperm(total, generator=self._random)[:count]] = True
         self._keep(key, mask, filled)
         return filled.view(mask.shape)
+
+    def expect_share(self, shape: tuple[int, ...], share: float, why: str) -> None:
+        """Of masks [any, *shape], the share of ones that is to be expected, and its basis."""
+        self._shares[shape] = (share, why)
 
     def filled_with_ones(self, tensor: torch.Tensor) -> None:
         """A meta tensor of which it is known that every element is one."""

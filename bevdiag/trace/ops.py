@@ -25,6 +25,18 @@ def _item(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     return 1.0 if source.dtype.is_floating_point else 1
 
 
+def _scalar_equals(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    # One number of many: code that asks whether a count is zero provides for the exception.
+    source = args[0]
+    if not source.is_meta or source.dim():
+        return recorder.run(func, args, kwargs)
+    where = recorder.attribution.current_path() or "the detector"
+    recorder.notes.append(f"{where}: a scalar of features was taken to differ from {args[1]}")
+    result = torch.zeros((), dtype=torch.bool)
+    recorder.track(result, str(func))
+    return result
+
+
 def _host_number(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # The right side of `x[...] = 0.5`: PyTorch makes it on the host where x is a CUDA tensor.
     number = func(*args, **kwargs)
@@ -89,6 +101,7 @@ RULES: dict[Any, Rule] = {
     torch.ops.bevdiag.unique2.default: sorting.unique,
     aten.nonzero.default: indexing.nonzero,
     aten._local_scalar_dense.default: _item,
+    aten.eq.Scalar: _scalar_equals,
     aten.scalar_tensor.default: _host_number,
     **dict.fromkeys(
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm

@@ -28,6 +28,18 @@ def test_the_same_mask_has_the_same_values(values: AssumedValues) -> None:
     assert torch.equal(values.mask(mask.view(4, 10)), values.mask(mask).view(4, 10))
 
 
+@pytest.mark.parametrize(
+    ("scenario", "used"), [(Scenario.LOW, 1), (Scenario.EXPECTED, 16), (Scenario.HIGH, 160)]
+)
+def test_what_is_known_of_a_mask_s_cells_is_expected(scenario: Scenario, used: int) -> None:
+    values = AssumedValues(scenario, {})
+    values.expect_share((4, 4, 2), 0.1, "one cell of ten is taken to")
+    assert int(values.mask(torch.empty(5, 4, 4, 2, device="meta") > 0).sum()) == used
+    (assumption,) = values.assumptions.values()
+    assert (assumption.low, assumption.expected, assumption.high) == (1, 16, 160)
+    assert assumption.why == "one cell of ten is taken to pass"
+
+
 def test_a_negated_mask_is_the_rest(values: AssumedValues) -> None:
     mask = torch.empty(41, device="meta") > 0
     rest = ~mask

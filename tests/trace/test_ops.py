@@ -330,3 +330,11 @@ def test_a_fill_under_a_mask_keeps_the_strides_of_a_gradient(recordings: Any) ->
     assert filled.stride() == (1, 20)
     (result,) = recordings.allocs(recorder.stream(1))[-1:]
     assert (result.op, result.nbytes) == ("aten.index_put.default", 20 * 8 * 4)
+
+
+def test_a_number_of_features_differs_from_any_constant(recordings: Any) -> None:
+    features = _meta(20)
+    with recordings.recording() as recorder:
+        assert not bool(features.sum() == 0)
+        assert bool(features.sum() != 0)
+    assert any("taken to differ from 0" in note for note in recorder.notes)
