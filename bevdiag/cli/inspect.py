@@ -4,8 +4,10 @@ from pathlib import Path
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.formats import CHECK_FORMATS, renderer
 from bevdiag.cli.output import STDOUT, check_output, check_page, layout_for, write_output
 from bevdiag.cli.progress import progress_bar
+from bevdiag.diagnose.checked import Check
 from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport
 
 
@@ -30,12 +32,12 @@ def inspect_command(
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
     verbose: opt.Verbose = False,
-    output_format: opt.Format = "text",
+    output_format: opt.CheckFormat = "text",
     output: opt.Output = STDOUT,
     html: opt.Html = None,
 ) -> int:
     """Tell what one training step of CONFIG asks of a GPU."""
-    values.choose("--format", output_format, values.FORMATS)
+    values.choose("--format", output_format, CHECK_FORMATS)
     levels = values.whole_number("--depth", depth, least=1)
     check_output(output)
     check_page(html)
@@ -91,6 +93,8 @@ def _rendered(
     depth: int,
     verbose: bool,
 ) -> str:
+    if output_format not in values.FORMATS:
+        return renderer(output_format)([Check(config=report.config, report=report)])
     if isinstance(report, ConfigReport):
         return _rendered_config(report, output_format, output)
     if output_format == "json":

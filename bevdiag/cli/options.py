@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bevdiag.cli.formats import CHECK_FORMATS
 from bevdiag.cli.shipped import SHIPPED_NAME
 from bevdiag.cli.values import AUTOCASTS, DEVICES, FORMATS
 
@@ -120,6 +121,14 @@ Verbose = Annotated[
 Format = Annotated[
     str,
     typer.Option("--format", metavar="|".join(FORMATS), help="For people or for programs."),
+]
+CheckFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="|".join(CHECK_FORMATS),
+        help="For people, programs, code scanning, CI servers, annotations or comments.",
+    ),
 ]
 Output = Annotated[
     str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")

@@ -9,6 +9,7 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.formats import CHECK_FORMATS, renderer
 from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.diagnose.result import InspectOptions
@@ -57,13 +58,13 @@ def preflight_command(
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Say nothing if all is well.")
     ] = False,
-    output_format: opt.Format = "text",
+    output_format: opt.CheckFormat = "text",
     output: opt.Output = STDOUT,
 ) -> int:
     """Check CONFIG... against the budget; after --, a command to run once all pass."""
     from bevdiag.cli.jobs import Given
 
-    values.choose("--format", output_format, values.FORMATS)
+    values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)
     share = values.percentage("--tolerance", tolerance)
     check_output(output)
@@ -144,6 +145,8 @@ def _rendered(checks: "Sequence[Check]", output_format: str, output: str) -> str
         from bevdiag.report.preflight_json import preflight_json
 
         return preflight_json(checks)
+    if output_format != "text":
+        return renderer(output_format)(checks)
     from bevdiag.report.text.preflight_report import render_preflight
 
     return render_preflight(checks, layout_for(output))

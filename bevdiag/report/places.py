@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 from bevdiag.errors import Location
 
@@ -14,3 +15,9 @@ def shown_location(location: Location) -> Location:
     if relative.parts[:1] == ("..",):
         return location
     return Location(relative, location.line, location.column)
+
+
+def posix_uri(path: str) -> str:
+    """A path as a URI reference: relative from the working directory where it lies below that."""
+    shown = shown_location(Location(Path(path), 1, 1)).file
+    return shown.as_uri() if shown.is_absolute() else quote(shown.as_posix())

@@ -1,0 +1,80 @@
+"""Checks as JUnit XML, which every CI server shows: a suite a config, a case a finding's rule.
+
+A finding of severity error fails its case, and so does a budget that is exceeded; a config without
+a verdict is an error of its case, as a test is that could not be run.
+"""
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from bevdiag.diagnose.checked import Check
+from bevdiag.diagnose.result import Finding, InspectReport, Severity
+from bevdiag.errors import ExitCode
+from bevdiag.report.places import shown_location
+from bevdiag.report.printable import printable
+from bevdiag.report.text.headline import verdict_sentence
+
+
+def junit(checks: Sequence[Check]) -> str:
+    """The checks as one XML document and a newline."""
+    root = ET.Element("testsuites", name="bevdiag")
+    suites = [_suite(check) for check in checks]
+    root.extend(suites)
+    for key in ("tests", "failures", "errors"):
+        root.set(key, str(sum(int(suite.attrib[key]) for suite in suites)))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+
+
+def _suite(check: Check) -> ET.Element:
+    cases = [_verdict(check)]
+    cases += [_finding(check.config, finding) for finding in check.findings]
+    suite = ET.Element(
+        "testsuite",
+        name=_text(check.config),
+        tests=str(len(cases)),
+        failures=str(sum(case.find("failure") is not None for case in cases)),
+        errors=str(sum(case.find("error") is not None for case in cases)),
+    )
+    suite.extend(cases)
+    return suite
+
+
+def _verdict(check: Check) -> ET.Element:
+    case = ET.Element("testcase", classname=_text(check.config), name="budget")
+    if check.failure:
+        kind = "error" if check.exit_code is ExitCode.NO_VERDICT else "failure"
+        ET.SubElement(case, kind, message=_text(check.failure))
+        return case
+    if not isinstance(check.report, InspectReport):
+        message = "no training step survives the errors of this config"
+        ET.SubElement(case, "failure", message=message)
+        return case
+    sentence = _text(verdict_sentence(check.report))
+    if check.report.verdict.value == "over":
+        oom = check.report.oom
+        ET.SubElement(case, "failure", message=sentence).text = _text(oom.message) if oom else None
+    elif check.report.verdict.value in ("depends", "unknown"):
+        ET.SubElement(case, "error", message=sentence)
+    else:
+        ET.SubElement(case, "system-out").text = sentence
+    return case
+
+
+def _finding(config: str, finding: Finding) -> ET.Element:
+    case = ET.Element("testcase", classname=_text(config), name=_text(finding.code))
+    if finding.location is not None:
+        place = shown_location(finding.location)
+        case.set("file", _text(place.file.as_posix()))
+        case.set("line", str(place.line))
+    text = "\n".join(_text(line) for line in (finding.message, *finding.detail))
+    if finding.severity is Severity.ERROR:
+        ET.SubElement(case, "failure", message=_text(finding.message)).text = text
+    else:
+        ET.SubElement(case, "system-out").text = f"{finding.severity.value}: {text}"
+    return case
+
+
+def _text(text: str) -> str:
+    # XML has no way to write control characters, escaped or not.
+    return printable(text)

@@ -1,0 +1,102 @@
+"""Checks as Markdown, for a job summary or a comment on a pull request.
+
+GitHub drops a job summary beyond 1 MiB as a whole and refuses a comment beyond 65,536 characters,
+so the text is cut before, between configs, and says how many are left out.
+"""
+
+import re
+from collections.abc import Sequence
+
+from bevdiag.diagnose.checked import Check, worst_last
+from bevdiag.diagnose.result import Finding, InspectReport, Severity
+from bevdiag.errors import ExitCode
+from bevdiag.report.amounts import format_bytes
+from bevdiag.report.places import shown_location
+from bevdiag.report.printable import printable
+from bevdiag.report.text.headline import verdict_sentence
+from bevdiag.report.text.preflight_report import why
+
+MOST_CHARACTERS = 65_536
+"""Of a comment; a job summary holds more."""
+
+_FRAME = 400
+"""Room for the heading and for the sentences about what is left out."""
+
+_WORDS = {
+    ExitCode.FITS: "pass",
+    ExitCode.FINDINGS: "**FAIL**",
+    ExitCode.NO_VERDICT: "no verdict",
+    ExitCode.USAGE: "**BROKEN**",
+}
+_HEAD = ("| config | | peak | reserved | budget | why |", "|---|---|--:|--:|--:|---|")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@:])")
+
+
+def markdown(checks: Sequence[Check]) -> str:
+    """The table of configs, the worst first, and below it what stands against them."""
+    ordered = worst_last(checks)[::-1]
+    rows = [_row(check) for check in ordered]
+    shown_rows = _fitting(rows, MOST_CHARACTERS // 2)
+    details = [_details(check) for check in ordered if _has_details(check)]
+    used = sum(len(row) + 1 for row in shown_rows)
+    shown_details = _fitting(details, MOST_CHARACTERS - used - _FRAME)
+    parts = ["\n".join(("## bevdiag", "", *_HEAD, *shown_rows))]
+    if len(shown_rows) < len(rows):
+        parts.append(f"{len(rows) - len(shown_rows)} more configs are left out of the table.")
+    parts += shown_details
+    if len(shown_details) < len(details):
+        parts.append(f"The details of {len(details) - len(shown_details)} more are left out.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _fitting(blocks: Sequence[str], most: int) -> list[str]:
+    """As many of the first blocks as fit into `most` characters."""
+    taken: list[str] = []
+    for block in blocks:
+        most -= len(block) + 2
+        if most < 0:
+            break
+        taken.append(block)
+    return taken
+
+
+def _row(check: Check) -> str:
+    report = check.report if isinstance(check.report, InspectReport) else None
+    peak = reserved = budget = ""
+    if report is not None:
+        peak = format_bytes(report.peak.allocated_bytes)
+        reserved = format_bytes(report.peak.high_reserved_bytes)
+        capacity = report.target.capacity_bytes
+        budget = "" if capacity is None else format_bytes(capacity)
+    cells = (escaped(check.config), _WORDS[check.exit_code], peak, reserved, budget)
+    return f"| {' | '.join(cells)} | {escaped(why(check))} |"
+
+
+def _has_details(check: Check) -> bool:
+    return bool(check.findings or check.silenced or check.notes) or (
+        check.report is not None and check.exit_code is not ExitCode.FITS
+    )
+
+
+def _details(check: Check) -> str:
+    lines = [f"### {escaped(check.config)}", ""]
+    if isinstance(check.report, InspectReport):
+        lines += [escaped(verdict_sentence(check.report)), ""]
+    order = list(Severity)
+    for finding in sorted(check.findings, key=lambda item: order.index(item.severity)):
+        lines.append(_finding(finding))
+    lines += [f"- silenced {item.finding.code}: {escaped(item.reason)}" for item in check.silenced]
+    lines += [f"- {escaped(note)}" for note in check.notes]
+    return "\n".join(lines)
+
+
+def _finding(finding: Finding) -> str:
+    where = finding.location
+    place = "" if where is None else f" ({escaped(str(shown_location(where)))})"
+    text = f"- {finding.severity.value} {finding.code}{place}: {escaped(finding.message)}"
+    return "\n".join((text, *(f"  {escaped(line)}  " for line in finding.detail)))
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, no mention, no link, one line."""
+    return _SPECIAL.sub(r"\\\1", printable(text)).replace("\\@", "\\@\u200b")

@@ -1,0 +1,132 @@
+"""Checks as SARIF 2.1.0, the format of code scanning.
+
+A result's fingerprint is made of the rule, the config and the blamed key, not of the line: it
+stays the same when lines are added above. What is silenced is a suppressed result with its
+reason; a config that could not be checked is a notification of the run.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from bevdiag import __version__
+from bevdiag.diagnose.checked import Check
+from bevdiag.diagnose.codes import CODES, Code
+from bevdiag.diagnose.pages import rule_page
+from bevdiag.diagnose.result import Finding, Severity, Silenced
+from bevdiag.errors import ExitCode, Location
+from bevdiag.report.canonical_json import dumps
+from bevdiag.report.places import posix_uri, shown_location
+from bevdiag.report.printable import printable
+from bevdiag.report.rules_markdown import rule_markdown
+
+SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
+_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+_RULES = tuple(CODES)
+
+
+def sarif(checks: Sequence[Check]) -> str:
+    """The checks as one SARIF log and a newline."""
+    results = [
+        result
+        for check in checks
+        for result in (
+            *(_result(check.config, finding) for finding in check.findings),
+            *(_suppressed(check.config, silenced) for silenced in check.silenced),
+        )
+    ]
+    failed = [check for check in checks if check.failure]
+    run = {
+        "tool": {"driver": _driver()},
+        "columnKind": "unicodeCodePoints",
+        "invocations": [
+            {
+                "executionSuccessful": not failed,
+                "toolExecutionNotifications": [_notification(check) for check in failed],
+            }
+        ],
+        "results": results,
+    }
+    return dumps({"$schema": SCHEMA_URI, "version": "2.1.0", "runs": [run]})
+
+
+def _driver() -> dict[str, Any]:
+    return {
+        "name": "bevdiag",
+        "semanticVersion": __version__,
+        "rules": [_rule(CODES[code]) for code in _RULES],
+    }
+
+
+def _rule(row: Code) -> dict[str, Any]:
+    page = rule_page(row.code)
+    return {
+        "id": row.code,
+        "name": "".join(part.capitalize() for part in row.name.split("-")),
+        "shortDescription": {"text": page.summary},
+        "help": {
+            "text": "\n\n".join(text for part in page.parts.values() for text in part),
+            "markdown": rule_markdown(page),
+        },
+        "defaultConfiguration": {"level": _LEVELS[row.severity]},
+        "properties": {"precision": "very-high" if row.confidence.value == "certain" else "medium"},
+    }
+
+
+def _result(config: str, finding: Finding) -> dict[str, Any]:
+    text = "\n".join((finding.message, *finding.detail))
+    result: dict[str, Any] = {
+        "ruleId": finding.code,
+        "ruleIndex": _RULES.index(finding.code),
+        "level": _LEVELS[finding.severity],
+        "message": {"text": _plain(text)},
+        "locations": [_location(config, finding)],
+        "partialFingerprints": {"bevdiag/v1": _fingerprint(config, finding)},
+    }
+    return result
+
+
+def _suppressed(config: str, silenced: Silenced) -> dict[str, Any]:
+    place = {"physicalLocation": _physical(silenced.location)}
+    suppression = {"kind": "inSource", "justification": printable(silenced.reason)}
+    return _result(config, silenced.finding) | {"suppressions": [suppression | {"location": place}]}
+
+
+def _location(config: str, finding: Finding) -> dict[str, Any]:
+    if finding.location is None:
+        # Of what stands nowhere in particular, the config as a whole is the place.
+        location: dict[str, Any] = {
+            "physicalLocation": {"artifactLocation": {"uri": posix_uri(config)}}
+        }
+    else:
+        location = {"physicalLocation": _physical(finding.location)}
+    if finding.module:
+        name = printable(finding.module)
+        location["logicalLocations"] = [{"fullyQualifiedName": name, "kind": "module"}]
+    return location
+
+
+def _physical(location: Location) -> dict[str, Any]:
+    shown = shown_location(location)
+    return {
+        "artifactLocation": {"uri": posix_uri(str(shown.file))},
+        "region": {"startLine": shown.line, "startColumn": shown.column},
+    }
+
+
+def _fingerprint(config: str, finding: Finding) -> str:
+    blamed = "\0".join((finding.code, posix_uri(config), finding.key or finding.module))
+    return hashlib.sha256(blamed.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _notification(check: Check) -> dict[str, Any]:
+    level = "error" if check.failure_code is ExitCode.USAGE else "warning"
+    return {
+        "level": level,
+        "message": {"text": _plain(check.failure)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": posix_uri(check.config)}}}],
+    }
+
+
+def _plain(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
