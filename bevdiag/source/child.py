@@ -156,7 +156,13 @@ def _trace_steps(task: SourceTask, built: build.Built) -> Trace:
 
 def _loss(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
     """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
-    returned, _, _ = model(batch)
+    try:
+        returned, _, _ = model(batch)
+    except RuntimeError as error:
+        # Mostly a layer that is fed other channels than it was built for: say who feeds it.
+        fed = batch.watch.last_features() if batch.watch is not None else ""
+        error.args = (f"{error}; {fed}" if fed else str(error),)
+        raise
     loss: torch.Tensor = returned["loss"].mean()
     return loss
 

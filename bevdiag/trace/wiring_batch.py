@@ -96,12 +96,13 @@ class BatchWatch:
         self._attribution = attribution
         self._written: list[_Written] = []
         self._current: dict[str, _Written] = {}
+        self._last_features: _Written | None = None
         self._reached: frozenset[str] = frozenset()
         self._unreached: dict[str, tuple[str, ...]] = {}
 
     def begin(self, batch: WatchedBatch) -> None:
         """Forget what was, and watch this batch from here on; what it holds is the loader's."""
-        self._written, self._current = [], {}
+        self._written, self._current, self._last_features = [], {}, None
         for key, value in batch.items():
             self._add(batch, key, value, None)
         batch.watch = self
@@ -118,9 +119,26 @@ class BatchWatch:
         """The values under these keys were looked at."""
         reader = self._attribution.forward_path
         for key in keys:
-            if key in self._current:
-                self._current[key].readers.setdefault(reader)
-                self._current[key].value_readers.setdefault(reader)
+            written = self._current.get(key)
+            if written is None:
+                continue
+            written.readers.setdefault(reader)
+            written.value_readers.setdefault(reader)
+            if written.carries_gradient and written.channels is not None:
+                self._last_features = written
+
+    def last_features(self) -> str:
+        """The features that were read last, in a clause for a failure; empty without any."""
+        read = self._last_features
+        if read is None:
+            return ""
+        declared = (
+            "" if read.declared in (None, read.channels) else f", which declares {read.declared}"
+        )
+        return (
+            f"the features read last are {read.key}, {read.channels} channels, of "
+            f"{read.writer or 'the detector'}{declared}"
+        )
 
     def end(self, batch: WatchedBatch, loss: torch.Tensor) -> None:
         """The forward pass is over, its graph still whole."""
