@@ -8,81 +8,21 @@ which of them comes first. What cuDNN can do without never fails and is no candi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bevdiag.diagnose.explain.arithmetic import arithmetic_of, condition_of, what_of
+from bevdiag.diagnose.explain.between import between
 from bevdiag.diagnose.explain.decode import asks_for
 from bevdiag.diagnose.explain.failure import Failure, Stack
+from bevdiag.diagnose.explain.match import Match, World, agrees, distance_of, is_optional
 from bevdiag.diagnose.explain.result import Candidate, Certainty
 from bevdiag.memory.allocator import block_bytes, segment_bytes
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import Alloc, EventStream
+from bevdiag.memory.events import Alloc
 from bevdiag.memory.oom import format_size
 from bevdiag.memory.simulate import walk
-from bevdiag.memory.workspaces import workspace
 
 MAX_CANDIDATES = 6
-PREDICTION_ERROR = 0.10
-"""How far predicted and measured totals may lie apart: the project's accuracy promise, also where
-the user's scene is another than the predicted one."""
-
-_LAYERS = {
-    "activation": ("relu", "gelu", "sigmoid", "softmax", "baddbmm", "bmm", "addmm", "clamp"),
-    "batchnorm": ("native_batch_norm", "cudnn_batch_norm", "empty_like", "clone"),
-    "conv": ("convolution", "constant_pad"),
-    "linear": ("mm", "addmm", "clone", "_to_copy"),
-    "normalization": ("native_layer_norm",),
-    "padding": ("constant_pad",),
-}
-"""Operations that the modules in a file of torch.nn run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """One set of circumstances under which the message may have come about.
-
-    Attributes:
-        stream: the predicted step.
-        target: versions, and the capacity that the message tells, None where it tells none.
-        assumption: what it takes for granted beyond the user's options, empty for nothing.
-    """
-
-    stream: EventStream
-    target: DeviceTarget
-    assumption: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Match:
-    """One allocation of one world, with what speaks for it."""
-
-    world: World
-    event: int
-    alloc: Alloc
-    nbytes: int
-    allocated_bytes: int
-    has_size: bool
-    stops_here: bool
-    agrees_with_stack: bool
-    distance: float | None
-
-    @property
-    def is_near(self) -> bool:
-        """Whether as much is allocated by then as the message says, as far as can be told."""
-        return self.distance is None or self.distance <= PREDICTION_ERROR
-
-    @property
-    def rank(self) -> tuple[object, ...]:
-        """Sorts the likeliest first."""
-        return (
-            not self.agrees_with_stack,
-            not self.has_size,
-            not self.is_near,
-            not self.stops_here,
-            self.distance or 0.0,
-            bool(self.world.assumption),
-            self.event,
-        )
 
 
 def search(failure: Failure, worlds: Sequence[World]) -> tuple[Candidate, ...]:
@@ -91,7 +31,9 @@ def search(failure: Failure, worlds: Sequence[World]) -> tuple[Candidate, ...]:
     Where no allocation has the size, those stand in at which the walks stop.
     """
     matches = sorted((m for world in worlds for m in _matches(failure, world)), key=_rank)
-    best: dict[tuple[object, ...], _Match] = {}
+    if not any(match.has_size and match.is_near for match in matches):
+        matches = sorted(between(failure, worlds), key=_rank) or matches
+    best: dict[tuple[object, ...], Match] = {}
     for match in matches:
         alloc = match.alloc
         key = (alloc.module, alloc.phase, alloc.op, alloc.shape, match.nbytes)
@@ -105,11 +47,11 @@ def search(failure: Failure, worlds: Sequence[World]) -> tuple[Candidate, ...]:
     )
 
 
-def _rank(match: _Match) -> tuple[object, ...]:
+def _rank(match: Match) -> tuple[object, ...]:
     return match.rank
 
 
-def _matches(failure: Failure, world: World) -> Iterator[_Match]:
+def _matches(failure: Failure, world: World) -> Iterator[Match]:
     totals = walk(world.stream, world.target, until_oom=False)
     stop = None
     if world.target.capacity_bytes is not None:
@@ -118,13 +60,13 @@ def _matches(failure: Failure, world: World) -> Iterator[_Match]:
     figure = failure.requested
     for index, event in enumerate(world.stream.events):
         nbytes = totals.requested[index]
-        if not isinstance(event, Alloc) or not nbytes or _is_optional(event, world.target):
+        if not isinstance(event, Alloc) or not nbytes or is_optional(event, world.target):
             continue
         has_size = figure is not None and asks_for(nbytes, figure)
         if not has_size and index != stop:
             continue
         allocated = totals.allocated[index] - totals.block_bytes[index]
-        yield _Match(
+        yield Match(
             world=world,
             event=index,
             alloc=event,
@@ -132,39 +74,13 @@ def _matches(failure: Failure, world: World) -> Iterator[_Match]:
             allocated_bytes=allocated,
             has_size=has_size,
             stops_here=index == stop,
-            agrees_with_stack=_agrees(event, failure.stack),
-            distance=_distance(allocated, failure),
+            agrees_with_stack=agrees(event, failure.stack),
+            distance=distance_of(allocated, failure),
         )
 
 
-def _is_optional(alloc: Alloc, target: DeviceTarget) -> bool:
-    """Whether PyTorch goes on without it: it skips an engine of cuDNN, it does not fail."""
-    return alloc.request is not None and workspace(alloc.request, target).fallback is not None
-
-
-def _distance(allocated_bytes: int, failure: Failure) -> float | None:
-    if failure.allocated is None:
-        return None
-    stated = max(failure.allocated.middle_bytes, 1)
-    return abs(allocated_bytes - stated) / stated
-
-
-def _agrees(alloc: Alloc, stack: Stack) -> bool:
-    """Whether the traceback does not speak against the allocation.
-
-    Losses are computed by a head's code, though no module's forward is running then.
-    """
-    operations = _LAYERS.get(stack.layer, ())
-    part = alloc.module.partition(".")[0]
-    return (
-        (not stack.phase or stack.phase == alloc.phase.value)
-        and (not stack.part or part in ("", stack.part))
-        and (not operations or any(operation in alloc.op for operation in operations))
-    )
-
-
 def _candidate(
-    failure: Failure, match: _Match, kept: Sequence[_Match], *, is_first: bool
+    failure: Failure, match: Match, kept: Sequence[Match], *, is_first: bool
 ) -> Candidate:
     alloc, target = match.alloc, match.world.target
     conditions = (condition_of(alloc, target), match.world.assumption)
@@ -183,9 +99,10 @@ def _candidate(
     )
 
 
-def _certainty(best: _Match, kept: Iterable[_Match]) -> Certainty:
+def _certainty(best: Match, kept: Iterable[Match]) -> Certainty:
     """Certain is what has the size while no other module asks for it near that moment."""
-    if not (best.has_size and best.is_near and best.agrees_with_stack):
+    fitted = best.world.count is not None and best.world.assumption
+    if fitted or not (best.has_size and best.is_near and best.agrees_with_stack):
         return Certainty.POSSIBLE
     rivals = (
         match
@@ -195,7 +112,7 @@ def _certainty(best: _Match, kept: Iterable[_Match]) -> Certainty:
     return Certainty.LIKELY if any(rivals) else Certainty.CERTAIN
 
 
-def _reasons(failure: Failure, match: _Match) -> Iterator[str]:
+def _reasons(failure: Failure, match: Match) -> Iterator[str]:
     requested = format_size(segment_bytes(block_bytes(match.nbytes)))
     if match.has_size:
         yield f"its segment prints as {requested}"

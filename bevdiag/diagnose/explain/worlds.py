@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from bevdiag.diagnose.explain.failure import Failure
-from bevdiag.diagnose.explain.search import World, with_capacity
+from bevdiag.diagnose.explain.match import World
+from bevdiag.diagnose.explain.search import with_capacity
 from bevdiag.diagnose.foreign import source_batch
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.diagnose.session import Session
@@ -20,6 +21,9 @@ from bevdiag.trace.kept_voxels import Scenario
 
 LAST_CUDNN_WITHOUT_64BIT = (9, 1, 0)
 """What torch's default wheels shipped last before cuDNN could index with 64 bits."""
+
+_Streams = tuple[Mapping[Scenario, EventStream], tuple[str, ...], Mapping[Scenario, int]]
+"""The step in each scenario, what is not modelled, and the count that makes the difference."""
 
 _COUNTS = {
     Scenario.EXPECTED: "",
@@ -45,8 +49,8 @@ def predicted_worlds(
         cudnn_benchmark=options.cudnn_benchmark,
     )
     target = with_capacity(target, failure)
-    streams, unmodelled = _streams(config, options)
-    worlds = tuple(_worlds(streams, target, is_pinned=options.cudnn is not None))
+    streams, unmodelled, counts = _streams(config, options)
+    worlds = tuple(_worlds(streams, counts, target, is_pinned=options.cudnn is not None))
     notes = [f"not modelled: {name}" for name in unmodelled]
     if gpu is not None and options.gpu is None:
         notes.append(f"the GPU is taken to be {gpu}: its memory prints like the message's")
@@ -62,21 +66,21 @@ def _gpu_of(failure: Failure) -> str | None:
     return alike[0].name if len({gpu.compute_capability for gpu in alike}) == 1 else None
 
 
-def _streams(
-    config: Path, options: InspectOptions
-) -> tuple[Mapping[Scenario, EventStream], tuple[str, ...]]:
+def _streams(config: Path, options: InspectOptions) -> _Streams:
     """The step in each scenario; a repository's own code makes it with --source."""
     if options.source is not None:
         return _source_streams(config, Path(options.source), options)
     session = Session(options)
     traced = session.trace(session.variant(config), tuple(Scenario))
     streams = {scenario: trace.stream for scenario, trace in traced.traces.items()}
-    return streams, streams[Scenario.EXPECTED].unmodelled
+    counts = {}
+    if len(traced.kept_voxels) == 1:
+        (site,) = traced.kept_voxels
+        counts = {Scenario.LOW: site.low, Scenario.EXPECTED: site.used, Scenario.HIGH: site.high}
+    return streams, streams[Scenario.EXPECTED].unmodelled, counts
 
 
-def _source_streams(
-    config: Path, source: Path, options: InspectOptions
-) -> tuple[Mapping[Scenario, EventStream], tuple[str, ...]]:
+def _source_streams(config: Path, source: Path, options: InspectOptions) -> _Streams:
     settings = read_source_config(config, options.overrides)
     traced = trace_source(
         config,
@@ -89,20 +93,29 @@ def _source_streams(
     )
     traces = {Scenario(scenario.value): trace for scenario, trace in traced.scenarios.items()}
     traces.setdefault(Scenario.EXPECTED, traced.trace)
-    return {scenario: trace.stream for scenario, trace in traces.items()}, traced.unmodelled
+    return {scenario: trace.stream for scenario, trace in traces.items()}, traced.unmodelled, {}
 
 
 def _worlds(
-    streams: Mapping[Scenario, EventStream], target: DeviceTarget, *, is_pinned: bool
+    streams: Mapping[Scenario, EventStream],
+    counts: Mapping[Scenario, int],
+    target: DeviceTarget,
+    *,
+    is_pinned: bool,
 ) -> Iterator[World]:
     for scenario, stream in streams.items():
-        yield World(stream=stream, target=target, assumption=_COUNTS[scenario])
+        world = World(
+            stream=stream,
+            target=target,
+            assumption=_COUNTS[scenario],
+            count=counts.get(scenario),
+        )
+        yield world
         if not is_pinned and _needs_64_bit(stream):
             # Whatever torch is installed here, the message may come from another.
             is_new = target.cudnn >= CUDNN_64BIT
             other = LAST_CUDNN_WITHOUT_64BIT if is_new else CUDNN_64BIT
-            elsewhere = replace(target, cudnn=other)
-            yield World(stream=stream, target=elsewhere, assumption=_COUNTS[scenario])
+            yield replace(world, target=replace(target, cudnn=other))
 
 
 def _needs_64_bit(stream: EventStream) -> bool:
