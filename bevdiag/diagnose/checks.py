@@ -10,10 +10,11 @@ from bevdiag.config.parts import read_parts
 from bevdiag.diagnose import rules
 from bevdiag.diagnose.codes import CODES, Stage
 from bevdiag.diagnose.evidence import ConfigEvidence, StepEvidence, TraceEvidence
-from bevdiag.diagnose.result import Finding, Severity, Silenced
+from bevdiag.diagnose.result import Finding, InspectOptions, Severity, Silenced
 from bevdiag.diagnose.silencing import silence
 from bevdiag.errors import ConfigError, NoVerdictError
 
+_UNKNOWN_MODULE = "BEV008"
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
@@ -43,6 +44,21 @@ def config_findings(
     return tuple(_found(evidence, Stage.CONFIG))
 
 
+def source_findings(
+    document: Document, data_root: Path | None, *, ran: bool
+) -> tuple[Finding, ...]:
+    """Like `check_config` for a model that a repository's own code builds.
+
+    What modules there are is the repository's business, and a step that `ran` had no fault that
+    would have stopped it, whatever a module of that name does elsewhere.
+    """
+    return tuple(
+        finding
+        for finding in config_findings(document, None, data_root)
+        if finding.code != _UNKNOWN_MODULE and not (ran and CODES[finding.code].stops)
+    )
+
+
 def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
     """What the rules find that look at a traced step, and at the settings where they are known."""
     stages = (Stage.TRACE, Stage.STEP) if isinstance(evidence, StepEvidence) else (Stage.TRACE,)
@@ -57,9 +73,17 @@ def sifted(
     return tuple(sorted(stay, key=lambda finding: _ORDER[finding.severity])), silenced
 
 
+def data_root_of(options: InspectOptions) -> Path | None:
+    """The folder that the config's relative data paths start from, if the user named it."""
+    return None if options.data_root is None else Path(options.data_root)
+
+
 def stops(findings: Iterable[Finding]) -> bool:
-    """Whether one of them is a fault that no step survives."""
-    return any(CODES[f.code].stops and f.severity is Severity.ERROR for f in findings)
+    """Whether one of them is a fault that no step survives, and that bevdiag does not mend."""
+    return any(
+        CODES[f.code].stops and not CODES[f.code].is_mended and f.severity is Severity.ERROR
+        for f in findings
+    )
 
 
 def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:

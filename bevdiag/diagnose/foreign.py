@@ -6,12 +6,14 @@ from pathlib import Path
 
 import torch
 
-from bevdiag.diagnose.checks import sifted, step_findings
-from bevdiag.diagnose.codes import Stage
+from bevdiag.diagnose.checks import data_root_of, sifted, source_findings, step_findings
+from bevdiag.diagnose.codes import CODES, Stage
 from bevdiag.diagnose.evidence import TraceEvidence
 from bevdiag.diagnose.figures import oom_of, target_of
 from bevdiag.diagnose.result import (
     Assumption,
+    ConfigReport,
+    Finding,
     InspectOptions,
     InspectReport,
     Scene,
@@ -21,6 +23,7 @@ from bevdiag.diagnose.session import BOXES_PER_SAMPLE
 from bevdiag.diagnose.summary import layers_of, lives_of, peak_of, phases_of, timeline_of
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
+from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
@@ -33,7 +36,7 @@ Progress = Callable[[str, float], None]
 
 def inspect_source(
     config: Path, source: Path, options: InspectOptions, progress: Progress
-) -> InspectReport:
+) -> InspectReport | ConfigReport:
     """Trace the repository's own model and tell what its training step costs.
 
     This runs the code in `source`. Remedies are edits of modules that bevdiag knows, so there are
@@ -56,19 +59,45 @@ def inspect_source(
     progress("training step", 0.1)
     autocast = options.autocast or ("fp16" if settings.optimization.use_amp else "off")
     optimizer = options.optimizer or settings.optimization.optimizer
-    traced = trace_source(
-        config,
-        source,
-        batch=batch,
-        autocast=autocast,
-        optimizer=optimizer,
-        overrides=options.overrides,
-        assumptions=options.pins,
-    )
-    report = _report(config, settings, batch, target, traced, autocast, optimizer)
+    traced = _trace(config, source, settings, batch, options, autocast, optimizer)
+    if isinstance(traced, ConfigReport):
+        return traced
+    found = source_findings(settings.document, data_root_of(options), ran=True)
+    report = _report(config, settings, batch, target, traced, autocast, optimizer, found)
     if not options.lives:
         return report
     return replace(report, lives=lives_of(traced.trace.stream, target))
+
+
+def _trace(
+    config: Path,
+    source: Path,
+    settings: SourceSettings,
+    batch: Batch,
+    options: InspectOptions,
+    autocast: str,
+    optimizer: str,
+) -> SourceTrace | ConfigReport:
+    """The repository's step, or the fault of the config that explains why its code failed."""
+    try:
+        return trace_source(
+            config,
+            source,
+            batch=batch,
+            autocast=autocast,
+            optimizer=optimizer,
+            overrides=options.overrides,
+            assumptions=options.pins,
+        )
+    except NoVerdictError as refusal:
+        document = settings.document
+        found = source_findings(document, data_root_of(options), ran=False)
+        findings, silenced = sifted(found, document, Stage.CONFIG)
+        if not any(CODES[finding.code].stops for finding in findings):
+            raise
+        return ConfigReport(
+            config=str(config), findings=findings, silenced=silenced, refusal=str(refusal)
+        )
 
 
 def source_target(options: InspectOptions) -> DeviceTarget:
@@ -115,6 +144,7 @@ def _report(
     traced: SourceTrace,
     autocast: str,
     optimizer: str,
+    found: tuple[Finding, ...],
 ) -> InspectReport:
     trace = traced.trace
     low_trace = traced.scenarios.get(Scenario.LOW, trace)
@@ -135,9 +165,9 @@ def _report(
         verdict=verdict,
     )
     findings, silenced = sifted(
-        (*step_findings(evidence), *repository_stood_in_for.check(traced.findings)),
+        (*found, *step_findings(evidence), *repository_stood_in_for.check(traced.findings)),
         settings.document,
-        *(Stage.TRACE, Stage.SOURCE),
+        *(Stage.CONFIG, Stage.TRACE, Stage.SOURCE),
     )
     return InspectReport(
         config=str(config),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bevdiag.config import read_document
 from bevdiag.diagnose.bev import BevJoint, bev_joint
-from bevdiag.diagnose.checks import config_findings, sifted, step_findings, stops
+from bevdiag.diagnose.checks import config_findings, data_root_of, sifted, step_findings, stops
 from bevdiag.diagnose.codes import Stage
 from bevdiag.diagnose.evidence import StepEvidence
 from bevdiag.diagnose.figures import oom_of, target_of
@@ -106,8 +106,7 @@ def _read(
         refusal = error
     config = variant.config if variant is not None else None
     document = config.document if config is not None else read_document(path, options.overrides)
-    data_root = None if options.data_root is None else Path(options.data_root)
-    found = config_findings(document, config, data_root)
+    found = config_findings(document, config, data_root_of(options))
     findings, silenced = sifted(found, document, Stage.CONFIG)
     # Whoever mends a config wants every fault of it told with its place, not the first alone.
     if stops(findings):

@@ -303,11 +303,15 @@ class InspectReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigReport:
-    """What is known of a config whose faults no step survives: nothing was traced."""
+    """What is known of a config whose faults no step survives: nothing was traced.
+
+    `refusal` is what a repository's own code ended with, where it was run.
+    """
 
     config: str
     findings: tuple[Finding, ...]
     silenced: tuple[Silenced, ...] = ()
+    refusal: str = ""
 
     @property
     def exit_code(self) -> ExitCode:

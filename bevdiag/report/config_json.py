@@ -21,6 +21,7 @@ def config_document(report: ConfigReport) -> dict[str, Any]:
         "config": report.config,
         "verdict": None,
         "exit_code": int(report.exit_code),
+        "refusal": report.refusal or None,
         "findings": [finding_document(finding) for finding in report.findings],
         "silenced": [silenced_document(silenced) for silenced in report.silenced],
     }

@@ -1,6 +1,6 @@
 import pytest
 
-from bevdiag.config.document import Document
+from bevdiag.config import Document, read_document
 from bevdiag.errors import ConfigError
 
 TEXT = """
@@ -46,3 +46,22 @@ def test_none_removes_a_key_and_a_key_that_is_not_there_is_no_error(parse):
 def test_an_edit_below_a_value_is_refused(parse):
     with pytest.raises(ConfigError, match=r"c.yaml:5:26: STEPS.0.SIZE.X: there is no such place"):
         Document(parse(TEXT)).edited({("STEPS", "0", "SIZE", "X"): 1})
+
+
+def test_a_keys_own_place_is_told(write):
+    write("base.yaml", "MODEL:\n  VFE:\n    NAME: MeanVFE\n  HEAD: {STRIDE: 8}\n")
+    path = write("c.yaml", "_BASE_CONFIG_: base.yaml\nMODEL:\n  HEAD:\n    STRIDE: 1\n")
+    document = read_document(path, ("MODEL.VFE.NAME=PillarVFE", "MODEL.VFE.MORE=1"))
+    places = {key: document.key_location(key) for key in ("MODEL.VFE", "MODEL.HEAD.STRIDE")}
+    assert str(places["MODEL.VFE"]).endswith("base.yaml:2:3")
+    assert str(places["MODEL.HEAD.STRIDE"]).endswith("c.yaml:4:5")
+    # What was overridden stands on the command line, what is missing with the section around it.
+    assert str(document.key_location("MODEL.VFE.NAME")) == "--set:1:16"
+    assert str(document.key_location("MODEL.VFE.GONE.DEEPER")).endswith("base.yaml:2:3")
+
+
+def test_an_edited_value_keeps_its_keys_place(write):
+    document = read_document(write("c.yaml", "A:\n  B: 1\n"))
+    edited = document.edited({("A", "B"): 2, ("A", "C"): 3})
+    assert edited.key_location("A.B") == document.key_location("A.B")
+    assert edited.key_location("A.B").column == 3

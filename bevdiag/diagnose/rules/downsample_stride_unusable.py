@@ -19,7 +19,7 @@ Seen in:
 
 from collections.abc import Iterator
 
-from bevdiag.config.written import as_triple, dsvt_key
+from bevdiag.config.written import as_triple, dsvt_key, triple
 from bevdiag.diagnose.codes import finding
 from bevdiag.diagnose.evidence import ConfigEvidence
 from bevdiag.diagnose.result import Finding
@@ -35,7 +35,9 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
     stages = len(blocks)
     problem = _problem(strides, stages)
     if problem:
-        yield finding("BEV105", problem, document=document, key=key, detail=_lesson(stages))
+        height = (triple(document, f"{dsvt}.INPUT_LAYER.sparse_shape") or (0, 0, 0))[2]
+        detail = _lesson(stages, height)
+        yield finding("BEV105", problem, document=document, key=key, detail=detail)
 
 
 def _problem(strides: tuple[object, ...], stages: int) -> str:
@@ -45,15 +47,34 @@ def _problem(strides: tuple[object, ...], stages: int) -> str:
         return f"{shown} is no list of [dx, dy, dz]: building DSVT ends in a TypeError"
     if len(strides) != stages - 1:
         return (
-            f"{len(strides)} strides for {stages} stage(s): DSVT pools between two stages, so "
-            f"{stages - 1} of them can work"
+            f"{len(strides)} strides for {stages} stage(s): DSVT pools between two stages, so it "
+            f"takes {stages - 1}"
         )
     return ""
 
 
-def _lesson(stages: int) -> tuple[str, ...]:
-    return (
-        f"block_name has {stages} entries, so there are {stages} stages and {stages - 1} "
-        "transitions; each takes one [dx, dy, dz], x first.",
+def _lesson(stages: int, height: int) -> tuple[str, ...]:
+    lines = [
+        f"block_name makes {stages} stage(s); each of the {stages - 1} transition(s) between them "
+        "takes one [dx, dy, dz], x first.",
         "The BEV map gets lower only where MAP_TO_BEV reads what DSVT's last stage wrote.",
-    )
+    ]
+    factors = _prime_factors(height)
+    if len(factors) > 1:
+        product = " x ".join(map(str, factors))
+        shown = ", ".join(f"[1, 1, {factor}]" for factor in factors)
+        lines.append(
+            f"The grid is {height} = {product} voxels high: {len(factors) + 1} stages with "
+            f"[{shown}] between them bring it to 1."
+        )
+    return tuple(lines)
+
+
+def _prime_factors(number: int) -> list[int]:
+    factors, divisor = [], 2
+    while divisor * divisor <= number:
+        while number % divisor == 0:
+            factors.append(divisor)
+            number //= divisor
+        divisor += 1
+    return [*factors, number] if number > 1 else factors

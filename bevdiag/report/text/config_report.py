@@ -14,4 +14,6 @@ def render_config(report: ConfigReport, layout: Layout) -> str:
     verdict = Text.assemble(("cannot run", "bold red"))
     why = f"{report.config}: no training step survives the errors below, so none was traced."
     lines = [verdict, *paragraph(why, layout)]
+    if report.refusal:
+        lines += paragraph(f"The repository's code ended with: {report.refusal}", layout)
     return render_lines([*lines, *finding_lines(report.findings, layout, report.silenced)], layout)
