@@ -41,7 +41,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     session = Session(options)
     goal = remedy_goal(session.target())
     variant = session.variant(config)
-    now = _now(variant, knob)
+    now = _now(variant, knob, options)
     session.settled(variant)  # before the workers fork, so that they share it
     most = _most(session, variant, knob)
     step = 1 if knob != "max-voxels" else max(1, most // _PRECISION)
@@ -119,9 +119,11 @@ def _between(below: int, above: int, count: int) -> list[int]:
     return [below + (inner + 1) * (i + 1) // (count + 1) for i in range(count)]
 
 
-def _now(variant: Variant, knob: str) -> int:
+def _now(variant: Variant, knob: str, options: InspectOptions) -> int:
     data = variant.config.data
     if knob == "batch":
+        if options.batch_size is not None:
+            raise InputError("--what batch: --batch-size says how many already: leave it out")
         return variant.batch_size
     now = data.max_voxels if knob == "max-voxels" else data.max_points_per_voxel
     if now is None:
