@@ -16,7 +16,7 @@ Seen in:
     range and the voxel size of the owner's data.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bevdiag.config.written import dsvt_key, triple
 from bevdiag.diagnose.codes import finding
@@ -31,24 +31,26 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
     data, dsvt = evidence.parts.data, dsvt_key(evidence.document)
     if data is None:
         return
+    grid = data.grid_size
     if dsvt is not None:
-        yield from _compared(evidence, f"{dsvt}.INPUT_LAYER.sparse_shape", data.grid_size)
+        yield from _compared(evidence, f"{dsvt}.INPUT_LAYER.sparse_shape", grid, "x, y, z")
     # The map's height is what DSVT left of it.
-    yield from _compared(evidence, _SCATTER, data.grid_size[:2])
+    yield from _compared(evidence, _SCATTER, grid[:2], "x, y")
 
 
-def _compared(evidence: ConfigEvidence, key: str, grid: Sequence[int]) -> Iterator[Finding]:
+def _compared(
+    evidence: ConfigEvidence, key: str, grid: tuple[int, ...], axes: str
+) -> Iterator[Finding]:
     written = triple(evidence.document, key)
-    if written is None or written[: len(grid)] == tuple(grid):
+    if written is None or written[: len(grid)] == grid:
         return
     severity = None
-    if tuple(reversed(written)) == evidence.parts.data.grid_size:  # type: ignore[union-attr]
+    if written[::-1] == grid:
         problem = "is in the order z, y, x"
     elif any(size < cells for size, cells in zip(written, grid, strict=False)):
         problem = "leaves voxels outside"
     else:
         problem, severity = "is larger than the grid, and its rim stays empty", Severity.WARNING
-    axes = "x, y, z" if len(grid) == 3 else "x, y"
     yield finding(
         "BEV104",
         f"{list(written)} {problem}: the grid is {list(grid)} voxels ({axes})",
