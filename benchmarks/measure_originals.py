@@ -212,20 +212,19 @@ def _is_numeric(value: Any) -> bool:
     return getattr(value, "dtype", None) is not None and value.dtype.kind in "fiu"
 
 
-def host_batch(row: Row, settings: Any, scenes: Path) -> dict[str, Any]:
-    """The batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
+def scene(row: Row, settings: Any, scenes: Path) -> Any:
+    """The row's clouds, voxelized as the config says."""
     from bevdiag.scenes import make_batch, read_samples
-    from bevdiag.source.dataset import source_batch
 
     num_features = len(settings.point_features)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(scenes), "lidar", f"{folder}/"]
         command += ["--pcr", *map(str, settings.point_cloud_range), "--features", str(num_features)]
         command += ["--points", str(row.points_per_sample), "--batch", str(row.batch_size)]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         files = [Path(folder) / f"{sample}.npy" for sample in range(row.batch_size)]
         samples, source = read_samples(files, num_features, row.batch_size)
-    batch = make_batch(
+    return make_batch(
         samples,
         point_cloud_range=settings.point_cloud_range,
         voxel_size=settings.voxel_size or (1.0, 1.0, 1.0),
@@ -237,6 +236,13 @@ def host_batch(row: Row, settings: Any, scenes: Path) -> dict[str, Any]:
         seed=0,
         source=source,
     )
+
+
+def host_batch(row: Row, settings: Any, scenes: Path) -> dict[str, Any]:
+    """The batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
+    from bevdiag.source.dataset import source_batch
+
+    batch = scene(row, settings, scenes)
     loaded = source_batch(batch, settings)
     if "voxels" in loaded:
         loaded["voxels"] = batch.padded_voxels()
