@@ -1,0 +1,43 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from bevdiag.diagnose.remedies.fit_results import FitPoint, FitReport
+from bevdiag.diagnose.result import Verdict
+from bevdiag.report.fit_json import fit_json
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.fit_report import answer, render_fit
+
+Golden = Callable[[str, str], None]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_golden(fitted: FitReport, golden: Golden, width: int) -> None:
+    text = render_fit(fitted, Layout(width))
+    golden(f"fit_{width}.txt", text)
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_golden_json(fitted: FitReport, golden: Golden) -> None:
+    golden("fit.json", fit_json(fitted))
+
+
+def test_ascii_alone_where_nothing_else_can_be_shown(fitted: FitReport) -> None:
+    assert render_fit(fitted, Layout(unicode=False)).isascii()
+
+
+def test_not_even_one(fitted: FitReport) -> None:
+    none = replace(fitted, largest=None, points=fitted.points[-1:])
+    assert answer(none).startswith("Not even 1 of samples a step fits rtx4090")
+    failed = FitPoint(value=1, verdict=Verdict.UNKNOWN, error="the grid collapses")
+    assert "the grid collapses" in answer(replace(none, points=(failed,)))
+    assert "the grid collapses" in render_fit(replace(none, points=(failed,)), Layout())
+
+
+def test_a_cap_beyond_the_scene(fitted: FitReport) -> None:
+    cap = replace(fitted, knob="max-voxels", unit="voxels a sample", largest=8, binds_until=8)
+    assert "a larger cap changes nothing" in answer(cap)
+    assert json.loads(fit_json(cap))["binds_until"] == 8

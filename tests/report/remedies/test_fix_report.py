@@ -1,0 +1,45 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from bevdiag.diagnose.remedies.results import FixReport
+from bevdiag.diagnose.result import Verdict
+from bevdiag.report.fix_json import fix_json
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.fix_report import outcome, render_fix
+
+Golden = Callable[[str, str], None]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_golden(fixed: FixReport, golden: Golden, width: int) -> None:
+    text = render_fix(fixed, Layout(width))
+    golden(f"fix_{width}.txt", text)
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_golden_json(fixed: FixReport, golden: Golden) -> None:
+    golden("fix.json", fix_json(fixed))
+
+
+def test_nothing_fits(hopeless: FixReport) -> None:
+    text = outcome(hopeless)
+    assert "None of the 3 sets" in text
+    assert "compression-sparse_max+dsvt-checkpoint: 30.00 GiB at most" in text
+    assert "--unsafe" in text
+    assert "--unsafe" not in outcome(replace(hopeless, unsafe_allowed=True))
+    assert json.loads(fix_json(hopeless))["chosen"] is None
+    assert "Edits" not in render_fix(hopeless, Layout())
+
+
+def test_nothing_to_do(fixed: FixReport) -> None:
+    fits = replace(fixed, base=replace(fixed.base, verdict=Verdict.FITS), chosen=None, singles=())
+    assert "nothing to change" in outcome(fits)
+
+
+def test_what_became_of_the_file(fixed: FixReport) -> None:
+    assert "inspected again" in outcome(replace(fixed, written=True))
+    assert "Not written: an alias" in outcome(replace(fixed, refusal="an alias"))
