@@ -37,8 +37,9 @@ def write_command(
 ) -> int:
     """Record CONFIG... in FILE; configs that FILE has and that are not named stay."""
     from bevdiag.cli.jobs import Given
-    from bevdiag.diagnose.baseline import Baseline, read_baseline, record
+    from bevdiag.diagnose.baseline import record
     from bevdiag.diagnose.checked import worst
+    from bevdiag.diagnose.recorded import Baseline, read_baseline
 
     check_output(file)
     given = Given(
@@ -69,7 +70,7 @@ def write_command(
 @baseline_app.command("show")
 def show_command(file: _File) -> int:
     """Print what FILE has recorded."""
-    from bevdiag.diagnose.baseline import read_baseline
+    from bevdiag.diagnose.recorded import read_baseline
     from bevdiag.report.text.preflight_report import render_baseline
 
     write_output(render_baseline(read_baseline(Path(file)), layout_for(STDOUT)), STDOUT)

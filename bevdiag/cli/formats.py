@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from bevdiag.diagnose.checked import Check
+if TYPE_CHECKING:
+    from bevdiag.diagnose.checked import Check
 
 _RENDERERS = {
     "sarif": "bevdiag.report.sarif",
@@ -16,9 +18,9 @@ _RENDERERS = {
 CHECK_FORMATS = ("text", "json", *_RENDERERS)
 
 
-def renderer(output_format: str) -> Callable[[Sequence[Check]], str]:
+def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":
     """What writes checks in one of the formats that are for machines alone."""
-    render: Callable[[Sequence[Check]], str] = getattr(
+    render: "Callable[[Sequence[Check]], str]" = getattr(
         import_module(_RENDERERS[output_format]), output_format
     )
     return render

@@ -7,7 +7,6 @@ from bevdiag.cli import values
 from bevdiag.cli.formats import CHECK_FORMATS, renderer
 from bevdiag.cli.output import STDOUT, check_output, check_page, layout_for, write_output
 from bevdiag.cli.progress import progress_bar
-from bevdiag.diagnose.checked import Check
 from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport
 
 
@@ -94,6 +93,8 @@ def _rendered(
     verbose: bool,
 ) -> str:
     if output_format not in values.FORMATS:
+        from bevdiag.diagnose.checked import Check
+
         return renderer(output_format)([Check(config=report.config, report=report)])
     if isinstance(report, ConfigReport):
         return _rendered_config(report, output_format, output)

@@ -127,7 +127,8 @@ def run_checks(
 
 
 def _against(checks: "tuple[Check, ...]", file: Path, tolerance: float) -> "tuple[Check, ...]":
-    from bevdiag.diagnose.baseline import compared, read_baseline
+    from bevdiag.diagnose.baseline import compared
+    from bevdiag.diagnose.recorded import read_baseline
 
     recorded = read_baseline(file)
     return tuple(compared(check, recorded, file, tolerance) for check in checks)

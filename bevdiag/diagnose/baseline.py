@@ -4,22 +4,15 @@ A baseline is a JSON file beside the configs, to be kept under version control: 
 its peaks and what each top-level module keeps for the backward pass.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from bevdiag.diagnose.checked import Check
+from bevdiag.diagnose.recorded import Baseline, Entry
 from bevdiag.diagnose.result import InspectReport
 from bevdiag.diagnose.rules import grown_since_baseline
-from bevdiag.errors import InputError
-
-SCHEMA: Literal["bevdiag.baseline/1"] = "bevdiag.baseline/1"
-MAX_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,35 +24,6 @@ class Growth:
     now_bytes: int
 
 
-class Entry(BaseModel):
-    """What is recorded of one config; sizes in bytes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    conditions: dict[str, str]
-    params: NonNegativeInt
-    peak_allocated_bytes: NonNegativeInt
-    high_reserved_bytes: NonNegativeInt
-    kept_for_backward_bytes: dict[str, NonNegativeInt]
-
-
-class Baseline(BaseModel):
-    """Every recorded config, by its path as seen from the file's folder."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_: Literal["bevdiag.baseline/1"] = SCHEMA
-    configs: dict[str, Entry]
-
-    def text(self) -> str:
-        """The file's text; the same state gives the same bytes."""
-        document = {
-            "schema": self.schema_,
-            "configs": {name: entry.model_dump() for name, entry in sorted(self.configs.items())},
-        }
-        return json.dumps(document, indent=2, sort_keys=False) + "\n"
-
-
 def record(checks: Iterable[Check], file: Path) -> Baseline:
     """The state of every config that was traced."""
     return Baseline(
@@ -69,29 +33,6 @@ def record(checks: Iterable[Check], file: Path) -> Baseline:
             if isinstance(check.report, InspectReport)
         }
     )
-
-
-def read_baseline(file: Path) -> Baseline:
-    """A recorded state.
-
-    Raises:
-        InputError: the file cannot be read or is no baseline.
-    """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"--baseline: {file} cannot be read: {error.strerror}") from error
-    remedy = "record it with: bevdiag baseline write"
-    if len(data) > MAX_BYTES:
-        raise InputError(f"--baseline: {file} is larger than {MAX_BYTES} bytes; {remedy}")
-    try:
-        document = json.loads(data)
-        configs = document["configs"]
-        return Baseline(schema_=document["schema"], configs=configs)
-    except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"--baseline: {file} is no baseline ({what}); {remedy}") from error
 
 
 def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> Check:

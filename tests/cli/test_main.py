@@ -41,9 +41,9 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
     common = {
         "--points", "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
-        "--profile", "--cudnn-benchmark",
+        "--profile", "--cudnn-benchmark", "--source", "--html",
     }  # fmt: skip
-    inspects = {"--device", "--depth", "--no-remedies", "--source", "--data-root"}
+    inspects = {"--device", "--depth", "--no-remedies", "--data-root", "--verbose"}
     own = inspects if command == "inspect" else set()
     assert names == common | own
 

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.diagnose.baseline import Baseline, compared, read_baseline, record
+from bevdiag.diagnose.baseline import compared, record
 from bevdiag.diagnose.checked import Check
+from bevdiag.diagnose.recorded import Baseline, read_baseline
 from bevdiag.errors import ExitCode, InputError
 
 

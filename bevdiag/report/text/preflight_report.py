@@ -17,7 +17,7 @@ from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.table import Column, cell, lay_out
 
 if TYPE_CHECKING:
-    from bevdiag.diagnose.baseline import Baseline
+    from bevdiag.diagnose.recorded import Baseline
 
 _WORDS = {
     ExitCode.FITS: ("pass", "green"),
