@@ -20,7 +20,7 @@ CHECK_FORMATS = ("text", "json", *_RENDERERS)
 
 def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":
     """What writes checks in one of the formats that are for machines alone."""
-    render: "Callable[[Sequence[Check]], str]" = getattr(
+    render: Callable[[Sequence[Check]], str] = getattr(
         import_module(_RENDERERS[output_format]), output_format
     )
     return render
