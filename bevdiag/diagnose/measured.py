@@ -1,11 +1,11 @@
 """Run the step on the GPU at hand in a child process, and set it beside the prediction."""
 
 import multiprocessing
-import os
 from bisect import bisect_left
 
 from bevdiag.diagnose.result import Measurement, PhasePeak
 from bevdiag.diagnose.session import Variant
+from bevdiag.environment.gpus import read_driver
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.scenes import Batch
@@ -118,15 +118,12 @@ def measurement_of(
 
 
 def other_processes() -> tuple[str, ...]:
-    """Who else holds memory on the first GPU, as NVML tells; empty where NVML is not there."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except pynvml.NVMLError:
-        return ()
+    """Who else computes on the first GPU, as NVML tells; empty where NVML is not there."""
+    driver = read_driver()
+    gpus = driver.gpus[:1] if driver is not None else ()
     return tuple(
-        f"process {p.pid}: {p.usedGpuMemory or 0} bytes" for p in processes if p.pid != os.getpid()
+        f"process {process.pid}: {process.nbytes or 0} bytes"
+        for gpu in gpus
+        for process in gpu.processes
+        if process.computes
     )
