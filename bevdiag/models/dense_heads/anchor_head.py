@@ -119,8 +119,9 @@ class AnchorHead(DenseHead):
         weights = self.settings.loss_config.loss_weights
         codes, targets = self.kept["codes"], self.kept["code_targets"]
         batch_size = codes.shape[0]
-        joined = torch.cat(self.anchors, dim=-3)
-        anchors = joined.view(1, -1, joined.shape[-1]).repeat(batch_size, 1, 1)
+        # Under one name, as in OpenPCDet: the joined anchors die once they are repeated.
+        anchors = torch.cat(self.anchors, dim=-3)
+        anchors = anchors.view(1, -1, anchors.shape[-1]).repeat(batch_size, 1, 1)
         codes = codes.view(batch_size, -1, self.num_codes)
         loss, positives = box_loss(codes, targets, self.kept["labels"], self.code_weights)
         loss = loss * weights.loc_weight
