@@ -25,13 +25,13 @@ def _item(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     return 1.0 if source.dtype.is_floating_point else 1
 
 
-def _scalar_equals(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    # One number of many: code that asks whether a count is zero provides for the exception.
-    source = args[0]
-    if not source.is_meta or source.dim():
+def _count_equals(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    # Code that asks whether there are none provides for the exception.
+    source, other = args[:2]
+    if not source.is_meta or source.dim() or other != 0:
         return recorder.run(func, args, kwargs)
     where = recorder.attribution.current_path() or "the detector"
-    recorder.notes.append(f"{where}: a scalar of features was taken to differ from {args[1]}")
+    recorder.notes.append(f"{where}: a number of features was taken not to be zero")
     result = torch.zeros((), dtype=torch.bool)
     recorder.track(result, str(func))
     return result
@@ -101,7 +101,7 @@ RULES: dict[Any, Rule] = {
     torch.ops.bevdiag.unique2.default: sorting.unique,
     aten.nonzero.default: indexing.nonzero,
     aten._local_scalar_dense.default: _item,
-    aten.eq.Scalar: _scalar_equals,
+    aten.eq.Scalar: _count_equals,
     aten.scalar_tensor.default: _host_number,
     **dict.fromkeys(
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm
