@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bevdiag.models.backbones_3d.focal_growth import (
     OFFSETS,
@@ -10,6 +11,8 @@ from bevdiag.models.backbones_3d.focal_growth import (
     FocalDecision,
     Mask,
     count,
+    neighbour_cells,
+    opening,
     spawned_cells,
 )
 
@@ -26,9 +29,9 @@ def decision_for_count(
 ) -> FocalDecision:
     """A decision after which exactly `target` voxels are kept.
 
-    All voxels are foreground (in top-k mode as many as it picks), and neighbours are on here and
-    there, spread evenly over the scene. Each neighbour that is switched on opens a cell that no
-    voxel and no other one holds.
+    All voxels are foreground (in top-k mode as many as it picks), and neighbours are on at even
+    odds, spread over the scene: as in a real run, some open a cell, and some fall on one that is
+    there already, which costs memory until they are merged.
 
     Args:
         coords: [N, 4]: sample, z, y, x.
@@ -41,23 +44,24 @@ def decision_for_count(
         ValueError: no such decision; the message names the interval.
     """
     fore = _foreground(coords, batch_size, top_share)
-    order = _opening_order(coords, fore, spatial_shape)
+    order, opens = _order(coords, fore, spatial_shape)
+    ends = np.append(opens, len(order))
 
     def decide(number: int) -> FocalDecision:
         kernel = np.zeros((len(coords), len(OFFSETS)), bool)
-        kernel.flat[order[:number]] = True
+        kernel.flat[order[: ends[number]]] = True
         return FocalDecision(fore, kernel)
 
     def kept(number: int) -> int:
         return count(coords, decide(number), spatial_shape, batch_size)
 
-    return decide(_search(kept, target, len(order), len(coords)))
+    return decide(_search(kept, target, len(opens), len(coords)))
 
 
 def _search(kept: Callable[[int], int], target: int, most: int, num_voxels: int) -> int:
-    """How many neighbours to switch on, of `most`, so that `kept` says `target`."""
+    """How many cells to open, of `most`, so that `kept` says `target`."""
     low = kept(0)
-    # Were it not for cells that the merging takes for one, every neighbour would add one voxel.
+    # Were it not for cells that the merging takes for one, every cell would add one voxel.
     number, below, above = target - low, 0, most
     if not 0 <= number <= above:
         raise ValueError(
@@ -91,16 +95,19 @@ def _foreground(coords: Coords, batch_size: int, top_share: float | None) -> Mas
     return fore
 
 
-def _opening_order(
+def _order(
     coords: Coords, fore: Mask, spatial_shape: tuple[int, int, int]
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Flat indices into [N, 26] of neighbours that open a new cell each, shuffled.
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The foreground's neighbours inside the grid, shuffled, and which of them open a cell.
 
     Those that reach a sample's largest y or x come first: the merging's key depends on the largest
     coordinates, and once they are fixed, every further cell adds one voxel or, if the key takes it
     for another, none.
+
+    Returns:
+        Flat indices into [N, 26], and the positions among them, ascending, of those that open.
     """
-    flat, cells = spawned_cells(coords, fore, spatial_shape)
+    flat, cells = neighbour_cells(coords, fore, spatial_shape)
     rng = np.random.default_rng(_SHUFFLE_SEED)
     shuffle = rng.permutation(len(flat))
     flat, cells = flat[shuffle], cells[shuffle]
@@ -109,7 +116,8 @@ def _opening_order(
         own = np.flatnonzero(cells[:, 0] == sample)
         for axis in (2, 3):
             reaches[own[np.argmax(cells[own, axis])]] = True
-    return np.concatenate((flat[reaches], flat[~reaches]))
+    order = np.concatenate((np.flatnonzero(reaches), np.flatnonzero(~reaches)))
+    return flat[order], opening(coords, cells[order], spatial_shape)
 
 
 def most_growth(

@@ -134,17 +134,35 @@ def spawned_cells(
         For each cell one neighbour that opens it, as a flat index into [N, 26], and its
         coordinates [cells, 4].
     """
+    flat, cells = neighbour_cells(coords, fore, spatial_shape)
+    first = opening(coords, cells, spatial_shape)
+    return flat[first], cells[first]
+
+
+def opening(
+    coords: Coords, cells: Coords, spatial_shape: tuple[int, int, int]
+) -> NDArray[np.int64]:
+    """Indices of the cells, ascending, that neither a voxel nor a cell before them holds."""
     shape = np.asarray(spatial_shape, np.int64)
+    keys = _distinct_key(np.concatenate((coords, cells)), shape)
+    first = _representatives(keys, keep_first=True) - len(coords)
+    return first[first >= 0]
+
+
+def neighbour_cells(
+    coords: Coords, fore: Mask, spatial_shape: tuple[int, int, int]
+) -> tuple[NDArray[np.int64], Coords]:
+    """All of the foreground's neighbours that lie inside the grid.
+
+    Returns:
+        Flat indices into [N, 26], ascending, and the neighbours' coordinates [cells, 4].
+    """
     rows = np.flatnonzero(fore)
     cells = coords[rows][:, None] + np.insert(OFFSETS, 0, 0, axis=1)
     flat = (rows[:, None] * len(OFFSETS) + np.arange(len(OFFSETS))).ravel()
     cells = cells.reshape(-1, 4)
     inside = _inside(cells[:, 1:], spatial_shape)
-    flat, cells = flat[inside], cells[inside]
-    keys = _distinct_key(np.concatenate((coords, cells)), shape)
-    first = _representatives(keys, keep_first=True) - len(coords)
-    first = first[first >= 0]
-    return flat[first], cells[first]
+    return flat[inside], cells[inside]
 
 
 def _rows_of(decision: FocalDecision, rows: NDArray[np.int64]) -> FocalDecision:
