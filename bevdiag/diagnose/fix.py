@@ -13,6 +13,8 @@ from pathlib import Path
 from bevdiag.config.edits import edited_text, says
 from bevdiag.config.load import load_config
 from bevdiag.config.writing import read_text, replace_text, without_mark
+from bevdiag.diagnose.bev import bev_joint
+from bevdiag.diagnose.compressions import Changes
 from bevdiag.diagnose.figures import target_of
 from bevdiag.diagnose.inspect import scene_of
 from bevdiag.diagnose.remedies.advice import advice_for
@@ -38,6 +40,7 @@ from bevdiag.trace.workers import Map, usable_cores, workers
 
 Progress = Callable[[str, float], None]
 
+_DECLARED = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
 _NO_NEWLINE = "\\ No newline at end of file"
 _MOST_SETS = 24
 """Sets of several that are traced before the strongest of all is."""
@@ -60,9 +63,11 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     session = Session(options)
     goal = remedy_goal(session.target())
     variant = session.variant(config)
+    mended = _mended_channels(variant)
+    variant = variant.edited(mended)
     progress("training step", 0.02)
     traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
-    base = offer_of(traced, goal, (), {})
+    base = offer_of(traced, goal, (), mended)
     report = FixReport(
         config=str(config),
         target=target_of(goal),
@@ -70,14 +75,26 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
         base=base,
         unsafe_allowed=how.unsafe,
     )
-    if base.fits:
+    if base.fits and not mended:
         return report
-    report = _searched(session, variant, goal, report, progress)
-    progress("advice", 0.9)
-    chosen = report.chosen
-    left = apply_set(session, variant, chosen.ids).variant if chosen else variant
-    report = replace(report, advice=advice_for(session, left, goal, chosen or base))
-    return _with_edits(session, variant, report, how, config) if chosen else report
+    if base.fits:
+        report = replace(report, chosen=base)
+    else:
+        report = _searched(session, variant, goal, report, progress)
+        progress("advice", 0.9)
+        ids = report.chosen.ids if report.chosen else ()
+        left = apply_set(session, variant, ids).variant
+        report = replace(report, advice=advice_for(session, left, goal))
+    if report.chosen is None:
+        return report
+    edits = {**mended, **apply_set(session, variant, report.chosen.ids).edits}
+    return _with_edits(session, report, edits, how, config)
+
+
+def _mended_channels(variant: Variant) -> Changes:
+    """NUM_BEV_FEATURES as it arrives, where the config declares another: no step runs before."""
+    joint = bev_joint(variant.config)
+    return {} if joint.declared == joint.real else {_DECLARED: joint.real}
 
 
 def _searched(
@@ -149,11 +166,11 @@ def _without_needless(found: Offer, traced: Map[Ids, Offer]) -> list[Offer]:
 
 
 def _with_edits(
-    session: Session, variant: Variant, report: FixReport, how: FixOptions, path: Path
+    session: Session, report: FixReport, edits: Changes, how: FixOptions, path: Path
 ) -> FixReport:
     """The report with the diff; where it is wanted, the file written and inspected again."""
-    assert report.chosen is not None
-    edits = apply_set(session, variant, report.chosen.ids).edits
+    chosen = report.chosen
+    assert chosen is not None
     text = read_text(path)
     mark, plain = without_mark(text)
     document = load_config(path).document
@@ -167,7 +184,7 @@ def _with_edits(
     if not how.write or after == text:
         return report
     replace_text(path, after)
-    problem = _checked_again(report.chosen, path, session.options, session.target())
+    problem = _checked_again(chosen, path, session.options, session.target())
     if problem:
         replace_text(path, text)
         return replace(report, refusal=f"{problem}: the file is as it was")

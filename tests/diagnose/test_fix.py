@@ -48,8 +48,9 @@ def _fix(small: Any, config: Path, budget: int = BUDGET, **how: bool) -> FixRepo
 def _write(small: Any, config: Path, found: FixReport) -> FixReport:
     """The end of the way alone, for a copy of the file that was searched for."""
     session = small.session(pinned=False, budget_bytes=BUDGET)
-    how = FixOptions(write=True)
-    return fixing._with_edits(session, session.variant(config), found, how, config)
+    assert found.chosen is not None
+    edits = sets.apply_set(session, session.variant(config), found.chosen.ids).edits
+    return fixing._with_edits(session, found, edits, FixOptions(write=True), config)
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +129,14 @@ def test_where_nothing_fits_the_least_is_known(small: Any) -> None:
     assert report.diff == ""
     assert report.combined[-1].ids == ("focal-topk", "dsvt-checkpoint")
     assert report.exit_code is ExitCode.FINDINGS
+
+
+def test_channels_that_do_not_arrive_are_mended_first(small: Any, config: Path) -> None:
+    text = config.read_text()
+    wrong = text.replace("NUM_BEV_FEATURES: 1280", "NUM_BEV_FEATURES: 128")
+    assert wrong != text
+    config.write_text(wrong)
+    report = _fix(small, config, budget=2**40)
+    assert report.chosen is not None
+    assert report.chosen.ids == ()
+    assert "+    NUM_BEV_FEATURES: 1280" in report.diff

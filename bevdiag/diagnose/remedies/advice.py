@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bevdiag.config.settings import FocalDsvtSettings
-from bevdiag.diagnose.remedies.results import Advice, Offer
+from bevdiag.diagnose.remedies.results import Advice
 from bevdiag.diagnose.remedies.sets import offer_of
 from bevdiag.diagnose.result import Verdict
 from bevdiag.diagnose.session import Session, Variant
@@ -13,10 +13,8 @@ from bevdiag.memory.workspaces import Bound
 from bevdiag.trace.kept_voxels import Scenario
 
 
-def advice_for(
-    session: Session, variant: Variant, goal: DeviceTarget, offer: Offer
-) -> tuple[Advice, ...]:
-    """What else would help the variant, which is the config after the changes of `offer`."""
+def advice_for(session: Session, variant: Variant, goal: DeviceTarget) -> tuple[Advice, ...]:
+    """What else would help the variant, which is the config with whatever was chosen."""
     advice = [_expandable(session, variant, goal)]
     if session.options.autocast is None and variant.autocast == "off":
         advice.append(_bfloat16(session, variant, goal))

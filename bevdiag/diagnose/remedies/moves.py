@@ -219,12 +219,13 @@ def _smaller_batch(variant: Variant) -> Iterator[Candidate]:
     size = variant.batch_size // 2
     while size >= 1:
         steps = variant.batch_size / size
+        samples = f"{size} sample{'s' if size > 1 else ''}"
         yield Candidate(
             id=f"batch-{size}",
             group="batch",
             price=Price.MODEL,
-            title=f"{size} samples a step instead of {variant.batch_size}",
-            loses=f"batch norm sees {size} samples at a time",
+            title=f"{samples} a step instead of {variant.batch_size}",
+            loses=f"batch norm sees {samples} at a time",
             changes={(*_OPTIMIZATION, "BATCH_SIZE_PER_GPU"): size},
             batch_size=size,
             unsafe=f"the optimizer's batch shrinks unless the training loop sums the gradients of "

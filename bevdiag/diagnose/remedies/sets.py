@@ -49,7 +49,8 @@ def apply_set(session: Session, variant: Variant, ids: Sequence[str]) -> Applied
     Raises:
         BevdiagError: one cannot be made after the others, or leaves a config that makes no sense.
     """
-    members, edits = [], {}
+    members: list[Candidate] = []
+    edits: Changes = {}
     for wanted in ids:
         known = moves(variant, session.scene(variant), session.options)
         candidate = next((found for found in known if found.id == wanted), None)

@@ -29,13 +29,13 @@ _LABEL_COLUMN = 9
 def outcome(report: FixReport) -> str:
     """What came of it, in a few sentences."""
     where = _where(report)
-    if report.base.fits:
-        return f"{report.config} fits {where} as it is: nothing to change."
     chosen = report.chosen
+    if report.base.fits and chosen is None:
+        return f"{report.config} fits {where} as it is: nothing to change."
     if chosen is None:
         return _without_a_way_out(report, where)
     text = (
-        f"With {chosen.id} {report.config} fits {where}: a peak of "
+        f"With {chosen.id or 'the channels that arrive'} {report.config} fits {where}: a peak of "
         f"{_amount(chosen.peak_allocated_bytes)}, {_amount(chosen.high_bytes)} at most."
     )
     if report.refusal:
