@@ -46,7 +46,7 @@ def output_coordinates(
         ValueError: a coordinate lies outside the grid.
     """
     _check_inside(coordinates, spatial_shape)
-    content = blake2b(np.ascontiguousarray(coordinates), digest_size=16).digest()
+    content = blake2b(np.ascontiguousarray(coordinates).data, digest_size=16).digest()
     question = (content, tuple(spatial_shape), geometry)
     cells = _answers.pop(question, None)
     if cells is None:
