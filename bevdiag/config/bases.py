@@ -3,17 +3,20 @@
 The rules are OpenPCDet's: at every level the base comes first and the level's own keys override it;
 mappings merge, everything else, lists included, is replaced. Unlike OpenPCDet, which looks a base
 up from the working directory, bevdiag tries the folder of the file that names it and every folder
-above, so a config is found whole from anywhere; and a base may have a base of its own.
+above, so a config is found whole from anywhere; and a base may have a base of its own. A config may
+come from a stranger, and what it says is quoted in messages: a base must lie in the config's own
+repository, symbolic links followed.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from bevdiag.config import tree
+from bevdiag.config.allowance import Allowance
 from bevdiag.config.ignores import IgnoreComment
 from bevdiag.config.notes import ReadingNote
 from bevdiag.config.reader import FileText, read_file
-from bevdiag.config.tree import Node, Scalar, Section, describe
+from bevdiag.config.tree import Node, Scalar, Section, describe, shortened
 from bevdiag.errors import ConfigError
 
 BASE_KEY = "_BASE_CONFIG_"
@@ -26,7 +29,7 @@ def read_merged(path: Path) -> FileText:
     Raises:
         ConfigError: where a file cannot be read, a base is not found, or bases go in a circle.
     """
-    merger = _Merger()
+    merger = _Merger(_allowed_root(path))
     root = merger.merged_file(path, ())
     return FileText(root, tuple(merger.notes), tuple(merger.ignores))
 
@@ -34,14 +37,16 @@ def read_merged(path: Path) -> FileText:
 class _Merger:
     """Reads and merges; remembers which files are being merged right now."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed_root: Path) -> None:
         self.notes: list[ReadingNote] = []
         self.ignores: list[IgnoreComment] = []
+        self._allowed_root = allowed_root
+        self._allowance = Allowance()
         self._open: list[Path] = []
         self._num_files = 0
 
     def merged_file(self, path: Path, under: tree.Path) -> Section:
-        root, notes, ignores = read_file(path, under)
+        root, notes, ignores = read_file(path, under, self._allowance)
         self.notes.extend(notes)
         self.ignores.extend(ignores)
         self._open.append(path.resolve())
@@ -73,9 +78,11 @@ class _Merger:
             raise ConfigError(message, location=node.location, key=key)
         path = _find(node.value, node.location.file)
         if path is None:
-            message = (
-                f"{node.value!r}: no such file in {node.location.file.parent} or a folder above it"
-            )
+            named, folder = shortened(node.value), node.location.file.parent
+            message = f"{named!r}: no such file in {folder} or a folder above it"
+            raise ConfigError(message, location=node.location, key=key)
+        if not path.resolve().is_relative_to(self._allowed_root):
+            message = f"{node.value!r} lies outside {self._allowed_root}: copy it to the config"
             raise ConfigError(message, location=node.location, key=key)
         self._num_files += 1
         if path.resolve() in self._open:
@@ -85,6 +92,13 @@ class _Merger:
             message = f"more than {MAX_FILES} base files in all"
             raise ConfigError(message, location=node.location, key=key)
         return self.merged_file(path, under)
+
+
+def _allowed_root(config: Path) -> Path:
+    """The repository around a config, or where there is none, the first folder of its path."""
+    folders = (*config.resolve().parents,)
+    around = (folder for folder in folders if (folder / ".git").exists())
+    return next(around, folders[-2] if len(folders) > 1 else folders[-1])
 
 
 def _find(named: str, file: Path) -> Path | None:

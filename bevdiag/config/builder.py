@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from bevdiag.config import tree
+from bevdiag.config.allowance import MAX_NODES, Allowance
 from bevdiag.config.notes import NoteCode, ReadingNote
 from bevdiag.config.scalars import (
     TAG,
@@ -23,9 +24,10 @@ from bevdiag.config.scalars import (
 from bevdiag.config.tree import Listing, Node, Scalar, Section
 from bevdiag.errors import ConfigError, Location
 
-MAX_NODES = 50_000
 MAX_DEPTH = 64
 MAX_ALIASES = 64
+MAX_KEY_CHARACTERS = 1024
+"""YAML's own bound, which it forgets where a key stands behind a question mark."""
 
 
 class TreeBuilder:
@@ -36,10 +38,16 @@ class TreeBuilder:
         file: named in locations.
         under: where the root will stand in the whole config.
         origin: set for a value that starts in the middle of a line.
+        allowance: what the files before this one have left.
     """
 
     def __init__(
-        self, text: str, file: Path, under: tree.Path, origin: Location | None = None
+        self,
+        text: str,
+        file: Path,
+        under: tree.Path,
+        origin: Location | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.notes: list[ReadingNote] = []
         self._file = file
@@ -48,7 +56,7 @@ class TreeBuilder:
         self._text = text
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
         self._anchors: dict[str, tuple[Node | None, tree.Extent]] = {}
-        self._num_nodes = 0
+        self._allowance = allowance or Allowance()
         self._num_aliases = 0
         self._depth = 0
 
@@ -128,6 +136,9 @@ class TreeBuilder:
         if not isinstance(event, yaml.ScalarEvent):
             raise self._error("a key must be one word, not a list or mapping", self._place(event))
         key: str = event.value
+        if len(key) > MAX_KEY_CHARACTERS:
+            message = f"a key of more than {MAX_KEY_CHARACTERS} characters"
+            raise self._error(message, self._place(event))
         return key
 
     def _is_merge_key(self, event: yaml.Event) -> bool:
@@ -151,10 +162,10 @@ class TreeBuilder:
         if self._num_aliases > MAX_ALIASES:
             raise self._error(f"more than {MAX_ALIASES} aliases", self._place(event))
         if event.anchor not in self._anchors:
-            raise self._error(f"the alias *{event.anchor} is not defined above", self._place(event))
+            raise self._alias_error(event, "is not defined above")
         node, extent = self._anchors[event.anchor]
         if node is None:
-            raise self._error(f"the alias *{event.anchor} refers to itself", self._place(event))
+            raise self._alias_error(event, "refers to itself")
         self._count(extent.num_nodes, self._place(event))
         self._check_depth(self._depth + extent.depth, self._place(event))
         return node
@@ -168,8 +179,8 @@ class TreeBuilder:
         except NotPlainError as error:
             raise self._error(str(error), self._place(event)) from error
         message = (
-            f"{event.value} is text to OpenPCDet's YAML reader: write {with_dot(number)}, "
-            "which is a number to every reader"
+            f"{tree.shortened(event.value)} is text to OpenPCDet's YAML reader: write "
+            f"{with_dot(number)}, which is a number to every reader"
         )
         self._note(NoteCode.NUMBER_AS_TEXT, message, self._place(event))
         return Scalar(number, location)
@@ -185,6 +196,11 @@ class TreeBuilder:
             self._note(NoteCode.AMBIGUOUS_SCALAR, message, location)
         return Scalar(value, location)
 
+    def _alias_error(self, event: yaml.AliasEvent, problem: str) -> ConfigError:
+        return self._error(
+            f"the alias *{tree.shortened(event.anchor)} {problem}", self._place(event)
+        )
+
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> ConfigError:
         problem = " ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
@@ -198,8 +214,8 @@ class TreeBuilder:
         return self._error(f"the character U+{code:04X} is not allowed in YAML", where)
 
     def _count(self, num_nodes: int, where: Location) -> None:
-        self._num_nodes += num_nodes
-        if self._num_nodes > MAX_NODES:
+        self._allowance.num_nodes -= num_nodes
+        if self._allowance.num_nodes < 0:
             raise self._error(f"more than {MAX_NODES} values", where)
 
     def _check_depth(self, depth: int, where: Location) -> None:

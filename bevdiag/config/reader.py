@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bevdiag.config import tree
+from bevdiag.config.allowance import MAX_BYTES, Allowance
 from bevdiag.config.builder import TreeBuilder
 from bevdiag.config.ignores import IgnoreComment, ignore_comments
 from bevdiag.config.notes import ReadingNote
 from bevdiag.config.tree import Node, Scalar, Section, describe
 from bevdiag.errors import ConfigError, Location
-
-MAX_FILE_BYTES = 1 << 20
 
 
 class FileText(NamedTuple):
@@ -21,28 +20,32 @@ class FileText(NamedTuple):
     ignores: tuple[IgnoreComment, ...]
 
 
-def read_file(path: Path, under: tree.Path = ()) -> FileText:
+def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = None) -> FileText:
     """The root section of a YAML file, its notes, and its comments that silence findings.
 
     Args:
         path: the file.
         under: where in the whole config its root will stand, for the keys in messages.
+        allowance: what the files read before have left; this one takes its share.
 
     Raises:
         ConfigError: where the file cannot be read, is too large, or is not a YAML mapping.
     """
     start = Location(path, 1, 1)
+    allowance = allowance or Allowance()
     try:
         if not path.is_file():
             problem = "this is a folder" if path.is_dir() else "there is no such file"
             raise ConfigError(f"{path}: {problem}")
         with path.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+            data = stream.read(allowance.num_bytes + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: cannot be read: {reason}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(f"larger than {MAX_FILE_BYTES} bytes: no config", location=start)
+    if len(data) > allowance.num_bytes:
+        message = f"larger than {MAX_BYTES} bytes, bases included: no config"
+        raise ConfigError(message, location=start)
+    allowance.num_bytes -= len(data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -50,7 +53,7 @@ def read_file(path: Path, under: tree.Path = ()) -> FileText:
         column = error.start - data.rfind(b"\n", 0, error.start)
         where = Location(path, line, column)
         raise ConfigError("not UTF-8 text: save the file as UTF-8", location=where) from error
-    builder = TreeBuilder(text, path, under)
+    builder = TreeBuilder(text, path, under, allowance=allowance)
     root = builder.document()
     if root is None:
         raise ConfigError("the file is empty", location=start, key=tree.dotted(under))

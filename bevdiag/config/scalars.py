@@ -66,7 +66,8 @@ def is_ambiguous(event: yaml.ScalarEvent, value: Plain) -> bool:
 
 def foreign_tag(tag: str) -> str:
     """What to say of a tag beyond the plain ones."""
-    return f"the tag {tag.replace(TAG, '!!')} is not allowed: a config holds plain values only"
+    named = shortened(tag.replace(TAG, "!!"))
+    return f"the tag {named} is not allowed: a config holds plain values only"
 
 
 def with_dot(number: float) -> str:

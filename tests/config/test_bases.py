@@ -1,6 +1,7 @@
 import pytest
 
 from bevdiag.config import tree
+from bevdiag.config.allowance import MAX_BYTES, MAX_NODES
 from bevdiag.config.bases import MAX_FILES, read_merged
 from bevdiag.errors import ConfigError
 
@@ -105,3 +106,26 @@ def test_an_error_in_a_base_names_the_base_and_the_whole_key(write):
     write("base.yaml", "A: [1, 2\n")
     path = write("c.yaml", "D: {_BASE_CONFIG_: base.yaml}\n")
     assert "base.yaml:2:1: D.A: not valid YAML" in error(path)
+
+
+def test_a_base_outside_the_repository_is_refused(write):
+    write("secret.yaml", "TOKEN: 1\n")
+    (write("repo/.git/HEAD", "").parent.parent / "link.yaml").symlink_to("../secret.yaml")
+    for name in ("../secret.yaml", "link.yaml", "secret.yaml", "/etc/hostname"):
+        path = write("repo/c.yaml", f"_BASE_CONFIG_: {name}\n")
+        assert f"c.yaml:1:16: _BASE_CONFIG_: {name!r} lies outside " in error(path)
+
+
+def test_a_base_in_another_folder_of_the_repository_is_read(write):
+    write("repo/.git", "gitdir: elsewhere\n")
+    write("repo/data/d.yaml", "X: 1\n")
+    assert merged(write("repo/models/c.yaml", "_BASE_CONFIG_: ../data/d.yaml\n")) == {"X": 1}
+
+
+def test_the_files_of_a_config_share_what_it_may_hold(write):
+    write("wide.yaml", "A: [" + "0, " * (MAX_NODES // 3) + "]\n")
+    keys = "".join(f"K{i}: {{_BASE_CONFIG_: wide.yaml}}\n" for i in range(3))
+    assert f"more than {MAX_NODES} values" in error(write("c.yaml", keys))
+    write("long.yaml", "#" * (MAX_BYTES // 2) + "\nA: 1\n")
+    keys = "".join(f"K{i}: {{_BASE_CONFIG_: long.yaml}}\n" for i in range(2))
+    assert f"larger than {MAX_BYTES} bytes, bases included" in error(write("c.yaml", keys))

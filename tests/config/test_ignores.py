@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import load_config, read_document
-from bevdiag.config.ignores import IgnoreComment, ignore_comments
+from bevdiag.config.ignores import MAX_COMMENTS, IgnoreComment, ignore_comments
+from bevdiag.errors import ConfigError
 
 
 def _one(text: str) -> IgnoreComment:
@@ -69,3 +70,16 @@ def test_an_edited_config_keeps_its_comments(altered) -> None:
     path = altered(("BATCH_SIZE_PER_GPU: 1", "BATCH_SIZE_PER_GPU: 1 # bevdiag: ignore[BEV301] why"))
     edited = load_config(path).edited({("OPTIMIZATION", "USE_AMP"): True})
     assert len(edited.document.ignores) == 1
+
+
+def test_more_comments_than_anybody_writes_are_refused() -> None:
+    comment = "# bevdiag: ignore[BEV203] why\n"
+    text = "A: 1\n" + comment * MAX_COMMENTS
+    assert len(ignore_comments(text, Path("c.yaml"))) == MAX_COMMENTS
+    with pytest.raises(ConfigError, match=f"more than {MAX_COMMENTS} comments"):
+        ignore_comments(text + comment, Path("c.yaml"))
+
+
+def test_lines_are_those_that_yaml_counts() -> None:
+    comment = _one("A: 1\u2028# bevdiag: ignore[BEV203] small\u2028B: 2\n")
+    assert (comment.line, comment.location.line, comment.location.column) == (3, 2, 1)

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import tree
-from bevdiag.config.reader import MAX_FILE_BYTES, read_file, read_value
+from bevdiag.config.allowance import MAX_BYTES
+from bevdiag.config.reader import read_file, read_value
 from bevdiag.errors import ConfigError, Location
 
 
@@ -47,10 +48,10 @@ def test_files_that_are_no_configs(tmp_path, data, message):
 
 def test_a_large_file_is_refused_before_it_is_parsed(tmp_path):
     path = tmp_path / "c.yaml"
-    path.write_bytes(b"#" * MAX_FILE_BYTES)
+    path.write_bytes(b"#" * MAX_BYTES)
     assert "the file is empty" in error(path)
-    path.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
-    assert f"larger than {MAX_FILE_BYTES} bytes" in error(path)
+    path.write_bytes(b"#" * (MAX_BYTES + 1))
+    assert f"larger than {MAX_BYTES} bytes" in error(path)
 
 
 @pytest.mark.parametrize(
