@@ -118,10 +118,11 @@ def originals_table(rows: dict[str, Any]) -> str:
             continue
         peak, low, high = (told[f"{key}_bytes"] for key in ("peak", "low", "high"))
         errors.append(abs(100 * (peak / measured - 1)))
+        reserved_error = 100 * (told["reserved_bytes"] / reserved - 1)
         lines.append(
             f"{line}| {peak / 2**30:.2f} GiB | {100 * (peak / measured - 1):+.2f} % "
             f"| {100 * (low / measured - 1):+.2f} % | {100 * (high / measured - 1):+.2f} % "
-            f"| {reserved / 2**30:.2f} GiB | {100 * (told['reserved_bytes'] / reserved - 1):+.2f} % |"
+            f"| {reserved / 2**30:.2f} GiB | {reserved_error:+.2f} % |"
         )
     lines += ["", f"- median |error| {median(errors):.2f} %, largest {max(errors):.2f} %"]
     return "\n".join(lines) + "\n"

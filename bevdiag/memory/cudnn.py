@@ -247,6 +247,9 @@ def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
     """Return the bytes of a weight gradient's partial sums; 0 where the tiles fill the GPU."""
     rows, columns, *kernel = call.weight_shape
     batch = call.input_shape[0]
+    if prod(kernel) == prod(call.output_shape[2:]) == 1:
+        # With one position a sample, the samples' channels are a matrix: a single product.
+        return 0
     if prod(kernel) == 1 and batch > 1:
         # One matrix product a sample, added up afterwards.
         return batch * prod(call.weight_shape) * ACCUMULATOR_BYTES

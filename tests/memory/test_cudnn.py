@@ -191,3 +191,9 @@ def test_a_kernel_that_writes_nchw_leaves_out_the_results_copy(conv, inputs, lea
     forward = cudnn_workspace(conv("forward", (2, inputs, 188, 188), 64), H200).expected
     dgrad = cudnn_workspace(conv("dgrad", (2, inputs, 188, 188), 64), H200).expected
     assert dgrad - forward == (4 * 2 * 64 * 188 * 188 if leaves_out else 0)
+
+
+def test_a_product_of_one_position_a_sample_has_no_partial_sums(conv):
+    # As PV-RCNN's fully connected layers, which are convolutions over a single position.
+    call = conv("wgrad", (256, 27648, 1), 256, kernel=1, padding=0)
+    assert cudnn_workspace(call, H200).expected == 0
