@@ -2,18 +2,20 @@
 
 A result's fingerprint is made of the rule, the config and the blamed key, not of the line: it
 stays the same when lines are added above. What is silenced is a suppressed result with its
-reason; a config that could not be checked is a notification of the run.
+reason; a config that could not be checked is a notification of the run. What GitHub demands beyond
+the schema is kept too: a full description and a line everywhere, and no more results than it takes.
 """
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bevdiag import __version__
 from bevdiag.diagnose.checked import Check
 from bevdiag.diagnose.codes import CODES, Code
 from bevdiag.diagnose.pages import rule_page
-from bevdiag.diagnose.result import Finding, Severity, Silenced
+from bevdiag.diagnose.result import Confidence, Finding, Severity, Silenced
 from bevdiag.errors import ExitCode, Location
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.places import posix_uri, shown_location
@@ -21,7 +23,11 @@ from bevdiag.report.printable import printable
 from bevdiag.report.rules_markdown import rule_markdown
 
 SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
+MOST_RESULTS = 25_000
+"""GitHub refuses a log with more; the worst stay."""
+
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+_PROBLEM_SEVERITIES = {"error": "error", "warning": "warning", "note": "recommendation"}
 _RULES = tuple(CODES)
 
 
@@ -36,16 +42,19 @@ def sarif(checks: Sequence[Check]) -> str:
         )
     ]
     failed = [check for check in checks if check.failure]
+    notes = [_notification(check) for check in failed]
+    if len(results) > MOST_RESULTS:
+        order = tuple(_LEVELS.values())
+        results.sort(key=lambda result: order.index(result["level"]))
+        text = f"{len(results) - MOST_RESULTS} more results are left out"
+        notes.append({"level": "warning", "message": {"text": text}})
     run = {
         "tool": {"driver": _driver()},
         "columnKind": "unicodeCodePoints",
         "invocations": [
-            {
-                "executionSuccessful": not failed,
-                "toolExecutionNotifications": [_notification(check) for check in failed],
-            }
+            {"executionSuccessful": not failed, "toolExecutionNotifications": notes},
         ],
-        "results": results,
+        "results": results[:MOST_RESULTS],
     }
     return dumps({"$schema": SCHEMA_URI, "version": "2.1.0", "runs": [run]})
 
@@ -60,22 +69,27 @@ def _driver() -> dict[str, Any]:
 
 def _rule(row: Code) -> dict[str, Any]:
     page = rule_page(row.code)
+    level = _LEVELS[row.severity]
     return {
         "id": row.code,
         "name": "".join(part.capitalize() for part in row.name.split("-")),
         "shortDescription": {"text": page.summary},
+        "fullDescription": {"text": "\n\n".join(page.parts["What it means"])},
         "help": {
             "text": "\n\n".join(text for part in page.parts.values() for text in part),
             "markdown": rule_markdown(page),
         },
-        "defaultConfiguration": {"level": _LEVELS[row.severity]},
-        "properties": {"precision": "very-high" if row.confidence.value == "certain" else "medium"},
+        "defaultConfiguration": {"level": level},
+        "properties": {
+            "precision": "very-high" if row.confidence is Confidence.CERTAIN else "medium",
+            "problem.severity": _PROBLEM_SEVERITIES[level],
+        },
     }
 
 
 def _result(config: str, finding: Finding) -> dict[str, Any]:
     text = "\n".join((finding.message, *finding.detail))
-    result: dict[str, Any] = {
+    return {
         "ruleId": finding.code,
         "ruleIndex": _RULES.index(finding.code),
         "level": _LEVELS[finding.severity],
@@ -83,23 +97,21 @@ def _result(config: str, finding: Finding) -> dict[str, Any]:
         "locations": [_location(config, finding)],
         "partialFingerprints": {"bevdiag/v1": _fingerprint(config, finding)},
     }
-    return result
 
 
 def _suppressed(config: str, silenced: Silenced) -> dict[str, Any]:
-    place = {"physicalLocation": _physical(silenced.location)}
-    suppression = {"kind": "inSource", "justification": printable(silenced.reason)}
-    return _result(config, silenced.finding) | {"suppressions": [suppression | {"location": place}]}
+    suppression = {
+        "kind": "external" if silenced.location.file.suffix == ".toml" else "inSource",
+        "justification": printable(silenced.reason),
+        "location": {"physicalLocation": _physical(silenced.location)},
+    }
+    return _result(config, silenced.finding) | {"suppressions": [suppression]}
 
 
 def _location(config: str, finding: Finding) -> dict[str, Any]:
-    if finding.location is None:
-        # Of what stands nowhere in particular, the config as a whole is the place.
-        location: dict[str, Any] = {
-            "physicalLocation": {"artifactLocation": {"uri": posix_uri(config)}}
-        }
-    else:
-        location = {"physicalLocation": _physical(finding.location)}
+    # What stands nowhere in particular is shown at the head of the config.
+    place = finding.location or Location(Path(config), 1, 1)
+    location: dict[str, Any] = {"physicalLocation": _physical(place)}
     if finding.module:
         name = printable(finding.module)
         location["logicalLocations"] = [{"fullyQualifiedName": name, "kind": "module"}]
@@ -124,7 +136,7 @@ def _notification(check: Check) -> dict[str, Any]:
     return {
         "level": level,
         "message": {"text": _plain(check.failure)},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": posix_uri(check.config)}}}],
+        "locations": [{"physicalLocation": _physical(Location(Path(check.config), 1, 1))}],
     }
 
 

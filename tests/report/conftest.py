@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from bevdiag.diagnose.checked import Check
 from bevdiag.diagnose.joints import DeadBranch, Joint, WiringReport
 from bevdiag.diagnose.result import (
     Assumption,
     CompareReport,
+    ConfigReport,
     Finding,
     GpuFit,
     Holder,
@@ -23,14 +25,16 @@ from bevdiag.diagnose.result import (
     Remedy,
     Scene,
     Severity,
+    Silenced,
     Target,
     TimelinePoint,
     Variant,
     Verdict,
 )
-from bevdiag.errors import Location
+from bevdiag.errors import ExitCode, Location
 
 GIB = 2**30
+HOSTILE = "a::error::b%0A\n\r, @user <img> |x| [l](u) \x1b[2J\u202e`c` </testsuite>"
 _GOLDEN = Path(__file__).parent / "golden"
 _FIRST_CONV = "backbone_2d.blocks.0.1"
 _KEPT = "backbone_3d.focal_encoder.kept_voxels"
@@ -501,6 +505,34 @@ def compared(over: InspectReport) -> CompareReport:
         variants=(base, smaller, failed),
         assumptions=over.assumptions,
     )
+
+
+@pytest.fixture
+def checks(over: InspectReport) -> tuple[Check, ...]:
+    """A config of every outcome."""
+    silenced = Silenced(over.findings[-1], "known", Location(Path("configs/a.yaml"), 3, 1))
+    fits = replace(over, config="configs/fits.yaml", verdict=Verdict.FITS, oom=None, findings=())
+    return (
+        Check(config=over.config, report=replace(over, silenced=(silenced,))),
+        Check(config="configs/fits.yaml", report=fits),
+        Check(config="configs/depends.yaml", report=replace(fits, verdict=Verdict.DEPENDS)),
+        Check(
+            config="configs/broken.yaml",
+            report=ConfigReport(config="configs/broken.yaml", findings=over.findings[:1]),
+        ),
+        Check(
+            config="configs/absent.yaml",
+            failure="configs/absent.yaml: no such file",
+            failure_code=ExitCode.USAGE,
+        ),
+    )
+
+
+@pytest.fixture
+def hostile() -> tuple[Check, ...]:
+    """A config whose every name is made to break out of a format."""
+    finding = Finding(code="BEV004", severity=Severity.ERROR, message=HOSTILE, module=HOSTILE)
+    return (Check(config=HOSTILE, report=ConfigReport(config=HOSTILE, findings=(finding,))),)
 
 
 @pytest.fixture
