@@ -108,7 +108,9 @@ Overrides = Annotated[
 Assumed = Annotated[
     list[str] | None,
     typer.Option(
-        "--assume", metavar="SITE=COUNT", help="Pin a count that depends on values; repeatable."
+        "--assume",
+        metavar="SITE=COUNT",
+        help="Pin a count that depends on values; SITE@STEP=COUNT from a step on; repeatable.",
     ),
 ]
 Seed = Annotated[

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,27 @@ def test_rows_that_lack_a_prediction_for_one_reason_share_a_line() -> None:
     many = Validation(machine=MeasuredOn(), outcomes=missing)
     assert "not predicted: r0, r1: no config" in render_validation(few, Layout())
     assert "not predicted: 9 rows: no config" in render_validation(many, Layout())
+
+
+def test_counts_known_in_the_first_step_alone_are_judged_by_it() -> None:
+    unsettled = replace(row("four"), first_step_bytes=800 * 2**20, pins={"site": 3})
+    outcome = Outcome(
+        row=unsettled,
+        params=100,
+        allocated_bytes=900 * 2**20,
+        high_bytes=1100 * 2**20,
+        reserved_bytes=1000 * 2**20,
+        first_step_bytes=804 * 2**20,
+    )
+    both = Validation(machine=MeasuredOn(), outcomes=(*VALIDATION.outcomes, outcome))
+    assert (both.max_error, both.max_reserved_error) == (
+        VALIDATION.max_error,
+        VALIDATION.max_reserved_error,
+    )
+    text = render_validation(both, Layout(width=240))
+    assert "counts known in the first step alone (1 rows)" in text
+    assert "largest |error| 0.50 %; peak of the later steps" in text
+    assert "kept the same: largest 10.00 %" in text
 
 
 def test_markdown_has_a_row_for_each_prediction() -> None:

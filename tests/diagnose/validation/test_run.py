@@ -78,6 +78,19 @@ def test_rows_are_predicted_as_a_user_would(rows_file: Path) -> None:
     assert validation.predicted == (good,)
 
 
+def test_rows_say_which_steps_their_counts_are_of(rows_file: Path) -> None:
+    site = "backbone_3d.focal_encoder.kept_voxels"
+    by_step = {f"{site}@1": 1000, f"{site}@2": 900}
+    rows = {
+        "first": focal_row(first_step_peak_allocated_bytes=7),
+        "all": focal_row(first_step_peak_allocated_bytes=7, kept_voxels=by_step),
+    }
+    rows_file.write_text(json.dumps(rows))
+    first, settled = read_rows(rows_file, None)
+    assert (first.pins, first.first_step_bytes) == ({site: 1000}, 7)
+    assert (settled.pins, settled.first_step_bytes) == (by_step, None)
+
+
 def test_a_run_that_was_stopped_is_no_row(rows_file: Path) -> None:
     assert [row.name for row in read_rows(rows_file, None)] == ["good", "unreachable"]
 
