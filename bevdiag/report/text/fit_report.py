@@ -43,7 +43,10 @@ def render_fit(report: FitReport, layout: Layout) -> str:
     for point in report.points:
         lines += _bar(point, report, scale, layout)
     full, open_ = _glyphs(layout)
-    note = f"{full} peak, {open_} up to its upper end, | what is usable; every row was traced."
+    note = (
+        f"{full} allocated peak, {open_} up to its upper end, | what is usable; the verdict is of "
+        "what must be reserved for it. Every row was traced."
+    )
     lines += paragraph(note, layout, indent=2, style="dim")
     lines += heading("Assumed", layout)
     for label, text in [*target_entries(report.target), *scene_entries(report.scene)]:
