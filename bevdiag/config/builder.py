@@ -26,8 +26,8 @@ from bevdiag.errors import ConfigError, Location
 
 MAX_DEPTH = 64
 MAX_ALIASES = 64
-MAX_KEY_CHARACTERS = 1024
-"""YAML's own bound, which it forgets where a key stands behind a question mark."""
+MAX_CHARACTERS = 1024
+"""Of a key or a text: YAML's own bound for a key, where no question mark stands before it."""
 
 
 class TreeBuilder:
@@ -136,9 +136,7 @@ class TreeBuilder:
         if not isinstance(event, yaml.ScalarEvent):
             raise self._error("a key must be one word, not a list or mapping", self._place(event))
         key: str = event.value
-        if len(key) > MAX_KEY_CHARACTERS:
-            message = f"a key of more than {MAX_KEY_CHARACTERS} characters"
-            raise self._error(message, self._place(event))
+        self._check_length("a key", key, self._place(event))
         return key
 
     def _is_merge_key(self, event: yaml.Event) -> bool:
@@ -172,6 +170,7 @@ class TreeBuilder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         location = self._place(event)
+        self._check_length("a text", event.value, location)
         try:
             number = exponent_number(event)
             if number is None:
@@ -221,6 +220,10 @@ class TreeBuilder:
     def _check_depth(self, depth: int, where: Location) -> None:
         if depth > MAX_DEPTH:
             raise self._error(f"nested deeper than {MAX_DEPTH} levels", where)
+
+    def _check_length(self, what: str, text: str, where: Location) -> None:
+        if len(text) > MAX_CHARACTERS:
+            raise self._error(f"{what} of more than {MAX_CHARACTERS} characters", where)
 
     def _note(self, code: NoteCode, message: str, where: Location) -> None:
         self.notes.append(ReadingNote(code, message, tree.dotted(self._path), where))

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from bevdiag.errors import ConfigError, Location
 
 AXES = ("x", "y", "z")
+MAX_CELLS = 2**48
+"""Of a grid: an int64 numbers the cells of a whole batch, and of margins around them."""
+MAX_VOXELS = 2**24
+"""Along an axis: a float32 coordinate cannot tell more voxels apart."""
 TOLERANCE_VOXELS = 1e-3
 """Decimals such as 70.4 / 0.05 miss a whole number by the rounding of float32, never by more."""
 
@@ -22,12 +26,16 @@ def whole_grid(
         key: of the voxel size, for errors.
 
     Raises:
-        ConfigError: where an axis is no whole number of voxels; names lengths that would be.
+        ConfigError: where an axis is no whole number of voxels (names lengths that would be), or
+            the grid has too many.
     """
     x, y, z = (
         _voxels(axis, point_range[axis], point_range[axis + 3], voxel_size[axis], location, key)
         for axis in range(3)
     )
+    if x * y * z >= MAX_CELLS:
+        message = f"{x} x {y} x {z} voxels: expected a grid of fewer than 2^48"
+        raise ConfigError(message, location=location, key=key)
     return x, y, z
 
 
@@ -42,7 +50,7 @@ def whole_voxels(low: float, high: float, voxel: float) -> int | None:
     """The voxels between two bounds (all in metres), None where that is no whole number of them."""
     quotient = (high - low) / voxel if voxel else math.inf
     count = round(quotient) if math.isfinite(quotient) else 0
-    fits = 1 <= count < 2**31 and abs(quotient - count) <= TOLERANCE_VOXELS
+    fits = 1 <= count < MAX_VOXELS and abs(quotient - count) <= TOLERANCE_VOXELS
     return count if fits else None
 
 
@@ -51,8 +59,8 @@ def misfit(axis: int, low: float, high: float, voxel: float) -> str:
     length = high - low
     quotient = length / voxel if voxel else math.inf
     found = f"{AXES[axis]}: {length:g} m / {voxel:g} m = {quotient:g} voxels"
-    if not 1 <= quotient < 2**31:
-        return f"{found}: expected at least 1 and fewer than 2^31"
+    if not 1 <= quotient < MAX_VOXELS:
+        return f"{found}: expected at least 1 and fewer than 2^24"
     below, above = math.floor(quotient), math.ceil(quotient)
     return (
         f"{found}, not a whole number: expected a range that ends at {low + below * voxel:g} "

@@ -20,6 +20,7 @@ from bevdiag.models.builder import build_detector
 from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
 from bevdiag.scenes.arrays import Points
+from bevdiag.trace.failure import failures_told
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
@@ -128,6 +129,7 @@ class Session:
 
         Raises:
             ChannelMismatch: a module is fed other channels than the config declares.
+            NoVerdictError: a layer refuses its input.
         """
         settled = self.settled(variant)
         batch, kept = settled.batch, settled.kept_voxels
@@ -135,9 +137,10 @@ class Session:
             scenarios = (Scenario.EXPECTED,)
 
         def record(scenario: Scenario) -> tuple[Trace, int]:
-            return self._trace(variant, batch, kept, scenario)
+            with failures_told():
+                return self._trace(variant, batch, kept, scenario)
 
-        with workers(record, most=len(scenarios)) as traced:
+        with workers(record) as traced:
             recorded = dict(zip(scenarios, traced(scenarios), strict=True))
         flops = recorded[Scenario.EXPECTED][1] if Scenario.EXPECTED in recorded else 0
         traces = {scenario: trace for scenario, (trace, _) in recorded.items()}
@@ -145,8 +148,9 @@ class Session:
 
     def settled(self, variant: Variant) -> TracedVariant:
         """The variant's scene and counts, not traced yet."""
-        batch = self.scene(variant)
-        kept = self._kept_voxels(variant, batch)
+        with failures_told():
+            batch = self.scene(variant)
+            kept = self._kept_voxels(variant, batch)
         return TracedVariant(variant=variant, batch=batch, kept_voxels=kept, traces={})
 
     def scene(self, variant: Variant) -> Batch:

@@ -3,6 +3,7 @@
 from enum import Enum
 
 from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.size import check_batch
 from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
 
 
@@ -53,10 +54,15 @@ def default_samples(
     dataset: str = "",
     seed: int = 0,
 ) -> tuple[tuple[Points, ...], str]:
-    """One made-up cloud a sample (sample i uses seed + i), and a phrase that names the source."""
+    """One made-up cloud a sample (sample i uses seed + i), and a phrase that names the source.
+
+    Raises:
+        InputError: they would be too large.
+    """
     kind = fitting_kind(point_cloud_range, dataset)
     make = synthetic_sonar if kind is SceneKind.SONAR else synthetic_lidar
     num_points = default_num_points(kind, point_cloud_range)
+    check_batch(batch_size * num_points, num_features)
     samples = tuple(
         make(num_points, point_cloud_range, num_features, seed + i) for i in range(batch_size)
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -9,10 +10,13 @@ from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points
 from bevdiag.scenes.pcd import read_pcd
 from bevdiag.scenes.ply import read_ply
+from bevdiag.scenes.size import check_batch
 from bevdiag.scenes.table import Table
 
+_MOST_CHARACTERS = 200
 _KITTI_COLUMNS = 4
 _NUSCENES_COLUMNS = 5
+MAX_FILE_BYTES = 2**30
 
 
 def read_points(path: Path, num_features: int) -> Points:
@@ -41,6 +45,10 @@ def read_points(path: Path, num_features: int) -> Points:
         known = ", ".join(readers)
         raise InputError(f"{path}: unknown point file type {path.suffix!r}: give one of {known}")
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is no file: give the file that holds the points")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: is larger than {MAX_FILE_BYTES} bytes: give a single cloud")
         table = reader(path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -51,23 +59,39 @@ def read_points(path: Path, num_features: int) -> Points:
 def read_samples(
     paths: Sequence[Path], num_features: int, batch_size: int
 ) -> tuple[tuple[Points, ...], str]:
-    """Sample i takes file i modulo their number; also returns a phrase that names the source."""
+    """Sample i takes file i modulo their number; also returns a phrase that names the source.
+
+    Raises:
+        InputError: a file cannot be used, or the batch is too large.
+    """
+    check_batch(batch_size, num_features)  # of a point each, before any file is read
     used = paths[:batch_size]
     clouds = [read_points(path, num_features) for path in used]
+    num_points = sum(len(clouds[i % len(clouds)]) for i in range(batch_size))
+    check_batch(num_points, num_features)
     samples = tuple(clouds[i % len(clouds)] for i in range(batch_size))
     return samples, ", ".join(path.name for path in used)
 
 
 def _read_npy(path: Path) -> Table:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        # Mapped, a header that promises more than the file holds allocates nothing, and a pickle
+        # has no way in.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (
+        ArithmeticError,
+        MemoryError,
+        RecursionError,
+        SyntaxError,
+        TokenError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = " ".join(str(error).split())[:_MOST_CHARACTERS] or type(error).__name__
         raise InputError(
-            f"{path}: is no plain .npy array ({error}): save the points with "
+            f"{path}: is no plain .npy array ({reason}): save the points with "
             "numpy.save as a float32 array [N, F]"
         ) from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: holds several arrays: save the points alone with numpy.save")
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise InputError(
             f"{path}: holds a {array.dtype} array of shape {list(array.shape)}: "
@@ -98,6 +122,7 @@ def _checked(path: Path, table: Table, num_features: int) -> Points:
             f"{path}: has {columns} columns a point, but the config uses {num_features} "
             "features: add the missing columns or shorten used_feature_list"
         )
+    check_batch(num_points, num_features)
     # Values beyond float32 become inf here and are refused just below.
     with np.errstate(over="ignore"):
         points = np.ascontiguousarray(table[:, :num_features], np.float32)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.table import Column, Table, read_rows
+from bevdiag.scenes.table import MAX_HEADER_BYTES, Column, Table, read_rows
 
 _KINDS = {"F": "f", "I": "i", "U": "u"}
 _SIZES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
@@ -39,7 +39,7 @@ def _split(path: Path, data: bytes) -> tuple[dict[str, list[str]], bytes]:
     header: dict[str, list[str]] = {}
     start = 0
     while "DATA" not in header:
-        end = data.find(b"\n", start)
+        end = data.find(b"\n", start, MAX_HEADER_BYTES)
         if end < 0:
             raise InputError(f"{path}: has no DATA line: it is no PCD file or is cut short")
         key, *values = data[start:end].decode("ascii", "replace").split() or ["#"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.table import Column, Table, read_rows
+from bevdiag.scenes.table import MAX_HEADER_BYTES, Column, Table, read_rows
 
 _DTYPES = {
     "char": "<i1",
@@ -24,6 +24,8 @@ _DTYPES = {
     "float64": "<f8",
 }
 _END = b"end_header"
+_MOST_DIGITS = 18
+_MOST_CHARACTERS = 200
 
 
 def read_ply(path: Path) -> Table:
@@ -44,7 +46,7 @@ def read_ply(path: Path) -> Table:
 
 
 def _split(path: Path, data: bytes) -> tuple[list[list[str]], bytes]:
-    end = data.find(_END)
+    end = data.find(_END, 0, MAX_HEADER_BYTES)
     newline = data.find(b"\n", end)
     if not data.startswith(b"ply") or end < 0 or newline < 0:
         raise InputError(f"{path}: has no PLY header: it is no PLY file or is cut short")
@@ -59,17 +61,18 @@ def _vertices(path: Path, lines: list[list[str]]) -> tuple[int, list[Column]]:
             f"{path}: its first element is not vertex: save the points as the first element"
         )
     vertex = lines[elements[0]]
-    if len(vertex) != 3 or not vertex[2].isdigit():
-        raise InputError(f"{path}: {' '.join(vertex)!r} does not say how many vertices follow")
+    if len(vertex) != 3 or not vertex[2].isdigit() or len(vertex[2]) > _MOST_DIGITS:
+        said = " ".join(vertex)[:_MOST_CHARACTERS]
+        raise InputError(f"{path}: {said!r} does not say how many vertices follow")
     end = elements[1] if len(elements) > 1 else len(lines)
     columns = []
     for line in lines[elements[0] + 1 : end]:
         if line[0] != "property":
             continue
         if len(line) != 3 or line[1] not in _DTYPES:
+            said = " ".join(line[1:])[:_MOST_CHARACTERS]
             raise InputError(
-                f"{path}: vertex property {' '.join(line[1:])!r} is not read: points hold single "
-                "numbers only"
+                f"{path}: vertex property {said!r} is not read: points hold single numbers only"
             )
         columns.append(Column(line[2], _DTYPES[line[1]]))
     return int(vertex[2]), columns

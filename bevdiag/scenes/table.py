@@ -1,7 +1,9 @@
 """What .pcd and .ply files share: named columns of mixed types, as text or as packed rows."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
+from bevdiag.scenes.size import check_batch
+
+MAX_HEADER_BYTES = 2**16
+MAX_COLUMNS = 1024
+_MOST_CHARACTERS = 200
+_WORD = re.compile(rb"\S+")
 
 Table = NDArray[Any]
 """[N, columns] of any number type."""
@@ -29,11 +37,16 @@ def read_rows(
     """Read `num_rows` rows, x, y and z first and the other columns in their order, as float64.
 
     Raises:
-        InputError: x, y or z is missing, the data is too short, or the text is not numeric.
+        InputError: x, y or z is missing, there are too many columns or rows, the data is too
+            short, or the text is not numeric.
     """
+    width = sum(column.count for column in columns)
+    if width > MAX_COLUMNS:
+        raise InputError(f"{path}: has {width} columns: expected at most {MAX_COLUMNS}")
+    check_batch(num_rows, width)
     order = _point_order(path, columns)
     if ascii_text:
-        table = _text_rows(path, body, sum(column.count for column in columns), num_rows)
+        table = _text_rows(path, body, width, num_rows)
     else:
         table = _packed_rows(path, body, columns, num_rows)
     return table[:, order]
@@ -53,17 +66,20 @@ def _point_order(path: Path, columns: Sequence[Column]) -> list[int]:
 
 
 def _text_rows(path: Path, body: bytes, width: int, num_rows: int) -> Table:
-    try:
-        values = np.array(body.split(), dtype="S").astype(np.float64)
-    except ValueError as error:
-        raise InputError(f"{path}: a value is not a number ({error}): check the file") from error
     wanted = num_rows * width
+    # Word by word: a list of all words would take many times the file's size.
+    words = (float(match[0]) for match in islice(_WORD.finditer(body), wanted))
+    try:
+        values = np.fromiter(words, np.float64)
+    except ValueError as error:
+        reason = str(error)[:_MOST_CHARACTERS]
+        raise InputError(f"{path}: a value is not a number ({reason}): check the file") from error
     if len(values) < wanted:
         raise InputError(
             f"{path}: the header promises {num_rows} points of {width} values, but only "
             f"{len(values)} values follow: the file is cut short"
         )
-    return values[:wanted].reshape(num_rows, width)
+    return values.reshape(num_rows, width)
 
 
 def _packed_rows(path: Path, body: bytes, columns: Sequence[Column], num_rows: int) -> Table:
