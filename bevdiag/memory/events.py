@@ -62,6 +62,25 @@ class GemmWorkspace:
 
 
 @dataclass(frozen=True, slots=True)
+class StridedReduction:
+    """A reduction of many numbers to each of `outputs` that lie side by side.
+
+    Attributes:
+        outputs: results, e.g. channels.
+        inputs_per_output: numbers that each is made of.
+        accumulator_bytes: of what is kept while adding, e.g. 16 of a mean with its variance.
+    """
+
+    outputs: int
+    inputs_per_output: int
+    accumulator_bytes: int
+
+
+Request = ConvCall | GemmWorkspace | StridedReduction
+"""What asks for scratch memory of a size that the target settles."""
+
+
+@dataclass(frozen=True, slots=True)
 class Alloc:
     """A block is asked for.
 
@@ -77,7 +96,7 @@ class Alloc:
     op: str
     shape: tuple[int, ...] = ()
     dtype: str = ""
-    request: ConvCall | GemmWorkspace | None = None
+    request: Request | None = None
 
 
 @dataclass(frozen=True, slots=True)

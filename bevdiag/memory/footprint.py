@@ -8,7 +8,7 @@ from typing import Protocol
 from bevdiag.memory.allocator import CachingAllocator, block_bytes
 from bevdiag.memory.blocks import Block
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import Alloc, ConvCall, EventStream, Free, GemmWorkspace
+from bevdiag.memory.events import Alloc, EventStream, Free, Request
 from bevdiag.memory.workspaces import Bound, workspace
 
 
@@ -43,7 +43,7 @@ class Requests:
 
     def __init__(self, stream: EventStream) -> None:
         self._sizes: list[int] = []
-        self._settled_by_target: dict[ConvCall | GemmWorkspace, list[int]] = {}
+        self._settled_by_target: dict[Request, list[int]] = {}
         # An allocation is its place in `_sizes`, a free the complement of it.
         self._steps: list[int] = []
         places: dict[int, int] = {}

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from bevdiag.memory.events import (
     Alloc,
     Category,
+    ConvCall,
     Event,
     EventStream,
     Free,
-    GemmWorkspace,
     Mark,
     Phase,
 )
@@ -179,7 +179,7 @@ def _workspaces(events: Sequence[Event], totals: Totals) -> dict[str, int]:
             nbytes
             and isinstance(event, Alloc)
             and event.category is Category.WORKSPACE
-            and not isinstance(event.request, GemmWorkspace)
+            and isinstance(event.request, ConvCall)
         ):
             largest[event.module] = max(nbytes, largest.get(event.module, 0))
     return _with_parents(largest)

@@ -8,7 +8,8 @@ from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.conv import Backend, conv_backend
 from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import ConvCall, GemmWorkspace
+from bevdiag.memory.events import ConvCall, GemmWorkspace, Request, StridedReduction
+from bevdiag.memory.reduction import reduction_buffer
 
 HOPPER_GEMM_WORKSPACE_BYTES = 32 * 1024**2
 GEMM_WORKSPACE_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
@@ -47,10 +48,13 @@ class WorkspaceBytes:
 
 
 @lru_cache(maxsize=4096)
-def workspace(request: ConvCall | GemmWorkspace, target: DeviceTarget) -> WorkspaceBytes:
+def workspace(request: Request, target: DeviceTarget) -> WorkspaceBytes:
     """Return what a request of the event stream asks for on a target."""
     if isinstance(request, GemmWorkspace):
         return gemm_workspace(target, request.thread)
+    if isinstance(request, StridedReduction):
+        nbytes = reduction_buffer(request, target)
+        return WorkspaceBytes(nbytes, nbytes, nbytes)
     return conv_workspace(request, target)
 
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from bevdiag.memory.events import (
     Alloc,
     Category,
-    ConvCall,
     Event,
     EventStream,
     Free,
-    GemmWorkspace,
     Mark,
     Phase,
+    Request,
 )
 
 
@@ -28,7 +27,7 @@ class Entry:
     op: str
     shape: tuple[int, ...] = ()
     dtype: str = "uint8"
-    request: ConvCall | GemmWorkspace | None = None
+    request: Request | None = None
     freed_in: tuple[int, Phase] | None = None
 
 
@@ -67,7 +66,7 @@ class Ledger:
         op: str,
         shape: tuple[int, ...] = (),
         dtype: str = "uint8",
-        request: ConvCall | GemmWorkspace | None = None,
+        request: Request | None = None,
     ) -> int:
         """Note a block and return its number; without a category its fate decides on one."""
         self.last_block += 1

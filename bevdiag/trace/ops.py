@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch._prims_common import suggest_memory_format
 
+from bevdiag.memory.events import Category, StridedReduction
 from bevdiag.trace import convolution, indexing, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
 
 aten = torch.ops.aten
+_MEAN_AND_VARIANCE_BYTES = 16
+"""WelfordData in float32: mean, sum of squares and two counts."""
 Rule = Callable[["Recorder", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -61,6 +64,19 @@ def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kw
     return outputs
 
 
+def _batch_norm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    # A strided input's statistics are a plain reduction (Normalization.cu, Impl::General).
+    data, is_training = args[0], args[5]
+    outputs = recorder.run(func, args, kwargs)
+    layout = suggest_memory_format(data)
+    if data.is_meta and is_training and not data.is_contiguous(memory_format=layout):
+        channels = data.shape[1]
+        call = StridedReduction(channels, data.numel() // channels, _MEAN_AND_VARIANCE_BYTES)
+        buffer = recorder.temporary(0, str(func), Category.WORKSPACE, call)
+        recorder.release(buffer)
+    return outputs
+
+
 def _dropout(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # The mask comes first (Dropout.cu).
     inputs = [args[0]]
@@ -85,6 +101,7 @@ def _max_pool(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: An
 
 
 RULES: dict[Any, Rule] = {
+    aten.native_batch_norm.default: _batch_norm,
     aten.add.Tensor: accumulate,
     aten.scatter.src: scatter_into_zeros,
     aten.scatter_add.default: scatter_into_zeros,

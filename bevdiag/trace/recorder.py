@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bevdiag.memory.events import Category, ConvCall, EventStream, GemmWorkspace, Phase
+from bevdiag.memory.events import Category, EventStream, GemmWorkspace, Phase, Request
 from bevdiag.memory.tags import current_category
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ledger import Ledger
@@ -145,7 +145,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         nbytes: int,
         op: str,
         category: Category = Category.TEMPORARY,
-        request: ConvCall | GemmWorkspace | None = None,
+        request: Request | None = None,
     ) -> int:
         """Record a block that PyTorch allocates inside an operation, where no mode looks."""
         module = self.attribution.current_path()

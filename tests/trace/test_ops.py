@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from bevdiag.errors import ExitCode
-from bevdiag.memory.events import Category, GemmWorkspace, Phase
+from bevdiag.memory.events import Category, GemmWorkspace, Phase, StridedReduction
 from bevdiag.models import sized_ops
 from bevdiag.trace.data_dependence import DataDependenceError
 
@@ -339,3 +339,13 @@ def test_a_number_of_features_is_not_zero(recordings: Any) -> None:
         assert bool(features.sum() != 0)
         assert bool(features.sum() == 20)
     assert any("taken not to be zero" in note for note in recorder.notes)
+
+
+@pytest.mark.parametrize("is_strided", [True, False])
+def test_a_strided_batch_norm_reduces_through_a_buffer(recordings: Any, is_strided: bool) -> None:
+    data = _meta(500, 32, 64).transpose(1, 2) if is_strided else _meta(500, 64, 32)
+    weight, bias, mean, var = (_meta(64) for _ in range(4))
+    with recordings.recording() as recorder:
+        torch.batch_norm(data, weight, bias, mean, var, True, 0.1, 1e-3, False)
+    requests = [a.request for a in recordings.allocs(recorder.stream(1)) if a.request]
+    assert requests == [StridedReduction(64, 500 * 32, 16)] * is_strided
