@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bevdiag.diagnose.result import Variant as Row
 from bevdiag.diagnose.result import Verdict
-from bevdiag.diagnose.summary import upper_end_bytes
+from bevdiag.diagnose.summary import unsplit_bytes, upper_end_bytes
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
@@ -41,7 +41,7 @@ def traced_row(
     upper = simulate(upper_trace.stream, target, until_oom=False, bound=Bound.HIGH)
     largest = expected.largest_request
     peak = expected.peak.allocated_bytes
-    gpus = fit_on_gpus(target, trace.stream, upper_trace.stream)
+    gpus = fit_on_gpus(target, trace.stream, upper_trace.stream, unsplit_bytes=unsplit_bytes(upper))
     return Row(
         compression=asked.compression,
         batch_size=asked.batch_size,
@@ -54,7 +54,14 @@ def traced_row(
         largest_request_bytes=largest.nbytes if largest else None,
         largest_request_module=largest.alloc.module if largest else "",
         difference_bytes=None if base is None else peak - base,
-        verdict=judge(target, trace.stream, expected, upper_trace.stream, upper),
+        verdict=judge(
+            target,
+            trace.stream,
+            expected,
+            upper_trace.stream,
+            upper,
+            unsplit_bytes=unsplit_bytes(upper),
+        ),
         fits=tuple(fit.gpu for fit in gpus if fit.verdict is Verdict.FITS),
     )
 

@@ -20,7 +20,14 @@ from bevdiag.diagnose.result import (
 )
 from bevdiag.diagnose.rules import repository_stood_in_for
 from bevdiag.diagnose.session import BOXES_PER_SAMPLE
-from bevdiag.diagnose.summary import layers_of, lives_of, peak_of, phases_of, timeline_of
+from bevdiag.diagnose.summary import (
+    layers_of,
+    lives_of,
+    peak_of,
+    phases_of,
+    timeline_of,
+    unsplit_bytes,
+)
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
 from bevdiag.errors import NoVerdictError
@@ -88,6 +95,7 @@ def _trace(
             optimizer=optimizer,
             overrides=options.overrides,
             assumptions=options.pins,
+            timeout_seconds=options.timeout_seconds,
         )
     except NoVerdictError as refusal:
         document = settings.document
@@ -152,7 +160,14 @@ def _report(
     expected = simulate(trace.stream, target, until_oom=False)
     low = simulate(low_trace.stream, target, until_oom=False, bound=Bound.LOW)
     high = simulate(high_trace.stream, target, until_oom=False, bound=Bound.HIGH)
-    verdict = judge(target, trace.stream, expected, high_trace.stream, high)
+    verdict = judge(
+        target,
+        trace.stream,
+        expected,
+        high_trace.stream,
+        high,
+        unsplit_bytes=unsplit_bytes(high),
+    )
     by_module = dict(traced.params_by_module)
     evidence = TraceEvidence(
         document=settings.document,
@@ -205,7 +220,9 @@ def _report(
         ),
         verdict=verdict,
         oom=oom_of(trace, target) or oom_of(high_trace, target, Bound.HIGH),
-        gpus=fit_on_gpus(target, trace.stream, high_trace.stream),
+        gpus=fit_on_gpus(
+            target, trace.stream, high_trace.stream, unsplit_bytes=unsplit_bytes(high)
+        ),
         findings=findings,
         silenced=silenced,
         wiring=wiring_of(trace),

@@ -23,7 +23,14 @@ from bevdiag.diagnose.result import (
     Scene,
 )
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
-from bevdiag.diagnose.summary import layers_of, lives_of, peak_of, phases_of, timeline_of
+from bevdiag.diagnose.summary import (
+    layers_of,
+    lives_of,
+    peak_of,
+    phases_of,
+    timeline_of,
+    unsplit_bytes,
+)
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
 from bevdiag.errors import ConfigError, NoVerdictError
@@ -73,7 +80,13 @@ def inspect(
     measured = None
     if session.uses_cuda():
         progress("training step on the GPU", 0.02)
-        measured = measure(traceable, session.scene(traceable), target, seed=options.seed)
+        measured = measure(
+            traceable,
+            session.scene(traceable),
+            target,
+            seed=options.seed,
+            timeout_seconds=options.timeout_seconds,
+        )
         session = session.pinned(measured[0].kept_voxels)
     progress("training step", 0.05)
     simulated = _simulate(session.trace(traceable, tuple(Scenario)), target)
@@ -153,7 +166,14 @@ def _report(
     trace, upper_trace = simulated.trace(Scenario.EXPECTED), simulated.trace(Scenario.HIGH)
     expected = simulated.profiles[Scenario.EXPECTED]
     high = simulated.profiles[Scenario.HIGH]
-    verdict = judge(target, trace.stream, expected, upper_trace.stream, high)
+    verdict = judge(
+        target,
+        trace.stream,
+        expected,
+        upper_trace.stream,
+        high,
+        unsplit_bytes=unsplit_bytes(high),
+    )
     evidence = StepEvidence(
         document=variant.config.document,
         config=variant.config,
@@ -199,7 +219,9 @@ def _report(
         assumptions=assumptions_of(traced.kept_voxels),
         verdict=verdict,
         oom=oom_of(trace, target) or oom_of(upper_trace, target, Bound.HIGH),
-        gpus=fit_on_gpus(target, trace.stream, upper_trace.stream),
+        gpus=fit_on_gpus(
+            target, trace.stream, upper_trace.stream, unsplit_bytes=unsplit_bytes(high)
+        ),
         findings=findings,
         silenced=silenced,
         wiring=wiring_of(trace),

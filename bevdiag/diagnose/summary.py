@@ -14,17 +14,20 @@ from bevdiag.trace.layers import LayerRecord
 _TOP_HOLDERS = 12
 
 
-def upper_end_bytes(expected: MemoryProfile, high: MemoryProfile) -> int:
-    """The most that the peak may come to.
+def unsplit_bytes(profile: MemoryProfile) -> int:
+    """What the blocks alive at the peak may count beyond their requests.
 
-    A large block may be taken from a cached one that is up to 1 MiB larger, and then counts whole:
-    the upper end allows that for every one of them. Which cached blocks there are differs from step
-    to step, even where every step asks for the same: four steps of one model on one batch were seen
-    to peak within 6 MiB of each other.
+    A large block may be taken from a cached one that is up to 1 MiB larger, and then counts whole.
+    Which cached blocks there are differs from step to step, even where every step asks for the
+    same: four steps of one model on one batch were seen to peak within 6 MiB of each other.
     """
-    large = sum(block.nbytes > SMALL_REQUEST_BYTES for block in high.holders)
-    slack = large * LARGEST_REMAINDER_BYTES
-    return max(high.peak.allocated_bytes, expected.peak.allocated_bytes) + slack
+    large = sum(block.nbytes > SMALL_REQUEST_BYTES for block in profile.holders)
+    return large * LARGEST_REMAINDER_BYTES
+
+
+def upper_end_bytes(expected: MemoryProfile, high: MemoryProfile) -> int:
+    """The most that the peak may come to, with what blocks may leave unsplit."""
+    return max(high.peak.allocated_bytes, expected.peak.allocated_bytes) + unsplit_bytes(high)
 
 
 def peak_of(expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile) -> Peak:

@@ -1,5 +1,7 @@
 """Whether a step fits: said of the upper end, denied of the expected run, else it depends."""
 
+from dataclasses import replace
+
 from bevdiag.diagnose.result import GpuFit, Verdict
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.device import DeviceTarget
@@ -15,12 +17,15 @@ def judge(
     expected: Unlimited,
     upper_stream: EventStream,
     upper: Unlimited,
+    *,
+    unsplit_bytes: int,
 ) -> Verdict:
     """The verdict for a target.
 
     `expected_stream` is the step with the expected counts and `expected` its memory without a
     limit; `upper_stream` is the step at the upper end, `upper` its memory with the largest
-    workspaces.
+    workspaces. `unsplit_bytes` is what the upper end's blocks may count beyond their requests; so
+    much must stay free.
     """
     if expected_stream.unmodelled or upper_stream.unmodelled:
         return Verdict.UNKNOWN
@@ -28,13 +33,18 @@ def judge(
         return Verdict.NO_BUDGET
     if not fits(expected_stream, target, expected):
         return Verdict.OVER
-    if fits(upper_stream, target, upper, bound=Bound.HIGH):
+    with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - unsplit_bytes))
+    if fits(upper_stream, with_room, upper, bound=Bound.HIGH):
         return Verdict.FITS
     return Verdict.DEPENDS
 
 
 def fit_on_gpus(
-    target: DeviceTarget, expected_stream: EventStream, upper_stream: EventStream
+    target: DeviceTarget,
+    expected_stream: EventStream,
+    upper_stream: EventStream,
+    *,
+    unsplit_bytes: int,
 ) -> tuple[GpuFit, ...]:
     """The same step on every GPU of the catalogue, with the target's library versions."""
     expected = Requests(expected_stream)
@@ -53,6 +63,7 @@ def fit_on_gpus(
                 expected.footprint(candidate, Bound.EXPECTED),
                 upper_stream,
                 upper.footprint(candidate, Bound.HIGH),
+                unsplit_bytes=unsplit_bytes,
             )
         fits_on.append(GpuFit(gpu=gpu.name, capacity_bytes=capacity, verdict=verdict))
     return tuple(fits_on)

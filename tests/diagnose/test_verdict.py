@@ -29,7 +29,7 @@ def _judge(expected: EventStream, upper: EventStream, budget_gib: int | None) ->
     budget = None if budget_gib is None else budget_gib * GIB
     target = make_target(torch="2.11.0", budget_bytes=budget)
     profiles = [simulate(stream, target, until_oom=False) for stream in (expected, upper)]
-    return judge(target, expected, profiles[0], upper, profiles[1])
+    return judge(target, expected, profiles[0], upper, profiles[1], unsplit_bytes=0)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_what_is_not_modelled_makes_every_verdict_unknown(budget: int | None) ->
 
 def test_each_gpu_of_the_catalogue_is_judged() -> None:
     target = make_target(torch="2.11.0")
-    fits = {fit.gpu: fit for fit in fit_on_gpus(target, _stream(30), _stream(100))}
+    fits = {fit.gpu: fit for fit in fit_on_gpus(target, _stream(30), _stream(100), unsplit_bytes=0)}
     assert fits["rtx3080-10gb"].verdict is Verdict.OVER
     assert fits["a100-80gb"].verdict is Verdict.DEPENDS
     assert fits["h200"].verdict is Verdict.FITS
@@ -72,3 +72,16 @@ def test_a_budget_does_not_go_along_to_another_gpu() -> None:
     assert (moved.torch, moved.cudnn) == (bounded.torch, (9, 1, 0))
     assert moved.compute_capability == (8, 0)
     assert replace(moved, gpu="x").gpu == "x"
+
+
+def test_what_blocks_may_leave_unsplit_must_stay_free() -> None:
+    target = make_target(torch="2.11.0", budget_bytes=8 * GIB)
+    stream = _stream(7)
+    profile = simulate(stream, target, until_oom=False)
+
+    def verdict(unsplit_bytes: int) -> Verdict:
+        return judge(target, stream, profile, stream, profile, unsplit_bytes=unsplit_bytes)
+
+    assert verdict(GIB) is Verdict.FITS
+    assert verdict(GIB + 1) is Verdict.DEPENDS
+    assert verdict(9 * GIB) is Verdict.DEPENDS

@@ -8,7 +8,7 @@ from bevdiag.diagnose.remedies.candidate import Candidate
 from bevdiag.diagnose.remedies.candidates import candidates
 from bevdiag.diagnose.result import Remedy, Verdict
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
-from bevdiag.diagnose.summary import upper_end_bytes
+from bevdiag.diagnose.summary import unsplit_bytes, upper_end_bytes
 from bevdiag.diagnose.verdict import judge
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.catalogue import find_gpu
@@ -60,7 +60,7 @@ def search_remedies(
     def attempt(members: Members) -> _Tried:
         return _try(session, variant, goal, members)
 
-    with workers(attempt) as traced:
+    with workers(attempt, died=_refused) as traced:
         tried = []
         for number, entry in enumerate(traced(singles)):
             progress(entry.remedy.title, number / (len(singles) + 4))
@@ -107,8 +107,12 @@ def _try(session: Session, variant: Variant, goal: DeviceTarget, members: Member
             variant = candidate.applied_to(variant)
         traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
     except BevdiagError as error:
-        return _Tried(members, _remedy(members, Verdict.UNKNOWN, error=str(error)))
+        return _refused(members, error)
     return _Tried(members, _measured(traced, goal, members))
+
+
+def _refused(members: Members, error: BevdiagError) -> _Tried:
+    return _Tried(members, _remedy(members, Verdict.UNKNOWN, error=str(error)))
 
 
 def _measured(traced: TracedVariant, goal: DeviceTarget, members: Members) -> Remedy:
@@ -119,7 +123,14 @@ def _measured(traced: TracedVariant, goal: DeviceTarget, members: Members) -> Re
     joint = bev_joint(traced.variant.config)
     return _remedy(
         members,
-        judge(goal, expected_trace.stream, expected, upper_trace.stream, upper),
+        judge(
+            goal,
+            expected_trace.stream,
+            expected,
+            upper_trace.stream,
+            upper,
+            unsplit_bytes=unsplit_bytes(upper),
+        ),
         peak_allocated_bytes=expected.peak.allocated_bytes,
         high_bytes=upper_end_bytes(expected, upper),
         reserved_bytes=expected.peak_reserved_bytes,

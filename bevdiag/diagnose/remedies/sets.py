@@ -19,7 +19,7 @@ from bevdiag.diagnose.remedies.moves import moves
 from bevdiag.diagnose.remedies.results import Change, Offer
 from bevdiag.diagnose.result import Verdict
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
-from bevdiag.diagnose.summary import upper_end_bytes
+from bevdiag.diagnose.summary import unsplit_bytes, upper_end_bytes
 from bevdiag.diagnose.verdict import judge
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
@@ -70,10 +70,15 @@ def offer_set(
         applied = apply_set(session, variant, ids)
         traced = session.trace(applied.variant, (Scenario.EXPECTED, Scenario.HIGH))
     except BevdiagError as error:
-        changes = tuple(known[name] for name in ids)
-        return Offer(changes=changes, edits={}, verdict=Verdict.UNKNOWN, error=str(error))
+        return refused_set(ids, known, error)
     changes = tuple(change_of(candidate) for candidate in applied.members)
     return offer_of(traced, goal, changes, applied.edits)
+
+
+def refused_set(ids: Ids, known: Mapping[str, Change], error: BevdiagError) -> Offer:
+    """A set of changes of which only this is known."""
+    changes = tuple(known[name] for name in ids)
+    return Offer(changes=changes, edits={}, verdict=Verdict.UNKNOWN, error=str(error))
 
 
 def offer_of(
@@ -84,17 +89,20 @@ def offer_of(
     expected = simulate(expected_trace.stream, goal, until_oom=False)
     upper_trace = traced.traces.get(Scenario.HIGH, expected_trace)
     upper = simulate(upper_trace.stream, goal, until_oom=False, bound=Bound.HIGH)
-    high_bytes = upper_end_bytes(expected, upper)
-    verdict = judge(goal, expected_trace.stream, expected, upper_trace.stream, upper)
-    if verdict is Verdict.FITS and goal.capacity_bytes and high_bytes > goal.capacity_bytes:
-        # The simulation fits, but not with what blocks of varying sizes may leave unsplit.
-        verdict = Verdict.DEPENDS
+    verdict = judge(
+        goal,
+        expected_trace.stream,
+        expected,
+        upper_trace.stream,
+        upper,
+        unsplit_bytes=unsplit_bytes(upper),
+    )
     return Offer(
         changes=changes,
         edits={".".join(path): flow(value) for path, value in edits.items()},
         verdict=verdict,
         peak_allocated_bytes=expected.peak.allocated_bytes,
-        high_bytes=high_bytes,
+        high_bytes=upper_end_bytes(expected, upper),
         reserved_bytes=expected.peak_reserved_bytes,
         params=expected_trace.params_by_module["total"],
         flops=traced.flops // traced.variant.batch_size,

@@ -29,7 +29,7 @@ def verdict_sentence(report: InspectReport) -> str:
     peak = report.peak
     budget = _budget_name(report)
     if report.verdict is Verdict.FITS:
-        return f"Fits {budget}: at most {format_bytes(peak.high_reserved_bytes)} are reserved."
+        return f"Fits {budget}: {_at_most(report)}."
     if report.verdict is Verdict.OVER and report.oom is not None:
         return (
             f"Does not fit {budget}: the step stops in {report.oom.module} asking for "
@@ -50,6 +50,17 @@ def verdict_sentence(report: InspectReport) -> str:
     return (
         f"The step allocates {format_bytes(peak.allocated_bytes)} at its peak"
         f"{_peak_range(report)}; --gpu NAME or --budget SIZE tells whether that fits."
+    )
+
+
+def _at_most(report: InspectReport) -> str:
+    peak, capacity = report.peak, report.target.capacity_bytes
+    if capacity is None or peak.high_reserved_bytes <= capacity:
+        return f"at most {format_bytes(peak.high_reserved_bytes)} are reserved"
+    # The allocator gives cached segments back to CUDA before it gives up.
+    return (
+        f"at most {format_bytes(peak.high_bytes)} are allocated at the peak; of what it caches, "
+        "the allocator has to give some back on the way"
     )
 
 

@@ -60,3 +60,14 @@ def test_the_first_single_remedy_that_fits_is_named(over: InspectReport) -> None
 def test_when_nothing_helps_it_says_so(over: InspectReport) -> None:
     remedies = tuple(replace(item, verdict=Verdict.OVER) for item in over.remedies)
     assert "None of the remedies below" in _text(replace(over, remedies=remedies))
+
+
+def test_a_step_that_fits_by_giving_cached_memory_back_says_so(over: InspectReport) -> None:
+    capacity = over.peak.high_reserved_bytes - 1
+    target = replace(over.target, capacity_bytes=capacity)
+    sentence = verdict_sentence(replace(over, verdict=Verdict.FITS, oom=None, target=target))
+    assert "74.80 GiB are allocated at the peak" in sentence
+    assert "give some back" in sentence
+    roomy = replace(over.target, capacity_bytes=capacity + 1)
+    sentence = verdict_sentence(replace(over, verdict=Verdict.FITS, oom=None, target=roomy))
+    assert sentence.endswith("95.50 GiB are reserved.")
