@@ -1,5 +1,6 @@
 """What each module looked like when it ran: channels, output shape, parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,10 @@ _OUT_NAMES = ("out_channels", "out_features", "num_features", "embed_dim")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRecord:
-    """One module. `output_shape` is that of its (first) output tensor; None if it never ran."""
+    """One module. `output_shape` is that of its (first) output tensor; None if it never ran.
+
+    Channels are None where the module has none, or where it cannot be told which they are.
+    """
 
     name: str
     type: str
@@ -40,6 +44,7 @@ class LayerTable:
     def _written(self, batch: dict[str, Any]) -> tuple[int, ...] | None:
         """The shape of what a module put into the batch dict: the last entry that is not as before.
 
+        Features that autograd follows go before plain numbers, those before coordinates.
         Entries are told apart by identity alone; to hold on to them would keep their memory.
         """
         # dict's own methods: a batch that notes its readers (wiring_batch.py) is not read by this.
@@ -47,23 +52,31 @@ class LayerTable:
         before = self._seen.get(id(batch), {})
         changed = [key for key, value in now.items() if before.get(key) != value]
         self._seen[id(batch)] = now
-        shapes = [_shape(dict.__getitem__(batch, key)) for key in changed]
-        maps = [shape for shape in shapes if shape is not None and len(shape) > 1]
-        return maps[-1] if maps else None
+        tensors = [first_tensor(dict.__getitem__(batch, key)) for key in reversed(changed)]
+        maps = [tensor for tensor in tensors if tensor is not None and tensor.dim() > 1]
+        best = max(maps, key=lambda t: (t.requires_grad, t.is_floating_point()), default=None)
+        return None if best is None else tuple(best.shape)
 
-    def records(self) -> tuple[LayerRecord, ...]:
-        """All modules but the detector itself, in the order of their definition."""
+    def records(self, fed: Callable[[str], int | None]) -> tuple[LayerRecord, ...]:
+        """All modules but the detector itself, in the order of their definition.
+
+        Args:
+            fed: the channels that a module takes from the batch dict, where it is called with that.
+        """
         return tuple(
-            self._record(name, module) for name, module in self._model.named_modules() if name
+            self._record(name, module, fed) for name, module in self._model.named_modules() if name
         )
 
-    def _record(self, name: str, module: nn.Module) -> LayerRecord:
+    def _record(
+        self, name: str, module: nn.Module, fed: Callable[[str], int | None]
+    ) -> LayerRecord:
         entered, left = self._shapes.get(name, (None, None))
+        own = _channels(module, _IN_NAMES, entered)
         return LayerRecord(
             name=name,
             type=type(module).__name__,
             depth=name.count("."),
-            in_channels=_channels(module, _IN_NAMES, entered),
+            in_channels=fed(name) if own is None else own,
             out_channels=_channels(module, _OUT_NAMES, left),
             output_shape=left,
             params=sum(p.numel() for p in module.parameters()),

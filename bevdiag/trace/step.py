@@ -149,14 +149,15 @@ def trace_steps(
                 update(optimizer)
                 optimizer.zero_grad()
         recorder.stop()
+    wiring = watch.wiring()
     return Trace(
         stream=recorder.stream(options.num_steps),
-        layers=layers.records(),
+        layers=layers.records(wiring.channels_into),
         params_by_module=_params_by_module(model),
         params_without_grad=without_grad,
         params_not_optimized=_not_optimized(model, optimizer),
         departures=departures,
-        wiring=watch.wiring(),
+        wiring=wiring,
         notes=tuple(dict.fromkeys(recorder.notes)),
     )
 

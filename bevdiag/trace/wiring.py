@@ -15,6 +15,8 @@ from bevdiag.trace.layers import first_tensor
 
 BEV_MAP_KEY = "spatial_features"
 """What every MAP_TO_BEV module of OpenPCDet calls the bird's-eye-view map."""
+_POINT_KEYS = {"voxels": 0, "points": 1}
+"""What OpenPCDet's loader calls points, and how many columns precede their features: the sample."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,7 @@ class Entry:
     Attributes:
         writer: module path; "" for the detector itself, None for what the loader put there.
         shape: of its first tensor (a sparse tensor's features [N, C]), None where it holds none.
-        channels: C of that tensor, None where it has none.
+        channels: C of that tensor, None where it has none: whole numbers are no features.
         declared: C as the writer announces it to the next module, None where it does not.
         carries_gradient: whether autograd follows it.
         computed_by: the module whose code made its features, "" where autograd does not know.
@@ -71,6 +73,21 @@ class Wiring:
             for entry in self.entries
             if any(is_inside(reader, module) for reader in entry.readers)
         )
+
+    def channels_into(self, module: str) -> int | None:
+        """C of the features that a module takes from the batch, None where that is not one number.
+
+        Features are what autograd follows; without those, what another module computed; without
+        that, the loader's points, be they grouped or not.
+        """
+        taken = [e for e in self.read_inside(module) if not is_inside(e.writer, module)]
+        computed = [e for e in taken if e.writer is not None]
+        features = [e for e in computed if e.carries_gradient] or computed
+        found = {e.channels for e in features if e.channels is not None}
+        if not found:
+            keys = {e.key: e.channels for e in taken if e.channels is not None}
+            found = {keys[key] - extra for key, extra in _POINT_KEYS.items() if key in keys}
+        return found.pop() if len(found) == 1 else None
 
     def bev_map(self) -> Entry | None:
         """The bird's-eye-view map as it was written last, None where no module makes one."""

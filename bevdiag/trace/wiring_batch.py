@@ -178,7 +178,7 @@ class BatchWatch:
             key=key,
             writer=writer,
             shape=None if tensor is None else tuple(tensor.shape),
-            channels=None if tensor is None else channels_of(tuple(tensor.shape)),
+            channels=_channels(tensor),
             declared=None if isinstance(value, dict) else self._declared(writer, tensor),
             carries_gradient=tensor is not None and tensor.requires_grad,
             computed_by=self._computed_by(tensor),
@@ -198,3 +198,9 @@ class BatchWatch:
         name = _DECLARATIONS[0] if tensor.dim() == 4 else _DECLARATIONS[1]
         value = getattr(self._modules.get(writer), name, None)
         return value if isinstance(value, int) else None
+
+
+def _channels(tensor: torch.Tensor | None) -> int | None:
+    if tensor is None or not tensor.is_floating_point():
+        return None
+    return channels_of(tuple(tensor.shape))

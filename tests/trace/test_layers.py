@@ -21,12 +21,16 @@ def _table() -> LayerTable:
     )
 
 
+def _from_the_batch(module: str) -> int | None:
+    return 11 if module == "1" else None
+
+
 def _record(table: LayerTable, name: str) -> LayerRecord:
-    return next(record for record in table.records() if record.name == name)
+    return next(record for record in table.records(_from_the_batch) if record.name == name)
 
 
 def test_modules_come_in_the_order_of_their_definition_without_the_detector() -> None:
-    names = [record.name for record in _table().records()]
+    names = [record.name for record in _table().records(_from_the_batch)]
     assert names == [
         "conv",
         "block",
@@ -106,7 +110,24 @@ def test_what_a_module_puts_into_the_batch_dict_is_its_output() -> None:
     batch: dict[str, object] = {"voxels": torch.empty(3, 5)}
     for name, module in model.named_children():
         table.note(name, module, (batch,), module(batch))
-    writes, reads = table.records()
+    writes, reads = table.records(_from_the_batch)
     assert writes.output_shape == (2, 7, 4, 4)
     assert writes.out_channels == 7
     assert reads.output_shape is None
+    assert (writes.in_channels, reads.in_channels) == (None, 11)
+
+
+def test_of_what_a_module_puts_into_the_batch_dict_features_go_before_coordinates() -> None:
+    class Groups(nn.Module):
+        def forward(self, batch: dict[str, object]) -> dict[str, object]:
+            batch["voxel_features"] = torch.empty(9, 64, requires_grad=True)
+            batch["means"] = torch.empty(9, 3)
+            batch["voxel_coords"] = torch.empty(9, 4, dtype=torch.int32)
+            return batch
+
+    model = nn.Sequential(Groups())
+    table = LayerTable(model)
+    batch: dict[str, object] = {}
+    table.note("0", model[0], (batch,), model[0](batch))
+    (groups,) = table.records(_from_the_batch)
+    assert (groups.output_shape, groups.out_channels) == ((9, 64), 64)

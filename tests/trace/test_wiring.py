@@ -72,6 +72,43 @@ def _entries(wiring: Wiring, key: str) -> list[Entry]:
     return [entry for entry in wiring.entries if entry.key == key]
 
 
+def _entry(key: str, writer: str | None, channels: int | None, *, graph: bool = False) -> Entry:
+    return Entry(
+        key=key,
+        writer=writer,
+        shape=None,
+        channels=channels,
+        declared=None,
+        carries_gradient=graph,
+        computed_by="",
+        readers=("head.conv",),
+        is_read=True,
+        replaced_by=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "channels"),
+    [
+        ([_entry("voxels", None, 4), _entry("voxel_coords", None, 4)], 4),
+        ([_entry("points", None, 5)], 4),
+        ([_entry("points", None, 5), _entry("voxel_features", "vfe", 10)], 10),
+        ([_entry("voxel_features", "vfe", 4), _entry("map", "backbone", 9, graph=True)], 9),
+        ([_entry("map", "backbone", 9, graph=True), _entry("own", "head", 3, graph=True)], 9),
+        ([_entry("a", "x", 9, graph=True), _entry("b", "y", 9, graph=True)], 9),
+        ([_entry("a", "x", 9, graph=True), _entry("b", "y", 3, graph=True)], None),
+        ([_entry("voxel_coords", "vfe", None), _entry("gt_boxes", None, 8)], None),
+        ([], None),
+    ],
+)
+def test_what_a_module_takes_from_the_batch_has_one_number_of_channels_or_none(
+    entries: list[Entry], channels: int | None
+) -> None:
+    wiring = Wiring(entries=tuple(entries), reached=frozenset(), unreached={})
+    assert wiring.channels_into("head") == channels
+    assert wiring.channels_into("backbone") is None
+
+
 def test_an_entry_names_its_writer_its_readers_and_who_replaced_it(wired: Any) -> None:
     given, first, second = (
         _entries(wired("encoder"), "x")[0],

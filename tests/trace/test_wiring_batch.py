@@ -79,3 +79,10 @@ def test_no_tensor_is_kept_alive() -> None:
     del batch["a"], batch
     assert gone() is None
     assert len(watch.wiring().entries) == 3
+
+
+def test_whole_numbers_have_no_channels() -> None:
+    batch, watch = _watched()
+    batch["coords"] = torch.empty(5, 4, dtype=torch.int32)
+    found = {entry.key: entry.channels for entry in watch.wiring().entries}
+    assert (found["a"], found["coords"]) == (3, None)

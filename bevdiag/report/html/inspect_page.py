@@ -9,6 +9,7 @@ from bevdiag.diagnose.result import InspectReport, Layer, Remedy
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
+from bevdiag.report.html.scatter import ordered, remedy_chart
 from bevdiag.report.html.timeline_data import timeline_data
 from bevdiag.report.text.assumed import assumed_entries
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
@@ -33,6 +34,7 @@ def inspect_page(report: InspectReport) -> str:
         findings=shown_findings(report.findings),
         silenced=shown_silenced(report.silenced),
         remedies=_remedies(report),
+        chart=remedy_chart(report),
         layers=_layers(report.layers),
         joints=_joints(report.wiring),
         gpus=_gpus(report),
@@ -43,11 +45,10 @@ def inspect_page(report: InspectReport) -> str:
 def _remedies(report: InspectReport) -> list[dict[str, Any]]:
     now = report.peak.high_reserved_bytes
     largest = max([now, *(remedy.reserved_bytes or 0 for remedy in report.remedies)], default=1)
-    ordered = sorted(report.remedies, key=lambda remedy: remedy.combined)
-    return [_remedy(remedy, now, largest) for remedy in ordered]
+    return [_remedy(remedy, report, largest) for remedy in ordered(report.remedies)]
 
 
-def _remedy(remedy: Remedy, now_bytes: int, largest_bytes: int) -> dict[str, Any]:
+def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[str, Any]:
     reserved = remedy.reserved_bytes
     return {
         "id": remedy.id,
@@ -55,7 +56,10 @@ def _remedy(remedy: Remedy, now_bytes: int, largest_bytes: int) -> dict[str, Any
         "peak": _amount(remedy.peak_allocated_bytes),
         "reserved": _amount(reserved),
         "share": None if reserved is None else reserved / largest_bytes,
-        "now": now_bytes / largest_bytes,
+        "now": report.peak.high_reserved_bytes / largest_bytes,
+        "compute": f"{100 * remedy.flops / report.flops:.0f} %"
+        if remedy.flops is not None and report.flops
+        else "-",
         "kind": "bad" if remedy.error else VERDICT_KINDS[remedy.verdict],
         "verdict": remedy.error or VERDICT_WORDS[remedy.verdict][0],
         "loses": remedy.loses,
@@ -77,7 +81,7 @@ def _layers(layers: tuple[Layer, ...]) -> list[dict[str, Any]]:
 def _channels(layer: Layer) -> str:
     if layer.in_channels is None and layer.out_channels is None:
         return ""
-    return " > ".join("?" if n is None else str(n) for n in (layer.in_channels, layer.out_channels))
+    return " > ".join("-" if n is None else str(n) for n in (layer.in_channels, layer.out_channels))
 
 
 def _gpus(report: InspectReport) -> list[dict[str, Any]]:

@@ -104,7 +104,7 @@ def _channels(layer: Layer) -> str:
     if layer.in_channels is None and layer.out_channels is None:
         return "-"
     sides = (layer.in_channels, layer.out_channels)
-    return " -> ".join("?" if side is None else str(side) for side in sides)
+    return " -> ".join("-" if side is None else str(side) for side in sides)
 
 
 def _detail_lines(layer: Layer, layout: Layout, indent: int) -> list[Text]:
