@@ -13,7 +13,8 @@ from bevdiag.cli.progress import progress_bar
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import InputError
 
-MAX_LOG_BYTES = 256 * 2**20
+MAX_LOG_BYTES = 8 * 2**20
+"""Read from the end of a log, where what matters stands."""
 
 
 def explain_command(
@@ -94,10 +95,11 @@ def _text(message: str | None, log: str | None) -> str:
     assert log is not None
     try:
         if log == "-":
-            data = sys.stdin.buffer.read(MAX_LOG_BYTES)
+            data = b""
+            while more := sys.stdin.buffer.read(MAX_LOG_BYTES):
+                data = (data + more)[-MAX_LOG_BYTES:]
         else:
             with Path(log).open("rb") as file:
-                # What matters stands at the end.
                 size = file.seek(0, 2)
                 file.seek(max(0, size - MAX_LOG_BYTES))
                 data = file.read()

@@ -4,8 +4,10 @@ Nothing is installed or imported, and no index is asked.
 """
 
 import re
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,12 @@ from bevdiag.environment.packages import Package, Packages
 from bevdiag.errors import InputError, Location
 
 MAX_FILE_BYTES = 2**20
+MAX_YAML_BYTES = 2**17
+"""PyYAML takes seconds for a megabyte."""
 MAX_INCLUDES = 8
+MAX_FILES = 64
+MAX_PACKAGES = 5000
+MAX_LINE_CHARACTERS = 2000
 
 _COLUMNS = re.compile(r"([A-Za-z0-9][\w.-]*)\s+(\d[\w.+!-]*)(?:\s+(\S+))?(?:\s+\S+)?")
 _CONDA_EXPORT = re.compile(r"([A-Za-z0-9][\w.-]*)=(\d[\w.+!*]*)(?:=(\S+))?")
@@ -45,7 +52,9 @@ def read_listing(path: Path) -> Listing:
     Raises:
         InputError: a file that cannot be read, lists nothing, or has a line that makes no sense.
     """
-    entries = list(_entries(path, (path.resolve(),)))
+    entries = list(islice(_entries(path, (path.resolve(),), count(1)), MAX_PACKAGES + 1))
+    if len(entries) > MAX_PACKAGES:
+        raise InputError(f"{path} lists more than {MAX_PACKAGES} packages")
     if not entries:
         raise InputError(f"{path} lists no package: expected requirements, pip freeze or conda")
     python = next((p.version for p in entries if p.name == "python" and p.version), None)
@@ -90,7 +99,10 @@ def _both(first: Package, second: Package) -> Package:
     )
 
 
-def _entries(path: Path, parents: tuple[Path, ...]) -> Iterator[_Entry]:
+def _entries(path: Path, parents: tuple[Path, ...], files: Iterator[int]) -> Iterator[_Entry]:
+    """The entries of a file; `files` counts those that were read before."""
+    if next(files) > MAX_FILES:
+        raise InputError(f"{path}: more than {MAX_FILES} files are included in all")
     text = _read(path)
     if path.suffix in (".yml", ".yaml"):
         yield from _conda_yaml(text, path)
@@ -101,7 +113,9 @@ def _entries(path: Path, parents: tuple[Path, ...]) -> Iterator[_Entry]:
             other = path.parent / include[1]
             if other.resolve() in parents or len(parents) > MAX_INCLUDES:
                 raise InputError(f"{path}:{number}: {include[1]} includes itself or nests too deep")
-            yield from _entries(other, (*parents, other.resolve()))
+            yield from _entries(other, (*parents, other.resolve()), files)
+        elif len(line) > MAX_LINE_CHARACTERS:
+            raise InputError(f"{path}:{number}: a line of {len(line)} characters is no requirement")
         else:
             yield from _line(line, Location(path, number, 1))
 
@@ -203,6 +217,8 @@ def _conda(name: str, version: str, build: str, where: Location) -> _Entry:
 
 
 def _conda_yaml(text: str, path: Path) -> Iterator[_Entry]:
+    if len(text) > MAX_YAML_BYTES:
+        raise InputError(f"{path} is longer than {MAX_YAML_BYTES} bytes: that is no environment")
     try:
         document: Any = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -210,15 +226,21 @@ def _conda_yaml(text: str, path: Path) -> Iterator[_Entry]:
     listed = document.get("dependencies") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise InputError(f"{path} has no list `dependencies`: expected conda's environment.yml")
+    for line in islice(_conda_lines(listed), MAX_PACKAGES + 1):
+        if not isinstance(line, str) or not 0 < len(line.strip()) <= MAX_LINE_CHARACTERS:
+            raise InputError(f"{path}: {reprlib.repr(line)} in `dependencies` is no package")
+        spec = line.partition("::")[2].strip() or line.strip()
+        yield from _line(spec, Location(path, _line_of(text, line), 1))
+
+
+def _conda_lines(listed: list[Any]) -> Iterator[Any]:
     for item in listed:
-        lines = item.get("pip") or () if isinstance(item, dict) else (item,)
-        for line in lines:
-            if not isinstance(line, str):
-                raise InputError(f"{path}: {line!r} in `dependencies` is no package")
-            spec = line.partition("::")[2] or line
-            yield from _line(spec.strip(), Location(path, _line_of(text, line), 1))
+        pip = item.get("pip") if isinstance(item, dict) else None
+        if isinstance(pip, list):
+            yield from pip
+        elif not isinstance(item, dict) or pip is not None:
+            yield item
 
 
 def _line_of(text: str, entry: str) -> int:
-    lines = text.splitlines()
-    return next((n for n, line in enumerate(lines, start=1) if entry in line), 1)
+    return text.count("\n", 0, max(text.find(entry), 0)) + 1

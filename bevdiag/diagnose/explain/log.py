@@ -2,11 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 
 from bevdiag.diagnose.explain.failure import Failure, Stack
-from bevdiag.diagnose.explain.messages import find_failures
+from bevdiag.diagnose.explain.messages import last_failure
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _PREFIXES = (
@@ -35,9 +34,11 @@ def read_log(text: str) -> tuple[Failure, ...]:
     streams: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for number, raw in enumerate(_ESCAPE.sub("", text).splitlines(), start=1):
         rank, line = _split(raw)
-        streams[rank].append((number, line))
-    last = [failure for rank, lines in streams.items() for failure in _last(rank, lines)]
-    return tuple(sorted(last, key=lambda failure: failure.line))
+        if line:
+            streams[rank].append((number, line))
+    last = [_last(rank, lines) for rank, lines in streams.items()]
+    found = [failure for failure in last if failure is not None]
+    return tuple(sorted(found, key=lambda failure: failure.line))
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -51,13 +52,13 @@ def _split(line: str) -> tuple[str, str]:
     return rank, line
 
 
-def _last(rank: str, lines: list[tuple[int, str]]) -> Iterator[Failure]:
+def _last(rank: str, lines: list[tuple[int, str]]) -> Failure | None:
     numbers = [number for number, _ in lines]
-    failures = list(find_failures("\n".join(line for _, line in lines), numbers, rank))
-    if failures:
-        failure = failures[-1]
-        before = [line for number, line in lines if number <= failure.line]
-        yield replace(failure, stack=_stack(before))
+    failure = last_failure("\n".join(line for _, line in lines), numbers, rank)
+    if failure is None:
+        return None
+    before = [line for number, line in lines if number <= failure.line]
+    return replace(failure, stack=_stack(before))
 
 
 def _stack(lines: list[str]) -> Stack:

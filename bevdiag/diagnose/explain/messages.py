@@ -4,14 +4,14 @@ Messages are taken apart after their lines were joined, since terminals and peop
 """
 
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from math import ceil, floor
 
 from bevdiag.diagnose.explain.failure import Failure, FailureKind, Figure
 
 _UNIT_BYTES = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-_SIZE = r"\d+(?:\.\d+)?\s*(?:bytes|[KMGT]iB|B\b)"
+# Every repeat is bounded: a log may be anything, and takes no longer for that.
+_SIZE = r"\d{1,15}(?:\.\d{1,6})?\s*(?:bytes|[KMGT]iB|B\b)"
 _MAX_MESSAGE = 2000
 """Characters that belong to a message at most; the advice at its end is of no use here."""
 
@@ -42,7 +42,7 @@ _HEADS = (
     (
         FailureKind.NCCL,
         _pattern(
-            r"(?:Failed to (?:CUDA|Cuda) \w*alloc\w* (\d+ bytes)"
+            r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40} (\d{1,15} bytes)"
             r"|Cuda failure (?:\d+ )?'out of memory')"
         ),
     ),
@@ -58,18 +58,18 @@ _HEADS = (
         FailureKind.HOST,
         _pattern(
             r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): "
-            r"you tried to allocate (\d+ bytes)"
+            r"you tried to allocate (\d{1,15} bytes)"
         ),
     ),
-    (FailureKind.HOST, _pattern(r"unable to mmap (\d+ bytes) from")),
+    (FailureKind.HOST, _pattern(r"unable to mmap (\d{1,15} bytes) from")),
     (FailureKind.HOST, _pattern(r"Unable to allocate SIZE for an array")),
     (
         FailureKind.WORKER,
-        _pattern(r"DataLoader worker \(pid[^)]*\) is killed by signal: (?:Killed|Bus error)"),
+        _pattern(r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: (?:Killed|Bus error)"),
     ),
 )
 
-_DEVICE = _pattern(r"GPU (\d+)(?: has a total|;)|on device (\d+)")
+_DEVICE = _pattern(r"GPU (\d{1,4})(?: has a total|;)|on device (\d{1,4})")
 _PARTS = {
     "total": (
         _pattern(r"total capaci?ty of SIZE"),
@@ -95,7 +95,7 @@ _PARTS = {
     "reserved": (_pattern(r"SIZE reserved in total by PyTorch"),),
     "requested": (_pattern(r"Requested : SIZE"),),
 }
-_OTHER = _pattern(r"Process (\d+) has SIZE memory in use")
+_OTHER = _pattern(r"Process (\d{1,15}) has SIZE memory in use")
 
 
 def parse_figure(text: str) -> Figure:
@@ -112,8 +112,8 @@ def parse_figure(text: str) -> Figure:
     )
 
 
-def find_failures(text: str, line_of: list[int], rank: str) -> Iterator[Failure]:
-    """Every failure in the joined lines of one process, in their order.
+def last_failure(text: str, line_of: list[int], rank: str) -> Failure | None:
+    """The last failure in the joined lines of one process.
 
     Args:
         text: the lines, joined by newlines.
@@ -121,11 +121,11 @@ def find_failures(text: str, line_of: list[int], rank: str) -> Iterator[Failure]
         rank: the process.
     """
     found = [(match, kind) for kind, pattern in _HEADS for match in pattern.finditer(text)]
-    found.sort(key=lambda item: item[0].start())
-    ends = [*(match.start() for match, _ in found[1:]), len(text)]
-    for (match, kind), end in zip(found, ends, strict=False):
-        body = text[match.start() : min(end, match.start() + _MAX_MESSAGE)]
-        yield _failure(match, kind, body, line_of[text.count("\n", 0, match.start())], rank)
+    if not found:
+        return None
+    match, kind = max(found, key=lambda item: item[0].start())
+    body = text[match.start() : match.start() + _MAX_MESSAGE]
+    return _failure(match, kind, body, line_of[text.count("\n", 0, match.start())], rank)
 
 
 def _failure(match: re.Match[str], kind: FailureKind, body: str, line: int, rank: str) -> Failure:

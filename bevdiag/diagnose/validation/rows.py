@@ -14,6 +14,7 @@ from bevdiag.diagnose.validation.outcome import MeasuredRow
 from bevdiag.errors import InputError
 from bevdiag.trace.kept_voxels import SITE
 
+MAX_BYTES = 2**26
 FOCAL_CONFIG = Path("focalsst/cfgs/sonar_models/focal_sst.yaml")
 OPENPCDET_CONFIGS = Path("openpcdet/cfgs")
 _LAST_CUDNN_WITHOUT_64BIT = "9.2"
@@ -31,10 +32,12 @@ def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
         InputError: the file cannot be read or is no such file.
     """
     try:
+        if file.stat().st_size > MAX_BYTES:
+            raise InputError(f"--rows {file}: is larger than {MAX_BYTES} bytes")
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--rows {file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"--rows {file}: is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"--rows {file}: expected a mapping of names to rows")
@@ -44,7 +47,7 @@ def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
             for name, row in content.items()
             if "peak_allocated_bytes" in row
         ]
-    except (KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"--rows {file}: a row lacks {error}") from error
 
 
