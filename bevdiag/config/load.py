@@ -10,6 +10,7 @@ from bevdiag.config.agreement import check_voxelizer, copies_that_differ, with_c
 from bevdiag.config.bases import read_merged
 from bevdiag.config.checking import checked
 from bevdiag.config.data import read_data
+from bevdiag.config.depth import check_depth
 from bevdiag.config.document import Document
 from bevdiag.config.fields import Settings
 from bevdiag.config.modules import check_modules
@@ -91,6 +92,7 @@ def from_document(path: Path, document: Document) -> DetectorConfig:
     check_modules(root)
     class_names = checked(_Classes, root, ()).class_names
     written_model = checked(ModelSettings, root, _MODEL)
+    check_depth(written_model, root)
     model = with_class_names(written_model, class_names, root)
     optimization = checked(OptimizationSettings, root, _OPTIMIZATION)
     data = read_data(root)
