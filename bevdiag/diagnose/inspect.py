@@ -25,11 +25,11 @@ from bevdiag.diagnose.result import (
 from bevdiag.diagnose.session import Session, TracedVariant, Variant
 from bevdiag.diagnose.summary import (
     layers_of,
-    lives_of,
     peak_of,
     phases_of,
     timeline_of,
     unsplit_bytes,
+    with_history,
 )
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
@@ -98,9 +98,8 @@ def inspect(
             session, traceable, goal, lambda what, share: progress(what, 0.3 + 0.7 * share)
         )
     traced = _report(str(config), variant, target, joint, simulated, remedies, found)
-    if options.lives:
-        stream = simulated.trace(Scenario.EXPECTED).stream
-        traced = replace(traced, lives=lives_of(stream, target))
+    stream = simulated.trace(Scenario.EXPECTED).stream
+    traced = with_history(traced, options, stream, target)
     if measured is None:
         return traced
     trace = simulated.trace(Scenario.EXPECTED)
@@ -228,6 +227,7 @@ def _report(
         remedies=remedies,
         remedies_for=target_of(remedy_goal(target)) if remedies else None,
         unmodelled=trace.stream.unmodelled,
+        flops=traced.flops,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bevdiag.diagnose.joints import WiringReport
+from bevdiag.diagnose.snapshot import Snapshot
 from bevdiag.errors import ExitCode, Location
 
 
@@ -179,7 +180,8 @@ class Silenced:
 class Remedy:
     """One change (or a combination), applied to the config and traced again.
 
-    `error` says why it could not be traced; the figures are then None.
+    `error` says why it could not be traced; the figures are then None. `flops` are those of one
+    step, forward and backward.
     """
 
     id: str
@@ -192,6 +194,7 @@ class Remedy:
     reserved_bytes: int | None
     params: int | None
     bev_channels: int | None
+    flops: int | None = None
     combined: bool = False
     error: str = ""
 
@@ -260,7 +263,8 @@ class InspectReport:
     """Everything `bevdiag inspect` knows, in the order in which it is told.
 
     `remedies_for` is what the remedies' verdicts are about: the target, or a common GPU where the
-    target has no capacity. `lives` are the blocks of the timeline, where they were asked for.
+    target has no capacity. `lives` are the blocks of the timeline, `snapshot` is the allocator's
+    history, where they were asked for.
     """
 
     config: str
@@ -289,8 +293,10 @@ class InspectReport:
     remedies_for: Target | None = None
     wiring: WiringReport | None = None
     unmodelled: tuple[str, ...] = ()
+    flops: int | None = None
     measurement: Measurement | None = None
     lives: tuple[TensorLife, ...] = ()
+    snapshot: Snapshot | None = None
 
     @property
     def exit_code(self) -> ExitCode:
@@ -367,7 +373,9 @@ class InspectOptions:
     is used, where there is one.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
-    paths start from. `lives` asks for every block of the step, which a timeline is drawn from.
+    paths start from. `timeout_seconds` is how long a child process may say nothing. `lives` asks
+    for every block of the step, which a timeline is drawn from, `snapshot` for the allocator's
+    history of the whole run.
     """
 
     device: str = "auto"
@@ -388,4 +396,6 @@ class InspectOptions:
     remedies: bool = True
     source: str | None = None
     data_root: str | None = None
+    timeout_seconds: float | None = None
     lives: bool = False
+    snapshot: bool = False

@@ -136,6 +136,7 @@ def _measured(traced: TracedVariant, goal: DeviceTarget, members: Members) -> Re
         reserved_bytes=expected.peak_reserved_bytes,
         params=expected_trace.params_by_module["total"],
         bev_channels=joint.real if joint else None,
+        flops=traced.flops,
     )
 
 
@@ -148,6 +149,7 @@ def _remedy(
     reserved_bytes: int | None = None,
     params: int | None = None,
     bev_channels: int | None = None,
+    flops: int | None = None,
     error: str = "",
 ) -> Remedy:
     return Remedy(
@@ -161,6 +163,7 @@ def _remedy(
         reserved_bytes=reserved_bytes,
         params=params,
         bev_channels=bev_channels,
+        flops=flops,
         combined=len(members) > 1,
         error=error,
     )

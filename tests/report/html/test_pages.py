@@ -8,6 +8,7 @@ from bevdiag.diagnose.result import ConfigReport
 from bevdiag.report.html.compare_page import compare_page
 from bevdiag.report.html.config_page import config_page
 from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.scatter import remedy_chart
 from bevdiag.report.text.compare_report import variant_label
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202egnp"
@@ -71,3 +72,16 @@ def test_every_variant_has_a_row(compared):
 
 def test_the_same_report_makes_the_same_page(drawn):
     assert inspect_page(drawn) == inspect_page(drawn)
+
+
+def test_remedies_are_points_of_memory_against_compute(drawn):
+    assert remedy_chart(drawn) is None
+    halved = replace(drawn.remedies[0], flops=5 * 10**11)
+    report = replace(drawn, flops=10**12, remedies=(halved, *drawn.remedies[1:]))
+    chart = remedy_chart(report)
+    now, point = chart["points"]
+    assert now["name"] == "as it is"
+    assert float(point["x"]) < float(now["x"])
+    assert float(point["y"]) > float(now["y"])
+    assert "50 % of the compute" in point["tells"]
+    assert point["tells"] in inspect_page(report)
