@@ -46,11 +46,12 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
             *(_point(r, now) | place(r.reserved_bytes or 0, (r.flops or 0) / now) for r in known),
         ],
         "memory_ticks": [
-            place(gib * 2**30, 0) | {"text": f"{gib:g} GiB"} for gib in _ticks(most_bytes / 2**30)
+            place(gib * 2**30, 0) | {"text": f"{gib:g} GiB"}
+            for gib in ticks_up_to(most_bytes / 2**30)
         ],
         "compute_ticks": [
             place(0, percent / 100) | {"text": f"{percent:g} %"}
-            for percent in _ticks(100 * most_share)
+            for percent in ticks_up_to(100 * most_share)
         ],
         "capacity": None
         if capacity is None or capacity > most_bytes
@@ -58,10 +59,10 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
     }
 
 
-def _ticks(most: float) -> list[float]:
+def ticks_up_to(most: float) -> list[float]:
     """Round numbers from 0 up to `most`, four to ten of them."""
     power = 10.0 ** math.floor(math.log10(most))
-    step = next(part * power for part in (0.1, 0.2, 0.25, 0.5) if most / (part * power) <= 10)
+    step = next(part * power for part in (0.1, 0.2, 0.25, 0.5, 1) if most / (part * power) <= 10)
     return [number * step for number in range(math.floor(most / step) + 1)]
 
 

@@ -4,11 +4,13 @@ import json
 import re
 from dataclasses import replace
 
+import pytest
+
 from bevdiag.diagnose.result import ConfigReport
 from bevdiag.report.html.compare_page import compare_page
 from bevdiag.report.html.config_page import config_page
 from bevdiag.report.html.inspect_page import inspect_page
-from bevdiag.report.html.scatter import remedy_chart
+from bevdiag.report.html.scatter import remedy_chart, ticks_up_to
 from bevdiag.report.text.compare_report import variant_label
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202egnp"
@@ -85,3 +87,11 @@ def test_remedies_are_points_of_memory_against_compute(drawn):
     assert float(point["y"]) > float(now["y"])
     assert "50 % of the compute" in point["tells"]
     assert point["tells"] in inspect_page(report)
+
+
+@pytest.mark.parametrize("most", [0.7, 1, 3.2, 9.9, 116, 227, 1000])
+def test_ticks_are_round_and_few(most):
+    ticks = ticks_up_to(most)
+    assert 3 <= len(ticks) <= 11
+    assert ticks[0] == 0
+    assert ticks[-1] <= most
