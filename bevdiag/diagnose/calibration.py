@@ -1,12 +1,12 @@
 """Make a device profile: choose the calls, measure them in a child process, check what came."""
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from bevdiag.children import in_child
 from bevdiag.config.shipped import shipped_file
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.diagnose.session import Session
@@ -127,36 +127,15 @@ def _held_bytes() -> int:
 
 
 def _measured(task: CalibrationTask, tell: Callable[[int], None]) -> CalibrationReport:
-    """The child's last report.
+    """What the child measured.
 
     Raises:
         NoVerdictError: the child failed, died or went silent.
     """
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=run_child, args=(task, there))
-    child.start()
-    there.close()
-    latest = CalibrationReport(0)
-    try:
-        while here.poll(TIMEOUT_SECONDS):
-            latest = here.recv()
-            tell(latest.done)
-        child.kill()
-    except EOFError:
-        pass
-    child.join()
-    if latest.is_last and latest.error is None:
-        return latest
-    raise NoVerdictError(
-        f"the measuring process {_failure(latest, child.exitcode or 0)}, after {latest.done} of "
-        f"{len(task.calls)} convolutions"
+    return in_child(
+        run_child,
+        task,
+        name="the measuring process",
+        told=tell,
+        timeout_seconds=TIMEOUT_SECONDS,
     )
-
-
-def _failure(latest: CalibrationReport, exit_code: int) -> str:
-    if latest.error is not None:
-        return f"stopped with {latest.error}"
-    if exit_code < 0:
-        return f"died of signal {-exit_code}"
-    return f"ended with exit code {exit_code}"

@@ -94,6 +94,7 @@ def _row(
             optimizer=options.optimizer or settings.optimization.optimizer,
             overrides=overrides,
             assumptions=options.pins,
+            timeout_seconds=options.timeout_seconds,
         )
     except BevdiagError as error:
         return failed_row(asked, str(error))

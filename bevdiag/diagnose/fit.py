@@ -49,7 +49,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     def attempt(value: int) -> FitPoint:
         return _point(session, variant, goal, knob, value)
 
-    with workers(attempt) as traced:
+    with workers(attempt, died=_refused) as traced:
         points = _Search(traced, progress, most, step, doubling=knob == "batch").run()
     largest = max((value for value, point in points.items() if point.fits), default=None)
     return FitReport(
@@ -156,7 +156,7 @@ def _point(
         turned = _turned(variant, knob, value)
         offer = offer_of(session.trace(turned, (Scenario.EXPECTED, Scenario.HIGH)), goal, (), {})
     except BevdiagError as error:
-        return FitPoint(value=value, verdict=Verdict.UNKNOWN, error=str(error))
+        return _refused(value, error)
     return FitPoint(
         value=value,
         verdict=offer.verdict,
@@ -164,3 +164,7 @@ def _point(
         high_bytes=offer.high_bytes,
         reserved_bytes=offer.reserved_bytes,
     )
+
+
+def _refused(value: int, error: BevdiagError) -> FitPoint:
+    return FitPoint(value=value, verdict=Verdict.UNKNOWN, error=str(error))

@@ -28,6 +28,7 @@ from bevdiag.diagnose.remedies.sets import (
     frontier_of,
     offer_of,
     offer_set,
+    refused_set,
     strongest_set,
     worth_tracing,
 )
@@ -109,7 +110,10 @@ def _searched(
     def attempt(ids: Ids) -> Offer:
         return offer_set(session, variant, goal, ids, known)
 
-    with workers(attempt) as traced:
+    def refuse(ids: Ids, error: BevdiagError) -> Offer:
+        return refused_set(ids, known, error)
+
+    with workers(attempt, died=refuse) as traced:
         singles = []
         for number, offer in enumerate(traced(singles_ids)):
             progress(offer.changes[0].title, 0.05 + 0.45 * number / len(known))

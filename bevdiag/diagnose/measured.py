@@ -1,11 +1,12 @@
 """Run the step on the GPU at hand in a child process, and set it beside the prediction."""
 
-import multiprocessing
 from bisect import bisect_left
 
+from bevdiag.children import in_child
 from bevdiag.diagnose.result import Measurement, PhasePeak
 from bevdiag.diagnose.session import Variant
 from bevdiag.environment.gpus import read_driver
+from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.scenes import Batch
@@ -13,11 +14,15 @@ from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, r
 from bevdiag.trace.step import StepOptions, Trace
 
 NUM_STEPS = 3
-TIMEOUT_SECONDS = 540.0
 
 
 def measure(
-    variant: Variant, batch: Batch, target: DeviceTarget, *, seed: int
+    variant: Variant,
+    batch: Batch,
+    target: DeviceTarget,
+    *,
+    seed: int,
+    timeout_seconds: float | None = None,
 ) -> tuple[StepMeasurements, str | None]:
     """Measure a variant; the second value says how the child failed, None if it ended well.
 
@@ -40,34 +45,23 @@ def measure(
         capacity_bytes=target.capacity_bytes,
         cudnn_benchmark=target.cudnn_benchmark,
     )
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=run_child, args=(task, there))
-    child.start()
-    there.close()
-    latest, reason = StepMeasurements(), None
+    latest = StepMeasurements()
+
+    def note(measured: StepMeasurements) -> None:
+        nonlocal latest
+        latest = measured
+
     try:
-        while here.poll(TIMEOUT_SECONDS):
-            latest = here.recv()
-        reason = f"said nothing for {TIMEOUT_SECONDS:.0f} s"
-        child.kill()
-    except EOFError:
-        pass
-    child.join()
-    reason = reason or _reason(latest, child.exitcode or 0)
-    if reason is None:
-        return latest, None
-    where = f"after {latest.last_module}" if latest.last_module else "before the first module ended"
-    return latest, f"the measuring process {reason}, {where}"
-
-
-def _reason(latest: StepMeasurements, exit_code: int) -> str | None:
-    """How the child went wrong; None if it did not."""
-    if exit_code < 0:
-        return f"died of signal {-exit_code}"
-    if exit_code:
-        return f"ended with exit code {exit_code}"
-    return f"stopped with {latest.error}" if latest.error is not None else None
+        ended = in_child(
+            run_child,
+            task,
+            name="the measuring process",
+            told=note,
+            timeout_seconds=timeout_seconds,
+        )
+    except NoVerdictError as failure:
+        return latest, str(failure)
+    return ended, None
 
 
 def predicted_modules(trace: Trace, profile: MemoryProfile) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from bevdiag.children import TIMEOUT_SECONDS, exhausts_host
 from bevdiag.diagnose.checked import Check, Job
 from bevdiag.diagnose.inspect import inspect
 from bevdiag.diagnose.result import ConfigReport, InspectReport, Silenced
@@ -12,15 +13,15 @@ from bevdiag.trace.workers import workers
 
 Progress = Callable[[str, float], None]
 
+_GRACE_SECONDS = 30.0
+
 
 def preflight(jobs: Sequence[Job], progress: Progress) -> tuple[Check, ...]:
     """Inspect every config, several at once; the checks come in the jobs' order.
 
     Nothing that one config does keeps the others from being checked.
     """
-    if len(jobs) == 1:
-        return (_check(jobs[0]),)
-    with workers(_check) as checked:
+    with workers(_check, died=_died, isolated=True, timeout_seconds=_limit(jobs)) as checked:
         return tuple(_counted(checked(jobs), len(jobs), progress))
 
 
@@ -30,14 +31,27 @@ def _counted(checks: Iterator[Check], count: int, progress: Progress) -> Iterato
         yield check
 
 
+def _limit(jobs: Sequence[Job]) -> float:
+    """For one config; what a worker's own child is stopped for, the worker has time to tell."""
+    return max(
+        (job.options.timeout_seconds or TIMEOUT_SECONDS)
+        + (_GRACE_SECONDS if job.options.source else 0.0)
+        for job in jobs
+    )
+
+
+def _died(job: Job, death: BevdiagError) -> Check:
+    return _failed(job, str(death), death.exit_code)
+
+
 def _check(job: Job) -> Check:
     try:
         report = inspect(job.config, job.options, _silent)
     except BevdiagError as error:
         return _failed(job, str(error), error.exit_code)
-    except MemoryError:
-        return _failed(job, "the host's memory did not suffice for the trace", ExitCode.NO_VERDICT)
     except Exception as error:
+        if exhausts_host(error):
+            raise
         # A defect of bevdiag in one config is no reason to keep quiet about the others.
         what = f"{type(error).__name__}: {error}".rstrip(": ")
         return _failed(job, f"internal error: {what}", ExitCode.NO_VERDICT)

@@ -2,13 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from bevdiag.children import signal_name
 
 TIMEOUT_SECONDS = 180.0
 """spconv enumerates its kernels for some seconds; a cold disk takes torch a minute."""
@@ -84,17 +85,10 @@ def _run(python: str, stages: Sequence[str], timeout: float) -> list[ImportProbe
 
 def _dead(stage: str, code: int, timeout: float) -> ImportProbe:
     if code < 0:
-        return ImportProbe(stage=stage, signal=_signal_name(-code))
+        return ImportProbe(stage=stage, signal=signal_name(-code))
     if code > 0:
         return ImportProbe(stage=stage, error=f"the interpreter ended with exit code {code}")
     return ImportProbe(stage=stage, error=f"nothing happened for {timeout:.0f} s")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _reports(output: str) -> list[dict[str, Any]]:

@@ -19,3 +19,7 @@ class ChannelMismatch(BevdiagError):  # noqa: N818 - named after what is found
         super().__init__(
             f"{module} declares {declared} channels, but {found} arrive: declare {found}"
         )
+
+    def __reduce__(self) -> tuple[type["ChannelMismatch"], tuple[str, int, int]]:
+        """How it travels between processes."""
+        return type(self), (self.module, self.declared, self.found)

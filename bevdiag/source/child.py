@@ -2,17 +2,16 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from bevdiag.children import Tell, announce, exhausts_host
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api, downloads
@@ -33,44 +32,56 @@ _LONGEST_MESSAGE = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:
-    """What the child is to do."""
+    """What the child is to do; what the repository prints goes to the file `log`."""
 
     source: Path
     settings: SourceSettings
     batch: Batch
     options: StepOptions
     pins: Mapping[str, int]
+    log: Path
 
 
 @dataclass(slots=True, kw_only=True)
 class ChildResult:
-    """What the child found: traces by scenario, or a failure in one sentence."""
+    """What the child found: traces by scenario, and what there is to say of them."""
 
     traces: dict[Scenario, Trace] = field(default_factory=dict)
     assumptions: tuple[SourceAssumption, ...] = ()
     findings: tuple[str, ...] = ()
-    failure: BevdiagError | None = None
-    details: str = ""
+
+    @property
+    def has_range(self) -> bool:
+        """Whether a count may be another."""
+        return any(assumption.low != assumption.high for assumption in self.assumptions)
+
+    def leave_open(self, failure: str) -> None:
+        """Without an upper end no one can say that the step fits."""
+        trace = self.traces[Scenario.EXPECTED]
+        stream = replace(trace.stream, unmodelled=(*trace.stream.unmodelled, failure))
+        self.traces[Scenario.EXPECTED] = replace(trace, stream=stream)
 
 
-def run_child(task: SourceTask, pipe: Connection, place: Any, log: str) -> None:
-    """Trace, and send one `ChildResult`; what the repository prints goes to the file `log`."""
-    _redirect_output(log)
+def run_child(task: SourceTask, tell: Tell) -> ChildResult:
+    """Trace, telling the `ChildResult` so far before each scenario that follows the expected one.
+
+    Raises:
+        BevdiagError: the code fails, or asks for something that is not modelled.
+    """
+    _redirect_output(task.log)
     findings: list[str] = []
     try:
         with without_compiler():
-            result = _trace(task, findings, place)
-    except BevdiagError as error:
-        result = ChildResult(failure=error, details=traceback.format_exc())
+            return _trace(task, findings, tell)
+    except BevdiagError:
+        raise
     except Exception as error:
-        failure = _as_failure(error, findings)
-        result = ChildResult(failure=failure, details=traceback.format_exc())
-    result.findings = tuple(dict.fromkeys(findings))
-    pipe.send(result)
-    pipe.close()
+        if exhausts_host(error):
+            raise
+        raise _as_failure(error, findings) from error
 
 
-def _redirect_output(log: str) -> None:
+def _redirect_output(log: Path) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -86,7 +97,7 @@ def _as_failure(error: Exception, findings: Sequence[str] = ()) -> NoVerdictErro
     return NoVerdictError(f"{place}: {type(error).__name__}: {message}{before}")
 
 
-def _trace(task: SourceTask, findings: list[str], place: Any) -> ChildResult:
+def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     torch.set_num_threads(1)
     root = task.source.resolve()
     set_root(root)
@@ -99,22 +110,27 @@ def _trace(task: SourceTask, findings: list[str], place: Any) -> ChildResult:
     inert.arm()
     result = ChildResult()
     values = AssumedValues(Scenario.EXPECTED, task.pins)
-    result.traces[Scenario.EXPECTED] = _trace_scenario(task, build_network, values, place)
+    result.traces[Scenario.EXPECTED] = _trace_scenario(task, build_network, values)
     result.assumptions = tuple(values.assumptions.values())
-    if any(assumption.low != assumption.high for assumption in result.assumptions):
+    if result.has_range:
         for scenario in (Scenario.LOW, Scenario.HIGH):
+            result.findings = tuple(dict.fromkeys(findings))
+            tell(result)
             values = AssumedValues(scenario, task.pins)
             try:
-                trace = _trace_scenario(task, build_network, values, place)
+                trace = _trace_scenario(task, build_network, values)
             except Exception as error:
+                if exhausts_host(error):
+                    raise
                 why = error if isinstance(error, BevdiagError) else _as_failure(error)
                 failure = f"with the {scenario.value} counts the step fails: {why}"
                 findings.append(failure)
                 if scenario is Scenario.HIGH:
-                    _leave_open(result, failure)
+                    result.leave_open(failure)
             else:
                 result.traces[scenario] = trace
     _report_imports(finder, findings)
+    result.findings = tuple(dict.fromkeys(findings))
     return result
 
 
@@ -127,22 +143,10 @@ def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
         )
 
 
-def _leave_open(result: ChildResult, failure: str) -> None:
-    """Without an upper end no one can say that the step fits."""
-    trace = result.traces[Scenario.EXPECTED]
-    stream = replace(trace.stream, unmodelled=(*trace.stream.unmodelled, failure))
-    result.traces[Scenario.EXPECTED] = replace(trace, stream=stream)
-
-
-def _trace_scenario(
-    task: SourceTask, build_network: Any, values: AssumedValues, place: Any
-) -> Trace:
+def _trace_scenario(task: SourceTask, build_network: Any, values: AssumedValues) -> Trace:
+    announce("while the model was built")
     built = build.build_model(build_network, task.settings, values)
-    with _announced(built.model, place):
-        return _trace_steps(task, built)
 
-
-def _trace_steps(task: SourceTask, built: build.Built) -> Trace:
     @contextmanager
     def around(_: Recorder) -> Iterator[None]:
         with built.lanes:
@@ -165,23 +169,3 @@ def _loss(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
         raise
     loss: torch.Tensor = returned["loss"].mean()
     return loss
-
-
-def _announced(model: nn.Module, place: Any) -> AbstractContextManager[None]:
-    """Keeps the name of the module that is running where the parent can read it."""
-    names = {id(module): name.encode() for name, module in model.named_modules()}
-
-    def enter(module: nn.Module, _: Any) -> None:
-        name = names.get(id(module))
-        if name:
-            place.value = name[: len(place) - 1]
-
-    @contextmanager
-    def announce() -> Iterator[None]:
-        handle = nn.modules.module.register_module_forward_pre_hook(enter)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    return announce()

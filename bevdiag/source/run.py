@@ -1,20 +1,17 @@
 """Runs the child process that traces a repository, and outlives whatever happens to it."""
 
-import multiprocessing
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bevdiag.children import ChildError, in_child
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source.child import ChildResult, SourceTask, run_child
 from bevdiag.source.settings import read_source_config
 from bevdiag.source.values import Scenario, SourceAssumption
 from bevdiag.trace.step import StepOptions, Trace
-
-TIMEOUT_SECONDS = 900.0
-_PLACE_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,7 @@ def trace_source(
     overrides: Sequence[str] = (),
     assumptions: Mapping[str, int] | None = None,
     num_steps: int = 2,
-    timeout_seconds: float = TIMEOUT_SECONDS,
+    timeout_seconds: float | None = None,
 ) -> SourceTrace:
     """Trace a training step of the repository's own model, in a child process.
 
@@ -64,7 +61,7 @@ def trace_source(
         overrides: `KEY=value` texts for the config.
         assumptions: counts by site, as an earlier trace named the sites.
         num_steps: training steps to record.
-        timeout_seconds: after which the child is stopped.
+        timeout_seconds: of silence, after which the child is stopped.
 
     Raises:
         ConfigError: the config cannot be read.
@@ -74,24 +71,25 @@ def trace_source(
     if not source_dir.is_dir():
         raise InputError(f"--source {source_dir}: there is no such folder")
     settings = read_source_config(config_path, overrides)
-    task = SourceTask(
-        source=source_dir,
-        settings=settings,
-        batch=batch,
-        options=StepOptions(
-            optimization=settings.optimization,
-            optimizer=optimizer,
-            autocast=autocast,
-            num_steps=num_steps,
-        ),
-        pins=dict(assumptions or {}),
+    options = StepOptions(
+        optimization=settings.optimization,
+        optimizer=optimizer,
+        autocast=autocast,
+        num_steps=num_steps,
     )
-    return _finished(_run(task, timeout_seconds))
-
-
-def _finished(result: ChildResult) -> SourceTrace:
-    if result.failure is not None:
-        raise result.failure from RuntimeError(result.details)
+    with tempfile.NamedTemporaryFile("r", suffix=".log", errors="replace") as log:
+        task = SourceTask(
+            source=source_dir,
+            settings=settings,
+            batch=batch,
+            options=options,
+            pins=dict(assumptions or {}),
+            log=Path(log.name),
+        )
+        try:
+            result = _run(task, timeout_seconds)
+        except ChildError as death:
+            raise NoVerdictError(f"{death}{_last_line(log.read())}") from death
     trace = result.traces[Scenario.EXPECTED]
     return SourceTrace(
         trace=trace,
@@ -103,44 +101,26 @@ def _finished(result: ChildResult) -> SourceTrace:
     )
 
 
-def _run(task: SourceTask, timeout_seconds: float) -> ChildResult:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    place = context.Array("c", _PLACE_BYTES, lock=False)
-    with tempfile.NamedTemporaryFile("r", suffix=".log", errors="replace") as log:
-        child = context.Process(target=run_child, args=(task, sender, place, log.name), daemon=True)
-        child.start()
-        sender.close()
-        try:
-            if not receiver.poll(timeout_seconds):
-                raise NoVerdictError(
-                    f"the repository's step did not end within {timeout_seconds:g} s; "
-                    f"{_whereabouts(place.value)}"
-                )
-            result = receiver.recv()
-            assert isinstance(result, ChildResult)
-            return result
-        except EOFError:
-            child.join()
-            raise NoVerdictError(
-                f"the process that ran the repository {_reason(child.exitcode)}; "
-                f"{_whereabouts(place.value)}{_last_line(log.read())}"
-            ) from None
-        finally:
-            child.kill()
-            child.join()
-
-
-def _whereabouts(place: bytes) -> str:
-    if not place:
-        return "no module had run yet"
-    return f"the last module that ran was {place.decode(errors='replace')}"
-
-
-def _reason(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return f"died of signal {-exit_code}"
-    return f"ended with exit code {exit_code}"
+def _run(task: SourceTask, timeout_seconds: float | None) -> ChildResult:
+    """What the child found, or what it had told before it died, where that includes a trace."""
+    told: list[ChildResult] = []
+    try:
+        return in_child(
+            run_child,
+            task,
+            name="the process that ran the repository",
+            told=told.append,
+            timeout_seconds=timeout_seconds,
+            capped=True,
+        )
+    except ChildError as death:
+        if not told:
+            raise
+        failure = f"with other counts than the expected ones, {death}"
+        result = told[-1]
+        result.findings = (*result.findings, failure)
+        result.leave_open(failure)
+        return result
 
 
 def _last_line(text: str) -> str:

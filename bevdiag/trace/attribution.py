@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bevdiag.children import announce
+
 # AccumulateGrad nodes all carry this number: they are made on first use, not by an operation.
 _NO_SEQUENCE_NR = 2**64 - 1
 
@@ -103,10 +105,13 @@ class Attribution:
     def _enter_module(self, module: nn.Module, inputs: Any) -> None:
         # A module that is not the model's own (made inside a forward) runs on its caller's account.
         self._stack.append(self._names.get(id(module), self._stack[-1]))
+        announce(f"in {self._stack[-1] or 'the model itself'}")
         self._note_boundary()
 
     def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
         path = self._stack.pop()
+        # The model's own code, of its losses say, is told from the module that ran before it.
+        announce(f"in {self._stack[-1]}" if self._stack[-1] else f"after {path or 'the model'}")
         self._note_boundary()
         if self._on_leave is not None and id(module) in self._names:
             self._on_leave(path, module, inputs, output)

@@ -7,12 +7,13 @@ the highest total of requested bytes, less what was there before and what the ca
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
-from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 from torch import nn
 
+from bevdiag.children import Tell, announce, whereabouts
+from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import ConvCall
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile
 from bevdiag.trace.ask_cudnn import CudnnHeuristics
@@ -41,46 +42,37 @@ class CalibrationTask:
     held_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationReport:
-    """How far the child is; when `is_last`, what it measured or what was raised.
+    """What was measured: a profile with `cudnn.benchmark` off, `benchmarked` with it on."""
 
-    `profile` holds everything that was measured with `cudnn.benchmark` off, `benchmarked` what was
-    measured with it on.
-    """
-
-    done: int
-    is_last: bool = False
     profile: DeviceProfile | None = None
     benchmarked: Mapping[ConvCall, BenchmarkBytes] | None = None
-    error: str | None = None
 
 
-def run_child(task: CalibrationTask, pipe: Connection) -> None:
-    """Measure, sending a `CalibrationReport` now and then and at the end."""
-    done = 0
+def run_child(task: CalibrationTask, tell: Tell) -> CalibrationReport:
+    """Measure, telling now and then how many convolutions are done.
 
-    def tell(count: int) -> None:
-        nonlocal done
-        done = count
-        if count % REPORT_EVERY == 0:
-            pipe.send(CalibrationReport(count))
+    Raises:
+        NoVerdictError: whatever a driver or a library raised.
+    """
 
+    def count(done: int) -> None:
+        announce(f"after {done} of {len(task.calls)} convolutions")
+        if done % REPORT_EVERY == 0:
+            tell(done)
+
+    count(0)
     try:
         device = torch.device("cuda", torch.cuda.current_device())
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = task.cudnn_benchmark
         if task.cudnn_benchmark:
-            benchmarked = _benchmarked(task.calls, device, tell)
-            report = CalibrationReport(done, is_last=True, benchmarked=benchmarked)
-        else:
-            profile = _profile(task, device, tell)
-            report = CalibrationReport(done, is_last=True, profile=profile)
-    except Exception as error:  # what a driver or a library raises is for the parent to tell
-        reason = f"{type(error).__name__}: {error}"
-        report = CalibrationReport(done, is_last=True, error=reason)
-    pipe.send(report)
-    pipe.close()
+            return CalibrationReport(benchmarked=_benchmarked(task.calls, device, count))
+        return CalibrationReport(profile=_profile(task, device, count))
+    except Exception as error:
+        reason = f"stopped with {type(error).__name__}: {error}"
+        raise NoVerdictError(f"the measuring process {reason}, {whereabouts()}") from error
 
 
 def _profile(

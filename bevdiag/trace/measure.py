@@ -1,23 +1,24 @@
 """The same training step on a real GPU, measured; runs in a child process of its own.
 
-The child may die of anything: it reports over a pipe after every module of the first step and after
-every phase, so that the parent knows how far it came.
+The child may die of anything: it reports after every module of the first step and after every
+phase, so that the parent has what was measured until then.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 from torch import nn
 
 from bevdiag import sparse
+from bevdiag.children import Tell, announce, whereabouts
 from bevdiag.config import DetectorConfig
-from bevdiag.errors import InputError
+from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Phase
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.builder import build_detector
+from bevdiag.models.wiring import uses_direct_table
 from bevdiag.scenes import Batch
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES
@@ -55,9 +56,7 @@ class StepMeasurements:
         modules: allocated bytes when each module's forward returned, last step.
         kept_voxels: what each module that decides by value kept, by site and step (see `pins`).
         step: the step that was begun last.
-        last_module: the last one whose forward returned.
         oom_message: PyTorch's message if memory ran out, else None.
-        error: what else was raised, else None.
         context_bytes: what the process held on the GPU outside the allocator.
     """
 
@@ -70,11 +69,8 @@ class StepMeasurements:
     modules: dict[str, int] = field(default_factory=dict)
     kept_voxels: dict[str, int] = field(default_factory=dict)
     step: int = 0
-    last_module: str = ""
     oom_message: str | None = None
-    error: str | None = None
     context_bytes: int | None = None
-    done: bool = False
 
     @property
     def peak_allocated_bytes(self) -> int | None:
@@ -96,22 +92,25 @@ def require_cuda() -> None:
         )
 
 
-def run_child(task: MeasureTask, pipe: Connection) -> None:
-    """Measure, sending a fresh `StepMeasurements` after each phase and at the end."""
+def run_child(task: MeasureTask, tell: Tell) -> StepMeasurements:
+    """Measure, telling what there is of `StepMeasurements` after each phase.
+
+    Raises:
+        NoVerdictError: anything but an exhausted memory, which is a result.
+    """
     result = StepMeasurements()
 
     def report() -> None:
-        pipe.send(result)
+        tell(result)
 
     try:
         _measure(task, result, report)
-        result.done = True
     except torch.OutOfMemoryError as error:
         result.oom_message = str(error).partition(" If reserved but")[0]
     except Exception as error:  # what a foreign kernel raises is for the parent to tell
-        result.error = f"{type(error).__name__}: {error}"
-    report()
-    pipe.close()
+        reason = f"stopped with {type(error).__name__}: {error}"
+        raise NoVerdictError(f"the measuring process {reason}, {whereabouts()}") from error
+    return result
 
 
 def cuda_batch(batch: Batch, device: torch.device) -> dict[str, Any]:
@@ -148,7 +147,6 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
     model.train()
 
     def leave(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        result.last_module = path
         result.modules[path] = torch.cuda.memory_allocated()
         if isinstance(module, VoxelGrowth):
             result.kept_voxels[f"{path}.kept_voxels@{result.step}"] = module.num_kept
@@ -172,14 +170,11 @@ def _build(config: DetectorConfig, device: torch.device) -> nn.Module:
     A GPU draws others for the same seed, and with them other voxels would be kept than the
     predictions for that seed say.
     """
-
-    def build(on: torch.device) -> nn.Module:
-        spconv = sparse.namespace("cuda")
-        return build_detector(
-            config.model, config.data, config.class_names, spconv=spconv, device=on
+    with sparse.library("cuda", direct_table=uses_direct_table(config.model)) as spconv:
+        drawn, model = (
+            build_detector(config.model, config.data, config.class_names, spconv=spconv, device=on)
+            for on in (torch.device("cpu"), device)
         )
-
-    drawn, model = build(torch.device("cpu")), build(device)
     model.load_state_dict(drawn.state_dict())
     return model
 
@@ -220,9 +215,11 @@ def _step(
         loss = model(fresh)
     end_phase(Phase.FORWARD)
     del fresh
+    announce(f"in the backward phase of step {step}")
     loss.backward()
     end_phase(Phase.BACKWARD)
     del loss
+    announce(f"in the optimizer phase of step {step}")
     nn.utils.clip_grad_norm_(parameters, task.config.optimization.grad_norm_clip)
     optimizer.step()
     end_phase(Phase.OPTIMIZER)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bevdiag.children import announce
 from bevdiag.memory.events import Category, EventStream, GemmWorkspace, Phase, Request
 from bevdiag.memory.tags import current_category
 from bevdiag.trace.attribution import Attribution
@@ -85,6 +86,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def mark(self, step: int, phase: Phase) -> None:
         """From here on, events belong to this step and phase."""
         self._ledger.mark(step, phase)
+        announce(f"in the {phase.value} phase of step {step}")
 
     def adopt(self, tensor: torch.Tensor, category: Category, module: str, op: str) -> None:
         """Record a tensor that exists already, as if it were allocated now."""

@@ -1,59 +1,189 @@
 """Several traces at once, one process a core.
 
 The workers are forks: they start with torch imported and with everything that the caller has made.
-Where forking is not safe (anywhere but on Linux, and where a CUDA driver may have been woken),
-where there is one core, and inside a worker, everything runs in this process, one after the other.
+Where forking is not safe (anywhere but on Linux, and where a CUDA driver may have been woken) and
+where there is one core, everything runs in this process, one after the other; unless the caller
+wants to outlive what it runs: then the workers are fresh interpreters that see no GPU.
 """
 
-import multiprocessing
 import os
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import connection
+from typing import Any, Generic, TypeVar
 
 import torch
+
+from bevdiag.children import TIMEOUT_SECONDS, Answer, Child, ChildError, Tell
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Map = Callable[[Sequence[Task]], Iterator[Result]]
+Died = Callable[[Task, ChildError], Result]
 
-_function: Callable[..., object] | None = None
+_NAME = "the process that traced it"
 
-
-def _call(task: object) -> object:
-    assert _function is not None
-    return _function(task)
+_share: int | None = None
+"""The cores that are left to this process, if it is a worker."""
 
 
 def usable_cores() -> int:
     """How many traces run side by side."""
+    cores = _cores() if _can_fork() else 1
+    return cores if _share is None else min(cores, _share)
+
+
+def _can_fork() -> bool:
     # CUDA does not survive a fork, and even autograd's engine on meta tensors asks for its devices.
-    if sys.platform != "linux" or torch.cuda.device_count() > 0:
-        return 1
-    return len(os.sched_getaffinity(0))
+    return sys.platform == "linux" and torch.cuda.device_count() == 0
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _raise(_: object, death: ChildError) -> Any:
+    raise death
 
 
 @contextmanager
 def workers(
-    function: Callable[[Task], Result], *, most: int | None = None
+    function: Callable[[Task], Result],
+    *,
+    died: Died[Task, Result] = _raise,
+    isolated: bool = False,
+    timeout_seconds: float | None = None,
 ) -> Iterator[Map[Task, Result]]:
     """A parallel `map` of this one function; results come in the tasks' order.
 
     Args:
-        function: any callable, closures too: the workers inherit it. Tasks and results must be
-            picklable.
+        function: any callable, closures too: forks inherit it. Tasks and results must be picklable.
+        died: makes the result of a task whose process died; by default that is raised.
+        isolated: never run the function in this process; it must be importable.
+        timeout_seconds: for one task.
     """
-    global _function
-    cores = usable_cores()
-    if cores <= 1 or _function is not None:
-        yield lambda tasks: map(function, tasks)
+    if usable_cores() <= 1 and not isolated:
+        yield lambda tasks: map(partial(_here, function, died), tasks)
         return
-    _function = function  # the forks inherit it: a closure cannot be sent to them
+    pool = _Pool(
+        function=function,
+        died=died,
+        cores=usable_cores() if _can_fork() else _cores(),
+        method="fork" if _can_fork() else "spawn",
+        timeout_seconds=timeout_seconds or TIMEOUT_SECONDS,
+    )
     try:
-        context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(cores, context) as pool:
-            yield lambda tasks: pool.map(_call, tasks)  # type: ignore[arg-type]
+        yield pool.map
     finally:
-        _function = None
+        pool.stop()
+
+
+def _here(function: Callable[[Task], Result], died: Died[Task, Result], task: Task) -> Result:
+    try:
+        return function(task)
+    except MemoryError:
+        return died(task, ChildError("the trace ran out of the host's memory"))
+
+
+def _work(function: Callable[[Any], object], share: int, forked: bool, task: Any, _: Tell) -> Any:
+    """What a worker does with a task."""
+    global _share
+    _share = share
+    if not forked:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no worker needs a GPU, and a context takes memory
+    return function(task)
+
+
+@dataclass(slots=True)
+class _Round(Generic[Task]):
+    """One call of the map."""
+
+    waiting: deque[tuple[int, Task]]
+    done: dict[int, Answer | ChildError] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A task in a worker."""
+
+    round: _Round[Any]
+    index: int
+    deadline: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pool(Generic[Task, Result]):
+    """Workers that are started when there is a task for them, and replaced when they die."""
+
+    function: Callable[[Task], Result]
+    died: Died[Task, Result]
+    cores: int
+    method: str
+    timeout_seconds: float
+    _idle: list[Child] = field(default_factory=list)
+    _busy: dict[Child, _Running] = field(default_factory=dict)
+
+    def map(self, tasks: Sequence[Task]) -> Iterator[Result]:
+        """Begin with the tasks; their results, as they are asked for."""
+        given = list(tasks)
+        current = _Round(deque(enumerate(given)))
+        self._feed(current, len(given))
+        return self._results(current, given)
+
+    def stop(self) -> None:
+        """End all workers, whatever they are doing."""
+        for child in (*self._idle, *self._busy):
+            child.stop()
+        self._idle.clear()
+        self._busy.clear()
+
+    def _results(self, current: _Round[Task], tasks: list[Task]) -> Iterator[Result]:
+        for index, task in enumerate(tasks):
+            while index not in current.done:
+                self._await()
+                self._feed(current, len(tasks))
+            ended = current.done.pop(index)
+            yield self.died(task, ended) if isinstance(ended, ChildError) else ended.unwrap()
+
+    def _feed(self, current: _Round[Task], size: int) -> None:
+        while current.waiting and (self._idle or len(self._busy) < self.cores):
+            child = self._idle.pop() if self._idle else self._start(size)
+            index, task = current.waiting.popleft()
+            child.give(task)
+            self._busy[child] = _Running(current, index, time.monotonic() + self.timeout_seconds)
+
+    def _start(self, size: int) -> Child:
+        share = self.cores // min(self.cores, size)
+        work = partial(_work, self.function, share, self.method == "fork")
+        return Child(work, name=_NAME, method=self.method, capped=True)
+
+    def _await(self) -> None:
+        """Wait until a worker has an answer, dies, or has had its time."""
+        left = min(running.deadline for running in self._busy.values()) - time.monotonic()
+        connection.wait([one for child in self._busy for one in child.waitables], max(0.0, left))
+        for child, running in list(self._busy.items()):
+            if connection.wait(child.waitables, 0):
+                ended = self._received(child)
+            elif running.deadline <= time.monotonic():
+                ended = child.silent_for(self.timeout_seconds)
+            else:
+                continue
+            del self._busy[child]
+            running.round.done[running.index] = ended
+            if isinstance(ended, ChildError):
+                child.stop()
+            else:
+                self._idle.append(child)
+
+    def _received(self, child: Child) -> Answer | ChildError:
+        try:
+            message = child.receive()
+        except ChildError as death:
+            return death
+        assert isinstance(message, Answer)
+        return message

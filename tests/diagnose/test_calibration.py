@@ -1,20 +1,22 @@
 """Which calls are measured, what is made of the child's reports, and how it can fail."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from bevdiag.children import ChildError, Tell
 from bevdiag.config.shipped import shipped_file
 from bevdiag.diagnose import calibration
 from bevdiag.diagnose.calibration import GRID, CalibrationOptions, calibrate, calls_of
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, profile_text, read_profile
-from bevdiag.trace.calibrate import CalibrationReport, CalibrationTask
+from bevdiag.trace.calibrate import CalibrationReport, CalibrationTask, run_child
 
+Measure = Callable[[CalibrationTask, Tell], CalibrationReport]
 SMALL = Path(__file__).parent / "data" / "small.yaml"
 
 
@@ -45,28 +47,19 @@ def few(shipped: DeviceProfile, tmp_path: Path) -> Path:
     return path
 
 
-class _Child:
-    """Runs the stand-in for the measuring function at once, in this process."""
-
-    exitcode = 0
-
-    def __init__(self, target: Any, args: tuple[CalibrationTask, Connection]) -> None:
-        self._args = args
-        self._target = target
-
-    def start(self) -> None:
-        self._target(*self._args)
-
-    def join(self) -> None: ...
-
-
 @pytest.fixture
-def child(monkeypatch: pytest.MonkeyPatch) -> type[_Child]:
-    """A GPU that is there, and a child that needs none."""
-    context = calibration.multiprocessing.get_context("spawn")
-    monkeypatch.setattr(type(context), "Process", _Child)
+def child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Measure], None]:
+    """A GPU that is there, and a measuring function that needs none, run in this process."""
+
+    def here(function: Measure, task: CalibrationTask, *, told: Any, **_: Any) -> CalibrationReport:
+        return function(task, told)
+
+    def measure_with(measure: Measure) -> None:
+        monkeypatch.setattr(calibration, "run_child", measure)
+
+    monkeypatch.setattr(calibration, "in_child", here)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    return _Child
+    return measure_with
 
 
 def test_without_a_gpu_there_is_nothing_to_measure() -> None:
@@ -85,52 +78,43 @@ def test_the_calls_of_a_model_are_those_of_its_step() -> None:
 
 
 def test_each_mode_is_measured_in_a_child_of_its_own(
-    few: Path, shipped: DeviceProfile, child: type[_Child], monkeypatch: pytest.MonkeyPatch
+    few: Path, shipped: DeviceProfile, child: Callable[[Measure], None]
 ) -> None:
     tasks: list[CalibrationTask] = []
+    shares: list[float] = []
 
-    def measure(task: CalibrationTask, pipe: Connection) -> None:
+    def measure(task: CalibrationTask, tell: Tell) -> CalibrationReport:
         tasks.append(task)
-        pipe.send(CalibrationReport(0))
+        tell(1)
         if task.cudnn_benchmark:
             seen = {call: BenchmarkBytes(9, 7) for call in task.calls}
-            pipe.send(CalibrationReport(1, is_last=True, benchmarked=seen))
-        else:
-            known = replace(shipped, workspaces={task.calls[0]: 5}, benchmarked={})
-            pipe.send(CalibrationReport(2, is_last=True, profile=known))
-        pipe.close()
+            return CalibrationReport(benchmarked=seen)
+        known = replace(shipped, workspaces={task.calls[0]: 5}, benchmarked={})
+        return CalibrationReport(profile=known)
 
-    monkeypatch.setattr(calibration, "run_child", measure)
-    done = calibrate(CalibrationOptions(calls=few), _quiet)
+    child(measure)
+    done = calibrate(CalibrationOptions(calls=few), lambda _, share: shares.append(share))
     plain, timed = tasks
     assert (plain.cudnn_benchmark, timed.cudnn_benchmark) == (False, True)
     assert len(plain.calls) == 2
     assert done.profile.workspaces == {plain.calls[0]: 5}
     assert done.profile.benchmarked == {timed.calls[0]: BenchmarkBytes(9, 7)}
     assert done.left_out == 1
+    assert shares == [1 / 3, 1.0]
 
 
-@pytest.mark.parametrize(
-    ("error", "exit_code", "said"),
-    [
-        ("RuntimeError: no kernel", 0, "stopped with RuntimeError: no kernel, after 1 of 2"),
-        (None, -9, "died of signal 9, after 1 of 2"),
-        (None, 1, "ended with exit code 1, after 1 of 2"),
-    ],
-)
-def test_a_child_that_fails_leaves_no_profile(
-    few: Path,
-    child: type[_Child],
-    monkeypatch: pytest.MonkeyPatch,
-    error: str | None,
-    exit_code: int,
-    said: str,
-) -> None:
-    def measure(task: CalibrationTask, pipe: Connection) -> None:
-        pipe.send(CalibrationReport(1, is_last=error is not None, error=error))
-        pipe.close()
+def test_a_child_that_fails_leaves_no_profile(few: Path, child: Callable[[Measure], None]) -> None:
+    def measure(task: CalibrationTask, tell: Tell) -> CalibrationReport:
+        raise ChildError("the measuring process died of SIGFPE after 1 of 2 convolutions")
 
-    monkeypatch.setattr(calibration, "run_child", measure)
-    monkeypatch.setattr(child, "exitcode", exit_code)
-    with pytest.raises(NoVerdictError, match=f"the measuring process {said} convolutions"):
+    child(measure)
+    with pytest.raises(NoVerdictError, match="SIGFPE after 1 of 2 convolutions"):
         calibrate(CalibrationOptions(calls=few), _quiet)
+
+
+def test_what_a_driver_raises_is_told_with_the_place() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    task = CalibrationTask(calls=(), cudnn_benchmark=False, held_bytes=0)
+    with pytest.raises(NoVerdictError, match="the measuring process stopped with"):
+        run_child(task, lambda _: None)

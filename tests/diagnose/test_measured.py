@@ -1,117 +1,82 @@
 """A measurement that goes wrong: the child may die of anything, the parent only tells of it."""
 
-import faulthandler
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 
+from bevdiag.children import Tell, announce
 from bevdiag.diagnose import measured
 from bevdiag.diagnose.measured import measure, measurement_of
 from bevdiag.memory.simulate import simulate
 from bevdiag.trace.kept_voxels import SITE, Scenario
 from bevdiag.trace.measure import MeasureTask, PhaseMeasurement, StepMeasurements, run_child
 
-Child = Callable[[MeasureTask, Connection], None]
-GIB = 2**30
-
-
-def _begin(pipe: Connection) -> None:
-    pipe.send(StepMeasurements(gpu="made up", last_module="backbone_3d.dsvt"))
-
-
-def exits(task: MeasureTask, pipe: Connection) -> None:
-    _begin(pipe)
-    os._exit(7)
-
-
-def is_killed(task: MeasureTask, pipe: Connection) -> None:
-    _begin(pipe)
-    faulthandler.disable()  # pytest's, which the fork inherits, would print where
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def dies_at_once(task: MeasureTask, pipe: Connection) -> None:
-    os._exit(1)
-
-
-def hangs(task: MeasureTask, pipe: Connection) -> None:
-    _begin(pipe)
-    time.sleep(60)
-
-
-def stops(task: MeasureTask, pipe: Connection) -> None:
-    run_child(task, pipe)  # there is no CUDA device to measure on
-
-
-def ends(task: MeasureTask, pipe: Connection) -> None:
-    pipe.send(StepMeasurements(gpu=str(task.seed), done=True))
-    pipe.close()
+Measure = Callable[[MeasureTask, Tell], StepMeasurements]
 
 
 @pytest.fixture
-def run(small: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Child], Any]:
-    """Measures with another child, forked: a fresh interpreter takes seconds to import torch."""
+def run(small: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Measure], Any]:
+    """Measures with another function, forked: a fresh interpreter takes seconds to import torch."""
     fork = multiprocessing.get_context("fork")
 
-    def run(child: Child) -> tuple[StepMeasurements, str | None]:
+    def run(function: Measure, **wanted: Any) -> tuple[StepMeasurements, str | None]:
         monkeypatch.setattr(multiprocessing, "get_context", lambda _: fork)
-        monkeypatch.setattr(measured, "run_child", child)
+        monkeypatch.setattr(measured, "run_child", function)
         monkeypatch.setattr(measured, "require_cuda", lambda: None)
         session = small.session()
         variant = session.variant(small.config)
-        return measure(variant, session.scene(variant), session.target(), seed=3)
+        return measure(variant, session.scene(variant), session.target(), seed=3, **wanted)
 
     return run
 
 
+def _begin(tell: Tell) -> None:
+    announce("in backbone_3d.dsvt")
+    tell(StepMeasurements(gpu="made up"))
+
+
+def exits(task: MeasureTask, tell: Tell) -> StepMeasurements:
+    _begin(tell)
+    os._exit(7)
+
+
+def hangs(task: MeasureTask, tell: Tell) -> StepMeasurements:
+    _begin(tell)
+    time.sleep(60)
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
-    ("child", "failure"),
-    [
-        (exits, "ended with exit code 7"),
-        (is_killed, f"died of signal {signal.SIGSEGV.value}"),
-    ],
+    ("function", "failure"), [(exits, "ended with exit code 7"), (hangs, "said nothing for 1 s")]
 )
-def test_a_child_that_dies_is_a_failure_with_its_last_module(
-    run: Any, child: Child, failure: str
+def test_what_a_child_told_before_it_died_is_kept(
+    run: Any, function: Measure, failure: str
 ) -> None:
-    latest, told = run(child)
-    assert failure in told
-    assert "backbone_3d.dsvt" in told
+    latest, told = run(function, timeout_seconds=1.0)
+    assert told == f"the measuring process {failure} in backbone_3d.dsvt"
     assert latest.gpu == "made up"
 
 
 def test_a_child_that_dies_before_the_first_module(run: Any) -> None:
-    latest, told = run(dies_at_once)
+    latest, told = run(lambda task, tell: os._exit(1))
     assert "before the first module" in told
     assert latest == StepMeasurements()
 
 
-def test_a_child_that_hangs_is_killed(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "TIMEOUT_SECONDS", 2.0)
-    began = time.monotonic()
-    _, told = run(hangs)
-    assert time.monotonic() - began < 20
-    assert "said nothing for 2 s" in told
-    assert "backbone_3d.dsvt" in told
-
-
 def test_a_child_that_raises_tells_what(run: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    _, told = run(stops)
+    _, told = run(run_child)  # there is no CUDA device to measure on
     assert told.startswith("the measuring process stopped with ")
     assert "before the first module" in told
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_child_that_ends_well(run: Any) -> None:
-    latest, told = run(ends)
+    latest, told = run(lambda task, tell: StepMeasurements(gpu=str(task.seed)))
     assert told is None
-    assert latest.done
     assert latest.gpu == "3"  # it was given the task
 
 

@@ -1,7 +1,12 @@
+import faulthandler
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from bevdiag.children import announce
 from bevdiag.diagnose import preflight as preflight_module
 from bevdiag.diagnose.checked import Check, Job, worst, worst_last
 from bevdiag.diagnose.preflight import preflight
@@ -72,3 +77,38 @@ def test_a_config_with_faults_that_no_step_survives_fails(small):
     report = ConfigReport(config="a", findings=())
     assert Check(config="a", report=report).exit_code is ExitCode.FINDINGS
     assert Check(config="a", report=report).verdict is None
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(signal.SIGSEGV, "died of SIGSEGV"), (signal.SIGKILL, "died of SIGKILL")],
+)
+def test_a_config_that_kills_its_process_is_one_without_a_verdict(
+    small, tmp_path, monkeypatch, number, told
+):
+    deadly = tmp_path / "deadly.yaml"
+
+    def dies(config, *_):
+        if config == deadly:
+            faulthandler.disable()  # pytest's would print where
+            announce("in backbone_3d.conv1")
+            os.kill(os.getpid(), number)
+        return ConfigReport(config=str(config), findings=())
+
+    monkeypatch.setattr(preflight_module, "inspect", dies)
+    dead, well = preflight([job(small, deadly), job(small)], lambda *_: None)
+    assert dead.failure.startswith(f"the process that traced it {told}")
+    assert dead.failure.endswith("in backbone_3d.conv1")
+    assert dead.exit_code is ExitCode.NO_VERDICT
+    assert well.failure == ""
+    (alone,) = preflight([job(small, deadly)], lambda *_: None)
+    assert alone.failure == dead.failure
+
+
+def test_a_config_that_never_ends_is_stopped(small, monkeypatch):
+    monkeypatch.setattr(preflight_module, "inspect", lambda *_: time.sleep(60))
+    (check,) = preflight([job(small, timeout_seconds=0.5)], lambda *_: None)
+    assert check.failure == (
+        "the process that traced it said nothing for 0.5 s before the first module ran"
+    )
+    assert check.exit_code is ExitCode.NO_VERDICT

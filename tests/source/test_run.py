@@ -1,11 +1,14 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bevdiag.children import ChildError, Tell
 from bevdiag.errors import ConfigError, InputError, NoVerdictError
 from bevdiag.memory.events import Alloc, Category, Phase
-from bevdiag.source import SourceTrace
+from bevdiag.source import SourceTrace, run
+from bevdiag.source.child import ChildResult
 from bevdiag.source.values import Scenario
 
 Trace = Callable[..., SourceTrace]
@@ -88,8 +91,8 @@ def test_a_site_can_be_pinned(two_stage: SourceTrace, trace_repo: Trace) -> None
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Aborting", r"died of signal 6; the last module that ran was layer"),
-        ("Exiting", r"exit code 3; .* layer; the last it said was: about to leave"),
+        ("Aborting", "died of SIGABRT after layer"),
+        ("Exiting", "exit code 3 after layer; the last it said was: about to leave"),
         ("MissingPackage", r"failing\.py:\d+: cv2\.resize is called, which is not installed"),
         ("AskingForImages", r"failing\.py:\d+: the model reads 'images' from its batch"),
         ("UnknownOp", r"op\.py:\d+: pcdet\.ops\.mystery\.mystery_cuda\.forward"),
@@ -101,7 +104,7 @@ def test_what_goes_wrong_is_one_sentence(name: str, said: str, trace_repo: Trace
 
 
 def test_a_step_that_hangs_is_stopped(trace_repo: Trace) -> None:
-    with pytest.raises(NoVerdictError, match="did not end within 6 s"):
+    with pytest.raises(NoVerdictError, match="said nothing for 6 s"):
         trace_repo("one_stage.yaml", overrides=("MODEL.NAME=Hanging",), timeout_seconds=6)
 
 
@@ -130,3 +133,19 @@ def test_a_config_that_cannot_be_read(tmp_path: Path, repository: Path) -> None:
 
     with pytest.raises(ConfigError, match="no such file"):
         trace_source(tmp_path / "none.yaml", repository, batch=None)  # type: ignore[arg-type]
+
+
+def test_a_death_in_a_later_scenario_leaves_what_was_traced(
+    one_stage: SourceTrace, trace_repo: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: Any, told: Tell, **__: Any) -> None:
+        told(ChildResult(traces={Scenario.EXPECTED: one_stage.trace}, findings=("seen",)))
+        raise ChildError("the process that ran the repository died of SIGKILL in roi_head")
+
+    monkeypatch.setattr(run, "in_child", dies)
+    traced = trace_repo("one_stage.yaml")
+    assert traced.trace.layers == one_stage.trace.layers
+    assert traced.findings[0] == "seen"
+    assert "with other counts than the expected ones" in traced.findings[1]
+    # Without the upper end nobody may say that it fits.
+    assert [said for said in traced.unmodelled if "died of SIGKILL in roi_head" in said]

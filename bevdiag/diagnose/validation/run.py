@@ -58,7 +58,7 @@ def validate(
         def predict(task: Task) -> Outcome:
             return _outcome(*task, Path(folder), machine, source)
 
-        with workers(predict) as predicted:
+        with workers(predict, died=_died) as predicted:
             for outcome in predicted(tasks):
                 outcomes.append(outcome)
                 progress(outcome.row.name, len(outcomes) / len(tasks))
@@ -73,6 +73,10 @@ def _tasks(files: Sequence[Path], configs: Path | None, source: Path | None) -> 
         for file in files
         for row in read_rows(file, configs)
     ]
+
+
+def _died(task: Task, death: BevdiagError) -> Outcome:
+    return Outcome(row=task[0], error=str(death))
 
 
 def _outcome(

@@ -1,0 +1,239 @@
+"""What a parent makes of children that die of this and that; each is forked, which is quick."""
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bevdiag.children import (
+    Child,
+    ChildError,
+    Tell,
+    Told,
+    announce,
+    ending,
+    exhausts_host,
+    in_child,
+    signal_name,
+    whereabouts,
+)
+from bevdiag.errors import ConfigError, ExitCode
+
+Function = Callable[[Any, Tell], object]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    # pytest's handler, which a fork inherits, would print every death.
+    was_on = faulthandler.is_enabled()
+    faulthandler.disable()
+    yield
+    if was_on:
+        faulthandler.enable()
+    assert not multiprocessing.active_children()
+
+
+def answer(function: Function, task: object = None, seconds: float = 20.0, **wanted: Any) -> Any:
+    with Child(function, name="the child", method="fork", **wanted) as child:
+        child.give(task)
+        message = child.receive(seconds)
+        assert not isinstance(message, Told)
+        return message.unwrap()
+
+
+def in_backbone(death: Callable[[], object]) -> Function:
+    def die(_task: object, _tell: Tell) -> object:
+        announce("in backbone_3d.conv1")
+        return death()
+
+    return die
+
+
+def out_of_memory() -> None:
+    raise MemoryError
+
+
+def torch_out_of_memory() -> None:
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+
+def divide_by_zero_in_c() -> None:
+    os.kill(os.getpid(), signal.SIGFPE)
+
+
+def follow_a_wild_pointer() -> None:
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+@pytest.mark.parametrize(
+    ("death", "told"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), r"died of SIGKILL \(is the host out of"),
+        (follow_a_wild_pointer, "died of SIGSEGV"),
+        (divide_by_zero_in_c, "died of SIGFPE"),
+        (os.abort, "died of SIGABRT"),
+        (lambda: os._exit(7), "ended with exit code 7"),
+        (lambda: sys.exit(0), "ended with exit code 0"),
+        (out_of_memory, "ran out of the host's memory"),
+        (torch_out_of_memory, "ran out of the host's memory"),
+    ],
+)
+def test_a_death_is_told_with_its_cause_and_place(death: Callable[[], object], told: str) -> None:
+    with pytest.raises(ChildError, match=rf"^the child {told}.* in backbone_3d\.conv1$") as raised:
+        answer(in_backbone(death))
+    assert raised.value.exit_code is ExitCode.NO_VERDICT
+
+
+def test_a_child_that_hangs_is_killed() -> None:
+    began = time.monotonic()
+    with pytest.raises(ChildError, match=r"^the child said nothing for 0\.3 s in backbone_3d"):
+        answer(in_backbone(lambda: time.sleep(60)), seconds=0.3)
+    assert time.monotonic() - began < 20
+
+
+def test_an_allocation_beyond_the_host_fails_instead_of_waking_the_kernel() -> None:
+    if sys.platform != "linux":
+        pytest.skip("there is no such limit")
+    # Overcommitment would let many blocks of less than the memory pass, each for itself.
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
+    with pytest.raises(ChildError, match="ran out of the host's memory in backbone_3d"):
+        answer(in_backbone(lambda: len([np.empty(size, np.uint8) for _ in range(9)])), capped=True)
+
+
+def test_a_child_that_dies_before_it_says_anything() -> None:
+    with pytest.raises(ChildError, match="ended with exit code 1 before the first module ran"):
+        answer(lambda _task, _tell: os._exit(1))
+
+
+def test_tasks_one_by_one() -> None:
+    with Child(lambda task, _: (task, os.getpid()), name="the child", method="fork") as child:
+        answers = []
+        for task in ("a", "b"):
+            child.give(task)
+            message = child.receive(20)
+            assert not isinstance(message, Told)
+            answers.append(message.unwrap())
+    assert [text for text, _ in answers] == ["a", "b"]
+    assert len({process for _, process in answers} - {os.getpid()}) == 1
+
+
+def test_a_large_answer_arrives_whole() -> None:
+    assert answer(lambda task, _: b"x" * task, 2**20) == b"x" * 2**20
+
+
+class _OddError(Exception):
+    """Cannot be made again from its message."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def odd() -> None:
+    raise _OddError(1, 2)
+
+
+def wrong_config() -> None:
+    raise ConfigError("bad", key="MODEL.NAME")
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "said"),
+    [
+        (wrong_config, ConfigError, "MODEL.NAME: bad"),
+        (odd, RuntimeError, "_OddError: 1 and 2"),
+        (lambda: threading.Lock(), TypeError, "cannot pickle"),
+    ],
+)
+def test_what_a_child_raises_is_raised_here(
+    failure: Callable[[], object], kind: type[Exception], said: str
+) -> None:
+    with pytest.raises(kind, match=said) as raised:
+        answer(in_backbone(failure))
+    assert "Traceback" in str(raised.value.__cause__)
+
+
+def add(task: tuple[int, int], tell: Tell) -> int:
+    for number in task:
+        tell(number)
+    return sum(task)
+
+
+def test_reports_and_a_result_from_a_fresh_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: fork)
+    heard: list[int] = []
+    assert in_child(add, (2, 3), name="the child", told=heard.append) == 5
+    assert heard == [2, 3]
+
+
+def test_outside_a_child_an_announcement_goes_nowhere() -> None:
+    announce("in backbone_3d")
+    assert whereabouts() == "before the first module ran"
+
+
+def test_a_place_longer_than_its_room_is_cut() -> None:
+    def die(_task: object, _tell: Tell) -> None:
+        announce("in " + "a" * 5000)
+        os._exit(2)
+
+    with pytest.raises(ChildError, match=r"in a{500,512}$"):
+        answer(die)
+
+
+def test_the_names_of_deaths() -> None:
+    assert ending(3) == "ended with exit code 3"
+    assert ending(-signal.SIGBUS) == "died of SIGBUS"
+    assert signal_name(250) == "signal 250"
+    assert exhausts_host(MemoryError())
+    assert not exhausts_host(RuntimeError("CUDA out of memory"))
+
+
+_PARENT = """
+import os, time
+from bevdiag.children import Child
+
+def hang(task, tell):
+    tell(os.getpid())
+    time.sleep(60)
+
+with Child(hang, name="the child", method="fork") as child:
+    child.give(None)
+    print(child.receive(20).value, flush=True)
+    child.receive(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_child_does_not_outlive_its_parent(number: signal.Signals) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells a child of its parent's death")
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.send_signal(number)
+        parent.wait(20)
+    deadline = time.monotonic() + 20
+    while _lives(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _lives(child)
+
+
+def _lives(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
