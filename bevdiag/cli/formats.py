@@ -16,6 +16,8 @@ _RENDERERS = {
 """By format, the module that has a function of the format's name."""
 
 CHECK_FORMATS = ("text", "json", *_RENDERERS)
+MEMORY_VIZ = "memory-viz"
+INSPECT_FORMATS = (*CHECK_FORMATS, MEMORY_VIZ)
 
 
 def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":

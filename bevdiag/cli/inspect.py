@@ -4,8 +4,16 @@ from pathlib import Path
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.formats import CHECK_FORMATS, renderer
-from bevdiag.cli.output import STDOUT, check_output, check_page, layout_for, write_output
+from bevdiag.cli.formats import INSPECT_FORMATS, MEMORY_VIZ, renderer
+from bevdiag.cli.output import (
+    STDOUT,
+    check_binary,
+    check_output,
+    check_page,
+    layout_for,
+    say,
+    write_output,
+)
 from bevdiag.cli.progress import progress_bar
 from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport
 
@@ -31,15 +39,17 @@ def inspect_command(
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
     verbose: opt.Verbose = False,
-    output_format: opt.CheckFormat = "text",
+    output_format: opt.InspectFormat = "text",
     output: opt.Output = STDOUT,
     html: opt.Html = None,
 ) -> int:
     """Tell what one training step of CONFIG asks of a GPU."""
-    values.choose("--format", output_format, CHECK_FORMATS)
+    values.choose("--format", output_format, INSPECT_FORMATS)
     levels = values.whole_number("--depth", depth, least=1)
     check_output(output)
     check_page(html)
+    if output_format == MEMORY_VIZ:
+        check_binary(output, f"--format {MEMORY_VIZ}")
     wanted = InspectOptions(
         device=values.choose("--device", device, values.DEVICES),
         points=tuple(points or ()),
@@ -55,13 +65,18 @@ def inspect_command(
         overrides=values.overrides(sets),
         pins=values.pins(assume),
         seed=values.whole_number("--seed", seed, least=0),
-        remedies=not no_remedies,
+        # A snapshot alone shows none of them.
+        remedies=not no_remedies and (output_format != MEMORY_VIZ or html is not None),
         source=values.source_folder(source),
         data_root=values.folder("--data-root", data_root),
         lives=html is not None,
+        snapshot=output_format == MEMORY_VIZ,
     )
     report = _inspect(config, wanted)
-    write_output(_rendered(report, output_format, output, levels, verbose), output)
+    if output_format == MEMORY_VIZ:
+        _write_snapshot(report, output)
+    else:
+        write_output(_rendered(report, output_format, output, levels, verbose), output)
     if html is not None:
         write_output(_page(report), html, option="--html")
     return report.exit_code
@@ -83,6 +98,17 @@ def _page(report: InspectReport | ConfigReport) -> str:
     from bevdiag.report.html.inspect_page import inspect_page
 
     return inspect_page(report)
+
+
+def _write_snapshot(report: InspectReport | ConfigReport, output: str) -> None:
+    from bevdiag.report.memory_viz import memory_viz
+
+    if isinstance(report, ConfigReport) or report.snapshot is None:
+        say(f"{report.config}: nothing was traced, so there is no snapshot")
+        for finding in report.findings:
+            say(f"{finding.severity.value} {finding.code}: {finding.message}")
+    else:
+        write_output(memory_viz(report.snapshot), output)
 
 
 def _rendered(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bevdiag.cli.formats import CHECK_FORMATS
+from bevdiag.cli.formats import CHECK_FORMATS, INSPECT_FORMATS
 from bevdiag.cli.shipped import SHIPPED_NAME
 from bevdiag.cli.values import AUTOCASTS, DEVICES, FORMATS
 
@@ -130,6 +130,15 @@ CheckFormat = Annotated[
         "--format",
         metavar="|".join(CHECK_FORMATS),
         help="For people, programs, code scanning, CI servers, annotations or comments.",
+    ),
+]
+InspectFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="|".join(INSPECT_FORMATS),
+        help="For people, programs, code scanning, CI servers, annotations or comments; memory-viz "
+        "is a snapshot for pytorch.org/memory_viz.",
     ),
 ]
 Output = Annotated[

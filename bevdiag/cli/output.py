@@ -51,38 +51,52 @@ def check_page(html: str | None) -> None:
         check_output(html, "--html")
 
 
-def write_output(text: str, output: str, option: str = "-o") -> None:
+def check_binary(output: str, what: str) -> None:
+    """Refuses to fill a terminal with bytes.
+
+    Raises:
+        InputError: `output` is a terminal.
+    """
+    if output == STDOUT and sys.stdout.isatty():
+        raise InputError(f"{what} is no text: name a file with -o")
+
+
+def write_output(report: str | bytes, output: str, option: str = "-o") -> None:
     """Writes the report; a file appears whole or not at all.
 
     Raises:
         InputError: the file cannot be written.
     """
     if output == STDOUT:
-        _print(text)
+        _print(report)
         return
     path = Path(output)
+    data = report.encode() if isinstance(report, str) else report
     try:
         if path.exists() and not path.is_file():
             # A pipe or a device such as /dev/null: written to, never replaced.
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
         else:
-            _replace(path.resolve(), text)
+            _replace(path.resolve(), data)
     except OSError as error:
         raise InputError(f"{option}: {output} cannot be written: {error.strerror}") from error
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, data: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_bytes(data)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _print(text: str) -> None:
+def _print(report: str | bytes) -> None:
     try:
-        sys.stdout.write(text)
+        if isinstance(report, str):
+            sys.stdout.write(report)
+        else:
+            sys.stdout.buffer.write(report)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read has seen enough; what is still buffered must not fail at exit either.

@@ -1,7 +1,6 @@
 """`bevdiag inspect --source`: the model of a repository, built and run by its own code."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,11 +21,11 @@ from bevdiag.diagnose.rules import repository_stood_in_for
 from bevdiag.diagnose.session import BOXES_PER_SAMPLE
 from bevdiag.diagnose.summary import (
     layers_of,
-    lives_of,
     peak_of,
     phases_of,
     timeline_of,
     unsplit_bytes,
+    with_history,
 )
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.diagnose.wiring import wiring_of
@@ -71,9 +70,7 @@ def inspect_source(
         return traced
     found = source_findings(settings.document, data_root_of(options), ran=True)
     report = _report(config, settings, batch, target, traced, autocast, optimizer, found)
-    if not options.lives:
-        return report
-    return replace(report, lives=lives_of(traced.trace.stream, target))
+    return with_history(report, options, traced.trace.stream, target)
 
 
 def _trace(

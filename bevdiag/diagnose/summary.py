@@ -2,11 +2,29 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from bevdiag.diagnose.result import Holder, Layer, Peak, PhasePeak, TensorLife, TimelinePoint
+from bevdiag.diagnose.result import (
+    Holder,
+    InspectOptions,
+    InspectReport,
+    Layer,
+    Peak,
+    PhasePeak,
+    TensorLife,
+    TimelinePoint,
+)
+from bevdiag.diagnose.snapshot import (
+    Owner,
+    Snapshot,
+    SnapshotBlock,
+    SnapshotEntry,
+    SnapshotSegment,
+)
 from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, Category, EventStream, Free, Mark, Phase
+from bevdiag.memory.history import FilledBlock, record
 from bevdiag.memory.lives import block_lives
 from bevdiag.memory.profile import LiveBlock, MemoryProfile
 from bevdiag.trace.layers import LayerRecord
@@ -94,7 +112,18 @@ def timeline_of(profile: MemoryProfile) -> tuple[TimelinePoint, ...]:
     )
 
 
-def lives_of(stream: EventStream, target: DeviceTarget) -> tuple[TensorLife, ...]:
+def with_history(
+    report: InspectReport, options: InspectOptions, stream: EventStream, target: DeviceTarget
+) -> InspectReport:
+    """The report with what a timeline or a snapshot is drawn from, where it is asked for."""
+    if options.lives:
+        report = replace(report, lives=_lives(stream, target))
+    if options.snapshot:
+        report = replace(report, snapshot=_snapshot(stream, target))
+    return report
+
+
+def _lives(stream: EventStream, target: DeviceTarget) -> tuple[TensorLife, ...]:
     """Every block of the last step, oldest first."""
     return tuple(
         TensorLife(
@@ -110,6 +139,53 @@ def lives_of(stream: EventStream, target: DeviceTarget) -> tuple[TensorLife, ...
             is_state=life.is_state,
         )
         for life in block_lives(stream, target)
+    )
+
+
+def _snapshot(stream: EventStream, target: DeviceTarget) -> Snapshot:
+    """The allocator's history of the run on the target, up to where its memory does not suffice."""
+    history = record(stream, target)
+    return Snapshot(
+        entries=tuple(
+            SnapshotEntry(
+                action=entry.action.value,
+                address=entry.address,
+                nbytes=entry.nbytes,
+                free_bytes=entry.free_bytes,
+                owner=_owner(entry.cause),
+            )
+            for entry in history.entries
+        ),
+        segments=tuple(
+            SnapshotSegment(
+                address=segment.address,
+                size=segment.size,
+                is_small=segment.is_small,
+                blocks=tuple(_block(block) for block in segment.blocks),
+            )
+            for segment in history.segments
+        ),
+    )
+
+
+def _block(block: FilledBlock) -> SnapshotBlock:
+    return SnapshotBlock(
+        address=block.address,
+        size=block.size,
+        nbytes=block.nbytes,
+        owner=None if block.cause is None else _owner(block.cause),
+    )
+
+
+def _owner(alloc: Alloc) -> Owner:
+    return Owner(
+        module=alloc.module,
+        op=alloc.op,
+        category=alloc.category.value,
+        phase=alloc.phase.value,
+        step=alloc.step,
+        shape=alloc.shape,
+        dtype=alloc.dtype,
     )
 
 

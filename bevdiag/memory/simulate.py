@@ -55,7 +55,7 @@ def walk(
     """
     capacity = target.capacity_bytes if until_oom else None
     allocator = (ExpandableAllocator if expandable_segments else CachingAllocator)(capacity)
-    return _Walk(target, bound, allocator).run(stream)
+    return Walk(target, bound, allocator).run(stream)
 
 
 def fits(
@@ -82,8 +82,8 @@ def fits(
     return simulate(stream, target, bound=bound).refusal is None
 
 
-class _Walk:
-    """Drives the allocator and notes the totals after each event."""
+class Walk:
+    """Drives the allocator through a stream and notes the totals after each event."""
 
     def __init__(self, target: DeviceTarget, bound: Bound, allocator: CachingAllocator) -> None:
         self._target = target

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from bevdiag.diagnose.result import (
     CompareReport,
+    ConfigReport,
+    Finding,
     InspectOptions,
     InspectReport,
     Peak,
@@ -18,6 +21,7 @@ from bevdiag.diagnose.result import (
     Variant,
     Verdict,
 )
+from bevdiag.diagnose.snapshot import Snapshot
 
 _TARGET = Target(
     gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.1", compute_capability="9.0"
@@ -99,12 +103,16 @@ class Diagnosis:
         self.config: Path | None = None
         self.options = InspectOptions()
         self.axes: tuple[Sequence[Any], ...] = ()
+        self.snapshot: Snapshot | None = None
+        self.faults: tuple[Finding, ...] = ()
 
     def inspect(
         self, config: Path, options: InspectOptions, progress: Callable[[str, float], None]
-    ) -> InspectReport:
+    ) -> InspectReport | ConfigReport:
         self._note(config, options, progress)
-        return inspect_report(self.verdict)
+        if self.faults:
+            return ConfigReport(config=str(config), findings=self.faults)
+        return replace(inspect_report(self.verdict), snapshot=self.snapshot)
 
     def compare(
         self,

@@ -1,11 +1,13 @@
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.diagnose.result import InspectOptions, Verdict
+from bevdiag.diagnose.result import Finding, InspectOptions, Severity, Verdict
+from bevdiag.diagnose.snapshot import Snapshot
 
 
 def test_the_report_is_all_that_stdout_holds(
@@ -94,3 +96,29 @@ def test_bad_usage_is_one_sentence(
     assert sentence in err
     assert err.count("\n") == 1
     assert diagnosis.config is None
+
+
+def test_a_snapshot_is_written_as_bytes(diagnosis: Any, tmp_path: Path) -> None:
+    diagnosis.snapshot = Snapshot(entries=(), segments=())
+    path = tmp_path / "step.pickle"
+    assert run(["inspect", "model.yaml", "--format", "memory-viz", "-o", str(path)]) == 0
+    assert pickle.loads(path.read_bytes()) == {"segments": [], "device_traces": [[]]}
+    assert diagnosis.options == InspectOptions(snapshot=True, remedies=False)
+
+
+def test_where_nothing_was_traced_there_is_no_snapshot(
+    diagnosis: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "step.pickle"
+    finding = Finding(code="BEV103", severity=Severity.ERROR, message="no such thing")
+    diagnosis.faults = (finding,)
+    assert run(["inspect", "model.yaml", "--format", "memory-viz", "-o", str(path)]) == 1
+    assert not path.exists()
+    assert capsys.readouterr().err == (
+        "model.yaml: nothing was traced, so there is no snapshot\nerror BEV103: no such thing\n"
+    )
+
+
+def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["preflight", "model.yaml", "--format", "memory-viz"]) == 2
+    assert "--format: 'memory-viz' is not one of text, json, sarif" in capsys.readouterr().err

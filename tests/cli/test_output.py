@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
+from bevdiag.cli.output import STDOUT, check_binary, check_output, layout_for, say, write_output
 from bevdiag.errors import InputError
 from bevdiag.report.layout import Layout
 
@@ -67,6 +67,21 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
         check_output(str(tmp_path / "nowhere" / "report.txt"))
     check_output(str(tmp_path / "report.txt"))
     check_output(STDOUT)
+
+
+def test_bytes_are_no_terminals_business(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check_binary(STDOUT, "--format memory-viz")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(InputError, match="--format memory-viz is no text: name a file with -o"):
+        check_binary(STDOUT, "--format memory-viz")
+    check_binary(str(tmp_path / "step.pickle"), "--format memory-viz")
+    write_output(b"\x80\x04N.", str(tmp_path / "step.pickle"))
+    assert (tmp_path / "step.pickle").read_bytes() == b"\x80\x04N."
+
+
+def test_bytes_reach_a_pipe(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    write_output(b"\x80\x04N.", STDOUT)
+    assert capfdbinary.readouterr().out == b"\x80\x04N."
 
 
 def test_a_file_is_laid_out_like_a_pipe() -> None:

@@ -1,0 +1,151 @@
+"""What the allocator did in a run, event by event, and how its segments are filled at the end."""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from bevdiag.memory.allocator import AllocationRefusedError, CachingAllocator
+from bevdiag.memory.blocks import Block, Pool
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.events import Alloc, EventStream
+from bevdiag.memory.simulate import Walk
+from bevdiag.memory.workspaces import Bound
+
+
+class Action(str, Enum):
+    """What happened, in the words of `torch.cuda.memory._snapshot`."""
+
+    ALLOC = "alloc"
+    FREE = "free_completed"
+    SEGMENT_ALLOC = "segment_alloc"
+    SEGMENT_FREE = "segment_free"
+    OOM = "oom"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One action of the allocator.
+
+    Attributes:
+        nbytes: of a segment its size, of a block or an OOM what was asked for.
+        cause: the allocation that the block is of, or that made the allocator act.
+        address: where the block or segment begins.
+        free_bytes: what CUDA could still give, at an OOM.
+    """
+
+    action: Action
+    nbytes: int
+    cause: Alloc
+    address: int = 0
+    free_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FilledBlock:
+    """A block of a segment: `nbytes` were asked for by `cause`; a free one has no cause."""
+
+    address: int
+    size: int
+    nbytes: int
+    cause: Alloc | None
+
+
+@dataclass(frozen=True, slots=True)
+class FilledSegment:
+    """A segment at the end of the run, and its blocks in address order."""
+
+    address: int
+    size: int
+    is_small: bool
+    blocks: tuple[FilledBlock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All actions of a run, in order, and the segments that it leaves."""
+
+    entries: tuple[Entry, ...]
+    segments: tuple[FilledSegment, ...]
+
+
+def record(stream: EventStream, target: DeviceTarget, *, bound: Bound = Bound.EXPECTED) -> History:
+    """Run the stream through the allocator, up to where the target's memory does not suffice.
+
+    Raises:
+        ValueError: the stream frees a block that is not alive, or makes one twice.
+    """
+    recorder = _Recorder(target.capacity_bytes)
+    _RecordedWalk(target, bound, recorder).run(stream)
+    return History(tuple(recorder.entries), tuple(recorder.filled()))
+
+
+class _Recorder(CachingAllocator):
+    """A caching allocator that notes what it does, and for which event of the stream."""
+
+    def __init__(self, capacity_bytes: int | None) -> None:
+        super().__init__(capacity_bytes)
+        self.entries: list[Entry] = []
+        self.cause: Alloc | None = None
+        self._live: dict[int, Entry] = {}
+
+    def malloc(self, nbytes: int) -> Block:
+        try:
+            block = super().malloc(nbytes)
+        except AllocationRefusedError:
+            assert self.capacity_bytes is not None
+            free_bytes = self.capacity_bytes - self.reserved_bytes
+            self._note(Action.OOM, nbytes, free_bytes=free_bytes)
+            raise
+        self._live[block.address] = self._note(Action.ALLOC, nbytes, block.address)
+        return block
+
+    def free(self, block: Block) -> None:
+        self.entries.append(replace(self._live.pop(block.address), action=Action.FREE))
+        super().free(block)
+
+    def release_cached(self) -> None:
+        before = dict(self._segments)
+        super().release_cached()
+        for address, (_, size) in before.items():
+            if address not in self._segments:
+                self._note(Action.SEGMENT_FREE, size, address)
+
+    def filled(self) -> list[FilledSegment]:
+        """The segments as they are now."""
+        return [
+            FilledSegment(
+                address=blocks[0].address,
+                size=size,
+                is_small=blocks[0].pool.is_small,
+                blocks=tuple(self._filled(block) for block in blocks),
+            )
+            for size, blocks in self.segments()
+        ]
+
+    def _filled(self, block: Block) -> FilledBlock:
+        made = self._live.get(block.address)
+        if made is None:
+            return FilledBlock(block.address, block.size, 0, None)
+        return FilledBlock(block.address, block.size, made.nbytes, made.cause)
+
+    def _grow(self, pool: Pool, rounded: int) -> Block:
+        block = super()._grow(pool, rounded)
+        self._note(Action.SEGMENT_ALLOC, block.size, block.address)
+        return block
+
+    def _note(self, action: Action, nbytes: int, address: int = 0, *, free_bytes: int = 0) -> Entry:
+        assert self.cause is not None
+        entry = Entry(action, nbytes, self.cause, address, free_bytes)
+        self.entries.append(entry)
+        return entry
+
+
+class _RecordedWalk(Walk):
+    """Tells the recorder which allocation is being served."""
+
+    def __init__(self, target: DeviceTarget, bound: Bound, recorder: _Recorder) -> None:
+        super().__init__(target, bound, recorder)
+        self._recorder = recorder
+
+    def _alloc(self, event: Alloc) -> tuple[int, int]:
+        self._recorder.cause = event
+        return super()._alloc(event)
