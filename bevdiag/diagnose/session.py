@@ -17,7 +17,7 @@ from bevdiag.diagnose.compressions import compression_changes
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.models.builder import build_detector
-from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values
+from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
 from bevdiag.scenes.arrays import Points
 from bevdiag.trace.failure import failures_told
@@ -140,7 +140,7 @@ class Session:
             with failures_told():
                 return self._trace(variant, batch, kept, scenario)
 
-        with workers(record) as traced:
+        with workers(record, timeout_seconds=self.options.timeout_seconds) as traced:
             recorded = dict(zip(scenarios, traced(scenarios), strict=True))
         flops = recorded[Scenario.EXPECTED][1] if Scenario.EXPECTED in recorded else 0
         traces = {scenario: trace for scenario, (trace, _) in recorded.items()}
@@ -208,18 +208,6 @@ class Session:
     ) -> tuple[Trace, int]:
         """The recorded step and its floating point operations."""
         config = variant.config
-        model = build_detector(
-            config.model,
-            config.data,
-            config.class_names,
-            spconv=sparse.namespace("meta"),
-            device="meta",
-        )
-
-        def begin_step(step: int) -> None:
-            for site in kept:
-                site.apply(model, scenario, step)
-
         step = StepOptions(
             optimization=config.optimization,
             optimizer=variant.optimizer,
@@ -227,6 +215,16 @@ class Session:
             num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
         )
         counter = FlopCounter(step.num_steps)
-        customs = Customs(around=counter.around, begin_step=begin_step)
-        trace = trace_steps(model, meta_batch(batch), step, customs)
+        direct_table = uses_direct_table(config.model)
+        with sparse.library("meta", direct_table=direct_table) as spconv:
+            model = build_detector(
+                config.model, config.data, config.class_names, spconv=spconv, device="meta"
+            )
+
+            def begin_step(step: int) -> None:
+                for site in kept:
+                    site.apply(model, scenario, step)
+
+            customs = Customs(around=counter.around, begin_step=begin_step)
+            trace = trace_steps(model, meta_batch(batch), step, customs)
         return trace, counter.flops

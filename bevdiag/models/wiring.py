@@ -81,6 +81,15 @@ def box_values(model: ModelSettings) -> int:
     return head.target_assigner_config.box_coder_config.code_size + 1
 
 
+def uses_direct_table(model: ModelSettings) -> bool:
+    """What the originals set spconv's SPCONV_USE_DIRECT_TABLE to as they import it.
+
+    OpenPCDet (pcdet/utils/spconv_utils.py) switches it off. The focal detector's repository was
+    forked before that and keeps spconv's own choice.
+    """
+    return isinstance(model.backbone_3d, FocalDsvtSettings)
+
+
 def stage_shapes(dsvt: DsvtSettings) -> list[tuple[int, int, int]]:
     """DSVT's sparse shape (x, y, z) in each stage: each transition divides, rounding up."""
     shapes = [dsvt.input_layer.sparse_shape]

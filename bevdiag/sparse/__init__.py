@@ -1,11 +1,32 @@
 """A stand-in for `spconv.pytorch` that runs on meta tensors, and the choice between the two."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from bevdiag.errors import InputError
 
-__all__ = ["namespace"]
+__all__ = ["library", "namespace"]
+
+
+@contextmanager
+def library(device: str, *, direct_table: bool) -> Iterator[ModuleType]:
+    """The same as `namespace` gives, with spconv's SPCONV_USE_DIRECT_TABLE set while it lasts.
+
+    The stand-in looks at the switch in every layer. spconv itself looks once, when
+    `spconv.pytorch` is first imported: there, the first call of a process decides.
+
+    Raises:
+        InputError: the device is cuda and spconv cannot be imported.
+    """
+    constants = _imported("spconv.constants" if device == "cuda" else "bevdiag.sparse.constants")
+    before = constants.SPCONV_USE_DIRECT_TABLE
+    constants.SPCONV_USE_DIRECT_TABLE = direct_table
+    try:
+        yield namespace(device)
+    finally:
+        constants.SPCONV_USE_DIRECT_TABLE = before
 
 
 def namespace(device: str) -> ModuleType:
@@ -17,10 +38,12 @@ def namespace(device: str) -> ModuleType:
     Raises:
         InputError: the device is cuda and spconv cannot be imported.
     """
-    if device != "cuda":
-        return importlib.import_module("bevdiag.sparse.standin")
+    return _imported("spconv.pytorch" if device == "cuda" else "bevdiag.sparse.standin")
+
+
+def _imported(name: str) -> ModuleType:
     try:
-        return importlib.import_module("spconv.pytorch")
+        return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
             f"the device cuda needs spconv, which cannot be imported ({error}): install the spconv "

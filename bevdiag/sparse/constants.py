@@ -1,4 +1,4 @@
 """spconv's switches that decide what it allocates, under their names in `spconv.constants`."""
 
 SPCONV_USE_DIRECT_TABLE = True
-"""Find a layer's outputs with a hash table; OpenPCDet switches to sorting from spconv 2.2 on."""
+"""Find a layer's outputs with a hash table, else by sorting; see `models.wiring`."""

@@ -1,10 +1,13 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from bevdiag.diagnose import session
 from bevdiag.memory.events import Alloc
+from bevdiag.sparse import constants
 from bevdiag.trace.scenarios import Scenario
 
 
@@ -115,3 +118,17 @@ def test_a_gpu_is_used_where_there_is_one_and_it_is_wanted(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: there)
     assert small.session(device=device).uses_cuda() is used
+
+
+def test_a_step_runs_with_the_switches_of_the_originals(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(direct_table=constants.SPCONV_USE_DIRECT_TABLE)
+
+    monkeypatch.setattr(session, "trace_steps", look)
+    for used in (True, False):
+        monkeypatch.setattr(session, "uses_direct_table", lambda _, used=used: used)
+        asked = small.session()
+        traced = asked.trace(asked.variant(small.config), [Scenario.EXPECTED])
+        assert traced.traces[Scenario.EXPECTED].direct_table is used

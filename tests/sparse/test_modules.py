@@ -1,12 +1,13 @@
 import sys
 from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from bevdiag.errors import InputError
-from bevdiag.sparse import namespace, standin
+from bevdiag.sparse import constants, library, namespace, standin
 
 INDICES = torch.tensor([[0, 1, 2, 3], [0, 5, 5, 5]], dtype=torch.int32)
 
@@ -62,6 +63,25 @@ def test_sparse_modules_learn_their_path() -> None:
 def test_the_device_chooses_the_library() -> None:
     assert namespace("meta") is standin
     assert namespace("cpu") is standin
+
+
+@pytest.mark.parametrize("direct_table", [True, False])
+def test_the_librarys_switch_is_set_for_a_while(direct_table: bool) -> None:
+    with library("meta", direct_table=direct_table) as spconv:
+        assert spconv is standin
+        assert constants.SPCONV_USE_DIRECT_TABLE is direct_table
+    assert constants.SPCONV_USE_DIRECT_TABLE
+
+
+def test_spconv_itself_finds_the_switch_set_when_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = SimpleNamespace(SPCONV_USE_DIRECT_TABLE=True)
+    monkeypatch.setitem(sys.modules, "spconv.constants", real)
+    monkeypatch.setitem(sys.modules, "spconv.pytorch", standin)
+    with library("cuda", direct_table=False):
+        assert not real.SPCONV_USE_DIRECT_TABLE
+    assert real.SPCONV_USE_DIRECT_TABLE
 
 
 def test_cuda_without_spconv_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
