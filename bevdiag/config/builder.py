@@ -197,7 +197,7 @@ class TreeBuilder:
 
     def _alias_error(self, event: yaml.AliasEvent, problem: str) -> ConfigError:
         return self._error(
-            f"the alias *{tree.shortened(event.anchor)} {problem}", self._place(event)
+            f"the alias *{tree.shortened(str(event.anchor))} {problem}", self._place(event)
         )
 
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> ConfigError:

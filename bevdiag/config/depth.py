@@ -7,13 +7,14 @@ from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import AnchorHeadSettings, DenseHeadSettings
 from bevdiag.config.settings import ModelSettings
 from bevdiag.config.tree import Section
-from bevdiag.config.vfe_settings import DynamicMeanVfeSettings, MeanVfeSettings
+from bevdiag.config.vfe_settings import DynamicMeanVfeSettings, MeanVfeSettings, VfeSettings
 from bevdiag.errors import ConfigError
 
 MAX_LAYERS = 2000
 """Twice the deepest network that is known to have been trained (ResNet-1001)."""
 
 _MODEL = ("MODEL",)
+_Mean = MeanVfeSettings | DynamicMeanVfeSettings
 
 
 def check_depth(model: ModelSettings, root: Section) -> None:
@@ -22,10 +23,9 @@ def check_depth(model: ModelSettings, root: Section) -> None:
     Raises:
         ConfigError: they are not; names the section that asks for most of them.
     """
-    vfe, volume = model.vfe, model.map_to_bev
-    has_filters = not isinstance(vfe, (MeanVfeSettings, DynamicMeanVfeSettings))
+    volume = model.map_to_bev
     layers = {
-        "VFE": len(vfe.num_filters) if has_filters else 0,
+        "VFE": _filters(model.vfe),
         "BACKBONE_3D": _blocks(model.backbone_3d),
         "MAP_TO_BEV": len(volume.height_strides) if isinstance(volume, VolumeMapSettings) else 0,
         "BACKBONE_2D": sum(model.backbone_2d.layer_nums) + 2 * len(model.backbone_2d.layer_nums),
@@ -36,6 +36,11 @@ def check_depth(model: ModelSettings, root: Section) -> None:
         message = f"has {layers[slot]} layers: expected at most {MAX_LAYERS} in the whole model"
         path = (*_MODEL, slot)
         raise ConfigError(message, location=tree.key_location(root, path), key=tree.dotted(path))
+
+
+def _filters(vfe: VfeSettings) -> int:
+    # The encoders that only take a mean have no layer.
+    return 0 if isinstance(vfe, _Mean) else len(vfe.num_filters)
 
 
 def _blocks(backbone: Backbone3dSettings | None) -> int:

@@ -77,7 +77,9 @@ def _read_npy(path: Path) -> Table:
     try:
         # Mapped, a header that promises more than the file holds allocates nothing, and a pickle
         # has no way in.
-        array = np.lib.format.open_memmap(path, mode="r")
+        array: Table = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+            path, mode="r"
+        )
     except (
         ArithmeticError,
         MemoryError,
