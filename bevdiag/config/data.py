@@ -31,7 +31,8 @@ class PointFeatures(LowerCaseSettings):
     @model_validator(mode="after")
     def _coordinates_first(self) -> "PointFeatures":
         if self.used_feature_list[:3] != AXES:
-            problem = f"expected x, y, z first, found {', '.join(self.used_feature_list[:3])}"
+            found = tree.shortened(", ".join(self.used_feature_list))
+            problem = f"expected x, y, z first, found {found}"
             raise blame("used_feature_list", problem)
         return self
 
