@@ -142,7 +142,7 @@ class Child:
 
     def silent_for(self, seconds: float) -> ChildError:
         """What there is to say when the process had its time."""
-        return self._error(f"said nothing for {seconds:g} s")
+        return self._error(f"was stopped after {seconds:g} s without an answer")
 
     def stop(self) -> None:
         """Kill the process if it still runs, and wait for its end."""

@@ -30,6 +30,7 @@ def compare_command(
     sets: opt.Overrides = None,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
+    timeout: opt.Timeout = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
     html: opt.Html = None,
@@ -50,6 +51,7 @@ def compare_command(
         overrides=values.overrides(sets),
         pins=values.pins(assume),
         seed=values.whole_number("--seed", seed, least=0),
+        timeout_seconds=values.optional_number("--timeout", timeout, least=1),
         remedies=False,
         source=values.source_folder(source),
     )

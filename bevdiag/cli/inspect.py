@@ -38,6 +38,7 @@ def inspect_command(
     no_remedies: opt.NoRemedies = False,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
+    timeout: opt.Timeout = None,
     verbose: opt.Verbose = False,
     output_format: opt.InspectFormat = "text",
     output: opt.Output = STDOUT,
@@ -65,6 +66,7 @@ def inspect_command(
         overrides=values.overrides(sets),
         pins=values.pins(assume),
         seed=values.whole_number("--seed", seed, least=0),
+        timeout_seconds=values.optional_number("--timeout", timeout, least=1),
         # A snapshot alone shows none of them.
         remedies=not no_remedies and (output_format != MEMORY_VIZ or html is not None),
         source=values.source_folder(source),

@@ -11,6 +11,7 @@ import typer
 from bevdiag import __version__
 from bevdiag.cli.baseline import baseline_app
 from bevdiag.cli.calibrate import calibrate_command
+from bevdiag.cli.check import check_command
 from bevdiag.cli.compare import compare_command
 from bevdiag.cli.doctor import doctor_command
 from bevdiag.cli.explain import explain_command
@@ -45,6 +46,7 @@ app.command("inspect")(inspect_command)
 app.command("compare")(compare_command)
 app.command("fix")(fix_command)
 app.command("fit")(fit_command)
+app.command("check")(check_command)
 app.command("preflight")(preflight_command)
 app.add_typer(baseline_app, name="baseline")
 app.command("validate")(validate_command)
@@ -107,6 +109,9 @@ def _usage_sentence(error: Exception) -> str:
 
 
 def _defect(error: Exception) -> int:
+    if isinstance(error, MemoryError):
+        say("error: this machine's memory does not suffice")
+        return ExitCode.NO_VERDICT
     if os.environ.get("BEVDIAG_DEBUG") == "1":
         traceback.print_exception(error)
     reason = f"{type(error).__name__}: {error}".rstrip(": ")

@@ -223,4 +223,12 @@ DataRoot = Annotated[
         help="Also check that the data paths exist; relative ones start from here.",
     ),
 ]
+Timeout = Annotated[
+    str | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        help="How long a process that traces or measures may say nothing. Default: 900.",
+    ),
+]
 NoRemedies = Annotated[bool, typer.Option("--no-remedies", help="Do not try any remedy.")]

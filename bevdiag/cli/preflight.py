@@ -38,6 +38,7 @@ def preflight_command(
     source: opt.Source = None,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
+    timeout: opt.Timeout = None,
     policy: opt.PolicyFile = None,
     isolated: opt.Isolated = False,
     baseline: Annotated[
@@ -86,6 +87,7 @@ def preflight_command(
         overrides=values.overrides(sets),
         pins=values.pins(assume),
         seed=values.whole_number("--seed", seed, least=0),
+        timeout_seconds=values.optional_number("--timeout", timeout, least=1),
         remedies=False,
     )
     checks = run_checks(configs, given, base, policy, isolated=isolated)

@@ -51,7 +51,8 @@ def hangs(task: MeasureTask, tell: Tell) -> StepMeasurements:
 
 
 @pytest.mark.parametrize(
-    ("function", "failure"), [(exits, "ended with exit code 7"), (hangs, "said nothing for 1 s")]
+    ("function", "failure"),
+    [(exits, "ended with exit code 7"), (hangs, "was stopped after 1 s without an answer")],
 )
 def test_what_a_child_told_before_it_died_is_kept(
     run: Any, function: Measure, failure: str

@@ -109,6 +109,7 @@ def test_a_config_that_never_ends_is_stopped(small, monkeypatch):
     monkeypatch.setattr(preflight_module, "inspect", lambda *_: time.sleep(60))
     (check,) = preflight([job(small, timeout_seconds=0.5)], lambda *_: None)
     assert check.failure == (
-        "the process that traced it said nothing for 0.5 s before the first module ran"
+        "the process that traced it was stopped after 0.5 s without an answer "
+        "before the first module ran"
     )
     assert check.exit_code is ExitCode.NO_VERDICT

@@ -65,7 +65,7 @@ def test_who_hangs_is_killed() -> None:
 
     with workers(hangs, died=told, timeout_seconds=0.5) as traced:
         assert list(traced([1, 0])) == [
-            "1: the process that traced it said nothing for 0.5 s in neck",
+            "1: the process that traced it was stopped after 0.5 s without an answer in neck",
             "done",
         ]
 
@@ -129,6 +129,14 @@ def test_one_core_needs_no_worker_unless_it_must_outlive_it(
         assert list(traced([0])) == [os.getpid()]
     with workers(lambda _: os.getpid(), isolated=True) as traced:
         assert list(traced([0])) != [os.getpid()]
+
+
+def test_where_nothing_may_be_forked_a_fresh_interpreter_that_sees_no_gpu_outlives_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers_module, "_can_fork", lambda: False)
+    with workers(os.getenv, isolated=True) as traced:
+        assert list(traced(["CUDA_VISIBLE_DEVICES"])) == [""]
 
 
 def test_exhausted_memory_is_told_without_a_worker_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,8 @@ def search_remedies(
     def attempt(members: Members) -> _Tried:
         return _try(session, variant, goal, members)
 
-    with workers(attempt, died=_refused) as traced:
+    limit = session.options.timeout_seconds
+    with workers(attempt, died=_refused, timeout_seconds=limit) as traced:
         tried = []
         for number, entry in enumerate(traced(singles)):
             progress(entry.remedy.title, number / (len(singles) + 4))
