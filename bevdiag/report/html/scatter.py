@@ -60,7 +60,7 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
 
 
 def ticks_up_to(most: float) -> list[float]:
-    """Round numbers from 0 up to `most`, four to ten of them."""
+    """Round numbers from 0 up to `most` > 0, three to eleven of them."""
     power = 10.0 ** math.floor(math.log10(most))
     step = next(part * power for part in (0.1, 0.2, 0.25, 0.5, 1) if most / (part * power) <= 10)
     return [number * step for number in range(math.floor(most / step) + 1)]
