@@ -106,18 +106,28 @@ def make_jobs(
     Raises:
         BevdiagError: a policy or an option that cannot be used.
     """
+    rules = policies(configs, policy, isolated=isolated)
+    return [_job(config, given, base, rule) for config, rule in zip(configs, rules, strict=True)]
+
+
+def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) -> list[Policy]:
+    """What the project wants of each config; the arguments are those of `make_jobs`.
+
+    Raises:
+        BevdiagError: a policy that cannot be used.
+    """
     read: dict[Path, PolicyFile] = {}
-    jobs = []
+    found = []
     for config in configs:
         path = None if isolated else policy or find_policy(config)
         if path is not None and path not in read:
             read[path] = read_policy(path)
-        jobs.append(_job(config, given, base, read[path].of(config) if path else Policy()))
-    return jobs
+        found.append(read[path].of(config) if path else Policy())
+        _check_codes(found[-1])
+    return found
 
 
 def _job(config: Path, given: Given, base: InspectOptions, policy: Policy) -> Job:
-    _check_codes(policy)
     said = _said(given, policy)
     parsed = {field: parse(said[name]) for name, (field, parse) in _PARSERS.items() if name in said}
     pins = {site: int(setting.text) for site, setting in policy.assume.items()}

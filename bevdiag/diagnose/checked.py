@@ -1,7 +1,7 @@
-"""What `bevdiag preflight` knows of each config, and what it tells its caller."""
+"""What `bevdiag preflight` and `check` know of each config, and what they tell their caller."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bevdiag.diagnose.result import (
@@ -76,6 +76,19 @@ class Check:
     def exit_code(self) -> ExitCode:
         own = self.failure_code if self.report is None else self.report.exit_code
         return worst([own, ExitCode.FINDINGS if self.growth else ExitCode.FITS])
+
+
+def without_ignored(
+    report: InspectReport | ConfigReport, ignore: Mapping[str, IgnoredRule]
+) -> InspectReport | ConfigReport:
+    """The report without the findings that the policy silences; they stay listed as such."""
+    silenced = tuple(
+        Silenced(finding, ignore[finding.code].reason, ignore[finding.code].location)
+        for finding in report.findings
+        if finding.code in ignore
+    )
+    stay = tuple(finding for finding in report.findings if finding.code not in ignore)
+    return replace(report, findings=stay, silenced=(*report.silenced, *silenced))
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:

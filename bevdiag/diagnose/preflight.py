@@ -1,14 +1,11 @@
 """`bevdiag preflight`: many configs through the same engine, each to its verdict."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 
 from bevdiag.children import TIMEOUT_SECONDS, exhausts_host
-from bevdiag.diagnose.checked import Check, Job
+from bevdiag.diagnose.checked import Check, Job, without_ignored
 from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import ConfigReport, InspectReport, Silenced
 from bevdiag.errors import BevdiagError, ExitCode
-from bevdiag.policy import IgnoredRule
 from bevdiag.trace.workers import workers
 
 Progress = Callable[[str, float], None]
@@ -55,26 +52,13 @@ def _check(job: Job) -> Check:
         # A defect of bevdiag in one config is no reason to keep quiet about the others.
         what = f"{type(error).__name__}: {error}".rstrip(": ")
         return _failed(job, f"internal error: {what}", ExitCode.NO_VERDICT)
-    return Check(config=str(job.config), budget=job.budget, report=_sifted(report, job.ignore))
+    return Check(
+        config=str(job.config), budget=job.budget, report=without_ignored(report, job.ignore)
+    )
 
 
 def _failed(job: Job, failure: str, code: ExitCode) -> Check:
     return Check(config=str(job.config), budget=job.budget, failure=failure, failure_code=code)
-
-
-def _sifted(
-    report: InspectReport | ConfigReport, ignore: Mapping[str, IgnoredRule]
-) -> InspectReport | ConfigReport:
-    """The report without the findings that the policy silences; they stay listed as such."""
-    silenced = tuple(
-        Silenced(finding, ignore[finding.code].reason, ignore[finding.code].location)
-        for finding in report.findings
-        if finding.code in ignore
-    )
-    if not silenced:
-        return report
-    stay = tuple(finding for finding in report.findings if finding.code not in ignore)
-    return replace(report, findings=stay, silenced=(*report.silenced, *silenced))
 
 
 def _silent(_what: str, _share: float) -> None:

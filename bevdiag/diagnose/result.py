@@ -309,18 +309,22 @@ class InspectReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigReport:
-    """What is known of a config whose faults no step survives: nothing was traced.
+    """What is known of a config of which nothing was traced: no step survives its faults.
 
-    `refusal` is what a repository's own code ended with, where it was run.
+    `refusal` is what a repository's own code ended with, where it was run. `is_untried` tells that
+    no step was asked for, so that it is the findings alone which say whether there are faults.
     """
 
     config: str
     findings: tuple[Finding, ...]
     silenced: tuple[Silenced, ...] = ()
     refusal: str = ""
+    is_untried: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
+        if self.is_untried and not any(f.severity is Severity.ERROR for f in self.findings):
+            return ExitCode.FITS
         return ExitCode.FINDINGS
 
 

@@ -1,0 +1,42 @@
+"""`bevdiag check` as text: the configs with findings, the worst last, and a line for all."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from bevdiag.diagnose.checked import Check, worst_last
+from bevdiag.errors import ExitCode
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.findings import finding_lines
+from bevdiag.report.text.prose import heading, paragraph
+from bevdiag.report.text.render import render_lines
+
+_WORDS = {
+    ExitCode.FITS: "without errors",
+    ExitCode.NO_VERDICT: "not checked",
+    ExitCode.FINDINGS: "with errors",
+    ExitCode.USAGE: "that cannot be used",
+}
+
+
+def render_check(checks: Sequence[Check], layout: Layout) -> str:
+    """The findings of every config that has some, then how many there are of each kind."""
+    lines: list[Text] = []
+    for check in worst_last(checks):
+        if check.failure or check.findings or check.silenced or check.notes:
+            lines += _detail_lines(check, layout)
+    counts = Counter(check.exit_code for check in checks)
+    told = ", ".join(f"{counts[code]} {words}" for code, words in _WORDS.items() if counts[code])
+    lines += [*([Text()] if lines else []), *paragraph(f"Configs: {told}.", layout)]
+    return render_lines(lines, layout)
+
+
+def _detail_lines(check: Check, layout: Layout) -> list[Text]:
+    lines = heading(check.config, layout)
+    if check.failure:
+        lines += paragraph(check.failure, layout, indent=2)
+    lines += finding_lines(check.findings, layout, check.silenced)
+    for note in check.notes:
+        lines += paragraph(f"Note: {note}.", layout, indent=2, style="dim")
+    return lines
