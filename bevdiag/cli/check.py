@@ -8,6 +8,7 @@ from bevdiag.cli import options as opt
 from bevdiag.cli import values
 from bevdiag.cli.formats import CHECK_FORMATS, renderer
 from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
+from bevdiag.cli.preflight import write_also
 
 if TYPE_CHECKING:
     from bevdiag.diagnose.checked import Check
@@ -21,6 +22,7 @@ def check_command(
     isolated: opt.Isolated = False,
     output_format: opt.CheckFormat = "text",
     output: opt.Output = STDOUT,
+    also: opt.Also = None,
 ) -> int:
     """Check CONFIG... by the rules that need no traced step; nothing is said of memory."""
     from bevdiag.cli.jobs import policies
@@ -29,6 +31,7 @@ def check_command(
 
     values.choose("--format", output_format, CHECK_FORMATS)
     check_output(output)
+    beside = values.formats_and_files(also)
     overrides = values.overrides(sets)
     folder = values.folder("--data-root", data_root)
     rules = policies(configs, None if policy is None else Path(policy), isolated=isolated)
@@ -36,15 +39,12 @@ def check_command(
         check_untraced(config, rule.ignore, overrides, Path(folder) if folder else None)
         for config, rule in zip(configs, rules, strict=True)
     ]
+    write_also(checks, beside)
     write_output(_rendered(checks, output_format, output), output)
     return worst(check.exit_code for check in checks)
 
 
 def _rendered(checks: "Sequence[Check]", output_format: str, output: str) -> str:
-    if output_format == "json":
-        from bevdiag.report.preflight_json import preflight_json
-
-        return preflight_json(checks)
     if output_format != "text":
         return renderer(output_format)(checks)
     from bevdiag.report.text.check_report import render_check

@@ -8,21 +8,22 @@ if TYPE_CHECKING:
     from bevdiag.diagnose.checked import Check
 
 _RENDERERS = {
-    "sarif": "bevdiag.report.sarif",
-    "junit": "bevdiag.report.junit",
-    "github": "bevdiag.report.github",
-    "markdown": "bevdiag.report.markdown",
+    "json": "bevdiag.report.preflight_json:preflight_json",
+    "sarif": "bevdiag.report.sarif:sarif",
+    "junit": "bevdiag.report.junit:junit",
+    "github": "bevdiag.report.github:github",
+    "markdown": "bevdiag.report.markdown:markdown",
 }
-"""By format, the module that has a function of the format's name."""
+"""By format, the module and its function."""
 
-CHECK_FORMATS = ("text", "json", *_RENDERERS)
+MACHINE_FORMATS = tuple(_RENDERERS)
+CHECK_FORMATS = ("text", *MACHINE_FORMATS)
 MEMORY_VIZ = "memory-viz"
 INSPECT_FORMATS = (*CHECK_FORMATS, MEMORY_VIZ)
 
 
 def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":
-    """What writes checks in one of the formats that are for machines alone."""
-    render: Callable[[Sequence[Check]], str] = getattr(
-        import_module(_RENDERERS[output_format]), output_format
-    )
+    """What writes checks in one of the formats for machines."""
+    module, function = _RENDERERS[output_format].split(":")
+    render: Callable[[Sequence[Check]], str] = getattr(import_module(module), function)
     return render

@@ -144,6 +144,14 @@ InspectFormat = Annotated[
 Output = Annotated[
     str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
 ]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        metavar="FORMAT=FILE",
+        help="Also write another format, e.g. sarif=checks.sarif; repeatable.",
+    ),
+]
 Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="OpenPCDet YAML configs.")]
 PolicyGpu = Annotated[
     str | None,

@@ -61,6 +61,7 @@ def preflight_command(
     ] = False,
     output_format: opt.CheckFormat = "text",
     output: opt.Output = STDOUT,
+    also: opt.Also = None,
 ) -> int:
     """Check CONFIG... against the budget; after --, a command to run once all pass."""
     from bevdiag.cli.jobs import Given
@@ -69,6 +70,7 @@ def preflight_command(
     values.choose("--uncertain", uncertain, UNCERTAIN)
     share = values.percentage("--tolerance", tolerance)
     check_output(output)
+    beside = values.formats_and_files(also)
     command: tuple[str, ...] = context.obj or ()
     given = Given(
         gpu=gpu,
@@ -93,6 +95,7 @@ def preflight_command(
     checks = run_checks(configs, given, base, policy, isolated=isolated)
     if baseline is not None:
         checks = _against(checks, Path(baseline), share)
+    write_also(checks, beside)
     code = _outcome(checks, passes=uncertain == "pass")
     if code != ExitCode.FITS or not quiet:
         # The command's own output must not find a report in front of it.
@@ -144,15 +147,17 @@ def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
 
 
 def _rendered(checks: "Sequence[Check]", output_format: str, output: str) -> str:
-    if output_format == "json":
-        from bevdiag.report.preflight_json import preflight_json
-
-        return preflight_json(checks)
     if output_format != "text":
         return renderer(output_format)(checks)
     from bevdiag.report.text.preflight_report import render_preflight
 
     return render_preflight(checks, layout_for(output))
+
+
+def write_also(checks: "Sequence[Check]", beside: Sequence[tuple[str, str]]) -> None:
+    """The checks in further formats, each to its file."""
+    for output_format, file in beside:
+        write_output(renderer(output_format)(checks), file, option="--also")
 
 
 def say_or_write(text: str, output: str, *, beside: bool) -> None:

@@ -82,3 +82,33 @@ def test_an_override_is_checked_too() -> None:
 def test_junit_says_nothing_of_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", SHIPPED, "--format", "junit"]) == 0
     assert 'name="budget"' not in capsys.readouterr().out
+
+
+def test_one_check_is_written_in_several_formats(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log, summary = tmp_path / "checks.sarif", tmp_path / "a b.md"
+    arguments = ["check", BAD, "--format", "github", "--also", f"sarif={log}"]
+    assert run([*arguments, "--also", f"markdown={summary}"]) == 1
+    assert capsys.readouterr().out.startswith("::error file=")
+    (result,) = json.loads(log.read_text(encoding="utf-8"))["runs"][0]["results"]
+    assert result["ruleId"] == "BEV103"
+    assert summary.read_text(encoding="utf-8").startswith("## bevdiag\n")
+
+
+@pytest.mark.parametrize(
+    ("also", "sentence"),
+    [
+        ("sarif", "--also: 'sarif' is not of the form FORMAT=FILE"),
+        ("sarif=-", "--also: 'sarif=-' is not of the form FORMAT=FILE"),
+        ("sarof=x", "--also: 'sarof' is not one of json, sarif, junit, github, markdown (did you"),
+        ("sarif=nowhere/x", "--also: there is no folder nowhere to write x in"),
+    ],
+)
+def test_another_format_that_cannot_be_written_is_bad_usage(
+    capsys: pytest.CaptureFixture[str], also: str, sentence: str
+) -> None:
+    assert run(["check", SHIPPED, "--also", also]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {sentence}")
