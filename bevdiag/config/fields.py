@@ -15,8 +15,10 @@ Flag = Annotated[bool, Field(strict=True)]
 Triple = tuple[PositiveInt, PositiveInt, PositiveInt]
 WholeInt = Annotated[int, Field(strict=True, gt=-(2**31), lt=2**31)]
 Shift = tuple[WholeInt, WholeInt, WholeInt]
-Lengths = tuple[Real, Real, Real]
-Range = tuple[Real, Real, Real, Real, Real, Real]
+Coordinate = Annotated[float, Field(strict=True, ge=-(2**24), le=2**24)]
+"""In metres or radians, as a float32, which further out cannot tell one from the next."""
+Lengths = tuple[Coordinate, Coordinate, Coordinate]
+Range = tuple[Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate]
 
 
 class Settings(BaseModel):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bevdiag.config.fields import (
+    Coordinate,
     Flag,
     Lengths,
     LowerCaseSettings,
@@ -91,8 +92,8 @@ class AnchorClassSettings(LowerCaseSettings):
 
     class_name: str
     anchor_sizes: tuple[Lengths, ...] = Field(min_length=1)
-    anchor_rotations: tuple[Real, ...] = Field(min_length=1)
-    anchor_bottom_heights: tuple[Real, ...] = Field(min_length=1)
+    anchor_rotations: tuple[Coordinate, ...] = Field(min_length=1)
+    anchor_bottom_heights: tuple[Coordinate, ...] = Field(min_length=1)
     align_center: Flag = False
     feature_map_stride: PositiveInt
     matched_threshold: Real

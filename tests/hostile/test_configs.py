@@ -1,6 +1,5 @@
 """Whatever stands in a config: one sentence, an exit code, little time and memory."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
