@@ -9,7 +9,8 @@ from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, check_page, layout_for, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
-from bevdiag.diagnose.result import CompareReport, InspectOptions
+from bevdiag.diagnose.result import InspectOptions
+from bevdiag.diagnose.variants import CompareReport
 
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 

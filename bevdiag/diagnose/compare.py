@@ -11,9 +11,10 @@ from bevdiag.diagnose.compare_source import compare_source
 from bevdiag.diagnose.compressions import compression_changes
 from bevdiag.diagnose.figures import target_of
 from bevdiag.diagnose.inspect import assumptions_of, scene_of
-from bevdiag.diagnose.result import Assumption, CompareReport, InspectOptions, Scene
-from bevdiag.diagnose.result import Variant as Row
+from bevdiag.diagnose.result import Assumption, InspectOptions, Scene
 from bevdiag.diagnose.session import Session, Variant
+from bevdiag.diagnose.variants import CompareReport
+from bevdiag.diagnose.variants import Variant as Row
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.trace.kept_voxels import Scenario

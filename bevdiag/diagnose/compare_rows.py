@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from bevdiag.diagnose.result import Variant as Row
 from bevdiag.diagnose.result import Verdict
 from bevdiag.diagnose.summary import unsplit_bytes, upper_end_bytes
+from bevdiag.diagnose.variants import Variant as Row
 from bevdiag.diagnose.verdict import fit_on_gpus, judge
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate

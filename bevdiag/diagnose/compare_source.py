@@ -12,8 +12,9 @@ from bevdiag.diagnose.compare_rows import Asked, failed_row, traced_row
 from bevdiag.diagnose.compressions import MODES
 from bevdiag.diagnose.figures import target_of
 from bevdiag.diagnose.foreign import source_batch, source_target
-from bevdiag.diagnose.result import CompareReport, InspectOptions, Scene
-from bevdiag.diagnose.result import Variant as Row
+from bevdiag.diagnose.result import InspectOptions, Scene
+from bevdiag.diagnose.variants import CompareReport
+from bevdiag.diagnose.variants import Variant as Row
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.scenes import Batch

@@ -1,6 +1,7 @@
 """Figures that every kind of inspection reports."""
 
-from bevdiag.diagnose.result import OutOfMemory, Target
+from bevdiag.diagnose.memory_use import OutOfMemory
+from bevdiag.diagnose.result import Target
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc
 from bevdiag.memory.oom import oom_message

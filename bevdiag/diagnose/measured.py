@@ -3,7 +3,7 @@
 from bisect import bisect_left
 
 from bevdiag.children import in_child
-from bevdiag.diagnose.result import Measurement, PhasePeak
+from bevdiag.diagnose.memory_use import Measurement, PhasePeak
 from bevdiag.diagnose.session import Variant
 from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError

@@ -4,6 +4,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bevdiag.diagnose.joints import WiringReport
+from bevdiag.diagnose.memory_use import (
+    Layer,
+    Measurement,
+    OutOfMemory,
+    Peak,
+    PhasePeak,
+    TensorLife,
+    TimelinePoint,
+)
 from bevdiag.diagnose.snapshot import Snapshot
 from bevdiag.errors import ExitCode, Location
 
@@ -74,82 +83,6 @@ class Assumption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """One block (or several alike, `count`) alive at the peak."""
-
-    nbytes: int
-    category: str
-    module: str
-    op: str
-    shape: tuple[int, ...]
-    dtype: str
-    count: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peak:
-    """The highest moment of the steps after the first, as torch.cuda.max_memory_allocated counts.
-
-    `low_bytes` and `high_bytes` bound `allocated_bytes`; `reserved_bytes` is what the allocator
-    holds from CUDA at most.
-    """
-
-    allocated_bytes: int
-    low_bytes: int
-    high_bytes: int
-    reserved_bytes: int
-    high_reserved_bytes: int
-    phase: str
-    module: str
-    op: str
-    holders: tuple[Holder, ...]
-    by_category: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhasePeak:
-    """Peak within one phase of a steady step, and what stays afterwards."""
-
-    phase: str
-    peak_allocated_bytes: int
-    allocated_after_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One module of the layer tree; `depth` counts from 0 (direct children of the detector).
-
-    `saved_bytes` is what its forward pass leaves for the backward pass, children included;
-    `peak_bytes` the allocated total at the highest moment inside it, forward or backward;
-    `workspace_bytes` the largest workspace it asks for. None channels mean "does not apply".
-    """
-
-    name: str
-    type: str
-    depth: int
-    in_channels: int | None
-    out_channels: int | None
-    output_shape: tuple[int, ...] | None
-    params: int
-    saved_bytes: int
-    peak_bytes: int
-    workspace_bytes: int
-    has_children: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutOfMemory:
-    """Where the step stops within the budget, and the message PyTorch would print."""
-
-    requested_bytes: int
-    module: str
-    phase: str
-    step: int
-    what: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
 
@@ -206,56 +139,6 @@ class GpuFit:
     gpu: str
     capacity_bytes: int
     verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelinePoint:
-    """Allocated and reserved bytes after some event of the steady step, for the chart."""
-
-    phase: str
-    module: str
-    allocated_bytes: int
-    reserved_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorLife:
-    """One block of the steady step, for a timeline.
-
-    `start` and `stop` count the timeline's points: it is alive from `start` until before `stop`.
-    `is_state` tells what outlives steps: weights, gradients, the optimizer's state, input.
-    """
-
-    start: int
-    stop: int
-    nbytes: int
-    category: str
-    module: str
-    op: str
-    shape: tuple[int, ...]
-    dtype: str
-    phase: str
-    is_state: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """What a GPU measured beside the prediction (device cuda only)."""
-
-    gpu: str
-    torch: str
-    cudnn: str
-    peak_allocated_bytes: int | None
-    peak_reserved_bytes: int | None
-    error_percent: float | None
-    phases: tuple[PhasePeak, ...]
-    modules: dict[str, int]
-    predicted_modules: dict[str, int]
-    context_bytes: int | None
-    other_processes: tuple[str, ...]
-    kept_voxels: dict[str, int]
-    oom_message: str | None = None
-    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,47 +209,6 @@ class ConfigReport:
         if self.is_untried and not any(f.severity is Severity.ERROR for f in self.findings):
             return ExitCode.FITS
         return ExitCode.FINDINGS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """One row of `bevdiag compare`; the first row is the base line."""
-
-    compression: str
-    batch_size: int
-    autocast: str
-    bev_channels: int | None
-    params: int | None
-    peak_allocated_bytes: int | None
-    high_bytes: int | None
-    reserved_bytes: int | None
-    largest_request_bytes: int | None
-    largest_request_module: str
-    difference_bytes: int | None
-    verdict: Verdict
-    fits: tuple[str, ...]
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompareReport:
-    """What `bevdiag compare` knows."""
-
-    config: str
-    target: Target
-    scene: Scene
-    variants: tuple[Variant, ...]
-    assumptions: tuple[Assumption, ...] = field(default=())
-    findings: tuple[Finding, ...] = field(default=())
-
-    @property
-    def exit_code(self) -> ExitCode:
-        verdicts = {variant.verdict for variant in self.variants}
-        if Verdict.OVER in verdicts:
-            return ExitCode.FINDINGS
-        if verdicts & {Verdict.UNKNOWN, Verdict.DEPENDS}:
-            return ExitCode.NO_VERDICT
-        return ExitCode.FITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,16 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bevdiag.diagnose.result import (
-    Holder,
-    InspectOptions,
-    InspectReport,
-    Layer,
-    Peak,
-    PhasePeak,
-    TensorLife,
-    TimelinePoint,
-)
+from bevdiag.diagnose.memory_use import Holder, Layer, Peak, PhasePeak, TensorLife, TimelinePoint
+from bevdiag.diagnose.result import InspectOptions, InspectReport
 from bevdiag.diagnose.snapshot import (
     Owner,
     Snapshot,

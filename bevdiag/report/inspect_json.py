@@ -9,16 +9,8 @@ meaning.
 from dataclasses import asdict
 from typing import Any
 
-from bevdiag.diagnose.result import (
-    Finding,
-    InspectReport,
-    Measurement,
-    PhasePeak,
-    Remedy,
-    Silenced,
-    TimelinePoint,
-    Verdict,
-)
+from bevdiag.diagnose.memory_use import Measurement, PhasePeak, TimelinePoint
+from bevdiag.diagnose.result import Finding, InspectReport, Remedy, Silenced, Verdict
 from bevdiag.errors import Location
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.places import shown_location

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from bevdiag.errors import InputError
 
@@ -20,7 +21,9 @@ def library(device: str, *, direct_table: bool) -> Iterator[ModuleType]:
     Raises:
         InputError: the device is cuda and spconv cannot be imported.
     """
-    constants = _imported("spconv.constants" if device == "cuda" else "bevdiag.sparse.constants")
+    constants: Any = _imported(
+        "spconv.constants" if device == "cuda" else "bevdiag.sparse.constants"
+    )
     before = constants.SPCONV_USE_DIRECT_TABLE
     constants.SPCONV_USE_DIRECT_TABLE = direct_table
     try:

@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 
+from bevdiag.diagnose.memory_use import Peak
 from bevdiag.diagnose.result import (
-    CompareReport,
     ConfigReport,
     Finding,
     InspectOptions,
     InspectReport,
-    Peak,
     Scene,
     Target,
-    Variant,
     Verdict,
 )
 from bevdiag.diagnose.snapshot import Snapshot
+from bevdiag.diagnose.variants import CompareReport, Variant
 
 _TARGET = Target(
     gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.1", compute_capability="9.0"

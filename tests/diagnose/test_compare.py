@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from bevdiag.diagnose.compare import compare
-from bevdiag.diagnose.result import CompareReport, Verdict
+from bevdiag.diagnose.result import Verdict
+from bevdiag.diagnose.variants import CompareReport
 from bevdiag.errors import ExitCode
 
 

@@ -1,6 +1,6 @@
 from typing import Any
 
-from bevdiag.diagnose.result import Holder
+from bevdiag.diagnose.memory_use import Holder
 from bevdiag.diagnose.summary import layers_of, peak_of, phases_of, saved_bytes_by_module
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category, Event, EventStream, Free, Mark, Phase

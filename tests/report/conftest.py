@@ -9,28 +9,29 @@ import pytest
 
 from bevdiag.diagnose.checked import Check
 from bevdiag.diagnose.joints import DeadBranch, Joint, WiringReport
-from bevdiag.diagnose.result import (
-    Assumption,
-    CompareReport,
-    ConfigReport,
-    Finding,
-    GpuFit,
+from bevdiag.diagnose.memory_use import (
     Holder,
-    InspectReport,
     Layer,
     Measurement,
     OutOfMemory,
     Peak,
     PhasePeak,
+    TimelinePoint,
+)
+from bevdiag.diagnose.result import (
+    Assumption,
+    ConfigReport,
+    Finding,
+    GpuFit,
+    InspectReport,
     Remedy,
     Scene,
     Severity,
     Silenced,
     Target,
-    TimelinePoint,
-    Variant,
     Verdict,
 )
+from bevdiag.diagnose.variants import CompareReport, Variant
 from bevdiag.errors import ExitCode, Location
 
 GIB = 2**30

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.result import InspectReport, Layer, TimelinePoint, Verdict
+from bevdiag.diagnose.memory_use import Layer, TimelinePoint
+from bevdiag.diagnose.result import InspectReport, Verdict
 from bevdiag.report.inspect_json import TIMELINE_POINTS, inspect_document, inspect_json
 
 

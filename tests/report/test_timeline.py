@@ -1,4 +1,4 @@
-from bevdiag.diagnose.result import TimelinePoint
+from bevdiag.diagnose.memory_use import TimelinePoint
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.diagnose.result import CompareReport, Variant
+from bevdiag.diagnose.variants import CompareReport, Variant
 from bevdiag.report.amounts import format_bytes, format_count, format_difference
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings

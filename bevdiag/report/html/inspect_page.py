@@ -5,7 +5,8 @@ from typing import Any
 
 from bevdiag import __version__
 from bevdiag.diagnose.joints import WiringReport
-from bevdiag.diagnose.result import InspectReport, Layer, Remedy
+from bevdiag.diagnose.memory_use import Layer
+from bevdiag.diagnose.result import InspectReport, Remedy
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced

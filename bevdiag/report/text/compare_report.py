@@ -2,7 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import CompareReport, Target, Variant
+from bevdiag.diagnose.result import Target
+from bevdiag.diagnose.variants import CompareReport, Variant
 from bevdiag.report.amounts import format_bytes, format_count, format_difference
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import assumption_lines, scene_entries, target_entries

@@ -2,7 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import InspectReport, OutOfMemory, Severity, Verdict
+from bevdiag.diagnose.memory_use import OutOfMemory
+from bevdiag.diagnose.result import InspectReport, Severity, Verdict
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import VERDICT_WORDS, paragraph

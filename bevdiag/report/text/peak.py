@@ -2,7 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Holder, InspectReport, Peak
+from bevdiag.diagnose.memory_use import Holder, Peak
+from bevdiag.diagnose.result import InspectReport
 from bevdiag.report.amounts import format_bytes, format_shape, format_share
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph

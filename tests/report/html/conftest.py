@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.result import InspectReport, TensorLife, TimelinePoint
+from bevdiag.diagnose.memory_use import TensorLife, TimelinePoint
+from bevdiag.diagnose.result import InspectReport
 
 MIB = 2**20
 _EVENTS = 60
