@@ -21,6 +21,7 @@ from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import say
 from bevdiag.cli.preflight import preflight_command
 from bevdiag.cli.rule import rule_command
+from bevdiag.cli.schema import schema_command
 from bevdiag.cli.validate import validate_command
 from bevdiag.errors import BevdiagError, ExitCode
 
@@ -51,6 +52,7 @@ app.command("preflight")(preflight_command)
 app.add_typer(baseline_app, name="baseline")
 app.command("validate")(validate_command)
 app.command("rule")(rule_command)
+app.command("schema")(schema_command)
 app.command("doctor")(doctor_command)
 app.command("explain")(explain_command)
 app.command("calibrate")(calibrate_command)

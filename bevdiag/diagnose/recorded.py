@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from bevdiag.errors import InputError
 
@@ -29,7 +29,7 @@ class Baseline(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_: Literal["bevdiag.baseline/1"] = SCHEMA
+    schema_: Literal["bevdiag.baseline/1"] = Field(default=SCHEMA, alias="schema")
     configs: dict[str, Entry]
 
     def text(self) -> str:
@@ -58,7 +58,7 @@ def read_baseline(file: Path) -> Baseline:
     try:
         document = json.loads(data)
         configs = document["configs"]
-        return Baseline(schema_=document["schema"], configs=configs)
+        return Baseline(schema=document["schema"], configs=configs)
     except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"--baseline: {file} is no baseline ({what}); {remedy}") from error

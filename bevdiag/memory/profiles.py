@@ -136,7 +136,9 @@ class _Convolution(_Strict):
         )
 
 
-class _File(_Strict):
+class ProfileFile(_Strict):
+    """A profile as it is written; sizes are bytes."""
+
     format: Literal["bevdiag device profile"]
     version: Literal[1]
     gpu: _Gpu
@@ -158,7 +160,7 @@ def read_profile(path: Path) -> DeviceProfile:
         InputError: the file cannot be read, or is no profile that this version understands.
     """
     try:
-        file = _File.model_validate_json(path.read_bytes())
+        file = ProfileFile.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:

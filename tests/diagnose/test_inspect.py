@@ -1,12 +1,15 @@
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from bevdiag.diagnose.inspect import inspect
 from bevdiag.diagnose.result import ConfigReport, InspectReport, Severity, Verdict
 from bevdiag.errors import BevdiagError, ExitCode, InputError
 from bevdiag.report.inspect_json import inspect_json
+from bevdiag.report.json_schema import json_schema
 
 
 def _codes(report: InspectReport) -> list[str]:
@@ -260,3 +263,7 @@ def test_device_auto_is_meta_without_a_gpu(small: Any, monkeypatch: pytest.Monke
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert not small.session(device="auto").uses_cuda()
     assert not small.session(device="meta").uses_cuda()
+
+
+def test_the_document_of_a_traced_step_holds_its_schema(ranged: InspectReport) -> None:
+    jsonschema.validate(json.loads(inspect_json(ranged)), json.loads(json_schema("inspect/1")))

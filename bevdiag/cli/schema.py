@@ -1,0 +1,47 @@
+"""`bevdiag schema`: the JSON Schema of what a command writes."""
+
+from typing import Annotated
+
+import typer
+
+from bevdiag.cli import values
+from bevdiag.cli.output import STDOUT, write_output
+
+PROFILE = "profile/1"
+
+
+def schema_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A document's name, e.g. inspect/1 or inspect."),
+    ] = None,
+) -> int:
+    """Print the JSON Schema of the document NAME; without it, list all documents."""
+    if name is None:
+        write_output("".join(f"{known}\n" for known in schema_names()), STDOUT)
+    else:
+        write_output(schema_text(name), STDOUT)
+    return 0
+
+
+def schema_names() -> tuple[str, ...]:
+    """Every document that a command writes, with its version."""
+    from bevdiag.report.json_schema import SCHEMAS
+
+    return (*SCHEMAS, PROFILE)
+
+
+def schema_text(name: str) -> str:
+    """The schema of a document, also by its full name or without its version.
+
+    Raises:
+        InputError: there is no such document.
+    """
+    from bevdiag.memory.profiles import ProfileFile
+    from bevdiag.report.json_schema import json_schema
+
+    names = schema_names()
+    short = name.removeprefix("bevdiag.")
+    latest = {known.partition("/")[0]: known for known in names}
+    chosen = values.choose("schema", latest.get(short, short), names)
+    return json_schema(chosen, ProfileFile if chosen == PROFILE else None)

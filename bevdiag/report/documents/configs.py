@@ -1,0 +1,46 @@
+"""The documents of several configs: `bevdiag preflight`, `check` and `compare`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bevdiag.diagnose.result import Assumption, Scene, Target, Verdict
+from bevdiag.diagnose.variants import Variant
+from bevdiag.errors import ExitCode
+from bevdiag.report.documents.inspect import FindingDocument, FindingsDocument, InspectDocument
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckDocument:
+    """One config's outcome: its report, or why there is none."""
+
+    config: str
+    exit_code: ExitCode
+    verdict: Verdict
+    budget: str
+    failure: str
+    growth: tuple[FindingDocument, ...]
+    notes: tuple[str, ...]
+    report: InspectDocument | FindingsDocument | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreflightDocument:
+    """`bevdiag preflight` and `bevdiag check`, in the order in which configs were given."""
+
+    schema: Literal["bevdiag.preflight/1"]
+    exit_code: ExitCode
+    checks: tuple[CheckDocument, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareDocument:
+    """`bevdiag compare`; the first variant is the base line."""
+
+    schema: Literal["bevdiag.compare/1"]
+    config: str
+    target: Target
+    scene: Scene
+    variants: tuple[Variant, ...]
+    assumptions: tuple[Assumption, ...]
+    exit_code: ExitCode
+    findings: tuple[FindingDocument, ...]

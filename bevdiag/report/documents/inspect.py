@@ -1,0 +1,145 @@
+"""The documents of one config: `bevdiag inspect`, and of what was not traced."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bevdiag.diagnose.joints import WiringReport
+from bevdiag.diagnose.memory_use import Layer, OutOfMemory, Peak, TimelinePoint
+from bevdiag.diagnose.result import (
+    Assumption,
+    Confidence,
+    GpuFit,
+    Remedy,
+    Scene,
+    Severity,
+    Target,
+    Verdict,
+)
+from bevdiag.errors import ExitCode, Location
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingDocument:
+    """One thing that is wrong or worth knowing; `command`, if any, mends it."""
+
+    code: str
+    severity: Severity
+    confidence: Confidence
+    message: str
+    location: Location | None
+    key: str
+    module: str
+    detail: tuple[str, ...]
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilencingDocument:
+    """The comment or the policy's rule that silences a finding."""
+
+    reason: str
+    location: Location
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilencedDocument(FindingDocument):
+    """A finding that a comment or the policy silences."""
+
+    silenced: SilencingDocument
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParamsDocument:
+    """Counts of parameters, in all and by module."""
+
+    total: int
+    modules: dict[str, int]
+    without_grad: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstStepDocument:
+    """What the first step alone reaches."""
+
+    peak_allocated_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseDocument:
+    """The peak within one phase of a step, and what stays afterwards."""
+
+    peak_allocated_bytes: int
+    allocated_after_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemedyDocument(Remedy):
+    """One change, applied and traced again; the difference is to the config as it is."""
+
+    difference_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementDocument:
+    """What a GPU measured beside the prediction."""
+
+    gpu: str
+    torch: str
+    cudnn: str
+    peak_allocated_bytes: int | None
+    peak_reserved_bytes: int | None
+    error_percent: float | None
+    phases: dict[str, PhaseDocument]
+    modules: dict[str, int]
+    predicted_modules: dict[str, int]
+    context_bytes: int | None
+    other_processes: tuple[str, ...]
+    kept_voxels: dict[str, int]
+    oom_message: str | None
+    failure: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectDocument:
+    """`bevdiag inspect` of a config whose step was traced; sizes are bytes."""
+
+    schema: Literal["bevdiag.inspect/1"]
+    config: str
+    model: str
+    target: Target
+    device: str
+    autocast: str
+    optimizer: str
+    scene: Scene
+    params: ParamsDocument
+    bev_channels: int | None
+    peak: Peak
+    first_step: FirstStepDocument
+    phases: dict[str, PhaseDocument]
+    timeline: tuple[TimelinePoint, ...]
+    layers: tuple[Layer, ...]
+    wiring: WiringReport | None
+    assumptions: tuple[Assumption, ...]
+    verdict: Verdict
+    exit_code: ExitCode
+    oom: OutOfMemory | None
+    gpus: tuple[GpuFit, ...]
+    findings: tuple[FindingDocument, ...]
+    silenced: tuple[SilencedDocument, ...]
+    remedies_for: Target | None
+    remedies: tuple[RemedyDocument, ...]
+    unmodelled: tuple[str, ...]
+    measurement: MeasurementDocument | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingsDocument:
+    """A config of which nothing was traced."""
+
+    schema: Literal["bevdiag.findings/1"]
+    config: str
+    verdict: None
+    exit_code: ExitCode
+    refusal: str | None
+    findings: tuple[FindingDocument, ...]
+    silenced: tuple[SilencedDocument, ...]

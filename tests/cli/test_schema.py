@@ -1,0 +1,54 @@
+"""`bevdiag schema`, and the schemas that are checked in."""
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from bevdiag.cli.main import run
+from bevdiag.cli.schema import schema_names, schema_text
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT / "docs/schemas"
+
+
+def file_of(name: str) -> Path:
+    return SCHEMAS / f"{name.replace('/', '-')}.json"
+
+
+@pytest.mark.parametrize("name", schema_names())
+def test_the_checked_in_schema_is_the_one_of_this_code(name: str) -> None:
+    if os.environ.get("BEVDIAG_WRITE_GOLDEN") == "1":
+        file_of(name).write_text(schema_text(name), encoding="utf-8")
+    assert file_of(name).read_text(encoding="utf-8") == schema_text(name)
+    assert json.loads(schema_text(name))["title"] == f"bevdiag.{name}"
+
+
+def test_no_schema_is_left_over() -> None:
+    assert set(SCHEMAS.iterdir()) == {file_of(name) for name in schema_names()}
+
+
+def test_the_shipped_profiles_hold_their_schema() -> None:
+    schema = json.loads(schema_text("profile"))
+    profiles = sorted((ROOT / "configs/devices").glob("*.json"))
+    assert profiles
+    for profile in profiles:
+        jsonschema.validate(json.loads(profile.read_text(encoding="utf-8")), schema)
+
+
+@pytest.mark.parametrize("name", ["inspect", "inspect/1", "bevdiag.inspect/1"])
+def test_a_document_has_several_names(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert run(["schema", name]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "bevdiag.inspect/1"
+
+
+def test_all_documents_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema"]) == 0
+    assert capsys.readouterr().out.split() == list(schema_names())
+
+
+def test_an_unknown_document_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema", "inspekt"]) == 2
+    assert "did you mean inspect/1?" in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""Schemas that are checked in, and documents that hold them."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from packaging.version import Version
+
+from bevdiag.diagnose.checkup import Checkup
+from bevdiag.diagnose.explain.failure import Failure, FailureKind, Figure
+from bevdiag.diagnose.explain.result import Candidate, Certainty, Explanation
+from bevdiag.diagnose.recorded import Baseline, Entry
+from bevdiag.diagnose.result import Verdict
+from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.environment.environment import Environment
+from bevdiag.environment.gpus import Driver
+from bevdiag.environment.imports import ImportProbe
+from bevdiag.environment.packages import Packages
+from bevdiag.report.compare_json import compare_json
+from bevdiag.report.config_json import config_json
+from bevdiag.report.doctor_json import doctor_json
+from bevdiag.report.explain_json import explain_json
+from bevdiag.report.inspect_json import inspect_json
+from bevdiag.report.json_schema import SCHEMAS, json_schema
+from bevdiag.report.preflight_json import preflight_json
+from bevdiag.report.validation import validation_json
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def closed(schema):
+    """The schema, where no object may hold a key that it does not describe."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    parts = {key: closed(part) for key, part in schema.items()}
+    return parts | ({"additionalProperties": False} if "properties" in parts else {})
+
+
+def holds(name, text):
+    schema = json.loads(json_schema(name))
+    validator = jsonschema.Draft202012Validator
+    validator.check_schema(schema)
+    document = json.loads(text)
+    assert document["schema"] == f"bevdiag.{name}"
+    validator(closed(schema)).validate(document)
+
+
+def test_a_traced_step(over, measured):
+    holds("inspect/1", inspect_json(over))
+    holds("inspect/1", inspect_json(measured))
+
+
+def test_findings_alone(checks):
+    broken = next(check for check in checks if check.config == "configs/broken.yaml")
+    holds("findings/1", config_json(broken.report))
+
+
+def test_checks_of_every_outcome(checks):
+    assert {check.verdict for check in checks} >= {None, Verdict.FITS, Verdict.OVER}
+    holds("preflight/1", preflight_json(checks))
+
+
+def test_a_comparison(compared):
+    holds("compare/1", compare_json(compared))
+
+
+@pytest.mark.parametrize("name", ["inspect/1", "preflight/1", "compare/1", "fix/1", "fit/1"])
+def test_golden_documents(name):
+    holds(name, (GOLDEN / f"{name[:-2]}.json").read_text(encoding="utf-8"))
+
+
+def test_an_environment():
+    environment = Environment(
+        source="this Python",
+        is_installed=True,
+        python=Version("3.10"),
+        packages=Packages(by_name={}),
+        driver=Driver(version="550.54", cuda=(12, 4)),
+        probes=(ImportProbe(stage="cumm", signal="SIGFPE"),),
+    )
+    holds("doctor/1", doctor_json(Checkup(environment=environment, findings=(), unknown=("x",))))
+
+
+def test_an_explanation(over):
+    figure = Figure("75.10 GiB", 1, 2)
+    failure = Failure(
+        kind=FailureKind.ALLOCATOR, sentence="x", line=1, requested=figure, others=((7, figure),)
+    )
+    candidate = Candidate(
+        module="vfe",
+        phase="forward",
+        step=1,
+        what="tensor",
+        arithmetic="1 x 2",
+        nbytes=1,
+        requested_bytes=2,
+        allocated_bytes=3,
+        condition="",
+        certainty=Certainty.LIKELY,
+        reasons=("x",),
+    )
+    told = Explanation(
+        failure=failure,
+        others=(failure,),
+        decoded=("x",),
+        target=over.target,
+        candidates=(candidate,),
+    )
+    holds("explain/1", explain_json(told))
+
+
+def test_a_validation():
+    row = MeasuredRow(
+        name="one",
+        config=None,
+        scene="lidar",
+        points_per_sample=10,
+        batch_size=2,
+        autocast="off",
+        compression=None,
+        overrides=(),
+        pins={},
+        first_step_bytes=None,
+        cudnn=None,
+        params=100,
+        peak_allocated_bytes=1000,
+        max_reserved_bytes=2000,
+    )
+    predicted = Outcome(
+        row=row, params=1, allocated_bytes=1, low_bytes=1, high_bytes=1, reserved_bytes=1
+    )
+    outcomes = (predicted, Outcome(row=row, error="not modelled"))
+    holds("validate/1", validation_json(Validation(machine=MeasuredOn(), outcomes=outcomes)))
+
+
+def test_a_baseline():
+    entry = Entry(
+        conditions={"torch": "2.4"},
+        params=1,
+        peak_allocated_bytes=2,
+        high_reserved_bytes=3,
+        kept_for_backward_bytes={"vfe": 4},
+    )
+    holds("baseline/1", Baseline(configs={"model.yaml": entry}).text())
+
+
+def test_a_key_that_is_missing_or_not_described_is_noticed(over):
+    document = json.loads(inspect_json(over))
+    for changed in (document | {"surprise": 1}, {k: v for k, v in document.items() if k != "oom"}):
+        with pytest.raises(jsonschema.ValidationError):
+            holds("inspect/1", json.dumps(changed))
+
+
+def test_a_reader_need_not_know_every_key(over):
+    document = json.loads(inspect_json(over)) | {"surprise": 1}
+    jsonschema.validate(document, json.loads(json_schema("inspect/1")))
+
+
+def test_every_document_is_held_to_its_schema():
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in SCHEMAS if f'"{name}"' not in source] == []
