@@ -1,9 +1,11 @@
 """JUnit, workflow commands and Markdown of the same checks; the files of all formats."""
 
+import unicodedata
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from bevdiag.cli.formats import MACHINE_FORMATS, renderer
 from bevdiag.diagnose.checked import Check
 from bevdiag.diagnose.result import ConfigReport, Finding, Severity
 from bevdiag.report.github import MOST_OF_A_KIND, github
@@ -78,3 +80,11 @@ def test_markdown_stays_within_a_comment(over):
     text = markdown(checks)
     assert len(text) <= MOST_CHARACTERS
     assert "are left out" in text
+
+
+@pytest.mark.parametrize("output_format", MACHINE_FORMATS)
+def test_no_format_passes_on_what_a_terminal_would_obey(checks, hostile, output_format):
+    text = renderer(output_format)((*checks, *hostile))
+    assert {char for char in text if unicodedata.category(char) == "Cc"} <= {"\n"}
+    assert not {"\u202e", "\u2066", "\ufeff"} & set(text)
+    assert text.endswith("\n")
