@@ -3,6 +3,7 @@
 from rich.text import Text
 
 from bevdiag.diagnose.memory_use import OutOfMemory
+from bevdiag.diagnose.model_report import StepReport
 from bevdiag.diagnose.result import InspectReport, Severity, Verdict
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
@@ -25,7 +26,7 @@ def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
     return lines
 
 
-def verdict_sentence(report: InspectReport) -> str:
+def verdict_sentence(report: StepReport) -> str:
     """One sentence for every verdict; "fits" speaks of the upper end only."""
     peak = report.peak
     budget = _budget_name(report)
@@ -54,7 +55,7 @@ def verdict_sentence(report: InspectReport) -> str:
     )
 
 
-def _at_most(report: InspectReport) -> str:
+def _at_most(report: StepReport) -> str:
     peak, capacity = report.peak, report.target.capacity_bytes
     if capacity is None or peak.high_reserved_bytes <= capacity:
         return f"at most {format_bytes(peak.high_reserved_bytes)} are reserved"
@@ -65,20 +66,20 @@ def _at_most(report: InspectReport) -> str:
     )
 
 
-def _peak_range(report: InspectReport) -> str:
+def _peak_range(report: StepReport) -> str:
     low, high = report.peak.low_bytes, report.peak.high_bytes
     if low == high:
         return ""
     return f" (between {format_bytes(low)} and {format_bytes(high)}, {_depending_on(report)})"
 
 
-def _depending_on(report: InspectReport) -> str:
+def _depending_on(report: StepReport) -> str:
     if any(assumption.low < assumption.high for assumption in report.assumptions):
         return "depending on values"
     return "depending on the kernels that cuDNN picks"
 
 
-def _budget_name(report: InspectReport) -> str:
+def _budget_name(report: StepReport) -> str:
     target = report.target
     if target.capacity_bytes is None:
         return target.gpu or "the budget"

@@ -52,14 +52,16 @@ class _HostVoxelizer:
 _HOST_VOXELIZERS = ("Point2VoxelCPU3d", "Point2VoxelCPU2d", "VoxelGenerator", "VoxelGeneratorV2")
 
 
-def spconv_modules() -> dict[str, ModuleType]:
+def spconv_modules(
+    sparse_tensor: type[_SparseConvTensor] = SparseConvTensor,
+) -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
     names = {name: getattr(standin, name) for name in standin.__all__}
-    names["SparseConvTensor"] = SparseConvTensor
+    names["SparseConvTensor"] = sparse_tensor
     core = _module("spconv.core", {"ConvAlgo": standin.ConvAlgo, "AlgoHint": None})
     pytorch_core = _module(
         "spconv.pytorch.core",
-        {"SparseConvTensor": SparseConvTensor, "scatter_nd": _scatter_nd},
+        {"SparseConvTensor": sparse_tensor, "scatter_nd": _scatter_nd},
     )
     utils = _module(
         "spconv.pytorch.utils",

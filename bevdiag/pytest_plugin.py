@@ -1,0 +1,149 @@
+"""`@pytest.mark.gpu_budget("24GiB")`: a test returns a model and its inputs; a training step fits.
+
+Neither torch nor the rest of bevdiag is imported before a marked test runs.
+"""
+
+import functools
+import importlib.util
+import sys
+import unittest
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bevdiag.errors import BevdiagError, InputError
+
+if TYPE_CHECKING:
+    from bevdiag.diagnose.model_budget import ModelBudget
+
+MARKER = "gpu_budget"
+STANDIN_SETTING = "gpu_budget_spconv_standin"
+
+_WIDTH = 100
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The setting that replaces an installed spconv."""
+    parser.addini(
+        STANDIN_SETTING,
+        "let every import of spconv in this session give bevdiag's stand-in, which needs no GPU",
+        type="bool",
+        default=False,
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(size=None, *, gpu=None, autocast='off', optimizer='adamw', steps=2, torch=None, "
+        "cudnn=None): the test returns (model, inputs) or (model, inputs, loss) and fails if a "
+        "training step of the model does not fit; docs/pytest.md of bevdiag tells more",
+    )
+    if config.getini(STANDIN_SETTING):
+        sys.modules.update(_standins())
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse what would not be judged: unittest keeps what a test returns to itself."""
+    owner = getattr(item, "cls", None)
+    if item.get_closest_marker(MARKER) and owner and issubclass(owner, unittest.TestCase):
+        pytest.fail(
+            f"{MARKER}: a method of a unittest.TestCase cannot return a model: use a plain class",
+            pytrace=False,
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Judge what a marked test returns."""
+    marker = pyfuncitem.get_closest_marker(MARKER)
+    if marker is None:
+        return (yield)
+    function = pyfuncitem.obj
+    pyfuncitem.obj = _judged(function, marker)
+    try:
+        return (yield)
+    finally:
+        pyfuncitem.obj = function
+
+
+def _judged(function: Callable[..., object], marker: pytest.Mark) -> Callable[..., None]:
+    @functools.wraps(function)
+    def judge(**fixtures: Any) -> None:
+        with _spconv_at_hand():
+            reason = _reason_to_fail(function(**fixtures), marker)
+        if reason:
+            pytest.fail(reason, pytrace=False)
+
+    return judge
+
+
+def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
+    """Why a step does not pass; empty where it fits."""
+    from bevdiag.diagnose.model_budget import judge_model
+    from bevdiag.diagnose.result import Verdict
+    from bevdiag.report.layout import Layout
+    from bevdiag.report.text.model_report import render_model
+
+    try:
+        report = judge_model(*_parts(returned), _budget(marker))
+    except BevdiagError as error:
+        return f"{MARKER}: {error}"
+    if report.verdict is Verdict.FITS:
+        return ""
+    return render_model(report, Layout(width=_WIDTH))
+
+
+def _budget(marker: pytest.Mark) -> "ModelBudget":
+    from bevdiag.diagnose.model_budget import ModelBudget
+    from bevdiag.memory.sizes import parse_bytes
+
+    if len(marker.args) > 1:
+        raise InputError(f"it takes one size, not {', '.join(map(repr, marker.args))}")
+    known = [name for name in ModelBudget.__dataclass_fields__ if name != "budget_bytes"]
+    unknown = [name for name in marker.kwargs if name not in known]
+    if unknown:
+        raise InputError(f"it takes a size and {', '.join(known)}, not {', '.join(unknown)}")
+    size = parse_bytes(marker.args[0]) if marker.args else None
+    return ModelBudget(budget_bytes=size, **marker.kwargs)
+
+
+def _parts(returned: object) -> tuple[Any, Any, Any]:
+    """The model, its inputs and a loss function or None."""
+    from torch import nn
+
+    if isinstance(returned, tuple) and len(returned) in (2, 3):
+        model, inputs, loss = (*returned, None)[:3]
+        if isinstance(model, nn.Module) and (loss is None or callable(loss)):
+            return model, inputs, loss
+    kinds = [type(part).__name__ for part in returned] if isinstance(returned, tuple) else []
+    found = f"({', '.join(kinds)})" if kinds else type(returned).__name__
+    raise InputError(
+        f"the test returned {found}; it must return (model, inputs) or (model, inputs, loss), the "
+        "model a torch.nn.Module and the loss a function of what the model returns"
+    )
+
+
+@contextmanager
+def _spconv_at_hand() -> Iterator[None]:
+    """Where spconv is not installed, a stand-in answers its imports."""
+    if "spconv" in sys.modules or importlib.util.find_spec("spconv") is not None:
+        yield
+        return
+    standins = _standins()
+    sys.modules.update(standins)
+    try:
+        yield
+    finally:
+        for name in standins:
+            sys.modules.pop(name, None)
+
+
+def _standins() -> dict[str, Any]:
+    from bevdiag.source.standins.spconv import spconv_modules
+    from bevdiag.sparse import standin
+
+    return spconv_modules(standin.SparseConvTensor)

@@ -1,0 +1,21 @@
+"""Why a model's training step does not pass, for a test's failure."""
+
+from rich.text import Text
+
+from bevdiag.diagnose.model_report import ModelReport
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.headline import stop_sentence, verdict_sentence
+from bevdiag.report.text.peak import peak_lines
+from bevdiag.report.text.prose import paragraph
+from bevdiag.report.text.render import render_lines
+
+
+def render_model(report: ModelReport, layout: Layout) -> str:
+    """The verdict, where the step stops, what is not modelled, and who holds the peak."""
+    lines: list[Text] = paragraph(verdict_sentence(report), layout)
+    if report.oom is not None:
+        lines += paragraph(stop_sentence(report.oom, report.verdict), layout)
+        lines += paragraph(report.oom.message, layout, indent=2)
+    for name in report.unmodelled:
+        lines += paragraph(f"not modelled: {name}", layout, indent=2)
+    return render_lines([*lines, *peak_lines(report, layout)], layout)
