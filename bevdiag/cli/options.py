@@ -236,7 +236,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        help="How long a process that traces or measures may say nothing. Default: 900.",
+        help="How long a process that traces or measures may go without an answer. Default: 900.",
     ),
 ]
 NoRemedies = Annotated[bool, typer.Option("--no-remedies", help="Do not try any remedy.")]
