@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from bevdiag.cli.main import run
+from bevdiag.cli.schema import schema_text
 
 ROOT = Path(__file__).parents[2]
 BAD, FIXED = (str(ROOT / "tests/rules/BEV103" / name) for name in ("bad.yaml", "fixed.yaml"))
@@ -51,6 +53,7 @@ def test_the_worst_config_decides_and_comes_last(
 def test_a_missing_config_is_told_beside_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "nowhere.yaml", SHIPPED, "--format", "json"]) == 2
     document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, json.loads(schema_text("preflight")))
     assert [check["exit_code"] for check in document["checks"]] == [2, 0]
     assert "nowhere.yaml" in document["checks"][0]["failure"]
 
