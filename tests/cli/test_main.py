@@ -41,7 +41,7 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
     common = {
         "--points", "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
-        "--profile", "--cudnn-benchmark", "--source", "--html",
+        "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout",
     }  # fmt: skip
     inspects = {"--device", "--depth", "--no-remedies", "--data-root", "--verbose"}
     own = inspects if command == "inspect" else set()
