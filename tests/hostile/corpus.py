@@ -222,16 +222,12 @@ _HARMLESS = {
 }
 
 
-def altered(place: str, value: Any) -> bytes:
-    """The sound config's text with the value at `place` replaced."""
-    document = read_document(SOUND)
+def altered(place: str, value: Any, sound: Path = SOUND) -> bytes:
+    """A sound config's text with the value at `place` replaced."""
+    document = read_document(sound)
     path = tuple(place.split("."))
-    root = tree.with_node(document.root, path, _node(value, document.location(place)))
+    root = tree.with_node(document.root, path, tree.located(value, document.location(place)))
     return yaml.safe_dump(_lists(tree.plain(root)), sort_keys=False).encode()
-
-
-def _node(value: Any, location: Any) -> tree.Node:
-    return tree.located(value, location)
 
 
 def _lists(value: Any) -> Any:
