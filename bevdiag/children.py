@@ -10,12 +10,13 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
-from multiprocessing.reduction import ForkingPickler
+from multiprocessing.reduction import ForkingPickler, recv_handle, send_handle
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ TIMEOUT_SECONDS = 900.0
 BEGINNING = "before the first module ran"
 
 _PLACE_BYTES = 512
+_TAIL_BYTES = 4096
+_LONGEST_LINE = 300
 _PR_SET_PDEATHSIG = 1
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -84,6 +87,7 @@ class Child:
         method: "fork" (functions of any kind) or "spawn" (importable ones only).
         capped: let an allocation beyond the host's memory fail rather than have the kernel choose
             whom to kill. Not for what talks to a GPU: the driver maps more than there is.
+        captured: keep what the process prints to itself; its last line is told with its death.
     """
 
     def __init__(
@@ -93,14 +97,22 @@ class Child:
         name: str,
         method: str = "spawn",
         capped: bool = False,
+        captured: bool = False,
     ) -> None:
         context: Any = multiprocessing.get_context(method)
         self._name = name
         self._place = context.RawArray("c", _PLACE_BYTES)
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(function, theirs, self._place, capped))
+        self._process = context.Process(
+            target=_serve, args=(function, theirs, self._place, capped, captured)
+        )
         self._process.start()
         theirs.close()
+        # It has no name: no death can leave it behind.
+        self._output = tempfile.TemporaryFile() if captured else None  # noqa: SIM115 - see stop
+        if self._output is not None:
+            with suppress(OSError):  # it is dead: `receive` tells
+                send_handle(self._pipe, self._output.fileno(), self._process.pid)
 
     def __enter__(self) -> "Child":
         return self
@@ -150,9 +162,20 @@ class Child:
         self._process.join()
         self._pipe.close()
         self._process.close()
+        if self._output is not None:
+            self._output.close()
 
     def _error(self, what: str) -> ChildError:
-        return ChildError(f"{self._name} {what} {_decoded(self._place)}")
+        return ChildError(f"{self._name} {what} {_decoded(self._place)}{self._last_words()}")
+
+    def _last_words(self) -> str:
+        if self._output is None:
+            return ""
+        descriptor = self._output.fileno()
+        start = max(0, os.fstat(descriptor).st_size - _TAIL_BYTES)
+        lines = os.pread(descriptor, _TAIL_BYTES, start).decode(errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return f"; the last it said was: {said[-1][:_LONGEST_LINE]}" if said else ""
 
 
 def in_child(
@@ -163,14 +186,17 @@ def in_child(
     told: Tell = lambda _: None,
     timeout_seconds: float | None = None,
     capped: bool = False,
+    captured: bool = False,
 ) -> Result:
     """The result of `function(task, tell)` from a fresh interpreter; `told` hears its reports.
+
+    `capped` and `captured` as for `Child`.
 
     Raises:
         ChildError: the process died, or said nothing for `timeout_seconds`.
         Exception: what the function raised.
     """
-    with Child(function, name=name, capped=capped) as child:
+    with Child(function, name=name, capped=capped, captured=captured) as child:
         child.give(task)
         while isinstance(message := child.receive(timeout_seconds or TIMEOUT_SECONDS), Told):
             told(message.value)
@@ -206,7 +232,9 @@ def exhausts_host(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
-def _serve(function: Callable[[Any, Tell], object], pipe: Any, place: Any, capped: bool) -> None:
+def _serve(
+    function: Callable[[Any, Tell], object], pipe: Any, place: Any, capped: bool, captured: bool
+) -> None:
     global _place
     _place = place
     # A terminal sends Ctrl-C to us as well; the parent decides.
@@ -215,6 +243,8 @@ def _serve(function: Callable[[Any, Tell], object], pipe: Any, place: Any, cappe
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if capped:
             _cap_memory()
+    if captured:
+        _redirect_output(recv_handle(pipe))
     with suppress(EOFError, OSError):  # the parent is gone
         while True:
             task = pipe.recv()
@@ -234,6 +264,14 @@ def _answer(function: Callable[[Any, Tell], object], task: object, tell: Tell) -
             replaced = RuntimeError(f"{type(error).__name__}: {error}")
             return pickle.dumps(Answer(error=replaced, details=details))
         return message
+
+
+def _redirect_output(descriptor: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
 
 
 def _cap_memory() -> None:

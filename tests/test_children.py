@@ -193,6 +193,22 @@ def test_a_place_longer_than_its_room_is_cut() -> None:
         answer(die)
 
 
+def test_what_a_captured_child_printed_last_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    def say(_task: object, _tell: Tell) -> None:
+        os.write(1, b"x" * 5000 + b"\n")
+        os.write(2, b"terminate called\n\n")
+        os._exit(3)
+
+    with pytest.raises(ChildError, match="first module ran; the last it said was: terminate call"):
+        answer(say, captured=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_captured_child_that_said_nothing() -> None:
+    with pytest.raises(ChildError, match=r"before the first module ran$"):
+        answer(lambda _task, _tell: os._exit(3), captured=True)
+
+
 def test_the_names_of_deaths() -> None:
     assert ending(3) == "ended with exit code 3"
     assert ending(-signal.SIGBUS) == "died of SIGBUS"

@@ -1,7 +1,5 @@
 """The child process: imports the repository, builds its model and traces its step."""
 
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,14 +30,13 @@ _LONGEST_MESSAGE = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:
-    """What the child is to do; what the repository prints goes to the file `log`."""
+    """What the child is to do."""
 
     source: Path
     settings: SourceSettings
     batch: Batch
     options: StepOptions
     pins: Mapping[str, int]
-    log: Path
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +65,6 @@ def run_child(task: SourceTask, tell: Tell) -> ChildResult:
     Raises:
         BevdiagError: the code fails, or asks for something that is not modelled.
     """
-    _redirect_output(task.log)
     findings: list[str] = []
     try:
         with without_compiler():
@@ -79,14 +75,6 @@ def run_child(task: SourceTask, tell: Tell) -> ChildResult:
         if exhausts_host(error):
             raise
         raise _as_failure(error, findings) from error
-
-
-def _redirect_output(log: Path) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
 
 
 def _as_failure(error: Exception, findings: Sequence[str] = ()) -> NoVerdictError:

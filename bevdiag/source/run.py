@@ -1,12 +1,11 @@
 """Runs the child process that traces a repository, and outlives whatever happens to it."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bevdiag.children import ChildError, in_child
-from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
 from bevdiag.source.child import ChildResult, SourceTask, run_child
 from bevdiag.source.settings import read_source_config
@@ -71,25 +70,19 @@ def trace_source(
     if not source_dir.is_dir():
         raise InputError(f"--source {source_dir}: there is no such folder")
     settings = read_source_config(config_path, overrides)
-    options = StepOptions(
-        optimization=settings.optimization,
-        optimizer=optimizer,
-        autocast=autocast,
-        num_steps=num_steps,
+    task = SourceTask(
+        source=source_dir,
+        settings=settings,
+        batch=batch,
+        options=StepOptions(
+            optimization=settings.optimization,
+            optimizer=optimizer,
+            autocast=autocast,
+            num_steps=num_steps,
+        ),
+        pins=dict(assumptions or {}),
     )
-    with tempfile.NamedTemporaryFile("r", suffix=".log", errors="replace") as log:
-        task = SourceTask(
-            source=source_dir,
-            settings=settings,
-            batch=batch,
-            options=options,
-            pins=dict(assumptions or {}),
-            log=Path(log.name),
-        )
-        try:
-            result = _run(task, timeout_seconds)
-        except ChildError as death:
-            raise NoVerdictError(f"{death}{_last_line(log.read())}") from death
+    result = _run(task, timeout_seconds)
     trace = result.traces[Scenario.EXPECTED]
     return SourceTrace(
         trace=trace,
@@ -112,6 +105,7 @@ def _run(task: SourceTask, timeout_seconds: float | None) -> ChildResult:
             told=told.append,
             timeout_seconds=timeout_seconds,
             capped=True,
+            captured=True,
         )
     except ChildError as death:
         if not told:
@@ -121,8 +115,3 @@ def _run(task: SourceTask, timeout_seconds: float | None) -> ChildResult:
         result.findings = (*result.findings, failure)
         result.leave_open(failure)
         return result
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return f"; the last it said was: {lines[-1][:300]}" if lines else ""
