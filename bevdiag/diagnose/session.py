@@ -25,6 +25,7 @@ from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
 from bevdiag.trace.measure import require_cuda
+from bevdiag.trace.settling import settle
 from bevdiag.trace.step import FEWEST_STEPS, Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers
 
@@ -227,4 +228,4 @@ class Session:
 
             customs = Customs(around=counter.around, begin_step=begin_step)
             trace = trace_steps(model, meta_batch(batch), step, customs)
-        return trace, counter.flops
+        return settle(trace), counter.flops

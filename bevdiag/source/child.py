@@ -22,6 +22,7 @@ from bevdiag.source.state import current
 from bevdiag.source.values import AssumedValues, Scenario, SourceAssumption
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.settling import settle
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -143,7 +144,7 @@ def _trace_scenario(task: SourceTask, build_network: Any, values: AssumedValues)
     customs = Customs(forward=_loss, batch=LoadedBatch, recorder=built.recorder, around=around)
     batch = source_batch(task.batch, task.settings)
     current().boxes = batch["gt_boxes"]
-    return trace_steps(built.model, batch, task.options, customs)
+    return settle(trace_steps(built.model, batch, task.options, customs))
 
 
 def _loss(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
