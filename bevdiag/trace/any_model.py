@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -54,7 +55,12 @@ def _on_meta(model: nn.Module) -> nn.Module:
     _refuse_real_spconv(model)
     # deepcopy takes what stands here for the copy: the weights are never copied.
     memo: dict[int, Any] = {id(tensor): _like(tensor) for tensor in tensors}
-    return copy.deepcopy(model, memo)
+    attributes = [value for module in model.modules() for value in vars(module).values()]
+    memo |= {id(value): value for value in attributes if isinstance(value, ModuleType)}
+    try:
+        return copy.deepcopy(model, memo)
+    except (RuntimeError, TypeError) as error:  # a lock, a tensor with a history, a generator
+        raise InputError(f"the model cannot be copied: {error}") from error
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
@@ -101,7 +107,7 @@ def _loss_of(output: Any) -> torch.Tensor:
 def _returned_loss(output: Any) -> torch.Tensor | None:
     """A scalar; what a dict calls its loss; either of them first in a tuple."""
     if isinstance(output, torch.Tensor):
-        return output.sum() if output.numel() == 1 and output.requires_grad else None
+        return output.reshape(()) if output.numel() == 1 and output.requires_grad else None
     if isinstance(output, Mapping):
         return _returned_loss(output["loss"]) if "loss" in output else None
     if isinstance(output, tuple | list) and output:
@@ -116,5 +122,5 @@ def _features(leaf: Any) -> list[torch.Tensor]:
 
 def _scalar(loss: Any) -> torch.Tensor:
     if isinstance(loss, torch.Tensor) and loss.numel() == 1 and loss.requires_grad:
-        return loss.sum()
+        return loss.reshape(())
     raise InputError("the loss function must return one number with a gradient")

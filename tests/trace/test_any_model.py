@@ -1,5 +1,6 @@
 """Models that bevdiag did not build, as their makers hand them over."""
 
+import threading
 from collections import OrderedDict
 from typing import Any
 
@@ -88,6 +89,15 @@ def _plain_loss(output: Any) -> torch.Tensor:
 
 def _backward_ops(traced: Trace) -> list[str]:
     return [e.op for e in traced.stream.events if isinstance(e, Alloc) and e.phase == "backward"]
+
+
+def test_a_model_that_holds_a_module_or_what_cannot_be_copied() -> None:
+    model = _Returns()
+    model.library = torch
+    assert trace(model).params_by_module["total"] == 20
+    model.lock = threading.Lock()
+    with pytest.raises(InputError, match=r"cannot be copied: cannot pickle '_thread\.lock'"):
+        trace(model)
 
 
 def test_without_a_loss_all_outputs_are_summed() -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bevdiag.children import ending
 from bevdiag.diagnose.validation.outcome import MeasuredRow
 from bevdiag.errors import InputError
 from bevdiag.scenes import synthetic_lidar
 from bevdiag.scenes.arrays import Range
 
-_SCRIPT_TIMEOUT_SECONDS = 300.0
+SCRIPT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,12 @@ class Scripted:
             command += ["--pcr", *map(str, order.point_cloud_range)]
             command += ["--features", str(order.num_features)]
         command += ["--points", str(row.points_per_sample), "--batch", str(row.batch_size)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SCRIPT_TIMEOUT_SECONDS, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=SCRIPT_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as late:
+            raise InputError(f"{script} did not end within {SCRIPT_SECONDS:g} s") from late
         if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+            last = done.stderr.strip().splitlines()[-1:] or [ending(done.returncode)]
             raise InputError(f"{script} failed: {last[0]}")
