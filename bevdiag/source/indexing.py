@@ -70,7 +70,10 @@ def _apply_basic(source: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[A
             indices += [None] * skipped
             axis += skipped
         elif isinstance(item, slice):
-            view = view[(slice(None),) * axis + (item,)]
+            length = view.shape[axis]
+            # All of an axis is no view: what is written goes into the tensor itself.
+            if item.indices(length) != (0, length, 1):
+                view = view[(slice(None),) * axis + (item,)]
             indices.append(None)
             axis += 1
         elif isinstance(item, (int, np.integer)) or _is_scalar(item):
@@ -78,7 +81,6 @@ def _apply_basic(source: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[A
         else:
             tensor = item if isinstance(item, torch.Tensor) else torch.as_tensor(item)
             indices.append(tensor)
-            indices += [None] * 0
             axis += _axes(item)
     return view, indices
 

@@ -4,7 +4,7 @@ The real autocast looks at each tensor's device and leaves meta tensors alone. T
 of aten/src/ATen/autocast_mode.h; the cache of cast weights lives until the context ends, as there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,11 +63,21 @@ _WIDEST = _python_names(WIDEST)
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-class Autocast:
-    """Mixed precision with the given low-precision dtype; on only inside `region`."""
+def _is_meta(tensor: torch.Tensor) -> bool:
+    return tensor.is_meta
 
-    def __init__(self, dtype: torch.dtype) -> None:
+
+class Autocast:
+    """Mixed precision with the given low-precision dtype; on only inside `region`.
+
+    `is_device` says which tensors stand for the GPU's: features made of real coordinates do, too.
+    """
+
+    def __init__(
+        self, dtype: torch.dtype, is_device: Callable[[torch.Tensor], bool] = _is_meta
+    ) -> None:
         self.dtype = dtype
+        self._is_device = is_device
         self.active = False
         self._weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -125,7 +135,7 @@ class Autocast:
         return value
 
     def _cast_tensor(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        eligible = tensor.is_meta and tensor.is_floating_point()
+        eligible = tensor.is_floating_point() and self._is_device(tensor)
         if not eligible or tensor.dtype in (dtype, torch.float64):
             return tensor
         is_weight = (

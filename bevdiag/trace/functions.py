@@ -36,6 +36,8 @@ _FACTORIES = frozenset(
     }
 )
 
+_CROSS_ENTROPY = torch._C._nn.cross_entropy_loss
+
 # Modules of Python code that ask whether a mode is on and then hand the whole call to it; their
 # bodies must run instead, so that the mode sees the built-in functions that they call.
 _PYTHON_FUNCTIONS = (torch.nn.functional, torch.functional, torch._tensor, torch.autograd)
@@ -123,6 +125,33 @@ def _is_half_to_float(data: torch.Tensor, dtype: torch.dtype | None) -> bool:
     return data.is_meta and data.dtype is torch.float16 and dtype is torch.float32
 
 
+def _takes_class_indices(
+    data: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    reduction: int = 1,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> bool:
+    return not target.is_floating_point() and not label_smoothing
+
+
+def _cross_entropy_of_classes(
+    data: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    reduction: int = 1,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    # at::cross_entropy_loss names the type of its log_softmax, its input's, so autocast leaves it
+    # alone and widens what the loss then reads (LossNLL.cpp).
+    scores = torch.log_softmax(data, min(data.dim() - 1, 1), dtype=data.dtype)
+    # The stub calls the reduction's number a string.
+    number: Any = reduction
+    return torch._C._nn.nll_loss_nd(scores, target, weight, number, ignore_index)
+
+
 def _dropout(input: torch.Tensor, p: float = 0.5, train: bool = True) -> torch.Tensor:
     # at::dropout fuses on CUDA and keeps a mask of bytes; elsewhere it keeps floats (Dropout.cpp).
     if input.is_meta and train and 0 < p < 1 and input.numel():
@@ -159,6 +188,9 @@ class CudaFunctions(TorchFunctionMode):
             with self._recorder.on_host():
                 return func(*args, **kwargs)
         if self._autocast is not None and (self._autocast.is_on() or self._is_recomputing()):
+            if func is _CROSS_ENTROPY and _takes_class_indices(*args, **kwargs):
+                with self:
+                    return _cross_entropy_of_classes(*args, **kwargs)
             args, kwargs = self._autocast.cast(func, args, kwargs)
         return _HANDLERS.get(func, func)(*args, **kwargs)
 

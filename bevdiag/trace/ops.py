@@ -54,6 +54,25 @@ def _gemm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     return recorder.run(func, args, kwargs)
 
 
+def _softmax(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    # A strided input is copied after the result is made (host_softmax in SoftMax.cu).
+    outputs = recorder.run(func, args, kwargs)
+    data = args[0]
+    if recorder.is_device(data) and not data.is_contiguous():
+        recorder.release(recorder.temporary(data.numel() * data.element_size(), str(func)))
+    return outputs
+
+
+def _widened(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    # Masks and narrow integers are copied to the type in which they are summed, after the result
+    # is made (make_reduction in ReduceOpsUtils.h, impl_func_cum_ops in ReduceOps.cpp).
+    result = recorder.run(func, args, kwargs)
+    data = args[0]
+    if recorder.is_device(data) and not data.is_floating_point() and data.dtype != result.dtype:
+        recorder.release(recorder.temporary(data.numel() * result.element_size(), str(func)))
+    return result
+
+
 def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # softmax_backward_cuda_out forms grad * output beside its result (SoftMax.cu).
     outputs = recorder.run(func, args, kwargs)
@@ -123,6 +142,8 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm
     ),
+    **dict.fromkeys((aten._softmax.default, aten._log_softmax.default), _softmax),
+    **dict.fromkeys((aten.sum.default, aten.sum.dim_IntList, aten.cumsum.default), _widened),
     aten._softmax_backward_data.default: _softmax_backward,
     aten.native_dropout.default: _dropout,
     aten.max_pool2d_with_indices.default: _max_pool,

@@ -131,7 +131,9 @@ def trace_steps(
         recorder.attribution = attribution
         _load(recorder, model, batch)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
-        autocast = Autocast(DTYPES[options.autocast]) if options.autocast != "off" else None
+        autocast = None
+        if options.autocast != "off":
+            autocast = Autocast(DTYPES[options.autocast], recorder.is_device)
         without_grad: dict[str, int] = {}
         watch = BatchWatch(model, attribution)
         with recorder, cuda_functions(recorder, autocast), customs.around(recorder):

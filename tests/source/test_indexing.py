@@ -43,6 +43,22 @@ def test_shapes_are_those_of_plain_indexing(index: Any, recorder: Recorder) -> N
     assert found.shape == plain[index].shape
 
 
+@pytest.mark.parametrize(
+    ("index", "node"),
+    [((slice(None), COLUMNS), "IndexPutBackward0"), ((slice(1, 3), COLUMNS), "CopySlices")],
+)
+def test_all_of_an_axis_is_written_without_a_view(
+    index: Any, node: str, recorder: Recorder
+) -> None:
+    for device in ("cpu", "meta"):
+        target = torch.zeros(4, 3, device=device)
+        value = torch.zeros(target[index].shape, device=device, requires_grad=True)
+        with recorder:
+            if mixed_set(recorder, target, index, value) is NotImplemented:
+                target[index] = value
+        assert type(target.grad_fn).__name__ == node
+
+
 @pytest.mark.parametrize("index", INDICES)
 @pytest.mark.parametrize("value", [2.0, torch.zeros(1)])
 def test_writing_takes_the_same_indices(index: Any, value: Any, recorder: Recorder) -> None:

@@ -20,6 +20,7 @@ from bevdiag.trace.autocast import (
     WIDEST,
     Autocast,
 )
+from bevdiag.trace.functions import cuda_functions
 
 Function = Callable[[Tensor, Tensor], Tensor]
 
@@ -180,6 +181,35 @@ def test_what_asks_for_a_type_gets_it(recordings: Any) -> None:
 def test_real_tensors_are_left_alone(recordings: Any) -> None:
     run = lambda: torch.ones(3, 3) @ torch.ones(3, 3)  # noqa: E731
     assert _on_meta(recordings, run, torch.bfloat16) is torch.float32
+
+
+def test_features_made_of_real_coordinates_are_cast_as_unknown_ones_are(recordings: Any) -> None:
+    layer = nn.Linear(6, 6, bias=False, device="meta")
+    features = torch.ones(5, 6)
+    with recordings.recording() as recorder:
+        recorder.adopt(features, Category.INPUT, "", "batch")
+        autocast = Autocast(torch.float16, recorder.is_device)
+        with cuda_functions(recorder, autocast), autocast.region():
+            assert layer(features).dtype is torch.float16
+    casts = [a for a in recordings.allocs(recorder.stream(1)) if "_to_copy" in a.op]
+    assert [cast.nbytes for cast in casts] == [2 * 30, 2 * 36]
+
+
+def test_cross_entropy_takes_the_logarithm_in_half_and_the_loss_in_full_precision(
+    recordings: Any,
+) -> None:
+    autocast = Autocast(torch.float16)
+    scores = _meta(torch.float16)
+    classes = torch.empty(6, dtype=torch.int64, device="meta")
+    with recordings.recording(autocast=autocast) as recorder, autocast.region():
+        loss = F.cross_entropy(scores, classes, reduction="none")
+    assert loss.dtype is torch.float32
+    made = [(a.op, a.nbytes) for a in recordings.allocs(recorder.stream(1))]
+    assert made[:3] == [
+        ("aten._log_softmax.default", 2 * 36),
+        ("aten._to_copy.default", 4 * 36),
+        ("aten.nll_loss_forward.default", 4 * 6),
+    ]
 
 
 def test_code_that_switches_autocast_off_runs_in_float32(recordings: Any) -> None:

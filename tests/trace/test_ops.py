@@ -314,6 +314,28 @@ def test_pooling_copies_what_is_strided(recordings: Any) -> None:
     assert [copy.nbytes for copy in copies] == [of_input, of_gradient, of_input]
 
 
+@pytest.mark.parametrize("function", [torch.softmax, torch.log_softmax])
+def test_softmax_copies_what_is_strided(recordings: Any, function: Any) -> None:
+    dense = _meta(4, 6)
+    with recordings.recording() as recorder:
+        function(dense, 1)
+        function(dense.t(), 1)
+    made = [a.op for a in recordings.allocs(recorder.stream(1)) if "softmax" in a.op]
+    assert len(made) == 3
+
+
+def test_masks_and_narrow_integers_are_widened_before_they_are_summed(recordings: Any) -> None:
+    mask = torch.ones(40, dtype=torch.bool)
+    with recordings.recording() as recorder:
+        recorder.adopt(mask, Category.INPUT, "", "batch")
+        mask.sum()
+        mask.cumsum(0)
+        mask.to(torch.int64).sum()
+        mask.to(torch.float32).sum()
+    sizes = [a.nbytes for a in recordings.allocs(recorder.stream(1))]
+    assert sizes == [40, 8, 320, 320, 320, 320, 8, 160, 4]
+
+
 def test_dropout_makes_its_mask_first(recordings: Any) -> None:
     with recordings.recording() as recorder:
         torch.nn.functional.dropout(_meta(100, 8), 0.5)
