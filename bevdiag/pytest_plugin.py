@@ -56,18 +56,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+# The older kind of wrapper: an installed plugin must not break a session of an older pytest.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, None, None]:
     """Judge what a marked test returns."""
     marker = pyfuncitem.get_closest_marker(MARKER)
-    if marker is None:
-        return (yield)
     function = pyfuncitem.obj
-    pyfuncitem.obj = _judged(function, marker)
-    try:
-        return (yield)
-    finally:
-        pyfuncitem.obj = function
+    if marker is not None:
+        pyfuncitem.obj = _judged(function, marker)
+    yield
+    pyfuncitem.obj = function
 
 
 def _judged(function: Callable[..., object], marker: pytest.Mark) -> Callable[..., None]:

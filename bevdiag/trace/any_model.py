@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bevdiag.errors import InputError
 from bevdiag.sparse import standin
+from bevdiag.trace.settling import settle
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -43,7 +44,7 @@ def trace_model(model: nn.Module, inputs: Any, loss: Loss | None, options: StepO
         output = copied(*given) if isinstance(given, tuple) else copied(given)
         return _loss_of(output) if loss is None else _scalar(loss(output))
 
-    return trace_steps(_on_meta(model), batch, options, Customs(forward=forward))
+    return settle(trace_steps(_on_meta(model), batch, options, Customs(forward=forward)))
 
 
 def _on_meta(model: nn.Module) -> nn.Module:
