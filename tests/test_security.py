@@ -237,7 +237,7 @@ def test_names_are_no_markup(named_badly: InspectReport) -> None:
             SOUND.replace("LAYER_NUMS: [1, 1]", "LAYER_NUMS: [1, 1000000000]"),
             f"expected at most {MAX_LAYERS} in the whole model",
         ),
-        (SOUND.replace("[0.2, 0.2, 4]", "[1.0e-7, 0.2, 4]"), "fewer than 2^24"),
+        (SOUND.replace("[0.2, 0.2, 4]", "[1.0e-7, 0.2, 4]"), "fewer than 2^20"),
     ],
 )
 def test_what_a_config_may_hold_is_bounded(text: str, sentence: str, tmp_path: Path) -> None:

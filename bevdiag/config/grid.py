@@ -8,8 +8,8 @@ from bevdiag.errors import ConfigError, Location
 AXES = ("x", "y", "z")
 MAX_CELLS = 2**48
 """Of a grid: an int64 numbers the cells of a whole batch, and of margins around them."""
-MAX_VOXELS = 2**24
-"""Along an axis: a float32 coordinate cannot tell more voxels apart."""
+MAX_VOXELS = 2**20
+"""Along an axis: 52 km of 5 cm each; every position has its entries in tables of neighbours."""
 TOLERANCE_VOXELS = 1e-3
 """Decimals such as 70.4 / 0.05 miss a whole number by the rounding of float32, never by more."""
 
@@ -60,7 +60,7 @@ def misfit(axis: int, low: float, high: float, voxel: float) -> str:
     quotient = length / voxel if voxel else math.inf
     found = f"{AXES[axis]}: {length:g} m / {voxel:g} m = {quotient:g} voxels"
     if not 1 <= quotient < MAX_VOXELS:
-        return f"{found}: expected at least 1 and fewer than 2^24"
+        return f"{found}: expected at least 1 and fewer than 2^20"
     below, above = math.floor(quotient), math.ceil(quotient)
     return (
         f"{found}, not a whole number: expected a range that ends at {low + below * voxel:g} "

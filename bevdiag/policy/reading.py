@@ -81,7 +81,7 @@ def read_policy(path: Path) -> PolicyFile:
     text = _read(path)
     try:
         tables: dict[str, Any] = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError also for an endless number
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     if path.name == "pyproject.toml":
         tables = tables.get("tool", {}).get("bevdiag", {})

@@ -14,6 +14,17 @@ from bevdiag.scenes.size import check_batch
 from bevdiag.scenes.table import Table
 
 _MOST_CHARACTERS = 200
+_MALFORMED = (
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+)
+"""What NumPy's reading of a header may raise, which parses it as Python's literals."""
+_open_memmap: Callable[..., Table] = np.lib.format.open_memmap
 _KITTI_COLUMNS = 4
 _NUSCENES_COLUMNS = 5
 MAX_FILE_BYTES = 2**30
@@ -77,18 +88,9 @@ def _read_npy(path: Path) -> Table:
     try:
         # Mapped, a header that promises more than the file holds allocates nothing, and a pickle
         # has no way in.
-        array: Table = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-            path, mode="r"
-        )
-    except (
-        ArithmeticError,
-        MemoryError,
-        RecursionError,
-        SyntaxError,
-        TokenError,
-        TypeError,
-        ValueError,
-    ) as error:
+        with np.errstate(over="ignore"):
+            array: Table = _open_memmap(path, mode="r")
+    except _MALFORMED as error:
         reason = " ".join(str(error).split())[:_MOST_CHARACTERS] or type(error).__name__
         raise InputError(
             f"{path}: is no plain .npy array ({reason}): save the points with "

@@ -224,9 +224,16 @@ _HARMLESS = {
 
 def altered(place: str, value: Any, sound: Path = SOUND) -> bytes:
     """A sound config's text with the value at `place` replaced."""
+    return altered_at({place: value}, sound)
+
+
+def altered_at(values: Mapping[str, Any], sound: Path = SOUND) -> bytes:
+    """A sound config's text with the value at each place replaced."""
     document = read_document(sound)
-    path = tuple(place.split("."))
-    root = tree.with_node(document.root, path, tree.located(value, document.location(place)))
+    root = document.root
+    for place, value in values.items():
+        new = tree.located(value, document.location(place))
+        root = tree.with_node(root, tuple(place.split(".")), new)
     return yaml.safe_dump(_lists(tree.plain(root)), sort_keys=False).encode()
 
 
