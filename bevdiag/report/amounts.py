@@ -1,4 +1,9 @@
-"""Numbers as people read them; the one place where bytes become text."""
+"""Numbers as people read them; the one place where bytes become text.
+
+Where a number may be missing, `UNKNOWN` stands for it.
+"""
+
+UNKNOWN = "-"
 
 _UNITS = (("B", 1, 0), ("KiB", 2**10, 1), ("MiB", 2**20, 1))
 
@@ -14,14 +19,29 @@ def format_bytes(nbytes: int) -> str:
     return f"{nbytes / 2**30:,.2f} GiB"
 
 
+def bytes_if_known(nbytes: int | None) -> str:
+    """Like `format_bytes`."""
+    return UNKNOWN if nbytes is None else format_bytes(nbytes)
+
+
 def format_difference(nbytes: int) -> str:
     """Like `format_bytes`, with its sign: ``+1.00 GiB``; ``0 B`` where nothing changes."""
     return f"+{format_bytes(nbytes)}" if nbytes > 0 else format_bytes(nbytes)
 
 
+def difference_if_known(nbytes: int | None) -> str:
+    """Like `format_difference`."""
+    return UNKNOWN if nbytes is None else format_difference(nbytes)
+
+
 def format_count(count: int) -> str:
     """With thousands separators: ``25,804,800``."""
     return f"{count:,}"
+
+
+def count_if_known(count: int | None) -> str:
+    """Like `format_count`."""
+    return UNKNOWN if count is None else format_count(count)
 
 
 def format_flops(flops: int) -> str:
@@ -40,10 +60,10 @@ def format_share(part: int, whole: int) -> str:
 def format_shape(shape: tuple[int, ...] | None) -> str:
     """``1x22400x202x502``; ``scalar`` without dimensions, ``-`` where no shape is known."""
     if shape is None:
-        return "-"
+        return UNKNOWN
     return "x".join(str(size) for size in shape) or "scalar"
 
 
 def format_error(predicted: int, measured: int) -> str:
     """How far a prediction lies from what was measured, in percent of the latter."""
-    return f"{100 * (predicted - measured) / measured:+.1f} %" if measured else "-"
+    return f"{100 * (predicted - measured) / measured:+.1f} %" if measured else UNKNOWN

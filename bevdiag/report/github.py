@@ -12,7 +12,8 @@ from bevdiag.diagnose.checked import Check, worst_last
 from bevdiag.diagnose.result import Finding, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode, Location
 from bevdiag.report.places import shown_location
-from bevdiag.report.printable import printable
+from bevdiag.report.printable import printable, printable_lines
+from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
 
 MOST_OF_A_KIND = 10
@@ -48,7 +49,7 @@ def _annotations(check: Check) -> Iterator[_Annotation]:
         known = check.exit_code is ExitCode.NO_VERDICT
         command = "warning" if known else "error"
         yield _Annotation(command, "bevdiag", check.failure, check.config)
-    for finding in sorted(check.findings, key=lambda item: list(_COMMANDS).index(item.severity)):
+    for finding in worst_first(check.findings):
         yield _of_finding(check.config, finding)
     report = check.report
     if isinstance(report, InspectReport) and report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
@@ -72,8 +73,7 @@ def _line(item: _Annotation) -> str:
         properties |= {"line": str(location.line), "col": str(location.column)}
     properties["title"] = item.title
     told = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    message = "\n".join(printable(line) for line in item.message.split("\n"))
-    return f"::{item.command} {told}::{_data(message)}"
+    return f"::{item.command} {told}::{_data(printable_lines(item.message))}"
 
 
 def _data(text: str) -> str:

@@ -1,14 +1,15 @@
 """Checks as JUnit XML, which every CI server shows: a suite a config, a case a finding's rule.
 
 A finding of severity error fails its case, and so does a budget that is exceeded; a config without
-a verdict is an error of its case, as a test is that could not be run.
+a verdict is an error of its case, as a test is that could not be run. XML has no way to write
+control characters, escaped or not, so all text is made printable.
 """
 
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.result import ConfigReport, Finding, InspectReport, Severity
+from bevdiag.diagnose.result import ConfigReport, Finding, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
@@ -32,7 +33,7 @@ def _suite(check: Check) -> ET.Element:
     cases += [_finding(check.config, finding) for finding in check.findings]
     suite = ET.Element(
         "testsuite",
-        name=_text(check.config),
+        name=printable(check.config),
         tests=str(len(cases)),
         failures=str(sum(case.find("failure") is not None for case in cases)),
         errors=str(sum(case.find("error") is not None for case in cases)),
@@ -42,20 +43,22 @@ def _suite(check: Check) -> ET.Element:
 
 
 def _verdict(check: Check) -> ET.Element:
-    case = ET.Element("testcase", classname=_text(check.config), name="budget")
+    case = ET.Element("testcase", classname=printable(check.config), name="budget")
     if check.failure:
         kind = "error" if check.exit_code is ExitCode.NO_VERDICT else "failure"
-        ET.SubElement(case, kind, message=_text(check.failure))
+        ET.SubElement(case, kind, message=printable(check.failure))
         return case
     if not isinstance(check.report, InspectReport):
         message = "no training step survives the errors of this config"
         ET.SubElement(case, "failure", message=message)
         return case
-    sentence = _text(verdict_sentence(check.report))
-    if check.report.verdict.value == "over":
+    sentence = printable(verdict_sentence(check.report))
+    if check.report.verdict is Verdict.OVER:
         oom = check.report.oom
-        ET.SubElement(case, "failure", message=sentence).text = _text(oom.message) if oom else None
-    elif check.report.verdict.value in ("depends", "unknown"):
+        ET.SubElement(case, "failure", message=sentence).text = (
+            printable(oom.message) if oom else None
+        )
+    elif check.report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
         ET.SubElement(case, "error", message=sentence)
     else:
         ET.SubElement(case, "system-out").text = sentence
@@ -63,19 +66,14 @@ def _verdict(check: Check) -> ET.Element:
 
 
 def _finding(config: str, finding: Finding) -> ET.Element:
-    case = ET.Element("testcase", classname=_text(config), name=_text(finding.code))
+    case = ET.Element("testcase", classname=printable(config), name=printable(finding.code))
     if finding.location is not None:
         place = shown_location(finding.location)
-        case.set("file", _text(place.file.as_posix()))
+        case.set("file", printable(place.file.as_posix()))
         case.set("line", str(place.line))
-    text = "\n".join(_text(line) for line in (finding.message, *finding.detail))
+    text = "\n".join(printable(line) for line in (finding.message, *finding.detail))
     if finding.severity is Severity.ERROR:
-        ET.SubElement(case, "failure", message=_text(finding.message)).text = text
+        ET.SubElement(case, "failure", message=printable(finding.message)).text = text
     else:
         ET.SubElement(case, "system-out").text = f"{finding.severity.value}: {text}"
     return case
-
-
-def _text(text: str) -> str:
-    # XML has no way to write control characters, escaped or not.
-    return printable(text)

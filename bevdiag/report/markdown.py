@@ -8,13 +8,14 @@ import re
 from collections.abc import Sequence
 
 from bevdiag.diagnose.checked import Check, worst_last
-from bevdiag.diagnose.result import Finding, InspectReport, Severity
+from bevdiag.diagnose.result import Finding, InspectReport
 from bevdiag.errors import ExitCode
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
+from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
-from bevdiag.report.text.preflight_report import why
+from bevdiag.report.text.preflight_report import figures, why
 
 MOST_CHARACTERS = 65_536
 """Of a comment; a job summary holds more."""
@@ -61,14 +62,8 @@ def _fitting(blocks: Sequence[str], most: int) -> list[str]:
 
 
 def _row(check: Check) -> str:
-    report = check.report if isinstance(check.report, InspectReport) else None
-    peak = reserved = budget = ""
-    if report is not None:
-        peak = format_bytes(report.peak.allocated_bytes)
-        reserved = format_bytes(report.peak.high_reserved_bytes)
-        capacity = report.target.capacity_bytes
-        budget = "" if capacity is None else format_bytes(capacity)
-    cells = (escaped(check.config), _WORDS[check.exit_code], peak, reserved, budget)
+    amounts = ("" if figure is None else format_bytes(figure) for figure in figures(check))
+    cells = (escaped(check.config), _WORDS[check.exit_code], *amounts)
     return f"| {' | '.join(cells)} | {escaped(why(check))} |"
 
 
@@ -82,9 +77,7 @@ def _details(check: Check) -> str:
     lines = [f"### {escaped(check.config)}", ""]
     if isinstance(check.report, InspectReport):
         lines += [escaped(verdict_sentence(check.report)), ""]
-    order = list(Severity)
-    for finding in sorted(check.findings, key=lambda item: order.index(item.severity)):
-        lines.append(_finding(finding))
+    lines += map(_finding, worst_first(check.findings))
     lines += [f"- silenced {item.finding.code}: {escaped(item.reason)}" for item in check.silenced]
     lines += [f"- {escaped(note)}" for note in check.notes]
     return "\n".join(lines)

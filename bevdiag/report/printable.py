@@ -23,6 +23,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
 
 
+def printable_lines(text: str) -> str:
+    """Like `printable`, but line breaks stay."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def fold(text: str, width: int) -> list[str]:
     """`text` in lines of at most `width` terminal cells, without losing a character of a word.
 

@@ -19,7 +19,7 @@ from bevdiag.diagnose.result import Confidence, Finding, Severity, Silenced
 from bevdiag.errors import ExitCode, Location
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.places import posix_uri, shown_location
-from bevdiag.report.printable import printable
+from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.rules_markdown import rule_markdown
 
 SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -93,7 +93,7 @@ def _result(config: str, finding: Finding) -> dict[str, Any]:
         "ruleId": finding.code,
         "ruleIndex": _RULES.index(finding.code),
         "level": _LEVELS[finding.severity],
-        "message": {"text": _plain(text)},
+        "message": {"text": printable_lines(text)},
         "locations": [_location(config, finding)],
         "partialFingerprints": {"bevdiag/v1": _fingerprint(config, finding)},
     }
@@ -135,10 +135,6 @@ def _notification(check: Check) -> dict[str, Any]:
     level = "error" if check.failure_code is ExitCode.USAGE else "warning"
     return {
         "level": level,
-        "message": {"text": _plain(check.failure)},
+        "message": {"text": printable_lines(check.failure)},
         "locations": [{"physicalLocation": _physical(Location(Path(check.config), 1, 1))}],
     }
-
-
-def _plain(text: str) -> str:
-    return "\n".join(printable(line) for line in text.split("\n"))

@@ -1,6 +1,9 @@
 import pytest
 
 from bevdiag.report.amounts import (
+    bytes_if_known,
+    count_if_known,
+    difference_if_known,
     format_bytes,
     format_count,
     format_difference,
@@ -56,3 +59,8 @@ def test_shapes(shape: tuple[int, ...] | None, text: str) -> None:
 def test_the_error_is_relative_to_what_was_measured() -> None:
     assert format_error(predicted=95, measured=100) == "-5.0 %"
     assert format_error(predicted=95, measured=0) == "-"
+
+
+def test_a_number_that_is_missing_is_a_dash() -> None:
+    assert bytes_if_known(None) == count_if_known(None) == difference_if_known(None) == "-"
+    assert (bytes_if_known(0), count_if_known(0), difference_if_known(0)) == ("0 B", "0", "0 B")

@@ -4,7 +4,7 @@ from typing import Any
 
 from bevdiag import __version__
 from bevdiag.diagnose.variants import CompareReport, Variant
-from bevdiag.report.amounts import format_bytes, format_count, format_difference
+from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings
 from bevdiag.report.text.assumed import scene_entries, target_entries
@@ -27,26 +27,17 @@ def compare_page(report: CompareReport) -> str:
 
 
 def _variant(variant: Variant, report: CompareReport, highest_bytes: int) -> dict[str, Any]:
-    difference = variant.difference_bytes
     return {
         "label": variant_label(variant, report),
         "error": variant.error,
-        "peak": _amount(variant.peak_allocated_bytes),
+        "peak": bytes_if_known(variant.peak_allocated_bytes),
         "share": (variant.peak_allocated_bytes or 0) / highest_bytes,
         "high": (variant.high_bytes or 0) / highest_bytes,
-        "difference": "-" if difference is None else format_difference(difference),
-        "reserved": _amount(variant.reserved_bytes),
-        "bev_channels": _count(variant.bev_channels),
-        "params": _count(variant.params),
+        "difference": difference_if_known(variant.difference_bytes),
+        "reserved": bytes_if_known(variant.reserved_bytes),
+        "bev_channels": count_if_known(variant.bev_channels),
+        "params": count_if_known(variant.params),
         "kind": VERDICT_KINDS[variant.verdict],
         "verdict": VERDICT_WORDS[variant.verdict][0],
         "fits": ", ".join(variant.fits) or "no GPU of the catalogue",
     }
-
-
-def _amount(nbytes: int | None) -> str:
-    return "-" if nbytes is None else format_bytes(nbytes)
-
-
-def _count(count: int | None) -> str:
-    return "-" if count is None else format_count(count)

@@ -7,7 +7,7 @@ from bevdiag import __version__
 from bevdiag.diagnose.joints import WiringReport
 from bevdiag.diagnose.memory_use import Layer
 from bevdiag.diagnose.result import InspectReport, Remedy
-from bevdiag.report.amounts import format_bytes, format_count
+from bevdiag.report.amounts import bytes_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
 from bevdiag.report.html.scatter import ordered, remedy_chart
@@ -54,8 +54,8 @@ def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[s
     return {
         "id": remedy.id,
         "title": remedy.title,
-        "peak": _amount(remedy.peak_allocated_bytes),
-        "reserved": _amount(reserved),
+        "peak": bytes_if_known(remedy.peak_allocated_bytes),
+        "reserved": bytes_if_known(reserved),
         "share": None if reserved is None else reserved / largest_bytes,
         "now": report.peak.high_reserved_bytes / largest_bytes,
         "compute": f"{100 * remedy.flops / report.flops:.0f} %"
@@ -65,10 +65,6 @@ def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[s
         "verdict": remedy.error or VERDICT_WORDS[remedy.verdict][0],
         "loses": remedy.loses,
     }
-
-
-def _amount(nbytes: int | None) -> str:
-    return "-" if nbytes is None else format_bytes(nbytes)
 
 
 def _layers(layers: tuple[Layer, ...]) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """What the numbers take for granted: target, input, settings and value-dependent counts."""
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from bevdiag.diagnose.result import Assumption, InspectReport, Scene, Target
@@ -21,13 +23,23 @@ _DEVICES = {
 
 def assumed_lines(report: InspectReport, layout: Layout) -> list[Text]:
     """The section "Assumed"."""
-    lines = heading("Assumed", layout)
-    for label, text in assumed_entries(report):
-        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    lines = _section(assumed_entries(report), layout)
     lines += assumption_lines(report.assumptions, layout)
     if report.unmodelled:
         missing = f"Not modelled, so no verdict stands: {', '.join(report.unmodelled)}."
         lines += [Text(), *paragraph(missing, layout, indent=2, style="yellow")]
+    return lines
+
+
+def setting_lines(target: Target, scene: Scene, layout: Layout) -> list[Text]:
+    """The section "Assumed" of several steps, which share target and scene alone."""
+    return _section([*target_entries(target), *scene_entries(scene)], layout)
+
+
+def _section(entries: Sequence[tuple[str, str]], layout: Layout) -> list[Text]:
+    lines = heading("Assumed", layout)
+    for label, text in entries:
+        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
     return lines
 
 

@@ -4,9 +4,14 @@ from rich.text import Text
 
 from bevdiag.diagnose.result import Target
 from bevdiag.diagnose.variants import CompareReport, Variant
-from bevdiag.report.amounts import format_bytes, format_count, format_difference
+from bevdiag.report.amounts import (
+    bytes_if_known,
+    count_if_known,
+    difference_if_known,
+    format_bytes,
+)
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.assumed import assumption_lines, scene_entries, target_entries
+from bevdiag.report.text.assumed import assumption_lines, setting_lines
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.prose import VERDICT_WORDS, heading, labelled, paragraph
 from bevdiag.report.text.render import render_lines
@@ -40,9 +45,7 @@ def render_compare(report: CompareReport, layout: Layout) -> str:
         "of the BEV map; GPUs are named where the upper end of the step fits."
     )
     lines += paragraph(note, layout, indent=2, style="dim")
-    lines += heading("Assumed", layout)
-    for label, text in [*target_entries(report.target), *scene_entries(report.scene)]:
-        lines += labelled(label, text, layout, column=12)
+    lines += setting_lines(report.target, report.scene, layout)
     lines += assumption_lines(report.assumptions, layout)
     return render_lines([*lines, *finding_lines(report.findings, layout)], layout)
 
@@ -57,18 +60,13 @@ def variant_label(variant: Variant, report: CompareReport) -> str:
 
 def _figures(variant: Variant) -> list[Text]:
     counts = (variant.bev_channels, variant.params)
-    difference = variant.difference_bytes
     return [
-        *(cell("-" if count is None else format_count(count)) for count in counts),
-        cell(_amount(variant.peak_allocated_bytes)),
-        cell("-" if difference is None else format_difference(difference)),
-        cell(_amount(variant.reserved_bytes)),
-        cell(_amount(variant.high_bytes)),
+        *(cell(count_if_known(count)) for count in counts),
+        cell(bytes_if_known(variant.peak_allocated_bytes)),
+        cell(difference_if_known(variant.difference_bytes)),
+        cell(bytes_if_known(variant.reserved_bytes)),
+        cell(bytes_if_known(variant.high_bytes)),
     ]
-
-
-def _amount(nbytes: int | None) -> str:
-    return "-" if nbytes is None else format_bytes(nbytes)
 
 
 def _detail_lines(variant: Variant, target: Target, layout: Layout) -> list[Text]:

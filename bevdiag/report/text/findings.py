@@ -1,5 +1,7 @@
 """What is wrong or worth knowing."""
 
+from collections.abc import Iterable
+
 from rich.text import Text
 
 from bevdiag.diagnose.result import Confidence, Finding, Severity, Silenced
@@ -8,17 +10,22 @@ from bevdiag.report.places import shown_location
 from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
 
-_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+_ORDER = tuple(Severity)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors, warnings, then the rest; within a severity in the order of the rules."""
+    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
 
 
 def finding_lines(
     findings: tuple[Finding, ...], layout: Layout, silenced: tuple[Silenced, ...] = ()
 ) -> list[Text]:
-    """Errors first; within a severity in the order of the rules; the silenced ones behind."""
+    """The findings, the worst first, and behind them the silenced ones."""
     if not findings and not silenced:
         return []
     lines = heading("Findings", layout)
-    for number, finding in enumerate(sorted(findings, key=lambda f: _ORDER[f.severity])):
+    for number, finding in enumerate(worst_first(findings)):
         lines += [Text()] if number else []
         lines += _finding_lines(finding, layout)
     if silenced:

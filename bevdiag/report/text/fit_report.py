@@ -5,8 +5,8 @@ from rich.text import Text
 from bevdiag.diagnose.remedies.fit_results import FitPoint, FitReport
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.assumed import scene_entries, target_entries
-from bevdiag.report.text.prose import VERDICT_WORDS, heading, labelled, paragraph
+from bevdiag.report.text.assumed import setting_lines
+from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, paragraph
 from bevdiag.report.text.render import render_lines
 
 _AXIS = 12
@@ -15,9 +15,7 @@ _FIGURES = 34
 
 def answer(report: FitReport) -> str:
     """The largest value that fits, and whether it matters, in a few sentences."""
-    capacity = report.target.capacity_bytes
-    where = report.target.gpu or "the budget"
-    where = where if capacity is None else f"{where} ({format_bytes(capacity)} usable)"
+    where = budget_name(report.target)
     now = f"the config has {format_count(report.now)}"
     if report.largest is None:
         failed = next((point.error for point in report.points if point.error), "")
@@ -48,9 +46,7 @@ def render_fit(report: FitReport, layout: Layout) -> str:
         "what must be reserved for it. Every row was traced."
     )
     lines += paragraph(note, layout, indent=2, style="dim")
-    lines += heading("Assumed", layout)
-    for label, text in [*target_entries(report.target), *scene_entries(report.scene)]:
-        lines += labelled(label, text, layout, column=12)
+    lines += setting_lines(report.target, report.scene, layout)
     return render_lines(lines, layout)
 
 

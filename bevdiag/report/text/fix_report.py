@@ -6,10 +6,16 @@ from rich.text import Text
 
 from bevdiag.diagnose.remedies.results import FixReport, Offer
 from bevdiag.diagnose.result import Verdict
-from bevdiag.report.amounts import format_bytes, format_count, format_error, format_flops
+from bevdiag.report.amounts import (
+    UNKNOWN,
+    bytes_if_known,
+    count_if_known,
+    format_error,
+    format_flops,
+)
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.assumed import scene_entries, target_entries
-from bevdiag.report.text.prose import VERDICT_WORDS, heading, labelled, paragraph
+from bevdiag.report.text.assumed import setting_lines
+from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, labelled, paragraph
 from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.table import Column, cell, lay_out
 
@@ -28,16 +34,15 @@ _LABEL_COLUMN = 9
 
 def outcome(report: FixReport) -> str:
     """What came of it, in a few sentences."""
-    where = _where(report)
+    where = budget_name(report.target)
     chosen = report.chosen
     if report.base.fits and chosen is None:
         return f"{report.config} fits {where} as it is: nothing to change."
     if chosen is None:
         return _without_a_way_out(report, where)
-    text = (
-        f"With {chosen.id or 'the channels that arrive'} {report.config} fits {where}: a peak of "
-        f"{_amount(chosen.peak_allocated_bytes)}, {_amount(chosen.high_bytes)} at most."
-    )
+    peak, high = map(bytes_if_known, (chosen.peak_allocated_bytes, chosen.high_bytes))
+    changes = chosen.id or "the channels that arrive"
+    text = f"With {changes} {report.config} fits {where}: a peak of {peak}, {high} at most."
     if report.refusal:
         return f"{text} Not written: {report.refusal}."
     return f"{text} Written, read again and inspected again." if report.written else text
@@ -53,16 +58,8 @@ def render_fix(report: FixReport, layout: Layout) -> str:
     if report.singles:
         lines += _tried_lines(report, layout)
     lines += _advice_lines(report, layout)
-    lines += heading("Assumed", layout)
-    for label, text in [*target_entries(report.target), *scene_entries(report.scene)]:
-        lines += labelled(label, text, layout, column=12)
+    lines += setting_lines(report.target, report.scene, layout)
     return render_lines(lines, layout)
-
-
-def _where(report: FixReport) -> str:
-    capacity = report.target.capacity_bytes
-    name = report.target.gpu or "the budget"
-    return name if capacity is None else f"{name} ({format_bytes(capacity)} usable)"
 
 
 def _without_a_way_out(report: FixReport, where: str) -> str:
@@ -71,7 +68,7 @@ def _without_a_way_out(report: FixReport, where: str) -> str:
     text = f"None of the {len(taking_part)} sets of changes that were traced fits {where}."
     if taking_part:
         least = min(taking_part, key=lambda offer: offer.high_bytes or 0)
-        text += f" The least is left by {least.id}: {_amount(least.high_bytes)} at most."
+        text += f" The least is left by {least.id}: {bytes_if_known(least.high_bytes)} at most."
     if not report.unsafe_allowed:
         text += " Changes that throw input away or move the grid took no part: --unsafe lets them."
     return text
@@ -138,10 +135,10 @@ def _row(offer: Offer, base: Offer) -> list[Text]:
     word, style = VERDICT_WORDS[offer.verdict]
     return [
         cell(offer.id.replace("+", " + ") or "as it is", "bold"),
-        cell(_amount(offer.peak_allocated_bytes)),
-        cell(_amount(offer.high_bytes)),
-        cell("-" if offer.flops is None else format_error(offer.flops, base.flops or 0)),
-        cell("-" if offer.params is None else format_count(offer.params)),
+        cell(bytes_if_known(offer.peak_allocated_bytes)),
+        cell(bytes_if_known(offer.high_bytes)),
+        cell(UNKNOWN if offer.flops is None else format_error(offer.flops, base.flops or 0)),
+        cell(count_if_known(offer.params)),
         cell(_costs(offer)),
         cell("failed", "red") if offer.error else cell(word, style),
     ]
@@ -150,7 +147,7 @@ def _row(offer: Offer, base: Offer) -> list[Text]:
 def _costs(offer: Offer) -> str:
     words = dict.fromkeys(_COST_WORDS[price] for price in offer.prices)
     unsafe = " (unsafe)" if offer.unsafe else ""
-    return ", ".join(words) + unsafe if words else "-"
+    return ", ".join(words) + unsafe if words else UNKNOWN
 
 
 def _advice_lines(report: FixReport, layout: Layout) -> list[Text]:
@@ -164,14 +161,10 @@ def _advice_lines(report: FixReport, layout: Layout) -> list[Text]:
         if advice.verdict not in (None, Verdict.NO_BUDGET):
             figures = [VERDICT_WORDS[advice.verdict][0]]
             if advice.high_bytes is not None:
-                figures.append(f"{_amount(advice.high_bytes)} at most")
+                figures.append(f"{bytes_if_known(advice.high_bytes)} at most")
             if advice.reserved_bytes is not None:
-                figures.append(f"{_amount(advice.reserved_bytes)} reserved")
+                figures.append(f"{bytes_if_known(advice.reserved_bytes)} reserved")
             after = "after the edits" if report.chosen else "alone"
             text = f"{', '.join(figures)}, {after}"
             lines += labelled("then", text, layout, indent=4, column=_LABEL_COLUMN)
     return lines
-
-
-def _amount(nbytes: int | None) -> str:
-    return "-" if nbytes is None else format_bytes(nbytes)

@@ -7,7 +7,7 @@ from bevdiag.diagnose.model_report import StepReport
 from bevdiag.diagnose.result import InspectReport, Severity, Verdict
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import VERDICT_WORDS, paragraph
+from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, paragraph
 
 
 def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
@@ -29,7 +29,7 @@ def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
 def verdict_sentence(report: StepReport) -> str:
     """One sentence for every verdict; "fits" speaks of the upper end only."""
     peak = report.peak
-    budget = _budget_name(report)
+    budget = budget_name(report.target)
     if report.verdict is Verdict.FITS:
         return f"Fits {budget}: {_at_most(report)}."
     if report.verdict is Verdict.OVER and report.oom is not None:
@@ -77,14 +77,6 @@ def _depending_on(report: StepReport) -> str:
     if any(assumption.low < assumption.high for assumption in report.assumptions):
         return "depending on values"
     return "depending on the kernels that cuDNN picks"
-
-
-def _budget_name(report: StepReport) -> str:
-    target = report.target
-    if target.capacity_bytes is None:
-        return target.gpu or "the budget"
-    capacity = format_bytes(target.capacity_bytes)
-    return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
 
 
 def stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from bevdiag.diagnose.memory_use import Measurement
 from bevdiag.diagnose.result import InspectReport
-from bevdiag.report.amounts import format_bytes, format_count, format_error
+from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count, format_error
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
@@ -80,7 +80,7 @@ def _row(what: str, measured: int | None, predicted: int | None) -> list[Text]:
     both = measured is not None and predicted is not None
     return [
         cell(what),
-        cell("-" if measured is None else format_bytes(measured)),
-        cell("-" if predicted is None else format_bytes(predicted)),
+        cell(bytes_if_known(measured)),
+        cell(bytes_if_known(predicted)),
         cell(format_error(predicted or 0, measured or 0) if both else "-"),
     ]

@@ -8,7 +8,7 @@ from rich.text import Text
 from bevdiag.diagnose.checked import Check, worst_last
 from bevdiag.diagnose.result import ConfigReport, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode
-from bevdiag.report.amounts import format_bytes, format_count
+from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
@@ -48,16 +48,20 @@ def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
 
 def _row(check: Check) -> list[Text]:
     word, style = _WORDS[check.exit_code]
-    report = check.report if isinstance(check.report, InspectReport) else None
-    capacity = report.target.capacity_bytes if report is not None else None
     return [
         cell(check.config),
         cell(word, style),
-        cell("-" if report is None else format_bytes(report.peak.allocated_bytes)),
-        cell("-" if report is None else format_bytes(report.peak.high_reserved_bytes)),
-        cell("-" if capacity is None else format_bytes(capacity)),
+        *(cell(bytes_if_known(figure)) for figure in figures(check)),
         cell(why(check)),
     ]
+
+
+def figures(check: Check) -> tuple[int | None, int | None, int | None]:
+    """Peak, reserved at most and budget, in bytes; None for what is not known."""
+    if not isinstance(check.report, InspectReport):
+        return None, None, None
+    peak = check.report.peak
+    return peak.allocated_bytes, peak.high_reserved_bytes, check.report.target.capacity_bytes
 
 
 def why(check: Check) -> str:

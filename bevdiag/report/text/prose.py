@@ -2,7 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Severity, Verdict
+from bevdiag.diagnose.result import Severity, Target, Verdict
+from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold, printable
 
@@ -15,6 +16,14 @@ VERDICT_WORDS = {
 }
 
 SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+
+
+def budget_name(target: Target) -> str:
+    """What the step has to fit, as a sentence calls it."""
+    if target.capacity_bytes is None:
+        return target.gpu or "the budget"
+    capacity = format_bytes(target.capacity_bytes)
+    return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
 
 
 def heading(title: str, layout: Layout) -> list[Text]:

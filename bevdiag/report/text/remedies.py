@@ -3,9 +3,13 @@
 from rich.text import Text
 
 from bevdiag.diagnose.result import InspectReport, Remedy, Target
-from bevdiag.report.amounts import format_bytes, format_count, format_difference
+from bevdiag.report.amounts import (
+    bytes_if_known,
+    count_if_known,
+    difference_if_known,
+)
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import VERDICT_WORDS, heading, labelled, paragraph
+from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, labelled, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
 
 _COLUMNS = [
@@ -43,8 +47,7 @@ def remedy_lines(report: InspectReport, layout: Layout) -> list[Text]:
 def _goal_note(goal: Target | None) -> str:
     if goal is None or goal.capacity_bytes is None:
         return ""
-    where = goal.gpu or "the budget"
-    return f" The verdict is for {where} ({format_bytes(goal.capacity_bytes)} usable)."
+    return f" The verdict is for {budget_name(goal)}."
 
 
 def _row(remedy: Remedy, now_bytes: int) -> list[Text]:
@@ -52,18 +55,14 @@ def _row(remedy: Remedy, now_bytes: int) -> list[Text]:
     word, style = VERDICT_WORDS[remedy.verdict]
     return [
         cell(remedy.id, "bold"),
-        cell(_amount(peak)),
-        cell("-" if peak is None else format_difference(peak - now_bytes)),
-        cell(_amount(remedy.high_bytes)),
-        cell(_amount(remedy.reserved_bytes)),
-        cell("-" if remedy.params is None else format_count(remedy.params)),
-        cell("-" if remedy.bev_channels is None else format_count(remedy.bev_channels)),
+        cell(bytes_if_known(peak)),
+        cell(difference_if_known(None if peak is None else peak - now_bytes)),
+        cell(bytes_if_known(remedy.high_bytes)),
+        cell(bytes_if_known(remedy.reserved_bytes)),
+        cell(count_if_known(remedy.params)),
+        cell(count_if_known(remedy.bev_channels)),
         cell("failed", "red") if remedy.error else cell(word, style),
     ]
-
-
-def _amount(nbytes: int | None) -> str:
-    return "-" if nbytes is None else format_bytes(nbytes)
 
 
 def _detail_lines(remedy: Remedy, layout: Layout) -> list[Text]:

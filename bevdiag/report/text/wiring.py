@@ -4,7 +4,7 @@ from rich.text import Text
 
 from bevdiag.diagnose.joints import DeadBranch, Joint
 from bevdiag.diagnose.result import InspectReport
-from bevdiag.report.amounts import format_count
+from bevdiag.report.amounts import count_if_known, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
@@ -79,8 +79,8 @@ def _joint_lines(joints: tuple[Joint, ...], layout: Layout) -> list[Text]:
     rows = [
         [
             cell(joint.key),
-            cell("-" if joint.channels is None else format_count(joint.channels)),
-            cell("-" if joint.declared is None else format_count(joint.declared)),
+            cell(count_if_known(joint.channels)),
+            cell(count_if_known(joint.declared)),
             cell(module_name(joint.written_by)),
             cell(", ".join(map(module_name, joint.read_by)) or "-"),
         ]
