@@ -61,9 +61,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, None, None]:
     """Judge what a marked test returns."""
     marker = pyfuncitem.get_closest_marker(MARKER)
+    if marker is None:
+        yield
+        return
     function = pyfuncitem.obj
-    if marker is not None:
-        pyfuncitem.obj = _judged(function, marker)
+    pyfuncitem.obj = _judged(function, marker)
     yield
     pyfuncitem.obj = function
 
