@@ -122,7 +122,7 @@ class _MadeUp:
 
 
 class _OneAfterTheOther:
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, **_: Any) -> None:
         self.function = function
 
     def __enter__(self) -> Any:
