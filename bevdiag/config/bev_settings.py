@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bevdiag.config.fields import (
+    AxisInt,
     Flag,
     NonNegativeInt,
     PositiveInt,
@@ -31,7 +32,7 @@ class HeightCompressionSettings(Settings):
     name: Literal["HeightCompression"]
     num_bev_features: PositiveInt
     input: BevInput = "dsvt"
-    height_strides: tuple[PositiveInt, ...] = ()
+    height_strides: tuple[AxisInt, ...] = ()
 
 
 class SparseHeightCompressionSettings(Settings):
@@ -45,7 +46,7 @@ class SparseHeightCompressionSettings(Settings):
     mode: CompressionMode = "max"
     input_features: PositiveInt | None = None
     input: BevInput = "dsvt"
-    height_strides: tuple[PositiveInt, ...] = ()
+    height_strides: tuple[AxisInt, ...] = ()
 
     @model_validator(mode="after")
     def _learned_needs_input(self) -> "SparseHeightCompressionSettings":

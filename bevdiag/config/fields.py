@@ -8,8 +8,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from bevdiag.config.grid import MAX_VOXELS
+
 PositiveInt = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+AxisInt = Annotated[int, Field(strict=True, gt=0, le=MAX_VOXELS)]
+"""For what lies along an axis of the grid, or is as many: a table is made of it."""
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
 Triple = tuple[PositiveInt, PositiveInt, PositiveInt]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bevdiag.config.fields import (
+    AxisInt,
     Coordinate,
     Flag,
     Lengths,
@@ -42,7 +43,7 @@ class CenterTargetSettings(Settings):
     """How CenterHead draws its targets."""
 
     feature_map_stride: PositiveInt
-    num_max_objs: PositiveInt = 500
+    num_max_objs: AxisInt = 500
     gaussian_overlap: Real = Field(default=0.1, gt=0, lt=1)
     min_radius: NonNegativeInt = 2
 
