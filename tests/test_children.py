@@ -171,7 +171,7 @@ def add(task: tuple[int, int], tell: Tell) -> int:
     return sum(task)
 
 
-def test_reports_and_a_result_from_a_fresh_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_come_before_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     fork = multiprocessing.get_context("fork")
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: fork)
     heard: list[int] = []
