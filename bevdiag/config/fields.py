@@ -19,7 +19,7 @@ Flag = Annotated[bool, Field(strict=True)]
 Triple = tuple[PositiveInt, PositiveInt, PositiveInt]
 WholeInt = Annotated[int, Field(strict=True, gt=-(2**31), lt=2**31)]
 Shift = tuple[WholeInt, WholeInt, WholeInt]
-Coordinate = Annotated[float, Field(strict=True, ge=-(2**24), le=2**24)]
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-(2**24), le=2**24)]
 """In metres or radians, as a float32, which further out cannot tell one from the next."""
 Lengths = tuple[Coordinate, Coordinate, Coordinate]
 Range = tuple[Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate]

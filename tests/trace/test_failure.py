@@ -46,9 +46,9 @@ def test_long_words_are_cut() -> None:
 
 
 def test_outside_of_modules_nothing_is_named() -> None:
-    with pytest.raises(NoVerdictError, match="^the training step cannot run: Storage size"):
-        with failures_told():
-            torch.empty(2**62, 2**62, device="meta")
+    with pytest.raises(NoVerdictError) as told, failures_told():
+        torch.empty(2**62, 2**62, device="meta")
+    assert str(told.value).startswith("the training step cannot run: Storage size")
 
 
 def test_an_error_of_the_user_passes() -> None:
