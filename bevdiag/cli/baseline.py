@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
 from bevdiag.cli.preflight import run_checks
-from bevdiag.diagnose.result import InspectOptions, InspectReport
+from bevdiag.cli.wanted import inspect_options
+from bevdiag.diagnose.result import InspectReport
 from bevdiag.errors import ExitCode
 
 baseline_app = typer.Typer(
@@ -32,10 +32,11 @@ def write_command(
     source: opt.Source = None,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
+    timeout: opt.Timeout = None,
     policy: opt.PolicyFile = None,
     isolated: opt.Isolated = False,
 ) -> int:
-    """Record CONFIG... in FILE; configs that FILE has and that are not named stay."""
+    """Record configs in FILE; others that FILE has stay."""
     from bevdiag.cli.jobs import Given
     from bevdiag.diagnose.baseline import record
     from bevdiag.diagnose.checked import worst
@@ -50,13 +51,7 @@ def write_command(
         batch_size=batch_size,
         source=source,
     )
-    base = InspectOptions(
-        device="meta",
-        points=tuple(points or ()),
-        pins=values.pins(assume),
-        seed=values.whole_number("--seed", seed, least=0),
-        remedies=False,
-    )
+    base = inspect_options(points=points, assume=assume, seed=seed, timeout=timeout)
     path = Path(file)
     before = read_baseline(path).configs if path.exists() else {}
     checks = run_checks(configs, given, base, policy, isolated=isolated)

@@ -37,9 +37,9 @@ def calibrate_command(
     ] = None,
     output: opt.Output = STDOUT,
 ) -> int:
-    """Measure this machine's GPU and write a device profile for --profile (see docs/calibrate.md).
+    """Measure the GPU at hand and write a profile for --profile.
 
-    Wants a GPU that is otherwise idle, and takes a few minutes.
+    See docs/calibrate.md. Wants a GPU that is otherwise idle, and takes a few minutes.
     """
     check_output(output)
     for path in configs or ():

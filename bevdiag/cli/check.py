@@ -1,17 +1,11 @@
 """`bevdiag check`: configs read and checked in a moment, without torch, for editors and hooks."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.formats import CHECK_FORMATS, renderer
-from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
-from bevdiag.cli.preflight import write_also
-
-if TYPE_CHECKING:
-    from bevdiag.diagnose.checked import Check
+from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
+from bevdiag.cli.output import STDOUT, check_output, write_output
 
 
 def check_command(
@@ -24,29 +18,25 @@ def check_command(
     output: opt.Output = STDOUT,
     also: opt.Also = None,
 ) -> int:
-    """Check CONFIG... by the rules that need no traced step; nothing is said of memory."""
+    """Check configs by the rules that need no traced step.
+
+    Needs no torch and takes a moment; nothing is said of memory.
+    """
     from bevdiag.cli.jobs import policies
     from bevdiag.diagnose.checked import worst
     from bevdiag.diagnose.untraced import check_untraced
+    from bevdiag.report.text.check_report import render_check
 
     values.choose("--format", output_format, CHECK_FORMATS)
     check_output(output)
     beside = values.formats_and_files(also)
     overrides = values.overrides(sets)
-    folder = values.folder("--data-root", data_root)
+    folder = values.optional(values.folder, "--data-root", data_root)
     rules = policies(configs, None if policy is None else Path(policy), isolated=isolated)
     checks = [
         check_untraced(config, rule.ignore, overrides, Path(folder) if folder else None)
         for config, rule in zip(configs, rules, strict=True)
     ]
     write_also(checks, beside)
-    write_output(_rendered(checks, output_format, output), output)
+    write_output(render_checks(checks, output_format, output, render_check), output)
     return worst(check.exit_code for check in checks)
-
-
-def _rendered(checks: "Sequence[Check]", output_format: str, output: str) -> str:
-    if output_format != "text":
-        return renderer(output_format)(checks)
-    from bevdiag.report.text.check_report import render_check
-
-    return render_check(checks, layout_for(output))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.output import STDOUT, check_output, check_page, layout_for, write_output
+from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
+from bevdiag.cli.wanted import inspect_options
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.diagnose.variants import CompareReport
 
@@ -40,21 +41,19 @@ def compare_command(
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
     check_page(html)
-    wanted = InspectOptions(
-        device="meta",
-        points=tuple(points or ()),
-        optimizer=values.optional_choice("--optimizer", optimizer, values.optimizers),
-        gpu=values.gpu_name(gpu),
-        budget_bytes=values.budget_bytes(budget),
+    wanted = inspect_options(
+        points=points,
+        optimizer=optimizer,
+        gpu=gpu,
+        budget=budget,
         cudnn=cudnn,
         profile=profile,
         cudnn_benchmark=cudnn_benchmark,
-        overrides=values.overrides(sets),
-        pins=values.pins(assume),
-        seed=values.whole_number("--seed", seed, least=0),
-        timeout_seconds=values.optional_number("--timeout", timeout, least=1),
-        remedies=False,
-        source=values.source_folder(source),
+        sets=sets,
+        source=source,
+        assume=assume,
+        seed=seed,
+        timeout=timeout,
     )
     axes = (
         _modules(compression) if source is not None else _modes(compression),
@@ -62,7 +61,10 @@ def compare_command(
         () if autocast is None else values.choose_several("--autocast", autocast, values.AUTOCASTS),
     )
     report = _compare(config, wanted, *axes)
-    write_output(_rendered(report, output_format, output), output)
+    from bevdiag.report.compare_json import compare_json
+    from bevdiag.report.text.compare_report import render_compare
+
+    write_report(report, output_format, output, as_json=compare_json, as_text=render_compare)
     if html is not None:
         from bevdiag.report.html.compare_page import compare_page
 
@@ -93,13 +95,3 @@ def _compare(
         chosen = config or shipped_config()
         report = compare(chosen, wanted, compressions, batch_sizes, autocasts, progress)
     return report if config is not None else replace(report, config=SHIPPED_NAME)
-
-
-def _rendered(report: CompareReport, output_format: str, output: str) -> str:
-    if output_format == "json":
-        from bevdiag.report.compare_json import compare_json
-
-        return compare_json(report)
-    from bevdiag.report.text.compare_report import render_compare
-
-    return render_compare(report, layout_for(output))

@@ -7,7 +7,7 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
+from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
 
 
@@ -29,20 +29,15 @@ def doctor_command(
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
-    """Tell what is wrong with the software and the GPU that a training would run on."""
+    """Tell what is wrong with the software and the GPU of a training."""
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
+    model = values.optional(values.gpu_name, "--gpu", gpu)
     from bevdiag.diagnose.doctor import examine
+    from bevdiag.report.doctor_json import doctor_json
+    from bevdiag.report.text.doctor_report import render_doctor
 
     with progress_bar() as progress:
-        report = examine(requirements, values.gpu_name(gpu), driver, progress)
-    if output_format == "json":
-        from bevdiag.report.doctor_json import doctor_json
-
-        text = doctor_json(report)
-    else:
-        from bevdiag.report.text.doctor_report import render_doctor
-
-        text = render_doctor(report, layout_for(output))
-    write_output(text, output)
+        report = examine(requirements, model, driver, progress)
+    write_report(report, output_format, output, as_json=doctor_json, as_text=render_doctor)
     return report.exit_code

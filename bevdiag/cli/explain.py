@@ -8,9 +8,9 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
+from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
-from bevdiag.diagnose.result import InspectOptions
+from bevdiag.cli.wanted import inspect_options
 from bevdiag.errors import InputError
 
 MAX_LOG_BYTES = 8 * 2**20
@@ -44,41 +44,35 @@ def explain_command(
     source: opt.Source = None,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
+    timeout: opt.Timeout = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
-    """Tell which tensor or workspace an out-of-memory message is about."""
+    """Tell which tensor an out-of-memory message is about."""
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
     text = _text(message, log)
-    wanted = InspectOptions(
-        device="meta",
-        points=tuple(points or ()),
-        batch_size=values.optional_number("--batch-size", batch_size, least=1),
-        autocast=values.optional_choice("--autocast", autocast, values.AUTOCASTS),
-        optimizer=values.optional_choice("--optimizer", optimizer, values.optimizers),
-        gpu=values.gpu_name(gpu),
+    wanted = inspect_options(
+        points=points,
+        batch_size=batch_size,
+        autocast=autocast,
+        optimizer=optimizer,
+        gpu=gpu,
         cudnn=cudnn,
-        compression=values.optional_choice("--compression", compression, values.compressions),
-        overrides=values.overrides(sets),
-        pins=values.pins(assume),
-        seed=values.whole_number("--seed", seed, least=0),
-        remedies=False,
-        source=values.source_folder(source),
+        compression=compression,
+        sets=sets,
+        source=source,
+        assume=assume,
+        seed=seed,
+        timeout=timeout,
     )
     from bevdiag.diagnose.explain.explain import explain
+    from bevdiag.report.explain_json import explain_json
+    from bevdiag.report.text.explain_report import render_explain
 
     with progress_bar() as progress:
         explanation = explain(text, config, wanted, progress)
-    if output_format == "json":
-        from bevdiag.report.explain_json import explain_json
-
-        report = explain_json(explanation)
-    else:
-        from bevdiag.report.text.explain_report import render_explain
-
-        report = render_explain(explanation, layout_for(output))
-    write_output(report, output)
+    write_report(explanation, output_format, output, as_json=explain_json, as_text=render_explain)
     return explanation.exit_code
 
 

@@ -1,16 +1,15 @@
 """`bevdiag fit`: the largest batch, voxel cap or points a voxel that fits."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
+from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
-from bevdiag.diagnose.remedies.fit_results import KNOBS, FitReport
-from bevdiag.diagnose.result import InspectOptions
+from bevdiag.cli.wanted import inspect_options
+from bevdiag.diagnose.remedies.fit_results import KNOBS
 
 Knob = Annotated[
     str, typer.Option("--what", metavar="|".join(KNOBS), help="What is made as large as it goes.")
@@ -31,46 +30,35 @@ def fit_command(
     sets: opt.Overrides = None,
     assume: opt.Assumed = None,
     seed: opt.Seed = "0",
+    timeout: opt.Timeout = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
-    """Find the largest batch, voxel cap or points a voxel with which CONFIG fits."""
+    """Find the largest batch or cap on voxels with which CONFIG fits."""
     values.choose("--format", output_format, values.FORMATS)
     values.choose("--what", what, tuple(KNOBS))
     check_output(output)
-    wanted = InspectOptions(
-        device="meta",
-        points=tuple(points or ()),
-        batch_size=values.optional_number("--batch-size", batch_size, least=1),
-        autocast=values.optional_choice("--autocast", autocast, values.AUTOCASTS),
-        optimizer=values.optional_choice("--optimizer", optimizer, values.optimizers),
-        gpu=values.gpu_name(gpu),
-        budget_bytes=values.budget_bytes(budget),
+    wanted = inspect_options(
+        points=points,
+        batch_size=batch_size,
+        autocast=autocast,
+        optimizer=optimizer,
+        gpu=gpu,
+        budget=budget,
         cudnn=cudnn,
-        compression=values.optional_choice("--compression", compression, values.compressions),
-        overrides=values.overrides(sets),
-        pins=values.pins(assume),
-        seed=values.whole_number("--seed", seed, least=0),
-        remedies=False,
+        compression=compression,
+        sets=sets,
+        assume=assume,
+        seed=seed,
+        timeout=timeout,
     )
-    report = _fit(config, wanted, what)
-    write_output(_rendered(report, output_format, output), output)
-    return report.exit_code
-
-
-def _fit(config: Path, wanted: InspectOptions, knob: str) -> FitReport:
     with progress_bar() as progress:
         progress("importing torch", 0.0)
         from bevdiag.diagnose.fit import fit
 
-        return fit(config, wanted, knob, progress)
-
-
-def _rendered(report: FitReport, output_format: str, output: str) -> str:
-    if output_format == "json":
-        from bevdiag.report.fit_json import fit_json
-
-        return fit_json(report)
+        report = fit(config, wanted, what, progress)
+    from bevdiag.report.fit_json import fit_json
     from bevdiag.report.text.fit_report import render_fit
 
-    return render_fit(report, layout_for(output))
+    write_report(report, output_format, output, as_json=fit_json, as_text=render_fit)
+    return report.exit_code

@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from bevdiag.cli.output import layout_for, write_output
+
 if TYPE_CHECKING:
     from bevdiag.diagnose.checked import Check
+    from bevdiag.report.layout import Layout
 
 _RENDERERS = {
     "json": "bevdiag.report.preflight_json:preflight_json",
@@ -20,6 +23,24 @@ MACHINE_FORMATS = tuple(_RENDERERS)
 CHECK_FORMATS = ("text", *MACHINE_FORMATS)
 MEMORY_VIZ = "memory-viz"
 INSPECT_FORMATS = (*CHECK_FORMATS, MEMORY_VIZ)
+
+
+def render_checks(
+    checks: "Sequence[Check]",
+    output_format: str,
+    output: str,
+    as_text: "Callable[[Sequence[Check], Layout], str]",
+) -> str:
+    """The checks in one of `CHECK_FORMATS`; `as_text` renders the command's own text."""
+    if output_format == "text":
+        return as_text(checks, layout_for(output))
+    return renderer(output_format)(checks)
+
+
+def write_also(checks: "Sequence[Check]", beside: Sequence[tuple[str, str]]) -> None:
+    """The checks in further formats, each to its file."""
+    for output_format, file in beside:
+        write_output(renderer(output_format)(checks), file, option="--also")
 
 
 def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":

@@ -1,5 +1,7 @@
 """`bevdiag inspect`: one training step of a config, and what it asks of a GPU."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bevdiag.cli import options as opt
@@ -10,11 +12,12 @@ from bevdiag.cli.output import (
     check_binary,
     check_output,
     check_page,
-    layout_for,
     say,
     write_output,
+    write_report,
 )
 from bevdiag.cli.progress import progress_bar
+from bevdiag.cli.wanted import inspect_options
 from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport
 
 
@@ -51,34 +54,38 @@ def inspect_command(
     check_page(html)
     if output_format == MEMORY_VIZ:
         check_binary(output, f"--format {MEMORY_VIZ}")
-    wanted = InspectOptions(
-        device=values.choose("--device", device, values.DEVICES),
-        points=tuple(points or ()),
-        batch_size=values.optional_number("--batch-size", batch_size, least=1),
-        autocast=values.optional_choice("--autocast", autocast, values.AUTOCASTS),
-        optimizer=values.optional_choice("--optimizer", optimizer, values.optimizers),
-        gpu=values.gpu_name(gpu),
-        budget_bytes=values.budget_bytes(budget),
+    wanted = inspect_options(
+        device=device,
+        points=points,
+        batch_size=batch_size,
+        autocast=autocast,
+        optimizer=optimizer,
+        gpu=gpu,
+        budget=budget,
         cudnn=cudnn,
         profile=profile,
         cudnn_benchmark=cudnn_benchmark,
-        compression=values.optional_choice("--compression", compression, values.compressions),
-        overrides=values.overrides(sets),
-        pins=values.pins(assume),
-        seed=values.whole_number("--seed", seed, least=0),
-        timeout_seconds=values.optional_number("--timeout", timeout, least=1),
+        compression=compression,
+        sets=sets,
+        source=source,
+        data_root=data_root,
+        assume=assume,
+        seed=seed,
+        timeout=timeout,
+    )
+    as_snapshot = output_format == MEMORY_VIZ
+    wanted = replace(
+        wanted,
         # A snapshot alone shows none of them.
-        remedies=not no_remedies and (output_format != MEMORY_VIZ or html is not None),
-        source=values.source_folder(source),
-        data_root=values.folder("--data-root", data_root),
+        remedies=not no_remedies and (html is not None or not as_snapshot),
         lives=html is not None,
-        snapshot=output_format == MEMORY_VIZ,
+        snapshot=as_snapshot,
     )
     report = _inspect(config, wanted)
-    if output_format == MEMORY_VIZ:
+    if as_snapshot:
         _write_snapshot(report, output)
     else:
-        write_output(_rendered(report, output_format, output, levels, verbose), output)
+        _write(report, output_format, output, levels, verbose=verbose)
     if html is not None:
         write_output(_page(report), html, option="--html")
     return report.exit_code
@@ -113,33 +120,27 @@ def _write_snapshot(report: InspectReport | ConfigReport, output: str) -> None:
         write_output(memory_viz(report.snapshot), output)
 
 
-def _rendered(
+def _write(
     report: InspectReport | ConfigReport,
     output_format: str,
     output: str,
     depth: int,
+    *,
     verbose: bool,
-) -> str:
+) -> None:
     if output_format not in values.FORMATS:
         from bevdiag.diagnose.checked import Check
 
-        return renderer(output_format)([Check(config=report.config, report=report)])
-    if isinstance(report, ConfigReport):
-        return _rendered_config(report, output_format, output)
-    if output_format == "json":
-        from bevdiag.report.inspect_json import inspect_json
-
-        return inspect_json(report)
-    from bevdiag.report.text.inspect_report import render_inspect
-
-    return render_inspect(report, layout_for(output), depth=depth, verbose=verbose)
-
-
-def _rendered_config(report: ConfigReport, output_format: str, output: str) -> str:
-    if output_format == "json":
+        check = Check(config=report.config, report=report)
+        write_output(renderer(output_format)([check]), output)
+    elif isinstance(report, ConfigReport):
         from bevdiag.report.config_json import config_json
+        from bevdiag.report.text.config_report import render_config
 
-        return config_json(report)
-    from bevdiag.report.text.config_report import render_config
+        write_report(report, output_format, output, as_json=config_json, as_text=render_config)
+    else:
+        from bevdiag.report.inspect_json import inspect_json
+        from bevdiag.report.text.inspect_report import render_inspect
 
-    return render_config(report, layout_for(output))
+        as_text = partial(render_inspect, depth=depth, verbose=verbose)
+        write_report(report, output_format, output, as_json=inspect_json, as_text=as_text)

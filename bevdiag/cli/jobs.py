@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bevdiag.cli import values
 from bevdiag.config.nearest import did_you_mean
@@ -12,8 +12,6 @@ from bevdiag.diagnose.codes import CODES
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import ConfigError, InputError
 from bevdiag.policy import Policy, PolicyFile, Setting, find_policy, read_policy
-
-_Parsed = TypeVar("_Parsed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,51 +37,17 @@ class _Said:
     label: str
 
 
-def _gpu(said: _Said) -> str:
-    from bevdiag.memory.catalogue import find_gpu
-
-    return _labelled(said, lambda text: find_gpu(text).name)
-
-
-def _size(said: _Said) -> int:
-    from bevdiag.memory.sizes import parse_bytes
-
-    return _labelled(said, parse_bytes)
-
-
-def _torch(said: _Said) -> str:
-    from bevdiag.memory.catalogue import torch_release
-
-    if len(torch_release(said.text)) < 2:
-        raise InputError(f"{said.label}: {said.text!r} is no version: write it like 2.4 or 2.4.1")
-    return said.text
-
-
-def _cudnn(said: _Said) -> str:
-    from bevdiag.memory.device import parse_cudnn
-
-    _labelled(said, parse_cudnn)
-    return said.text
-
-
-# The option of InspectOptions that a text becomes, and how.
-_PARSERS: Mapping[str, tuple[str, Callable[[_Said], Any]]] = {
-    "gpu": ("gpu", _gpu),
-    "budget": ("budget_bytes", _size),
-    "torch": ("torch", _torch),
-    "cudnn": ("cudnn", _cudnn),
-    "autocast": ("autocast", lambda s: values.choose(s.label, s.text, values.AUTOCASTS)),
-    "optimizer": ("optimizer", lambda s: values.choose(s.label, s.text, values.optimizers())),
-    "batch_size": ("batch_size", lambda s: values.whole_number(s.label, s.text, least=1)),
-    "source": ("source", lambda s: _labelled(s, values.source_folder)),
+# The option of InspectOptions that a text becomes, and what checks it.
+_PARSERS: Mapping[str, tuple[str, Callable[[str, str], str | int]]] = {
+    "gpu": ("gpu", values.gpu_name),
+    "budget": ("budget_bytes", values.size_bytes),
+    "torch": ("torch", values.torch_version),
+    "cudnn": ("cudnn", values.cudnn_version),
+    "autocast": ("autocast", values.autocast),
+    "optimizer": ("optimizer", values.optimizer),
+    "batch_size": ("batch_size", values.positive),
+    "source": ("source", values.source_folder),
 }
-
-
-def _labelled(said: _Said, parse: Callable[[str], _Parsed]) -> _Parsed:
-    try:
-        return parse(said.text)
-    except InputError as error:
-        raise InputError(f"{said.label}: {error}") from error
 
 
 def make_jobs(
@@ -129,7 +93,11 @@ def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) ->
 
 def _job(config: Path, given: Given, base: InspectOptions, policy: Policy) -> Job:
     said = _said(given, policy)
-    parsed = {field: parse(said[name]) for name, (field, parse) in _PARSERS.items() if name in said}
+    parsed: dict[str, Any] = {
+        field: parse(said[name].label, said[name].text)
+        for name, (field, parse) in _PARSERS.items()
+        if name in said
+    }
     pins = {site: int(setting.text) for site, setting in policy.assume.items()}
     options = replace(base, **parsed, pins={**pins, **base.pins})
     options, words = _budget(options)
@@ -180,7 +148,7 @@ def _with_margin(options: InspectOptions, margin: _Said) -> InspectOptions:
     spared = (
         round(whole * values.percentage(margin.label, text))
         if text.endswith("%")
-        else _size(margin)
+        else values.size_bytes(margin.label, text)
     )
     if spared >= whole:
         raise InputError(f"{margin.label}: {margin.text!r} leaves nothing of the budget")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from bevdiag import __version__
 from bevdiag.cli.baseline import baseline_app
@@ -34,8 +35,21 @@ _CLICK_ERROR = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 
+
+class _Commands(TyperGroup):
+    """Lists the commands for one model, many configs, a failure, reference and measuring."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        # Typer itself puts the groups behind all commands.
+        names = list(self.commands)
+        names.remove("baseline")
+        names.insert(names.index("preflight") + 1, "baseline")
+        return names
+
+
 app = typer.Typer(
     name="bevdiag",
+    cls=_Commands,
     add_completion=False,
     rich_markup_mode=None,
     epilog=(
@@ -44,18 +58,18 @@ app = typer.Typer(
     ),
 )
 app.command("inspect")(inspect_command)
-app.command("compare")(compare_command)
 app.command("fix")(fix_command)
 app.command("fit")(fit_command)
+app.command("compare")(compare_command)
 app.command("check")(check_command)
 app.command("preflight")(preflight_command)
 app.add_typer(baseline_app, name="baseline")
-app.command("validate")(validate_command)
+app.command("explain")(explain_command)
+app.command("doctor")(doctor_command)
 app.command("rule")(rule_command)
 app.command("schema")(schema_command)
-app.command("doctor")(doctor_command)
-app.command("explain")(explain_command)
 app.command("calibrate")(calibrate_command)
+app.command("validate")(validate_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""The options of every command: names, place holders and help."""
+"""The options that commands share: names, place holders and help."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,21 +31,29 @@ Points = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    str | None, typer.Option("--batch-size", metavar="N", help="Default: the config's own.")
+    str | None,
+    typer.Option("--batch-size", metavar="N", help="Samples a step. Default: the config's own."),
 ]
 BatchSizes = Annotated[
-    str | None, typer.Option("--batch-size", metavar="N,...", help="Default: the config's own.")
+    str | None,
+    typer.Option(
+        "--batch-size", metavar="N,...", help="Samples a step. Default: the config's own."
+    ),
 ]
 Autocast = Annotated[
     str | None,
-    typer.Option("--autocast", metavar="|".join(AUTOCASTS), help="Default: the config's own."),
+    typer.Option(
+        "--autocast",
+        metavar="|".join(AUTOCASTS),
+        help="Mixed precision. Default: the config's own.",
+    ),
 ]
 Autocasts = Annotated[
     str | None,
     typer.Option(
         "--autocast",
         metavar="NAME,...",
-        help=f"Of {', '.join(AUTOCASTS)}. Default: the config's own.",
+        help=f"Mixed precision, of {', '.join(AUTOCASTS)}. Default: the config's own.",
     ),
 ]
 Compression = Annotated[
@@ -62,12 +70,16 @@ Compressions = Annotated[
     typer.Option(
         "--compression",
         metavar="NAME,...",
-        help="Beside none, which is the base line. Default: max,mean,learned,sparse_max; with "
-        "--source, names of the repository's own modules for MAP_TO_BEV, by default none.",
+        help="Ways to reduce the height, beside none, the base line. Default: "
+        "max,mean,learned,sparse_max; with --source, names of the repository's own modules for "
+        "MAP_TO_BEV, by default none.",
     ),
 ]
 Optimizer = Annotated[
-    str | None, typer.Option("--optimizer", metavar="NAME", help="Default: the config's own.")
+    str | None,
+    typer.Option(
+        "--optimizer", metavar="NAME", help="As configs name it. Default: the config's own."
+    ),
 ]
 GpuName = Annotated[
     str | None,
@@ -80,7 +92,9 @@ Budget = Annotated[
 Cudnn = Annotated[
     str | None,
     typer.Option(
-        "--cudnn", metavar="VERSION", help="Default: the one that the installed torch ships with."
+        "--cudnn",
+        metavar="VERSION",
+        help="The cuDNN that will train. Default: the one that the installed torch ships with.",
     ),
 ]
 Profile = Annotated[
@@ -122,7 +136,7 @@ Verbose = Annotated[
 ]
 Format = Annotated[
     str,
-    typer.Option("--format", metavar="|".join(FORMATS), help="For people or for programs."),
+    typer.Option("--format", metavar="|".join(FORMATS), help="For people or programs."),
 ]
 CheckFormat = Annotated[
     str,
@@ -159,7 +173,8 @@ PolicyGpu = Annotated[
         "--gpu",
         metavar="NAME",
         envvar="BEVDIAG_GPU",
-        help="The GPU to judge by. Default: the project's policy, else the GPU at hand.",
+        help="The GPU to judge by, e.g. a100-80gb. Default: the project's policy, else the GPU at "
+        "hand.",
     ),
 ]
 PolicyBudget = Annotated[
@@ -200,12 +215,13 @@ PolicyFile = Annotated[
     typer.Option(
         "--policy",
         metavar="FILE",
-        help="Default: the bevdiag.toml or pyproject.toml nearest to each config.",
+        help="The project's policy. Default: the bevdiag.toml or pyproject.toml nearest to each "
+        "config.",
     ),
 ]
 Isolated = Annotated[bool, typer.Option("--isolated", help="Use no project's policy.")]
 Tolerance = Annotated[
-    str, typer.Option("--tolerance", metavar="SHARE", help="Growth that a baseline allows.")
+    str, typer.Option("--tolerance", metavar="SHARE", help="Growth that --baseline allows.")
 ]
 Html = Annotated[
     str | None,

@@ -2,12 +2,16 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from bevdiag.errors import InputError
 from bevdiag.report.layout import Layout, layout_of
 
 STDOUT = "-"
+
+_Report = TypeVar("_Report")
 
 
 def say(message: str) -> None:
@@ -17,6 +21,12 @@ def say(message: str) -> None:
     encoding = sys.stderr.encoding or "ascii"
     line = printable(message).encode(encoding, "backslashreplace").decode(encoding)
     print(line, file=sys.stderr)
+
+
+def say_report(report: str) -> None:
+    """A report's lines on stderr."""
+    for line in report.rstrip("\n").split("\n"):
+        say(line)
 
 
 def layout_for(output: str) -> Layout:
@@ -80,6 +90,23 @@ def write_output(report: str | bytes, output: str, option: str = "-o") -> None:
             _replace(path.resolve(), data)
     except OSError as error:
         raise InputError(f"{option}: {output} cannot be written: {error.strerror}") from error
+
+
+def write_report(
+    report: _Report,
+    output_format: str,
+    output: str,
+    *,
+    as_json: Callable[[_Report], str],
+    as_text: Callable[[_Report, Layout], str],
+) -> None:
+    """Writes the report as JSON or as text.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = as_json(report) if output_format == "json" else as_text(report, layout_for(output))
+    write_output(text, output)
 
 
 def _replace(path: Path, data: bytes) -> None:

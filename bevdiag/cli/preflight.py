@@ -9,9 +9,10 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.formats import CHECK_FORMATS, renderer
-from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
+from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
+from bevdiag.cli.output import STDOUT, check_output, say_report, write_output
 from bevdiag.cli.progress import progress_bar
+from bevdiag.cli.wanted import inspect_options
 from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import ExitCode, InputError
 
@@ -63,7 +64,10 @@ def preflight_command(
     output: opt.Output = STDOUT,
     also: opt.Also = None,
 ) -> int:
-    """Check CONFIG... against the budget; after --, a command to run once all pass."""
+    """Check configs against the budget, then run a command.
+
+    The command follows --. It runs once every config passes, and its exit code is preflight's.
+    """
     from bevdiag.cli.jobs import Given
 
     values.choose("--format", output_format, CHECK_FORMATS)
@@ -83,24 +87,21 @@ def preflight_command(
         batch_size=batch_size,
         source=source,
     )
-    base = InspectOptions(
-        device="meta",
-        points=tuple(points or ()),
-        overrides=values.overrides(sets),
-        pins=values.pins(assume),
-        seed=values.whole_number("--seed", seed, least=0),
-        timeout_seconds=values.optional_number("--timeout", timeout, least=1),
-        remedies=False,
-    )
+    base = inspect_options(points=points, sets=sets, assume=assume, seed=seed, timeout=timeout)
     checks = run_checks(configs, given, base, policy, isolated=isolated)
+    from bevdiag.report.text.preflight_report import render_preflight
+
     if baseline is not None:
         checks = _against(checks, Path(baseline), share)
     write_also(checks, beside)
     code = _outcome(checks, passes=uncertain == "pass")
     if code != ExitCode.FITS or not quiet:
-        # The command's own output must not find a report in front of it.
-        text = _rendered(checks, output_format, output)
-        say_or_write(text, output, beside=bool(command))
+        text = render_checks(checks, output_format, output, render_preflight)
+        if command and output == STDOUT:
+            # The command's own output must not find a report in front of it.
+            say_report(text)
+        else:
+            write_output(text, output)
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, configs, base, given)
@@ -146,29 +147,6 @@ def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
     return ExitCode.FITS if passes and code is ExitCode.NO_VERDICT else code
 
 
-def _rendered(checks: "Sequence[Check]", output_format: str, output: str) -> str:
-    if output_format != "text":
-        return renderer(output_format)(checks)
-    from bevdiag.report.text.preflight_report import render_preflight
-
-    return render_preflight(checks, layout_for(output))
-
-
-def write_also(checks: "Sequence[Check]", beside: Sequence[tuple[str, str]]) -> None:
-    """The checks in further formats, each to its file."""
-    for output_format, file in beside:
-        write_output(renderer(output_format)(checks), file, option="--also")
-
-
-def say_or_write(text: str, output: str, *, beside: bool) -> None:
-    """The report to its place; to stderr where a command's output follows on stdout."""
-    if output == STDOUT and beside:
-        for line in text.rstrip("\n").split("\n"):
-            say(line)
-    else:
-        write_output(text, output)
-
-
 def _launched(
     command: Sequence[str], configs: Sequence[Path], base: InspectOptions, given: "Given"
 ) -> int:
@@ -192,5 +170,4 @@ def _explain(tail: str, configs: Sequence[Path], base: InspectOptions, given: "G
         explanation = explain(tail, config, options, lambda _what, _share: None)
     except InputError:
         return  # it died of something else, and has said so itself
-    for line in render_explain(explanation, Layout()).rstrip("\n").split("\n"):
-        say(line)
+    say_report(render_explain(explanation, Layout()))

@@ -16,7 +16,7 @@ def schema_command(
         typer.Argument(metavar="NAME", help="A document's name, e.g. inspect/1 or inspect."),
     ] = None,
 ) -> int:
-    """Print the JSON Schema of the document NAME; without it, list all documents."""
+    """Print the JSON Schema of the document NAME, or list them all."""
     if name is None:
         write_output("".join(f"{known}\n" for known in schema_names()), STDOUT)
     else:

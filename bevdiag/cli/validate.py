@@ -35,11 +35,14 @@ def validate_command(
     source: opt.Source = None,
     profile: opt.Profile = None,
     output_format: Annotated[
-        str, typer.Option("--format", help="text, markdown or json.")
+        str,
+        typer.Option(
+            "--format", metavar="|".join(FORMATS), help="For people, pull requests or programs."
+        ),
     ] = "text",
     output: opt.Output = STDOUT,
 ) -> int:
-    """Predict measured training steps and say how far off each prediction is.
+    """Predict measured training steps and tell how far off that is.
 
     The exit code is 1 where a promise of docs/accuracy.md is broken, 3 where no row is predicted.
     """
@@ -49,12 +52,12 @@ def validate_command(
     for file in files:
         if not file.is_file():
             raise InputError(f"--rows {file}: there is no such file")
+    folder = values.optional(values.source_folder, "--source", source)
     from bevdiag.diagnose.validation.outcome import MeasuredOn
     from bevdiag.diagnose.validation.run import validate
     from bevdiag.report import validation as report
 
     with progress_bar() as progress:
-        folder = values.source_folder(source)
         validation = validate(
             files, configs, MeasuredOn(profile=profile), progress, Path(folder) if folder else None
         )

@@ -1,14 +1,14 @@
 """The text of options, checked and turned into settings.
 
 Values reach bevdiag as text and are checked here, so that every mistake gets the same kind of
-sentence: which option, what was found, what is allowed.
+sentence: which option, or which place of a project's policy, what was found, what is allowed.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from bevdiag.cli.formats import MACHINE_FORMATS
 from bevdiag.cli.output import STDOUT, check_output
@@ -17,6 +17,8 @@ from bevdiag.errors import InputError
 DEVICES = ("auto", "meta", "cuda")
 AUTOCASTS = ("off", "fp16", "bf16")
 FORMATS = ("text", "json")
+
+_Parsed = TypeVar("_Parsed")
 
 
 def choose(option: str, value: str, allowed: Sequence[str]) -> str:
@@ -37,15 +39,6 @@ def choose_several(option: str, text: str, allowed: Sequence[str]) -> tuple[str,
     return tuple(dict.fromkeys(choose(option, item.strip(), allowed) for item in text.split(",")))
 
 
-def optional_choice(
-    option: str, value: str | None, allowed: Sequence[str] | Callable[[], Sequence[str]]
-) -> str | None:
-    """Like `choose`; None stays None, and only a value makes a callable `allowed` be called."""
-    if value is None:
-        return None
-    return choose(option, value, allowed() if callable(allowed) else allowed)
-
-
 def whole_number(option: str, text: str, *, least: int) -> int:
     """`text` as a whole number of at least `least` and below 2^31.
 
@@ -60,9 +53,9 @@ def whole_number(option: str, text: str, *, least: int) -> int:
     raise InputError(f"{option}: {text!r} is not a whole number from {least} to {2**31 - 1}")
 
 
-def optional_number(option: str, text: str | None, *, least: int) -> int | None:
-    """Like `whole_number`; None stays None."""
-    return None if text is None else whole_number(option, text, least=least)
+def positive(option: str, text: str) -> int:
+    """Like `whole_number`, at least 1."""
+    return whole_number(option, text, least=1)
 
 
 def whole_numbers(option: str, text: str, *, least: int) -> tuple[int, ...]:
@@ -128,31 +121,14 @@ def formats_and_files(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...
     return tuple(pairs)
 
 
-def gpu_name(name: str | None) -> str | None:
-    """The catalogue's name of the GPU.
-
-    Raises:
-        InputError: the catalogue has none of that name.
-    """
-    from bevdiag.memory.catalogue import find_gpu
-
-    return None if name is None else find_gpu(name).name
+def autocast(option: str, text: str) -> str:
+    """One of `AUTOCASTS`."""
+    return choose(option, text, AUTOCASTS)
 
 
-def budget_bytes(size: str | None) -> int | None:
-    """The budget in bytes.
-
-    Raises:
-        InputError: the text is no size.
-    """
-    from bevdiag.memory.sizes import parse_bytes
-
-    if size is None:
-        return None
-    try:
-        return parse_bytes(size)
-    except InputError as error:
-        raise InputError(f"--budget: {error}") from error
+def compression(option: str, text: str) -> str:
+    """One of `compressions`."""
+    return choose(option, text, compressions())
 
 
 def compressions() -> tuple[str, ...]:
@@ -162,33 +138,90 @@ def compressions() -> tuple[str, ...]:
     return get_args(CompressionMode)
 
 
-def optimizers() -> tuple[str, ...]:
-    """Every optimizer that a config can name."""
+def optimizer(option: str, text: str) -> str:
+    """One of the optimizers that a config can name."""
     from bevdiag.config.settings import OptimizationSettings
 
-    return get_args(OptimizationSettings.model_fields["optimizer"].annotation)
+    known = get_args(OptimizationSettings.model_fields["optimizer"].annotation)
+    return choose(option, text, known)
 
 
-def source_folder(text: str | None) -> str | None:
+def gpu_name(option: str, text: str) -> str:
+    """The catalogue's name of the GPU.
+
+    Raises:
+        InputError: the catalogue has none of that name.
+    """
+    from bevdiag.memory.catalogue import find_gpu
+
+    return _labelled(option, find_gpu, text).name
+
+
+def size_bytes(option: str, text: str) -> int:
+    """A size such as 22GiB in bytes.
+
+    Raises:
+        InputError: the text is no size.
+    """
+    from bevdiag.memory.sizes import parse_bytes
+
+    return _labelled(option, parse_bytes, text)
+
+
+def torch_version(option: str, text: str) -> str:
+    """The text, which must be a version such as 2.4 or 2.4.1.
+
+    Raises:
+        InputError: it is none.
+    """
+    from bevdiag.memory.catalogue import torch_release
+
+    if len(torch_release(text)) < 2:
+        raise InputError(f"{option}: {text!r} is no version: write it like 2.4 or 2.4.1")
+    return text
+
+
+def cudnn_version(option: str, text: str) -> str:
+    """The text, which must be a version of cuDNN.
+
+    Raises:
+        InputError: it is none.
+    """
+    from bevdiag.memory.device import parse_cudnn
+
+    _labelled(option, parse_cudnn, text)
+    return text
+
+
+def folder(option: str, text: str) -> str:
+    """The text, which must name an existing folder.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if not Path(text).is_dir():
+        raise InputError(f"{option}: there is no folder {text}")
+    return text
+
+
+def source_folder(option: str, text: str) -> str:
     """The folder of a repository that holds a package `pcdet`.
 
     Raises:
         InputError: there is no such folder, or no such package in it.
     """
-    if text is None:
-        return None
-    folder = Path(text)
-    if not (folder / "pcdet").is_dir():
-        raise InputError(f"--source {text}: expected a folder that holds the package pcdet")
+    if not (Path(text) / "pcdet").is_dir():
+        raise InputError(f"{option}: {text} is no folder that holds the package pcdet")
     return text
 
 
-def folder(option: str, text: str | None) -> str | None:
-    """An existing folder; None stays None.
+def optional(parse: Callable[[str, str], _Parsed], option: str, text: str | None) -> _Parsed | None:
+    """What `parse` makes of the option's text; None stays None."""
+    return None if text is None else parse(option, text)
 
-    Raises:
-        InputError: there is none of that name.
-    """
-    if text is not None and not Path(text).is_dir():
-        raise InputError(f"{option} {text}: there is no such folder")
-    return text
+
+def _labelled(option: str, parse: Callable[[str], _Parsed], text: str) -> _Parsed:
+    try:
+        return parse(text)
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from error

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bevdiag.children import exhausts_host
 from bevdiag.diagnose.result import (
     ConfigReport,
     Finding,
@@ -76,6 +77,23 @@ class Check:
     def exit_code(self) -> ExitCode:
         own = self.failure_code if self.report is None else self.report.exit_code
         return worst([own, ExitCode.FINDINGS if self.growth else ExitCode.FITS])
+
+
+def defect(config: Path, error: Exception, budget: str = "") -> Check:
+    """The check of a config that met a defect of bevdiag.
+
+    That is no reason to keep quiet about the other configs. A host whose memory did not suffice
+    is: there the error is raised again.
+    """
+    if exhausts_host(error):
+        raise error
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return Check(
+        config=str(config),
+        budget=budget,
+        failure=f"internal error: {what}",
+        failure_code=ExitCode.NO_VERDICT,
+    )
 
 
 def without_ignored(

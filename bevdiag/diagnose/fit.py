@@ -49,7 +49,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     def attempt(value: int) -> FitPoint:
         return _point(session, variant, goal, knob, value)
 
-    with workers(attempt, died=_refused) as traced:
+    with workers(attempt, died=_refused, timeout_seconds=options.timeout_seconds) as traced:
         points = _Search(traced, progress, most, step, doubling=knob == "batch").run()
     largest = max((value for value, point in points.items() if point.fits), default=None)
     return FitReport(

@@ -113,7 +113,8 @@ def _searched(
     def refuse(ids: Ids, error: BevdiagError) -> Offer:
         return refused_set(ids, known, error)
 
-    with workers(attempt, died=refuse) as traced:
+    limit = session.options.timeout_seconds
+    with workers(attempt, died=refuse, timeout_seconds=limit) as traced:
         singles = []
         for number, offer in enumerate(traced(singles_ids)):
             progress(offer.changes[0].title, 0.05 + 0.45 * number / len(known))

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from bevdiag.children import TIMEOUT_SECONDS, exhausts_host
-from bevdiag.diagnose.checked import Check, Job, without_ignored
+from bevdiag.children import TIMEOUT_SECONDS
+from bevdiag.diagnose.checked import Check, Job, defect, without_ignored
 from bevdiag.diagnose.inspect import inspect
 from bevdiag.errors import BevdiagError, ExitCode
 from bevdiag.trace.workers import workers
@@ -47,11 +47,7 @@ def _check(job: Job) -> Check:
     except BevdiagError as error:
         return _failed(job, str(error), error.exit_code)
     except Exception as error:
-        if exhausts_host(error):
-            raise
-        # A defect of bevdiag in one config is no reason to keep quiet about the others.
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
-        return _failed(job, f"internal error: {what}", ExitCode.NO_VERDICT)
+        return defect(job.config, error, job.budget)
     return Check(
         config=str(job.config), budget=job.budget, report=without_ignored(report, job.ignore)
     )

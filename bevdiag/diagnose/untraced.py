@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bevdiag.config import from_document, read_document
-from bevdiag.diagnose.checked import Check, without_ignored
+from bevdiag.diagnose.checked import Check, defect, without_ignored
 from bevdiag.diagnose.checks import config_findings, sifted, stops
 from bevdiag.diagnose.codes import Stage
 from bevdiag.diagnose.result import ConfigReport
@@ -26,6 +26,18 @@ def check_untraced(
         overrides: ``KEY=value`` texts.
         data_root: the folder that relative data paths start from; None does not look for data.
     """
+    try:
+        return _checked(config, ignore, overrides, data_root)
+    except Exception as error:
+        return defect(config, error)
+
+
+def _checked(
+    config: Path,
+    ignore: Mapping[str, IgnoredRule],
+    overrides: Sequence[str],
+    data_root: Path | None,
+) -> Check:
     name = str(config)
     try:
         document = read_document(config, overrides)

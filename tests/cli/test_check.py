@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +12,8 @@ import pytest
 
 from bevdiag.cli.main import run
 from bevdiag.cli.schema import schema_text
+from bevdiag.config import Document, read_document
+from bevdiag.diagnose import untraced
 
 ROOT = Path(__file__).parents[2]
 BAD, FIXED = (str(ROOT / "tests/rules/BEV103" / name) for name in ("bad.yaml", "fixed.yaml"))
@@ -56,6 +59,21 @@ def test_a_missing_config_is_told_beside_the_others(capsys: pytest.CaptureFixtur
     jsonschema.validate(document, json.loads(schema_text("preflight")))
     assert [check["exit_code"] for check in document["checks"]] == [2, 0]
     assert "nowhere.yaml" in document["checks"][0]["failure"]
+
+
+def test_a_defect_in_one_config_does_not_silence_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(config: Path, overrides: Sequence[str]) -> Document:
+        if config == Path(BAD):
+            raise KeyError("blocks")
+        return read_document(config, overrides)
+
+    monkeypatch.setattr(untraced, "read_document", read)
+    assert run(["check", BAD, SHIPPED]) == 3
+    out = capsys.readouterr().out
+    assert "internal error: KeyError: 'blocks'" in out
+    assert out.endswith("Configs: 1 without errors, 1 not checked.\n")
 
 
 def test_what_is_not_modelled_is_a_note(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

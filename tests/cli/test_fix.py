@@ -82,6 +82,14 @@ def test_the_knob_is_passed_on(asked: SimpleNamespace, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.startswith("Not even 1")
 
 
+@pytest.mark.parametrize("command", ["fix", "fit"])
+def test_a_search_can_be_given_its_patience(asked: SimpleNamespace, command: str) -> None:
+    run([command, "m.yaml", "--budget", "1GiB", "--timeout", "30"])
+    assert asked.options == InspectOptions(
+        device="meta", budget_bytes=2**30, timeout_seconds=30, remedies=False
+    )
+
+
 def test_an_unknown_knob_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["fit", "m.yaml", "--what", "voxels"]) == 2
     assert "--what: 'voxels' is not one of batch, max-voxels" in capsys.readouterr().err

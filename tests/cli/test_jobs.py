@@ -84,12 +84,14 @@ def test_the_gpu_at_hand_is_the_budget_where_none_is_named(tmp_path, monkeypatch
         ("", {"autocast": "fp8"}, "--autocast: 'fp8' is not one of"),
         ("", {"batch_size": "0"}, "--batch-size: '0' is not a whole number"),
         ("", {"cudnn": "nine"}, "--cudnn: "),
+        ("", {"source": "nowhere"}, "--source: nowhere is no folder that holds the package pcdet"),
     ],
 )
 def test_what_cannot_be_used_is_told_with_its_place(tmp_path, policy, given, sentence):
     with pytest.raises(BevdiagError) as refused:
         job_of(tmp_path, policy, **given)
     assert sentence in str(refused.value)
+    assert str(refused.value).count("--") <= 1
 
 
 def test_a_file_is_read_once_for_all_its_configs(tmp_path, monkeypatch):

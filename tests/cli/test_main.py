@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from bevdiag import __version__
 from bevdiag.cli.main import app, run
 from bevdiag.errors import ConfigError, Location, NoVerdictError
 
+COMMANDS = (
+    "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "explain", "doctor",
+    "rule", "schema", "calibrate", "validate",
+)  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,8 +34,9 @@ def _bevdiag(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
 def test_help_names_the_commands_and_the_exit_codes() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    assert "inspect" in result.output
-    assert "compare" in result.output
+    listed = result.output.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == list(COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
     assert "Exit codes" in result.output
 
 
@@ -48,6 +54,21 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
     assert names == common | own
 
 
+def test_an_option_reads_the_same_wherever_it_stands() -> None:
+    """But for those that a policy speaks for too, and --format, which has its own words."""
+    told: dict[str, set[str | None]] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        for option in command.params:
+            if name not in ("preflight", "baseline") and option.opts[0].startswith("-"):
+                told.setdefault(option.opts[0], set()).add(f"{option.metavar} {option.help}")
+    several = {option for option, texts in told.items() if len(texts) > 1}
+    assert several == {
+        "--format",
+        "--batch-size", "--autocast", "--compression",  # compare and calibrate take lists
+        "--cudnn-benchmark",  # what calibrate measures, others predict
+    }  # fmt: skip
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"bevdiag {__version__}\n"
@@ -58,13 +79,14 @@ def test_no_command_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: Missing command; see bevdiag --help\n"
 
 
-@pytest.mark.parametrize("command", ["", "inspect", "compare"])
-def test_help_imports_nothing_heavy(command: str) -> None:
+@pytest.mark.parametrize("commands", [[""], [*COMMANDS, "baseline write", "baseline show"]])
+def test_help_imports_nothing_heavy(commands: list[str]) -> None:
     # For a command's help, typer itself may import pydantic.
-    heavy = {"torch", "numpy", "spconv"} | (set() if command else {"pydantic"})
+    heavy = {"torch", "numpy", "spconv"} | ({"pydantic"} if commands == [""] else set())
     program = (
         "import sys; from bevdiag.cli.main import run; "
-        f"run([*{command.split()}, '--help']); print({heavy} & set(sys.modules))"
+        f"[run([*command.split(), '--help']) for command in {commands}]; "
+        f"print({heavy} & set(sys.modules))"
     )
     result = _bevdiag("-c", program)
     assert result.stdout.splitlines()[-1] == "set()"
