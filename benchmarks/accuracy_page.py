@@ -2,9 +2,9 @@
 
     python benchmarks/accuracy_page.py --rows FILE [--rows FILE ...] [--source CHECKOUT]
 
-The rows of the files are predicted now, as `bevdiag validate` does. The rows of
-tests/data/measured_rows_h200.json show what was predicted when they were measured, before anything
-was mended for them.
+The rows of the files are predicted now, as `bevdiag validate` does, and so are those that come with
+bevdiag. Those of OpenPCDet's code and of tests/data/measured_rows_h200.json also show what was
+predicted when they were measured, before anything was mended for them.
 """
 
 import argparse
@@ -42,6 +42,11 @@ with their own compiled code. Models that are not built into bevdiag were traced
 """
 
 FOCAL = """
+Eight rows lie 0.3 to 0.9 % above the truth by the 32 MiB cuBLAS workspace that autograd's thread
+makes in a fresh process and that their figures lack; without it all eight agree within 0.1 %.
+`kitti_models.pointpillar_b4` was measured in a process that had run other rows before: four runs in
+processes of their own reserved what is predicted.
+
 The three rows of the focal detector tell the kept voxels of their first step alone, and are
 predicted with them. After an optimizer step the encoder keeps others, and which depends on
 gradients (see method.md): these rows are judged by their first step, and the figures in the table
@@ -79,6 +84,25 @@ repository's own compiled operators (`benchmarks/measure_originals.py`), beside 
 before anything was mended for them. Of PartA2's cells in a region of interest half were taken to
 hold a point then; now the ground truth's boxes say how many.
 
+"""
+
+ORIGINALS_NOW = """
+The same rows, and those of the model that comes with bevdiag, predicted now:
+
+"""
+
+MISSES = """
+Reserved bytes hang on which cached block each request finds, and a small difference early in a step
+moves them by whole segments. Three rows show it, their peaks being within 0.3 %:
+
+- `kitti_models.pv_rcnn_b3`: the first matrix product of autograd's thread, and with it a cuBLAS
+  workspace of 32 MiB, came 175 allocations later than predicted, since a loss of the foreground's
+  regions had no region to work on. Earlier, it takes a part of a cached block that two blocks of
+  324 and 664 MiB would have fitted into.
+- `kitti_models.pillarnet_b2_fp16`: cuDNN chose to sum six weight gradients with 11 MiB more than
+  the rule says, which took one segment more.
+- `lyft_models.cbgs_second_multihead_b2`: two workspaces, one of them 1 MiB off by the rule, find no
+  cached block in the third step; on the GPU they did.
 """
 
 AGREEMENT = """
@@ -166,8 +190,9 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, action="append", required=True)
     parser.add_argument("--source", type=Path)
     options = parser.parse_args()
-    validation = validate(
-        options.rows, None, MeasuredOn(), lambda what, share: print(what), options.source
+    validation, shipped = (
+        validate(files, None, MeasuredOn(), lambda what, share: print(what), options.source)
+        for files in (options.rows, [])
     )
     own = json.loads(OWN_ROWS.read_text(encoding="utf-8"))
     agreement = json.loads(AGREEMENT_ROWS.read_text(encoding="utf-8"))
@@ -178,6 +203,7 @@ def main() -> None:
     page += OWN + own_table(own)
     originals = json.loads(ORIGINAL_ROWS.read_text(encoding="utf-8"))
     page += ORIGINALS + originals_table(originals)
+    page += ORIGINALS_NOW + validation_markdown(shipped) + MISSES
     page += AGREEMENT + agreement_table(agreement) + OTHERS
     (ROOT / "docs" / "accuracy.md").write_text(page, encoding="utf-8")
 
