@@ -7,7 +7,7 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
-from bevdiag.cli.preflight import run_checks
+from bevdiag.cli.preflight import run_jobs
 from bevdiag.cli.wanted import inspect_options
 from bevdiag.diagnose.result import InspectReport
 from bevdiag.errors import ExitCode
@@ -37,12 +37,12 @@ def write_command(
     isolated: opt.Isolated = False,
 ) -> int:
     """Record configs in FILE; others that FILE has stay."""
-    from bevdiag.cli.jobs import Given
+    from bevdiag.cli.jobs import Given, make_jobs
     from bevdiag.diagnose.baseline import record
     from bevdiag.diagnose.checked import worst
     from bevdiag.diagnose.recorded import Baseline, read_baseline
 
-    check_output(file)
+    check_output(file, "FILE")
     given = Given(
         torch=torch,
         cudnn=cudnn,
@@ -54,8 +54,8 @@ def write_command(
     base = inspect_options(points=points, assume=assume, seed=seed, timeout=timeout)
     path = Path(file)
     before = read_baseline(path).configs if path.exists() else {}
-    checks = run_checks(configs, given, base, policy, isolated=isolated)
-    write_output(Baseline(configs={**before, **record(checks, path).configs}).text(), file)
+    checks = run_jobs(make_jobs(configs, given, base, policy, isolated=isolated))
+    write_output(Baseline(configs={**before, **record(checks, path).configs}).text(), file, "FILE")
     untraced = [check for check in checks if not isinstance(check.report, InspectReport)]
     for check in untraced:
         say(f"{check.config}: not recorded: {check.failure or 'no step survives its errors'}")

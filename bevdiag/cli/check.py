@@ -32,7 +32,7 @@ def check_command(
     beside = values.formats_and_files(also)
     overrides = values.overrides(sets)
     folder = values.optional(values.folder, "--data-root", data_root)
-    rules = policies(configs, None if policy is None else Path(policy), isolated=isolated)
+    rules = policies(configs, policy, isolated=isolated)
     checks = [
         check_untraced(config, rule.ignore, overrides, Path(folder) if folder else None)
         for config, rule in zip(configs, rules, strict=True)

@@ -116,7 +116,7 @@ def _said(given: Given, policy: Policy) -> dict[str, _Said]:
         if text is not None:
             said[name] = _Said(text, f"--{name.replace('_', '-')}")
         elif setting is not None and not (judged_anew and name in ("gpu", "budget")):
-            said[name] = _Said(setting.text, f"{setting.label}: {name}")
+            said[name] = _Said(setting.text, f"{setting.location}: {name}")
     return said
 
 

@@ -1,8 +1,6 @@
 """The entry point: from arguments to an exit code, with one sentence for everything that fails."""
 
-import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -19,12 +17,12 @@ from bevdiag.cli.explain import explain_command
 from bevdiag.cli.fit import fit_command
 from bevdiag.cli.fix import fix_command
 from bevdiag.cli.inspect import inspect_command
-from bevdiag.cli.output import say
+from bevdiag.cli.output import say, say_error
 from bevdiag.cli.preflight import preflight_command
 from bevdiag.cli.rule import rule_command
 from bevdiag.cli.schema import schema_command
 from bevdiag.cli.validate import validate_command
-from bevdiag.errors import BevdiagError, ExitCode
+from bevdiag.errors import ExitCode
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -96,16 +94,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         command = typer.main.get_command(app)
         own, launched = _split(sys.argv[1:] if arguments is None else arguments)
         return int(command.main(own, prog_name="bevdiag", standalone_mode=False, obj=launched) or 0)
-    except BevdiagError as error:
-        say(f"error: {error}")
-        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
             say(f"error: {_usage_sentence(error)}")
             return ExitCode.USAGE
-        return _defect(error)
+        return say_error(error)
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
@@ -122,14 +117,3 @@ def _usage_sentence(error: Exception) -> str:
     command = context.command_path if context is not None else "bevdiag"
     sentence: str = error.format_message()  # type: ignore[attr-defined]
     return f"{sentence.rstrip('.')}; see {command} --help"
-
-
-def _defect(error: Exception) -> int:
-    if isinstance(error, MemoryError):
-        say("error: this machine's memory does not suffice")
-        return ExitCode.NO_VERDICT
-    if os.environ.get("BEVDIAG_DEBUG") == "1":
-        traceback.print_exception(error)
-    reason = f"{type(error).__name__}: {error}".rstrip(": ")
-    say(f"internal error: {reason}; this is a defect of bevdiag (BEVDIAG_DEBUG=1 shows where)")
-    return ExitCode.NO_VERDICT

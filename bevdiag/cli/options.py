@@ -211,7 +211,7 @@ PolicyCudnn = Annotated[
     ),
 ]
 PolicyFile = Annotated[
-    str | None,
+    Path | None,
     typer.Option(
         "--policy",
         metavar="FILE",

@@ -2,11 +2,12 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bevdiag.errors import InputError
+from bevdiag.errors import BevdiagError, ExitCode, InputError
 from bevdiag.report.layout import Layout, layout_of
 
 STDOUT = "-"
@@ -21,6 +22,21 @@ def say(message: str) -> None:
     encoding = sys.stderr.encoding or "ascii"
     line = printable(message).encode(encoding, "backslashreplace").decode(encoding)
     print(line, file=sys.stderr)
+
+
+def say_error(error: Exception) -> ExitCode:
+    """One sentence on stderr for what ended the work, and the exit code that it leads to."""
+    if isinstance(error, BevdiagError):
+        say(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        say("error: this machine's memory does not suffice")
+        return ExitCode.NO_VERDICT
+    if os.environ.get("BEVDIAG_DEBUG") == "1":
+        traceback.print_exception(error)
+    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    say(f"internal error: {reason}; this is a defect of bevdiag (BEVDIAG_DEBUG=1 shows where)")
+    return ExitCode.NO_VERDICT
 
 
 def say_report(report: str) -> None:

@@ -10,15 +10,14 @@ import typer
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
 from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
-from bevdiag.cli.output import STDOUT, check_output, say_report, write_output
+from bevdiag.cli.output import STDOUT, check_output, say_error, say_report, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.wanted import inspect_options
 from bevdiag.diagnose.result import InspectOptions
-from bevdiag.errors import ExitCode, InputError
+from bevdiag.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bevdiag.cli.jobs import Given
-    from bevdiag.diagnose.checked import Check
+    from bevdiag.diagnose.checked import Check, Job
 
 UNCERTAIN = ("fail", "pass")
 
@@ -68,7 +67,7 @@ def preflight_command(
 
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
-    from bevdiag.cli.jobs import Given
+    from bevdiag.cli.jobs import Given, make_jobs
 
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)
@@ -88,7 +87,8 @@ def preflight_command(
         source=source,
     )
     base = inspect_options(points=points, sets=sets, assume=assume, seed=seed, timeout=timeout)
-    checks = run_checks(configs, given, base, policy, isolated=isolated)
+    jobs = make_jobs(configs, given, base, policy, isolated=isolated)
+    checks = run_jobs(jobs)
     from bevdiag.report.text.preflight_report import render_preflight
 
     if baseline is not None:
@@ -104,27 +104,11 @@ def preflight_command(
             write_output(text, output)
     if code != ExitCode.FITS or not command:
         return code
-    return _launched(command, configs, base, given)
+    return _launched(command, jobs)
 
 
-def run_checks(
-    configs: Sequence[Path],
-    given: "Given",
-    base: InspectOptions,
-    policy: str | None,
-    *,
-    isolated: bool,
-) -> "tuple[Check, ...]":
-    """Every config through the engine.
-
-    Raises:
-        BevdiagError: a policy or an option that cannot be used.
-    """
-    from bevdiag.cli.jobs import make_jobs
-
-    jobs = make_jobs(
-        configs, given, base, None if policy is None else Path(policy), isolated=isolated
-    )
+def run_jobs(jobs: "Sequence[Job]") -> "tuple[Check, ...]":
+    """Every config through the engine."""
     with progress_bar() as progress:
         progress("importing torch", 0.0)
         from bevdiag.diagnose.preflight import preflight
@@ -147,27 +131,31 @@ def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
     return ExitCode.FITS if passes and code is ExitCode.NO_VERDICT else code
 
 
-def _launched(
-    command: Sequence[str], configs: Sequence[Path], base: InspectOptions, given: "Given"
-) -> int:
+def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:
     from bevdiag.cli.launch import launch
 
     ended = launch(command)
     if ended.exit_code != 0:
-        _explain(ended.tail, configs, base, given)
+        try:
+            _explain(ended.tail, jobs)
+        except Exception as error:  # the command's own exit code is what counts
+            say_error(error)
     return ended.exit_code
 
 
-def _explain(tail: str, configs: Sequence[Path], base: InspectOptions, given: "Given") -> None:
+def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     """On stderr, what the command ran out of memory for, if it did."""
     from bevdiag.diagnose.explain.explain import explain
+    from bevdiag.diagnose.explain.log import read_log
     from bevdiag.report.layout import Layout
     from bevdiag.report.text.explain_report import render_explain
 
-    config = configs[0] if len(configs) == 1 else None
-    options = replace(base, cudnn=given.cudnn, torch=given.torch)
-    try:
-        explanation = explain(tail, config, options, lambda _what, _share: None)
-    except InputError:
+    if not read_log(tail):
         return  # it died of something else, and has said so itself
+    config, options = None, InspectOptions()
+    if len(jobs) == 1:
+        config = jobs[0].config
+        # The message tells which GPU it was, which need not be the one judged by.
+        options = replace(jobs[0].options, gpu=None, budget_bytes=None)
+    explanation = explain(tail, config, options, lambda _what, _share: None)
     say_report(render_explain(explanation, Layout()))

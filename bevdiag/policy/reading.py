@@ -10,7 +10,7 @@ from typing import Any
 
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, Location
-from bevdiag.policy.settings import IgnoredRule, Policy, Setting, relative_to
+from bevdiag.policy.settings import IgnoredRule, Policy, Setting
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -142,7 +142,8 @@ class _Reader:
         value = table[key]
         if not isinstance(value, str):
             raise self.error(key, f"expected text in quotes, not {value!r}")
-        text = relative_to(self._path.parent, value) if key == "source" else value
+        # A path counts from the file that names it.
+        text = str(self._path.parent / value) if key == "source" else value
         return Setting(text, self._place(key, value))
 
     def _number(self, table: Mapping[str, Any], key: str) -> Setting:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 from bevdiag.errors import Location
 
@@ -13,11 +12,6 @@ class Setting:
 
     text: str
     location: Location
-
-    @property
-    def label(self) -> str:
-        """What a sentence about the value begins with."""
-        return str(self.location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +61,3 @@ class Policy:
             elif theirs is not None:
                 values[name] = theirs
         return Policy(**values)
-
-
-def relative_to(folder: Path, text: str) -> str:
-    """A path that a policy names, seen from its own folder."""
-    return str(folder / text)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.cli.main import run
+from bevdiag.errors import NoVerdictError
 
 SMALL = Path(__file__).parents[1] / "rules" / "pointpillar.yaml"
 
@@ -72,6 +73,31 @@ def test_a_run_that_dies_of_memory_is_explained(config, capfd):
     command = ["--", sys.executable, "-c", program]
     assert run(["preflight", str(config), "--budget", "22GiB", "-q", *command]) == 1
     assert "2.00 GiB" in capfd.readouterr().err.split(message)[1]
+
+
+def test_the_explanation_knows_how_the_step_was_run(config, capfd, monkeypatch):
+    message = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    asked = []
+
+    def explain(text, model, options, progress):
+        asked.append((model, options))
+        raise NoVerdictError("the process that traces died")
+
+    monkeypatch.setattr("bevdiag.diagnose.explain.explain.explain", explain)
+    Path("bevdiag.toml").write_text('autocast = "bf16"\n', encoding="utf-8")
+    command = [
+        "--",
+        sys.executable,
+        "-c",
+        f"import sys; print({message!r}, file=sys.stderr); exit(9)",
+    ]
+    given = ["--budget", "22GiB", "--batch-size", "2", "--torch", "2.4", "-q"]
+    assert run(["preflight", str(config), *given, *command]) == 9
+    assert "error: the process that traces died" in capfd.readouterr().err
+    ((model, options),) = asked
+    assert model == config
+    assert (options.batch_size, options.autocast, options.torch) == (2, "bf16", "2.4")
+    assert options.budget_bytes is None
 
 
 def test_growth_since_a_baseline_fails(config, capsys):

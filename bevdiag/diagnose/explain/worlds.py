@@ -42,7 +42,7 @@ def predicted_worlds(
     """
     gpu = options.gpu or _gpu_of(failure)
     target = make_target(
-        torch=torch.__version__,
+        torch=options.torch or torch.__version__,
         gpu=gpu,
         cudnn=options.cudnn,
         profile=options.profile,
