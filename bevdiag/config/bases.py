@@ -29,7 +29,7 @@ def read_merged(path: Path) -> FileText:
     Raises:
         ConfigError: where a file cannot be read, a base is not found, or bases go in a circle.
     """
-    merger = _Merger(_allowed_root(path))
+    merger = _Merger()
     root = merger.merged_file(path, ())
     return FileText(root, tuple(merger.notes), tuple(merger.ignores))
 
@@ -37,10 +37,9 @@ def read_merged(path: Path) -> FileText:
 class _Merger:
     """Reads and merges; remembers which files are being merged right now."""
 
-    def __init__(self, allowed_root: Path) -> None:
+    def __init__(self) -> None:
         self.notes: list[ReadingNote] = []
         self.ignores: list[IgnoreComment] = []
-        self._allowed_root = allowed_root
         self._allowance = Allowance()
         self._open: list[Path] = []
         self._num_files = 0
@@ -81,8 +80,9 @@ class _Merger:
             named, folder = shortened(node.value), node.location.file.parent
             message = f"{named!r}: no such file in {folder} or a folder above it"
             raise ConfigError(message, location=node.location, key=key)
-        if not path.resolve().is_relative_to(self._allowed_root):
-            message = f"{node.value!r} lies outside {self._allowed_root}: copy it to the config"
+        allowed = _allowed_root(self._open[0])
+        if not path.resolve().is_relative_to(allowed):
+            message = f"{node.value!r} lies outside {allowed}: copy it to the config"
             raise ConfigError(message, location=node.location, key=key)
         self._num_files += 1
         if path.resolve() in self._open:
@@ -95,8 +95,12 @@ class _Merger:
 
 
 def _allowed_root(config: Path) -> Path:
-    """The repository around a config, or where there is none, the first folder of its path."""
-    folders = (*config.resolve().parents,)
+    """The repository around a config, or where there is none, the first folder of its path.
+
+    Args:
+        config: absolute, symbolic links followed.
+    """
+    folders = tuple(config.parents)
     around = (folder for folder in folders if (folder / ".git").exists())
     return next(around, folders[-2] if len(folders) > 1 else folders[-1])
 

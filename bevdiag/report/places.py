@@ -11,7 +11,10 @@ def shown_location(location: Location) -> Location:
     """The location with its file as seen from the working directory, if it lies below that."""
     if not location.file.is_absolute():
         return location
-    relative = Path(os.path.relpath(location.file))
+    try:
+        relative = Path(os.path.relpath(location.file))
+    except FileNotFoundError:  # the working directory is gone
+        return location
     if relative.parts[:1] == ("..",):
         return location
     return Location(relative, location.line, location.column)

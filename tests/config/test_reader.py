@@ -4,6 +4,7 @@ import pytest
 
 from bevdiag.config import tree
 from bevdiag.config.allowance import MAX_BYTES
+from bevdiag.config.bases import read_merged
 from bevdiag.config.reader import read_file, read_value
 from bevdiag.errors import ConfigError, Location
 
@@ -72,3 +73,10 @@ def test_values_of_an_option(text, value):
 def test_a_value_of_an_option_knows_its_column():
     node = read_value("[1, 2]", Location(Path("--set"), 3, 5))
     assert tree.child(node, "1").location == Location(Path("--set"), 3, 9)
+
+
+@pytest.mark.parametrize("name", ["loop.yaml", "a\0b.yaml", "n" * 5000])
+def test_a_path_that_leads_nowhere_is_refused(tmp_path, name):
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    with pytest.raises(ConfigError, match=r"there is no such file|cannot be read"):
+        read_merged(tmp_path / name)

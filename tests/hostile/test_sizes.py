@@ -26,7 +26,7 @@ SIZES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "pointpillar",
         {"MODEL.DENSE_HEAD.ANCHOR_GENERATOR_CONFIG.0.anchor_sizes": [[1.0, 1.0, 1.0]] * 2000},
     ),
-    "a road of voxels": ("pointpillar", {_RANGE: [0, -3.2, -3, 102400, 3.2, 1]}),
+    "a road of voxels": ("pointpillar", {_RANGE: [0, -3.2, -3, 20480, 3.2, 1]}),
     "a plain of voxels": ("pointpillar", {_RANGE: [0, -102400, -3, 102400, 102400, 1]}),
     "one voxel high": ("second", {_RANGE: [0, -3.2, -3, 6.4, 3.2, -2.9]}),
     "a kernel beyond the volume": ("second", {"MODEL.MAP_TO_BEV.HEIGHT_STRIDES": [_HUGE]}),

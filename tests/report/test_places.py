@@ -24,3 +24,13 @@ def test_a_file_elsewhere_keeps_its_path(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path / "here")
     elsewhere = Location(tmp_path / "model.yaml", 3, 1)
     assert shown_location(elsewhere) == elsewhere
+
+
+def test_without_a_working_directory_a_file_keeps_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    location = Location(tmp_path / "model.yaml", 3, 1)
+    assert shown_location(location) == location
