@@ -84,9 +84,10 @@ def _text(message: str | None, log: str | None) -> str:
     """
     if (message is None) == (log is None):
         raise InputError("give either the message or --log FILE (- reads stdin)")
-    if message is not None:
-        return message
-    assert log is not None
+    return _tail(log) if log is not None else message or ""
+
+
+def _tail(log: str) -> str:
     try:
         if log == "-":
             data = b""

@@ -52,30 +52,29 @@ def inspect_command(
     levels = values.whole_number("--depth", depth, least=1)
     check_output(output)
     check_page(html)
-    if output_format == MEMORY_VIZ:
-        check_binary(output, f"--format {MEMORY_VIZ}")
-    wanted = inspect_options(
-        device=device,
-        points=points,
-        batch_size=batch_size,
-        autocast=autocast,
-        optimizer=optimizer,
-        gpu=gpu,
-        budget=budget,
-        cudnn=cudnn,
-        profile=profile,
-        cudnn_benchmark=cudnn_benchmark,
-        compression=compression,
-        sets=sets,
-        source=source,
-        data_root=data_root,
-        assume=assume,
-        seed=seed,
-        timeout=timeout,
-    )
     as_snapshot = output_format == MEMORY_VIZ
+    if as_snapshot:
+        check_binary(output, f"--format {MEMORY_VIZ}")
     wanted = replace(
-        wanted,
+        inspect_options(
+            device=device,
+            points=points,
+            batch_size=batch_size,
+            autocast=autocast,
+            optimizer=optimizer,
+            gpu=gpu,
+            budget=budget,
+            cudnn=cudnn,
+            profile=profile,
+            cudnn_benchmark=cudnn_benchmark,
+            compression=compression,
+            sets=sets,
+            source=source,
+            data_root=data_root,
+            assume=assume,
+            seed=seed,
+            timeout=timeout,
+        ),
         # A snapshot alone shows none of them.
         remedies=not no_remedies and (html is not None or not as_snapshot),
         lives=html is not None,

@@ -42,7 +42,7 @@ def preflight_command(
     policy: opt.PolicyFile = None,
     isolated: opt.Isolated = False,
     baseline: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
             "--baseline", metavar="FILE", help="Fail where memory has grown beyond this record."
         ),
@@ -68,12 +68,15 @@ def preflight_command(
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
     from bevdiag.cli.jobs import Given, make_jobs
+    from bevdiag.diagnose.baseline import compared
+    from bevdiag.diagnose.recorded import read_baseline
 
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)
     share = values.percentage("--tolerance", tolerance)
     check_output(output)
     beside = values.formats_and_files(also)
+    recorded = None if baseline is None else read_baseline(baseline)
     command: tuple[str, ...] = context.obj or ()
     given = Given(
         gpu=gpu,
@@ -89,19 +92,12 @@ def preflight_command(
     base = inspect_options(points=points, sets=sets, assume=assume, seed=seed, timeout=timeout)
     jobs = make_jobs(configs, given, base, policy, isolated=isolated)
     checks = run_jobs(jobs)
-    from bevdiag.report.text.preflight_report import render_preflight
-
-    if baseline is not None:
-        checks = _against(checks, Path(baseline), share)
+    if baseline is not None and recorded is not None:
+        checks = tuple(compared(check, recorded, baseline, share) for check in checks)
     write_also(checks, beside)
     code = _outcome(checks, passes=uncertain == "pass")
     if code != ExitCode.FITS or not quiet:
-        text = render_checks(checks, output_format, output, render_preflight)
-        if command and output == STDOUT:
-            # The command's own output must not find a report in front of it.
-            say_report(text)
-        else:
-            write_output(text, output)
+        _write(checks, output_format, output, beside=bool(command))
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, jobs)
@@ -116,19 +112,22 @@ def run_jobs(jobs: "Sequence[Job]") -> "tuple[Check, ...]":
         return preflight(jobs, progress)
 
 
-def _against(checks: "tuple[Check, ...]", file: Path, tolerance: float) -> "tuple[Check, ...]":
-    from bevdiag.diagnose.baseline import compared
-    from bevdiag.diagnose.recorded import read_baseline
-
-    recorded = read_baseline(file)
-    return tuple(compared(check, recorded, file, tolerance) for check in checks)
-
-
 def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
     from bevdiag.diagnose.checked import worst
 
     code = worst(check.exit_code for check in checks)
     return ExitCode.FITS if passes and code is ExitCode.NO_VERDICT else code
+
+
+def _write(checks: "Sequence[Check]", output_format: str, output: str, *, beside: bool) -> None:
+    """The report to its place; to stderr where a command's own output follows on stdout."""
+    from bevdiag.report.text.preflight_report import render_preflight
+
+    text = render_checks(checks, output_format, output, render_preflight)
+    if beside and output == STDOUT:
+        say_report(text)
+    else:
+        write_output(text, output)
 
 
 def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:

@@ -7,7 +7,7 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
+from bevdiag.cli.output import STDOUT, check_output, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
 
@@ -61,10 +61,14 @@ def validate_command(
         validation = validate(
             files, configs, MeasuredOn(profile=profile), progress, Path(folder) if folder else None
         )
-    text = {
-        "text": lambda: report.render_validation(validation, layout_for(output)),
-        "markdown": lambda: report.validation_markdown(validation),
-        "json": lambda: report.validation_json(validation),
-    }[output_format]()
-    write_output(text, output)
+    if output_format == "markdown":
+        write_output(report.validation_markdown(validation), output)
+    else:
+        write_report(
+            validation,
+            output_format,
+            output,
+            as_json=report.validation_json,
+            as_text=report.render_validation,
+        )
     return validation.exit_code

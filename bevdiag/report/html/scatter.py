@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bevdiag.diagnose.result import InspectReport, Remedy
@@ -28,12 +29,8 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
     most_bytes = 1.06 * max(*memory, capacity if capacity and capacity < max(memory) else 0)
     shares = [1.0, *((r.flops or 0) / now for r in known)]
     most_share = 1.12 * max(shares)
-
-    def place(nbytes: float, share: float) -> dict[str, str]:
-        x = _LEFT + (WIDTH - _LEFT - _RIGHT) * nbytes / most_bytes
-        y = HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share / most_share
-        return {"x": f"{x:.1f}", "y": f"{y:.1f}"}
-
+    plane = _Plane(most_bytes, most_share)
+    tells = {"name": "as it is", "kind": "plain", "tells": "as it is"}
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -42,21 +39,37 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
         "top": _TOP,
         "right": WIDTH - _RIGHT,
         "points": [
-            place(memory[0], 1.0) | {"name": "as it is", "kind": "plain", "tells": "as it is"},
-            *(_point(r, now) | place(r.reserved_bytes or 0, (r.flops or 0) / now) for r in known),
+            plane.place(memory[0], 1.0) | tells,
+            *(
+                plane.place(r.reserved_bytes or 0, (r.flops or 0) / now) | _point(r, now)
+                for r in known
+            ),
         ],
         "memory_ticks": [
-            place(gib * 2**30, 0) | {"text": f"{gib:g} GiB"}
+            plane.place(gib * 2**30, 0) | {"text": f"{gib:g} GiB"}
             for gib in ticks_up_to(most_bytes / 2**30)
         ],
         "compute_ticks": [
-            place(0, percent / 100) | {"text": f"{percent:g} %"}
+            plane.place(0, percent / 100) | {"text": f"{percent:g} %"}
             for percent in ticks_up_to(100 * most_share)
         ],
         "capacity": None
         if capacity is None or capacity > most_bytes
-        else place(capacity, 0) | {"text": f"usable {format_bytes(capacity)}"},
+        else plane.place(capacity, 0) | {"text": f"usable {format_bytes(capacity)}"},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """Where memory and compute lie in the picture."""
+
+    most_bytes: float
+    most_share: float
+
+    def place(self, nbytes: float, share: float) -> dict[str, str]:
+        x = _LEFT + (WIDTH - _LEFT - _RIGHT) * nbytes / self.most_bytes
+        y = HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share / self.most_share
+        return {"x": f"{x:.1f}", "y": f"{y:.1f}"}
 
 
 def ticks_up_to(most: float) -> list[float]:
