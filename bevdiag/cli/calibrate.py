@@ -45,10 +45,7 @@ def calibrate_command(
     for path in configs or ():
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
-    sizes = () if batch_size is None else values.whole_numbers("--batch-size", batch_size, least=1)
-    autocasts = (
-        () if autocast is None else values.choose_several("--autocast", autocast, values.AUTOCASTS)
-    )
+    sizes, autocasts = values.batch_sizes(batch_size), values.autocasts(autocast)
     with progress_bar() as progress:
         progress("importing torch", 0.0)
         from bevdiag.diagnose.calibration import CalibrationOptions, calibrate

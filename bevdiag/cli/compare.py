@@ -57,8 +57,8 @@ def compare_command(
     )
     axes = (
         _modules(compression) if source is not None else _modes(compression),
-        () if batch_size is None else values.whole_numbers("--batch-size", batch_size, least=1),
-        () if autocast is None else values.choose_several("--autocast", autocast, values.AUTOCASTS),
+        values.batch_sizes(batch_size),
+        values.autocasts(autocast),
     )
     report = _compare(config, wanted, *axes)
     from bevdiag.report.compare_json import compare_json

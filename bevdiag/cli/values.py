@@ -58,10 +58,10 @@ def positive(option: str, text: str) -> int:
     return whole_number(option, text, least=1)
 
 
-def whole_numbers(option: str, text: str, *, least: int) -> tuple[int, ...]:
-    """The distinct numbers of a comma-separated list, in its order."""
-    numbers = (whole_number(option, item, least=least) for item in text.split(","))
-    return tuple(dict.fromkeys(numbers))
+def batch_sizes(text: str | None) -> tuple[int, ...]:
+    """The distinct --batch-size values of a comma-separated list, in its order; none of None."""
+    sizes = () if text is None else text.split(",")
+    return tuple(dict.fromkeys(positive("--batch-size", size) for size in sizes))
 
 
 def percentage(option: str, text: str) -> float:
@@ -124,6 +124,11 @@ def formats_and_files(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...
 def autocast(option: str, text: str) -> str:
     """One of `AUTOCASTS`."""
     return choose(option, text, AUTOCASTS)
+
+
+def autocasts(text: str | None) -> tuple[str, ...]:
+    """The distinct --autocast values of a comma-separated list, in its order; none of None."""
+    return () if text is None else choose_several("--autocast", text, AUTOCASTS)
 
 
 def compression(option: str, text: str) -> str:

@@ -12,7 +12,7 @@ from bevdiag.diagnose.validation.outcome import (
     Outcome,
     Validation,
 )
-from bevdiag.report.amounts import format_bytes
+from bevdiag.report.amounts import UNKNOWN, bytes_if_known, format_bytes
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
@@ -63,7 +63,7 @@ def validation_markdown(validation: Validation) -> str:
 
 
 def validation_json(validation: Validation) -> str:
-    """bevdiag.validate/1."""
+    """The validation as one JSON object and a newline, schema ``bevdiag.validate/1``."""
     machine = validation.machine
     return dumps(
         {
@@ -112,19 +112,19 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         str(row.batch_size),
         row.autocast,
         format_bytes(row.peak_allocated_bytes),
-        format_bytes(outcome.allocated_bytes or 0),
+        bytes_if_known(outcome.allocated_bytes),
         _percent(outcome.allocated_error),
-        format_bytes(outcome.low_bytes or 0),
-        format_bytes(outcome.high_bytes or 0),
+        bytes_if_known(outcome.low_bytes),
+        bytes_if_known(outcome.high_bytes),
         "yes" if outcome.is_covered else "NO",
-        format_bytes(outcome.reserved_bytes or 0),
+        bytes_if_known(outcome.reserved_bytes),
         _percent(outcome.reserved_error),
         "exact" if outcome.params == row.params else f"{outcome.params} not {row.params}",
     )
 
 
 def _percent(error: float | None) -> str:
-    return "-" if error is None else f"{100 * error:+.2f} %"
+    return UNKNOWN if error is None else f"{100 * error:+.2f} %"
 
 
 def _summary(validation: Validation) -> Iterator[str]:
