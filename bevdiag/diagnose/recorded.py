@@ -51,14 +51,14 @@ def read_baseline(file: Path) -> Baseline:
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"--baseline: {file} cannot be read: {error.strerror}") from error
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
     remedy = "record it with: bevdiag baseline write"
     if len(data) > MAX_BYTES:
-        raise InputError(f"--baseline: {file} is larger than {MAX_BYTES} bytes; {remedy}")
+        raise InputError(f"{file} is larger than {MAX_BYTES} bytes; {remedy}")
     try:
         document = json.loads(data)
         configs = document["configs"]
         return Baseline(schema=document["schema"], configs=configs)
     except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"--baseline: {file} is no baseline ({what}); {remedy}") from error
+        raise InputError(f"{file} is no baseline ({what}); {remedy}") from error

@@ -127,32 +127,38 @@ def _percent(error: float | None) -> str:
     return UNKNOWN if error is None else f"{100 * error:+.2f} %"
 
 
+def _magnitude(error: float | None) -> str:
+    return UNKNOWN if error is None else f"{100 * abs(error):.2f} %"
+
+
 def _summary(validation: Validation) -> Iterator[str]:
     machine, rows = validation.machine, validation.predicted
     yield (
         f"{len(rows)} of {len(validation.outcomes)} rows predicted, for {machine.gpu}, torch "
         f"{machine.torch}, cuDNN {machine.cudnn}"
     )
-    if rows:
+    if not rows:
+        return
+    if validation.settled:
         yield (
             f"counts known in every step ({len(validation.settled)} rows): peak allocated: median "
-            f"|error| {_percent(validation.median_error)[1:]}, largest "
-            f"{_percent(validation.max_error)[1:]}; reserved: largest "
-            f"{_percent(validation.max_reserved_error)[1:]}"
+            f"|error| {_magnitude(validation.median_error)}, largest "
+            f"{_magnitude(validation.max_error)}; reserved: largest "
+            f"{_magnitude(validation.max_reserved_error)}"
         )
-        if validation.unsettled:
-            yield (
-                f"counts known in the first step alone ({len(validation.unsettled)} rows): its "
-                f"peak: largest |error| {_percent(validation.max_first_step_error)[1:]}; peak of "
-                "the later steps, if they kept the same: largest "
-                f"{_percent(validation.max_unsettled_error)[1:]}"
-            )
-        yield f"upper end not under the truth: {sum(o.is_covered for o in rows)} of {len(rows)}"
-        promises = "; ".join(validation.misses) or "all kept"
+    if validation.unsettled:
         yield (
-            f"promised: median at most {MEDIAN_LIMIT:.0%}, largest {LARGEST_LIMIT:.0%}, reserved "
-            f"{RESERVED_LIMIT:.0%}, every upper end covers, parameters exact: {promises}"
+            f"counts known in the first step alone ({len(validation.unsettled)} rows): its "
+            f"peak: largest |error| {_magnitude(validation.max_first_step_error)}; peak of "
+            "the later steps, if they kept the same: largest "
+            f"{_magnitude(validation.max_unsettled_error)}"
         )
+    yield f"upper end not under the truth: {sum(o.is_covered for o in rows)} of {len(rows)}"
+    promises = "; ".join(validation.misses) or "all kept"
+    yield (
+        f"promised: median at most {MEDIAN_LIMIT:.0%}, largest {LARGEST_LIMIT:.0%}, reserved "
+        f"{RESERVED_LIMIT:.0%}, every upper end covers, parameters exact: {promises}"
+    )
 
 
 def _missing(validation: Validation) -> Iterator[str]:

@@ -122,3 +122,12 @@ def test_json_says_null_where_there_is_no_prediction() -> None:
     assert [r["covered"] for r in document["rows"]] == [True, False, None]
     assert document["rows"][2]["allocated_error"] is None
     assert document["rows"][2]["error"] == "not modelled"
+
+
+def test_rows_of_the_first_step_alone_have_no_median() -> None:
+    (outcome, *_) = VALIDATION.outcomes
+    first_step = replace(outcome.row, first_step_bytes=1000 * 2**20)
+    alone = replace(outcome, row=first_step, first_step_bytes=1020 * 2**20)
+    text = validation_markdown(replace(VALIDATION, outcomes=(alone,)))
+    assert "counts known in every step" not in text
+    assert "its peak: largest |error| 2.00 %; peak of the later" in text
