@@ -29,7 +29,6 @@ SOUND = (ROOT / "tests/rules/pointpillar.yaml").read_text(encoding="utf-8")
 
 _PROGRAM = """
 import json, os, sys
-import bevdiag.report.text.config_report
 from bevdiag.cli.main import run
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 sound, out, *hostile = sys.argv[1:]
@@ -102,7 +101,10 @@ def test_every_line_names_its_test() -> None:
 
 def test_nothing_is_executed(audit: Audit) -> None:
     assert audit.codes == [0, 1, 1, 2, 2, 2, 2]  # 1: a finding names the unknown module
-    assert not audit.of("exec", "code.", "function.", "object.__reduce", "ctypes.", "pickle.")
+    # A module of bevdiag's own may be met for the first time.
+    own = f'file "{ROOT / "bevdiag"}/'
+    assert not [args for _, args in audit.of("exec") if own not in args[0]]
+    assert not audit.of("code.", "function.", "object.__reduce", "ctypes.", "pickle.")
 
 
 def test_nothing_that_a_config_names_is_imported(audit: Audit) -> None:
