@@ -28,7 +28,7 @@ class HeadBranchSettings(LowerCaseSettings):
 class SeparateHeadSettings(Settings):
     """The regression branches, in the order in which they are concatenated."""
 
-    head_order: tuple[str, ...]
+    head_order: tuple[str, ...] = Field(min_length=1)
     head_dict: dict[str, HeadBranchSettings]
 
     @model_validator(mode="after")

@@ -199,6 +199,7 @@ _ALTERED: Mapping[str, tuple[str, Any]] = {
         "MODEL.DENSE_HEAD.SEPARATE_HEAD_CFG.HEAD_DICT.center",
         {"out_channels": 2, "num_conv": 10**9},
     ),
+    "no branches": ("MODEL.DENSE_HEAD.SEPARATE_HEAD_CFG.HEAD_ORDER", []),
     "many classes": ("CLASS_NAMES", [f"c{n}" for n in range(5000)]),
     "a class twice": ("CLASS_NAMES", ["Car", "Car", "Cyclist"]),
 }
