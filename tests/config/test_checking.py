@@ -33,7 +33,8 @@ def test_every_problem_has_a_line_with_its_place_and_key(parse):
 
 def test_many_problems_are_counted_after_the_first_ten(parse):
     heads = ", ".join(f"b{i}: {{}}" for i in range(8))
-    text = f"H: {{NAME: CenterHead, SEPARATE_HEAD_CFG: {{HEAD_ORDER: [], HEAD_DICT: {{{heads}}}}}}}"
+    branches = f"HEAD_ORDER: [b0], HEAD_DICT: {{{heads}}}"
+    text = f"H: {{NAME: CenterHead, SEPARATE_HEAD_CFG: {{{branches}}}}}"
     lines = error(parse, CenterHeadSettings, text, ("H",))
     # 2 keys in each of 8 branches, and 3 sections of the head itself
     assert len(lines) == 11

@@ -61,7 +61,10 @@ def test_a_loss_on_decoded_boxes_needs_the_iou_branch():
         "NAME": "CenterHead",
         "CLASS_NAMES_EACH_HEAD": [["Car"]],
         "IOU_REG_LOSS": True,
-        "SEPARATE_HEAD_CFG": {"HEAD_ORDER": [], "HEAD_DICT": {}},
+        "SEPARATE_HEAD_CFG": {
+            "HEAD_ORDER": ["center"],
+            "HEAD_DICT": {"center": {"out_channels": 2, "num_conv": 2}},
+        },
         "TARGET_ASSIGNER_CONFIG": {"FEATURE_MAP_STRIDE": 1},
         "LOSS_CONFIG": {"LOSS_WEIGHTS": {"code_weights": [1.0]}},
     }
