@@ -6,6 +6,7 @@ from typing import Any
 from bevdiag.diagnose.result import Finding, Severity, Silenced, Verdict
 from bevdiag.errors import Location
 from bevdiag.report.places import shown_location
+from bevdiag.report.text.findings import worst_first
 
 SEVERITY_KINDS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "muted"}
 VERDICT_KINDS = {
@@ -19,7 +20,7 @@ VERDICT_KINDS = {
 
 
 def shown_findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
-    """Each with its class and where it points."""
+    """Each with its class and where it points, the worst first."""
     return [
         {
             "code": finding.code,
@@ -30,7 +31,7 @@ def shown_findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
             "command": finding.command,
             "where": _where(finding),
         }
-        for finding in findings
+        for finding in worst_first(findings)
     ]
 
 

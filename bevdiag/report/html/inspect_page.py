@@ -10,11 +10,12 @@ from bevdiag.diagnose.result import InspectReport, Remedy
 from bevdiag.report.amounts import bytes_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
-from bevdiag.report.html.scatter import ordered, remedy_chart
+from bevdiag.report.html.scatter import remedy_chart
 from bevdiag.report.html.timeline_data import timeline_data
 from bevdiag.report.text.assumed import assumed_entries
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
 from bevdiag.report.text.prose import VERDICT_WORDS
+from bevdiag.report.text.remedies import singles_first
 from bevdiag.report.text.wiring import module_name
 
 
@@ -44,9 +45,9 @@ def inspect_page(report: InspectReport) -> str:
 
 
 def _remedies(report: InspectReport) -> list[dict[str, Any]]:
-    now = report.peak.high_reserved_bytes
-    largest = max([now, *(remedy.reserved_bytes or 0 for remedy in report.remedies)], default=1)
-    return [_remedy(remedy, report, largest) for remedy in ordered(report.remedies)]
+    now = report.peak.reserved_bytes
+    largest = max([now, *(remedy.reserved_bytes or 0 for remedy in report.remedies)]) or 1
+    return [_remedy(remedy, report, largest) for remedy in singles_first(report.remedies)]
 
 
 def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[s
         "peak": bytes_if_known(remedy.peak_allocated_bytes),
         "reserved": bytes_if_known(reserved),
         "share": None if reserved is None else reserved / largest_bytes,
-        "now": report.peak.high_reserved_bytes / largest_bytes,
+        "now": report.peak.reserved_bytes / largest_bytes,
         "compute": f"{100 * remedy.flops / report.flops:.0f} %"
         if remedy.flops is not None and report.flops
         else "-",
@@ -83,7 +84,7 @@ def _channels(layer: Layer) -> str:
 
 def _gpus(report: InspectReport) -> list[dict[str, Any]]:
     need = report.peak.high_reserved_bytes
-    largest = max([need, *(gpu.capacity_bytes for gpu in report.gpus)], default=1)
+    largest = max([need, *(gpu.capacity_bytes for gpu in report.gpus)])
     return [
         {
             "name": gpu.gpu,

@@ -1,7 +1,6 @@
 """Remedies as points: what a step reserves with each, against what it computes."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +82,3 @@ def _point(remedy: Remedy, now: int) -> dict[str, str]:
     share = 100 * (remedy.flops or 0) / now
     tells = f"{remedy.id}: {format_bytes(remedy.reserved_bytes or 0)}, {share:.0f} % of the compute"
     return {"name": remedy.id, "kind": VERDICT_KINDS[remedy.verdict], "tells": tells}
-
-
-def ordered(remedies: Sequence[Remedy]) -> list[Remedy]:
-    """Single remedies, then their combinations."""
-    return sorted(remedies, key=lambda remedy: remedy.combined)

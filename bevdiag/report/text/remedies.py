@@ -1,5 +1,7 @@
 """Every remedy with what it was traced to cost and save."""
 
+from collections.abc import Iterable
+
 from rich.text import Text
 
 from bevdiag.diagnose.result import InspectReport, Remedy, Target
@@ -28,7 +30,7 @@ def remedy_lines(report: InspectReport, layout: Layout) -> list[Text]:
     """Singles, then combinations; below each its changes and what it loses."""
     if not report.remedies:
         return []
-    remedies = sorted(report.remedies, key=lambda remedy: remedy.combined)
+    remedies = singles_first(report.remedies)
     rows = [_row(remedy, report.peak.allocated_bytes) for remedy in remedies]
     table = lay_out(_COLUMNS, rows, layout.width, indent=2)
     lines = [*heading("Remedies", layout), table.header]
@@ -42,6 +44,11 @@ def remedy_lines(report: InspectReport, layout: Layout) -> list[Text]:
         "step as it is; BEV: channels of the BEV map."
     ) + _goal_note(report.remedies_for)
     return lines + paragraph(note, layout, indent=2, style="dim")
+
+
+def singles_first(remedies: Iterable[Remedy]) -> list[Remedy]:
+    """Single remedies, then their combinations."""
+    return sorted(remedies, key=lambda remedy: remedy.combined)
 
 
 def _goal_note(goal: Target | None) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.result import ConfigReport
+from bevdiag.diagnose.result import ConfigReport, Severity
 from bevdiag.report.html.compare_page import compare_page
 from bevdiag.report.html.config_page import config_page
 from bevdiag.report.html.inspect_page import inspect_page
@@ -87,6 +87,22 @@ def test_remedies_are_points_of_memory_against_compute(drawn):
     assert float(point["y"]) > float(now["y"])
     assert "50 % of the compute" in point["tells"]
     assert point["tells"] in inspect_page(report)
+
+
+def test_the_mark_beside_a_remedy_is_what_the_step_reserves_now(drawn):
+    peak = replace(drawn.peak, reserved_bytes=4 * 2**30, high_reserved_bytes=9 * 2**30)
+    halved = replace(drawn.remedies[0], reserved_bytes=2 * 2**30)
+    page = inspect_page(replace(drawn, peak=peak, remedies=(halved,)))
+    section = page.partition('id="remedies-title"')[2].partition("</section>")[0]
+    assert 'width="50.00"' in section
+    assert 'x1="100.00"' in section
+
+
+def test_the_worst_finding_stands_first(drawn):
+    error = replace(drawn.findings[0], severity=Severity.ERROR)
+    note = replace(error, code="BEV901", severity=Severity.INFO)
+    page = inspect_page(replace(drawn, findings=(note, error)))
+    assert page.index(f">{error.code} ") < page.index(">BEV901 ")
 
 
 @pytest.mark.parametrize("most", [0.7, 1, 3.2, 9.9, 116, 227, 1000])
