@@ -24,7 +24,9 @@ def doctor_command(
     gpu: opt.GpuName = None,
     driver: Annotated[
         str | None,
-        typer.Option("--driver", metavar="VERSION", help="NVIDIA driver to judge by, e.g. 535.104"),
+        typer.Option(
+            "--driver", metavar="VERSION", help="The NVIDIA driver to judge by, e.g. 535.104."
+        ),
     ] = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
