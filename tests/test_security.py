@@ -21,6 +21,7 @@ from bevdiag.diagnose.checked import Check
 from bevdiag.diagnose.inspect import inspect
 from bevdiag.diagnose.result import InspectOptions, InspectReport
 from bevdiag.errors import BevdiagError, ConfigError, InputError
+from bevdiag.policy import read_policy
 from bevdiag.report.html.inspect_page import inspect_page
 from bevdiag.scenes import read_points
 
@@ -248,3 +249,11 @@ def test_what_a_config_may_hold_is_bounded(text: str, sentence: str, tmp_path: P
     with pytest.raises(BevdiagError) as refused:
         load_config(path)
     assert sentence in str(refused.value)
+
+
+def test_no_policy_names_code_to_run(tmp_path: Path) -> None:
+    path = tmp_path / "bevdiag.toml"
+    for text in ('source = "../OpenPCDet"', '[[config]]\nfiles = "*"\nsource = "."'):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match="there is no setting of this name"):
+            read_policy(path)

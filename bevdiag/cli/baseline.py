@@ -49,9 +49,8 @@ def write_command(
         autocast=autocast,
         optimizer=optimizer,
         batch_size=batch_size,
-        source=source,
     )
-    base = inspect_options(points=points, assume=assume, seed=seed, timeout=timeout)
+    base = inspect_options(points=points, assume=assume, seed=seed, source=source, timeout=timeout)
     path = Path(file)
     before = read_baseline(path).configs if path.exists() else {}
     checks = run_jobs(make_jobs(configs, given, base, policy, isolated=isolated))

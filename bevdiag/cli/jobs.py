@@ -26,7 +26,6 @@ class Given:
     autocast: str | None = None
     optimizer: str | None = None
     batch_size: str | None = None
-    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,6 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str, str], str | int]]] = {
     "autocast": ("autocast", values.autocast),
     "optimizer": ("optimizer", values.optimizer),
     "batch_size": ("batch_size", values.positive),
-    "source": ("source", values.source_folder),
 }
 
 

@@ -87,9 +87,10 @@ def preflight_command(
         autocast=autocast,
         optimizer=optimizer,
         batch_size=batch_size,
-        source=source,
     )
-    base = inspect_options(points=points, sets=sets, assume=assume, seed=seed, timeout=timeout)
+    base = inspect_options(
+        points=points, sets=sets, assume=assume, seed=seed, source=source, timeout=timeout
+    )
     jobs = make_jobs(configs, given, base, policy, isolated=isolated)
     checks = run_jobs(jobs)
     if baseline is not None and recorded is not None:

@@ -20,7 +20,7 @@ else:
 FILE_NAME = "bevdiag.toml"
 MAX_BYTES = 2**20
 
-_TEXTS = ("gpu", "budget", "margin", "torch", "cudnn", "autocast", "optimizer", "source")
+_TEXTS = ("gpu", "budget", "margin", "torch", "cudnn", "autocast", "optimizer")
 _NUMBERS = ("batch_size",)
 _TABLES = ("assume", "ignore")
 _KEYS = (*_TEXTS, *_NUMBERS, *_TABLES)
@@ -142,9 +142,7 @@ class _Reader:
         value = table[key]
         if not isinstance(value, str):
             raise self.error(key, f"expected text in quotes, not {value!r}")
-        # A path counts from the file that names it.
-        text = str(self._path.parent / value) if key == "source" else value
-        return Setting(text, self._place(key, value))
+        return Setting(value, self._place(key, value))
 
     def _number(self, table: Mapping[str, Any], key: str) -> Setting:
         value = table[key]

@@ -32,7 +32,6 @@ class Policy:
         margin: what must stay free of it, a share such as 10% or a size.
         torch, cudnn: the versions of the machine that will train.
         autocast, optimizer, batch_size: how it will train.
-        source: the repository whose code builds the model; its folder counts from the file's.
         assume: counts that depend on values, by site.
         ignore: rules whose findings are silenced.
     """
@@ -45,7 +44,6 @@ class Policy:
     autocast: Setting | None = None
     optimizer: Setting | None = None
     batch_size: Setting | None = None
-    source: Setting | None = None
     assume: Mapping[str, Setting] = field(default_factory=dict)
     ignore: Mapping[str, IgnoredRule] = field(default_factory=dict)
 

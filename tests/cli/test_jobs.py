@@ -84,7 +84,6 @@ def test_the_gpu_at_hand_is_the_budget_where_none_is_named(tmp_path, monkeypatch
         ("", {"autocast": "fp8"}, "--autocast: 'fp8' is not one of"),
         ("", {"batch_size": "0"}, "--batch-size: '0' is not a whole number"),
         ("", {"cudnn": "nine"}, "--cudnn: "),
-        ("", {"source": "nowhere"}, "--source: nowhere is no folder that holds the package pcdet"),
     ],
 )
 def test_what_cannot_be_used_is_told_with_its_place(tmp_path, policy, given, sentence):

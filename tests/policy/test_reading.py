@@ -70,12 +70,6 @@ def test_pyproject_has_a_table_of_its_own(tmp_path):
     assert policy.gpu.text == "t4"
 
 
-def test_a_repository_is_seen_from_its_file(tmp_path):
-    policy = read_policy(written(tmp_path, 'source = "../OpenPCDet"')).of(tmp_path / "a.yaml")
-    assert policy.source is not None
-    assert policy.source.text == str(tmp_path / "../OpenPCDet")
-
-
 def test_the_nearest_file_counts_up_to_the_root_of_the_repository(tmp_path):
     written(tmp_path, "")
     repository = tmp_path / "repository"
