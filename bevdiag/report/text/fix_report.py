@@ -65,7 +65,7 @@ def render_fix(report: FixReport, layout: Layout) -> str:
 def _without_a_way_out(report: FixReport, where: str) -> str:
     traced = [*report.singles, *report.combined]
     taking_part = [o for o in traced if not o.error and (report.unsafe_allowed or not o.unsafe)]
-    text = f"None of the {len(taking_part)} sets of changes that were traced fits {where}."
+    text = f"No set of changes that was traced, of {len(taking_part)}, fits {where}."
     if taking_part:
         least = min(taking_part, key=lambda offer: offer.high_bytes or 0)
         text += f" The least is left by {least.id}: {bytes_if_known(least.high_bytes)} at most."
