@@ -27,7 +27,7 @@ def test_golden_json(fixed: FixReport, golden: Golden) -> None:
 
 def test_nothing_fits(hopeless: FixReport) -> None:
     text = outcome(hopeless)
-    assert "None of the 3 sets" in text
+    assert "No set of changes that was traced, of 3, fits" in text
     assert "compression-sparse_max+dsvt-checkpoint: 30.00 GiB at most" in text
     assert "--unsafe" in text
     assert "--unsafe" not in outcome(replace(hopeless, unsafe_allowed=True))
