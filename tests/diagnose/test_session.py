@@ -127,6 +127,7 @@ def test_a_step_runs_with_the_switches_of_the_originals(
         return SimpleNamespace(direct_table=constants.SPCONV_USE_DIRECT_TABLE)
 
     monkeypatch.setattr(session, "trace_steps", look)
+    monkeypatch.setattr(session, "settle", lambda trace: trace)
     for used in (True, False):
         monkeypatch.setattr(session, "uses_direct_table", lambda _, used=used: used)
         asked = small.session()
