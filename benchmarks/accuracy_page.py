@@ -49,7 +49,7 @@ processes of their own reserved what is predicted.
 
 The three rows of the focal detector tell the kept voxels of their first step alone, and are
 predicted with them. After an optimizer step the encoder keeps others, and which depends on
-gradients (see method.md): these rows are judged by their first step, and the figures in the table
+gradients (see method.md): their first steps are told beside them, and the figures in the table
 are those of a run that kept the same number. The interval covers the difference: it is that of any
 count.
 

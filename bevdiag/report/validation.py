@@ -1,6 +1,7 @@
 """Measured rows beside their predictions, as text, Markdown and JSON."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from rich.text import Text
@@ -139,14 +140,11 @@ def _summary(validation: Validation) -> Iterator[str]:
     )
     if not rows:
         return
-    if validation.settled:
-        yield (
-            f"counts known in every step ({len(validation.settled)} rows): peak allocated: median "
-            f"|error| {_magnitude(validation.median_error)}, largest "
-            f"{_magnitude(validation.max_error)}; reserved: largest "
-            f"{_magnitude(validation.max_reserved_error)}"
-        )
+    yield _figures(validation)
     if validation.unsettled:
+        if validation.settled:
+            known = replace(validation, outcomes=validation.settled)
+            yield f"counts known in every step ({len(known.outcomes)} rows): {_figures(known)}"
         yield (
             f"counts known in the first step alone ({len(validation.unsettled)} rows): its "
             f"peak: largest |error| {_magnitude(validation.max_first_step_error)}; peak of "
@@ -158,6 +156,14 @@ def _summary(validation: Validation) -> Iterator[str]:
     yield (
         f"promised: median at most {MEDIAN_LIMIT:.0%}, largest {LARGEST_LIMIT:.0%}, reserved "
         f"{RESERVED_LIMIT:.0%}, every upper end covers, parameters exact: {promises}"
+    )
+
+
+def _figures(validation: Validation) -> str:
+    return (
+        f"peak allocated: median |error| {_magnitude(validation.median_error)}, largest "
+        f"{_magnitude(validation.max_error)}; reserved: largest "
+        f"{_magnitude(validation.max_reserved_error)}"
     )
 
 

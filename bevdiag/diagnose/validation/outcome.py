@@ -82,7 +82,7 @@ class Outcome:
 
     @property
     def first_step_error(self) -> float | None:
-        """Signed, of the first step's peak; None where the row is not judged by it."""
+        """Signed, of the first step's peak; None where the row's counts are known in all."""
         measured = self.row.first_step_bytes
         return None if measured is None else _relative(self.first_step_bytes, measured)
 
@@ -138,8 +138,8 @@ class Validation:
         return ExitCode.FINDINGS if self.misses else ExitCode.FITS
 
     def errors(self) -> list[float]:
-        """Absolute relative errors of the settled rows' allocated peaks."""
-        return _absolute(o.allocated_error for o in self.settled)
+        """Absolute relative errors of the allocated peaks, whatever is known of the counts."""
+        return _absolute(o.allocated_error for o in self.predicted)
 
     @property
     def max_first_step_error(self) -> float | None:
@@ -153,13 +153,13 @@ class Validation:
 
     @property
     def max_reserved_error(self) -> float | None:
-        """Largest absolute relative error of the settled rows' reserved bytes, None without any."""
-        return max(_absolute(o.reserved_error for o in self.settled), default=None)
+        """Largest absolute relative error of the reserved bytes, None without any."""
+        return max(_absolute(o.reserved_error for o in self.predicted), default=None)
 
     @property
     def median_error(self) -> float | None:
         """Median of `errors`, None without any."""
-        return median(self.errors()) if self.settled else None
+        return median(self.errors()) if self.errors() else None
 
     @property
     def max_error(self) -> float | None:
