@@ -14,11 +14,13 @@ class Running:
 
     Attributes:
         boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
+        rehearsing: everything has values right now, and keeps them.
     """
 
     lanes: DeviceLanes
     values: AssumedValues
     boxes: Tensor | None = None
+    rehearsing: bool = False
 
 
 _running: list[Running] = []

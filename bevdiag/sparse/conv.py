@@ -121,11 +121,16 @@ class SparseConvolution(SparseModule):
         return ConvAlgo.MaskImplicitGemm if fits else ConvAlgo.Native
 
     def reset_parameters(self) -> None:
-        """Kaiming-uniform with a = sqrt(5); the fan counts input channels times kernel volume."""
-        bound = 1.0 / math.sqrt(self.in_channels * math.prod(self.kernel_size))
+        """Kaiming-uniform with a = sqrt(5); the fan counts input channels times kernel volume.
+
+        A seed gives the weights that it gives spconv, bit for bit: weight first, then bias.
+        """
+        root = math.sqrt(self.in_channels * math.prod(self.kernel_size))
+        # 1 / root but for the rounding, which is spconv's.
+        bound = math.sqrt(3.0) * (nn.init.calculate_gain("leaky_relu", math.sqrt(5)) / root)
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
+            nn.init.uniform_(self.bias, -1 / root, 1 / root)
 
     def is_inverseable(self) -> bool:
         """Whether an inverse convolution can undo this one."""

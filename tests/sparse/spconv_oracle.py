@@ -2,7 +2,7 @@
 
 Usage: python spconv_oracle.py CASES RESULTS, both pickles. A case is a dict of the layer's class
 and arguments, its input and its weight; a result holds the output's coordinates and features and
-the gradients of their weighted sum. Exits with 3 where spconv cannot be imported.
+the gradients of their weighted sum, and the parameters that each layer drew for seed 0. Exits with 3 where spconv cannot be imported.
 """
 
 import pickle
@@ -18,8 +18,11 @@ def run(spconv, algo, case):
     tensor = spconv.SparseConvTensor(
         features, torch.from_numpy(case["coordinates"]), case["spatial_shape"], case["batch_size"]
     )
+    torch.manual_seed(0)
+    drawn = []
     for layer in case["layers"]:
         module = getattr(spconv, layer["type"])(*layer["args"], **layer["kwargs"], algo=algo)
+        drawn += [parameter.detach().numpy().copy() for parameter in module.parameters()]
         if "weight" in layer:
             module.weight.data = torch.from_numpy(layer["weight"])
         tensor = module(tensor)
@@ -32,6 +35,7 @@ def run(spconv, algo, case):
         "spatial_shape": list(tensor.spatial_shape),
         "features": out.detach().numpy(),
         "grad_features": features.grad.numpy(),
+        "drawn": drawn,
     }
 
 

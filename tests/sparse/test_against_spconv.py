@@ -1,4 +1,4 @@
-"""The stand-in against the real spconv: same cells, same values, same gradients."""
+"""The stand-in against the real spconv: same cells, values, gradients and first weights."""
 
 import pickle
 import subprocess
@@ -27,6 +27,13 @@ def _pool(kind: str, kernel: Any, **kwargs: Any) -> dict[str, Any]:
 
 CASES = {
     "subm": ((9, 8, 7), [_conv("SubMConv3d", 3)]),
+    "subm with a bias": (
+        (9, 8, 7),
+        [
+            {"type": "SubMConv3d", "args": (4, 5, 3), "kwargs": {"indice_key": "subm"}},
+            {"type": "SubMConv3d", "args": (5, 6, 3), "kwargs": {"indice_key": "subm"}},
+        ],
+    ),
     "subm dilated": ((9, 8, 7), [_conv("SubMConv3d", 3, dilation=2)]),
     "subm flat kernel": ((9, 8, 7), [_conv("SubMConv3d", (3, 1, 5))]),
     "subm pointwise": ((9, 8, 7), [_conv("SubMConv3d", 1)]),
@@ -112,8 +119,11 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
     features = torch.from_numpy(case["features"]).requires_grad_()
     indices = torch.from_numpy(case["coordinates"])
     tensor = standin.SparseConvTensor(features, indices, case["spatial_shape"], case["batch_size"])
+    torch.manual_seed(0)
+    drawn = []
     for layer in case["layers"]:
         module = getattr(standin, layer["type"])(*layer["args"], **layer["kwargs"])
+        drawn += [parameter.detach().numpy().copy() for parameter in module.parameters()]
         if "weight" in layer:
             module.weight.data = torch.from_numpy(layer["weight"])
         tensor = module(tensor)
@@ -125,6 +135,7 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
         "spatial_shape": tensor.spatial_shape,
         "features": tensor.features.detach().numpy(),
         "grad_features": features.grad.numpy(),
+        "drawn": drawn,
     }
 
 
@@ -162,3 +173,16 @@ def test_equals_spconv(oracle: dict[str, tuple[Any, Any]], name: str) -> None:
         np.testing.assert_allclose(
             actual[key][order[0]], expected[key][order[1]], rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_seed_draws_the_weights_that_it_draws_in_spconv(
+    oracle: dict[str, tuple[Any, Any]], name: str
+) -> None:
+    case, expected = oracle[name]
+
+    drawn = _run(case)["drawn"]
+
+    assert len(drawn) == len(expected["drawn"])
+    for ours, theirs in zip(drawn, expected["drawn"], strict=True):
+        np.testing.assert_array_equal(ours, theirs)

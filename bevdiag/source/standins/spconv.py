@@ -20,10 +20,13 @@ class _AnySparseTensor(type):
 
 
 class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
-    """bevdiag's sparse tensor; features that still have values lose them here."""
+    """bevdiag's sparse tensor; features that still have values lose them here.
+
+    In a rehearsal they keep them, and the layers compute.
+    """
 
     def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
-        if not features.is_meta:
+        if not features.is_meta and not current().rehearsing:
             features = current().lanes.valueless(features)
         super().__init__(features, indices, *args, **kwargs)
 
