@@ -27,6 +27,7 @@ Tables: TypeAlias = Sequence[NDArray[np.int64]]
 Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _NOWHERE = -1
+_BELOW_ALL_KEYS = -(2**60)
 _MOST_ANSWERS = 8
 """More than any backbone has layers that ask."""
 _answers: dict[tuple[object, ...], Coordinates] = {}
@@ -109,21 +110,44 @@ def matching_pairs(
     out_keys = _keys(outputs, out_shape)
     order = np.argsort(out_keys)
     sorted_keys = out_keys[order]
-    axes = range(len(out_shape))
-    tables = [_reached(axis, spatial_shape[axis], out_shape[axis], geometry) for axis in axes]
-    pairs = []
-    for offset in geometry.offsets():
-        target = np.empty(coordinates.shape, np.int64)
-        target[:, 0] = coordinates[:, 0]
-        for axis in axes:
-            target[:, 1 + axis] = tables[axis][offset[axis]][coordinates[:, 1 + axis]]
-        inputs = np.flatnonzero((target[:, 1:] != _NOWHERE).all(axis=1))
-        wanted = _keys(target[inputs], out_shape)
-        place = np.searchsorted(sorted_keys, wanted)
-        found = place < len(sorted_keys)
-        found[found] = sorted_keys[place[found]] == wanted[found]
+    samples = coordinates[:, 0].astype(np.int64) * math.prod(out_shape)
+    shares = _key_shares(coordinates, spatial_shape, out_shape, geometry)
+    # Between the same voxels, an offset has the pairs of its opposite with the sides exchanged.
+    mirrored = geometry.subm and all(size % 2 for size in geometry.kernel_size)
+    offsets = list(geometry.offsets())
+    pairs: list[Pairs] = []
+    for offset in offsets[: len(offsets) // 2 + 1] if mirrored else offsets:
+        wanted = samples.copy()
+        for axis, position in enumerate(offset):
+            wanted += shares[axis][position]
+        inputs = np.flatnonzero(wanted >= 0)
+        wanted = wanted[inputs]
+        place = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
+        found = sorted_keys[place] == wanted
         pairs.append((inputs[found], order[place[found]]))
+    if mirrored:
+        pairs += [(outputs, inputs) for inputs, outputs in reversed(pairs[:-1])]
     return pairs
+
+
+def _key_shares(
+    coordinates: Coordinates,
+    spatial_shape: Sequence[int],
+    out_shape: Sequence[int],
+    geometry: Geometry,
+) -> list[Keys]:
+    """For each axis [kernel_size, N]: what it adds to the key of the cell that an input reaches.
+
+    One that reaches none gets a number so low that the key is negative whatever else is added.
+    """
+    shares = []
+    for axis, size in enumerate(out_shape):
+        table = _reached(axis, spatial_shape[axis], size, geometry)
+        share = np.where(
+            table == _NOWHERE, _BELOW_ALL_KEYS, table * math.prod(out_shape[axis + 1 :])
+        )
+        shares.append(share[:, coordinates[:, 1 + axis]])
+    return shares
 
 
 def count_pairs(coordinates: Coordinates, spatial_shape: Sequence[int], geometry: Geometry) -> int:

@@ -82,12 +82,12 @@ def _apply(function: type[Function], *args: Any) -> torch.Tensor:
 def _gather_multiply_scatter(
     features: torch.Tensor, weight: torch.Tensor, tables: PairLists, num_out: int
 ) -> torch.Tensor:
-    by_offset = weight.flatten(1, -2)
+    # A contiguous [C_in, C_out] an offset: the products of few columns gain a third.
+    by_offset = weight.flatten(1, -2).permute(1, 2, 0).contiguous().unbind()
     out = features.new_zeros((num_out, weight.shape[0]))
-    for offset, (inputs, outputs) in enumerate(tables.pairs):
+    for (inputs, outputs), matrix in zip(tables.pairs, by_offset, strict=True):
         if len(inputs):
-            gathered = features.index_select(0, inputs)
-            out.index_add_(0, outputs, gathered @ by_offset[:, offset].T)
+            out.index_add_(0, outputs, features.index_select(0, inputs) @ matrix)
     return out
 
 
