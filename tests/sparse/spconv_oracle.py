@@ -2,7 +2,8 @@
 
 Usage: python spconv_oracle.py CASES RESULTS, both pickles. A case is a dict of the layer's class
 and arguments, its input and its weight; a result holds the output's coordinates and features and
-the gradients of their weighted sum, and the parameters that each layer drew for seed 0. Exits with 3 where spconv cannot be imported.
+the gradients of their weighted sum, and the parameters that each layer drew for seed 0. Exits with
+3 where spconv cannot be imported.
 """
 
 import pickle

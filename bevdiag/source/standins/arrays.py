@@ -1,0 +1,68 @@
+"""Operators of the GPU on NumPy arrays, where all that they read and write has values."""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Op = Callable[..., Any]
+Array = NDArray[Any]
+Ints = NDArray[np.int64]
+
+
+def fills_its_outputs(*_: Any) -> int:
+    """What a wrapper that writes into meta tensors has to do."""
+    return 1
+
+
+def on_values(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
+    """An operator that computes where every tensor among its arguments has values.
+
+    `compute` gets the tensors' memory as arrays and writes into those that the caller allocated;
+    returning None counts as success, 1. NumPy does the work because nothing is recorded there: the
+    kernels allocate nothing that PyTorch knows of. `otherwise` gets the arguments as they are.
+    """
+
+    @wraps(compute)
+    def op(*args: Any) -> Any:
+        if any(isinstance(arg, Tensor) and arg.is_meta for arg in args):
+            return otherwise(*args)
+        result = compute(*(array(arg) if isinstance(arg, Tensor) else arg for arg in args))
+        return 1 if result is None else result
+
+    return op
+
+
+def array(tensor: Tensor) -> Array:
+    """A tensor's memory."""
+    values: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    return values
+
+
+def samples(*counts: Array) -> Iterator[tuple[slice, ...]]:
+    """For rows of all samples one after another: each sample's rows, by their counts."""
+    ends = [np.cumsum(count) for count in counts]
+    for sample in range(len(counts[0])):
+        yield tuple(
+            slice(int(end[sample]) - int(count[sample]), int(end[sample]))
+            for end, count in zip(ends, counts, strict=True)
+        )
+
+
+def ranks(groups: Array) -> Ints:
+    """How many earlier entries have the same value, for values in order: [N]."""
+    position = np.arange(len(groups))
+    opens = np.ones(len(groups), dtype=bool)
+    np.not_equal(groups[1:], groups[:-1], out=opens[1:])
+    rank: Ints = position - np.maximum.accumulate(np.where(opens, position, 0))
+    return rank
+
+
+def chunks(total: int, each: int, limit: int) -> Iterator[slice]:
+    """Slices of `total` rows of `each` elements, of at most `limit` elements (or one row)."""
+    step = max(limit // max(each, 1), 1)
+    for start in range(0, total, step):
+        yield slice(start, min(start + step, total))
