@@ -23,14 +23,16 @@ def on_values(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
 
     `compute` gets the tensors' memory as arrays and writes into those that the caller allocated;
     returning None counts as success, 1. NumPy does the work because nothing is recorded there: the
-    kernels allocate nothing that PyTorch knows of. `otherwise` gets the arguments as they are.
+    kernels allocate nothing that PyTorch knows of, and, like them, says nothing of infinities.
+    `otherwise` gets the arguments as they are.
     """
 
     @wraps(compute)
     def op(*args: Any) -> Any:
         if any(isinstance(arg, Tensor) and arg.is_meta for arg in args):
             return otherwise(*args)
-        result = compute(*(array(arg) if isinstance(arg, Tensor) else arg for arg in args))
+        with np.errstate(all="ignore"):
+            result = compute(*(array(arg) if isinstance(arg, Tensor) else arg for arg in args))
         return 1 if result is None else result
 
     return op

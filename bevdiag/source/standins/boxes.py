@@ -8,13 +8,13 @@ margin, as in the kernels of iou3d_nms; computed in double precision.
 import numpy as np
 
 from bevdiag.source.standins.arrays import Array, chunks
+from bevdiag.source.standins.neighbours import pairs_within
 
 _MARGIN = 1e-2
 _OLD_MARGIN = 1e-5
 """In the kernels for boxes of two corners and an angle."""
 _SMALLEST = 1e-8
 _MOST_POLYGONS = 2**16
-_MOST_PAIRS = 2**22
 
 
 def overlaps(a: Array, b: Array, out: Array) -> None:
@@ -112,30 +112,31 @@ def _meeting(
     found = []
     reach_a, reach_b = (_reach(boxes) + margin for boxes in (a, b))
     size_a, size_b = ((boxes[:, 3] + 2 * margin) * (boxes[:, 4] + 2 * margin) for boxes in (a, b))
-    for part in chunks(len(a), len(b), _MOST_PAIRS):
-        most = np.minimum(size_a[part, None], size_b)
-        frame = np.ones_like(most)
-        for axis in range(2):
-            top = np.minimum(
-                a[part, axis, None] + reach_a[part, axis, None], b[:, axis] + reach_b[:, axis]
-            )
-            low = np.maximum(
-                a[part, axis, None] - reach_a[part, axis, None], b[:, axis] - reach_b[:, axis]
-            )
-            frame *= np.maximum(top - low, 0)
-        np.minimum(most, frame, out=most)
-        wanted = frame > 0
+    farthest = float(reach_a.max(initial=0) + reach_b.max(initial=0))
+    for rows, columns in pairs_within(_flat(a), _flat(b), farthest):
         if threshold is not None:
-            both = (a[:, 3] * a[:, 4])[part, None] + b[:, 3] * b[:, 4]
+            later = rows < columns
+            rows, columns = rows[later], columns[later]
+        apart = np.abs(a[rows, :2] - b[columns, :2])
+        half = np.stack((reach_a[rows], reach_b[columns]))
+        # The frames share no more than this: sides cannot be longer than the shorter frame's.
+        sides = np.minimum(half.sum(axis=0) - apart, 2 * half.min(axis=0))
+        wanted = (sides > 0).all(axis=1)
+        if threshold is not None:
+            most = np.minimum(np.minimum(size_a[rows], size_b[columns]), sides.prod(axis=1))
+            both = a[rows, 3] * a[rows, 4] + b[columns, 3] * b[columns, 4]
             wanted &= most >= (both - most) * (threshold - 1e-4)
-            wanted &= np.arange(part.start, part.stop)[:, None] < np.arange(len(b))
-        rows, columns = np.nonzero(wanted)
-        rows += part.start
+        rows, columns = rows[wanted], columns[wanted]
         areas = [np.empty(0)]
         for piece in chunks(len(rows), 1, _MOST_POLYGONS):
             areas.append(_areas(a[rows[piece]], b[columns[piece]], margin))
         found.append((rows, columns, np.concatenate(areas)))
     return found
+
+
+def _flat(boxes: Array) -> Array:
+    """The centres [N, 3], all at one height."""
+    return np.concatenate((boxes[:, :2], np.zeros((len(boxes), 1))), axis=1)
 
 
 def _reach(boxes: Array) -> Array:

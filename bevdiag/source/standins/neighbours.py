@@ -93,13 +93,14 @@ def pairs_within(centres: Array, points: Array, reach: float) -> Iterator[tuple[
     """
     if not len(centres) or not len(points):
         return
-    low = points.min(axis=0).astype(np.float64)
-    extent = float((points.max(axis=0) - low).max())
+    placed, placed_centres = _finite(points), _finite(centres)
+    low = placed.min(axis=0)
+    extent = float((placed.max(axis=0) - low).max())
     side = max(float(reach) * _MARGIN, extent / _MOST_CELLS, 1e-9)
-    cells = np.floor((points - low) / side).astype(np.int64) + 2
+    cells = np.floor((placed - low) / side).astype(np.int64) + 2
     # Two empty cells around the points: a centre outside looks into those.
     shape = cells.max(axis=0) + 3
-    mine = np.clip(np.floor((centres - low) / side).astype(np.int64) + 2, 1, shape - 2)
+    mine = np.clip(np.floor((placed_centres - low) / side) + 2, 1, shape - 2).astype(np.int64)
     keys = (cells[:, 0] * shape[1] + cells[:, 1]) * shape[2] + cells[:, 2]
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
@@ -125,6 +126,11 @@ def pairs_within(centres: Array, points: Array, reach: float) -> Iterator[tuple[
         sorting = np.argsort(rows * len(points) + found)
         yield rows[sorting], found[sorting]
         first = last
+
+
+def _finite(points: Array) -> Array:
+    """In double precision, and somewhere: what is not a number is near nothing anyway."""
+    return np.where(np.isfinite(points), points, 0).astype(np.float64)
 
 
 def voxel_query(
@@ -191,6 +197,7 @@ def _fill_nearest(unknown: Array, known: Array, squares: Array, out: Array) -> N
         for axis in range(3):
             step = unknown[part, axis, None] - known[None, :, axis]
             square += step * step
+        square[np.isnan(square)] = np.inf
         rows = np.arange(len(square))
         for place in range(min(3, len(known))):
             best = square.argmin(axis=1)

@@ -70,7 +70,8 @@ def _picked(total: int, count: int, distances: Any) -> Array:
     picked = np.zeros(count, np.int32)
     nearest = np.full(total, _FAR, np.float32)
     for place in range(1, count if total else 0):
-        np.minimum(nearest, distances(int(picked[place - 1])), out=nearest)
+        # Not a number is no distance, in the kernels either.
+        np.fmin(nearest, distances(int(picked[place - 1])), out=nearest)
         picked[place] = nearest.argmax()
     return picked
 

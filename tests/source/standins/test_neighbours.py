@@ -162,3 +162,14 @@ def test_neighbours_without_values_fill_the_buffer() -> None:
         meta, None, meta, None, found, None, total, 1, 1.0, -1, 1
     )
     assert total.item() == 9
+
+
+def test_what_is_not_a_number_is_near_nothing(random: torch.Generator) -> None:
+    points = _cloud(random, 50)
+    points[3], points[4, 0] = float("nan"), float("inf")
+    out = torch.full((1, 50, 2), -7, dtype=torch.int32)
+    BATCH["ball_query_wrapper"](1, 50, 50, 0.5, 2, points[None], points[None], out)
+    assert out[0, 3:5].tolist() == [[-7, -7]] * 2
+    others = [row for row in range(50) if row not in (3, 4)]
+    assert (out[0, others] >= 0).all()
+    assert not torch.isin(out, torch.tensor([3, 4])).any()
