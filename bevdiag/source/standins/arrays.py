@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import wraps
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,26 @@ def on_values(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
         return 1 if result is None else result
 
     return op
+
+
+_MOST_ANSWERS = 48
+_answers: dict[tuple[object, ...], Array] = {}
+
+
+def remembered(answer: Callable[..., Array], inputs: tuple[Array, ...], *settings: Any) -> Array:
+    """`answer(*inputs, *settings)`, computed once: every step of a trace asks for the same ones.
+
+    The last answers are kept; nobody may write into them.
+    """
+    digests = tuple(blake2b(np.ascontiguousarray(a).data, digest_size=16).digest() for a in inputs)
+    question = (answer, digests, tuple(a.shape for a in inputs), settings)
+    known: Array | None = _answers.pop(question, None)
+    if known is None:
+        known = answer(*inputs, *settings)
+    _answers[question] = known
+    if len(_answers) > _MOST_ANSWERS:
+        del _answers[next(iter(_answers))]
+    return known
 
 
 def array(tensor: Tensor) -> Array:

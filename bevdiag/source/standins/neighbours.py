@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bevdiag.source.standins.arrays import Array, Ints, chunks, ranks, samples
+from bevdiag.source.standins.arrays import Array, Ints, chunks, ranks, remembered, samples
 
 _MOST_CANDIDATES = 2**22
 _MARGIN = 1.001
@@ -59,15 +59,23 @@ def ball_query_stack(
 
 
 def _fill_balls(centres: Array, points: Array, least: float, radius: float, out: Array) -> Array:
-    met = np.zeros(len(centres), dtype=bool)
+    """Which centres have a point near; the rows of `out` of the others stay."""
+    balls = remembered(_balls, (centres, points), least, radius, out.shape[1])
+    met: Array = balls[:, 0] >= 0
+    out[met] = balls[met]
+    return met
+
+
+def _balls(centres: Array, points: Array, least: float, radius: float, nsample: int) -> Array:
+    """[M, nsample], -1 where no point is near."""
+    balls = np.full((len(centres), nsample), -1, np.int32)
     for rows, columns in pairs_within(centres, points, radius):
         square = _squares(centres[rows] - points[columns])
         near = square < np.float32(radius) * np.float32(radius)
         if least:
             near &= (square >= np.float32(least) * np.float32(least)) | (square == 0)
-        met[rows[near]] = True
-        _fill_first(rows[near], columns[near], out)
-    return met
+        _fill_first(rows[near], columns[near], balls)
+    return balls
 
 
 def _fill_first(rows: Ints, columns: Array, out: Array) -> None:

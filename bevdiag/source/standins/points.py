@@ -4,24 +4,21 @@ A batch is [B, channels, points] with rows counted in each sample; a stack is [p
 all samples one after another.
 """
 
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from bevdiag.source.standins.arrays import Array, chunks, samples
+from bevdiag.source.standins.arrays import Array, chunks, remembered, samples
 
 _FAR = 1e10
 """Farther than any point, as the wrappers fill the scratch buffer."""
-_MOST_ANSWERS = 16
-_answers: dict[tuple[bytes, tuple[int, ...], int], Array] = {}
 _MOST_GATHERED = 2**24
 
 
 def farthest_batch(b: int, n: int, count: int, points: Array, scratch: Any, out: Array) -> None:
     """Points [B, N, 3]; out [B, count]."""
     for sample in range(len(out)):
-        out[sample] = farthest_points(points[sample], count)
+        out[sample] = remembered(farthest_points, (points[sample],), count)
 
 
 def farthest_by_distance(
@@ -36,34 +33,24 @@ def farthest_stack(points: Array, scratch: Any, sizes: Array, out: Array, counts
     """Out [sum of counts]: rows of each sample's own points."""
     wanted = np.broadcast_to(np.asarray(counts), np.shape(sizes))
     for mine, theirs in samples(wanted, sizes):
-        out[mine] = farthest_points(points[theirs], mine.stop - mine.start)
+        out[mine] = remembered(farthest_points, (points[theirs],), mine.stop - mine.start)
 
 
 def farthest_points(points: Array, count: int) -> Array:
-    """The first point, and then again and again the one that is farthest from all before it.
-
-    Every step of a trace asks for the same ones: the last answers are kept.
-    """
+    """The first point, and then again and again the one that is farthest from all before it."""
     columns = np.ascontiguousarray(points.T, np.float32)
-    question = (blake2b(columns.data, digest_size=16).digest(), columns.shape, count)
-    picked: Array | None = _answers.pop(question, None)
-    if picked is None:
-        square: Array = np.empty(len(points), np.float32)
-        step = np.empty_like(square)
+    square: Array = np.empty(len(points), np.float32)
+    step = np.empty_like(square)
 
-        def squares(last: int) -> Array:
-            square[:] = 0
-            for column in columns:
-                np.subtract(column, column[last], out=step)
-                np.multiply(step, step, out=step)
-                np.add(square, step, out=square)
-            return square
+    def squares(last: int) -> Array:
+        square[:] = 0
+        for column in columns:
+            np.subtract(column, column[last], out=step)
+            np.multiply(step, step, out=step)
+            np.add(square, step, out=square)
+        return square
 
-        picked = _picked(len(points), count, squares)
-    _answers[question] = picked
-    if len(_answers) > _MOST_ANSWERS:
-        del _answers[next(iter(_answers))]
-    return picked
+    return _picked(len(points), count, squares)
 
 
 def _picked(total: int, count: int, distances: Any) -> Array:
