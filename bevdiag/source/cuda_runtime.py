@@ -127,6 +127,10 @@ def replace_runtime() -> None:
                 setattr(module, name, _instead_of(name, member))
     torch.cuda._lazy_init = _refuse_tensor  # C++ calls it before its first CUDA tensor
     torch.Stream, torch.Event = Stream, Event  # type: ignore[misc,assignment]
+    for name, kind in (("_StreamBase", Stream), ("_EventBase", Event)):
+        base = getattr(getattr(torch, "_streambase", None), name, None)
+        if base is not None:  # torch < 2.6 holds the classes to their base
+            base.register(kind)
     torch.Generator = _Generator  # type: ignore[misc]
     _stay_on_one_device()
     for name in dir(torch._C):
