@@ -1,7 +1,6 @@
 """Builds the repository's model: on the CPU as its code says, then without values."""
 
 import importlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import nn
 from bevdiag.errors import InputError
 from bevdiag.source.dataset import FakeDataset
 from bevdiag.source.lanes import DeviceLanes
+from bevdiag.source.scratch import Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
 from bevdiag.source.state import Running, begin
@@ -46,11 +46,11 @@ def find_package(root: Path) -> str:
     return found[0].parents[2].name
 
 
-def enter_repository(root: Path) -> None:
-    """Make the repository importable, its scripts' folder the working one."""
+def enter_repository(root: Path, scratch: Scratch) -> None:
+    """Make the repository importable, and the scratch folder's copy of its scripts' the working one."""
     tools = root / "tools"
     sys.path[:0] = [str(root), str(tools)]
-    os.chdir(tools if tools.is_dir() else root)
+    scratch.enter(root, tools if tools.is_dir() else root)
 
 
 def import_builder(package: str) -> Any:

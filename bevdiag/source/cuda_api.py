@@ -28,6 +28,7 @@ _TYPES = {
     "BoolTensor": torch.bool,
 }
 
+
 class CudaTensorType:
     """torch.cuda.FloatTensor and its like: called with sizes or with data."""
 

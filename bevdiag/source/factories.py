@@ -31,9 +31,7 @@ def names_cuda(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool
     device = kwargs.get("device")
     if device is not None:
         return is_cuda(device)
-    if any(_is_gpu(value) for value in args):
-        return True
-    return False
+    return any(map(_is_gpu, args))
 
 
 def makes_by_default(func: Any, kwargs: dict[str, Any]) -> bool:
@@ -96,4 +94,3 @@ def _has_no_values(name: str) -> bool:
 
 def _floats(dtype: torch.dtype | None) -> bool:
     return (dtype or torch.get_default_dtype()).is_floating_point
-

@@ -12,7 +12,8 @@ ARGUMENTS = ((), (0,), ("x",), (0, 0), ([torch.zeros(2)],), ([[torch.zeros(2)]],
              (torch.zeros(2), 0), (torch.zeros(2),))
 called, failed = [], []
 for home in (torch.cuda, torch.cuda.memory, torch.cuda.random, torch.cuda.nvtx, torch.cuda.graphs,
-             torch.cuda.streams, torch.cuda.nccl, torch.cuda.profiler, __import__("torch.nn.parallel.comm").nn.parallel.comm,
+             torch.cuda.streams, torch.cuda.nccl, torch.cuda.profiler,
+             torch.nn.parallel.comm,
              getattr(torch, "accelerator", torch.cuda)):
     for name, member in list(vars(home).items()):
         ours = (getattr(member, "__module__", None) or "").startswith(

@@ -63,8 +63,9 @@ class StandInFinder:
             return InertModule(name)
         if name in PACKAGES:
             made = PACKAGES[name]()
-            sys.modules.update(made)
-            return made[name]
+            module = made.pop(name)
+            sys.modules.update(made)  # its submodules; itself, import puts there
+            return module
         if "." in name or _is_guarded(importer):
             return None
         self.missing.append(name)

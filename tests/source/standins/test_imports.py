@@ -56,10 +56,10 @@ def test_so_it_does_where_the_repository_imports_that_package(
     finder: StandInFinder, write: Write, tmp_path: Path
 ) -> None:
     (tmp_path / "site" / "library_3.py").write_text(
-        "try:\n    import_it = __import__('not_there_3')\nexcept ImportError:\n    import_it = None\n"
+        "try:\n    import not_there_3 as it\nexcept ImportError:\n    it = None\n"
     )
     module = write("repo/of_repo_3.py", "import importlib\nimport library_3")
-    assert module.library_3.import_it is None
+    assert module.library_3.it is None
     assert finder.missing == []
 
 
