@@ -47,7 +47,7 @@ def find_package(root: Path) -> str:
 
 
 def enter_repository(root: Path, scratch: Scratch) -> None:
-    """Make the repository importable, and the scratch folder's copy of its scripts' the working one."""
+    """Make the repository importable, and work in the scratch folder's copy of its scripts."""
     tools = root / "tools"
     sys.path[:0] = [str(root), str(tools)]
     scratch.enter(root, tools if tools.is_dir() else root)

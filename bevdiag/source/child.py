@@ -31,7 +31,7 @@ from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 _MISMATCH = re.compile(
-    r"shapes cannot be multiplied|expected input\b.* to have \d+ channels|must match the size of "
+    r"shapes cannot be multiplied|same reduction dim|expected input\b.* to have \d+ channels|must match the size of "
     r"tensor|size mismatch|normalized_shape|running_mean should contain|but got input .*channels"
 )
 """What layers say of an input that does not suit them."""
