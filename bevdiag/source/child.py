@@ -18,6 +18,7 @@ from bevdiag.source.dataset import LoadedBatch, source_batch
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits
 from bevdiag.source.locks import lock
 from bevdiag.source.places import set_root
+from bevdiag.source.programs import divert_programs
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
@@ -31,8 +32,9 @@ from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 _MISMATCH = re.compile(
-    r"shapes cannot be multiplied|same reduction dim|expected input\b.* to have \d+ channels|must match the size of "
-    r"tensor|size mismatch|normalized_shape|running_mean should contain|but got input .*channels"
+    r"shapes cannot be multiplied|same reduction dim|expected input\b.* to have \d+ channels|"
+    r"must match the size of tensor|size mismatch|normalized_shape|running_mean should contain|"
+    r"but got input .*channels"
 )
 """What layers say of an input that does not suit them."""
 
@@ -95,8 +97,10 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     cuda_api.pretend()
     downloads.refuse(findings)
     finder = install(root)
-    scratch = Scratch(task.scratch, findings)
+    diverted: list[str] = []
+    scratch = Scratch(task.scratch, diverted)
     build.enter_repository(root, scratch)
+    divert_programs(diverted)
     watch_exits()
     lock(scratch)
     build_network = build.import_builder(package)
@@ -122,6 +126,7 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
                     result.leave_open(failure)
             else:
                 result.traces[scenario] = trace
+    findings += diverted
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
     return result

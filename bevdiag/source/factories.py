@@ -41,7 +41,7 @@ def makes_by_default(func: Any, kwargs: dict[str, Any]) -> bool:
         default is not None
         and is_cuda(default)
         and kwargs.get("device") is None
-        and func in _device._device_constructors()  # type: ignore[no-untyped-call]
+        and func in _device._device_constructors()
     )
 
 

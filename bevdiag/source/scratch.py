@@ -104,8 +104,11 @@ class Scratch:
             if "x" in mode and not isinstance(file, int) and os.path.exists(file):
                 raise FileExistsError(17, "File exists", file)
             writes = bool(set(mode) & set("wax+"))
-            there = self.for_writing(file, kept="w" not in mode) if writes else None
-            return plain(there if writes else self.for_reading(file), mode, *args, **kwargs)
+            if writes:
+                file = self.for_writing(file, kept="w" not in mode)
+            else:
+                file = self.for_reading(file)
+            return plain(file, mode, *args, **kwargs)
 
         for module in list(sys.modules.values()):
             for name, member in list(getattr(module, "__dict__", {}).items()):

@@ -35,10 +35,10 @@ def test_a_layer_that_is_fed_other_channels_is_told_by_whom(trace_repo: Trace) -
     assert "same reduction dim" in str(failure)
 
 
-def test_a_program_is_refused_with_its_place(trace_repo: Trace) -> None:
+def test_what_is_refused_is_told_with_its_place(trace_repo: Trace) -> None:
     failure = _failure("Starting", trace_repo)
     assert "PermissionError: pcdet/models/detectors/failing.py:" in str(failure)
-    assert "would start a program" in str(failure)
+    assert "would signal a process" in str(failure)
 
 
 def test_a_message_is_one_line() -> None:
