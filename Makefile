@@ -7,7 +7,7 @@ CONFIG ?= configs/focalsst_dsvt.yaml
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: inspect test install lint types imports unit clean
+.PHONY: inspect test install lint types imports unit field clean
 
 # Exit code 1 means that bevdiag found something, which is an answer and no failure of make.
 inspect: $(INSTALLED)
@@ -32,10 +32,14 @@ imports: $(INSTALLED)
 unit: $(INSTALLED)
 	$(BIN)/python -m pytest
 
+# The tests of --source and every command once, on a CUDA build of PyTorch; see .ci/field.
+field:
+	PYTHON=$(PYTHON) .ci/field
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-cuda .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

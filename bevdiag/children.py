@@ -37,6 +37,7 @@ Result = TypeVar("Result")
 Tell = Callable[[Any], None]
 
 _place: Any = None
+_is_captured = False
 
 
 class ChildError(NoVerdictError):
@@ -74,6 +75,19 @@ def announce(where: str) -> None:
 def whereabouts() -> str:
     """What was announced last in this process."""
     return BEGINNING if _place is None else _decoded(_place)
+
+
+def last_words() -> str:
+    """What this process printed last, in words that follow a sentence; "" if it keeps nothing."""
+    sys.stdout.flush()
+    return _last_line(1) if _is_captured else ""
+
+
+def _last_line(descriptor: int) -> str:
+    start = max(0, os.fstat(descriptor).st_size - _TAIL_BYTES)
+    lines = os.pread(descriptor, _TAIL_BYTES, start).decode(errors="replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    return f"; the last it said was: {said[-1][:_LONGEST_LINE]}" if said else ""
 
 
 class Child:
@@ -169,13 +183,7 @@ class Child:
         return ChildError(f"{self._name} {what} {_decoded(self._place)}{self._last_words()}")
 
     def _last_words(self) -> str:
-        if self._output is None:
-            return ""
-        descriptor = self._output.fileno()
-        start = max(0, os.fstat(descriptor).st_size - _TAIL_BYTES)
-        lines = os.pread(descriptor, _TAIL_BYTES, start).decode(errors="replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return f"; the last it said was: {said[-1][:_LONGEST_LINE]}" if said else ""
+        return "" if self._output is None else _last_line(self._output.fileno())
 
 
 def in_child(
@@ -267,6 +275,8 @@ def _answer(function: Callable[[Any, Tell], object], task: object, tell: Tell) -
 
 
 def _redirect_output(descriptor: int) -> None:
+    global _is_captured
+    _is_captured = True
     sys.stdout.flush()
     sys.stderr.flush()
     for stream in (1, 2):

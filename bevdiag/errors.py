@@ -59,3 +59,15 @@ class NoVerdictError(BevdiagError):
     """bevdiag cannot tell: something is not modelled, or the process that measured died."""
 
     exit_code = ExitCode.NO_VERDICT
+
+
+class RepositoryError(NoVerdictError):
+    """The code of the user's own repository failed.
+
+    Attributes:
+        frames: the last lines of its traceback, outermost first.
+        details: all of the traceback, that of libraries too.
+    """
+
+    frames: tuple[str, ...] = ()
+    details: str = ""

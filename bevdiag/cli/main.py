@@ -90,9 +90,9 @@ def _common(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code; `arguments` default to the process's own."""
+    own, launched = _split(sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
-        own, launched = _split(sys.argv[1:] if arguments is None else arguments)
         return int(command.main(own, prog_name="bevdiag", standalone_mode=False, obj=launched) or 0)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -100,7 +100,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, _CLICK_ERROR):
             say(f"error: {_usage_sentence(error)}")
             return ExitCode.USAGE
-        return say_error(error)
+        return say_error(error, verbose=not {"-v", "--verbose"}.isdisjoint(own))
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bevdiag.errors import BevdiagError, ExitCode, InputError
+from bevdiag.errors import BevdiagError, ExitCode, InputError, RepositoryError
 from bevdiag.report.layout import Layout, layout_of
 
 STDOUT = "-"
@@ -24,10 +24,18 @@ def say(message: str) -> None:
     print(line, file=sys.stderr)
 
 
-def say_error(error: Exception) -> ExitCode:
-    """One sentence on stderr for what ended the work, and the exit code that it leads to."""
+def say_error(error: Exception, *, verbose: bool = False) -> ExitCode:
+    """One sentence on stderr for what ended the work, and the exit code that it leads to.
+
+    Where the user's own code failed, the last lines of its traceback follow; `verbose`, like
+    BEVDIAG_DEBUG=1, asks for all of them.
+    """
     if isinstance(error, BevdiagError):
         say(f"error: {error}")
+        if isinstance(error, RepositoryError):
+            everything = verbose or os.environ.get("BEVDIAG_DEBUG") == "1"
+            for line in error.details.splitlines() if everything else error.frames:
+                say(f"  {line}")
         return error.exit_code
     if isinstance(error, MemoryError):
         say("error: this machine's memory does not suffice")

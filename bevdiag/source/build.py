@@ -1,8 +1,8 @@
 """Builds the repository's model: on the CPU as its code says, then without values."""
 
 import importlib
-import os
 import sys
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,19 @@ import torch
 from torch import nn
 
 from bevdiag.errors import InputError
+from bevdiag.memory.events import Category
 from bevdiag.source.dataset import FakeDataset
 from bevdiag.source.lanes import DeviceLanes
+from bevdiag.source.scratch import Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
 from bevdiag.source.state import Running, begin
-from bevdiag.source.values import AssumedValues
+from bevdiag.source.values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.operands import as_meta
+from bevdiag.trace.operands import as_meta, stored_in
 from bevdiag.trace.recorder import Recorder
+
+_made_by_import: list[weakref.ref[torch.Tensor]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +50,47 @@ def find_package(root: Path) -> str:
     return found[0].parents[2].name
 
 
-def enter_repository(root: Path) -> None:
-    """Make the repository importable, its scripts' folder the working one."""
+def enter_repository(root: Path, scratch: Scratch) -> None:
+    """Make the repository importable, and work in the scratch folder's copy of its scripts."""
     tools = root / "tools"
     sys.path[:0] = [str(root), str(tools)]
-    os.chdir(tools if tools.is_dir() else root)
+    scratch.enter(root, tools if tools.is_dir() else root)
 
 
 def import_builder(package: str) -> Any:
-    """The repository's `build_network`."""
-    models = importlib.import_module(f"{package}.models")
+    """The repository's `build_network`; what its modules put on the GPU is remembered."""
+    values = AssumedValues(Scenario.EXPECTED, {})
+    recorder = _recorder(values)
+    lanes = DeviceLanes(recorder, values)
+    begin(Running(lanes, values))
+
+    def remember(func: Any, args: Any, kwargs: Any, outputs: Any) -> None:
+        for made in stored_in((outputs,)):
+            if recorder.block_of(made) is not None:
+                _made_by_import.append(weakref.ref(made))
+
+    recorder.watcher = remember
+    with recorder, lanes:
+        models = importlib.import_module(f"{package}.models")
     return models.build_network
+
+
+def _recorder(values: AssumedValues) -> Recorder:
+    recorder = Recorder(Attribution(nn.Module()))
+    recorder.bare_factories_on_host = True
+    recorder.unknown = values
+    return recorder
 
 
 def build_model(build_network: Any, settings: SourceSettings, values: AssumedValues) -> Built:
     """The model with meta parameters, and the recorder that has seen its construction."""
     config = EasyDict(settings.values())
     dataset = FakeDataset(settings, config)
-    recorder = Recorder(Attribution(nn.Module()))
-    recorder.bare_factories_on_host = True
-    recorder.unknown = values
+    recorder = _recorder(values)
+    for made in _made_by_import:
+        kept = made()
+        if kept is not None:
+            recorder.adopt(kept, Category.PARAMETER, "", "import")
     values.module = lambda: recorder.attribution.current_path()
     lanes = DeviceLanes(recorder, values)
     begin(Running(lanes, values))

@@ -1,6 +1,7 @@
 """The child process: imports the repository, builds its model and traces its step."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,11 +11,15 @@ import torch
 from torch import nn
 
 from bevdiag.children import Tell, announce, exhausts_host
-from bevdiag.errors import BevdiagError, NoVerdictError
+from bevdiag.errors import BevdiagError
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api, downloads
 from bevdiag.source.dataset import LoadedBatch, source_batch
-from bevdiag.source.places import failing_place, set_root
+from bevdiag.source.failures import as_failure, exits_reported, watch_exits
+from bevdiag.source.locks import lock
+from bevdiag.source.places import set_root
+from bevdiag.source.programs import divert_programs
+from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
@@ -26,14 +31,20 @@ from bevdiag.trace.settling import settle
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.wiring_batch import WatchedBatch
 
-_LONGEST_MESSAGE = 300
+_MISMATCH = re.compile(
+    r"shapes cannot be multiplied|same reduction dim|expected input\b.* to have \d+ channels|"
+    r"must match the size of tensor|size mismatch|normalized_shape|running_mean should contain|"
+    r"but got input .*channels"
+)
+"""What layers say of an input that does not suit them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:
-    """What the child is to do."""
+    """What the child is to do; `scratch` is an empty folder for what the code writes."""
 
     source: Path
+    scratch: Path
     settings: SourceSettings
     batch: Batch
     options: StepOptions
@@ -68,33 +79,30 @@ def run_child(task: SourceTask, tell: Tell) -> ChildResult:
     """
     findings: list[str] = []
     try:
-        with without_compiler():
+        with without_compiler(), exits_reported():
             return _trace(task, findings, tell)
     except BevdiagError:
         raise
     except Exception as error:
         if exhausts_host(error):
             raise
-        raise _as_failure(error, findings) from error
-
-
-def _as_failure(error: Exception, findings: Sequence[str] = ()) -> NoVerdictError:
-    """The error of the repository's code in one sentence, with the place that raised it."""
-    message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
-    place = failing_place(error.__traceback__)
-    before = f"; before that, {findings[0]}" if findings else ""
-    return NoVerdictError(f"{place}: {type(error).__name__}: {message}{before}")
+        raise as_failure(error, findings) from error
 
 
 def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     torch.set_num_threads(1)
     root = task.source.resolve()
-    set_root(root)
+    set_root(root, task.scratch / MIRROR)
     package = build.find_package(root)
     cuda_api.pretend()
     downloads.refuse(findings)
     finder = install(root)
-    build.enter_repository(root)
+    diverted: list[str] = []
+    scratch = Scratch(task.scratch, diverted)
+    build.enter_repository(root, scratch)
+    divert_programs(diverted)
+    watch_exits()
+    lock(scratch)
     build_network = build.import_builder(package)
     inert.arm()
     result = ChildResult()
@@ -111,13 +119,14 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
             except Exception as error:
                 if exhausts_host(error):
                     raise
-                why = error if isinstance(error, BevdiagError) else _as_failure(error)
+                why = error if isinstance(error, BevdiagError) else as_failure(error)
                 failure = f"with the {scenario.value} counts the step fails: {why}"
                 findings.append(failure)
                 if scenario is Scenario.HIGH:
                     result.leave_open(failure)
             else:
                 result.traces[scenario] = trace
+    findings += diverted
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
     return result
@@ -133,6 +142,11 @@ def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
 
 
 def _trace_scenario(task: SourceTask, build_network: Any, values: AssumedValues) -> Trace:
+    with exits_reported():
+        return _traced(task, build_network, values)
+
+
+def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trace:
     announce("while the model was built")
     built = build.build_model(build_network, task.settings, values)
 
@@ -152,8 +166,9 @@ def _loss(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
     try:
         returned, _, _ = model(batch)
     except RuntimeError as error:
-        # Mostly a layer that is fed other channels than it was built for: say who feeds it.
-        fed = batch.watch.last_features() if batch.watch is not None else ""
+        # A layer that is fed other channels than it was built for: say who feeds it.
+        mismatch = _MISMATCH.search(str(error)) and batch.watch is not None
+        fed = batch.watch.last_features() if mismatch and batch.watch is not None else ""
         error.args = (f"{error}; {fed}" if fed else str(error),)
         raise
     loss: torch.Tensor = returned["loss"].mean()

@@ -4,14 +4,13 @@ These are patches of a process that does nothing else; they are never undone.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from bevdiag.source.cuda_runtime import replace_runtime
 from bevdiag.source.devices import FEATURES, VALUES, is_cuda
 from bevdiag.source.places import user_place
 from bevdiag.source.state import current
@@ -28,29 +27,6 @@ _TYPES = {
     "LongTensor": torch.int64,
     "BoolTensor": torch.bool,
 }
-
-_ANSWERS: dict[str, Any] = {
-    "is_available": True,
-    "is_initialized": True,
-    "device_count": 1,
-    "current_device": 0,
-    "get_device_name": "bevdiag",
-    "get_device_capability": (9, 0),
-    "is_bf16_supported": True,
-    "memory_allocated": 0,
-    "max_memory_allocated": 0,
-    "memory_reserved": 0,
-    "max_memory_reserved": 0,
-}
-_QUIET = (
-    "synchronize",
-    "empty_cache",
-    "set_device",
-    "manual_seed",
-    "manual_seed_all",
-    "reset_peak_memory_stats",
-    "reset_max_memory_allocated",
-)
 
 
 class CudaTensorType:
@@ -81,16 +57,13 @@ class CudaTensorType:
 
 def pretend() -> None:
     """Make torch.cuda answer as if a GPU were there, and undo what time has done to old code."""
-    for name, answer in _ANSWERS.items():
-        setattr(torch.cuda, name, lambda *_, _answer=answer, **__: _answer)
-    for name in _QUIET:
-        setattr(torch.cuda, name, lambda *_, **__: None)
-    properties = SimpleNamespace(name="bevdiag", major=9, minor=0, total_memory=1 << 37)
-    _replace(torch.cuda, get_device_properties=lambda *_: properties)
-    _replace(torch.cuda, device=lambda *_: nullcontext())
+    replace_runtime()
     for name, dtype in _TYPES.items():
         setattr(torch.cuda, name, CudaTensorType(dtype))
-    _replace(torch.Tensor, pin_memory=lambda self, *_: self)
+    _replace(torch.Tensor, pin_memory=lambda self, *_: self, is_pinned=lambda *_: False)
+    _replace(torch.Tensor, record_stream=lambda *_: None)
+    _replace(torch, set_default_tensor_type=_set_default_type)
+    _cast_what_counts_as_cuda()
     _keep_modules_where_they_are()
     restore_old_names()
     _skip_initialization()
@@ -101,6 +74,34 @@ def pretend() -> None:
 def _replace(owner: Any, **members: Any) -> None:
     for name, member in members.items():
         setattr(owner, name, member)
+
+
+def _set_default_type(kind: Any) -> None:
+    """torch.set_default_tensor_type, for the type or its name: a dtype and perhaps the GPU."""
+    name = kind if isinstance(kind, str) else ""
+    on_gpu = name.startswith("torch.cuda.") or isinstance(kind, CudaTensorType)
+    dtype = getattr(kind, "dtype", None) or _TYPES[name.rpartition(".")[2]]
+    torch.set_default_dtype(dtype)
+    torch.set_default_device(VALUES if on_gpu else None)
+
+
+def _cast_what_counts_as_cuda() -> None:
+    """`custom_fwd(cast_inputs=...)` looks at each tensor's device, and would find none of CUDA."""
+
+    def cast(value: Any, *where: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            counts = current().lanes.recorder.is_device(value)
+            narrow = value.is_floating_point() and value.dtype is not torch.float64
+            return value.to(where[-1]) if counts and narrow else value
+        if isinstance(value, (str, bytes, np.ndarray)):
+            return value
+        if isinstance(value, dict):
+            return {cast(k, *where): cast(v, *where) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(cast(item, *where) for item in value)
+        return value
+
+    _replace(torch.amp.autocast_mode, _cast=cast)
 
 
 def run_as_python() -> None:

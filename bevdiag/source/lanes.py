@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from bevdiag.source.devices import CPU, FEATURES, is_cuda
+from bevdiag.source import factories
+from bevdiag.source.devices import CPU
 from bevdiag.source.handlers import FOR_ALL, FOR_THE_REPOSITORY
 from bevdiag.source.values import AssumedValues
 from bevdiag.trace.operands import as_unwatched_meta
@@ -25,35 +26,7 @@ _LIBRARIES = (
     str(Path(__file__).resolve().parents[1]) + "/",
 )
 
-_FROM_CONSTANTS = frozenset(
-    {
-        torch.arange,
-        torch.as_tensor,
-        torch.eye,
-        torch.full,
-        torch.linspace,
-        torch.ones,
-        torch.randint,
-        torch.randperm,
-        torch.range,
-        torch.tensor,
-        torch.zeros,
-    }
-)
-"""Values are known, until features are written into them (see `writing.py`)."""
-_UNKNOWN = frozenset({torch.empty, torch.rand, torch.randn})
-_LIKE = frozenset(
-    {
-        torch.zeros_like,
-        torch.ones_like,
-        torch.empty_like,
-        torch.full_like,
-        torch.rand_like,
-        torch.randn_like,
-    }
-)
 _ONES = frozenset({torch.ones_like, torch.Tensor.new_ones})
-_DEVICE_TAKERS: frozenset[Any] = _FROM_CONSTANTS | _UNKNOWN | _LIKE
 
 
 class DeviceLanes(TorchFunctionMode):
@@ -77,11 +50,14 @@ class DeviceLanes(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        by_library = _asked_by_library()
         handler = FOR_THE_REPOSITORY.get(func)
-        if handler is not None and not _asked_by_library():
+        if handler is not None and (not by_library or factories.moves_to_cuda(func, args, kwargs)):
             return handler(self, func, args, kwargs)
-        if func in _DEVICE_TAKERS and is_cuda(kwargs.get("device")):
-            return self.make(func, args, kwargs)
+        if factories.names_cuda(func, args, kwargs) or (
+            not by_library and factories.makes_by_default(func, kwargs)
+        ):
+            return factories.make(self, func, args, kwargs)
         handler = FOR_ALL.get(func)
         if handler is not None:
             return handler(self, func, args, kwargs)
@@ -113,18 +89,6 @@ class DeviceLanes(TorchFunctionMode):
         with self.recorder.on_host():
             return tensor.detach().to(dtype or tensor.dtype, copy=True)
 
-    def make(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A factory called with a CUDA device."""
-        device = kwargs["device"]
-        kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
-        if func in _LIKE and isinstance(args[0], torch.Tensor):
-            return self.note_ones(func, func(*args, **{**kwargs, "device": _real(args[0].device)}))
-        dtype = kwargs.get("dtype") or torch.get_default_dtype()
-        if func in _UNKNOWN and device is FEATURES and dtype.is_floating_point:
-            return func(*args, **{**kwargs, "device": "meta"})
-        with self.recorder.for_device():
-            return func(*args, **{**kwargs, "device": CPU})
-
     def note_ones(self, func: Any, made: torch.Tensor) -> torch.Tensor:
         if func in _ONES and made.is_meta:
             self.values.filled_with_ones(made)
@@ -137,10 +101,6 @@ class DeviceLanes(TorchFunctionMode):
         meta = as_unwatched_meta(tensor)
         self.recorder.share(tensor, meta)
         return meta
-
-
-def _real(device: torch.device) -> torch.device:
-    return CPU if device.type == "cuda" else device
 
 
 def _asked_by_library() -> bool:

@@ -2,14 +2,14 @@
 
 import sys
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
 _roots: list[Path] = []
 
 
-def set_root(root: Path) -> None:
-    """From here on, places are told relative to this folder."""
-    _roots[:] = [root.resolve()]
+def set_root(*roots: Path) -> None:
+    """From here on, places are told relative to this folder, or to another name for it."""
+    _roots[:] = [root.resolve() for root in roots]
 
 
 def user_place(frame: FrameType | None = None, otherwise: str = "") -> str:
@@ -23,17 +23,12 @@ def user_place(frame: FrameType | None = None, otherwise: str = "") -> str:
     return otherwise or "the repository"
 
 
-def failing_place(trace: TracebackType | None) -> str:
-    """`file:line` of the innermost frame inside the repository that an error went through."""
-    place = "the repository"
-    while trace is not None:
-        file = _relative(trace.tb_frame)
-        if file is not None:
-            place = f"{file}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
+def relative_file(name: str) -> str | None:
+    """A source file's path inside the repository, None for the code of others."""
+    file = Path(name)
+    found = (file.relative_to(root) for root in _roots if file.is_relative_to(root))
+    return next(map(str, found), None)
 
 
-def _relative(frame: FrameType) -> Path | None:
-    file = Path(frame.f_code.co_filename)
-    return next((file.relative_to(root) for root in _roots if file.is_relative_to(root)), None)
+def _relative(frame: FrameType) -> str | None:
+    return relative_file(frame.f_code.co_filename)

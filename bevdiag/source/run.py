@@ -1,5 +1,6 @@
 """Runs the child process that traces a repository, and outlives whatever happens to it."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,19 +71,21 @@ def trace_source(
     if not source_dir.is_dir():
         raise InputError(f"--source {source_dir}: there is no such folder")
     settings = read_source_config(config_path, overrides)
-    task = SourceTask(
-        source=source_dir,
-        settings=settings,
-        batch=batch,
-        options=StepOptions(
-            optimization=settings.optimization,
-            optimizer=optimizer,
-            autocast=autocast,
-            num_steps=num_steps,
-        ),
-        pins=dict(assumptions or {}),
-    )
-    result = _run(task, timeout_seconds)
+    with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
+        task = SourceTask(
+            source=source_dir,
+            scratch=Path(scratch),
+            settings=settings,
+            batch=batch,
+            options=StepOptions(
+                optimization=settings.optimization,
+                optimizer=optimizer,
+                autocast=autocast,
+                num_steps=num_steps,
+            ),
+            pins=dict(assumptions or {}),
+        )
+        result = _run(task, timeout_seconds)
     trace = result.traces[Scenario.EXPECTED]
     return SourceTrace(
         trace=trace,

@@ -18,6 +18,16 @@ def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Te
                     yield item
 
 
+def stored_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """The tensors among `values` that have storage: of a sparse one, its parts."""
+    for tensor in tensors_in(values, {}):
+        if tensor.layout is torch.strided:
+            yield tensor
+        elif tensor.layout is torch.sparse_coo and not tensor.is_meta:
+            yield tensor._indices()
+            yield tensor._values()
+
+
 def as_meta(tensor: torch.Tensor) -> torch.Tensor:
     """The same shape, strides and type without the values. The stand-in itself is no allocation."""
     return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")

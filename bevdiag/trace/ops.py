@@ -7,7 +7,7 @@ import torch
 from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category, StridedReduction
-from bevdiag.trace import convolution, indexing, sorting
+from bevdiag.trace import convolution, distinct, indexing, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ RULES: dict[Any, Rule] = {
     aten.masked_select.default: indexing.masked_select,
     aten._unique2.default: sorting.unique,
     torch.ops.bevdiag.unique2.default: sorting.unique,
+    **dict.fromkeys(distinct.DISTINCT, distinct.distinct),
     aten.nonzero.default: indexing.nonzero,
     aten._local_scalar_dense.default: _item,
     aten.eq.Scalar: _count_equals,

@@ -19,7 +19,7 @@ from bevdiag.memory.events import Category, EventStream, GemmWorkspace, Phase, R
 from bevdiag.memory.tags import current_category
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ledger import Ledger
-from bevdiag.trace.operands import all_meta, tensors_in
+from bevdiag.trace.operands import all_meta, stored_in, tensors_in
 from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import UnknownValues
@@ -214,6 +214,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def is_device(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor would live on the GPU."""
+        if tensor.layout is not torch.strided:
+            return tensor.is_meta or any(map(self.is_device, stored_in((tensor,))))
         return tensor.is_meta or self.block_of(tensor) is not None
 
     def on_device(self, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]) -> bool:
@@ -273,7 +275,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         """Record an operation's outputs in their order."""
         on_device = self.on_device(inputs, kwargs)
-        for tensor in tensors_in((outputs,), {}):
+        for tensor in stored_in((outputs,)):
             if on_device:
                 self.track(tensor, op)
             elif not tensor.is_meta:

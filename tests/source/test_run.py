@@ -62,6 +62,11 @@ def test_what_the_constructor_put_on_the_gpu_counts(one_stage: SourceTrace) -> N
     assert anchors[0].category is Category.PARAMETER
 
 
+def test_what_a_module_puts_on_the_gpu_when_imported_counts(one_stage: SourceTrace) -> None:
+    kept = [e for e in one_stage.trace.stream.events if isinstance(e, Alloc) and e.op == "import"]
+    assert [event.shape for event in kept] == [(11, 3)]
+
+
 def test_findings_tell_what_was_replaced(one_stage: SourceTrace) -> None:
     text = "\n".join(one_stage.findings)
     assert "SharedArray" in text

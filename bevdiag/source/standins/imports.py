@@ -1,6 +1,11 @@
-"""Finds a stand-in for what a repository imports and is not there."""
+"""Finds a stand-in for what a repository imports and is not there.
+
+Who imports decides: only the repository's own files get one. What torch, NumPy or another installed
+package tries to import and does not find must fail for it, as it has code for that case.
+"""
 
 import ast
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -16,6 +21,7 @@ from bevdiag.source.standins.ops import OPS
 from bevdiag.source.standins.packages import PACKAGES
 from bevdiag.source.standins.spconv import spconv_modules
 
+_IMPORTLIB = str(Path(importlib.__file__).parent)
 _COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
 
 
@@ -34,7 +40,7 @@ class StandInFinder:
     def __init__(self, root: Path, ops: Mapping[str, Mapping[str, Any]]) -> None:
         self.missing: list[str] = []
         self.compiled: list[str] = []
-        self._root = root
+        self._root = root.resolve()
         self._ops = ops
 
     def find_spec(
@@ -50,12 +56,23 @@ class StandInFinder:
         top, last = name.partition(".")[0], name.rpartition(".")[2]
         if path and any(Path(p).is_relative_to(self._root) for p in path):
             return self._of_repository(name, last)
+        importer = _importer(sys._getframe(1))
+        if importer is None or not self._is_ours(importer.f_code.co_filename):
+            return None
         if isinstance(sys.modules.get(top), InertModule):
             return InertModule(name)
-        if "." in name or _is_guarded(sys._getframe(1)):
+        if name in PACKAGES:
+            made = PACKAGES[name]()
+            module = made.pop(name)
+            sys.modules.update(made)  # its submodules; itself, import puts there
+            return module
+        if "." in name or _is_guarded(importer):
             return None
         self.missing.append(name)
         return InertModule(name)
+
+    def _is_ours(self, file: str) -> bool:
+        return Path(file).resolve().is_relative_to(self._root)
 
     def _of_repository(self, name: str, last: str) -> ModuleType | None:
         if last == "version":
@@ -96,27 +113,27 @@ def install_packages(root: Path, ops: Mapping[str, Mapping[str, Any]]) -> StandI
     from bevdiag.source.standins import scatter
 
     sys.modules["torch_scatter"] = scatter
-    for package, make in PACKAGES.items():
-        if importlib.util.find_spec(package) is None:
-            sys.modules.update(make())
     finder = StandInFinder(root, ops)
     sys.meta_path.append(finder)
     return finder
 
 
-def _is_guarded(frame: FrameType | None) -> bool:
-    """Whether the import that is running stands in a `try` that provides for its failure."""
+def _importer(frame: FrameType | None) -> FrameType | None:
+    """The frame whose import statement, or call of importlib, is running."""
     while frame is not None and _is_machinery(frame.f_code.co_filename):
         frame = frame.f_back
-    if frame is None:
-        return False
+    return frame
+
+
+def _is_guarded(frame: FrameType) -> bool:
+    """Whether the import that is running stands in a `try` that provides for its failure."""
     return any(
         first <= frame.f_lineno <= last for first, last in _guarded_lines(frame.f_code.co_filename)
     )
 
 
 def _is_machinery(file: str) -> bool:
-    return file == __file__ or "importlib" in file
+    return file == __file__ or file.startswith(("<frozen importlib", _IMPORTLIB))
 
 
 @cache

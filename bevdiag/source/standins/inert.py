@@ -49,7 +49,9 @@ class Inert:
 
 
 class InertModule(ModuleType):
-    """A module of which every name exists."""
+    """A module of which every name exists, in a version that no code is too new for."""
+
+    __version__ = "9999.0"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -1,23 +1,13 @@
-from .failing import (
-    Aborting,
-    AskingForImages,
-    Downloading,
-    Exiting,
-    Hanging,
-    MissingPackage,
-    UnknownOp,
-)
+from . import failing
 from .one_stage import OneStage
 from .two_stage import TwoStage
 
 DETECTORS = {
     "OneStage": OneStage,
     "TwoStage": TwoStage,
-    "Aborting": Aborting,
-    "AskingForImages": AskingForImages,
-    "Exiting": Exiting,
-    "Hanging": Hanging,
-    "MissingPackage": MissingPackage,
-    "UnknownOp": UnknownOp,
-    "Downloading": Downloading,
+    **{
+        name: kind
+        for name, kind in vars(failing).items()
+        if isinstance(kind, type) and issubclass(kind, failing._Failing)
+    },
 }

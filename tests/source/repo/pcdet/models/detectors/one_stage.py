@@ -9,6 +9,8 @@ from ...ops.ingroup_inds.ranks import rank
 from ...ops.roiaware_pool3d.points import points_in_boxes
 from ...utils.sparse import spconv
 
+CORNERS = torch.ones(11, 3, device="cuda")
+
 
 class DynamicVfe(nn.Module):
     def __init__(self, num_features, channels, voxel_size, bounds, grid):

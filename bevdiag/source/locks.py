@@ -1,0 +1,125 @@
+"""Refuses what cannot be diverted: writing past Python's own functions, programs, connections.
+
+Python's audit events tell of every such thing that Python code does, and where the kernel has
+Landlock, it holds what compiled code does to the same folder.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bevdiag.source.places import user_place
+from bevdiag.source.scratch import Scratch
+
+_FIRST = {"os.mkdir": 2, "os.remove": 1, "os.rmdir": 1, "os.truncate": None, "os.chmod": 2,
+          "os.chown": 3, "os.utime": 3, "os.setxattr": None, "os.removexattr": None}  # fmt: skip
+"""Events whose first argument is the path that changes, and where the folder's descriptor is."""
+_SECOND = ("os.rename", "os.link", "os.symlink")
+_REFUSED = {
+    "subprocess.Popen": "start a program",
+    "os.system": "start a program",
+    "os.exec": "start a program",
+    "os.posix_spawn": "start a program",
+    "os.spawn": "start a program",
+    "os.fork": "start a process",
+    "os.forkpty": "start a process",
+    "os.kill": "signal a process",
+    "os.killpg": "signal a process",
+    "socket.connect": "connect to a host",
+}
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_VERSION_FLAG = 1
+_PATH_BENEATH = 1
+_SET_NO_NEW_PRIVILEGES = 38
+_WRITE_FILE, _TRUNCATE = 1 << 1, 1 << 14
+_WRITING = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))
+_REFER = 1 << 13
+_TCP = 0b11
+
+
+def lock(scratch: Scratch) -> None:
+    """From here on, this process writes to the scratch folder alone."""
+    _ask_kernel(scratch.folder)
+    checks: dict[str, Callable[[tuple[Any, ...]], None]] = {}
+
+    def check(*paths: Any, dir_fd: Any = None) -> None:
+        for path in paths:
+            if not scratch.owns(path, dir_fd):
+                raise _refusal(f"write to {os.fsdecode(path)}")
+
+    def opens(args: tuple[Any, ...]) -> None:
+        path, _, flags = args
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
+            check(path)
+
+    def first(event: str) -> Callable[[tuple[Any, ...]], None]:
+        where = _FIRST[event]
+        return lambda args: check(args[0], dir_fd=None if where is None else args[where])
+
+    def refuse(what: str) -> Callable[[tuple[Any, ...]], None]:
+        def stop(args: tuple[Any, ...]) -> None:
+            raise _refusal(what)
+
+        return stop
+
+    checks["open"] = opens
+    checks |= {event: first(event) for event in _FIRST}
+    checks |= {event: lambda args: check(args[1]) for event in _SECOND}
+    checks |= {event: refuse(what) for event, what in _REFUSED.items()}
+
+    def audit(event: str, args: tuple[Any, ...]) -> None:
+        found = checks.get(event)
+        if found is not None:
+            found(args)
+
+    sys.addaudithook(audit)
+
+
+def _refusal(what: str) -> PermissionError:
+    place = user_place(sys._getframe(1), "a package")
+    return PermissionError(f"{place} would {what}, which is refused while the step is traced")
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (
+        ("files", ctypes.c_uint64),
+        ("network", ctypes.c_uint64),
+    )
+
+
+class _Beneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
+
+
+def _ask_kernel(folder: Path) -> bool:
+    """Whether Linux now holds this thread, and those it starts, to the folder and to devices."""
+    if sys.platform != "linux":
+        return False
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    version = call(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
+    if version < 3:  # older ones cannot stop a file from being cut
+        return False
+    rules = _Ruleset(_WRITING | _REFER | _TRUNCATE, _TCP if version >= 4 else 0)
+    # Earlier kernels take a structure that ends before the network.
+    size = ctypes.sizeof(rules) if version >= 4 else 8
+    ruleset = call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), 0)
+    if ruleset < 0:
+        return False
+    try:
+        for path, allowed in (
+            (str(folder), rules.files),
+            ("/dev", _WRITE_FILE | _TRUNCATE),
+        ):
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            beneath = _Beneath(allowed, descriptor)
+            call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)
+            os.close(descriptor)
+        ctypes.CDLL(None).prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        return bool(call(_RESTRICT_SELF, ruleset, 0) == 0)
+    finally:
+        os.close(ruleset)
