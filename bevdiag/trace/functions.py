@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Phase
+from bevdiag.trace.attention import attend
 from bevdiag.trace.autocast import Autocast
 from bevdiag.trace.recorder import Recorder
 
@@ -37,6 +39,7 @@ _FACTORIES = frozenset(
 )
 
 _CROSS_ENTROPY = torch._C._nn.cross_entropy_loss
+_ATTENTION = torch.nn.functional.scaled_dot_product_attention
 
 # Modules of Python code that ask whether a mode is on and then hand the whole call to it; their
 # bodies must run instead, so that the mode sees the built-in functions that they call.
@@ -169,12 +172,18 @@ _HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
 
 
 class CudaFunctions(TorchFunctionMode):
-    """Reroutes the calls; `autocast` is None when mixed precision is off."""
+    """Reroutes the calls; `autocast` is None when mixed precision is off.
 
-    def __init__(self, recorder: Recorder, autocast: Autocast | None) -> None:
+    `target` is the device whose kernels run; None leaves attention to plain products.
+    """
+
+    def __init__(
+        self, recorder: Recorder, autocast: Autocast | None, target: DeviceTarget | None
+    ) -> None:
         super().__init__()
         self._recorder = recorder
         self._autocast = autocast
+        self._target = target
 
     def __torch_function__(
         self,
@@ -192,6 +201,9 @@ class CudaFunctions(TorchFunctionMode):
                 with self:
                     return _cross_entropy_of_classes(*args, **kwargs)
             args, kwargs = self._autocast.cast(func, args, kwargs)
+        if func is _ATTENTION and self._target is not None:
+            with self:
+                return attend(self._recorder, self._target, *args, **kwargs)
         return _HANDLERS.get(func, func)(*args, **kwargs)
 
     def _is_recomputing(self) -> bool:
@@ -201,7 +213,9 @@ class CudaFunctions(TorchFunctionMode):
 
 
 @contextmanager
-def cuda_functions(recorder: Recorder, autocast: Autocast | None) -> Iterator[None]:
+def cuda_functions(
+    recorder: Recorder, autocast: Autocast | None, target: DeviceTarget | None = None
+) -> Iterator[None]:
     """Calls inside behave as on a GPU."""
     replaced = [
         (module, name, getattr(module, name))
@@ -212,7 +226,7 @@ def cuda_functions(recorder: Recorder, autocast: Autocast | None) -> Iterator[No
     try:
         for module, name, _ in replaced:
             setattr(module, name, _no_subclasses)
-        with CudaFunctions(recorder, autocast):
+        with CudaFunctions(recorder, autocast, target):
             yield
     finally:
         for module, name, original in replaced:
