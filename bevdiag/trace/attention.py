@@ -147,9 +147,10 @@ def _unrecorded(make: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 def _by_rows(shape: Any, like: Tensor) -> Tensor:
     """A [B, H, M, K] tensor that lies in memory as [B, M, H, K]."""
-    batch, heads, rows, width = shape
-    dense = _unrecorded(torch.empty, (batch, rows, heads, width), dtype=like.dtype, device="meta")
-    return dense.transpose(1, 2)
+    _, heads, rows, width = shape
+    strides = (rows * heads * width, width, heads * width, 1)
+    # Not a view: autograd adds into a gradient in place only if nothing else holds its storage.
+    return _unrecorded(torch.empty_strided, shape, strides, dtype=like.dtype, device="meta")
 
 
 class _Fused(torch.autograd.Function):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._prims_common import suggest_memory_format
 from torch.overrides import TorchFunctionMode
 
 from bevdiag.memory.device import DeviceTarget
@@ -64,7 +65,7 @@ class _CudnnBatchNorm(torch.autograd.Function):
         ctx: Any, grad_output: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         data, weight, _mean, _inverse_std = ctx.saved_tensors
-        grad_output = grad_output.contiguous()
+        grad_output = grad_output.contiguous(memory_format=suggest_memory_format(data))
         return torch.empty_like(data), torch.empty_like(weight), torch.empty_like(weight)
 
 
@@ -93,7 +94,7 @@ def _batch_norm(
     )
     if uses_cudnn and weight is not None and bias is not None:
         result: torch.Tensor = _CudnnBatchNorm.apply(  # type: ignore[no-untyped-call]
-            data.contiguous(), weight, bias
+            data.contiguous(memory_format=suggest_memory_format(data)), weight, bias
         )
         return result
     return torch.batch_norm(
