@@ -94,24 +94,44 @@ def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     copies = _Copies.of(call)
     sums = _partial_sums(call, target) if call.direction == "wgrad" else 0
     most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
-    if call.channels_last:
-        return CudnnBytes(0, sums, max(sums, copies.weight + most_sums))
     high = _Copies.of(call, group_channels=GROUP_CHANNELS).total + most_sums
+    if call.channels_last:
+        # Nearly always nothing is copied; where channels are few or grouped, all operands may be.
+        return CudnnBytes(0, sums, max(sums, high))
     if not _has_tensor_cores(call, target):
         winograd = _winograd(call)
         return CudnnBytes(0, winograd, max(high, winograd))
     if prod(call.weight_shape[2:]) == 1:
-        # Too many elements for 32 bits in the whole batch, though not in a sample, need copies.
-        # A product a sample pays for samples with many positions, never beyond the upper bound.
-        elements = max(prod(call.input_shape), prod(call.output_shape))
-        expected = copies.total if elements > INT32_MAX else min(sums, high)
-        return CudnnBytes(0, expected, max(expected, high))
+        expected = _pointwise(call, copies, target)
+        return CudnnBytes(0, min(expected, high), high)
     result = 0 if _writes_nchw(call) else copies.result(call)
     staged = copies.total - copies.result(call)
     low = 0
     if _is_measured(call, target):
         low = staged if _is_forward_product(call) and call.element_bytes == 4 else copies.total
     return CudnnBytes(low, staged + result + sums, max(high, _padded_winograd(call)))
+
+
+def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
+    """Return what a 1x1 kernel takes: nothing where it is one matrix product a sample.
+
+    It is none where it leaves positions out, nor where the samples' rows do not start at the
+    boundaries that vectors are loaded from, nor with too many elements for 32 bits in the whole
+    batch, though not in a sample. Then its operands are copied; the weight has no layout.
+    """
+    staged = copies.input + copies.output
+    if max(prod(call.input_shape), prod(call.output_shape)) > INT32_MAX:
+        return copies.total
+    is_wgrad = call.direction == "wgrad"
+    row_bytes = call.element_bytes * prod(call.output_shape[2:])
+    is_product = all(step == 1 for step in call.stride)
+    if is_product and call.input_shape[0] > 1 and row_bytes % VECTOR_BYTES:
+        return staged + (_tiled_sums(call, target) if is_wgrad else 0)
+    if not is_wgrad:
+        return 0
+    if not is_product and prod(call.output_shape[2:]) > 1:
+        return staged + _tiled_sums(call, target)
+    return _partial_sums(call, target)
 
 
 def _with_64_bit_indices(call: ConvCall) -> CudnnBytes:
@@ -253,6 +273,12 @@ def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
     if prod(kernel) == 1 and batch > 1:
         # One matrix product a sample, added up afterwards.
         return batch * prod(call.weight_shape) * ACCUMULATOR_BYTES
+    return _tiled_sums(call, target)
+
+
+def _tiled_sums(call: ConvCall, target: DeviceTarget) -> int:
+    """Return the partial sums where several thread blocks share each tile of the gradient."""
+    rows, columns, *kernel = call.weight_shape
     tiles, elements = call.groups * prod(kernel), 1
     for channels in (rows // call.groups, columns):
         side = TILE_CHANNELS if channels > TILE_CHANNELS // 2 else TILE_CHANNELS // 2

@@ -51,6 +51,9 @@ def _gemm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     inputs = [a for a in args if isinstance(a, torch.Tensor)]
     if any(map(recorder.is_device, inputs)) and any(t.is_floating_point() for t in inputs):
         recorder.gemm(str(func))
+        # A product with a bias goes through cuBLASLt, which has a workspace of its own.
+        if func is aten.addmm.default and args[0].dim() == 1 and min(args[1].shape) > 1:
+            recorder.gemm_with_bias(str(func))
     return recorder.run(func, args, kwargs)
 
 

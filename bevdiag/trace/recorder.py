@@ -25,6 +25,9 @@ from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import UnknownValues
 
 _HOST = -1
+_BIAS = "bias"
+CUBLASLT_WORKSPACE_BYTES = 1024 * 1024
+"""PyTorch's default (_getWorkspaceSize in CUDABlas.cpp), seen with 2.11 on an H200."""
 
 
 Watcher = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
@@ -163,6 +166,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if thread not in self._gemm_threads:
             self._gemm_threads.add(thread)
             self.temporary(0, op, Category.WORKSPACE, GemmWorkspace(thread))
+
+    def gemm_with_bias(self, op: str) -> None:
+        """One with a bias in its epilogue: cuBLASLt's workspace is made once, too."""
+        if _BIAS not in self._gemm_threads:
+            self._gemm_threads.add(_BIAS)
+            self.temporary(CUBLASLT_WORKSPACE_BYTES, op, Category.WORKSPACE)
 
     def hide(self, tensor: torch.Tensor) -> None:
         """The tensor is the host's: neither it nor what is computed from such is recorded."""
