@@ -48,6 +48,8 @@ ACCUMULATOR_BYTES = 4
 TILE_CHANNELS = 128
 NARROW_ROUNDS_OFFSETS = 9
 """Kernels with more offsets than 3x3 sum their weight gradient in several rounds."""
+SMALL_KERNEL_OFFSETS = 16
+"""Convolutions over images up to 4x4 were seen to copy nothing, larger ones to copy all."""
 GROUP_CHANNELS = 64
 """Kernels for grouped convolutions work on so many channels; narrower groups are padded."""
 REGISTER_FILE_BYTES = 65536 * 4
@@ -104,6 +106,8 @@ def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     if prod(call.weight_shape[2:]) == 1:
         expected = _pointwise(call, copies, target)
         return CudnnBytes(0, min(expected, high), high)
+    if _has_few_inputs(call):
+        return CudnnBytes(0, _of_images(call), max(high, _of_images(call)))
     result = 0 if _writes_nchw(call) else copies.result(call)
     staged = copies.total - copies.result(call)
     low = 0
@@ -112,11 +116,27 @@ def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     return CudnnBytes(low, staged + result + sums, max(high, _padded_winograd(call)))
 
 
+def _has_few_inputs(call: ConvCall) -> bool:
+    """Whether it is a plain convolution over images: fewer channels than a float32 vector holds."""
+    vector = VECTOR_BYTES // call.element_bytes
+    return call.element_bytes == 4 and call.groups == 1 and call.weight_shape[1] < vector
+
+
+def _of_images(call: ConvCall) -> int:
+    """Return the copies of a convolution over images, which pad no channels; small kernels none."""
+    if prod(call.weight_shape[2:]) <= SMALL_KERNEL_OFFSETS:
+        return 0
+    return call.element_bytes * sum(
+        map(prod, (call.input_shape, call.weight_shape, call.output_shape))
+    )
+
+
 def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
     """Return what a 1x1 kernel takes: nothing where it is one matrix product a sample.
 
     It is none where it leaves positions out, nor where the samples' rows do not start at the
-    boundaries that vectors are loaded from, nor with too many elements for 32 bits in the whole
+    boundaries that vectors are loaded from, nor for the gradient of a weight whose channels do not
+    fill such vectors, nor with too many elements for 32 bits in the whole
     batch, though not in a sample. Then its operands are copied; the weight has no layout.
     """
     staged = copies.input + copies.output
@@ -125,7 +145,10 @@ def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
     is_wgrad = call.direction == "wgrad"
     row_bytes = call.element_bytes * prod(call.output_shape[2:])
     is_product = all(step == 1 for step in call.stride)
-    if is_product and call.input_shape[0] > 1 and row_bytes % VECTOR_BYTES:
+    narrow = is_wgrad and any(
+        channels * call.element_bytes % VECTOR_BYTES for channels in call.weight_shape[:2]
+    )
+    if is_product and call.input_shape[0] > 1 and (row_bytes % VECTOR_BYTES or narrow):
         return staged + (_tiled_sums(call, target) if is_wgrad else 0)
     if not is_wgrad:
         return 0

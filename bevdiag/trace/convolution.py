@@ -93,13 +93,15 @@ def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dic
     """aten.convolution_backward(grad_output, input, weight, bias_sizes, ..., output_mask).
 
     A gradient whose strides suggest the other layout (one that comes through a permutation) is
-    copied once, for both calls; one that merely has gaps (a slice) is copied in each of them.
+    copied once, for both calls, and so is any of a transposed convolution; one that merely has gaps
+    (a slice) is copied in each of them.
     """
     args, kwargs = recorder.on_one_lane(args, kwargs)
     grad_output, data, weight, _ = args[:4]
     layout = _layout(data, weight)
     held = _copy(recorder, data, layout) if args[10][1] else []
-    copied_in_each = suggest_memory_format(grad_output) is layout
+    is_transposed = args[7]
+    copied_in_each = suggest_memory_format(grad_output) is layout and not is_transposed
     if not copied_in_each:
         held += _copy(recorder, grad_output, layout)
     outputs = func(*args, **kwargs)

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Phase
+from bevdiag.trace import rnn
 from bevdiag.trace.attention import attend
 from bevdiag.trace.autocast import Autocast
 from bevdiag.trace.recorder import Recorder
@@ -202,6 +203,14 @@ class CudaFunctions(TorchFunctionMode):
                 with self:
                     return _cross_entropy_of_classes(*args, **kwargs)
             args, kwargs = self._autocast.cast(func, args, kwargs)
+        if func in rnn.KINDS:
+            dtype = None
+            if self._autocast is not None and self._autocast.is_on():
+                dtype = torch.float16  # whatever autocast's own (autocast_mode.cpp, cudnn RNN)
+            with self:
+                result = rnn.recur(self._recorder, rnn.KINDS[func], dtype, *args)
+            if result is not None:
+                return result
         if func is _ATTENTION and self._target is not None:
             with self:
                 return attend(self._recorder, self._target, *args, **kwargs)
