@@ -48,6 +48,8 @@ ACCUMULATOR_BYTES = 4
 TILE_CHANNELS = 128
 NARROW_ROUNDS_OFFSETS = 9
 """Kernels with more offsets than 3x3 sum their weight gradient in several rounds."""
+FEW_OUTPUTS = 16
+"""Up to so many outputs a float32 1x1 weight's gradient is no product a sample."""
 SMALL_KERNEL_OFFSETS = 16
 """Convolutions over images up to 4x4 were seen to copy nothing, larger ones to copy all."""
 GROUP_CHANNELS = 64
@@ -107,7 +109,8 @@ def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
         expected = _pointwise(call, copies, target)
         return CudnnBytes(0, min(expected, high), high)
     if _has_few_inputs(call):
-        return CudnnBytes(0, _of_images(call), max(high, _of_images(call)))
+        copied = _of_images(call, target)
+        return CudnnBytes(0, copied, max(high, copied))
     result = 0 if _writes_nchw(call) else copies.result(call)
     staged = copies.total - copies.result(call)
     low = 0
@@ -122,11 +125,12 @@ def _has_few_inputs(call: ConvCall) -> bool:
     return call.element_bytes == 4 and call.groups == 1 and call.weight_shape[1] < vector
 
 
-def _of_images(call: ConvCall) -> int:
+def _of_images(call: ConvCall, target: DeviceTarget) -> int:
     """Return the copies of a convolution over images, which pad no channels; small kernels none."""
     if prod(call.weight_shape[2:]) <= SMALL_KERNEL_OFFSETS:
         return 0
-    return call.element_bytes * sum(
+    sums = _tiled_sums(call, target) if call.direction == "wgrad" else 0
+    return sums + call.element_bytes * sum(
         map(prod, (call.input_shape, call.weight_shape, call.output_shape))
     )
 
@@ -135,8 +139,8 @@ def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
     """Return what a 1x1 kernel takes: nothing where it is one matrix product a sample.
 
     It is none where it leaves positions out, nor where the samples' rows do not start at the
-    boundaries that vectors are loaded from, nor for the gradient of a weight whose channels do not
-    fill such vectors, nor with too many elements for 32 bits in the whole
+    boundaries that vectors are loaded from, nor for a float32 weight's gradient that has few outputs
+    or fits a single tile, nor with too many elements for 32 bits in the whole
     batch, though not in a sample. Then its operands are copied; the weight has no layout.
     """
     staged = copies.input + copies.output
@@ -145,14 +149,17 @@ def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
     is_wgrad = call.direction == "wgrad"
     row_bytes = call.element_bytes * prod(call.output_shape[2:])
     is_product = all(step == 1 for step in call.stride)
-    narrow = is_wgrad and any(
-        channels * call.element_bytes % VECTOR_BYTES for channels in call.weight_shape[:2]
-    )
-    if is_product and call.input_shape[0] > 1 and (row_bytes % VECTOR_BYTES or narrow):
+    if prod(call.output_shape[2:]) == 1:
+        return 0  # the samples are rows of one matrix
+    if is_product and call.input_shape[0] > 1 and row_bytes % VECTOR_BYTES:
         return staged + (_tiled_sums(call, target) if is_wgrad else 0)
     if not is_wgrad:
         return 0
-    if not is_product and prod(call.output_shape[2:]) > 1:
+    rows, columns = call.weight_shape[:2]
+    if call.input_shape[0] > 1 and call.element_bytes == 4 and rows <= FEW_OUTPUTS:
+        return staged
+    is_one_tile = max(rows, columns) <= TILE_CHANNELS // 2 and call.element_bytes == 4
+    if not is_product or (call.input_shape[0] > 1 and is_one_tile):
         return staged + _tiled_sums(call, target)
     return _partial_sums(call, target)
 

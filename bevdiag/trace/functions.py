@@ -176,7 +176,8 @@ _HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
 class CudaFunctions(TorchFunctionMode):
     """Reroutes the calls; `autocast` is None when mixed precision is off.
 
-    `target` is the device whose kernels run; None leaves attention to plain products.
+    `target` is the device whose kernels run; None leaves attention and recurrent layers to plain
+    products.
     """
 
     def __init__(
@@ -203,12 +204,14 @@ class CudaFunctions(TorchFunctionMode):
                 with self:
                     return _cross_entropy_of_classes(*args, **kwargs)
             args, kwargs = self._autocast.cast(func, args, kwargs)
-        if func in rnn.KINDS:
+        if func in rnn.KINDS and self._target is not None:
             dtype = None
             if self._autocast is not None and self._autocast.is_on():
                 dtype = torch.float16  # whatever autocast's own (autocast_mode.cpp, cudnn RNN)
             with self:
-                result = rnn.recur(self._recorder, rnn.KINDS[func], dtype, *args)
+                result = rnn.recur(
+                    self._recorder, self._target.multiprocessors, rnn.KINDS[func], dtype, *args
+                )
             if result is not None:
                 return result
         if func is _ATTENTION and self._target is not None:

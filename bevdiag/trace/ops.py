@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 _MEAN_AND_VARIANCE_BYTES = 16
 """WelfordData in float32: mean, sum of squares and two counts."""
+CUBLASLT_WORKSPACE_BYTES = 1024 * 1024
+"""PyTorch's default (_getWorkspaceSize in CUDABlas.cpp), seen with 2.11 on an H200."""
 Rule = Callable[["Recorder", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -53,7 +55,7 @@ def _gemm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
         recorder.gemm(str(func))
         # A product with a bias goes through cuBLASLt, which has a workspace of its own.
         if func is aten.addmm.default and args[0].dim() == 1 and min(args[1].shape) > 1:
-            recorder.gemm_with_bias(str(func))
+            recorder.once("cuBLASLt", CUBLASLT_WORKSPACE_BYTES, str(func))
     return recorder.run(func, args, kwargs)
 
 

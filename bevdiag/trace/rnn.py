@@ -17,15 +17,24 @@ from bevdiag.trace.sorting import release_all
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
 
+DROPOUT_BYTES = 24 * 2048
+"""A generator's state for each thread of a multiprocessor."""
 KINDS = {getattr(torch, kind): kind for kind in GATES}
 """The functions that run a padded batch, by their names."""
 
 
-def recur(recorder: "Recorder", kind: str, dtype: torch.dtype | None, *args: Any) -> Any:
+def recur(
+    recorder: "Recorder",
+    multiprocessors: int,
+    kind: str,
+    dtype: torch.dtype | None,
+    *args: Any,
+) -> Any:
     """Record a call of torch.lstm, gru, rnn_tanh or rnn_relu on a padded batch.
 
     Args:
         recorder: records it.
+        multiprocessors: of the GPU.
         kind: the function's name.
         dtype: what autocast computes in, None where it is off.
         args: input, hidden states, weights, has_biases, num_layers, dropout, train, bidirectional,
@@ -53,6 +62,8 @@ def recur(recorder: "Recorder", kind: str, dtype: torch.dtype | None, *args: Any
         element_bytes=data.element_size(),
         has_dropout=bool(train and dropout),
     )
+    if call.has_dropout:
+        recorder.once("cuDNN dropout", DROPOUT_BYTES * multiprocessors, kind)
     rows = data.transpose(0, 1) if batch_first else data
     out, *last = _Cudnn.apply(  # type: ignore[no-untyped-call]
         recorder, call, len(states), rows, *states, *weights
@@ -106,11 +117,13 @@ class _Cudnn(torch.autograd.Function):
         recorder, call = ctx.recorder, ctx.call
         rows, _out, _reserve, *rest = ctx.saved_tensors
         op = f"{call.kind} backward (cuDNN)"
-        held = [*_copy_of_strided(recorder, grad, op), *_copy_of_strided(recorder, rows, op)]
+        held = [*_copy_of_strided(recorder, rows, op), *_copy_of_strided(recorder, grad, op)]
         grads = [_unrecorded(tensor.shape, rows.dtype) for tensor in (rows, *rest[: ctx.num_states])]
         for tensor in grads:
             recorder.track(tensor, op)
         recorder.release(recorder.temporary(0, op, Category.WORKSPACE, call))
+        release_all(recorder, held)
+        held = _copy_of_strided(recorder, rows, op)
         elements = weight_elements(call) + bias_elements(call)
         flat = _unrecorded(elements, rows.dtype)
         recorder.track(flat, op)
