@@ -67,7 +67,8 @@ def _options() -> argparse.Namespace:
 def load(path: Path) -> Any:
     """The script that defines the modules."""
     spec = importlib.util.spec_from_file_location("modules", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

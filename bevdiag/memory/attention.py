@@ -27,6 +27,9 @@ GQA_IN_EFFICIENT_TORCH = (2, 12)
 """First torch whose memory-efficient kernel is taken to share keys between heads: 2.11 was seen to
 refuse, later sources do not."""
 
+COARSE_DROPOUT_TORCH = (2, 14)
+"""First torch taken to give cuDNN only dropouts that are multiples of 1/16: 2.11 gave it 0.1."""
+
 
 class Kernel(str, Enum):
     """The implementations, named as in `torch.nn.attention.SDPBackend`."""
@@ -107,16 +110,11 @@ def _suits_cudnn(call: AttentionCall, target: DeviceTarget) -> bool:
         and (call.mask_fits and not call.mask_has_grad)
         and max(call.width, call.value_width) <= widest
         and call.width % 8 == 0 == call.value_width % 8
-        and (call.dropout * 16).is_integer() | (release_of(target) < (2, 14))
+        and (torch_release(target.torch) < COARSE_DROPOUT_TORCH or (call.dropout * 16).is_integer())
         and not (call.dropout and has_bad_dropout)
         and call.keys > 1
         and not (call.dropout and call.queries == 1)
     )
-
-
-def release_of(target: DeviceTarget) -> tuple[int, int]:
-    """Return (major, minor) of the target's torch."""
-    return torch_release(target.torch)
 
 
 def _suits_flash(call: AttentionCall, target: DeviceTarget) -> bool:
@@ -148,10 +146,9 @@ def _suits_efficient(call: AttentionCall, target: DeviceTarget) -> bool:
         return False
     has_tensor_cores = major >= 8 or (major == 7 and half)
     alignment = max(4 if major >= 8 else 1, (8 if half else 4) if has_tensor_cores else 1)
-    shares_keys = release_of(target) >= GQA_IN_EFFICIENT_TORCH
-    return (
-        call.width % alignment == 0 == call.value_width % alignment
-        and _heads_suit(call, shares_keys=shares_keys)
+    shares_keys = torch_release(target.torch) >= GQA_IN_EFFICIENT_TORCH
+    return call.width % alignment == 0 == call.value_width % alignment and _heads_suit(
+        call, shares_keys=shares_keys
     )
 
 
@@ -199,7 +196,7 @@ def backward_scratch(call: AttentionCall, kernel: Kernel) -> tuple[int, ...]:
     scratch = (4 * rows, 4 * rows * _flash_width(call))
     if call.key_heads != call.heads:
         expanded = call.element_bytes * heads * call.keys * _up(call.width, 8)
-        scratch += (expanded, expanded)
+        return (*scratch, expanded, expanded)
     return scratch
 
 

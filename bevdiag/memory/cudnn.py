@@ -139,9 +139,9 @@ def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
     """Return what a 1x1 kernel takes: nothing where it is one matrix product a sample.
 
     It is none where it leaves positions out, nor where the samples' rows do not start at the
-    boundaries that vectors are loaded from, nor for a float32 weight's gradient that has few outputs
-    or fits a single tile, nor with too many elements for 32 bits in the whole
-    batch, though not in a sample. Then its operands are copied; the weight has no layout.
+    boundaries that vectors are loaded from, nor for a float32 weight's gradient that has few
+    outputs or fits a single tile, nor with too many elements for 32 bits in the whole batch, though
+    not in a sample. Then its operands are copied; the weight has no layout.
     """
     staged = copies.input + copies.output
     if max(prod(call.input_shape), prod(call.output_shape)) > INT32_MAX:
@@ -295,7 +295,7 @@ def _most_partial_sums(call: ConvCall, target: DeviceTarget) -> int:
 
 def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
     """Return the bytes of a weight gradient's partial sums; 0 where the tiles fill the GPU."""
-    rows, columns, *kernel = call.weight_shape
+    kernel = call.weight_shape[2:]
     batch = call.input_shape[0]
     if prod(kernel) == prod(call.output_shape[2:]) == 1:
         # With one position a sample, the samples' channels are a matrix: a single product.

@@ -45,8 +45,8 @@ def attend(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> Tensor:
-    """Record the call on the target's kernel; plain products stay what PyTorch makes of them.
+) -> Tensor | None:
+    """Record the call on the target's kernel; None leaves plain products to PyTorch.
 
     Args:
         recorder: records it.
@@ -54,10 +54,14 @@ def attend(
         query: [B, H, M, K].
         key: [B, H', N, K].
         value: [B, H', N, K'].
-        attn_mask, dropout_p, is_causal, scale, enable_gqa: as torch.nn.functional has them.
+        attn_mask: boolean, or added to the scores; broadcasts to [B, H, M, N].
+        dropout_p: the share of scores that is dropped.
+        is_causal: whether later keys are masked.
+        scale: of the scores, which takes no memory.
+        enable_gqa: whether several heads may share keys.
 
     Returns:
-        [B, H, M, K'].
+        [B, H, M, K'], None where the scores are made.
     """
     kernel = Kernel.MATH
     call = None
@@ -65,10 +69,7 @@ def attend(
         call = _call(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa)
         kernel = attention_kernel(call, target)
     if call is None or kernel is Kernel.MATH:
-        more: dict[str, Any] = {"enable_gqa": True} if enable_gqa else {}
-        return functional.scaled_dot_product_attention(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **more
-        )
+        return None
     bias = None if attn_mask is None else _bias(attn_mask, query, key, kernel)
     width = value.shape[-1]
     if kernel is Kernel.FLASH:

@@ -216,7 +216,9 @@ class CudaFunctions(TorchFunctionMode):
                 return result
         if func is _ATTENTION and self._target is not None:
             with self:
-                return attend(self._recorder, self._target, *args, **kwargs)
+                attended = attend(self._recorder, self._target, *args, **kwargs)
+            if attended is not None:
+                return attended
         return _HANDLERS.get(func, func)(*args, **kwargs)
 
     def _is_recomputing(self) -> bool:

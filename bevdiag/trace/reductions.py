@@ -41,8 +41,8 @@ def summed(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
 
 def sum_over(recorder: "Recorder", data: torch.Tensor, axes: Sequence[int], op: str) -> None:
     """Record the buffer of a sum along some axes, after its result."""
-    axes = {axis % data.dim() for axis in axes} if axes else set(range(data.dim()))
-    sizes = [(data.shape[axis], data.stride(axis), axis in axes) for axis in range(data.dim())]
+    along = {axis % data.dim() for axis in axes or range(data.dim())}
+    sizes = [(data.shape[axis], data.stride(axis), axis in along) for axis in range(data.dim())]
     summed_strides = [stride for size, stride, is_summed in sizes if is_summed and size > 1]
     kept_strides = [stride for size, stride, is_summed in sizes if not is_summed and size > 1]
     # Of an expanded tensor nothing lies side by side.

@@ -118,7 +118,9 @@ class _Cudnn(torch.autograd.Function):
         rows, _out, _reserve, *rest = ctx.saved_tensors
         op = f"{call.kind} backward (cuDNN)"
         held = [*_copy_of_strided(recorder, rows, op), *_copy_of_strided(recorder, grad, op)]
-        grads = [_unrecorded(tensor.shape, rows.dtype) for tensor in (rows, *rest[: ctx.num_states])]
+        grads = [
+            _unrecorded(tensor.shape, rows.dtype) for tensor in (rows, *rest[: ctx.num_states])
+        ]
         for tensor in grads:
             recorder.track(tensor, op)
         recorder.release(recorder.temporary(0, op, Category.WORKSPACE, call))

@@ -175,9 +175,7 @@ def trace_steps(
     )
 
 
-def _load(
-    recorder: Recorder, model: nn.Module, batch: Mapping[str, Any], *, is_bare: bool
-) -> None:
+def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any], *, is_bare: bool) -> None:
     """The model is moved to the device (children first, as Module._apply does), then the batch."""
 
     def move(module: nn.Module, path: str) -> None:

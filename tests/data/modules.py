@@ -101,9 +101,7 @@ def resnet50() -> nn.Module:
         for block in range(count):
             layers.append(Bottleneck(inputs, width, stride if block == 0 else 1))
             inputs = 4 * width
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Linear(inputs, 1000)
-    )
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Linear(inputs, 1000))
 
 
 # -- convnext_tiny ---------------------------------------------------------------------------------
@@ -258,7 +256,9 @@ class BevBackbone(nn.Module):
             layers: list[nn.Module] = [nn.ZeroPad2d(1)]
             layers += self._normed(nn.Conv2d(inputs, outputs, 3, stride, bias=False), outputs)
             for _ in range(5):
-                layers += self._normed(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), outputs)
+                layers += self._normed(
+                    nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), outputs
+                )
             return nn.Sequential(*layers)
 
         def up(inputs: int, stride: int) -> nn.Module:
@@ -359,7 +359,9 @@ class WindowAttention(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
-        place = torch.stack(torch.meshgrid(torch.arange(7), torch.arange(7), indexing="ij")).flatten(1)
+        place = torch.stack(
+            torch.meshgrid(torch.arange(7), torch.arange(7), indexing="ij")
+        ).flatten(1)
         offset = place[:, :, None] - place[:, None, :] + 6
         self.register_buffer("index", offset[0] * 13 + offset[1])
         windows = (size // 7) ** 2
