@@ -25,7 +25,11 @@ OPTIMIZERS: tuple[str, ...] = get_args(OptimizationSettings.model_fields["optimi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelBudget:
-    """What a step must fit, and how it is run; the names and texts are those of the options."""
+    """What a step must fit, and how it is run; the names and texts are those of the options.
+
+    Attributes:
+        keeps_output: whether the loop keeps what the model returns alive during backward.
+    """
 
     budget_bytes: int | None = None
     gpu: str | None = None
@@ -34,12 +38,14 @@ class ModelBudget:
     autocast: str = "off"
     optimizer: str = "adamw"
     steps: int = FEWEST_STEPS
+    keeps_output: bool = True
 
     def __post_init__(self) -> None:
         if self.budget_bytes is None and self.gpu is None:
             raise InputError("say what the step must fit: a size such as '24GiB', or gpu='rtx4090'")
         _one_of("autocast", self.autocast, ("off", *DTYPES))
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("keeps_output", self.keeps_output, (True, False))
         if not isinstance(self.steps, int) or self.steps < FEWEST_STEPS:
             raise InputError(
                 f"steps={self.steps!r}: at least {FEWEST_STEPS}, as the first has no optimizer "
@@ -47,9 +53,9 @@ class ModelBudget:
             )
 
 
-def _one_of(option: str, value: object, known: Sequence[str]) -> None:
+def _one_of(option: str, value: object, known: Sequence[object]) -> None:
     if value not in known:
-        raise InputError(f"{option}={value!r}: take one of {', '.join(known)}")
+        raise InputError(f"{option}={value!r}: take one of {', '.join(map(str, known))}")
 
 
 def judge_model(
@@ -72,8 +78,9 @@ def judge_model(
         optimizer=budget.optimizer,
         autocast=budget.autocast,
         num_steps=budget.steps,
+        target=target,
     )
-    trace = trace_model(model, inputs, loss, options)
+    trace = trace_model(model, inputs, loss, options, keeps_output=budget.keeps_output)
     stream = trace.stream
     low, expected, high = (
         simulate(stream, target, until_oom=False, bound=bound)

@@ -13,7 +13,11 @@ from bevdiag.diagnose.snapshot import (
     SnapshotEntry,
     SnapshotSegment,
 )
-from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES
+from bevdiag.memory.allocator import (
+    LARGEST_REMAINDER_BYTES,
+    SMALL_REQUEST_BYTES,
+    block_bytes,
+)
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, Category, EventStream, Free, Mark, Phase
 from bevdiag.memory.history import FilledBlock, record
@@ -40,12 +44,22 @@ def upper_end_bytes(expected: MemoryProfile, high: MemoryProfile) -> int:
     return max(high.peak.allocated_bytes, expected.peak.allocated_bytes) + unsplit_bytes(high)
 
 
+def lower_end_bytes(expected: MemoryProfile, low: MemoryProfile) -> int:
+    """The least that the peak may come to: the large blocks find others in the cache that fit."""
+    unsplit = sum(
+        block.nbytes - block_bytes(block.alloc.nbytes)
+        for block in low.holders
+        if block.alloc.nbytes > SMALL_REQUEST_BYTES
+    )
+    return min(low.peak.allocated_bytes - unsplit, expected.peak.allocated_bytes)
+
+
 def peak_of(expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile) -> Peak:
     """The peak of the expected run, bounded by the other two."""
     moment = expected.peak
     return Peak(
         allocated_bytes=moment.allocated_bytes,
-        low_bytes=min(low.peak.allocated_bytes, moment.allocated_bytes),
+        low_bytes=lower_end_bytes(expected, low),
         high_bytes=upper_end_bytes(expected, high),
         reserved_bytes=expected.peak_reserved_bytes,
         high_reserved_bytes=max(high.peak_reserved_bytes, expected.peak_reserved_bytes),

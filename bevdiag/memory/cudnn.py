@@ -48,6 +48,10 @@ ACCUMULATOR_BYTES = 4
 TILE_CHANNELS = 128
 NARROW_ROUNDS_OFFSETS = 9
 """Kernels with more offsets than 3x3 sum their weight gradient in several rounds."""
+FEW_OUTPUTS = 16
+"""Up to so many outputs a float32 1x1 weight's gradient is no product a sample."""
+SMALL_KERNEL_OFFSETS = 16
+"""Convolutions over images up to 4x4 were seen to copy nothing, larger ones to copy all."""
 GROUP_CHANNELS = 64
 """Kernels for grouped convolutions work on so many channels; narrower groups are padded."""
 REGISTER_FILE_BYTES = 65536 * 4
@@ -94,24 +98,70 @@ def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     copies = _Copies.of(call)
     sums = _partial_sums(call, target) if call.direction == "wgrad" else 0
     most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
-    if call.channels_last:
-        return CudnnBytes(0, sums, max(sums, copies.weight + most_sums))
     high = _Copies.of(call, group_channels=GROUP_CHANNELS).total + most_sums
+    if call.channels_last:
+        # Nearly always nothing is copied; where channels are few or grouped, all operands may be.
+        return CudnnBytes(0, sums, max(sums, high))
     if not _has_tensor_cores(call, target):
         winograd = _winograd(call)
         return CudnnBytes(0, winograd, max(high, winograd))
     if prod(call.weight_shape[2:]) == 1:
-        # Too many elements for 32 bits in the whole batch, though not in a sample, need copies.
-        # A product a sample pays for samples with many positions, never beyond the upper bound.
-        elements = max(prod(call.input_shape), prod(call.output_shape))
-        expected = copies.total if elements > INT32_MAX else min(sums, high)
-        return CudnnBytes(0, expected, max(expected, high))
+        expected = _pointwise(call, copies, target)
+        return CudnnBytes(0, min(expected, high), high)
+    if _has_few_inputs(call):
+        copied = _of_images(call, target)
+        return CudnnBytes(0, copied, max(high, copied))
     result = 0 if _writes_nchw(call) else copies.result(call)
     staged = copies.total - copies.result(call)
     low = 0
     if _is_measured(call, target):
         low = staged if _is_forward_product(call) and call.element_bytes == 4 else copies.total
     return CudnnBytes(low, staged + result + sums, max(high, _padded_winograd(call)))
+
+
+def _has_few_inputs(call: ConvCall) -> bool:
+    """Whether it is a plain convolution over images: fewer channels than a float32 vector holds."""
+    vector = VECTOR_BYTES // call.element_bytes
+    return call.element_bytes == 4 and call.groups == 1 and call.weight_shape[1] < vector
+
+
+def _of_images(call: ConvCall, target: DeviceTarget) -> int:
+    """Return the copies of a convolution over images, which pad no channels; small kernels none."""
+    if prod(call.weight_shape[2:]) <= SMALL_KERNEL_OFFSETS:
+        return 0
+    sums = _tiled_sums(call, target) if call.direction == "wgrad" else 0
+    return sums + call.element_bytes * sum(
+        map(prod, (call.input_shape, call.weight_shape, call.output_shape))
+    )
+
+
+def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
+    """Return what a 1x1 kernel takes: nothing where it is one matrix product a sample.
+
+    It is none where it leaves positions out, nor where the samples' rows do not start at the
+    boundaries that vectors are loaded from, nor for a float32 weight's gradient that has few
+    outputs or fits a single tile, nor with too many elements for 32 bits in the whole batch, though
+    not in a sample. Then its operands are copied; the weight has no layout.
+    """
+    staged = copies.input + copies.output
+    if max(prod(call.input_shape), prod(call.output_shape)) > INT32_MAX:
+        return copies.total
+    is_wgrad = call.direction == "wgrad"
+    row_bytes = call.element_bytes * prod(call.output_shape[2:])
+    is_product = all(step == 1 for step in call.stride)
+    if prod(call.output_shape[2:]) == 1:
+        return 0  # the samples are rows of one matrix
+    if is_product and call.input_shape[0] > 1 and row_bytes % VECTOR_BYTES:
+        return staged + (_tiled_sums(call, target) if is_wgrad else 0)
+    if not is_wgrad:
+        return 0
+    rows, columns = call.weight_shape[:2]
+    if call.input_shape[0] > 1 and call.element_bytes == 4 and rows <= FEW_OUTPUTS:
+        return staged
+    is_one_tile = max(rows, columns) <= TILE_CHANNELS // 2 and call.element_bytes == 4
+    if not is_product or (call.input_shape[0] > 1 and is_one_tile):
+        return staged + _tiled_sums(call, target)
+    return _partial_sums(call, target)
 
 
 def _with_64_bit_indices(call: ConvCall) -> CudnnBytes:
@@ -245,7 +295,7 @@ def _most_partial_sums(call: ConvCall, target: DeviceTarget) -> int:
 
 def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
     """Return the bytes of a weight gradient's partial sums; 0 where the tiles fill the GPU."""
-    rows, columns, *kernel = call.weight_shape
+    kernel = call.weight_shape[2:]
     batch = call.input_shape[0]
     if prod(kernel) == prod(call.output_shape[2:]) == 1:
         # With one position a sample, the samples' channels are a matrix: a single product.
@@ -253,6 +303,12 @@ def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
     if prod(kernel) == 1 and batch > 1:
         # One matrix product a sample, added up afterwards.
         return batch * prod(call.weight_shape) * ACCUMULATOR_BYTES
+    return _tiled_sums(call, target)
+
+
+def _tiled_sums(call: ConvCall, target: DeviceTarget) -> int:
+    """Return the partial sums where several thread blocks share each tile of the gradient."""
+    rows, columns, *kernel = call.weight_shape
     tiles, elements = call.groups * prod(kernel), 1
     for channels in (rows // call.groups, columns):
         side = TILE_CHANNELS if channels > TILE_CHANNELS // 2 else TILE_CHANNELS // 2

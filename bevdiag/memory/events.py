@@ -76,7 +76,25 @@ class StridedReduction:
     accumulator_bytes: int
 
 
-Request = ConvCall | GemmWorkspace | StridedReduction
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RnnCall:
+    """A stack of recurrent layers over `steps` x `batch` inputs of `inputs` features.
+
+    `directions` is 2 for a bidirectional one.
+    """
+
+    kind: str
+    steps: int
+    batch: int
+    inputs: int
+    hidden: int
+    layers: int
+    directions: int
+    element_bytes: int
+    has_dropout: bool
+
+
+Request = ConvCall | GemmWorkspace | StridedReduction | RnnCall
 """What asks for scratch memory of a size that the target settles."""
 
 

@@ -8,8 +8,9 @@ from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.conv import Backend, conv_backend
 from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import ConvCall, GemmWorkspace, Request, StridedReduction
+from bevdiag.memory.events import ConvCall, GemmWorkspace, Request, RnnCall, StridedReduction
 from bevdiag.memory.reduction import reduction_buffer
+from bevdiag.memory.rnn import rnn_workspace
 
 HOPPER_GEMM_WORKSPACE_BYTES = 32 * 1024**2
 GEMM_WORKSPACE_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
@@ -55,6 +56,9 @@ def workspace(request: Request, target: DeviceTarget) -> WorkspaceBytes:
     if isinstance(request, StridedReduction):
         nbytes = reduction_buffer(request, target)
         return WorkspaceBytes(nbytes, nbytes, nbytes)
+    if isinstance(request, RnnCall):
+        scratch = rnn_workspace(request)
+        return WorkspaceBytes(scratch.low, scratch.expected, scratch.high)
     return conv_workspace(request, target)
 
 

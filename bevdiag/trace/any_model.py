@@ -19,8 +19,18 @@ from bevdiag.trace.wiring_batch import WatchedBatch
 Loss = Callable[[Any], torch.Tensor]
 
 
-def trace_model(model: nn.Module, inputs: Any, loss: Loss | None, options: StepOptions) -> Trace:
+def trace_model(
+    model: nn.Module,
+    inputs: Any,
+    loss: Loss | None,
+    options: StepOptions,
+    *,
+    keeps_output: bool = True,
+) -> Trace:
     """Record training steps of a copy of the model on the meta device; the model stays as it is.
+
+    The steps are those of the usual loop, in a process that does nothing else:
+    `output = model(x); loss = f(output); loss.backward(); optimizer.step(); optimizer.zero_grad()`.
 
     Floating-point inputs become meta tensors, all others keep their values: coordinates decide
     shapes.
@@ -31,6 +41,9 @@ def trace_model(model: nn.Module, inputs: Any, loss: Loss | None, options: StepO
         loss: of what the model returns; None takes the loss that the model returns, or else the
             sum of its outputs.
         options: how the step is run.
+        keeps_output: what the model returns lives until the next step's forward pass has returned,
+            as the variable above keeps it; False where the loop drops it before backward, as
+            `loss = f(model(x))` does.
 
     Raises:
         InputError: the model or its inputs cannot be traced.
@@ -39,12 +52,17 @@ def trace_model(model: nn.Module, inputs: Any, loss: Loss | None, options: StepO
     leaves, structure = tree_flatten(inputs)
     batch = {f"inputs[{index}]": _input(leaf) for index, leaf in enumerate(leaves)}
 
+    variables: dict[str, Any] = {}
+
     def forward(copied: nn.Module, fresh: WatchedBatch) -> torch.Tensor:
         given = tree_unflatten([fresh[key] for key in batch], structure)
         output = copied(*given) if isinstance(given, tuple) else copied(given)
+        if keeps_output:
+            variables["output"] = output
         return _loss_of(output) if loss is None else _scalar(loss(output))
 
-    return settle(trace_steps(_on_meta(model), batch, options, Customs(forward=forward)))
+    customs = Customs(forward=forward, is_bare=True)
+    return settle(trace_steps(_on_meta(model), batch, options, customs))
 
 
 def _on_meta(model: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category, ConvCall
+from bevdiag.trace import reductions
 from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:
@@ -22,19 +23,18 @@ def _workspace(recorder: "Recorder", call: ConvCall) -> None:
     )
 
 
-def _is_channels_last(tensor: torch.Tensor) -> bool:
-    return (
-        tensor.dim() == 4
-        and not tensor.is_contiguous()
-        and tensor.is_contiguous(memory_format=torch.channels_last)
-    )
-
-
 def _layout(data: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
     """How the backend works: channels-last where input or weight are, else plain."""
-    if _is_channels_last(data) or _is_channels_last(weight):
+    if data.dim() == 4 and torch.channels_last in map(suggest_memory_format, (data, weight)):
         return torch.channels_last
     return torch.contiguous_format
+
+
+def _laid_out(tensor: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
+    """A result with the strides that cuDNN gives it: the shape functions of some torch differ."""
+    if layout is torch.contiguous_format or tensor.is_contiguous(memory_format=layout):
+        return tensor
+    return torch.empty_like(tensor, memory_format=layout)
 
 
 def _copy(recorder: "Recorder", tensor: torch.Tensor, layout: torch.memory_format) -> list[int]:
@@ -51,6 +51,7 @@ def _call(
     weight: torch.Tensor,
     output_shape: tuple[int, ...],
     geometry: tuple[Any, ...],
+    layout: torch.memory_format,
 ) -> ConvCall:
     stride, padding, dilation, transposed, _, groups = geometry
     spatial = data.dim() - 2
@@ -70,7 +71,7 @@ def _call(
         transposed=transposed,
         element_bytes=data.element_size(),
         dtype=str(data.dtype).removeprefix("torch."),
-        channels_last=_is_channels_last(data),
+        channels_last=layout is torch.channels_last,
     )
 
 
@@ -78,10 +79,12 @@ def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict
     """aten.convolution(input, weight, bias, stride, padding, dilation, transposed, ..., groups)."""
     args, kwargs = recorder.on_one_lane(args, kwargs)
     data, weight = args[:2]
-    copies = _copy(recorder, data, _layout(data, weight))
-    output = func(*args, **kwargs)
+    layout = _layout(data, weight)
+    copies = _copy(recorder, data, layout)
+    output = _laid_out(func(*args, **kwargs), layout)
     recorder.track(output, str(func))
-    _workspace(recorder, _call("forward", data, weight, tuple(output.shape), args[3:]))
+    copies += _copy(recorder, weight, layout)
+    _workspace(recorder, _call("forward", data, weight, tuple(output.shape), args[3:], layout))
     release_all(recorder, copies)
     return output
 
@@ -90,31 +93,36 @@ def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dic
     """aten.convolution_backward(grad_output, input, weight, bias_sizes, ..., output_mask).
 
     A gradient whose strides suggest the other layout (one that comes through a permutation) is
-    copied once, for both calls; one that merely has gaps (a slice) is copied in each of them.
+    copied once, for both calls, and so is any of a transposed convolution; one that merely has gaps
+    (a slice) is copied in each of them.
     """
     args, kwargs = recorder.on_one_lane(args, kwargs)
     grad_output, data, weight, _ = args[:4]
     layout = _layout(data, weight)
     held = _copy(recorder, data, layout) if args[10][1] else []
-    copied_in_each = suggest_memory_format(grad_output) is layout
+    is_transposed = args[7]
+    copied_in_each = suggest_memory_format(grad_output) is layout and not is_transposed
     if not copied_in_each:
         held += _copy(recorder, grad_output, layout)
     outputs = func(*args, **kwargs)
+    results = [None if output is None else _laid_out(output, layout) for output in outputs[:2]]
     shape = tuple(grad_output.shape)
-    for output, direction in zip(outputs[:2], ("dgrad", "wgrad"), strict=True):
+    for output, direction in zip(results, ("dgrad", "wgrad"), strict=True):
         if output is None:
             continue
-        call = _call(direction, data, weight, shape, args[4:10])
+        call = _call(direction, data, weight, shape, args[4:10], layout)
         own: list[int] = []
         if direction == "dgrad":
             recorder.track(output, str(func))
+            own = _copy(recorder, weight, layout)
         if copied_in_each:
-            own = _copy(recorder, grad_output, layout)
+            own += _copy(recorder, grad_output, layout)
         if direction == "wgrad":
             recorder.track(output, str(func))
         _workspace(recorder, call)
         release_all(recorder, own)
     if outputs[2] is not None:
         recorder.track(outputs[2], str(func))
+        reductions.sum_over(recorder, grad_output, [0, *range(2, grad_output.dim())], str(func))
     release_all(recorder, held)
-    return outputs
+    return (*results, outputs[2])

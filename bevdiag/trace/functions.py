@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._prims_common import suggest_memory_format
 from torch.overrides import TorchFunctionMode
 
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Phase
+from bevdiag.trace import rnn
+from bevdiag.trace.attention import attend
 from bevdiag.trace.autocast import Autocast
 from bevdiag.trace.recorder import Recorder
 
@@ -37,6 +41,7 @@ _FACTORIES = frozenset(
 )
 
 _CROSS_ENTROPY = torch._C._nn.cross_entropy_loss
+_ATTENTION = torch.nn.functional.scaled_dot_product_attention
 
 # Modules of Python code that ask whether a mode is on and then hand the whole call to it; their
 # bodies must run instead, so that the mode sees the built-in functions that they call.
@@ -61,7 +66,7 @@ class _CudnnBatchNorm(torch.autograd.Function):
         ctx: Any, grad_output: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         data, weight, _mean, _inverse_std = ctx.saved_tensors
-        grad_output = grad_output.contiguous()
+        grad_output = grad_output.contiguous(memory_format=suggest_memory_format(data))
         return torch.empty_like(data), torch.empty_like(weight), torch.empty_like(weight)
 
 
@@ -90,7 +95,7 @@ def _batch_norm(
     )
     if uses_cudnn and weight is not None and bias is not None:
         result: torch.Tensor = _CudnnBatchNorm.apply(  # type: ignore[no-untyped-call]
-            data.contiguous(), weight, bias
+            data.contiguous(memory_format=suggest_memory_format(data)), weight, bias
         )
         return result
     return torch.batch_norm(
@@ -169,12 +174,19 @@ _HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
 
 
 class CudaFunctions(TorchFunctionMode):
-    """Reroutes the calls; `autocast` is None when mixed precision is off."""
+    """Reroutes the calls; `autocast` is None when mixed precision is off.
 
-    def __init__(self, recorder: Recorder, autocast: Autocast | None) -> None:
+    `target` is the device whose kernels run; None leaves attention and recurrent layers to plain
+    products.
+    """
+
+    def __init__(
+        self, recorder: Recorder, autocast: Autocast | None, target: DeviceTarget | None
+    ) -> None:
         super().__init__()
         self._recorder = recorder
         self._autocast = autocast
+        self._target = target
 
     def __torch_function__(
         self,
@@ -192,6 +204,21 @@ class CudaFunctions(TorchFunctionMode):
                 with self:
                     return _cross_entropy_of_classes(*args, **kwargs)
             args, kwargs = self._autocast.cast(func, args, kwargs)
+        if func in rnn.KINDS and self._target is not None:
+            dtype = None
+            if self._autocast is not None and self._autocast.is_on():
+                dtype = torch.float16  # whatever autocast's own (autocast_mode.cpp, cudnn RNN)
+            with self:
+                result = rnn.recur(
+                    self._recorder, self._target.multiprocessors, rnn.KINDS[func], dtype, *args
+                )
+            if result is not None:
+                return result
+        if func is _ATTENTION and self._target is not None:
+            with self:
+                attended = attend(self._recorder, self._target, *args, **kwargs)
+            if attended is not None:
+                return attended
         return _HANDLERS.get(func, func)(*args, **kwargs)
 
     def _is_recomputing(self) -> bool:
@@ -201,7 +228,9 @@ class CudaFunctions(TorchFunctionMode):
 
 
 @contextmanager
-def cuda_functions(recorder: Recorder, autocast: Autocast | None) -> Iterator[None]:
+def cuda_functions(
+    recorder: Recorder, autocast: Autocast | None, target: DeviceTarget | None = None
+) -> Iterator[None]:
     """Calls inside behave as on a GPU."""
     replaced = [
         (module, name, getattr(module, name))
@@ -212,7 +241,7 @@ def cuda_functions(recorder: Recorder, autocast: Autocast | None) -> Iterator[No
     try:
         for module, name, _ in replaced:
             setattr(module, name, _no_subclasses)
-        with CudaFunctions(recorder, autocast):
+        with CudaFunctions(recorder, autocast, target):
             yield
     finally:
         for module, name, original in replaced:

@@ -7,7 +7,7 @@ import torch
 from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category, StridedReduction
-from bevdiag.trace import convolution, distinct, indexing, sorting
+from bevdiag.trace import convolution, distinct, indexing, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 _MEAN_AND_VARIANCE_BYTES = 16
 """WelfordData in float32: mean, sum of squares and two counts."""
+CUBLASLT_WORKSPACE_BYTES = 1024 * 1024
+"""PyTorch's default (_getWorkspaceSize in CUDABlas.cpp), seen with 2.11 on an H200."""
 Rule = Callable[["Recorder", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -51,6 +53,9 @@ def _gemm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     inputs = [a for a in args if isinstance(a, torch.Tensor)]
     if any(map(recorder.is_device, inputs)) and any(t.is_floating_point() for t in inputs):
         recorder.gemm(str(func))
+        # A product with a bias goes through cuBLASLt, which has a workspace of its own.
+        if func is aten.addmm.default and args[0].dim() == 1 and min(args[1].shape) > 1:
+            recorder.once("cuBLASLt", CUBLASLT_WORKSPACE_BYTES, str(func))
     return recorder.run(func, args, kwargs)
 
 
@@ -61,16 +66,6 @@ def _softmax(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
     if recorder.is_device(data) and not data.is_contiguous():
         recorder.release(recorder.temporary(data.numel() * data.element_size(), str(func)))
     return outputs
-
-
-def _widened(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    # Masks and narrow integers are copied to the type in which they are summed, after the result
-    # is made (make_reduction in ReduceOpsUtils.h, impl_func_cum_ops in ReduceOps.cpp).
-    result = recorder.run(func, args, kwargs)
-    data = args[0]
-    if recorder.is_device(data) and not data.is_floating_point() and data.dtype != result.dtype:
-        recorder.release(recorder.temporary(data.numel() * result.element_size(), str(func)))
-    return result
 
 
 def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -119,6 +114,23 @@ def _max_pool(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: An
     return outputs
 
 
+def _roll(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    # One axis after the other, each into a tensor of its own (TensorTransformations.h).
+    data, shifts = args[0], args[1]
+    steps = len(shifts) - 1 if isinstance(shifts, (list, tuple)) else 0
+    if not recorder.is_device(data) or not steps:
+        return recorder.run(func, args, kwargs)
+    nbytes = data.numel() * data.element_size()
+    block = recorder.temporary(nbytes, str(func))
+    for _ in range(steps - 1):
+        following = recorder.temporary(nbytes, str(func))
+        recorder.release(block)
+        block = following
+    outputs = recorder.run(func, args, kwargs)
+    recorder.release(block)
+    return outputs
+
+
 RULES: dict[Any, Rule] = {
     aten.native_batch_norm.default: _batch_norm,
     aten.add.Tensor: accumulate,
@@ -144,7 +156,16 @@ RULES: dict[Any, Rule] = {
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm
     ),
     **dict.fromkeys((aten._softmax.default, aten._log_softmax.default), _softmax),
-    **dict.fromkeys((aten.sum.default, aten.sum.dim_IntList, aten.cumsum.default), _widened),
+    **dict.fromkeys(
+        (aten.sum.default, aten.sum.dim_IntList, aten.mean.dim, aten.cumsum.default),
+        reductions.summed,
+    ),
+    **dict.fromkeys(
+        (aten.native_layer_norm.default, aten.native_layer_norm_backward.default),
+        reductions.layer_norm,
+    ),
+    aten.roll.default: _roll,
+    aten.embedding_dense_backward.default: sorting.embedding_backward,
     aten._softmax_backward_data.default: _softmax_backward,
     aten.native_dropout.default: _dropout,
     aten.max_pool2d_with_indices.default: _max_pool,

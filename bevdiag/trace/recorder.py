@@ -49,7 +49,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._ledger = Ledger()
         self._live: dict[int, int] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        self._gemm_threads: set[str] = set()
+        self._made_once: set[str] = set()
         self._host_only = False
         self.unknown: UnknownValues | None = None
         self.watcher: Watcher | None = None
@@ -160,9 +160,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def gemm(self, op: str) -> None:
         """A matrix product is about to run: its thread needs a cuBLAS workspace, once."""
         thread = "autograd" if self.phase is Phase.BACKWARD else "main"
-        if thread not in self._gemm_threads:
-            self._gemm_threads.add(thread)
+        if thread not in self._made_once:
+            self._made_once.add(thread)
             self.temporary(0, op, Category.WORKSPACE, GemmWorkspace(thread))
+
+    def once(self, name: str, nbytes: int, op: str) -> None:
+        """A library's own buffer, made when it is first needed and never given back."""
+        if name not in self._made_once:
+            self._made_once.add(name)
+            self.temporary(nbytes, op, Category.WORKSPACE)
 
     def hide(self, tensor: torch.Tensor) -> None:
         """The tensor is the host's: neither it nor what is computed from such is recorded."""

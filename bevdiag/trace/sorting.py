@@ -1,6 +1,6 @@
 """Sorting, and what sorts inside itself: results, and the buffers that no dispatch shows.
 
-Sources: aten/src/ATen/native/cuda/{Sort,Unique,Indexing,SortStable}.cu*.
+Sources: aten/src/ATen/native/cuda/{Sort,Unique,Indexing,SortStable,Embedding*}.cu*.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 _INT64_BYTES = 8
+_FEW_INDICES = 3072
+"""Up to so many, an embedding's gradient is summed without sorting (Embedding.cu)."""
+_INDICES_OF_SEGMENT = 10
+_SUM_BYTES = 4
 
 
 def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: str) -> list[int]:
@@ -117,3 +121,20 @@ def _places(recorder: "Recorder", index: torch.Tensor) -> int:
 def index_count(index: torch.Tensor) -> int:
     """How many places an index or a mask names."""
     return int(index.count_nonzero()) if index.dtype is torch.bool else index.numel()
+
+
+def embedding_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """A dense gradient of a table's rows: many indices are sorted and summed in segments."""
+    grad, indices = args[:2]
+    count = indices.numel()
+    if not recorder.is_device(grad) or count <= _FEW_INDICES:
+        return recorder.run(func, args, kwargs)
+    op = str(func)
+    held = [recorder.temporary(count * _INT64_BYTES, op) for _ in range(2)]
+    release_all(recorder, _radix_sort_buffers(recorder, count, _INT64_BYTES, op))
+    result = recorder.run(func, args, kwargs)
+    segments = count + count // _INDICES_OF_SEGMENT
+    held += [recorder.temporary(segments * _INT64_BYTES, op)]
+    held += [recorder.temporary(segments * grad.shape[-1] * _SUM_BYTES, op)]
+    release_all(recorder, held)
+    return result

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
+from bevdiag.memory.device import DEFAULT_GPU, DeviceTarget, make_target
 from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.tags import allocating
 from bevdiag.trace.attribution import Attribution
@@ -47,12 +48,18 @@ def _nothing_before(step: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOptions:
-    """How the step is run. `autocast` is off, fp16 or bf16."""
+    """How the step is run.
+
+    Attributes:
+        autocast: off, fp16 or bf16.
+        target: the device whose torch picks the kernels; None takes the measured GPU's.
+    """
 
     optimization: OptimizationSettings
     optimizer: str
     autocast: str = "off"
     num_steps: int = FEWEST_STEPS
+    target: DeviceTarget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +96,8 @@ class Customs:
         recorder: one that has recorded the model's construction; None begins with the model.
         around: a context for the steps, made for their recorder.
         begin_step: called before each step with its number.
+        is_bare: the process does what the model's step asks for and nothing else: the batch is not
+            copied for each step, and no cuBLAS workspace is there before the first product.
     """
 
     forward: Forward = _call
@@ -96,6 +105,7 @@ class Customs:
     recorder: Recorder | None = None
     around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
     begin_step: Callable[[int], None] = _nothing_before
+    is_bare: bool = False
 
 
 _PLAIN = Customs()
@@ -129,14 +139,15 @@ def trace_steps(
     with without_compiler(), Attribution(model, leave) as attribution:
         recorder = customs.recorder or Recorder(attribution)
         recorder.attribution = attribution
-        _load(recorder, model, batch)
+        _load(recorder, model, batch, is_bare=customs.is_bare)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = None
         if options.autocast != "off":
             autocast = Autocast(DTYPES[options.autocast], recorder.is_device)
         without_grad: dict[str, int] = {}
         watch = BatchWatch(model, attribution)
-        with recorder, cuda_functions(recorder, autocast), customs.around(recorder):
+        target = options.target or make_target(torch=torch.__version__, gpu=DEFAULT_GPU)
+        with recorder, cuda_functions(recorder, autocast, target), customs.around(recorder):
             for step in range(1, options.num_steps + 1):
                 customs.begin_step(step)
                 attribution.begin_step()
@@ -164,7 +175,7 @@ def trace_steps(
     )
 
 
-def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any]) -> None:
+def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any], *, is_bare: bool) -> None:
     """The model is moved to the device (children first, as Module._apply does), then the batch."""
 
     def move(module: nn.Module, path: str) -> None:
@@ -178,6 +189,8 @@ def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any]) -> Non
     for key, value in batch.items():
         if isinstance(value, torch.Tensor):
             recorder.adopt(value, Category.INPUT, "", f"batch[{key!r}]")
+    if is_bare:
+        return
     # A step of convolutions alone multiplies no matrices on the main thread, but a training process
     # does sooner or later (boxes rotated on the GPU, an evaluation in between), and its cuBLAS
     # workspace is never freed again. The measured processes held it before their first step.
@@ -196,7 +209,9 @@ def _forward(
     recorder.mark(step, Phase.FORWARD)
     with allocating(Category.INPUT):
         fresh = customs.batch(
-            {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+            dict(batch)
+            if customs.is_bare
+            else {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         )
     watch.begin(fresh)
     with autocast.region() if autocast else nullcontext():

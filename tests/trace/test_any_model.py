@@ -10,7 +10,7 @@ from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.memory.events import Alloc, Category
+from bevdiag.memory.events import Alloc, Category, Free, Mark
 from bevdiag.sparse import standin
 from bevdiag.trace.any_model import Loss, trace_model
 from bevdiag.trace.step import StepOptions, Trace
@@ -156,3 +156,26 @@ def test_what_cannot_be_traced_is_one_sentence(
 ) -> None:
     with pytest.raises(InputError, match=said):
         trace(model, inputs, loss)
+
+
+def test_the_output_lives_until_the_next_forward_pass_has_returned() -> None:
+    options = StepOptions(optimization=OptimizationSettings(), optimizer="sgd")
+    kept, dropped = (
+        trace_model(nn.Linear(3, 50000), X, lambda out: out.mean(), options, keeps_output=keeps)
+        for keeps in (True, False)
+    )
+
+    def end_of_output(traced: Trace) -> tuple[int, str]:
+        events = list(traced.stream.events)
+        output = next(e for e in events if isinstance(e, Alloc) and e.shape == (4, 50000))
+        marks = [e for e in events[: events.index(Free(output.block))] if isinstance(e, Mark)]
+        return marks[-1].step, marks[-1].phase.value
+
+    assert end_of_output(kept) == (2, "forward")
+    assert end_of_output(dropped) == (1, "forward")
+
+
+def test_a_step_without_products_has_no_cublas_workspace_and_one_batch() -> None:
+    traced = trace(nn.Sequential(nn.LayerNorm(3)), X, lambda out: out.sum())
+    assert sizes(traced, Category.INPUT) == [X.nbytes]
+    assert not [e for e in traced.stream.events if isinstance(e, Alloc) and e.request is not None]

@@ -138,3 +138,27 @@ def test_a_gradient_that_comes_through_a_permutation_is_copied(recordings: Any) 
     events = _run(recordings, Permuted(), _meta(2, 8, 20, 30))
     copies = [e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous"]
     assert [copy.nbytes for copy in copies] == [4 * 2 * 16 * 18 * 28]
+
+
+def test_channels_last_stays_so_and_only_the_weight_is_copied(recordings: Any) -> None:
+    layer = nn.Conv2d(8, 16, 3, device="meta")
+    data = _meta(2, 8, 20, 30, requires_grad=False).to(memory_format=torch.channels_last)
+    data.requires_grad_()
+    with recordings.recording(layer) as recorder:
+        output = layer(data)
+        recorder.mark(1, Phase.BACKWARD)
+        (grad,) = torch.autograd.grad(output, [data], torch.empty_like(output))
+    assert output.is_contiguous(memory_format=torch.channels_last)
+    assert grad.is_contiguous(memory_format=torch.channels_last)
+    copies = recordings.allocs(recorder.stream(1), op="aten.contiguous")
+    assert [copy.nbytes for copy in copies] == [4 * 16 * 8 * 9] * 2
+
+
+def test_a_transposed_convolution_copies_a_gradient_with_gaps_once(recordings: Any) -> None:
+    layer = nn.ConvTranspose2d(8, 16, 2, stride=2, bias=False, device="meta")
+    with recordings.recording(layer) as recorder:
+        output = layer(_meta(2, 8, 5, 6))
+        recorder.mark(1, Phase.BACKWARD)
+        output.backward(torch.empty(2, 32, 10, 12, device="meta")[:, :16])
+    copies = recordings.allocs(recorder.stream(1), op="aten.contiguous")
+    assert [copy.nbytes for copy in copies] == [4 * 2 * 16 * 120]

@@ -1,0 +1,109 @@
+"""Attention in a trace: the kernel's tensors, in their order."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bevdiag.config.settings import OptimizationSettings
+from bevdiag.memory.device import make_target
+from bevdiag.memory.events import Alloc
+from bevdiag.trace.any_model import trace_model
+from bevdiag.trace.flops import FlopCounter
+from bevdiag.trace.step import StepOptions
+
+
+class _Attends(nn.Module):
+    def __init__(self, mask: Tensor | None = None, **options: Any) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 64)
+        self.register_buffer("mask", mask)
+        self.options = options
+
+    def forward(self, data: Tensor) -> Tensor:
+        heads = self.linear(data).view(*data.shape[:2], 4, 16).transpose(1, 2)
+        return nn.functional.scaled_dot_product_attention(
+            heads, heads, heads, attn_mask=self.mask, **self.options
+        ).transpose(1, 2)
+
+
+def _made(model: nn.Module, autocast: str = "off", gpu: str = "h200") -> list[tuple[str, int]]:
+    target = make_target(torch="2.11.0", gpu=gpu)
+    options = StepOptions(
+        optimization=OptimizationSettings(), optimizer="sgd", autocast=autocast, target=target
+    )
+    traced = trace_model(model, torch.zeros(2, 40, 64), lambda out: out.float().mean(), options)
+    return [
+        (event.op.partition("_attention")[2], event.nbytes)
+        for event in traced.stream.events
+        if isinstance(event, Alloc) and event.step == 1 and "dot_product" in event.op
+    ]
+
+
+ELEMENTS = 2 * 4 * 40 * 16
+
+
+def test_memory_efficient_attention_of_float32() -> None:
+    full, lse, row = 4 * ELEMENTS, 4 * 8 * 64, 4 * 8 * 40
+    assert [nbytes for _, nbytes in _made(_Attends())] == [
+        *(full, lse),
+        *(full, full, full),
+        *(full, row, row),  # the sums over each row of gradient times output
+        8 * (4 * 64 * 64 + 16),
+    ]
+
+
+def test_each_gpus_kernel_for_half_precision() -> None:
+    half, rows = 2 * ELEMENTS, 4 * 8 * 40
+    assert _made(_Attends(), "bf16") == [
+        (" (cuDNN)", half),
+        (" (cuDNN)", rows),
+        (" (cuDNN)", 256),
+        *[("_backward (cuDNN)", half)] * 3,
+        ("_backward (cuDNN)", 17 * rows + 256),
+    ]
+    assert {op for op, _ in _made(_Attends(), "bf16", "rtx4090")} == {
+        " (flash)",
+        "_backward (flash)",
+    }
+
+
+def test_a_boolean_mask_keeps_the_memory_efficient_kernel() -> None:
+    mask = torch.zeros(1, 1, 40, 40, dtype=torch.bool)
+    assert {op for op, _ in _made(_Attends(mask))} == {
+        " (memory-efficient)",
+        "_backward (memory-efficient)",
+    }
+
+
+def test_plain_products_where_no_kernel_is() -> None:
+    class Odd(_Attends):
+        def forward(self, data: Tensor) -> Tensor:
+            heads = self.linear(data)[..., :34].unsqueeze(1)
+            return nn.functional.scaled_dot_product_attention(heads, heads, heads)
+
+    assert _made(Odd()) == []
+
+
+def test_multihead_attention_without_weights_is_one_kernel() -> None:
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(64, 4, batch_first=True)
+
+        def forward(self, data: Tensor) -> Tensor:
+            out: Tensor = self.attention(data, data, data, need_weights=False)[0]
+            return out
+
+    assert _made(Layer())[0] == (" (memory-efficient)", 4 * ELEMENTS)
+
+
+def test_its_operations_are_counted(recordings: Any) -> None:
+    from bevdiag.trace.attention import attend
+
+    query = torch.empty(2, 4, 40, 16, device="meta", requires_grad=True)
+    counter = FlopCounter(1)
+    with recordings.recording() as recorder, counter.around(recorder):
+        attend(recorder, make_target(torch="2.11.0", gpu="h200"), query, query, query)
+    assert counter.flops == pytest.approx(2 * 2 * 8 * 40 * 40 * 16)
