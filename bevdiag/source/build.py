@@ -18,7 +18,7 @@ from bevdiag.source.scratch import Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
 from bevdiag.source.state import Running, begin
-from bevdiag.source.values import AssumedValues, Scenario
+from bevdiag.source.values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
 from bevdiag.trace.recorder import Recorder
@@ -75,15 +75,20 @@ def import_builder(package: str) -> Any:
     return models.build_network
 
 
-def _recorder(values: AssumedValues) -> Recorder:
+def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
     recorder = Recorder(Attribution(nn.Module()))
     recorder.bare_factories_on_host = True
     recorder.unknown = values
     return recorder
 
 
-def build_model(build_network: Any, settings: SourceSettings, values: AssumedValues) -> Built:
-    """The model with meta parameters, and the recorder that has seen its construction."""
+def build_model(
+    build_network: Any, settings: SourceSettings, values: AssumedValues | RehearsedValues
+) -> Built:
+    """The model, and the recorder that has seen its construction.
+
+    Its parameters are meta tensors, but in a rehearsal.
+    """
     config = EasyDict(settings.values())
     dataset = FakeDataset(settings, config)
     recorder = _recorder(values)
@@ -98,7 +103,9 @@ def build_model(build_network: Any, settings: SourceSettings, values: AssumedVal
         model: nn.Module = build_network(
             model_cfg=config.MODEL, num_class=len(settings.class_names), dataset=dataset
         )
-    _drop_values(model)
+    if isinstance(values, AssumedValues):
+        values.step = lambda: recorder.step
+        _drop_values(model)
     return Built(model, recorder, lanes)
 
 

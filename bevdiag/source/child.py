@@ -1,14 +1,13 @@
 """The child process: imports the repository, builds its model and traces its step."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from bevdiag.children import Tell, announce, exhausts_host
 from bevdiag.errors import BevdiagError
@@ -18,26 +17,21 @@ from bevdiag.source.dataset import LoadedBatch, source_batch
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits
 from bevdiag.source.locks import lock
 from bevdiag.source.places import set_root
+from bevdiag.source.real_run import loss_of, rehearse
+from bevdiag.source.scenarios import ChildResult, Scenarios
 from bevdiag.source.programs import divert_programs
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
 from bevdiag.source.state import current
-from bevdiag.source.values import AssumedValues, Scenario, SourceAssumption
+from bevdiag.source.values import AssumedValues
 from bevdiag.trace.compiler import without_compiler
+from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.rehearsal import Rehearsal, can_rehearse
 from bevdiag.trace.settling import settle
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
-from bevdiag.trace.wiring_batch import WatchedBatch
-
-_MISMATCH = re.compile(
-    r"shapes cannot be multiplied|same reduction dim|expected input\b.* to have \d+ channels|"
-    r"must match the size of tensor|size mismatch|normalized_shape|running_mean should contain|"
-    r"but got input .*channels"
-)
-"""What layers say of an input that does not suit them."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:
@@ -49,26 +43,7 @@ class SourceTask:
     batch: Batch
     options: StepOptions
     pins: Mapping[str, int]
-
-
-@dataclass(slots=True, kw_only=True)
-class ChildResult:
-    """What the child found: traces by scenario, and what there is to say of them."""
-
-    traces: dict[Scenario, Trace] = field(default_factory=dict)
-    assumptions: tuple[SourceAssumption, ...] = ()
-    findings: tuple[str, ...] = ()
-
-    @property
-    def has_range(self) -> bool:
-        """Whether a count may be another."""
-        return any(assumption.low != assumption.high for assumption in self.assumptions)
-
-    def leave_open(self, failure: str) -> None:
-        """Without an upper end no one can say that the step fits."""
-        trace = self.traces[Scenario.EXPECTED]
-        stream = replace(trace.stream, unmodelled=(*trace.stream.unmodelled, failure))
-        self.traces[Scenario.EXPECTED] = replace(trace, stream=stream)
+    rehearses: bool = True
 
 
 def run_child(task: SourceTask, tell: Tell) -> ChildResult:
@@ -105,27 +80,16 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     lock(scratch)
     build_network = build.import_builder(package)
     inert.arm()
-    result = ChildResult()
-    values = AssumedValues(Scenario.EXPECTED, task.pins)
-    result.traces[Scenario.EXPECTED] = _trace_scenario(task, build_network, values)
-    result.assumptions = tuple(values.assumptions.values())
-    if result.has_range:
-        for scenario in (Scenario.LOW, Scenario.HIGH):
-            result.findings = tuple(dict.fromkeys(findings))
-            tell(result)
-            values = AssumedValues(scenario, task.pins)
-            try:
-                trace = _trace_scenario(task, build_network, values)
-            except Exception as error:
-                if exhausts_host(error):
-                    raise
-                why = error if isinstance(error, BevdiagError) else as_failure(error)
-                failure = f"with the {scenario.value} counts the step fails: {why}"
-                findings.append(failure)
-                if scenario is Scenario.HIGH:
-                    result.leave_open(failure)
-            else:
-                result.traces[scenario] = trace
+    rehearsal = None
+    if task.rehearses and can_rehearse():
+        rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
+    try:
+        result = Scenarios(partial(_trace_scenario, task, build_network), task.pins, rehearsal).run(
+            findings, tell
+        )
+    finally:
+        if rehearsal is not None:
+            rehearsal.close()
     findings += diverted
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
@@ -150,26 +114,15 @@ def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trac
     announce("while the model was built")
     built = build.build_model(build_network, task.settings, values)
 
+    counter = FlopCounter(step=1)
+    values.flops = lambda: counter.flops
+
     @contextmanager
-    def around(_: Recorder) -> Iterator[None]:
-        with built.lanes:
+    def around(recorder: Recorder) -> Iterator[None]:
+        with counter.around(recorder), built.lanes:
             yield
 
-    customs = Customs(forward=_loss, batch=LoadedBatch, recorder=built.recorder, around=around)
+    customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
     batch = source_batch(task.batch, task.settings)
     current().boxes = batch["gt_boxes"]
     return settle(trace_steps(built.model, batch, task.options, customs))
-
-
-def _loss(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-    """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
-    try:
-        returned, _, _ = model(batch)
-    except RuntimeError as error:
-        # A layer that is fed other channels than it was built for: say who feeds it.
-        mismatch = _MISMATCH.search(str(error)) and batch.watch is not None
-        fed = batch.watch.last_features() if mismatch and batch.watch is not None else ""
-        error.args = (f"{error}; {fed}" if fed else str(error),)
-        raise
-    loss: torch.Tensor = returned["loss"].mean()
-    return loss

@@ -3,7 +3,9 @@
 These are patches of a process that does nothing else; they are never undone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -139,12 +141,33 @@ def restore_old_names() -> None:
             setattr(np, name, meaning)
 
 
+_is_drawing: list[bool] = []
+
+
+@contextmanager
+def initial_weights() -> Iterator[None]:
+    """Inside, `torch.nn.init` draws the weights that a run begins with."""
+    _is_drawing.append(True)
+    try:
+        yield
+    finally:
+        _is_drawing.pop()
+
+
 def _skip_initialization() -> None:
-    """Parameters lose their values anyway; drawing them takes longer than anything else."""
+    """Weights that lose their values are not drawn: that takes longer than anything else."""
     for name, function in list(vars(nn.init).items()):
         public = name.endswith("_") and not name.startswith("_")
         if public and callable(function):
-            setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+            setattr(nn.init, name, _skippable(function))
+
+
+def _skippable(draw: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(draw)
+    def skippable(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        return draw(tensor, *args, **kwargs) if _is_drawing else tensor
+
+    return skippable
 
 
 def accept_integer_masks(note: Callable[[], None]) -> None:

@@ -55,8 +55,12 @@ class LoadedBatch(WatchedBatch):
         )
 
 
-def source_batch(batch: Batch, settings: SourceSettings) -> dict[str, Any]:
+def source_batch(
+    batch: Batch, settings: SourceSettings, *, with_voxels: bool = False
+) -> dict[str, Any]:
     """The batch dict with points, coordinates and boxes that have values, and meta voxels.
+
+    `with_voxels` gives the voxels their values too.
 
     All tensors are float32, as `load_data_to_gpu` makes them.
     """
@@ -66,7 +70,9 @@ def source_batch(batch: Batch, settings: SourceSettings) -> dict[str, Any]:
     tensors: dict[str, Any] = {"points": _values(points)}
     if settings.max_points is not None:
         shape = (batch.num_voxels, settings.max_points, points.shape[1] - 1)
-        tensors["voxels"] = torch.empty(shape, device="meta")
+        tensors["voxels"] = (
+            _values(batch.padded_voxels()) if with_voxels else torch.empty(shape, device="meta")
+        )
         tensors["voxel_coords"] = _values(batch.voxel_coords())
         tensors["voxel_num_points"] = _values(batch.voxel_num_points())
     tensors["gt_boxes"] = _values(_boxes(batch.gt_boxes, settings.box_size))

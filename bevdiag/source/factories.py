@@ -73,10 +73,11 @@ def make(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: dict[st
         dtype = kwargs.get("dtype", args[1] if len(args) > 1 else None)
         return lanes.to_device(args[0], dtype if isinstance(dtype, torch.dtype) else None)
     if name.endswith(_LIKE_ENDING) and given and given[0].is_meta:
-        return lanes.note_ones(func, func(*args, **{**kwargs, "device": given[0].device}))
+        return func(*args, **{**kwargs, "device": given[0].device})
     if any(tensor.is_meta for tensor in given):
         return func(*args, **{**kwargs, "device": "meta", **_without_generator(kwargs)})
-    if not given and _has_no_values(name) and device is FEATURES and _floats(kwargs.get("dtype")):
+    makes_features = device is FEATURES and not lanes.is_rehearsing
+    if not given and makes_features and _has_no_values(name) and _floats(kwargs.get("dtype")):
         return func(*args, **{**kwargs, "device": "meta", **_without_generator(kwargs)})
     target = {"device": CPU} if placed is None else {}
     with lanes.recorder.for_device():

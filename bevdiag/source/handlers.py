@@ -93,6 +93,7 @@ def _type_as(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any
 
 def _to_python(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     if not args[0].is_meta:
+        lanes.recorder.asked("copy", args[0])
         return func(*args, **kwargs)
     return func(lanes.to_host(args[0]), *args[1:], **kwargs)
 
@@ -100,16 +101,12 @@ def _to_python(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: A
 def _new(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     device = kwargs.pop("device", None)
     if device is None or (is_cuda(device) and args[0].is_meta):
-        return lanes.note_ones(func, func(*args, **kwargs))
+        return func(*args, **kwargs)
     if is_cuda(device):
         with lanes.recorder.for_device():
             return func(*args, **kwargs)
     with lanes.recorder.on_host():
         return func(*args, **kwargs, device=CPU)
-
-
-def _ones_like(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return lanes.note_ones(func, func(*args, **kwargs))
 
 
 def _getitem(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -118,14 +115,12 @@ def _getitem(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any
 
 
 def _setitem(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    lanes.values.written(args[0])
     make_writable(lanes.recorder, args[0], args[1:])
     result = mixed_set(lanes.recorder, *args)
     return func(*args, **kwargs) if result is NotImplemented else result
 
 
 def _in_place(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    lanes.values.written(args[0])
     make_writable(lanes.recorder, args[0], (*args[1:], *kwargs.values()))
     return func(*args, **kwargs)
 
@@ -153,6 +148,5 @@ FOR_ALL: dict[Any, Handler] = {
     _T.__getitem__: _getitem,
     _T.__setitem__: _setitem,
     **dict.fromkeys(_NEW, _new),
-    torch.ones_like: _ones_like,
     **dict.fromkeys(IN_PLACE, _in_place),
 }

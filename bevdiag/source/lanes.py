@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from bevdiag.source import factories
 from bevdiag.source.devices import CPU
 from bevdiag.source.handlers import FOR_ALL, FOR_THE_REPOSITORY
-from bevdiag.source.values import AssumedValues
+from bevdiag.source.values import AssumedValues, RehearsedValues
 from bevdiag.trace.operands import as_unwatched_meta
 from bevdiag.trace.recorder import Recorder
 
@@ -25,8 +25,6 @@ _LIBRARIES = (
     str(Path(torch.__file__).parent) + "/",
     str(Path(__file__).resolve().parents[1]) + "/",
 )
-
-_ONES = frozenset({torch.ones_like, torch.Tensor.new_ones})
 
 
 class DeviceLanes(TorchFunctionMode):
@@ -37,10 +35,15 @@ class DeviceLanes(TorchFunctionMode):
         values: supplies what depends on features.
     """
 
-    def __init__(self, recorder: Recorder, values: AssumedValues) -> None:
+    def __init__(self, recorder: Recorder, values: AssumedValues | RehearsedValues) -> None:
         super().__init__()
         self.recorder = recorder
         self.values = values
+
+    @property
+    def is_rehearsing(self) -> bool:
+        """Whether everything has values, and keeps them."""
+        return isinstance(self.values, RehearsedValues)
 
     def __torch_function__(
         self,
@@ -76,27 +79,26 @@ class DeviceLanes(TorchFunctionMode):
         return copied.requires_grad_(tensor.requires_grad and copied.is_floating_point())
 
     def to_host(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """A copy on the host; zeros where there are no values."""
+        """A copy on the host; zeros where nobody knows the values."""
+        question = self.recorder.asked("copy", tensor)
         if tensor.is_meta:
-            where = self.recorder.attribution.current_path() or "the detector"
-            self.recorder.notes.append(
-                f"{where}: features were copied to the host and taken to be 0"
-            )
+            supplier = self.recorder.supplier
             with self.recorder.on_host():
+                known = None
+                if supplier is not None and question is not None:
+                    known = supplier.copied(tensor, question)
+                if known is not None:
+                    copied = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=CPU)
+                    return copied.copy_(known)
                 return torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device=CPU)
         if not self.recorder.is_device(tensor):
             return tensor if dtype is None else tensor.to(dtype)
         with self.recorder.on_host():
             return tensor.detach().to(dtype or tensor.dtype, copy=True)
 
-    def note_ones(self, func: Any, made: torch.Tensor) -> torch.Tensor:
-        if func in _ONES and made.is_meta:
-            self.values.filled_with_ones(made)
-        return made
-
     def valueless(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The same memory as a meta tensor."""
-        if tensor.is_meta:
+        """The same memory as a meta tensor; in a rehearsal the tensor itself."""
+        if tensor.is_meta or self.is_rehearsing:
             return tensor
         meta = as_unwatched_meta(tensor)
         self.recorder.share(tensor, meta)

@@ -8,7 +8,8 @@ from pathlib import Path
 from bevdiag.children import ChildError, in_child
 from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
-from bevdiag.source.child import ChildResult, SourceTask, run_child
+from bevdiag.source.child import SourceTask, run_child
+from bevdiag.source.scenarios import ChildResult
 from bevdiag.source.settings import read_source_config
 from bevdiag.source.values import Scenario, SourceAssumption
 from bevdiag.trace.step import StepOptions, Trace

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bevdiag.source.lanes import DeviceLanes
-from bevdiag.source.values import AssumedValues
+from bevdiag.source.values import AssumedValues, RehearsedValues
 
 
 @dataclass(slots=True)
@@ -14,13 +14,11 @@ class Running:
 
     Attributes:
         boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
-        rehearsing: everything has values right now, and keeps them.
     """
 
     lanes: DeviceLanes
-    values: AssumedValues
+    values: AssumedValues | RehearsedValues
     boxes: Tensor | None = None
-    rehearsing: bool = False
 
 
 _running: list[Running] = []

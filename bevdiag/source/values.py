@@ -1,40 +1,43 @@
-"""Counts that depend on feature values: assumed, told, and open to the user's correction.
+"""Values that a trace on meta tensors is asked for, and where they come from.
 
-A mask, an order or an index that comes out of features has no values here. Where one decides how
-many rows go on, or which coordinates do, it is filled in: a mask with a stated share of ones, an
-order with a random permutation. Every such place becomes an assumption with a low, an expected and
-a high count.
+In order: what the operations themselves show (a mask of ones, a comparison that no value changes),
+a rehearsal of the step on the CPU (see `bevdiag/trace/rehearsal.py`), an assumption. Counts become
+assumptions with a low, an expected and a high end; a rehearsed count holds for the first step, and
+keeps its range for the later ones, whose weights nobody knows. A branch that nobody can compute is
+traced both ways. Whatever else would be a guess leaves the step without an upper end.
 """
 
 import sys
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from typing import Any
 
 import torch
 
 from bevdiag.source.places import user_place
+from bevdiag.trace.intervals import Intervals
+from bevdiag.trace.lazy_number import LazyNumber
+from bevdiag.trace.rehearsal import Prompter, Question, QuestionCounter, Rehearsal
+from bevdiag.trace.scenarios import Scenario as Scenario
 
 EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""
 _UNKNOWN_SHARE = (
     EXPECTED_SHARE,
-    f"a test on features decides; {EXPECTED_SHARE:.0%} of the rows are taken to",
+    f"a test on features decides; {EXPECTED_SHARE:.0%} of the rows are taken to pass",
 )
-
-
-class Scenario(str, Enum):
-    """Which of the possible counts a trace is run with."""
-
-    LOW = "low"
-    EXPECTED = "expected"
-    HIGH = "high"
+_REHEARSED = (
+    "computed in a rehearsal on the CPU, with the model's initial weights (seed 0), for the first "
+    "step; later steps may have any number"
+)
+_LONGEST_LOOP = 64
+"""A branch that is taken as often in one pass is a loop; it then ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceAssumption:
-    """A place in the repository where a count depends on values, and the largest one seen there."""
+    """A place in the code where a count depends on values, and the largest one seen there."""
 
     site: str
     low: int
@@ -44,108 +47,310 @@ class SourceAssumption:
     why: str
 
 
-class AssumedValues:
-    """Fills in values for one trace.
+class Asked:
+    """Numbers the questions that a run meets, by their place in the code.
+
+    Attributes:
+        module: names the module that is running, for places outside of the user's code.
+    """
+
+    def __init__(self) -> None:
+        self.module: Callable[[], str] = str
+        self._counter = QuestionCounter()
+
+    def begin_pass(self) -> None:
+        """A forward or backward pass begins."""
+        self._counter.begin_pass()
+
+    def question(self, kind: str) -> Question:
+        """The question that the code asks right now."""
+        module = self.module()
+        return self._counter.question(kind, user_place(sys._getframe(1), module), module)
+
+    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
+
+
+class RehearsedValues(Asked):
+    """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
+
+    def __init__(self, prompter: Prompter) -> None:
+        super().__init__()
+        self._prompter = prompter
+
+    def seen(self, question: Question, value: torch.Tensor) -> None:
+        """The run has the answer to a question."""
+        self._prompter.seen(question, value)
+
+    def counted(self, kind: str, count: int) -> None:
+        """An operator has found out a count that a trace has to ask for."""
+        self.seen(self.question(kind), torch.tensor(count))
+
+
+class AssumedValues(Asked):
+    """Supplies values for one trace.
 
     Args:
         scenario: which end of each range to take.
         pins: counts by site, from the user.
+        rehearsal: where computed answers come from; None where nothing is rehearsed.
+        branches: how the branches that nobody can compute are decided, by site; True where a site
+            is not in it.
 
     Attributes:
-        module: tells the module that is running, for places outside of the repository's code.
+        step: says which training step is running.
+        flops: says what the trace has computed so far.
         assumptions: what was assumed so far, by site.
+        branches: how every such branch was decided.
+        open: what was guessed and has no bounds, in sentences.
     """
 
-    def __init__(self, scenario: Scenario, pins: Mapping[str, int]) -> None:
-        self.module: Callable[[], str] = str
+    def __init__(
+        self,
+        scenario: Scenario,
+        pins: Mapping[str, int],
+        rehearsal: Rehearsal | None = None,
+        branches: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__()
+        self.step: Callable[[], int] = int
+        self.flops: Callable[[], float] = float
         self._scenario = scenario
         self._pins = pins
+        self._rehearsal = rehearsal
+        self._intervals = Intervals()
         self._random = torch.Generator().manual_seed(0)
         self._masks: dict[int, torch.Tensor] = {}
         self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        self._ones: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._shares: dict[tuple[int, ...], tuple[float, str]] = {}
+        self._rounds: dict[str, int] = {}
+        self.branches: dict[str, bool] = dict(branches or {})
+        self.branches_met: dict[str, bool] = {}
         self.assumptions: dict[str, SourceAssumption] = {}
+        self.open: list[str] = []
 
-    def count(self, total: int, *, expected: int, why: str, kind: str = "") -> int:
-        """How many of `total` rows go on at the place that asks."""
-        site = user_place(sys._getframe(1), self.module()) + (f":{kind}" if kind else "")
-        low, high = min(1, total), total
-        by_scenario = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}
-        used = by_scenario[self._scenario]
+    def begin_pass(self) -> None:
+        super().begin_pass()
+        self._rounds.clear()
+
+    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
+        self._intervals.note(func, args, outputs)
+
+    def seen(self, question: Question, value: torch.Tensor) -> None:
+        """A question about values that the trace has: nobody needs to be asked."""
+
+    # -- counts ------------------------------------------------------------------------------------
+
+    def count(
+        self,
+        total: int,
+        *,
+        expected: int,
+        why: str,
+        kind: str = "",
+        question: Question | None = None,
+        lowest: int = 1,
+    ) -> int:
+        """How many of `total` rows go on at the place that asks; `lowest` at least, if any do."""
+        question = question or self.question(kind)
+        site = question.place + (f":{kind}" if kind else "")
+        low, high = min(lowest, total), total
+        known = self._rehearsed(question, ()) if site not in self._pins else None
+        if known is not None:
+            expected, why = int(known), _REHEARSED
+        used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self._scenario]
+        if known is not None and self.step() <= 1:
+            used = expected
         if site in self._pins:
             low = expected = high = used = min(self._pins[site], total)
             why = "pinned by --assume"
+        self._assume(site, low, expected, high, used, why)
+        return used
+
+    def _assume(self, site: str, low: int, expected: int, high: int, used: int, why: str) -> None:
         seen = self.assumptions.get(site)
         if seen is None or seen.high < high:
             self.assumptions[site] = SourceAssumption(
                 site=site, low=low, expected=expected, high=high, used=used, why=why
             )
-        return used
 
-    def mask(self, mask: torch.Tensor) -> torch.Tensor:
+    def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
-        storage = mask.untyped_storage()
-        key = storage._cdata
-        ones = self._ones.get(key)
-        if ones is not None and ones() is storage:
-            return torch.ones(mask.shape, dtype=torch.bool)
+        low, high = self._intervals.of(mask)
+        if low == high:
+            return torch.full(mask.shape, bool(low))
+        key = mask.untyped_storage()._cdata
         negation = self._negations.get(key)
         if negation is not None and negation[1]() is not None:
-            return ~self.mask(negation[0])
+            return ~self.mask(negation[0], question)
         known = self._masks.get(key)
         if known is not None and known.numel() == mask.numel():
             return known.view(mask.shape)
         total = mask.numel()
+        answer = None
+        if question.place not in self._pins:
+            answer = self._rehearsed(question, tuple(mask.shape))
+        if answer is not None:
+            filled = self._rehearsed_mask(mask, answer.bool(), question)
+            self._keep(key, mask, filled)
+            return filled
         share, why = self._shares.get(tuple(mask.shape[1:]), _UNKNOWN_SHARE)
-        count = self.count(total, expected=round(total * share), why=f"{why} pass")
-        filled = torch.zeros(total, dtype=torch.bool)
-        filled[torch.randperm(total, generator=self._random)[:count]] = True
+        count = self.count(total, expected=round(total * share), why=why, question=question)
+        filled = self._filled(total, count)
         self._keep(key, mask, filled)
         return filled.view(mask.shape)
+
+    def _rehearsed_mask(
+        self, mask: torch.Tensor, answer: torch.Tensor, question: Question
+    ) -> torch.Tensor:
+        """The answer in the first step, and wherever the expected count is asked for."""
+        total, found = mask.numel(), int(answer.count_nonzero())
+        low = min(1, total)
+        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self._scenario]
+        self._assume(question.place, min(low, found), found, total, used, _REHEARSED)
+        if self._scenario is Scenario.EXPECTED or self.step() <= 1:
+            return answer
+        return self._filled(total, used).view(mask.shape)
+
+    def _filled(self, total: int, count: int) -> torch.Tensor:
+        filled = torch.zeros(total, dtype=torch.bool)
+        filled[torch.randperm(total, generator=self._random)[:count]] = True
+        return filled
 
     def expect_share(self, shape: tuple[int, ...], share: float, why: str) -> None:
         """Of masks [any, *shape], the share of ones that is to be expected, and its basis."""
         self._shares[shape] = (share, why)
-
-    def filled_with_ones(self, tensor: torch.Tensor) -> None:
-        """A meta tensor of which it is known that every element is one."""
-        storage = tensor.untyped_storage()
-        self._ones[storage._cdata] = weakref.ref(storage)
-
-    def written(self, tensor: torch.Tensor) -> None:
-        """A tensor's values have changed: nothing is known of them any more."""
-        self._ones.pop(tensor.untyped_storage()._cdata, None)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
         storage = result.untyped_storage()
         self._negations[storage._cdata] = (mask, weakref.ref(storage))
 
-    def order(self, shape: tuple[int, ...], dim: int, length: int) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
-        picked = torch.randperm(shape[dim], generator=self._random)[:length]
-        along = [1] * len(shape)
-        along[dim] = length
-        wanted = [*shape]
-        wanted[dim] = length
-        return picked.view(along).expand(wanted).contiguous()
-
-    def rows(self, index: torch.Tensor, size: int) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
-        total = index.numel()
-        picked = torch.randperm(size, generator=self._random)
-        repeats = -(-total // max(size, 1))
-        return picked.repeat(repeats)[:total].view(index.shape)
-
-    def distinct(self, count: int) -> int:
+    def distinct(self, count: int, question: Question) -> int:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
         return self.count(
             count,
             expected=round(count * EXPECTED_SHARE),
             why=f"distinct values among features; {EXPECTED_SHARE:.0%} are taken to be distinct",
+            question=question,
         )
+
+    # -- indices -----------------------------------------------------------------------------------
+
+    def order(
+        self, shape: tuple[int, ...], dim: int, length: int, question: Question
+    ) -> torch.Tensor:
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
+        wanted = [*shape]
+        wanted[dim] = length
+        answer = self._rehearsed(question, tuple(wanted))
+        if answer is not None:
+            return answer
+        picked = torch.randperm(shape[dim], generator=self._random)[:length]
+        along = [1] * len(shape)
+        along[dim] = length
+        return picked.view(along).expand(wanted).contiguous()
+
+    def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
+        """See `bevdiag.trace.unknown_values.UnknownValues`."""
+        answer = self._rehearsed(question, tuple(index.shape))
+        if answer is not None:
+            return answer.clamp(-size, max(size - 1, 0))
+        total = index.numel()
+        picked = torch.randperm(size, generator=self._random)
+        repeats = -(-total // max(size, 1))
+        return picked.repeat(repeats)[:total].view(index.shape)
+
+    # -- numbers -----------------------------------------------------------------------------------
+
+    def branch(self, tensor: torch.Tensor, question: Question) -> bool:
+        """The truth of a tensor that the code branches on."""
+        low, high = self._intervals.of(tensor)
+        if low > 0 or high < 0 or low == high:
+            return bool(low)
+        answer = self._rehearsed(question, ())
+        return bool(answer) if answer is not None else self._decided(question.place)
+
+    def number(self, tensor: torch.Tensor, question: Question) -> "int | float":
+        """What `.item()` returns: a count, or a number that is asked for once it matters."""
+        low, high = self._intervals.of(tensor)
+        if low == high:
+            return low if tensor.is_floating_point() else int(low)
+        if not tensor.is_floating_point():
+            return self.size(tensor, question)
+
+        def value() -> float | None:
+            answer = self._rehearsed(question, ())
+            return None if answer is None else float(answer)
+
+        def decide() -> bool:
+            return self._decided(user_place(sys._getframe(2), question.place))
+
+        def guess() -> float:
+            self._open(question, "a number")
+            return 1.0
+
+        return LazyNumber(value, decide, guess)
+
+    def size(self, tensor: torch.Tensor, question: Question) -> int:
+        """An integer that the code reads, as `int()` does: mostly a size."""
+        low, high = self._intervals.of(tensor)
+        if low == high:
+            return int(low)
+        if high - low < float("inf"):
+            return int(low) + self.count(
+                int(high - low),
+                expected=round((high - low) * EXPECTED_SHARE),
+                why="a number that is read from features; half of its range is taken",
+                question=question,
+                lowest=0,
+            )
+        answer = self._rehearsed(question, ())
+        if answer is None:
+            self._open(question, "a size")
+            return 1
+        found = int(answer)
+        self._assume(question.place, found, found, found, found, f"{_REHEARSED}, without a bound")
+        return found
+
+    def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
+        """The values of features that are copied to the host; None where nobody knows them."""
+        low, high = self._intervals.of(tensor)
+        if low == high:
+            return torch.full(tensor.shape, low, dtype=tensor.dtype)
+        answer = self._rehearsed(question, tuple(tensor.shape))
+        if answer is None:
+            self._open(question, "features copied to the host")
+        return answer
+
+    def _decided(self, site: str) -> bool:
+        """One of both ways; the child traces the other one too."""
+        way = self.branches.get(site, True)
+        rounds = self._rounds[site] = self._rounds.get(site, 0) + 1
+        if rounds > _LONGEST_LOOP:
+            sentence = f"{site}: how often a loop runs depends on values, and has no upper bound"
+            if sentence not in self.open:
+                self.open.append(sentence)
+            way = not way
+            self._rounds[site] = 0
+        self.branches_met.setdefault(site, way)
+        return way
+
+    def _open(self, question: Question, what: str) -> None:
+        why = self._rehearsal.failure if self._rehearsal is not None else "--rehearse off"
+        sentence = f"{question.place}: {what} that depends on values, which nobody computed ({why})"
+        if sentence not in self.open:
+            self.open.append(sentence)
+
+    def _rehearsed(self, question: Question, shape: tuple[int, ...]) -> torch.Tensor | None:
+        if self._rehearsal is None:
+            return None
+        answer = self._rehearsal.answer(question, flops=self.flops())
+        if answer is None or (tuple(answer.shape) != shape and (shape or answer.numel() != 1)):
+            return None
+        return answer
 
     def _keep(self, key: int, mask: torch.Tensor, filled: torch.Tensor) -> None:
         self._masks[key] = filled

@@ -8,6 +8,7 @@ from bevdiag.errors import NoVerdictError
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
+    from bevdiag.trace.rehearsal import Question
 
 
 class DataDependenceError(NoVerdictError):
@@ -23,12 +24,16 @@ def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
     )
 
 
-def known_mask(recorder: "Recorder", func: Any, mask: torch.Tensor) -> torch.Tensor:
-    """Values for a meta mask.
+def known_mask(
+    recorder: "Recorder", func: Any, mask: torch.Tensor, question: "Question | None"
+) -> torch.Tensor:
+    """Values for a meta mask; a mask that has values is returned as it is.
 
     Raises:
         DataDependenceError: no one supplies any.
     """
-    if recorder.unknown is None:
+    if not mask.is_meta:
+        return mask
+    if recorder.supplier is None or question is None:
         raise data_dependent(recorder, func)
-    return recorder.unknown.mask(mask)
+    return recorder.supplier.mask(mask, question)

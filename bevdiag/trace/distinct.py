@@ -21,9 +21,11 @@ def distinct(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
     """The distinct rows, where each row went, and how often each occurs; the last two if asked."""
     source = args[0]
     given = _given(func, args, kwargs)
-    if not recorder.is_device(source):
-        return recorder.run(func, args, kwargs)
     dim = given.get("dim")
+    if not recorder.is_device(source):
+        made = recorder.run(func, args, kwargs)
+        _answer(recorder, made, dim)
+        return made
     rows = source.numel() if dim is None else source.shape[dim]
     outputs = _outputs(recorder, func, args, kwargs, given)
     op = str(func)
@@ -64,11 +66,13 @@ def _outputs(
     source, dim = args[0], given.get("dim")
     if not source.is_meta:
         outputs: tuple[torch.Tensor, ...] = func(*args, **kwargs)
+        _answer(recorder, outputs, dim)
         return outputs
-    if recorder.unknown is None:
+    supplier = recorder.supplier
+    if supplier is None:
         raise data_dependent(recorder, func)
     rows = source.numel() if dim is None else source.shape[dim]
-    count = recorder.unknown.distinct(rows)
+    count = supplier.distinct(rows, supplier.question("distinct"))
     shape = [count] if dim is None else list(source.shape)
     if dim is not None:
         shape[dim] = count
@@ -77,6 +81,10 @@ def _outputs(
     counts = [count] if given["return_counts"] else [0]
     indices = (torch.empty(s, dtype=torch.int64, device="meta") for s in (inverse, counts))
     return (source.new_empty(shape), *indices)
+
+
+def _answer(recorder: "Recorder", outputs: tuple[torch.Tensor, ...], dim: int | None) -> None:
+    recorder.asked("distinct", torch.tensor(outputs[0].shape[dim or 0]))
 
 
 DISTINCT = (

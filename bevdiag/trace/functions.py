@@ -173,6 +173,17 @@ _HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
 }
 
 
+_READS = frozenset(
+    {
+        torch.Tensor.item,
+        torch.Tensor.__bool__,
+        torch.Tensor.__int__,
+        torch.Tensor.__index__,
+        torch.Tensor.__float__,
+    }
+)
+
+
 class CudaFunctions(TorchFunctionMode):
     """Reroutes the calls; `autocast` is None when mixed precision is off.
 
@@ -196,6 +207,10 @@ class CudaFunctions(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func in _READS and args[0].is_meta and args[0].numel() == 1:
+            read = self._read(func, args[0])
+            if read is not None:
+                return read
         if func in _FACTORIES and kwargs.get("device") is None:
             with self._recorder.on_host():
                 return func(*args, **kwargs)
@@ -220,6 +235,21 @@ class CudaFunctions(TorchFunctionMode):
             if attended is not None:
                 return attended
         return _HANDLERS.get(func, func)(*args, **kwargs)
+
+    def _read(self, func: Any, tensor: torch.Tensor) -> Any:
+        """What Python makes of a tensor's one value, None where nobody supplies it."""
+        supplier = self._recorder.supplier
+        if supplier is None:
+            return None
+        question = supplier.question("number")
+        if func is torch.Tensor.__bool__ or tensor.dtype is torch.bool:
+            return supplier.branch(tensor, question)
+        if func is torch.Tensor.item:
+            return supplier.number(tensor, question)
+        if func is torch.Tensor.__float__:
+            answer = supplier.copied(tensor, question)
+            return 1.0 if answer is None else float(answer)
+        return supplier.size(tensor, question)
 
     def _is_recomputing(self) -> bool:
         # Only a checkpoint builds a graph during the backward pass. It restores the autocast of

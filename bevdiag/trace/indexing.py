@@ -9,6 +9,7 @@ import torch
 
 from bevdiag.trace.accumulation import scatter_into_zeros
 from bevdiag.trace.data_dependence import data_dependent, known_mask
+from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.sorting import index_count, index_put_buffers, release_all
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _INT64_BYTES = 8
 
 def index_put(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Writing through indices: into fresh zeros, as a fill under a mask, or in general."""
+    questions = _questions(recorder, args[1])
     if func is aten.index_put.default and recorder.block_of(args[0]) == recorder.last_block:
         return scatter_into_zeros(recorder, func, args, kwargs)
     if _is_masked_fill(recorder, *args):
@@ -30,7 +32,7 @@ def index_put(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: An
             filled = torch.empty_like(filled)
         recorder.record_outputs(filled, str(func), [args[0]], {})
         return filled
-    return indexed(recorder, func, args, kwargs)
+    return _indexed(recorder, func, args, kwargs, questions)
 
 
 def _is_masked_fill(
@@ -55,44 +57,67 @@ def _is_masked_fill(
 
 def indexed(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Indexing with integer or boolean tensors; a boolean mask is turned into indices first."""
+    return _indexed(recorder, func, args, kwargs, _questions(recorder, args[1]))
+
+
+def _questions(recorder: "Recorder", indices: Any) -> list[Question | None]:
+    return [
+        None
+        if index is None
+        else recorder.asked("mask" if index.dtype is torch.bool else "rows", index)
+        for index in indices
+    ]
+
+
+def _indexed(
+    recorder: "Recorder",
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: Any,
+    questions: list[Question | None],
+) -> Any:
     source, indices, rest = args[0], list(args[1]), args[2:]
     masks = []
     for position, index in enumerate(indices):
         if index is None or index.dtype is not torch.bool:
             continue
         on_device = recorder.is_device(index)
-        if index.is_meta:
-            index = indices[position] = known_mask(recorder, func, index)
+        index = indices[position] = known_mask(recorder, func, index, questions[position])
         if on_device:
             size = index_count(index) * index.dim() * _INT64_BYTES
             masks.append(recorder.temporary(size, "aten.nonzero"))
         if source.is_meta and index.dim() == 1:
             indices[position] = index.nonzero().squeeze(1)
     if not source.is_meta and any(i is not None and i.is_meta for i in indices):
-        source, indices = _unknown_rows(recorder, func, source, indices)
+        source, indices = _unknown_rows(recorder, func, source, indices, questions)
     values = tuple(_like(value, source) for value in rest)
     outputs = func(source, indices, *values, **kwargs)
     inputs = [source, *(i for i in indices if i is not None)]
     recorder.record_outputs(outputs, str(func), inputs, {})
     if func in INDEX_PUTS and len(rest) > 1 and rest[1]:
-        index_put_buffers(recorder, args)
+        index_put_buffers(recorder, indices)
     release_all(recorder, masks)
     return outputs
 
 
 def _unknown_rows(
-    recorder: "Recorder", func: Any, source: torch.Tensor, indices: list[Any]
+    recorder: "Recorder",
+    func: Any,
+    source: torch.Tensor,
+    indices: list[Any],
+    questions: list[Question | None],
 ) -> tuple[torch.Tensor, list[Any]]:
     """Coordinates keep their values under an unknown index: some rows or others."""
-    if recorder.unknown is None or func is not aten.index.Tensor:
+    supplier = recorder.supplier
+    if supplier is None or func is not aten.index.Tensor:
         raise data_dependent(recorder, func)
     if source.is_floating_point():
         return torch.empty_like(source, device="meta"), indices
     known = [
-        recorder.unknown.rows(index, source.shape[axis])
-        if index is not None and index.is_meta
+        supplier.rows(index, source.shape[axis], question)
+        if index is not None and index.is_meta and question is not None
         else index
-        for axis, index in enumerate(indices)
+        for axis, (index, question) in enumerate(zip(indices, questions, strict=True))
     ]
     return source, known
 
@@ -106,8 +131,8 @@ def _like(value: Any, source: torch.Tensor) -> Any:
 def negate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """A mask's opposite, of which the supplier of values must know."""
     result = recorder.run(func, args, kwargs)
-    if recorder.unknown is not None and args[0].is_meta and args[0].dtype is torch.bool:
-        recorder.unknown.negated(args[0], result)
+    if recorder.supplier is not None and args[0].is_meta and args[0].dtype is torch.bool:
+        recorder.supplier.negated(args[0], result)
     return result
 
 
@@ -120,8 +145,9 @@ def masked_select(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs
 def nonzero(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """The indices of a mask."""
     mask = args[0]
+    question = recorder.asked("nonzero", mask)
     if not mask.is_meta:
         return recorder.run(func, args, kwargs)
-    outputs = func(known_mask(recorder, func, mask))
+    outputs = func(known_mask(recorder, func, mask != 0, question))
     recorder.record_outputs(outputs, str(func), [mask], kwargs)
     return outputs

@@ -9,6 +9,7 @@ from torch._prims_common import suggest_memory_format
 from bevdiag.memory.events import Category, StridedReduction
 from bevdiag.trace import convolution, distinct, indexing, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
+from bevdiag.trace.data_dependence import data_dependent
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -23,23 +24,18 @@ Rule = Callable[["Recorder", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 def _item(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     source = args[0]
+    question = recorder.asked("number", source)
     if not source.is_meta:
         return func(*args, **kwargs)
-    where = recorder.attribution.current_path() or "the detector"
-    recorder.notes.append(f"{where}: a scalar was read from features and taken to be 1")
-    return 1.0 if source.dtype.is_floating_point else 1
-
-
-def _count_equals(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    # Code that asks whether there are none provides for the exception.
-    source, other = args[:2]
-    if not source.is_meta or source.dim() or other != 0:
-        return recorder.run(func, args, kwargs)
-    where = recorder.attribution.current_path() or "the detector"
-    recorder.notes.append(f"{where}: a number of features was taken not to be zero")
-    result = torch.zeros((), dtype=torch.bool)
-    recorder.track(result, str(func))
-    return result
+    supplier = recorder.supplier
+    if supplier is None or question is None:
+        raise data_dependent(recorder, func)
+    if source.dtype is torch.bool:
+        return supplier.branch(source, question)
+    if source.is_floating_point():
+        answer = supplier.copied(source, question)
+        return 1.0 if answer is None else float(answer)
+    return supplier.size(source, question)
 
 
 def _host_number(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -150,7 +146,6 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(distinct.DISTINCT, distinct.distinct),
     aten.nonzero.default: indexing.nonzero,
     aten._local_scalar_dense.default: _item,
-    aten.eq.Scalar: _count_equals,
     aten.scalar_tensor.default: _host_number,
     **dict.fromkeys(
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm

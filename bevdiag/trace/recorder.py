@@ -9,7 +9,7 @@ made on the host on purpose (no device given, or computed from such tensors alon
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,7 +22,8 @@ from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, stored_in, tensors_in
 from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.shapes import outputs_of
-from bevdiag.trace.unknown_values import UnknownValues
+from bevdiag.trace.rehearsal import Question
+from bevdiag.trace.unknown_values import Supplier, UnknownValues
 
 _HOST = -1
 
@@ -86,6 +87,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def mark(self, step: int, phase: Phase) -> None:
         """From here on, events belong to this step and phase."""
         self._ledger.mark(step, phase)
+        if self.unknown is not None:
+            self.unknown.begin_pass()
         announce(f"in the {phase.value} phase of step {step}")
 
     def adopt(self, tensor: torch.Tensor, category: Category, module: str, op: str) -> None:
@@ -255,9 +258,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Inside, every look at a tensor's shape would pass through the function mode above.
         with torch._C.DisableTorchFunction():
             outputs = (rule or type(self).run)(self, func, args, kwargs)
+            if self.unknown is not None:
+                self.unknown.note(func, args, outputs)
             if self.watcher is not None:
                 self.watcher(func, args, kwargs, outputs)
             return outputs
+
+    def asked(self, kind: str, value: torch.Tensor | None) -> Question | None:
+        """Number a question about values that arises right now; None where nobody counts them.
+
+        `value` is the answer if it is no meta tensor.
+        """
+        if self.unknown is None:
+            return None
+        question = self.unknown.question(kind)
+        if value is not None and not value.is_meta:
+            self.unknown.seen(question, value)
+        return question
+
+    @property
+    def supplier(self) -> Supplier | None:
+        """Who answers for meta tensors."""
+        return cast(Supplier | None, self.unknown)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""

@@ -3,6 +3,7 @@
 Sources: aten/src/ATen/native/cuda/{Sort,Unique,Indexing,SortStable,Embedding*}.cu*.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,12 +51,17 @@ def sort(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) ->
 
 def ranked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Values and indices of a sort or topk; unknown values leave any order as good as another."""
-    source, unknown = args[0], recorder.unknown
-    if unknown is None or not source.is_meta or not source.dim():
+    source, supplier = args[0], recorder.supplier
+    if supplier is None or not source.dim():
         return recorder.run(func, args, kwargs)
+    if not source.is_meta:
+        found = recorder.run(func, args, kwargs)
+        recorder.asked("order", found[1])
+        return found
+    question = supplier.question("order")
     outputs = func(*args, **kwargs)
     dim = _sorted_dim(func, args, kwargs) % source.dim()
-    order = unknown.order(tuple(source.shape), dim, outputs[1].shape[dim])
+    order = supplier.order(tuple(source.shape), dim, outputs[1].shape[dim], question)
     recorder.record_outputs((outputs[0], order), str(func), [source], {})
     return outputs[0], order
 
@@ -73,9 +79,12 @@ def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     if source.is_meta and func is aten._unique2.default:
         return _unknown_unique(recorder, func, args, kwargs)
     if not recorder.is_device(source):
-        return recorder.run(func, args, kwargs)
+        outputs = recorder.run(func, args, kwargs)
+        _answer_distinct(recorder, func, outputs)
+        return outputs
     op, count = str(func), source.numel()
     outputs = func(*args, **kwargs)
+    _answer_distinct(recorder, func, outputs)
     key_bytes = source.element_size()
     held = [
         recorder.temporary(count * key_bytes, op),
@@ -90,13 +99,18 @@ def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     return outputs
 
 
+def _answer_distinct(recorder: "Recorder", func: Any, outputs: Any) -> None:
+    if func is aten._unique2.default:
+        recorder.asked("distinct", torch.tensor(len(outputs[0])))
+
+
 def _unknown_unique(
     recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    source, unknown = args[0], recorder.unknown
-    if unknown is None:
+    source, supplier = args[0], recorder.supplier
+    if supplier is None:
         raise data_dependent(recorder, func)
-    size = unknown.distinct(source.numel())
+    size = supplier.distinct(source.numel(), supplier.question("distinct"))
     sized = torch.ops.bevdiag.unique2.default
     values, inverse = unique(recorder, sized, (source, size), {})
     counts = torch.empty(size, dtype=torch.int64, device="meta")
@@ -104,9 +118,9 @@ def _unknown_unique(
     return values, inverse, counts
 
 
-def index_put_buffers(recorder: "Recorder", args: tuple[Any, ...]) -> None:
+def index_put_buffers(recorder: "Recorder", indices: Sequence[torch.Tensor | None]) -> None:
     """The index_put_with_sort kernel's linear index, sorted copy, permutation and sort."""
-    count = max((_places(recorder, index) for index in args[1] if index is not None), default=0)
+    count = max((_places(recorder, index) for index in indices if index is not None), default=0)
     held = [recorder.temporary(count * _INT64_BYTES, "aten.index_put_") for _ in range(3)]
     held += _radix_sort_buffers(recorder, count, _INT64_BYTES, "aten.index_put_")
     release_all(recorder, held)
@@ -114,7 +128,8 @@ def index_put_buffers(recorder: "Recorder", args: tuple[Any, ...]) -> None:
 
 def _places(recorder: "Recorder", index: torch.Tensor) -> int:
     if index.is_meta and index.dtype is torch.bool:
-        index = known_mask(recorder, aten.index_put.default, index)
+        question = recorder.asked("mask", index)
+        index = known_mask(recorder, aten.index_put.default, index, question)
     return index_count(index)
 
 

@@ -1,24 +1,60 @@
 """Who supplies the values that meta tensors do not have."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
+from bevdiag.trace.rehearsal import Question
+
 
 class UnknownValues(Protocol):
-    """Supplies values where a shape or a coordinate depends on those of a meta tensor."""
+    """Supplies values where a shape, a branch or a coordinate depends on those of a meta tensor.
 
-    def mask(self, mask: torch.Tensor) -> torch.Tensor:
+    Every question is numbered where it arises, also those about tensors that have values: a
+    rehearsal, where all have, counts the same ones.
+    """
+
+    def begin_pass(self) -> None:
+        """A forward or backward pass begins."""
+
+    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
+        """An operation has run."""
+
+    def question(self, kind: str) -> Question:
+        """The question that arises right now."""
+
+    def seen(self, question: Question, value: torch.Tensor) -> None:
+        """The answer was there already."""
+
+
+class Supplier(UnknownValues, Protocol):
+    """Supplies values to a trace on meta tensors."""
+
+    def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
         """A bool tensor with values in place of a meta one; the same one for the same tensor."""
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
         """`result` is the meta tensor of `~mask`."""
 
-    def order(self, shape: tuple[int, ...], dim: int, length: int) -> torch.Tensor:
+    def order(
+        self, shape: tuple[int, ...], dim: int, length: int, question: Question
+    ) -> torch.Tensor:
         """Indices int64 along `dim` of a tensor of this shape, `length` of them, none twice."""
 
-    def rows(self, index: torch.Tensor, size: int) -> torch.Tensor:
+    def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
         """An int64 index with values below `size` in place of a meta one."""
 
-    def distinct(self, count: int) -> int:
+    def distinct(self, count: int, question: Question) -> int:
         """How many distinct values `count` unknown ones have."""
+
+    def branch(self, tensor: torch.Tensor, question: Question) -> bool:
+        """The truth of a tensor."""
+
+    def number(self, tensor: torch.Tensor, question: Question) -> int | float:
+        """What `.item()` returns."""
+
+    def size(self, tensor: torch.Tensor, question: Question) -> int:
+        """What `int()` returns."""
+
+    def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
+        """The values of a copy on the host, None where nobody knows them."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.source.child import _loss
+from bevdiag.source.real_run import loss_of as _loss
 from bevdiag.source.dataset import LoadedBatch
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.wiring_batch import BatchWatch

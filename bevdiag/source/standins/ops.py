@@ -6,18 +6,23 @@ decides counts is assumed. Gradients have no values in any case: a step goes bac
 tensors only.
 """
 
+from functools import wraps
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from bevdiag.source.standins import boxes, neighbours, points, pooling, rois
 from bevdiag.source.standins.arrays import Array, Op, fills_its_outputs, on_values, ranks
-from bevdiag.source.state import current
+from bevdiag.source.state import current, running
+from bevdiag.source.values import AssumedValues, RehearsedValues
 
 
 def _all_boxes_kept(boxes: Tensor, keep: Tensor, threshold: float, *_: int) -> int:
     """Suppression without values: `keep` int64 [N] gets the survivors, best first."""
-    total = len(boxes)
-    count = current().values.count(
+    total, values = len(boxes), current().values
+    assert isinstance(values, AssumedValues)
+    count = values.count(
         total,
         expected=total,
         why="non-maximum suppression decides; every box is taken to survive it, "
@@ -26,6 +31,19 @@ def _all_boxes_kept(boxes: Tensor, keep: Tensor, threshold: float, *_: int) -> i
     )
     keep[:count] = torch.arange(count)
     return count
+
+
+def _counted(compute: Op) -> Op:
+    """Suppression with values; a trace that has none is answered with its count."""
+
+    def counted(*args: Any) -> Any:
+        count = compute(*args)
+        trace = running()
+        if trace is not None and isinstance(trace.values, RehearsedValues):
+            trace.values.counted("nms", int(count))
+        return count
+
+    return wraps(compute)(counted)
 
 
 def _ingroup_indices(groups: Array, result: Array) -> None:
@@ -114,10 +132,10 @@ OPS: dict[str, dict[str, Op]] = {
         "boxes_iou_bev_gpu": on_values(boxes.ious),
         "boxes_iou_bev_cpu": on_values(boxes.ious),
         "boxes_aligned_iou_bev_cpu": on_values(boxes.aligned_ious),
-        "nms_gpu": on_values(boxes.suppress, _all_boxes_kept),
-        "nms_normal_gpu": on_values(boxes.suppress_unturned, _all_boxes_kept),
+        "nms_gpu": on_values(_counted(boxes.suppress), _all_boxes_kept),
+        "nms_normal_gpu": on_values(_counted(boxes.suppress_unturned), _all_boxes_kept),
     },
-    "ioubev_nms_cuda": {"nms_gpu": on_values(boxes.suppress_corners, _all_boxes_kept)},
+    "ioubev_nms_cuda": {"nms_gpu": on_values(_counted(boxes.suppress_corners), _all_boxes_kept)},
     "roiaware_pool3d_cuda": {
         "forward": on_values(rois.pool_cells, rois.expect_occupied_cells),
         "backward": fills_its_outputs,

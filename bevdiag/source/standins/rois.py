@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bevdiag.source.standins.arrays import Array, ranks
 from bevdiag.source.state import current
+from bevdiag.source.values import AssumedValues
 
 Floats = NDArray[np.float32]
 
@@ -142,7 +143,9 @@ def expect_occupied_cells(rois: Tensor, points: Tensor, _: Tensor, *outputs: obj
     of_samples, cloud = boxes.numpy(), points.numpy()
     most = max(occupied_cells(of_sample[:, :7], cloud, cells) for of_sample in of_samples)
     share = most / max(boxes.shape[1] * cells[0] * cells[1] * cells[2], 1)
-    current().values.expect_share(
+    values = current().values
+    assert isinstance(values, AssumedValues)
+    values.expect_share(
         cells,
         share,
         "cells of the sampled regions that hold a point; as many as in the ground truth's boxes "

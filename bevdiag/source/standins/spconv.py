@@ -26,8 +26,7 @@ class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
     """
 
     def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
-        if not features.is_meta and not current().rehearsing:
-            features = current().lanes.valueless(features)
+        features = current().lanes.valueless(features)
         super().__init__(features, indices, *args, **kwargs)
 
 

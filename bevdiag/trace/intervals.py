@@ -1,0 +1,248 @@
+"""What is known of a meta tensor's values without computing them: the interval that holds them.
+
+Floats are taken to be finite, as training needs them to be. So `torch.isnan(x).any()` is False and
+a mask's sum lies between 0 and its length, and a comparison with what lies outside is decided.
+Views share their memory, and so their interval.
+"""
+
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+Interval = tuple[float, float]
+
+_BOOL: Interval = (0.0, 1.0)
+_FINITE: Interval = (-math.inf, math.inf)
+"""Open at both ends: no finite value equals either."""
+
+
+class Intervals:
+    """Follows one trace's operations."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Interval] = {}
+        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def of(self, tensor: torch.Tensor) -> Interval:
+        """The smallest and the largest value that the tensor can hold."""
+        if not tensor.is_meta and tensor.dim() == 0:
+            value = float(tensor)
+            return value, value
+        known = self._known.get(tensor.untyped_storage()._cdata)
+        if known is not None:
+            return known
+        return _BOOL if tensor.dtype is torch.bool else _FINITE
+
+    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
+        """An operation has made or written its outputs."""
+        name = func._overloadpacket._qualified_op_name.removeprefix("aten::")
+        made = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
+        if not isinstance(made, torch.Tensor) or not made.is_meta:
+            return
+        writes = func._schema.is_mutable
+        rule = _RULES.get(name.rstrip("_") if writes else name)
+        found = rule(self, args, made) if rule is not None else None
+        if writes:
+            target = args[0] if args and isinstance(args[0], torch.Tensor) else made
+            self._write(target, found)
+        elif found is not None and not _is_view(made, args):
+            self._keep(made, found)
+
+    def _write(self, target: torch.Tensor, found: Interval | None) -> None:
+        if not target.is_meta:
+            return
+        key = target.untyped_storage()._cdata
+        if found is None:
+            self._known.pop(key, None)
+        elif target.numel() * target.element_size() < target.untyped_storage().nbytes():
+            before = self.of(target)
+            self._keep(target, (min(before[0], found[0]), max(before[1], found[1])))
+        else:
+            self._keep(target, found)
+
+    def _keep(self, tensor: torch.Tensor, interval: Interval) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+
+        def forget(_: object) -> None:
+            self._known.pop(key, None)
+            self._refs.pop(key, None)
+
+        self._known[key] = interval
+        if key not in self._refs:
+            self._refs[key] = weakref.ref(storage, forget)
+
+
+def compare(name: str, left: Interval, right: Interval) -> Interval:
+    """The truth of a comparison: (0, 0) never, (1, 1) always, (0, 1) sometimes."""
+    (a, b), (c, d) = left, right
+    always = {"lt": b < c, "le": b <= c, "gt": a > d, "ge": a >= d, "eq": a == b == c == d}
+    never = {"lt": a >= d, "le": a > d, "gt": b <= c, "ge": b < c, "eq": b < c or a > d}
+    # Infinity bounds what is finite: nothing reaches it.
+    never["eq"] = never["eq"] or (c == d and math.isinf(c) and not a == b)
+    always["lt"] = always["lt"] or c == math.inf
+    always["gt"] = always["gt"] or d == -math.inf
+    if name == "ne":
+        low, high = compare("eq", left, right)
+        return 1.0 - high, 1.0 - low
+    if always[name]:
+        return 1.0, 1.0
+    return (0.0, 0.0) if never[name] else _BOOL
+
+
+def _is_view(made: torch.Tensor, args: tuple[Any, ...]) -> bool:
+    first = args[0] if args else None
+    return (
+        isinstance(first, torch.Tensor)
+        and first.is_meta
+        and first.untyped_storage()._cdata == made.untyped_storage()._cdata
+    )
+
+
+Rule = Callable[[Intervals, tuple[Any, ...], torch.Tensor], "Interval | None"]
+
+
+def _number(known: Intervals, value: Any) -> Interval:
+    if isinstance(value, torch.Tensor):
+        return known.of(value)
+    return float(value), float(value)
+
+
+def _comparison(name: str) -> Rule:
+    def rule(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval:
+        left, right = args[:2]
+        if left is right:  # x == x holds unless x is not a number
+            return (1.0, 1.0) if name in ("eq", "le", "ge") else (0.0, 0.0)
+        return compare(name, _number(known, left), _number(known, right))
+
+    return rule
+
+
+def _same(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    source = args[0]
+    if not isinstance(source, torch.Tensor):
+        return None
+    low, high = known.of(source)
+    if made.dtype is torch.bool and source.dtype is not torch.bool:
+        low, high = compare("ne", (low, high), (0.0, 0.0))
+    return low, high
+
+
+def _total(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    source = args[0]
+    low, high = known.of(source)
+    if not source.numel():
+        return 0.0, 0.0
+    count = source.numel() // max(made.numel(), 1)
+    return (low * count if low else 0.0), (high * count if high else 0.0)
+
+
+def _count(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    low, high = compare("ne", known.of(args[0]), (0.0, 0.0))
+    count = args[0].numel() // max(made.numel(), 1)
+    return low * count, high * count
+
+
+def _any_or_all(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    return compare("ne", known.of(args[0]), (0.0, 0.0))
+
+
+def _not(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    if made.dtype is not torch.bool:
+        return None
+    low, high = compare("ne", known.of(args[0]), (0.0, 0.0))
+    return 1.0 - high, 1.0 - low
+
+
+def _and(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    if made.dtype is not torch.bool:
+        return None
+    (a, b), (c, d) = (_number(known, value) for value in args[:2])
+    return min(a, c), min(b, d)
+
+
+def _or(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    if made.dtype is not torch.bool:
+        return None
+    (a, b), (c, d) = (_number(known, value) for value in args[:2])
+    return max(a, c), max(b, d)
+
+
+def _product(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    (a, b), (c, d) = (_number(known, value) for value in args[:2])
+    if not all(map(math.isfinite, (a, b, c, d))):
+        return None
+    ends = (a * c, a * d, b * c, b * d)
+    return min(ends), max(ends)
+
+
+def _magnitude(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    low, high = known.of(args[0])
+    smallest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+    return smallest, max(abs(low), abs(high))
+
+
+def _position(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    source = args[0]
+    dim = args[1] if len(args) > 1 and args[1] is not None else None
+    return 0.0, float(max((source.numel() if dim is None else source.shape[dim]) - 1, 0))
+
+
+def _constant(value: float) -> Rule:
+    return lambda known, args, made: (value, value)
+
+
+def _filled(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    return _number(known, args[1])
+
+
+def _between(low: float, high: float) -> Rule:
+    return lambda known, args, made: (low, high)
+
+
+_RULES: dict[str, Rule] = {
+    **{name: _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
+    "isnan": _constant(0.0),
+    "isinf": _constant(0.0),
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), _constant(0.0)),
+    **dict.fromkeys(("ones", "ones_like", "new_ones"), _constant(1.0)),
+    **dict.fromkeys(("full", "full_like", "fill"), _filled),
+    **dict.fromkeys(
+        (
+            "_to_copy",
+            "clone",
+            "index",
+            "max",
+            "min",
+            "amax",
+            "amin",
+            "mean",
+            "median",
+            "repeat",
+            "gather",
+            "index_select",
+            "masked_select",
+            "sort",
+            "topk",
+            "flip",
+        ),
+        _same,
+    ),
+    "sum": _total,
+    "count_nonzero": _count,
+    "any": _any_or_all,
+    "all": _any_or_all,
+    **dict.fromkeys(("logical_not", "bitwise_not"), _not),
+    **dict.fromkeys(("logical_and", "bitwise_and"), _and),
+    **dict.fromkeys(("logical_or", "bitwise_or"), _or),
+    "mul": _product,
+    "abs": _magnitude,
+    **dict.fromkeys(("relu", "exp"), _between(0.0, math.inf)),
+    **dict.fromkeys(("sigmoid", "_softmax"), _between(0.0, 1.0)),
+    **dict.fromkeys(("argmax", "argmin"), _position),
+}
+"""By operation, without the underscore of those that write in place."""
