@@ -16,8 +16,8 @@ from typing import Any
 
 from focal_steps import drift_text, read_steps, steps_table
 
-from bevdiag.diagnose.validation.outcome import MeasuredOn
-from bevdiag.diagnose.validation.run import validate
+from bevdiag.accuracy.outcome import MeasuredOn
+from bevdiag.accuracy.run import validate
 from bevdiag.report.validation import validation_markdown
 
 ROOT = Path(__file__).parents[1]

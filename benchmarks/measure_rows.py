@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import InspectOptions, InspectReport
+from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import InspectReport
 
 SHIPPED = Path(__file__).parents[1] / "configs" / "focalsst_dsvt.yaml"
 

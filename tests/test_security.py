@@ -17,11 +17,12 @@ from bevdiag.config import load_config
 from bevdiag.config.allowance import MAX_BYTES, MAX_NODES
 from bevdiag.config.builder import MAX_ALIASES, MAX_DEPTH
 from bevdiag.config.depth import MAX_LAYERS
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import InspectOptions, InspectReport
 from bevdiag.errors import BevdiagError, ConfigError, InputError
 from bevdiag.policy import read_policy
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.html.inspect_page import inspect_page
 from bevdiag.scenes import read_points
 

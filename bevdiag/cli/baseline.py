@@ -9,7 +9,6 @@ from bevdiag.cli import options as opt
 from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
 from bevdiag.cli.preflight import run_jobs
 from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.result import InspectReport
 from bevdiag.errors import ExitCode
 
 baseline_app = typer.Typer(
@@ -38,9 +37,10 @@ def write_command(
 ) -> int:
     """Record configs in FILE; others that FILE has stay."""
     from bevdiag.cli.jobs import Given, make_jobs
-    from bevdiag.diagnose.baseline import record
-    from bevdiag.diagnose.checked import worst
-    from bevdiag.diagnose.recorded import Baseline, read_baseline
+    from bevdiag.prediction.baseline import record
+    from bevdiag.prediction.checked import worst
+    from bevdiag.prediction.recorded import Baseline, read_baseline
+    from bevdiag.prediction.result import InspectReport
 
     check_output(file, "FILE")
     given = Given(
@@ -64,7 +64,7 @@ def write_command(
 @baseline_app.command("show")
 def show_command(file: _File) -> int:
     """Print what FILE has recorded."""
-    from bevdiag.diagnose.recorded import read_baseline
+    from bevdiag.prediction.recorded import read_baseline
     from bevdiag.report.text.preflight_report import render_baseline
 
     write_output(render_baseline(read_baseline(Path(file)), layout_for(STDOUT)), STDOUT)

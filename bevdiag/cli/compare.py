@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
@@ -10,8 +11,10 @@ from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, w
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.result import InspectOptions
-from bevdiag.diagnose.variants import CompareReport
+from bevdiag.prediction.options import InspectOptions
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.variants import CompareReport
 
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 
@@ -87,10 +90,10 @@ def _compare(
     compressions: Sequence[str],
     batch_sizes: Sequence[int],
     autocasts: Sequence[str],
-) -> CompareReport:
+) -> "CompareReport":
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.compare import compare
+        from bevdiag.prediction.compare import compare
 
         chosen = config or shipped_config()
         report = compare(chosen, wanted, compressions, batch_sizes, autocasts, progress)

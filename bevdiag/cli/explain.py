@@ -66,7 +66,7 @@ def explain_command(
         seed=seed,
         timeout=timeout,
     )
-    from bevdiag.diagnose.explain.explain import explain
+    from bevdiag.explain.explain import explain
     from bevdiag.report.explain_json import explain_json
     from bevdiag.report.text.explain_report import render_explain
 

@@ -9,7 +9,7 @@ from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.remedies.fit_results import KNOBS
+from bevdiag.prediction.options import KNOBS
 
 Knob = Annotated[
     str, typer.Option("--what", metavar="|".join(KNOBS), help="What is made as large as it goes.")
@@ -54,7 +54,7 @@ def fit_command(
     )
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.fit import fit
+        from bevdiag.remedies.fit import fit
 
         report = fit(config, wanted, what, progress)
     from bevdiag.report.fit_json import fit_json

@@ -66,7 +66,7 @@ def fix_command(
     )
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.fix import FixOptions, fix
+        from bevdiag.remedies.fix import FixOptions, fix
 
         report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
     from bevdiag.report.fix_json import fix_json

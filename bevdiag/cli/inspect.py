@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
@@ -18,7 +19,10 @@ from bevdiag.cli.output import (
 )
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport
+from bevdiag.prediction.options import InspectOptions
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.result import ConfigReport, InspectReport
 
 
 def inspect_command(
@@ -90,15 +94,17 @@ def inspect_command(
     return report.exit_code
 
 
-def _inspect(config: Path, wanted: InspectOptions) -> InspectReport | ConfigReport:
+def _inspect(config: Path, wanted: InspectOptions) -> "InspectReport | ConfigReport":
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.inspect import inspect
+        from bevdiag.prediction.inspect import inspect
 
         return inspect(config, wanted, progress)
 
 
-def _page(report: InspectReport | ConfigReport) -> str:
+def _page(report: "InspectReport | ConfigReport") -> str:
+    from bevdiag.prediction.result import ConfigReport
+
     if isinstance(report, ConfigReport):
         from bevdiag.report.html.config_page import config_page
 
@@ -108,7 +114,8 @@ def _page(report: InspectReport | ConfigReport) -> str:
     return inspect_page(report)
 
 
-def _write_snapshot(report: InspectReport | ConfigReport, output: str) -> None:
+def _write_snapshot(report: "InspectReport | ConfigReport", output: str) -> None:
+    from bevdiag.prediction.result import ConfigReport
     from bevdiag.report.memory_viz import memory_viz
 
     if isinstance(report, ConfigReport) or report.snapshot is None:
@@ -120,15 +127,17 @@ def _write_snapshot(report: InspectReport | ConfigReport, output: str) -> None:
 
 
 def _write(
-    report: InspectReport | ConfigReport,
+    report: "InspectReport | ConfigReport",
     output_format: str,
     output: str,
     depth: int,
     *,
     verbose: bool,
 ) -> None:
+    from bevdiag.prediction.result import ConfigReport
+
     if output_format not in values.FORMATS:
-        from bevdiag.diagnose.checked import Check
+        from bevdiag.prediction.checked import Check
 
         check = Check(config=report.config, report=report)
         write_output(renderer(output_format)([check]), output)

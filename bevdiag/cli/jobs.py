@@ -7,11 +7,11 @@ from typing import Any
 
 from bevdiag.cli import values
 from bevdiag.config.nearest import did_you_mean
-from bevdiag.diagnose.checked import Job
-from bevdiag.diagnose.codes import CODES
-from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import ConfigError, InputError
 from bevdiag.policy import Policy, PolicyFile, Setting, find_policy, read_policy
+from bevdiag.prediction.checked import Job
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.rules.codes import CODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +120,8 @@ def _said(given: Given, policy: Policy) -> dict[str, _Said]:
 
 def _budget(options: InspectOptions) -> tuple[InspectOptions, str]:
     """The options with a budget, if there is any, and what it is in words."""
-    from bevdiag.diagnose.at_hand import gpu_at_hand
     from bevdiag.memory.oom import format_size
+    from bevdiag.prediction.at_hand import gpu_at_hand
 
     if options.gpu is not None or options.budget_bytes is not None:
         size = None if options.budget_bytes is None else format_size(options.budget_bytes)

@@ -13,11 +13,11 @@ from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
 from bevdiag.cli.output import STDOUT, check_output, say_error, say_report, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import ExitCode
+from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
-    from bevdiag.diagnose.checked import Check, Job
+    from bevdiag.prediction.checked import Check, Job
 
 UNCERTAIN = ("fail", "pass")
 
@@ -68,8 +68,8 @@ def preflight_command(
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
     from bevdiag.cli.jobs import Given, make_jobs
-    from bevdiag.diagnose.baseline import compared
-    from bevdiag.diagnose.recorded import read_baseline
+    from bevdiag.prediction.baseline import compared
+    from bevdiag.prediction.recorded import read_baseline
 
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)
@@ -108,13 +108,13 @@ def run_jobs(jobs: "Sequence[Job]") -> "tuple[Check, ...]":
     """Every config through the engine."""
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.preflight import preflight
+        from bevdiag.prediction.preflight import preflight
 
         return preflight(jobs, progress)
 
 
 def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
-    from bevdiag.diagnose.checked import worst
+    from bevdiag.prediction.checked import worst
 
     code = worst(check.exit_code for check in checks)
     return ExitCode.FITS if passes and code is ExitCode.NO_VERDICT else code
@@ -145,8 +145,8 @@ def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:
 
 def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     """On stderr, what the command ran out of memory for, if it did."""
-    from bevdiag.diagnose.explain.explain import explain
-    from bevdiag.diagnose.explain.log import read_log
+    from bevdiag.explain.explain import explain
+    from bevdiag.explain.log import read_log
     from bevdiag.report.layout import Layout
     from bevdiag.report.text.explain_report import render_explain
 

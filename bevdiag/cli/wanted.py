@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bevdiag.cli import values
 from bevdiag.cli.values import optional
-from bevdiag.diagnose.result import InspectOptions
+from bevdiag.prediction.options import InspectOptions
 
 
 def inspect_options(

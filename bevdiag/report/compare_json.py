@@ -5,7 +5,7 @@ Conventions are those of ``bevdiag.inspect/1``; the first variant is the base li
 
 from dataclasses import asdict
 
-from bevdiag.diagnose.variants import CompareReport
+from bevdiag.prediction.variants import CompareReport
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.inspect_json import finding_document, verdict_document
 

@@ -6,7 +6,7 @@ scene.
 
 from dataclasses import asdict
 
-from bevdiag.diagnose.remedies.fit_results import FitReport
+from bevdiag.remedies.fit_results import FitReport
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.inspect_json import verdict_document
 

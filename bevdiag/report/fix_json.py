@@ -8,7 +8,7 @@ those of one step, per sample.
 from dataclasses import asdict
 from typing import Any
 
-from bevdiag.diagnose.remedies.results import Advice, FixReport, Offer
+from bevdiag.remedies.results import Advice, FixReport, Offer
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.inspect_json import verdict_document
 

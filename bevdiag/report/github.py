@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bevdiag.diagnose.checked import Check, worst_last
-from bevdiag.diagnose.result import Finding, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode, Location
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.checked import Check, worst_last
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
+from bevdiag.rules.finding import Finding, Severity
 
 MOST_OF_A_KIND = 10
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}

@@ -9,12 +9,14 @@ meaning.
 from dataclasses import asdict
 from typing import Any
 
-from bevdiag.diagnose.memory_use import Measurement, PhasePeak, TimelinePoint
-from bevdiag.diagnose.result import Finding, InspectReport, Remedy, Silenced, Verdict
 from bevdiag.errors import Location
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.memory_use import Measurement, PhasePeak, TimelinePoint
+from bevdiag.prediction.result import InspectReport, Remedy
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.places import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
+from bevdiag.rules.finding import Finding, Silenced
 
 SCHEMA = "bevdiag.inspect/1"
 TIMELINE_POINTS = 256

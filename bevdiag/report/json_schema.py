@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from bevdiag.diagnose.recorded import Baseline
-from bevdiag.diagnose.result import Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.recorded import Baseline
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.documents.configs import CompareDocument, PreflightDocument
 from bevdiag.report.documents.failures import DoctorDocument, ExplainDocument

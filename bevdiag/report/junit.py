@@ -8,12 +8,14 @@ control characters, escaped or not, so all text is made printable.
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.result import ConfigReport, Finding, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.result import ConfigReport, InspectReport
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.headline import verdict_sentence
+from bevdiag.rules.finding import Finding, Severity
 
 
 def junit(checks: Sequence[Check]) -> str:

@@ -7,15 +7,16 @@ so the text is cut before, between configs, and says how many are left out.
 import re
 from collections.abc import Sequence
 
-from bevdiag.diagnose.checked import Check, worst_last
-from bevdiag.diagnose.result import Finding, InspectReport
 from bevdiag.errors import ExitCode
+from bevdiag.prediction.checked import Check, worst_last
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
 from bevdiag.report.text.preflight_report import figures, why
+from bevdiag.rules.finding import Finding
 
 MOST_CHARACTERS = 65_536
 """Of a comment; a job summary holds more."""

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from bevdiag.diagnose.snapshot import Owner, Snapshot, SnapshotBlock, SnapshotEntry, SnapshotSegment
+from bevdiag.prediction.snapshot import (
+    Owner,
+    Snapshot,
+    SnapshotBlock,
+    SnapshotEntry,
+    SnapshotSegment,
+)
 from bevdiag.report.printable import printable
 
 PROTOCOL = 4

@@ -7,8 +7,8 @@ is none.
 from collections.abc import Sequence
 from typing import Any
 
-from bevdiag.diagnose.checked import Check, worst
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.checked import Check, worst
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.config_json import config_document
 from bevdiag.report.inspect_json import finding_document, inspect_document, verdict_document

@@ -9,18 +9,13 @@ from typing import Any
 
 import pytest
 
-from bevdiag.diagnose.memory_use import Peak
-from bevdiag.diagnose.result import (
-    ConfigReport,
-    Finding,
-    InspectOptions,
-    InspectReport,
-    Scene,
-    Target,
-    Verdict,
-)
-from bevdiag.diagnose.snapshot import Snapshot
-from bevdiag.diagnose.variants import CompareReport, Variant
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.memory_use import Peak
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import ConfigReport, InspectReport, Scene, Target
+from bevdiag.prediction.snapshot import Snapshot
+from bevdiag.prediction.variants import CompareReport, Variant
+from bevdiag.rules.finding import Finding
 
 _TARGET = Target(
     gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.1", compute_capability="9.0"
@@ -139,7 +134,7 @@ class Diagnosis:
 def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
     stand_in = Diagnosis()
     for name in ("inspect", "compare"):
-        module = ModuleType(f"bevdiag.diagnose.{name}")
+        module = ModuleType(f"bevdiag.prediction.{name}")
         setattr(module, name, getattr(stand_in, name))
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return stand_in

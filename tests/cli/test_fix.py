@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.diagnose.remedies.fit_results import FitReport
-from bevdiag.diagnose.remedies.results import FixReport, Offer
-from bevdiag.diagnose.result import InspectOptions, Scene, Target, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import Scene, Target
+from bevdiag.remedies.fit_results import FitReport
+from bevdiag.remedies.results import FixReport, Offer
 
 TARGET = Target(gpu=None, capacity_bytes=2**30, torch="2", cudnn="9", compute_capability="9.0")
 SCENE = Scene(source="made up", batch_size=1, num_points=1, num_voxels=1, grid_size=(1, 1, 1))
@@ -41,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             points=(),
         )
 
-    fixing, fitting = ModuleType("bevdiag.diagnose.fix"), ModuleType("bevdiag.diagnose.fit")
+    fixing, fitting = ModuleType("bevdiag.remedies.fix"), ModuleType("bevdiag.remedies.fit")
     fixing.fix, fixing.FixOptions = fix, SimpleNamespace  # type: ignore[attr-defined]
     fitting.fit = fit  # type: ignore[attr-defined]
     for module in (fixing, fitting):

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.diagnose.result import Finding, InspectOptions, Severity, Verdict
-from bevdiag.diagnose.snapshot import Snapshot
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.snapshot import Snapshot
+from bevdiag.rules.finding import Finding, Severity
 
 
 def test_the_report_is_all_that_stdout_holds(

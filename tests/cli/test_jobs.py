@@ -4,10 +4,10 @@ import pytest
 
 from bevdiag.cli import jobs as jobs_module
 from bevdiag.cli.jobs import Given, make_jobs
-from bevdiag.diagnose import at_hand
-from bevdiag.diagnose.at_hand import GpuAtHand
-from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import BevdiagError
+from bevdiag.prediction import at_hand
+from bevdiag.prediction.at_hand import GpuAtHand
+from bevdiag.prediction.options import InspectOptions
 
 GIB = 2**30
 

@@ -83,7 +83,7 @@ def test_the_explanation_knows_how_the_step_was_run(config, capfd, monkeypatch):
         asked.append((model, options))
         raise NoVerdictError("the process that traces died")
 
-    monkeypatch.setattr("bevdiag.diagnose.explain.explain.explain", explain)
+    monkeypatch.setattr("bevdiag.explain.explain.explain", explain)
     Path("bevdiag.toml").write_text('autocast = "bf16"\n', encoding="utf-8")
     command = [
         "--",

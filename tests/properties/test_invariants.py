@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import InspectOptions, InspectReport
-from bevdiag.diagnose.session import Session
 from bevdiag.memory.events import Alloc, Free
 from bevdiag.memory.simulate import simulate, walk
+from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import Trace
 

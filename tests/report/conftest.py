@@ -7,21 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.memory_use import (
+from bevdiag.errors import ExitCode, Location
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.memory_use import (
     Measurement,
     PhasePeak,
 )
-from bevdiag.diagnose.result import (
-    ConfigReport,
-    Finding,
-    InspectReport,
-    Severity,
-    Silenced,
-    Verdict,
-)
-from bevdiag.diagnose.variants import CompareReport, Variant
-from bevdiag.errors import ExitCode, Location
+from bevdiag.prediction.result import ConfigReport, InspectReport
+from bevdiag.prediction.variants import CompareReport, Variant
+from bevdiag.rules.finding import Finding, Severity, Silenced
 
 from .shipped_report import FIRST_CONV, GIB, KEPT, TARGET, shipped_report
 

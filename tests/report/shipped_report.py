@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bevdiag.diagnose.memory_use import (
+from bevdiag.errors import Location
+from bevdiag.memory.verdict import GpuFit, Verdict
+from bevdiag.prediction.memory_use import (
     Holder,
     Layer,
     OutOfMemory,
@@ -11,18 +13,8 @@ from bevdiag.diagnose.memory_use import (
     PhasePeak,
     TimelinePoint,
 )
-from bevdiag.diagnose.result import (
-    Assumption,
-    Finding,
-    GpuFit,
-    InspectReport,
-    Remedy,
-    Scene,
-    Severity,
-    Target,
-    Verdict,
-)
-from bevdiag.errors import Location
+from bevdiag.prediction.result import Assumption, InspectReport, Remedy, Scene, Target
+from bevdiag.rules.finding import Finding, Severity
 
 from .shipped_wiring import shipped_wiring
 

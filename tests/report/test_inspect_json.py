@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.memory_use import Layer, TimelinePoint
-from bevdiag.diagnose.result import InspectReport, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.memory_use import Layer, TimelinePoint
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.inspect_json import TIMELINE_POINTS, inspect_document, inspect_json
 
 

@@ -7,16 +7,16 @@ import jsonschema
 import pytest
 from packaging.version import Version
 
-from bevdiag.diagnose.checkup import Checkup
-from bevdiag.diagnose.explain.failure import Failure, FailureKind, Figure
-from bevdiag.diagnose.explain.result import Candidate, Certainty, Explanation
-from bevdiag.diagnose.recorded import Baseline, Entry
-from bevdiag.diagnose.result import Verdict
-from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.doctor.checkup import Checkup
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver
 from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Packages
+from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.result import Candidate, Certainty, Explanation
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.recorded import Baseline, Entry
 from bevdiag.report.compare_json import compare_json
 from bevdiag.report.config_json import config_json
 from bevdiag.report.doctor_json import doctor_json

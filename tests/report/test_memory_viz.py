@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from torch.cuda import _memory_viz as viewer
 
-from bevdiag.diagnose.snapshot import (
+from bevdiag.prediction.snapshot import (
     Owner,
     Snapshot,
     SnapshotBlock,

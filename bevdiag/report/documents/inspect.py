@@ -3,19 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bevdiag.diagnose.joints import WiringReport
-from bevdiag.diagnose.memory_use import Layer, OutOfMemory, Peak, TimelinePoint
-from bevdiag.diagnose.result import (
-    Assumption,
-    Confidence,
-    GpuFit,
-    Remedy,
-    Scene,
-    Severity,
-    Target,
-    Verdict,
-)
 from bevdiag.errors import ExitCode, Location
+from bevdiag.memory.verdict import GpuFit, Verdict
+from bevdiag.prediction.memory_use import Layer, OutOfMemory, Peak, TimelinePoint
+from bevdiag.prediction.result import Assumption, Remedy, Scene, Target
+from bevdiag.rules.finding import Confidence, Severity
+from bevdiag.trace.joints import WiringReport
 
 
 @dataclass(frozen=True, kw_only=True)

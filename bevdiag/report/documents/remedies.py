@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bevdiag.diagnose.remedies.fit_results import FitPoint
-from bevdiag.diagnose.remedies.results import Advice, Change
-from bevdiag.diagnose.result import Scene, Target, Verdict
 from bevdiag.errors import ExitCode
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.result import Scene, Target
+from bevdiag.remedies.fit_results import FitPoint
+from bevdiag.remedies.results import Advice, Change
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.diagnose.joints import WiringReport
-from bevdiag.diagnose.memory_use import Layer
-from bevdiag.diagnose.result import InspectReport, Remedy
+from bevdiag.prediction.memory_use import Layer
+from bevdiag.prediction.result import InspectReport, Remedy
 from bevdiag.report.amounts import bytes_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
@@ -17,6 +16,7 @@ from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_ou
 from bevdiag.report.text.prose import VERDICT_WORDS
 from bevdiag.report.text.remedies import singles_first
 from bevdiag.report.text.wiring import module_name
+from bevdiag.trace.joints import WiringReport
 
 
 def inspect_page(report: InspectReport) -> str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bevdiag.diagnose.result import InspectReport, Remedy
+from bevdiag.prediction.result import InspectReport, Remedy
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.html.findings import VERDICT_KINDS
 

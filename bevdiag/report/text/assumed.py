@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Assumption, InspectReport, Scene, Target
+from bevdiag.prediction.result import Assumption, InspectReport, Scene, Target
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph

@@ -6,8 +6,8 @@ from math import ceil, floor, log10
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import TimelinePoint
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import TimelinePoint
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bevdiag.diagnose.remedies.results import FixReport, Offer
-from bevdiag.diagnose.result import Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.remedies.results import FixReport, Offer
 from bevdiag.report.amounts import (
     UNKNOWN,
     bytes_if_known,

@@ -2,12 +2,14 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import OutOfMemory
-from bevdiag.diagnose.model_report import StepReport
-from bevdiag.diagnose.result import InspectReport, Severity, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.memory_use import OutOfMemory
+from bevdiag.prediction.model_report import StepReport
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, paragraph
+from bevdiag.rules.finding import Severity
 
 
 def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:

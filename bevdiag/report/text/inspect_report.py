@@ -1,6 +1,6 @@
 """`bevdiag inspect` as text."""
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import assumed_lines
 from bevdiag.report.text.chart import chart_lines

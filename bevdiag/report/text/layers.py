@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import Layer
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import Layer
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.amounts import format_bytes, format_count, format_shape
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold

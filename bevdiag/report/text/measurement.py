@@ -2,8 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import Measurement
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import Measurement
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count, format_error
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.model_report import ModelReport
+from bevdiag.prediction.model_report import ModelReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
 from bevdiag.report.text.peak import peak_lines

@@ -2,8 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import Holder, Peak
-from bevdiag.diagnose.model_report import StepReport
+from bevdiag.prediction.memory_use import Holder, Peak
+from bevdiag.prediction.model_report import StepReport
 from bevdiag.report.amounts import format_bytes, format_shape, format_share
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph

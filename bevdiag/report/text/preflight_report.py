@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bevdiag.diagnose.checked import Check, worst_last
-from bevdiag.diagnose.result import ConfigReport, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.checked import Check, worst_last
+from bevdiag.prediction.result import ConfigReport, InspectReport
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
@@ -15,9 +16,10 @@ from bevdiag.report.text.headline import stop_sentence, verdict_sentence
 from bevdiag.report.text.prose import heading, paragraph
 from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.rules.finding import Severity
 
 if TYPE_CHECKING:
-    from bevdiag.diagnose.recorded import Baseline
+    from bevdiag.prediction.recorded import Baseline
 
 _WORDS = {
     ExitCode.FITS: ("pass", "green"),

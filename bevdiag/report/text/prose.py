@@ -2,10 +2,12 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Severity, Target, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.result import Target
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold, printable
+from bevdiag.rules.finding import Severity
 
 VERDICT_WORDS = {
     Verdict.FITS: ("fits", "green"),

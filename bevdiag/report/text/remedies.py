@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import InspectReport, Remedy, Target
+from bevdiag.prediction.result import InspectReport, Remedy, Target
 from bevdiag.report.amounts import (
     bytes_if_known,
     count_if_known,

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.memory_use import TensorLife, TimelinePoint
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import TensorLife, TimelinePoint
+from bevdiag.prediction.result import InspectReport
 
 MIB = 2**20
 _EVENTS = 60

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.remedies.fit_results import FitPoint, FitReport
-from bevdiag.diagnose.remedies.results import Advice, Change, FixReport, Offer
-from bevdiag.diagnose.result import Scene, Target, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.result import Scene, Target
+from bevdiag.remedies.fit_results import FitPoint, FitReport
+from bevdiag.remedies.results import Advice, Change, FixReport, Offer
 
 GIB = 2**30
 _TARGET = Target(

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.memory_use import TimelinePoint
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import TimelinePoint
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.chart import chart_lines
 

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from bevdiag.diagnose.result import InspectReport, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.headline import headline_lines, verdict_sentence
 

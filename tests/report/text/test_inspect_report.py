@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.inspect_report import render_inspect
 

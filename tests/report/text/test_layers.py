@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.layers import layer_lines, shown_layers
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.measurement import TOP_MODULES, measurement_lines
 

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.joints import WiringReport
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.wiring import wiring_lines
+from bevdiag.trace.joints import WiringReport
 
 
 def _text(report: InspectReport, *, width: int = 120, verbose: bool = False) -> str:
