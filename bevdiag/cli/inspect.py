@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.formats import INSPECT_FORMATS, MEMORY_VIZ, renderer
 from bevdiag.cli.output import (
     STDOUT,
@@ -18,34 +18,18 @@ from bevdiag.cli.output import (
     write_report,
 )
 from bevdiag.cli.progress import progress_bar
-from bevdiag.cli.wanted import inspect_options
-from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
+    from bevdiag.prediction.checked import Job
     from bevdiag.prediction.result import ConfigReport, InspectReport
 
 
+@takes(*STEP, *TARGET, *REST, "device", "data_root", device="auto")
 def inspect_command(
+    asked: Asked,
     config: opt.Config,
-    device: opt.Device = "auto",
-    points: opt.Points = None,
-    batch_size: opt.BatchSize = None,
-    autocast: opt.Autocast = None,
-    optimizer: opt.Optimizer = None,
-    gpu: opt.GpuName = None,
-    budget: opt.Budget = None,
-    cudnn: opt.Cudnn = None,
-    profile: opt.Profile = None,
-    cudnn_benchmark: opt.CudnnBenchmark = False,
-    compression: opt.Compression = None,
-    sets: opt.Overrides = None,
     depth: opt.Depth = "3",
-    source: opt.Source = None,
-    data_root: opt.DataRoot = None,
     no_remedies: opt.NoRemedies = False,
-    assume: opt.Assumed = None,
-    seed: opt.Seed = "0",
-    timeout: opt.Timeout = None,
     verbose: opt.Verbose = False,
     output_format: opt.InspectFormat = "text",
     output: opt.Output = STDOUT,
@@ -59,32 +43,15 @@ def inspect_command(
     as_snapshot = output_format == MEMORY_VIZ
     if as_snapshot:
         check_binary(output, f"--format {MEMORY_VIZ}")
+    job = asked.job(config)
     wanted = replace(
-        inspect_options(
-            device=device,
-            points=points,
-            batch_size=batch_size,
-            autocast=autocast,
-            optimizer=optimizer,
-            gpu=gpu,
-            budget=budget,
-            cudnn=cudnn,
-            profile=profile,
-            cudnn_benchmark=cudnn_benchmark,
-            compression=compression,
-            sets=sets,
-            source=source,
-            data_root=data_root,
-            assume=assume,
-            seed=seed,
-            timeout=timeout,
-        ),
+        job.options,
         # A snapshot alone shows none of them.
         remedies=not no_remedies and (html is not None or not as_snapshot),
         lives=html is not None,
         snapshot=as_snapshot,
     )
-    report = _inspect(config, wanted)
+    report = _inspect(replace(job, options=wanted))
     if as_snapshot:
         _write_snapshot(report, output)
     else:
@@ -94,12 +61,14 @@ def inspect_command(
     return report.exit_code
 
 
-def _inspect(config: Path, wanted: InspectOptions) -> "InspectReport | ConfigReport":
+def _inspect(job: "Job") -> "InspectReport | ConfigReport":
     with progress_bar() as progress:
         progress("importing torch", 0.0)
+        from bevdiag.prediction.checked import without_ignored
         from bevdiag.prediction.inspect import inspect
 
-        return inspect(config, wanted, progress)
+        report = inspect(job.config, job.options, progress)
+    return without_ignored(report, job.ignore)
 
 
 def _page(report: "InspectReport | ConfigReport") -> str:

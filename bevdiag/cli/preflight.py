@@ -9,10 +9,10 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
 from bevdiag.cli.output import STDOUT, check_output, say_error, say_report, write_output
 from bevdiag.cli.progress import progress_bar
-from bevdiag.cli.wanted import inspect_options
 from bevdiag.errors import ExitCode
 from bevdiag.prediction.options import InspectOptions
 
@@ -22,25 +22,11 @@ if TYPE_CHECKING:
 UNCERTAIN = ("fail", "pass")
 
 
+@takes(*STEP, *TARGET, *REST)
 def preflight_command(
+    asked: Asked,
     context: typer.Context,
     configs: opt.Configs,
-    points: opt.Points = None,
-    batch_size: opt.BatchSize = None,
-    autocast: opt.Autocast = None,
-    optimizer: opt.Optimizer = None,
-    gpu: opt.PolicyGpu = None,
-    budget: opt.PolicyBudget = None,
-    margin: opt.Margin = None,
-    torch: opt.TorchVersion = None,
-    cudnn: opt.PolicyCudnn = None,
-    sets: opt.Overrides = None,
-    source: opt.Source = None,
-    assume: opt.Assumed = None,
-    seed: opt.Seed = "0",
-    timeout: opt.Timeout = None,
-    policy: opt.PolicyFile = None,
-    isolated: opt.Isolated = False,
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -67,7 +53,6 @@ def preflight_command(
 
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
-    from bevdiag.cli.jobs import Given, make_jobs
     from bevdiag.prediction.baseline import compared
     from bevdiag.prediction.recorded import read_baseline
 
@@ -78,20 +63,7 @@ def preflight_command(
     beside = values.formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
     command: tuple[str, ...] = context.obj or ()
-    given = Given(
-        gpu=gpu,
-        budget=budget,
-        margin=margin,
-        torch=torch,
-        cudnn=cudnn,
-        autocast=autocast,
-        optimizer=optimizer,
-        batch_size=batch_size,
-    )
-    base = inspect_options(
-        points=points, sets=sets, assume=assume, seed=seed, source=source, timeout=timeout
-    )
-    jobs = make_jobs(configs, given, base, policy, isolated=isolated)
+    jobs = asked.jobs(configs)
     checks = run_jobs(jobs)
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)
@@ -156,6 +128,6 @@ def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     if len(jobs) == 1:
         config = jobs[0].config
         # The message tells which GPU it was, which need not be the one judged by.
-        options = replace(jobs[0].options, gpu=None, budget_bytes=None)
+        options = replace(jobs[0].options, gpu=None, process_bytes=None)
     explanation = explain(tail, config, options, lambda _what, _share: None)
     say_report(render_explain(explanation, Layout()))

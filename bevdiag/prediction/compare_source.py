@@ -14,8 +14,9 @@ from bevdiag.prediction.compare_rows import Asked, failed_row, traced_row
 from bevdiag.prediction.compressions import MODES
 from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import source_batch, source_target
+from bevdiag.prediction.repository import source_batch
 from bevdiag.prediction.result import Scene
+from bevdiag.prediction.target import device_target
 from bevdiag.prediction.variants import CompareReport
 from bevdiag.prediction.variants import Variant as Row
 from bevdiag.scenes import Batch
@@ -46,7 +47,7 @@ def compare_source(
     """
     assert options.source is not None
     torch.set_num_threads(1)
-    source, target = Path(options.source), source_target(options)
+    source, target = Path(options.source), device_target(options, torch.__version__)
     settings = read_source_config(config, options.overrides)
     own_autocast = "fp16" if settings.optimization.use_amp else "off"
     own_size = options.batch_size or settings.optimization.batch_size_per_gpu

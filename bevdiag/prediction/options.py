@@ -17,6 +17,8 @@ class InspectOptions:
 
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
+    `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
+    reserve; `origin` says where GPU and budget come from.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
     paths start from. `timeout_seconds` is how long a child process may say nothing. `lives` asks
@@ -31,6 +33,8 @@ class InspectOptions:
     optimizer: str | None = None
     gpu: str | None = None
     budget_bytes: int | None = None
+    process_bytes: int | None = None
+    origin: str = ""
     torch: str | None = None
     cudnn: str | None = None
     profile: str | None = None

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import fit_on_gpus, judge
 from bevdiag.memory.workspaces import Bound
@@ -22,6 +22,7 @@ from bevdiag.prediction.summary import (
     unsplit_bytes,
     with_history,
 )
+from bevdiag.prediction.target import device_target
 from bevdiag.rules import repository_stood_in_for
 from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import CODES, Stage
@@ -49,14 +50,7 @@ def inspect_source(
     torch.set_num_threads(1)
     settings = read_source_config(config, options.overrides)
     batch = source_batch(settings, options)
-    target = make_target(
-        torch=options.torch or torch.__version__,
-        gpu=options.gpu,
-        budget_bytes=options.budget_bytes,
-        cudnn=options.cudnn,
-        profile=options.profile,
-        cudnn_benchmark=options.cudnn_benchmark,
-    )
+    target = device_target(options, torch.__version__)
     progress("training step", 0.1)
     autocast = options.autocast or ("fp16" if settings.optimization.use_amp else "off")
     optimizer = options.optimizer or settings.optimization.optimizer
@@ -98,18 +92,6 @@ def _trace(
         return ConfigReport(
             config=str(config), findings=findings, silenced=silenced, refusal=str(refusal)
         )
-
-
-def source_target(options: InspectOptions) -> DeviceTarget:
-    """The GPU and versions that the user named."""
-    return make_target(
-        torch=torch.__version__,
-        gpu=options.gpu,
-        budget_bytes=options.budget_bytes,
-        cudnn=options.cudnn,
-        profile=options.profile,
-        cudnn_benchmark=options.cudnn_benchmark,
-    )
 
 
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:

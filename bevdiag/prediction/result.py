@@ -23,7 +23,8 @@ class Target:
     """The GPU and library versions that the numbers are for.
 
     `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
-    says which device profile the numbers stand on, None where rules alone tell.
+    says which device profile the numbers stand on, None where rules alone tell. `context_bytes` is
+    what the process holds beside the allocator, `origin` where GPU and budget come from.
     """
 
     gpu: str | None
@@ -33,6 +34,8 @@ class Target:
     compute_capability: str
     profile: str | None = None
     cudnn_benchmark: bool = False
+    context_bytes: int = 0
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,12 @@ import torch
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, load_config
 from bevdiag.config.settings import FocalDsvtSettings
-from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.models.builder import build_detector
 from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.compressions import compression_changes
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.target import device_target
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
 from bevdiag.scenes.arrays import Points
 from bevdiag.trace.failure import failures_told
@@ -92,15 +93,7 @@ class Session:
 
     def target(self) -> DeviceTarget:
         """The GPU and versions that the user named."""
-        options = self.options
-        return make_target(
-            torch=options.torch or torch.__version__,
-            gpu=options.gpu,
-            budget_bytes=options.budget_bytes,
-            cudnn=options.cudnn,
-            profile=options.profile,
-            cudnn_benchmark=options.cudnn_benchmark,
-        )
+        return device_target(self.options, torch.__version__)
 
     def uses_cuda(self) -> bool:
         """Whether the step is measured on a GPU too.

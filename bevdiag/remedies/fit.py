@@ -15,9 +15,9 @@ from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.inspect import scene_of
 from bevdiag.prediction.options import KNOBS, InspectOptions
 from bevdiag.prediction.session import Session, Variant
+from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.candidates import VOXELIZER
 from bevdiag.remedies.fit_results import FitPoint, FitReport
-from bevdiag.remedies.search import remedy_goal
 from bevdiag.remedies.sets import offer_of
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.workers import Map, usable_cores, workers
@@ -40,7 +40,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
             config does not have.
     """
     session = Session(options)
-    goal = remedy_goal(session.target())
+    goal = require_capacity(session.target())
     variant = session.variant(config)
     now = _now(variant, knob, options)
     session.settled(variant)  # before the workers fork, so that they share it

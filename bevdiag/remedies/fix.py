@@ -21,10 +21,10 @@ from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.inspect import scene_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.session import Session, Variant
+from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.advice import advice_for
 from bevdiag.remedies.moves import moves
 from bevdiag.remedies.results import FixReport, Offer
-from bevdiag.remedies.search import remedy_goal
 from bevdiag.remedies.sets import (
     Ids,
     apply_set,
@@ -62,7 +62,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
         BevdiagError: a config, point file or option that cannot be used.
     """
     session = Session(options)
-    goal = remedy_goal(session.target())
+    goal = require_capacity(session.target())
     variant = session.variant(config)
     mended = _mended_channels(variant)
     variant = variant.edited(mended)
@@ -213,7 +213,7 @@ def _checked_again(
     try:
         session = Session(options)
         traced = session.trace(session.variant(path), (Scenario.EXPECTED, Scenario.HIGH))
-        found = offer_of(traced, remedy_goal(target), (), {})
+        found = offer_of(traced, target, (), {})
     except BevdiagError as error:
         return f"the written config cannot be inspected ({error})"
     if (found.verdict, found.high_bytes) != (promised.verdict, promised.high_bytes):

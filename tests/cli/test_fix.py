@@ -88,7 +88,7 @@ def test_the_knob_is_passed_on(asked: SimpleNamespace, capsys: pytest.CaptureFix
 def test_a_search_can_be_given_its_patience(asked: SimpleNamespace, command: str) -> None:
     run([command, "m.yaml", "--budget", "1GiB", "--timeout", "30"])
     assert asked.options == InspectOptions(
-        device="meta", budget_bytes=2**30, timeout_seconds=30, remedies=False
+        process_bytes=2**30, origin="--budget", timeout_seconds=30, remedies=False, device="meta"
     )
 
 

@@ -65,7 +65,7 @@ def test_a_cap_that_the_scene_does_not_reach_does_not_bind(
     small: Any, monkeypatch: pytest.MonkeyPatch, knob: str, now: int
 ) -> None:
     _stand_in(monkeypatch, 10_000)
-    report = fit(small.config, small.options(), knob, small.progress)
+    report = fit(small.config, small.options(gpu="h200"), knob, small.progress)
     assert report.now == now
     assert not report.is_binding
     assert report.largest == report.binds_until
@@ -73,11 +73,16 @@ def test_a_cap_that_the_scene_does_not_reach_does_not_bind(
 
 def test_nothing_fits_nothing(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _stand_in(monkeypatch, 0)
-    report = fit(small.config, small.options(), "max-voxels", small.progress)
+    report = fit(small.config, small.options(gpu="h200"), "max-voxels", small.progress)
     assert report.largest is None
     assert report.exit_code is ExitCode.FINDINGS
 
 
 def test_a_batch_that_is_both_fixed_and_sought_is_refused(small: Any) -> None:
     with pytest.raises(InputError, match="--batch-size"):
-        fit(small.config, small.options(batch_size=2), "batch", small.progress)
+        fit(small.config, small.options(gpu="h200", batch_size=2), "batch", small.progress)
+
+
+def test_without_anything_to_fit_there_is_nothing_to_look_for(small: Any) -> None:
+    with pytest.raises(InputError, match="say what the step must fit"):
+        fit(small.config, small.options(), "batch", small.progress)

@@ -74,8 +74,11 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
     )
     capacity = target.capacity_bytes
     usable = f", {format_bytes(capacity)} usable" if capacity is not None else ""
+    context = target.context_bytes
+    beside = f" beside a context of {format_bytes(context)}" if usable and context else ""
+    origin = f", from {target.origin}" if target.origin else ""
     entries = [
-        ("GPU", f"{gpu}{capability}{usable}"),
+        ("GPU", f"{gpu}{capability}{usable}{beside}{origin}"),
         ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
     ]
     if target.profile is not None:

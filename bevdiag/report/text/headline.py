@@ -8,13 +8,15 @@ from bevdiag.prediction.model_report import StepReport
 from bevdiag.prediction.result import InspectReport
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, paragraph
+from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, judged_by, paragraph
 from bevdiag.rules.finding import Severity
 
 
 def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
     """Config, verdict, PyTorch's own message where the step stops, errors and a way out."""
     lines = paragraph(f"{report.config}: {report.model}", layout, style="dim")
+    if named := judged_by(report.target):
+        lines += paragraph(named, layout, style="dim")
     style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
     lines += [Text(), *paragraph(verdict_sentence(report), layout, style=style)]
     if report.oom is not None:

@@ -28,6 +28,16 @@ def budget_name(target: Target) -> str:
     return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
 
 
+def judged_by(target: Target) -> str:
+    """Which memory the step is judged by, and who named it; empty where nobody did."""
+    if target.capacity_bytes is None or not target.origin:
+        return ""
+    context = f", beside a context of {format_bytes(target.context_bytes)}"
+    return f"Judged by {budget_name(target)}{context if target.context_bytes else ''}: from " + (
+        target.origin
+    )
+
+
 def heading(title: str, layout: Layout) -> list[Text]:
     """A blank line, then the title with a rule to the right edge."""
     rule = ("\u2500" if layout.unicode else "-") * (layout.width - len(title) - 1)

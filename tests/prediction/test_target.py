@@ -1,8 +1,8 @@
 import pytest
 
 from bevdiag.environment.gpus import Driver, GpuProcess, GpuState
-from bevdiag.prediction import at_hand
-from bevdiag.prediction.at_hand import gpu_at_hand
+from bevdiag.prediction import target
+from bevdiag.prediction.target import gpu_at_hand
 
 GIB = 2**30
 
@@ -24,7 +24,7 @@ def driver(monkeypatch):
 
     def put(*gpus: GpuState) -> None:
         found = Driver(version="580.1", cuda=(13, 0), gpus=gpus)
-        monkeypatch.setattr(at_hand, "read_driver", lambda: found)
+        monkeypatch.setattr(target, "read_driver", lambda: found)
 
     return put
 
@@ -35,7 +35,7 @@ def test_what_is_free_counts_not_what_is_there(driver):
     found = gpu_at_hand()
     assert found is not None
     assert found.gpu == "h200"
-    assert 118 * GIB < found.budget_bytes < 120 * GIB
+    assert found.process_bytes == 120 * GIB
     assert "120.00 GiB free; python (pid 4711) holds 20.00 GiB" in found.words
 
 
@@ -55,7 +55,7 @@ def test_a_gpu_that_the_catalogue_lacks_still_has_a_budget(driver):
     found = gpu_at_hand()
     assert found is not None
     assert found.gpu is None
-    assert found.budget_bytes < 140 * GIB
+    assert found.process_bytes == 140 * GIB
 
 
 def test_no_driver_no_gpu_or_none_visible(driver, monkeypatch):
@@ -64,5 +64,5 @@ def test_no_driver_no_gpu_or_none_visible(driver, monkeypatch):
     driver(gpu(0, 0))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpu_at_hand() is None
-    monkeypatch.setattr(at_hand, "read_driver", lambda: None)
+    monkeypatch.setattr(target, "read_driver", lambda: None)
     assert gpu_at_hand() is None
