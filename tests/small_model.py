@@ -20,6 +20,7 @@ from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import InspectReport
 from bevdiag.prediction.session import Session, TracedVariant
+from bevdiag.remedies.search import plans_for
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.trace.kept_voxels import SITE, Scenario
 
@@ -71,7 +72,9 @@ class Inspections:
         options = self.options(pinned=pinned, **wanted)
         key = repr(options)
         if key not in self._reports:
-            self._reports[key] = inspection.inspect(self.config, options, self.progress)
+            self._reports[key] = inspection.inspect(
+                self.config, options, self.progress, plans_for if options.remedies else None
+            )
         return self._reports[key]
 
     def session(self, **wanted: Any) -> Session:

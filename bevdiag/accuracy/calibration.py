@@ -90,7 +90,7 @@ def calls_of(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:
     for number, path in enumerate(options.configs):
         progress(path.name, number / len(options.configs))
         session = Session(InspectOptions(device="meta"))
-        variant = session.variant(path)
+        variant = session.traceable(path)
         for batch_size in options.batch_sizes or (variant.batch_size,):
             for autocast in options.autocasts or (variant.autocast,):
                 changed = replace(variant, batch_size=batch_size, autocast=autocast)

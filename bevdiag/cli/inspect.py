@@ -29,7 +29,7 @@ def inspect_command(
     asked: Asked,
     config: opt.Config,
     depth: opt.Depth = "3",
-    no_remedies: opt.NoRemedies = False,
+    remedies: opt.Remedies = None,
     verbose: opt.Verbose = False,
     output_format: opt.InspectFormat = "text",
     output: opt.Output = STDOUT,
@@ -47,7 +47,7 @@ def inspect_command(
     wanted = replace(
         job.options,
         # A snapshot alone shows none of them.
-        remedies=not no_remedies and (html is not None or not as_snapshot),
+        remedies=False if as_snapshot and html is None else remedies,
         lives=html is not None,
         snapshot=as_snapshot,
     )
@@ -66,8 +66,9 @@ def _inspect(job: "Job") -> "InspectReport | ConfigReport":
         progress("importing torch", 0.0)
         from bevdiag.prediction.checked import without_ignored
         from bevdiag.prediction.inspect import inspect
+        from bevdiag.remedies.search import plans_for
 
-        report = inspect(job.config, job.options, progress)
+        report = inspect(job.config, job.options, progress, plans_for)
     return without_ignored(report, job.ignore)
 
 

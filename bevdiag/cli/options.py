@@ -241,4 +241,10 @@ Timeout = Annotated[
         help="How long a process that traces or measures may go without an answer. Default: 900.",
     ),
 ]
-NoRemedies = Annotated[bool, typer.Option("--no-remedies", help="Do not try any remedy.")]
+Remedies = Annotated[
+    bool | None,
+    typer.Option(
+        "--remedies/--no-remedies",
+        help="Try changes that lower the peak. Default: where the step may not fit.",
+    ),
+]

@@ -71,7 +71,7 @@ def _streams(config: Path, options: InspectOptions) -> _Streams:
     if options.source is not None:
         return _source_streams(config, Path(options.source), options)
     session = Session(options)
-    traced = session.trace(session.variant(config), tuple(Scenario))
+    traced = session.trace(session.traceable(config), tuple(Scenario))
     streams = {scenario: trace.stream for scenario, trace in traced.traces.items()}
     counts = {}
     if len(traced.kept_voxels) == 1:

@@ -44,7 +44,7 @@ def compare(
         return compare_source(config, options, compressions, batch_sizes, autocasts, progress)
     session = Session(options)
     target = session.target()
-    variant = session.variant(config)
+    variant = session.traceable(config)
     modes = list(dict.fromkeys((BASE, *compressions)))
     axes = list(
         product(autocasts or [variant.autocast], batch_sizes or [variant.batch_size], modes)

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.simulate import simulate
-from bevdiag.memory.verdict import Verdict, fit_on_gpus, judge
-from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.summary import unsplit_bytes, upper_end_bytes
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.judged import judged
 from bevdiag.prediction.variants import Variant as Row
 from bevdiag.trace.step import Trace
 
@@ -36,11 +34,9 @@ def traced_row(
         upper_trace: the step with the highest ones.
         base: peak of the base line in bytes, None for the base line itself.
     """
-    expected = simulate(trace.stream, target, until_oom=False)
-    upper = simulate(upper_trace.stream, target, until_oom=False, bound=Bound.HIGH)
-    largest = expected.largest_request
-    peak = expected.peak.allocated_bytes
-    gpus = fit_on_gpus(target, trace.stream, upper_trace.stream, unsplit_bytes=unsplit_bytes(upper))
+    step = judged({"expected": trace, "high": upper_trace}, target)
+    largest = step.expected.largest_request
+    peak = step.expected.peak.allocated_bytes
     return Row(
         compression=asked.compression,
         batch_size=asked.batch_size,
@@ -48,20 +44,13 @@ def traced_row(
         bev_channels=None,
         params=trace.params_by_module["total"],
         peak_allocated_bytes=peak,
-        high_bytes=upper_end_bytes(expected, upper),
-        reserved_bytes=expected.peak_reserved_bytes,
+        high_bytes=step.high_bytes,
+        reserved_bytes=step.expected.peak_reserved_bytes,
         largest_request_bytes=largest.nbytes if largest else None,
         largest_request_module=largest.alloc.module if largest else "",
         difference_bytes=None if base is None else peak - base,
-        verdict=judge(
-            target,
-            trace.stream,
-            expected,
-            upper_trace.stream,
-            upper,
-            unsplit_bytes=unsplit_bytes(upper),
-        ),
-        fits=tuple(fit.gpu for fit in gpus if fit.verdict is Verdict.FITS),
+        verdict=step.verdict,
+        fits=tuple(fit.gpu for fit in step.gpus() if fit.verdict is Verdict.FITS),
     )
 
 

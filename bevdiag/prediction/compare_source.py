@@ -12,10 +12,9 @@ from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.compare_rows import Asked, failed_row, traced_row
 from bevdiag.prediction.compressions import MODES
-from bevdiag.prediction.figures import target_of
+from bevdiag.prediction.figures import batch_scene, target_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import source_batch
-from bevdiag.prediction.result import Scene
 from bevdiag.prediction.target import device_target
 from bevdiag.prediction.variants import CompareReport
 from bevdiag.prediction.variants import Variant as Row
@@ -72,7 +71,7 @@ def compare_source(
     return CompareReport(
         config=str(config),
         target=target_of(target),
-        scene=_scene(batches[axes[0].batch_size]),
+        scene=batch_scene(batches[axes[0].batch_size]),
         variants=tuple(rows),
     )
 
@@ -135,14 +134,4 @@ def map_to_bev_modules(source: Path) -> tuple[str, ...]:
         if isinstance(value, ast.Dict)
         for key in value.keys
         if isinstance(key, ast.Constant) and isinstance(key.value, str)
-    )
-
-
-def _scene(batch: Batch) -> Scene:
-    return Scene(
-        source=batch.source,
-        batch_size=batch.batch_size,
-        num_points=len(batch.points),
-        num_voxels=batch.num_voxels,
-        grid_size=batch.grid_size,
     )

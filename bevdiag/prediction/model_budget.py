@@ -10,12 +10,10 @@ from torch import nn
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import InputError
 from bevdiag.memory.device import make_target
-from bevdiag.memory.simulate import simulate
-from bevdiag.memory.verdict import judge
-from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.figures import oom_of, target_of
+from bevdiag.prediction.figures import target_of
+from bevdiag.prediction.judged import judged
 from bevdiag.prediction.model_report import ModelReport
-from bevdiag.prediction.summary import peak_of, phases_of, unsplit_bytes
+from bevdiag.prediction.summary import phases_of
 from bevdiag.trace.any_model import Loss, trace_model
 from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.step import FEWEST_STEPS, StepOptions
@@ -74,17 +72,15 @@ def judge_model(
         num_steps=budget.steps,
     )
     trace = trace_model(model, inputs, loss, options)
-    stream = trace.stream
-    low, expected, high = (
-        simulate(stream, target, until_oom=False, bound=bound)
-        for bound in (Bound.LOW, Bound.EXPECTED, Bound.HIGH)
-    )
+    step = judged({"expected": trace}, target)
     return ModelReport(
         target=target_of(target),
-        verdict=judge(target, stream, expected, stream, high, unsplit_bytes=unsplit_bytes(high)),
-        peak=peak_of(expected, low, high),
-        phases=phases_of(expected),
-        first_step_peak_bytes=expected.first_step.allocated_bytes if expected.first_step else 0,
-        oom=oom_of(trace, target) or oom_of(trace, target, Bound.HIGH),
-        unmodelled=tuple(stream.unmodelled),
+        verdict=step.verdict,
+        peak=step.peak(),
+        phases=phases_of(step.expected),
+        first_step_peak_bytes=step.expected.first_step.allocated_bytes
+        if step.expected.first_step
+        else 0,
+        oom=step.oom(),
+        unmodelled=tuple(trace.stream.unmodelled),
     )

@@ -19,6 +19,7 @@ class InspectOptions:
     is used, where there is one.
     `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
     reserve; `origin` says where GPU and budget come from.
+    `remedies` None searches for plans where the step may not fit.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
     paths start from. `timeout_seconds` is how long a child process may say nothing. `lives` asks
@@ -43,7 +44,7 @@ class InspectOptions:
     overrides: tuple[str, ...] = ()
     pins: dict[str, int] = field(default_factory=dict)
     seed: int = 0
-    remedies: bool = True
+    remedies: bool | None = None
     source: str | None = None
     data_root: str | None = None
     timeout_seconds: float | None = None

@@ -7,19 +7,13 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.simulate import simulate
-from bevdiag.memory.verdict import fit_on_gpus, judge
-from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.figures import oom_of, target_of
+from bevdiag.prediction.figures import batch_scene
+from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import Assumption, ConfigReport, InspectReport, Scene
+from bevdiag.prediction.predicted import prediction_of
+from bevdiag.prediction.result import Assumption, ConfigReport, InspectReport
 from bevdiag.prediction.session import BOXES_PER_SAMPLE
 from bevdiag.prediction.summary import (
-    layers_of,
-    peak_of,
-    phases_of,
-    timeline_of,
-    unsplit_bytes,
     with_history,
 )
 from bevdiag.prediction.target import device_target
@@ -31,7 +25,6 @@ from bevdiag.rules.finding import Finding
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
 from bevdiag.source.values import Scenario
-from bevdiag.trace.data_flow import wiring_of
 
 Progress = Callable[[str, float], None]
 
@@ -102,7 +95,11 @@ def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
         samples, source = read_samples([Path(p) for p in options.points], num_features, size)
     else:
         samples, source = default_samples(
-            settings.point_cloud_range, num_features, size, seed=options.seed
+            settings.point_cloud_range,
+            num_features,
+            size,
+            dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
+            seed=options.seed,
         )
     return make_batch(
         samples,
@@ -128,59 +125,29 @@ def _report(
     optimizer: str,
     found: tuple[Finding, ...],
 ) -> InspectReport:
-    trace = traced.trace
-    low_trace = traced.scenarios.get(Scenario.LOW, trace)
-    high_trace = traced.scenarios.get(Scenario.HIGH, trace)
-    expected = simulate(trace.stream, target, until_oom=False)
-    low = simulate(low_trace.stream, target, until_oom=False, bound=Bound.LOW)
-    high = simulate(high_trace.stream, target, until_oom=False, bound=Bound.HIGH)
-    verdict = judge(
-        target,
-        trace.stream,
-        expected,
-        high_trace.stream,
-        high,
-        unsplit_bytes=unsplit_bytes(high),
-    )
-    by_module = dict(traced.params_by_module)
+    step = judged({Scenario.EXPECTED: traced.trace, **traced.scenarios}, target)
     evidence = TraceEvidence(
         document=settings.document,
         autocast=autocast,
         optimizer=optimizer,
         target=target,
-        trace=trace,
-        profile=expected,
-        high=high,
-        verdict=verdict,
+        trace=step.trace,
+        profile=step.expected,
+        high=step.high,
+        verdict=step.verdict,
     )
     findings, silenced = sifted(
         (*found, *step_findings(evidence), *repository_stood_in_for.check(traced.findings)),
         settings.document,
         *(Stage.CONFIG, Stage.TRACE, Stage.SOURCE),
     )
-    return InspectReport(
+    return prediction_of(
+        step,
         config=str(config),
         model=str(settings.document.get("MODEL.NAME") or ""),
-        target=target_of(target),
-        device="meta",
         autocast=autocast,
         optimizer=optimizer,
-        scene=Scene(
-            source=batch.source,
-            batch_size=batch.batch_size,
-            num_points=len(batch.points),
-            num_voxels=batch.num_voxels,
-            grid_size=batch.grid_size,
-        ),
-        params_total=by_module.pop("total"),
-        params_by_module=by_module,
-        params_without_grad=sum(trace.params_without_grad.values()),
-        bev_channels=None,
-        peak=peak_of(expected, low, high),
-        first_step_peak_bytes=expected.first_step.allocated_bytes if expected.first_step else 0,
-        phases=phases_of(expected),
-        timeline=timeline_of(expected),
-        layers=layers_of(trace.layers, trace.stream, expected),
+        scene=batch_scene(batch),
         assumptions=tuple(
             Assumption(
                 site=site.site,
@@ -192,14 +159,7 @@ def _report(
             )
             for site in traced.assumptions
         ),
-        verdict=verdict,
-        oom=oom_of(trace, target) or oom_of(high_trace, target, Bound.HIGH),
-        gpus=fit_on_gpus(
-            target, trace.stream, high_trace.stream, unsplit_bytes=unsplit_bytes(high)
-        ),
         findings=findings,
         silenced=silenced,
-        wiring=wiring_of(trace),
-        remedies=(),
         unmodelled=traced.unmodelled,
     )

@@ -13,6 +13,7 @@ from bevdiag.prediction.memory_use import (
     TensorLife,
     TimelinePoint,
 )
+from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.snapshot import Snapshot
 from bevdiag.rules.finding import Finding, Severity, Silenced
 from bevdiag.trace.joints import WiringReport
@@ -62,34 +63,11 @@ class Assumption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remedy:
-    """One change (or a combination), applied to the config and traced again.
-
-    `error` says why it could not be traced; the figures are then None. `flops` are those of one
-    step, forward and backward.
-    """
-
-    id: str
-    title: str
-    changes: tuple[str, ...]
-    loses: str
-    verdict: Verdict
-    peak_allocated_bytes: int | None
-    high_bytes: int | None
-    reserved_bytes: int | None
-    params: int | None
-    bev_channels: int | None
-    flops: int | None = None
-    combined: bool = False
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InspectReport:
     """Everything `bevdiag inspect` knows, in the order in which it is told.
 
-    `remedies_for` is what the remedies' verdicts are about: the target, or a common GPU where the
-    target has no capacity. `lives` are the blocks of the timeline, `snapshot` is the allocator's
+    `remedies` are the plans that were traced, changes alone first; `recommended` is the one to
+    take. `lives` are the blocks of the timeline, `snapshot` is the allocator's
     history, where they were asked for.
     """
 
@@ -114,9 +92,9 @@ class InspectReport:
     oom: OutOfMemory | None
     gpus: tuple[GpuFit, ...]
     findings: tuple[Finding, ...]
-    remedies: tuple[Remedy, ...]
+    remedies: tuple[Plan, ...]
     silenced: tuple[Silenced, ...] = ()
-    remedies_for: Target | None = None
+    recommended: Plan | None = None
     wiring: WiringReport | None = None
     unmodelled: tuple[str, ...] = ()
     flops: int | None = None

@@ -14,9 +14,10 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, load_config
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.models.bev import bev_joint
 from bevdiag.models.builder import build_detector
 from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_table
-from bevdiag.prediction.compressions import compression_changes
+from bevdiag.prediction.compressions import Changes, compression_changes
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.target import device_target
 from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
@@ -30,6 +31,7 @@ from bevdiag.trace.settling import settle
 from bevdiag.trace.step import FEWEST_STEPS, Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers
 
+DECLARED = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
 BOXES_PER_SAMPLE = 25
 """Ground-truth boxes a made-up sample carries; they cost next to nothing."""
 
@@ -45,7 +47,13 @@ class Variant:
 
     def edited(self, changes: dict[tuple[str, ...], object]) -> "Variant":
         """The same with changed keys in the config."""
-        return replace(self, config=self.config.edited(changes))
+        return replace(self, config=self.config.edited(changes)) if changes else self
+
+
+def channels_that_arrive(variant: Variant) -> Changes:
+    """NUM_BEV_FEATURES as it arrives, where the config declares another: no step runs before."""
+    joint = bev_joint(variant.config)
+    return {} if joint.declared == joint.real else {DECLARED: joint.real}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +98,11 @@ class Session:
             autocast=options.autocast or ("fp16" if optimization.use_amp else "off"),
             optimizer=options.optimizer or optimization.optimizer,
         )
+
+    def traceable(self, path: Path) -> Variant:
+        """The variant with the channels that arrive, where it declares others for the BEV map."""
+        variant = self.variant(path)
+        return variant.edited(channels_that_arrive(variant))
 
     def target(self) -> DeviceTarget:
         """The GPU and versions that the user named."""

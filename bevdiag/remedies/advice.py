@@ -9,7 +9,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.session import Session, Variant
 from bevdiag.remedies.results import Advice
-from bevdiag.remedies.sets import offer_of
+from bevdiag.remedies.sets import plan_of
 from bevdiag.trace.kept_voxels import Scenario
 
 
@@ -46,16 +46,16 @@ def _expandable(session: Session, variant: Variant, goal: DeviceTarget) -> Advic
 
 def _bfloat16(session: Session, variant: Variant, goal: DeviceTarget) -> Advice:
     half = session.trace(replace(variant, autocast="bf16"), (Scenario.EXPECTED, Scenario.HIGH))
-    offer = offer_of(half, goal, (), {})
+    plan = plan_of(half, goal, (), {})
     reads_amp = not isinstance(variant.config.model.backbone_3d, FocalDsvtSettings)
     key = "; OPTIMIZATION.USE_AMP: true is fp16" if reads_amp else ""
     return Advice(
         id="autocast-bf16",
         title="bf16 autocast: half the bytes in matrix products and convolutions, less precision",
         how=f"torch.autocast('cuda', torch.bfloat16) around the training step{key}",
-        verdict=offer.verdict,
-        high_bytes=offer.high_bytes,
-        reserved_bytes=offer.reserved_bytes,
+        verdict=plan.verdict,
+        high_bytes=plan.high_bytes,
+        reserved_bytes=plan.reserved_bytes,
     )
 
 

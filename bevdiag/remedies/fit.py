@@ -18,7 +18,7 @@ from bevdiag.prediction.session import Session, Variant
 from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.candidates import VOXELIZER
 from bevdiag.remedies.fit_results import FitPoint, FitReport
-from bevdiag.remedies.sets import offer_of
+from bevdiag.remedies.sets import plan_of
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.workers import Map, usable_cores, workers
 
@@ -41,7 +41,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     """
     session = Session(options)
     goal = require_capacity(session.target())
-    variant = session.variant(config)
+    variant = session.traceable(config)
     now = _now(variant, knob, options)
     session.settled(variant)  # before the workers fork, so that they share it
     most = _most(session, variant, knob)
@@ -155,15 +155,15 @@ def _point(
 ) -> FitPoint:
     try:
         turned = _turned(variant, knob, value)
-        offer = offer_of(session.trace(turned, (Scenario.EXPECTED, Scenario.HIGH)), goal, (), {})
+        plan = plan_of(session.trace(turned, (Scenario.EXPECTED, Scenario.HIGH)), goal, (), {})
     except BevdiagError as error:
         return _refused(value, error)
     return FitPoint(
         value=value,
-        verdict=offer.verdict,
-        peak_allocated_bytes=offer.peak_allocated_bytes,
-        high_bytes=offer.high_bytes,
-        reserved_bytes=offer.reserved_bytes,
+        verdict=plan.verdict,
+        peak_allocated_bytes=plan.peak_allocated_bytes,
+        high_bytes=plan.high_bytes,
+        reserved_bytes=plan.reserved_bytes,
     )
 
 

@@ -1,78 +1,11 @@
 """What `bevdiag fix` found out, ready for any renderer: plain frozen values, bytes as ints."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.plan import Plan, Recommendation, recommended
 from bevdiag.prediction.result import Scene, Target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One change of a set. `price` ranks its loss, 0 (nothing) to 4 (input data)."""
-
-    id: str
-    group: str
-    title: str
-    price: int
-    loses: str
-    unsafe: str
-    needs: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """A set of changes, applied to the config and traced again.
-
-    Attributes:
-        changes: its members; none for the config as it is.
-        edits: dotted key and new value as YAML, in the order of writing.
-        high_bytes: the upper end of the peak, which is what must fit.
-        flops: of one step, per sample.
-        error: why it could not be traced; the figures are then None.
-    """
-
-    changes: tuple[Change, ...]
-    edits: Mapping[str, str]
-    verdict: Verdict
-    peak_allocated_bytes: int | None = None
-    high_bytes: int | None = None
-    reserved_bytes: int | None = None
-    params: int | None = None
-    flops: int | None = None
-    bev_channels: int | None = None
-    error: str = ""
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(change.id for change in self.changes)
-
-    @property
-    def id(self) -> str:
-        return "+".join(self.ids)
-
-    @property
-    def prices(self) -> tuple[int, ...]:
-        """Of its members, the dearest first: sets are compared by these, then by their compute."""
-        return tuple(sorted((change.price for change in self.changes), reverse=True))
-
-    @property
-    def unsafe(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(c.unsafe for c in self.changes if c.unsafe))
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(c.needs for c in self.changes if c.needs))
-
-    @property
-    def fits(self) -> bool:
-        return self.verdict is Verdict.FITS
-
-    @property
-    def cost(self) -> tuple[tuple[int, ...], int]:
-        """Order of cost."""
-        return self.prices, self.flops or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +39,11 @@ class FixReport:
     config: str
     target: Target
     scene: Scene
-    base: Offer
-    singles: tuple[Offer, ...] = ()
-    combined: tuple[Offer, ...] = ()
-    frontier: tuple[Offer, ...] = ()
-    chosen: Offer | None = None
+    base: Plan
+    singles: tuple[Plan, ...] = ()
+    combined: tuple[Plan, ...] = ()
+    frontier: tuple[Plan, ...] = ()
+    chosen: Plan | None = None
     diff: str = ""
     written: bool = False
     refusal: str = ""
@@ -124,3 +57,8 @@ class FixReport:
         if self.base.fits or self.chosen is not None:
             return ExitCode.FITS
         return ExitCode.NO_VERDICT if self.base.verdict is Verdict.UNKNOWN else ExitCode.FINDINGS
+
+    @property
+    def recommended(self) -> Recommendation | None:
+        """The chosen set and every edit of it."""
+        return recommended(self.chosen)

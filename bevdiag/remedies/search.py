@@ -1,170 +1,144 @@
-"""Trace every candidate, then combine them until something fits."""
+"""The one search for plans: every change alone, then sets of them, the cheapest first.
+
+`bevdiag fix` writes what it finds, `bevdiag inspect` shows it. What the user's code may lack is
+never taken where something else fits.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from bevdiag.errors import BevdiagError
-from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.simulate import simulate
-from bevdiag.memory.verdict import Verdict, judge
-from bevdiag.memory.workspaces import Bound
-from bevdiag.models.bev import bev_joint
-from bevdiag.prediction.result import Remedy
+from bevdiag.prediction.compressions import Changes
+from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.session import Session, TracedVariant, Variant
-from bevdiag.prediction.summary import unsplit_bytes, upper_end_bytes
-from bevdiag.remedies.candidate import Candidate
-from bevdiag.remedies.candidates import candidates
-from bevdiag.trace.kept_voxels import Scenario
-from bevdiag.trace.workers import Map, workers
+from bevdiag.remedies.moves import moves
+from bevdiag.remedies.sets import (
+    Ids,
+    change_of,
+    frontier_of,
+    plan_of,
+    plan_set,
+    refused_set,
+    strongest_set,
+    worth_tracing,
+)
+from bevdiag.trace.workers import Map, usable_cores, workers
 
 Progress = Callable[[str, float], None]
-Members = tuple[Candidate, ...]
 
-GOAL_GPU = "rtx4090"
-"""What remedies aim at where no budget is given: the largest common workstation card."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    members: Members
-    remedy: Remedy
-
-    @property
-    def fits(self) -> bool:
-        return self.remedy.verdict is Verdict.FITS
-
-    @property
-    def upper(self) -> int:
-        """The upper end of the peak; what cannot be traced comes last."""
-        return self.remedy.high_bytes if self.remedy.high_bytes is not None else 2**62
+_MOST_SETS = 24
+"""Sets of several that are traced before the strongest of all is."""
 
 
-def remedy_goal(target: DeviceTarget) -> DeviceTarget:
-    """What remedies must fit: the target, or `GOAL_GPU` where it has no capacity."""
-    return target if target.capacity_bytes is not None else target.on(find_gpu(GOAL_GPU))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """What a search came to; the attributes are those of a `FixReport`."""
+
+    singles: tuple[Plan, ...]
+    combined: tuple[Plan, ...]
+    frontier: tuple[Plan, ...]
+    chosen: Plan | None
 
 
-def search_remedies(
-    session: Session, variant: Variant, goal: DeviceTarget, progress: Progress
-) -> tuple[Remedy, ...]:
-    """Every single change as traced, then the combinations that lead to one that fits the goal.
+def search_plans(
+    session: Session,
+    variant: Variant,
+    goal: DeviceTarget,
+    base: Plan,
+    progress: Progress,
+    *,
+    before: Changes | None = None,
+    unsafe: bool = False,
+) -> Plans:
+    """Trace every change alone, then sets, until one fits.
 
-    Combinations are looked for only if no single change fits. They grow by the strongest change of
-    each group, the cheapest first; of the first set that fits, what it fits without is dropped,
-    the dearest first.
+    Args:
+        session: traces.
+        variant: the config as it can be traced.
+        goal: what must be fitted; it has a capacity.
+        base: what the variant comes to.
+        progress: told what is traced, and the share that is done.
+        before: edits that led to the variant; they are part of every plan.
+        unsafe: whether unsafe changes may take part.
     """
-    singles = [(candidate,) for candidate in candidates(variant, session.scene(variant))]
+    known = {
+        candidate.id: change_of(candidate)
+        for candidate in moves(variant, session.scene(variant), session.options)
+    }
+
+    def attempt(ids: Ids) -> Plan:
+        return plan_set(session, variant, goal, ids, known, before)
+
+    def refuse(ids: Ids, error: BevdiagError) -> Plan:
+        return refused_set(ids, known, error)
+
     session.settled(variant)  # before the workers fork, so that they share it
-
-    def attempt(members: Members) -> _Tried:
-        return _try(session, variant, goal, members)
-
     limit = session.options.timeout_seconds
-    with workers(attempt, died=_refused, timeout_seconds=limit) as traced:
-        tried = []
-        for number, entry in enumerate(traced(singles)):
-            progress(entry.remedy.title, number / (len(singles) + 4))
-            tried.append(entry)
-        if any(entry.fits for entry in tried):
-            return tuple(entry.remedy for entry in tried)
-        progress("combinations", len(singles) / (len(singles) + 4))
-        return tuple(entry.remedy for entry in (*tried, *_combine(tried, traced)))
+    with workers(attempt, died=refuse, timeout_seconds=limit) as traced:
+        singles = []
+        for number, plan in enumerate(traced([(name,) for name in known])):
+            progress(plan.changes[0].title, 0.5 * number / len(known))
+            singles.append(plan)
+        allowed = [single for single in singles if unsafe or not single.unsafe]
+        combined = _combined(base, allowed, goal, traced, progress)
+    plans = [*allowed, *combined]
+    return Plans(
+        singles=tuple(singles),
+        combined=tuple(combined),
+        frontier=frontier_of([base, *plans]),
+        chosen=min((p for p in plans if p.fits), key=lambda plan: plan.preference, default=None),
+    )
 
 
-def _combine(singles: Sequence[_Tried], traced: Map[Members, _Tried]) -> list[_Tried]:
-    strongest: dict[str, Candidate] = {}
-    for entry in sorted(singles, key=lambda entry: entry.upper):
-        if not entry.remedy.error:
-            strongest.setdefault(entry.members[0].group, entry.members[0])
-    order = tuple(sorted(strongest.values(), key=lambda candidate: candidate.price))
-    path = []
-    for entry in traced([order[:size] for size in range(2, len(order) + 1)]):
-        path.append(entry)
-        if entry.fits:
-            return [*path, *_without_needless(entry, traced)]
-    return path
+def _combined(
+    base: Plan,
+    singles: Sequence[Plan],
+    goal: DeviceTarget,
+    traced: Map[Ids, Plan],
+    progress: Progress,
+) -> list[Plan]:
+    """Sets of several, the cheapest first, until one fits; else the strongest of all."""
+    assert goal.capacity_bytes is not None
+    ready = [single for single in singles if single.fits and not single.needs]
+    below = min((single.prices for single in ready), default=None)
+    sets = worth_tracing(base, singles, goal.capacity_bytes, below)
+    tried: list[Plan] = []
+    while len(tried) < _MOST_SETS and (batch := list(islice(sets, usable_cores()))):
+        progress(f"combinations: {len(tried)} so far", 0.5 + 0.4 * len(tried) / _MOST_SETS)
+        tried.extend(traced(batch))
+        if any(plan.fits and not plan.needs for plan in tried):
+            break
+    strongest = strongest_set(base, singles)
+    if len(strongest) > 1 and strongest not in {plan.ids for plan in tried}:
+        tried.extend(traced([strongest]))
+    if tried and tried[-1].fits and not any(plan.fits for plan in [*singles, *tried[:-1]]):
+        tried.extend(_without_needless(tried[-1], traced))
+    return tried
 
 
-def _without_needless(found: _Tried, traced: Map[Members, _Tried]) -> list[_Tried]:
+def _without_needless(found: Plan, traced: Map[Ids, Plan]) -> list[Plan]:
     """Smaller sets that fit too, each without the dearest change that can be spared."""
-    smaller: list[_Tried] = []
-    while len(found.members) > 2:
-        fewer = [
-            tuple(member for member in found.members if member is not left_out)
-            for left_out in found.members
-        ]
-        fitting = [entry for entry in traced(fewer) if entry.fits]
+    smaller: list[Plan] = []
+    while len(ids := found.ids) > 2:
+        fewer = [tuple(name for name in ids if name != left_out) for left_out in ids]
+        fitting = [plan for plan in traced(fewer) if plan.fits]
         if not fitting:
             break
-        found = min(fitting, key=lambda entry: sum(member.price for member in entry.members))
+        found = min(fitting, key=lambda plan: plan.preference)
         smaller.append(found)
     return smaller
 
 
-def _try(session: Session, variant: Variant, goal: DeviceTarget, members: Members) -> _Tried:
-    try:
-        for candidate in members:
-            variant = candidate.applied_to(variant)
-        traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
-    except BevdiagError as error:
-        return _refused(members, error)
-    return _Tried(members, _measured(traced, goal, members))
-
-
-def _refused(members: Members, error: BevdiagError) -> _Tried:
-    return _Tried(members, _remedy(members, Verdict.UNKNOWN, error=str(error)))
-
-
-def _measured(traced: TracedVariant, goal: DeviceTarget, members: Members) -> Remedy:
-    expected_trace = traced.traces[Scenario.EXPECTED]
-    expected = simulate(expected_trace.stream, goal, until_oom=False)
-    upper_trace = traced.traces.get(Scenario.HIGH, expected_trace)
-    upper = simulate(upper_trace.stream, goal, until_oom=False, bound=Bound.HIGH)
-    joint = bev_joint(traced.variant.config)
-    return _remedy(
-        members,
-        judge(
-            goal,
-            expected_trace.stream,
-            expected,
-            upper_trace.stream,
-            upper,
-            unsplit_bytes=unsplit_bytes(upper),
-        ),
-        peak_allocated_bytes=expected.peak.allocated_bytes,
-        high_bytes=upper_end_bytes(expected, upper),
-        reserved_bytes=expected.peak_reserved_bytes,
-        params=expected_trace.params_by_module["total"],
-        bev_channels=joint.real if joint else None,
-        flops=traced.flops,
-    )
-
-
-def _remedy(
-    members: Members,
-    verdict: Verdict,
-    *,
-    peak_allocated_bytes: int | None = None,
-    high_bytes: int | None = None,
-    reserved_bytes: int | None = None,
-    params: int | None = None,
-    bev_channels: int | None = None,
-    flops: int | None = None,
-    error: str = "",
-) -> Remedy:
-    return Remedy(
-        id="+".join(candidate.id for candidate in members),
-        title=", ".join(candidate.title for candidate in members),
-        changes=tuple(line for candidate in members for line in candidate.described()),
-        loses="; ".join(candidate.loses for candidate in members),
-        verdict=verdict,
-        peak_allocated_bytes=peak_allocated_bytes,
-        high_bytes=high_bytes,
-        reserved_bytes=reserved_bytes,
-        params=params,
-        bev_channels=bev_channels,
-        flops=flops,
-        combined=len(members) > 1,
-        error=error,
-    )
+def plans_for(
+    session: Session,
+    variant: Variant,
+    before: Changes,
+    goal: DeviceTarget,
+    traced: TracedVariant,
+    progress: Progress,
+) -> Plans:
+    """What `bevdiag fix` would find for a step that an inspection has traced already."""
+    base = plan_of(traced, goal, (), before)
+    return search_plans(session, variant, goal, base, progress, before=before)

@@ -14,16 +14,14 @@ from math import prod
 from bevdiag.config.edits import flow
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.simulate import simulate
-from bevdiag.memory.verdict import Verdict, judge
-from bevdiag.memory.workspaces import Bound
+from bevdiag.memory.verdict import Verdict
 from bevdiag.models.bev import bev_joint
 from bevdiag.prediction.compressions import Changes
+from bevdiag.prediction.judged import judged
+from bevdiag.prediction.plan import Change, Plan
 from bevdiag.prediction.session import Session, TracedVariant, Variant
-from bevdiag.prediction.summary import unsplit_bytes, upper_end_bytes
 from bevdiag.remedies.candidate import Candidate
 from bevdiag.remedies.moves import moves
-from bevdiag.remedies.results import Change, Offer
 from bevdiag.trace.kept_voxels import Scenario
 
 Ids = tuple[str, ...]
@@ -42,14 +40,18 @@ class Applied:
     edits: Changes
 
 
-def apply_set(session: Session, variant: Variant, ids: Sequence[str]) -> Applied:
+def apply_set(
+    session: Session, variant: Variant, ids: Sequence[str], before: Changes | None = None
+) -> Applied:
     """Make the changes one after the other, each as it is for what those before it left.
+
+    `before` are edits that the variant has already.
 
     Raises:
         BevdiagError: one cannot be made after the others, or leaves a config that makes no sense.
     """
     members: list[Candidate] = []
-    edits: Changes = {}
+    edits: Changes = dict(before or {})
     for wanted in ids:
         known = moves(variant, session.scene(variant), session.options)
         candidate = next((found for found in known if found.id == wanted), None)
@@ -61,49 +63,43 @@ def apply_set(session: Session, variant: Variant, ids: Sequence[str]) -> Applied
     return Applied(variant, tuple(members), edits)
 
 
-def offer_set(
-    session: Session, variant: Variant, goal: DeviceTarget, ids: Ids, known: Mapping[str, Change]
-) -> Offer:
+def plan_set(
+    session: Session,
+    variant: Variant,
+    goal: DeviceTarget,
+    ids: Ids,
+    known: Mapping[str, Change],
+    before: Changes | None = None,
+) -> Plan:
     """Trace a set of changes and judge it; `known` describes those that cannot be made."""
     try:
-        applied = apply_set(session, variant, ids)
+        applied = apply_set(session, variant, ids, before)
         traced = session.trace(applied.variant, (Scenario.EXPECTED, Scenario.HIGH))
     except BevdiagError as error:
         return refused_set(ids, known, error)
     changes = tuple(change_of(candidate) for candidate in applied.members)
-    return offer_of(traced, goal, changes, applied.edits)
+    return plan_of(traced, goal, changes, applied.edits)
 
 
-def refused_set(ids: Ids, known: Mapping[str, Change], error: BevdiagError) -> Offer:
+def refused_set(ids: Ids, known: Mapping[str, Change], error: BevdiagError) -> Plan:
     """A set of changes of which only this is known."""
     changes = tuple(known[name] for name in ids)
-    return Offer(changes=changes, edits={}, verdict=Verdict.UNKNOWN, error=str(error))
+    return Plan(changes=changes, edits={}, verdict=Verdict.UNKNOWN, error=str(error))
 
 
-def offer_of(
+def plan_of(
     traced: TracedVariant, goal: DeviceTarget, changes: tuple[Change, ...], edits: Changes
-) -> Offer:
+) -> Plan:
     """What a traced variant comes to."""
-    expected_trace = traced.traces[Scenario.EXPECTED]
-    expected = simulate(expected_trace.stream, goal, until_oom=False)
-    upper_trace = traced.traces.get(Scenario.HIGH, expected_trace)
-    upper = simulate(upper_trace.stream, goal, until_oom=False, bound=Bound.HIGH)
-    verdict = judge(
-        goal,
-        expected_trace.stream,
-        expected,
-        upper_trace.stream,
-        upper,
-        unsplit_bytes=unsplit_bytes(upper),
-    )
-    return Offer(
+    step = judged(traced.traces, goal)
+    return Plan(
         changes=changes,
         edits={".".join(path): flow(value) for path, value in edits.items()},
-        verdict=verdict,
-        peak_allocated_bytes=expected.peak.allocated_bytes,
-        high_bytes=upper_end_bytes(expected, upper),
-        reserved_bytes=expected.peak_reserved_bytes,
-        params=expected_trace.params_by_module["total"],
+        verdict=step.verdict,
+        peak_allocated_bytes=step.expected.peak.allocated_bytes,
+        high_bytes=step.high_bytes,
+        reserved_bytes=step.expected.peak_reserved_bytes,
+        params=step.trace.params_by_module["total"],
         flops=traced.flops // traced.variant.batch_size,
         bev_channels=bev_joint(traced.variant.config).real,
     )
@@ -123,7 +119,7 @@ def change_of(candidate: Candidate) -> Change:
 
 
 def worth_tracing(
-    base: Offer, singles: Sequence[Offer], capacity_bytes: int, below: tuple[int, ...] | None
+    base: Plan, singles: Sequence[Plan], capacity_bytes: int, below: tuple[int, ...] | None
 ) -> Iterator[Ids]:
     """Sets of two and more that may fit, the cheapest first, members in the singles' order.
 
@@ -133,47 +129,47 @@ def worth_tracing(
         capacity_bytes: what must hold the step.
         below: the prices of a set that fits already; dearer ones are not worth it.
     """
-    groups: dict[str, list[Offer]] = {}
-    for offer in singles:
-        if offer.error == "" and _high(offer) < _high(base):
-            groups.setdefault(offer.changes[0].group, []).append(offer)
+    groups: dict[str, list[Plan]] = {}
+    for plan in singles:
+        if plan.error == "" and _high(plan) < _high(base):
+            groups.setdefault(plan.changes[0].group, []).append(plan)
     sets = []
-    for picked in product(*([None, *offers] for offers in groups.values())):
-        members = [offer for offer in picked if offer is not None]
-        guess = _high(base) * prod(_high(offer) / _high(base) for offer in members)
+    for picked in product(*([None, *plans] for plans in groups.values())):
+        members = [plan for plan in picked if plan is not None]
+        guess = _high(base) * prod(_high(plan) / _high(base) for plan in members)
         if len(members) > 1 and guess <= _ALLOWANCE * capacity_bytes:
             sets.append(members)
-    sets.sort(key=lambda members: _cost(base, members))
+    sets.sort(key=lambda members: (any(plan.needs for plan in members), _cost(base, members)))
     for members in sets:
         if below is None or _cost(base, members)[0] < below:
-            yield tuple(offer.id for offer in members)
+            yield tuple(plan.id for plan in members)
 
 
-def strongest_set(base: Offer, singles: Sequence[Offer]) -> Ids:
+def strongest_set(base: Plan, singles: Sequence[Plan]) -> Ids:
     """The change of each group that alone leaves the least."""
-    strongest: dict[str, Offer] = {}
-    for offer in sorted(singles, key=_high):
-        if offer.error == "" and _high(offer) < _high(base):
-            strongest.setdefault(offer.changes[0].group, offer)
-    chosen = {offer.id for offer in strongest.values()}
-    return tuple(offer.id for offer in singles if offer.id in chosen)
+    strongest: dict[str, Plan] = {}
+    for plan in sorted(singles, key=_high):
+        if plan.error == "" and _high(plan) < _high(base):
+            strongest.setdefault(plan.changes[0].group, plan)
+    chosen = {plan.id for plan in strongest.values()}
+    return tuple(plan.id for plan in singles if plan.id in chosen)
 
 
-def frontier_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:
+def frontier_of(plans: Sequence[Plan]) -> tuple[Plan, ...]:
     """Those that no other beats in both cost and memory, the cheapest first."""
-    kept: list[Offer] = []
-    for offer in sorted(offers, key=lambda offer: (offer.cost, _high(offer))):
-        if offer.error == "" and (not kept or _high(offer) < _high(kept[-1])):
-            kept.append(offer)
+    kept: list[Plan] = []
+    for plan in sorted(plans, key=lambda plan: (plan.cost, _high(plan))):
+        if plan.error == "" and (not kept or _high(plan) < _high(kept[-1])):
+            kept.append(plan)
     return tuple(kept)
 
 
-def _cost(base: Offer, members: Sequence[Offer]) -> tuple[tuple[int, ...], float, float]:
-    prices = sorted((offer.changes[0].price for offer in members), reverse=True)
-    shares = prod((offer.flops or 0) / (base.flops or 1) for offer in members)
-    return tuple(prices), shares, prod(_high(offer) / _high(base) for offer in members)
+def _cost(base: Plan, members: Sequence[Plan]) -> tuple[tuple[int, ...], float, float]:
+    prices = sorted((plan.changes[0].price for plan in members), reverse=True)
+    shares = prod((plan.flops or 0) / (base.flops or 1) for plan in members)
+    return tuple(prices), shares, prod(_high(plan) / _high(base) for plan in members)
 
 
-def _high(offer: Offer) -> int:
+def _high(plan: Plan) -> int:
     # What could not be traced has no upper end; it comes last.
-    return offer.high_bytes if offer.high_bytes is not None else 2**62
+    return plan.high_bytes if plan.high_bytes is not None else 2**62

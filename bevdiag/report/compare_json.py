@@ -1,6 +1,6 @@
 """`bevdiag compare` as JSON, schema ``bevdiag.compare/1``.
 
-Conventions are those of ``bevdiag.inspect/1``; the first variant is the base line.
+Conventions are those of ``bevdiag.inspect/2``; the first variant is the base line.
 """
 
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""`bevdiag fit` as JSON, schema ``bevdiag.fit/1``; conventions are those of ``bevdiag.inspect/1``.
+"""`bevdiag fit` as JSON, schema ``bevdiag.fit/1``; conventions are those of ``bevdiag.inspect/2``.
 
 ``largest`` is null where not even 1 fits; from ``binds_until`` on a cap changes nothing on this
 scene.

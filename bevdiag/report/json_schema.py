@@ -20,9 +20,9 @@ from bevdiag.report.documents.remedies import FitDocument, FixDocument
 from bevdiag.report.documents.validation import ValidateDocument
 
 _DOCUMENTS = {
-    "inspect/1": InspectDocument,
+    "inspect/2": InspectDocument,
     "findings/1": FindingsDocument,
-    "preflight/1": PreflightDocument,
+    "preflight/2": PreflightDocument,
     "compare/1": CompareDocument,
     "fix/1": FixDocument,
     "fit/1": FitDocument,

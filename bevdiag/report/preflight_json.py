@@ -1,4 +1,4 @@
-"""`bevdiag preflight` as JSON, schema ``bevdiag.preflight/1``.
+"""`bevdiag preflight` as JSON, schema ``bevdiag.preflight/2``.
 
 Every check holds the whole report of its config, as `bevdiag inspect` would write it, or why there
 is none.
@@ -13,7 +13,7 @@ from bevdiag.report.canonical_json import dumps
 from bevdiag.report.config_json import config_document
 from bevdiag.report.inspect_json import finding_document, inspect_document, verdict_document
 
-SCHEMA = "bevdiag.preflight/1"
+SCHEMA = "bevdiag.preflight/2"
 
 
 def preflight_json(checks: Sequence[Check]) -> str:

@@ -101,7 +101,11 @@ class Diagnosis:
         self.faults: tuple[Finding, ...] = ()
 
     def inspect(
-        self, config: Path, options: InspectOptions, progress: Callable[[str, float], None]
+        self,
+        config: Path,
+        options: InspectOptions,
+        progress: Callable[[str, float], None],
+        search: object = None,
     ) -> InspectReport | ConfigReport:
         self._note(config, options, progress)
         if self.faults:

@@ -9,13 +9,14 @@ import pytest
 from bevdiag.cli.main import run
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import Scene, Target
 from bevdiag.remedies.fit_results import FitReport
-from bevdiag.remedies.results import FixReport, Offer
+from bevdiag.remedies.results import FixReport
 
 TARGET = Target(gpu=None, capacity_bytes=2**30, torch="2", cudnn="9", compute_capability="9.0")
 SCENE = Scene(source="made up", batch_size=1, num_points=1, num_voxels=1, grid_size=(1, 1, 1))
-OVER = Offer(changes=(), edits={}, verdict=Verdict.OVER, high_bytes=2**31, flops=1)
+OVER = Plan(changes=(), edits={}, verdict=Verdict.OVER, high_bytes=2**31, flops=1)
 REPORT = FixReport(config="m.yaml", target=TARGET, scene=SCENE, base=OVER)
 
 

@@ -31,7 +31,7 @@ def test_every_option_arrives(diagnosis: Any, capsys: pytest.CaptureFixture[str]
         "--assume site.kept=464367 --seed 7 --format json --depth 1"
     )
     assert run(arguments.split()) == 0
-    assert json.loads(capsys.readouterr().out)["schema"] == "bevdiag.inspect/1"
+    assert json.loads(capsys.readouterr().out)["schema"] == "bevdiag.inspect/2"
     assert diagnosis.options == InspectOptions(
         device="meta",
         points=("a.npy", "b.pcd"),

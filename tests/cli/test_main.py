@@ -50,7 +50,7 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout",
     }  # fmt: skip
-    inspects = {"--device", "--depth", "--no-remedies", "--data-root", "--verbose"}
+    inspects = {"--device", "--depth", "--remedies", "--no-remedies", "--data-root", "--verbose"}
     own = inspects if command == "inspect" else set()
     assert names == common | own
 

@@ -34,7 +34,7 @@ def test_what_fits_ends_with_0_and_json_on_stdout_alone(small: Any) -> None:
     done = _bevdiag(small, *_pinned(small), "--gpu", "a100-80gb", "--format", "json")
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads(done.stdout)
-    assert document["schema"] == "bevdiag.inspect/1"
+    assert document["schema"] == "bevdiag.inspect/2"
     assert document["verdict"] == "fits"
     report = small.report(gpu="a100-80gb")
     assert document["peak"]["allocated_bytes"] == report.peak.allocated_bytes

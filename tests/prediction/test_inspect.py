@@ -268,4 +268,4 @@ def test_device_auto_is_meta_without_a_gpu(small: Any, monkeypatch: pytest.Monke
 
 
 def test_the_document_of_a_traced_step_holds_its_schema(ranged: InspectReport) -> None:
-    jsonschema.validate(json.loads(inspect_json(ranged)), json.loads(json_schema("inspect/1")))
+    jsonschema.validate(json.loads(inspect_json(ranged)), json.loads(json_schema("inspect/2")))

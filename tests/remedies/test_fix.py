@@ -10,7 +10,7 @@ from bevdiag.config import load_config
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.remedies import fix as fixing
-from bevdiag.remedies import sets
+from bevdiag.remedies import search, sets
 from bevdiag.remedies.fix import FixOptions, fix
 from bevdiag.remedies.moves import moves
 from bevdiag.remedies.results import FixReport
@@ -27,7 +27,7 @@ def _few_changes() -> Iterator[None]:
         return (candidate for candidate in moves(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fixing, "moves", few)
+        patch.setattr(search, "moves", few)
         patch.setattr(sets, "moves", few)
         patch.setattr(fixing, "advice_for", lambda *_: ())
         yield
@@ -65,7 +65,7 @@ def test_the_cheapest_set_that_fits_is_chosen(found: FixReport) -> None:
     assert found.chosen.high_bytes is not None
     assert found.chosen.high_bytes <= BUDGET
     cheaper = [o for o in (*found.singles, *found.combined) if o.cost < found.chosen.cost]
-    assert not any(offer.fits and not offer.unsafe for offer in cheaper)
+    assert not any(plan.fits and not plan.unsafe for plan in cheaper)
     assert found.exit_code is ExitCode.FITS
 
 
@@ -73,12 +73,12 @@ def test_every_set_says_what_it_costs(found: FixReport) -> None:
     checkpoint = next(o for o in found.singles if o.id == "dsvt-checkpoint")
     assert (checkpoint.flops or 0) > (found.base.flops or 0) > 0
     assert checkpoint.params == found.base.params
-    assert {offer.id for offer in found.singles} == FEW
+    assert {plan.id for plan in found.singles} == FEW
 
 
 def test_unsafe_changes_are_shown_but_take_no_part(found: FixReport) -> None:
-    assert any(offer.unsafe for offer in found.singles)
-    assert not any(offer.unsafe for offer in (*found.combined, *found.frontier))
+    assert any(plan.unsafe for plan in found.singles)
+    assert not any(plan.unsafe for plan in (*found.combined, *found.frontier))
 
 
 def test_the_diff_changes_only_what_it_shows(found: FixReport) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.memory.verdict import Verdict
-from bevdiag.remedies.results import Change, Offer
+from bevdiag.prediction.plan import Change, Plan
 from bevdiag.remedies.sets import (
     apply_set,
     frontier_of,
@@ -13,7 +13,7 @@ from bevdiag.remedies.sets import (
 )
 
 
-def _offer(name: str, high: int | None, price: int = 3, flops: int = 100, error: str = "") -> Offer:
+def _plan(name: str, high: int | None, price: int = 3, flops: int = 100, error: str = "") -> Plan:
     """Named <group>_<id>; several names with a plus make a set."""
     changes = tuple(
         Change(
@@ -28,19 +28,19 @@ def _offer(name: str, high: int | None, price: int = 3, flops: int = 100, error:
         for part in name.split("+")
         if part
     )
-    return Offer(
+    return Plan(
         changes=changes, edits={}, verdict=Verdict.OVER, high_bytes=high, flops=flops, error=error
     )
 
 
-BASE = _offer("", 100)
+BASE = _plan("", 100)
 SINGLES = [
-    _offer("height_a", 50, flops=80),
-    _offer("height_b", 40, flops=120),
-    _offer("check", 60, price=1),
-    _offer("voxel", 30, price=4),
-    _offer("worse", 110),
-    _offer("broken", None, error="no such grid"),
+    _plan("height_a", 50, flops=80),
+    _plan("height_b", 40, flops=120),
+    _plan("check", 60, price=1),
+    _plan("voxel", 30, price=4),
+    _plan("worse", 110),
+    _plan("broken", None, error="no such grid"),
 ]
 
 
@@ -76,8 +76,8 @@ def test_the_strongest_set_has_the_strongest_of_each_group_that_helps() -> None:
 
 
 def test_the_frontier_holds_what_nothing_cheaper_beats() -> None:
-    sets = [_offer("height_b+check", 25), _offer("height_a+check", 35)]
-    kept = [offer.id for offer in frontier_of([BASE, *SINGLES, *sets])]
+    sets = [_plan("height_b+check", 25), _plan("height_a+check", 35)]
+    kept = [plan.id for plan in frontier_of([BASE, *SINGLES, *sets])]
     # height_b costs more compute than height_a and leaves less; voxel is the dearest.
     assert kept == ["", "check", "height_a", "height_b", "height_b+check"]
 

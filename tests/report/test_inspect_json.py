@@ -17,7 +17,7 @@ def test_golden(over: InspectReport, golden: Callable[[str, str], None]) -> None
 
 def test_the_keys_that_programs_stand_on(over: InspectReport) -> None:
     document = json.loads(inspect_json(over))
-    assert document["schema"] == "bevdiag.inspect/1"
+    assert document["schema"] == "bevdiag.inspect/2"
     assert document["params"] == {
         "total": 32_166_154,
         "modules": dict(over.params_by_module),
@@ -84,11 +84,9 @@ def test_a_measurement_stands_beside_the_prediction(measured: InspectReport) -> 
     assert document["measurement"]["phases"]["forward"]["allocated_after_bytes"] == 58 * 2**30
 
 
-def test_a_remedy_tells_its_difference(over: InspectReport) -> None:
-    remedies = {item["id"]: item for item in inspect_document(over)["remedies"]}
-    peak = remedies["max"]["peak_allocated_bytes"]
-    assert remedies["max"]["difference_bytes"] == peak - over.peak.allocated_bytes
-    assert remedies["strides-3d"]["difference_bytes"] is None
+def test_the_recommended_plan_is_its_ids_and_edits(over: InspectReport) -> None:
+    found = inspect_document(over)["recommended"]
+    assert found == {"ids": ("sparse_max",), "edits": {"MODEL.MAP_TO_BEV.MODE": "sparse_max"}}
 
 
 def test_every_figure_of_a_layer_is_told(over: InspectReport) -> None:

@@ -28,7 +28,7 @@ class CheckDocument:
 class PreflightDocument:
     """`bevdiag preflight` and `bevdiag check`, in the order in which configs were given."""
 
-    schema: Literal["bevdiag.preflight/1"]
+    schema: Literal["bevdiag.preflight/2"]
     exit_code: ExitCode
     checks: tuple[CheckDocument, ...]
 

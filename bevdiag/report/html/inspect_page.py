@@ -5,11 +5,12 @@ from typing import Any
 
 from bevdiag import __version__
 from bevdiag.prediction.memory_use import Layer
-from bevdiag.prediction.result import InspectReport, Remedy
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.amounts import bytes_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
-from bevdiag.report.html.scatter import remedy_chart
+from bevdiag.report.html.scatter import flops_per_sample, remedy_chart
 from bevdiag.report.html.timeline_data import timeline_data
 from bevdiag.report.text.assumed import assumed_entries
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
@@ -50,8 +51,8 @@ def _remedies(report: InspectReport) -> list[dict[str, Any]]:
     return [_remedy(remedy, report, largest) for remedy in singles_first(report.remedies)]
 
 
-def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[str, Any]:
-    reserved = remedy.reserved_bytes
+def _remedy(remedy: Plan, report: InspectReport, largest_bytes: int) -> dict[str, Any]:
+    reserved, now = remedy.reserved_bytes, flops_per_sample(report)
     return {
         "id": remedy.id,
         "title": remedy.title,
@@ -59,12 +60,10 @@ def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[s
         "reserved": bytes_if_known(reserved),
         "share": None if reserved is None else reserved / largest_bytes,
         "now": report.peak.reserved_bytes / largest_bytes,
-        "compute": f"{100 * remedy.flops / report.flops:.0f} %"
-        if remedy.flops is not None and report.flops
-        else "-",
+        "compute": f"{100 * remedy.flops / now:.0f} %" if remedy.flops is not None and now else "-",
         "kind": "bad" if remedy.error else VERDICT_KINDS[remedy.verdict],
         "verdict": remedy.error or VERDICT_WORDS[remedy.verdict][0],
-        "loses": remedy.loses,
+        "loses": "; ".join(part for part in (remedy.loses, *remedy.unsafe, *remedy.needs) if part),
     }
 
 

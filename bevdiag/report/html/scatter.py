@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bevdiag.prediction.result import InspectReport, Remedy
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import InspectReport
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.html.findings import VERDICT_KINDS
 
@@ -18,12 +19,11 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
     Memory goes to the right, compute upwards, as a share of the step as it is; the target's
     capacity is a line.
     """
-    now = report.flops
+    now = flops_per_sample(report)
     known = [r for r in report.remedies if r.reserved_bytes is not None and r.flops is not None]
     if not now or not known:
         return None
-    goal = report.remedies_for or report.target
-    capacity = goal.capacity_bytes
+    capacity = report.target.capacity_bytes
     memory = [report.peak.reserved_bytes, *(r.reserved_bytes or 0 for r in known)]
     most_bytes = 1.06 * max(*memory, capacity if capacity and capacity < max(memory) else 0)
     shares = [1.0, *((r.flops or 0) / now for r in known)]
@@ -58,6 +58,11 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
     }
 
 
+def flops_per_sample(report: InspectReport) -> int | None:
+    """What plans' own figures are compared with; None where nothing was counted."""
+    return None if report.flops is None else report.flops // report.scene.batch_size
+
+
 @dataclass(frozen=True, slots=True)
 class _Plane:
     """Where memory and compute lie in the picture."""
@@ -78,7 +83,7 @@ def ticks_up_to(most: float) -> list[float]:
     return [number * step for number in range(math.floor(most / step) + 1)]
 
 
-def _point(remedy: Remedy, now: int) -> dict[str, str]:
+def _point(remedy: Plan, now: int) -> dict[str, str]:
     share = 100 * (remedy.flops or 0) / now
     tells = f"{remedy.id}: {format_bytes(remedy.reserved_bytes or 0)}, {share:.0f} % of the compute"
     return {"name": remedy.id, "kind": VERDICT_KINDS[remedy.verdict], "tells": tells}

@@ -94,16 +94,13 @@ def stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
 
 
 def way_out(report: InspectReport) -> str:
-    """The first remedy that fits, where the step may not; empty where there is nothing to say."""
+    """The recommended plan, where the step may not fit; empty where there is nothing to say."""
     if report.verdict not in (Verdict.OVER, Verdict.DEPENDS) or not report.remedies:
         return ""
-    fitting = [
-        remedy
-        for remedy in report.remedies
-        if remedy.verdict is Verdict.FITS and remedy.peak_allocated_bytes is not None
-    ]
-    if not fitting:
-        return "None of the remedies below makes it fit."
-    first = next((remedy for remedy in fitting if not remedy.combined), fitting[0])
-    peak = format_bytes(first.peak_allocated_bytes or 0)
-    return f"With {first.title} ({first.id}) it fits, at a peak of {peak}."
+    plan = report.recommended
+    if plan is None:
+        return "None of the changes below makes it fit."
+    peak = format_bytes(plan.peak_allocated_bytes or 0)
+    needs = f" It needs {' and '.join(plan.needs)}." if plan.needs else ""
+    what = f"{plan.title} ({plan.id})" if plan.changes else "the channels that arrive"
+    return f"With {what} it fits, at a peak of {peak}.{needs}"

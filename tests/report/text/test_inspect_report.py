@@ -89,7 +89,12 @@ def test_hostile_names_are_shown_whole_and_obeyed_nowhere(over: InspectReport, w
         layers=tuple(replace(item, name=_HOSTILE, type=_HOSTILE) for item in over.layers),
         assumptions=tuple(replace(item, site=_HOSTILE) for item in over.assumptions),
         findings=tuple(replace(item, message=_HOSTILE, code="X\x1b") for item in over.findings),
-        remedies=tuple(replace(item, id=_HOSTILE, title=_HOSTILE) for item in over.remedies),
+        remedies=tuple(
+            replace(
+                item, changes=tuple(replace(c, id=_HOSTILE, title=_HOSTILE) for c in item.changes)
+            )
+            for item in over.remedies
+        ),
         oom=replace(over.oom, module=_HOSTILE, message=_HOSTILE) if over.oom else None,
         unmodelled=(_HOSTILE,),
     )
