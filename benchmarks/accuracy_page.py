@@ -22,7 +22,7 @@ from bevdiag.report.validation import validation_markdown
 
 ROOT = Path(__file__).parents[1]
 OWN_ROWS = ROOT / "tests" / "data" / "measured_rows_h200.json"
-ORIGINAL_ROWS = ROOT / "tests" / "data" / "originals_h200.json"
+ORIGINAL_ROWS = ROOT / "bevdiag" / "accuracy" / "measured" / "originals_h200.json"
 AGREEMENT_ROWS = ROOT / "tests" / "data" / "agreement.json"
 
 HEAD = """# Accuracy

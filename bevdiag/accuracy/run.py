@@ -12,18 +12,13 @@ from bevdiag.accuracy.shipped import shipped_rows
 from bevdiag.config.load import load_config
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.memory.events import EventStream
-from bevdiag.memory.profile import MemoryProfile
-from bevdiag.memory.simulate import simulate
-from bevdiag.memory.workspaces import Bound
+from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import source_batch
 from bevdiag.prediction.session import Session
-from bevdiag.prediction.summary import upper_end_bytes
 from bevdiag.source import read_source_config, trace_source
 from bevdiag.source.values import Scenario as SourceScenario
 from bevdiag.trace.kept_voxels import Scenario
-from bevdiag.trace.step import Trace
 from bevdiag.trace.workers import workers
 
 Progress = Callable[[str, float], None]
@@ -111,18 +106,27 @@ def _predict(
     )
     target = _target(row, machine)
     session = Session(replace(options, pins=dict(row.pins)))
-    trace = session.trace(session.variant(config), (Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
-    profile = simulate(trace.stream, target, until_oom=False)
-    allocated = profile.peak.allocated_bytes
-    low, high = _ends(trace, options, row, config, target)
+    traced = session.trace(session.traceable(config), (Scenario.EXPECTED,)).traces
+    if row.pins:
+        # A pinned count holds for one step; the ends are of any count.
+        free = Session(options)
+        ends = (Scenario.LOW, Scenario.HIGH)
+        traced = {**free.trace(free.traceable(config), ends).traces, **traced}
+    return _beside(row, judged(traced, target))
+
+
+def _beside(row: MeasuredRow, step: Judged, *, with_source: bool = False) -> Outcome:
+    first = step.expected.first_step
+    allocated = step.expected.peak.allocated_bytes
     return Outcome(
         row=row,
-        params=trace.params_by_module["total"],
+        params=step.trace.params_by_module["total"],
         allocated_bytes=allocated,
-        low_bytes=min(allocated, low.peak.allocated_bytes),
-        high_bytes=upper_end_bytes(profile, high),
-        reserved_bytes=profile.max_reserved_bytes,
-        first_step_bytes=profile.first_step.allocated_bytes if profile.first_step else None,
+        low_bytes=min(allocated, step.low.peak.allocated_bytes),
+        high_bytes=step.high_bytes,
+        reserved_bytes=step.expected.max_reserved_bytes,
+        first_step_bytes=first.allocated_bytes if first else None,
+        with_source=with_source,
     )
 
 
@@ -146,20 +150,10 @@ def _predict_from_source(
         optimizer=OPTIMIZER,
         overrides=row.overrides,
     )
-    target = _target(row, machine)
-    profile = simulate(traced.trace.stream, target, until_oom=False)
-    allocated = profile.peak.allocated_bytes
-    low = traced.scenarios.get(SourceScenario.LOW, traced.trace)
-    high = traced.scenarios.get(SourceScenario.HIGH, traced.trace)
-    return Outcome(
-        row=row,
-        params=traced.params_by_module["total"],
-        allocated_bytes=allocated,
-        low_bytes=min(allocated, _end(low.stream, target, Bound.LOW).peak.allocated_bytes),
-        high_bytes=upper_end_bytes(profile, _end(high.stream, target, Bound.HIGH)),
-        reserved_bytes=profile.max_reserved_bytes,
-        with_source=True,
+    step = judged(
+        {SourceScenario.EXPECTED: traced.trace, **traced.scenarios}, _target(row, machine)
     )
+    return _beside(row, step, with_source=True)
 
 
 def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
@@ -170,20 +164,3 @@ def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
         cudnn=row.cudnn or machine.cudnn,
         profile=machine.profile if row.cudnn is None else None,
     )
-
-
-def _ends(
-    trace: Trace, options: InspectOptions, row: MeasuredRow, config: Path, target: DeviceTarget
-) -> tuple[MemoryProfile, MemoryProfile]:
-    """The memory at both ends. A pinned count holds for one step; the ends are of any count."""
-    low, high = trace, trace
-    if row.pins:
-        session = Session(options)
-        wanted = (Scenario.LOW, Scenario.HIGH)
-        traces = session.trace(session.variant(config), wanted).traces
-        low, high = traces[Scenario.LOW], traces[Scenario.HIGH]
-    return _end(low.stream, target, Bound.LOW), _end(high.stream, target, Bound.HIGH)
-
-
-def _end(stream: EventStream, target: DeviceTarget, bound: Bound) -> MemoryProfile:
-    return simulate(stream, target, until_oom=False, bound=bound)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import bevdiag
 from bevdiag.accuracy.clouds import Clouds, Stored, made_up
 from bevdiag.accuracy.outcome import MeasuredRow
 from bevdiag.accuracy.rows import read_rows
 from bevdiag.config.shipped import shipped_file
 
+_MEASURED = Path(__file__).parent / "measured"
 _SHIPPED_MODEL = "focalsst_dsvt_h200.json"
 _ORIGINALS = "originals_h200.json"
 _SONAR = "sonar0.npz"
@@ -25,22 +25,14 @@ def shipped_rows(configs: Path | None) -> list[tuple[MeasuredRow, Clouds]]:
     Args:
         configs: the folder of OpenPCDet's configs; without it their rows have no config.
     """
-    folder = _folder()
-    rows = json.loads((folder / _SHIPPED_MODEL).read_text(encoding="utf-8"))["rows"]
+    rows = json.loads((_MEASURED / _SHIPPED_MODEL).read_text(encoding="utf-8"))["rows"]
     own: list[tuple[MeasuredRow, Clouds]] = [
-        (_shipped_model(name, row), Stored(folder / _SONAR)) for name, row in rows.items()
+        (_shipped_model(name, row), Stored(_MEASURED / _SONAR)) for name, row in rows.items()
     ]
-    originals = read_rows(folder / _ORIGINALS, configs)
+    originals = read_rows(_MEASURED / _ORIGINALS, configs)
     if configs is None:
         originals = [replace(row, config=None) for row in originals]
     return [*own, *((row, made_up) for row in originals)]
-
-
-def _folder() -> Path:
-    """Inside an installed package; in a checkout the rows lie with the tests that read them."""
-    package = Path(bevdiag.__file__).parent
-    installed = package / "measured"
-    return installed if installed.is_dir() else package.parent / "tests" / "data"
 
 
 def _shipped_model(name: str, row: dict[str, Any]) -> MeasuredRow:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 CONFIG = ROOT / "configs" / "focalsst_dsvt.yaml"
 TRUTH = ROOT.parent / "shared" / "truth" / "focalsst_h200.json"
-ROWS: dict[str, Any] = json.loads((DATA / "focalsst_dsvt_h200.json").read_text())["rows"]
+ROWS: dict[str, Any] = json.loads((MEASURED / "focalsst_dsvt_h200.json").read_text())["rows"]
 
 TRUTH_ROWS = ("flat22400_b1", "max_b1", "sparsemax_b1")
 TRUTH_KEPT = 464_367
@@ -28,7 +28,7 @@ TRUTH_KEPT = 464_367
 def points(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The cloud that all rows were measured on."""
     path = tmp_path_factory.mktemp("sonar") / "sonar0.npy"
-    with np.load(DATA / "sonar0.npz") as stored:
+    with np.load(MEASURED / "sonar0.npz") as stored:
         np.save(path, stored["points"])
     return str(path)
 

@@ -21,7 +21,7 @@ KEPT = 330_915
 @pytest.fixture(scope="module")
 def points(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("sonar") / "sonar0.npy"
-    with np.load(ROOT / "tests" / "data" / "sonar0.npz") as stored:
+    with np.load(ROOT / "bevdiag" / "accuracy" / "measured" / "sonar0.npz") as stored:
         np.save(path, stored["points"])
     return str(path)
 
