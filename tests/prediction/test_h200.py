@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 CONFIG = ROOT / "configs" / "focalsst_dsvt.yaml"
 TRUTH = ROOT.parent / "shared" / "truth" / "focalsst_h200.json"
+MEASURED = ROOT / "bevdiag" / "accuracy" / "measured"
 ROWS: dict[str, Any] = json.loads((MEASURED / "focalsst_dsvt_h200.json").read_text())["rows"]
 
 TRUTH_ROWS = ("flat22400_b1", "max_b1", "sparsemax_b1")
