@@ -13,7 +13,7 @@ from typing import Any
 
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 
 SHIPPED = Path(__file__).parents[1] / "configs" / "focalsst_dsvt.yaml"
 
@@ -97,7 +97,7 @@ def keep(rows: dict[str, Any], out: Path, name: str, config: Path, options: Insp
     out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
-def row(report: InspectReport) -> dict[str, Any]:
+def row(report: Prediction) -> dict[str, Any]:
     """What is kept of a report."""
     measured = report.measurement
     assert measured is not None

@@ -99,16 +99,16 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
 
 def _budget(marker: pytest.Mark) -> "ModelBudget":
     from bevdiag.memory.sizes import parse_bytes
-    from bevdiag.prediction.model_budget import ModelBudget
+    from bevdiag.prediction.model_budget import ModelBudget, require_budget
 
     if len(marker.args) > 1:
         raise InputError(f"it takes one size, not {', '.join(map(repr, marker.args))}")
-    known = [name for name in ModelBudget.__dataclass_fields__ if name != "budget_bytes"]
+    known = [name for name in ModelBudget.__dataclass_fields__ if not name.endswith("_bytes")]
     unknown = [name for name in marker.kwargs if name not in known]
     if unknown:
         raise InputError(f"it takes a size and {', '.join(known)}, not {', '.join(unknown)}")
     size = parse_bytes(marker.args[0]) if marker.args else None
-    return ModelBudget(budget_bytes=size, **marker.kwargs)
+    return require_budget(ModelBudget(budget_bytes=size, **marker.kwargs))
 
 
 def _parts(returned: object) -> tuple[Any, Any, Any]:

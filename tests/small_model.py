@@ -18,7 +18,7 @@ from bevdiag.memory.workspaces import Bound
 from bevdiag.models.bev import bev_joint
 from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.prediction.session import Session, TracedVariant
 from bevdiag.remedies.search import plans_for
 from bevdiag.rules.evidence import StepEvidence
@@ -55,7 +55,7 @@ class Inspections:
     """Inspections of the small model; the same question is answered once a session."""
 
     points: Path
-    _reports: dict[str, InspectReport] = field(default_factory=dict)
+    _reports: dict[str, Prediction] = field(default_factory=dict)
 
     config = SMALL
     site = SITE
@@ -68,7 +68,7 @@ class Inspections:
         plain = InspectOptions(device="meta", points=(str(self.points),), remedies=False, pins=pins)
         return replace(plain, **wanted)
 
-    def report(self, *, pinned: bool = True, **wanted: Any) -> InspectReport:
+    def report(self, *, pinned: bool = True, **wanted: Any) -> Prediction:
         options = self.options(pinned=pinned, **wanted)
         key = repr(options)
         if key not in self._reports:

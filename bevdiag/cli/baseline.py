@@ -29,14 +29,14 @@ def write_command(
     from bevdiag.prediction.baseline import record
     from bevdiag.prediction.checked import worst
     from bevdiag.prediction.recorded import Baseline, read_baseline
-    from bevdiag.prediction.result import InspectReport
+    from bevdiag.prediction.result import Prediction
 
     check_output(file, "FILE")
     path = Path(file)
     before = read_baseline(path).configs if path.exists() else {}
     checks = run_jobs(asked.jobs(configs))
     write_output(Baseline(configs={**before, **record(checks, path).configs}).text(), file, "FILE")
-    untraced = [check for check in checks if not isinstance(check.report, InspectReport)]
+    untraced = [check for check in checks if not isinstance(check.report, Prediction)]
     for check in untraced:
         say(f"{check.config}: not recorded: {check.failure or 'no step survives its errors'}")
     return worst(check.exit_code for check in untraced)

@@ -21,7 +21,7 @@ from bevdiag.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
-    from bevdiag.prediction.result import ConfigReport, InspectReport
+    from bevdiag.prediction.result import ConfigReport, Prediction
 
 
 @takes(*STEP, *TARGET, *REST, "device", "data_root", device="auto")
@@ -61,7 +61,7 @@ def inspect_command(
     return report.exit_code
 
 
-def _inspect(job: "Job") -> "InspectReport | ConfigReport":
+def _inspect(job: "Job") -> "Prediction | ConfigReport":
     with progress_bar() as progress:
         progress("importing torch", 0.0)
         from bevdiag.prediction.checked import without_ignored
@@ -72,7 +72,7 @@ def _inspect(job: "Job") -> "InspectReport | ConfigReport":
     return without_ignored(report, job.ignore)
 
 
-def _page(report: "InspectReport | ConfigReport") -> str:
+def _page(report: "Prediction | ConfigReport") -> str:
     from bevdiag.prediction.result import ConfigReport
 
     if isinstance(report, ConfigReport):
@@ -84,7 +84,7 @@ def _page(report: "InspectReport | ConfigReport") -> str:
     return inspect_page(report)
 
 
-def _write_snapshot(report: "InspectReport | ConfigReport", output: str) -> None:
+def _write_snapshot(report: "Prediction | ConfigReport", output: str) -> None:
     from bevdiag.prediction.result import ConfigReport
     from bevdiag.report.memory_viz import memory_viz
 
@@ -97,7 +97,7 @@ def _write_snapshot(report: "InspectReport | ConfigReport", output: str) -> None
 
 
 def _write(
-    report: "InspectReport | ConfigReport",
+    report: "Prediction | ConfigReport",
     output_format: str,
     output: str,
     depth: int,

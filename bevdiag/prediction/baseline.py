@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.recorded import Baseline, Entry
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.rules import grown_since_baseline
 from bevdiag.rules.grown_since_baseline import Growth
 
@@ -22,14 +22,14 @@ def record(checks: Iterable[Check], file: Path) -> Baseline:
         configs={
             _name(check.config, file): _entry(check.report)
             for check in checks
-            if isinstance(check.report, InspectReport)
+            if isinstance(check.report, Prediction)
         }
     )
 
 
 def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> Check:
     """The check with what has grown by more than `tolerance`, a share of the recorded figure."""
-    if not isinstance(check.report, InspectReport):
+    if not isinstance(check.report, Prediction):
         return check
     entry = baseline.configs.get(_name(check.config, file))
     if entry is None:
@@ -74,7 +74,8 @@ def _notes(before: Entry, now: Entry) -> list[str]:
     ]
 
 
-def _entry(report: InspectReport) -> Entry:
+def _entry(report: Prediction) -> Entry:
+    assert report.scene is not None  # a config has one
     return Entry(
         conditions={
             "torch": report.target.torch,

@@ -9,7 +9,7 @@ from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.policy import IgnoredRule
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport, InspectReport
+from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.rules.finding import Finding, Silenced
 
 _WORST_FIRST = (ExitCode.USAGE, ExitCode.FINDINGS, ExitCode.NO_VERDICT, ExitCode.FITS)
@@ -48,7 +48,7 @@ class Check:
 
     config: str
     budget: str = ""
-    report: InspectReport | ConfigReport | None = None
+    report: Prediction | ConfigReport | None = None
     failure: str = ""
     failure_code: ExitCode = ExitCode.FITS
     growth: tuple[Finding, ...] = ()
@@ -57,7 +57,7 @@ class Check:
     @property
     def verdict(self) -> Verdict | None:
         """The verdict; None where nothing was traced."""
-        return self.report.verdict if isinstance(self.report, InspectReport) else None
+        return self.report.verdict if isinstance(self.report, Prediction) else None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -93,8 +93,8 @@ def defect(config: Path, error: Exception, budget: str = "") -> Check:
 
 
 def without_ignored(
-    report: InspectReport | ConfigReport, ignore: Mapping[str, IgnoredRule]
-) -> InspectReport | ConfigReport:
+    report: Prediction | ConfigReport, ignore: Mapping[str, IgnoredRule]
+) -> Prediction | ConfigReport:
     """The report without the findings that the policy silences; they stay listed as such."""
     silenced = tuple(
         Silenced(finding, ignore[finding.code].reason, ignore[finding.code].location)

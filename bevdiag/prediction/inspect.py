@@ -18,7 +18,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import prediction_of
 from bevdiag.prediction.repository import inspect_source
-from bevdiag.prediction.result import Assumption, ConfigReport, InspectReport, Scene
+from bevdiag.prediction.result import Assumption, ConfigReport, Prediction, Scene
 from bevdiag.prediction.session import Session, TracedVariant, Variant, channels_that_arrive
 from bevdiag.prediction.summary import (
     with_history,
@@ -49,7 +49,7 @@ Search = Callable[[Session, Variant, Changes, DeviceTarget, TracedVariant, Progr
 
 def inspect(
     config: Path, options: InspectOptions, progress: Progress, search: Search | None = None
-) -> InspectReport | ConfigReport:
+) -> Prediction | ConfigReport:
     """Trace the config's training step and tell what it costs, what is wrong, and what helps.
 
     A config with faults that no step survives is not traced: its findings are all there is.
@@ -138,7 +138,7 @@ def _report(
     step: Judged,
     traced: TracedVariant,
     found: tuple[Finding, ...],
-) -> InspectReport:
+) -> Prediction:
     joint = bev_joint(declared.config)
     evidence = StepEvidence(
         document=declared.config.document,

@@ -10,10 +10,9 @@ from torch import nn
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import InputError
 from bevdiag.memory.device import make_target
-from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.judged import judged
-from bevdiag.prediction.model_report import ModelReport
-from bevdiag.prediction.summary import phases_of
+from bevdiag.prediction.predicted import prediction_of
+from bevdiag.prediction.result import Prediction
 from bevdiag.trace.any_model import Loss, trace_model
 from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.step import FEWEST_STEPS, StepOptions
@@ -23,9 +22,13 @@ OPTIMIZERS: tuple[str, ...] = get_args(OptimizationSettings.model_fields["optimi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelBudget:
-    """What a step must fit, and how it is run; the names and texts are those of the options."""
+    """What a step must fit, and how it is run; the names and texts are those of the options.
+
+    `budget_bytes` is what its allocator may reserve, `process_bytes` what the process may take.
+    """
 
     budget_bytes: int | None = None
+    process_bytes: int | None = None
     gpu: str | None = None
     torch: str | None = None
     cudnn: str | None = None
@@ -34,8 +37,6 @@ class ModelBudget:
     steps: int = FEWEST_STEPS
 
     def __post_init__(self) -> None:
-        if self.budget_bytes is None and self.gpu is None:
-            raise InputError("say what the step must fit: a size such as '24GiB', or gpu='rtx4090'")
         _one_of("autocast", self.autocast, ("off", *DTYPES))
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         if not isinstance(self.steps, int) or self.steps < FEWEST_STEPS:
@@ -50,9 +51,20 @@ def _one_of(option: str, value: object, known: Sequence[str]) -> None:
         raise InputError(f"{option}={value!r}: take one of {', '.join(known)}")
 
 
+def require_budget(budget: ModelBudget) -> ModelBudget:
+    """The budget, which must name what the step has to fit.
+
+    Raises:
+        InputError: it names neither a size nor a GPU.
+    """
+    if budget.budget_bytes is None and budget.process_bytes is None and budget.gpu is None:
+        raise InputError("say what the step must fit: a size such as '24GiB', or gpu='rtx4090'")
+    return budget
+
+
 def judge_model(
     model: nn.Module, inputs: Any, loss: Loss | None, budget: ModelBudget
-) -> ModelReport:
+) -> Prediction:
     """Trace the model's step (see `trace_model`) and judge it.
 
     Raises:
@@ -63,6 +75,7 @@ def judge_model(
         torch=budget.torch or torch.__version__,
         gpu=budget.gpu,
         budget_bytes=budget.budget_bytes,
+        process_bytes=budget.process_bytes,
         cudnn=budget.cudnn,
     )
     options = StepOptions(
@@ -73,14 +86,11 @@ def judge_model(
     )
     trace = trace_model(model, inputs, loss, options)
     step = judged({"expected": trace}, target)
-    return ModelReport(
-        target=target_of(target),
-        verdict=step.verdict,
-        peak=step.peak(),
-        phases=phases_of(step.expected),
-        first_step_peak_bytes=step.expected.first_step.allocated_bytes
-        if step.expected.first_step
-        else 0,
-        oom=step.oom(),
-        unmodelled=tuple(trace.stream.unmodelled),
+    return prediction_of(
+        step,
+        config="",
+        model=type(model).__name__,
+        autocast=budget.autocast,
+        optimizer=budget.optimizer,
+        scene=None,
     )

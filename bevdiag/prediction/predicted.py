@@ -3,7 +3,7 @@
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.judged import Judged
-from bevdiag.prediction.result import Assumption, InspectReport, Scene
+from bevdiag.prediction.result import Assumption, Prediction, Scene
 from bevdiag.prediction.summary import layers_of, phases_of, timeline_of
 from bevdiag.rules.finding import Finding, Silenced
 from bevdiag.trace.data_flow import wiring_of
@@ -16,14 +16,14 @@ def prediction_of(
     model: str,
     autocast: str,
     optimizer: str,
-    scene: Scene,
+    scene: Scene | None,
     bev_channels: int | None = None,
     assumptions: tuple[Assumption, ...] = (),
     findings: tuple[Finding, ...] = (),
     silenced: tuple[Silenced, ...] = (),
     unmodelled: tuple[str, ...] | None = None,
     flops: int | None = None,
-) -> InspectReport:
+) -> Prediction:
     """The prediction of a step, whatever gave its model.
 
     Args:
@@ -32,7 +32,7 @@ def prediction_of(
         model: what the detector is called.
         autocast: off, fp16 or bf16.
         optimizer: as configs name it.
-        scene: the input that the step was run on.
+        scene: the input that the step was run on, None for inputs of the model's own.
         bev_channels: of the BEV map, None where that is not known.
         assumptions: every count that depends on values.
         findings: what is wrong, worst first.
@@ -42,7 +42,7 @@ def prediction_of(
     """
     trace, expected = step.trace, step.expected
     by_module = dict(trace.params_by_module)
-    return InspectReport(
+    return Prediction(
         config=config,
         model=model,
         target=target_of(step.target),

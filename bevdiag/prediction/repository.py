@@ -11,7 +11,7 @@ from bevdiag.prediction.figures import batch_scene
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import prediction_of
-from bevdiag.prediction.result import Assumption, ConfigReport, InspectReport
+from bevdiag.prediction.result import Assumption, ConfigReport, Prediction
 from bevdiag.prediction.session import BOXES_PER_SAMPLE
 from bevdiag.prediction.summary import (
     with_history,
@@ -31,7 +31,7 @@ Progress = Callable[[str, float], None]
 
 def inspect_source(
     config: Path, source: Path, options: InspectOptions, progress: Progress
-) -> InspectReport | ConfigReport:
+) -> Prediction | ConfigReport:
     """Trace the repository's own model and tell what its training step costs.
 
     This runs the code in `source`. Remedies are edits of modules that bevdiag knows, so there are
@@ -124,7 +124,7 @@ def _report(
     autocast: str,
     optimizer: str,
     found: tuple[Finding, ...],
-) -> InspectReport:
+) -> Prediction:
     step = judged({Scenario.EXPECTED: traced.trace, **traced.scenarios}, target)
     evidence = TraceEvidence(
         document=settings.document,

@@ -63,9 +63,10 @@ class Assumption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InspectReport:
-    """Everything `bevdiag inspect` knows, in the order in which it is told.
+class Prediction:
+    """What one training step asks of a GPU; every command shows a view of it.
 
+    `scene` is None where the model came with inputs of its own.
     `remedies` are the plans that were traced, changes alone first; `recommended` is the one to
     take. `lives` are the blocks of the timeline, `snapshot` is the allocator's
     history, where they were asked for.
@@ -77,7 +78,7 @@ class InspectReport:
     device: str
     autocast: str
     optimizer: str
-    scene: Scene
+    scene: Scene | None
     params_total: int
     params_by_module: dict[str, int]
     params_without_grad: int
@@ -101,6 +102,11 @@ class InspectReport:
     measurement: Measurement | None = None
     lives: tuple[TensorLife, ...] = ()
     snapshot: Snapshot | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the upper end fits the target."""
+        return self.verdict is Verdict.FITS
 
     @property
     def exit_code(self) -> ExitCode:

@@ -12,7 +12,7 @@ from bevdiag.memory.lifetimes import ancestors, block_lives, saved_bytes_by_modu
 from bevdiag.memory.profile import LiveBlock, MemoryProfile
 from bevdiag.prediction.memory_use import Holder, Layer, Peak, PhasePeak, TensorLife, TimelinePoint
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.prediction.snapshot import (
     Owner,
     Snapshot,
@@ -106,8 +106,8 @@ def timeline_of(profile: MemoryProfile) -> tuple[TimelinePoint, ...]:
 
 
 def with_history(
-    report: InspectReport, options: InspectOptions, stream: EventStream, target: DeviceTarget
-) -> InspectReport:
+    report: Prediction, options: InspectOptions, stream: EventStream, target: DeviceTarget
+) -> Prediction:
     """The report with what a timeline or a snapshot is drawn from, where it is asked for."""
     if options.lives:
         report = replace(report, lives=_lives(stream, target))

@@ -11,7 +11,7 @@ from pathlib import Path
 from bevdiag.errors import ExitCode, Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, worst_last
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.text.findings import worst_first
@@ -54,7 +54,7 @@ def _annotations(check: Check) -> Iterator[_Annotation]:
     for finding in worst_first(check.findings):
         yield _of_finding(check.config, finding)
     report = check.report
-    if isinstance(report, InspectReport) and report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
+    if isinstance(report, Prediction) and report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
         yield _Annotation("warning", "bevdiag", verdict_sentence(report), check.config)
 
 

@@ -13,7 +13,7 @@ from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Measurement, PhasePeak, TimelinePoint
 from bevdiag.prediction.plan import Plan, Recommendation, recommended
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.places import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
@@ -24,12 +24,12 @@ TIMELINE_POINTS = 256
 """About the length of the timeline, each point the highest of its stretch of the step."""
 
 
-def inspect_json(report: InspectReport) -> str:
+def inspect_json(report: Prediction) -> str:
     """The report as one JSON object and a newline."""
     return dumps(inspect_document(report))
 
 
-def inspect_document(report: InspectReport) -> dict[str, Any]:
+def inspect_document(report: Prediction) -> dict[str, Any]:
     """The report as plain lists and dicts."""
     return {
         "schema": SCHEMA,
@@ -39,7 +39,7 @@ def inspect_document(report: InspectReport) -> dict[str, Any]:
         "device": report.device,
         "autocast": report.autocast,
         "optimizer": report.optimizer,
-        "scene": asdict(report.scene),
+        "scene": None if report.scene is None else asdict(report.scene),
         "params": {
             "total": report.params_total,
             "modules": report.params_by_module,

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check
-from bevdiag.prediction.result import ConfigReport, InspectReport
+from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.headline import verdict_sentence
@@ -50,7 +50,7 @@ def _verdict(check: Check) -> ET.Element:
         kind = "error" if check.exit_code is ExitCode.NO_VERDICT else "failure"
         ET.SubElement(case, kind, message=printable(check.failure))
         return case
-    if not isinstance(check.report, InspectReport):
+    if not isinstance(check.report, Prediction):
         message = "no training step survives the errors of this config"
         ET.SubElement(case, "failure", message=message)
         return case

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from bevdiag.errors import ExitCode
 from bevdiag.prediction.checked import Check, worst_last
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
@@ -76,7 +76,7 @@ def _has_details(check: Check) -> bool:
 
 def _details(check: Check) -> str:
     lines = [f"### {escaped(check.config)}", ""]
-    if isinstance(check.report, InspectReport):
+    if isinstance(check.report, Prediction):
         lines += [escaped(verdict_sentence(check.report)), ""]
     lines += map(_finding, worst_first(check.findings))
     lines += [f"- silenced {item.finding.code}: {escaped(item.reason)}" for item in check.silenced]

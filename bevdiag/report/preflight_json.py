@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bevdiag.prediction.checked import Check, worst
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.config_json import config_document
 from bevdiag.report.inspect_json import finding_document, inspect_document, verdict_document
@@ -43,6 +43,6 @@ def _check(check: Check) -> dict[str, Any]:
 def _report(check: Check) -> dict[str, Any] | None:
     if check.report is None:
         return None
-    if isinstance(check.report, InspectReport):
+    if isinstance(check.report, Prediction):
         return inspect_document(check.report)
     return config_document(check.report)

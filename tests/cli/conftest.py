@@ -12,7 +12,7 @@ import pytest
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Peak
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport, InspectReport, Scene, Target
+from bevdiag.prediction.result import ConfigReport, Prediction, Scene, Target
 from bevdiag.prediction.snapshot import Snapshot
 from bevdiag.prediction.variants import CompareReport, Variant
 from bevdiag.rules.finding import Finding
@@ -29,8 +29,8 @@ _SCENE = Scene(
 )
 
 
-def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> InspectReport:
-    return InspectReport(
+def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
+    return Prediction(
         config="model.yaml",
         model="CenterPoint",
         target=_TARGET,
@@ -106,7 +106,7 @@ class Diagnosis:
         options: InspectOptions,
         progress: Callable[[str, float], None],
         search: object = None,
-    ) -> InspectReport | ConfigReport:
+    ) -> Prediction | ConfigReport:
         self._note(config, options, progress)
         if self.faults:
             return ConfigReport(config=str(config), findings=self.faults)

@@ -8,34 +8,34 @@ import pytest
 from bevdiag.errors import BevdiagError, ExitCode, InputError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.inspect import inspect
-from bevdiag.prediction.result import ConfigReport, InspectReport
+from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.inspect_json import inspect_json
 from bevdiag.report.json_schema import json_schema
 from bevdiag.rules.finding import Severity
 
 
-def _codes(report: InspectReport) -> list[str]:
+def _codes(report: Prediction) -> list[str]:
     return [finding.code for finding in report.findings]
 
 
 @pytest.fixture(scope="module")
-def ranged(small: Any) -> InspectReport:
+def ranged(small: Any) -> Prediction:
     """With the count left open."""
-    report: InspectReport = small.report(pinned=False)
+    report: Prediction = small.report(pinned=False)
     return report
 
 
 # -- consistency ---------------------------------------------------------------------------------
 
 
-def test_the_peak_is_the_sum_of_its_categories_and_holders(ranged: InspectReport) -> None:
+def test_the_peak_is_the_sum_of_its_categories_and_holders(ranged: Prediction) -> None:
     peak = ranged.peak
     assert sum(peak.by_category.values()) == peak.allocated_bytes
     assert 0 < sum(holder.nbytes for holder in peak.holders) <= peak.allocated_bytes
     assert list(peak.holders) == sorted(peak.holders, key=lambda h: -h.nbytes)
 
 
-def test_the_range_holds_the_expected_peak(ranged: InspectReport) -> None:
+def test_the_range_holds_the_expected_peak(ranged: Prediction) -> None:
     peak = ranged.peak
     assert peak.low_bytes < peak.allocated_bytes < peak.high_bytes
     assert peak.allocated_bytes <= peak.reserved_bytes <= peak.high_reserved_bytes
@@ -44,7 +44,7 @@ def test_the_range_holds_the_expected_peak(ranged: InspectReport) -> None:
     assert assumption.used == assumption.expected
 
 
-def test_the_peak_is_that_of_a_phase_and_of_the_timeline(ranged: InspectReport) -> None:
+def test_the_peak_is_that_of_a_phase_and_of_the_timeline(ranged: Prediction) -> None:
     phases = {phase.phase: phase for phase in ranged.phases}
     assert list(phases) == ["forward", "backward", "optimizer"]
     assert phases[ranged.peak.phase].peak_allocated_bytes == ranged.peak.allocated_bytes
@@ -53,7 +53,7 @@ def test_the_peak_is_that_of_a_phase_and_of_the_timeline(ranged: InspectReport) 
     assert all(point.allocated_bytes <= point.reserved_bytes for point in ranged.timeline)
 
 
-def test_layers_add_up(ranged: InspectReport) -> None:
+def test_layers_add_up(ranged: Prediction) -> None:
     layers = {layer.name: layer for layer in ranged.layers}
     for layer in ranged.layers:
         children = [
@@ -70,7 +70,7 @@ def test_layers_add_up(ranged: InspectReport) -> None:
     assert layers[ranged.peak.module].peak_bytes == ranged.peak.allocated_bytes
 
 
-def test_layers_know_their_channels_and_shapes(ranged: InspectReport) -> None:
+def test_layers_know_their_channels_and_shapes(ranged: Prediction) -> None:
     layers = {layer.name: layer for layer in ranged.layers}
     first = layers["backbone_2d.blocks.0.1"]
     assert (first.type, first.in_channels, first.out_channels) == ("Conv2d", 1280, 16)
@@ -80,17 +80,17 @@ def test_layers_know_their_channels_and_shapes(ranged: InspectReport) -> None:
     assert layers["dense_head.shared_conv"].output_shape == (1, 64, 20, 40)
 
 
-def test_parameters_are_counted(ranged: InspectReport) -> None:
+def test_parameters_are_counted(ranged: Prediction) -> None:
     assert sum(ranged.params_by_module.values()) == ranged.params_total == 1_125_962
     assert ranged.params_without_grad == 46_656  # the importance convolution
     assert ranged.bev_channels == 1280
 
 
-def test_the_first_step_has_no_optimizer_state_yet(ranged: InspectReport) -> None:
+def test_the_first_step_has_no_optimizer_state_yet(ranged: Prediction) -> None:
     assert 0 < ranged.first_step_peak_bytes < ranged.peak.allocated_bytes
 
 
-def test_without_a_budget_there_is_no_verdict_but_one_a_gpu(ranged: InspectReport) -> None:
+def test_without_a_budget_there_is_no_verdict_but_one_a_gpu(ranged: Prediction) -> None:
     assert ranged.verdict is Verdict.NO_BUDGET
     assert ranged.exit_code is ExitCode.FITS
     assert ranged.oom is None
@@ -101,7 +101,7 @@ def test_without_a_budget_there_is_no_verdict_but_one_a_gpu(ranged: InspectRepor
 # -- determinism ---------------------------------------------------------------------------------
 
 
-def test_two_runs_give_the_same_bytes(small: Any, ranged: InspectReport) -> None:
+def test_two_runs_give_the_same_bytes(small: Any, ranged: Prediction) -> None:
     again = inspect(small.config, small.options(pinned=False), small.progress)
     assert inspect_json(again) == inspect_json(ranged)
 
@@ -133,7 +133,7 @@ def test_a_budget_that_the_upper_end_fits(small: Any) -> None:
     assert report.target.capacity_bytes == budget
 
 
-def test_a_budget_that_only_the_expected_run_fits(small: Any, ranged: InspectReport) -> None:
+def test_a_budget_that_only_the_expected_run_fits(small: Any, ranged: Prediction) -> None:
     report = small.report(pinned=False, budget_bytes=ranged.peak.reserved_bytes)
     assert report.verdict is Verdict.DEPENDS
     assert "BEV302" in _codes(report)
@@ -267,5 +267,5 @@ def test_device_auto_is_meta_without_a_gpu(small: Any, monkeypatch: pytest.Monke
     assert not small.session(device="meta").uses_cuda()
 
 
-def test_the_document_of_a_traced_step_holds_its_schema(ranged: InspectReport) -> None:
+def test_the_document_of_a_traced_step_holds_its_schema(ranged: Prediction) -> None:
     jsonschema.validate(json.loads(inspect_json(ranged)), json.loads(json_schema("inspect/2")))

@@ -9,7 +9,7 @@ from bevdiag.errors import InputError
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.models.builder import build_detector
-from bevdiag.prediction.model_budget import ModelBudget, judge_model
+from bevdiag.prediction.model_budget import ModelBudget, judge_model, require_budget
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import Scenario
 
@@ -41,7 +41,6 @@ def test_a_detector_that_is_handed_over_peaks_like_the_one_of_its_config(small: 
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({}, "say what the step must fit"),
         ({"gpu": "h200", "autocast": "on"}, "autocast='on': take one of off, fp16, bf16"),
         ({"gpu": "h200", "optimizer": "lamb"}, "optimizer='lamb': take one of adam"),
         ({"gpu": "h200", "steps": 1.5}, "steps=1.5: at least 2"),
@@ -50,3 +49,8 @@ def test_a_detector_that_is_handed_over_peaks_like_the_one_of_its_config(small: 
 def test_a_budget_that_makes_no_sense(wanted: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         ModelBudget(**wanted)
+
+
+def test_a_budget_must_name_what_the_step_has_to_fit() -> None:
+    with pytest.raises(InputError, match="say what the step must fit"):
+        require_budget(ModelBudget())

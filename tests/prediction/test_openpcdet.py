@@ -6,7 +6,7 @@ import pytest
 
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.rules.finding import Severity
 
 CONFIGS = Path(__file__).resolve().parents[3] / "shared" / "openpcdet" / "cfgs"
@@ -26,7 +26,7 @@ def test_a_trained_config_is_no_cause_for_alarm(config: str, source: str) -> Non
         pytest.skip(f"{path} is not here")
     options = InspectOptions(device="meta", batch_size=1, remedies=False)
     report = inspect(path, options, lambda what, share: None)
-    assert isinstance(report, InspectReport)
+    assert isinstance(report, Prediction)
     assert [f.code for f in report.findings if f.severity is Severity.ERROR] == []
     assert report.wiring is not None
     assert report.wiring.is_sound

@@ -8,7 +8,7 @@ import pytest
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.plan import Change, Plan
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.remedies import search, sets
 from bevdiag.remedies.moves import moves
 from bevdiag.remedies.sets import worth_tracing
@@ -31,12 +31,12 @@ def _few_changes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def over(small: Any) -> InspectReport:
-    report: InspectReport = small.report(pinned=False, remedies=True, budget_bytes=BUDGET)
+def over(small: Any) -> Prediction:
+    report: Prediction = small.report(pinned=False, remedies=True, budget_bytes=BUDGET)
     return report
 
 
-def test_every_single_change_is_shown_with_its_figures(over: InspectReport) -> None:
+def test_every_single_change_is_shown_with_its_figures(over: Prediction) -> None:
     singles = [plan for plan in over.remedies if not plan.combined]
     assert {plan.id for plan in singles} == FEW
     for plan in singles:
@@ -57,7 +57,7 @@ def test_every_single_change_is_shown_with_its_figures(over: InspectReport) -> N
     ],
 )
 def test_a_plans_figures_are_those_of_inspecting_the_edited_config(
-    small: Any, over: InspectReport, change: str, wanted: dict[str, Any]
+    small: Any, over: Prediction, change: str, wanted: dict[str, Any]
 ) -> None:
     (plan,) = (plan for plan in over.remedies if plan.id == change)
     report = small.report(pinned=False, remedies=False, budget_bytes=BUDGET, **wanted)
@@ -68,7 +68,7 @@ def test_a_plans_figures_are_those_of_inspecting_the_edited_config(
     assert plan.verdict is report.verdict
 
 
-def test_what_is_recommended_fits_and_is_safe(over: InspectReport) -> None:
+def test_what_is_recommended_fits_and_is_safe(over: Prediction) -> None:
     plan = over.recommended
     assert plan is not None
     assert plan.verdict is Verdict.FITS
@@ -84,7 +84,7 @@ def test_where_a_step_fits_nothing_is_traced_unless_it_is_asked_for(small: Any) 
 
     options = small.options(budget_bytes=2**40, remedies=None)
     report = inspect(small.config, options, small.progress, never)
-    assert isinstance(report, InspectReport)
+    assert isinstance(report, Prediction)
     assert report.verdict is Verdict.FITS
     with pytest.raises(AssertionError, match="searched for"):
         inspect(small.config, replace(options, remedies=True), small.progress, never)

@@ -14,7 +14,7 @@ from bevdiag.prediction.memory_use import (
     TimelinePoint,
 )
 from bevdiag.prediction.plan import Change, Plan
-from bevdiag.prediction.result import Assumption, InspectReport, Scene, Target
+from bevdiag.prediction.result import Assumption, Prediction, Scene, Target
 from bevdiag.rules.finding import Finding, Severity
 
 from .shipped_wiring import shipped_wiring
@@ -268,9 +268,9 @@ def _remedies() -> tuple[Plan, ...]:
     )
 
 
-def shipped_report() -> InspectReport:
+def shipped_report() -> Prediction:
     """The shipped model on a card that it does not fit."""
-    return InspectReport(
+    return Prediction(
         config="configs/focalsst_dsvt.yaml",
         model="CenterPoint",
         target=TARGET,

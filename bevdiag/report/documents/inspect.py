@@ -119,7 +119,7 @@ class InspectDocument:
     device: str
     autocast: str
     optimizer: str
-    scene: Scene
+    scene: Scene | None
     params: ParamsDocument
     bev_channels: int | None
     peak: Peak

@@ -6,7 +6,7 @@ from typing import Any
 from bevdiag import __version__
 from bevdiag.prediction.memory_use import Layer
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import bytes_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
@@ -20,7 +20,7 @@ from bevdiag.report.text.wiring import module_name
 from bevdiag.trace.joints import WiringReport
 
 
-def inspect_page(report: InspectReport) -> str:
+def inspect_page(report: Prediction) -> str:
     """The report as one HTML document.
 
     The timeline needs `report.lives`, which an inspection fills where it was asked for them.
@@ -45,13 +45,13 @@ def inspect_page(report: InspectReport) -> str:
     )
 
 
-def _remedies(report: InspectReport) -> list[dict[str, Any]]:
+def _remedies(report: Prediction) -> list[dict[str, Any]]:
     now = report.peak.reserved_bytes
     largest = max([now, *(remedy.reserved_bytes or 0 for remedy in report.remedies)]) or 1
     return [_remedy(remedy, report, largest) for remedy in singles_first(report.remedies)]
 
 
-def _remedy(remedy: Plan, report: InspectReport, largest_bytes: int) -> dict[str, Any]:
+def _remedy(remedy: Plan, report: Prediction, largest_bytes: int) -> dict[str, Any]:
     reserved, now = remedy.reserved_bytes, flops_per_sample(report)
     return {
         "id": remedy.id,
@@ -81,7 +81,7 @@ def _channels(layer: Layer) -> str:
     return " > ".join("-" if n is None else str(n) for n in (layer.in_channels, layer.out_channels))
 
 
-def _gpus(report: InspectReport) -> list[dict[str, Any]]:
+def _gpus(report: Prediction) -> list[dict[str, Any]]:
     need = report.peak.high_reserved_bytes
     largest = max([need, *(gpu.capacity_bytes for gpu in report.gpus)])
     return [

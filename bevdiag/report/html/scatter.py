@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.html.findings import VERDICT_KINDS
 
@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 760, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 36, 42
 
 
-def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
+def remedy_chart(report: Prediction) -> dict[str, Any] | None:
     """Positions in an SVG of `WIDTH` by `HEIGHT`; None where fewer than two points are known.
 
     Memory goes to the right, compute upwards, as a share of the step as it is; the target's
@@ -58,9 +58,11 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
     }
 
 
-def flops_per_sample(report: InspectReport) -> int | None:
+def flops_per_sample(report: Prediction) -> int | None:
     """What plans' own figures are compared with; None where nothing was counted."""
-    return None if report.flops is None else report.flops // report.scene.batch_size
+    if report.flops is None or report.scene is None:
+        return None
+    return report.flops // report.scene.batch_size
 
 
 @dataclass(frozen=True, slots=True)

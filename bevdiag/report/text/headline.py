@@ -4,15 +4,14 @@ from rich.text import Text
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import OutOfMemory
-from bevdiag.prediction.model_report import StepReport
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, judged_by, paragraph
 from bevdiag.rules.finding import Severity
 
 
-def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
+def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
     """Config, verdict, PyTorch's own message where the step stops, errors and a way out."""
     lines = paragraph(f"{report.config}: {report.model}", layout, style="dim")
     if named := judged_by(report.target):
@@ -30,7 +29,7 @@ def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
     return lines
 
 
-def verdict_sentence(report: StepReport) -> str:
+def verdict_sentence(report: Prediction) -> str:
     """One sentence for every verdict; "fits" speaks of the upper end only."""
     peak = report.peak
     budget = budget_name(report.target)
@@ -59,7 +58,7 @@ def verdict_sentence(report: StepReport) -> str:
     )
 
 
-def _at_most(report: StepReport) -> str:
+def _at_most(report: Prediction) -> str:
     peak, capacity = report.peak, report.target.capacity_bytes
     if capacity is None or peak.high_reserved_bytes <= capacity:
         return f"at most {format_bytes(peak.high_reserved_bytes)} are reserved"
@@ -70,14 +69,14 @@ def _at_most(report: StepReport) -> str:
     )
 
 
-def _peak_range(report: StepReport) -> str:
+def _peak_range(report: Prediction) -> str:
     low, high = report.peak.low_bytes, report.peak.high_bytes
     if low == high:
         return ""
     return f" (between {format_bytes(low)} and {format_bytes(high)}, {_depending_on(report)})"
 
 
-def _depending_on(report: StepReport) -> str:
+def _depending_on(report: Prediction) -> str:
     if any(assumption.low < assumption.high for assumption in report.assumptions):
         return "depending on values"
     return "depending on the kernels that cuDNN picks"
@@ -93,7 +92,7 @@ def stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
     return f"At the upper end it stops in {oom.module}, {when}"
 
 
-def way_out(report: InspectReport) -> str:
+def way_out(report: Prediction) -> str:
     """The recommended plan, where the step may not fit; empty where there is nothing to say."""
     if report.verdict not in (Verdict.OVER, Verdict.DEPENDS) or not report.remedies:
         return ""

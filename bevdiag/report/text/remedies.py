@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import (
     bytes_if_known,
     count_if_known,
@@ -27,7 +27,7 @@ _COLUMNS = [
 ]
 
 
-def remedy_lines(report: InspectReport, layout: Layout) -> list[Text]:
+def remedy_lines(report: Prediction, layout: Layout) -> list[Text]:
     """Singles, then combinations; below each its changes and what it loses."""
     if not report.remedies:
         return []
