@@ -18,9 +18,11 @@ from bevdiag.cli.output import (
     write_report,
 )
 from bevdiag.cli.progress import progress_bar
+from bevdiag.errors import InputError
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
+    from bevdiag.prediction.options import InspectOptions
     from bevdiag.prediction.result import ConfigReport, Prediction
 
 
@@ -44,6 +46,8 @@ def inspect_command(
     if as_snapshot:
         check_binary(output, f"--format {MEMORY_VIZ}")
     job = asked.job(config)
+    if remedies:
+        _check_remedies(job.options)
     wanted = replace(
         job.options,
         # A snapshot alone shows none of them.
@@ -59,6 +63,18 @@ def inspect_command(
     if html is not None:
         write_output(_page(report), html, option="--html")
     return report.exit_code
+
+
+def _check_remedies(options: "InspectOptions") -> None:
+    """Refuses to look for what cannot be found.
+
+    Raises:
+        InputError: there is nothing to fit, or nothing that could be edited.
+    """
+    if options.source is not None:
+        raise InputError("--remedies edits models that are built in: leave it out with --source")
+    if options.gpu is None and options.process_bytes is None:
+        raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
 
 
 def _inspect(job: "Job") -> "Prediction | ConfigReport":

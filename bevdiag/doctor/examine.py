@@ -1,12 +1,11 @@
 """`bevdiag doctor`: what is wrong with the environment that a training would run in."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
 from bevdiag import rules
-from bevdiag.doctor.checkup import Checkup
 from bevdiag.environment.environment import (
     Chip,
     Environment,
@@ -15,14 +14,38 @@ from bevdiag.environment.environment import (
 )
 from bevdiag.environment.gpus import Driver
 from bevdiag.environment.wheels import driver_cuda
-from bevdiag.errors import InputError
+from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.rules.codes import CODES, Stage
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import Confidence, Finding, Severity
 
 Progress = Callable[[str, float], None]
 
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """One environment and its findings.
+
+    Attributes:
+        environment: what was looked at.
+        findings: what is wrong with it, errors first, within a severity in the table's order.
+        unknown: what could not be decided, and what would decide it.
+    """
+
+    environment: Environment
+    findings: tuple[Finding, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        certain = [f for f in self.findings if f.confidence is Confidence.CERTAIN]
+        if any(finding.severity is Severity.ERROR for finding in certain):
+            return ExitCode.FINDINGS
+        if self.unknown or len(certain) < len(self.findings):
+            return ExitCode.NO_VERDICT
+        return ExitCode.FITS
 
 
 def examine(

@@ -14,7 +14,7 @@ from bevdiag.memory.conv import CUDNN_64BIT, conv_backend
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import Alloc, ConvCall, EventStream
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import source_batch
+from bevdiag.prediction.repository import source_batch, with_module
 from bevdiag.prediction.session import Session
 from bevdiag.source import read_source_config, trace_source
 from bevdiag.trace.kept_voxels import Scenario
@@ -81,6 +81,7 @@ def _streams(config: Path, options: InspectOptions) -> _Streams:
 
 
 def _source_streams(config: Path, source: Path, options: InspectOptions) -> _Streams:
+    options = with_module(options)
     settings = read_source_config(config, options.overrides)
     traced = trace_source(
         config,

@@ -1,6 +1,5 @@
 """`bevdiag compare --source`: variants of a config, each built and run by the repository's code."""
 
-import ast
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
@@ -8,13 +7,12 @@ from pathlib import Path
 
 import torch
 
-from bevdiag.errors import BevdiagError, InputError
+from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.compare_rows import Asked, failed_row, traced_row
-from bevdiag.prediction.compressions import MODES
 from bevdiag.prediction.figures import batch_scene, target_of
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import source_batch
+from bevdiag.prediction.repository import AS_IT_IS, module_edits, source_batch
 from bevdiag.prediction.target import device_target
 from bevdiag.prediction.variants import CompareReport
 from bevdiag.prediction.variants import Variant as Row
@@ -23,9 +21,6 @@ from bevdiag.source import read_source_config, trace_source
 from bevdiag.source.values import Scenario
 
 Progress = Callable[[str, float], None]
-AS_IT_IS = "as configured"
-"""The row of the config's own module."""
-_PACKAGE = Path("pcdet/models/backbones_2d/map_to_bev/__init__.py")
 
 
 def compare_source(
@@ -86,7 +81,7 @@ def _row(
     base: int | None,
 ) -> Row:
     try:
-        overrides = (*options.overrides, *_edits(asked.compression, source))
+        overrides = (*options.overrides, *module_edits(asked.compression, source))
         settings = read_source_config(config, overrides)
         traced = trace_source(
             config,
@@ -102,36 +97,3 @@ def _row(
         return failed_row(asked, str(error))
     upper = traced.scenarios.get(Scenario.HIGH, traced.trace)
     return traced_row(asked, target, traced.trace, upper, base)
-
-
-def _edits(module: str, source: Path) -> tuple[str, ...]:
-    """The overrides that take the config to this way to the BEV map.
-
-    Raises:
-        InputError: the repository has no such module.
-    """
-    if module == AS_IT_IS:
-        return ()
-    known = map_to_bev_modules(source)
-    if module in known:
-        return (f"MODEL.MAP_TO_BEV.NAME={module}",)
-    has = f"this repository has {', '.join(known)}" if known else "this repository names none"
-    whose = "is a mode of bevdiag's own module" if module in MODES else "is no module here"
-    raise InputError(f"--compression {module} {whose}; {has}")
-
-
-def map_to_bev_modules(source: Path) -> tuple[str, ...]:
-    """The names under which the repository registers its ways to the BEV map; nothing is run."""
-    file = source / _PACKAGE
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
-        return ()
-    registered = [node.value for node in tree.body if isinstance(node, ast.Assign)]
-    return tuple(
-        key.value
-        for value in registered
-        if isinstance(value, ast.Dict)
-        for key in value.keys
-        if isinstance(key, ast.Constant) and isinstance(key.value, str)
-    )

@@ -1,12 +1,15 @@
 """`bevdiag inspect --source`: the model of a repository, built and run by its own code."""
 
+import ast
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from bevdiag.errors import NoVerdictError
+from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.compressions import MODES
 from bevdiag.prediction.figures import batch_scene
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
@@ -27,6 +30,9 @@ from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trac
 from bevdiag.source.values import Scenario
 
 Progress = Callable[[str, float], None]
+AS_IT_IS = "as configured"
+"""The row of the config's own module."""
+_PACKAGE = Path("pcdet/models/backbones_2d/map_to_bev/__init__.py")
 
 
 def inspect_source(
@@ -41,6 +47,7 @@ def inspect_source(
         BevdiagError: a config, point file or option that cannot be used, or code that fails.
     """
     torch.set_num_threads(1)
+    options = with_module(options)
     settings = read_source_config(config, options.overrides)
     batch = source_batch(settings, options)
     target = device_target(options, torch.__version__)
@@ -88,7 +95,7 @@ def _trace(
 
 
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
-    """The user's points or a made-up scene, voxelized as the repository's config says."""
+    """The user's points or a synthetic scene, voxelized as the repository's config says."""
     size = options.batch_size or settings.optimization.batch_size_per_gpu
     num_features = len(settings.point_features)
     if options.points:
@@ -162,4 +169,49 @@ def _report(
         findings=findings,
         silenced=silenced,
         unmodelled=traced.unmodelled,
+    )
+
+
+def with_module(options: InspectOptions) -> InspectOptions:
+    """The options with the override that their --compression stands for.
+
+    Raises:
+        InputError: the repository has no such module.
+    """
+    if options.source is None or options.compression is None:
+        return options
+    edits = module_edits(options.compression, Path(options.source))
+    return replace(options, compression=None, overrides=(*options.overrides, *edits))
+
+
+def module_edits(module: str, source: Path) -> tuple[str, ...]:
+    """The overrides that take the config to this way to the BEV map.
+
+    Raises:
+        InputError: the repository has no such module.
+    """
+    if module == AS_IT_IS:
+        return ()
+    known = map_to_bev_modules(source)
+    if module in known:
+        return (f"MODEL.MAP_TO_BEV.NAME={module}",)
+    has = f"this repository has {', '.join(known)}" if known else "this repository names none"
+    whose = "is a mode of bevdiag's own module" if module in MODES else "is no module here"
+    raise InputError(f"--compression {module} {whose}; {has}")
+
+
+def map_to_bev_modules(source: Path) -> tuple[str, ...]:
+    """The names under which the repository registers its ways to the BEV map; nothing is run."""
+    file = source / _PACKAGE
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    registered = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    return tuple(
+        key.value
+        for value in registered
+        if isinstance(value, ast.Dict)
+        for key in value.keys
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bevdiag.errors import ExitCode
+from bevdiag.memory.history import History
 from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.prediction.memory_use import (
     Layer,
@@ -14,7 +15,6 @@ from bevdiag.prediction.memory_use import (
     TimelinePoint,
 )
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.snapshot import Snapshot
 from bevdiag.rules.finding import Finding, Severity, Silenced
 from bevdiag.trace.joints import WiringReport
 
@@ -101,7 +101,7 @@ class Prediction:
     flops: int | None = None
     measurement: Measurement | None = None
     lives: tuple[TensorLife, ...] = ()
-    snapshot: Snapshot | None = None
+    snapshot: History | None = None
 
     @property
     def fits(self) -> bool:

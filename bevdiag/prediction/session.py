@@ -161,7 +161,7 @@ class Session:
         return TracedVariant(variant=variant, batch=batch, kept_voxels=kept, traces={})
 
     def scene(self, variant: Variant) -> Batch:
-        """The variant's batch: the user's points or a made-up scene, voxelized as it says."""
+        """The variant's batch: the user's points or a synthetic scene, voxelized as it says."""
         data, classes = variant.config.data, variant.config.class_names
         key = (data, variant.batch_size, box_values(variant.config.model))
         if key not in self._scenes:

@@ -6,20 +6,13 @@ from dataclasses import replace
 
 from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import Alloc, EventStream
-from bevdiag.memory.history import FilledBlock, record
+from bevdiag.memory.events import EventStream
+from bevdiag.memory.history import record
 from bevdiag.memory.lifetimes import ancestors, block_lives, saved_bytes_by_module
 from bevdiag.memory.profile import LiveBlock, MemoryProfile
 from bevdiag.prediction.memory_use import Holder, Layer, Peak, PhasePeak, TensorLife, TimelinePoint
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.prediction.snapshot import (
-    Owner,
-    Snapshot,
-    SnapshotBlock,
-    SnapshotEntry,
-    SnapshotSegment,
-)
 from bevdiag.trace.layers import LayerRecord
 
 _TOP_HOLDERS = 12
@@ -112,7 +105,7 @@ def with_history(
     if options.lives:
         report = replace(report, lives=_lives(stream, target))
     if options.snapshot:
-        report = replace(report, snapshot=_snapshot(stream, target))
+        report = replace(report, snapshot=record(stream, target))
     return report
 
 
@@ -132,53 +125,6 @@ def _lives(stream: EventStream, target: DeviceTarget) -> tuple[TensorLife, ...]:
             is_state=life.is_state,
         )
         for life in block_lives(stream, target)
-    )
-
-
-def _snapshot(stream: EventStream, target: DeviceTarget) -> Snapshot:
-    """The allocator's history of the run on the target, up to where its memory does not suffice."""
-    history = record(stream, target)
-    return Snapshot(
-        entries=tuple(
-            SnapshotEntry(
-                action=entry.action.value,
-                address=entry.address,
-                nbytes=entry.nbytes,
-                free_bytes=entry.free_bytes,
-                owner=_owner(entry.cause),
-            )
-            for entry in history.entries
-        ),
-        segments=tuple(
-            SnapshotSegment(
-                address=segment.address,
-                size=segment.size,
-                is_small=segment.is_small,
-                blocks=tuple(_block(block) for block in segment.blocks),
-            )
-            for segment in history.segments
-        ),
-    )
-
-
-def _block(block: FilledBlock) -> SnapshotBlock:
-    return SnapshotBlock(
-        address=block.address,
-        size=block.size,
-        nbytes=block.nbytes,
-        owner=None if block.cause is None else _owner(block.cause),
-    )
-
-
-def _owner(alloc: Alloc) -> Owner:
-    return Owner(
-        module=alloc.module,
-        op=alloc.op,
-        category=alloc.category.value,
-        phase=alloc.phase.value,
-        step=alloc.step,
-        shape=alloc.shape,
-        dtype=alloc.dtype,
     )
 
 

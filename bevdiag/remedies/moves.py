@@ -60,8 +60,8 @@ def _judged(candidate: Candidate, options: InspectOptions) -> Candidate:
     if candidate.group == "voxels":
         return replace(candidate, unsafe=_FEWER_INPUTS)
     if candidate.group == "points" and not options.points:
-        made_up = "a made-up scene does not say how full the voxels of your data are"
-        return replace(candidate, unsafe=made_up)
+        synthetic = "a synthetic scene does not say how full the voxels of your data are"
+        return replace(candidate, unsafe=synthetic)
     return candidate
 
 

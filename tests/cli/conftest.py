@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from bevdiag.memory.history import History
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Peak
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Prediction, Scene, Target
-from bevdiag.prediction.snapshot import Snapshot
 from bevdiag.prediction.variants import CompareReport, Variant
 from bevdiag.rules.finding import Finding
 
@@ -97,7 +97,7 @@ class Diagnosis:
         self.config: Path | None = None
         self.options = InspectOptions()
         self.axes: tuple[Sequence[Any], ...] = ()
-        self.snapshot: Snapshot | None = None
+        self.snapshot: History | None = None
         self.faults: tuple[Finding, ...] = ()
 
     def inspect(

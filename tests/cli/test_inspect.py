@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from bevdiag.cli.main import run
+from bevdiag.memory.history import History
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.snapshot import Snapshot
 from bevdiag.rules.finding import Finding, Severity
+
+SOURCE = Path(__file__).parents[1] / "source" / "repo"
 
 
 def test_the_report_is_all_that_stdout_holds(
@@ -105,7 +107,7 @@ def test_bad_usage_is_one_sentence(
 
 
 def test_a_snapshot_is_written_as_bytes(diagnosis: Any, tmp_path: Path) -> None:
-    diagnosis.snapshot = Snapshot(entries=(), segments=())
+    diagnosis.snapshot = History(entries=(), segments=())
     path = tmp_path / "step.pickle"
     assert run(["inspect", "model.yaml", "--format", "memory-viz", "-o", str(path)]) == 0
     assert pickle.loads(path.read_bytes()) == {"segments": [], "device_traces": [[]]}
@@ -128,3 +130,18 @@ def test_where_nothing_was_traced_there_is_no_snapshot(
 def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["preflight", "model.yaml", "--format", "memory-viz"]) == 2
     assert "--format: 'memory-viz' is not one of text, json, sarif" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--source", str(SOURCE), "--device", "cuda"], "--device cuda measures models that are"),
+        (["--source", str(SOURCE), "--remedies"], "--remedies edits models that are built in"),
+        (["--remedies"], "--remedies: say what the step must fit"),
+    ],
+)
+def test_an_option_without_an_effect_is_refused(
+    diagnosis: Any, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["inspect", "model.yaml", *options]) == 2
+    assert sentence in capsys.readouterr().err

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.doctor.checkup import Checkup
-from bevdiag.doctor.examine import examine
+from bevdiag.doctor.examine import Checkup, examine
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.rules.finding import Confidence
 

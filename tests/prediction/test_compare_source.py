@@ -5,8 +5,8 @@ import pytest
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.compare import compare
-from bevdiag.prediction.compare_source import map_to_bev_modules
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.repository import map_to_bev_modules
 
 REPOSITORY = Path(__file__).parents[1] / "source" / "repo"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "models" / "one_stage.yaml"

@@ -34,3 +34,9 @@ def test_a_repository_is_inspected_by_its_own_code() -> None:
 def test_a_folder_that_is_not_there_is_refused() -> None:
     with pytest.raises(InputError, match="no such folder"):
         inspect(CONFIG, InspectOptions(source="nowhere"), nothing)
+
+
+def test_a_module_that_the_repository_lacks_is_refused_not_ignored() -> None:
+    options = InspectOptions(source=str(REPOSITORY), compression="sparse_max")
+    with pytest.raises(InputError, match="is a mode of bevdiag's own module"):
+        inspect(CONFIG, options, nothing)

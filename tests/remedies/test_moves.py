@@ -50,7 +50,7 @@ def test_only_the_users_own_points_say_how_full_voxels_are(small: Any) -> None:
     _, own = _moves(small.config, small.options(overrides=slots))
     _, made_up = _moves(small.config, small.options(overrides=slots, points=()))
     assert own["fewer-points"].unsafe == ""
-    assert "made-up scene" in made_up["fewer-points"].unsafe
+    assert "synthetic scene" in made_up["fewer-points"].unsafe
 
 
 def test_nothing_that_the_user_decided_is_changed(small: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from packaging.version import Version
 
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
-from bevdiag.doctor.checkup import Checkup
+from bevdiag.doctor.examine import Checkup
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver
 from bevdiag.environment.imports import ImportProbe

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bevdiag.doctor.checkup import Checkup
+from bevdiag.doctor.examine import Checkup
 from bevdiag.environment.environment import Environment
 from bevdiag.errors import ExitCode
 from bevdiag.report.amounts import format_bytes
