@@ -16,13 +16,13 @@ from typing import Any
 
 from focal_steps import drift_text, read_steps, steps_table
 
-from bevdiag.diagnose.validation.outcome import MeasuredOn
-from bevdiag.diagnose.validation.run import validate
+from bevdiag.accuracy.outcome import MeasuredOn
+from bevdiag.accuracy.run import validate
 from bevdiag.report.validation import validation_markdown
 
 ROOT = Path(__file__).parents[1]
 OWN_ROWS = ROOT / "tests" / "data" / "measured_rows_h200.json"
-ORIGINAL_ROWS = ROOT / "tests" / "data" / "originals_h200.json"
+ORIGINAL_ROWS = ROOT / "bevdiag" / "accuracy" / "measured" / "originals_h200.json"
 AGREEMENT_ROWS = ROOT / "tests" / "data" / "agreement.json"
 
 HEAD = """# Accuracy

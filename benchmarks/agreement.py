@@ -10,8 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import InspectOptions
+from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import InspectOptions
 
 CONFIGS = (
     ("kitti_models/second.yaml", 2),

@@ -12,11 +12,11 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from bevdiag.diagnose.result import InspectOptions
-from bevdiag.diagnose.session import Session
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import Alloc, EventStream, Mark
 from bevdiag.memory.workspaces import workspace
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import SITE, Scenario
 
 STEP = 2

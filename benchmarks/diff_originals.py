@@ -4,8 +4,8 @@
 
 FOLDER holds the histories that `measure_originals.py --history` wrote. Without --row, each history
 is played through the simulated allocator, which must reserve what CUDA's did. With --row, that row
-of tests/data/originals_h200.json is traced as well, and what only one side asks for is listed, in
-order, sizes that agree within 2 % taken as equal.
+of bevdiag/accuracy/measured/originals_h200.json is traced as well, and what only one side asks for
+is listed, in order, sizes that agree within 2 % taken as equal.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from bevdiag.memory.events import Alloc, Mark
 from bevdiag.memory.workspaces import workspace
 from bevdiag.source import read_source_config, trace_source
 
-ROWS = ROOT / "tests" / "data" / "originals_h200.json"
+ROWS = ROOT / "bevdiag" / "accuracy" / "measured" / "originals_h200.json"
 SCENES = ROOT / "tests" / "data" / "scenes.py"
 PHASES = {"fwd": "forward", "bwd": "backward", "step": "optimizer"}
 SMALLEST_SHOWN_BYTES = 100_000

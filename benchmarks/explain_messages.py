@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bevdiag.diagnose.explain.explain import explain
-from bevdiag.diagnose.explain.result import Candidate
-from bevdiag.diagnose.result import InspectOptions
+from bevdiag.explain.explain import explain
+from bevdiag.explain.result import Candidate
+from bevdiag.prediction.options import InspectOptions
 
 ROOT = Path(__file__).parents[1]
 MESSAGES = ROOT / "tests" / "data" / "oom_messages_h200.json"

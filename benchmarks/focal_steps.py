@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from bevdiag.diagnose.result import InspectOptions
-from bevdiag.diagnose.session import Session
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.session import Session
 from bevdiag.trace.scenarios import Scenario
 
 ROOT = Path(__file__).parents[1]

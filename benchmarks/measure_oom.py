@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from bevdiag import sparse
-from bevdiag.diagnose.result import InspectOptions
-from bevdiag.diagnose.session import Session
 from bevdiag.memory.simulate import simulate
 from bevdiag.models.builder import build_detector
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.session import Session
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.kept_voxels import Scenario

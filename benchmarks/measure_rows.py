@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import InspectOptions, InspectReport
+from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import Prediction
 
 SHIPPED = Path(__file__).parents[1] / "configs" / "focalsst_dsvt.yaml"
 
@@ -96,7 +97,7 @@ def keep(rows: dict[str, Any], out: Path, name: str, config: Path, options: Insp
     out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
-def row(report: InspectReport) -> dict[str, Any]:
+def row(report: Prediction) -> dict[str, Any]:
     """What is kept of a report."""
     measured = report.measurement
     assert measured is not None

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from bevdiag import sparse
-from bevdiag.diagnose.result import InspectOptions
-from bevdiag.diagnose.session import Session
 from bevdiag.models.builder import build_detector
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.session import Session
 from bevdiag.trace.measure import cuda_batch
 from bevdiag.trace.optimizers import build_optimizer
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bevdiag.diagnose.codes import CODES
-from bevdiag.diagnose.pages import rule_page
 from bevdiag.report.rules_markdown import index_markdown, rule_markdown
+from bevdiag.rules.codes import CODES
+from bevdiag.rules.pages import rule_page
 
 FOLDER = Path(__file__).parent.parent / "docs" / "rules"
 

@@ -16,7 +16,7 @@ import pytest
 from bevdiag.errors import BevdiagError, InputError
 
 if TYPE_CHECKING:
-    from bevdiag.diagnose.model_budget import ModelBudget
+    from bevdiag.prediction.model_budget import ModelBudget
 
 MARKER = "gpu_budget"
 STANDIN_SETTING = "gpu_budget_spconv_standin"
@@ -83,8 +83,8 @@ def _judged(function: Callable[..., object], marker: pytest.Mark) -> Callable[..
 
 def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
     """Why a step does not pass; empty where it fits."""
-    from bevdiag.diagnose.model_budget import judge_model
-    from bevdiag.diagnose.result import Verdict
+    from bevdiag.memory.verdict import Verdict
+    from bevdiag.prediction.model_budget import judge_model
     from bevdiag.report.layout import Layout
     from bevdiag.report.text.model_report import render_model
 
@@ -98,17 +98,17 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
 
 
 def _budget(marker: pytest.Mark) -> "ModelBudget":
-    from bevdiag.diagnose.model_budget import ModelBudget
     from bevdiag.memory.sizes import parse_bytes
+    from bevdiag.prediction.model_budget import ModelBudget, require_budget
 
     if len(marker.args) > 1:
         raise InputError(f"it takes one size, not {', '.join(map(repr, marker.args))}")
-    known = [name for name in ModelBudget.__dataclass_fields__ if name != "budget_bytes"]
+    known = [name for name in ModelBudget.__dataclass_fields__ if not name.endswith("_bytes")]
     unknown = [name for name in marker.kwargs if name not in known]
     if unknown:
         raise InputError(f"it takes a size and {', '.join(known)}, not {', '.join(unknown)}")
     size = parse_bytes(marker.args[0]) if marker.args else None
-    return ModelBudget(budget_bytes=size, **marker.kwargs)
+    return require_budget(ModelBudget(budget_bytes=size, **marker.kwargs))
 
 
 def _parts(returned: object) -> tuple[Any, Any, Any]:

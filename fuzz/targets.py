@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from bevdiag.config import load_config
-from bevdiag.diagnose.explain.decode import decode
-from bevdiag.diagnose.explain.log import read_log
 from bevdiag.errors import BevdiagError
+from bevdiag.explain.decode import decode
+from bevdiag.explain.log import read_log
 from bevdiag.scenes import read_points
 
 CORPUS = Path(__file__).parent / "corpus"

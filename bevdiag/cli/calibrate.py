@@ -48,7 +48,7 @@ def calibrate_command(
     sizes, autocasts = values.batch_sizes(batch_size), values.autocasts(autocast)
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.calibration import CalibrationOptions, calibrate
+        from bevdiag.accuracy.calibration import CalibrationOptions, calibrate
 
         wanted = CalibrationOptions(
             configs=tuple(configs or ()),

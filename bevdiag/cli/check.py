@@ -23,8 +23,8 @@ def check_command(
     Needs no torch and takes a moment; nothing is said of memory.
     """
     from bevdiag.cli.jobs import policies
-    from bevdiag.diagnose.checked import worst
-    from bevdiag.diagnose.untraced import check_untraced
+    from bevdiag.prediction.checked import worst
+    from bevdiag.prediction.untraced import check_untraced
     from bevdiag.report.text.check_report import render_check
 
     values.choose("--format", output_format, CHECK_FORMATS)

@@ -3,36 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.asked import REST, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
-from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.result import InspectOptions
-from bevdiag.diagnose.variants import CompareReport
+from bevdiag.prediction.options import InspectOptions
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.variants import CompareReport
 
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 
 
+@takes("source", "points", "optimizer", *TARGET, *REST)
 def compare_command(
+    asked: Asked,
     config: opt.ConfigOrShipped = None,
     compression: opt.Compressions = None,
     batch_size: opt.BatchSizes = None,
     autocast: opt.Autocasts = None,
-    source: opt.Source = None,
-    points: opt.Points = None,
-    optimizer: opt.Optimizer = None,
-    gpu: opt.GpuName = None,
-    budget: opt.Budget = None,
-    cudnn: opt.Cudnn = None,
-    profile: opt.Profile = None,
-    cudnn_benchmark: opt.CudnnBenchmark = False,
-    sets: opt.Overrides = None,
-    assume: opt.Assumed = None,
-    seed: opt.Seed = "0",
-    timeout: opt.Timeout = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
     html: opt.Html = None,
@@ -41,26 +34,15 @@ def compare_command(
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
     check_page(html)
-    wanted = inspect_options(
-        points=points,
-        optimizer=optimizer,
-        gpu=gpu,
-        budget=budget,
-        cudnn=cudnn,
-        profile=profile,
-        cudnn_benchmark=cudnn_benchmark,
-        sets=sets,
-        source=source,
-        assume=assume,
-        seed=seed,
-        timeout=timeout,
-    )
     axes = (
-        _modules(compression) if source is not None else _modes(compression),
+        _modules(compression) if asked.source is not None else _modes(compression),
         values.batch_sizes(batch_size),
         values.autocasts(autocast),
     )
-    report = _compare(config, wanted, *axes)
+    chosen = config or shipped_config()
+    report = _compare(chosen, asked.job(chosen).options, *axes)
+    if config is None:
+        report = replace(report, config=SHIPPED_NAME)
     from bevdiag.report.compare_json import compare_json
     from bevdiag.report.text.compare_report import render_compare
 
@@ -82,16 +64,14 @@ def _modules(text: str | None) -> tuple[str, ...]:
 
 
 def _compare(
-    config: Path | None,
+    config: Path,
     wanted: InspectOptions,
     compressions: Sequence[str],
     batch_sizes: Sequence[int],
     autocasts: Sequence[str],
-) -> CompareReport:
+) -> "CompareReport":
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.compare import compare
+        from bevdiag.prediction.compare import compare
 
-        chosen = config or shipped_config()
-        report = compare(chosen, wanted, compressions, batch_sizes, autocasts, progress)
-    return report if config is not None else replace(report, config=SHIPPED_NAME)
+        return compare(config, wanted, compressions, batch_sizes, autocasts, progress)

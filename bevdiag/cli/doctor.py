@@ -35,7 +35,7 @@ def doctor_command(
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
     model = values.optional(values.gpu_name, "--gpu", gpu)
-    from bevdiag.diagnose.doctor import examine
+    from bevdiag.doctor.examine import examine
     from bevdiag.report.doctor_json import doctor_json
     from bevdiag.report.text.doctor_report import render_doctor
 

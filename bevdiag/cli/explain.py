@@ -8,16 +8,18 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.asked import REST, STEP, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
-from bevdiag.cli.wanted import inspect_options
 from bevdiag.errors import InputError
 
 MAX_LOG_BYTES = 8 * 2**20
 """Read from the end of a log, where what matters stands."""
 
 
+@takes(*STEP, "gpu", "torch", "cudnn", *REST)
 def explain_command(
+    asked: Asked,
     message: Annotated[
         str | None, typer.Argument(metavar="MESSAGE", help="The message, as it was printed.")
     ] = None,
@@ -33,18 +35,6 @@ def explain_command(
             help="The model's config: names the tensor. Without it the text alone is decoded.",
         ),
     ] = None,
-    points: opt.Points = None,
-    batch_size: opt.BatchSize = None,
-    autocast: opt.Autocast = None,
-    optimizer: opt.Optimizer = None,
-    gpu: opt.GpuName = None,
-    cudnn: opt.Cudnn = None,
-    compression: opt.Compression = None,
-    sets: opt.Overrides = None,
-    source: opt.Source = None,
-    assume: opt.Assumed = None,
-    seed: opt.Seed = "0",
-    timeout: opt.Timeout = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
@@ -52,21 +42,9 @@ def explain_command(
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
     text = _text(message, log)
-    wanted = inspect_options(
-        points=points,
-        batch_size=batch_size,
-        autocast=autocast,
-        optimizer=optimizer,
-        gpu=gpu,
-        cudnn=cudnn,
-        compression=compression,
-        sets=sets,
-        source=source,
-        assume=assume,
-        seed=seed,
-        timeout=timeout,
-    )
-    from bevdiag.diagnose.explain.explain import explain
+    # The message tells which GPU it was, where no option does.
+    wanted = asked.options() if config is None else asked.job(config, judged=False).options
+    from bevdiag.explain.explain import explain
     from bevdiag.report.explain_json import explain_json
     from bevdiag.report.text.explain_report import render_explain
 

@@ -6,31 +6,21 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.asked import REST, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
-from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.remedies.fit_results import KNOBS
+from bevdiag.prediction.options import KNOBS
 
 Knob = Annotated[
     str, typer.Option("--what", metavar="|".join(KNOBS), help="What is made as large as it goes.")
 ]
 
 
+@takes("points", "batch_size", "autocast", "optimizer", "compression", *TARGET, *REST)
 def fit_command(
+    asked: Asked,
     config: opt.Config,
     what: Knob = "batch",
-    gpu: opt.GpuName = None,
-    budget: opt.Budget = None,
-    points: opt.Points = None,
-    batch_size: opt.BatchSize = None,
-    autocast: opt.Autocast = None,
-    optimizer: opt.Optimizer = None,
-    cudnn: opt.Cudnn = None,
-    compression: opt.Compression = None,
-    sets: opt.Overrides = None,
-    assume: opt.Assumed = None,
-    seed: opt.Seed = "0",
-    timeout: opt.Timeout = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
@@ -38,23 +28,10 @@ def fit_command(
     values.choose("--format", output_format, values.FORMATS)
     values.choose("--what", what, tuple(KNOBS))
     check_output(output)
-    wanted = inspect_options(
-        points=points,
-        batch_size=batch_size,
-        autocast=autocast,
-        optimizer=optimizer,
-        gpu=gpu,
-        budget=budget,
-        cudnn=cudnn,
-        compression=compression,
-        sets=sets,
-        assume=assume,
-        seed=seed,
-        timeout=timeout,
-    )
+    wanted = asked.job(config).options
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.fit import fit
+        from bevdiag.remedies.fit import fit
 
         report = fit(config, wanted, what, progress)
     from bevdiag.report.fit_json import fit_json

@@ -6,9 +6,9 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.asked import REST, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
 from bevdiag.cli.progress import progress_bar
-from bevdiag.cli.wanted import inspect_options
 from bevdiag.errors import InputError
 
 Diff = Annotated[
@@ -27,22 +27,13 @@ Unsafe = Annotated[
 ]
 
 
+@takes("points", "batch_size", "autocast", "optimizer", *TARGET, *REST)
 def fix_command(
+    asked: Asked,
     config: opt.Config,
-    gpu: opt.GpuName = None,
-    budget: opt.Budget = None,
     diff: Diff = False,
     write: Write = False,
     unsafe: Unsafe = False,
-    points: opt.Points = None,
-    batch_size: opt.BatchSize = None,
-    autocast: opt.Autocast = None,
-    optimizer: opt.Optimizer = None,
-    cudnn: opt.Cudnn = None,
-    sets: opt.Overrides = None,
-    assume: opt.Assumed = None,
-    seed: opt.Seed = "0",
-    timeout: opt.Timeout = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
@@ -51,22 +42,10 @@ def fix_command(
     check_output(output)
     if diff and (write or output_format != "text"):
         raise InputError("--diff prints the edits and nothing else: leave out --write and --format")
-    wanted = inspect_options(
-        points=points,
-        batch_size=batch_size,
-        autocast=autocast,
-        optimizer=optimizer,
-        gpu=gpu,
-        budget=budget,
-        cudnn=cudnn,
-        sets=sets,
-        assume=assume,
-        seed=seed,
-        timeout=timeout,
-    )
+    wanted = asked.job(config).options
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.fix import FixOptions, fix
+        from bevdiag.remedies.fix import FixOptions, fix
 
         report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
     from bevdiag.report.fix_json import fix_json

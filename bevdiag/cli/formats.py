@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bevdiag.cli.output import layout_for, write_output
 
 if TYPE_CHECKING:
-    from bevdiag.diagnose.checked import Check
+    from bevdiag.prediction.checked import Check
     from bevdiag.report.layout import Layout
 
 _RENDERERS = {

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.formats import INSPECT_FORMATS, MEMORY_VIZ, renderer
 from bevdiag.cli.output import (
     STDOUT,
@@ -17,31 +18,20 @@ from bevdiag.cli.output import (
     write_report,
 )
 from bevdiag.cli.progress import progress_bar
-from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.result import ConfigReport, InspectOptions, InspectReport
+from bevdiag.errors import InputError
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.checked import Job
+    from bevdiag.prediction.options import InspectOptions
+    from bevdiag.prediction.result import ConfigReport, Prediction
 
 
+@takes(*STEP, *TARGET, *REST, "device", "data_root", device="auto")
 def inspect_command(
+    asked: Asked,
     config: opt.Config,
-    device: opt.Device = "auto",
-    points: opt.Points = None,
-    batch_size: opt.BatchSize = None,
-    autocast: opt.Autocast = None,
-    optimizer: opt.Optimizer = None,
-    gpu: opt.GpuName = None,
-    budget: opt.Budget = None,
-    cudnn: opt.Cudnn = None,
-    profile: opt.Profile = None,
-    cudnn_benchmark: opt.CudnnBenchmark = False,
-    compression: opt.Compression = None,
-    sets: opt.Overrides = None,
     depth: opt.Depth = "3",
-    source: opt.Source = None,
-    data_root: opt.DataRoot = None,
-    no_remedies: opt.NoRemedies = False,
-    assume: opt.Assumed = None,
-    seed: opt.Seed = "0",
-    timeout: opt.Timeout = None,
+    remedies: opt.Remedies = None,
     verbose: opt.Verbose = False,
     output_format: opt.InspectFormat = "text",
     output: opt.Output = STDOUT,
@@ -55,32 +45,17 @@ def inspect_command(
     as_snapshot = output_format == MEMORY_VIZ
     if as_snapshot:
         check_binary(output, f"--format {MEMORY_VIZ}")
+    job = asked.job(config)
+    if remedies:
+        _check_remedies(job.options)
     wanted = replace(
-        inspect_options(
-            device=device,
-            points=points,
-            batch_size=batch_size,
-            autocast=autocast,
-            optimizer=optimizer,
-            gpu=gpu,
-            budget=budget,
-            cudnn=cudnn,
-            profile=profile,
-            cudnn_benchmark=cudnn_benchmark,
-            compression=compression,
-            sets=sets,
-            source=source,
-            data_root=data_root,
-            assume=assume,
-            seed=seed,
-            timeout=timeout,
-        ),
+        job.options,
         # A snapshot alone shows none of them.
-        remedies=not no_remedies and (html is not None or not as_snapshot),
+        remedies=False if as_snapshot and html is None else remedies,
         lives=html is not None,
         snapshot=as_snapshot,
     )
-    report = _inspect(config, wanted)
+    report = _inspect(replace(job, options=wanted))
     if as_snapshot:
         _write_snapshot(report, output)
     else:
@@ -90,15 +65,32 @@ def inspect_command(
     return report.exit_code
 
 
-def _inspect(config: Path, wanted: InspectOptions) -> InspectReport | ConfigReport:
+def _check_remedies(options: "InspectOptions") -> None:
+    """Refuses to look for what cannot be found.
+
+    Raises:
+        InputError: there is nothing to fit, or nothing that could be edited.
+    """
+    if options.source is not None:
+        raise InputError("--remedies edits models that are built in: leave it out with --source")
+    if options.gpu is None and options.process_bytes is None:
+        raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
+
+
+def _inspect(job: "Job") -> "Prediction | ConfigReport":
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.inspect import inspect
+        from bevdiag.prediction.checked import without_ignored
+        from bevdiag.prediction.inspect import inspect
+        from bevdiag.remedies.search import plans_for
 
-        return inspect(config, wanted, progress)
+        report = inspect(job.config, job.options, progress, plans_for)
+    return without_ignored(report, job.ignore)
 
 
-def _page(report: InspectReport | ConfigReport) -> str:
+def _page(report: "Prediction | ConfigReport") -> str:
+    from bevdiag.prediction.result import ConfigReport
+
     if isinstance(report, ConfigReport):
         from bevdiag.report.html.config_page import config_page
 
@@ -108,7 +100,8 @@ def _page(report: InspectReport | ConfigReport) -> str:
     return inspect_page(report)
 
 
-def _write_snapshot(report: InspectReport | ConfigReport, output: str) -> None:
+def _write_snapshot(report: "Prediction | ConfigReport", output: str) -> None:
+    from bevdiag.prediction.result import ConfigReport
     from bevdiag.report.memory_viz import memory_viz
 
     if isinstance(report, ConfigReport) or report.snapshot is None:
@@ -120,15 +113,17 @@ def _write_snapshot(report: InspectReport | ConfigReport, output: str) -> None:
 
 
 def _write(
-    report: InspectReport | ConfigReport,
+    report: "Prediction | ConfigReport",
     output_format: str,
     output: str,
     depth: int,
     *,
     verbose: bool,
 ) -> None:
+    from bevdiag.prediction.result import ConfigReport
+
     if output_format not in values.FORMATS:
-        from bevdiag.diagnose.checked import Check
+        from bevdiag.prediction.checked import Check
 
         check = Check(config=report.config, report=report)
         write_output(renderer(output_format)([check]), output)

@@ -1,22 +1,36 @@
 """From the command line and a project's policy to jobs."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bevdiag.cli import values
 from bevdiag.config.nearest import did_you_mean
-from bevdiag.diagnose.checked import Job
-from bevdiag.diagnose.codes import CODES
-from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import ConfigError, InputError
 from bevdiag.policy import Policy, PolicyFile, Setting, find_policy, read_policy
+from bevdiag.prediction.checked import Job
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.rules.codes import CODES
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.target import Choice
+
+_VARIABLES = {
+    "gpu": "BEVDIAG_GPU",
+    "budget": "BEVDIAG_BUDGET",
+    "margin": "BEVDIAG_MARGIN",
+    "torch": "BEVDIAG_TORCH",
+    "cudnn": "BEVDIAG_CUDNN",
+}
+"""The variables of the environment that speak where no option does."""
+_MEMORY = ("gpu", "budget")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the command line or a variable of the environment says; None leaves it open."""
+    """What the command line says; None leaves it open."""
 
     gpu: str | None = None
     budget: str | None = None
@@ -38,8 +52,6 @@ class _Said:
 
 # The option of InspectOptions that a text becomes, and what checks it.
 _PARSERS: Mapping[str, tuple[str, Callable[[str, str], str | int]]] = {
-    "gpu": ("gpu", values.gpu_name),
-    "budget": ("budget_bytes", values.size_bytes),
     "torch": ("torch", values.torch_version),
     "cudnn": ("cudnn", values.cudnn_version),
     "autocast": ("autocast", values.autocast),
@@ -55,6 +67,7 @@ def make_jobs(
     policy: Path | None,
     *,
     isolated: bool,
+    judged: bool = True,
 ) -> list[Job]:
     """One job a config.
 
@@ -64,12 +77,16 @@ def make_jobs(
         base: the options that no policy decides.
         policy: the file of a policy for all of them; None takes the one nearest to each config.
         isolated: take none.
+        judged: whether a GPU or a budget is looked for beyond the options.
 
     Raises:
         BevdiagError: a policy or an option that cannot be used.
     """
     rules = policies(configs, policy, isolated=isolated)
-    return [_job(config, given, base, rule) for config, rule in zip(configs, rules, strict=True)]
+    return [
+        _job(config, given, base, rule, judged=judged)
+        for config, rule in zip(configs, rules, strict=True)
+    ]
 
 
 def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) -> list[Policy]:
@@ -89,7 +106,7 @@ def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) ->
     return found
 
 
-def _job(config: Path, given: Given, base: InspectOptions, policy: Policy) -> Job:
+def _job(config: Path, given: Given, base: InspectOptions, policy: Policy, *, judged: bool) -> Job:
     said = _said(given, policy)
     parsed: dict[str, Any] = {
         field: parse(said[name].label, said[name].text)
@@ -98,7 +115,8 @@ def _job(config: Path, given: Given, base: InspectOptions, policy: Policy) -> Jo
     }
     pins = {site: int(setting.text) for site, setting in policy.assume.items()}
     options = replace(base, **parsed, pins={**pins, **base.pins})
-    options, words = _budget(options)
+    options = _judged(options, given, policy, beyond_options=judged)
+    words = _words(options)
     if "margin" in said and words:
         options = _with_margin(options, said["margin"])
         words += f" less a margin of {said['margin'].text}"
@@ -106,42 +124,76 @@ def _job(config: Path, given: Given, base: InspectOptions, policy: Policy) -> Jo
 
 
 def _said(given: Given, policy: Policy) -> dict[str, _Said]:
-    judged_anew = given.gpu is not None or given.budget is not None
+    """Each setting by who says it first: the options, the environment, the policy."""
     said: dict[str, _Said] = {}
     for name in (field.name for field in fields(Given)):
         text: str | None = getattr(given, name)
         setting: Setting | None = getattr(policy, name)
         if text is not None:
             said[name] = _Said(text, f"--{name.replace('_', '-')}")
-        elif setting is not None and not (judged_anew and name in ("gpu", "budget")):
+        elif name in _VARIABLES and os.environ.get(_VARIABLES[name]):
+            said[name] = _Said(os.environ[_VARIABLES[name]], _VARIABLES[name])
+        elif setting is not None:
             said[name] = _Said(setting.text, f"{setting.location}: {name}")
     return said
 
 
-def _budget(options: InspectOptions) -> tuple[InspectOptions, str]:
-    """The options with a budget, if there is any, and what it is in words."""
-    from bevdiag.diagnose.at_hand import gpu_at_hand
+def _judged(
+    options: InspectOptions, given: Given, policy: Policy, *, beyond_options: bool
+) -> InspectOptions:
+    """The options with a GPU and a budget, both from the first place that names either."""
+    from bevdiag.prediction.target import chosen
+
+    places = [
+        {name: _Said(text, f"--{name}") for name in _MEMORY if (text := getattr(given, name))}
+    ]
+    if beyond_options:
+        variables = {name: os.environ.get(_VARIABLES[name]) for name in _MEMORY}
+        places.append({n: _Said(text, _VARIABLES[n]) for n, text in variables.items() if text})
+        settings = {name: getattr(policy, name) for name in _MEMORY}
+        places.append(
+            {n: _Said(s.text, f"{s.location}: {n}") for n, s in settings.items() if s is not None}
+        )
+    named = next((place for place in places if place), None)
+    if named is None and not beyond_options:
+        return options
+    return chosen(options, [] if named is None else [_choice(named)])
+
+
+def _choice(said: Mapping[str, _Said]) -> "Choice":
+    from bevdiag.prediction.target import Choice
+
+    gpu, budget = said.get("gpu"), said.get("budget")
+    return Choice(
+        origin=" and ".join(one.label for one in said.values()),
+        gpu=None if gpu is None else values.gpu_name(gpu.label, gpu.text),
+        process_bytes=None if budget is None else values.size_bytes(budget.label, budget.text),
+    )
+
+
+def _words(options: InspectOptions) -> str:
+    """GPU and budget as a sentence names them; empty where there is none."""
     from bevdiag.memory.oom import format_size
 
-    if options.gpu is not None or options.budget_bytes is not None:
-        size = None if options.budget_bytes is None else format_size(options.budget_bytes)
-        return options, " within ".join(part for part in (options.gpu, size) if part)
-    at_hand = gpu_at_hand()
-    if at_hand is None:
-        return options, ""
-    found = replace(options, gpu=at_hand.gpu, budget_bytes=at_hand.budget_bytes)
-    return found, at_hand.words
+    size = None if options.process_bytes is None else format_size(options.process_bytes)
+    if options.origin.startswith("GPU "):
+        return options.origin  # the one at hand, with who holds memory of it
+    return " within ".join(part for part in (options.gpu, size) if part)
 
 
 def _with_margin(options: InspectOptions, margin: _Said) -> InspectOptions:
     """The options with less to spend, by a share such as 10% or by a size."""
-    from bevdiag.memory.catalogue import find_gpu
+    from bevdiag.memory.device import make_target
 
-    usable = [] if options.budget_bytes is None else [options.budget_bytes]
-    if options.gpu is not None:
-        gpu = find_gpu(options.gpu)
-        usable.append(gpu.total_bytes - gpu.context_bytes)
-    whole = min(usable)
+    target = make_target(
+        torch=options.torch or "0",
+        gpu=options.gpu,
+        process_bytes=options.process_bytes,
+        cudnn=options.cudnn,
+        profile=options.profile,
+    )
+    whole = target.capacity_bytes
+    assert whole is not None
     text = margin.text.strip()
     spared = (
         round(whole * values.percentage(margin.label, text))
@@ -150,7 +202,11 @@ def _with_margin(options: InspectOptions, margin: _Said) -> InspectOptions:
     )
     if spared >= whole:
         raise InputError(f"{margin.label}: {margin.text!r} leaves nothing of the budget")
-    return replace(options, budget_bytes=whole - spared)
+    return replace(
+        options,
+        process_bytes=whole - spared + target.context_bytes,
+        origin=f"{options.origin}, less {margin.label} {text}",
+    )
 
 
 def _check_codes(policy: Policy) -> None:

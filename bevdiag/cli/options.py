@@ -62,7 +62,7 @@ Compression = Annotated[
         "--compression",
         metavar="NAME",
         help="How the height is reduced: none, max, mean, learned, sparse_max, sparse_mean or "
-        "sparse_sum. Default: the config's own.",
+        "sparse_sum; with --source, a module of the repository. Default: the config's own.",
     ),
 ]
 Compressions = Annotated[
@@ -83,18 +83,29 @@ Optimizer = Annotated[
 ]
 GpuName = Annotated[
     str | None,
-    typer.Option("--gpu", metavar="NAME", help="The GPU to judge by, e.g. a100-80gb."),
+    typer.Option(
+        "--gpu",
+        metavar="NAME",
+        help="The GPU to judge by, e.g. a100-80gb. Default: BEVDIAG_GPU, the project's policy, or "
+        "the GPU at hand.",
+    ),
 ]
 Budget = Annotated[
     str | None,
-    typer.Option("--budget", metavar="SIZE", help="Memory to judge by, e.g. 22GiB."),
+    typer.Option(
+        "--budget",
+        metavar="SIZE",
+        help="What the process may take in all, as nvidia-smi counts, e.g. 22GiB. Default: "
+        "BEVDIAG_BUDGET or the project's policy.",
+    ),
 ]
 Cudnn = Annotated[
     str | None,
     typer.Option(
         "--cudnn",
         metavar="VERSION",
-        help="The cuDNN that will train. Default: the one that the installed torch ships with.",
+        help="The cuDNN that will train. Default: BEVDIAG_CUDNN, the project's policy, or the one "
+        "that this torch ships with.",
     ),
 ]
 Profile = Annotated[
@@ -167,29 +178,13 @@ Also = Annotated[
     ),
 ]
 Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="OpenPCDet YAML configs.")]
-PolicyGpu = Annotated[
-    str | None,
-    typer.Option(
-        "--gpu",
-        metavar="NAME",
-        envvar="BEVDIAG_GPU",
-        help="The GPU to judge by, e.g. a100-80gb. Default: the project's policy, else the GPU at "
-        "hand.",
-    ),
-]
-PolicyBudget = Annotated[
-    str | None,
-    typer.Option(
-        "--budget", metavar="SIZE", envvar="BEVDIAG_BUDGET", help="Memory to judge by, e.g. 22GiB."
-    ),
-]
 Margin = Annotated[
     str | None,
     typer.Option(
         "--margin",
         metavar="SHARE|SIZE",
-        envvar="BEVDIAG_MARGIN",
-        help="What must stay free of the budget, e.g. 10% or 2GiB.",
+        help="What must stay free of the budget, e.g. 10% or 2GiB. Default: BEVDIAG_MARGIN or the "
+        "project's policy.",
     ),
 ]
 TorchVersion = Annotated[
@@ -197,17 +192,8 @@ TorchVersion = Annotated[
     typer.Option(
         "--torch",
         metavar="VERSION",
-        envvar="BEVDIAG_TORCH",
-        help="The torch that will train. Default: the installed one.",
-    ),
-]
-PolicyCudnn = Annotated[
-    str | None,
-    typer.Option(
-        "--cudnn",
-        metavar="VERSION",
-        envvar="BEVDIAG_CUDNN",
-        help="The cuDNN that will train. Default: the one that this torch ships with.",
+        help="The torch that will train. Default: BEVDIAG_TORCH, the project's policy, or the "
+        "installed one.",
     ),
 ]
 PolicyFile = Annotated[
@@ -255,4 +241,10 @@ Timeout = Annotated[
         help="How long a process that traces or measures may go without an answer. Default: 900.",
     ),
 ]
-NoRemedies = Annotated[bool, typer.Option("--no-remedies", help="Do not try any remedy.")]
+Remedies = Annotated[
+    bool | None,
+    typer.Option(
+        "--remedies/--no-remedies",
+        help="Try changes that lower the peak. Default: where the step may not fit.",
+    ),
+]

@@ -9,38 +9,24 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
+from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
 from bevdiag.cli.output import STDOUT, check_output, say_error, say_report, write_output
 from bevdiag.cli.progress import progress_bar
-from bevdiag.cli.wanted import inspect_options
-from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import ExitCode
+from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
-    from bevdiag.diagnose.checked import Check, Job
+    from bevdiag.prediction.checked import Check, Job
 
 UNCERTAIN = ("fail", "pass")
 
 
+@takes(*STEP, *TARGET, *REST)
 def preflight_command(
+    asked: Asked,
     context: typer.Context,
     configs: opt.Configs,
-    points: opt.Points = None,
-    batch_size: opt.BatchSize = None,
-    autocast: opt.Autocast = None,
-    optimizer: opt.Optimizer = None,
-    gpu: opt.PolicyGpu = None,
-    budget: opt.PolicyBudget = None,
-    margin: opt.Margin = None,
-    torch: opt.TorchVersion = None,
-    cudnn: opt.PolicyCudnn = None,
-    sets: opt.Overrides = None,
-    source: opt.Source = None,
-    assume: opt.Assumed = None,
-    seed: opt.Seed = "0",
-    timeout: opt.Timeout = None,
-    policy: opt.PolicyFile = None,
-    isolated: opt.Isolated = False,
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -67,9 +53,8 @@ def preflight_command(
 
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
-    from bevdiag.cli.jobs import Given, make_jobs
-    from bevdiag.diagnose.baseline import compared
-    from bevdiag.diagnose.recorded import read_baseline
+    from bevdiag.prediction.baseline import compared
+    from bevdiag.prediction.recorded import read_baseline
 
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)
@@ -78,20 +63,7 @@ def preflight_command(
     beside = values.formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
     command: tuple[str, ...] = context.obj or ()
-    given = Given(
-        gpu=gpu,
-        budget=budget,
-        margin=margin,
-        torch=torch,
-        cudnn=cudnn,
-        autocast=autocast,
-        optimizer=optimizer,
-        batch_size=batch_size,
-    )
-    base = inspect_options(
-        points=points, sets=sets, assume=assume, seed=seed, source=source, timeout=timeout
-    )
-    jobs = make_jobs(configs, given, base, policy, isolated=isolated)
+    jobs = asked.jobs(configs)
     checks = run_jobs(jobs)
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)
@@ -108,13 +80,13 @@ def run_jobs(jobs: "Sequence[Job]") -> "tuple[Check, ...]":
     """Every config through the engine."""
     with progress_bar() as progress:
         progress("importing torch", 0.0)
-        from bevdiag.diagnose.preflight import preflight
+        from bevdiag.prediction.preflight import preflight
 
         return preflight(jobs, progress)
 
 
 def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
-    from bevdiag.diagnose.checked import worst
+    from bevdiag.prediction.checked import worst
 
     code = worst(check.exit_code for check in checks)
     return ExitCode.FITS if passes and code is ExitCode.NO_VERDICT else code
@@ -145,8 +117,8 @@ def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:
 
 def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     """On stderr, what the command ran out of memory for, if it did."""
-    from bevdiag.diagnose.explain.explain import explain
-    from bevdiag.diagnose.explain.log import read_log
+    from bevdiag.explain.explain import explain
+    from bevdiag.explain.log import read_log
     from bevdiag.report.layout import Layout
     from bevdiag.report.text.explain_report import render_explain
 
@@ -156,6 +128,6 @@ def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     if len(jobs) == 1:
         config = jobs[0].config
         # The message tells which GPU it was, which need not be the one judged by.
-        options = replace(jobs[0].options, gpu=None, budget_bytes=None)
+        options = replace(jobs[0].options, gpu=None, process_bytes=None)
     explanation = explain(tail, config, options, lambda _what, _share: None)
     say_report(render_explain(explanation, Layout()))

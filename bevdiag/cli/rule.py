@@ -14,9 +14,9 @@ def rule_command(
     ] = None,
 ) -> int:
     """Explain the finding CODE; without it, list all rules."""
-    from bevdiag.diagnose.codes import CODES
-    from bevdiag.diagnose.pages import find_code, rule_page
     from bevdiag.report.text.rule import render_rule, render_rules
+    from bevdiag.rules.codes import CODES
+    from bevdiag.rules.pages import find_code, rule_page
 
     layout = layout_for(STDOUT)
     if code is None:

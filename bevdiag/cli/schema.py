@@ -13,7 +13,7 @@ PROFILE = "profile/1"
 def schema_command(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="A document's name, e.g. inspect/1 or inspect."),
+        typer.Argument(metavar="NAME", help="A document's name, e.g. inspect/2 or inspect."),
     ] = None,
 ) -> int:
     """Print the JSON Schema of the document NAME, or list them all."""

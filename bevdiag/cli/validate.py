@@ -53,8 +53,8 @@ def validate_command(
         if not file.is_file():
             raise InputError(f"--rows {file}: there is no such file")
     folder = values.optional(values.source_folder, "--source", source)
-    from bevdiag.diagnose.validation.outcome import MeasuredOn
-    from bevdiag.diagnose.validation.run import validate
+    from bevdiag.accuracy.outcome import MeasuredOn
+    from bevdiag.accuracy.run import validate
     from bevdiag.report import validation as report
 
     with progress_bar() as progress:

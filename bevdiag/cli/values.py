@@ -136,6 +136,17 @@ def compression(option: str, text: str) -> str:
     return choose(option, text, compressions())
 
 
+def module(option: str, text: str) -> str:
+    """The name of a repository's own module; whether it has one of that name, it knows alone.
+
+    Raises:
+        InputError: the text is empty.
+    """
+    if not text.strip():
+        raise InputError(f"{option}: name a module of the repository")
+    return text.strip()
+
+
 def compressions() -> tuple[str, ...]:
     """Every MODE of the height compression, as the config knows them."""
     from bevdiag.config.settings import CompressionMode

@@ -71,11 +71,14 @@ def find_gpu(name: str) -> Gpu:
     """Return the GPU of that name or alias; case, blanks, `-` and `_` do not matter.
 
     Raises:
-        InputError: no such GPU; the message names the nearest ones.
+        InputError: no such GPU, or several; the message names the nearest ones.
     """
     known = gpu_called(name)
     if known is not None:
         return known
+    variants = [gpu.name for gpu in all_gpus() if _key(gpu.name.rpartition("-")[0]) == _key(name)]
+    if variants:
+        raise InputError(f"GPU {name!r} says nothing of its memory: take {' or '.join(variants)}")
     names = {_key(known): gpu for gpu in all_gpus() for known in (gpu.name, *gpu.aliases)}
     near = dict.fromkeys(names[key].name for key in get_close_matches(_key(name), names, n=4))
     if near:

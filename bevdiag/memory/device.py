@@ -32,6 +32,7 @@ class DeviceTarget:
         profile: what was measured on that GPU with these versions, None where rules alone tell.
         uses_profiles: whether shipped profiles may be used at all.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
+        origin: where GPU and budget come from, for people; empty where nobody names any.
     """
 
     gpu: str | None
@@ -46,6 +47,7 @@ class DeviceTarget:
     profile: DeviceProfile | None = None
     uses_profiles: bool = True
     cudnn_benchmark: bool = False
+    origin: str = ""
 
     def on(self, gpu: Gpu) -> "DeviceTarget":
         """The same library versions on a GPU of the catalogue, all of its memory free."""
@@ -93,6 +95,7 @@ def make_target(
     torch: str,
     gpu: str | None = None,
     budget_bytes: int | None = None,
+    process_bytes: int | None = None,
     cudnn: str | None = None,
     profile: str | None = None,
     cudnn_benchmark: bool = False,
@@ -102,7 +105,9 @@ def make_target(
     Args:
         torch: installed or assumed version; its default CUDA wheel decides cuDNN.
         gpu: a name or alias of the catalogue.
-        budget_bytes: the most that the process may reserve; with a GPU, the smaller of the two.
+        budget_bytes: the most that the allocator may reserve; with a GPU, the smaller of the two.
+        process_bytes: what the process may take in all, as nvidia-smi counts: the allocator's
+            share and the CUDA context; with a GPU, the smaller of the two.
         cudnn: a version that overrides torch's.
         profile: the file of a device profile, whose GPU and versions are then the target's;
             "none" for rules alone; None for the shipped one of this GPU and these versions.
@@ -132,7 +137,26 @@ def make_target(
         if gpu is None:
             target = replace(bare, profile=target.profile)
     target = replace(target, cudnn_benchmark=cudnn_benchmark)
+    if process_bytes is not None:
+        target = _beside_context(target, process_bytes)
     return target if budget_bytes is None else _within(target, budget_bytes)
+
+
+def _beside_context(target: DeviceTarget, process_bytes: int) -> DeviceTarget:
+    context_bytes = target.context_bytes
+    if target.gpu is None:
+        context_bytes = (
+            find_gpu(DEFAULT_GPU).context_bytes
+            if target.profile is None
+            else target.profile.detector_context_bytes
+        )
+    # What the context alone exceeds, no step fits: that is an answer, not an error.
+    left = max(1, process_bytes - context_bytes)
+    if target.gpu is not None:
+        return _within(target, left)
+    return replace(
+        target, capacity_bytes=left, total_bytes=process_bytes, context_bytes=context_bytes
+    )
 
 
 def _within(target: DeviceTarget, budget_bytes: int) -> DeviceTarget:

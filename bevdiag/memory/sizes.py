@@ -8,6 +8,8 @@ _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt]?)b?|([kmgt])ib?)\s*", re.IGNORECASE | re.ASCII)
 _MAX_DIGITS = 18
+_LEAST_PLAIN_BYTES = 2**20
+"""A smaller number without a unit is meant in GiB or MiB, and nobody can tell in which."""
 
 
 def parse_bytes(text: str | int) -> int:
@@ -16,7 +18,7 @@ def parse_bytes(text: str | int) -> int:
     GiB is 2^30 and GB is 10^9, as elsewhere; a fraction of a byte is dropped.
 
     Raises:
-        InputError: the text is no positive size.
+        InputError: the text is no positive size, or a small number without a unit.
     """
     match = _SIZE.fullmatch(str(text))
     if isinstance(text, bool) or match is None or len(match[1]) > _MAX_DIGITS:
@@ -25,6 +27,9 @@ def parse_bytes(text: str | int) -> int:
     unit = _BINARY_UNITS[binary.upper()] if binary else _UNITS[(decimal or "").upper()]
     whole, _, fraction = number.partition(".")
     size = int(whole + fraction) * unit // int(10 ** len(fraction))
+    has_unit = not isinstance(text, str) or not text.strip().replace(".", "").isdigit()
+    if 0 < size < _LEAST_PLAIN_BYTES and not has_unit:
+        raise InputError(f"{text!r} has no unit: write it like {number}GiB")
     if size <= 0:
         raise InputError(f"{text!r} is no size: it must be more than 0 bytes")
     return size

@@ -1,1 +1,1 @@
-"""Reports: one renderer a file, from the frozen results of diagnose/ to text and JSON."""
+"""Reports: one renderer a file, from frozen results to text and JSON."""

@@ -1,11 +1,11 @@
 """`bevdiag compare` as JSON, schema ``bevdiag.compare/1``.
 
-Conventions are those of ``bevdiag.inspect/1``; the first variant is the base line.
+Conventions are those of ``bevdiag.inspect/2``; the first variant is the base line.
 """
 
 from dataclasses import asdict
 
-from bevdiag.diagnose.variants import CompareReport
+from bevdiag.prediction.variants import CompareReport
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.inspect_json import finding_document, verdict_document
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bevdiag.diagnose.result import ConfigReport
+from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.inspect_json import finding_document, silenced_document
 

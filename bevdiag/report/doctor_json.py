@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from bevdiag.diagnose.checkup import Checkup
+from bevdiag.doctor.examine import Checkup
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.inspect_json import finding_document
 

@@ -6,8 +6,8 @@ A printed size stands for a range: ``low_bytes`` to ``high_bytes`` print like it
 from dataclasses import asdict
 from typing import Any
 
-from bevdiag.diagnose.explain.failure import Failure
-from bevdiag.diagnose.explain.result import Candidate, Explanation
+from bevdiag.explain.failure import Failure
+from bevdiag.explain.result import Candidate, Explanation
 from bevdiag.report.canonical_json import dumps
 
 SCHEMA = "bevdiag.explain/1"

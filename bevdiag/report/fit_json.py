@@ -1,4 +1,4 @@
-"""`bevdiag fit` as JSON, schema ``bevdiag.fit/1``; conventions are those of ``bevdiag.inspect/1``.
+"""`bevdiag fit` as JSON, schema ``bevdiag.fit/1``; conventions are those of ``bevdiag.inspect/2``.
 
 ``largest`` is null where not even 1 fits; from ``binds_until`` on a cap changes nothing on this
 scene.
@@ -6,7 +6,7 @@ scene.
 
 from dataclasses import asdict
 
-from bevdiag.diagnose.remedies.fit_results import FitReport
+from bevdiag.remedies.fit_results import FitReport
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.inspect_json import verdict_document
 

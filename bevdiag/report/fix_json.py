@@ -1,6 +1,6 @@
 """`bevdiag fix` as JSON, schema ``bevdiag.fix/1``.
 
-Conventions are those of ``bevdiag.inspect/1``. ``prices`` rank what a set's members take from the
+Conventions are those of ``bevdiag.inspect/2``. ``prices`` rank what a set's members take from the
 detector, the dearest first: 0 nothing, 1 time, 2 precision, 3 the model, 4 its input. ``flops`` are
 those of one step, per sample.
 """
@@ -8,9 +8,13 @@ those of one step, per sample.
 from dataclasses import asdict
 from typing import Any
 
-from bevdiag.diagnose.remedies.results import Advice, FixReport, Offer
+from bevdiag.remedies.results import Advice, FixReport
 from bevdiag.report.canonical_json import dumps
-from bevdiag.report.inspect_json import verdict_document
+from bevdiag.report.inspect_json import (
+    plan_document,
+    recommendation_document,
+    verdict_document,
+)
 
 SCHEMA = "bevdiag.fix/1"
 
@@ -25,27 +29,19 @@ def fix_json(report: FixReport) -> str:
             "target": asdict(report.target),
             "scene": asdict(report.scene),
             "unsafe_allowed": report.unsafe_allowed,
-            "base": _offer(report.base),
-            "chosen": None if chosen is None else _offer(chosen),
+            "base": plan_document(report.base),
+            "chosen": None if chosen is None else plan_document(chosen),
+            "recommended": recommendation_document(report.recommended),
             "diff": report.diff,
             "written": report.written,
             "refusal": report.refusal,
-            "frontier": [_offer(offer) for offer in report.frontier],
-            "singles": [_offer(offer) for offer in report.singles],
-            "combined": [_offer(offer) for offer in report.combined],
+            "frontier": [plan_document(plan) for plan in report.frontier],
+            "singles": [plan_document(plan) for plan in report.singles],
+            "combined": [plan_document(plan) for plan in report.combined],
             "advice": [_advice(advice) for advice in report.advice],
             "exit_code": int(report.exit_code),
         }
     )
-
-
-def _offer(offer: Offer) -> dict[str, Any]:
-    return {
-        "id": offer.id,
-        **asdict(offer),
-        "prices": offer.prices,
-        "verdict": verdict_document(offer.verdict),
-    }
 
 
 def _advice(advice: Advice) -> dict[str, Any]:

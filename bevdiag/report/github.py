@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bevdiag.diagnose.checked import Check, worst_last
-from bevdiag.diagnose.result import Finding, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode, Location
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.checked import Check, worst_last
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
+from bevdiag.rules.finding import Finding, Severity
 
 MOST_OF_A_KIND = 10
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
@@ -52,7 +54,7 @@ def _annotations(check: Check) -> Iterator[_Annotation]:
     for finding in worst_first(check.findings):
         yield _of_finding(check.config, finding)
     report = check.report
-    if isinstance(report, InspectReport) and report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
+    if isinstance(report, Prediction) and report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
         yield _Annotation("warning", "bevdiag", verdict_sentence(report), check.config)
 
 

@@ -1,4 +1,4 @@
-"""`bevdiag inspect` as JSON, schema ``bevdiag.inspect/1``.
+"""`bevdiag inspect` as JSON, schema ``bevdiag.inspect/2``.
 
 Sizes are bytes and end in ``_bytes``. ``verdict`` is fits, over, depends or unknown, and null where
 neither a GPU nor a budget was named. The same input gives the same bytes: no times, no order that
@@ -9,24 +9,27 @@ meaning.
 from dataclasses import asdict
 from typing import Any
 
-from bevdiag.diagnose.memory_use import Measurement, PhasePeak, TimelinePoint
-from bevdiag.diagnose.result import Finding, InspectReport, Remedy, Silenced, Verdict
 from bevdiag.errors import Location
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.memory_use import Measurement, PhasePeak, TimelinePoint
+from bevdiag.prediction.plan import Plan, Recommendation, recommended
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.places import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
+from bevdiag.rules.finding import Finding, Silenced
 
-SCHEMA = "bevdiag.inspect/1"
+SCHEMA = "bevdiag.inspect/2"
 TIMELINE_POINTS = 256
 """About the length of the timeline, each point the highest of its stretch of the step."""
 
 
-def inspect_json(report: InspectReport) -> str:
+def inspect_json(report: Prediction) -> str:
     """The report as one JSON object and a newline."""
     return dumps(inspect_document(report))
 
 
-def inspect_document(report: InspectReport) -> dict[str, Any]:
+def inspect_document(report: Prediction) -> dict[str, Any]:
     """The report as plain lists and dicts."""
     return {
         "schema": SCHEMA,
@@ -36,7 +39,7 @@ def inspect_document(report: InspectReport) -> dict[str, Any]:
         "device": report.device,
         "autocast": report.autocast,
         "optimizer": report.optimizer,
-        "scene": asdict(report.scene),
+        "scene": None if report.scene is None else asdict(report.scene),
         "params": {
             "total": report.params_total,
             "modules": report.params_by_module,
@@ -56,8 +59,8 @@ def inspect_document(report: InspectReport) -> dict[str, Any]:
         "gpus": [asdict(gpu) | {"verdict": verdict_document(gpu.verdict)} for gpu in report.gpus],
         "findings": [finding_document(finding) for finding in report.findings],
         "silenced": [silenced_document(silenced) for silenced in report.silenced],
-        "remedies_for": None if report.remedies_for is None else asdict(report.remedies_for),
-        "remedies": [_remedy(remedy, report.peak.allocated_bytes) for remedy in report.remedies],
+        "remedies": [plan_document(plan) for plan in report.remedies],
+        "recommended": recommendation_document(recommended(report.recommended)),
         "unmodelled": list(report.unmodelled),
         "measurement": _measurement(report.measurement),
     }
@@ -105,12 +108,19 @@ def phases_document(phases: tuple[PhasePeak, ...]) -> dict[str, Any]:
     }
 
 
-def _remedy(remedy: Remedy, now_bytes: int) -> dict[str, Any]:
-    peak = remedy.peak_allocated_bytes
-    return asdict(remedy) | {
-        "verdict": verdict_document(remedy.verdict),
-        "difference_bytes": None if peak is None else peak - now_bytes,
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """A plan; ``prices`` rank what its changes take from the detector, the dearest first."""
+    return {
+        "id": plan.id,
+        **asdict(plan),
+        "prices": plan.prices,
+        "verdict": verdict_document(plan.verdict),
     }
+
+
+def recommendation_document(found: Recommendation | None) -> dict[str, Any] | None:
+    """The ids and the edits of the recommended plan, the same in every command's document."""
+    return None if found is None else asdict(found)
 
 
 def _timeline(points: tuple[TimelinePoint, ...]) -> list[dict[str, Any]]:

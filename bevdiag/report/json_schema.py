@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from bevdiag.diagnose.recorded import Baseline
-from bevdiag.diagnose.result import Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.recorded import Baseline
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.documents.configs import CompareDocument, PreflightDocument
 from bevdiag.report.documents.failures import DoctorDocument, ExplainDocument
@@ -20,9 +20,9 @@ from bevdiag.report.documents.remedies import FitDocument, FixDocument
 from bevdiag.report.documents.validation import ValidateDocument
 
 _DOCUMENTS = {
-    "inspect/1": InspectDocument,
+    "inspect/2": InspectDocument,
     "findings/1": FindingsDocument,
-    "preflight/1": PreflightDocument,
+    "preflight/2": PreflightDocument,
     "compare/1": CompareDocument,
     "fix/1": FixDocument,
     "fit/1": FitDocument,

@@ -8,12 +8,14 @@ control characters, escaped or not, so all text is made printable.
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.result import ConfigReport, Finding, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.headline import verdict_sentence
+from bevdiag.rules.finding import Finding, Severity
 
 
 def junit(checks: Sequence[Check]) -> str:
@@ -48,7 +50,7 @@ def _verdict(check: Check) -> ET.Element:
         kind = "error" if check.exit_code is ExitCode.NO_VERDICT else "failure"
         ET.SubElement(case, kind, message=printable(check.failure))
         return case
-    if not isinstance(check.report, InspectReport):
+    if not isinstance(check.report, Prediction):
         message = "no training step survives the errors of this config"
         ET.SubElement(case, "failure", message=message)
         return case

@@ -7,15 +7,16 @@ so the text is cut before, between configs, and says how many are left out.
 import re
 from collections.abc import Sequence
 
-from bevdiag.diagnose.checked import Check, worst_last
-from bevdiag.diagnose.result import Finding, InspectReport
 from bevdiag.errors import ExitCode
+from bevdiag.prediction.checked import Check, worst_last
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
 from bevdiag.report.text.preflight_report import figures, why
+from bevdiag.rules.finding import Finding
 
 MOST_CHARACTERS = 65_536
 """Of a comment; a job summary holds more."""
@@ -75,7 +76,7 @@ def _has_details(check: Check) -> bool:
 
 def _details(check: Check) -> str:
     lines = [f"### {escaped(check.config)}", ""]
-    if isinstance(check.report, InspectReport):
+    if isinstance(check.report, Prediction):
         lines += [escaped(verdict_sentence(check.report)), ""]
     lines += map(_finding, worst_first(check.findings))
     lines += [f"- silenced {item.finding.code}: {escaped(item.reason)}" for item in check.silenced]

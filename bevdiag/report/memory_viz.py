@@ -10,45 +10,48 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from bevdiag.diagnose.snapshot import Owner, Snapshot, SnapshotBlock, SnapshotEntry, SnapshotSegment
+from bevdiag.memory.events import Alloc
+from bevdiag.memory.history import Entry, FilledBlock, FilledSegment, History
 from bevdiag.report.printable import printable
 
 PROTOCOL = 4
 _NO_CATEGORY = "unknown"
 """Of segments. The viewer fails where events have categories and this one is not among them."""
 
-_Frames = Callable[[Owner], list[dict[str, Any]]]
+_Frames = Callable[[Alloc], list[dict[str, Any]]]
 
 
-def memory_viz(snapshot: Snapshot) -> bytes:
+def memory_viz(history: History) -> bytes:
     """The pickled snapshot of one device."""
     # Equal frames become one list, which the pickle holds once.
     frames = cache(_frames)
-    events = [event for entry in snapshot.entries for event in _events(entry, frames)]
+    events = [event for entry in history.entries for event in _events(entry, frames)]
     document = {
-        "segments": [_segment(segment, frames) for segment in snapshot.segments],
+        "segments": [_segment(segment, frames) for segment in history.segments],
         "device_traces": [events],
     }
     return pickle.dumps(document, protocol=PROTOCOL)
 
 
-def _events(entry: SnapshotEntry, frames: _Frames) -> Iterator[dict[str, Any]]:
+def _events(entry: Entry, frames: _Frames) -> Iterator[dict[str, Any]]:
     # PyTorch notes when a block's last owner lets go and when its streams are done with it.
-    actions = ("free_requested", entry.action) if entry.action == "free_completed" else ()
-    for action in actions or (entry.action,):
+    done = entry.action.value
+    actions = ("free_requested", done) if done == "free_completed" else (done,)
+    for action in actions:
+        is_segment = action.startswith("segment")
         place = {"device_free": entry.free_bytes} if action == "oom" else {"addr": entry.address}
         yield {
             "action": action,
             **place,
             "size": entry.nbytes,
             "stream": 0,
-            "frames": frames(entry.owner),
-            "category": _NO_CATEGORY if action.startswith("segment") else entry.owner.category,
+            "frames": frames(entry.cause),
+            "category": _NO_CATEGORY if is_segment else entry.cause.category.value,
         }
 
 
-def _segment(segment: SnapshotSegment, frames: _Frames) -> dict[str, Any]:
-    held = [block for block in segment.blocks if block.owner is not None]
+def _segment(segment: FilledSegment, frames: _Frames) -> dict[str, Any]:
+    held = [block for block in segment.blocks if block.cause is not None]
     allocated = sum(block.size for block in held)
     return {
         "device": 0,
@@ -66,20 +69,20 @@ def _segment(segment: SnapshotSegment, frames: _Frames) -> dict[str, Any]:
     }
 
 
-def _block(block: SnapshotBlock, frames: _Frames) -> dict[str, Any]:
+def _block(block: FilledBlock, frames: _Frames) -> dict[str, Any]:
     return {
         "address": block.address,
         "size": block.size,
         "requested_size": block.nbytes,
-        "state": "inactive" if block.owner is None else "active_allocated",
-        "frames": [] if block.owner is None else frames(block.owner),
+        "state": "inactive" if block.cause is None else "active_allocated",
+        "frames": [] if block.cause is None else frames(block.cause),
     }
 
 
-def _frames(owner: Owner) -> list[dict[str, Any]]:
-    step = f"step {owner.step}, {owner.phase}" if owner.step else owner.phase
+def _frames(owner: Alloc) -> list[dict[str, Any]]:
+    step = f"step {owner.step}, {owner.phase.value}" if owner.step else owner.phase.value
     tensor = " ".join((owner.dtype, " x ".join(map(str, owner.shape)))).strip()
     return [
         {"name": printable(owner.op), "filename": printable(owner.module) or "-", "line": 0},
-        {"name": tensor or owner.category, "filename": step, "line": 0},
+        {"name": tensor or owner.category.value, "filename": step, "line": 0},
     ]

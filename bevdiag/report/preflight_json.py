@@ -1,4 +1,4 @@
-"""`bevdiag preflight` as JSON, schema ``bevdiag.preflight/1``.
+"""`bevdiag preflight` as JSON, schema ``bevdiag.preflight/2``.
 
 Every check holds the whole report of its config, as `bevdiag inspect` would write it, or why there
 is none.
@@ -7,13 +7,13 @@ is none.
 from collections.abc import Sequence
 from typing import Any
 
-from bevdiag.diagnose.checked import Check, worst
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.checked import Check, worst
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.config_json import config_document
 from bevdiag.report.inspect_json import finding_document, inspect_document, verdict_document
 
-SCHEMA = "bevdiag.preflight/1"
+SCHEMA = "bevdiag.preflight/2"
 
 
 def preflight_json(checks: Sequence[Check]) -> str:
@@ -43,6 +43,6 @@ def _check(check: Check) -> dict[str, Any]:
 def _report(check: Check) -> dict[str, Any] | None:
     if check.report is None:
         return None
-    if isinstance(check.report, InspectReport):
+    if isinstance(check.report, Prediction):
         return inspect_document(check.report)
     return config_document(check.report)

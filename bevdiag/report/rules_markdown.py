@@ -2,7 +2,7 @@
 
 import re
 
-from bevdiag.diagnose.pages import RulePage
+from bevdiag.rules.pages import RulePage
 
 _LINK = re.compile(r"(\S+#\d+) \((https://[^)]+)\)")
 

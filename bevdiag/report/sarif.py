@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.codes import CODES, Code
-from bevdiag.diagnose.pages import rule_page
-from bevdiag.diagnose.result import Confidence, Finding, Severity, Silenced
 from bevdiag.errors import ExitCode, Location
+from bevdiag.prediction.checked import Check
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.places import posix_uri, shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.rules_markdown import rule_markdown
+from bevdiag.rules.codes import CODES, Code
+from bevdiag.rules.finding import Confidence, Finding, Severity, Silenced
+from bevdiag.rules.pages import rule_page
 
 SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
 MOST_RESULTS = 25_000

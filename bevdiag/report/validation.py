@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from bevdiag.diagnose.validation.outcome import (
+from bevdiag.accuracy.outcome import (
     LARGEST_LIMIT,
     MEDIAN_LIMIT,
     RESERVED_LIMIT,

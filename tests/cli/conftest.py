@@ -9,18 +9,13 @@ from typing import Any
 
 import pytest
 
-from bevdiag.diagnose.memory_use import Peak
-from bevdiag.diagnose.result import (
-    ConfigReport,
-    Finding,
-    InspectOptions,
-    InspectReport,
-    Scene,
-    Target,
-    Verdict,
-)
-from bevdiag.diagnose.snapshot import Snapshot
-from bevdiag.diagnose.variants import CompareReport, Variant
+from bevdiag.memory.history import History
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.memory_use import Peak
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import ConfigReport, Prediction, Scene, Target
+from bevdiag.prediction.variants import CompareReport, Variant
+from bevdiag.rules.finding import Finding
 
 _TARGET = Target(
     gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.1", compute_capability="9.0"
@@ -34,8 +29,8 @@ _SCENE = Scene(
 )
 
 
-def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> InspectReport:
-    return InspectReport(
+def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
+    return Prediction(
         config="model.yaml",
         model="CenterPoint",
         target=_TARGET,
@@ -102,12 +97,16 @@ class Diagnosis:
         self.config: Path | None = None
         self.options = InspectOptions()
         self.axes: tuple[Sequence[Any], ...] = ()
-        self.snapshot: Snapshot | None = None
+        self.snapshot: History | None = None
         self.faults: tuple[Finding, ...] = ()
 
     def inspect(
-        self, config: Path, options: InspectOptions, progress: Callable[[str, float], None]
-    ) -> InspectReport | ConfigReport:
+        self,
+        config: Path,
+        options: InspectOptions,
+        progress: Callable[[str, float], None],
+        search: object = None,
+    ) -> Prediction | ConfigReport:
         self._note(config, options, progress)
         if self.faults:
             return ConfigReport(config=str(config), findings=self.faults)
@@ -139,7 +138,7 @@ class Diagnosis:
 def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
     stand_in = Diagnosis()
     for name in ("inspect", "compare"):
-        module = ModuleType(f"bevdiag.diagnose.{name}")
+        module = ModuleType(f"bevdiag.prediction.{name}")
         setattr(module, name, getattr(stand_in, name))
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return stand_in

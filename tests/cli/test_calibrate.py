@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bevdiag.accuracy import calibration
+from bevdiag.accuracy.calibration import GRID, Calibration, CalibrationOptions
 from bevdiag.cli.main import run
 from bevdiag.config.shipped import shipped_file
-from bevdiag.diagnose import calibration
-from bevdiag.diagnose.calibration import GRID, Calibration, CalibrationOptions
 from bevdiag.memory.profiles import read_profile
 
 

@@ -13,7 +13,7 @@ import pytest
 from bevdiag.cli.main import run
 from bevdiag.cli.schema import schema_text
 from bevdiag.config import Document, read_document
-from bevdiag.diagnose import untraced
+from bevdiag.prediction import untraced
 
 ROOT = Path(__file__).parents[2]
 BAD, FIXED = (str(ROOT / "tests/rules/BEV103" / name) for name in ("bad.yaml", "fixed.yaml"))

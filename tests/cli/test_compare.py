@@ -7,7 +7,7 @@ import pytest
 from bevdiag.cli import compare
 from bevdiag.cli.main import run
 from bevdiag.cli.shipped import SHIPPED_NAME
-from bevdiag.diagnose.result import Verdict
+from bevdiag.memory.verdict import Verdict
 
 
 def test_axes_arrive_without_repeats(diagnosis: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.diagnose.remedies.fit_results import FitReport
-from bevdiag.diagnose.remedies.results import FixReport, Offer
-from bevdiag.diagnose.result import InspectOptions, Scene, Target, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Scene, Target
+from bevdiag.remedies.fit_results import FitReport
+from bevdiag.remedies.results import FixReport
 
 TARGET = Target(gpu=None, capacity_bytes=2**30, torch="2", cudnn="9", compute_capability="9.0")
 SCENE = Scene(source="made up", batch_size=1, num_points=1, num_voxels=1, grid_size=(1, 1, 1))
-OVER = Offer(changes=(), edits={}, verdict=Verdict.OVER, high_bytes=2**31, flops=1)
+OVER = Plan(changes=(), edits={}, verdict=Verdict.OVER, high_bytes=2**31, flops=1)
 REPORT = FixReport(config="m.yaml", target=TARGET, scene=SCENE, base=OVER)
 
 
@@ -41,7 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             points=(),
         )
 
-    fixing, fitting = ModuleType("bevdiag.diagnose.fix"), ModuleType("bevdiag.diagnose.fit")
+    fixing, fitting = ModuleType("bevdiag.remedies.fix"), ModuleType("bevdiag.remedies.fit")
     fixing.fix, fixing.FixOptions = fix, SimpleNamespace  # type: ignore[attr-defined]
     fitting.fit = fit  # type: ignore[attr-defined]
     for module in (fixing, fitting):
@@ -86,7 +89,7 @@ def test_the_knob_is_passed_on(asked: SimpleNamespace, capsys: pytest.CaptureFix
 def test_a_search_can_be_given_its_patience(asked: SimpleNamespace, command: str) -> None:
     run([command, "m.yaml", "--budget", "1GiB", "--timeout", "30"])
     assert asked.options == InspectOptions(
-        device="meta", budget_bytes=2**30, timeout_seconds=30, remedies=False
+        process_bytes=2**30, origin="--budget", timeout_seconds=30, remedies=False, device="meta"
     )
 
 

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.diagnose.result import Finding, InspectOptions, Severity, Verdict
-from bevdiag.diagnose.snapshot import Snapshot
+from bevdiag.memory.history import History
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.rules.finding import Finding, Severity
+
+SOURCE = Path(__file__).parents[1] / "source" / "repo"
 
 
 def test_the_report_is_all_that_stdout_holds(
@@ -29,7 +33,7 @@ def test_every_option_arrives(diagnosis: Any, capsys: pytest.CaptureFixture[str]
         "--assume site.kept=464367 --seed 7 --format json --depth 1"
     )
     assert run(arguments.split()) == 0
-    assert json.loads(capsys.readouterr().out)["schema"] == "bevdiag.inspect/1"
+    assert json.loads(capsys.readouterr().out)["schema"] == "bevdiag.inspect/2"
     assert diagnosis.options == InspectOptions(
         device="meta",
         points=("a.npy", "b.pcd"),
@@ -37,7 +41,8 @@ def test_every_option_arrives(diagnosis: Any, capsys: pytest.CaptureFixture[str]
         autocast="bf16",
         optimizer="sgd",
         gpu="a100-80gb",
-        budget_bytes=22 * 2**30,
+        process_bytes=22 * 2**30,
+        origin="--gpu and --budget",
         cudnn="9.1",
         compression="sparse_max",
         overrides=("A.B=1", "C=[1,2]"),
@@ -102,7 +107,7 @@ def test_bad_usage_is_one_sentence(
 
 
 def test_a_snapshot_is_written_as_bytes(diagnosis: Any, tmp_path: Path) -> None:
-    diagnosis.snapshot = Snapshot(entries=(), segments=())
+    diagnosis.snapshot = History(entries=(), segments=())
     path = tmp_path / "step.pickle"
     assert run(["inspect", "model.yaml", "--format", "memory-viz", "-o", str(path)]) == 0
     assert pickle.loads(path.read_bytes()) == {"segments": [], "device_traces": [[]]}
@@ -125,3 +130,18 @@ def test_where_nothing_was_traced_there_is_no_snapshot(
 def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["preflight", "model.yaml", "--format", "memory-viz"]) == 2
     assert "--format: 'memory-viz' is not one of text, json, sarif" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--source", str(SOURCE), "--device", "cuda"], "--device cuda measures models that are"),
+        (["--source", str(SOURCE), "--remedies"], "--remedies edits models that are built in"),
+        (["--remedies"], "--remedies: say what the step must fit"),
+    ],
+)
+def test_an_option_without_an_effect_is_refused(
+    diagnosis: Any, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["inspect", "model.yaml", *options]) == 2
+    assert sentence in capsys.readouterr().err

@@ -4,17 +4,20 @@ import pytest
 
 from bevdiag.cli import jobs as jobs_module
 from bevdiag.cli.jobs import Given, make_jobs
-from bevdiag.diagnose import at_hand
-from bevdiag.diagnose.at_hand import GpuAtHand
-from bevdiag.diagnose.result import InspectOptions
 from bevdiag.errors import BevdiagError
+from bevdiag.memory.device import make_target
+from bevdiag.prediction import target
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.target import GpuAtHand
 
 GIB = 2**30
 
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
-    monkeypatch.setattr(at_hand, "gpu_at_hand", lambda: None)
+    for name in ("GPU", "BUDGET", "MARGIN", "TORCH", "CUDNN"):
+        monkeypatch.delenv(f"BEVDIAG_{name}", raising=False)
+    monkeypatch.setattr(target, "gpu_at_hand", lambda: None)
 
 
 def job_of(folder: Path, policy: str = "", *, isolated: bool = False, **given: str):
@@ -31,7 +34,7 @@ def test_the_policy_speaks_where_the_command_line_is_silent(tmp_path):
         'budget = "22GiB"\ntorch = "2.4"\nautocast = "bf16"\n[assume]\nsite = 3\nother = 4\n',
         autocast="fp16",
     )
-    assert job.options.budget_bytes == 22 * GIB
+    assert job.options.process_bytes == 22 * GIB
     assert job.options.torch == "2.4"
     assert job.options.autocast == "fp16"
     assert job.options.pins == {"site": 7, "other": 4}
@@ -40,37 +43,39 @@ def test_the_policy_speaks_where_the_command_line_is_silent(tmp_path):
 
 def test_a_gpu_on_the_command_line_replaces_the_policys_budget(tmp_path):
     job = job_of(tmp_path, 'budget = "22GiB"', gpu="h200")
-    assert job.options.budget_bytes is None
+    assert job.options.process_bytes is None
     assert job.options.gpu == "h200"
 
 
-@pytest.mark.parametrize(("margin", "left"), [("10%", 18 * GIB), ("5GiB", 15 * GIB)])
-def test_a_margin_is_taken_from_the_budget(tmp_path, margin, left):
+@pytest.mark.parametrize(("margin", "share", "size"), [("10%", 0.1, 0), ("5GiB", 0, 5 * GIB)])
+def test_a_margin_is_taken_from_what_is_left_beside_the_context(tmp_path, margin, share, size):
+    whole = make_target(torch="2.13.0", process_bytes=20 * GIB)
     job = job_of(tmp_path, budget="20GiB", margin=margin)
-    assert job.options.budget_bytes == left
+    left = make_target(torch="2.13.0", process_bytes=job.options.process_bytes).capacity_bytes
+    assert left == whole.capacity_bytes - round(share * whole.capacity_bytes) - size
     assert margin in job.budget
 
 
 def test_a_margin_of_a_gpu_is_taken_from_what_is_usable(tmp_path):
     whole = job_of(tmp_path, gpu="h200")
     spared = job_of(tmp_path, gpu="h200", margin="50%")
-    assert whole.options.budget_bytes is None
-    assert spared.options.budget_bytes < 80 * GIB
+    assert whole.options.process_bytes is None
+    assert spared.options.process_bytes < 80 * GIB
 
 
 def test_isolated_takes_no_policy(tmp_path):
     job = job_of(tmp_path, 'budget = "22GiB"', isolated=True)
-    assert job.options.budget_bytes is None
+    assert job.options.process_bytes is None
     assert job.budget == ""
 
 
 def test_the_gpu_at_hand_is_the_budget_where_none_is_named(tmp_path, monkeypatch):
-    found = GpuAtHand(gpu="h200", budget_bytes=3 * GIB, words="GPU 0 at hand (3 GiB free)")
-    monkeypatch.setattr(at_hand, "gpu_at_hand", lambda: found)
+    found = GpuAtHand(gpu="h200", process_bytes=3 * GIB, words="GPU 0 at hand (3 GiB free)")
+    monkeypatch.setattr(target, "gpu_at_hand", lambda: found)
     job = job_of(tmp_path, margin="1GiB")
-    assert (job.options.gpu, job.options.budget_bytes) == ("h200", 2 * GIB)
+    assert (job.options.gpu, job.options.process_bytes) == ("h200", 2 * GIB)
     assert job.budget == "GPU 0 at hand (3 GiB free) less a margin of 1GiB"
-    assert job_of(tmp_path, budget="9GiB").options.budget_bytes == 9 * GIB
+    assert job_of(tmp_path, budget="9GiB").options.process_bytes == 9 * GIB
 
 
 @pytest.mark.parametrize(
@@ -101,3 +106,36 @@ def test_a_file_is_read_once_for_all_its_configs(tmp_path, monkeypatch):
     configs = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
     make_jobs(configs, Given(), InspectOptions(), None, isolated=False)
     assert reads == [tmp_path / "bevdiag.toml"]
+
+
+def test_the_first_place_that_names_memory_decides_gpu_and_budget(tmp_path, monkeypatch):
+    found = GpuAtHand(gpu="h200", process_bytes=3 * GIB, words="GPU 0 at hand (3 GiB free)")
+    monkeypatch.setattr(target, "gpu_at_hand", lambda: found)
+    monkeypatch.setenv("BEVDIAG_GPU", "a10")
+    policy = 'gpu = "l4"\nbudget = "20GiB"'
+
+    def asked(text: str = policy, **given: str) -> tuple[str | None, int | None, str]:
+        options = job_of(tmp_path, text, **given).options
+        return options.gpu, options.process_bytes, options.origin
+
+    assert asked(budget="9GiB") == (None, 9 * GIB, "--budget")
+    assert asked() == ("a10", None, "BEVDIAG_GPU")
+    monkeypatch.delenv("BEVDIAG_GPU")
+    gpu, nbytes, origin = asked()
+    assert (gpu, nbytes) == ("l4", 20 * GIB)
+    assert "bevdiag.toml:1:1: gpu and" in origin
+    assert asked("") == ("h200", 3 * GIB, "GPU 0 at hand (3 GiB free)")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"gpu": "a100"}, "a100-40gb or a100-80gb"),
+        ({"gpu": "V100"}, "v100-16gb or v100-32gb"),
+        ({"gpu": "h100"}, "h100-80gb"),
+        ({"budget": "22"}, "has no unit: write it like 22GiB"),
+    ],
+)
+def test_what_could_mean_several_things_is_refused(tmp_path, given, sentence):
+    with pytest.raises(BevdiagError, match=sentence):
+        job_of(tmp_path, **given)

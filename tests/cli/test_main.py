@@ -46,10 +46,11 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
     names = {word.rstrip(",") for word in shown.split() if word.startswith("--")}
     common = {
         "--points", "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
+        "--margin", "--torch", "--policy", "--isolated",
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout",
     }  # fmt: skip
-    inspects = {"--device", "--depth", "--no-remedies", "--data-root", "--verbose"}
+    inspects = {"--device", "--depth", "--remedies", "--no-remedies", "--data-root", "--verbose"}
     own = inspects if command == "inspect" else set()
     assert names == common | own
 

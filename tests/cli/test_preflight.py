@@ -83,7 +83,7 @@ def test_the_explanation_knows_how_the_step_was_run(config, capfd, monkeypatch):
         asked.append((model, options))
         raise NoVerdictError("the process that traces died")
 
-    monkeypatch.setattr("bevdiag.diagnose.explain.explain.explain", explain)
+    monkeypatch.setattr("bevdiag.explain.explain.explain", explain)
     Path("bevdiag.toml").write_text('autocast = "bf16"\n', encoding="utf-8")
     command = [
         "--",
@@ -120,10 +120,10 @@ def test_json_holds_every_report(config, capsys):
     arguments = ["preflight", str(config), "absent.yaml", "--budget", "22GiB", "--format", "json"]
     assert run(arguments) == 2
     document = json.loads(capsys.readouterr().out)
-    assert document["schema"] == "bevdiag.preflight/1"
+    assert document["schema"] == "bevdiag.preflight/2"
     assert document["exit_code"] == 2
     first, second = document["checks"]
-    assert (first["verdict"], first["report"]["schema"]) == ("fits", "bevdiag.inspect/1")
+    assert (first["verdict"], first["report"]["schema"]) == ("fits", "bevdiag.inspect/2")
     assert (second["verdict"], second["report"]) == (None, None)
     assert "absent.yaml" in second["failure"]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.diagnose.codes import CODES
+from bevdiag.rules.codes import CODES
 
 
 def test_a_rule_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,10 +38,10 @@ def test_the_shipped_profiles_hold_their_schema() -> None:
         jsonschema.validate(json.loads(profile.read_text(encoding="utf-8")), schema)
 
 
-@pytest.mark.parametrize("name", ["inspect", "inspect/1", "bevdiag.inspect/1"])
+@pytest.mark.parametrize("name", ["inspect", "inspect/2", "bevdiag.inspect/2"])
 def test_a_document_has_several_names(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert run(["schema", name]) == 0
-    assert json.loads(capsys.readouterr().out)["title"] == "bevdiag.inspect/1"
+    assert json.loads(capsys.readouterr().out)["title"] == "bevdiag.inspect/2"
 
 
 def test_all_documents_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,4 +51,4 @@ def test_all_documents_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_document_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schema", "inspekt"]) == 2
-    assert "did you mean inspect/1?" in capsys.readouterr().err
+    assert "did you mean inspect/2?" in capsys.readouterr().err

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import InspectOptions, InspectReport
-from bevdiag.diagnose.session import Session
 from bevdiag.memory.events import Alloc, Free
 from bevdiag.memory.simulate import simulate, walk
+from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import Trace
 
@@ -89,12 +90,12 @@ def test_the_books_balance_after_every_event(config: str, batch_size: int) -> No
 
 
 @pytest.fixture(scope="module")
-def report() -> Callable[[str], InspectReport]:
+def report() -> Callable[[str], Prediction]:
     @cache
-    def of(config: str) -> InspectReport:
+    def of(config: str) -> Prediction:
         options = InspectOptions(device="meta", remedies=False)
         inspected = inspect(RULES / config, options, lambda what, share: None)
-        assert isinstance(inspected, InspectReport)
+        assert isinstance(inspected, Prediction)
         return inspected
 
     return of
@@ -105,7 +106,7 @@ CONFIGS = ["pointpillar.yaml", "second.yaml", "focal_dsvt.yaml"]
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_expected_peak_lies_between_its_ends(
-    report: Callable[[str], InspectReport], config: str
+    report: Callable[[str], Prediction], config: str
 ) -> None:
     peak = report(config).peak
     assert 0 < peak.low_bytes <= peak.allocated_bytes <= peak.high_bytes
@@ -115,7 +116,7 @@ def test_the_expected_peak_lies_between_its_ends(
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_parts_add_up_to_totals(report: Callable[[str], InspectReport], config: str) -> None:
+def test_parts_add_up_to_totals(report: Callable[[str], Prediction], config: str) -> None:
     found = report(config)
     layers = found.layers
     assert sum(found.params_by_module.values()) == found.params_total

@@ -7,21 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.memory_use import (
+from bevdiag.errors import ExitCode, Location
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.memory_use import (
     Measurement,
     PhasePeak,
 )
-from bevdiag.diagnose.result import (
-    ConfigReport,
-    Finding,
-    InspectReport,
-    Severity,
-    Silenced,
-    Verdict,
-)
-from bevdiag.diagnose.variants import CompareReport, Variant
-from bevdiag.errors import ExitCode, Location
+from bevdiag.prediction.result import ConfigReport, Prediction
+from bevdiag.prediction.variants import CompareReport, Variant
+from bevdiag.rules.finding import Finding, Severity, Silenced
 
 from .shipped_report import FIRST_CONV, GIB, KEPT, TARGET, shipped_report
 
@@ -30,13 +25,13 @@ _GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture
-def over() -> InspectReport:
+def over() -> Prediction:
     """The shipped model on a GPU that it does not fit."""
     return shipped_report()
 
 
 @pytest.fixture
-def measured(over: InspectReport) -> InspectReport:
+def measured(over: Prediction) -> Prediction:
     """The same, run on a GPU that it fits, without a named budget."""
     modules = {"backbone_3d": 52 * GIB, "backbone_2d": 74 * GIB}
     return replace(
@@ -71,7 +66,7 @@ def measured(over: InspectReport) -> InspectReport:
 
 
 @pytest.fixture
-def compared(over: InspectReport) -> CompareReport:
+def compared(over: Prediction) -> CompareReport:
     """Three ways to the BEV map, one of which could not be traced."""
     base = Variant(
         compression="none",
@@ -126,7 +121,7 @@ def compared(over: InspectReport) -> CompareReport:
 
 
 @pytest.fixture
-def checks(over: InspectReport) -> tuple[Check, ...]:
+def checks(over: Prediction) -> tuple[Check, ...]:
     """A config of every outcome."""
     silenced = Silenced(over.findings[-1], "known", Location(Path("configs/a.yaml"), 3, 1))
     fits = replace(over, config="configs/fits.yaml", verdict=Verdict.FITS, oom=None, findings=())

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bevdiag.diagnose.memory_use import (
+from bevdiag.errors import Location
+from bevdiag.memory.verdict import GpuFit, Verdict
+from bevdiag.prediction.memory_use import (
     Holder,
     Layer,
     OutOfMemory,
@@ -11,18 +13,9 @@ from bevdiag.diagnose.memory_use import (
     PhasePeak,
     TimelinePoint,
 )
-from bevdiag.diagnose.result import (
-    Assumption,
-    Finding,
-    GpuFit,
-    InspectReport,
-    Remedy,
-    Scene,
-    Severity,
-    Target,
-    Verdict,
-)
-from bevdiag.errors import Location
+from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.result import Assumption, Prediction, Scene, Target
+from bevdiag.rules.finding import Finding, Severity
 
 from .shipped_wiring import shipped_wiring
 
@@ -216,27 +209,28 @@ def _findings() -> tuple[Finding, ...]:
     )
 
 
-def _remedies() -> tuple[Remedy, ...]:
+def _remedies() -> tuple[Plan, ...]:
     def remedy(
         name: str, title: str, changes: tuple[str, ...], loses: str, peak: float, bev: int
-    ) -> Remedy:
-        return Remedy(
-            id=name,
-            title=title,
-            changes=changes,
-            loses=loses,
+    ) -> Plan:
+        members = name.split("+")
+        return Plan(
+            changes=tuple(
+                Change(id=part, group=part, title=text, price=3, loses=loses, unsafe="", needs="")
+                for part, text in zip(members, (title, *members[1:]), strict=True)
+            ),
+            edits=dict(change.split(": ", 1) for change in changes),
             verdict=Verdict.FITS if peak < 60 else Verdict.OVER,
             peak_allocated_bytes=round(peak * GIB),
             high_bytes=round(peak * GIB),
             reserved_bytes=round(peak * 1.27 * GIB),
             params=6_508_810,
             bev_channels=bev,
-            combined="+" in name,
         )
 
-    mode = "MODEL.MAP_TO_BEV.MODE: none -> "
+    mode = "MODEL.MAP_TO_BEV.MODE: "
     failed = replace(
-        remedy("strides-3d", "3D strides before the BEV map", ("a",), "height detail", 1, 128),
+        remedy("strides-3d", "3D strides before the BEV map", ("a: b",), "height detail", 1, 128),
         verdict=Verdict.UNKNOWN,
         peak_allocated_bytes=None,
         high_bytes=None,
@@ -249,7 +243,7 @@ def _remedies() -> tuple[Remedy, ...]:
         remedy(
             "sparse_max+checkpoint",
             "maximum on the sparse tensor, DSVT blocks recomputed",
-            (f"{mode}sparse_max", "MODEL.BACKBONE_3D.DSVT.USE_CHECKPOINT: False -> True"),
+            (f"{mode}sparse_max", "MODEL.BACKBONE_3D.DSVT.USE_CHECKPOINT: true"),
             "height detail; about a third more compute",
             21.4,
             128,
@@ -274,9 +268,9 @@ def _remedies() -> tuple[Remedy, ...]:
     )
 
 
-def shipped_report() -> InspectReport:
+def shipped_report() -> Prediction:
     """The shipped model on a card that it does not fit."""
-    return InspectReport(
+    return Prediction(
         config="configs/focalsst_dsvt.yaml",
         model="CenterPoint",
         target=TARGET,
@@ -350,5 +344,6 @@ def shipped_report() -> InspectReport:
         ),
         findings=_findings(),
         remedies=_remedies(),
+        recommended=_remedies()[2],
         wiring=shipped_wiring(),
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bevdiag.diagnose.joints import DeadBranch, Joint, WiringReport
+from bevdiag.trace.joints import DeadBranch, Joint, WiringReport
 
 
 def shipped_wiring() -> WiringReport:

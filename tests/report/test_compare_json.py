@@ -1,7 +1,7 @@
 import json
 from collections.abc import Callable
 
-from bevdiag.diagnose.variants import CompareReport
+from bevdiag.prediction.variants import CompareReport
 from bevdiag.report.compare_json import compare_json
 
 

@@ -4,19 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.memory_use import Layer, TimelinePoint
-from bevdiag.diagnose.result import InspectReport, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.memory_use import Layer, TimelinePoint
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.inspect_json import TIMELINE_POINTS, inspect_document, inspect_json
 
 
-def test_golden(over: InspectReport, golden: Callable[[str, str], None]) -> None:
+def test_golden(over: Prediction, golden: Callable[[str, str], None]) -> None:
     short = replace(over, timeline=over.timeline[::400])
     golden("inspect.json", inspect_json(short))
 
 
-def test_the_keys_that_programs_stand_on(over: InspectReport) -> None:
+def test_the_keys_that_programs_stand_on(over: Prediction) -> None:
     document = json.loads(inspect_json(over))
-    assert document["schema"] == "bevdiag.inspect/1"
+    assert document["schema"] == "bevdiag.inspect/2"
     assert document["params"] == {
         "total": 32_166_154,
         "modules": dict(over.params_by_module),
@@ -52,23 +53,23 @@ def test_the_keys_that_programs_stand_on(over: InspectReport) -> None:
     ],
 )
 def test_without_a_budget_there_is_no_verdict(
-    over: InspectReport, verdict: Verdict, word: str | None
+    over: Prediction, verdict: Verdict, word: str | None
 ) -> None:
     assert inspect_document(replace(over, verdict=verdict))["verdict"] == word
 
 
-def test_the_same_report_is_the_same_bytes(over: InspectReport) -> None:
+def test_the_same_report_is_the_same_bytes(over: Prediction) -> None:
     assert inspect_json(over) == inspect_json(replace(over))
 
 
-def test_the_timeline_is_short_and_keeps_its_peak(over: InspectReport) -> None:
+def test_the_timeline_is_short_and_keeps_its_peak(over: Prediction) -> None:
     timeline = inspect_document(over)["timeline"]
     assert len(timeline) <= TIMELINE_POINTS + 3
     highest = max(over.timeline, key=lambda point: point.allocated_bytes)
     assert max(item["allocated_bytes"] for item in timeline) == highest.allocated_bytes
 
 
-def test_a_short_timeline_is_told_point_by_point(over: InspectReport) -> None:
+def test_a_short_timeline_is_told_point_by_point(over: Prediction) -> None:
     points = tuple(
         TimelinePoint(phase=phase, module="vfe", allocated_bytes=size, reserved_bytes=2 * size)
         for phase, size in (("forward", 1), ("forward", 2), ("backward", 1))
@@ -77,24 +78,22 @@ def test_a_short_timeline_is_told_point_by_point(over: InspectReport) -> None:
     assert [item["allocated_bytes"] for item in timeline] == [1, 2, 1]
 
 
-def test_a_measurement_stands_beside_the_prediction(measured: InspectReport) -> None:
+def test_a_measurement_stands_beside_the_prediction(measured: Prediction) -> None:
     document = json.loads(inspect_json(measured))
     assert document["measurement"]["error_percent"] == -0.5
     assert document["measurement"]["phases"]["forward"]["allocated_after_bytes"] == 58 * 2**30
 
 
-def test_a_remedy_tells_its_difference(over: InspectReport) -> None:
-    remedies = {item["id"]: item for item in inspect_document(over)["remedies"]}
-    peak = remedies["max"]["peak_allocated_bytes"]
-    assert remedies["max"]["difference_bytes"] == peak - over.peak.allocated_bytes
-    assert remedies["strides-3d"]["difference_bytes"] is None
+def test_the_recommended_plan_is_its_ids_and_edits(over: Prediction) -> None:
+    found = inspect_document(over)["recommended"]
+    assert found == {"ids": ("sparse_max",), "edits": {"MODEL.MAP_TO_BEV.MODE": "sparse_max"}}
 
 
-def test_every_figure_of_a_layer_is_told(over: InspectReport) -> None:
+def test_every_figure_of_a_layer_is_told(over: Prediction) -> None:
     assert set(inspect_document(over)["layers"][0]) == set(Layer.__dataclass_fields__)
 
 
-def test_the_wiring_is_told_with_every_joint(over: InspectReport) -> None:
+def test_the_wiring_is_told_with_every_joint(over: Prediction) -> None:
     wiring = inspect_document(over)["wiring"]
     assert [joint["key"] for joint in wiring["joints"]] == [
         "voxels",

@@ -7,16 +7,16 @@ import jsonschema
 import pytest
 from packaging.version import Version
 
-from bevdiag.diagnose.checkup import Checkup
-from bevdiag.diagnose.explain.failure import Failure, FailureKind, Figure
-from bevdiag.diagnose.explain.result import Candidate, Certainty, Explanation
-from bevdiag.diagnose.recorded import Baseline, Entry
-from bevdiag.diagnose.result import Verdict
-from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.doctor.examine import Checkup
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver
 from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Packages
+from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.result import Candidate, Certainty, Explanation
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.recorded import Baseline, Entry
 from bevdiag.report.compare_json import compare_json
 from bevdiag.report.config_json import config_json
 from bevdiag.report.doctor_json import doctor_json
@@ -49,8 +49,8 @@ def holds(name, text):
 
 
 def test_a_traced_step(over, measured):
-    holds("inspect/1", inspect_json(over))
-    holds("inspect/1", inspect_json(measured))
+    holds("inspect/2", inspect_json(over))
+    holds("inspect/2", inspect_json(measured))
 
 
 def test_findings_alone(checks):
@@ -60,14 +60,14 @@ def test_findings_alone(checks):
 
 def test_checks_of_every_outcome(checks):
     assert {check.verdict for check in checks} >= {None, Verdict.FITS, Verdict.OVER}
-    holds("preflight/1", preflight_json(checks))
+    holds("preflight/2", preflight_json(checks))
 
 
 def test_a_comparison(compared):
     holds("compare/1", compare_json(compared))
 
 
-@pytest.mark.parametrize("name", ["inspect/1", "preflight/1", "compare/1", "fix/1", "fit/1"])
+@pytest.mark.parametrize("name", ["inspect/2", "preflight/2", "compare/1", "fix/1", "fit/1"])
 def test_golden_documents(name):
     holds(name, (GOLDEN / f"{name[:-2]}.json").read_text(encoding="utf-8"))
 
@@ -151,12 +151,12 @@ def test_a_key_that_is_missing_or_not_described_is_noticed(over):
     document = json.loads(inspect_json(over))
     for changed in (document | {"surprise": 1}, {k: v for k, v in document.items() if k != "oom"}):
         with pytest.raises(jsonschema.ValidationError):
-            holds("inspect/1", json.dumps(changed))
+            holds("inspect/2", json.dumps(changed))
 
 
 def test_a_reader_need_not_know_every_key(over):
     document = json.loads(inspect_json(over)) | {"surprise": 1}
-    jsonschema.validate(document, json.loads(json_schema("inspect/1")))
+    jsonschema.validate(document, json.loads(json_schema("inspect/2")))
 
 
 def test_every_document_is_held_to_its_schema():

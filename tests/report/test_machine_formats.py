@@ -6,12 +6,13 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bevdiag.cli.formats import MACHINE_FORMATS, renderer
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.result import ConfigReport, Finding, Severity
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.github import MOST_OF_A_KIND, github
 from bevdiag.report.junit import junit
 from bevdiag.report.markdown import MOST_CHARACTERS, escaped, markdown
 from bevdiag.report.sarif import sarif
+from bevdiag.rules.finding import Finding, Severity
 
 
 @pytest.mark.parametrize(

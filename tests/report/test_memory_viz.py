@@ -7,13 +7,8 @@ from collections import Counter
 import pytest
 from torch.cuda import _memory_viz as viewer
 
-from bevdiag.diagnose.snapshot import (
-    Owner,
-    Snapshot,
-    SnapshotBlock,
-    SnapshotEntry,
-    SnapshotSegment,
-)
+from bevdiag.memory.events import Alloc, Category, Phase
+from bevdiag.memory.history import Action, Entry, FilledBlock, FilledSegment, History
 from bevdiag.report.memory_viz import memory_viz
 
 MIB = 2**20
@@ -27,11 +22,13 @@ KNOWN_OPCODES = """
 
 
 def owner(module="backbone_2d.blocks.0.1", op="aten::convolution", category="activation"):
-    return Owner(
+    return Alloc(
+        block=1,
+        nbytes=0,
         module=module,
         op=op,
-        category=category,
-        phase="forward",
+        category=Category(category),
+        phase=Phase.FORWARD,
         step=2,
         shape=(1, 128, 200, 500),
         dtype="float32",
@@ -39,17 +36,17 @@ def owner(module="backbone_2d.blocks.0.1", op="aten::convolution", category="act
 
 
 def entry(action, address, nbytes, cause, free_bytes=0):
-    return SnapshotEntry(
-        action=action, address=address, nbytes=nbytes, free_bytes=free_bytes, owner=cause
+    return Entry(
+        action=Action(action), address=address, nbytes=nbytes, free_bytes=free_bytes, cause=cause
     )
 
 
 @pytest.fixture
 def snapshot():
     segment, conv, weight = TOP - 20 * MIB, owner(), owner("head", "load", "parameter")
-    held = SnapshotBlock(address=segment, size=6 * MIB, nbytes=6 * MIB - 100, owner=weight)
-    free = SnapshotBlock(address=segment + 6 * MIB, size=14 * MIB, nbytes=0, owner=None)
-    return Snapshot(
+    held = FilledBlock(address=segment, size=6 * MIB, nbytes=6 * MIB - 100, cause=weight)
+    free = FilledBlock(address=segment + 6 * MIB, size=14 * MIB, nbytes=0, cause=None)
+    return History(
         entries=(
             entry("segment_alloc", segment, 20 * MIB, weight),
             entry("alloc", segment, 6 * MIB - 100, weight),
@@ -58,7 +55,7 @@ def snapshot():
             entry("oom", 0, 90 * MIB, owner("a\x1b[2Jb", "cat"), free_bytes=5 * MIB),
         ),
         segments=(
-            SnapshotSegment(address=segment, size=20 * MIB, is_small=False, blocks=(held, free)),
+            FilledSegment(address=segment, size=20 * MIB, is_small=False, blocks=(held, free)),
         ),
     )
 

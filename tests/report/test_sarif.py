@@ -9,10 +9,11 @@ import jsonschema
 import pysarif
 import pytest
 
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.result import ConfigReport, Finding, Severity, Silenced
 from bevdiag.errors import Location
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.sarif import sarif
+from bevdiag.rules.finding import Finding, Severity, Silenced
 
 SCHEMA = "BEVDIAG_SARIF_SCHEMA"
 BESIDE = Path(__file__).parents[3] / "shared" / "sarif-schema-2.1.0.json"

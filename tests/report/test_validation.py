@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.diagnose.validation.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
 from bevdiag.report.layout import Layout
 from bevdiag.report.validation import (
     render_validation,

@@ -16,11 +16,14 @@ import pytest
 import yaml
 
 from bevdiag.config import read_document
-from bevdiag.diagnose import verdict
-from bevdiag.diagnose.checks import check_config, sifted
-from bevdiag.diagnose.codes import CODES, Stage
-from bevdiag.diagnose.inspect import inspect
-from bevdiag.diagnose.result import Finding, InspectOptions
+from bevdiag.memory import verdict
+from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.rules.checks import check_config, sifted
+from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.finding import Finding
+
+from ..small_model import _few_gpus, _one_thread, evidence, small  # noqa: F401
 
 FOLDER = Path(__file__).parent
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from bevdiag.diagnose.doctor import examine, findings_of
-from bevdiag.diagnose.result import Finding
+from bevdiag.doctor.examine import examine, findings_of
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver, GpuProcess, GpuState
 from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Packages
+from bevdiag.rules.finding import Finding
 
 from .conftest import FOLDER, expected, places
 

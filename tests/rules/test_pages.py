@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.diagnose.codes import CODES
-from bevdiag.diagnose.pages import PARTS, find_code, rule_page
 from bevdiag.errors import InputError
 from bevdiag.report.rules_markdown import index_markdown, rule_markdown
+from bevdiag.rules.codes import CODES
+from bevdiag.rules.pages import PARTS, find_code, rule_page
 
 DOCS = Path(__file__).parents[2] / "docs" / "rules"
 
@@ -54,8 +54,8 @@ def test_pages_and_config_rules_import_no_torch() -> None:
     program = (
         "import sys; from pathlib import Path; "
         "from bevdiag.config import read_document; "
-        "from bevdiag.diagnose.checks import check_config; "
-        "from bevdiag.diagnose.pages import rule_page; rule_page('BEV403'); "
+        "from bevdiag.rules.checks import check_config; "
+        "from bevdiag.rules.pages import rule_page; rule_page('BEV403'); "
         "path = Path('configs/focalsst_dsvt.yaml'); check_config(path, read_document(path)); "
         "assert 'torch' not in sys.modules"
     )

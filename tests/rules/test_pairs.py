@@ -2,7 +2,7 @@
 
 import pytest
 
-from bevdiag.diagnose.codes import CODES, Stage
+from bevdiag.rules.codes import CODES, Stage
 
 from .conftest import FOLDER, Pair, expected, found, places
 
@@ -25,7 +25,7 @@ def test_every_rule_has_a_pair(code: str) -> None:
     if CODES[code].stage in (Stage.SOURCE, Stage.ENVIRONMENT, Stage.BASELINE):
         pytest.skip("what it looks at is no config")
     if code in NOT_FROM_A_CONFIG:
-        pytest.skip("no module that is built in shows it; tests/diagnose/rules does")
+        pytest.skip("no module that is built in shows it; tests/rules/test_rules.py does")
     bad = list((FOLDER / code).glob("bad*.*"))
     assert bad
     for path in bad:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import read_document
-from bevdiag.diagnose.checks import check_config
-from bevdiag.diagnose.result import Severity
+from bevdiag.rules.checks import check_config
+from bevdiag.rules.finding import Severity
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"

@@ -13,7 +13,7 @@ from bevdiag.trace import kept_voxels
 from bevdiag.trace.kept_voxels import NUM_SEEDS, SITE, settle_kept_voxels
 from bevdiag.trace.scenarios import KeptVoxels, Scenario
 
-SMALL = Path(__file__).parents[1] / "diagnose" / "data" / "small.yaml"
+SMALL = Path(__file__).parents[1] / "data" / "small.yaml"
 SHAPE = (10, 20, 40)
 
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bevdiag.diagnose.result import Assumption, Scene, Target, Verdict
-from bevdiag.diagnose.variants import Variant
 from bevdiag.errors import ExitCode
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.result import Assumption, Scene, Target
+from bevdiag.prediction.variants import Variant
 from bevdiag.report.documents.inspect import FindingDocument, FindingsDocument, InspectDocument
 
 
@@ -27,7 +28,7 @@ class CheckDocument:
 class PreflightDocument:
     """`bevdiag preflight` and `bevdiag check`, in the order in which configs were given."""
 
-    schema: Literal["bevdiag.preflight/1"]
+    schema: Literal["bevdiag.preflight/2"]
     exit_code: ExitCode
     checks: tuple[CheckDocument, ...]
 

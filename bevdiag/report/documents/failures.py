@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bevdiag.diagnose.explain.failure import Figure, Stack
-from bevdiag.diagnose.explain.result import Candidate
-from bevdiag.diagnose.result import Target
 from bevdiag.environment.gpus import Driver
 from bevdiag.errors import ExitCode
+from bevdiag.explain.failure import Figure, Stack
+from bevdiag.explain.result import Candidate
+from bevdiag.prediction.result import Target
 from bevdiag.report.documents.inspect import FindingDocument
 
 

@@ -3,19 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bevdiag.diagnose.joints import WiringReport
-from bevdiag.diagnose.memory_use import Layer, OutOfMemory, Peak, TimelinePoint
-from bevdiag.diagnose.result import (
-    Assumption,
-    Confidence,
-    GpuFit,
-    Remedy,
-    Scene,
-    Severity,
-    Target,
-    Verdict,
-)
 from bevdiag.errors import ExitCode, Location
+from bevdiag.memory.verdict import GpuFit, Verdict
+from bevdiag.prediction.memory_use import Layer, OutOfMemory, Peak, TimelinePoint
+from bevdiag.prediction.plan import Change, Recommendation
+from bevdiag.prediction.result import Assumption, Scene, Target
+from bevdiag.rules.finding import Confidence, Severity
+from bevdiag.trace.joints import WiringReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +67,25 @@ class PhaseDocument:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemedyDocument(Remedy):
-    """One change, applied and traced again; the difference is to the config as it is."""
+class PlanDocument:
+    """A set of changes, applied and traced again; `prices` rank what they take from the detector.
 
-    difference_bytes: int | None
+    `flops` are those of one step, per sample; a price is 0 for nothing, 1 time, 2 precision, 3 the
+    model, 4 its input.
+    """
+
+    id: str
+    changes: tuple[Change, ...]
+    edits: dict[str, str]
+    verdict: Verdict
+    peak_allocated_bytes: int | None
+    high_bytes: int | None
+    reserved_bytes: int | None
+    params: int | None
+    flops: int | None
+    bev_channels: int | None
+    error: str
+    prices: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +112,14 @@ class MeasurementDocument:
 class InspectDocument:
     """`bevdiag inspect` of a config whose step was traced; sizes are bytes."""
 
-    schema: Literal["bevdiag.inspect/1"]
+    schema: Literal["bevdiag.inspect/2"]
     config: str
     model: str
     target: Target
     device: str
     autocast: str
     optimizer: str
-    scene: Scene
+    scene: Scene | None
     params: ParamsDocument
     bev_channels: int | None
     peak: Peak
@@ -126,8 +135,8 @@ class InspectDocument:
     gpus: tuple[GpuFit, ...]
     findings: tuple[FindingDocument, ...]
     silenced: tuple[SilencedDocument, ...]
-    remedies_for: Target | None
-    remedies: tuple[RemedyDocument, ...]
+    remedies: tuple[PlanDocument, ...]
+    recommended: Recommendation | None
     unmodelled: tuple[str, ...]
     measurement: MeasurementDocument | None
 

@@ -3,32 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bevdiag.diagnose.remedies.fit_results import FitPoint
-from bevdiag.diagnose.remedies.results import Advice, Change
-from bevdiag.diagnose.result import Scene, Target, Verdict
 from bevdiag.errors import ExitCode
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfferDocument:
-    """A set of changes, applied and traced again; `prices` rank what they take from the detector.
-
-    `flops` are those of one step, per sample; a price is 0 for nothing, 1 time, 2 precision, 3 the
-    model, 4 its input.
-    """
-
-    id: str
-    changes: tuple[Change, ...]
-    edits: dict[str, str]
-    verdict: Verdict
-    peak_allocated_bytes: int | None
-    high_bytes: int | None
-    reserved_bytes: int | None
-    params: int | None
-    flops: int | None
-    bev_channels: int | None
-    error: str
-    prices: tuple[int, ...]
+from bevdiag.prediction.plan import Recommendation
+from bevdiag.prediction.result import Scene, Target
+from bevdiag.remedies.fit_results import FitPoint
+from bevdiag.remedies.results import Advice
+from bevdiag.report.documents.inspect import PlanDocument
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +20,15 @@ class FixDocument:
     target: Target
     scene: Scene
     unsafe_allowed: bool
-    base: OfferDocument
-    chosen: OfferDocument | None
+    base: PlanDocument
+    chosen: PlanDocument | None
+    recommended: Recommendation | None
     diff: str
     written: bool
     refusal: str
-    frontier: tuple[OfferDocument, ...]
-    singles: tuple[OfferDocument, ...]
-    combined: tuple[OfferDocument, ...]
+    frontier: tuple[PlanDocument, ...]
+    singles: tuple[PlanDocument, ...]
+    combined: tuple[PlanDocument, ...]
     advice: tuple[Advice, ...]
     exit_code: ExitCode
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bevdiag.diagnose.memory_use import TensorLife
+from bevdiag.prediction.memory_use import TensorLife
 
 MOST_MODULES = 8
 """As many colours as people tell apart, whatever their eyes."""

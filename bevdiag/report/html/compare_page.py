@@ -3,7 +3,7 @@
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.diagnose.variants import CompareReport, Variant
+from bevdiag.prediction.variants import CompareReport, Variant
 from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings

@@ -1,7 +1,7 @@
 """The findings of a config that was not traced, as a page."""
 
 from bevdiag import __version__
-from bevdiag.diagnose.result import ConfigReport
+from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import shown_findings, shown_silenced
 

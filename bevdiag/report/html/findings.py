@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from bevdiag.diagnose.result import Finding, Severity, Silenced, Verdict
 from bevdiag.errors import Location
+from bevdiag.memory.verdict import Verdict
 from bevdiag.report.places import shown_location
 from bevdiag.report.text.findings import worst_first
+from bevdiag.rules.finding import Finding, Severity, Silenced
 
 SEVERITY_KINDS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "muted"}
 VERDICT_KINDS = {

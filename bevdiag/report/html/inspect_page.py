@@ -4,22 +4,23 @@ from dataclasses import asdict
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.diagnose.joints import WiringReport
-from bevdiag.diagnose.memory_use import Layer
-from bevdiag.diagnose.result import InspectReport, Remedy
+from bevdiag.prediction.memory_use import Layer
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import bytes_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
-from bevdiag.report.html.scatter import remedy_chart
+from bevdiag.report.html.scatter import flops_per_sample, remedy_chart
 from bevdiag.report.html.timeline_data import timeline_data
 from bevdiag.report.text.assumed import assumed_entries
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
 from bevdiag.report.text.prose import VERDICT_WORDS
 from bevdiag.report.text.remedies import singles_first
 from bevdiag.report.text.wiring import module_name
+from bevdiag.trace.joints import WiringReport
 
 
-def inspect_page(report: InspectReport) -> str:
+def inspect_page(report: Prediction) -> str:
     """The report as one HTML document.
 
     The timeline needs `report.lives`, which an inspection fills where it was asked for them.
@@ -44,14 +45,14 @@ def inspect_page(report: InspectReport) -> str:
     )
 
 
-def _remedies(report: InspectReport) -> list[dict[str, Any]]:
+def _remedies(report: Prediction) -> list[dict[str, Any]]:
     now = report.peak.reserved_bytes
     largest = max([now, *(remedy.reserved_bytes or 0 for remedy in report.remedies)]) or 1
     return [_remedy(remedy, report, largest) for remedy in singles_first(report.remedies)]
 
 
-def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[str, Any]:
-    reserved = remedy.reserved_bytes
+def _remedy(remedy: Plan, report: Prediction, largest_bytes: int) -> dict[str, Any]:
+    reserved, now = remedy.reserved_bytes, flops_per_sample(report)
     return {
         "id": remedy.id,
         "title": remedy.title,
@@ -59,12 +60,10 @@ def _remedy(remedy: Remedy, report: InspectReport, largest_bytes: int) -> dict[s
         "reserved": bytes_if_known(reserved),
         "share": None if reserved is None else reserved / largest_bytes,
         "now": report.peak.reserved_bytes / largest_bytes,
-        "compute": f"{100 * remedy.flops / report.flops:.0f} %"
-        if remedy.flops is not None and report.flops
-        else "-",
+        "compute": f"{100 * remedy.flops / now:.0f} %" if remedy.flops is not None and now else "-",
         "kind": "bad" if remedy.error else VERDICT_KINDS[remedy.verdict],
         "verdict": remedy.error or VERDICT_WORDS[remedy.verdict][0],
-        "loses": remedy.loses,
+        "loses": "; ".join(part for part in (remedy.loses, *remedy.unsafe, *remedy.needs) if part),
     }
 
 
@@ -82,7 +81,7 @@ def _channels(layer: Layer) -> str:
     return " > ".join("-" if n is None else str(n) for n in (layer.in_channels, layer.out_channels))
 
 
-def _gpus(report: InspectReport) -> list[dict[str, Any]]:
+def _gpus(report: Prediction) -> list[dict[str, Any]]:
     need = report.peak.high_reserved_bytes
     largest = max([need, *(gpu.capacity_bytes for gpu in report.gpus)])
     return [

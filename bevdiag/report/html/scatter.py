@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bevdiag.diagnose.result import InspectReport, Remedy
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.html.findings import VERDICT_KINDS
 
@@ -12,18 +13,17 @@ WIDTH, HEIGHT = 760, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 36, 42
 
 
-def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
+def remedy_chart(report: Prediction) -> dict[str, Any] | None:
     """Positions in an SVG of `WIDTH` by `HEIGHT`; None where fewer than two points are known.
 
     Memory goes to the right, compute upwards, as a share of the step as it is; the target's
     capacity is a line.
     """
-    now = report.flops
+    now = flops_per_sample(report)
     known = [r for r in report.remedies if r.reserved_bytes is not None and r.flops is not None]
     if not now or not known:
         return None
-    goal = report.remedies_for or report.target
-    capacity = goal.capacity_bytes
+    capacity = report.target.capacity_bytes
     memory = [report.peak.reserved_bytes, *(r.reserved_bytes or 0 for r in known)]
     most_bytes = 1.06 * max(*memory, capacity if capacity and capacity < max(memory) else 0)
     shares = [1.0, *((r.flops or 0) / now for r in known)]
@@ -58,6 +58,13 @@ def remedy_chart(report: InspectReport) -> dict[str, Any] | None:
     }
 
 
+def flops_per_sample(report: Prediction) -> int | None:
+    """What plans' own figures are compared with; None where nothing was counted."""
+    if report.flops is None or report.scene is None:
+        return None
+    return report.flops // report.scene.batch_size
+
+
 @dataclass(frozen=True, slots=True)
 class _Plane:
     """Where memory and compute lie in the picture."""
@@ -78,7 +85,7 @@ def ticks_up_to(most: float) -> list[float]:
     return [number * step for number in range(math.floor(most / step) + 1)]
 
 
-def _point(remedy: Remedy, now: int) -> dict[str, str]:
+def _point(remedy: Plan, now: int) -> dict[str, str]:
     share = 100 * (remedy.flops or 0) / now
     tells = f"{remedy.id}: {format_bytes(remedy.reserved_bytes or 0)}, {share:.0f} % of the compute"
     return {"name": remedy.id, "kind": VERDICT_KINDS[remedy.verdict], "tells": tells}

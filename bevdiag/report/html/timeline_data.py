@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from bevdiag.diagnose.memory_use import TensorLife, TimelinePoint
+from bevdiag.prediction.memory_use import TensorLife, TimelinePoint
 from bevdiag.report.amounts import format_shape
 from bevdiag.report.html.bands import bands_of
 from bevdiag.report.printable import printable

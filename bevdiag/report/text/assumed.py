@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Assumption, InspectReport, Scene, Target
+from bevdiag.prediction.result import Assumption, Prediction, Scene, Target
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph
@@ -21,7 +21,7 @@ _DEVICES = {
 }
 
 
-def assumed_lines(report: InspectReport, layout: Layout) -> list[Text]:
+def assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
     """The section "Assumed"."""
     lines = _section(assumed_entries(report), layout)
     lines += assumption_lines(report.assumptions, layout)
@@ -43,7 +43,7 @@ def _section(entries: Sequence[tuple[str, str]], layout: Layout) -> list[Text]:
     return lines
 
 
-def assumed_entries(report: InspectReport) -> list[tuple[str, str]]:
+def assumed_entries(report: Prediction) -> list[tuple[str, str]]:
     """Label and text for everything but the counts."""
     gradless = report.params_without_grad
     parameters = f"{format_count(report.params_total)} parameters" + (
@@ -53,10 +53,11 @@ def assumed_entries(report: InspectReport) -> list[tuple[str, str]]:
     return [
         *target_entries(report.target),
         ("Run on", _DEVICES.get(report.device, report.device)),
-        *scene_entries(report.scene),
+        *([] if report.scene is None else scene_entries(report.scene)),
         (
             "Step",
-            f"batch size {report.scene.batch_size}, autocast {report.autocast}, "
+            ("" if report.scene is None else f"batch size {report.scene.batch_size}, ")
+            + f"autocast {report.autocast}, "
             f"optimizer {report.optimizer}",
         ),
         (
@@ -74,8 +75,11 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
     )
     capacity = target.capacity_bytes
     usable = f", {format_bytes(capacity)} usable" if capacity is not None else ""
+    context = target.context_bytes
+    beside = f" beside a context of {format_bytes(context)}" if usable and context else ""
+    origin = f", from {target.origin}" if target.origin else ""
     entries = [
-        ("GPU", f"{gpu}{capability}{usable}"),
+        ("GPU", f"{gpu}{capability}{usable}{beside}{origin}"),
         ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
     ]
     if target.profile is not None:

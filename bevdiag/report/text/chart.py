@@ -6,8 +6,8 @@ from math import ceil, floor, log10
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import TimelinePoint
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import TimelinePoint
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph
@@ -38,7 +38,7 @@ _UNICODE = _Glyphs(
 _ASCII = _Glyphs(" .:#", "'", "-", "|", "+", "+", "-", "+")
 
 
-def chart_lines(report: InspectReport, layout: Layout) -> list[Text]:
+def chart_lines(report: Prediction, layout: Layout) -> list[Text]:
     """The section "Memory over the step"; nothing without a timeline."""
     if not report.timeline:
         return []
@@ -126,7 +126,7 @@ def _base(bars: Sequence[TimelinePoint], glyphs: _Glyphs) -> list[Text]:
     return [axis, names]
 
 
-def _caption(report: InspectReport, glyphs: _Glyphs) -> str:
+def _caption(report: Prediction, glyphs: _Glyphs) -> str:
     capacity = report.target.capacity_bytes
     budget = (
         f"; {glyphs.capacity * 2} {format_bytes(capacity)} usable" if capacity is not None else ""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bevdiag.diagnose.checked import Check, worst_last
 from bevdiag.errors import ExitCode
+from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.prose import heading, paragraph

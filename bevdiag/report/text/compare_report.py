@@ -2,8 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Target
-from bevdiag.diagnose.variants import CompareReport, Variant
+from bevdiag.prediction.result import Target
+from bevdiag.prediction.variants import CompareReport, Variant
 from bevdiag.report.amounts import (
     bytes_if_known,
     count_if_known,

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import ConfigReport
+from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.prose import paragraph

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from bevdiag.diagnose.checkup import Checkup
-from bevdiag.diagnose.result import Confidence, Severity
+from bevdiag.doctor.examine import Checkup
 from bevdiag.environment.environment import Environment
 from bevdiag.errors import ExitCode
 from bevdiag.report.amounts import format_bytes
@@ -11,6 +10,7 @@ from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.prose import heading, labelled, paragraph
 from bevdiag.report.text.render import render_lines
+from bevdiag.rules.finding import Confidence, Severity
 
 _LABEL_COLUMN = 10
 _STYLES = {ExitCode.FITS: "green", ExitCode.FINDINGS: "red", ExitCode.NO_VERDICT: "yellow"}

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from bevdiag.diagnose.explain.failure import Failure
-from bevdiag.diagnose.explain.result import Candidate, Certainty, Explanation
+from bevdiag.explain.failure import Failure
+from bevdiag.explain.result import Candidate, Certainty, Explanation
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Confidence, Finding, Severity, Silenced
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
+from bevdiag.rules.finding import Confidence, Finding, Severity, Silenced
 
 _ORDER = tuple(Severity)
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bevdiag.diagnose.remedies.results import FixReport, Offer
-from bevdiag.diagnose.result import Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.plan import Plan
+from bevdiag.remedies.results import FixReport
 from bevdiag.report.amounts import (
     UNKNOWN,
     bytes_if_known,
@@ -67,14 +68,14 @@ def _without_a_way_out(report: FixReport, where: str) -> str:
     taking_part = [o for o in traced if not o.error and (report.unsafe_allowed or not o.unsafe)]
     text = f"No set of changes that was traced, of {len(taking_part)}, fits {where}."
     if taking_part:
-        least = min(taking_part, key=lambda offer: offer.high_bytes or 0)
+        least = min(taking_part, key=lambda plan: plan.high_bytes or 0)
         text += f" The least is left by {least.id}: {bytes_if_known(least.high_bytes)} at most."
     if not report.unsafe_allowed:
         text += " Changes that throw input away or move the grid took no part: --unsafe lets them."
     return text
 
 
-def _edit_lines(report: FixReport, chosen: Offer, layout: Layout) -> list[Text]:
+def _edit_lines(report: FixReport, chosen: Plan, layout: Layout) -> list[Text]:
     lines = heading("Edits", layout)
     for change in chosen.changes:
         lines += [Text.assemble("  ", (change.id, "bold"))]
@@ -117,36 +118,36 @@ def _tried_lines(report: FixReport, layout: Layout) -> list[Text]:
 
 
 def _table(
-    offers: Sequence[Offer], base: Offer, layout: Layout, *, titles: bool = False
+    plans: Sequence[Plan], base: Plan, layout: Layout, *, titles: bool = False
 ) -> list[Text]:
-    table = lay_out(_COLUMNS, [_row(offer, base) for offer in offers], layout.width, indent=2)
+    table = lay_out(_COLUMNS, [_row(plan, base) for plan in plans], layout.width, indent=2)
     lines = [table.header]
-    for offer, row in zip(offers, table.rows, strict=True):
+    for plan, row in zip(plans, table.rows, strict=True):
         lines += row
         if titles:
-            lines += paragraph(offer.changes[0].title, layout, indent=4, style="dim")
-        if offer.error:
-            failed = f"could not be traced: {offer.error}"
+            lines += paragraph(plan.changes[0].title, layout, indent=4, style="dim")
+        if plan.error:
+            failed = f"could not be traced: {plan.error}"
             lines += paragraph(failed, layout, indent=4, style="red")
     return lines
 
 
-def _row(offer: Offer, base: Offer) -> list[Text]:
-    word, style = VERDICT_WORDS[offer.verdict]
+def _row(plan: Plan, base: Plan) -> list[Text]:
+    word, style = VERDICT_WORDS[plan.verdict]
     return [
-        cell(offer.id.replace("+", " + ") or "as it is", "bold"),
-        cell(bytes_if_known(offer.peak_allocated_bytes)),
-        cell(bytes_if_known(offer.high_bytes)),
-        cell(UNKNOWN if offer.flops is None else format_error(offer.flops, base.flops or 0)),
-        cell(count_if_known(offer.params)),
-        cell(_costs(offer)),
-        cell("failed", "red") if offer.error else cell(word, style),
+        cell(plan.id.replace("+", " + ") or "as it is", "bold"),
+        cell(bytes_if_known(plan.peak_allocated_bytes)),
+        cell(bytes_if_known(plan.high_bytes)),
+        cell(UNKNOWN if plan.flops is None else format_error(plan.flops, base.flops or 0)),
+        cell(count_if_known(plan.params)),
+        cell(_costs(plan)),
+        cell("failed", "red") if plan.error else cell(word, style),
     ]
 
 
-def _costs(offer: Offer) -> str:
-    words = dict.fromkeys(_COST_WORDS[price] for price in offer.prices)
-    unsafe = " (unsafe)" if offer.unsafe else ""
+def _costs(plan: Plan) -> str:
+    words = dict.fromkeys(_COST_WORDS[price] for price in plan.prices)
+    unsafe = " (unsafe)" if plan.unsafe else ""
     return ", ".join(words) + unsafe if words else UNKNOWN
 
 

@@ -2,7 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import GpuFit, InspectReport
+from bevdiag.memory.verdict import GpuFit
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import VERDICT_WORDS, heading, paragraph
@@ -11,7 +12,7 @@ from bevdiag.report.text.table import cell
 _GAP = 4
 
 
-def gpu_lines(report: InspectReport, layout: Layout) -> list[Text]:
+def gpu_lines(report: Prediction, layout: Layout) -> list[Text]:
     """GPU, usable memory and verdict, in as many columns as the width allows, read downward."""
     if not report.gpus:
         return []

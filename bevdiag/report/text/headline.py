@@ -2,17 +2,20 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import OutOfMemory
-from bevdiag.diagnose.model_report import StepReport
-from bevdiag.diagnose.result import InspectReport, Severity, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.memory_use import OutOfMemory
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, paragraph
+from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, judged_by, paragraph
+from bevdiag.rules.finding import Severity
 
 
-def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
+def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
     """Config, verdict, PyTorch's own message where the step stops, errors and a way out."""
     lines = paragraph(f"{report.config}: {report.model}", layout, style="dim")
+    if named := judged_by(report.target):
+        lines += paragraph(named, layout, style="dim")
     style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
     lines += [Text(), *paragraph(verdict_sentence(report), layout, style=style)]
     if report.oom is not None:
@@ -26,7 +29,7 @@ def headline_lines(report: InspectReport, layout: Layout) -> list[Text]:
     return lines
 
 
-def verdict_sentence(report: StepReport) -> str:
+def verdict_sentence(report: Prediction) -> str:
     """One sentence for every verdict; "fits" speaks of the upper end only."""
     peak = report.peak
     budget = budget_name(report.target)
@@ -55,7 +58,7 @@ def verdict_sentence(report: StepReport) -> str:
     )
 
 
-def _at_most(report: StepReport) -> str:
+def _at_most(report: Prediction) -> str:
     peak, capacity = report.peak, report.target.capacity_bytes
     if capacity is None or peak.high_reserved_bytes <= capacity:
         return f"at most {format_bytes(peak.high_reserved_bytes)} are reserved"
@@ -66,14 +69,14 @@ def _at_most(report: StepReport) -> str:
     )
 
 
-def _peak_range(report: StepReport) -> str:
+def _peak_range(report: Prediction) -> str:
     low, high = report.peak.low_bytes, report.peak.high_bytes
     if low == high:
         return ""
     return f" (between {format_bytes(low)} and {format_bytes(high)}, {_depending_on(report)})"
 
 
-def _depending_on(report: StepReport) -> str:
+def _depending_on(report: Prediction) -> str:
     if any(assumption.low < assumption.high for assumption in report.assumptions):
         return "depending on values"
     return "depending on the kernels that cuDNN picks"
@@ -89,17 +92,14 @@ def stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
     return f"At the upper end it stops in {oom.module}, {when}"
 
 
-def way_out(report: InspectReport) -> str:
-    """The first remedy that fits, where the step may not; empty where there is nothing to say."""
+def way_out(report: Prediction) -> str:
+    """The recommended plan, where the step may not fit; empty where there is nothing to say."""
     if report.verdict not in (Verdict.OVER, Verdict.DEPENDS) or not report.remedies:
         return ""
-    fitting = [
-        remedy
-        for remedy in report.remedies
-        if remedy.verdict is Verdict.FITS and remedy.peak_allocated_bytes is not None
-    ]
-    if not fitting:
-        return "None of the remedies below makes it fit."
-    first = next((remedy for remedy in fitting if not remedy.combined), fitting[0])
-    peak = format_bytes(first.peak_allocated_bytes or 0)
-    return f"With {first.title} ({first.id}) it fits, at a peak of {peak}."
+    plan = report.recommended
+    if plan is None:
+        return "None of the changes below makes it fit."
+    peak = format_bytes(plan.peak_allocated_bytes or 0)
+    needs = f" It needs {' and '.join(plan.needs)}." if plan.needs else ""
+    what = f"{plan.title} ({plan.id})" if plan.changes else "the channels that arrive"
+    return f"With {what} it fits, at a peak of {peak}.{needs}"

@@ -1,6 +1,6 @@
 """`bevdiag inspect` as text."""
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import assumed_lines
 from bevdiag.report.text.chart import chart_lines
@@ -15,9 +15,7 @@ from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.wiring import wiring_lines
 
 
-def render_inspect(
-    report: InspectReport, layout: Layout, *, depth: int, verbose: bool = False
-) -> str:
+def render_inspect(report: Prediction, layout: Layout, *, depth: int, verbose: bool = False) -> str:
     """The whole report, verdict first; `depth` levels of the layer tree, `verbose` all joints."""
     return render_lines(
         [

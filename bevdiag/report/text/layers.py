@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import Layer
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import Layer
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes, format_count, format_shape
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold
@@ -23,7 +23,7 @@ _FIGURES = [
 ]
 
 
-def layer_lines(report: InspectReport, layout: Layout, depth: int) -> list[Text]:
+def layer_lines(report: Prediction, layout: Layout, depth: int) -> list[Text]:
     """The tree down to `depth` levels; deeper where the step peaks or stops.
 
     One line a layer where the screen is wide enough for every column, else two.
@@ -54,7 +54,7 @@ def layer_lines(report: InspectReport, layout: Layout, depth: int) -> list[Text]
     return lines + paragraph(_legend(report, layers), layout, indent=2, style="dim")
 
 
-def shown_layers(report: InspectReport, depth: int) -> list[tuple[Layer, int, str]]:
+def shown_layers(report: Prediction, depth: int) -> list[tuple[Layer, int, str]]:
     """The layers to show, each with its level of indentation and its name below its parent."""
     culprits = _culprits(report)
     shown: list[tuple[Layer, int, str]] = []
@@ -79,7 +79,7 @@ def _says_nothing(layer: Layer, depth: int) -> bool:
     return layer.type in _LISTS and children_shown
 
 
-def _culprits(report: InspectReport) -> set[str]:
+def _culprits(report: Prediction) -> set[str]:
     stop = {report.oom.module} if report.oom is not None else set()
     return {report.peak.module} | stop
 
@@ -118,7 +118,7 @@ def _detail_lines(layer: Layer, layout: Layout, indent: int) -> list[Text]:
     return [Text.assemble(" " * indent, (part, "dim")) for part in parts]
 
 
-def _legend(report: InspectReport, layers: Sequence[tuple[Layer, int, str]]) -> str:
+def _legend(report: Prediction, layers: Sequence[tuple[Layer, int, str]]) -> str:
     shown = {layer.name for layer, _, _ in layers}
     hidden = sum(item.type not in _LISTS for item in report.layers if item.name not in shown)
     deeper = f" Deeper layers not shown: {hidden} (--depth N shows more)." if hidden else ""

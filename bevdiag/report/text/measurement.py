@@ -2,8 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import Measurement
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import Measurement
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count, format_error
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph
@@ -18,7 +18,7 @@ _COLUMNS = [
 ]
 
 
-def measurement_lines(report: InspectReport, layout: Layout) -> list[Text]:
+def measurement_lines(report: Prediction, layout: Layout) -> list[Text]:
     """The section "Measured"; nothing without a measurement."""
     measured = report.measurement
     if measured is None:
@@ -54,9 +54,7 @@ def _entries(measured: Measurement) -> list[tuple[str, str]]:
     return entries
 
 
-def _figures(
-    report: InspectReport, measured: Measurement
-) -> list[tuple[str, int | None, int | None]]:
+def _figures(report: Prediction, measured: Measurement) -> list[tuple[str, int | None, int | None]]:
     predicted_phases = {item.phase: item.peak_allocated_bytes for item in report.phases}
     largest = sorted(measured.modules.items(), key=lambda item: (-item[1], item[0]))
     totals = [

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.model_report import ModelReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
 from bevdiag.report.text.peak import peak_lines
@@ -10,7 +10,7 @@ from bevdiag.report.text.prose import paragraph
 from bevdiag.report.text.render import render_lines
 
 
-def render_model(report: ModelReport, layout: Layout) -> str:
+def render_model(report: Prediction, layout: Layout) -> str:
     """The verdict, where the step stops, what is not modelled, and who holds the peak."""
     lines: list[Text] = paragraph(verdict_sentence(report), layout)
     if report.oom is not None:

@@ -2,8 +2,8 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.memory_use import Holder, Peak
-from bevdiag.diagnose.model_report import StepReport
+from bevdiag.prediction.memory_use import Holder, Peak
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes, format_shape, format_share
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled, paragraph
@@ -13,7 +13,7 @@ TOP_HOLDERS = 12
 _BAR_WIDTH = 30
 
 
-def peak_lines(report: StepReport, layout: Layout) -> list[Text]:
+def peak_lines(report: Prediction, layout: Layout) -> list[Text]:
     """Where and how high the peak is, its sums by category, and its largest holders."""
     peak = report.peak
     lines = heading("Peak", layout)
@@ -25,7 +25,7 @@ def peak_lines(report: StepReport, layout: Layout) -> list[Text]:
     return lines
 
 
-def _entries(report: StepReport) -> list[tuple[str, str]]:
+def _entries(report: Prediction) -> list[tuple[str, str]]:
     peak = report.peak
     doing = f", {peak.op}" if peak.op else ""
     reserved = format_bytes(peak.reserved_bytes)

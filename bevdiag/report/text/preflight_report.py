@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bevdiag.diagnose.checked import Check, worst_last
-from bevdiag.diagnose.result import ConfigReport, InspectReport, Severity, Verdict
 from bevdiag.errors import ExitCode
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.checked import Check, worst_last
+from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
@@ -15,9 +16,10 @@ from bevdiag.report.text.headline import stop_sentence, verdict_sentence
 from bevdiag.report.text.prose import heading, paragraph
 from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.rules.finding import Severity
 
 if TYPE_CHECKING:
-    from bevdiag.diagnose.recorded import Baseline
+    from bevdiag.prediction.recorded import Baseline
 
 _WORDS = {
     ExitCode.FITS: ("pass", "green"),
@@ -58,7 +60,7 @@ def _row(check: Check) -> list[Text]:
 
 def figures(check: Check) -> tuple[int | None, int | None, int | None]:
     """Peak, reserved at most and budget, in bytes; None for what is not known."""
-    if not isinstance(check.report, InspectReport):
+    if not isinstance(check.report, Prediction):
         return None, None, None
     peak = check.report.peak
     return peak.allocated_bytes, peak.high_reserved_bytes, check.report.target.capacity_bytes
@@ -86,7 +88,7 @@ def why(check: Check) -> str:
     return "no budget to judge by" if report.verdict is Verdict.NO_BUDGET else ""
 
 
-def _errors(report: InspectReport | ConfigReport) -> str:
+def _errors(report: Prediction | ConfigReport) -> str:
     codes = [item.code for item in report.findings if item.severity is Severity.ERROR]
     return ", ".join(dict.fromkeys(codes))
 
@@ -103,7 +105,7 @@ def _detail_lines(check: Check, layout: Layout) -> list[Text]:
     lines = heading(check.config, layout)
     if report is None:
         return [*lines, *paragraph(check.failure, layout, indent=2)]
-    if isinstance(report, InspectReport):
+    if isinstance(report, Prediction):
         lines += paragraph(verdict_sentence(report), layout, indent=2)
         if report.oom is not None:
             lines += paragraph(stop_sentence(report.oom, report.verdict), layout, indent=2)

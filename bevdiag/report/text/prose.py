@@ -2,10 +2,12 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import Severity, Target, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.result import Target
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold, printable
+from bevdiag.rules.finding import Severity
 
 VERDICT_WORDS = {
     Verdict.FITS: ("fits", "green"),
@@ -24,6 +26,16 @@ def budget_name(target: Target) -> str:
         return target.gpu or "the budget"
     capacity = format_bytes(target.capacity_bytes)
     return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
+
+
+def judged_by(target: Target) -> str:
+    """Which memory the step is judged by, and who named it; empty where nobody did."""
+    if target.capacity_bytes is None or not target.origin:
+        return ""
+    context = f", beside a context of {format_bytes(target.context_bytes)}"
+    return f"Judged by {budget_name(target)}{context if target.context_bytes else ''}: from " + (
+        target.origin
+    )
 
 
 def heading(title: str, layout: Layout) -> list[Text]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from bevdiag.diagnose.result import InspectReport, Remedy, Target
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import (
     bytes_if_known,
     count_if_known,
@@ -26,7 +27,7 @@ _COLUMNS = [
 ]
 
 
-def remedy_lines(report: InspectReport, layout: Layout) -> list[Text]:
+def remedy_lines(report: Prediction, layout: Layout) -> list[Text]:
     """Singles, then combinations; below each its changes and what it loses."""
     if not report.remedies:
         return []
@@ -41,23 +42,18 @@ def remedy_lines(report: InspectReport, layout: Layout) -> list[Text]:
         lines += [*row, *_detail_lines(remedy, layout)]
     note = (
         "Each was applied to the config and traced again; peak: allocated; difference: to the "
-        "step as it is; BEV: channels of the BEV map."
-    ) + _goal_note(report.remedies_for)
+        f"step as it is; BEV: channels of the BEV map. The verdict is for "
+        f"{budget_name(report.target)}; bevdiag fix writes the recommended one."
+    )
     return lines + paragraph(note, layout, indent=2, style="dim")
 
 
-def singles_first(remedies: Iterable[Remedy]) -> list[Remedy]:
-    """Single remedies, then their combinations."""
+def singles_first(remedies: Iterable[Plan]) -> list[Plan]:
+    """Single changes, then their combinations."""
     return sorted(remedies, key=lambda remedy: remedy.combined)
 
 
-def _goal_note(goal: Target | None) -> str:
-    if goal is None or goal.capacity_bytes is None:
-        return ""
-    return f" The verdict is for {budget_name(goal)}."
-
-
-def _row(remedy: Remedy, now_bytes: int) -> list[Text]:
+def _row(remedy: Plan, now_bytes: int) -> list[Text]:
     peak = remedy.peak_allocated_bytes
     word, style = VERDICT_WORDS[remedy.verdict]
     return [
@@ -72,18 +68,24 @@ def _row(remedy: Remedy, now_bytes: int) -> list[Text]:
     ]
 
 
-def _detail_lines(remedy: Remedy, layout: Layout) -> list[Text]:
+def _detail_lines(remedy: Plan, layout: Layout) -> list[Text]:
     lines = paragraph(remedy.title, layout, indent=4)
     if remedy.combined:  # its members stand above with what they change and lose
         return lines + _error_lines(remedy, layout)
-    for number, change in enumerate(remedy.changes):
-        lines += labelled("" if number else "changes", change, layout, indent=4, column=9)
-    if remedy.loses:
-        lines += labelled("loses", remedy.loses, layout, indent=4, column=9)
+    for number, (key, value) in enumerate(remedy.edits.items()):
+        edit = f"{key}: {value}"
+        lines += labelled("" if number else "changes", edit, layout, indent=4, column=9)
+    for label, text in (
+        ("loses", remedy.loses),
+        ("unsafe", "; ".join(remedy.unsafe)),
+        ("needs", "; ".join(remedy.needs)),
+    ):
+        if text:
+            lines += labelled(label, text, layout, indent=4, column=9)
     return lines + _error_lines(remedy, layout)
 
 
-def _error_lines(remedy: Remedy, layout: Layout) -> list[Text]:
+def _error_lines(remedy: Plan, layout: Layout) -> list[Text]:
     if not remedy.error:
         return []
     return paragraph(f"could not be traced: {remedy.error}", layout, indent=4, style="red")

@@ -2,11 +2,11 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.pages import RulePage
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
 from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.rules.pages import RulePage
 
 _COLUMNS = [
     Column("code"),

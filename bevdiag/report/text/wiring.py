@@ -2,15 +2,15 @@
 
 from rich.text import Text
 
-from bevdiag.diagnose.joints import DeadBranch, Joint
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import count_if_known, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.trace.joints import DeadBranch, Joint
 
 
-def wiring_lines(report: InspectReport, layout: Layout, *, verbose: bool) -> list[Text]:
+def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[Text]:
     """The section "Wiring": what is off, all joints where `verbose`; empty where all is sound."""
     wiring = report.wiring
     if wiring is None or (wiring.is_sound and not verbose):

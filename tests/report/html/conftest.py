@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.memory_use import TensorLife, TimelinePoint
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import TensorLife, TimelinePoint
+from bevdiag.prediction.result import Prediction
 
 MIB = 2**20
 _EVENTS = 60
@@ -49,7 +49,7 @@ def lives() -> tuple[TensorLife, ...]:
 
 
 @pytest.fixture
-def drawn(over: InspectReport, lives: tuple[TensorLife, ...]) -> InspectReport:
+def drawn(over: Prediction, lives: tuple[TensorLife, ...]) -> Prediction:
     """The report with these blocks and the timeline that they add up to."""
     points = []
     for event in range(_EVENTS):

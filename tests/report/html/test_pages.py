@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.result import ConfigReport, Severity
+from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.html.compare_page import compare_page
 from bevdiag.report.html.config_page import config_page
 from bevdiag.report.html.inspect_page import inspect_page
 from bevdiag.report.html.scatter import remedy_chart, ticks_up_to
 from bevdiag.report.text.compare_report import variant_label
+from bevdiag.rules.finding import Severity
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202egnp"
 

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.remedies.fit_results import FitPoint, FitReport
-from bevdiag.diagnose.remedies.results import Advice, Change, FixReport, Offer
-from bevdiag.diagnose.result import Scene, Target, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.result import Scene, Target
+from bevdiag.remedies.fit_results import FitPoint, FitReport
+from bevdiag.remedies.results import Advice, FixReport
 
 GIB = 2**30
 _TARGET = Target(
@@ -57,8 +59,8 @@ _DIFF = """\
 """
 
 
-def _offer(changes: tuple[Change, ...], peak: float, high: float, tflops: float) -> Offer:
-    return Offer(
+def _plan(changes: tuple[Change, ...], peak: float, high: float, tflops: float) -> Plan:
+    return Plan(
         changes=changes,
         edits={"MODEL.MAP_TO_BEV.MODE": "sparse_max"} if _SPARSE_MAX in changes else {},
         verdict=Verdict.FITS if high <= 23 else Verdict.OVER,
@@ -74,16 +76,16 @@ def _offer(changes: tuple[Change, ...], peak: float, high: float, tflops: float)
 @pytest.fixture
 def fixed() -> FixReport:
     """Two changes together fit, neither does alone."""
-    base = _offer((), 60.97, 90.5, 19.42)
-    failed = Offer(
+    base = _plan((), 60.97, 90.5, 19.42)
+    failed = Plan(
         changes=(_VOXEL,), edits={}, verdict=Verdict.UNKNOWN, error="the depth collapses to zero"
     )
     singles = (
         failed,
-        _offer((_SPARSE_MAX,), 37.44, 69.68, 4.02),
-        _offer((_CHECKPOINT,), 43.05, 51.39, 20.12),
+        _plan((_SPARSE_MAX,), 37.44, 69.68, 4.02),
+        _plan((_CHECKPOINT,), 43.05, 51.39, 20.12),
     )
-    both = _offer((_SPARSE_MAX, _CHECKPOINT), 17.2, 22.11, 4.73)
+    both = _plan((_SPARSE_MAX, _CHECKPOINT), 17.2, 22.11, 4.73)
     return FixReport(
         config="model.yaml",
         target=_TARGET,

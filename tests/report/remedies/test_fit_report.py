@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from bevdiag.diagnose.remedies.fit_results import FitPoint, FitReport
-from bevdiag.diagnose.result import Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.remedies.fit_results import FitPoint, FitReport
 from bevdiag.report.fit_json import fit_json
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.fit_report import answer, render_fit

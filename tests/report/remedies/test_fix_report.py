@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from bevdiag.diagnose.remedies.results import FixReport
-from bevdiag.diagnose.result import Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.remedies.results import FixReport
 from bevdiag.report.fix_json import fix_json
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.fix_report import outcome, render_fix

@@ -2,17 +2,17 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.memory_use import TimelinePoint
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.memory_use import TimelinePoint
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.chart import chart_lines
 
 
-def _plain(report: InspectReport, layout: Layout) -> list[str]:
+def _plain(report: Prediction, layout: Layout) -> list[str]:
     return [line.plain for line in chart_lines(report, layout)]
 
 
-def _with_sizes(report: InspectReport, sizes: list[int]) -> InspectReport:
+def _with_sizes(report: Prediction, sizes: list[int]) -> Prediction:
     points = tuple(
         TimelinePoint(phase="forward", module="", allocated_bytes=size, reserved_bytes=size)
         for size in sizes
@@ -21,11 +21,11 @@ def _with_sizes(report: InspectReport, sizes: list[int]) -> InspectReport:
     return replace(report, timeline=points, target=target)
 
 
-def test_no_timeline_no_chart(over: InspectReport) -> None:
+def test_no_timeline_no_chart(over: Prediction) -> None:
     assert chart_lines(replace(over, timeline=()), Layout()) == []
 
 
-def test_a_single_moment_of_height_is_seen(over: InspectReport) -> None:
+def test_a_single_moment_of_height_is_seen(over: Prediction) -> None:
     sizes = [10 * 2**30] * 1000
     sizes[500] = 100 * 2**30
     lines = _plain(_with_sizes(over, sizes), Layout(80))
@@ -33,7 +33,7 @@ def test_a_single_moment_of_height_is_seen(over: InspectReport) -> None:
     assert lines[2].count("\u2588") == 1
 
 
-def test_phases_are_named_below_their_stretch(over: InspectReport) -> None:
+def test_phases_are_named_below_their_stretch(over: Prediction) -> None:
     lines = _plain(over, Layout(80))
     names = next(line for line in lines if "forward" in line and "optimizer" in line)
     axis = lines[lines.index(names) - 1]
@@ -41,7 +41,7 @@ def test_phases_are_named_below_their_stretch(over: InspectReport) -> None:
         assert axis[names.index(phase)] == "\u252c"
 
 
-def test_a_near_budget_is_drawn_and_a_far_one_is_not(over: InspectReport) -> None:
+def test_a_near_budget_is_drawn_and_a_far_one_is_not(over: Prediction) -> None:
     assert any("\u254c" * 10 in line for line in _plain(over, Layout(80)))
     far = replace(over, target=replace(over.target, capacity_bytes=500 * 2**30))
     assert not any("\u254c" * 10 in line for line in _plain(far, Layout(80)))
@@ -51,11 +51,11 @@ def test_a_near_budget_is_drawn_and_a_far_one_is_not(over: InspectReport) -> Non
     ("size", "top"),
     [(100 * 2**30, "100"), (12 * 2**30, "12.5"), (2**29, "0.5"), (3 * 2**20, "0.005"), (0, "0")],
 )
-def test_the_axis_is_round_and_holds_the_curve(over: InspectReport, size: int, top: str) -> None:
+def test_the_axis_is_round_and_holds_the_curve(over: Prediction, size: int, top: str) -> None:
     label = _plain(_with_sizes(over, [size]), Layout(80))[2].split()[0]
     assert float(label) * 2**30 >= size
     assert label.startswith(top)
 
 
-def test_ascii_chart(over: InspectReport) -> None:
+def test_ascii_chart(over: Prediction) -> None:
     assert all(line.isascii() for line in _plain(over, Layout(80, unicode=False)))

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-from bevdiag.diagnose.codes import finding
-from bevdiag.diagnose.result import ConfigReport, Silenced
 from bevdiag.errors import Location
+from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.config_json import config_json
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.config_report import render_config
+from bevdiag.rules.codes import finding
+from bevdiag.rules.finding import Silenced
 
 PLACE = Location(Path("c.yaml"), 7, 9)
 REPORT = ConfigReport(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bevdiag.diagnose.explain.failure import Failure, FailureKind, Figure
-from bevdiag.diagnose.explain.result import Candidate, Certainty, Explanation
-from bevdiag.diagnose.result import Target
+from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.result import Candidate, Certainty, Explanation
+from bevdiag.prediction.result import Target
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.explain_report import render_explain
 

@@ -1,16 +1,16 @@
 from dataclasses import replace
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
 
 
-def test_errors_come_first(over: InspectReport) -> None:
+def test_errors_come_first(over: Prediction) -> None:
     text = "\n".join(line.plain for line in finding_lines(over.findings, Layout(120)))
     assert text.index("error BEV203") < text.index("info BEV502")
 
 
-def test_the_place_and_the_lesson_follow(over: InspectReport) -> None:
+def test_the_place_and_the_lesson_follow(over: Prediction) -> None:
     lines = [line.plain for line in finding_lines(over.findings[1:], Layout(200))]
     assert lines[3] == (
         "    configs/focalsst_dsvt.yaml:87:5, MODEL.MAP_TO_BEV.NUM_BEV_FEATURES, "
@@ -19,7 +19,7 @@ def test_the_place_and_the_lesson_follow(over: InspectReport) -> None:
     assert "128 channels x 175 heights = 22,400" in lines[4]
 
 
-def test_a_finding_without_a_place_has_no_empty_line(over: InspectReport) -> None:
+def test_a_finding_without_a_place_has_no_empty_line(over: Prediction) -> None:
     bare = replace(over.findings[0], module="")
     assert len(finding_lines((bare,), Layout(120))) == 3
 

@@ -1,15 +1,16 @@
 from dataclasses import replace
 
-from bevdiag.diagnose.result import InspectReport, Verdict
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.headline import headline_lines, verdict_sentence
 
 
-def _text(report: InspectReport) -> str:
+def _text(report: Prediction) -> str:
     return "\n".join(line.plain for line in headline_lines(report, Layout(200)))
 
 
-def test_over_names_the_module_and_the_request(over: InspectReport) -> None:
+def test_over_names_the_module_and_the_request(over: Prediction) -> None:
     assert verdict_sentence(over) == (
         "Does not fit A100-80GB (79.25 GiB usable): the step stops in backbone_2d.blocks.0.1 "
         "asking for 75.10 GiB."
@@ -17,52 +18,51 @@ def test_over_names_the_module_and_the_request(over: InspectReport) -> None:
     assert "CUDA out of memory. Tried to allocate 75.10 GiB." in _text(over)
 
 
-def test_fits_speaks_of_the_upper_end(over: InspectReport) -> None:
+def test_fits_speaks_of_the_upper_end(over: Prediction) -> None:
     peak = replace(over.peak, reserved_bytes=2**30, high_reserved_bytes=3 * 2**30)
     fits = replace(over, verdict=Verdict.FITS, oom=None, peak=peak)
     assert verdict_sentence(fits).endswith("at most 3.00 GiB are reserved.")
 
 
-def test_depends_tells_the_range(over: InspectReport) -> None:
+def test_depends_tells_the_range(over: Prediction) -> None:
     sentence = verdict_sentence(replace(over, verdict=Verdict.DEPENDS, oom=None))
     assert "between 41.35 GiB and 74.80 GiB" in sentence
 
 
-def test_where_only_the_upper_end_stops_it_says_so(over: InspectReport) -> None:
+def test_where_only_the_upper_end_stops_it_says_so(over: Prediction) -> None:
     text = _text(replace(over, verdict=Verdict.DEPENDS))
     assert "At the upper end it stops in backbone_2d.blocks.0.1, in the forward pass" in text
 
 
-def test_a_budget_without_a_gpu_is_named_by_its_size(over: InspectReport) -> None:
+def test_a_budget_without_a_gpu_is_named_by_its_size(over: Prediction) -> None:
     target = replace(over.target, gpu=None, capacity_bytes=22 * 2**30)
     assert "the budget of 22.00 GiB" in verdict_sentence(replace(over, target=target))
 
 
-def test_without_a_budget_the_reader_learns_how_to_name_one(measured: InspectReport) -> None:
+def test_without_a_budget_the_reader_learns_how_to_name_one(measured: Prediction) -> None:
     assert "--gpu NAME or --budget SIZE" in verdict_sentence(measured)
 
 
-def test_errors_are_named_at_once(over: InspectReport) -> None:
+def test_errors_are_named_at_once(over: Prediction) -> None:
     text = _text(over)
     assert "BEV203: Flattening the height makes 22,400 channels" in text
     assert "BEV502" not in text
 
 
-def test_unknown_is_no_verdict(over: InspectReport) -> None:
+def test_unknown_is_no_verdict(over: Prediction) -> None:
     sentence = verdict_sentence(replace(over, verdict=Verdict.UNKNOWN, oom=None))
     assert sentence.startswith("No verdict")
 
 
-def test_the_first_single_remedy_that_fits_is_named(over: InspectReport) -> None:
+def test_the_first_single_remedy_that_fits_is_named(over: Prediction) -> None:
     assert "(sparse_max) it fits, at a peak of 53.90 GiB" in _text(over)
 
 
-def test_when_nothing_helps_it_says_so(over: InspectReport) -> None:
-    remedies = tuple(replace(item, verdict=Verdict.OVER) for item in over.remedies)
-    assert "None of the remedies below" in _text(replace(over, remedies=remedies))
+def test_when_nothing_helps_it_says_so(over: Prediction) -> None:
+    assert "None of the changes below" in _text(replace(over, recommended=None))
 
 
-def test_a_step_that_fits_by_giving_cached_memory_back_says_so(over: InspectReport) -> None:
+def test_a_step_that_fits_by_giving_cached_memory_back_says_so(over: Prediction) -> None:
     capacity = over.peak.high_reserved_bytes - 1
     target = replace(over.target, capacity_bytes=capacity)
     sentence = verdict_sentence(replace(over, verdict=Verdict.FITS, oom=None, target=target))

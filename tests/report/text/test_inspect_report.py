@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.inspect_report import render_inspect
 
@@ -13,22 +13,22 @@ _HOSTILE = "conv[/][bold]\x1b[2J\u202e" + "x" * 150
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
-def test_golden(over: InspectReport, golden: Callable[[str, str], None], width: int) -> None:
+def test_golden(over: Prediction, golden: Callable[[str, str], None], width: int) -> None:
     golden(f"inspect_{width}.txt", render_inspect(over, Layout(width), depth=3))
 
 
-def test_golden_ascii(over: InspectReport, golden: Callable[[str, str], None]) -> None:
+def test_golden_ascii(over: Prediction, golden: Callable[[str, str], None]) -> None:
     golden("inspect_ascii.txt", render_inspect(over, Layout(80, unicode=False), depth=2))
 
 
-def test_golden_measured(measured: InspectReport, golden: Callable[[str, str], None]) -> None:
+def test_golden_measured(measured: Prediction, golden: Callable[[str, str], None]) -> None:
     golden("inspect_measured.txt", render_inspect(measured, Layout(), depth=1))
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize("unicode", [True, False])
 def test_no_line_is_too_long_or_ends_in_a_space(
-    over: InspectReport, width: int, unicode: bool
+    over: Prediction, width: int, unicode: bool
 ) -> None:
     text = render_inspect(over, Layout(width, unicode=unicode), depth=9)
     for line in text.splitlines():
@@ -37,7 +37,7 @@ def test_no_line_is_too_long_or_ends_in_a_space(
     assert "\u2026" not in text
 
 
-def test_the_sections_come_in_order(over: InspectReport) -> None:
+def test_the_sections_come_in_order(over: Prediction) -> None:
     text = render_inspect(over, Layout(), depth=3)
     titles = re.findall(r"^(\w.*?) \u2500+$", text, re.MULTILINE)
     assert titles == [
@@ -54,19 +54,19 @@ def test_the_sections_come_in_order(over: InspectReport) -> None:
     assert "22400" in text
 
 
-def test_ascii_output_is_ascii(over: InspectReport) -> None:
+def test_ascii_output_is_ascii(over: Prediction) -> None:
     named = replace(over, config="\u58f0\u7eb3.yaml")
     assert render_inspect(named, Layout(80, unicode=False), depth=3).isascii()
 
 
-def test_the_environment_has_no_say(over: InspectReport, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_has_no_say(over: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
     before = render_inspect(over, Layout(), depth=3)
     for name, value in (("COLUMNS", "40"), ("FORCE_COLOR", "1"), ("TERM", "dumb")):
         monkeypatch.setenv(name, value)
     assert render_inspect(over, Layout(), depth=3) == before
 
 
-def test_colour_changes_no_character(over: InspectReport) -> None:
+def test_colour_changes_no_character(over: Prediction) -> None:
     plain = render_inspect(over, Layout(), depth=3)
     coloured = render_inspect(over, Layout(colour=True), depth=3)
     assert "\x1b[" in coloured
@@ -75,7 +75,7 @@ def test_colour_changes_no_character(over: InspectReport) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_hostile_names_are_shown_whole_and_obeyed_nowhere(over: InspectReport, width: int) -> None:
+def test_hostile_names_are_shown_whole_and_obeyed_nowhere(over: Prediction, width: int) -> None:
     hostile = replace(
         over,
         config=_HOSTILE,
@@ -89,7 +89,12 @@ def test_hostile_names_are_shown_whole_and_obeyed_nowhere(over: InspectReport, w
         layers=tuple(replace(item, name=_HOSTILE, type=_HOSTILE) for item in over.layers),
         assumptions=tuple(replace(item, site=_HOSTILE) for item in over.assumptions),
         findings=tuple(replace(item, message=_HOSTILE, code="X\x1b") for item in over.findings),
-        remedies=tuple(replace(item, id=_HOSTILE, title=_HOSTILE) for item in over.remedies),
+        remedies=tuple(
+            replace(
+                item, changes=tuple(replace(c, id=_HOSTILE, title=_HOSTILE) for c in item.changes)
+            )
+            for item in over.remedies
+        ),
         oom=replace(over.oom, module=_HOSTILE, message=_HOSTILE) if over.oom else None,
         unmodelled=(_HOSTILE,),
     )

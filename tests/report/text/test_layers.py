@@ -1,42 +1,42 @@
 from dataclasses import replace
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.layers import layer_lines, shown_layers
 
 
-def test_names_are_told_below_their_parent(over: InspectReport) -> None:
+def test_names_are_told_below_their_parent(over: Prediction) -> None:
     shown = [(level, label) for _, level, label in shown_layers(over, 9)]
     assert (2, "stage_0.0.encoder_list.0") in shown
     assert (1, "focal_encoder") in shown
 
 
-def test_depth_counts_levels(over: InspectReport) -> None:
+def test_depth_counts_levels(over: Prediction) -> None:
     calm = replace(over, oom=None, peak=replace(over.peak, module=""))
     assert {layer.depth for layer, _, _ in shown_layers(calm, 2)} == {0, 1}
 
 
-def test_where_it_stops_is_shown_at_any_depth(over: InspectReport) -> None:
+def test_where_it_stops_is_shown_at_any_depth(over: Prediction) -> None:
     names = [layer.name for layer, _, _ in shown_layers(over, 1)]
     assert "backbone_2d.blocks.0.1" in names
     assert "backbone_3d.dsvt" not in names
 
 
-def test_a_wide_screen_gives_a_layer_one_line(over: InspectReport) -> None:
+def test_a_wide_screen_gives_a_layer_one_line(over: Prediction) -> None:
     lines = [line.plain for line in layer_lines(over, Layout(200), 1)]
     row = next(line for line in lines if line.startswith("  map_to_bev"))
     assert "HeightCompression" in row
     assert "1x22400x202x502" in row
 
 
-def test_a_narrow_screen_loses_no_figure(over: InspectReport) -> None:
+def test_a_narrow_screen_loses_no_figure(over: Prediction) -> None:
     lines = [line.plain for line in layer_lines(over, Layout(80), 1)]
     row = next(i for i, line in enumerate(lines) if line.startswith("  map_to_bev"))
     assert "8.46 GiB" in lines[row]
     assert lines[row + 1].strip() == "HeightCompression  128 -> 22400  1x22400x202x502"
 
 
-def test_lists_of_modules_give_way_to_their_members(over: InspectReport) -> None:
+def test_lists_of_modules_give_way_to_their_members(over: Prediction) -> None:
     layers = tuple(
         replace(layer, type="ModuleList") if layer.name == "backbone_3d.dsvt" else layer
         for layer in over.layers
@@ -48,10 +48,10 @@ def test_lists_of_modules_give_way_to_their_members(over: InspectReport) -> None
     assert any(label == "dsvt" for _, _, label in shown_layers(listed, 2))
 
 
-def test_hidden_layers_are_counted(over: InspectReport) -> None:
+def test_hidden_layers_are_counted(over: Prediction) -> None:
     text = "\n".join(line.plain for line in layer_lines(over, Layout(200), 3))
     assert "Deeper layers not shown: 1" in text
 
 
-def test_no_layers_no_section(over: InspectReport) -> None:
+def test_no_layers_no_section(over: Prediction) -> None:
     assert layer_lines(replace(over, layers=()), Layout(), 3) == []

@@ -1,27 +1,27 @@
 from dataclasses import replace
 
-from bevdiag.diagnose.result import InspectReport
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.measurement import TOP_MODULES, measurement_lines
 
 
-def _text(report: InspectReport) -> str:
+def _text(report: Prediction) -> str:
     return "\n".join(line.plain for line in measurement_lines(report, Layout()))
 
 
-def test_measured_and_predicted_stand_side_by_side(measured: InspectReport) -> None:
+def test_measured_and_predicted_stand_side_by_side(measured: Prediction) -> None:
     row = next(line for line in _text(measured).splitlines() if "peak allocated" in line)
     assert row.split() == [
         "peak", "allocated", "75.20", "GiB", "74.80", "GiB", "-0.5", "%",
     ]  # fmt: skip
 
 
-def test_a_module_that_was_not_predicted_has_no_error(measured: InspectReport) -> None:
+def test_a_module_that_was_not_predicted_has_no_error(measured: Prediction) -> None:
     row = next(line for line in _text(measured).splitlines() if "backbone_2d" in line)
     assert row.split()[-2:] == ["-", "-"]
 
 
-def test_a_failure_is_told(measured: InspectReport) -> None:
+def test_a_failure_is_told(measured: Prediction) -> None:
     assert measured.measurement is not None
     failed = replace(
         measured.measurement,
@@ -36,7 +36,7 @@ def test_a_failure_is_told(measured: InspectReport) -> None:
     assert "peak allocated" not in text
 
 
-def test_small_modules_are_only_counted(measured: InspectReport) -> None:
+def test_small_modules_are_only_counted(measured: Prediction) -> None:
     assert measured.measurement is not None
     modules = {f"m{number:02}": number for number in range(TOP_MODULES + 2)}
     text = _text(replace(measured, measurement=replace(measured.measurement, modules=modules)))
@@ -45,5 +45,5 @@ def test_small_modules_are_only_counted(measured: InspectReport) -> None:
     assert "2 smaller modules" in text
 
 
-def test_nothing_measured_no_section(over: InspectReport) -> None:
+def test_nothing_measured_no_section(over: Prediction) -> None:
     assert measurement_lines(over, Layout()) == []

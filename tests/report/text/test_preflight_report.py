@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.diagnose.baseline import record
-from bevdiag.diagnose.checked import Check
-from bevdiag.diagnose.result import Finding, Severity, Verdict
 from bevdiag.errors import ExitCode
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.baseline import record
+from bevdiag.prediction.checked import Check
 from bevdiag.report.layout import Layout
 from bevdiag.report.preflight_json import preflight_json
 from bevdiag.report.text.preflight_report import render_baseline, render_preflight
+from bevdiag.rules.finding import Finding, Severity
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""Measured rows from a file, and the scenes that they were measured with.
+
+A rows file maps names to rows. Two kinds are understood: those of OpenPCDet's configs ("config",
+"batch_size", "points_per_sample", "autocast") and those of the focal detector ("bev_reads",
+"height_compression"). Their point clouds are made by the script `scenes.py` that lies beside the
+rows; running it executes it, and nothing else can give the same clouds.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bevdiag.accuracy.outcome import MeasuredRow
+from bevdiag.errors import InputError
+from bevdiag.trace.kept_voxels import SITE
+
+MAX_BYTES = 2**26
+FOCAL_CONFIG = Path("focalsst/cfgs/sonar_models/focal_sst.yaml")
+OPENPCDET_CONFIGS = Path("openpcdet/cfgs")
+_LAST_CUDNN_WITHOUT_64BIT = "9.2"
+
+
+def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
+    """The rows of a file that ended with a peak; runs that were stopped are left out.
+
+    Args:
+        file: JSON, see the module's docstring.
+        configs: the folder of the configs that rows name; by default looked for beside the
+            file's own folder.
+
+    Raises:
+        InputError: the file cannot be read or is no such file.
+    """
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise InputError(f"--rows {file}: is larger than {MAX_BYTES} bytes")
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--rows {file}: cannot be read ({error.strerror})") from error
+    except (RecursionError, ValueError) as error:
+        raise InputError(f"--rows {file}: is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"--rows {file}: expected a mapping of names to rows")
+    try:
+        return [
+            _row(name, row, file.parent.parent, configs)
+            for name, row in content.items()
+            if "peak_allocated_bytes" in row
+        ]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"--rows {file}: a row lacks {error}") from error
+
+
+def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> MeasuredRow:
+    is_focal = "bev_reads" in row
+    if is_focal:
+        config = (configs or root) / FOCAL_CONFIG if configs is None else configs
+    else:
+        config = (configs or root / OPENPCDET_CONFIGS) / row["config"]
+    return MeasuredRow(
+        name=name,
+        config=config,
+        scene="sonar" if is_focal else "lidar",
+        points_per_sample=row["points_per_sample"],
+        batch_size=row["batch_size"],
+        autocast=row["autocast"],
+        compression=row["height_compression"] if is_focal else None,
+        overrides=_focal_overrides(row) if is_focal else (),
+        pins=_focal_pins(row) if is_focal else {},
+        first_step_bytes=_first_step(row) if is_focal else None,
+        cudnn=None if row.get("cudnn_64bit_indexing", True) else _LAST_CUDNN_WITHOUT_64BIT,
+        params=row["params"],
+        peak_allocated_bytes=row["peak_allocated_bytes"],
+        max_reserved_bytes=row["max_reserved_bytes"],
+    )
+
+
+def _focal_overrides(row: dict[str, Any]) -> tuple[str, ...]:
+    voxelizer = "DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels"
+    return (
+        f"MODEL.MAP_TO_BEV.INPUT={row['bev_reads']}",
+        f"{voxelizer}.MAX_POINTS_PER_VOXEL={row['max_points_per_voxel']}",
+        f"{voxelizer}.MAX_NUMBER_OF_VOXELS.train={row['max_voxels']}",
+    )
+
+
+def _focal_pins(row: dict[str, Any]) -> dict[str, int]:
+    """Every step's counts where the row has them by `SITE@STEP`, else the first step's."""
+    if "kept_voxels" in row:
+        return dict(row["kept_voxels"])
+    kept = [layer["num_out"] for layer in row["sparse_layers"] if "conv_focal" in layer["name"]]
+    return {SITE: kept[0]}
+
+
+def _first_step(row: dict[str, Any]) -> int | None:
+    first: int | None = row.get("first_step_peak_allocated_bytes")
+    return None if "kept_voxels" in row else first

@@ -1,0 +1,166 @@
+"""Predict each measured row as a user would, and say how far off it is."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bevdiag.accuracy.clouds import CloudOrder, Clouds, Scripted
+from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.accuracy.rows import read_rows
+from bevdiag.accuracy.shipped import shipped_rows
+from bevdiag.config.load import load_config
+from bevdiag.errors import BevdiagError, NoVerdictError
+from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.prediction.judged import Judged, judged
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.repository import source_batch
+from bevdiag.prediction.session import Session
+from bevdiag.source import read_source_config, trace_source
+from bevdiag.source.values import Scenario as SourceScenario
+from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.workers import workers
+
+Progress = Callable[[str, float], None]
+OPTIMIZER = "adamw"
+"""What the rows were measured with."""
+Task = tuple[MeasuredRow, Clouds]
+_CONFIGS = Path("tools/cfgs")
+_NEEDS_CONFIGS = (
+    "measured with a config of OpenPCDet: name a checkout with --source, or its folder tools/cfgs "
+    "with --configs"
+)
+
+
+def validate(
+    files: Sequence[Path],
+    configs: Path | None,
+    machine: MeasuredOn,
+    progress: Progress,
+    source: Path | None = None,
+) -> Validation:
+    """Predict the rows of `files`, or those that come with bevdiag, for their machine.
+
+    With `source`, rows whose modules are not built in are traced with that repository's code.
+
+    Raises:
+        InputError: a file that is no rows file.
+    """
+    tasks = _tasks(files, configs, source)
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def predict(task: Task) -> Outcome:
+            return _outcome(*task, Path(folder), machine, source)
+
+        with workers(predict, died=_died) as predicted:
+            for outcome in predicted(tasks):
+                outcomes.append(outcome)
+                progress(outcome.row.name, len(outcomes) / len(tasks))
+    return Validation(machine=machine, outcomes=tuple(outcomes))
+
+
+def _tasks(files: Sequence[Path], configs: Path | None, source: Path | None) -> list[Task]:
+    if not files:
+        return shipped_rows(configs or (source / _CONFIGS if source else None))
+    return [
+        (row, Scripted(file.parent / "scenes.py"))
+        for file in files
+        for row in read_rows(file, configs)
+    ]
+
+
+def _died(task: Task, death: BevdiagError) -> Outcome:
+    return Outcome(row=task[0], error=str(death))
+
+
+def _outcome(
+    row: MeasuredRow, clouds: Clouds, folder: Path, machine: MeasuredOn, source: Path | None
+) -> Outcome:
+    if row.config is None:
+        return Outcome(row=row, error=_NEEDS_CONFIGS)
+    try:
+        try:
+            return _predict(row, row.config, clouds, folder, machine)
+        except NoVerdictError:
+            if source is None:
+                raise
+            return _predict_from_source(row, row.config, clouds, folder, machine, source)
+    except BevdiagError as error:
+        return Outcome(row=row, error=str(error))
+
+
+def _predict(
+    row: MeasuredRow, config: Path, clouds: Clouds, folder: Path, machine: MeasuredOn
+) -> Outcome:
+    data = load_config(config, row.overrides).data
+    order = CloudOrder(row, folder, data.point_cloud_range, len(data.point_features))
+    clouds(order)
+    options = InspectOptions(
+        points=order.files,
+        batch_size=row.batch_size,
+        autocast=row.autocast,
+        optimizer=OPTIMIZER,
+        compression=row.compression,
+        overrides=row.overrides,
+    )
+    target = _target(row, machine)
+    session = Session(replace(options, pins=dict(row.pins)))
+    traced = session.trace(session.traceable(config), (Scenario.EXPECTED,)).traces
+    if row.pins:
+        # A pinned count holds for one step; the ends are of any count.
+        free = Session(options)
+        ends = (Scenario.LOW, Scenario.HIGH)
+        traced = {**free.trace(free.traceable(config), ends).traces, **traced}
+    return _beside(row, judged(traced, target))
+
+
+def _beside(row: MeasuredRow, step: Judged, *, with_source: bool = False) -> Outcome:
+    first = step.expected.first_step
+    allocated = step.expected.peak.allocated_bytes
+    return Outcome(
+        row=row,
+        params=step.trace.params_by_module["total"],
+        allocated_bytes=allocated,
+        low_bytes=min(allocated, step.low.peak.allocated_bytes),
+        high_bytes=step.high_bytes,
+        reserved_bytes=step.expected.max_reserved_bytes,
+        first_step_bytes=first.allocated_bytes if first else None,
+        with_source=with_source,
+    )
+
+
+def _predict_from_source(
+    row: MeasuredRow,
+    config: Path,
+    clouds: Clouds,
+    folder: Path,
+    machine: MeasuredOn,
+    source: Path,
+) -> Outcome:
+    settings = read_source_config(config, row.overrides)
+    order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
+    clouds(order)
+    batch = source_batch(settings, InspectOptions(points=order.files, batch_size=row.batch_size))
+    traced = trace_source(
+        config,
+        source,
+        batch=batch,
+        autocast=row.autocast,
+        optimizer=OPTIMIZER,
+        overrides=row.overrides,
+    )
+    step = judged(
+        {SourceScenario.EXPECTED: traced.trace, **traced.scenarios}, _target(row, machine)
+    )
+    return _beside(row, step, with_source=True)
+
+
+def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
+    """The machine, with the row's own cuDNN where it was measured with another."""
+    return make_target(
+        torch=machine.torch,
+        gpu=machine.gpu,
+        cudnn=row.cudnn or machine.cudnn,
+        profile=machine.profile if row.cudnn is None else None,
+    )

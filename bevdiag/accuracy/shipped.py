@@ -1,0 +1,54 @@
+"""The measured rows that come with bevdiag: the shipped model's, and those of OpenPCDet's code.
+
+The first are predicted anywhere. The others name OpenPCDet's configs, which bevdiag does not carry.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bevdiag.accuracy.clouds import Clouds, Stored, made_up
+from bevdiag.accuracy.outcome import MeasuredRow
+from bevdiag.accuracy.rows import read_rows
+from bevdiag.config.shipped import shipped_file
+
+_MEASURED = Path(__file__).parent / "measured"
+_SHIPPED_MODEL = "focalsst_dsvt_h200.json"
+_ORIGINALS = "originals_h200.json"
+_SONAR = "sonar0.npz"
+
+
+def shipped_rows(configs: Path | None) -> list[tuple[MeasuredRow, Clouds]]:
+    """Every row with what makes its clouds.
+
+    Args:
+        configs: the folder of OpenPCDet's configs; without it their rows have no config.
+    """
+    rows = json.loads((_MEASURED / _SHIPPED_MODEL).read_text(encoding="utf-8"))["rows"]
+    own: list[tuple[MeasuredRow, Clouds]] = [
+        (_shipped_model(name, row), Stored(_MEASURED / _SONAR)) for name, row in rows.items()
+    ]
+    originals = read_rows(_MEASURED / _ORIGINALS, configs)
+    if configs is None:
+        originals = [replace(row, config=None) for row in originals]
+    return [*own, *((row, made_up) for row in originals)]
+
+
+def _shipped_model(name: str, row: dict[str, Any]) -> MeasuredRow:
+    return MeasuredRow(
+        name=f"focalsst_dsvt.{name}",
+        config=shipped_file("configs/focalsst_dsvt.yaml"),
+        scene="sonar",
+        points_per_sample=0,
+        batch_size=row["batch_size"],
+        autocast=row["autocast"],
+        compression=row["compression"],
+        overrides=(f"MODEL.MAP_TO_BEV.INPUT={row['bev_input']}",),
+        pins=dict(row["kept_voxels"]),
+        first_step_bytes=None,
+        cudnn=None,
+        params=row["params"],
+        peak_allocated_bytes=row["peak_allocated_bytes"],
+        max_reserved_bytes=row["peak_reserved_bytes"],
+    )

@@ -1,0 +1,142 @@
+"""The Python API: `bevdiag.predict` of a config, of a repository's config or of any nn.Module."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from bevdiag.errors import ConfigError, InputError
+from bevdiag.memory.catalogue import find_gpu
+from bevdiag.memory.sizes import parse_bytes
+from bevdiag.prediction import inspect as inspection
+from bevdiag.prediction import result
+from bevdiag.prediction.model_budget import ModelBudget, judge_model
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.target import Choice, chosen
+from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.inspect_json import inspect_json
+from bevdiag.trace.any_model import Loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction(result.Prediction):
+    """One training step, predicted: `fits`, `peak`, `layers`, `findings` and all that is known.
+
+    Sizes are bytes. In a notebook it shows as the page that `bevdiag inspect --html` writes.
+    """
+
+    def to_json(self) -> str:
+        """The document that `bevdiag inspect --format json` writes."""
+        return inspect_json(self)
+
+    def _repr_html_(self) -> str:
+        page = inspect_page(self).replace("&", "&amp;").replace('"', "&quot;")
+        return f'<iframe style="width:100%;height:40em;border:0" srcdoc="{page}"></iframe>'
+
+
+def predict(
+    model_or_config: nn.Module | str | os.PathLike[str],
+    inputs: Any = None,
+    *,
+    gpu: str | None = None,
+    budget: str | int | None = None,
+    loss: Loss | None = None,
+    autocast: str | None = None,
+    optimizer: str | None = None,
+    batch_size: int | None = None,
+    points: Sequence[str | os.PathLike[str]] = (),
+    overrides: Sequence[str] = (),
+    source: str | os.PathLike[str] | None = None,
+    cudnn: str | None = None,
+) -> Prediction:
+    """Predict what a training step asks of a GPU, without one.
+
+    Args:
+        model_or_config: a module, which stays as it is, or the file of a config.
+        inputs: of a module: tensors in any nesting of tuples, lists and dicts; a tuple is given as
+            several arguments.
+        gpu: a GPU of the catalogue, e.g. "rtx4090". Without it and a budget, BEVDIAG_GPU and
+            BEVDIAG_BUDGET speak, then the GPU at hand; where there is none, nothing is judged.
+        budget: what the process may take in all, as nvidia-smi counts: "22GiB", or bytes.
+        loss: of what the module returns; None takes the loss that it returns, or else the sum of
+            its outputs.
+        autocast: "off", "fp16" or "bf16"; by default the config's own, off for a module.
+        optimizer: as configs name it; by default the config's own, AdamW for a module.
+        batch_size: samples a step, by default the config's own.
+        points: point clouds for a config, instead of a synthetic scene.
+        overrides: ``KEY=value`` texts for the config.
+        source: the repository whose own code builds the config's model. This executes that code.
+        cudnn: the cuDNN that will train, by default the one that the installed torch ships with.
+
+    Returns:
+        The prediction; `fits` speaks of its upper end.
+
+    Raises:
+        InputError: an argument cannot be used, or has no effect on what is asked.
+        ConfigError: the config cannot be used; the sentence names the first fault.
+        NoVerdictError: the step asks for something that is not modelled.
+    """
+    target = _target(gpu, budget)
+    if isinstance(model_or_config, nn.Module):
+        _refuse(
+            "a module",
+            batch_size=batch_size,
+            points=tuple(points),
+            overrides=tuple(overrides),
+            source=source,
+        )
+        budget_of_model = ModelBudget(
+            process_bytes=target.process_bytes,
+            gpu=target.gpu,
+            cudnn=cudnn,
+            autocast=autocast or "off",
+            optimizer=optimizer or "adamw",
+        )
+        return _as_prediction(judge_model(model_or_config, inputs, loss, budget_of_model))
+    _refuse("a config", inputs=inputs, loss=loss)
+    options = InspectOptions(
+        device="meta",
+        points=tuple(os.fspath(name) for name in points),
+        batch_size=batch_size,
+        autocast=autocast,
+        optimizer=optimizer,
+        gpu=target.gpu,
+        process_bytes=target.process_bytes,
+        origin=target.origin,
+        cudnn=cudnn,
+        overrides=tuple(overrides),
+        source=None if source is None else os.fspath(source),
+        lives=True,
+    )
+    found = inspection.inspect(Path(model_or_config), options, lambda _what, _share: None)
+    if isinstance(found, result.ConfigReport):
+        first = found.findings[0]
+        raise ConfigError(f"{first.code}: {first.message}", location=first.location)
+    return _as_prediction(found)
+
+
+def _target(gpu: str | None, budget: str | int | None) -> InspectOptions:
+    variables = os.environ.get("BEVDIAG_GPU"), os.environ.get("BEVDIAG_BUDGET")
+    places = (("gpu and budget of predict()", gpu, budget), ("the environment", *variables))
+    choices = [
+        Choice(
+            origin=origin,
+            gpu=None if name is None else find_gpu(name).name,
+            process_bytes=None if size is None else parse_bytes(size),
+        )
+        for origin, name, size in places
+    ]
+    return chosen(InspectOptions(), choices)
+
+
+def _refuse(what: str, **given: object) -> None:
+    named = [name for name, value in given.items() if value not in (None, ())]
+    if named:
+        raise InputError(f"{', '.join(named)}: without effect on {what}, leave it out")
+
+
+def _as_prediction(found: result.Prediction) -> Prediction:
+    return Prediction(**{field.name: getattr(found, field.name) for field in fields(found)})

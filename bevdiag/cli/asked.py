@@ -1,0 +1,140 @@
+"""The options that commands share, declared once, and what they ask of a prediction.
+
+A command names those that it takes (`takes`) and gets them as one `Asked`; Typer sees them as the
+command's own.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bevdiag.cli import options as opt
+from bevdiag.cli import values
+from bevdiag.cli.values import optional
+from bevdiag.errors import InputError
+from bevdiag.prediction.options import InspectOptions
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.checked import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The texts of the options, as they were given."""
+
+    device: opt.Device = "meta"
+    source: opt.Source = None
+    points: opt.Points = None
+    batch_size: opt.BatchSize = None
+    autocast: opt.Autocast = None
+    optimizer: opt.Optimizer = None
+    compression: opt.Compression = None
+    gpu: opt.GpuName = None
+    budget: opt.Budget = None
+    margin: opt.Margin = None
+    torch: opt.TorchVersion = None
+    cudnn: opt.Cudnn = None
+    profile: opt.Profile = None
+    cudnn_benchmark: opt.CudnnBenchmark = False
+    sets: opt.Overrides = None
+    data_root: opt.DataRoot = None
+    assume: opt.Assumed = None
+    seed: opt.Seed = "0"
+    timeout: opt.Timeout = None
+    policy: opt.PolicyFile = None
+    isolated: opt.Isolated = False
+
+    def options(self) -> InspectOptions:
+        """What no policy decides, each checked; a step is predicted, and no remedy tried.
+
+        Raises:
+            InputError: one of them cannot be used, or has no effect on what is asked.
+        """
+        if self.source is not None and self.device == "cuda":
+            raise InputError(
+                "--device cuda measures models that are built in: leave it out with --source"
+            )
+        return InspectOptions(
+            device=values.choose("--device", self.device, values.DEVICES),
+            points=tuple(self.points or ()),
+            profile=self.profile,
+            cudnn_benchmark=self.cudnn_benchmark,
+            compression=optional(
+                values.module if self.source is not None else values.compression,
+                "--compression",
+                self.compression,
+            ),
+            overrides=values.overrides(self.sets),
+            pins=values.pins(self.assume),
+            seed=values.whole_number("--seed", self.seed, least=0),
+            remedies=False,
+            source=optional(values.source_folder, "--source", self.source),
+            data_root=optional(values.folder, "--data-root", self.data_root),
+            timeout_seconds=optional(values.positive, "--timeout", self.timeout),
+        )
+
+    def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
+        """One job a config, with what its project's policy decides.
+
+        Args:
+            configs: the files.
+            judged: whether a GPU or a budget is looked for where no option names one.
+
+        Raises:
+            BevdiagError: a policy or an option that cannot be used.
+        """
+        from bevdiag.cli.jobs import Given, make_jobs
+
+        given = Given(**{field.name: getattr(self, field.name) for field in fields(Given)})
+        return make_jobs(
+            configs, given, self.options(), self.policy, isolated=self.isolated, judged=judged
+        )
+
+    def job(self, config: Path, *, judged: bool = True) -> "Job":
+        """The job of one config."""
+        (job,) = self.jobs([config], judged=judged)
+        return job
+
+
+STEP = ("source", "points", "batch_size", "autocast", "optimizer", "compression")
+"""Which model and which step."""
+TARGET = ("gpu", "budget", "margin", "torch", "cudnn", "profile", "cudnn_benchmark")
+"""What it is judged by."""
+REST = ("sets", "assume", "seed", "timeout", "policy", "isolated")
+
+
+def takes(*names: str, **defaults: object) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command these options of `Asked`, ahead of its own, as its keyword `asked`."""
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        shared = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(field.name, field.default),
+                annotation=field.type,
+            )
+            for field in fields(Asked)
+            if field.name in names
+        ]
+        own = [p for p in inspect.signature(command).parameters.values() if p.name != "asked"]
+        arguments = [p for p in own if p.default is inspect.Parameter.empty or p.name == "config"]
+        options = [p for p in own if p not in arguments]
+
+        @functools.wraps(command)
+        def run(**given: object) -> int:
+            asked = Asked(**{name: given.pop(name) for name in names})  # type: ignore[arg-type]
+            return command(asked=asked, **given)
+
+        parameters = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in (*arguments, *shared, *options)
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate

@@ -1,1 +1,0 @@
-"""What is wrong with a detector's memory, and which change mends it at what cost."""

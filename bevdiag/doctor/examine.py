@@ -1,0 +1,111 @@
+"""`bevdiag doctor`: what is wrong with the environment that a training would run in."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+from bevdiag import rules
+from bevdiag.environment.environment import (
+    Chip,
+    Environment,
+    installed_environment,
+    listed_environment,
+)
+from bevdiag.environment.gpus import Driver
+from bevdiag.environment.wheels import driver_cuda
+from bevdiag.errors import ExitCode, InputError
+from bevdiag.memory.catalogue import find_gpu
+from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.finding import Confidence, Finding, Severity
+
+Progress = Callable[[str, float], None]
+
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """One environment and its findings.
+
+    Attributes:
+        environment: what was looked at.
+        findings: what is wrong with it, errors first, within a severity in the table's order.
+        unknown: what could not be decided, and what would decide it.
+    """
+
+    environment: Environment
+    findings: tuple[Finding, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        certain = [f for f in self.findings if f.confidence is Confidence.CERTAIN]
+        if any(finding.severity is Severity.ERROR for finding in certain):
+            return ExitCode.FINDINGS
+        if self.unknown or len(certain) < len(self.findings):
+            return ExitCode.NO_VERDICT
+        return ExitCode.FITS
+
+
+def examine(
+    requirements: Path | None, gpu: str | None, driver: str | None, progress: Progress
+) -> Checkup:
+    """Look at the environment at hand, or at one that a file lists.
+
+    Args:
+        requirements: the list; None for the environment at hand.
+        gpu: a GPU of the catalogue to judge by, instead of those at hand.
+        driver: the version of an NVIDIA driver to judge by, instead of the one at hand.
+        progress: called with what is being done.
+
+    Raises:
+        InputError: a file that is no list of packages, or an unknown GPU or driver.
+    """
+    environment = (
+        installed_environment(progress)
+        if requirements is None
+        else listed_environment(requirements)
+    )
+    if gpu is not None:
+        known = find_gpu(gpu)
+        major, minor = known.compute_capability
+        environment = replace(environment, chips=(Chip(known.name, 10 * major + minor),))
+    if driver is not None:
+        environment = replace(environment, driver=_driver(driver))
+    return Checkup(
+        environment=environment,
+        findings=findings_of(environment),
+        unknown=tuple(_unknown(environment)),
+    )
+
+
+def findings_of(environment: Environment) -> tuple[Finding, ...]:
+    """What all rules of an environment find, errors first."""
+    return tuple(sorted(_found(environment), key=lambda finding: _ORDER[finding.severity]))
+
+
+def _found(environment: Environment) -> Iterator[Finding]:
+    for row in CODES.values():
+        if row.stage is Stage.ENVIRONMENT:
+            yield from import_module(f"{rules.__name__}.{row.module}").check(environment)
+
+
+def _driver(version: str) -> Driver:
+    cuda = driver_cuda(version)
+    if cuda is None:
+        raise InputError(f"--driver: {version!r} is no driver version: write it like 535.104")
+    return Driver(version=version, cuda=cuda)
+
+
+def _unknown(environment: Environment) -> list[str]:
+    """The questions that neither the environment nor the options answer."""
+    torch, spconvs = environment.torch, environment.packages.spconv()
+    missing = []
+    if torch is None and not spconvs:
+        missing.append("neither torch nor spconv is there: is this the environment of a training?")
+    if torch is not None and torch.version is None:
+        missing.append(f"which torch {torch} becomes: pin it to have its CUDA and cuDNN checked")
+    if not environment.is_installed and environment.python is None and spconvs:
+        missing.append("whether spconv has a wheel for your Python: add a line python==3.X")
+    return missing

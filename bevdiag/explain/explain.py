@@ -1,0 +1,68 @@
+"""Answer `bevdiag explain`: decode the message, predict the step, find the allocation."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bevdiag.errors import InputError
+from bevdiag.explain.decode import decode
+from bevdiag.explain.failure import FailureKind
+from bevdiag.explain.log import read_log
+from bevdiag.explain.result import Explanation
+from bevdiag.prediction.options import InspectOptions
+
+Progress = Callable[[str, float], None]
+
+_PREDICTABLE = (FailureKind.ALLOCATOR, FailureKind.ASYNC_ALLOCATOR)
+"""Whose messages name a request of the step itself."""
+
+
+def explain(
+    text: str, config: Path | None, options: InspectOptions, progress: Progress
+) -> Explanation:
+    """Explain the last failure of a message or log.
+
+    Args:
+        text: the message, or a log that holds one.
+        config: the model's config; None decodes the text alone and needs no torch.
+        options: how the step was run.
+        progress: called with what is being done.
+
+    Raises:
+        InputError: the text holds no failure that bevdiag knows.
+        BevdiagError: the config or an option cannot be used.
+    """
+    failures = read_log(text)
+    if not failures:
+        raise InputError(
+            "the text holds no message of PyTorch about memory: expected one such as "
+            "'CUDA out of memory. Tried to allocate 20.00 MiB ...'"
+        )
+    failure = failures[-1]
+    answer = Explanation(failure=failure, others=failures[:-1], decoded=decode(failure))
+    if config is None:
+        return answer
+    if failure.kind not in _PREDICTABLE or failure.requested is None:
+        note = f"It came from {failure.kind.value}: no allocation of the predicted step is meant."
+        return replace(answer, notes=(note,))
+    return _predicted(answer, config, options, progress)
+
+
+def _predicted(
+    answer: Explanation, config: Path, options: InspectOptions, progress: Progress
+) -> Explanation:
+    progress("importing torch", 0.0)
+    from bevdiag.explain.search import search
+    from bevdiag.explain.worlds import predicted_worlds
+    from bevdiag.prediction.figures import target_of
+
+    progress("training step", 0.1)
+    target, worlds, notes = predicted_worlds(answer.failure, config, options)
+    progress("searching the step", 0.8)
+    return replace(
+        answer,
+        config=str(config),
+        target=target_of(target),
+        candidates=search(answer.failure, worlds),
+        notes=notes,
+    )

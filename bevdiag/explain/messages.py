@@ -1,0 +1,158 @@
+"""Recognise the messages of PyTorch and its libraries, of every age.
+
+Messages are taken apart after their lines were joined, since terminals and people wrap them.
+"""
+
+import re
+from decimal import Decimal
+from math import ceil, floor
+
+from bevdiag.explain.failure import Failure, FailureKind, Figure
+
+_UNIT_BYTES = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+# Every repeat is bounded: a log may be anything, and takes no longer for that.
+_SIZE = r"\d{1,15}(?:\.\d{1,6})?\s*(?:bytes|[KMGT]iB|B\b)"
+_MAX_MESSAGE = 2000
+"""Characters that belong to a message at most; the advice at its end is of no use here."""
+
+
+def _pattern(text: str, *, flags: int = 0) -> re.Pattern[str]:
+    """A pattern in which a blank is any white space and SIZE a captured size."""
+    return re.compile(text.replace("SIZE", f"({_SIZE})").replace(" ", r"\s+"), flags)
+
+
+_HEADS = (
+    (
+        FailureKind.ALLOCATOR,
+        _pattern(r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate SIZE"),
+    ),
+    (
+        FailureKind.ASYNC_ALLOCATOR,
+        _pattern(r"Allocation on device \d+ would exceed allowed memory"),
+    ),
+    (
+        FailureKind.CUBLAS,
+        _pattern(r"CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)(?: when calling \S+)?"),
+    ),
+    (FailureKind.CUDNN, _pattern(r"CUDNN_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)")),
+    (
+        FailureKind.NO_ENGINE,
+        _pattern(r"(?:GET|FIND) was unable to find an engine to execute this computation"),
+    ),
+    (
+        FailureKind.NCCL,
+        _pattern(
+            r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40} (\d{1,15} bytes)"
+            r"|Cuda failure (?:\d+ )?'out of memory')"
+        ),
+    ),
+    (FailureKind.SPCONV, _pattern(r"cuda (?:execution )?failed with error (?:code )?2\b")),
+    (
+        FailureKind.DRIVER,
+        _pattern(
+            r"CUDA (?:driver )?error: out of memory"
+            r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY"
+        ),
+    ),
+    (
+        FailureKind.HOST,
+        _pattern(
+            r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): "
+            r"you tried to allocate (\d{1,15} bytes)"
+        ),
+    ),
+    (FailureKind.HOST, _pattern(r"unable to mmap (\d{1,15} bytes) from")),
+    (FailureKind.HOST, _pattern(r"Unable to allocate SIZE for an array")),
+    (
+        FailureKind.WORKER,
+        _pattern(r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: (?:Killed|Bus error)"),
+    ),
+)
+
+_DEVICE = _pattern(r"GPU (\d{1,4})(?: has a total|;)|on device (\d{1,4})")
+_PARTS = {
+    "total": (
+        _pattern(r"total capaci?ty of SIZE"),
+        _pattern(r"SIZE total capacity"),
+        _pattern(r"Device limit : SIZE"),
+    ),
+    "free": (
+        _pattern(r"of which SIZE is free"),
+        _pattern(r"SIZE free;"),
+        _pattern(r"Free \(according to CUDA\): SIZE"),
+    ),
+    "in_use": (_pattern(r"this process has SIZE memory in use"),),
+    "allowed": (_pattern(r"SIZE allowed;"),),
+    "allocated": (
+        _pattern(r"Of the allocated memory SIZE is allocated by PyTorch"),
+        _pattern(r"SIZE already allocated"),
+        _pattern(r"Currently allocated : SIZE"),
+    ),
+    "unallocated": (
+        _pattern(r"and SIZE is reserved by PyTorch but unallocated"),
+        _pattern(r"SIZE cached\)"),
+    ),
+    "reserved": (_pattern(r"SIZE reserved in total by PyTorch"),),
+    "requested": (_pattern(r"Requested : SIZE"),),
+}
+_OTHER = _pattern(r"Process (\d{1,15}) has SIZE memory in use")
+
+
+def parse_figure(text: str) -> Figure:
+    """A printed size; one with decimals stands for all that round to it."""
+    number, unit = re.fullmatch(r"([\d.]+)\s*(\w+)", text.strip()).groups()  # type: ignore[union-attr]
+    scale = _UNIT_BYTES[unit]
+    decimals = len(number.partition(".")[2])
+    half = Decimal(5).scaleb(-decimals - 1) if decimals else Decimal(0)
+    value = Decimal(number)
+    return Figure(
+        text=" ".join(text.split()),
+        low_bytes=ceil((value - half) * scale),
+        high_bytes=floor((value + half) * scale),
+    )
+
+
+def last_failure(text: str, line_of: list[int], rank: str) -> Failure | None:
+    """The last failure in the joined lines of one process.
+
+    Args:
+        text: the lines, joined by newlines.
+        line_of: each joined line's number in the original text.
+        rank: the process.
+    """
+    found = [(match, kind) for kind, pattern in _HEADS for match in pattern.finditer(text)]
+    if not found:
+        return None
+    match, kind = max(found, key=lambda item: item[0].start())
+    body = text[match.start() : match.start() + _MAX_MESSAGE]
+    return _failure(match, kind, body, line_of[text.count("\n", 0, match.start())], rank)
+
+
+def _failure(match: re.Match[str], kind: FailureKind, body: str, line: int, rank: str) -> Failure:
+    sizes: dict[str, Figure | None] = {}
+    # What a library says is the head alone; only allocators go on with figures.
+    if kind in (FailureKind.ALLOCATOR, FailureKind.ASYNC_ALLOCATOR):
+        sizes = {name: _first(patterns, body) for name, patterns in _PARTS.items()}
+    asked = parse_figure(match[1]) if match.groups() and match[1] else sizes.get("requested")
+    device = _DEVICE.search(body)
+    return Failure(
+        kind=kind,
+        sentence=" ".join(match[0].split()),
+        line=line,
+        rank=rank,
+        requested=asked,
+        device=int(device[1] or device[2]) if device else None,
+        total=sizes.get("total"),
+        free=sizes.get("free"),
+        in_use=sizes.get("in_use"),
+        allowed=sizes.get("allowed"),
+        allocated=sizes.get("allocated"),
+        unallocated=sizes.get("unallocated"),
+        reserved=sizes.get("reserved"),
+        others=tuple((int(pid), parse_figure(size)) for pid, size in _OTHER.findall(body)),
+    )
+
+
+def _first(patterns: tuple[re.Pattern[str], ...], body: str) -> Figure | None:
+    matches = (pattern.search(body) for pattern in patterns)
+    return next((parse_figure(match[1]) for match in matches if match), None)

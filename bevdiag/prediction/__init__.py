@@ -1,0 +1,1 @@
+"""What a training step will ask of a GPU: traced, simulated and judged, in one frozen value."""

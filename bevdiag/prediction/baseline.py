@@ -1,0 +1,98 @@
+"""A recorded state of memory, and what has grown since.
+
+A baseline is a JSON file beside the configs, to be kept under version control: for every config
+its peaks and what each top-level module keeps for the backward pass.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.recorded import Baseline, Entry
+from bevdiag.prediction.result import Prediction
+from bevdiag.rules import grown_since_baseline
+from bevdiag.rules.grown_since_baseline import Growth
+
+
+def record(checks: Iterable[Check], file: Path) -> Baseline:
+    """The state of every config that was traced."""
+    return Baseline(
+        configs={
+            _name(check.config, file): _entry(check.report)
+            for check in checks
+            if isinstance(check.report, Prediction)
+        }
+    )
+
+
+def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> Check:
+    """The check with what has grown by more than `tolerance`, a share of the recorded figure."""
+    if not isinstance(check.report, Prediction):
+        return check
+    entry = baseline.configs.get(_name(check.config, file))
+    if entry is None:
+        note = f"{file.name} does not record it: bevdiag baseline write adds it"
+        return replace(check, notes=(*check.notes, note))
+    now = _entry(check.report)
+    grown = tuple(grown_since_baseline.check(_growth(entry, now, tolerance)))
+    return replace(check, growth=grown, notes=(*check.notes, *_notes(entry, now)))
+
+
+def _growth(before: Entry, now: Entry, tolerance: float) -> tuple[Growth, ...]:
+    totals = [
+        _change("peak", before.peak_allocated_bytes, now.peak_allocated_bytes),
+        _change("reserved", before.high_reserved_bytes, now.high_reserved_bytes),
+    ]
+    grown = [change for change in totals if _exceeds(change, tolerance)]
+    if not grown:
+        return ()
+    kept: Mapping[str, int] = before.kept_for_backward_bytes
+    modules = [
+        _change(name, kept.get(name, 0), nbytes)
+        for name, nbytes in now.kept_for_backward_bytes.items()
+    ]
+    guilty = [change for change in modules if _exceeds(change, tolerance)]
+    guilty.sort(key=lambda change: change.before_bytes - change.now_bytes)
+    return (*grown, *guilty)
+
+
+def _change(what: str, before_bytes: int, now_bytes: int) -> Growth:
+    return Growth(what=what, before_bytes=before_bytes, now_bytes=now_bytes)
+
+
+def _exceeds(change: Growth, tolerance: float) -> bool:
+    return change.now_bytes > change.before_bytes * (1 + tolerance)
+
+
+def _notes(before: Entry, now: Entry) -> list[str]:
+    return [
+        f"the baseline was recorded with {what} {before.conditions[what]}, this is {value}"
+        for what, value in now.conditions.items()
+        if before.conditions.get(what, value) != value
+    ]
+
+
+def _entry(report: Prediction) -> Entry:
+    assert report.scene is not None  # a config has one
+    return Entry(
+        conditions={
+            "torch": report.target.torch,
+            "cuDNN": report.target.cudnn,
+            "autocast": report.autocast,
+            "optimizer": report.optimizer,
+            "batch size": str(report.scene.batch_size),
+            "scene": report.scene.source,
+        },
+        params=report.params_total,
+        peak_allocated_bytes=report.peak.allocated_bytes,
+        high_reserved_bytes=report.peak.high_reserved_bytes,
+        kept_for_backward_bytes={
+            layer.name: layer.saved_bytes for layer in report.layers if layer.depth == 0
+        },
+    )
+
+
+def _name(config: str, file: Path) -> str:
+    return Path(os.path.relpath(Path(config).resolve(), file.resolve().parent)).as_posix()

@@ -1,0 +1,120 @@
+"""What `bevdiag preflight` and `check` know of each config, and what they tell their caller."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bevdiag.children import exhausts_host
+from bevdiag.errors import ExitCode
+from bevdiag.memory.verdict import Verdict
+from bevdiag.policy import IgnoredRule
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import ConfigReport, Prediction
+from bevdiag.rules.finding import Finding, Silenced
+
+_WORST_FIRST = (ExitCode.USAGE, ExitCode.FINDINGS, ExitCode.NO_VERDICT, ExitCode.FITS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One config to check, with what is decided for it.
+
+    Attributes:
+        config: its file.
+        options: how to inspect it.
+        budget: what it is judged by, in words.
+        ignore: the rules that the project's policy silences, by code.
+    """
+
+    config: Path
+    options: InspectOptions
+    budget: str = ""
+    ignore: Mapping[str, IgnoredRule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One config's outcome.
+
+    Attributes:
+        config: its name, as it was given.
+        budget: what it was judged by, in words; empty where there was no budget.
+        report: what was found out; None where the config failed.
+        failure: why there is no report, one sentence.
+        failure_code: the exit code that this failure leads to.
+        growth: the finding that it has grown beyond the baseline, if it has.
+        notes: what a reader should know about the comparison.
+    """
+
+    config: str
+    budget: str = ""
+    report: Prediction | ConfigReport | None = None
+    failure: str = ""
+    failure_code: ExitCode = ExitCode.FITS
+    growth: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict; None where nothing was traced."""
+        return self.report.verdict if isinstance(self.report, Prediction) else None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong, the growth first; of a config that failed, nothing."""
+        return (*self.growth, *(self.report.findings if self.report is not None else ()))
+
+    @property
+    def silenced(self) -> tuple[Silenced, ...]:
+        """What comments and the policy silence."""
+        return self.report.silenced if self.report is not None else ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        own = self.failure_code if self.report is None else self.report.exit_code
+        return worst([own, ExitCode.FINDINGS if self.growth else ExitCode.FITS])
+
+
+def defect(config: Path, error: Exception, budget: str = "") -> Check:
+    """The check of a config that met a defect of bevdiag.
+
+    That is no reason to keep quiet about the other configs. A host whose memory did not suffice
+    is: there the error is raised again.
+    """
+    if exhausts_host(error):
+        raise error
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return Check(
+        config=str(config),
+        budget=budget,
+        failure=f"internal error: {what}",
+        failure_code=ExitCode.NO_VERDICT,
+    )
+
+
+def without_ignored(
+    report: Prediction | ConfigReport, ignore: Mapping[str, IgnoredRule]
+) -> Prediction | ConfigReport:
+    """The report without the findings that the policy silences; they stay listed as such."""
+    silenced = tuple(
+        Silenced(finding, ignore[finding.code].reason, ignore[finding.code].location)
+        for finding in report.findings
+        if finding.code in ignore
+    )
+    stay = tuple(finding for finding in report.findings if finding.code not in ignore)
+    return replace(report, findings=stay, silenced=(*report.silenced, *silenced))
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The one that speaks for all.
+
+    A config that cannot be used comes before one that does not fit, and that before one without a
+    verdict: what is broken hides what is wrong, and what is wrong is known.
+    """
+    given = set(codes)
+    return next((code for code in _WORST_FIRST if code in given), ExitCode.FITS)
+
+
+def worst_last(checks: Iterable[Check]) -> list[Check]:
+    """The checks with the one that matters most at the end, where a terminal leaves it."""
+    return sorted(checks, key=lambda check: -_WORST_FIRST.index(check.exit_code))

@@ -1,0 +1,93 @@
+"""The recorded scenarios of one step, simulated on a target and judged: made in one place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.profile import MemoryProfile
+from bevdiag.memory.simulate import simulate
+from bevdiag.memory.verdict import GpuFit, Verdict, fit_on_gpus, judge
+from bevdiag.memory.workspaces import Bound
+from bevdiag.prediction.figures import oom_of
+from bevdiag.prediction.memory_use import OutOfMemory, Peak
+from bevdiag.prediction.summary import peak_of, unsplit_bytes, upper_end_bytes
+from bevdiag.trace.step import Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the traces of a step come to on one target.
+
+    Attributes:
+        trace: the step with the expected counts; `low_trace` and `high_trace` are those at the
+            ends, the same where nothing depends on values.
+        expected: its memory without a limit; `high` that of the upper end.
+        verdict: whether the target holds it.
+    """
+
+    target: DeviceTarget
+    trace: Trace
+    low_trace: Trace
+    high_trace: Trace
+    expected: MemoryProfile
+    high: MemoryProfile
+    verdict: Verdict
+
+    @property
+    def high_bytes(self) -> int:
+        """The upper end of the peak, which is what must fit."""
+        return upper_end_bytes(self.expected, self.high)
+
+    @property
+    def low(self) -> MemoryProfile:
+        """The memory at the lower end."""
+        return simulate(self.low_trace.stream, self.target, until_oom=False, bound=Bound.LOW)
+
+    def peak(self) -> Peak:
+        """The peak between its ends."""
+        return peak_of(self.expected, self.low, self.high)
+
+    def oom(self) -> OutOfMemory | None:
+        """Where the step stops, at the upper end if not with the expected counts."""
+        stop = oom_of(self.trace, self.target)
+        return stop or oom_of(self.high_trace, self.target, Bound.HIGH)
+
+    def gpus(self) -> tuple[GpuFit, ...]:
+        """The same step on every GPU of the catalogue."""
+        return fit_on_gpus(
+            self.target,
+            self.trace.stream,
+            self.high_trace.stream,
+            unsplit_bytes=unsplit_bytes(self.high),
+        )
+
+
+def judged(traces: Mapping[Any, Trace], target: DeviceTarget) -> Judged:
+    """Simulate and judge.
+
+    Args:
+        traces: by scenario: "expected", and "low" and "high" where they differ from it.
+        target: the GPU and versions to judge by.
+    """
+    by_name = {getattr(name, "value", name): trace for name, trace in traces.items()}
+    trace = by_name["expected"]
+    high_trace = by_name.get("high", trace)
+    expected = simulate(trace.stream, target, until_oom=False)
+    high = simulate(high_trace.stream, target, until_oom=False, bound=Bound.HIGH)
+    return Judged(
+        target=target,
+        trace=trace,
+        low_trace=by_name.get("low", trace),
+        high_trace=high_trace,
+        expected=expected,
+        high=high,
+        verdict=judge(
+            target,
+            trace.stream,
+            expected,
+            high_trace.stream,
+            high,
+            unsplit_bytes=unsplit_bytes(high),
+        ),
+    )

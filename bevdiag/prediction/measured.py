@@ -1,0 +1,123 @@
+"""Run the step on the GPU at hand in a child process, and set it beside the prediction."""
+
+from bisect import bisect_left
+
+from bevdiag.children import in_child
+from bevdiag.environment.gpus import read_driver
+from bevdiag.errors import NoVerdictError
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.profile import MemoryProfile
+from bevdiag.prediction.memory_use import Measurement, PhasePeak
+from bevdiag.prediction.session import Variant
+from bevdiag.scenes import Batch
+from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
+from bevdiag.trace.step import StepOptions, Trace
+
+NUM_STEPS = 3
+
+
+def measure(
+    variant: Variant,
+    batch: Batch,
+    target: DeviceTarget,
+    *,
+    seed: int,
+    timeout_seconds: float | None = None,
+) -> tuple[StepMeasurements, str | None]:
+    """Measure a variant; the second value says how the child failed, None if it ended well.
+
+    An exhausted memory is a result, not a failure.
+
+    Raises:
+        InputError: there is no CUDA device.
+    """
+    require_cuda()
+    task = MeasureTask(
+        config=variant.config,
+        batch=batch,
+        options=StepOptions(
+            optimization=variant.config.optimization,
+            optimizer=variant.optimizer,
+            autocast=variant.autocast,
+            num_steps=NUM_STEPS,
+        ),
+        seed=seed,
+        capacity_bytes=target.capacity_bytes,
+        cudnn_benchmark=target.cudnn_benchmark,
+    )
+    latest = StepMeasurements()
+
+    def note(measured: StepMeasurements) -> None:
+        nonlocal latest
+        latest = measured
+
+    try:
+        ended = in_child(
+            run_child,
+            task,
+            name="the measuring process",
+            told=note,
+            timeout_seconds=timeout_seconds,
+        )
+    except NoVerdictError as failure:
+        return latest, str(failure)
+    return ended, None
+
+
+def predicted_modules(trace: Trace, profile: MemoryProfile) -> dict[str, int]:
+    """Allocated bytes when each module's forward returned in the last step, as simulated."""
+    events = [sample.event for sample in profile.timeline]
+    allocated = {}
+    for path, position in trace.departures.items():
+        index = bisect_left(events, position) - 1
+        if index >= 0:
+            allocated[path] = profile.timeline[index].allocated_bytes
+    return allocated
+
+
+def measurement_of(
+    measured: StepMeasurements, failure: str | None, trace: Trace, profile: MemoryProfile
+) -> Measurement:
+    """What was measured, beside the prediction for the same kept voxels."""
+    peak = measured.peak_allocated_bytes
+    predicted_peak = profile.peak.allocated_bytes
+    predicted = predicted_modules(trace, profile)
+    last = max((phase.step for phase in measured.phases), default=0)
+    return Measurement(
+        gpu=measured.gpu,
+        torch=measured.torch,
+        cudnn=measured.cudnn,
+        peak_allocated_bytes=peak,
+        peak_reserved_bytes=measured.peak_reserved_bytes or None,
+        error_percent=None if peak is None else 100 * (predicted_peak - peak) / peak,
+        phases=tuple(
+            PhasePeak(
+                phase=phase.phase,
+                peak_allocated_bytes=phase.peak_allocated_bytes,
+                allocated_after_bytes=phase.allocated_after_bytes,
+            )
+            for phase in measured.phases
+            if phase.step == last
+        ),
+        modules=dict(measured.modules),
+        predicted_modules={
+            name: nbytes for name, nbytes in predicted.items() if name in measured.modules
+        },
+        context_bytes=measured.context_bytes,
+        other_processes=other_processes(),
+        kept_voxels=dict(measured.kept_voxels),
+        oom_message=measured.oom_message,
+        failure=failure,
+    )
+
+
+def other_processes() -> tuple[str, ...]:
+    """Who else computes on the first GPU, as NVML tells; empty where NVML is not there."""
+    driver = read_driver()
+    gpus = driver.gpus[:1] if driver is not None else ()
+    return tuple(
+        f"process {process.pid}: {process.nbytes or 0} bytes"
+        for gpu in gpus
+        for process in gpu.processes
+        if process.computes
+    )

@@ -1,0 +1,57 @@
+"""What is asked of a prediction; light, as the command line imports it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KNOBS = {
+    "batch": "samples a step",
+    "max-voxels": "voxels a sample",
+    "points-per-voxel": "point slots a voxel",
+}
+"""What can be turned, and its unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectOptions:
+    """What the user asked for, as the command line understood it. None means "the config's own".
+
+    `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
+    is used, where there is one.
+    `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
+    reserve; `origin` says where GPU and budget come from.
+    `remedies` None searches for plans where the step may not fit.
+    `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
+    of a repository whose own code builds the model, `data_root` the one that the config's data
+    paths start from. `timeout_seconds` is how long a child process may say nothing. `lives` asks
+    for every block of the step, which a timeline is drawn from, `snapshot` for the allocator's
+    history of the whole run.
+    """
+
+    device: str = "auto"
+    points: tuple[str, ...] = ()
+    batch_size: int | None = None
+    autocast: str | None = None
+    optimizer: str | None = None
+    gpu: str | None = None
+    budget_bytes: int | None = None
+    process_bytes: int | None = None
+    origin: str = ""
+    torch: str | None = None
+    cudnn: str | None = None
+    profile: str | None = None
+    cudnn_benchmark: bool = False
+    compression: str | None = None
+    overrides: tuple[str, ...] = ()
+    pins: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    remedies: bool | None = None
+    source: str | None = None
+    data_root: str | None = None
+    timeout_seconds: float | None = None
+    lives: bool = False
+    snapshot: bool = False
+
+    @property
+    def data_folder(self) -> Path | None:
+        """The folder that the config's relative data paths start from, if the user named it."""
+        return None if self.data_root is None else Path(self.data_root)

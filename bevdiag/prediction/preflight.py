@@ -1,0 +1,61 @@
+"""`bevdiag preflight`: many configs through the same engine, each to its verdict."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from bevdiag.children import TIMEOUT_SECONDS
+from bevdiag.errors import BevdiagError, ExitCode
+from bevdiag.prediction.checked import Check, Job, defect, without_ignored
+from bevdiag.prediction.inspect import inspect
+from bevdiag.trace.workers import workers
+
+Progress = Callable[[str, float], None]
+
+_GRACE_SECONDS = 30.0
+
+
+def preflight(jobs: Sequence[Job], progress: Progress) -> tuple[Check, ...]:
+    """Inspect every config, several at once; the checks come in the jobs' order.
+
+    Nothing that one config does keeps the others from being checked.
+    """
+    with workers(_check, died=_died, isolated=True, timeout_seconds=_limit(jobs)) as checked:
+        return tuple(_counted(checked(jobs), len(jobs), progress))
+
+
+def _counted(checks: Iterator[Check], count: int, progress: Progress) -> Iterator[Check]:
+    for number, check in enumerate(checks, 1):
+        progress(f"{number} of {count} configs", number / count)
+        yield check
+
+
+def _limit(jobs: Sequence[Job]) -> float:
+    """For one config; what a worker's own child is stopped for, the worker has time to tell."""
+    return max(
+        (job.options.timeout_seconds or TIMEOUT_SECONDS)
+        + (_GRACE_SECONDS if job.options.source else 0.0)
+        for job in jobs
+    )
+
+
+def _died(job: Job, death: BevdiagError) -> Check:
+    return _failed(job, str(death), death.exit_code)
+
+
+def _check(job: Job) -> Check:
+    try:
+        report = inspect(job.config, job.options, _silent)
+    except BevdiagError as error:
+        return _failed(job, str(error), error.exit_code)
+    except Exception as error:
+        return defect(job.config, error, job.budget)
+    return Check(
+        config=str(job.config), budget=job.budget, report=without_ignored(report, job.ignore)
+    )
+
+
+def _failed(job: Job, failure: str, code: ExitCode) -> Check:
+    return Check(config=str(job.config), budget=job.budget, failure=failure, failure_code=code)
+
+
+def _silent(_what: str, _share: float) -> None:
+    """Many configs at once report their progress by their number."""

@@ -1,0 +1,217 @@
+"""`bevdiag inspect --source`: the model of a repository, built and run by its own code."""
+
+import ast
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.compressions import MODES
+from bevdiag.prediction.figures import batch_scene
+from bevdiag.prediction.judged import judged
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.predicted import prediction_of
+from bevdiag.prediction.result import Assumption, ConfigReport, Prediction
+from bevdiag.prediction.session import BOXES_PER_SAMPLE
+from bevdiag.prediction.summary import (
+    with_history,
+)
+from bevdiag.prediction.target import device_target
+from bevdiag.rules import repository_stood_in_for
+from bevdiag.rules.checks import sifted, source_findings, step_findings
+from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.evidence import TraceEvidence
+from bevdiag.rules.finding import Finding
+from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
+from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
+from bevdiag.source.values import Scenario
+
+Progress = Callable[[str, float], None]
+AS_IT_IS = "as configured"
+"""The row of the config's own module."""
+_PACKAGE = Path("pcdet/models/backbones_2d/map_to_bev/__init__.py")
+
+
+def inspect_source(
+    config: Path, source: Path, options: InspectOptions, progress: Progress
+) -> Prediction | ConfigReport:
+    """Trace the repository's own model and tell what its training step costs.
+
+    This runs the code in `source`. Remedies are edits of modules that bevdiag knows, so there are
+    none here.
+
+    Raises:
+        BevdiagError: a config, point file or option that cannot be used, or code that fails.
+    """
+    torch.set_num_threads(1)
+    options = with_module(options)
+    settings = read_source_config(config, options.overrides)
+    batch = source_batch(settings, options)
+    target = device_target(options, torch.__version__)
+    progress("training step", 0.1)
+    autocast = options.autocast or ("fp16" if settings.optimization.use_amp else "off")
+    optimizer = options.optimizer or settings.optimization.optimizer
+    traced = _trace(config, source, settings, batch, options, autocast, optimizer)
+    if isinstance(traced, ConfigReport):
+        return traced
+    found = source_findings(settings.document, options.data_folder, ran=True)
+    report = _report(config, settings, batch, target, traced, autocast, optimizer, found)
+    return with_history(report, options, traced.trace.stream, target)
+
+
+def _trace(
+    config: Path,
+    source: Path,
+    settings: SourceSettings,
+    batch: Batch,
+    options: InspectOptions,
+    autocast: str,
+    optimizer: str,
+) -> SourceTrace | ConfigReport:
+    """The repository's step, or the fault of the config that explains why its code failed."""
+    try:
+        return trace_source(
+            config,
+            source,
+            batch=batch,
+            autocast=autocast,
+            optimizer=optimizer,
+            overrides=options.overrides,
+            assumptions=options.pins,
+            timeout_seconds=options.timeout_seconds,
+        )
+    except NoVerdictError as refusal:
+        document = settings.document
+        found = source_findings(document, options.data_folder, ran=False)
+        findings, silenced = sifted(found, document, Stage.CONFIG)
+        if not any(CODES[finding.code].stops for finding in findings):
+            raise
+        return ConfigReport(
+            config=str(config), findings=findings, silenced=silenced, refusal=str(refusal)
+        )
+
+
+def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
+    """The user's points or a synthetic scene, voxelized as the repository's config says."""
+    size = options.batch_size or settings.optimization.batch_size_per_gpu
+    num_features = len(settings.point_features)
+    if options.points:
+        samples, source = read_samples([Path(p) for p in options.points], num_features, size)
+    else:
+        samples, source = default_samples(
+            settings.point_cloud_range,
+            num_features,
+            size,
+            dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
+            seed=options.seed,
+        )
+    return make_batch(
+        samples,
+        point_cloud_range=settings.point_cloud_range,
+        voxel_size=settings.voxel_size or (1.0, 1.0, 1.0),
+        grid_size=settings.grid_size or (1, 1, 1),
+        max_points=settings.max_points,
+        max_voxels=settings.max_voxels,
+        num_boxes=BOXES_PER_SAMPLE,
+        num_classes=len(settings.class_names),
+        seed=options.seed,
+        source=source,
+    )
+
+
+def _report(
+    config: Path,
+    settings: SourceSettings,
+    batch: Batch,
+    target: DeviceTarget,
+    traced: SourceTrace,
+    autocast: str,
+    optimizer: str,
+    found: tuple[Finding, ...],
+) -> Prediction:
+    step = judged({Scenario.EXPECTED: traced.trace, **traced.scenarios}, target)
+    evidence = TraceEvidence(
+        document=settings.document,
+        autocast=autocast,
+        optimizer=optimizer,
+        target=target,
+        trace=step.trace,
+        profile=step.expected,
+        high=step.high,
+        verdict=step.verdict,
+    )
+    findings, silenced = sifted(
+        (*found, *step_findings(evidence), *repository_stood_in_for.check(traced.findings)),
+        settings.document,
+        *(Stage.CONFIG, Stage.TRACE, Stage.SOURCE),
+    )
+    return prediction_of(
+        step,
+        config=str(config),
+        model=str(settings.document.get("MODEL.NAME") or ""),
+        autocast=autocast,
+        optimizer=optimizer,
+        scene=batch_scene(batch),
+        assumptions=tuple(
+            Assumption(
+                site=site.site,
+                low=site.low,
+                expected=site.expected,
+                high=site.high,
+                used=site.used,
+                why=site.why,
+            )
+            for site in traced.assumptions
+        ),
+        findings=findings,
+        silenced=silenced,
+        unmodelled=traced.unmodelled,
+    )
+
+
+def with_module(options: InspectOptions) -> InspectOptions:
+    """The options with the override that their --compression stands for.
+
+    Raises:
+        InputError: the repository has no such module.
+    """
+    if options.source is None or options.compression is None:
+        return options
+    edits = module_edits(options.compression, Path(options.source))
+    return replace(options, compression=None, overrides=(*options.overrides, *edits))
+
+
+def module_edits(module: str, source: Path) -> tuple[str, ...]:
+    """The overrides that take the config to this way to the BEV map.
+
+    Raises:
+        InputError: the repository has no such module.
+    """
+    if module == AS_IT_IS:
+        return ()
+    known = map_to_bev_modules(source)
+    if module in known:
+        return (f"MODEL.MAP_TO_BEV.NAME={module}",)
+    has = f"this repository has {', '.join(known)}" if known else "this repository names none"
+    whose = "is a mode of bevdiag's own module" if module in MODES else "is no module here"
+    raise InputError(f"--compression {module} {whose}; {has}")
+
+
+def map_to_bev_modules(source: Path) -> tuple[str, ...]:
+    """The names under which the repository registers its ways to the BEV map; nothing is run."""
+    file = source / _PACKAGE
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    registered = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    return tuple(
+        key.value
+        for value in registered
+        if isinstance(value, ast.Dict)
+        for key in value.keys
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    )

@@ -1,0 +1,138 @@
+"""What an inspection found, ready for any renderer: plain frozen values, bytes as ints."""
+
+from dataclasses import dataclass
+
+from bevdiag.errors import ExitCode
+from bevdiag.memory.history import History
+from bevdiag.memory.verdict import GpuFit, Verdict
+from bevdiag.prediction.memory_use import (
+    Layer,
+    Measurement,
+    OutOfMemory,
+    Peak,
+    PhasePeak,
+    TensorLife,
+    TimelinePoint,
+)
+from bevdiag.prediction.plan import Plan
+from bevdiag.rules.finding import Finding, Severity, Silenced
+from bevdiag.trace.joints import WiringReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The GPU and library versions that the numbers are for.
+
+    `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
+    says which device profile the numbers stand on, None where rules alone tell. `context_bytes` is
+    what the process holds beside the allocator, `origin` where GPU and budget come from.
+    """
+
+    gpu: str | None
+    capacity_bytes: int | None
+    torch: str
+    cudnn: str
+    compute_capability: str
+    profile: str | None = None
+    cudnn_benchmark: bool = False
+    context_bytes: int = 0
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """The input the step was run on. `source` is e.g. "synthetic sonar, seed 0" or file names."""
+
+    source: str
+    batch_size: int
+    num_points: int
+    num_voxels: int
+    grid_size: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """A count that depends on values: never one number; `used` stands behind the headline."""
+
+    site: str
+    low: int
+    expected: int
+    high: int
+    used: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What one training step asks of a GPU; every command shows a view of it.
+
+    `scene` is None where the model came with inputs of its own.
+    `remedies` are the plans that were traced, changes alone first; `recommended` is the one to
+    take. `lives` are the blocks of the timeline, `snapshot` is the allocator's
+    history, where they were asked for.
+    """
+
+    config: str
+    model: str
+    target: Target
+    device: str
+    autocast: str
+    optimizer: str
+    scene: Scene | None
+    params_total: int
+    params_by_module: dict[str, int]
+    params_without_grad: int
+    bev_channels: int | None
+    peak: Peak
+    first_step_peak_bytes: int
+    phases: tuple[PhasePeak, ...]
+    timeline: tuple[TimelinePoint, ...]
+    layers: tuple[Layer, ...]
+    assumptions: tuple[Assumption, ...]
+    verdict: Verdict
+    oom: OutOfMemory | None
+    gpus: tuple[GpuFit, ...]
+    findings: tuple[Finding, ...]
+    remedies: tuple[Plan, ...]
+    silenced: tuple[Silenced, ...] = ()
+    recommended: Plan | None = None
+    wiring: WiringReport | None = None
+    unmodelled: tuple[str, ...] = ()
+    flops: int | None = None
+    measurement: Measurement | None = None
+    lives: tuple[TensorLife, ...] = ()
+    snapshot: History | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the upper end fits the target."""
+        return self.verdict is Verdict.FITS
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if any(f.severity is Severity.ERROR for f in self.findings) or self.verdict is Verdict.OVER:
+            return ExitCode.FINDINGS
+        if self.verdict in (Verdict.UNKNOWN, Verdict.DEPENDS):
+            return ExitCode.NO_VERDICT
+        return ExitCode.FITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigReport:
+    """What is known of a config of which nothing was traced: no step survives its faults.
+
+    `refusal` is what a repository's own code ended with, where it was run. `is_untried` tells that
+    no step was asked for, so that it is the findings alone which say whether there are faults.
+    """
+
+    config: str
+    findings: tuple[Finding, ...]
+    silenced: tuple[Silenced, ...] = ()
+    refusal: str = ""
+    is_untried: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.is_untried and not any(f.severity is Severity.ERROR for f in self.findings):
+            return ExitCode.FITS
+        return ExitCode.FINDINGS

@@ -1,0 +1,136 @@
+"""What a step is judged by: one resolution for every command.
+
+The first that says anything of a GPU or a budget decides both: the options, the environment, the
+project's policy, the GPU at hand. Where it came from is part of the answer.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bevdiag.environment.gpus import GpuState, read_driver
+from bevdiag.errors import InputError
+from bevdiag.memory.catalogue import gpu_called
+from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.memory.oom import format_size
+from bevdiag.prediction.options import InspectOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuAtHand:
+    """The visible GPU with the least free memory.
+
+    Attributes:
+        gpu: its name in the catalogue, None where that does not have it.
+        process_bytes: what a training process can take in all: what is free.
+        words: which GPU that is, and who holds memory of it.
+    """
+
+    gpu: str | None
+    process_bytes: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What one place says of the GPU and the budget; `origin` is that place, for people."""
+
+    origin: str
+    gpu: str | None = None
+    process_bytes: int | None = None
+
+
+def chosen(options: InspectOptions, choices: Sequence[Choice]) -> InspectOptions:
+    """The options with the GPU and the budget of the first choice that names any, and its origin.
+
+    Where none does, the GPU at hand is taken; where there is none, nothing is judged.
+    """
+    for choice in choices:
+        if choice.gpu is not None or choice.process_bytes is not None:
+            return replace(
+                options,
+                gpu=choice.gpu,
+                process_bytes=choice.process_bytes,
+                origin=choice.origin,
+            )
+    found = gpu_at_hand()
+    if found is None:
+        return options
+    return replace(options, gpu=found.gpu, process_bytes=found.process_bytes, origin=found.words)
+
+
+def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
+    """The GPU and versions that the options name.
+
+    Args:
+        options: the user's.
+        torch_version: the installed one, where the options name none.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    target = make_target(
+        torch=options.torch or torch_version,
+        gpu=options.gpu,
+        budget_bytes=options.budget_bytes,
+        process_bytes=options.process_bytes,
+        cudnn=options.cudnn,
+        profile=options.profile,
+        cudnn_benchmark=options.cudnn_benchmark,
+    )
+    return replace(target, origin=options.origin)
+
+
+def require_capacity(target: DeviceTarget) -> DeviceTarget:
+    """The target, which must say what the step has to fit.
+
+    Raises:
+        InputError: nobody named a GPU or a budget, and there is no GPU at hand.
+    """
+    if target.capacity_bytes is None:
+        raise InputError(
+            "say what the step must fit: --gpu NAME or --budget SIZE (or BEVDIAG_GPU, or gpu in a "
+            "bevdiag.toml); there is no GPU at hand"
+        )
+    return target
+
+
+def gpu_at_hand() -> GpuAtHand | None:
+    """The GPU that a training would have to make do with; None where there is none.
+
+    With several, a training that uses all of them stops on the one with the least free memory.
+    """
+    driver = read_driver()
+    visible = [] if driver is None else [gpu for gpu in driver.gpus if _is_visible(gpu.index)]
+    if not visible:
+        return None
+    state = min(visible, key=_free)
+    known = gpu_called(state.name)
+    return GpuAtHand(
+        gpu=None if known is None else known.name,
+        process_bytes=max(1, _free(state)),
+        words=_words(state),
+    )
+
+
+def _free(state: GpuState) -> int:
+    return state.total_bytes - state.used_bytes
+
+
+def _is_visible(index: int) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES leaves the GPU; identifiers instead of numbers leave all."""
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    numbers = [] if wanted is None else [part.strip() for part in wanted.split(",")]
+    if wanted is None or not all(number.isdigit() for number in numbers):
+        return wanted != ""
+    return str(index) in numbers
+
+
+def _words(state: GpuState) -> str:
+    holders = ", ".join(
+        f"{process.name or 'a process'} (pid {process.pid})"
+        + ("" if process.nbytes is None else f" holds {format_size(process.nbytes)}")
+        for process in state.processes
+    )
+    free = f"GPU {state.index} at hand ({state.name}, {format_size(_free(state))} free"
+    return f"{free}; {holders})" if holders else f"{free})"

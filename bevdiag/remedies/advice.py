@@ -1,0 +1,69 @@
+"""What helps but does not stand in the config: said, with figures where it can be traced."""
+
+from dataclasses import replace
+
+from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.simulate import simulate
+from bevdiag.memory.verdict import Verdict
+from bevdiag.memory.workspaces import Bound
+from bevdiag.prediction.session import Session, Variant
+from bevdiag.remedies.results import Advice
+from bevdiag.remedies.sets import plan_of
+from bevdiag.trace.kept_voxels import Scenario
+
+
+def advice_for(session: Session, variant: Variant, goal: DeviceTarget) -> tuple[Advice, ...]:
+    """What else would help the variant, which is the config with whatever was chosen."""
+    advice = [_expandable(session, variant, goal)]
+    if session.options.autocast is None and variant.autocast == "off":
+        advice.append(_bfloat16(session, variant, goal))
+    if variant.batch_size > 1:
+        advice.append(_accumulation(variant))
+    return tuple(advice)
+
+
+def _expandable(session: Session, variant: Variant, goal: DeviceTarget) -> Advice:
+    traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
+    expected = traced.traces[Scenario.EXPECTED]
+    upper = traced.traces.get(Scenario.HIGH, expected)
+    ends = [
+        simulate(trace.stream, goal, bound=bound, expandable_segments=True)
+        for trace, bound in ((expected, Bound.EXPECTED), (upper, Bound.HIGH))
+    ]
+    verdict = Verdict.OVER if ends[0].refusal else Verdict.DEPENDS
+    if not any(end.refusal for end in ends):
+        verdict = Verdict.FITS
+    unlimited = simulate(expected.stream, goal, until_oom=False, expandable_segments=True)
+    return Advice(
+        id="expandable-segments",
+        title="segments that grow instead of new ones: less memory reserved but not allocated",
+        how="PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True in the environment of the run",
+        verdict=verdict,
+        reserved_bytes=unlimited.peak_reserved_bytes,
+    )
+
+
+def _bfloat16(session: Session, variant: Variant, goal: DeviceTarget) -> Advice:
+    half = session.trace(replace(variant, autocast="bf16"), (Scenario.EXPECTED, Scenario.HIGH))
+    plan = plan_of(half, goal, (), {})
+    reads_amp = not isinstance(variant.config.model.backbone_3d, FocalDsvtSettings)
+    key = "; OPTIMIZATION.USE_AMP: true is fp16" if reads_amp else ""
+    return Advice(
+        id="autocast-bf16",
+        title="bf16 autocast: half the bytes in matrix products and convolutions, less precision",
+        how=f"torch.autocast('cuda', torch.bfloat16) around the training step{key}",
+        verdict=plan.verdict,
+        high_bytes=plan.high_bytes,
+        reserved_bytes=plan.reserved_bytes,
+    )
+
+
+def _accumulation(variant: Variant) -> Advice:
+    return Advice(
+        id="gradient-accumulation",
+        title="fewer samples a step and the gradients of several steps summed",
+        how=f"optimizer.step() after every n-th backward pass, n times fewer samples than the "
+        f"{variant.batch_size} of OPTIMIZATION.BATCH_SIZE_PER_GPU; batch norm sees the smaller "
+        "batch",
+    )

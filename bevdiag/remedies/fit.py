@@ -1,0 +1,171 @@
+"""`bevdiag fit`: the largest batch, voxel cap or points a voxel whose step fits.
+
+Memory grows with each of the three, so the largest is bisected for: traced at the ends, then where
+it is undecided, as many points at once as there are cores. Every point of the curve was traced.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bevdiag.errors import BevdiagError, InputError
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.figures import target_of
+from bevdiag.prediction.inspect import scene_of
+from bevdiag.prediction.options import KNOBS, InspectOptions
+from bevdiag.prediction.session import Session, Variant
+from bevdiag.prediction.target import require_capacity
+from bevdiag.remedies.candidates import VOXELIZER
+from bevdiag.remedies.fit_results import FitPoint, FitReport
+from bevdiag.remedies.sets import plan_of
+from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.workers import Map, usable_cores, workers
+
+Progress = Callable[[str, float], None]
+
+_PRECISION = 100
+"""A cap is found to one part in this many: its memory is not known better than to 1 %."""
+
+_NO_CAP = 2**31 - 1
+_MOST_SAMPLES = 256
+"""No detector is trained with more samples on one GPU."""
+
+
+def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) -> FitReport:
+    """Find the largest setting of one knob that fits.
+
+    Raises:
+        BevdiagError: a config, point file or option that cannot be used, or a knob that the
+            config does not have.
+    """
+    session = Session(options)
+    goal = require_capacity(session.target())
+    variant = session.traceable(config)
+    now = _now(variant, knob, options)
+    session.settled(variant)  # before the workers fork, so that they share it
+    most = _most(session, variant, knob)
+    step = 1 if knob != "max-voxels" else max(1, most // _PRECISION)
+
+    def attempt(value: int) -> FitPoint:
+        return _point(session, variant, goal, knob, value)
+
+    with workers(attempt, died=_refused, timeout_seconds=options.timeout_seconds) as traced:
+        points = _Search(traced, progress, most, step, doubling=knob == "batch").run()
+    largest = max((value for value, point in points.items() if point.fits), default=None)
+    return FitReport(
+        config=str(config),
+        target=target_of(goal),
+        scene=scene_of(session.settled(variant)),
+        knob=knob,
+        unit=KNOBS[knob],
+        now=now,
+        largest=largest,
+        binds_until=None if knob == "batch" else most,
+        points=tuple(point for _, point in sorted(points.items())),
+    )
+
+
+class _Search:
+    """Bisection between what fits and what does not.
+
+    Args:
+        traced: traces several values side by side.
+        progress: told what is traced.
+        most: the largest value that makes a difference.
+        step: how finely the answer is wanted.
+        doubling: whether `most` is too far away to begin with.
+    """
+
+    def __init__(
+        self,
+        traced: Map[int, FitPoint],
+        progress: Progress,
+        most: int,
+        step: int,
+        doubling: bool,
+    ) -> None:
+        self._traced = traced
+        self._progress = progress
+        self._most = most
+        self._step = step
+        self._doubling = doubling
+        self._points: dict[int, FitPoint] = {}
+
+    def run(self) -> dict[int, FitPoint]:
+        self._trace([1, 2] if self._doubling else [1, self._most])
+        while True:
+            below = max((v for v, point in self._points.items() if point.fits), default=0)
+            above = min((v for v in self._points if v > below), default=self._most + 1)
+            if below == 0 or below >= self._most:
+                return self._points
+            if above > self._most and self._doubling:
+                self._trace([min(2 * below, self._most)])
+            elif above - below <= self._step:
+                return self._points
+            else:
+                self._trace(_between(below, above, usable_cores()))
+
+    def _trace(self, values: list[int]) -> None:
+        new = [value for value in dict.fromkeys(values) if value not in self._points]
+        self._progress(f"{len(self._points)} traced", min(0.9, 0.1 * len(self._points)))
+        for value, point in zip(new, self._traced(new), strict=True):
+            self._points[value] = point
+
+
+def _between(below: int, above: int, count: int) -> list[int]:
+    """Up to `count` values that part the open interval evenly."""
+    inner = above - below - 1
+    count = min(count, inner)
+    return [below + (inner + 1) * (i + 1) // (count + 1) for i in range(count)]
+
+
+def _now(variant: Variant, knob: str, options: InspectOptions) -> int:
+    data = variant.config.data
+    if knob == "batch":
+        if options.batch_size is not None:
+            raise InputError("--what batch: --batch-size says how many already: leave it out")
+        return variant.batch_size
+    now = data.max_voxels if knob == "max-voxels" else data.max_points_per_voxel
+    if now is None:
+        raise InputError(f"--what {knob}: this config voxelizes dynamically, without such a cap")
+    return now
+
+
+def _most(session: Session, variant: Variant, knob: str) -> int:
+    """The largest value that makes a difference: a cap above what the scene has changes nothing."""
+    if knob == "batch":
+        return _MOST_SAMPLES
+    uncapped = session.scene(_turned(variant, knob, _NO_CAP))
+    assert uncapped.voxels is not None
+    if knob == "max-voxels":
+        return max(len(sample.coords) for sample in uncapped.voxels)
+    return max(int(sample.num_points.max()) for sample in uncapped.voxels)
+
+
+def _turned(variant: Variant, knob: str, value: int) -> Variant:
+    if knob == "batch":
+        return replace(variant, batch_size=value)
+    keys = ("MAX_NUMBER_OF_VOXELS", "train") if knob == "max-voxels" else ("MAX_POINTS_PER_VOXEL",)
+    return variant.edited({(*VOXELIZER, *keys): value})
+
+
+def _point(
+    session: Session, variant: Variant, goal: DeviceTarget, knob: str, value: int
+) -> FitPoint:
+    try:
+        turned = _turned(variant, knob, value)
+        plan = plan_of(session.trace(turned, (Scenario.EXPECTED, Scenario.HIGH)), goal, (), {})
+    except BevdiagError as error:
+        return _refused(value, error)
+    return FitPoint(
+        value=value,
+        verdict=plan.verdict,
+        peak_allocated_bytes=plan.peak_allocated_bytes,
+        high_bytes=plan.high_bytes,
+        reserved_bytes=plan.reserved_bytes,
+    )
+
+
+def _refused(value: int, error: BevdiagError) -> FitPoint:
+    return FitPoint(value=value, verdict=Verdict.UNKNOWN, error=str(error))

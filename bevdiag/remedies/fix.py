@@ -1,0 +1,143 @@
+"""`bevdiag fix`: the cheapest set of changes that makes a config's step fit, as edits of its text.
+
+Every set is applied and traced again. Of the sets that fit, the cheapest is written into a copy of
+the text; that text is read and traced once more, and only what it then comes to is believed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import unified_diff
+from pathlib import Path
+
+from bevdiag.config.edits import edited_text, says
+from bevdiag.config.load import load_config
+from bevdiag.config.writing import read_text, replace_text, without_mark
+from bevdiag.errors import BevdiagError
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.compressions import Changes
+from bevdiag.prediction.figures import target_of
+from bevdiag.prediction.inspect import scene_of
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.session import Session, channels_that_arrive
+from bevdiag.prediction.target import require_capacity
+from bevdiag.remedies.advice import advice_for
+from bevdiag.remedies.results import FixReport
+from bevdiag.remedies.search import search_plans
+from bevdiag.remedies.sets import apply_set, plan_of
+from bevdiag.trace.kept_voxels import Scenario
+
+Progress = Callable[[str, float], None]
+
+_NO_NEWLINE = "\\ No newline at end of file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixOptions:
+    """What to do with the answer: whether unsafe changes may take part, and whether to write."""
+
+    unsafe: bool = False
+    write: bool = False
+
+
+def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progress) -> FixReport:
+    """Find the cheapest set of changes that fits, and write it if that is wanted.
+
+    Raises:
+        BevdiagError: a config, point file or option that cannot be used.
+    """
+    session = Session(options)
+    goal = require_capacity(session.target())
+    variant = session.variant(config)
+    arriving = channels_that_arrive(variant)
+    variant = variant.edited(arriving)
+    progress("training step", 0.02)
+    traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
+    base = plan_of(traced, goal, (), arriving)
+    report = FixReport(
+        config=str(config),
+        target=target_of(goal),
+        scene=scene_of(traced),
+        base=base,
+        unsafe_allowed=how.unsafe,
+    )
+    if base.fits and not arriving:
+        return report
+    if base.fits:
+        report = replace(report, chosen=base)
+    else:
+        found = search_plans(
+            session,
+            variant,
+            goal,
+            base,
+            lambda what, share: progress(what, 0.05 + 0.85 * share),
+            before=arriving,
+            unsafe=how.unsafe,
+        )
+        report = replace(
+            report,
+            singles=found.singles,
+            combined=found.combined,
+            frontier=found.frontier,
+            chosen=found.chosen,
+        )
+        progress("advice", 0.9)
+        ids = report.chosen.ids if report.chosen else ()
+        left = apply_set(session, variant, ids).variant
+        report = replace(report, advice=advice_for(session, left, goal))
+    if report.chosen is None:
+        return report
+    edits = apply_set(session, variant, report.chosen.ids, arriving).edits
+    return _with_edits(session, report, edits, how, config)
+
+
+def _with_edits(
+    session: Session, report: FixReport, edits: Changes, how: FixOptions, path: Path
+) -> FixReport:
+    """The report with the diff; where it is wanted, the file written and inspected again."""
+    chosen = report.chosen
+    assert chosen is not None
+    text = read_text(path)
+    mark, plain = without_mark(text)
+    document = load_config(path).document
+    try:
+        after = mark + edited_text(path, plain, document, edits)
+    except BevdiagError as error:
+        return replace(report, refusal=str(error))
+    if not says(path, without_mark(after)[1], document, edits):
+        return replace(report, refusal="the edited text would not say what was traced")
+    report = replace(report, diff=_diff(path, text, after))
+    if not how.write or after == text:
+        return report
+    replace_text(path, after)
+    problem = _checked_again(chosen, path, session.options, session.target())
+    if problem:
+        replace_text(path, text)
+        return replace(report, refusal=f"{problem}: the file is as it was")
+    return replace(report, written=True)
+
+
+def _diff(path: Path, before: str, after: str) -> str:
+    lines = unified_diff(
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
+        fromfile=str(path),
+        tofile=str(path),
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
+
+
+def _checked_again(
+    promised: Plan, path: Path, options: InspectOptions, target: DeviceTarget
+) -> str:
+    """What is wrong with the written config, read and traced from the start; empty if nothing."""
+    try:
+        session = Session(options)
+        traced = session.trace(session.traceable(path), (Scenario.EXPECTED, Scenario.HIGH))
+        found = plan_of(traced, target, (), {})
+    except BevdiagError as error:
+        return f"the written config cannot be inspected ({error})"
+    if (found.verdict, found.high_bytes) != (promised.verdict, promised.high_bytes):
+        return "the written config does not come to what its changes came to"
+    return ""

@@ -1,0 +1,175 @@
+"""Sets of changes: which are worth tracing, in which order, and what each comes to.
+
+A set takes one change of a group at most. Sets are ordered by their dearest price, then the next
+dearest, then by compute: one change to the model is dearer than any that cost only time. What a set
+leaves is guessed from its members alone, as if each kept its share of the memory and the compute;
+the guess only decides what is traced at all, never what is said.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from bevdiag.config.edits import flow
+from bevdiag.errors import BevdiagError, InputError
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.verdict import Verdict
+from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.compressions import Changes
+from bevdiag.prediction.judged import judged
+from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.session import Session, TracedVariant, Variant
+from bevdiag.remedies.candidate import Candidate
+from bevdiag.remedies.moves import moves
+from bevdiag.trace.kept_voxels import Scenario
+
+Ids = tuple[str, ...]
+
+_ALLOWANCE = 1.5
+"""A set whose guess is above the capacity by more than this is not worth tracing: shares multiply
+within a third of what sets come to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A variant after a set of changes, and the edits that led there."""
+
+    variant: Variant
+    members: tuple[Candidate, ...]
+    edits: Changes
+
+
+def apply_set(
+    session: Session, variant: Variant, ids: Sequence[str], before: Changes | None = None
+) -> Applied:
+    """Make the changes one after the other, each as it is for what those before it left.
+
+    `before` are edits that the variant has already.
+
+    Raises:
+        BevdiagError: one cannot be made after the others, or leaves a config that makes no sense.
+    """
+    members: list[Candidate] = []
+    edits: Changes = dict(before or {})
+    for wanted in ids:
+        known = moves(variant, session.scene(variant), session.options)
+        candidate = next((found for found in known if found.id == wanted), None)
+        if candidate is None:
+            raise InputError(f"{wanted} cannot be made after {', '.join(c.id for c in members)}")
+        variant = candidate.applied_to(variant)
+        members.append(candidate)
+        edits.update(candidate.changes)
+    return Applied(variant, tuple(members), edits)
+
+
+def plan_set(
+    session: Session,
+    variant: Variant,
+    goal: DeviceTarget,
+    ids: Ids,
+    known: Mapping[str, Change],
+    before: Changes | None = None,
+) -> Plan:
+    """Trace a set of changes and judge it; `known` describes those that cannot be made."""
+    try:
+        applied = apply_set(session, variant, ids, before)
+        traced = session.trace(applied.variant, (Scenario.EXPECTED, Scenario.HIGH))
+    except BevdiagError as error:
+        return refused_set(ids, known, error)
+    changes = tuple(change_of(candidate) for candidate in applied.members)
+    return plan_of(traced, goal, changes, applied.edits)
+
+
+def refused_set(ids: Ids, known: Mapping[str, Change], error: BevdiagError) -> Plan:
+    """A set of changes of which only this is known."""
+    changes = tuple(known[name] for name in ids)
+    return Plan(changes=changes, edits={}, verdict=Verdict.UNKNOWN, error=str(error))
+
+
+def plan_of(
+    traced: TracedVariant, goal: DeviceTarget, changes: tuple[Change, ...], edits: Changes
+) -> Plan:
+    """What a traced variant comes to."""
+    step = judged(traced.traces, goal)
+    return Plan(
+        changes=changes,
+        edits={".".join(path): flow(value) for path, value in edits.items()},
+        verdict=step.verdict,
+        peak_allocated_bytes=step.expected.peak.allocated_bytes,
+        high_bytes=step.high_bytes,
+        reserved_bytes=step.expected.peak_reserved_bytes,
+        params=step.trace.params_by_module["total"],
+        flops=traced.flops // traced.variant.batch_size,
+        bev_channels=bev_joint(traced.variant.config).real,
+    )
+
+
+def change_of(candidate: Candidate) -> Change:
+    """The candidate without its values."""
+    return Change(
+        id=candidate.id,
+        group=candidate.group,
+        title=candidate.title,
+        price=int(candidate.price),
+        loses=candidate.loses,
+        unsafe=candidate.unsafe,
+        needs=candidate.needs,
+    )
+
+
+def worth_tracing(
+    base: Plan, singles: Sequence[Plan], capacity_bytes: int, below: tuple[int, ...] | None
+) -> Iterator[Ids]:
+    """Sets of two and more that may fit, the cheapest first, members in the singles' order.
+
+    Args:
+        base: the config as it is.
+        singles: every change that may take part, traced alone.
+        capacity_bytes: what must hold the step.
+        below: the prices of a set that fits already; dearer ones are not worth it.
+    """
+    groups: dict[str, list[Plan]] = {}
+    for plan in singles:
+        if plan.error == "" and _high(plan) < _high(base):
+            groups.setdefault(plan.changes[0].group, []).append(plan)
+    sets = []
+    for picked in product(*([None, *plans] for plans in groups.values())):
+        members = [plan for plan in picked if plan is not None]
+        guess = _high(base) * prod(_high(plan) / _high(base) for plan in members)
+        if len(members) > 1 and guess <= _ALLOWANCE * capacity_bytes:
+            sets.append(members)
+    sets.sort(key=lambda members: (any(plan.needs for plan in members), _cost(base, members)))
+    for members in sets:
+        if below is None or _cost(base, members)[0] < below:
+            yield tuple(plan.id for plan in members)
+
+
+def strongest_set(base: Plan, singles: Sequence[Plan]) -> Ids:
+    """The change of each group that alone leaves the least."""
+    strongest: dict[str, Plan] = {}
+    for plan in sorted(singles, key=_high):
+        if plan.error == "" and _high(plan) < _high(base):
+            strongest.setdefault(plan.changes[0].group, plan)
+    chosen = {plan.id for plan in strongest.values()}
+    return tuple(plan.id for plan in singles if plan.id in chosen)
+
+
+def frontier_of(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """Those that no other beats in both cost and memory, the cheapest first."""
+    kept: list[Plan] = []
+    for plan in sorted(plans, key=lambda plan: (plan.cost, _high(plan))):
+        if plan.error == "" and (not kept or _high(plan) < _high(kept[-1])):
+            kept.append(plan)
+    return tuple(kept)
+
+
+def _cost(base: Plan, members: Sequence[Plan]) -> tuple[tuple[int, ...], float, float]:
+    prices = sorted((plan.changes[0].price for plan in members), reverse=True)
+    shares = prod((plan.flops or 0) / (base.flops or 1) for plan in members)
+    return tuple(prices), shares, prod(_high(plan) / _high(base) for plan in members)
+
+
+def _high(plan: Plan) -> int:
+    # What could not be traced has no upper end; it comes last.
+    return plan.high_bytes if plan.high_bytes is not None else 2**62

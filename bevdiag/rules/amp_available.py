@@ -1,0 +1,51 @@
+"""The step does not fit in single precision, and the GPU could run it in half.
+
+What it means:
+    Activations are kept in float32 though the GPU computes in bfloat16 or float16 as well. Autocast
+    would keep those of convolutions and matrix products at half the size.
+
+Why it happens:
+    OpenPCDet trains in single precision unless it is told otherwise (USE_AMP or --use_amp).
+
+How to mend:
+    Train with autocast. bfloat16 (compute capability 8.0 and later) needs no loss scaling, float16
+    does. Norms, losses and sums stay in float32, and spconv knows float16 alone.
+
+Seen in:
+    torch-points3d/torch-points3d#618 (https://github.com/torch-points3d/torch-points3d/pull/618):
+    mixed precision takes a sparse model from 48.8 to 28.8 GB.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.memory.events import Category
+from bevdiag.memory.oom import format_size
+from bevdiag.memory.verdict import Verdict
+from bevdiag.rules.codes import finding
+from bevdiag.rules.evidence import StepEvidence
+from bevdiag.rules.finding import Finding
+
+_WITH_BF16 = (8, 0)
+_WITH_FP16 = (7, 0)
+_SWITCH = "OPTIMIZATION.USE_AMP"
+
+
+def check(evidence: StepEvidence) -> Iterator[Finding]:
+    """Yield a finding where a step in float32 does not surely fit a GPU with half precision."""
+    capability = evidence.target.compute_capability
+    in_need = evidence.verdict in (Verdict.OVER, Verdict.DEPENDS)
+    if not in_need or evidence.autocast != "off" or capability < _WITH_FP16:
+        return
+    single = sum(
+        block.nbytes
+        for block in evidence.profile.holders
+        if block.alloc.category is Category.ACTIVATION and block.alloc.dtype == "float32"
+    )
+    dtype = "bf16" if capability >= _WITH_BF16 else "fp16"
+    yield finding(
+        "BEV501",
+        f"{format_size(single)} of the peak are float32 activations: --autocast {dtype} would save "
+        "up to half of them",
+        document=evidence.document,
+        key="" if evidence.document.get(_SWITCH) is None else _SWITCH,
+    )

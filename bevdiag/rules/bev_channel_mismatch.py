@@ -1,0 +1,68 @@
+"""The 2D backbone is built for other channels than the BEV map has.
+
+What it means:
+    MAP_TO_BEV.NUM_BEV_FEATURES differs from the channels that arrive. The first convolution of
+    the 2D backbone is built for the declared number and stops at the first batch with "expected
+    input to have ... channels".
+
+Why it happens:
+    OpenPCDet never derives the number. Flattening makes C x D channels of a volume that is D
+    voxels high, and D follows from the range, the voxel's height and the strides of the 3D
+    backbone: any change to one of them changes the channels.
+
+How to mend:
+    Declare the number that the finding names, if you want that many; else change the height of
+    the range or of the voxel until C x D is what is declared.
+
+Seen in:
+    open-mmlab/OpenPCDet#1162 (https://github.com/open-mmlab/OpenPCDet/issues/1162): PV-RCNN++
+    on its owner's data, where 128 x 3 = 384 channels met a declared 256.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.config.bev_settings import PillarScatterSettings
+from bevdiag.models.bev import BevJoint, bev_joint
+from bevdiag.models.bev_map import bev_map
+from bevdiag.rules.codes import finding
+from bevdiag.rules.evidence import ConfigEvidence
+from bevdiag.rules.finding import Finding
+
+KEY = "MODEL.MAP_TO_BEV.NUM_BEV_FEATURES"
+
+
+def check(evidence: ConfigEvidence) -> Iterator[Finding]:
+    """Yield a finding where another number is declared than arrives."""
+    made = evidence.parts.up_to_map()
+    if made is None or bev_map(evidence.parts) is None:
+        return
+    joint = bev_joint(made)
+    # Pillars above each other and a height that vanishes are other rules' faults.
+    is_tall = isinstance(made.model.map_to_bev, PillarScatterSettings) and joint.depth > 1
+    if joint.declared == joint.real or joint.depth < 1 or is_tall:
+        return
+    yield finding(
+        "BEV201",
+        f"NUM_BEV_FEATURES declares {joint.declared} BEV channels, but {joint.real} arrive: "
+        f"{_arithmetic(joint)}",
+        document=evidence.document,
+        key=KEY,
+        module="map_to_bev_module",
+        detail=_lesson(joint, traced=evidence.config is not None),
+    )
+
+
+def _arithmetic(joint: BevJoint) -> str:
+    if joint.flattens or not joint.is_volume:
+        return f"{joint.channels} channels x {joint.depth} height levels = {joint.real}"
+    return f"the reduced map keeps the volume's {joint.real} channels"
+
+
+def _lesson(joint: BevJoint, *, traced: bool) -> tuple[str, ...]:
+    stop = (
+        f"The first convolution of the 2D backbone is built for {joint.declared} channels; "
+        f'PyTorch stops there with "expected input to have {joint.declared} channels, but got '
+        f'{joint.real} channels instead".'
+    )
+    mended = f"All memory figures here are for the config with {joint.real} declared."
+    return (stop, mended) if traced else (stop,)

@@ -1,0 +1,89 @@
+"""Runs the rules of a stage, in the order of the table."""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from bevdiag import rules
+from bevdiag.config import DetectorConfig, Document, from_document
+from bevdiag.config.parts import read_parts
+from bevdiag.errors import ConfigError, NoVerdictError
+from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
+from bevdiag.rules.finding import Finding, Severity, Silenced
+from bevdiag.rules.silencing import silence
+
+_UNKNOWN_MODULE = "BEV008"
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def check_config(
+    path: Path, document: Document, *, data_root: Path | None = None
+) -> tuple[Finding, ...]:
+    """What the rules find that need the config alone; imports no torch and never raises.
+
+    Args:
+        path: the config's file.
+        document: what it says, as `read_document` gives it.
+        data_root: the folder that relative data paths start from; None does not look for data.
+    """
+    try:
+        config = from_document(path, document)
+    except (ConfigError, NoVerdictError):
+        config = None
+    return config_findings(document, config, data_root)
+
+
+def config_findings(
+    document: Document, config: DetectorConfig | None, data_root: Path | None = None
+) -> tuple[Finding, ...]:
+    """Like `check_config`, with the checked settings at hand; None where there are none."""
+    parts = read_parts(document)
+    evidence = ConfigEvidence(document=document, parts=parts, config=config, data_root=data_root)
+    return tuple(_found(evidence, Stage.CONFIG))
+
+
+def source_findings(
+    document: Document, data_root: Path | None, *, ran: bool
+) -> tuple[Finding, ...]:
+    """Like `check_config` for a model that a repository's own code builds.
+
+    What modules there are is the repository's business, and a step that `ran` had no fault that
+    would have stopped it, whatever a module of that name does elsewhere.
+    """
+    return tuple(
+        finding
+        for finding in config_findings(document, None, data_root)
+        if finding.code != _UNKNOWN_MODULE and not (ran and CODES[finding.code].stops)
+    )
+
+
+def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
+    """What the rules find that look at a traced step, and at the settings where they are known."""
+    stages = (Stage.TRACE, Stage.STEP) if isinstance(evidence, StepEvidence) else (Stage.TRACE,)
+    return tuple(_found(evidence, *stages))
+
+
+def sifted(
+    findings: Iterable[Finding], document: Document, *stages: Stage
+) -> tuple[tuple[Finding, ...], tuple[Silenced, ...]]:
+    """The findings that the config's comments do not silence, errors first, and the silenced."""
+    stay, silenced = silence(findings, document.ignores, stages)
+    return tuple(sorted(stay, key=lambda finding: _ORDER[finding.severity])), silenced
+
+
+def stops(findings: Iterable[Finding]) -> bool:
+    """Whether one of them is a fault that no step survives, and that bevdiag does not mend."""
+    return any(
+        CODES[f.code].stops and not CODES[f.code].is_mended and f.severity is Severity.ERROR
+        for f in findings
+    )
+
+
+def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:
+    # Imported by name: the table is the only list of rules, and a stage imports its own alone.
+    for row in CODES.values():
+        if row.stage in stages:
+            rule = import_module(f"{rules.__name__}.{row.module}")
+            yield from rule.check(evidence)

@@ -1,0 +1,48 @@
+"""One thing that is wrong or worth knowing, as a plain value for any renderer."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from bevdiag.errors import Location
+
+
+class Severity(str, Enum):
+    """How much a finding matters; an error alone makes the exit code 1."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Confidence(str, Enum):
+    """How sure a finding is: certain follows by arithmetic, likely is a rule of thumb."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
+
+    `command` is what to type to mend it, empty where there is no one command.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    confidence: Confidence = Confidence.CERTAIN
+    detail: tuple[str, ...] = ()
+    key: str = ""
+    location: Location | None = None
+    module: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """A finding that a comment in the config silences: where the comment stands, and its reason."""
+
+    finding: Finding
+    reason: str
+    location: Location

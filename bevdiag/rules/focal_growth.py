@@ -1,0 +1,73 @@
+"""How many voxels a focal module keeps is a matter of values, not of the config.
+
+What it means:
+    A focal convolution may hand over more than twice the voxels that it was given, and all that
+    follows runs on them.
+
+Why it happens:
+    Foreground voxels spawn those of their 26 neighbours that pass a threshold on predicted values.
+    At random initialisation those are near the threshold for the whole scene at once, so the
+    growth depends on the seed; a trained network keeps fewer.
+
+How to mend:
+    TOPK with a small THRESHOLD bounds the foreground, and with it the growth.
+
+Seen in:
+    JIA-Lab-research/FocalsConv#27 (https://github.com/JIA-Lab-research/FocalsConv/issues/27): 17 to
+    19 GB for three lidar samples; its author's advice is to lower the ratio of 0.5 to 0.3.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.memory.oom import format_size
+from bevdiag.rules.codes import finding
+from bevdiag.rules.evidence import StepEvidence
+from bevdiag.rules.finding import Finding
+from bevdiag.trace.kept_voxels import KeptVoxels
+
+
+def check(evidence: StepEvidence) -> Iterator[Finding]:
+    """Yield a finding where the upper end keeps more than twice the voxels that came in."""
+    for kept in evidence.kept_voxels:
+        if kept.high > 2 * kept.incoming:
+            is_encoder = isinstance(evidence.config.model.backbone_3d, FocalDsvtSettings)
+            yield (_encoder_growth if is_encoder else _level_growth)(evidence, kept)
+
+
+def _level_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
+    peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
+    return finding(
+        "BEV307",
+        f"{kept.module} turns {kept.incoming:,} voxels into {kept.low:,} to {kept.high:,}, by "
+        "feature values",
+        document=evidence.document,
+        key="MODEL.BACKBONE_3D.NAME",
+        module=kept.module,
+        detail=(
+            f"The step peaks at {format_size(peaks[0])} with {kept.used:,} voxels kept here and at "
+            f"{format_size(peaks[1])} with the most that every focal convolution can keep.",
+            "A smaller THRESHOLD with TOPK bounds the foreground, and with it the growth. "
+            f"--assume {kept.site}=COUNT pins the count.",
+        ),
+    )
+
+
+def _encoder_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
+    incoming = kept.incoming
+    peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
+    return finding(
+        "BEV307",
+        f"the focal encoder turns {incoming:,} voxels into {kept.low:,} to {kept.high:,}: "
+        f"{kept.low / incoming:.1f} to {kept.high / incoming:.1f} times, by feature values",
+        document=evidence.document,
+        key="MODEL.BACKBONE_3D.FOCAL_ENCODER",
+        module=kept.module,
+        detail=(
+            f"DSVT runs on all of them: the step peaks at {format_size(peaks[0])} with "
+            f"{kept.used:,} voxels kept and at {format_size(peaks[1])} at the upper end, whatever "
+            "the BEV map does.",
+            "FOCAL_TOPK: True with a small FOCAL_THRESHOLD bounds the foreground, and with it the "
+            f"growth. --assume {kept.site}=COUNT pins the count.",
+        ),
+    )

@@ -1,0 +1,47 @@
+"""A module has a NAME that OpenPCDet does not know.
+
+What it means:
+    OpenPCDet looks the NAME up in a dict of its classes, and building ends in a KeyError.
+
+Why it happens:
+    A slip of the pen; a module of a fork; or a class that exists in a file but was never entered in
+    the dict, as SparseHeightCompression in DSVT's repository.
+
+How to mend:
+    Take one of the names that the finding lists, or enter your class in the dict of its folder.
+    Where bevdiag itself models the module, it says so and goes on.
+
+Seen in:
+    open-mmlab/OpenPCDet#823 (https://github.com/open-mmlab/OpenPCDet/issues/823): KeyError:
+    'PointHeadSimple'.
+"""
+
+from collections.abc import Iterator
+
+from bevdiag.config.catalogue import DETECTOR, PUBLISHED, built_names
+from bevdiag.config.nearest import nearest_names
+from bevdiag.config.written import text
+from bevdiag.rules.codes import finding
+from bevdiag.rules.evidence import ConfigEvidence
+from bevdiag.rules.finding import Finding, Severity
+
+
+def check(evidence: ConfigEvidence) -> Iterator[Finding]:
+    """Yield a finding for every NAME that neither OpenPCDet nor a fork of it has."""
+    for slot, published in PUBLISHED.items():
+        key = f"MODEL.{slot}" if slot == DETECTOR else f"MODEL.{slot}.NAME"
+        name = text(evidence.document, key)
+        if name is None or name in published:
+            continue
+        near = " or ".join(nearest_names(name, published))
+        hint = f"; the nearest names are {near}" if near else ""
+        if name in built_names(slot):
+            message = (
+                f"{name} is bevdiag's own: neither OpenPCDet nor its forks have it, so training "
+                f"ends in a KeyError until your repository does{hint}"
+            )
+            severity = Severity.WARNING
+        else:
+            message = f"neither OpenPCDet nor its forks have a module {name}{hint}"
+            severity = Severity.ERROR
+        yield finding("BEV008", message, document=evidence.document, key=key, severity=severity)

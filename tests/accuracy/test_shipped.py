@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from bevdiag.accuracy import run
+from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.accuracy.shipped import shipped_rows
+from bevdiag.cli import validate as command
+from bevdiag.errors import ExitCode
+
+
+def test_the_shipped_models_rows_need_nothing_else() -> None:
+    rows = [row for row, _ in shipped_rows(None)]
+    own = [row for row in rows if row.name.startswith("focalsst_dsvt.")]
+    assert len(own) == 6
+    assert all(row.config is not None and row.config.is_file() for row in own)
+    assert all(row.config is None for row in rows if row not in own)
+
+
+def test_rows_of_openpcdet_are_looked_for_where_its_configs_are() -> None:
+    rows = [row for row, _ in shipped_rows(Path("cfgs"))]
+    assert Path("cfgs/waymo_models/second.yaml") in {row.config for row in rows}
+
+
+def test_what_has_no_config_says_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = [task for task in shipped_rows(None) if task[0].config is None]
+    monkeypatch.setattr(run, "shipped_rows", lambda configs: missing)
+    validation = run.validate([], None, MeasuredOn(), lambda what, share: None)
+    assert not validation.predicted
+    assert all("--source" in outcome.error for outcome in validation.outcomes)
+    assert validation.exit_code is ExitCode.NO_VERDICT
+
+
+def _outcome(row: MeasuredRow, *, off: float, high: float = 2.0, params: int = 0) -> Outcome:
+    return Outcome(
+        row=row,
+        params=row.params + params,
+        allocated_bytes=int(row.peak_allocated_bytes * (1 + off)),
+        high_bytes=int(row.peak_allocated_bytes * high),
+        reserved_bytes=row.max_reserved_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("off", "high", "params", "missed"),
+    [
+        (0.005, 2.0, 0, ""),
+        (-0.02, 2.0, 0, "median above 1%"),
+        (0.04, 2.0, 0, "largest above 3%"),
+        (0.0, 0.99, 0, "an upper end is under the truth"),
+        (0.0, 2.0, 1, "a parameter count is not exact"),
+    ],
+)
+def test_a_broken_promise_is_named_and_fails(
+    off: float, high: float, params: int, missed: str
+) -> None:
+    row = shipped_rows(None)[0][0]
+    outcomes = (_outcome(row, off=off, high=high, params=params),)
+    validation = Validation(machine=MeasuredOn(), outcomes=outcomes)
+    assert (missed in validation.misses) is bool(missed)
+    assert validation.exit_code is (ExitCode.FINDINGS if missed else ExitCode.FITS)
+
+
+def test_the_command_predicts_the_shipped_rows_where_none_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "shipped_rows", lambda configs: [])
+    out = tmp_path / "out.txt"
+    assert command.validate_command(output=str(out)) == ExitCode.NO_VERDICT
+    assert "0 of 0 rows" in out.read_text()

@@ -1,0 +1,80 @@
+"""What a message says without a model."""
+
+import pytest
+
+from bevdiag.explain.decode import asks_for, decode
+from bevdiag.explain.log import read_log
+from bevdiag.explain.messages import parse_figure
+
+MIB = 2**20
+
+
+def _decoded(text: str) -> str:
+    (failure,) = read_log(text)
+    return " ".join(decode(failure))
+
+
+def _message(requested: str, *, free: str, allocated: str, unallocated: str) -> str:
+    return (
+        f"CUDA out of memory. Tried to allocate {requested}. GPU 0 has a total capacity of 23.69 "
+        f"GiB of which {free} is free. Including non-PyTorch memory, this process has 1.00 GiB "
+        f"memory in use. Of the allocated memory {allocated} is allocated by PyTorch, and "
+        f"{unallocated} is reserved by PyTorch but unallocated."
+    )
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "figure"),
+    [
+        (1, "2.00 MiB"),
+        (MIB, "2.00 MiB"),
+        (MIB + 1, "20.00 MiB"),
+        (10 * MIB - 512, "20.00 MiB"),
+        (10 * MIB, "10.00 MiB"),
+        (137 * MIB, "138.00 MiB"),
+        (80_640_000_000, "75.10 GiB"),
+        (13_107_200, "12.50 MiB"),
+    ],
+)
+def test_a_request_prints_as_its_segment(nbytes: int, figure: str) -> None:
+    assert asks_for(nbytes, parse_figure(figure))
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "figure"), [(MIB, "20.00 MiB"), (12 * MIB + 1, "12.00 MiB"), (10**9, "75.10 GiB")]
+)
+def test_another_request_does_not(nbytes: int, figure: str) -> None:
+    assert not asks_for(nbytes, parse_figure(figure))
+
+
+def test_a_segment_says_how_large_the_tensor_is() -> None:
+    assert "1,048,576 bytes or less" in _decoded("CUDA out of memory. Tried to allocate 2.00 MiB")
+    assert "below 10.00 MiB" in _decoded("CUDA out of memory. Tried to allocate 20.00 MiB")
+    text = _decoded("CUDA out of memory. Tried to allocate 138.00 MiB")
+    assert f"{136 * MIB + 1:,} to {138 * MIB:,} bytes" in text
+    assert "before 1.1" in _decoded("CUDA out of memory. Tried to allocate 12.50 MiB")
+
+
+def test_fragmentation_is_to_blame_or_not() -> None:
+    blamed = _message("2.00 GiB", free="0 bytes", allocated="9.00 GiB", unallocated="3.00 GiB")
+    assert "Fragmentation is to blame: 3.00 GiB" in _decoded(blamed)
+    partly = _message("4.00 GiB", free="2.00 GiB", allocated="9.00 GiB", unallocated="3.00 GiB")
+    assert "Fragmentation is partly to blame" in _decoded(partly)
+    cleared = _message("6.00 GiB", free="2.00 GiB", allocated="9.00 GiB", unallocated="3.00 GiB")
+    assert "not to blame" in _decoded(cleared)
+    assert "1024.00 MiB would still lack" in _decoded(cleared)
+
+
+def test_memory_that_others_hold_is_seen() -> None:
+    text = _message("2.00 GiB", free="1.00 GiB", allocated="0.50 GiB", unallocated="0.10 GiB")
+    assert "Others hold 21.69 GiB of the same GPU." in _decoded(text)
+
+
+def test_a_limit_is_named() -> None:
+    text = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 139.80 GiB "
+        "of which 130.00 GiB is free. 8.00 GiB allowed; Of the allocated memory 7.00 GiB is "
+        "allocated by PyTorch, and 512.00 MiB is reserved by PyTorch but unallocated."
+    )
+    assert "A limit of 8.00 GiB was set" in _decoded(text)
+    assert "1024.00 MiB would still lack" in _decoded(text)

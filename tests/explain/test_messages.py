@@ -1,0 +1,155 @@
+"""Messages of every age, taken apart."""
+
+import pytest
+
+from bevdiag.explain.failure import Failure, FailureKind
+from bevdiag.explain.log import read_log
+from bevdiag.explain.messages import parse_figure
+
+GIB, MIB = 2**30, 2**20
+
+TODAY = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 22.78 GiB. GPU 0 has a total "
+    "capacity of 31.47 GiB of which 12.73 GiB is free. Process 11 has 1.00 GiB memory in use. "
+    "Including non-PyTorch memory, this process has 18.73 GiB memory in use. 20.00 GiB allowed; "
+    "Of the allocated memory 9.08 GiB is allocated by PyTorch, with 1.00 GiB allocated in private "
+    "pools (e.g., CUDA Graphs), and 9.35 GiB is reserved by PyTorch but unallocated. If reserved "
+    "but unallocated memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True"
+)
+OF_2021 = (
+    "RuntimeError: CUDA out of memory. Tried to allocate 128.00 MiB (GPU 1; 11.17 GiB total "
+    "capacity; 10.85 GiB already allocated; 24.81 MiB free; 10.86 GiB reserved in total by PyTorch)"
+)
+OF_2019 = (
+    "RuntimeError: CUDA out of memory. Tried to allocate 12.50 MiB (GPU 0; 10.92 GiB total "
+    "capacity; 8.57 MiB already allocated; 9.28 GiB free; 4.68 MiB cached)"
+)
+MISSPELT = (
+    "CUDA out of memory. Tried to allocate 55.57 GiB. GPU 0 has a total capacty of 12.00 GiB of "
+    "which 0 bytes is free. Of the allocated memory 984.52 MiB is allocated by PyTorch, and 463.48 "
+    "MiB is reserved by PyTorch but unallocated."
+)
+ASYNC = (
+    "torch.OutOfMemoryError: Allocation on device 0 would exceed allowed memory. (out of memory)\n"
+    "Currently allocated     : 6.00 GiB\nRequested               : 1.50 GiB\n"
+    "Device limit            : 7.79 GiB\nFree (according to CUDA): 12.12 MiB\n"
+)
+
+
+def _read(text: str) -> Failure:
+    (failure,) = read_log(text)
+    return failure
+
+
+def test_todays_message() -> None:
+    failure = _read(TODAY)
+    assert failure.kind is FailureKind.ALLOCATOR
+    assert (failure.device, failure.line) == (0, 1)
+    figures = (failure.requested, failure.total, failure.free, failure.in_use, failure.allowed)
+    assert [figure.text for figure in figures if figure] == [
+        *("22.78 GiB", "31.47 GiB", "12.73 GiB", "18.73 GiB", "20.00 GiB")
+    ]
+    assert failure.allocated is not None
+    assert failure.allocated.text == "9.08 GiB"
+    assert failure.unallocated is not None
+    assert failure.unallocated.text == "9.35 GiB"
+    assert [(pid, held.text) for pid, held in failure.others] == [(11, "1.00 GiB")]
+    assert failure.capacity_bytes == pytest.approx(20 * GIB, rel=1e-3)
+
+
+def test_the_message_of_2021() -> None:
+    failure = _read(OF_2021)
+    assert failure.device == 1
+    assert failure.reserved_bytes == pytest.approx(10.86 * GIB, rel=1e-3)
+    assert failure.unallocated_bytes == pytest.approx(0.01 * GIB, rel=0.1)
+    assert failure.capacity_bytes == pytest.approx(10.86 * GIB + 24.81 * MIB, rel=1e-3)
+
+
+def test_the_message_of_2019() -> None:
+    failure = _read(OF_2019)
+    assert failure.requested is not None
+    assert failure.requested.text == "12.50 MiB"
+    assert failure.unallocated_bytes == pytest.approx(4.68 * MIB, rel=1e-2)
+
+
+def test_the_years_that_misspelt_capacity_and_had_nothing_free() -> None:
+    failure = _read(MISSPELT)
+    assert failure.total is not None
+    assert failure.total.text == "12.00 GiB"
+    assert failure.free is not None
+    assert failure.free.middle_bytes == 0
+
+
+def test_a_message_that_was_wrapped_by_a_terminal() -> None:
+    wrapped = TODAY.replace(" ", "\n", 40)
+    assert _read(wrapped).unallocated == _read(TODAY).unallocated
+
+
+def test_the_asynchronous_allocators_message() -> None:
+    failure = _read(ASYNC)
+    assert failure.kind is FailureKind.ASYNC_ALLOCATOR
+    assert failure.requested is not None
+    assert failure.requested.text == "1.50 GiB"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "requested"),
+    [
+        (
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            FailureKind.CUBLAS,
+            None,
+        ),
+        ("RuntimeError: cuDNN error: CUDNN_STATUS_ALLOC_FAILED", FailureKind.CUDNN, None),
+        (
+            "RuntimeError: GET was unable to find an engine to execute this computation",
+            FailureKind.NO_ENGINE,
+            None,
+        ),
+        ("NCCL WARN Failed to CUDA calloc 6291456 bytes", FailureKind.NCCL, 6291456),
+        (
+            "RuntimeError: tensorview/tensor.h(171) cuda failed with error 2 out of memory.",
+            FailureKind.SPCONV,
+            None,
+        ),
+        ("RuntimeError: CUDA error: out of memory", FailureKind.DRIVER, None),
+        (
+            "[enforce fail at alloc_cpu.cpp:114] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory: you tried to allocate 80640000000 bytes. Error code 12",
+            FailureKind.HOST,
+            80_640_000_000,
+        ),
+        (
+            "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8.00 KiB for an array",
+            FailureKind.HOST,
+            8192,
+        ),
+        (
+            "RuntimeError: DataLoader worker (pid 4711) is killed by signal: Killed.",
+            FailureKind.WORKER,
+            None,
+        ),
+    ],
+)
+def test_other_libraries(text: str, kind: FailureKind, requested: int | None) -> None:
+    failure = _read(text)
+    assert failure.kind is kind
+    if requested is None:
+        assert failure.requested is None
+    else:
+        assert failure.requested is not None
+        assert failure.requested.holds(requested)
+
+
+@pytest.mark.parametrize("text", ["", "loss: 1.0", "RuntimeError: expected 4 channels"])
+def test_what_is_no_failure_for_lack_of_memory(text: str) -> None:
+    assert read_log(text) == ()
+
+
+def test_a_figure_stands_for_all_that_print_like_it() -> None:
+    figure = parse_figure("75.10 GiB")
+    assert figure.holds(80_640_000_000)
+    assert f"{figure.low_bytes / GIB:.2f}" == f"{figure.high_bytes / GIB:.2f}" == "75.10"
+    assert f"{(figure.low_bytes - 1) / GIB:.4f}" == "75.0950"
+    exact = parse_figure("512 bytes")
+    assert exact.low_bytes == exact.high_bytes == 512

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import pytest
+
+from bevdiag.memory.catalogue import find_gpu
+from bevdiag.memory.device import make_target
+from bevdiag.memory.events import Alloc, Category, EventStream, Mark, Phase
+from bevdiag.memory.simulate import simulate
+from bevdiag.memory.verdict import Verdict, fit_on_gpus, judge
+
+GIB = 2**30
+
+
+def _stream(gib: float, *, unmodelled: tuple[str, ...] = ()) -> EventStream:
+    alloc = Alloc(
+        block=1,
+        nbytes=int(gib * GIB),
+        category=Category.ACTIVATION,
+        phase=Phase.FORWARD,
+        step=1,
+        module="a",
+        op="op",
+    )
+    return EventStream(events=[Mark(1, Phase.FORWARD), alloc], num_steps=1, unmodelled=unmodelled)
+
+
+def _judge(expected: EventStream, upper: EventStream, budget_gib: int | None) -> Verdict:
+    budget = None if budget_gib is None else budget_gib * GIB
+    target = make_target(torch="2.11.0", budget_bytes=budget)
+    profiles = [simulate(stream, target, until_oom=False) for stream in (expected, upper)]
+    return judge(target, expected, profiles[0], upper, profiles[1], unsplit_bytes=0)
+
+
+@pytest.mark.parametrize(
+    ("expected", "upper", "budget", "verdict"),
+    [
+        (4, 6, None, Verdict.NO_BUDGET),
+        (4, 6, 8, Verdict.FITS),
+        (4, 6, 5, Verdict.DEPENDS),
+        (4, 6, 3, Verdict.OVER),
+    ],
+)
+def test_fits_is_said_of_the_upper_end_only(
+    expected: float, upper: float, budget: int | None, verdict: Verdict
+) -> None:
+    assert _judge(_stream(expected), _stream(upper), budget) is verdict
+
+
+@pytest.mark.parametrize("budget", [None, 1, 100])
+def test_what_is_not_modelled_makes_every_verdict_unknown(budget: int | None) -> None:
+    foreign = _stream(4, unmodelled=("roi pooling",))
+    assert _judge(foreign, _stream(4), budget) is Verdict.UNKNOWN
+    assert _judge(_stream(4), foreign, budget) is Verdict.UNKNOWN
+
+
+def test_each_gpu_of_the_catalogue_is_judged() -> None:
+    target = make_target(torch="2.11.0")
+    fits = {fit.gpu: fit for fit in fit_on_gpus(target, _stream(30), _stream(100), unsplit_bytes=0)}
+    assert fits["rtx3080-10gb"].verdict is Verdict.OVER
+    assert fits["a100-80gb"].verdict is Verdict.DEPENDS
+    assert fits["h200"].verdict is Verdict.FITS
+    assert fits["a100-80gb"].capacity_bytes == find_gpu("a100-80gb").usable_bytes
+
+
+def test_a_budget_does_not_go_along_to_another_gpu() -> None:
+    bounded = make_target(torch="2.11.0", gpu="h200", budget_bytes=GIB, cudnn="9.1")
+    assert bounded.is_capped
+    moved = bounded.on(find_gpu("a100-80gb"))
+    assert moved.capacity_bytes == find_gpu("a100-80gb").usable_bytes
+    assert not moved.is_capped
+    assert (moved.torch, moved.cudnn) == (bounded.torch, (9, 1, 0))
+    assert moved.compute_capability == (8, 0)
+    assert replace(moved, gpu="x").gpu == "x"
+
+
+def test_what_blocks_may_leave_unsplit_must_stay_free() -> None:
+    target = make_target(torch="2.11.0", budget_bytes=8 * GIB)
+    stream = _stream(7)
+    profile = simulate(stream, target, until_oom=False)
+
+    def verdict(unsplit_bytes: int) -> Verdict:
+        return judge(target, stream, profile, stream, profile, unsplit_bytes=unsplit_bytes)
+
+    assert verdict(GIB) is Verdict.FITS
+    assert verdict(GIB + 1) is Verdict.DEPENDS
+    assert verdict(9 * GIB) is Verdict.DEPENDS

@@ -1,0 +1,105 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bevdiag.errors import ExitCode, InputError
+from bevdiag.prediction.baseline import compared, record
+from bevdiag.prediction.checked import Check
+from bevdiag.prediction.recorded import Baseline, read_baseline
+
+
+@pytest.fixture
+def check(small):
+    report = small.report()
+    return Check(config=report.config, report=report)
+
+
+@pytest.fixture
+def file(tmp_path, check) -> Path:
+    path = tmp_path / "memory.json"
+    path.write_text(record([check], path).text(), encoding="utf-8")
+    return path
+
+
+def grown(check: Check, factor: float) -> Check:
+    report = check.report
+    layer = report.layers[0]
+    return replace(
+        check,
+        report=replace(
+            report,
+            peak=replace(report.peak, allocated_bytes=round(report.peak.allocated_bytes * factor)),
+            layers=(
+                replace(layer, saved_bytes=layer.saved_bytes + 2**30),
+                *report.layers[1:],
+            ),
+        ),
+    )
+
+
+def test_what_was_recorded_has_not_grown(check, file):
+    again = compared(check, read_baseline(file), file, 0.0)
+    assert again.growth == ()
+    assert again.notes == ()
+    assert again.exit_code is check.exit_code
+
+
+def test_growth_beyond_the_tolerance_names_the_module_and_fails(check, file):
+    baseline = read_baseline(file)
+    more = grown(check, 1.04)
+    assert compared(more, baseline, file, 0.05).growth == ()
+    failed = compared(more, baseline, file, 0.01)
+    (finding,) = failed.growth
+    assert finding.code == "BEV311"
+    assert " in peak (from " in finding.message
+    assert finding.detail[0].startswith(f"+1024.00 MiB in {check.report.layers[0].name}")
+    assert failed.exit_code is ExitCode.FINDINGS
+
+
+def test_shrinking_is_no_growth(check, file):
+    assert compared(grown(check, 0.5), read_baseline(file), file, 0.0).growth == ()
+
+
+def test_other_conditions_are_told(check, file):
+    other = replace(check, report=replace(check.report, autocast="bf16"))
+    assert any(
+        "autocast off, this is bf16" in note
+        for note in compared(other, read_baseline(file), file, 0.0).notes
+    )
+
+
+def test_a_config_that_was_not_recorded_is_told(check, tmp_path):
+    path = tmp_path / "other.json"
+    noted = compared(check, Baseline(configs={}), path, 0.0)
+    assert noted.growth == ()
+    assert "does not record it" in noted.notes[0]
+
+
+def test_what_was_not_traced_is_neither_recorded_nor_compared(tmp_path, file):
+    broken = Check(config="a.yaml", failure="no such file", failure_code=ExitCode.USAGE)
+    assert record([broken], tmp_path / "x.json").configs == {}
+    assert compared(broken, read_baseline(file), file, 0.0) is broken
+
+
+def test_configs_are_named_from_the_files_folder(check, tmp_path):
+    inner = tmp_path / "a" / "memory.json"
+    inner.parent.mkdir()
+    (name,) = record([replace(check, config=str(tmp_path / "m.yaml"))], inner).configs
+    assert name == "../m.yaml"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": "x", "configs": {}}', "[" * 9999, '{"configs": 3}', "\x00"]
+)
+def test_what_is_no_baseline_is_told(tmp_path, text):
+    path = tmp_path / "memory.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"memory\.json is no baseline") as refused:
+        read_baseline(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_baseline_is_told(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_baseline(tmp_path / "absent.json")

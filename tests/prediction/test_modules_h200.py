@@ -1,0 +1,46 @@
+"""General modules as an H200 trained them: within 1 % of the peak, and inside the interval."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bevdiag.prediction.model_budget import ModelBudget, judge_model
+
+DATA = Path(__file__).parents[1] / "data"
+ROWS = json.loads((DATA / "modules_h200.json").read_text("utf-8"))
+LOOSE = {"residual_nhwc@bf16": 0.03}
+"""Where a wrong guess of one workspace is much of a small peak."""
+
+
+@pytest.fixture(scope="module")
+def modules() -> Any:
+    spec = importlib.util.spec_from_file_location("measured_modules", DATA / "modules.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.MODULES
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_measured_module_is_told_and_covered(row: str, modules: Any) -> None:
+    told = ROWS[row]
+    case = modules[told["name"].partition("@")[0]]()
+    budget = ModelBudget(
+        gpu="h200",
+        torch="2.11.0",
+        autocast=told["autocast"].removesuffix("+kept"),
+        keeps_output=told["output_kept"],
+    )
+    report = judge_model(case.model, case.inputs, case.loss, budget)
+    seen = told["peak_allocated_bytes"]
+    assert sum(p.numel() for p in case.model.parameters()) == told["params"]
+    assert report.peak.allocated_bytes == pytest.approx(seen, rel=LOOSE.get(row, 0.01))
+    assert report.peak.low_bytes <= seen <= report.peak.high_bytes
+    first = told["first_step_peak_allocated_bytes"]
+    assert report.first_step_peak_bytes == pytest.approx(first, rel=LOOSE.get(row, 0.01))

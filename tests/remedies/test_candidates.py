@@ -1,0 +1,121 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bevdiag.remedies.candidate import Candidate, Price
+from bevdiag.remedies.candidates import candidates
+from bevdiag.remedies.height import height_factors
+
+ALL = {
+    "compression-max",
+    "compression-mean",
+    "compression-learned",
+    "compression-sparse_max",
+    "compression-sparse_mean",
+    "compression-sparse_sum",
+    "dsvt-height-stages",
+    "height-strides",
+    "fewer-points",
+    "fewer-voxels",
+    "focal-topk",
+    "autocast-bf16",
+    "dsvt-checkpoint",
+}
+
+
+def _candidates(small: Any, **wanted: Any) -> dict[str, Candidate]:
+    session = small.session(**wanted)
+    variant = session.variant(small.config)
+    return {c.id: c for c in candidates(variant, session.scene(variant))}
+
+
+def test_every_known_change_is_offered_once(small: Any) -> None:
+    few_points = ("DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_POINTS_PER_VOXEL=99",)
+    assert set(_candidates(small, overrides=few_points)) == ALL
+
+
+@pytest.mark.parametrize(
+    ("wanted", "missing"),
+    [
+        ({"compression": "max"}, {"compression-max"}),
+        ({"compression": "sparse_sum"}, {"compression-sparse_sum"}),
+        ({"autocast": "fp16"}, {"autocast-bf16"}),
+        (
+            {"overrides": ("MODEL.BACKBONE_3D.DSVT.ues_checkpoint=true",)},
+            {"dsvt-checkpoint"},
+        ),
+        (
+            {"overrides": ("MODEL.BACKBONE_3D.FOCAL_ENCODER.FOCAL_TOPK=true",)},
+            {"focal-topk"},
+        ),
+        ({"overrides": ("MODEL.MAP_TO_BEV.INPUT=encoder",)}, {"dsvt-height-stages"}),
+    ],
+)
+def test_what_is_done_already_is_not_offered(
+    small: Any, wanted: dict[str, Any], missing: set[str]
+) -> None:
+    assert set(_candidates(small, **wanted)) == ALL - {"fewer-points"} - missing
+
+
+def test_each_change_makes_a_config_that_is_still_valid(small: Any) -> None:
+    session = small.session()
+    variant = session.variant(small.config)
+    for candidate in candidates(variant, session.scene(variant)):
+        changed = candidate.applied_to(variant)
+        assert changed != variant
+        assert changed.config.notes == variant.config.notes, candidate.id
+
+
+def test_changes_are_told_as_the_user_would_write_them(small: Any) -> None:
+    found = _candidates(small)
+    assert found["autocast-bf16"].described() == ("--autocast bf16",)
+    assert found["height-strides"].described() == (
+        "MODEL.MAP_TO_BEV.NAME: HeightCompression",
+        "MODEL.MAP_TO_BEV.HEIGHT_STRIDES: [2, 5]",
+        "MODEL.MAP_TO_BEV.NUM_BEV_FEATURES: 128",
+    )
+    assert found["dsvt-checkpoint"].described() == ("MODEL.BACKBONE_3D.DSVT.ues_checkpoint: true",)
+
+
+def test_every_change_says_what_it_loses(small: Any) -> None:
+    for candidate in _candidates(small).values():
+        assert candidate.loses
+        assert candidate.title
+        assert candidate.price in Price
+
+
+def test_fewer_slots_lose_nothing(small: Any) -> None:
+    few_points = ("DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_POINTS_PER_VOXEL=99",)
+    session = small.session(overrides=few_points)
+    variant = session.variant(small.config)
+    before = session.scene(variant)
+    fewer = next(c for c in candidates(variant, before) if c.id == "fewer-points")
+    after = session.scene(fewer.applied_to(variant))
+    assert after.voxel_num_points().tolist() == before.voxel_num_points().tolist()
+    assert after.voxels is not None
+    assert after.voxels[0].max_points == before.voxel_num_points().max()
+
+
+def test_a_model_that_voxelizes_itself_has_no_voxels_to_spare(small: Any) -> None:
+    session = small.session()
+    variant = session.variant(small.config)
+    dynamic = replace(session.scene(variant), voxels=None)
+    assert "fewer-voxels" not in {c.id for c in candidates(variant, dynamic)}
+
+
+@pytest.mark.parametrize(
+    ("height", "strides"),
+    [(1, []), (2, [2]), (10, [2, 5]), (175, [5, 5, 7]), (64, [8, 8]), (41, [2, 3, 7])],
+)
+def test_heights_are_brought_down_to_one(height: int, strides: list[int]) -> None:
+    assert height_factors(height) == strides
+
+
+@pytest.mark.parametrize("height", range(1, 200))
+def test_no_stride_is_large_and_one_level_is_left(height: int) -> None:
+    strides = height_factors(height)
+    assert all(2 <= stride <= 8 for stride in strides)
+    for stride in strides:
+        height = -(-height // stride)
+    assert height == 1

@@ -1,0 +1,118 @@
+"""The one search for plans, on the small model with few changes to try."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.result import Prediction
+from bevdiag.remedies import search, sets
+from bevdiag.remedies.moves import moves
+from bevdiag.remedies.sets import worth_tracing
+
+MIB = 2**20
+FEW = {"compression-sparse_max", "dsvt-checkpoint", "focal-topk", "fewer-voxels"}
+BUDGET = 235 * MIB
+"""Below the small model's upper end, above it with the top-k or with fewer voxels."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_changes() -> Iterator[None]:
+    def few(*args: Any) -> Any:
+        return (candidate for candidate in moves(*args) if candidate.id in FEW)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "moves", few)
+        patch.setattr(sets, "moves", few)
+        yield
+
+
+@pytest.fixture(scope="module")
+def over(small: Any) -> Prediction:
+    report: Prediction = small.report(pinned=False, remedies=True, budget_bytes=BUDGET)
+    return report
+
+
+def test_every_single_change_is_shown_with_its_figures(over: Prediction) -> None:
+    singles = [plan for plan in over.remedies if not plan.combined]
+    assert {plan.id for plan in singles} == FEW
+    for plan in singles:
+        assert plan.error == ""
+        assert plan.edits
+        assert plan.peak_allocated_bytes is not None
+        assert plan.high_bytes is not None
+        assert 0 < plan.peak_allocated_bytes <= plan.high_bytes
+        assert plan.params
+        assert plan.bev_channels
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ("compression-sparse_max", {"compression": "sparse_max"}),
+        ("dsvt-checkpoint", {"overrides": ("MODEL.BACKBONE_3D.DSVT.ues_checkpoint=true",)}),
+    ],
+)
+def test_a_plans_figures_are_those_of_inspecting_the_edited_config(
+    small: Any, over: Prediction, change: str, wanted: dict[str, Any]
+) -> None:
+    (plan,) = (plan for plan in over.remedies if plan.id == change)
+    report = small.report(pinned=False, remedies=False, budget_bytes=BUDGET, **wanted)
+    assert plan.peak_allocated_bytes == report.peak.allocated_bytes
+    assert plan.high_bytes == report.peak.high_bytes
+    assert plan.reserved_bytes == report.peak.reserved_bytes
+    assert plan.params == report.params_total
+    assert plan.verdict is report.verdict
+
+
+def test_what_is_recommended_fits_and_is_safe(over: Prediction) -> None:
+    plan = over.recommended
+    assert plan is not None
+    assert plan.verdict is Verdict.FITS
+    assert not plan.unsafe
+    assert not plan.needs
+
+
+def test_where_a_step_fits_nothing_is_traced_unless_it_is_asked_for(small: Any) -> None:
+    from bevdiag.prediction.inspect import inspect
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("a plan was searched for")
+
+    options = small.options(budget_bytes=2**40, remedies=None)
+    report = inspect(small.config, options, small.progress, never)
+    assert isinstance(report, Prediction)
+    assert report.verdict is Verdict.FITS
+    with pytest.raises(AssertionError, match="searched for"):
+        inspect(small.config, replace(options, remedies=True), small.progress, never)
+
+
+# -- the order of recommendation -------------------------------------------------------------------
+
+
+def _single(name: str, high: int, *, needs: str = "", price: int = 3) -> Plan:
+    change = Change(id=name, group=name, title=name, price=price, loses="", unsafe="", needs=needs)
+    return Plan(
+        changes=(change,), edits={}, verdict=Verdict.OVER, high_bytes=high, flops=10, params=1
+    )
+
+
+def test_what_the_users_code_may_lack_comes_behind_what_it_has() -> None:
+    lacking = _single("own-module", 10, needs="a module of bevdiag's", price=0)
+    plain = _single("dear", 10, price=4)
+    assert min((lacking, plain), key=lambda plan: plan.preference) is plain
+
+
+def test_sets_without_needs_are_traced_first() -> None:
+    base = replace(_single("", 100), changes=())
+    singles = [
+        _single("own-module", 40, needs="a module of bevdiag's", price=0),
+        _single("one", 60, price=1),
+        _single("two", 60, price=4),
+    ]
+    order = list(worth_tracing(base, singles, 50, None))
+    assert order[0] == ("one", "two")
+    assert all("own-module" in ids for ids in order[1:])

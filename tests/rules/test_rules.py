@@ -1,0 +1,370 @@
+"""Each rule fires where it should and keeps quiet where it should not."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bevdiag.memory.device import make_target
+from bevdiag.memory.events import Alloc, Category, ConvCall, Event, EventStream, Mark, Phase
+from bevdiag.memory.profile import LiveBlock
+from bevdiag.memory.simulate import simulate
+from bevdiag.memory.verdict import Verdict
+from bevdiag.rules import (
+    budget_depends_on_values,
+    convolution_beyond_32_bit,
+    densified_volume,
+    focal_growth,
+    height_flatten_blowup,
+    over_budget,
+    padded_voxel_features,
+    parameters_not_optimized,
+    parameters_without_gradient,
+    peak_dominated_by_one_block,
+    scalar_guessed,
+    unused_output,
+)
+from bevdiag.rules.checks import step_findings
+from bevdiag.rules.evidence import StepEvidence
+from bevdiag.rules.finding import Finding, Severity
+from bevdiag.trace.layers import LayerRecord
+
+GIB = 2**30
+
+
+def _found(rule: ModuleType, evidence: StepEvidence) -> list[Finding]:
+    return list(rule.check(evidence))
+
+
+def _alloc(nbytes: int, module: str, **wanted: Any) -> Alloc:
+    fields: dict[str, Any] = {
+        "block": 1,
+        "category": Category.ACTIVATION,
+        "phase": Phase.FORWARD,
+        "step": 1,
+        "op": "op",
+        **wanted,
+    }
+    return Alloc(nbytes=nbytes, module=module, **fields)
+
+
+def _with_events(
+    evidence: StepEvidence, events: Sequence[Event], num_steps: int = 1
+) -> StepEvidence:
+    stream = EventStream(events=events, num_steps=num_steps)
+    return replace(evidence, trace=replace(evidence.trace, stream=stream))
+
+
+def _conv(in_channels: int, height: int, width: int, **wanted: Any) -> ConvCall:
+    call = ConvCall(
+        direction="forward",
+        input_shape=(1, in_channels, height, width),
+        weight_shape=(128, in_channels, 3, 3),
+        output_shape=(1, 128, height - 2, width - 2),
+        stride=(1, 1),
+        padding=(0, 0),
+        dilation=(1, 1),
+        groups=1,
+        transposed=False,
+        element_bytes=4,
+        dtype="float32",
+    )
+    return replace(call, **wanted)
+
+
+def _convolving(evidence: StepEvidence, call: ConvCall, cudnn: str) -> StepEvidence:
+    alloc = _alloc(0, "backbone_2d.blocks.0.1", category=Category.WORKSPACE, request=call)
+    changed = _with_events(evidence, [Mark(1, Phase.FORWARD), alloc])
+    return replace(changed, target=make_target(torch="2.11.0", gpu="h200", cudnn=cudnn))
+
+
+HUGE, SMALL = _conv(22_400, 202, 502), _conv(128, 202, 502)
+
+
+def test_a_sound_run_gives_no_finding(evidence: StepEvidence) -> None:
+    calm = replace(
+        evidence,
+        kept_voxels=(replace(evidence.kept_voxels[0], high=evidence.batch.num_voxels),),
+    )
+    assert [finding.code for finding in step_findings(calm)] == []
+
+
+# -- BEV203 and BEV403 --------------------------------------------------------------------------
+
+
+def _flattened(evidence: StepEvidence, depth: int) -> StepEvidence:
+    joint = replace(evidence.joint, channels=128, depth=depth, height=200, width=500)
+    return replace(evidence, joint=replace(joint, flattens=True, real=128 * depth))
+
+
+def test_flattening_beyond_32_bits_teaches_where_the_buffer_comes_from(
+    evidence: StepEvidence,
+) -> None:
+    over = _flattened(_convolving(evidence, HUGE, "9.1"), 175)
+    (finding,) = _found(height_flatten_blowup, over)
+    assert (finding.code, finding.severity) == ("BEV203", Severity.ERROR)
+    assert "22400 channels: 128 x 175 height levels" in finding.message
+    lesson = " ".join(finding.detail)
+    for fact in ("25,804,800 weights", "2,271,449,600 elements", "2,147,483,647", "75.10 GiB"):
+        assert fact in lesson
+
+
+def test_flattening_with_a_cudnn_that_takes_it_tells_what_it_asks_instead(
+    evidence: StepEvidence,
+) -> None:
+    over = _flattened(_convolving(evidence, HUGE, "9.19"), 175)
+    (finding,) = _found(height_flatten_blowup, over)
+    assert any("cuDNN 9.19.0 takes the convolution" in line for line in finding.detail)
+
+
+def test_flattening_that_is_merely_expensive_is_a_warning(evidence: StepEvidence) -> None:
+    over = _flattened(_convolving(evidence, _conv(1280, 202, 502), "9.1"), 10)
+    (finding,) = _found(height_flatten_blowup, over)
+    assert finding.severity is Severity.WARNING
+    assert not any("32 bits" in line for line in finding.detail)
+
+
+@pytest.mark.parametrize("depth", [1, 8])
+def test_flattening_to_a_thousand_channels_is_common(evidence: StepEvidence, depth: int) -> None:
+    assert _found(height_flatten_blowup, _flattened(evidence, depth)) == []
+
+
+def test_a_reduction_flattens_nothing(evidence: StepEvidence) -> None:
+    joint = replace(evidence.joint, channels=128, depth=175, flattens=False)
+    assert _found(height_flatten_blowup, replace(evidence, joint=joint)) == []
+
+
+def test_cudnn_is_bypassed(evidence: StepEvidence) -> None:
+    (finding,) = _found(convolution_beyond_32_bit, _convolving(evidence, HUGE, "9.1"))
+    assert finding.code == "BEV403"
+    assert finding.module == "backbone_2d.blocks.0.1"
+    assert "2,271,449,600 elements" in finding.message
+    assert "75.10 GiB" in finding.message
+
+
+@pytest.mark.parametrize(("call", "cudnn"), [(HUGE, "9.3"), (HUGE, "9.19"), (SMALL, "9.1")])
+def test_cudnn_is_not_bypassed(evidence: StepEvidence, call: ConvCall, cudnn: str) -> None:
+    assert _found(convolution_beyond_32_bit, _convolving(evidence, call, cudnn)) == []
+
+
+def test_one_module_is_named_once(evidence: StepEvidence) -> None:
+    convolving = _convolving(evidence, HUGE, "9.1")
+    events = convolving.trace.stream.events
+    twice = _with_events(evidence, [*events, replace(events[-1], block=2)])  # type: ignore[type-var]
+    assert len(_found(convolution_beyond_32_bit, replace(twice, target=convolving.target))) == 1
+
+
+# -- BEV301 and BEV302 --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [(Verdict.OVER, "BEV301"), (Verdict.DEPENDS, "BEV302"), (Verdict.FITS, None)],
+)
+def test_a_budget(evidence: StepEvidence, verdict: Verdict, code: str | None) -> None:
+    target = make_target(torch="2.11.0", gpu="h200", budget_bytes=22 * GIB)
+    judged = replace(evidence, target=target, verdict=verdict)
+    found = _found(over_budget, judged) + _found(budget_depends_on_values, judged)
+    assert [finding.code for finding in found] == ([code] if code else [])
+    for finding in found:
+        assert "22.00 GiB" in finding.message
+
+
+def test_no_budget(evidence: StepEvidence) -> None:
+    assert _found(over_budget, replace(evidence, verdict=Verdict.OVER)) == []
+    assert _found(budget_depends_on_values, replace(evidence, verdict=Verdict.DEPENDS)) == []
+
+
+# -- BEV304 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("share", "fires"), [(0.41, True), (0.39, False)])
+def test_a_peak_of_one_block(evidence: StepEvidence, share: float, fires: bool) -> None:
+    total = evidence.profile.peak.allocated_bytes
+    block = LiveBlock(_alloc(0, "vfe"), int(share * total))
+    found = _found(
+        peak_dominated_by_one_block,
+        replace(evidence, profile=replace(evidence.profile, holders=(block,))),
+    )
+    assert [f.code for f in found] == ["BEV304"] * fires
+    assert all("41%" in f.message and f.module == "vfe" for f in found)
+
+
+def test_a_peak_of_nothing(evidence: StepEvidence) -> None:
+    empty = simulate(EventStream(events=[], num_steps=1), evidence.target)
+    assert _found(peak_dominated_by_one_block, replace(evidence, profile=empty)) == []
+
+
+# -- BEV305 -------------------------------------------------------------------------------------
+
+
+def _padded(evidence: StepEvidence, saved_bytes: int, points_each: int) -> StepEvidence:
+    events = [
+        Mark(1, Phase.FORWARD),
+        _alloc(saved_bytes, "vfe.layers.0"),
+        Mark(1, Phase.BACKWARD),
+    ]
+    assert evidence.batch.voxels is not None
+    (sample,) = evidence.batch.voxels
+    full = replace(sample, num_points=np.full_like(sample.num_points, points_each))
+    return replace(_with_events(evidence, events), batch=replace(evidence.batch, voxels=(full,)))
+
+
+@pytest.mark.parametrize(
+    ("saved_bytes", "points_each", "fires"),
+    [(2 * GIB, 1, True), (2 * GIB, 8, False), (GIB // 2, 1, False)],
+)
+def test_padding(evidence: StepEvidence, saved_bytes: int, points_each: int, fires: bool) -> None:
+    found = _found(padded_voxel_features, _padded(evidence, saved_bytes, points_each))
+    assert [f.code for f in found] == ["BEV305"] * fires
+    for finding in found:
+        assert "2.00 GiB" in finding.message
+        assert "87.5% of it padding: 8 slots" in finding.message
+
+
+def test_no_padding_where_the_model_voxelizes(evidence: StepEvidence) -> None:
+    padded = _padded(evidence, 2 * GIB, 1)
+    dynamic = replace(padded, batch=replace(padded.batch, voxels=None))
+    assert _found(padded_voxel_features, dynamic) == []
+
+
+# -- BEV306 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "nbytes", "fires"),
+    [
+        ((1, 128, 10, 20, 40), 2 * GIB, True),
+        ((1, 10, 20, 40, 128), 2 * GIB, True),
+        ((1, 128, 10, 20, 40), GIB - 1, False),
+        ((1, 64, 10, 20, 40), 2 * GIB, False),
+        ((1, 1280, 20, 40), 2 * GIB, False),
+    ],
+)
+def test_a_dense_volume(
+    evidence: StepEvidence, shape: tuple[int, ...], nbytes: int, fires: bool
+) -> None:
+    volume = _alloc(nbytes, "map_to_bev_module", shape=shape)
+    events = [Mark(1, Phase.FORWARD), volume, replace(volume, block=2)]
+    found = _found(densified_volume, _with_events(evidence, events))
+    assert [f.code for f in found] == ["BEV306"] * fires
+    for finding in found:
+        assert "2.00 GiB, held 2 times at once" in finding.message
+        assert f"{900 / 8000:.1%} of occupied cells" in finding.message
+
+
+# -- BEV307 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("factor", "fires"), [(2, False), (3, True)])
+def test_focal_growth(evidence: StepEvidence, factor: int, fires: bool) -> None:
+    incoming = evidence.batch.num_voxels
+    kept = replace(evidence.kept_voxels[0], low=incoming, high=factor * incoming)
+    found = _found(focal_growth, replace(evidence, kept_voxels=(kept,)))
+    assert [f.code for f in found] == ["BEV307"] * fires
+    for finding in found:
+        assert "1.0 to 3.0 times" in finding.message
+        assert finding.module == "backbone_3d.focal_encoder"
+        assert any("--assume backbone_3d.focal_encoder.kept_voxels" in d for d in finding.detail)
+
+
+# -- BEV601 and BEV602 --------------------------------------------------------------------------
+
+
+def _layer(name: str, params: int) -> LayerRecord:
+    return LayerRecord(
+        name=name,
+        type="Module",
+        depth=name.count("."),
+        in_channels=None,
+        out_channels=None,
+        output_shape=None,
+        params=params,
+        has_children=False,
+    )
+
+
+def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) -> None:
+    trace = replace(
+        evidence.trace,
+        params_without_grad={"a.b.weight": 10, "a.b.bias": 2, "a.c.weight": 5, "d.e.weight": 3},
+        layers=(
+            _layer("a", 17),
+            _layer("a.b", 12),
+            _layer("a.c", 5),
+            _layer("d", 30),
+            _layer("d.e", 3),
+        ),
+        params_by_module={"total": 23},
+    )
+    found = _found(parameters_without_gradient, replace(evidence, trace=trace))
+    assert [(f.code, f.module) for f in found] == [("BEV601", "a"), ("BEV601", "d.e")]
+    assert "17 parameters get no gradient: it never runs in training" in found[0].message
+    assert found[0].detail == ("In all, 20 of 23 parameters get no gradient.",)
+
+
+@pytest.mark.parametrize(
+    ("module", "key", "lesson"),
+    [
+        ("backbone_3d.dsvt", "MODEL.MAP_TO_BEV.INPUT", "INPUT: dsvt lets"),
+        (
+            "backbone_3d.focal_encoder.conv_imp",
+            "MODEL.BACKBONE_3D.FOCAL_ENCODER.LOSS_CONFIG",
+            "threshold",
+        ),
+    ],
+)
+def test_a_branch_that_the_config_decides_about_points_there(
+    evidence: StepEvidence, module: str, key: str, lesson: str
+) -> None:
+    trace = replace(
+        evidence.trace, params_without_grad={f"{module}.w": 9}, layers=(_layer(module, 9),)
+    )
+    cut_off = replace(trace, wiring=replace(trace.wiring, reached=frozenset()))
+    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=cut_off))
+    assert finding.key == key
+    assert lesson in finding.detail[0]
+    assert finding.location is not None
+
+
+def test_a_parameter_beside_others_that_learn_is_named_alone(evidence: StepEvidence) -> None:
+    trace = replace(evidence.trace, params_without_grad={"a.bias": 2}, layers=(_layer("a", 17),))
+    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=trace))
+    assert finding.message.startswith("a.bias: 2 parameters get no gradient")
+
+
+def test_a_module_without_parameters_that_no_loss_uses(evidence: StepEvidence) -> None:
+    assert _found(unused_output, evidence) == []
+    wiring = replace(evidence.trace.wiring, unreached={"a.pool": ("pooled",)})
+    trace = replace(
+        evidence.trace, layers=(_layer("a.pool", 0),), departures={"a.pool": 1}, wiring=wiring
+    )
+    (finding,) = _found(unused_output, replace(evidence, trace=trace))
+    assert (finding.code, finding.module) == ("BEV604", "a.pool")
+    assert "a.pool computes what no loss uses" in finding.message
+
+
+def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:
+    trace = replace(evidence.trace, params_not_optimized={"a.b.in_proj": 1000, "c.in_proj": 24})
+    told = replace(evidence, trace=trace, optimizer="adam_onecycle")
+    (finding,) = _found(parameters_not_optimized, told)
+    assert (finding.code, finding.module) == ("BEV602", "a.b")
+    assert "1,024 parameters in 2 tensors" in finding.message
+    assert "adam_onecycle" in finding.message
+
+
+def test_parameters_that_are_all_updated(evidence: StepEvidence) -> None:
+    assert _found(parameters_not_optimized, evidence) == []
+
+
+# -- notes --------------------------------------------------------------------------------------
+
+
+def test_scalars_that_were_guessed(evidence: StepEvidence) -> None:
+    assert _found(scalar_guessed, evidence) == []
+    trace = replace(evidence.trace, notes=("vfe: a scalar was read",))
+    (finding,) = _found(scalar_guessed, replace(evidence, trace=trace))
+    assert (finding.code, finding.message) == ("BEV901", "vfe: a scalar was read")
