@@ -17,9 +17,9 @@ from bevdiag.source.dataset import LoadedBatch, source_batch
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits
 from bevdiag.source.locks import lock
 from bevdiag.source.places import set_root
+from bevdiag.source.programs import divert_programs
 from bevdiag.source.real_run import loss_of, rehearse
 from bevdiag.source.scenarios import ChildResult, Scenarios
-from bevdiag.source.programs import divert_programs
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
@@ -32,6 +32,7 @@ from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.rehearsal import Rehearsal, can_rehearse
 from bevdiag.trace.settling import settle
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:

@@ -25,7 +25,7 @@ EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""
 _UNKNOWN_SHARE = (
     EXPECTED_SHARE,
-    f"a test on features decides; {EXPECTED_SHARE:.0%} of the rows are taken to pass",
+    f"a test on features decides; {EXPECTED_SHARE:.0%} of the rows are taken to",
 )
 _REHEARSED = (
     "computed in a rehearsal on the CPU, with the model's initial weights (seed 0), for the first "
@@ -197,7 +197,9 @@ class AssumedValues(Asked):
             self._keep(key, mask, filled)
             return filled
         share, why = self._shares.get(tuple(mask.shape[1:]), _UNKNOWN_SHARE)
-        count = self.count(total, expected=round(total * share), why=why, question=question)
+        count = self.count(
+            total, expected=round(total * share), why=f"{why} pass", question=question
+        )
         filled = self._filled(total, count)
         self._keep(key, mask, filled)
         return filled.view(mask.shape)

@@ -148,6 +148,6 @@ def nonzero(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any)
     question = recorder.asked("nonzero", mask)
     if not mask.is_meta:
         return recorder.run(func, args, kwargs)
-    outputs = func(known_mask(recorder, func, mask != 0, question))
+    outputs = func(known_mask(recorder, func, mask, question))
     recorder.record_outputs(outputs, str(func), [mask], kwargs)
     return outputs

@@ -83,7 +83,7 @@ def compare(name: str, left: Interval, right: Interval) -> Interval:
     always = {"lt": b < c, "le": b <= c, "gt": a > d, "ge": a >= d, "eq": a == b == c == d}
     never = {"lt": a >= d, "le": a > d, "gt": b <= c, "ge": b < c, "eq": b < c or a > d}
     # Infinity bounds what is finite: nothing reaches it.
-    never["eq"] = never["eq"] or (c == d and math.isinf(c) and not a == b)
+    never["eq"] = never["eq"] or (c == d and math.isinf(c) and a != b)
     always["lt"] = always["lt"] or c == math.inf
     always["gt"] = always["gt"] or d == -math.inf
     if name == "ne":

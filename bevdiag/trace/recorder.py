@@ -21,8 +21,8 @@ from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, stored_in, tensors_in
 from bevdiag.trace.ownership import sole_owner_counts
-from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.rehearsal import Question
+from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import Supplier, UnknownValues
 
 _HOST = -1

@@ -62,6 +62,7 @@ def ranked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     outputs = func(*args, **kwargs)
     dim = _sorted_dim(func, args, kwargs) % source.dim()
     order = supplier.order(tuple(source.shape), dim, outputs[1].shape[dim], question)
+    order = outputs[1] if order is None else order
     recorder.record_outputs((outputs[0], order), str(func), [source], {})
     return outputs[0], order
 

@@ -21,6 +21,7 @@ from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.functions import cuda_functions
+from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.layers import LayerRecord, LayerTable
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
@@ -139,6 +140,8 @@ def trace_steps(
     with without_compiler(), Attribution(model, leave) as attribution:
         recorder = customs.recorder or Recorder(attribution)
         recorder.attribution = attribution
+        if recorder.unknown is None:
+            recorder.unknown = KnownValues(recorder)
         _load(recorder, model, batch, is_bare=customs.is_bare)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = None

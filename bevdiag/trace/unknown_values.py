@@ -38,8 +38,11 @@ class Supplier(UnknownValues, Protocol):
 
     def order(
         self, shape: tuple[int, ...], dim: int, length: int, question: Question
-    ) -> torch.Tensor:
-        """Indices int64 along `dim` of a tensor of this shape, `length` of them, none twice."""
+    ) -> torch.Tensor | None:
+        """Indices int64 along `dim` of a tensor of this shape, `length` of them, none twice.
+
+        None where they may stay without values.
+        """
 
     def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
         """An int64 index with values below `size` in place of a meta one."""

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.source.real_run import loss_of as _loss
 from bevdiag.source.dataset import LoadedBatch
+from bevdiag.source.real_run import loss_of as _loss
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.wiring_batch import BatchWatch
 

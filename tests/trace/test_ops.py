@@ -8,34 +8,38 @@ from bevdiag.errors import ExitCode
 from bevdiag.memory.events import Category, GemmWorkspace, Phase, StridedReduction
 from bevdiag.models import sized_ops
 from bevdiag.trace.data_dependence import DataDependenceError
+from bevdiag.trace.known_values import KnownValues
+from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.rehearsal import Question
 
 
 def _meta(*shape: int) -> Tensor:
     return torch.empty(*shape, device="meta")
 
 
-class _Known:
+class _Known(KnownValues):
     """Supplies fixed values: every second element is true, orders run backwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(recorder)
         self.negations = 0
 
-    def mask(self, mask: Tensor) -> Tensor:
+    def mask(self, mask: Tensor, question: Question) -> Tensor:
         return (torch.arange(mask.numel()) % 2 == 0).view(mask.shape)
 
     def negated(self, mask: Tensor, result: Tensor) -> None:
         self.negations += 1
 
-    def order(self, shape: tuple[int, ...], dim: int, length: int) -> Tensor:
+    def order(self, shape: tuple[int, ...], dim: int, length: int, question: Question) -> Tensor:
         kept = [*shape[:dim], length, *shape[dim + 1 :]]
         return (
             torch.arange(length).flip(0).expand(*kept) if dim == len(shape) - 1 else NotImplemented
         )
 
-    def rows(self, index: Tensor, size: int) -> Tensor:
+    def rows(self, index: Tensor, size: int, question: Question) -> Tensor:
         return torch.zeros(index.shape, dtype=torch.int64)
 
-    def distinct(self, count: int) -> int:
+    def distinct(self, count: int, question: Question) -> int:
         return count // 2
 
 
@@ -145,7 +149,7 @@ def test_coordinates_under_an_index_of_features_stop_the_trace(recordings: Any) 
 def test_supplied_values_let_a_mask_of_features_go_on(recordings: Any) -> None:
     features = _meta(20, 8)
     with recordings.recording() as recorder:
-        recorder.unknown = _Known()
+        recorder.unknown = _Known(recorder)
         assert features[features[:, 0] > 0].shape == (10, 8)
         assert torch.nonzero(features[:, 0] > 0).shape == (10, 1)
         assert torch.unique(features[:, 0]).shape == (10,)
@@ -154,7 +158,7 @@ def test_supplied_values_let_a_mask_of_features_go_on(recordings: Any) -> None:
 def test_supplied_orders_are_values_that_coordinates_can_be_picked_by(recordings: Any) -> None:
     coords, scores = torch.arange(20), _meta(20)
     with recordings.recording() as recorder:
-        recorder.unknown = _Known()
+        recorder.unknown = _Known(recorder)
         recorder.adopt(coords, Category.INPUT, "", "batch")
         values, order = scores.topk(3)
         picked = coords[order]
@@ -164,9 +168,9 @@ def test_supplied_orders_are_values_that_coordinates_can_be_picked_by(recordings
 
 
 def test_a_negated_mask_is_told_to_who_supplies_the_values(recordings: Any) -> None:
-    features, known = _meta(20), _Known()
+    features = _meta(20)
     with recordings.recording() as recorder:
-        recorder.unknown = known
+        recorder.unknown = known = _Known(recorder)
         _ = ~(features > 0)
         _ = torch.logical_not(features > 0)
     assert known.negations == 2
@@ -175,11 +179,15 @@ def test_a_negated_mask_is_told_to_who_supplies_the_values(recordings: Any) -> N
 # -- scalars ---------------------------------------------------------------------------------------
 
 
-def test_a_scalar_read_from_features_is_taken_to_be_one_and_noted(recordings: Any) -> None:
+def test_a_scalar_read_from_features_is_asked_for_once_it_matters(recordings: Any) -> None:
     with recordings.recording() as recorder:
-        assert _meta(3).sum().item() == 1.0
-        assert int(torch.empty((), dtype=torch.int64, device="meta")) == 1
-    assert recorder.notes == ["the detector: a scalar was read from features and taken to be 1"] * 2
+        recorder.unknown = KnownValues(recorder)
+        loss = _meta(3).sum().item()
+        assert f"{loss * 2:.1f}"
+        with pytest.raises(DataDependenceError, match="number read from features"):
+            bool(loss < 3)
+        with pytest.raises(DataDependenceError):
+            int(torch.empty((), dtype=torch.int64, device="meta"))
 
 
 def test_a_scalar_read_from_coordinates_is_itself(recordings: Any) -> None:
@@ -379,13 +387,18 @@ def test_a_fill_under_a_mask_keeps_the_strides_of_a_gradient(recordings: Any) ->
     assert (result.op, result.nbytes) == ("aten.index_put.default", 20 * 8 * 4)
 
 
-def test_a_number_of_features_is_not_zero(recordings: Any) -> None:
+def test_comparisons_that_no_value_changes_are_decided(recordings: Any) -> None:
     features = _meta(20)
     with recordings.recording() as recorder:
-        assert not bool(features.sum() == 0)
-        assert bool(features.sum() != 0)
-        assert bool(features.sum() == 20)
-    assert any("taken not to be zero" in note for note in recorder.notes)
+        recorder.unknown = KnownValues(recorder)
+        assert not torch.isnan(features).any()
+        assert torch.isfinite(features).all()
+        assert not (features > 0).sum() < 0
+        assert (features > 0).sum() <= 20
+        with pytest.raises(DataDependenceError):
+            bool((features > 0).sum() <= 0)
+        with pytest.raises(DataDependenceError):
+            bool(features.sum() == 0)
 
 
 @pytest.mark.parametrize("is_strided", [True, False])

@@ -112,19 +112,6 @@ def test_layers_have_shapes_where_they_ran(recordings: Any) -> None:
     assert layers["unused"].output_shape is None
 
 
-def test_notes_are_told_once(recordings: Any) -> None:
-    class Reads(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scale = nn.Parameter(torch.empty(8, device="meta"))
-
-        def forward(self, batch: dict[str, Any]) -> Tensor:
-            return (batch["x"] * self.scale).sum() * self.scale.max().item()  # type: ignore[no-any-return]
-
-    trace = recordings.steps(Reads(), _batch())
-    assert trace.notes == ("the detector: a scalar was read from features and taken to be 1",)
-
-
 def test_a_count_of_features_stops_the_trace(recordings: Any) -> None:
     class Selects(nn.Module):
         def __init__(self) -> None:

@@ -1,0 +1,89 @@
+import os
+import time
+
+import pytest
+import torch
+
+from bevdiag.trace import rehearsal
+from bevdiag.trace.rehearsal import Prompter, Question, QuestionCounter, Rehearsal
+
+pytestmark = pytest.mark.skipif(not rehearsal.can_rehearse(), reason="needs fork")
+
+
+def _question(number: int, kind: str = "number") -> Question:
+    return Question(kind, "model.py:7", "head", number)
+
+
+def test_questions_are_numbered_by_place_and_anew_in_each_pass() -> None:
+    counter = QuestionCounter()
+    first, second = (counter.question("mask", "a.py:1", "") for _ in range(2))
+    other = counter.question("mask", "a.py:2", "")
+    counter.begin_pass()
+    assert [first.number, second.number, other.number] == [0, 1, 0]
+    assert counter.question("mask", "a.py:1", "") == first
+
+
+def test_answers_come_from_the_run_and_no_further_than_asked(tmp_path: object) -> None:
+    reached = os.path.join(str(tmp_path), "reached")
+
+    def run(prompter: Prompter) -> None:
+        for number in range(3):
+            prompter.seen(_question(number, "mask"), torch.arange(4) > number)
+        open(reached, "w").close()
+
+    real = Rehearsal(run)
+    try:
+        answer = real.answer(_question(1, "mask"))
+        assert answer is not None
+        assert answer.tolist() == [False, False, True, True]
+        assert real.answer(_question(1, "mask")) is answer
+        time.sleep(0.1)
+        assert not os.path.exists(reached)
+    finally:
+        real.close()
+
+
+def test_a_number_that_was_passed_is_still_known() -> None:
+    def run(prompter: Prompter) -> None:
+        for number in range(3):
+            prompter.seen(_question(number), torch.tensor(float(number)))
+
+    real = Rehearsal(run)
+    try:
+        late, early = real.answer(_question(2)), real.answer(_question(0))
+        assert late is not None
+        assert early is not None
+        assert (float(late), float(early)) == (2.0, 0.0)
+        assert real.answer(_question(9)) is None
+    finally:
+        real.close()
+
+
+def test_a_run_that_fails_says_why() -> None:
+    def run(_: Prompter) -> None:
+        raise ValueError("no such operator")
+
+    real = Rehearsal(run)
+    try:
+        assert real.answer(_question(0)) is None
+        assert real.failure == "ValueError: no such operator"
+    finally:
+        real.close()
+
+
+def test_a_run_that_dies_says_so() -> None:
+    real = Rehearsal(lambda _: os._exit(3))
+    try:
+        assert real.answer(_question(0)) is None
+        assert "died" in real.failure
+    finally:
+        real.close()
+
+
+def test_too_much_arithmetic_is_not_rehearsed() -> None:
+    real = Rehearsal(lambda prompter: prompter.seen(_question(0), torch.ones(1)))
+    try:
+        assert real.answer(_question(0), flops=2 * rehearsal.MAX_FLOPS) is None
+        assert "floating point operations" in real.failure
+    finally:
+        real.close()
