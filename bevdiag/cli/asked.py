@@ -44,6 +44,7 @@ class Asked:
     assume: opt.Assumed = None
     seed: opt.Seed = "0"
     timeout: opt.Timeout = None
+    rehearse: opt.Rehearse = "auto"
     policy: opt.PolicyFile = None
     isolated: opt.Isolated = False
 
@@ -57,6 +58,9 @@ class Asked:
             raise InputError(
                 "--device cuda measures models that are built in: leave it out with --source"
             )
+        rehearse = values.choose("--rehearse", self.rehearse, ("auto", "off"))
+        if self.source is None and rehearse == "off":
+            raise InputError("--rehearse off applies to the code of a repository: give --source")
         return InspectOptions(
             device=values.choose("--device", self.device, values.DEVICES),
             points=tuple(self.points or ()),
@@ -74,6 +78,7 @@ class Asked:
             source=optional(values.source_folder, "--source", self.source),
             data_root=optional(values.folder, "--data-root", self.data_root),
             timeout_seconds=optional(values.positive, "--timeout", self.timeout),
+            rehearses=rehearse == "auto",
         )
 
     def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
@@ -103,7 +108,7 @@ STEP = ("source", "points", "batch_size", "autocast", "optimizer", "compression"
 """Which model and which step."""
 TARGET = ("gpu", "budget", "margin", "torch", "cudnn", "profile", "cudnn_benchmark")
 """What it is judged by."""
-REST = ("sets", "assume", "seed", "timeout", "policy", "isolated")
+REST = ("sets", "assume", "seed", "timeout", "rehearse", "policy", "isolated")
 
 
 def takes(*names: str, **defaults: object) -> Callable[[Callable[..., int]], Callable[..., int]]:

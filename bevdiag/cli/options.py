@@ -241,6 +241,15 @@ Timeout = Annotated[
         help="How long a process that traces or measures may go without an answer. Default: 900.",
     ),
 ]
+Rehearse = Annotated[
+    str,
+    typer.Option(
+        "--rehearse",
+        metavar="auto|off",
+        help="With --source: run the forward pass once for real on the CPU where a branch, a count "
+        "or a mask depends on values; off takes every outcome for possible.",
+    ),
+]
 Remedies = Annotated[
     bool | None,
     typer.Option(

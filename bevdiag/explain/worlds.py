@@ -91,6 +91,7 @@ def _source_streams(config: Path, source: Path, options: InspectOptions) -> _Str
         optimizer=options.optimizer or settings.optimization.optimizer,
         overrides=options.overrides,
         assumptions=options.pins,
+        rehearses=options.rehearses,
     )
     traces = {Scenario(scenario.value): trace for scenario, trace in traced.scenarios.items()}
     traces.setdefault(Scenario.EXPECTED, traced.trace)

@@ -92,6 +92,7 @@ def _row(
             overrides=overrides,
             assumptions=options.pins,
             timeout_seconds=options.timeout_seconds,
+            rehearses=options.rehearses,
         )
     except BevdiagError as error:
         return failed_row(asked, str(error))

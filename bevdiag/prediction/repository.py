@@ -82,6 +82,7 @@ def _trace(
             overrides=options.overrides,
             assumptions=options.pins,
             timeout_seconds=options.timeout_seconds,
+            rehearses=options.rehearses,
         )
     except NoVerdictError as refusal:
         document = settings.document

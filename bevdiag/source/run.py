@@ -48,6 +48,7 @@ def trace_source(
     assumptions: Mapping[str, int] | None = None,
     num_steps: int = 2,
     timeout_seconds: float | None = None,
+    rehearses: bool = True,
 ) -> SourceTrace:
     """Trace a training step of the repository's own model, in a child process.
 
@@ -63,6 +64,7 @@ def trace_source(
         assumptions: counts by site, as an earlier trace named the sites.
         num_steps: training steps to record.
         timeout_seconds: of silence, after which the child is stopped.
+        rehearses: whether the forward pass is run on the CPU for values that decide.
 
     Raises:
         ConfigError: the config cannot be read.
@@ -85,6 +87,7 @@ def trace_source(
                 num_steps=num_steps,
             ),
             pins=dict(assumptions or {}),
+            rehearses=rehearses,
         )
         result = _run(task, timeout_seconds)
     trace = result.traces[Scenario.EXPECTED]

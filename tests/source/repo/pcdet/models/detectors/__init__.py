@@ -1,8 +1,10 @@
 from . import failing
+from .asking import Asking
 from .one_stage import OneStage
 from .two_stage import TwoStage
 
 DETECTORS = {
+    "Asking": Asking,
     "OneStage": OneStage,
     "TwoStage": TwoStage,
     **{
