@@ -19,6 +19,7 @@ from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.tags import allocating
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
+from bevdiag.trace.checkpoints import meta_checkpoints
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.layers import LayerRecord, LayerTable
@@ -136,7 +137,7 @@ def trace_steps(
         layers.note(path, module, inputs, output)
         departures[path] = recorder.position
 
-    with without_compiler(), Attribution(model, leave) as attribution:
+    with without_compiler(), meta_checkpoints(), Attribution(model, leave) as attribution:
         recorder = customs.recorder or Recorder(attribution)
         recorder.attribution = attribution
         _load(recorder, model, batch, is_bare=customs.is_bare)
