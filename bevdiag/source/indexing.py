@@ -15,6 +15,16 @@ from bevdiag.trace.recorder import Recorder
 aten = torch.ops.aten
 
 
+def _views_whole_axes() -> bool:
+    """Whether this PyTorch writes through a view where an axis is taken whole, as 2.5 does."""
+    written = torch.zeros(1, 1)
+    written[:, torch.tensor([0])] = torch.zeros(1, 1, requires_grad=True)
+    return type(written.grad_fn).__name__ == "CopySlices"
+
+
+_VIEWS_WHOLE_AXES = _views_whole_axes()
+
+
 def mixed_get(recorder: Recorder, source: torch.Tensor, index: Any) -> Any:
     """`source[index]`, or NotImplemented where PyTorch's own indexing will do."""
     if not _is_mixed(source, index):
@@ -71,8 +81,8 @@ def _apply_basic(source: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[A
             axis += skipped
         elif isinstance(item, slice):
             length = view.shape[axis]
-            # All of an axis is no view: what is written goes into the tensor itself.
-            if item.indices(length) != (0, length, 1):
+            # All of an axis is no view to newer versions: they write into the tensor.
+            if _VIEWS_WHOLE_AXES or item.indices(length) != (0, length, 1):
                 view = view[(slice(None),) * axis + (item,)]
             indices.append(None)
             axis += 1

@@ -19,6 +19,7 @@ from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.tags import allocating
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
+from bevdiag.trace.checkpoints import meta_checkpoints
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.known_values import KnownValues
@@ -137,7 +138,7 @@ def trace_steps(
         layers.note(path, module, inputs, output)
         departures[path] = recorder.position
 
-    with without_compiler(), Attribution(model, leave) as attribution:
+    with without_compiler(), meta_checkpoints(), Attribution(model, leave) as attribution:
         recorder = customs.recorder or Recorder(attribution)
         recorder.attribution = attribution
         if recorder.unknown is None:

@@ -43,20 +43,18 @@ def test_shapes_are_those_of_plain_indexing(index: Any, recorder: Recorder) -> N
     assert found.shape == plain[index].shape
 
 
-@pytest.mark.parametrize(
-    ("index", "node"),
-    [((slice(None), COLUMNS), "IndexPutBackward0"), ((slice(1, 3), COLUMNS), "CopySlices")],
-)
-def test_all_of_an_axis_is_written_without_a_view(
-    index: Any, node: str, recorder: Recorder
+@pytest.mark.parametrize("index", [(slice(None), COLUMNS), (slice(1, 3), COLUMNS)])
+def test_what_is_written_goes_through_a_view_where_pytorch_makes_one(
+    index: Any, recorder: Recorder
 ) -> None:
-    for device in ("cpu", "meta"):
-        target = torch.zeros(4, 3, device=device)
-        value = torch.zeros(target[index].shape, device=device, requires_grad=True)
-        with recorder:
-            if mixed_set(recorder, target, index, value) is NotImplemented:
-                target[index] = value
-        assert type(target.grad_fn).__name__ == node
+    # PyTorch 2.5 makes a view of an axis that is taken whole, later ones do not.
+    plain = torch.zeros(4, 3)
+    plain[index] = torch.zeros(plain[index].shape, requires_grad=True)
+    target = torch.zeros(4, 3, device="meta")
+    value = torch.zeros(plain[index].shape, device="meta", requires_grad=True)
+    with recorder:
+        assert mixed_set(recorder, target, index, value) is None
+    assert type(target.grad_fn) is type(plain.grad_fn)
 
 
 @pytest.mark.parametrize("index", INDICES)

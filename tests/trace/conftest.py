@@ -12,6 +12,7 @@ from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.events import Alloc, Category, Event, EventStream, Free, Phase
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import Autocast
+from bevdiag.trace.checkpoints import meta_checkpoints
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.recorder import Recorder
@@ -39,7 +40,7 @@ class Recordings:
         What the model holds is adopted while loading.
         """
         model = model or nn.Module()
-        with without_compiler(), Attribution(model) as attribution:
+        with without_compiler(), meta_checkpoints(), Attribution(model) as attribution:
             recorder = Recorder(attribution)
             for tensor in (*model.parameters(), *model.buffers()):
                 recorder.adopt(tensor, Category.PARAMETER, "", "Module.to")
