@@ -70,7 +70,11 @@ class Scenarios:
         """
         result = ChildResult()
         values = self._values(Scenario.EXPECTED, {})
-        result.traces[Scenario.EXPECTED] = self._trace(values)
+        try:
+            result.traces[Scenario.EXPECTED] = self._trace(values)
+        except Exception:
+            findings += self._not_rehearsed()
+            raise
         result.assumptions = (*values.assumptions.values(), *_branches(values.branches_met))
         self._note_open(values)
         for scenario, ways in self._others(values, result):
@@ -93,9 +97,12 @@ class Scenarios:
         for sentence in self._open:
             result.leave_open(sentence)
         findings += self._open
-        if self._rehearsal is not None and self._rehearsal.failure:
-            findings.append(f"the step could not be rehearsed: {self._rehearsal.failure}")
+        findings += self._not_rehearsed()
         return result
+
+    def _not_rehearsed(self) -> list[str]:
+        failure = self._rehearsal.failure if self._rehearsal is not None else ""
+        return [f"the step could not be rehearsed: {failure}"] if failure else []
 
     def _values(self, scenario: Scenario, ways: Mapping[str, bool]) -> AssumedValues:
         return AssumedValues(scenario, self._pins, self._rehearsal, ways)
