@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from bevdiag.config.data import frames_of
 from bevdiag.diagnose.checks import data_root_of, sifted, source_findings, step_findings
 from bevdiag.diagnose.codes import CODES, Stage
 from bevdiag.diagnose.evidence import TraceEvidence
@@ -33,7 +34,7 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
-from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
+from bevdiag.scenes import Batch, chosen_samples, make_batch
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
 from bevdiag.source.values import Scenario
 
@@ -120,13 +121,15 @@ def source_target(options: InspectOptions) -> DeviceTarget:
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
     """The user's points or a made-up scene, voxelized as the repository's config says."""
     size = options.batch_size or settings.optimization.batch_size_per_gpu
-    num_features = len(settings.point_features)
-    if options.points:
-        samples, source = read_samples([Path(p) for p in options.points], num_features, size)
-    else:
-        samples, source = default_samples(
-            settings.point_cloud_range, num_features, size, seed=options.seed
-        )
+    samples, source = chosen_samples(
+        options.points,
+        settings.point_cloud_range,
+        settings.point_features,
+        size,
+        dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
+        frames=frames_of(settings.document.get("DATA_CONFIG")),
+        seed=options.seed,
+    )
     return make_batch(
         samples,
         point_cloud_range=settings.point_cloud_range,

@@ -18,7 +18,7 @@ from bevdiag.diagnose.result import InspectOptions
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.models.builder import build_detector
 from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_table
-from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
+from bevdiag.scenes import Batch, chosen_samples, make_batch
 from bevdiag.scenes.arrays import Points
 from bevdiag.trace.failure import failures_told
 from bevdiag.trace.flops import FlopCounter
@@ -176,15 +176,14 @@ class Session:
         return self._scenes[key]
 
     def _samples(self, variant: Variant) -> tuple[Sequence[Points], str]:
-        data, size = variant.config.data, variant.batch_size
-        if self.options.points:
-            paths = [Path(name) for name in self.options.points]
-            return read_samples(paths, len(data.point_features), size)
-        return default_samples(
+        data = variant.config.data
+        return chosen_samples(
+            self.options.points,
             data.point_cloud_range,
-            len(data.point_features),
-            size,
+            data.point_features,
+            variant.batch_size,
             dataset=data.dataset,
+            frames=data.frames,
             seed=self.options.seed,
         )
 
