@@ -2,7 +2,8 @@
 
 What the numbers rest on differs. Set against frames: KITTI's share of returns (five frames),
 Waymo's side lidars, merged into one (one frame), and the radar's number of returns (three
-frames). Written from general knowledge of the sensors, checked against no frame of their data set: ONCE, Lyft,
+frames). Written from general knowledge of the sensors, checked against no frame of their data
+set: ONCE, Lyft,
 Argoverse 2 and PandaSet, their mount heights and the height of the ground above all.
 """
 
