@@ -1,10 +1,14 @@
 """The sensors of known driving data sets, as data: what a frame of each of them is made of.
 
-What the numbers rest on differs. Set against frames: KITTI's share of returns (five frames),
-Waymo's side lidars, merged into one (one frame), and the radar's number of returns (three
-frames). Written from general knowledge of the sensors, checked against no frame of their data
-set: ONCE, Lyft,
-Argoverse 2 and PandaSet, their mount heights and the height of the ground above all.
+None of it is measured here; the numbers rest on three things:
+
+- Published specifications, written down from memory: beams, elevations, columns and mount heights
+  of KITTI's, nuScenes' and Waymo's top lidar.
+- Chosen so that a scene's points or cells come near those of a few real frames: KITTI's share of
+  returns, Waymo's side lidars (merged into one that does not exist) and the radar's number of
+  returns.
+- General knowledge, set against no frame of the data set: all of ONCE, Lyft, Argoverse 2 and
+  PandaSet, every reach but Waymo's, the default share of returns, and the radar's ground and view.
 """
 
 from collections.abc import Sequence

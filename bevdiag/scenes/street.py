@@ -1,4 +1,8 @@
-"""A street with surfaces: what a data set's sensors see of ground, objects and walls."""
+"""A street with surfaces: what a data set's sensors see of ground, objects and walls.
+
+The constants are not measured. They are chosen, within what a street may look like, to bring the
+number of occupied cells at each stride near that of a few real frames.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +16,15 @@ _LAYERS = (((3.0, 40.0), (0.4, 2.5), 0.5), ((6.0, 75.0), (2.0, 15.0), 0.9))
 and the share of sectors that hold one."""
 _SECTOR_DEG = (0.6, 6.0)
 _SCATTERED = 0.25
-"""Share of the directions in which a ray ends in leaves and rails, up to 40 % in front of the
-surface or 30 % behind; the leaves stay where they are in all revolutions."""
+"""Share of the directions in which a ray ends up to 40 % in front of the surface or 30 % behind, as
+in leaves and rails; chosen, not measured. They stay where they are in all revolutions."""
 _LEAF_DEG = 0.4
 _NOISE = 0.02
 _SWELL_M = (0.1, 20.0)
-"""Height and length of the ground's waves in metres: a road's crown, kerbs, slopes."""
+"""Height and length in metres of waves that stand for a road's crown, kerbs and slopes; chosen."""
 _STRIDE_M = 0.2
-"""How far the vehicle moves between two sweeps: 14 km/h at 20 Hz, a town's mean."""
+"""How far the vehicle moves between two sweeps. Not a measured speed: chosen like the others, so
+that merged sweeps fill about as many cells as merged real ones."""
 
 Floats = NDArray[np.float64]
 
