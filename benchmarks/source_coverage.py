@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from bevdiag.config.data import frames_of
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
@@ -39,7 +40,11 @@ class Row:
 def scene(settings: SourceSettings) -> Batch:
     """A made-up batch, voxelized as the config says."""
     samples, source = default_samples(
-        settings.point_cloud_range, len(settings.point_features), BATCH_SIZE
+        settings.point_cloud_range,
+        settings.point_features,
+        BATCH_SIZE,
+        dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
+        frames=frames_of(settings.document.get("DATA_CONFIG")),
     )
     return make_batch(
         samples,

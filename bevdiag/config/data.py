@@ -19,6 +19,7 @@ from bevdiag.config.settings import DataSettings
 from bevdiag.config.tree import Listing, Section
 from bevdiag.errors import ConfigError
 
+MOST_FRAMES = 64
 PADDED = "transform_points_to_voxels"
 DYNAMIC = "transform_points_to_voxels_placeholder"
 
@@ -111,7 +112,25 @@ def read_data(root: Section) -> DataSettings:
         max_voxels=padded.max_number_of_voxels.train if padded else None,
         point_features=section.point_feature_encoding.used_feature_list,
         dataset=section.dataset,
+        frames=frames_of(tree.plain(tree.descend(root, ("DATA_CONFIG",))[0])),
     )
+
+
+def frames_of(data_config: object) -> int:
+    """How many sweeps (MAX_SWEEPS) or frames (SEQUENCE_CONFIG) one sample merges.
+
+    What is not written as OpenPCDet writes it counts as one: only the synthetic scene asks.
+    """
+    if not isinstance(data_config, dict):
+        return 1
+    sweeps, sequence = data_config.get("MAX_SWEEPS"), data_config.get("SEQUENCE_CONFIG")
+    if isinstance(sequence, dict) and sequence.get("ENABLED"):
+        offsets = sequence.get("SAMPLE_OFFSET")
+        if isinstance(offsets, (list, tuple)) and len(offsets) == 2:
+            first, last = offsets
+            if type(first) is int and type(last) is int:
+                return min(max(last - first + 1, 1), MOST_FRAMES)
+    return min(max(sweeps, 1), MOST_FRAMES) if type(sweeps) is int else 1
 
 
 def voxelizer_path(root: Section) -> tuple[tree.Path, bool]:

@@ -61,7 +61,8 @@ class DataSettings(BaseModel):
     """What of DATA_CONFIG decides memory.
 
     `grid_size` is (x, y, z) in voxels. `max_points_per_voxel` and `max_voxels` (per sample, in
-    training) are None where the config voxelizes dynamically, without a cap.
+    training) are None where the config voxelizes dynamically, without a cap. `frames` counts the
+    sweeps or frames that one sample merges.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,3 +74,4 @@ class DataSettings(BaseModel):
     max_voxels: PositiveInt | None
     point_features: tuple[str, ...]
     dataset: str = ""
+    frames: PositiveInt = 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from bevdiag.config.data import frames_of
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.compressions import MODES
@@ -25,7 +26,7 @@ from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
-from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
+from bevdiag.scenes import Batch, chosen_samples, make_batch
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
 from bevdiag.source.values import Scenario
 
@@ -98,17 +99,15 @@ def _trace(
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
     """The user's points or a synthetic scene, voxelized as the repository's config says."""
     size = options.batch_size or settings.optimization.batch_size_per_gpu
-    num_features = len(settings.point_features)
-    if options.points:
-        samples, source = read_samples([Path(p) for p in options.points], num_features, size)
-    else:
-        samples, source = default_samples(
-            settings.point_cloud_range,
-            num_features,
-            size,
-            dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
-            seed=options.seed,
-        )
+    samples, source = chosen_samples(
+        options.points,
+        settings.point_cloud_range,
+        settings.point_features,
+        size,
+        dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
+        frames=frames_of(settings.document.get("DATA_CONFIG")),
+        seed=options.seed,
+    )
     return make_batch(
         samples,
         point_cloud_range=settings.point_cloud_range,

@@ -20,7 +20,7 @@ from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_tabl
 from bevdiag.prediction.compressions import Changes, compression_changes
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.target import device_target
-from bevdiag.scenes import Batch, default_samples, make_batch, read_samples
+from bevdiag.scenes import Batch, chosen_samples, make_batch
 from bevdiag.scenes.arrays import Points
 from bevdiag.trace.failure import failures_told
 from bevdiag.trace.flops import FlopCounter
@@ -182,15 +182,14 @@ class Session:
         return self._scenes[key]
 
     def _samples(self, variant: Variant) -> tuple[Sequence[Points], str]:
-        data, size = variant.config.data, variant.batch_size
-        if self.options.points:
-            paths = [Path(name) for name in self.options.points]
-            return read_samples(paths, len(data.point_features), size)
-        return default_samples(
+        data = variant.config.data
+        return chosen_samples(
+            self.options.points,
             data.point_cloud_range,
-            len(data.point_features),
-            size,
+            data.point_features,
+            variant.batch_size,
             dataset=data.dataset,
+            frames=data.frames,
             seed=self.options.seed,
         )
 

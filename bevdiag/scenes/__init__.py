@@ -1,9 +1,9 @@
-"""Point clouds from files or made up, voxelized into the batch that a training step reads."""
+"""Point clouds from files or synthetic, voxelized into the batch that a training step reads."""
 
 from bevdiag.scenes.batch import Batch, make_batch
 from bevdiag.scenes.choice import (
     SceneKind,
-    default_num_points,
+    chosen_samples,
     default_samples,
     fitting_kind,
 )
@@ -15,7 +15,7 @@ __all__ = [
     "Batch",
     "SceneKind",
     "Voxels",
-    "default_num_points",
+    "chosen_samples",
     "default_samples",
     "fitting_kind",
     "make_batch",

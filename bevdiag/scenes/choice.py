@@ -1,14 +1,19 @@
-"""Which made-up scene fits a config when the user gives no point file."""
+"""Which synthetic scene fits a config when the user gives no point file."""
 
+from collections.abc import Sequence
 from enum import Enum
+from pathlib import Path
 
 from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.datasets import matching
+from bevdiag.scenes.files import read_samples
 from bevdiag.scenes.size import check_batch
-from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
+from bevdiag.scenes.street import street
+from bevdiag.scenes.synthetic import synthetic_sonar
 
 
 class SceneKind(str, Enum):
-    """The sensors whose scenes can be made up."""
+    """The kinds of sensors that have synthetic scenes."""
 
     SONAR = "sonar"
     LIDAR = "lidar"
@@ -17,13 +22,6 @@ class SceneKind(str, Enum):
 SONAR_POINTS = 40_000
 """Nearly every echo falls into a voxel of its own, so this fills the 40,000 voxels a sample that a
 sonar detector's config allows: the most that such a model sees."""
-
-FRONT_LIDAR_POINTS = 20_000
-"""KITTI: of the 120,000 returns of a 64-beam revolution only those in the front camera's view are
-kept (FOV_POINTS_ONLY)."""
-
-SURROUND_LIDAR_POINTS = 160_000
-"""Waymo: 64 beams x 2,650 columns are 169,600 rays, nearly all of which return."""
 
 
 def fitting_kind(point_cloud_range: Range, dataset: str) -> SceneKind:
@@ -38,32 +36,57 @@ def fitting_kind(point_cloud_range: Range, dataset: str) -> SceneKind:
     return SceneKind.LIDAR
 
 
-def default_num_points(kind: SceneKind, point_cloud_range: Range) -> int:
-    """Points a sample of this kind usually has inside the range."""
-    if kind is SceneKind.SONAR:
-        return SONAR_POINTS
-    looks_forward_only = point_cloud_range[0] >= 0.0
-    return FRONT_LIDAR_POINTS if looks_forward_only else SURROUND_LIDAR_POINTS
+def chosen_samples(
+    files: Sequence[str],
+    point_cloud_range: Range,
+    features: Sequence[str],
+    batch_size: int,
+    *,
+    dataset: str,
+    frames: int,
+    seed: int,
+) -> tuple[tuple[Points, ...], str]:
+    """The user's files or, without any, a synthetic scene; and a phrase that names the source.
+
+    Raises:
+        InputError: a file cannot be used, or the batch would be too large.
+    """
+    if files:
+        return read_samples([Path(name) for name in files], len(features), batch_size)
+    return default_samples(
+        point_cloud_range, features, batch_size, dataset=dataset, frames=frames, seed=seed
+    )
 
 
 def default_samples(
     point_cloud_range: Range,
-    num_features: int,
+    features: Sequence[str],
     batch_size: int,
     *,
     dataset: str = "",
+    frames: int = 1,
     seed: int = 0,
 ) -> tuple[tuple[Points, ...], str]:
-    """One made-up cloud a sample (sample i uses seed + i), and a phrase that names the source.
+    """One synthetic cloud a sample (sample i uses seed + i), and a phrase that names the source.
+
+    Args:
+        point_cloud_range: of the config, in metres.
+        features: names of a point's values, x, y, z first.
+        batch_size: samples.
+        dataset: its name in the config, which chooses the sensor (see `datasets.matching`).
+        frames: sweeps or frames that one sample merges.
+        seed: of the first sample.
 
     Raises:
-        InputError: they would be too large.
+        InputError: they would be too large, or the range holds none of the scene.
     """
-    kind = fitting_kind(point_cloud_range, dataset)
-    make = synthetic_sonar if kind is SceneKind.SONAR else synthetic_lidar
-    num_points = default_num_points(kind, point_cloud_range)
-    check_batch(batch_size * num_points, num_features)
-    samples = tuple(
-        make(num_points, point_cloud_range, num_features, seed + i) for i in range(batch_size)
-    )
-    return samples, f"synthetic {kind.value}, seed {seed}"
+    seeds = range(seed, seed + batch_size)
+    if fitting_kind(point_cloud_range, dataset) is SceneKind.SONAR:
+        check_batch(batch_size * SONAR_POINTS, len(features))
+        sonar = (synthetic_sonar(SONAR_POINTS, point_cloud_range, len(features), i) for i in seeds)
+        return tuple(sonar), f"synthetic sonar, seed {seed}"
+    data_set = matching(dataset, features, point_cloud_range)
+    check_batch(batch_size * frames * data_set.rays, len(features))
+    clouds = (street(data_set, frames, point_cloud_range, len(features), i) for i in seeds)
+    merged = f" of {frames} frames" if frames > 1 else ""
+    return tuple(clouds), f"synthetic {data_set.name} scene{merged}, seed {seed}"

@@ -1,6 +1,6 @@
 import pytest
 
-from bevdiag.config.data import read_data
+from bevdiag.config.data import MOST_FRAMES, frames_of, read_data
 from bevdiag.errors import ConfigError
 
 GOOD = """
@@ -143,3 +143,20 @@ def test_no_data_at_all(parse):
         "c.yaml:1:1: DATA_CONFIG.POINT_FEATURE_ENCODING: is missing: expected a mapping of keys "
         "to values",
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "frames"),
+    [
+        ({}, 1),
+        (None, 1),
+        ({"MAX_SWEEPS": 10}, 10),
+        ({"MAX_SWEEPS": "ten"}, 1),
+        ({"MAX_SWEEPS": 10**9}, MOST_FRAMES),
+        ({"SEQUENCE_CONFIG": {"ENABLED": True, "SAMPLE_OFFSET": (-3, 0)}}, 4),
+        ({"SEQUENCE_CONFIG": {"ENABLED": False, "SAMPLE_OFFSET": (-3, 0)}}, 1),
+        ({"SEQUENCE_CONFIG": {"ENABLED": True, "SAMPLE_OFFSET": "all"}}, 1),
+    ],
+)
+def test_sweeps_and_frames_are_counted(section, frames):
+    assert frames_of(section) == frames

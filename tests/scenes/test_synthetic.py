@@ -3,10 +3,6 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.scenes import (
-    SceneKind,
-    default_num_points,
-    default_samples,
-    fitting_kind,
     synthetic_lidar,
     synthetic_sonar,
     voxelize,
@@ -53,21 +49,3 @@ def test_lidar_is_densest_near_the_sensor() -> None:
 def test_a_range_that_no_ray_reaches_is_refused() -> None:
     with pytest.raises(InputError, match="give point files"):
         synthetic_lidar(100, (0.0, 0.0, 0.0, 1.0, 1.0, 0.5), 4, 0)
-
-
-def test_volumes_and_names_choose_the_sensor() -> None:
-    assert fitting_kind(KITTI, "KittiDataset") is SceneKind.LIDAR
-    assert fitting_kind(SONAR, "CustomDataset") is SceneKind.SONAR
-    assert fitting_kind(KITTI, "SonarDataset") is SceneKind.SONAR
-
-
-def test_a_forward_lidar_has_fewer_points_than_a_surround_one() -> None:
-    assert default_num_points(SceneKind.LIDAR, KITTI) < default_num_points(SceneKind.LIDAR, WAYMO)
-
-
-def test_default_samples_differ_and_name_their_source() -> None:
-    samples, source = default_samples(SONAR, 4, 2, seed=3)
-
-    assert source == "synthetic sonar, seed 3"
-    assert not np.array_equal(samples[0][:10], samples[1][:10])
-    np.testing.assert_array_equal(samples[1], synthetic_sonar(40_000, SONAR, 4, 4))

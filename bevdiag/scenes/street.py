@@ -1,0 +1,128 @@
+"""A street with surfaces: what a data set's sensors see of ground, objects and walls.
+
+The constants are not measured. They are chosen, within what a street may look like, to bring the
+number of occupied cells at each stride near that of a few real frames.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bevdiag.errors import InputError
+from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.datasets import DataSet, Lidar
+
+_LAYERS = (((3.0, 40.0), (0.4, 2.5), 0.5), ((6.0, 75.0), (2.0, 15.0), 0.9))
+"""Objects in front of buildings: distance and height in metres (log-uniform, one value a sector)
+and the share of sectors that hold one."""
+_SECTOR_DEG = (0.6, 6.0)
+_SCATTERED = 0.25
+"""Share of the directions in which a ray ends up to 40 % in front of the surface or 30 % behind, as
+in leaves and rails; chosen, not measured. They stay where they are in all revolutions."""
+_LEAF_DEG = 0.4
+_NOISE = 0.02
+_SWELL_M = (0.1, 20.0)
+"""Height and length in metres of waves that stand for a road's crown, kerbs and slopes; chosen."""
+_STRIDE_M = 0.2
+"""How far the vehicle moves between two sweeps. Not a measured speed: chosen like the others, so
+that merged sweeps fill about as many cells as merged real ones."""
+
+Floats = NDArray[np.float64]
+
+
+def street(
+    data_set: DataSet, sweeps: int, point_cloud_range: Range, num_features: int, seed: int
+) -> Points:
+    """One frame of `sweeps` revolutions in random order, as a shuffling loader hands it on.
+
+    The surfaces stay where they are from sweep to sweep; the rings on the ground move with the
+    vehicle.
+
+    Returns:
+        float32 [N, num_features]: x, y, z, then features in [0, 1).
+
+    Raises:
+        InputError: nothing of it lies inside the range.
+    """
+    rng = np.random.default_rng(seed)
+    layers = [_layer(rng, *layer) for layer in _LAYERS]
+    leaves = _leaves(rng)
+    clouds = []
+    for sweep in range(sweeps):
+        moved = np.array((-_STRIDE_M * sweep, 0.0, data_set.ground))
+        if data_set.radar_points:
+            radar = Lidar(beams=16, elevations=(-15.0, 5.0), columns=720, height=1.0, reach=60.0)
+            seen = _revolution(radar, layers, leaves, rng)
+            angles = np.abs(np.rad2deg(np.arctan2(seen[:, 1], seen[:, 0])))
+            seen = rng.permutation(seen[angles <= data_set.view / 2])[: data_set.radar_points]
+            clouds.append(seen + moved)
+        else:
+            clouds += [_revolution(lidar, layers, leaves, rng) + moved for lidar in data_set.lidars]
+    xyz = np.concatenate(clouds).astype(np.float32)
+    low, high = np.asarray(point_cloud_range[:3]), np.asarray(point_cloud_range[3:])
+    inside = np.all((xyz >= low) & (xyz < high), axis=1)
+    inside &= np.abs(np.rad2deg(np.arctan2(xyz[:, 1], xyz[:, 0]))) <= data_set.view / 2
+    xyz = rng.permutation(xyz[inside])
+    if not len(xyz):
+        raise InputError(
+            f"a synthetic {data_set.name} frame has no point inside the range "
+            f"{list(point_cloud_range)}: give point files instead"
+        )
+    features = rng.random((len(xyz), num_features - 3), dtype=np.float32)
+    return np.concatenate((xyz, features), axis=1)
+
+
+def _layer(
+    rng: np.random.Generator,
+    distances: tuple[float, float],
+    heights: tuple[float, float],
+    share: float,
+) -> tuple[Floats, Floats, Floats]:
+    """Edges of the sectors in [0, 360), and the distance and height of what stands in each."""
+    edges = np.cumsum(rng.uniform(*_SECTOR_DEG, int(360 / _SECTOR_DEG[0])))
+    edges = edges[edges < 360.0]
+    distance = np.exp(rng.uniform(np.log(distances[0]), np.log(distances[1]), len(edges) + 1))
+    height = np.exp(rng.uniform(np.log(heights[0]), np.log(heights[1]), len(edges) + 1))
+    return edges, np.where(rng.random(len(distance)) < share, distance, np.inf), height
+
+
+def _leaves(rng: np.random.Generator) -> Floats:
+    """How much farther than the surface a ray ends, by azimuth and elevation: [A, E] factors."""
+    shape = (round(360.0 / _LEAF_DEG), round(180.0 / _LEAF_DEG))
+    return np.where(rng.random(shape) < _SCATTERED, rng.uniform(0.6, 1.3, shape), 1.0)
+
+
+def _revolution(
+    lidar: Lidar,
+    layers: list[tuple[Floats, Floats, Floats]],
+    leaves: Floats,
+    rng: np.random.Generator,
+) -> Floats:
+    """Returns [N, 3] relative to the ground under the sensor."""
+    turn = 360.0 / lidar.columns
+    azimuth = np.repeat(turn * (np.arange(lidar.columns) + rng.random()), lidar.beams)
+    slope = np.tan(np.deg2rad(np.linspace(*lidar.elevations, lidar.beams)))
+    slope = np.tile(slope, lidar.columns)
+    with np.errstate(divide="ignore"):
+        distance = np.where(slope < 0.0, -lidar.height / slope, np.inf)
+    on_ground = np.ones(len(azimuth), bool)
+    for edges, distances, heights in layers:
+        sector = np.searchsorted(edges, azimuth % 360.0)
+        wall = distances[sector]
+        hit = np.isfinite(wall) & (wall < distance)
+        hit[hit] = lidar.height + slope[hit] * wall[hit] <= heights[sector][hit]
+        distance = np.where(hit, wall, distance)
+        on_ground &= ~hit
+    elevation = np.rad2deg(np.arctan(slope)) + 90.0
+    at = (azimuth % 360.0 // _LEAF_DEG).astype(int), (elevation // _LEAF_DEG).astype(int)
+    distance = np.where(on_ground, distance, distance * leaves[at])
+    kept = (distance * np.hypot(1.0, slope) < lidar.reach) & (
+        rng.random(len(distance)) < lidar.returned
+    )
+    distance, slope, azimuth, on_ground = (a[kept] for a in (distance, slope, azimuth, on_ground))
+    distance = distance + rng.normal(0.0, _NOISE, len(distance))
+    z = lidar.height + distance * slope
+    angle = np.deg2rad(azimuth)
+    x, y = distance * np.cos(angle), distance * np.sin(angle)
+    swell, length = _SWELL_M
+    waves = np.sin(2 * np.pi * x / length) * np.cos(2 * np.pi * y / length)
+    return np.stack((x, y, z + swell * waves * on_ground), axis=1)
