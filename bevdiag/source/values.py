@@ -157,7 +157,7 @@ class AssumedValues(Asked):
         question = question or self.question(kind)
         site = question.place + (f":{kind}" if kind else "")
         low, high = min(lowest, total), total
-        known = self._rehearsed(question, ()) if site not in self._pins else None
+        known = self._rehearsed_number(question) if site not in self._pins else None
         if known is not None:
             expected, why = int(known), _REHEARSED
         used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self._scenario]
@@ -272,7 +272,7 @@ class AssumedValues(Asked):
         low, high = self._intervals.of(tensor)
         if low > 0 or high < 0 or low == high:
             return bool(low)
-        answer = self._rehearsed(question, ())
+        answer = self._rehearsed_number(question)
         return bool(answer) if answer is not None else self._decided(question.place)
 
     def number(self, tensor: torch.Tensor, question: Question) -> "int | float":
@@ -284,7 +284,7 @@ class AssumedValues(Asked):
             return self.size(tensor, question)
 
         def value() -> float | None:
-            answer = self._rehearsed(question, ())
+            answer = self._rehearsed_number(question)
             return None if answer is None else float(answer)
 
         def decide() -> bool:
@@ -309,7 +309,7 @@ class AssumedValues(Asked):
                 question=question,
                 lowest=0,
             )
-        answer = self._rehearsed(question, ())
+        answer = self._rehearsed_number(question)
         if answer is None:
             self._open(question, "a size")
             return 1
@@ -353,6 +353,11 @@ class AssumedValues(Asked):
         if answer is None or (tuple(answer.shape) != shape and (shape or answer.numel() != 1)):
             return None
         return answer
+
+    def _rehearsed_number(self, question: Question) -> "int | float | None":
+        answer = self._rehearsed(question, ())
+        # Not int() of the tensor: where modes are on, that would be a question itself.
+        return None if answer is None else answer.numpy().item()
 
     def _keep(self, key: int, mask: torch.Tensor, filled: torch.Tensor) -> None:
         self._masks[key] = filled

@@ -248,7 +248,7 @@ class CudaFunctions(TorchFunctionMode):
             return supplier.number(tensor, question)
         if func is torch.Tensor.__float__:
             answer = supplier.copied(tensor, question)
-            return 1.0 if answer is None else float(answer)
+            return 1.0 if answer is None else float(answer.numpy().item())
         return supplier.size(tensor, question)
 
     def _is_recomputing(self) -> bool:
