@@ -48,7 +48,7 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--points", "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
         "--margin", "--torch", "--policy", "--isolated",
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
-        "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout",
+        "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",
     }  # fmt: skip
     inspects = {"--device", "--depth", "--remedies", "--no-remedies", "--data-root", "--verbose"}
     own = inspects if command == "inspect" else set()
