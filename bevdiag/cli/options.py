@@ -246,8 +246,8 @@ Rehearse = Annotated[
     typer.Option(
         "--rehearse",
         metavar="auto|off",
-        help="With --source: run the forward pass once for real on the CPU where a branch, a count "
-        "or a mask depends on values; off takes every outcome for possible.",
+        help="Run a repository's forward pass once on the CPU where a branch, a count or a mask "
+        "depends on values; off takes every outcome for possible.",
     ),
 ]
 Remedies = Annotated[
