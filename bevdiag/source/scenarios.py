@@ -77,6 +77,7 @@ class Scenarios:
             raise
         result.assumptions = (*values.assumptions.values(), *_branches(values.branches_met))
         self._note_open(values)
+        known = set(values.branches_met)
         for scenario, ways in self._others(values, result):
             result.findings = tuple(dict.fromkeys(findings))
             tell(result)
@@ -93,6 +94,13 @@ class Scenarios:
                     self._open.append(failure)
             else:
                 self._note_open(values)
+                for site in sorted(values.branches_met.keys() - known):
+                    # Behind the other way of a branch: its own other way was not traced.
+                    known.add(site)
+                    self._open.append(
+                        f"{site}: a branch on a value that nobody computed, met only with "
+                        f"{_named(scenario, ways)}; it was traced one way"
+                    )
                 _insert(result, scenario if not ways else None, trace)
         for sentence in self._open:
             result.leave_open(sentence)
