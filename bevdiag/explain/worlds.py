@@ -89,11 +89,11 @@ def _source_streams(
         config,
         source,
         batch=source_batch(settings, options),
+        target=target,
         autocast=options.autocast or ("fp16" if settings.optimization.use_amp else "off"),
         optimizer=options.optimizer or settings.optimization.optimizer,
         overrides=options.overrides,
         assumptions=options.pins,
-        target=target,
     )
     traces = {Scenario(scenario.value): trace for scenario, trace in traced.scenarios.items()}
     traces.setdefault(Scenario.EXPECTED, traced.trace)
