@@ -103,6 +103,9 @@ def _predict(
         optimizer=OPTIMIZER,
         compression=row.compression,
         overrides=row.overrides,
+        gpu=machine.gpu,
+        torch=machine.torch,
+        cudnn=row.cudnn or machine.cudnn,
     )
     target = _target(row, machine)
     session = Session(replace(options, pins=dict(row.pins)))
@@ -122,7 +125,7 @@ def _beside(row: MeasuredRow, step: Judged, *, with_source: bool = False) -> Out
         row=row,
         params=step.trace.params_by_module["total"],
         allocated_bytes=allocated,
-        low_bytes=min(allocated, step.low.peak.allocated_bytes),
+        low_bytes=step.low_bytes,
         high_bytes=step.high_bytes,
         reserved_bytes=step.expected.max_reserved_bytes,
         first_step_bytes=first.allocated_bytes if first else None,
@@ -142,6 +145,7 @@ def _predict_from_source(
     order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
     clouds(order)
     batch = source_batch(settings, InspectOptions(points=order.files, batch_size=row.batch_size))
+    target = _target(row, machine)
     traced = trace_source(
         config,
         source,
@@ -149,10 +153,9 @@ def _predict_from_source(
         autocast=row.autocast,
         optimizer=OPTIMIZER,
         overrides=row.overrides,
+        target=target,
     )
-    step = judged(
-        {SourceScenario.EXPECTED: traced.trace, **traced.scenarios}, _target(row, machine)
-    )
+    step = judged({SourceScenario.EXPECTED: traced.trace, **traced.scenarios}, target)
     return _beside(row, step, with_source=True)
 
 

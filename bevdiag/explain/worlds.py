@@ -49,7 +49,7 @@ def predicted_worlds(
         cudnn_benchmark=options.cudnn_benchmark,
     )
     target = with_capacity(target, failure)
-    streams, unmodelled, counts = _streams(config, options)
+    streams, unmodelled, counts = _streams(config, options, target)
     worlds = tuple(_worlds(streams, counts, target, is_pinned=options.cudnn is not None))
     notes = [f"not modelled: {name}" for name in unmodelled]
     if gpu is not None and options.gpu is None:
@@ -66,11 +66,11 @@ def _gpu_of(failure: Failure) -> str | None:
     return alike[0].name if len({gpu.compute_capability for gpu in alike}) == 1 else None
 
 
-def _streams(config: Path, options: InspectOptions) -> _Streams:
+def _streams(config: Path, options: InspectOptions, target: DeviceTarget) -> _Streams:
     """The step in each scenario; a repository's own code makes it with --source."""
     if options.source is not None:
-        return _source_streams(config, Path(options.source), options)
-    session = Session(options)
+        return _source_streams(config, Path(options.source), options, target)
+    session = Session(replace(options, gpu=target.gpu))
     traced = session.trace(session.traceable(config), tuple(Scenario))
     streams = {scenario: trace.stream for scenario, trace in traced.traces.items()}
     counts = {}
@@ -80,13 +80,16 @@ def _streams(config: Path, options: InspectOptions) -> _Streams:
     return streams, streams[Scenario.EXPECTED].unmodelled, counts
 
 
-def _source_streams(config: Path, source: Path, options: InspectOptions) -> _Streams:
+def _source_streams(
+    config: Path, source: Path, options: InspectOptions, target: DeviceTarget
+) -> _Streams:
     options = with_module(options)
     settings = read_source_config(config, options.overrides)
     traced = trace_source(
         config,
         source,
         batch=source_batch(settings, options),
+        target=target,
         autocast=options.autocast or ("fp16" if settings.optimization.use_amp else "off"),
         optimizer=options.optimizer or settings.optimization.optimizer,
         overrides=options.overrides,

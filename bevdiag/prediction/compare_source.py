@@ -91,6 +91,7 @@ def _row(
             optimizer=options.optimizer or settings.optimization.optimizer,
             overrides=overrides,
             assumptions=options.pins,
+            target=target,
             timeout_seconds=options.timeout_seconds,
             rehearses=options.rehearses,
         )

@@ -11,7 +11,7 @@ from bevdiag.memory.verdict import GpuFit, Verdict, fit_on_gpus, judge
 from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.figures import oom_of
 from bevdiag.prediction.memory_use import OutOfMemory, Peak
-from bevdiag.prediction.summary import peak_of, unsplit_bytes, upper_end_bytes
+from bevdiag.prediction.summary import lower_end_bytes, peak_of, unsplit_bytes, upper_end_bytes
 from bevdiag.trace.step import Trace
 
 
@@ -38,6 +38,11 @@ class Judged:
     def high_bytes(self) -> int:
         """The upper end of the peak, which is what must fit."""
         return upper_end_bytes(self.expected, self.high)
+
+    @property
+    def low_bytes(self) -> int:
+        """The lower end of the peak."""
+        return lower_end_bytes(self.expected, self.low)
 
     @property
     def low(self) -> MemoryProfile:

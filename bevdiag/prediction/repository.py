@@ -55,7 +55,7 @@ def inspect_source(
     progress("training step", 0.1)
     autocast = options.autocast or ("fp16" if settings.optimization.use_amp else "off")
     optimizer = options.optimizer or settings.optimization.optimizer
-    traced = _trace(config, source, settings, batch, options, autocast, optimizer)
+    traced = _trace(config, source, settings, batch, options, autocast, optimizer, target)
     if isinstance(traced, ConfigReport):
         return traced
     found = source_findings(settings.document, options.data_folder, ran=True)
@@ -71,6 +71,7 @@ def _trace(
     options: InspectOptions,
     autocast: str,
     optimizer: str,
+    target: DeviceTarget,
 ) -> SourceTrace | ConfigReport:
     """The repository's step, or the fault of the config that explains why its code failed."""
     try:
@@ -82,6 +83,7 @@ def _trace(
             optimizer=optimizer,
             overrides=options.overrides,
             assumptions=options.pins,
+            target=target,
             timeout_seconds=options.timeout_seconds,
             rehearses=options.rehearses,
         )

@@ -219,6 +219,7 @@ class Session:
             optimizer=variant.optimizer,
             autocast=variant.autocast,
             num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
+            target=self.target(),
         )
         counter = FlopCounter(step.num_steps)
         direct_table = uses_direct_table(config.model)

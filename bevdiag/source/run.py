@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bevdiag.children import ChildError, in_child
 from bevdiag.errors import InputError
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.scenes import Batch
 from bevdiag.source.child import SourceTask, run_child
 from bevdiag.source.scenarios import ChildResult
@@ -47,6 +48,7 @@ def trace_source(
     overrides: Sequence[str] = (),
     assumptions: Mapping[str, int] | None = None,
     num_steps: int = 2,
+    target: DeviceTarget | None = None,
     timeout_seconds: float | None = None,
     rehearses: bool = True,
 ) -> SourceTrace:
@@ -63,6 +65,7 @@ def trace_source(
         overrides: `KEY=value` texts for the config.
         assumptions: counts by site, as an earlier trace named the sites.
         num_steps: training steps to record.
+        target: the device whose torch picks the kernels; None takes the measured GPU's.
         timeout_seconds: of silence, after which the child is stopped.
         rehearses: whether the forward pass is run on the CPU for values that decide.
 
@@ -85,6 +88,7 @@ def trace_source(
                 optimizer=optimizer,
                 autocast=autocast,
                 num_steps=num_steps,
+                target=target,
             ),
             pins=dict(assumptions or {}),
             rehearses=rehearses,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Alloc
 from bevdiag.prediction import session
 from bevdiag.sparse import constants
@@ -133,3 +134,14 @@ def test_a_step_runs_with_the_switches_of_the_originals(
         asked = small.session()
         traced = asked.trace(asked.variant(small.config), [Scenario.EXPECTED])
         assert traced.traces[Scenario.EXPECTED].direct_table is used
+
+
+def test_the_step_is_traced_for_the_target(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The trace runs in a worker process, which hands back nothing but what it raises.
+    def trace_steps(model: Any, batch: Any, options: Any, customs: Any) -> Any:
+        raise NoVerdictError(f"traced for {options.target and options.target.gpu}")
+
+    monkeypatch.setattr(session, "trace_steps", trace_steps)
+    asked = small.session(gpu="rtx3090")
+    with pytest.raises(NoVerdictError, match="traced for rtx3090"):
+        asked.trace(asked.variant(small.config), (Scenario.EXPECTED,))

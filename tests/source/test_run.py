@@ -6,6 +6,7 @@ import pytest
 
 from bevdiag.children import ChildError, Tell
 from bevdiag.errors import ConfigError, InputError, NoVerdictError
+from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category, Phase
 from bevdiag.source import SourceTrace, run
 from bevdiag.source.child import ChildResult
@@ -154,3 +155,19 @@ def test_a_death_in_a_later_scenario_leaves_what_was_traced(
     assert "with other counts than the expected ones" in traced.findings[1]
     # Without the upper end nobody may say that it fits.
     assert [said for said in traced.unmodelled if "died of SIGKILL in roi_head" in said]
+
+
+def test_the_child_traces_for_the_target(
+    trace_repo: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = []
+
+    def in_child(_: Any, task: Any, **__: Any) -> ChildResult:
+        targets.append(task.options.target)
+        raise ChildError("seen")
+
+    monkeypatch.setattr(run, "in_child", in_child)
+    target = make_target(torch="2.11.0", gpu="rtx3090")
+    with pytest.raises(ChildError, match="seen"):
+        trace_repo("one_stage.yaml", target=target)
+    assert targets == [target]
