@@ -24,6 +24,8 @@ def write_command(
     file: _File,
     configs: opt.Configs,
     points: opt.Points = None,
+    point_columns: opt.PointColumns = None,
+    point_dtype: opt.PointDtype = None,
     batch_size: opt.BatchSize = None,
     autocast: opt.Autocast = None,
     optimizer: opt.Optimizer = None,
@@ -50,7 +52,15 @@ def write_command(
         optimizer=optimizer,
         batch_size=batch_size,
     )
-    base = inspect_options(points=points, assume=assume, seed=seed, source=source, timeout=timeout)
+    base = inspect_options(
+        points=points,
+        point_columns=point_columns,
+        point_dtype=point_dtype,
+        assume=assume,
+        seed=seed,
+        source=source,
+        timeout=timeout,
+    )
     path = Path(file)
     before = read_baseline(path).configs if path.exists() else {}
     checks = run_jobs(make_jobs(configs, given, base, policy, isolated=isolated))

@@ -23,6 +23,8 @@ def compare_command(
     autocast: opt.Autocasts = None,
     source: opt.Source = None,
     points: opt.Points = None,
+    point_columns: opt.PointColumns = None,
+    point_dtype: opt.PointDtype = None,
     optimizer: opt.Optimizer = None,
     gpu: opt.GpuName = None,
     budget: opt.Budget = None,
@@ -43,6 +45,8 @@ def compare_command(
     check_page(html)
     wanted = inspect_options(
         points=points,
+        point_columns=point_columns,
+        point_dtype=point_dtype,
         optimizer=optimizer,
         gpu=gpu,
         budget=budget,

@@ -34,6 +34,8 @@ def explain_command(
         ),
     ] = None,
     points: opt.Points = None,
+    point_columns: opt.PointColumns = None,
+    point_dtype: opt.PointDtype = None,
     batch_size: opt.BatchSize = None,
     autocast: opt.Autocast = None,
     optimizer: opt.Optimizer = None,
@@ -54,6 +56,8 @@ def explain_command(
     text = _text(message, log)
     wanted = inspect_options(
         points=points,
+        point_columns=point_columns,
+        point_dtype=point_dtype,
         batch_size=batch_size,
         autocast=autocast,
         optimizer=optimizer,

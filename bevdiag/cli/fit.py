@@ -22,6 +22,8 @@ def fit_command(
     gpu: opt.GpuName = None,
     budget: opt.Budget = None,
     points: opt.Points = None,
+    point_columns: opt.PointColumns = None,
+    point_dtype: opt.PointDtype = None,
     batch_size: opt.BatchSize = None,
     autocast: opt.Autocast = None,
     optimizer: opt.Optimizer = None,
@@ -40,6 +42,8 @@ def fit_command(
     check_output(output)
     wanted = inspect_options(
         points=points,
+        point_columns=point_columns,
+        point_dtype=point_dtype,
         batch_size=batch_size,
         autocast=autocast,
         optimizer=optimizer,

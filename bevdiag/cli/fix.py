@@ -35,6 +35,8 @@ def fix_command(
     write: Write = False,
     unsafe: Unsafe = False,
     points: opt.Points = None,
+    point_columns: opt.PointColumns = None,
+    point_dtype: opt.PointDtype = None,
     batch_size: opt.BatchSize = None,
     autocast: opt.Autocast = None,
     optimizer: opt.Optimizer = None,
@@ -53,6 +55,8 @@ def fix_command(
         raise InputError("--diff prints the edits and nothing else: leave out --write and --format")
     wanted = inspect_options(
         points=points,
+        point_columns=point_columns,
+        point_dtype=point_dtype,
         batch_size=batch_size,
         autocast=autocast,
         optimizer=optimizer,

@@ -25,6 +25,8 @@ def inspect_command(
     config: opt.Config,
     device: opt.Device = "auto",
     points: opt.Points = None,
+    point_columns: opt.PointColumns = None,
+    point_dtype: opt.PointDtype = None,
     batch_size: opt.BatchSize = None,
     autocast: opt.Autocast = None,
     optimizer: opt.Optimizer = None,
@@ -59,6 +61,8 @@ def inspect_command(
         inspect_options(
             device=device,
             points=points,
+            point_columns=point_columns,
+            point_dtype=point_dtype,
             batch_size=batch_size,
             autocast=autocast,
             optimizer=optimizer,

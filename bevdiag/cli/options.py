@@ -8,6 +8,8 @@ import typer
 from bevdiag.cli.formats import CHECK_FORMATS, INSPECT_FORMATS
 from bevdiag.cli.shipped import SHIPPED_NAME
 from bevdiag.cli.values import AUTOCASTS, DEVICES, FORMATS
+from bevdiag.scenes.files import SUFFIXES
+from bevdiag.scenes.layout import DTYPES
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]
 ConfigOrShipped = Annotated[
@@ -26,8 +28,23 @@ Points = Annotated[
     typer.Option(
         "--points",
         metavar="FILE",
-        help="Point cloud (.npy, .bin, .pcd, .ply); repeat it to give several, which the samples "
-        "of a batch take in turn. Default: a synthetic scene that fits the config.",
+        help=f"Point cloud ({', '.join(SUFFIXES)}) or a folder of them; repeat it to give several, "
+        "which the samples of a batch take in turn. Default: a synthetic scene that fits the "
+        "config.",
+    ),
+]
+PointColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--point-columns",
+        metavar="N",
+        help="Values a point in .bin files. Default: the config's src_feature_list.",
+    ),
+]
+PointDtype = Annotated[
+    str | None,
+    typer.Option(
+        "--point-dtype", metavar="|".join(DTYPES), help="Of .bin files. Default: float32."
     ),
 ]
 BatchSize = Annotated[

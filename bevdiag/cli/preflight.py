@@ -26,6 +26,8 @@ def preflight_command(
     context: typer.Context,
     configs: opt.Configs,
     points: opt.Points = None,
+    point_columns: opt.PointColumns = None,
+    point_dtype: opt.PointDtype = None,
     batch_size: opt.BatchSize = None,
     autocast: opt.Autocast = None,
     optimizer: opt.Optimizer = None,
@@ -89,7 +91,14 @@ def preflight_command(
         batch_size=batch_size,
     )
     base = inspect_options(
-        points=points, sets=sets, assume=assume, seed=seed, source=source, timeout=timeout
+        points=points,
+        point_columns=point_columns,
+        point_dtype=point_dtype,
+        sets=sets,
+        assume=assume,
+        seed=seed,
+        source=source,
+        timeout=timeout,
     )
     jobs = make_jobs(configs, given, base, policy, isolated=isolated)
     checks = run_jobs(jobs)

@@ -11,6 +11,8 @@ def inspect_options(
     *,
     device: str = "meta",
     points: Sequence[str] | None = None,
+    point_columns: str | None = None,
+    point_dtype: str | None = None,
     batch_size: str | None = None,
     autocast: str | None = None,
     optimizer: str | None = None,
@@ -35,6 +37,8 @@ def inspect_options(
     return InspectOptions(
         device=values.choose("--device", device, values.DEVICES),
         points=tuple(points or ()),
+        point_columns=optional(values.point_columns, "--point-columns", point_columns),
+        point_dtype=optional(values.point_dtype, "--point-dtype", point_dtype),
         batch_size=optional(values.positive, "--batch-size", batch_size),
         autocast=optional(values.autocast, "--autocast", autocast),
         optimizer=optional(values.optimizer, "--optimizer", optimizer),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from bevdiag.config.data import frames_of
+from bevdiag.config.data import frames_of, shuffles_points, stored_features_of
 from bevdiag.diagnose.checks import data_root_of, sifted, source_findings, step_findings
 from bevdiag.diagnose.codes import CODES, Stage
 from bevdiag.diagnose.evidence import TraceEvidence
@@ -34,7 +34,7 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
-from bevdiag.scenes import Batch, chosen_samples, make_batch
+from bevdiag.scenes import Batch, Layout, chosen_samples, make_batch
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
 from bevdiag.source.values import Scenario
 
@@ -121,13 +121,20 @@ def source_target(options: InspectOptions) -> DeviceTarget:
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
     """The user's points or a made-up scene, voxelized as the repository's config says."""
     size = options.batch_size or settings.optimization.batch_size_per_gpu
+    written = settings.document.get("DATA_CONFIG")
     samples, source = chosen_samples(
         options.points,
-        settings.point_cloud_range,
-        settings.point_features,
+        Layout(
+            features=settings.point_features,
+            point_cloud_range=settings.point_cloud_range,
+            stored=stored_features_of(written),
+            shuffled=shuffles_points(written) and not options.in_file_order,
+            columns=options.point_columns,
+            dtype=options.point_dtype,
+        ),
         size,
         dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
-        frames=frames_of(settings.document.get("DATA_CONFIG")),
+        frames=frames_of(written),
         seed=options.seed,
     )
     return make_batch(

@@ -217,6 +217,8 @@ class InspectOptions:
 
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
+    `point_columns` and `point_dtype` say how .bin files are read; `in_file_order` keeps points
+    in their order where the config shuffles them, as a measured row of these files did.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
     paths start from. `timeout_seconds` is how long a child process may say nothing. `lives` asks
@@ -226,6 +228,9 @@ class InspectOptions:
 
     device: str = "auto"
     points: tuple[str, ...] = ()
+    point_columns: int | None = None
+    point_dtype: str | None = None
+    in_file_order: bool = False
     batch_size: int | None = None
     autocast: str | None = None
     optimizer: str | None = None
