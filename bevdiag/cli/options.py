@@ -8,8 +8,6 @@ import typer
 from bevdiag.cli.formats import CHECK_FORMATS, INSPECT_FORMATS
 from bevdiag.cli.shipped import SHIPPED_NAME
 from bevdiag.cli.values import AUTOCASTS, DEVICES, FORMATS
-from bevdiag.scenes.files import SUFFIXES
-from bevdiag.scenes.layout import DTYPES
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]
 ConfigOrShipped = Annotated[
@@ -28,9 +26,9 @@ Points = Annotated[
     typer.Option(
         "--points",
         metavar="FILE",
-        help=f"Point cloud ({', '.join(SUFFIXES)}) or a folder of them; repeat it to give several, "
-        "which the samples of a batch take in turn. Default: a synthetic scene that fits the "
-        "config.",
+        help="Point cloud (.bin, .npy, .npz, .pcd, .ply, .txt, .csv, .xyz, .feather, .parquet) or "
+        "a folder of them; repeat it to give several, which the samples of a batch take in turn. "
+        "Default: a synthetic scene that fits the config.",
     ),
 ]
 PointColumns = Annotated[
@@ -44,7 +42,7 @@ PointColumns = Annotated[
 PointDtype = Annotated[
     str | None,
     typer.Option(
-        "--point-dtype", metavar="|".join(DTYPES), help="Of .bin files. Default: float32."
+        "--point-dtype", metavar="float16|float32|float64", help="Of .bin files. Default: float32."
     ),
 ]
 BatchSize = Annotated[

@@ -13,8 +13,6 @@ from typing import TypeVar, get_args
 from bevdiag.cli.formats import MACHINE_FORMATS
 from bevdiag.cli.output import STDOUT, check_output
 from bevdiag.errors import InputError
-from bevdiag.scenes.layout import DTYPES
-from bevdiag.scenes.table import MAX_COLUMNS
 
 DEVICES = ("auto", "meta", "cuda")
 AUTOCASTS = ("off", "fp16", "bf16")
@@ -62,6 +60,8 @@ def positive(option: str, text: str) -> int:
 
 def point_columns(option: str, text: str) -> int:
     """Like `whole_number`, at least 3 for x, y and z, and no more than a file may have."""
+    from bevdiag.scenes.table import MAX_COLUMNS
+
     number = whole_number(option, text, least=3)
     if number > MAX_COLUMNS:
         raise InputError(f"{option}: {number} is more than {MAX_COLUMNS}, the most a file may have")
@@ -70,6 +70,8 @@ def point_columns(option: str, text: str) -> int:
 
 def point_dtype(option: str, text: str) -> str:
     """The name of a type of .bin files' values."""
+    from bevdiag.scenes.layout import DTYPES
+
     return choose(option, text, DTYPES)
 
 
