@@ -3,6 +3,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bevdiag.cli.main import run
@@ -125,3 +126,17 @@ def test_where_nothing_was_traced_there_is_no_snapshot(
 def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["preflight", "model.yaml", "--format", "memory-viz"]) == 2
     assert "--format: 'memory-viz' is not one of text, json, sarif" in capsys.readouterr().err
+
+
+def test_the_options_of_bin_files_reach_their_reader(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(np.full((3, 5), 0.5).tobytes())
+    config = Path(__file__).resolve().parents[1] / "rules" / "pointpillar.yaml"
+    given = ["inspect", str(config), "--device", "meta", "--no-remedies", "--points", str(path)]
+    assert run([*given, "--point-dtype", "float64"]) == 2
+    assert "120 bytes are no whole number of points of 4 float64" in capsys.readouterr().err
+    assert run([*given, "--point-columns", "2"]) == 2
+    assert "--point-columns" in capsys.readouterr().err
+    assert run([*given, "--point-columns", "5", "--point-dtype", "float64"]) != 2
