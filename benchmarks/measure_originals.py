@@ -214,7 +214,7 @@ def _is_numeric(value: Any) -> bool:
 
 def scene(row: Row, settings: Any, scenes: Path) -> Any:
     """The row's clouds, voxelized as the config says."""
-    from bevdiag.scenes import make_batch, read_samples
+    from bevdiag.scenes import Layout, make_batch, read_samples
 
     num_features = len(settings.point_features)
     with tempfile.TemporaryDirectory() as folder:
@@ -223,7 +223,10 @@ def scene(row: Row, settings: Any, scenes: Path) -> Any:
         command += ["--points", str(row.points_per_sample), "--batch", str(row.batch_size)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         files = [Path(folder) / f"{sample}.npy" for sample in range(row.batch_size)]
-        samples, source = read_samples(files, num_features, row.batch_size)
+        layout = Layout(
+            features=settings.point_features, point_cloud_range=settings.point_cloud_range
+        )
+        samples, source = read_samples(files, layout, row.batch_size)
     return make_batch(
         samples,
         point_cloud_range=settings.point_cloud_range,

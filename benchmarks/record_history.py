@@ -25,7 +25,10 @@ NUM_FRAMES = 4
 
 def main(out: Path, config: Path, points: str, overrides: tuple[str, ...]) -> None:
     """Record the second step."""
-    session = Session(InspectOptions(points=(points,), optimizer="adamw", overrides=overrides))
+    options = InspectOptions(
+        points=(points,), in_file_order=True, optimizer="adamw", overrides=overrides
+    )
+    session = Session(options)
     variant = session.variant(config)
     device = torch.device("cuda", 0)
     torch.manual_seed(0)

@@ -10,12 +10,13 @@ from bevdiag.config import load_config
 from bevdiag.errors import BevdiagError
 from bevdiag.explain.decode import decode
 from bevdiag.explain.log import read_log
-from bevdiag.scenes import read_points
+from bevdiag.scenes import Layout, read_points
 
 CORPUS = Path(__file__).parent / "corpus"
 """A folder of seeds a target."""
 
 _POINT_FILES = (".npy", ".bin", ".pcd", ".ply")
+_LAYOUT = Layout(features=("x", "y", "z", "intensity"), point_cloud_range=(0, -40, -3, 70.4, 40, 1))
 _FOLDER = Path(tempfile.mkdtemp(prefix="bevdiag-fuzz-", dir=os.environ.get("TMPDIR")))
 
 
@@ -33,7 +34,7 @@ def points(data: bytes) -> None:
     path = _FOLDER / f"points{kind}"
     path.write_bytes(data[1:])
     with suppress(BevdiagError):
-        read_points(path, 4)
+        read_points(path, _LAYOUT)
 
 
 def log(data: bytes) -> None:

@@ -98,6 +98,7 @@ def _predict(
     clouds(order)
     options = InspectOptions(
         points=order.files,
+        in_file_order=True,
         batch_size=row.batch_size,
         autocast=row.autocast,
         optimizer=OPTIMIZER,
@@ -144,7 +145,8 @@ def _predict_from_source(
     settings = read_source_config(config, row.overrides)
     order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
     clouds(order)
-    batch = source_batch(settings, InspectOptions(points=order.files, batch_size=row.batch_size))
+    given = InspectOptions(points=order.files, in_file_order=True, batch_size=row.batch_size)
+    batch = source_batch(settings, given)
     target = _target(row, machine)
     traced = trace_source(
         config,

@@ -28,6 +28,8 @@ class Asked:
     device: opt.Device = "meta"
     source: opt.Source = None
     points: opt.Points = None
+    point_columns: opt.PointColumns = None
+    point_dtype: opt.PointDtype = None
     batch_size: opt.BatchSize = None
     autocast: opt.Autocast = None
     optimizer: opt.Optimizer = None
@@ -61,9 +63,17 @@ class Asked:
         rehearse = values.choose("--rehearse", self.rehearse, ("auto", "off"))
         if self.source is None and rehearse == "off":
             raise InputError("--rehearse off applies to the code of a repository: give --source")
+        for option, text in (
+            ("--point-columns", self.point_columns),
+            ("--point-dtype", self.point_dtype),
+        ):
+            if text is not None and not self.points:
+                raise InputError(f"{option}: says how a .bin file is read: give one with --points")
         return InspectOptions(
             device=values.choose("--device", self.device, values.DEVICES),
             points=tuple(self.points or ()),
+            point_columns=optional(values.point_columns, "--point-columns", self.point_columns),
+            point_dtype=optional(values.point_dtype, "--point-dtype", self.point_dtype),
             profile=self.profile,
             cudnn_benchmark=self.cudnn_benchmark,
             compression=optional(
@@ -104,7 +114,9 @@ class Asked:
         return job
 
 
-STEP = ("source", "points", "batch_size", "autocast", "optimizer", "compression")
+POINTS = ("points", "point_columns", "point_dtype")
+"""The point files, and how they are read."""
+STEP = ("source", *POINTS, "batch_size", "autocast", "optimizer", "compression")
 """Which model and which step."""
 TARGET = ("gpu", "budget", "margin", "torch", "cudnn", "profile", "cudnn_benchmark")
 """What it is judged by."""

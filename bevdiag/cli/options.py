@@ -26,8 +26,23 @@ Points = Annotated[
     typer.Option(
         "--points",
         metavar="FILE",
-        help="Point cloud (.npy, .bin, .pcd, .ply); repeat it to give several, which the samples "
-        "of a batch take in turn. Default: a synthetic scene that fits the config.",
+        help="Point cloud (.bin, .npy, .npz, .pcd, .ply, .txt, .csv, .xyz, .feather, .parquet) or "
+        "a folder of them; repeat it to give several, which the samples of a batch take in turn. "
+        "Default: a synthetic scene that fits the config.",
+    ),
+]
+PointColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--point-columns",
+        metavar="N",
+        help="Values a point in .bin files. Default: the config's src_feature_list.",
+    ),
+]
+PointDtype = Annotated[
+    str | None,
+    typer.Option(
+        "--point-dtype", metavar="float16|float32|float64", help="Of .bin files. Default: float32."
     ),
 ]
 BatchSize = Annotated[

@@ -58,6 +58,23 @@ def positive(option: str, text: str) -> int:
     return whole_number(option, text, least=1)
 
 
+def point_columns(option: str, text: str) -> int:
+    """Like `whole_number`, at least 3 for x, y and z, and no more than a file may have."""
+    from bevdiag.scenes.table import MAX_COLUMNS
+
+    number = whole_number(option, text, least=3)
+    if number > MAX_COLUMNS:
+        raise InputError(f"{option}: {number} is more than {MAX_COLUMNS}, the most a file may have")
+    return number
+
+
+def point_dtype(option: str, text: str) -> str:
+    """The name of a type of .bin files' values."""
+    from bevdiag.scenes.layout import DTYPES
+
+    return choose(option, text, DTYPES)
+
+
 def batch_sizes(text: str | None) -> tuple[int, ...]:
     """The distinct --batch-size values of a comma-separated list, in its order; none of None."""
     sizes = () if text is None else text.split(",")

@@ -21,6 +21,8 @@ from bevdiag.errors import ConfigError
 
 MOST_FRAMES = 64
 PADDED = "transform_points_to_voxels"
+_SHUFFLE = "shuffle_points"
+_ENCODING = "POINT_FEATURE_ENCODING"
 DYNAMIC = "transform_points_to_voxels_placeholder"
 
 
@@ -97,6 +99,7 @@ def read_data(root: Section) -> DataSettings:
     path, is_padded = voxelizer_path(root)
     voxelizer = checked(PaddedVoxelizer if is_padded else DynamicVoxelizer, root, path)
     size_path = (*path, "VOXEL_SIZE")
+    written = tree.plain(tree.descend(root, ("DATA_CONFIG",))[0])
     grid_size = whole_grid(
         section.point_cloud_range,
         voxelizer.voxel_size,
@@ -112,7 +115,9 @@ def read_data(root: Section) -> DataSettings:
         max_voxels=padded.max_number_of_voxels.train if padded else None,
         point_features=section.point_feature_encoding.used_feature_list,
         dataset=section.dataset,
-        frames=frames_of(tree.plain(tree.descend(root, ("DATA_CONFIG",))[0])),
+        frames=frames_of(written),
+        stored_features=stored_features_of(written),
+        shuffles_points=shuffles_points(written),
     )
 
 
@@ -131,6 +136,29 @@ def frames_of(data_config: object) -> int:
             if type(first) is int and type(last) is int:
                 return min(max(last - first + 1, 1), MOST_FRAMES)
     return min(max(sweeps, 1), MOST_FRAMES) if type(sweeps) is int else 1
+
+
+def stored_features_of(data_config: object) -> tuple[str, ...]:
+    """The values of a point in the data set's files (src_feature_list); empty where none are named.
+
+    What is not written as OpenPCDet writes it counts as none: only point files ask.
+    """
+    encoding = data_config.get(_ENCODING) if isinstance(data_config, dict) else None
+    names = encoding.get("src_feature_list") if isinstance(encoding, dict) else None
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
+
+
+def shuffles_points(data_config: object) -> bool:
+    """Whether training shuffles a sample's points before they are voxelized."""
+    processors = data_config.get("DATA_PROCESSOR") if isinstance(data_config, dict) else None
+    for entry in processors if isinstance(processors, (list, tuple)) else ():
+        name = entry.get("NAME") if isinstance(entry, dict) else None
+        if name in (PADDED, DYNAMIC):
+            return False
+        if name == _SHUFFLE:
+            enabled = entry.get("SHUFFLE_ENABLED")
+            return bool(enabled.get("train") if isinstance(enabled, dict) else enabled)
+    return False
 
 
 def voxelizer_path(root: Section) -> tuple[tree.Path, bool]:

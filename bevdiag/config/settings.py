@@ -62,7 +62,9 @@ class DataSettings(BaseModel):
 
     `grid_size` is (x, y, z) in voxels. `max_points_per_voxel` and `max_voxels` (per sample, in
     training) are None where the config voxelizes dynamically, without a cap. `frames` counts the
-    sweeps or frames that one sample merges.
+    sweeps or frames that one sample merges. `stored_features` are the values of a point in the data
+    set's files, of which `point_features` are used; `shuffles_points` says that points lose their
+    order before they are voxelized.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,3 +77,5 @@ class DataSettings(BaseModel):
     point_features: tuple[str, ...]
     dataset: str = ""
     frames: PositiveInt = 1
+    stored_features: tuple[str, ...] = ()
+    shuffles_points: bool = False

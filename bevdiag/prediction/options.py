@@ -17,6 +17,8 @@ class InspectOptions:
 
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
+    `point_columns` and `point_dtype` say how .bin files are read; `in_file_order` keeps points
+    in their order where the config shuffles them, as a measured row of these files did.
     `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
     reserve; `origin` says where GPU and budget come from.
     `remedies` None searches for plans where the step may not fit.
@@ -30,6 +32,9 @@ class InspectOptions:
 
     device: str = "auto"
     points: tuple[str, ...] = ()
+    point_columns: int | None = None
+    point_dtype: str | None = None
+    in_file_order: bool = False
     batch_size: int | None = None
     autocast: str | None = None
     optimizer: str | None = None

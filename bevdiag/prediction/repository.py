@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bevdiag.config.data import frames_of
+from bevdiag.config.data import frames_of, shuffles_points, stored_features_of
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.compressions import MODES
@@ -26,7 +26,7 @@ from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
-from bevdiag.scenes import Batch, chosen_samples, make_batch
+from bevdiag.scenes import Batch, Layout, chosen_samples, make_batch
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
 from bevdiag.source.values import Scenario
 
@@ -101,13 +101,20 @@ def _trace(
 def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
     """The user's points or a synthetic scene, voxelized as the repository's config says."""
     size = options.batch_size or settings.optimization.batch_size_per_gpu
+    written = settings.document.get("DATA_CONFIG")
     samples, source = chosen_samples(
         options.points,
-        settings.point_cloud_range,
-        settings.point_features,
+        Layout(
+            features=settings.point_features,
+            point_cloud_range=settings.point_cloud_range,
+            stored=stored_features_of(written),
+            shuffled=shuffles_points(written) and not options.in_file_order,
+            columns=options.point_columns,
+            dtype=options.point_dtype,
+        ),
         size,
         dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
-        frames=frames_of(settings.document.get("DATA_CONFIG")),
+        frames=frames_of(written),
         seed=options.seed,
     )
     return make_batch(

@@ -20,7 +20,7 @@ from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_tabl
 from bevdiag.prediction.compressions import Changes, compression_changes
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.target import device_target
-from bevdiag.scenes import Batch, chosen_samples, make_batch
+from bevdiag.scenes import Batch, Layout, chosen_samples, make_batch
 from bevdiag.scenes.arrays import Points
 from bevdiag.trace.failure import failures_told
 from bevdiag.trace.flops import FlopCounter
@@ -185,8 +185,14 @@ class Session:
         data = variant.config.data
         return chosen_samples(
             self.options.points,
-            data.point_cloud_range,
-            data.point_features,
+            Layout(
+                features=data.point_features,
+                point_cloud_range=data.point_cloud_range,
+                stored=data.stored_features,
+                shuffled=data.shuffles_points and not self.options.in_file_order,
+                columns=self.options.point_columns,
+                dtype=self.options.point_dtype,
+            ),
             variant.batch_size,
             dataset=data.dataset,
             frames=data.frames,

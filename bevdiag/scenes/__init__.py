@@ -8,11 +8,13 @@ from bevdiag.scenes.choice import (
     fitting_kind,
 )
 from bevdiag.scenes.files import read_points, read_samples
+from bevdiag.scenes.layout import Layout
 from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
 from bevdiag.scenes.voxels import Voxels, voxelize
 
 __all__ = [
     "Batch",
+    "Layout",
     "SceneKind",
     "Voxels",
     "chosen_samples",

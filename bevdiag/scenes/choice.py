@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 
+from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points, Range
 from bevdiag.scenes.datasets import matching
 from bevdiag.scenes.files import read_samples
+from bevdiag.scenes.layout import Layout
 from bevdiag.scenes.size import check_batch
 from bevdiag.scenes.street import street
 from bevdiag.scenes.synthetic import synthetic_sonar
@@ -38,8 +40,7 @@ def fitting_kind(point_cloud_range: Range, dataset: str) -> SceneKind:
 
 def chosen_samples(
     files: Sequence[str],
-    point_cloud_range: Range,
-    features: Sequence[str],
+    layout: Layout,
     batch_size: int,
     *,
     dataset: str,
@@ -49,12 +50,21 @@ def chosen_samples(
     """The user's files or, without any, a synthetic scene; and a phrase that names the source.
 
     Raises:
-        InputError: a file cannot be used, or the batch would be too large.
+        InputError: a file cannot be used, an option has none to bear on, or the batch would be
+            too large.
     """
     if files:
-        return read_samples([Path(name) for name in files], len(features), batch_size)
+        return read_samples([Path(name) for name in files], layout, batch_size, seed=seed)
+    if layout.columns or layout.dtype:
+        option = "--point-columns" if layout.columns else "--point-dtype"
+        raise InputError(f"{option}: says how a .bin file is read: give one with --points")
     return default_samples(
-        point_cloud_range, features, batch_size, dataset=dataset, frames=frames, seed=seed
+        layout.point_cloud_range,
+        layout.features,
+        batch_size,
+        dataset=dataset,
+        frames=frames,
+        seed=seed,
     )
 
 

@@ -1,139 +1,146 @@
-"""Point files: .npy, KITTI's .bin, .pcd and .ply."""
+"""Point files of every kind, and which of them the samples of a batch take."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points
+from bevdiag.scenes.arrow import read_arrow
+from bevdiag.scenes.columns import chosen_columns
+from bevdiag.scenes.doubts import doubts_of, without_gaps
+from bevdiag.scenes.layout import Layout
+from bevdiag.scenes.numpy_files import read_npy, read_npz
 from bevdiag.scenes.pcd import read_pcd
 from bevdiag.scenes.ply import read_ply
+from bevdiag.scenes.raw import read_bin
 from bevdiag.scenes.size import check_batch
-from bevdiag.scenes.table import Table
+from bevdiag.scenes.table import NamedTable
+from bevdiag.scenes.text import read_text
 
-_MOST_CHARACTERS = 200
-_MALFORMED = (
-    ArithmeticError,
-    MemoryError,
-    RecursionError,
-    SyntaxError,
-    TokenError,
-    TypeError,
-    ValueError,
-)
-"""What NumPy's reading of a header may raise, which parses it as Python's literals."""
-_open_memmap: Callable[..., Table] = np.lib.format.open_memmap
-_KITTI_COLUMNS = 4
-_NUSCENES_COLUMNS = 5
 MAX_FILE_BYTES = 2**30
+_RAW = ".bin"
+_READERS: dict[str, Callable[[Path], NamedTable]] = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".pcd": read_pcd,
+    ".ply": read_ply,
+    ".txt": read_text,
+    ".csv": read_text,
+    ".xyz": read_text,
+    ".feather": read_arrow,
+    ".parquet": read_arrow,
+}
+SUFFIXES = (_RAW, *_READERS)
+_MOST_COLUMNS = 64
+"""Of a table with fewer rows than columns: a point has fewer values."""
 
 
-def read_points(path: Path, num_features: int) -> Points:
+def read_points(path: Path, layout: Layout) -> tuple[Points, list[str]]:
     """Read one point cloud.
 
     Args:
-        path: .npy with [N, F]; .bin of float32 rows (4 columns as KITTI writes them, 5 where the
-            name ends in .pcd.bin as nuScenes' do, `num_features` if that is more); .pcd in ascii
-            or binary; .ply in ascii or binary_little_endian.
-        num_features: columns to keep, x, y, z first; further ones are cut.
+        path: one of `SUFFIXES`; for the width of a .bin see `raw.read_bin`.
+        layout: which columns are wanted, and what is known of the file.
 
     Returns:
-        float32 [N, num_features].
+        float32 [N, features], and notes on what is doubtful about the file.
 
     Raises:
-        InputError: the file is missing, malformed, empty, too narrow or not finite.
+        InputError: the file is missing, malformed, empty, too narrow or no point cloud.
     """
-    readers: dict[str, Callable[[Path], Table]] = {
-        ".npy": _read_npy,
-        ".bin": lambda file: _read_bin(file, num_features),
-        ".pcd": read_pcd,
-        ".ply": read_ply,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        known = ", ".join(readers)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
         raise InputError(f"{path}: unknown point file type {path.suffix!r}: give one of {known}")
+    notes: list[str] = []
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: is no file: give the file that holds the points")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{path}: is larger than {MAX_FILE_BYTES} bytes: give a single cloud")
-        table = reader(path)
+        if suffix == _RAW:
+            table, notes = read_bin(path, layout)
+        else:
+            table = _READERS[suffix](path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
-    return _checked(path, table, num_features)
+    points, more = _checked(path, table, layout)
+    return points, notes + more
 
 
 def read_samples(
-    paths: Sequence[Path], num_features: int, batch_size: int
+    paths: Sequence[Path], layout: Layout, batch_size: int, *, seed: int = 0
 ) -> tuple[tuple[Points, ...], str]:
-    """Sample i takes file i modulo their number; also returns a phrase that names the source.
+    """Sample i takes file i modulo their number; a folder stands for files out of it.
+
+    Where the config shuffles, sample i is shuffled with seed + i.
+
+    Returns:
+        The clouds, and a phrase that names the files and what is doubtful about them.
 
     Raises:
         InputError: a file cannot be used, or the batch is too large.
     """
-    check_batch(batch_size, num_features)  # of a point each, before any file is read
-    used = paths[:batch_size]
-    clouds = [read_points(path, num_features) for path in used]
+    check_batch(batch_size, len(layout.features))  # of a point each, before any file is read
+    used = [file for path in paths for file in _files_of(path, batch_size)][:batch_size]
+    if (layout.columns or layout.dtype) and not any(_is_raw(path) for path in used):
+        option = "--point-columns" if layout.columns else "--point-dtype"
+        raise InputError(
+            f"{option}: only a .bin file lacks this, {used[0].name} says it itself: leave it out"
+        )
+    clouds, phrases = [], []
+    for path in used:
+        points, notes = read_points(path, layout)
+        clouds.append(points)
+        phrases.append(f"{path.name} ({'; '.join(notes)})" if notes else path.name)
     num_points = sum(len(clouds[i % len(clouds)]) for i in range(batch_size))
-    check_batch(num_points, num_features)
-    samples = tuple(clouds[i % len(clouds)] for i in range(batch_size))
-    return samples, ", ".join(path.name for path in used)
+    check_batch(num_points, len(layout.features))
+    samples = [clouds[i % len(clouds)] for i in range(batch_size)]
+    if layout.shuffled:
+        samples = [np.random.default_rng(seed + i).permutation(s) for i, s in enumerate(samples)]
+    return tuple(samples), ", ".join(phrases)
 
 
-def _read_npy(path: Path) -> Table:
+def _is_raw(path: Path) -> bool:
+    return path.suffix.lower() == _RAW
+
+
+def _files_of(path: Path, most: int) -> list[Path]:
+    """The path itself or, of a folder, up to `most` files of its commonest kind, evenly spread."""
+    if not path.is_dir():
+        return [path]
     try:
-        # Mapped, a header that promises more than the file holds allocates nothing, and a pickle
-        # has no way in.
-        with np.errstate(over="ignore"):
-            array: Table = _open_memmap(path, mode="r")
-    except _MALFORMED as error:
-        reason = " ".join(str(error).split())[:_MOST_CHARACTERS] or type(error).__name__
-        raise InputError(
-            f"{path}: is no plain .npy array ({reason}): save the points with "
-            "numpy.save as a float32 array [N, F]"
-        ) from error
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise InputError(
-            f"{path}: holds a {array.dtype} array of shape {list(array.shape)}: "
-            "expected numbers [N, F], one row a point"
-        )
-    return array
+        files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+    if not files:
+        raise InputError(f"{path}: holds no point files: expected some of {', '.join(SUFFIXES)}")
+    (kind, _), *_rest = Counter(file.suffix.lower() for file in files).most_common()
+    files = [file for file in files if file.suffix.lower() == kind]
+    if len(files) <= most:
+        return files
+    return [files[i * len(files) // most] for i in range(most)]
 
 
-def _read_bin(path: Path, num_features: int) -> Table:
-    usual = _NUSCENES_COLUMNS if path.name.endswith(".pcd.bin") else _KITTI_COLUMNS
-    columns = max(usual, num_features)
-    data = path.read_bytes()
-    row_bytes = 4 * columns
-    if len(data) % row_bytes:
-        raise InputError(
-            f"{path}: {len(data)} bytes are no whole number of points of {columns} float32 values "
-            f"({row_bytes} bytes each): check how many features the file holds"
-        )
-    return np.frombuffer(data, "<f4").reshape(-1, columns)
-
-
-def _checked(path: Path, table: Table, num_features: int) -> Points:
-    num_points, columns = table.shape
+def _checked(path: Path, table: NamedTable, layout: Layout) -> tuple[Points, list[str]]:
+    num_points, num_columns = table.values.shape
     if not num_points:
         raise InputError(f"{path}: holds no points: give a cloud with at least one")
-    if columns < num_features:
+    if num_points < num_columns and num_columns > _MOST_COLUMNS:
         raise InputError(
-            f"{path}: has {columns} columns a point, but the config uses {num_features} "
-            "features: add the missing columns or shorten used_feature_list"
+            f"{path}: holds {num_points} rows of {num_columns} values, so it is transposed: save "
+            "one row a point"
         )
-    check_batch(num_points, num_features)
-    # Values beyond float32 become inf here and are refused just below.
+    columns, notes = chosen_columns(path, num_columns, table.names, layout)
+    check_batch(num_points, len(columns))
+    # Values beyond float32 become inf here, and their points are dropped just below.
     with np.errstate(over="ignore"):
-        points = np.ascontiguousarray(table[:, :num_features], np.float32)
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
-        raise InputError(
-            f"{path}: {num_points - int(finite.sum())} of {num_points} points hold NaN or infinite "
-            f"values, the first in row {int(np.argmin(finite))}: remove them"
-        )
-    return points
+        points = np.ascontiguousarray(table.values[:, columns], np.float32)
+    if num_points < num_columns:
+        notes.append(f"{num_points} rows of {num_columns} values: one row a point?")
+    points, gaps = without_gaps(path, points)
+    return points, [*notes, *gaps, *doubts_of(path, points, layout.point_cloud_range)]

@@ -1,30 +1,41 @@
-"""PCD, the Point Cloud Library's format (version 0.7): a text header, then ascii or binary rows."""
+"""PCD, the Point Cloud Library's format (version 0.7): a text header, then the points.
+
+They follow as ascii lines, as packed rows (binary), or column by column under LZF
+(binary_compressed).
+"""
 
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.table import MAX_HEADER_BYTES, Column, Table, read_rows
+from bevdiag.scenes.lzf import lzf_decompressed
+from bevdiag.scenes.size import check_batch
+from bevdiag.scenes.table import (
+    MAX_HEADER_BYTES,
+    Column,
+    NamedTable,
+    read_packed_columns,
+    read_packed_rows,
+    read_text_rows,
+)
 
 _KINDS = {"F": "f", "I": "i", "U": "u"}
 _SIZES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
 _PADDING = "_"
+_SIZES_BYTES = 8
 
 
-def read_pcd(path: Path) -> Table:
-    """Read a .pcd file: [N, columns], x, y and z first, padding left out.
+def read_pcd(path: Path) -> NamedTable:
+    """Read a .pcd file, padding left out.
 
     Raises:
-        InputError: the header is malformed, or the data is compressed or cut short.
+        InputError: the header is malformed, or the data is damaged or cut short.
     """
     header, body = _split(path, path.read_bytes())
     encoding = header["DATA"][0].lower()
-    if encoding == "binary_compressed":
+    if encoding not in ("ascii", "binary", "binary_compressed"):
         raise InputError(
-            f"{path}: its data is binary_compressed, which bevdiag does not read: convert it with "
-            "pcl_convert_pcd_ascii_binary to binary (1)"
+            f"{path}: DATA {encoding!r} is unknown: expected ascii, binary or binary_compressed"
         )
-    if encoding not in ("ascii", "binary"):
-        raise InputError(f"{path}: DATA {encoding!r} is unknown: expected ascii or binary")
     try:
         num_points = int(header["POINTS"][0])
         if num_points < 0:
@@ -32,7 +43,27 @@ def read_pcd(path: Path) -> Table:
         columns = _columns(path, header)
     except ValueError as error:
         raise InputError(f"{path}: a number in the header is malformed ({error})") from error
-    return read_rows(path, body, columns, num_points, ascii_text=encoding == "ascii")
+    if encoding == "ascii":
+        return read_text_rows(path, body, columns, num_points)
+    if encoding == "binary":
+        return read_packed_rows(path, body, columns, num_points)
+    return _compressed(path, body, columns, num_points)
+
+
+def _compressed(path: Path, body: bytes, columns: list[Column], num_points: int) -> NamedTable:
+    """Read the two sizes (compressed, then not) as uint32, and the columns after them."""
+    check_batch(num_points, sum(column.count for column in columns))
+    size = num_points * sum(column.count * int(column.dtype[2:]) for column in columns)
+    packed = int.from_bytes(body[:4], "little")
+    try:
+        if len(body) < _SIZES_BYTES + packed:
+            raise ValueError(f"{packed} bytes promised, {max(0, len(body) - _SIZES_BYTES)} there")
+        data = lzf_decompressed(body[_SIZES_BYTES : _SIZES_BYTES + packed], size)
+        return read_packed_columns(path, data, columns, num_points)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: its binary_compressed data is damaged or cut short ({error}): save it again"
+        ) from error
 
 
 def _split(path: Path, data: bytes) -> tuple[dict[str, list[str]], bytes]:

@@ -1,9 +1,7 @@
-"""What .pcd and .ply files share: named columns of mixed types, as text or as packed rows."""
+"""What the readers of point files share: tables whose columns may have names."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,19 @@ from bevdiag.scenes.size import check_batch
 
 MAX_HEADER_BYTES = 2**16
 MAX_COLUMNS = 1024
-_MOST_CHARACTERS = 200
-_WORD = re.compile(rb"\S+")
+MAX_SAID = 200
+"""Characters of a file that an error repeats."""
 
 Table = NDArray[Any]
 """[N, columns] of any number type."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedTable:
+    """What a file holds: its rows, and the names of their columns where it has any."""
+
+    values: Table
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,58 +37,53 @@ class Column:
     count: int = 1
 
 
-def read_rows(
-    path: Path, body: bytes, columns: Sequence[Column], num_rows: int, *, ascii_text: bool
-) -> Table:
-    """Read `num_rows` rows, x, y and z first and the other columns in their order, as float64.
+def read_text_rows(path: Path, body: bytes, columns: Sequence[Column], num_rows: int) -> NamedTable:
+    """Read `num_rows` lines of numbers as float64, padding left out.
 
     Raises:
-        InputError: x, y or z is missing, there are too many columns or rows, the data is too
-            short, or the text is not numeric.
+        InputError: there are too many columns or rows, the text is cut short or not numeric, or a
+            line holds more or fewer values than there are columns.
     """
-    width = sum(column.count for column in columns)
-    if width > MAX_COLUMNS:
-        raise InputError(f"{path}: has {width} columns: expected at most {MAX_COLUMNS}")
-    check_batch(num_rows, width)
-    order = _point_order(path, columns)
-    if ascii_text:
-        table = _text_rows(path, body, width, num_rows)
-    else:
-        table = _packed_rows(path, body, columns, num_rows)
-    return table[:, order]
-
-
-def _point_order(path: Path, columns: Sequence[Column]) -> list[int]:
-    names: list[str] = []
-    for column in columns:
-        names += [column.name if column.count == 1 else ""] * column.count
-    missing = [axis for axis in "xyz" if axis not in names]
-    if missing:
-        raise InputError(
-            f"{path}: has no column {', '.join(missing)}: a point needs columns named x, y and z"
-        )
-    xyz = [names.index(axis) for axis in "xyz"]
-    return xyz + [i for i, name in enumerate(names) if name and i not in xyz]
-
-
-def _text_rows(path: Path, body: bytes, width: int, num_rows: int) -> Table:
-    wanted = num_rows * width
-    # Word by word: a list of all words would take many times the file's size.
-    words = (float(match[0]) for match in islice(_WORD.finditer(body), wanted))
-    try:
-        values = np.fromiter(words, np.float64)
-    except ValueError as error:
-        reason = str(error)[:_MOST_CHARACTERS]
-        raise InputError(f"{path}: a value is not a number ({reason}): check the file") from error
-    if len(values) < wanted:
+    width = _width(path, columns, num_rows)
+    rows = [words for line in body.splitlines() if (words := line.split())][:num_rows]
+    found = sum(map(len, rows))
+    if len(rows) < num_rows and found < num_rows * width:
         raise InputError(
             f"{path}: the header promises {num_rows} points of {width} values, but only "
-            f"{len(values)} values follow: the file is cut short"
+            f"{found} values follow: the file is cut short"
         )
-    return values.reshape(num_rows, width)
+    return _named(columns, numbers(path, rows, width))
 
 
-def _packed_rows(path: Path, body: bytes, columns: Sequence[Column], num_rows: int) -> Table:
+def numbers(path: Path, rows: Sequence[Sequence[bytes]], width: int) -> Table:
+    """The words of rows of text as float64 [rows, width].
+
+    Raises:
+        InputError: a row has another number of words, or a word is not a number.
+    """
+    for row, words in enumerate(rows, 1):
+        if len(words) != width:
+            raise InputError(
+                f"{path}: row {row} of the points has {len(words)} values instead of {width}: "
+                "every row needs one value a column"
+            )
+    try:
+        values = np.fromiter((float(word) for words in rows for word in words), np.float64)
+    except ValueError as error:
+        reason = str(error)[:MAX_SAID]
+        raise InputError(f"{path}: a value is not a number ({reason}): check the file") from error
+    return values.reshape(len(rows), width)
+
+
+def read_packed_rows(
+    path: Path, body: bytes, columns: Sequence[Column], num_rows: int
+) -> NamedTable:
+    """Read `num_rows` rows without gaps as float64, padding left out.
+
+    Raises:
+        InputError: there are too many columns or rows, or the data is too short.
+    """
+    _width(path, columns, num_rows)
     row = np.dtype([(f"c{i}", c.dtype, (c.count,)) for i, c in enumerate(columns)])
     if len(body) < num_rows * row.itemsize:
         raise InputError(
@@ -90,4 +91,40 @@ def _packed_rows(path: Path, body: bytes, columns: Sequence[Column], num_rows: i
             f"{len(body)} bytes follow: the file is cut short"
         )
     rows = np.frombuffer(body, row, count=num_rows)
-    return np.concatenate([rows[name].astype(np.float64) for name in row.names or ()], axis=1)
+    parts = [rows[name].astype(np.float64) for name in row.names or ()]
+    return _named(columns, np.concatenate(parts, axis=1))
+
+
+def read_packed_columns(
+    path: Path, body: bytes, columns: Sequence[Column], num_rows: int
+) -> NamedTable:
+    """Read columns that follow one another, each of `num_rows` entries, as float64.
+
+    Raises:
+        InputError: there are too many columns or rows.
+        ValueError: the data is too short.
+    """
+    _width(path, columns, num_rows)
+    parts, start = [], 0
+    for column in columns:
+        count = num_rows * column.count
+        part = np.frombuffer(body, column.dtype, count, start)
+        parts.append(part.reshape(num_rows, column.count).astype(np.float64))
+        start += part.nbytes
+    return _named(columns, np.concatenate(parts, axis=1))
+
+
+def _width(path: Path, columns: Sequence[Column], num_rows: int) -> int:
+    width = sum(column.count for column in columns)
+    if width > MAX_COLUMNS:
+        raise InputError(f"{path}: has {width} columns: expected at most {MAX_COLUMNS}")
+    check_batch(num_rows, width)
+    return width
+
+
+def _named(columns: Sequence[Column], values: Table) -> NamedTable:
+    names: list[str] = []
+    for column in columns:
+        names += [column.name if column.count == 1 else ""] * column.count
+    kept = [i for i, name in enumerate(names) if name]
+    return NamedTable(values[:, kept], tuple(names[i] for i in kept))

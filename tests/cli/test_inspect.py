@@ -3,6 +3,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bevdiag.cli.main import run
@@ -138,6 +139,8 @@ def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
         (["--source", str(SOURCE), "--device", "cuda"], "--device cuda measures models that are"),
         (["--source", str(SOURCE), "--remedies"], "--remedies edits models that are built in"),
         (["--remedies"], "--remedies: say what the step must fit"),
+        (["--point-columns", "5"], "--point-columns: says how a .bin file is read"),
+        (["--point-dtype", "float64"], "--point-dtype: says how a .bin file is read"),
     ],
 )
 def test_an_option_without_an_effect_is_refused(
@@ -145,3 +148,17 @@ def test_an_option_without_an_effect_is_refused(
 ) -> None:
     assert run(["inspect", "model.yaml", *options]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_the_options_of_bin_files_reach_their_reader(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(np.full((3, 5), 0.5).tobytes())
+    config = Path(__file__).resolve().parents[1] / "rules" / "pointpillar.yaml"
+    given = ["inspect", str(config), "--device", "meta", "--no-remedies", "--points", str(path)]
+    assert run([*given, "--point-dtype", "float64"]) == 2
+    assert "120 bytes are no whole number of points of 4 float64" in capsys.readouterr().err
+    assert run([*given, "--point-columns", "2"]) == 2
+    assert "--point-columns" in capsys.readouterr().err
+    assert run([*given, "--point-columns", "5", "--point-dtype", "float64"]) != 2

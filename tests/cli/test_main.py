@@ -45,7 +45,8 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"]).output
     names = {word.rstrip(",") for word in shown.split() if word.startswith("--")}
     common = {
-        "--points", "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
+        "--points", "--point-columns", "--point-dtype",
+        "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
         "--margin", "--torch", "--policy", "--isolated",
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",

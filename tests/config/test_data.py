@@ -1,6 +1,13 @@
 import pytest
 
-from bevdiag.config.data import MOST_FRAMES, frames_of, read_data
+from bevdiag.config.data import (
+    MOST_FRAMES,
+    PADDED,
+    frames_of,
+    read_data,
+    shuffles_points,
+    stored_features_of,
+)
 from bevdiag.errors import ConfigError
 
 GOOD = """
@@ -160,3 +167,26 @@ def test_no_data_at_all(parse):
 )
 def test_sweeps_and_frames_are_counted(section, frames):
     assert frames_of(section) == frames
+
+
+def test_the_files_columns_and_the_shuffling_are_read() -> None:
+    encoding = {"src_feature_list": ["x", "y", "z", "rcs"]}
+    assert stored_features_of({"POINT_FEATURE_ENCODING": encoding}) == ("x", "y", "z", "rcs")
+    for written in (None, {}, {"POINT_FEATURE_ENCODING": {"src_feature_list": 4}}):
+        assert stored_features_of(written) == ()
+
+
+@pytest.mark.parametrize(
+    ("processors", "shuffles"),
+    [
+        ([{"NAME": "shuffle_points", "SHUFFLE_ENABLED": {"train": True, "test": False}}], True),
+        ([{"NAME": "shuffle_points", "SHUFFLE_ENABLED": {"train": False, "test": True}}], False),
+        ([{"NAME": PADDED}, {"NAME": "shuffle_points", "SHUFFLE_ENABLED": {"train": True}}], False),
+        (["shuffle_points", None], False),
+        ("shuffle_points", False),
+    ],
+)
+def test_points_are_shuffled_where_training_does_before_the_voxels(
+    processors: object, shuffles: bool
+) -> None:
+    assert shuffles_points({"DATA_PROCESSOR": processors}) is shuffles

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from bevdiag.errors import BevdiagError
-from bevdiag.scenes import read_points, read_samples
+from bevdiag.scenes import Layout, read_points, read_samples
 from bevdiag.scenes.size import MAX_VALUES
 
 from .limits import Ending, ended
 
+LAYOUT = Layout(features=("x", "y", "z", "i"), point_cloud_range=(0, 0, 0, 1, 1, 1))
 SOUND = Path(__file__).resolve().parents[1] / "rules" / "pointpillar.yaml"
 
 
@@ -104,12 +105,22 @@ POINTS: Mapping[str, bytes] = {
     "header.ply": b"ply\n" + b"comment x\n" * 100_000 + b"end_header\n",
     "cut.ply": _PLY.format("binary_little_endian", 2, _XYZI).encode() + b"\0" * 31,
     "nan.ply": _PLY.format("ascii", 1, _XYZI).encode() + b"nan 0 0 0",
+    "empty.npz": b"",
+    "cut.npz": b"PK\x03\x04" + b"\0" * 100,
+    "empty.txt": b"",
+    "zeros.txt": b"\0" * 1000,
+    "noise.csv": bytes(range(256)) * 10,
+    "wide.csv": b"1," * 5000,
+    "long.xyz": b"1" * 100_000,
+    "lzf.pcd": _XYZI_PCD.format(1, 1, "binary_compressed").encode()
+    + b"\xff\0\0\0\x10\0\0\0" + b"\xff" * 255,
+    "bomb.pcd": _XYZI_PCD.format(1, 10**15, "binary_compressed").encode() + b"\xff" * 64,
     "image.png": b"\x89PNG",
     "none": b"x",
 }  # fmt: skip
 
-_WHOLE = {"far.bin"}
-"""Files that are sound in themselves: only their points lie nowhere near the range."""
+_WHOLE = {"big_endian.ply"}
+"""Files that are sound."""
 
 
 @pytest.mark.parametrize("name", [name for name in POINTS if name not in _WHOLE])
@@ -117,7 +128,7 @@ def test_a_hostile_point_file_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(POINTS[name])
     with pytest.raises(BevdiagError) as refused:
-        read_points(path, 4)
+        read_points(path, LAYOUT)
     assert name in str(refused.value) or "too many for one batch" in str(refused.value)
     assert len(str(refused.value)) < len(str(path)) + 600
 
@@ -127,13 +138,13 @@ def test_points_that_are_no_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "zero.bin").symlink_to("/dev/zero")
     for name in ("folder.bin", "zero.bin", "none.bin"):
         with pytest.raises(BevdiagError, match=name):
-            read_points(tmp_path / name, 4)
+            read_points(tmp_path / name, LAYOUT)
 
 
 def test_a_batch_has_its_bounds(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((1000, 4), np.float32))
     with pytest.raises(BevdiagError, match="too many for one batch"):
-        read_samples([tmp_path / "a.npy"], 4, MAX_VALUES // 4000 + 1)
+        read_samples([tmp_path / "a.npy"], LAYOUT, MAX_VALUES // 4000 + 1)
 
 
 @pytest.mark.parametrize("name", ["cut.npy", "pickle.npy", "far.bin", "points.pcd", "many.ply"])

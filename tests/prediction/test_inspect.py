@@ -109,10 +109,11 @@ def test_two_runs_give_the_same_bytes(small: Any, ranged: Prediction) -> None:
 def test_another_seed_decides_otherwise(small: Any) -> None:
     settled = []
     for seed in (0, 17):
-        session = small.session(pinned=False, seed=seed)
+        # Unshuffled: the seed would order the points too.
+        session = small.session(pinned=False, seed=seed, in_file_order=True)
         settled.append(session.settled(session.variant(small.config)))
     first, second = settled
-    assert (first.batch.points == second.batch.points).all()  # a file's, whatever the seed
+    assert (first.batch.points == second.batch.points).all()
     assert first.kept_voxels[0].why != second.kept_voxels[0].why
 
 

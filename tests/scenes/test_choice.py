@@ -2,12 +2,20 @@ import numpy as np
 import pytest
 
 from bevdiag.errors import InputError
-from bevdiag.scenes import SceneKind, chosen_samples, default_samples, fitting_kind, synthetic_sonar
+from bevdiag.scenes import (
+    Layout,
+    SceneKind,
+    chosen_samples,
+    default_samples,
+    fitting_kind,
+    synthetic_sonar,
+)
 
 AROUND = (-75.2, -75.2, -2.0, 75.2, 75.2, 4.0)
 FORWARD = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
 SONAR = (0.0, -20.0, -20.0, 50.0, 20.0, 15.0)
 XYZI = ("x", "y", "z", "intensity")
+LAYOUT = Layout(features=XYZI, point_cloud_range=AROUND)
 
 
 def test_volumes_and_names_choose_the_sensor() -> None:
@@ -34,11 +42,21 @@ def test_the_source_says_what_a_data_set_was_taken_for() -> None:
 
 def test_files_go_before_the_synthetic_scene(tmp_path) -> None:
     path = tmp_path / "cloud.npy"
-    np.save(path, np.ones((3, 4), np.float32))
-    (points,), source = chosen_samples((str(path),), AROUND, XYZI, 1, dataset="", frames=1, seed=0)
-    assert (len(points), source) == (3, "cloud.npy")
+    np.save(path, np.ones((5, 4), np.float32))
+    (points,), source = chosen_samples((str(path),), LAYOUT, 1, dataset="", frames=1, seed=0)
+    assert (len(points), source) == (5, "cloud.npy")
 
 
 def test_a_batch_that_is_too_large_is_refused_before_it_is_made() -> None:
     with pytest.raises(InputError, match="too many"):
         default_samples(AROUND, XYZI, 1_000, dataset="WaymoDataset")
+
+
+def test_an_option_for_files_without_any_is_refused() -> None:
+    for option, given in (
+        ("--point-columns", {"columns": 5}),
+        ("--point-dtype", {"dtype": "float16"}),
+    ):
+        layout = Layout(features=XYZI, point_cloud_range=AROUND, **given)
+        with pytest.raises(InputError, match=f"{option}.*--points"):
+            chosen_samples((), layout, 1, dataset="", frames=1, seed=0)

@@ -1,0 +1,96 @@
+"""NumPy's .npy and .npz files; pickles have no way in."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+
+from bevdiag.errors import InputError
+from bevdiag.scenes.table import MAX_SAID, NamedTable, Table
+
+_MALFORMED = (
+    ArithmeticError,
+    BadZipFile,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+)
+"""What NumPy's reading of a header, which it parses as Python's literals, or of an archive may
+raise."""
+_open_memmap: Callable[..., Table] = np.lib.format.open_memmap
+_MOST_NAMED = 8
+_AXES = ("x", "y", "z")
+MAX_UNPACKED_BYTES = 2**30
+
+
+def read_npy(path: Path) -> NamedTable:
+    """Read a plain array [N, columns].
+
+    Raises:
+        InputError: the file is none.
+    """
+    try:
+        # Mapped, a header that promises more than the file holds allocates nothing.
+        with np.errstate(over="ignore"):
+            array: Table = _open_memmap(path, mode="r")
+    except _MALFORMED as error:
+        raise _refused(path, ".npy array", error, "numpy.save") from error
+    return NamedTable(_numbers(path, array))
+
+
+def read_npz(path: Path) -> NamedTable:
+    """Read the one array [N, columns] of an archive, or its columns named x, y, z and so on.
+
+    Raises:
+        InputError: it holds none, or several.
+    """
+    try:
+        with ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise ValueError(f"{unpacked} bytes unpacked are more than {MAX_UNPACKED_BYTES}")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {str(name): np.asarray(archive[name]) for name in archive.files}
+    except _MALFORMED as error:
+        raise _refused(path, ".npz archive", error, "numpy.savez") from error
+    lower = {name.lower(): array for name, array in arrays.items()}
+    if all(axis in lower and lower[axis].ndim == 1 for axis in _AXES):
+        length = len(lower["x"])
+        names = [name for name, array in lower.items() if array.shape == (length,)]
+        table = np.stack([_numbers(path, lower[name][:, None])[:, 0] for name in names], axis=1)
+        if not set(_AXES) <= set(names):
+            raise InputError(f"{path}: its arrays x, y and z differ in length: check the file")
+        return NamedTable(table, tuple(names))
+    tables = [name for name, array in arrays.items() if array.ndim == 2 and array.shape[1] >= 3]
+    if len(tables) != 1:
+        named = ", ".join(tables[:_MOST_NAMED]) or "none"
+        raise InputError(
+            f"{path}: expected one array [N, columns] of points, or x, y and z [N], found "
+            f"{named[:MAX_SAID]}: save the points alone with numpy.save"
+        )
+    return NamedTable(_numbers(path, arrays[tables[0]]))
+
+
+def _numbers(path: Path, array: Table) -> Table:
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path}: holds a {array.dtype} array of shape {list(array.shape)}: "
+            "expected numbers [N, F], one row a point"
+        )
+    return array
+
+
+def _refused(path: Path, kind: str, error: BaseException, saver: str) -> InputError:
+    reason = " ".join(str(error).split())[:MAX_SAID] or type(error).__name__
+    return InputError(
+        f"{path}: is no plain {kind} ({reason}): save the points with {saver} as a float32 array "
+        "[N, F]"
+    )
