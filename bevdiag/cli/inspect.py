@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from bevdiag.prediction.result import ConfigReport, Prediction
 
 
+_LEVELS = 3
+
+
 @takes(*STEP, *TARGET, *REST, "device", "data_root", device="auto")
 def inspect_command(
     asked: Asked,
     config: opt.Config,
-    depth: opt.Depth = "3",
+    full: opt.Full = False,
+    depth: opt.Depth = None,
     remedies: opt.Remedies = None,
     verbose: opt.Verbose = False,
     output_format: opt.InspectFormat = "text",
@@ -39,7 +43,7 @@ def inspect_command(
 ) -> int:
     """Tell what one training step of CONFIG asks of a GPU."""
     values.choose("--format", output_format, INSPECT_FORMATS)
-    levels = values.whole_number("--depth", depth, least=1)
+    levels = None if depth is None else values.whole_number("--depth", depth, least=1)
     check_output(output)
     check_page(html)
     as_snapshot = output_format == MEMORY_VIZ
@@ -59,6 +63,7 @@ def inspect_command(
     if as_snapshot:
         _write_snapshot(report, output)
     else:
+        levels = levels or (_LEVELS if full or verbose else None)
         _write(report, output_format, output, levels, verbose=verbose)
     if html is not None:
         write_output(_page(report), html, option="--html")
@@ -116,7 +121,7 @@ def _write(
     report: "Prediction | ConfigReport",
     output_format: str,
     output: str,
-    depth: int,
+    depth: int | None,
     *,
     verbose: bool,
 ) -> None:
@@ -135,6 +140,9 @@ def _write(
     else:
         from bevdiag.report.inspect_json import inspect_json
         from bevdiag.report.text.inspect_report import render_inspect
+        from bevdiag.report.text.short_report import render_short
 
-        as_text = partial(render_inspect, depth=depth, verbose=verbose)
+        as_text = (
+            render_short if depth is None else partial(render_inspect, depth=depth, verbose=verbose)
+        )
         write_report(report, output_format, output, as_json=inspect_json, as_text=as_text)

@@ -158,8 +158,9 @@ Seed = Annotated[
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Show the wiring where nothing is wrong with it, too."),
+    typer.Option("--verbose", "-v", help="--full, and the wiring where nothing is wrong with it."),
 ]
+Full = Annotated[bool, typer.Option("--full", help="Show every layer, holder, finding and change.")]
 Format = Annotated[
     str,
     typer.Option("--format", metavar="|".join(FORMATS), help="For people or programs."),
@@ -229,7 +230,8 @@ Html = Annotated[
     typer.Option("--html", metavar="FILE", help="Also write the report as a page for a browser."),
 ]
 Depth = Annotated[
-    str, typer.Option("--depth", metavar="N", help="Levels of the layer tree to show.")
+    str | None,
+    typer.Option("--depth", metavar="N", help="--full, with N levels of layers instead of 3."),
 ]
 Source = Annotated[
     str | None,

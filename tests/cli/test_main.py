@@ -51,7 +51,15 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",
     }  # fmt: skip
-    inspects = {"--device", "--depth", "--remedies", "--no-remedies", "--data-root", "--verbose"}
+    inspects = {
+        "--full",
+        "--device",
+        "--depth",
+        "--remedies",
+        "--no-remedies",
+        "--data-root",
+        "--verbose",
+    }
     own = inspects if command == "inspect" else set()
     assert names == common | own
 

@@ -38,19 +38,26 @@ _UNICODE = _Glyphs(
 _ASCII = _Glyphs(" .:#", "'", "-", "|", "+", "+", "-", "+")
 
 
-def chart_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """The section "Memory over the step"; nothing without a timeline."""
+def chart_lines(
+    report: Prediction, layout: Layout, *, ticks: int = _TICKS, captioned: bool = True
+) -> list[Text]:
+    """The section "Memory over the step", `ticks` labels high; nothing without a timeline.
+
+    Without `captioned` it is the picture alone, for a heading and words of the caller's own.
+    """
     if not report.timeline:
         return []
     axis_width = 9
     bars = _columns(report.timeline, layout.width - axis_width - 1)
     glyphs = _UNICODE if layout.unicode else _ASCII
     capacity = report.target.capacity_bytes
-    tick = _tick_bytes(max(bar.reserved_bytes for bar in bars), capacity)
-    lines = heading("Memory over the step", layout)
-    lines += _plot(bars, tick, capacity if (capacity or 0) < tick * _TICKS else None, glyphs)
-    lines += _base(bars, glyphs)
-    return lines + paragraph(_caption(report, glyphs), layout, indent=2, style="dim")
+    tick = _tick_bytes(max(bar.reserved_bytes for bar in bars), capacity, ticks)
+    in_view = capacity if (capacity or 0) < tick * ticks else None
+    picture = _plot(bars, tick, ticks, in_view, glyphs) + _base(bars, glyphs)
+    if not captioned:
+        return picture
+    caption = paragraph(_caption(report, glyphs), layout, indent=2, style="dim")
+    return [*heading("Memory over the step", layout), *picture, *caption]
 
 
 def _columns(points: Sequence[TimelinePoint], width: int) -> list[TimelinePoint]:
@@ -65,22 +72,22 @@ def _columns(points: Sequence[TimelinePoint], width: int) -> list[TimelinePoint]
     return bars
 
 
-def _tick_bytes(highest: int, capacity: int | None) -> float:
+def _tick_bytes(highest: int, capacity: int | None, ticks: int) -> float:
     # A budget close above the curve belongs in the picture; a far one would flatten it.
     if capacity is not None and highest < capacity <= 1.5 * highest:
         highest = capacity
-    raw = max(highest, 1) / _GIB / _TICKS
+    raw = max(highest, 1) / _GIB / ticks
     magnitude = 10.0 ** floor(log10(raw))
-    nice = next(step for step in (1, 2, 2.5, 5, 10) if raw <= step * magnitude * (1 + 1e-9))
+    nice = next(step for step in (1, 2, 2.5, 3, 4, 5, 10) if raw <= step * magnitude * (1 + 1e-9))
     return nice * magnitude * _GIB
 
 
 def _plot(
-    bars: Sequence[TimelinePoint], tick: float, capacity: int | None, glyphs: _Glyphs
+    bars: Sequence[TimelinePoint], tick: float, ticks: int, capacity: int | None, glyphs: _Glyphs
 ) -> list[Text]:
     row_bytes = tick / _ROWS_PER_TICK
     lines = []
-    for row in range(_ROWS_PER_TICK * _TICKS, 0, -1):
+    for row in range(_ROWS_PER_TICK * ticks, 0, -1):
         low, high = (row - 1) * row_bytes, row * row_bytes
         is_tick = row % _ROWS_PER_TICK == 0
         line = Text(_tick_label(high, tick) if is_tick else " " * 8, style="dim")

@@ -16,8 +16,7 @@ def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
     lines = paragraph(f"{report.config}: {report.model}", layout, style="dim")
     if named := judged_by(report.target):
         lines += paragraph(named, layout, style="dim")
-    style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
-    lines += [Text(), *paragraph(verdict_sentence(report), layout, style=style)]
+    lines += [Text(), *verdict_lines(report, layout)]
     if report.oom is not None:
         lines += paragraph(stop_sentence(report.oom, report.verdict), layout)
         lines += paragraph(report.oom.message, layout, indent=2, style="red")
@@ -27,6 +26,12 @@ def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
     if sentence := way_out(report):
         lines += paragraph(sentence, layout)
     return lines
+
+
+def verdict_lines(report: Prediction, layout: Layout) -> list[Text]:
+    """The verdict's sentence in the verdict's colour."""
+    style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
+    return paragraph(verdict_sentence(report), layout, style=style)
 
 
 def verdict_sentence(report: Prediction) -> str:

@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.result import Prediction
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.short_report import render_short
+from bevdiag.rules.finding import Severity
+
+_HOSTILE = "conv[/][bold]\x1b[2J\u202e" + "x" * 150
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_golden(over: Prediction, golden: Callable[[str, str], None], width: int) -> None:
+    text = render_short(over, Layout(width))
+    assert len(text.splitlines()) <= 50
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    golden(f"short_{width}.txt", text)
+
+
+def test_the_verdict_the_worst_finding_the_plan_and_the_next_command_are_on_it(
+    over: Prediction,
+) -> None:
+    text = render_short(over, Layout(100))
+    assert text.splitlines()[1].startswith("Does not fit")
+    assert "BEV203" in text
+    assert over.recommended is None or over.recommended.id in text
+    assert f"bevdiag inspect {over.config} --gpu {over.target.gpu} --full" in text
+
+
+def test_what_fits_is_shorter_and_has_no_picture(over: Prediction) -> None:
+    fits = replace(over, verdict=Verdict.FITS, oom=None, findings=(), remedies=(), recommended=None)
+    text = render_short(fits, Layout(100))
+    assert len(text.splitlines()) < 20
+    assert "\u2588" not in text
+    assert "bevdiag fix" not in text
+
+
+def test_without_a_budget_it_says_how_to_name_one(measured: Prediction) -> None:
+    assert f"bevdiag inspect {measured.config} --gpu NAME" in render_short(measured, Layout())
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_findings_give_way_to_the_limit(over: Prediction, count: int) -> None:
+    worst = replace(over.findings[0], severity=Severity.ERROR, message="a very long sentence " * 30)
+    text = render_short(replace(over, findings=(worst,) * count), Layout(80))
+    assert len(text.splitlines()) <= 50
+    assert count == 1 or " more: --full shows them" in text
+
+
+def test_hostile_names_are_obeyed_nowhere(over: Prediction) -> None:
+    hostile = replace(
+        over,
+        config=_HOSTILE,
+        model=_HOSTILE,
+        peak=replace(over.peak, module=_HOSTILE),
+        assumptions=tuple(replace(item, site=_HOSTILE) for item in over.assumptions),
+        findings=tuple(
+            replace(item, message=_HOSTILE, code="X\x1b", module=_HOSTILE, key=_HOSTILE)
+            for item in over.findings
+        ),
+    )
+    text = render_short(hostile, Layout(80))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert render_short(over, Layout(80, unicode=False)).isascii()
