@@ -22,7 +22,7 @@ from bevdiag.cli.preflight import preflight_command
 from bevdiag.cli.rule import rule_command
 from bevdiag.cli.schema import schema_command
 from bevdiag.cli.validate import validate_command
-from bevdiag.errors import ExitCode
+from bevdiag.errors import ExitCode, InputError
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -48,7 +48,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="bevdiag",
     cls=_Commands,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     epilog=(
         "Exit codes: 0 fits, or no budget was named and nothing is wrong; 1 over the budget, or a "
@@ -93,13 +93,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
     own, launched = _split(sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
-        return int(command.main(own, prog_name="bevdiag", standalone_mode=False, obj=launched) or 0)
+        return int(
+            command.main(
+                own or ["--help"], prog_name="bevdiag", standalone_mode=False, obj=launched
+            )
+            or 0
+        )
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
             say(f"error: {_usage_sentence(error)}")
             return ExitCode.USAGE
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            error = InputError(
+                f"{' '.join(own[:1])} traces a training step with PyTorch, which is not installed "
+                "here: pip install 'bevdiag[torch]', or the wheel of your choice first"
+            )
         return say_error(error, verbose=not {"-v", "--verbose"}.isdisjoint(own))
 
 

@@ -84,9 +84,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"bevdiag {__version__}\n"
 
 
-def test_no_command_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([]) == 2
-    assert capsys.readouterr().err == "error: Missing command; see bevdiag --help\n"
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_no_command_shows_the_help(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 0
+    assert "Commands:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("commands", [[""], [*COMMANDS, "baseline write", "baseline show"]])
