@@ -12,6 +12,8 @@ and where nothing is asked, nothing runs.
 import os
 import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,11 +22,22 @@ from typing import Any
 
 import torch
 
+from bevdiag.children import exhausts_host
+from bevdiag.trace.host_memory import available_bytes, limit_to_available
+
 TIMEOUT_SECONDS = 240.0
 """For one answer; centerpoint on four Waymo samples takes about a minute on two cores."""
 MAX_FLOPS = 2e13
 """About five minutes of two cores: beyond, the count that a branch decides is an interval."""
 _LONGEST_ANSWER = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a trace has asked for up to some point, and what a real run needs at least for that."""
+
+    flops: float = 0.0
+    host_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,25 @@ class Question:
     place: str
     module: str
     number: int
+
+
+_NONE = Effort()
+
+
+def _too_much(effort: Effort) -> str:
+    """Why a run of this size is not made, empty if it is."""
+    if effort.flops > MAX_FLOPS:
+        return (
+            f"the forward pass takes {effort.flops:.1e} floating point operations up to here, more "
+            f"than the {MAX_FLOPS:.0e} that are rehearsed on the CPU"
+        )
+    free = available_bytes()
+    if free is not None and effort.host_bytes > free:
+        return (
+            f"the forward pass takes at least {effort.host_bytes / 2**30:.1f} GiB of host memory "
+            f"up to here, more than the {free / 2**30:.1f} GiB that are free"
+        )
+    return ""
 
 
 class QuestionCounter:
@@ -102,7 +134,10 @@ class Rehearsal:
         self._pipe, theirs = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        self._process = os.fork()
+        with warnings.catch_warnings():
+            # From Python 3.12 on it warns of other threads, which the fork does without.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process = os.fork()
         if not self._process:
             self._pipe.close()
             _serve(run, theirs)
@@ -113,20 +148,16 @@ class Rehearsal:
         """How many questions had an answer."""
         return sum(answer is not None for answer in self._answers.values())
 
-    def answer(self, question: Question, *, flops: float = 0.0) -> torch.Tensor | None:
+    def answer(self, question: Question, effort: Effort = _NONE) -> torch.Tensor | None:
         """The real run's values, None where it cannot say; `failure` then says why.
 
         Args:
             question: what the trace asks.
-            flops: what the trace has computed up to here, which the run must compute too.
+            effort: what the run has to compute up to here.
         """
         if question in self._answers:
             return self._answers[question]
-        if flops > MAX_FLOPS and not self.failure:
-            self.failure = (
-                f"the forward pass takes {flops:.1e} floating point operations up to here, more "
-                f"than the {MAX_FLOPS:.0e} that are rehearsed on the CPU"
-            )
+        self.failure = self.failure or _too_much(effort)
         if self.failure:
             return None
         array, failure = self._ask(question)
@@ -140,6 +171,7 @@ class Rehearsal:
         try:
             self._pipe.send(question)
             if not self._pipe.poll(TIMEOUT_SECONDS):
+                self.close()
                 return None, f"it took more than {TIMEOUT_SECONDS:g} s on the CPU"
             answer: tuple[Any, str] = self._pipe.recv()
         except (EOFError, OSError):
@@ -148,6 +180,8 @@ class Rehearsal:
 
     def close(self) -> None:
         """End the real run, wherever it is."""
+        if self._pipe.closed:
+            return
         self._pipe.close()
         with suppress(ProcessLookupError):
             os.kill(self._process, signal.SIGKILL)
@@ -163,7 +197,21 @@ def can_rehearse() -> bool:
 def _serve(run: Run, pipe: Any) -> None:
     """What the fork does: it never returns into the code that made it."""
     try:
+        with suppress(ValueError):  # of threads, the main one alone may
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # OpenMP's workers are gone, and the thread that had them would wait for them forever.
+        worker = threading.Thread(target=_prompt, args=(run, pipe))
+        worker.start()
+        worker.join()
+    finally:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _prompt(run: Run, pipe: Any) -> None:
+    with suppress(EOFError, OSError):  # nobody asks any more
         prompter = Prompter(pipe)
+        limit_to_available()
+        _keep_quiet()
         failure = ""
         try:
             run(prompter)
@@ -171,10 +219,20 @@ def _serve(run: Run, pipe: Any) -> None:
             raise
         except BaseException as error:  # the user's code may raise or exit as it likes
             failure = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            if exhausts_host(error):
+                failure = "the host's memory does not suffice to run the forward pass"
             if os.environ.get("BEVDIAG_DEBUG"):
                 import traceback
 
                 traceback.print_exc()
         prompter.end(failure)
-    finally:
-        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _keep_quiet() -> None:
+    """The trace runs the same code and prints the same."""
+    if os.environ.get("BEVDIAG_DEBUG"):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    sys.stdout = sys.stderr = os.fdopen(nowhere, "w")  # they may have been others

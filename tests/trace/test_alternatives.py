@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from bevdiag.memory.events import EventStream
-from bevdiag.source import scenarios
-from bevdiag.source.scenarios import Scenarios
-from bevdiag.source.values import AssumedValues
+from bevdiag.trace import alternatives as scenarios
+from bevdiag.trace.alternatives import Scenarios
+from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.step import Trace
 

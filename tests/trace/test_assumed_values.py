@@ -1,9 +1,11 @@
 import gc
+from pathlib import Path
 
 import pytest
 import torch
 
-from bevdiag.source.values import AssumedValues, Scenario
+from bevdiag.trace import places
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
 
 
 def _mask(values: AssumedValues, mask: torch.Tensor) -> torch.Tensor:
@@ -94,7 +96,10 @@ def test_a_site_keeps_its_largest_count(values: AssumedValues) -> None:
     assert assumption.high == 10
 
 
-def test_outside_of_the_repository_a_site_is_a_module(values: AssumedValues) -> None:
+def test_outside_of_the_repository_a_site_is_a_module(
+    values: AssumedValues, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(places, "_roots", [tmp_path])
     values.module = lambda: "roi_head.conv"
     _distinct(values, 4)
     assert list(values.assumptions) == ["roi_head.conv"]

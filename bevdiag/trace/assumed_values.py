@@ -10,15 +10,15 @@ traced both ways. Whatever else would be a guess leaves the step without an uppe
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from bevdiag.source.places import user_place
 from bevdiag.trace.intervals import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
-from bevdiag.trace.rehearsal import Prompter, Question, QuestionCounter, Rehearsal
+from bevdiag.trace.pins import Assumption
+from bevdiag.trace.places import user_place
+from bevdiag.trace.rehearsal import Effort, Prompter, Question, QuestionCounter, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
 
 EXPECTED_SHARE = 0.5
@@ -31,20 +31,12 @@ _REHEARSED = (
     "computed in a rehearsal on the CPU, with the model's initial weights (seed 0), for the first "
     "step; later steps may have any number"
 )
+_REHEARSED_BRANCH = (
+    "a branch on a value that was computed in a rehearsal on the CPU, with the model's initial "
+    "weights (seed 0); later steps are taken to go the same way (1: the condition holds)"
+)
 _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceAssumption:
-    """A place in the code where a count depends on values, and the largest one seen there."""
-
-    site: str
-    low: int
-    expected: int
-    high: int
-    used: int
-    why: str
 
 
 class Asked:
@@ -99,7 +91,7 @@ class AssumedValues(Asked):
 
     Attributes:
         step: says which training step is running.
-        flops: says what the trace has computed so far.
+        effort: says what the trace has computed so far.
         assumptions: what was assumed so far, by site.
         branches: how every such branch was decided.
         open: what was guessed and has no bounds, in sentences.
@@ -114,7 +106,7 @@ class AssumedValues(Asked):
     ) -> None:
         super().__init__()
         self.step: Callable[[], int] = int
-        self.flops: Callable[[], float] = float
+        self.effort: Callable[[], Effort] = Effort
         self._scenario = scenario
         self._pins = pins
         self._rehearsal = rehearsal
@@ -127,7 +119,7 @@ class AssumedValues(Asked):
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
         self.branches_met: dict[str, bool] = {}
-        self.assumptions: dict[str, SourceAssumption] = {}
+        self.assumptions: dict[str, Assumption] = {}
         self.open: list[str] = []
 
     def begin_pass(self) -> None:
@@ -160,6 +152,8 @@ class AssumedValues(Asked):
         known = self._rehearsed_number(question) if site not in self._pins else None
         if known is not None:
             expected, why = int(known), _REHEARSED
+        elif self._rehearsal is not None and site not in self._pins:
+            why = f"{why} (not computed: {self.unrehearsed})"
         used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self._scenario]
         if known is not None and self.step() <= 1:
             used = expected
@@ -172,7 +166,7 @@ class AssumedValues(Asked):
     def _assume(self, site: str, low: int, expected: int, high: int, used: int, why: str) -> None:
         seen = self.assumptions.get(site)
         if seen is None or seen.high < high:
-            self.assumptions[site] = SourceAssumption(
+            self.assumptions[site] = Assumption(
                 site=site, low=low, expected=expected, high=high, used=used, why=why
             )
 
@@ -273,7 +267,9 @@ class AssumedValues(Asked):
         if low > 0 or high < 0 or low == high:
             return bool(low)
         answer = self._rehearsed_number(question)
-        return bool(answer) if answer is not None else self._decided(question.place)
+        if answer is None:
+            return self._decided(question.place)
+        return self._computed(question.place, bool(answer))
 
     def number(self, tensor: torch.Tensor, question: Question) -> "int | float":
         """What `.item()` returns: a count, or a number that is asked for once it matters."""
@@ -287,8 +283,9 @@ class AssumedValues(Asked):
             answer = self._rehearsed_number(question)
             return None if answer is None else float(answer)
 
-        def decide() -> bool:
-            return self._decided(user_place(sys._getframe(2), question.place))
+        def decide(outcome: bool | None) -> bool:
+            place = user_place(sys._getframe(2), question.place)
+            return self._decided(place) if outcome is None else self._computed(place, outcome)
 
         def guess() -> float:
             self._open(question, "a number")
@@ -327,6 +324,12 @@ class AssumedValues(Asked):
             self._open(question, "features copied to the host")
         return answer
 
+    def _computed(self, site: str, way: bool) -> bool:
+        """The way that the rehearsal goes, and which later steps are taken to go."""
+        count = int(way)
+        self._assume(f"{site}:branch", count, count, count, count, _REHEARSED_BRANCH)
+        return way
+
     def _decided(self, site: str) -> bool:
         """One of both ways; the child traces the other one too."""
         way = self.branches.get(site, True)
@@ -340,16 +343,25 @@ class AssumedValues(Asked):
         self.branches_met.setdefault(site, way)
         return way
 
+    @property
+    def unrehearsed(self) -> str:
+        """Why nobody computed a value."""
+        if self._rehearsal is None:
+            return "nothing is rehearsed"
+        return self._rehearsal.failure or "the rehearsal did not come to it"
+
     def _open(self, question: Question, what: str) -> None:
-        why = self._rehearsal.failure if self._rehearsal is not None else "--rehearse off"
-        sentence = f"{question.place}: {what} that depends on values, which nobody computed ({why})"
+        sentence = (
+            f"{question.place}: {what} that depends on values, which nobody computed "
+            f"({self.unrehearsed})"
+        )
         if sentence not in self.open:
             self.open.append(sentence)
 
     def _rehearsed(self, question: Question, shape: tuple[int, ...]) -> torch.Tensor | None:
         if self._rehearsal is None:
             return None
-        answer = self._rehearsal.answer(question, flops=self.flops())
+        answer = self._rehearsal.answer(question, self.effort())
         if answer is None or (tuple(answer.shape) != shape and (shape or answer.numel() != 1)):
             return None
         return answer
