@@ -75,16 +75,16 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
     finder = install(root)
     diverted: list[str] = []
     scratch = Scratch(task.scratch, diverted)
-    build.enter_repository(root, scratch)
-    divert_programs(diverted)
-    watch_exits()
-    lock(scratch)
-    build_network = build.import_builder(package)
-    inert.arm()
     rehearsal = None
-    if task.rehearses and can_rehearse():
-        rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
     try:
+        build.enter_repository(root, scratch)
+        divert_programs(diverted)
+        watch_exits()
+        lock(scratch)
+        build_network = build.import_builder(package)
+        inert.arm()
+        if task.rehearses and can_rehearse():
+            rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
         result = Scenarios(
             partial(_trace_scenario, task, build_network),
             task.pins,

@@ -43,11 +43,6 @@ class TracedStep:
         """The trace with the expected counts."""
         return self.traces[Scenario.EXPECTED]
 
-    @property
-    def has_range(self) -> bool:
-        """Whether a count may be another."""
-        return any(assumption.low != assumption.high for assumption in self.assumptions)
-
     def leave_open(self, failure: str) -> None:
         """Without an upper end no one can say that the step fits."""
         trace = self.traces[Scenario.EXPECTED]
@@ -96,13 +91,15 @@ class Scenarios:
         except Exception:
             findings += self._not_rehearsed()
             raise
+        counts = tuple(values.assumptions.values())
         result.assumptions = (
-            *values.assumptions.values(),
+            *counts,
             *_branches(values.branches_met, values.unrehearsed),
         )
         self._note_open(values)
         known = set(values.branches_met)
-        for scenario, ways in self._others(values, result):
+        has_range = any(count.low != count.high for count in counts)
+        for scenario, ways in self._others(values, has_range):
             result.findings = tuple(dict.fromkeys(findings))
             tell(result)
             values = self._values(scenario, ways)
@@ -130,6 +127,7 @@ class Scenarios:
             result.leave_open(sentence)
         findings += self._open
         findings += self._not_rehearsed()
+        result.findings = tuple(dict.fromkeys(findings))
         return result
 
     def _not_rehearsed(self) -> list[str]:
@@ -140,9 +138,9 @@ class Scenarios:
         return AssumedValues(scenario, self._pins, self._rehearsal, ways)
 
     def _others(
-        self, first: AssumedValues, result: TracedStep
+        self, first: AssumedValues, has_range: bool
     ) -> Iterator[tuple[Scenario, dict[str, bool]]]:
-        if result.has_range:
+        if has_range:
             yield Scenario.LOW, {}
             yield Scenario.HIGH, {}
         sites = sorted(first.branches_met)
@@ -160,7 +158,7 @@ class Scenarios:
         for chosen in combinations:
             ways = {site: not first.branches_met[site] for site in chosen}
             yield Scenario.EXPECTED, ways
-            if result.has_range:
+            if has_range:
                 yield Scenario.HIGH, ways
 
     def _note_open(self, values: AssumedValues) -> None:
