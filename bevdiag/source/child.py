@@ -28,6 +28,7 @@ from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.places import set_root
+from bevdiag.trace.real_run import OTHER_SEEDS, SEED
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.rehearsal import Effort, Rehearsal, can_rehearse
 from bevdiag.trace.settling import settle
@@ -84,7 +85,11 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
         build_network = build.import_builder(package)
         inert.arm()
         if task.rehearses and can_rehearse():
-            rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
+            run, *others = (
+                partial(rehearse, task.batch, task.settings, build_network, seed)
+                for seed in (SEED, *OTHER_SEEDS)
+            )
+            rehearsal = Rehearsal(run, others)
         result = Scenarios(
             partial(_trace_scenario, task, build_network),
             task.pins,

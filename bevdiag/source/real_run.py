@@ -26,11 +26,11 @@ _MISMATCH = re.compile(
 
 @torch.no_grad()
 def rehearse(
-    batch: Batch, settings: SourceSettings, build_network: Any, prompter: Prompter
+    batch: Batch, settings: SourceSettings, build_network: Any, seed: int, prompter: Prompter
 ) -> None:
-    """Build the model with values and run its forward and loss."""
+    """Build the model with the weights of a seed, and run its forward and loss."""
     values = RehearsedValues(prompter)
-    prepare()
+    prepare(seed)
     with cuda_api.initial_weights(), torch.enable_grad():
         built = build.build_model(build_network, settings, values)
     model, recorder = built.model.train(), built.recorder

@@ -310,9 +310,25 @@ class AssumedValues(Asked):
         if answer is None:
             self._open(question, "a size")
             return 1
-        found = int(answer)
-        self._assume(question.place, found, found, found, found, f"{_REHEARSED}, without a bound")
-        return found
+        return self._unbounded(question, int(answer))
+
+    def _unbounded(self, question: Question, found: int) -> int:
+        """A number that no operation bounds: what other weights give is its range later on."""
+        assert self._rehearsal is not None
+        others = [
+            int(answer.numpy().item())
+            for answer in self._rehearsal.others(question, self.effort())
+            if answer.numel() == 1
+        ]
+        low, high = min([found, *others]), max([found, *others])
+        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: high}[self._scenario]
+        if self.step() <= 1:
+            used = found
+        seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""
+        self._assume(
+            question.place, low, found, high, used, f"{_REHEARSED}, without a bound{seeds}"
+        )
+        return used
 
     def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
         """The values of features that are copied to the host; None where nobody knows them."""

@@ -19,12 +19,14 @@ from bevdiag.trace.recorder import Recorder
 
 SEED = 0
 """Of weights and of what is drawn in the step: that of most training scripts."""
+OTHER_SEEDS = (1, 2)
+"""They show how far a number spreads that no operation bounds."""
 
 
-def prepare() -> None:
-    """Settle what all real runs have in common: every core, and the seed."""
+def prepare(seed: int = SEED) -> None:
+    """Settle what all real runs have in common: every core, and a seed."""
     torch.set_num_threads(os.cpu_count() or 1)
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
 
 
 def run_for_real(

@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -119,6 +120,8 @@ class Prompter:
 
 
 Run = Callable[[Prompter], None]
+LONGEST_SECONDS_OF_FIRST_SEED = 30.0
+"""A run that took longer up to a question is not repeated with other weights."""
 
 
 class Rehearsal:
@@ -126,9 +129,12 @@ class Rehearsal:
 
     Args:
         run: builds the model, and runs its forward and loss, telling the prompter each answer.
+        others: the same with other weights, for numbers that nothing else bounds.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, others: Sequence[Run] = ()) -> None:
+        self._others = [Rehearsal(other) for other in others]
+        self._seconds = 0.0
         self._answers: dict[Question, torch.Tensor | None] = {}
         self.failure = ""
         self._pipe, theirs = Pipe()
@@ -167,7 +173,21 @@ class Rehearsal:
         self._answers[question] = answer
         return answer
 
+    def others(self, question: Question, effort: Effort = _NONE) -> list[torch.Tensor]:
+        """The answers of other weights, as far as those runs come to the question in time."""
+        if self._seconds > LONGEST_SECONDS_OF_FIRST_SEED:
+            return []
+        answers = [other.answer(question, effort) for other in self._others]
+        return [answer for answer in answers if answer is not None]
+
     def _ask(self, question: Question) -> tuple[Any, str]:
+        begin = time.monotonic()
+        try:
+            return self._reply(question)
+        finally:
+            self._seconds += time.monotonic() - begin
+
+    def _reply(self, question: Question) -> tuple[Any, str]:
         try:
             self._pipe.send(question)
             if not self._pipe.poll(TIMEOUT_SECONDS):
@@ -180,6 +200,8 @@ class Rehearsal:
 
     def close(self) -> None:
         """End the real run, wherever it is."""
+        for other in self._others:
+            other.close()
         if self._pipe.closed:
             return
         self._pipe.close()

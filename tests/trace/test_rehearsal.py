@@ -1,6 +1,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -133,3 +134,18 @@ def test_a_run_has_its_threads_whatever_was_computed_before() -> None:
             real.close()
     finally:
         torch.set_num_threads(before)
+
+
+def test_other_weights_are_asked_only_where_the_first_did_not_take_long() -> None:
+    def answering(value: int) -> Callable[[Prompter], None]:
+        return lambda prompter: prompter.seen(_question(0), torch.tensor(value))
+
+    real = Rehearsal(answering(0), [answering(1), answering(2)])
+    try:
+        assert real.answer(_question(0)) is not None
+        assert [int(answer) for answer in real.others(_question(0))] == [1, 2]
+        assert real.others(_question(5)) == []
+        real._seconds = rehearsal.LONGEST_SECONDS_OF_FIRST_SEED + 1
+        assert real.others(_question(0)) == []
+    finally:
+        real.close()
