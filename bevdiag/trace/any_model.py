@@ -107,7 +107,7 @@ def trace_model(
         run_for_real(model, real.values(), _recorder(values), values, call)
 
     _refuse(model)
-    rehearsal = Rehearsal(rehearse) if rehearses and can_rehearse() else None
+    rehearsal = Rehearsal(rehearse, at_once=False) if rehearses and can_rehearse() else None
     try:
         return Scenarios(trace, {}, rehearsal).run([])
     finally:

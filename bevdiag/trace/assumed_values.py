@@ -317,7 +317,7 @@ class AssumedValues(Asked):
         assert self._rehearsal is not None
         others = [
             int(answer.numpy().item())
-            for answer in self._rehearsal.others(question, self.effort())
+            for answer in self._rehearsal.others(question)
             if answer.numel() == 1
         ]
         low, high = min([found, *others]), max([found, *others])

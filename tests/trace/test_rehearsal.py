@@ -145,7 +145,7 @@ def test_other_weights_are_asked_only_where_the_first_did_not_take_long() -> Non
         assert real.answer(_question(0)) is not None
         assert [int(answer) for answer in real.others(_question(0))] == [1, 2]
         assert real.others(_question(5)) == []
-        real._seconds = rehearsal.LONGEST_SECONDS_OF_FIRST_SEED + 1
+        real._lines[0].seconds = rehearsal.LONGEST_SECONDS_OF_FIRST_SEED + 1
         assert real.others(_question(0)) == []
     finally:
         real.close()
