@@ -87,6 +87,9 @@ def trace_model(
         values.step = lambda: recorder.step
         values.effort = lambda: Effort(counter.flops, recorder.host_bytes)
         customs = Customs(forward=forward, is_bare=True, recorder=recorder, around=counter.around)
+        for tensor in batch.values():
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                values.given.add(tensor)
         # An operation that knows no meta tensors; other errors are the model's own.
         with failures_told((NotImplementedError,)):
             return settle(trace_steps(_on_meta(model), batch, options, customs))

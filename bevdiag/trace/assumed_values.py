@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from bevdiag.trace.given import Given
 from bevdiag.trace.intervals import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.pins import Assumption
@@ -31,6 +32,7 @@ _REHEARSED = (
     "computed in a rehearsal on the CPU, with the model's initial weights (seed 0), for the first "
     "step; later steps may have any number"
 )
+_OF_INPUTS = "computed on the CPU from the inputs alone, so for every step with these inputs"
 _REHEARSED_BRANCH = (
     "a branch on a value that was computed in a rehearsal on the CPU, with the model's initial "
     "weights (seed 0); later steps are taken to go the same way (1: the condition holds)"
@@ -90,6 +92,7 @@ class AssumedValues(Asked):
             is not in it.
 
     Attributes:
+        given: knows what is made of the inputs alone.
         step: says which training step is running.
         effort: says what the trace has computed so far.
         assumptions: what was assumed so far, by site.
@@ -111,6 +114,7 @@ class AssumedValues(Asked):
         self._pins = pins
         self._rehearsal = rehearsal
         self._intervals = Intervals()
+        self.given = Given()
         self._random = torch.Generator().manual_seed(0)
         self._masks: dict[int, torch.Tensor] = {}
         self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
@@ -129,6 +133,7 @@ class AssumedValues(Asked):
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
         self._intervals.note(func, args, outputs)
+        self.given.note(func, args, outputs)
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """A question about values that the trace has: nobody needs to be asked."""
@@ -205,6 +210,9 @@ class AssumedValues(Asked):
         total, found = mask.numel(), int(answer.count_nonzero())
         low = min(1, total)
         used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self._scenario]
+        if self.given.holds(mask):
+            self._assume(question.place, found, found, found, found, _OF_INPUTS)
+            return answer
         self._assume(question.place, min(low, found), found, total, used, _REHEARSED)
         if self._scenario is Scenario.EXPECTED or self.step() <= 1:
             return answer
@@ -298,6 +306,12 @@ class AssumedValues(Asked):
         low, high = self._intervals.of(tensor)
         if low == high:
             return int(low)
+        if self.given.holds(tensor):
+            answer = self._rehearsed_number(question)
+            if answer is not None:
+                found = int(answer)
+                self._assume(question.place, found, found, found, found, _OF_INPUTS)
+                return found
         if high - low < float("inf"):
             return int(low) + self.count(
                 int(high - low),

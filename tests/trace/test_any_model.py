@@ -201,6 +201,32 @@ def test_a_count_is_that_of_the_weights_and_a_range_later_on() -> None:
     assert first == 2 * 64 * 5 * 4
 
 
+@rehearsing
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda x: x[x[:, 0] > 0],
+        lambda x: x[: int((x[:, 0] > 0).sum())],
+        lambda x: x.clone()[(x[:, 0].abs() == x[:, 0]).nonzero()[:, 0]],
+    ],
+)
+def test_a_count_of_the_inputs_alone_holds_for_every_step(count: Any) -> None:
+    model = nn.Sequential(_Counting(count), nn.Linear(3, 5))
+    inputs = torch.tensor([[1.0] * 3, [1.0] * 3, [-1.0] * 3, [-1.0] * 3])
+    (assumption,) = _traced(model, inputs).assumptions
+    assert (assumption.low, assumption.expected, assumption.high) == (2, 2, 2)
+    assert "inputs alone" in assumption.why
+
+
+class _Counting(nn.Module):
+    def __init__(self, count: Any) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.count(x)
+
+
 def _events_of(traced: Trace, step: int, op: str) -> list[Alloc]:
     return [
         event
