@@ -20,7 +20,7 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.scenes import Batch, default_samples, make_batch
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
-from bevdiag.source.values import Scenario
+from bevdiag.trace.scenarios import Scenario
 
 BATCH_SIZE = 2
 NUM_BOXES = 25

@@ -1,15 +1,17 @@
 """Time whole commands in fresh processes, beside `import torch` in the same run.
 
-    python benchmarks/speed.py CONFIGS [--runs N] [--scaling] [--json OUT]
+    python benchmarks/speed.py CONFIGS [--source DIR] [--runs N] [--scaling] [--json OUT]
 
 CONFIGS is a folder laid out like OpenPCDet's tools/cfgs. Every case is run N times, in turns with
 `import torch`; a ratio is that of the medians. `--scaling` adds runs of twice the batch and of
-twice the points: a growth above 1 would be worse than linear.
+twice the points: a growth above 1 would be worse than linear. `--source` adds second through this
+copy of OpenPCDet, as it is and with guards on its loss: what a rehearsal adds is the difference.
 """
 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,16 +26,29 @@ import numpy as np
 IMPORT_TORCH = ("-c", "import torch")
 SHIPPED = Path(__file__).parent.parent / "configs"
 MAX_RSS_BYTES = 2 * 1024**3
+GUARDED_FILE = Path("pcdet/models/detectors/second_net.py")
+LOSS_LINE = "            loss, tb_dict, disp_dict = self.get_training_loss()\n"
+GUARDS = {
+    "NaN guard": ("torch.isnan(loss).any()", 0.5),
+    "rehearsed guard": ("not loss.item() < 1e6", 2.5),
+}
+"""Conditions on the loss, with what they may add: the first follows without a value."""
 QUIET = ("--device", "meta", "--format", "json", "-o", os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A command to time; `limit` is the ratio to `import torch` that it must stay under."""
+    """A command to time.
+
+    Attributes:
+        limit: the ratio to `import torch` that it must stay under.
+        beside: the name of a case; the ratio is that of what this one takes longer.
+    """
 
     name: str
     arguments: tuple[str, ...]
     limit: float | None = None
+    beside: str | None = None
 
 
 @dataclass(slots=True)
@@ -72,6 +87,31 @@ def cases(configs: Path) -> list[Case]:
     for config in sorted(SHIPPED.glob("*.yaml")):
         found.append(Case(config.stem, inspection(config, "--no-remedies"), 30))
         found.append(Case(f"{config.stem}, remedies", inspection(config)))
+    return found
+
+
+def guarded_cases(configs: Path, source: Path, folder: Path) -> list[Case]:
+    """Second by its own code: as it is, with a guard that no value decides, with one that asks."""
+    second = configs / "kitti_models/second.yaml"
+    plain = "second, its own code"
+
+    def case(name: str, repository: Path, limit: float | None, beside: str | None) -> Case:
+        arguments = inspection(second, "--source", str(repository), "--batch-size", "1")
+        return Case(name, arguments, limit, beside)
+
+    found = [case(plain, source, None, None)]
+    for name, (condition, limit) in GUARDS.items():
+        repository = folder / name.replace(" ", "_")
+        repository.mkdir()
+        shutil.copytree(source / "pcdet", repository / "pcdet")
+        (repository / "tools").mkdir()
+        file = repository / GUARDED_FILE
+        text = file.read_text()
+        if LOSS_LINE not in text:
+            raise SystemExit(f"{file}: found no line `{LOSS_LINE.strip()}`")
+        guard = f"            if {condition}:\n                raise FloatingPointError('loss')\n"
+        file.write_text(text.replace(LOSS_LINE, LOSS_LINE + guard))
+        found.append(case(f"{plain}, {name}", repository, limit, plain))
     return found
 
 
@@ -124,18 +164,23 @@ def main() -> int:
     parser.add_argument("configs", type=Path)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--source", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         wanted = [Case("import torch", IMPORT_TORCH), *cases(options.configs)]
         if options.scaling:
             wanted += scaling_cases(options.configs, Path(folder))
+        if options.source:
+            wanted += guarded_cases(options.configs, options.source, Path(folder))
         base, *timed = measure(wanted, options.runs)
     missed = 0
     rows = []
     print(f"{base.case.name:<40}{base.median:8.2f} s")
+    medians = {one.case.name: one.median for one in timed}
     for one in timed:
-        ratio, limit = one.median / base.median, one.case.limit
+        seconds = one.median - medians.get(one.case.beside or "", 0.0)
+        ratio, limit = seconds / base.median, one.case.limit
         good = one.rss_bytes < MAX_RSS_BYTES and (limit is None or ratio < limit)
         missed += not good
         bound = "" if limit is None else f" of {limit:g}"

@@ -51,13 +51,14 @@ def predict(
     overrides: Sequence[str] = (),
     source: str | os.PathLike[str] | None = None,
     cudnn: str | None = None,
+    rehearse: str = "auto",
 ) -> Prediction:
     """Predict what a training step asks of a GPU, without one.
 
     Args:
         model_or_config: a module, which stays as it is, or the file of a config.
         inputs: of a module: tensors in any nesting of tuples, lists and dicts; a tuple is given as
-            several arguments.
+            several arguments, a dict of the forward's arguments by their names.
         gpu: a GPU of the catalogue, e.g. "rtx4090". Without it and a budget, BEVDIAG_GPU and
             BEVDIAG_BUDGET speak, then the GPU at hand; where there is none, nothing is judged.
         budget: what the process may take in all, as nvidia-smi counts: "22GiB", or bytes.
@@ -70,6 +71,8 @@ def predict(
         overrides: ``KEY=value`` texts for the config.
         source: the repository whose own code builds the config's model. This executes that code.
         cudnn: the cuDNN that will train, by default the one that the installed torch ships with.
+        rehearse: "auto" runs a module or a repository's model once on the CPU if its step asks for
+            values; "off" takes the interval of all that they can be.
 
     Returns:
         The prediction; `fits` speaks of its upper end.
@@ -94,9 +97,14 @@ def predict(
             cudnn=cudnn,
             autocast=autocast or "off",
             optimizer=optimizer or "adamw",
+            rehearse=rehearse,
         )
         return _as_prediction(judge_model(model_or_config, inputs, loss, budget_of_model))
     _refuse("a config", inputs=inputs, loss=loss)
+    if rehearse not in ("auto", "off"):
+        raise InputError(f"rehearse={rehearse!r}: take one of auto, off")
+    if source is None and rehearse == "off":
+        _refuse("a config without source", rehearse=rehearse)
     options = InspectOptions(
         device="meta",
         points=tuple(os.fspath(name) for name in points),
@@ -110,6 +118,7 @@ def predict(
         overrides=tuple(overrides),
         source=None if source is None else os.fspath(source),
         lives=True,
+        rehearses=rehearse == "auto",
     )
     found = inspection.inspect(Path(model_or_config), options, lambda _what, _share: None)
     if isinstance(found, result.ConfigReport):

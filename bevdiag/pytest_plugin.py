@@ -39,8 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{MARKER}(size=None, *, gpu=None, autocast='off', optimizer='adamw', steps=2, torch=None, "
-        "cudnn=None, keeps_output=True): the test returns (model, inputs) or (model, inputs, loss) "
-        "and fails if a training step does not fit; docs/pytest.md of bevdiag tells more",
+        "cudnn=None, keeps_output=True, rehearse='auto'): the test returns (model, inputs) or "
+        "(model, inputs, loss) and fails if a training step does not fit; docs/pytest.md of "
+        "bevdiag tells more",
     )
     if config.getini(STANDIN_SETTING):
         sys.modules.update(_standins())

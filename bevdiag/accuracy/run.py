@@ -17,7 +17,6 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import source_batch
 from bevdiag.prediction.session import Session
 from bevdiag.source import read_source_config, trace_source
-from bevdiag.source.values import Scenario as SourceScenario
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.workers import workers
 
@@ -157,7 +156,7 @@ def _predict_from_source(
         overrides=row.overrides,
         target=target,
     )
-    step = judged({SourceScenario.EXPECTED: traced.trace, **traced.scenarios}, target)
+    step = judged({Scenario.EXPECTED: traced.trace, **traced.scenarios}, target)
     return _beside(row, step, with_source=True)
 
 

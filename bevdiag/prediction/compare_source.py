@@ -18,7 +18,7 @@ from bevdiag.prediction.variants import CompareReport
 from bevdiag.prediction.variants import Variant as Row
 from bevdiag.scenes import Batch
 from bevdiag.source import read_source_config, trace_source
-from bevdiag.source.values import Scenario
+from bevdiag.trace.scenarios import Scenario
 
 Progress = Callable[[str, float], None]
 

@@ -28,6 +28,7 @@ class ModelBudget:
         budget_bytes: what its allocator may reserve.
         process_bytes: what the process may take.
         keeps_output: whether the loop keeps what the model returns alive during backward.
+        rehearse: auto, or off where the model must not be run for the values that it asks for.
     """
 
     budget_bytes: int | None = None
@@ -39,11 +40,13 @@ class ModelBudget:
     optimizer: str = "adamw"
     steps: int = FEWEST_STEPS
     keeps_output: bool = True
+    rehearse: str = "auto"
 
     def __post_init__(self) -> None:
         _one_of("autocast", self.autocast, ("off", *DTYPES))
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("keeps_output", self.keeps_output, (True, False))
+        _one_of("rehearse", self.rehearse, ("auto", "off"))
         if not isinstance(self.steps, int) or self.steps < FEWEST_STEPS:
             raise InputError(
                 f"steps={self.steps!r}: at least {FEWEST_STEPS}, as the first has no optimizer "
@@ -74,7 +77,7 @@ def judge_model(
 
     Raises:
         InputError: the model, its inputs or the budget cannot be used.
-        NoVerdictError: a shape depends on feature values.
+        NoVerdictError: the step asks for something that is not modelled.
     """
     target = make_target(
         torch=budget.torch or torch.__version__,
@@ -90,8 +93,15 @@ def judge_model(
         num_steps=budget.steps,
         target=target,
     )
-    trace = trace_model(model, inputs, loss, options, keeps_output=budget.keeps_output)
-    step = judged({"expected": trace}, target)
+    traced = trace_model(
+        model,
+        inputs,
+        loss,
+        options,
+        keeps_output=budget.keeps_output,
+        rehearses=budget.rehearse == "auto",
+    )
+    step = judged(traced.traces, target)
     return prediction_of(
         step,
         config="",
@@ -99,4 +109,5 @@ def judge_model(
         autocast=budget.autocast,
         optimizer=budget.optimizer,
         scene=None,
+        assumptions=traced.assumptions,
     )

@@ -15,7 +15,7 @@ from bevdiag.prediction.figures import batch_scene
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import prediction_of
-from bevdiag.prediction.result import Assumption, ConfigReport, Prediction
+from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.prediction.session import BOXES_PER_SAMPLE
 from bevdiag.prediction.summary import (
     with_history,
@@ -28,7 +28,7 @@ from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
 from bevdiag.scenes import Batch, Layout, chosen_samples, make_batch
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
-from bevdiag.source.values import Scenario
+from bevdiag.trace.scenarios import Scenario
 
 Progress = Callable[[str, float], None]
 AS_IT_IS = "as configured"
@@ -164,17 +164,7 @@ def _report(
         autocast=autocast,
         optimizer=optimizer,
         scene=batch_scene(batch),
-        assumptions=tuple(
-            Assumption(
-                site=site.site,
-                low=site.low,
-                expected=site.expected,
-                high=site.high,
-                used=site.used,
-                why=site.why,
-            )
-            for site in traced.assumptions
-        ),
+        assumptions=traced.assumptions,
         findings=findings,
         silenced=silenced,
         unmodelled=traced.unmodelled,

@@ -18,7 +18,7 @@ from bevdiag.source.scratch import Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
 from bevdiag.source.state import Running, begin
-from bevdiag.source.values import AssumedValues, RehearsedValues, Scenario
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
 from bevdiag.trace.recorder import Recorder

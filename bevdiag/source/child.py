@@ -14,22 +14,23 @@ from bevdiag.errors import BevdiagError
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api, downloads
 from bevdiag.source.dataset import LoadedBatch, source_batch
-from bevdiag.source.failures import as_failure, exits_reported, watch_exits
+from bevdiag.source.failures import as_failure, exits_reported, watch_exits, with_findings
 from bevdiag.source.locks import lock
-from bevdiag.source.places import set_root
 from bevdiag.source.programs import divert_programs
 from bevdiag.source.real_run import loss_of, rehearse
-from bevdiag.source.scenarios import ChildResult, Scenarios
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
 from bevdiag.source.state import current
-from bevdiag.source.values import AssumedValues
+from bevdiag.trace.alternatives import Scenarios, TracedStep
+from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.flops import FlopCounter
+from bevdiag.trace.places import set_root
+from bevdiag.trace.real_run import OTHER_SEEDS, SEED
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.rehearsal import Rehearsal, can_rehearse
+from bevdiag.trace.rehearsal import Effort, Rehearsal, can_rehearse
 from bevdiag.trace.settling import settle
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 
@@ -47,8 +48,8 @@ class SourceTask:
     rehearses: bool = True
 
 
-def run_child(task: SourceTask, tell: Tell) -> ChildResult:
-    """Trace, telling the `ChildResult` so far before each scenario that follows the expected one.
+def run_child(task: SourceTask, tell: Tell) -> TracedStep:
+    """Trace, telling the `TracedStep` so far before each scenario that follows the expected one.
 
     Raises:
         BevdiagError: the code fails, or asks for something that is not modelled.
@@ -57,15 +58,15 @@ def run_child(task: SourceTask, tell: Tell) -> ChildResult:
     try:
         with without_compiler(), exits_reported():
             return _trace(task, findings, tell)
-    except BevdiagError:
-        raise
+    except BevdiagError as error:
+        raise with_findings(error, findings) from error.__cause__
     except Exception as error:
         if exhausts_host(error):
             raise
         raise as_failure(error, findings) from error
 
 
-def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
+def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
     torch.set_num_threads(1)
     root = task.source.resolve()
     set_root(root, task.scratch / MIRROR)
@@ -75,23 +76,30 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     finder = install(root)
     diverted: list[str] = []
     scratch = Scratch(task.scratch, diverted)
-    build.enter_repository(root, scratch)
-    divert_programs(diverted)
-    watch_exits()
-    lock(scratch)
-    build_network = build.import_builder(package)
-    inert.arm()
     rehearsal = None
-    if task.rehearses and can_rehearse():
-        rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
     try:
-        result = Scenarios(partial(_trace_scenario, task, build_network), task.pins, rehearsal).run(
-            findings, tell
-        )
+        build.enter_repository(root, scratch)
+        divert_programs(diverted)
+        watch_exits()
+        lock(scratch)
+        build_network = build.import_builder(package)
+        inert.arm()
+        if task.rehearses and can_rehearse():
+            run, *others = (
+                partial(rehearse, task.batch, task.settings, build_network, seed)
+                for seed in (SEED, *OTHER_SEEDS)
+            )
+            rehearsal = Rehearsal(run, others)
+        result = Scenarios(
+            partial(_trace_scenario, task, build_network),
+            task.pins,
+            rehearsal,
+            lambda error: str(as_failure(error)),
+        ).run(findings, tell)
     finally:
+        findings += diverted
         if rehearsal is not None:
             rehearsal.close()
-    findings += diverted
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
     return result
@@ -116,7 +124,7 @@ def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trac
     built = build.build_model(build_network, task.settings, values)
 
     counter = FlopCounter(step=1)
-    values.flops = lambda: counter.flops
+    values.effort = lambda: Effort(counter.flops, built.recorder.host_bytes)
 
     @contextmanager
     def around(recorder: Recorder) -> Iterator[None]:

@@ -14,8 +14,8 @@ from torch import nn
 
 from bevdiag.source.cuda_runtime import replace_runtime
 from bevdiag.source.devices import FEATURES, VALUES, is_cuda
-from bevdiag.source.places import user_place
 from bevdiag.source.state import current
+from bevdiag.trace.places import user_place
 
 _TYPES = {
     "FloatTensor": torch.float32,

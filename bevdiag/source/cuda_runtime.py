@@ -19,7 +19,7 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.devices import VALUES
-from bevdiag.source.places import user_place
+from bevdiag.trace.places import user_place
 
 _HOMES = ("torch.cuda", "torch.accelerator")
 _WITHOUT_RUNTIME = ("torch.cuda.amp", "torch.cuda._memory_viz")

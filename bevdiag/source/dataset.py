@@ -8,9 +8,9 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
-from bevdiag.source.places import user_place
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
+from bevdiag.trace.places import user_place
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils import model_zoo
 
-from bevdiag.source.places import user_place
+from bevdiag.trace.places import user_place
 
 
 class NoWeights(dict[str, Any]):

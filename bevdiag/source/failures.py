@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from bevdiag.children import last_words, whereabouts
-from bevdiag.errors import RepositoryError
-from bevdiag.source.places import relative_file, user_place
+from bevdiag.errors import BevdiagError, RepositoryError
+from bevdiag.trace.places import relative_file, user_place
 
 _LONGEST_MESSAGE = 300
 _FRAMES = 4
+_FINDINGS = 3
 
 
 def as_failure(error: BaseException, findings: Sequence[str] = ()) -> RepositoryError:
@@ -24,11 +25,25 @@ def as_failure(error: BaseException, findings: Sequence[str] = ()) -> Repository
     if not message and frames and frames[-1].line:
         message = f"at `{frames[-1].line}`"
     kind = type(error).__name__
-    before = f"; before that, {findings[0]}" if findings else ""
-    failure = RepositoryError(f"{place}: {kind}: {message or 'without a message'}{before}")
+    failure = RepositoryError(
+        f"{place}: {kind}: {message or 'without a message'}{_before(findings)}"
+    )
     failure.frames = shown
     failure.details = "".join(traceback.format_exception(error))
     return failure
+
+
+def with_findings(error: BevdiagError, findings: Sequence[str]) -> BevdiagError:
+    """The error, which also says what was found before it: a prediction would have listed that."""
+    if findings:
+        error.args = (f"{error}{_before(findings)}",)
+    return error
+
+
+def _before(findings: Sequence[str]) -> str:
+    shown = "; ".join(findings[:_FINDINGS])
+    more = len(findings) - _FINDINGS
+    return (f"; before that, {shown}" if shown else "") + (f"; {more} more" if more > 0 else "")
 
 
 def _shown(frame: traceback.FrameSummary) -> str:

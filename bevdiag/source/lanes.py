@@ -15,9 +15,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from bevdiag.source import factories
-from bevdiag.source.devices import CPU
 from bevdiag.source.handlers import FOR_ALL, FOR_THE_REPOSITORY
-from bevdiag.source.values import AssumedValues, RehearsedValues
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
+from bevdiag.trace.data_dependence import copied_to_host
 from bevdiag.trace.operands import as_unwatched_meta
 from bevdiag.trace.recorder import Recorder
 
@@ -80,17 +80,9 @@ class DeviceLanes(TorchFunctionMode):
 
     def to_host(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
         """A copy on the host; zeros where nobody knows the values."""
-        question = self.recorder.asked("copy", tensor)
-        if tensor.is_meta:
-            supplier = self.recorder.supplier
-            with self.recorder.on_host():
-                known = None
-                if supplier is not None and question is not None:
-                    known = supplier.copied(tensor, question)
-                if known is not None:
-                    copied = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=CPU)
-                    return copied.copy_(known)
-                return torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device=CPU)
+        copied = copied_to_host(self.recorder, tensor, dtype)
+        if copied is not None:
+            return copied
         if not self.recorder.is_device(tensor):
             return tensor if dtype is None else tensor.to(dtype)
         with self.recorder.on_host():

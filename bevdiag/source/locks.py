@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bevdiag.source.places import user_place
 from bevdiag.source.scratch import Scratch
 from bevdiag.trace import rehearsal
+from bevdiag.trace.places import user_place
 
 _FIRST = {"os.mkdir": 2, "os.remove": 1, "os.rmdir": 1, "os.truncate": None, "os.chmod": 2,
           "os.chown": 3, "os.utime": 3, "os.setxattr": None, "os.removexattr": None}  # fmt: skip

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from bevdiag.source.places import user_place
+from bevdiag.trace.places import user_place
 
 
 class NoProcess:

@@ -1,26 +1,20 @@
 """The repository's forward and loss on the CPU with its initial weights: what a rehearsal runs."""
 
-import os
 import re
 from typing import Any
 
 import torch
 from torch import nn
 
-from bevdiag.memory.events import Category
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api
 from bevdiag.source.dataset import LoadedBatch, source_batch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current
-from bevdiag.source.values import RehearsedValues
-from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.functions import cuda_functions
+from bevdiag.trace.assumed_values import RehearsedValues
+from bevdiag.trace.real_run import prepare, run_for_real
 from bevdiag.trace.rehearsal import Prompter
 from bevdiag.trace.wiring_batch import WatchedBatch
-
-SEED = 0
-"""Of the weights: that of the measured rows, and what most training scripts set."""
 
 _MISMATCH = re.compile(
     r"shapes cannot be multiplied|same reduction dim|expected input\b.* to have \d+ channels|"
@@ -32,24 +26,24 @@ _MISMATCH = re.compile(
 
 @torch.no_grad()
 def rehearse(
-    batch: Batch, settings: SourceSettings, build_network: Any, prompter: Prompter
+    batch: Batch, settings: SourceSettings, build_network: Any, seed: int, prompter: Prompter
 ) -> None:
-    """Build the model with values and run its forward and loss, in full precision."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    """Build the model with the weights of a seed, and run its forward and loss."""
     values = RehearsedValues(prompter)
-    torch.manual_seed(SEED)
+    prepare(seed)
     with cuda_api.initial_weights(), torch.enable_grad():
         built = build.build_model(build_network, settings, values)
     model, recorder = built.model.train(), built.recorder
     loaded = source_batch(batch, settings, with_voxels=True)
     current().boxes = loaded["gt_boxes"]
-    for tensor in (*model.parameters(), *model.buffers(), *loaded.values()):
-        if isinstance(tensor, torch.Tensor):
-            recorder.adopt(tensor, Category.INPUT, "", "rehearsal")
-    with Attribution(model) as attribution, recorder, cuda_functions(recorder, None), built.lanes:
-        recorder.attribution = attribution
-        values.begin_pass()
-        loss_of(model, LoadedBatch(loaded))
+    run_for_real(
+        model,
+        loaded.values(),
+        recorder,
+        values,
+        lambda: loss_of(model, LoadedBatch(loaded)),
+        built.lanes,
+    )
 
 
 def loss_of(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:

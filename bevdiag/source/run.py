@@ -10,9 +10,10 @@ from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.scenes import Batch
 from bevdiag.source.child import SourceTask, run_child
-from bevdiag.source.scenarios import ChildResult
 from bevdiag.source.settings import read_source_config
-from bevdiag.source.values import Scenario, SourceAssumption
+from bevdiag.trace.alternatives import TracedStep
+from bevdiag.trace.pins import Assumption
+from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions, Trace
 
 
@@ -32,7 +33,7 @@ class SourceTrace:
 
     trace: Trace
     scenarios: Mapping[Scenario, Trace]
-    assumptions: tuple[SourceAssumption, ...]
+    assumptions: tuple[Assumption, ...]
     findings: tuple[str, ...]
     unmodelled: tuple[str, ...]
     params_by_module: Mapping[str, int]
@@ -105,9 +106,9 @@ def trace_source(
     )
 
 
-def _run(task: SourceTask, timeout_seconds: float | None) -> ChildResult:
+def _run(task: SourceTask, timeout_seconds: float | None) -> TracedStep:
     """What the child found, or what it had told before it died, where that includes a trace."""
-    told: list[ChildResult] = []
+    told: list[TracedStep] = []
     try:
         return in_child(
             run_child,

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from bevdiag.source.places import user_place
+from bevdiag.trace.places import user_place
 
 MIRROR = "repository"
 """The folder of links, in the scratch folder."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bevdiag.source.lanes import DeviceLanes
-from bevdiag.source.values import AssumedValues, RehearsedValues
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.source.places import user_place
 from bevdiag.trace.operands import as_unwatched_meta
+from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
 
 _T = torch.Tensor

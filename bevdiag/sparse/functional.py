@@ -40,6 +40,8 @@ def sparse_conv(
     num_out = len(rulebook.indices if inverse else rulebook.out_indices)
     subm = rulebook.geometry.subm
     if isinstance(tables, PairLists):
+        pairs = sum(len(inputs) for inputs, _ in tables.pairs)
+        work.add(2 * pairs * weight.shape[0] * weight.shape[-1])
         return _gather_multiply_scatter(features, weight, tables, num_out)
     if isinstance(tables, MaskTables) and not training:
         return features.new_empty((num_out, weight.shape[0]), dtype=weight.dtype)

@@ -1,6 +1,7 @@
 """The training step of an ordinary nn.Module that bevdiag did not build."""
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -10,8 +11,16 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-from bevdiag.errors import InputError
+from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.sparse import standin
+from bevdiag.trace.alternatives import Scenarios, TracedStep
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.failure import failures_told
+from bevdiag.trace.flops import FlopCounter
+from bevdiag.trace.real_run import prepare, run_for_real
+from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal, can_rehearse
 from bevdiag.trace.settling import settle
 from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.wiring_batch import WatchedBatch
@@ -26,17 +35,20 @@ def trace_model(
     options: StepOptions,
     *,
     keeps_output: bool = True,
-) -> Trace:
+    rehearses: bool = True,
+) -> TracedStep:
     """Record training steps of a copy of the model on the meta device; the model stays as it is.
 
     The steps are those of the usual loop, in a process that does nothing else:
     `output = model(x); loss = f(output); loss.backward(); optimizer.step(); optimizer.zero_grad()`.
 
     Floating-point inputs become meta tensors, all others keep their values: coordinates decide
-    shapes.
+    shapes. Where the step asks for values, the model is run once with its weights and these inputs,
+    in a fork of this process.
 
     Args:
-        model: called as `model(*inputs)` if the inputs are a tuple, else as `model(inputs)`.
+        model: called as `model(*inputs)` if the inputs are a tuple, as `model(**inputs)` if they
+            are a dict of its arguments, else as `model(inputs)`.
         inputs: tensors in any nesting of tuples, lists and dicts.
         loss: of what the model returns; None takes the loss that the model returns, or else the
             sum of its outputs.
@@ -44,42 +56,141 @@ def trace_model(
         keeps_output: what the model returns lives until the next step's forward pass has returned,
             as the variable above keeps it; False where the loop drops it before backward, as
             `loss = f(model(x))` does.
+        rehearses: whether the model may be run.
 
     Raises:
         InputError: the model or its inputs cannot be traced.
-        NoVerdictError: a shape depends on feature values.
+        NoVerdictError: the step asks for something that is not modelled.
     """
+    inputs = dict(inputs) if isinstance(inputs, Mapping) else inputs
     leaves, structure = tree_flatten(inputs)
-    batch = {f"inputs[{index}]": _input(leaf) for index, leaf in enumerate(leaves)}
+    given = {f"inputs[{index}]": leaf for index, leaf in enumerate(leaves)}
+    batch = {key: _input(leaf) for key, leaf in given.items()}
+    by_name = _are_arguments(model, inputs)
 
-    variables: dict[str, Any] = {}
+    def output_of(called: nn.Module, fresh: Mapping[str, Any]) -> Any:
+        arguments = tree_unflatten([fresh[key] for key in given], structure)
+        if by_name:
+            return called(**arguments)
+        return called(*arguments) if isinstance(arguments, tuple) else called(arguments)
 
-    def forward(copied: nn.Module, fresh: WatchedBatch) -> torch.Tensor:
-        given = tree_unflatten([fresh[key] for key in batch], structure)
-        output = copied(*given) if isinstance(given, tuple) else copied(given)
-        if keeps_output:
-            variables["output"] = output
-        return _loss_of(output) if loss is None else _scalar(loss(output))
+    def trace(values: AssumedValues) -> Trace:
+        variables: dict[str, Any] = {}
 
-    customs = Customs(forward=forward, is_bare=True)
-    return settle(trace_steps(_on_meta(model), batch, options, customs))
+        def forward(copied: nn.Module, fresh: WatchedBatch) -> torch.Tensor:
+            output = output_of(copied, fresh)
+            if keeps_output:
+                variables["output"] = output
+            return _loss_of(output) if loss is None else _scalar(loss(output))
+
+        recorder, counter = _recorder(values), FlopCounter(step=1)
+        values.step = lambda: recorder.step
+        values.effort = lambda: Effort(counter.flops, recorder.host_bytes)
+        customs = Customs(forward=forward, is_bare=True, recorder=recorder, around=counter.around)
+        for tensor in batch.values():
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                values.given.add(tensor)
+        # An operation that knows no meta tensors; other errors are the model's own.
+        with failures_told((NotImplementedError,)):
+            return settle(trace_steps(_on_meta(model), batch, options, customs))
+
+    def rehearse(prompter: Prompter) -> None:
+        values = RehearsedValues(prompter)
+        real = {key: _real(leaf) for key, leaf in given.items()}
+        prepare()
+        model.train()
+        for tensor in (*model.parameters(), *model.buffers()):
+            _real(tensor)
+
+        def call() -> None:
+            output = output_of(model, real)
+            if loss is not None:
+                loss(output)
+
+        run_for_real(model, real.values(), _recorder(values), values, call)
+
+    _refuse(model)
+    rehearsal = Rehearsal(rehearse, at_once=False) if rehearses and can_rehearse() else None
+    try:
+        return Scenarios(trace, {}, rehearsal).run([])
+    finally:
+        if rehearsal is not None:
+            rehearsal.close()
 
 
-def _on_meta(model: nn.Module) -> nn.Module:
+def _are_arguments(model: nn.Module, inputs: Any) -> bool:
+    """Whether the inputs are a dict of arguments that the model's forward names."""
+    if not isinstance(inputs, dict) or not all(isinstance(key, str) for key in inputs):
+        return False
+    try:
+        signature = inspect.signature(model.forward)
+        signature.bind(**inputs)
+    except (TypeError, ValueError):
+        return False
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    # Whatever takes anything is given the dict as it is, as any other input would be.
+    return inspect.Parameter.VAR_POSITIONAL not in kinds
+
+
+def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
+    recorder = Recorder(Attribution(nn.Module()))
+    recorder.unknown = values
+    values.module = lambda: recorder.attribution.current_path()
+    return recorder
+
+
+def _real(leaf: Any) -> Any:
+    """What a real run is given.
+
+    Raises:
+        InputError: it has no values, or only where the fork of a process cannot read them.
+    """
+    if not isinstance(leaf, torch.Tensor):
+        return leaf
+    if leaf.device.type != "cpu":
+        raise InputError(
+            f"the model or its inputs are on {leaf.device}, and only the CPU runs them for real"
+        )
+    return leaf.detach()
+
+
+def _refuse(model: nn.Module) -> None:
+    """Say what cannot be traced before anything is tried.
+
+    Raises:
+        InputError: the user has to change the model.
+        NoVerdictError: it holds what is not modelled.
+    """
     tensors = [*model.parameters(), *model.buffers()]
     if any(map(is_lazy, tensors)):
         raise InputError("the model has lazy parameters: run it once before it is traced")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError("the model has no parameter that is trained")
     _refuse_real_spconv(model)
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
+            raise NoVerdictError(
+                f"{path or 'the model'}: sparse gradients of an embedding are not modelled; build "
+                "it with sparse=False"
+            )
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None and tensor.layout is not torch.strided:
+                raise NoVerdictError(
+                    f"{path + '.' if path else ''}{name} is a sparse tensor, which is not modelled"
+                )
+
+
+def _on_meta(model: nn.Module) -> nn.Module:
+    tensors = [*model.parameters(), *model.buffers()]
     # deepcopy takes what stands here for the copy: the weights are never copied.
     memo: dict[int, Any] = {id(tensor): _like(tensor) for tensor in tensors}
     attributes = [value for module in model.modules() for value in vars(module).values()]
-    memo |= {id(value): value for value in attributes if isinstance(value, ModuleType)}
+    memo |= {id(value): value for value in attributes if issubclass(type(value), ModuleType)}
     try:
         return copy.deepcopy(model, memo)
-    except (RuntimeError, TypeError) as error:  # a lock, a tensor with a history, a generator
-        raise InputError(f"the model cannot be copied: {error}") from error
+    except Exception as error:  # a lock, a tensor with a history, what raises when it is asked
+        kind = "" if isinstance(error, RuntimeError | TypeError) else f"{type(error).__name__}: "
+        raise InputError(f"the model cannot be copied: {kind}{error}") from error
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,24 @@ def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
     )
 
 
+def copied_to_host(
+    recorder: "Recorder", tensor: torch.Tensor, dtype: torch.dtype | None = None
+) -> torch.Tensor | None:
+    """A copy of a meta tensor on the host, of zeros where nobody knows its values.
+
+    None for a tensor that has values; the question is numbered all the same.
+    """
+    question = recorder.asked("copy", tensor)
+    if not tensor.is_meta:
+        return None
+    with recorder.on_host():
+        known = None
+        if recorder.supplier is not None and question is not None:
+            known = recorder.supplier.copied(tensor, question)
+        made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
+        return made if known is None else made.copy_(known)
+
+
 def known_mask(
     recorder: "Recorder", func: Any, mask: torch.Tensor, question: "Question | None"
 ) -> torch.Tensor:

@@ -10,13 +10,17 @@ from torch import nn
 from bevdiag.errors import BevdiagError, NoVerdictError
 
 _MOST_CHARACTERS = 400
+_REFUSALS = (ArithmeticError, MemoryError, RuntimeError, ValueError)
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
+def failures_told(kinds: tuple[type[Exception], ...] = _REFUSALS) -> Iterator[None]:
     """What a layer, PyTorch or the machine refuses, as an error of the user's.
 
     Training would meet the same refusal of a shape. Anything else that is raised is a defect.
+
+    Args:
+        kinds: what counts as a refusal.
 
     Raises:
         NoVerdictError: names the innermost module that was running.
@@ -25,7 +29,7 @@ def failures_told() -> Iterator[None]:
         yield
     except BevdiagError:
         raise
-    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+    except kinds as error:
         path = _running_module(error.__traceback__)
         where = f"the training step stops in {path}" if path else "the training step cannot run"
         words = " ".join(str(error).split()) or type(error).__name__

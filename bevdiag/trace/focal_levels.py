@@ -1,16 +1,20 @@
 """How many voxels VoxelBackBone8xFocal keeps behind each of its three focal convolutions.
 
 The level's own voxels follow from what the level before kept, so the counts are found level by
-level, once a scenario. No features are computed for them: at random initialisation the sign of a
-neighbour's score is a coin toss, and which voxels are the most important has no pattern.
+level, once a scenario. In the first step they are those of a rehearsal with the weights of a seed.
+Nobody knows the weights of the later ones:
 
 - low: no neighbour is on, and every voxel stays;
-- expected: foreground at random, each of its neighbours on with a probability of one half;
+- expected: as in the first step;
 - high: every neighbour on, of all voxels or (with TOPK) of those that open most cells.
+
+Where nothing can be rehearsed, the expected count is one of coin tosses: foreground at random, each
+of its neighbours on with a probability of one half.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,16 +25,27 @@ from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecis
 from bevdiag.models.wiring import SpatialShape
 from bevdiag.sparse.coordinates import output_coordinates
 from bevdiag.sparse.geometry import Geometry
+from bevdiag.trace.focal_rehearsal import FirstStep
 from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import KeptVoxels, Scenario, pinned_by
 
 MODULES = ("backbone_3d.conv1.1", "backbone_3d.conv2.3", "backbone_3d.conv3.3")
 _DOWN = Geometry((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1), (0, 0, 0))
 _COIN_SEED = 0
-_WHY = (
-    "decided by feature values, taken for coin tosses: the lower end turns no neighbour on, the "
+_REHEARSED = (
+    "decided by feature values: computed in a rehearsal on the CPU, with the weights of one seed, "
+    "for the first step; later steps may have any number: the lower end turns no neighbour on, the "
     "upper end all of them"
 )
+_TOSSED = (
+    "decided by feature values, which nobody computed ({}), taken for coin tosses: the lower end "
+    "turns no neighbour on, the upper end all of them"
+)
+_PINNED_BESIDE = "another level's count is pinned"
+
+
+Decide = Callable[[str, Coords, SpatialShape], FocalDecision]
+"""Of a module's voxels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +63,7 @@ def settle_focal_levels(
     spatial_shape: SpatialShape,
     batch_size: int,
     pins: Pins,
+    rehearse: Callable[[], FirstStep],
 ) -> tuple[KeptVoxels, ...]:
     """The counts of all three levels.
 
@@ -57,17 +73,26 @@ def settle_focal_levels(
         spatial_shape: its first grid.
         batch_size: number of samples.
         pins: counts by site and step.
+        rehearse: computes the first step's decisions; where a level is pinned, nothing is run.
 
     Raises:
         InputError: a pinned count that cannot be reached.
     """
+    first = FirstStep(failure=_PINNED_BESIDE) if pins.by_step else rehearse()
+
+    def walk(decide: Decide, counts: Mapping[str, int]) -> list[_Level]:
+        return _walk(settings, coords, spatial_shape, batch_size, counts, decide)
+
+    share = settings.threshold if settings.topk else None
     chains = {
-        scenario: [
-            _walk(settings, coords, spatial_shape, batch_size, counts, scenario)
-            for counts in pins.each_step()
-        ]
+        scenario: [walk(partial(_decide, share, scenario), counts) for counts in pins.each_step()]
         for scenario in Scenario
     }
+    if not first.failure:
+        begin = walk(lambda module, coords, _: first.decision_at(module, coords), {})
+        chains = {scenario: [begin, *steps] for scenario, steps in chains.items()}
+        chains[Scenario.EXPECTED] = [begin]
+    why = _TOSSED.format(first.failure) if first.failure else _REHEARSED
     levels = []
     for number, module in enumerate(MODULES):
         own = {scenario: [chain[number] for chain in steps] for scenario, steps in chains.items()}
@@ -81,7 +106,7 @@ def settle_focal_levels(
                 low=min(counts.values()),
                 expected=counts[Scenario.EXPECTED],
                 high=max(counts.values()),
-                why=pinned_by(pinned) if pinned else _WHY,
+                why=pinned_by(pinned) if pinned else why,
                 is_pinned=bool(pinned),
                 decisions={s: [level.decision for level in steps] for s, steps in own.items()},
             )
@@ -100,7 +125,7 @@ def _walk(
     shape: SpatialShape,
     batch_size: int,
     pins: Mapping[str, int],
-    scenario: Scenario,
+    decide: Decide,
 ) -> list[_Level]:
     share = settings.threshold if settings.topk else None
     levels: list[_Level] = []
@@ -113,7 +138,7 @@ def _walk(
         if site in pins:
             decision = _pinned(site, pins[site], coords, shape, batch_size, share)
         else:
-            decision = _decide(coords, shape, share, scenario)
+            decision = decide(module, coords, shape)
         kept = grow(coords, decision, shape, batch_size).coords
         levels.append(_Level(len(coords), decision, kept))
     return levels
@@ -134,7 +159,7 @@ def _pinned(
 
 
 def _decide(
-    coords: Coords, shape: SpatialShape, share: float | None, scenario: Scenario
+    share: float | None, scenario: Scenario, module: str, coords: Coords, shape: SpatialShape
 ) -> FocalDecision:
     if scenario is Scenario.HIGH:
         return most_growth(coords, shape, share)

@@ -5,6 +5,7 @@ a linear layer adds its bias in place, autocast inserts its casts, and what the 
 naming a device stays on the host.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from bevdiag.memory.events import Phase
 from bevdiag.trace import rnn
 from bevdiag.trace.attention import attend
 from bevdiag.trace.autocast import Autocast
+from bevdiag.trace.data_dependence import copied_to_host
+from bevdiag.trace.lazy_number import LazyNumber, lazy_math
 from bevdiag.trace.recorder import Recorder
 
 # cudnnBatchNormalizationForwardTraining: limits in aten/src/ATen/native/Normalization.cpp.
@@ -173,6 +176,32 @@ _HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
 }
 
 
+_SIZED_BY_NUMBERS = _FACTORIES | {torch.range, torch.nn.functional.interpolate}
+
+
+def _settled(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments without lazy numbers: C++ would read them as 1.0.
+
+    Where they decide sizes or become tensors of the host, their values are asked for. Anything else
+    makes features of them, of which nothing is known but that: they go by the name of NaN.
+    """
+    if any(type(value) is LazyNumber for value in (*args, *kwargs.values())):
+        asks = func in _SIZED_BY_NUMBERS
+
+        def settle(value: Any) -> Any:
+            if type(value) is not LazyNumber:
+                return value
+            return value.needed() if asks else math.nan
+
+        return tuple(map(settle, args)), {name: settle(value) for name, value in kwargs.items()}
+    if func in _FACTORIES and args and isinstance(args[0], (list, tuple)):
+        first = [value.needed() if type(value) is LazyNumber else value for value in args[0]]
+        return (type(args[0])(first), *args[1:]), kwargs
+    return args, kwargs
+
+
 _READS = frozenset(
     {
         torch.Tensor.item,
@@ -182,6 +211,19 @@ _READS = frozenset(
         torch.Tensor.__float__,
     }
 )
+
+
+_COPIES = frozenset({torch.Tensor.cpu, torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.to})
+
+
+def _goes_to_host(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if func is not torch.Tensor.to:
+        return True
+    named = (*args[1:2], kwargs.get("device"))
+    return any(
+        isinstance(where, (str, torch.device)) and torch.device(where).type == "cpu"
+        for where in named
+    )
 
 
 class CudaFunctions(TorchFunctionMode):
@@ -207,10 +249,15 @@ class CudaFunctions(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        args, kwargs = _settled(func, args, kwargs)
         if func in _READS and args[0].is_meta and args[0].numel() == 1:
             read = self._read(func, args[0])
             if read is not None:
                 return read
+        if func in _COPIES and _goes_to_host(func, args, kwargs):
+            copied = copied_to_host(self._recorder, args[0])
+            if copied is not None:
+                return func(copied, *args[1:], **kwargs)
         if func in _FACTORIES and kwargs.get("device") is None:
             with self._recorder.on_host():
                 return func(*args, **kwargs)
@@ -271,7 +318,7 @@ def cuda_functions(
     try:
         for module, name, _ in replaced:
             setattr(module, name, _no_subclasses)
-        with CudaFunctions(recorder, autocast, target):
+        with CudaFunctions(recorder, autocast, target), lazy_math():
             yield
     finally:
         for module, name, original in replaced:

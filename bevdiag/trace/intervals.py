@@ -30,8 +30,7 @@ class Intervals:
     def of(self, tensor: torch.Tensor) -> Interval:
         """The smallest and the largest value that the tensor can hold."""
         if not tensor.is_meta and tensor.dim() == 0:
-            value = float(tensor)
-            return value, value
+            return _number(self, float(tensor))
         known = self._known.get(tensor.untyped_storage()._cdata)
         if known is not None:
             return known
@@ -109,7 +108,9 @@ Rule = Callable[[Intervals, tuple[Any, ...], torch.Tensor], "Interval | None"]
 def _number(known: Intervals, value: Any) -> Interval:
     if isinstance(value, torch.Tensor):
         return known.of(value)
-    return float(value), float(value)
+    number = float(value)
+    # A number that nobody has asked for yet goes by this name (see functions.py).
+    return _FINITE if math.isnan(number) else (number, number)
 
 
 def _comparison(name: str) -> Rule:

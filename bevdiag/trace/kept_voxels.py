@@ -8,6 +8,7 @@ therefore the count with every decision that the settings allow taken for growth
 """
 
 from collections.abc import Mapping
+from functools import partial
 from statistics import median_low
 
 import numpy as np
@@ -29,6 +30,7 @@ from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
 from bevdiag.models.vfe.packed import PackedVoxels
 from bevdiag.scenes import Batch
 from bevdiag.trace.focal_levels import MODULES, settle_focal_levels
+from bevdiag.trace.focal_rehearsal import rehearse_levels
 from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
@@ -71,7 +73,8 @@ def settle_kept_voxels(
         return (_settle_encoder(config, backbone.focal_encoder, batch, seed=seed, pins=pinned),)
     x, y, z = config.data.grid_size
     coords, shape = batch.voxel_coords(), (z + 1, y, x)
-    return settle_focal_levels(backbone, coords, shape, batch.batch_size, pinned)
+    rehearse = partial(rehearse_levels, config, backbone, MODULES, batch, seed)
+    return settle_focal_levels(backbone, coords, shape, batch.batch_size, pinned, rehearse)
 
 
 def _modules_that_decide(backbone: Backbone3dSettings | None) -> tuple[str, ...]:

@@ -66,7 +66,9 @@ class KnownValues:
         low, high = self._intervals.of(tensor)
         if low == high:
             return low
-        return LazyNumber(lambda: None, lambda: self._stop(question), lambda: self._stop(question))
+        return LazyNumber(
+            lambda: None, lambda _: self._stop(question), lambda: self._stop(question)
+        )
 
     def size(self, tensor: torch.Tensor, question: Question) -> int:
         return int(self._only(tensor, question))

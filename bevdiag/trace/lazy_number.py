@@ -1,12 +1,19 @@
 """A number read from features that is asked for once it matters.
 
 Training code reads losses to log them. Only where such a number is compared, rounded or tested does
-the step depend on it, and only there is its value asked for.
+the step depend on it, and only there is its value asked for. What is computed from one, by Python,
+`math` or NumPy, is another.
 """
 
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
 from typing import Any
+
+_OF_FINITE = {"isnan": False, "isinf": False, "isfinite": True}
+"""The answers for every number, as features are taken to be finite."""
 
 
 class LazyNumber(float):
@@ -14,14 +21,14 @@ class LazyNumber(float):
 
     Args:
         value: the number, None where nobody knows it.
-        decide: one of both outcomes of a comparison that nobody knows.
+        decide: says which way a comparison goes, given its outcome or None where nobody knows that.
         guess: a number for code that needs one, noted as a guess.
     """
 
     def __new__(
         cls,
         value: Callable[[], float | None],
-        decide: Callable[[], bool],
+        decide: Callable[[bool | None], bool],
         guess: Callable[[], float],
     ) -> "LazyNumber":
         """See the class."""
@@ -30,25 +37,27 @@ class LazyNumber(float):
         return made
 
     _value: Callable[[], float | None]
-    _decide: Callable[[], bool]
+    _decide: Callable[[bool | None], bool]
     _guess: Callable[[], float]
 
-    def _compared(self, compare: Callable[[Any, Any], Any], other: Any) -> bool:
-        left, right = self._value(), _value_of(other)
-        if left is None or right is None:
-            return self._decide()
-        return bool(compare(left, right))
+    def needed(self) -> float:
+        """The number, or a guess."""
+        known = self._value()
+        return self._guess() if known is None else known
 
-    def _derived(self, compute: Callable[..., Any], *others: Any) -> "LazyNumber":
+    def derived(self, compute: Callable[..., Any], *arguments: Any) -> "LazyNumber":
+        """What `compute` makes of arguments, this number among them, once it matters."""
+
         def value() -> float | None:
-            own, rest = self._value(), [_value_of(other) for other in others]
-            return None if own is None or None in rest else float(compute(own, *rest))
+            known = [_value_of(argument) for argument in arguments]
+            return None if None in known else float(compute(*known))
 
         return LazyNumber(value, self._decide, self._guess)
 
-    def _needed(self) -> float:
-        known = self._value()
-        return self._guess() if known is None else known
+    def _compared(self, compare: Callable[[Any, Any], Any], other: Any) -> bool:
+        left, right = self._value(), _value_of(other)
+        unknown = left is None or right is None
+        return self._decide(None if unknown else bool(compare(left, right)))
 
     def __lt__(self, other: Any) -> bool:
         return self._compared(operator.lt, other)
@@ -72,27 +81,58 @@ class LazyNumber(float):
 
     def __bool__(self) -> bool:
         known = self._value()
-        return self._decide() if known is None else bool(known)
+        return self._decide(None if known is None else bool(known))
+
+    def __float__(self) -> float:
+        return self.needed()
 
     def __int__(self) -> int:
-        return int(self._needed())
+        return int(self.needed())
 
     __trunc__ = __int__
 
     def __floor__(self) -> int:
-        return int(self._needed() // 1)
+        return math.floor(self.needed())
 
     def __ceil__(self) -> int:
-        return -int(-self._needed() // 1)
+        return math.ceil(self.needed())
 
     def __round__(self, digits: Any = None) -> Any:
-        return round(self._needed(), digits)
+        return round(self.needed(), digits)
+
+    def is_integer(self) -> bool:
+        """As of a float."""
+        return self.needed().is_integer()
 
     def __neg__(self) -> "LazyNumber":
-        return self._derived(operator.neg)
+        return self.derived(operator.neg, self)
+
+    def __pos__(self) -> "LazyNumber":
+        return self
 
     def __abs__(self) -> "LazyNumber":
-        return self._derived(abs)
+        return self.derived(abs, self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __copy__(self) -> "LazyNumber":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "LazyNumber":
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return float, (self.needed(),)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if ufunc.__name__ in _OF_FINITE and method == "__call__":
+            return _OF_FINITE[ufunc.__name__]
+        known = [i.needed() if isinstance(i, LazyNumber) else i for i in inputs]
+        return getattr(ufunc, method)(*known, **kwargs)
 
 
 def _value_of(other: Any) -> Any:
@@ -103,9 +143,7 @@ def _arithmetic(compute: Callable[[Any, Any], Any], *, is_swapped: bool) -> Call
     def method(self: LazyNumber, other: Any) -> Any:
         if not isinstance(other, (int, float)):
             return NotImplemented
-        if is_swapped:
-            return self._derived(lambda own, left: compute(left, own), other)
-        return self._derived(compute, other)
+        return self.derived(compute, *((other, self) if is_swapped else (self, other)))
 
     return method
 
@@ -114,3 +152,33 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
     _compute = getattr(operator, _name)
     setattr(LazyNumber, f"__{_name}__", _arithmetic(_compute, is_swapped=False))
     setattr(LazyNumber, f"__r{_name}__", _arithmetic(_compute, is_swapped=True))
+
+
+@contextmanager
+def lazy_math() -> Iterator[None]:
+    """Inside, the functions of `math` compute with lazy numbers; by itself C code reads 1.0."""
+    plain = {
+        name: function
+        for name, function in vars(math).items()
+        if callable(function) and not name.startswith("_") and name not in _THEMSELVES
+    }
+    for name, function in plain.items():
+        setattr(math, name, wraps(function)(partial(_mathematical, name, function)))
+    try:
+        yield
+    finally:
+        for name, function in plain.items():
+            setattr(math, name, function)
+
+
+_THEMSELVES = ("floor", "ceil", "trunc")
+"""Functions that ask a number to compute the result itself."""
+
+
+def _mathematical(name: str, plain: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    lazy = next((value for value in arguments if isinstance(value, LazyNumber)), None)
+    if lazy is None:
+        return plain(*arguments, **options)
+    if name in _OF_FINITE:
+        return _OF_FINITE[name]
+    return lazy.derived(partial(plain, **options), *arguments)

@@ -36,6 +36,8 @@ class Ledger:
 
     Attributes:
         last_block: the block that was made last; blocks count from 1.
+        loaded_bytes: of the parameters, buffers and inputs.
+        largest_bytes: of the largest other block.
         is_open: whether frees are still noted: what dies after the run is none of its business.
     """
 
@@ -43,6 +45,8 @@ class Ledger:
         self.phase = Phase.LOAD
         self.step = 0
         self.last_block = 0
+        self.loaded_bytes = 0
+        self.largest_bytes = 0
         self.is_open = True
         self._log: list[Entry | Free | Mark] = [Mark(0, Phase.LOAD)]
         self._entries: dict[int, Entry] = {}
@@ -82,6 +86,10 @@ class Ledger:
             dtype=dtype,
             request=request,
         )
+        if category in (Category.PARAMETER, Category.INPUT):
+            self.loaded_bytes += nbytes
+        else:
+            self.largest_bytes = max(self.largest_bytes, nbytes)
         self._entries[entry.block] = entry
         self._log.append(entry)
         return entry.block

@@ -38,6 +38,20 @@ def _item(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     return supplier.size(source, question)
 
 
+def _equal(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    left, right = args
+    if left.shape != right.shape:
+        return False
+    if not left.is_meta and not right.is_meta:
+        same = func(left, right)
+        recorder.asked("number", torch.tensor(same))
+        return same
+    question, supplier = recorder.asked("number", None), recorder.supplier
+    if supplier is None or question is None:
+        raise data_dependent(recorder, func)
+    return supplier.branch(torch.empty((), dtype=torch.bool, device="meta"), question)
+
+
 def _host_number(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # The right side of `x[...] = 0.5`: PyTorch makes it on the host where x is a CUDA tensor.
     number = func(*args, **kwargs)
@@ -146,6 +160,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(distinct.DISTINCT, distinct.distinct),
     aten.nonzero.default: indexing.nonzero,
     aten._local_scalar_dense.default: _item,
+    aten.equal.default: _equal,
     aten.scalar_tensor.default: _host_number,
     **dict.fromkeys(
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm

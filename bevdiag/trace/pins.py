@@ -1,4 +1,6 @@
-"""Counts that the user pinned: for the whole run, or from some step on.
+"""Counts that depend on values: what is assumed of them, and what the user pinned.
+
+A count is pinned for the whole run, or from some step on.
 
 `SITE` and `SITE@1` pin a count from the first step on, `SITE@3` one from the third on. The keys of
 a measured run's kept voxels are of the second kind, so what was measured can be pinned as it is.
@@ -8,6 +10,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bevdiag.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """A count that depends on values: never one number; `used` stands behind the headline."""
+
+    site: str
+    low: int
+    expected: int
+    high: int
+    used: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

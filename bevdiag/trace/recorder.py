@@ -84,6 +84,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Index of the next event."""
         return self._ledger.position
 
+    @property
+    def host_bytes(self) -> int:
+        """What the same run with values needs at least: the model, the batch, one result."""
+        return self._ledger.loaded_bytes + self._ledger.largest_bytes
+
     def mark(self, step: int, phase: Phase) -> None:
         """From here on, events belong to this step and phase."""
         self._ledger.mark(step, phase)

@@ -12,7 +12,10 @@ and where nothing is asked, nothing runs.
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -20,11 +23,22 @@ from typing import Any
 
 import torch
 
+from bevdiag.children import exhausts_host
+from bevdiag.trace.host_memory import available_bytes, limit_to_available
+
 TIMEOUT_SECONDS = 240.0
 """For one answer; centerpoint on four Waymo samples takes about a minute on two cores."""
 MAX_FLOPS = 2e13
 """About five minutes of two cores: beyond, the count that a branch decides is an interval."""
 _LONGEST_ANSWER = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a trace has asked for up to some point, and what a real run needs at least for that."""
+
+    flops: float = 0.0
+    host_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,25 @@ class Question:
     place: str
     module: str
     number: int
+
+
+_NONE = Effort()
+
+
+def _too_much(effort: Effort) -> str:
+    """Why a run of this size is not made, empty if it is."""
+    if effort.flops > MAX_FLOPS:
+        return (
+            f"the forward pass takes {effort.flops:.1e} floating point operations up to here, more "
+            f"than the {MAX_FLOPS:.0e} that are rehearsed on the CPU"
+        )
+    free = available_bytes()
+    if free is not None and effort.host_bytes > free:
+        return (
+            f"the forward pass takes at least {effort.host_bytes / 2**30:.1f} GiB of host memory "
+            f"up to here, more than the {free / 2**30:.1f} GiB that are free"
+        )
+    return ""
 
 
 class QuestionCounter:
@@ -55,13 +88,18 @@ class QuestionCounter:
         return Question(kind, place, module, number)
 
 
+class _UnaskedError(BaseException):
+    """Nobody asks any more: no code of a user's may catch it."""
+
+
 class Prompter:
     """The real run's side: answers the question that is waited for when the run comes to it."""
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
         self._numbers: dict[Question, torch.Tensor] = {}
-        self._awaited: Question = pipe.recv()
+        self._awaited = self._next()
+        self._give(os.getpid())
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """The run knows the answer to a question now."""
@@ -79,14 +117,72 @@ class Prompter:
         if value is not None and value.numel() * value.element_size() > _LONGEST_ANSWER:
             value, failure = None, "its values take more than 256 MiB"
         array = None if value is None else value.detach().numpy()
-        self._pipe.send((array, failure))
-        self._awaited = self._pipe.recv()
+        self._give((array, failure))
+        self._awaited = self._next()
         while (known := self._numbers.get(self._awaited)) is not None:
-            self._pipe.send((known.numpy(), ""))
-            self._awaited = self._pipe.recv()
+            self._give((known.numpy(), ""))
+            self._awaited = self._next()
+
+    def _next(self) -> Question:
+        try:
+            question: Question = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise _UnaskedError from error
+        return question
+
+    def _give(self, answer: object) -> None:
+        try:
+            self._pipe.send(answer)
+        except OSError as error:
+            raise _UnaskedError from error
 
 
 Run = Callable[[Prompter], None]
+LONGEST_SECONDS_OF_FIRST_SEED = 30.0
+"""A run that took longer up to a question is not repeated with other weights."""
+
+
+class _Line:
+    """The trace's end of a pipe to one real run, and what came through it."""
+
+    def __init__(self) -> None:
+        self.pipe, self.theirs = Pipe()
+        self.answers: dict[Question, torch.Tensor | None] = {}
+        self.failure = ""
+        self.seconds = 0.0
+        self.process = 0
+
+    def answer(self, question: Question) -> torch.Tensor | None:
+        if question in self.answers:
+            return self.answers[question]
+        if self.failure:
+            return None
+        begin = time.monotonic()
+        array, self.failure = self._ask(question)
+        self.seconds += time.monotonic() - begin
+        answer = self.answers[question] = None if array is None else torch.from_numpy(array)
+        return answer
+
+    def _ask(self, question: Question) -> tuple[Any, str]:
+        try:
+            self.pipe.send(question)
+            if not self.process:
+                self.process = self.pipe.recv()
+            if not self.pipe.poll(TIMEOUT_SECONDS):
+                self.stop()
+                return None, f"it took more than {TIMEOUT_SECONDS:g} s on the CPU"
+            answer: tuple[Any, str] = self.pipe.recv()
+        except (EOFError, OSError):
+            return None, "the process that rehearsed it died (of memory?)"
+        return answer
+
+    def stop(self) -> None:
+        """End the run, wherever it is."""
+        process, self.process = self.process, 0
+        if process:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.pipe.close()
 
 
 class Rehearsal:
@@ -94,65 +190,76 @@ class Rehearsal:
 
     Args:
         run: builds the model, and runs its forward and loss, telling the prompter each answer.
+        others: the same with other weights, for numbers that nothing else bounds.
+        at_once: whether the fork is made now, or with the first question: where the trace leaves
+            alone what the run starts from.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._answers: dict[Question, torch.Tensor | None] = {}
-        self.failure = ""
-        self._pipe, theirs = Pipe()
+    def __init__(self, run: Run, others: Sequence[Run] = (), *, at_once: bool = True) -> None:
+        self._runs = (run, *others)
+        self._process = 0
+        self._lines = [_Line() for _ in self._runs]
+        self._too_much = ""
+        if at_once:
+            self._begin()
+
+    def _begin(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        self._process = os.fork()
+        with warnings.catch_warnings():
+            # From Python 3.12 on it warns of other threads, which the fork does without.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process = os.fork()
         if not self._process:
-            self._pipe.close()
-            _serve(run, theirs)
-        theirs.close()
+            for line in self._lines:
+                line.pipe.close()
+            _serve(list(zip(self._runs, [line.theirs for line in self._lines], strict=True)))
+        for line in self._lines:
+            line.theirs.close()
+
+    @property
+    def failure(self) -> str:
+        """Why there is no answer."""
+        return self._too_much or self._lines[0].failure
 
     @property
     def answered(self) -> int:
         """How many questions had an answer."""
-        return sum(answer is not None for answer in self._answers.values())
+        return sum(answer is not None for answer in self._lines[0].answers.values())
 
-    def answer(self, question: Question, *, flops: float = 0.0) -> torch.Tensor | None:
+    def answer(self, question: Question, effort: Effort = _NONE) -> torch.Tensor | None:
         """The real run's values, None where it cannot say; `failure` then says why.
 
         Args:
             question: what the trace asks.
-            flops: what the trace has computed up to here, which the run must compute too.
+            effort: what the run has to compute up to here.
         """
-        if question in self._answers:
-            return self._answers[question]
-        if flops > MAX_FLOPS and not self.failure:
-            self.failure = (
-                f"the forward pass takes {flops:.1e} floating point operations up to here, more "
-                f"than the {MAX_FLOPS:.0e} that are rehearsed on the CPU"
-            )
-        if self.failure:
-            return None
-        array, failure = self._ask(question)
-        answer = None if array is None else torch.from_numpy(array)
-        if failure:
-            self.failure = failure
-        self._answers[question] = answer
-        return answer
+        first = self._lines[0]
+        if question not in first.answers:
+            self._too_much = self._too_much or _too_much(effort)
+            if self._too_much:
+                return None
+            if not self._process:
+                self._begin()
+        return first.answer(question)
 
-    def _ask(self, question: Question) -> tuple[Any, str]:
-        try:
-            self._pipe.send(question)
-            if not self._pipe.poll(TIMEOUT_SECONDS):
-                return None, f"it took more than {TIMEOUT_SECONDS:g} s on the CPU"
-            answer: tuple[Any, str] = self._pipe.recv()
-        except (EOFError, OSError):
-            return None, "the process that rehearsed it died (of memory?)"
-        return answer
+    def others(self, question: Question) -> list[torch.Tensor]:
+        """The answers of other weights to a question that the first run has answered in time."""
+        if self._lines[0].seconds > LONGEST_SECONDS_OF_FIRST_SEED:
+            return []
+        answers = [line.answer(question) for line in self._lines[1:]]
+        return [answer for answer in answers if answer is not None]
 
     def close(self) -> None:
-        """End the real run, wherever it is."""
-        self._pipe.close()
-        with suppress(ProcessLookupError):
-            os.kill(self._process, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(self._process, 0)
+        """End the real runs, wherever they are."""
+        for line in self._lines[::-1]:
+            line.stop()
+        process, self._process = self._process, 0
+        if process:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(process, 0)
 
 
 def can_rehearse() -> bool:
@@ -160,21 +267,50 @@ def can_rehearse() -> bool:
     return hasattr(os, "fork")
 
 
-def _serve(run: Run, pipe: Any) -> None:
-    """What the fork does: it never returns into the code that made it."""
+def _serve(runs: list[tuple[Run, Any]]) -> None:
+    """What the fork does, before it has run anything: it never returns into the code it is of."""
     try:
+        with suppress(ValueError):  # of threads, the main one alone may
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        (run, pipe), *others = runs
+        with suppress(OSError):
+            pipe.poll(None)
+        if others and not os.fork():
+            _serve(others)
+        # OpenMP's workers are gone, and the thread that had them would wait for them forever.
+        worker = threading.Thread(target=_prompt, args=(run, pipe))
+        worker.start()
+        worker.join()
+    finally:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _prompt(run: Run, pipe: Any) -> None:
+    with suppress(_UnaskedError):
         prompter = Prompter(pipe)
+        limit_to_available()
+        _keep_quiet()
         failure = ""
         try:
             run(prompter)
-        except (EOFError, OSError):
+        except _UnaskedError:
             raise
         except BaseException as error:  # the user's code may raise or exit as it likes
             failure = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            if exhausts_host(error):
+                failure = "the host's memory does not suffice to run the forward pass"
             if os.environ.get("BEVDIAG_DEBUG"):
                 import traceback
 
                 traceback.print_exc()
         prompter.end(failure)
-    finally:
-        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _keep_quiet() -> None:
+    """The trace runs the same code and prints the same."""
+    if os.environ.get("BEVDIAG_DEBUG"):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    sys.stdout = sys.stderr = os.fdopen(nowhere, "w")  # they may have been others

@@ -8,7 +8,7 @@ from torch import nn
 from bevdiag.source.devices import FEATURES
 from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.state import Running, begin
-from bevdiag.source.values import AssumedValues, Scenario
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 

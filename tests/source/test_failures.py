@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bevdiag.errors import RepositoryError
+from bevdiag.errors import NoVerdictError, RepositoryError
 from bevdiag.source import SourceTrace
-from bevdiag.source.failures import as_failure
+from bevdiag.source.failures import as_failure, with_findings
 
 Trace = Callable[..., SourceTrace]
 
@@ -39,6 +39,18 @@ def test_what_is_refused_is_told_with_its_place(trace_repo: Trace) -> None:
     failure = _failure("Starting", trace_repo)
     assert "PermissionError: pcdet/models/detectors/failing.py:" in str(failure)
     assert "would signal a process" in str(failure)
+
+
+def test_what_was_written_before_the_step_failed_is_reported_too(trace_repo: Trace) -> None:
+    failure = _failure("Dumping", trace_repo)
+    assert "ends the process with exit code 1" in str(failure)
+    assert "before that, " in str(failure)
+    assert "dump.pkl, which was diverted" in str(failure)
+
+
+def test_many_findings_are_counted() -> None:
+    failure = str(with_findings(NoVerdictError("it stops"), ["a", "b", "c", "d", "e"]))
+    assert failure == "it stops; before that, a; b; c; 2 more"
 
 
 def test_a_message_is_one_line() -> None:

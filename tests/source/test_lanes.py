@@ -9,8 +9,8 @@ from bevdiag.memory.events import Alloc, EventStream
 from bevdiag.source import writing
 from bevdiag.source.devices import is_cuda
 from bevdiag.source.lanes import DeviceLanes
-from bevdiag.source.values import AssumedValues, Scenario
 from bevdiag.trace import operands
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 

@@ -9,8 +9,8 @@ from bevdiag.errors import ConfigError, InputError, NoVerdictError
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category, Phase
 from bevdiag.source import SourceTrace, run
-from bevdiag.source.child import ChildResult
-from bevdiag.source.values import Scenario
+from bevdiag.source.child import TracedStep
+from bevdiag.trace.scenarios import Scenario
 
 Trace = Callable[..., SourceTrace]
 
@@ -145,7 +145,7 @@ def test_a_death_in_a_later_scenario_leaves_what_was_traced(
     one_stage: SourceTrace, trace_repo: Trace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: Any, told: Tell, **__: Any) -> None:
-        told(ChildResult(traces={Scenario.EXPECTED: one_stage.trace}, findings=("seen",)))
+        told(TracedStep(traces={Scenario.EXPECTED: one_stage.trace}, findings=("seen",)))
         raise ChildError("the process that ran the repository died of SIGKILL in roi_head")
 
     monkeypatch.setattr(run, "in_child", dies)
@@ -162,7 +162,7 @@ def test_the_child_traces_for_the_target(
 ) -> None:
     targets = []
 
-    def in_child(_: Any, task: Any, **__: Any) -> ChildResult:
+    def in_child(_: Any, task: Any, **__: Any) -> TracedStep:
         targets.append(task.options.target)
         raise ChildError("seen")
 

@@ -10,7 +10,7 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.source import SourceTrace
-from bevdiag.source.values import Scenario
+from bevdiag.trace.scenarios import Scenario
 
 Trace = Callable[..., SourceTrace]
 _FILE = Path(__file__).parent / "repo" / "pcdet" / "models" / "detectors" / "asking.py"

@@ -1,9 +1,12 @@
 """Models that bevdiag did not build, as their makers hand them over."""
 
+import math
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, UserDict
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,7 +15,10 @@ from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Alloc, Category, Free, Mark
 from bevdiag.sparse import standin
+from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.any_model import Loss, trace_model
+from bevdiag.trace.rehearsal import can_rehearse
+from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions, Trace
 
 X = torch.ones(4, 3)
@@ -31,9 +37,18 @@ class _Returns(nn.Module):
         return self.function(self.linear(inputs[0]) * self.scale, *inputs[1:])
 
 
+rehearsing = pytest.mark.skipif(not can_rehearse(), reason="needs fork")
+
+
 def trace(model: nn.Module, inputs: Any = X, loss: Loss | None = None) -> Trace:
+    return _traced(model, inputs, loss).expected
+
+
+def _traced(
+    model: nn.Module, inputs: Any = X, loss: Loss | None = None, *, rehearses: bool = True
+) -> TracedStep:
     options = StepOptions(optimization=OptimizationSettings(), optimizer="adamw")
-    return trace_model(model, inputs, loss, options)
+    return trace_model(model, inputs, loss, options, rehearses=rehearses)
 
 
 def sizes(traced: Trace, category: Category) -> list[int]:
@@ -129,9 +144,193 @@ def test_integers_keep_their_values_which_decide_shapes() -> None:
     assert any(event.shape == (2, 5) for event in traced.stream.events if isinstance(event, Alloc))
 
 
-def test_shapes_that_depend_on_features_are_refused() -> None:
-    with pytest.raises(NoVerdictError, match="depends on feature values"):
-        trace(_Returns(lambda out: out[out > 0]))
+def _wide(out: torch.Tensor) -> torch.Tensor:
+    return torch.cat([out] * 64).relu()
+
+
+def _largest(traced: Trace) -> int:
+    return max(
+        event.nbytes
+        for event in traced.stream.events
+        if isinstance(event, Alloc) and event.category is not Category.WORKSPACE
+    )
+
+
+_WAYS: dict[str, Callable[[torch.Tensor], bool]] = {
+    "bool": lambda out: bool(out.max() > 3),
+    "item": lambda out: out.max().item() > 3,
+    "list": lambda out: max(out.max(dim=1).values.tolist()) > 3,
+    "array": lambda out: bool((out.detach().cpu().numpy() > 3).any()),
+    "float": lambda out: float(out.max()) > 3,
+    "rows": lambda out: len((out > 3).nonzero()) > 0,
+    "ceil": lambda out: math.ceil(out.max().item()) > 3,
+    "sqrt": lambda out: math.sqrt(out.max().item()) > 3**0.5,
+    "equal": lambda out: not torch.equal(out.clamp(max=3), out),
+    "numpy": lambda out: bool(np.sqrt(out.max().item()) > 3**0.5),
+}
+
+
+@rehearsing
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("way", _WAYS)
+def test_a_branch_goes_the_way_that_the_weights_and_inputs_decide(way: str, holds: bool) -> None:
+    asks = _WAYS[way]
+    model = _Returns(lambda out: _wide(out) if asks(out) else out.relu())
+    nn.init.constant_(model.linear.weight, 1.0)
+    nn.init.constant_(model.linear.bias, 0.5 if holds else -0.5)
+    plain = trace(_Returns(_wide if holds else torch.relu))
+    assert _largest(trace(model)) == _largest(plain)
+
+
+@rehearsing
+def test_a_count_is_that_of_the_weights_and_a_range_later_on() -> None:
+    model = _Returns(lambda out: _wide(out[out[:, 0] > 0]))
+    nn.init.constant_(model.linear.weight, 1.0)
+    nn.init.zeros_(model.linear.bias)
+    inputs = torch.tensor([[1.0] * 3, [1.0] * 3, [-1.0] * 3, [-1.0] * 3])
+    traced = _traced(model, inputs)
+    (assumption,) = traced.assumptions
+    assert (assumption.low, assumption.expected, assumption.high) == (1, 2, 4)
+    assert "initial weights" in assumption.why
+    rows = {
+        name: max(e.nbytes for e in _events_of(one, step=2, op="cat")) // (64 * 5 * 4)
+        for name, one in traced.traces.items()
+    }
+    assert rows == {Scenario.LOW: 1, Scenario.EXPECTED: 2, Scenario.HIGH: 4}
+    first = max(e.nbytes for e in _events_of(traced.traces[Scenario.HIGH], step=1, op="cat"))
+    assert first == 2 * 64 * 5 * 4
+
+
+@rehearsing
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda x: x[x[:, 0] > 0],
+        lambda x: x[: int((x[:, 0] > 0).sum())],
+        lambda x: x.clone()[(x[:, 0].abs() == x[:, 0]).nonzero()[:, 0]],
+    ],
+)
+def test_a_count_of_the_inputs_alone_holds_for_every_step(count: Any) -> None:
+    model = nn.Sequential(_Counting(count), nn.Linear(3, 5))
+    inputs = torch.tensor([[1.0] * 3, [1.0] * 3, [-1.0] * 3, [-1.0] * 3])
+    (assumption,) = _traced(model, inputs).assumptions
+    assert (assumption.low, assumption.expected, assumption.high) == (2, 2, 2)
+    assert "inputs alone" in assumption.why
+
+
+class _Counting(nn.Module):
+    def __init__(self, count: Any) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.count(x)
+
+
+def _events_of(traced: Trace, step: int, op: str) -> list[Alloc]:
+    return [
+        event
+        for event in traced.stream.events
+        if isinstance(event, Alloc) and event.step == step and f".{op}." in event.op
+    ]
+
+
+def test_a_branch_that_nobody_computes_is_traced_both_ways() -> None:
+    model = _Returns(lambda out: _wide(out) if out.max() > 3 else out.relu())
+    many = torch.ones(4096, 3)
+    traced = _traced(model, many, rehearses=False)
+    sizes = sorted(_largest(one) for one in traced.traces.values())
+    assert sizes[0] < sizes[-1] == _largest(trace(_Returns(_wide), many))
+    (assumption,) = traced.assumptions
+    assert assumption.site.startswith("tests/trace/test_any_model.py:")
+    assert "nothing is rehearsed" in assumption.why
+    assert not traced.expected.stream.unmodelled
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda out: out.new_zeros(int(out.sum())) + out.sum(),
+        lambda out: out[: math.ceil(out.abs().sum().item())],
+        lambda out: out if out.tolist()[0][0] > 3 else out.relu(),
+    ],
+)
+def test_an_unbounded_answer_that_nobody_computes_leaves_no_verdict(asks: Any) -> None:
+    assert _traced(_Returns(asks), rehearses=False).expected.stream.unmodelled
+
+
+@rehearsing
+@pytest.mark.parametrize("device", ["meta"])
+def test_a_model_without_values_is_not_rehearsed_and_says_so(device: str) -> None:
+    model = _Returns(lambda out: out if out.max() > 3 else out.relu()).to(device)
+    (assumption,) = _traced(model).assumptions
+    assert f"are on {device}, and only the CPU" in assumption.why
+
+
+@rehearsing
+def test_a_rehearsal_prints_nothing_and_leaves_the_model_as_it_is(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def asks(out: torch.Tensor) -> torch.Tensor:
+        print("forward", out.device.type)
+        return out if out.max() > 3 else out.relu()
+
+    model = nn.Sequential(nn.BatchNorm1d(3), _Returns(asks)).eval()
+    trace(model)
+    assert set(capfd.readouterr().out.split()) == {"forward", "meta"}
+    assert not model.training
+    assert torch.equal(model.get_buffer("0.running_mean"), torch.zeros(3))
+
+
+class _ByName(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(10, 4)
+
+    def forward(
+        self, input_ids: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        return {"loss": self.embed(input_ids).sum()}
+
+
+@pytest.mark.parametrize("kind", [dict, UserDict])
+def test_a_dict_of_the_forward_s_arguments_is_given_by_name(kind: Any) -> None:
+    ids = torch.zeros(2, 3, dtype=torch.int64)
+    assert sizes(trace(_ByName(), kind(input_ids=ids, labels=ids)), Category.INPUT)
+    with pytest.raises(TypeError, match="embedding"):
+        trace(_ByName(), {"ids": ids})
+
+
+class _Raises:
+    def __deepcopy__(self, memo: object) -> object:
+        raise LookupError("ask me not")
+
+    @property
+    def __class__(self) -> Any:
+        raise LookupError("nor what I am")
+
+    @__class__.setter
+    def __class__(self, kind: Any) -> None:
+        pass
+
+
+def test_what_raises_or_is_sparse_is_one_sentence() -> None:
+    model = _Returns()
+    model.__dict__["odd"] = _Raises()
+    with pytest.raises(InputError, match="cannot be copied: LookupError: ask me not"):
+        trace(model)
+    with pytest.raises(NoVerdictError, match="sparse=False"):
+        trace(nn.Sequential(nn.Embedding(3, 2, sparse=True)), torch.zeros(2, dtype=torch.int64))
+    graph = _Returns()
+    graph.register_buffer("graph", torch.eye(3).to_sparse())
+    with pytest.raises(NoVerdictError, match="graph is a sparse tensor"):
+        trace(graph)
+
+
+def test_an_operation_that_knows_no_meta_tensors_is_one_sentence() -> None:
+    model = _Returns(lambda out: out + torch.binomial(out.detach(), out.detach()))
+    with pytest.raises(NoVerdictError, match="the training step cannot run: aten::binomial"):
+        trace(model)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +360,9 @@ def test_what_cannot_be_traced_is_one_sentence(
 def test_the_output_lives_until_the_next_forward_pass_has_returned() -> None:
     options = StepOptions(optimization=OptimizationSettings(), optimizer="sgd")
     kept, dropped = (
-        trace_model(nn.Linear(3, 50000), X, lambda out: out.mean(), options, keeps_output=keeps)
+        trace_model(
+            nn.Linear(3, 50000), X, lambda out: out.mean(), options, keeps_output=keeps
+        ).expected
         for keeps in (True, False)
     )
 

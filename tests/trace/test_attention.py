@@ -33,7 +33,9 @@ def _made(model: nn.Module, autocast: str = "off", gpu: str = "h200") -> list[tu
     options = StepOptions(
         optimization=OptimizationSettings(), optimizer="sgd", autocast=autocast, target=target
     )
-    traced = trace_model(model, torch.zeros(2, 40, 64), lambda out: out.float().mean(), options)
+    traced = trace_model(
+        model, torch.zeros(2, 40, 64), lambda out: out.float().mean(), options
+    ).expected
     return [
         (event.op.partition("_attention")[2], event.nbytes)
         for event in traced.stream.events

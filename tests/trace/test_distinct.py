@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bevdiag.memory.events import Alloc
-from bevdiag.source.values import AssumedValues, Scenario
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.data_dependence import DataDependenceError
 from bevdiag.trace.recorder import Recorder

@@ -1,11 +1,13 @@
 import os
+import sys
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from bevdiag.trace import rehearsal
-from bevdiag.trace.rehearsal import Prompter, Question, QuestionCounter, Rehearsal
+from bevdiag.trace import host_memory, rehearsal
+from bevdiag.trace.rehearsal import Effort, Prompter, Question, QuestionCounter, Rehearsal
 
 pytestmark = pytest.mark.skipif(not rehearsal.can_rehearse(), reason="needs fork")
 
@@ -83,7 +85,67 @@ def test_a_run_that_dies_says_so() -> None:
 def test_too_much_arithmetic_is_not_rehearsed() -> None:
     real = Rehearsal(lambda prompter: prompter.seen(_question(0), torch.ones(1)))
     try:
-        assert real.answer(_question(0), flops=2 * rehearsal.MAX_FLOPS) is None
+        assert real.answer(_question(0), Effort(flops=2 * rehearsal.MAX_FLOPS)) is None
         assert "floating point operations" in real.failure
+    finally:
+        real.close()
+
+
+def test_too_much_memory_is_not_rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "available_bytes", lambda: 2**30)
+    real = Rehearsal(lambda prompter: prompter.seen(_question(0), torch.ones(1)))
+    try:
+        assert real.answer(_question(0), Effort(host_bytes=2**31)) is None
+        assert "at least 2.0 GiB of host memory" in real.failure
+        assert "1.0 GiB that are free" in real.failure
+    finally:
+        real.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on Linux alone")
+def test_a_run_that_outgrows_the_host_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_memory, "available_bytes", lambda: 2**27)
+
+    def run(prompter: Prompter) -> None:
+        torch.ones(2**28)
+
+    real = Rehearsal(run)
+    try:
+        assert real.answer(_question(0)) is None
+        assert "memory does not suffice" in real.failure
+    finally:
+        real.close()
+
+
+def test_a_run_has_its_threads_whatever_was_computed_before() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.ones(2**20).exp()  # OpenMP's workers begin
+
+        def run(prompter: Prompter) -> None:
+            torch.set_num_threads(2)
+            prompter.seen(_question(0), torch.ones(2**20).exp().sum())
+
+        real = Rehearsal(run)
+        try:
+            assert real.answer(_question(0)) is not None
+        finally:
+            real.close()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_other_weights_are_asked_only_where_the_first_did_not_take_long() -> None:
+    def answering(value: int) -> Callable[[Prompter], None]:
+        return lambda prompter: prompter.seen(_question(0), torch.tensor(value))
+
+    real = Rehearsal(answering(0), [answering(1), answering(2)])
+    try:
+        assert real.answer(_question(0)) is not None
+        assert [int(answer) for answer in real.others(_question(0))] == [1, 2]
+        assert real.others(_question(5)) == []
+        real._lines[0].seconds = rehearsal.LONGEST_SECONDS_OF_FIRST_SEED + 1
+        assert real.others(_question(0)) == []
     finally:
         real.close()

@@ -69,7 +69,13 @@ class DecisionSampler:
             conv, norm, activation = (encoder.conv_input[i + k] for k in range(3))
             features = activation(_normalize(norm, self._convolve(conv, features)))
         logits = self._convolve(encoder.conv_imp, features)
-        return self._decide(logits.sigmoid().numpy())
+        settings = self._encoder
+        return decided(
+            logits.sigmoid().numpy(),
+            self._coords,
+            threshold=settings.focal_threshold,
+            topk=settings.focal_topk,
+        )
 
     def _build(self, seed: int) -> tuple[SdaVfe, FocalSparseEncoder]:
         cpu = torch.device("cpu")
@@ -96,18 +102,28 @@ class DecisionSampler:
         ]
         return output.index_add_(0, pairs.target, torch.cat(products))
 
-    def _decide(self, scores: NDArray[np.float32]) -> FocalDecision:
-        settings = self._encoder
-        threshold = np.float32(settings.focal_threshold)
-        importance, kernel_mask = scores[:, -1], scores[:, :-1] >= threshold
-        if not settings.focal_topk:
-            return FocalDecision(importance > threshold, kernel_mask)
-        fore = np.zeros(len(scores), bool)
-        for sample in np.unique(self._coords[:, 0]):
-            rows = np.flatnonzero(self._coords[:, 0] == sample)
-            best = np.argsort(-importance[rows], kind="stable")
-            fore[rows[best[: int(len(rows) * settings.focal_threshold)]]] = True
-        return FocalDecision(fore, kernel_mask)
+
+def decided(
+    scores: NDArray[np.float32], coords: Coords, *, threshold: float, topk: bool
+) -> FocalDecision:
+    """What scores decide.
+
+    Args:
+        scores: [N, 27] from 0 to 1: 26 neighbours, then the voxel's own importance.
+        coords: [N, 4]: sample, z, y, x.
+        threshold: of the neighbours' scores, and of the importance.
+        topk: whether the foreground is this share of each sample's voxels instead.
+    """
+    limit = np.float32(threshold)
+    importance, kernel_mask = scores[:, -1], scores[:, :-1] >= limit
+    if not topk:
+        return FocalDecision(importance > limit, kernel_mask)
+    fore = np.zeros(len(scores), bool)
+    for sample in np.unique(coords[:, 0]):
+        rows = np.flatnonzero(coords[:, 0] == sample)
+        best = np.argsort(-importance[rows], kind="stable")
+        fore[rows[best[: int(len(rows) * threshold)]]] = True
+    return FocalDecision(fore, kernel_mask)
 
 
 def _normalize(norm: nn.BatchNorm1d, features: Tensor) -> Tensor:

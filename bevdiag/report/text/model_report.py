@@ -4,6 +4,7 @@ from rich.text import Text
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
+from bevdiag.report.text.assumed import assumption_lines
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
 from bevdiag.report.text.peak import peak_lines
 from bevdiag.report.text.prose import paragraph
@@ -11,11 +12,12 @@ from bevdiag.report.text.render import render_lines
 
 
 def render_model(report: Prediction, layout: Layout) -> str:
-    """The verdict, where the step stops, what is not modelled, and who holds the peak."""
+    """The verdict, where the step stops, what is not modelled or assumed, the peak's holders."""
     lines: list[Text] = paragraph(verdict_sentence(report), layout)
     if report.oom is not None:
         lines += paragraph(stop_sentence(report.oom, report.verdict), layout)
         lines += paragraph(report.oom.message, layout, indent=2)
     for name in report.unmodelled:
         lines += paragraph(f"not modelled: {name}", layout, indent=2)
-    return render_lines([*lines, *peak_lines(report, layout)], layout)
+    lines += [*peak_lines(report, layout), *assumption_lines(report.assumptions, layout)]
+    return render_lines(lines, layout)

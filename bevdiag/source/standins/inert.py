@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.source.places import user_place
+from bevdiag.trace.places import user_place
 
 _armed: list[bool] = []
 

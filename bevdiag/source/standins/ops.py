@@ -15,7 +15,7 @@ from torch import Tensor
 from bevdiag.source.standins import boxes, neighbours, points, pooling, rois
 from bevdiag.source.standins.arrays import Array, Op, fills_its_outputs, on_values, ranks
 from bevdiag.source.state import current, running
-from bevdiag.source.values import AssumedValues, RehearsedValues
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 
 
 def _all_boxes_kept(boxes: Tensor, keep: Tensor, threshold: float, *_: int) -> int:

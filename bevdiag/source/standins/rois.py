@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bevdiag.source.standins.arrays import Array, ranks
 from bevdiag.source.state import current
-from bevdiag.source.values import AssumedValues
+from bevdiag.trace.assumed_values import AssumedValues
 
 Floats = NDArray[np.float32]
 

@@ -14,6 +14,7 @@ from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelRes
 from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFocal
 from bevdiag.sparse import namespace
 from bevdiag.trace.focal_levels import MODULES, settle_focal_levels
+from bevdiag.trace.focal_rehearsal import FirstStep
 from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import Scenario
 
@@ -137,11 +138,15 @@ def _cells(sparse):
     return set(map(tuple, sparse.indices.tolist()))
 
 
+def _unknown():
+    return FirstStep(failure="too large")
+
+
 def test_counts_are_those_of_the_run_in_every_scenario(small):
     settings = VoxelFocalBackboneSettings.model_validate({"NAME": "VoxelBackBone8xFocal"})
     x, y, z = GRID
     coords = coordinates()
-    levels = settle_focal_levels(settings, coords, (z + 1, y, x), 2, Pins.read({}, []))
+    levels = settle_focal_levels(settings, coords, (z + 1, y, x), 2, Pins.read({}, []), _unknown)
 
     assert levels[0].low == levels[0].incoming == len(coords)
     for scenario in Scenario:
@@ -160,7 +165,9 @@ def test_a_pinned_level_is_kept_by_all_scenarios():
     target = len(coordinates()) + 40
     site = f"{MODULES[0]}.kept_voxels"
     pins = Pins.read({site: target, f"{site}@2": target - 20}, [site])
-    first, second, _ = settle_focal_levels(settings, coordinates(), (z + 1, y, x), 2, pins)
+    first, second, _ = settle_focal_levels(
+        settings, coordinates(), (z + 1, y, x), 2, pins, _unknown
+    )
 
     assert (first.low, first.expected, first.high) == (target - 20,) * 3
     assert first.is_pinned

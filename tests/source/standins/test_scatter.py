@@ -10,7 +10,7 @@ from bevdiag.source import state
 from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.standins import scatter
 from bevdiag.source.state import Running, begin
-from bevdiag.source.values import AssumedValues, Scenario
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 

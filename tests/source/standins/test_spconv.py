@@ -7,7 +7,7 @@ from torch import nn
 from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.standins.spconv import spconv_modules
 from bevdiag.source.state import Running, begin
-from bevdiag.source.values import AssumedValues, RehearsedValues, Scenario
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.rehearsal import Prompter, Question

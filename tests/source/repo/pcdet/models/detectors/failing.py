@@ -40,6 +40,12 @@ class Exiting(_Failing):
         os._exit(3)
 
 
+class Dumping(_Failing):
+    def fail(self, out):
+        Path("dump.pkl").write_bytes(pickle.dumps("state"))
+        raise SystemExit(1)
+
+
 class Hanging(_Failing):
     def fail(self, out):
         time.sleep(600)

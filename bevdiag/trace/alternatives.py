@@ -1,18 +1,19 @@
-"""The traces that a repository's step needs: counts at both ends, branches both ways."""
+"""The traces that a step needs: counts at both ends, branches both ways."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from bevdiag.children import Tell, exhausts_host
+from bevdiag.children import exhausts_host
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
-from bevdiag.source.failures import as_failure
-from bevdiag.source.values import AssumedValues, Scenario, SourceAssumption
+from bevdiag.trace.assumed_values import AssumedValues
+from bevdiag.trace.pins import Assumption
 from bevdiag.trace.rehearsal import Rehearsal
+from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import Trace
 
 MOST_BRANCHES = 3
@@ -21,20 +22,26 @@ _GPU = "h200"
 """Traces are compared on one device; which one hardly matters to their order."""
 
 TraceWith = Callable[[AssumedValues], Trace]
+_LONGEST_MESSAGE = 300
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error is and says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_MESSAGE]
 
 
 @dataclass(slots=True, kw_only=True)
-class ChildResult:
-    """What the child found: traces by scenario, and what there is to say of them."""
+class TracedStep:
+    """Traces by scenario, and what there is to say of them."""
 
     traces: dict[Scenario, Trace] = field(default_factory=dict)
-    assumptions: tuple[SourceAssumption, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
     findings: tuple[str, ...] = ()
 
     @property
-    def has_range(self) -> bool:
-        """Whether a count may be another."""
-        return any(assumption.low != assumption.high for assumption in self.assumptions)
+    def expected(self) -> Trace:
+        """The trace with the expected counts."""
+        return self.traces[Scenario.EXPECTED]
 
     def leave_open(self, failure: str) -> None:
         """Without an upper end no one can say that the step fits."""
@@ -50,35 +57,49 @@ class Scenarios:
         trace: records the step with the values that it is given.
         pins: counts by site, from the user.
         rehearsal: answers by a real run, None where nothing is rehearsed.
+        describe: says what an error of the model's code is.
     """
 
     def __init__(
-        self, trace: TraceWith, pins: Mapping[str, int], rehearsal: Rehearsal | None
+        self,
+        trace: TraceWith,
+        pins: Mapping[str, int],
+        rehearsal: Rehearsal | None,
+        describe: Callable[[Exception], str] = in_one_line,
     ) -> None:
+        self._describe = describe
         self._trace = trace
         self._pins = pins
         self._rehearsal = rehearsal
         self._open: list[str] = []
 
-    def run(self, findings: list[str], tell: Tell) -> ChildResult:
+    def run(
+        self, findings: list[str], tell: Callable[[TracedStep], object] = lambda _: None
+    ) -> TracedStep:
         """The expected trace, and those with the least and the most memory.
 
-        `tell` hears the result so far before each trace that follows the expected one.
+        `tell` hears the result so far before each trace that follows the expected one. Whatever
+        might be the most memory and cannot be traced leaves the step without an upper end.
 
         Raises:
             Exception: what the code raised where the step fails with the expected values.
         """
-        result = ChildResult()
+        result = TracedStep()
         values = self._values(Scenario.EXPECTED, {})
         try:
             result.traces[Scenario.EXPECTED] = self._trace(values)
         except Exception:
             findings += self._not_rehearsed()
             raise
-        result.assumptions = (*values.assumptions.values(), *_branches(values.branches_met))
+        counts = tuple(values.assumptions.values())
+        result.assumptions = (
+            *counts,
+            *_branches(values.branches_met, values.unrehearsed),
+        )
         self._note_open(values)
         known = set(values.branches_met)
-        for scenario, ways in self._others(values, result):
+        has_range = any(count.low != count.high for count in counts)
+        for scenario, ways in self._others(values, has_range):
             result.findings = tuple(dict.fromkeys(findings))
             tell(result)
             values = self._values(scenario, ways)
@@ -87,10 +108,10 @@ class Scenarios:
             except Exception as error:
                 if exhausts_host(error):
                     raise
-                why = error if isinstance(error, BevdiagError) else as_failure(error)
+                why = str(error) if isinstance(error, BevdiagError) else self._describe(error)
                 failure = f"with {_named(scenario, ways)} the step fails: {why}"
                 findings.append(failure)
-                if scenario is Scenario.HIGH and not ways:
+                if scenario is not Scenario.LOW:
                     self._open.append(failure)
             else:
                 self._note_open(values)
@@ -106,6 +127,7 @@ class Scenarios:
             result.leave_open(sentence)
         findings += self._open
         findings += self._not_rehearsed()
+        result.findings = tuple(dict.fromkeys(findings))
         return result
 
     def _not_rehearsed(self) -> list[str]:
@@ -116,9 +138,9 @@ class Scenarios:
         return AssumedValues(scenario, self._pins, self._rehearsal, ways)
 
     def _others(
-        self, first: AssumedValues, result: ChildResult
+        self, first: AssumedValues, has_range: bool
     ) -> Iterator[tuple[Scenario, dict[str, bool]]]:
-        if result.has_range:
+        if has_range:
             yield Scenario.LOW, {}
             yield Scenario.HIGH, {}
         sites = sorted(first.branches_met)
@@ -136,23 +158,23 @@ class Scenarios:
         for chosen in combinations:
             ways = {site: not first.branches_met[site] for site in chosen}
             yield Scenario.EXPECTED, ways
-            if result.has_range:
+            if has_range:
                 yield Scenario.HIGH, ways
 
     def _note_open(self, values: AssumedValues) -> None:
         self._open += [sentence for sentence in values.open if sentence not in self._open]
 
 
-def _branches(met: Mapping[str, bool]) -> Iterator[SourceAssumption]:
+def _branches(met: Mapping[str, bool], unrehearsed: str) -> Iterator[Assumption]:
     for site in met:
-        yield SourceAssumption(
+        yield Assumption(
             site=f"{site}:branch",
             low=0,
             expected=1,
             high=1,
             used=1,
-            why="a branch on a value that nobody computed: the step was traced both ways (1: the "
-            "condition holds)",
+            why=f"a branch on a value that nobody computed ({unrehearsed}): the step was traced "
+            "both ways (1: the condition holds)",
         )
 
 
@@ -163,7 +185,7 @@ def _named(scenario: Scenario, ways: Mapping[str, bool]) -> str:
     return f"the branch at {sites}"
 
 
-def _insert(result: ChildResult, scenario: Scenario | None, trace: Trace) -> None:
+def _insert(result: TracedStep, scenario: Scenario | None, trace: Trace) -> None:
     """Keep the trace if it is the least or the most; one of a branch may be either."""
     peak = _peak_bytes(trace)
     if scenario is not None:

@@ -1,9 +1,13 @@
 import gc
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
-from bevdiag.source.values import AssumedValues, Scenario
+from bevdiag.trace import places
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
+from bevdiag.trace.rehearsal import Prompter, Question, Rehearsal, can_rehearse
 
 
 def _mask(values: AssumedValues, mask: torch.Tensor) -> torch.Tensor:
@@ -94,7 +98,37 @@ def test_a_site_keeps_its_largest_count(values: AssumedValues) -> None:
     assert assumption.high == 10
 
 
-def test_outside_of_the_repository_a_site_is_a_module(values: AssumedValues) -> None:
+def test_outside_of_the_repository_a_site_is_a_module(
+    values: AssumedValues, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(places, "_roots", [tmp_path])
     values.module = lambda: "roi_head.conv"
     _distinct(values, 4)
     assert list(values.assumptions) == ["roi_head.conv"]
+
+
+@pytest.mark.skipif(not can_rehearse(), reason="needs fork")
+@pytest.mark.parametrize(
+    ("scenario", "later"), [(Scenario.LOW, 6), (Scenario.EXPECTED, 7), (Scenario.HIGH, 9)]
+)
+def test_a_size_without_a_bound_spreads_as_other_weights_spread(
+    scenario: Scenario, later: int
+) -> None:
+    question = Question("number", "a.py:1", "", 0)
+
+    def answering(value: int) -> Callable[[Prompter], None]:
+        return lambda prompter: prompter.seen(question, torch.tensor(value))
+
+    rehearsal = Rehearsal(answering(7), [answering(9), answering(6)])
+    try:
+        values = AssumedValues(scenario, {}, rehearsal)
+        unknown = torch.empty((), dtype=torch.int64, device="meta")
+        values.step = lambda: 1
+        assert values.size(unknown, question) == 7
+        values.step = lambda: 2
+        assert values.size(unknown, question) == later
+        (assumption,) = values.assumptions.values()
+        assert (assumption.low, assumption.expected, assumption.high) == (6, 7, 9)
+        assert "other seeds give 9, 6" in assumption.why
+    finally:
+        rehearsal.close()

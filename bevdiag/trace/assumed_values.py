@@ -10,15 +10,16 @@ traced both ways. Whatever else would be a guess leaves the step without an uppe
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from bevdiag.source.places import user_place
+from bevdiag.trace.given import Given
 from bevdiag.trace.intervals import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
-from bevdiag.trace.rehearsal import Prompter, Question, QuestionCounter, Rehearsal
+from bevdiag.trace.pins import Assumption
+from bevdiag.trace.places import user_place
+from bevdiag.trace.rehearsal import Effort, Prompter, Question, QuestionCounter, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
 
 EXPECTED_SHARE = 0.5
@@ -31,20 +32,13 @@ _REHEARSED = (
     "computed in a rehearsal on the CPU, with the model's initial weights (seed 0), for the first "
     "step; later steps may have any number"
 )
+_OF_INPUTS = "computed on the CPU from the inputs alone, so for every step with these inputs"
+_REHEARSED_BRANCH = (
+    "a branch on a value that was computed in a rehearsal on the CPU, with the model's initial "
+    "weights (seed 0); later steps are taken to go the same way (1: the condition holds)"
+)
 _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceAssumption:
-    """A place in the code where a count depends on values, and the largest one seen there."""
-
-    site: str
-    low: int
-    expected: int
-    high: int
-    used: int
-    why: str
 
 
 class Asked:
@@ -98,8 +92,9 @@ class AssumedValues(Asked):
             is not in it.
 
     Attributes:
+        given: knows what is made of the inputs alone.
         step: says which training step is running.
-        flops: says what the trace has computed so far.
+        effort: says what the trace has computed so far.
         assumptions: what was assumed so far, by site.
         branches: how every such branch was decided.
         open: what was guessed and has no bounds, in sentences.
@@ -114,11 +109,12 @@ class AssumedValues(Asked):
     ) -> None:
         super().__init__()
         self.step: Callable[[], int] = int
-        self.flops: Callable[[], float] = float
+        self.effort: Callable[[], Effort] = Effort
         self._scenario = scenario
         self._pins = pins
         self._rehearsal = rehearsal
         self._intervals = Intervals()
+        self.given = Given()
         self._random = torch.Generator().manual_seed(0)
         self._masks: dict[int, torch.Tensor] = {}
         self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
@@ -127,7 +123,7 @@ class AssumedValues(Asked):
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
         self.branches_met: dict[str, bool] = {}
-        self.assumptions: dict[str, SourceAssumption] = {}
+        self.assumptions: dict[str, Assumption] = {}
         self.open: list[str] = []
 
     def begin_pass(self) -> None:
@@ -137,6 +133,7 @@ class AssumedValues(Asked):
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
         self._intervals.note(func, args, outputs)
+        self.given.note(func, args, outputs)
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """A question about values that the trace has: nobody needs to be asked."""
@@ -160,6 +157,8 @@ class AssumedValues(Asked):
         known = self._rehearsed_number(question) if site not in self._pins else None
         if known is not None:
             expected, why = int(known), _REHEARSED
+        elif self._rehearsal is not None and site not in self._pins:
+            why = f"{why} (not computed: {self.unrehearsed})"
         used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self._scenario]
         if known is not None and self.step() <= 1:
             used = expected
@@ -172,7 +171,7 @@ class AssumedValues(Asked):
     def _assume(self, site: str, low: int, expected: int, high: int, used: int, why: str) -> None:
         seen = self.assumptions.get(site)
         if seen is None or seen.high < high:
-            self.assumptions[site] = SourceAssumption(
+            self.assumptions[site] = Assumption(
                 site=site, low=low, expected=expected, high=high, used=used, why=why
             )
 
@@ -211,6 +210,9 @@ class AssumedValues(Asked):
         total, found = mask.numel(), int(answer.count_nonzero())
         low = min(1, total)
         used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self._scenario]
+        if self.given.holds(mask):
+            self._assume(question.place, found, found, found, found, _OF_INPUTS)
+            return answer
         self._assume(question.place, min(low, found), found, total, used, _REHEARSED)
         if self._scenario is Scenario.EXPECTED or self.step() <= 1:
             return answer
@@ -273,7 +275,9 @@ class AssumedValues(Asked):
         if low > 0 or high < 0 or low == high:
             return bool(low)
         answer = self._rehearsed_number(question)
-        return bool(answer) if answer is not None else self._decided(question.place)
+        if answer is None:
+            return self._decided(question.place)
+        return self._computed(question.place, bool(answer))
 
     def number(self, tensor: torch.Tensor, question: Question) -> "int | float":
         """What `.item()` returns: a count, or a number that is asked for once it matters."""
@@ -287,8 +291,9 @@ class AssumedValues(Asked):
             answer = self._rehearsed_number(question)
             return None if answer is None else float(answer)
 
-        def decide() -> bool:
-            return self._decided(user_place(sys._getframe(2), question.place))
+        def decide(outcome: bool | None) -> bool:
+            place = user_place(sys._getframe(2), question.place)
+            return self._decided(place) if outcome is None else self._computed(place, outcome)
 
         def guess() -> float:
             self._open(question, "a number")
@@ -301,6 +306,12 @@ class AssumedValues(Asked):
         low, high = self._intervals.of(tensor)
         if low == high:
             return int(low)
+        if self.given.holds(tensor):
+            answer = self._rehearsed_number(question)
+            if answer is not None:
+                found = int(answer)
+                self._assume(question.place, found, found, found, found, _OF_INPUTS)
+                return found
         if high - low < float("inf"):
             return int(low) + self.count(
                 int(high - low),
@@ -313,9 +324,25 @@ class AssumedValues(Asked):
         if answer is None:
             self._open(question, "a size")
             return 1
-        found = int(answer)
-        self._assume(question.place, found, found, found, found, f"{_REHEARSED}, without a bound")
-        return found
+        return self._unbounded(question, int(answer))
+
+    def _unbounded(self, question: Question, found: int) -> int:
+        """A number that no operation bounds: what other weights give is its range later on."""
+        assert self._rehearsal is not None
+        others = [
+            int(answer.numpy().item())
+            for answer in self._rehearsal.others(question)
+            if answer.numel() == 1
+        ]
+        low, high = min([found, *others]), max([found, *others])
+        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: high}[self._scenario]
+        if self.step() <= 1:
+            used = found
+        seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""
+        self._assume(
+            question.place, low, found, high, used, f"{_REHEARSED}, without a bound{seeds}"
+        )
+        return used
 
     def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
         """The values of features that are copied to the host; None where nobody knows them."""
@@ -326,6 +353,12 @@ class AssumedValues(Asked):
         if answer is None:
             self._open(question, "features copied to the host")
         return answer
+
+    def _computed(self, site: str, way: bool) -> bool:
+        """The way that the rehearsal goes, and which later steps are taken to go."""
+        count = int(way)
+        self._assume(f"{site}:branch", count, count, count, count, _REHEARSED_BRANCH)
+        return way
 
     def _decided(self, site: str) -> bool:
         """One of both ways; the child traces the other one too."""
@@ -340,16 +373,25 @@ class AssumedValues(Asked):
         self.branches_met.setdefault(site, way)
         return way
 
+    @property
+    def unrehearsed(self) -> str:
+        """Why nobody computed a value."""
+        if self._rehearsal is None:
+            return "nothing is rehearsed"
+        return self._rehearsal.failure or "the rehearsal did not come to it"
+
     def _open(self, question: Question, what: str) -> None:
-        why = self._rehearsal.failure if self._rehearsal is not None else "--rehearse off"
-        sentence = f"{question.place}: {what} that depends on values, which nobody computed ({why})"
+        sentence = (
+            f"{question.place}: {what} that depends on values, which nobody computed "
+            f"({self.unrehearsed})"
+        )
         if sentence not in self.open:
             self.open.append(sentence)
 
     def _rehearsed(self, question: Question, shape: tuple[int, ...]) -> torch.Tensor | None:
         if self._rehearsal is None:
             return None
-        answer = self._rehearsal.answer(question, flops=self.flops())
+        answer = self._rehearsal.answer(question, self.effort())
         if answer is None or (tuple(answer.shape) != shape and (shape or answer.numel() != 1)):
             return None
         return answer

@@ -1,0 +1,68 @@
+"""Which meta tensors are made of a step's inputs alone: no training changes their values.
+
+An answer about such a tensor holds for every step with these inputs. Tensors are followed by their
+storages, so views count as what they look at.
+"""
+
+import weakref
+from typing import Any
+
+import torch
+
+from bevdiag.trace.operands import stored_in, tensors_in
+
+
+class Given:
+    """Follows one trace's operations from the inputs on."""
+
+    def __init__(self) -> None:
+        self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._has_inputs = False
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """The tensor is an input."""
+        self._has_inputs = True
+        self._keep(tensor)
+
+    def holds(self, tensor: torch.Tensor) -> bool:
+        """Whether nothing but inputs went into its values."""
+        return not tensor.is_meta or tensor.untyped_storage()._cdata in self._storages
+
+    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
+        """An operation has made or written its outputs."""
+        if not self._has_inputs:
+            return
+        made = [tensor for tensor in stored_in((outputs,)) if tensor.is_meta]
+        written = list(tensors_in(args[:1], {})) if func._schema.is_mutable else []
+        is_given = _is_determined(func) and all(map(self.holds, tensors_in(args, {})))
+        for tensor in (*made, *written):
+            if not tensor.is_meta:
+                continue
+            if is_given:
+                self._keep(tensor)
+            elif written or not self.holds(tensor):
+                self._storages.pop(tensor.untyped_storage()._cdata, None)
+
+    def _keep(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+
+        def forget(gone: object) -> None:
+            if self._storages.get(key) is gone:
+                del self._storages[key]
+
+        if key not in self._storages:
+            self._storages[key] = weakref.ref(storage, forget)
+
+
+def _is_determined(func: Any) -> bool:
+    """Whether the arguments that are seen here decide the result."""
+    if torch.Tag.nondeterministic_seeded in func.tags:
+        return False
+    # What is made empty is filled by a kernel that no operation shows.
+    if "empty" in func._schema.name:
+        return False
+    return not any(
+        argument.kwarg_only and "Tensor" in str(argument.type)
+        for argument in func._schema.arguments
+    )

@@ -1,0 +1,62 @@
+"""A forward pass and its loss with values, on the CPU: what a rehearsal runs, whatever the model.
+
+Everything counts as the device's, and every question about values is numbered, as in the trace.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from bevdiag.memory.events import Category
+from bevdiag.trace.assumed_values import RehearsedValues
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.functions import cuda_functions
+from bevdiag.trace.recorder import Recorder
+
+SEED = 0
+"""Of weights and of what is drawn in the step: that of most training scripts."""
+OTHER_SEEDS = (1, 2)
+"""They show how far a number spreads that no operation bounds."""
+
+
+def prepare(seed: int = SEED) -> None:
+    """Settle what all real runs have in common: every core, and a seed."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    torch.manual_seed(seed)
+
+
+def run_for_real(
+    model: nn.Module,
+    inputs: Iterable[Any],
+    recorder: Recorder,
+    values: RehearsedValues,
+    call: Callable[[], object],
+    around: AbstractContextManager[object] | None = None,
+) -> None:
+    """Run `call`, which applies the model and its loss, in full precision and without a graph.
+
+    Args:
+        model: with values, on the CPU.
+        inputs: those among them that are tensors are the device's, like the model's own.
+        recorder: asks `values`.
+        values: hears every answer.
+        call: what is run.
+        around: a context for it.
+    """
+    for tensor in (*model.parameters(), *model.buffers(), *inputs):
+        if isinstance(tensor, torch.Tensor):
+            recorder.adopt(tensor, Category.INPUT, "", "rehearsal")
+    with (
+        torch.no_grad(),
+        Attribution(model) as attribution,
+        recorder,
+        cuda_functions(recorder, None),
+        around or nullcontext(),
+    ):
+        recorder.attribution = attribution
+        values.begin_pass()
+        call()
