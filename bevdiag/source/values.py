@@ -230,14 +230,29 @@ class AssumedValues(Asked):
         storage = result.untyped_storage()
         self._negations[storage._cdata] = (mask, weakref.ref(storage))
 
-    def distinct(self, count: int, question: Question) -> int:
+    def distinct(self, source: torch.Tensor, count: int, question: Question) -> int:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
+        whole = self._whole_numbers(source) if count == source.numel() else None
+        count = min(count, len(whole)) if whole is not None else count
         return self.count(
             count,
             expected=round(count * EXPECTED_SHARE),
             why=f"distinct values among features; {EXPECTED_SHARE:.0%} are taken to be distinct",
             question=question,
         )
+
+    def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
+        """All whole numbers of the source's interval, where there are as many of them."""
+        whole = self._whole_numbers(source)
+        if whole is None or count != len(whole):
+            return None
+        return torch.tensor(whole, dtype=source.dtype)
+
+    def _whole_numbers(self, source: torch.Tensor) -> range | None:
+        low, high = self._intervals.of(source)
+        if source.is_floating_point() or high - low == float("inf"):
+            return None
+        return range(int(low), int(high) + 1)
 
     # -- indices -----------------------------------------------------------------------------------
 

@@ -58,20 +58,27 @@ class KnownColumns:
 
     def of(self, view: torch.Tensor) -> torch.Tensor | None:
         """The values of a view that lies in one known column, laid out alike; else None."""
-        columns = self._columns.get(view.untyped_storage()._cdata)
+        key = view.untyped_storage()._cdata
+        columns = self._columns.get(key)
         if columns is None:
             return None
-        width = self._widths[view.untyped_storage()._cdata]
-        axes = list(zip(view.shape, view.stride(), strict=True))
-        if any(size > 1 and stride % width for size, stride in axes):
-            return None
-        row, place = divmod(view.storage_offset(), width)
-        column = columns.get(place)
+        width = self._widths[key]
+        place = column_of(view, width)
+        column = None if place is None else columns.get(place)
         if column is None:
             return None
-        known = column.as_strided(view.shape, [stride // width for _, stride in axes], row)
+        strides = [stride // width for stride in view.stride()]
+        known = column.as_strided(view.shape, strides, view.storage_offset() // width)
         made = torch.empty_strided(view.shape, view.stride(), dtype=view.dtype, device="cpu")
         return made.copy_(known)
+
+
+def column_of(view: torch.Tensor, width: int) -> int | None:
+    """The one column that a view of rows of `width` numbers lies in, None if in several."""
+    axes = zip(view.shape, view.stride(), strict=True)
+    if any(size > 1 and stride % width for size, stride in axes):
+        return None
+    return view.storage_offset() % width
 
 
 def concatenated(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
