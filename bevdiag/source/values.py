@@ -9,7 +9,7 @@ traced both ways. Whatever else would be a guess leaves the step without an uppe
 
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,9 @@ class Asked:
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
+
+    def overwritten(self, tensors: Iterable[Any]) -> None:
+        """An operator that nobody sees into may have written into these arguments."""
 
 
 class RehearsedValues(Asked):
@@ -137,6 +140,11 @@ class AssumedValues(Asked):
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
         self._intervals.note(func, args, outputs)
+
+    def overwritten(self, tensors: Iterable[Any]) -> None:
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor):
+                self._intervals.overwritten(tensor)
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """A question about values that the trace has: nobody needs to be asked."""

@@ -31,7 +31,8 @@ class KnownColumns:
         """`made`, [..., C] and contiguous, consists of `parts` side by side."""
         start, columns = 0, {}
         for part in parts:
-            if part.dim() == made.dim() and not part.is_meta and part.numel() <= _MOST_KEPT:
+            has_values = not part.is_meta and 0 < part.numel() <= _MOST_KEPT
+            if has_values and part.dim() == made.dim():
                 flat = part.detach().reshape(-1, part.shape[-1]).to(made.dtype)
                 for place, column in enumerate(flat.unbind(1)):
                     columns[start + place] = column.clone()

@@ -62,6 +62,10 @@ class Intervals:
         elif found is not None and not _is_view(made, args):
             self._keep(made, found)
 
+    def overwritten(self, target: torch.Tensor) -> None:
+        """Anything may have been written into the tensor."""
+        self._write(target, None)
+
     def _write(self, target: torch.Tensor, found: Interval | None) -> None:
         if not target.is_meta:
             return

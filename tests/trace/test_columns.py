@@ -43,6 +43,14 @@ def test_views_and_detached_tensors_know_their_columns_too(recorder: Recorder) -
     assert rows[1, :, 0].tolist() == [1, 1]
 
 
+def test_an_empty_part_adds_no_column(recorder: Recorder) -> None:
+    with recorder.for_device():
+        sample = torch.tensor(SAMPLES).float()[:, None]
+    joined = torch.cat((sample, torch.empty(5, 3, device="meta"), sample[:, 1:]), dim=-1)
+    assert joined[:, 0].tolist() == SAMPLES
+    assert joined[:, -1].is_meta
+
+
 def test_features_stay_without_values(recorder: Recorder) -> None:
     rows = _joined(recorder)
     assert rows[:, 1].is_meta
