@@ -55,7 +55,7 @@ class KnownColumns:
 
     def _forget(self, key: int) -> None:
         for kept in (self._columns, self._widths, self._refs):
-            kept.pop(key, None)  # type: ignore[attr-defined]
+            kept.pop(key, None)
 
     def of(self, view: torch.Tensor) -> torch.Tensor | None:
         """The values of a view that lies in one known column, laid out alike; else None."""
@@ -79,7 +79,7 @@ def column_of(view: torch.Tensor, width: int) -> int | None:
     axes = zip(view.shape, view.stride(), strict=True)
     if any(size > 1 and stride % width for size, stride in axes):
         return None
-    return view.storage_offset() % width
+    return int(view.storage_offset()) % width
 
 
 def concatenated(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
