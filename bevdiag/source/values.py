@@ -238,9 +238,9 @@ class AssumedValues(Asked):
         storage = result.untyped_storage()
         self._negations[storage._cdata] = (mask, weakref.ref(storage))
 
-    def distinct(self, source: torch.Tensor, count: int, question: Question) -> int:
+    def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
-        whole = self._whole_numbers(source) if count == source.numel() else None
+        whole = None if source is None else self._whole_numbers(source)
         count = min(count, len(whole)) if whole is not None else count
         return self.count(
             count,

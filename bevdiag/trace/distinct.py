@@ -72,7 +72,7 @@ def _outputs(
     if supplier is None:
         raise data_dependent(recorder, func)
     rows = source.numel() if dim is None else source.shape[dim]
-    count = supplier.distinct(source, rows, supplier.question("distinct"))
+    count = supplier.distinct(rows, supplier.question("distinct"))
     shape = [count] if dim is None else list(source.shape)
     if dim is not None:
         shape[dim] = count

@@ -158,10 +158,21 @@ def _same(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interv
     source = args[0]
     if not isinstance(source, torch.Tensor):
         return None
-    low, high = known.of(source)
-    if made.dtype is torch.bool and source.dtype is not torch.bool:
-        low, high = compare("ne", (low, high), (0.0, 0.0))
-    return low, high
+    return _converted(known.of(source), source.dtype, made.dtype)
+
+
+def _converted(interval: Interval, source: torch.dtype, target: torch.dtype) -> Interval | None:
+    """What becomes of the interval where its values change their type."""
+    if source is target or target.is_floating_point or target.is_complex:
+        return interval
+    if target is torch.bool:
+        return compare("ne", interval, (0.0, 0.0))
+    if not all(map(math.isfinite, interval)):
+        return interval
+    # Towards zero; what the type does not hold wraps around.
+    low, high = map(math.trunc, interval)
+    kept = torch.iinfo(target)
+    return (float(low), float(high)) if kept.min <= low and high <= kept.max else None
 
 
 def _total(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
@@ -233,6 +244,15 @@ def _either(*places: int) -> Rule:
     return lambda known, args, made: _hull(*(_number(known, args[place]) for place in places))
 
 
+def _copied(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    return _converted(_number(known, args[1]), args[1].dtype, args[0].dtype)
+
+
+def _put(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    accumulates = len(args) > 3 and args[3]
+    return None if accumulates else _hull(known.of(args[0]), known.of(args[2]))
+
+
 def _joined(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
     parts = [known.of(part) for part in args[0] if part.numel()]
     return _hull(*parts) if parts else None
@@ -287,9 +307,9 @@ _RULES: dict[str, Rule] = {
         _same,
     ),
     "index": _rows,
-    "copy": _either(1),
+    "copy": _copied,
     "where": _either(1, 2),
-    "index_put": _either(0, 2),
+    "index_put": _put,
     "masked_fill": _either(0, 2),
     **dict.fromkeys(("cat", "stack"), _joined),
     "sum": _total,

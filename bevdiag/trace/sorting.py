@@ -111,7 +111,7 @@ def _unknown_unique(
     source, supplier = args[0], recorder.supplier
     if supplier is None:
         raise data_dependent(recorder, func)
-    size = supplier.distinct(source, source.numel(), supplier.question("distinct"))
+    size = supplier.distinct(source.numel(), supplier.question("distinct"), source)
     sized = torch.ops.bevdiag.unique2.default
     values, inverse = unique(recorder, sized, (source, size), {})
     counts = torch.empty(size, dtype=torch.int64, device="meta")

@@ -47,8 +47,8 @@ class Supplier(UnknownValues, Protocol):
     def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
         """An int64 index with values below `size` in place of a meta one."""
 
-    def distinct(self, source: torch.Tensor, count: int, question: Question) -> int:
-        """How many of `count` rows of the source are distinct, or of all its values."""
+    def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
+        """How many distinct ones there are among `count` rows, or among all values of `source`."""
 
     def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
         """The source's distinct values, in order, where their number alone settles them."""

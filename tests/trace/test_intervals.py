@@ -81,6 +81,21 @@ def test_labels_of_a_few_classes_have_no_more_distinct_values(values: Watched) -
     assert [int(label) for label in found if label > 0] == [1, 2, 3]
 
 
+def test_a_run_of_labels_may_come_again(values: Watched) -> None:
+    labels = _some_rows()[:, 2].long()
+    assert len(labels.unique()) == 3
+    assert len(labels.unique_consecutive()) == 6
+
+
+def test_conversions_cut_and_sums_have_other_ends(values: Watched) -> None:
+    halves = torch.full((4,), -1.5, device="meta")
+    assert values.intervals.of(halves.long()) == (-1, -1)
+    assert values.intervals.of(halves.to(torch.uint8)) == (-float("inf"), float("inf"))
+    ones = torch.ones(4, device="meta")
+    ones.index_put_((torch.zeros(9, dtype=torch.int64),), torch.ones(9, device="meta"), True)
+    assert values.intervals.of(ones) == (-float("inf"), float("inf"))
+
+
 @pytest.mark.parametrize("values", [Scenario.LOW], indirect=True)
 def test_one_of_several_labels_stays_unknown(values: Watched) -> None:
     labels = torch.zeros(6, dtype=torch.int64, device="meta")
