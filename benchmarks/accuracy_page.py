@@ -37,7 +37,7 @@ GPU. The interval is what bevdiag states; "covered" says that its upper end is n
 ## Rows measured by others' hands
 
 OpenPCDet's own models (commit 8cacccec) and the diagnosis report's repository (commit 165df15), run
-with their own compiled code. Models that are not built into bevdiag were traced with `--source`.
+with their own compiled code. OpenPCDet's were traced with its own code, `--source`.
 
 """
 

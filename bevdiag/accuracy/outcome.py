@@ -22,9 +22,10 @@ class MeasuredRow:
         compression: the way to the BEV map, None for the config's own.
         overrides: `KEY=value` texts for the config.
         pins: counts that values decided in the measured steps.
-        first_step_bytes: peak of the first step where the pins are known of that step alone: what
-            later steps keep depends on gradients, and no prediction can know it.
+        first_step_bytes: peak of the first step, None where it was not measured or says no more
+            than the others: the row has every step's counts.
         cudnn: None for that of the target.
+        fork: the repository whose own code was measured, where it is not OpenPCDet's.
     """
 
     name: str
@@ -41,6 +42,12 @@ class MeasuredRow:
     params: int
     peak_allocated_bytes: int
     max_reserved_bytes: int
+    fork: str = ""
+
+    @property
+    def is_focal(self) -> bool:
+        """Whether it is of the focal detector, which is built in."""
+        return self.compression is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,9 @@ class MeasuredOn:
 class Outcome:
     """One row beside its prediction; `error` says why there is none.
 
-    `with_source` marks a prediction that ran the repository's own code.
+    `with_source` marks a prediction that ran the repository's own code, `is_unsettled` one with
+    counts that are known of the first step alone: what later steps keep depends on gradients, and
+    no prediction can know it.
     """
 
     row: MeasuredRow
@@ -68,6 +77,7 @@ class Outcome:
     reserved_bytes: int | None = None
     first_step_bytes: int | None = None
     with_source: bool = False
+    is_unsettled: bool = False
     error: str = ""
 
     @property
@@ -82,7 +92,7 @@ class Outcome:
 
     @property
     def first_step_error(self) -> float | None:
-        """Signed, of the first step's peak; None where the row's counts are known in all."""
+        """Signed, of the first step's peak; None where the row does not have it."""
         measured = self.row.first_step_bytes
         return None if measured is None else _relative(self.first_step_bytes, measured)
 
@@ -107,12 +117,12 @@ class Validation:
     @property
     def settled(self) -> tuple[Outcome, ...]:
         """Predicted rows whose counts are known in every step."""
-        return tuple(o for o in self.predicted if o.row.first_step_bytes is None)
+        return tuple(o for o in self.predicted if not o.is_unsettled)
 
     @property
     def unsettled(self) -> tuple[Outcome, ...]:
         """Predicted rows whose counts are known in the first step alone."""
-        return tuple(o for o in self.predicted if o.row.first_step_bytes is not None)
+        return tuple(o for o in self.predicted if o.is_unsettled)
 
     @property
     def misses(self) -> tuple[str, ...]:

@@ -67,11 +67,12 @@ def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> Me
         compression=row["height_compression"] if is_focal else None,
         overrides=_focal_overrides(row) if is_focal else (),
         pins=_focal_pins(row) if is_focal else {},
-        first_step_bytes=_first_step(row) if is_focal else None,
+        first_step_bytes=_first_step(row),
         cudnn=None if row.get("cudnn_64bit_indexing", True) else _LAST_CUDNN_WITHOUT_64BIT,
         params=row["params"],
         peak_allocated_bytes=row["peak_allocated_bytes"],
         max_reserved_bytes=row["max_reserved_bytes"],
+        fork=str(row.get("fork", "")),
     )
 
 

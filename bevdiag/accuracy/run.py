@@ -40,7 +40,8 @@ def validate(
 ) -> Validation:
     """Predict the rows of `files`, or those that come with bevdiag, for their machine.
 
-    With `source`, rows whose modules are not built in are traced with that repository's code.
+    With `source`, rows of `files` are traced with that repository's code, which is what they were
+    measured with; of the rows that come with bevdiag, those whose modules are not built in.
 
     Raises:
         InputError: a file that is no rows file.
@@ -50,7 +51,7 @@ def validate(
     with tempfile.TemporaryDirectory() as folder:
 
         def predict(task: Task) -> Outcome:
-            return _outcome(*task, Path(folder), machine, source)
+            return _outcome(*task, Path(folder), machine, source, measured_with=bool(files))
 
         with workers(predict, died=_died) as predicted:
             for outcome in predicted(tasks):
@@ -74,11 +75,25 @@ def _died(task: Task, death: BevdiagError) -> Outcome:
 
 
 def _outcome(
-    row: MeasuredRow, clouds: Clouds, folder: Path, machine: MeasuredOn, source: Path | None
+    row: MeasuredRow,
+    clouds: Clouds,
+    folder: Path,
+    machine: MeasuredOn,
+    source: Path | None,
+    *,
+    measured_with: bool,
 ) -> Outcome:
+    """One row's prediction; `measured_with` says that `source` is what the row was measured with.
+
+    A fork's config may name the modules that are built in and mean its own by them.
+    """
     if row.config is None:
         return Outcome(row=row, error=_NEEDS_CONFIGS)
+    if row.fork and source is None:
+        return Outcome(row=row, error=f"measured with {row.fork}'s code: name it with --source")
     try:
+        if source is not None and measured_with and not row.is_focal:
+            return _predict_from_source(row, row.config, clouds, folder, machine, source)
         try:
             return _predict(row, row.config, clouds, folder, machine)
         except NoVerdictError:
@@ -115,10 +130,13 @@ def _predict(
         free = Session(options)
         ends = (Scenario.LOW, Scenario.HIGH)
         traced = {**free.trace(free.traceable(config), ends).traces, **traced}
-    return _beside(row, judged(traced, target))
+    of_first_step = bool(row.pins) and row.first_step_bytes is not None
+    return _beside(row, judged(traced, target), is_unsettled=of_first_step)
 
 
-def _beside(row: MeasuredRow, step: Judged, *, with_source: bool = False) -> Outcome:
+def _beside(
+    row: MeasuredRow, step: Judged, *, is_unsettled: bool, with_source: bool = False
+) -> Outcome:
     first = step.expected.first_step
     allocated = step.expected.peak.allocated_bytes
     return Outcome(
@@ -130,6 +148,7 @@ def _beside(row: MeasuredRow, step: Judged, *, with_source: bool = False) -> Out
         reserved_bytes=step.expected.max_reserved_bytes,
         first_step_bytes=first.allocated_bytes if first else None,
         with_source=with_source,
+        is_unsettled=is_unsettled,
     )
 
 
@@ -157,7 +176,8 @@ def _predict_from_source(
         target=target,
     )
     step = judged({Scenario.EXPECTED: traced.trace, **traced.scenarios}, target)
-    return _beside(row, step, with_source=True)
+    is_unsettled = any(counted.low != counted.high for counted in traced.assumptions)
+    return _beside(row, step, is_unsettled=is_unsettled, with_source=True)
 
 
 def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:

@@ -9,7 +9,7 @@ traced both ways. Whatever else would be a guess leaves the step without an uppe
 
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -63,6 +63,9 @@ class Asked:
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
+
+    def overwritten(self, tensors: Iterable[Any]) -> None:
+        """An operator that nobody sees into may have written into these arguments."""
 
 
 class RehearsedValues(Asked):
@@ -134,6 +137,11 @@ class AssumedValues(Asked):
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
         self._intervals.note(func, args, outputs)
         self.given.note(func, args, outputs)
+
+    def overwritten(self, tensors: Iterable[Any]) -> None:
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor):
+                self._intervals.overwritten(tensor)
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """A question about values that the trace has: nobody needs to be asked."""
@@ -232,14 +240,29 @@ class AssumedValues(Asked):
         storage = result.untyped_storage()
         self._negations[storage._cdata] = (mask, weakref.ref(storage))
 
-    def distinct(self, count: int, question: Question) -> int:
+    def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
+        whole = None if source is None else self._whole_numbers(source)
+        count = min(count, len(whole)) if whole is not None else count
         return self.count(
             count,
             expected=round(count * EXPECTED_SHARE),
             why=f"distinct values among features; {EXPECTED_SHARE:.0%} are taken to be distinct",
             question=question,
         )
+
+    def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
+        """All whole numbers of the source's interval, where there are as many of them."""
+        whole = self._whole_numbers(source)
+        if whole is None or count != len(whole):
+            return None
+        return torch.tensor(whole, dtype=source.dtype)
+
+    def _whole_numbers(self, source: torch.Tensor) -> range | None:
+        low, high = self._intervals.of(source)
+        if source.is_floating_point() or high - low == float("inf"):
+            return None
+        return range(int(low), int(high) + 1)
 
     # -- indices -----------------------------------------------------------------------------------
 

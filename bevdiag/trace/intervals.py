@@ -2,7 +2,8 @@
 
 Floats are taken to be finite, as training needs them to be. So `torch.isnan(x).any()` is False and
 a mask's sum lies between 0 and its length, and a comparison with what lies outside is decided.
-Views share their memory, and so their interval.
+Views share their memory, and so their interval; rows that are picked from a table with values have
+one for each column.
 """
 
 import math
@@ -12,12 +13,16 @@ from typing import Any
 
 import torch
 
+from bevdiag.trace.columns import column_of
+
 aten = torch.ops.aten
 Interval = tuple[float, float]
 
 _BOOL: Interval = (0.0, 1.0)
 _FINITE: Interval = (-math.inf, math.inf)
 """Open at both ends: no finite value equals either."""
+_MOST_READ = 1 << 22
+"""Numbers of a tensor with values that are looked through for their ends."""
 
 
 class Intervals:
@@ -25,13 +30,19 @@ class Intervals:
 
     def __init__(self) -> None:
         self._known: dict[int, Interval] = {}
+        self._columns: dict[int, list[Interval]] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def of(self, tensor: torch.Tensor) -> Interval:
         """The smallest and the largest value that the tensor can hold."""
-        if not tensor.is_meta and tensor.dim() == 0:
-            return _number(self, float(tensor))
-        known = self._known.get(tensor.untyped_storage()._cdata)
+        if not tensor.is_meta:
+            return _ends(tensor)
+        key = tensor.untyped_storage()._cdata
+        columns = self._columns.get(key)
+        place = column_of(tensor, len(columns)) if columns else None
+        if columns and place is not None:
+            return columns[place]
+        known = self._known.get(key)
         if known is not None:
             return known
         return _BOOL if tensor.dtype is torch.bool else _FINITE
@@ -51,10 +62,15 @@ class Intervals:
         elif found is not None and not _is_view(made, args):
             self._keep(made, found)
 
+    def overwritten(self, target: torch.Tensor) -> None:
+        """Anything may have been written into the tensor."""
+        self._write(target, None)
+
     def _write(self, target: torch.Tensor, found: Interval | None) -> None:
         if not target.is_meta:
             return
         key = target.untyped_storage()._cdata
+        self._columns.pop(key, None)
         if found is None:
             self._known.pop(key, None)
         elif target.numel() * target.element_size() < target.untyped_storage().nbytes():
@@ -69,11 +85,28 @@ class Intervals:
 
         def forget(_: object) -> None:
             self._known.pop(key, None)
+            self._columns.pop(key, None)
             self._refs.pop(key, None)
 
         self._known[key] = interval
         if key not in self._refs:
             self._refs[key] = weakref.ref(storage, forget)
+
+    def of_columns(self, made: torch.Tensor, table: torch.Tensor) -> None:
+        """The rows of `made`, [..., C], are some of those of `table`, which has values."""
+        if 0 < table.numel() <= _MOST_READ:
+            columns = table.detach().reshape(-1, table.shape[-1]).unbind(1)
+            self._columns[made.untyped_storage()._cdata] = [_ends(column) for column in columns]
+
+
+def _ends(tensor: torch.Tensor) -> Interval:
+    """The smallest and the largest of values that are there."""
+    if 0 < tensor.numel() <= _MOST_READ and not tensor.is_complex():
+        ends = tensor.detach().aminmax()
+        low, high = (end.double().numpy().item() for end in ends)
+        if low <= high:
+            return low, high
+    return _BOOL if tensor.dtype is torch.bool else _FINITE
 
 
 def compare(name: str, left: Interval, right: Interval) -> Interval:
@@ -127,10 +160,21 @@ def _same(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interv
     source = args[0]
     if not isinstance(source, torch.Tensor):
         return None
-    low, high = known.of(source)
-    if made.dtype is torch.bool and source.dtype is not torch.bool:
-        low, high = compare("ne", (low, high), (0.0, 0.0))
-    return low, high
+    return _converted(known.of(source), source.dtype, made.dtype)
+
+
+def _converted(interval: Interval, source: torch.dtype, target: torch.dtype) -> Interval | None:
+    """What becomes of the interval where its values change their type."""
+    if source is target or target.is_floating_point or target.is_complex:
+        return interval
+    if target is torch.bool:
+        return compare("ne", interval, (0.0, 0.0))
+    if not all(map(math.isfinite, interval)):
+        return interval
+    # Towards zero; what the type does not hold wraps around.
+    low, high = map(math.trunc, interval)
+    kept = torch.iinfo(target)
+    return (float(low), float(high)) if kept.min <= low and high <= kept.max else None
 
 
 def _total(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
@@ -193,6 +237,37 @@ def _position(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> In
     return 0.0, float(max((source.numel() if dim is None else source.shape[dim]) - 1, 0))
 
 
+def _hull(*parts: Interval) -> Interval:
+    return min(low for low, _ in parts), max(high for _, high in parts)
+
+
+def _either(*places: int) -> Rule:
+    """Values of some of the arguments."""
+    return lambda known, args, made: _hull(*(_number(known, args[place]) for place in places))
+
+
+def _copied(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    return _converted(_number(known, args[1]), args[1].dtype, args[0].dtype)
+
+
+def _put(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    accumulates = len(args) > 3 and args[3]
+    return None if accumulates else _hull(known.of(args[0]), known.of(args[2]))
+
+
+def _joined(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    parts = [known.of(part) for part in args[0] if part.numel()]
+    return _hull(*parts) if parts else None
+
+
+def _rows(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+    table, indices = args[:2]
+    picks_rows = indices[0] is not None and all(index is None for index in indices[1:])
+    if not table.is_meta and picks_rows and table.dim() > indices[0].dim() > 0:
+        known.of_columns(made, table)
+    return known.of(table)
+
+
 def _constant(value: float) -> Rule:
     return lambda known, args, made: (value, value)
 
@@ -216,7 +291,6 @@ _RULES: dict[str, Rule] = {
         (
             "_to_copy",
             "clone",
-            "index",
             "max",
             "min",
             "amax",
@@ -230,9 +304,16 @@ _RULES: dict[str, Rule] = {
             "sort",
             "topk",
             "flip",
+            "_unique2",
         ),
         _same,
     ),
+    "index": _rows,
+    "copy": _copied,
+    "where": _either(1, 2),
+    "index_put": _put,
+    "masked_fill": _either(0, 2),
+    **dict.fromkeys(("cat", "stack"), _joined),
     "sum": _total,
     "count_nonzero": _count,
     "any": _any_or_all,

@@ -51,8 +51,11 @@ class KnownValues:
     def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
         self._stop(question)
 
-    def distinct(self, count: int, question: Question) -> int:
+    def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
         self._stop(question)
+
+    def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
+        return None
 
     def branch(self, tensor: torch.Tensor, question: Question) -> bool:
         low, high = self._intervals.of(tensor)

@@ -7,7 +7,7 @@ import torch
 from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category, StridedReduction
-from bevdiag.trace import convolution, distinct, indexing, reductions, sorting
+from bevdiag.trace import columns, convolution, distinct, indexing, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
 from bevdiag.trace.data_dependence import data_dependent
 
@@ -174,6 +174,9 @@ RULES: dict[Any, Rule] = {
         (aten.native_layer_norm.default, aten.native_layer_norm_backward.default),
         reductions.layer_norm,
     ),
+    aten.cat.default: columns.concatenated,
+    aten.select.int: columns.picked,
+    aten.slice.Tensor: columns.picked,
     aten.roll.default: _roll,
     aten.embedding_dense_backward.default: sorting.embedding_backward,
     aten._softmax_backward_data.default: _softmax_backward,

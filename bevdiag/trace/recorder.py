@@ -18,6 +18,7 @@ from bevdiag.children import announce
 from bevdiag.memory.events import Category, EventStream, GemmWorkspace, Phase, Request
 from bevdiag.memory.tags import current_category
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.columns import KnownColumns
 from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, stored_in, tensors_in
 from bevdiag.trace.ownership import sole_owner_counts
@@ -38,6 +39,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         notes: what had to be guessed to go on, e.g. a scalar read from a meta tensor.
         unknown: who supplies the values that would be needed; None stops the trace there.
         watcher: told of every operation, its arguments and its outputs.
+        columns: what meta tensors hold beside features that has values.
         bare_factories_on_host: what is made from nothing and not on meta is the host's, unless
             `for_device` says otherwise.
     """
@@ -54,6 +56,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._host_only = False
         self.unknown: UnknownValues | None = None
         self.watcher: Watcher | None = None
+        self.columns = KnownColumns()
         self.bare_factories_on_host = False
         self._device_only = False
 
@@ -263,6 +266,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Inside, every look at a tensor's shape would pass through the function mode above.
         with torch._C.DisableTorchFunction():
             outputs = (rule or type(self).run)(self, func, args, kwargs)
+            if func._schema.is_mutable and args:
+                self.columns.written(args[0])
             if self.unknown is not None:
                 self.unknown.note(func, args, outputs)
             if self.watcher is not None:

@@ -111,11 +111,15 @@ def _unknown_unique(
     source, supplier = args[0], recorder.supplier
     if supplier is None:
         raise data_dependent(recorder, func)
-    size = supplier.distinct(source.numel(), supplier.question("distinct"))
+    size = supplier.distinct(source.numel(), supplier.question("distinct"), source)
     sized = torch.ops.bevdiag.unique2.default
     values, inverse = unique(recorder, sized, (source, size), {})
     counts = torch.empty(size, dtype=torch.int64, device="meta")
     recorder.track(counts, str(func))
+    every = supplier.every(source, size)
+    if every is not None:
+        recorder.share(values, every)
+        values = every
     return values, inverse, counts
 
 

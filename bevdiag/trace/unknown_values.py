@@ -47,8 +47,11 @@ class Supplier(UnknownValues, Protocol):
     def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
         """An int64 index with values below `size` in place of a meta one."""
 
-    def distinct(self, count: int, question: Question) -> int:
-        """How many distinct values `count` unknown ones have."""
+    def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
+        """How many distinct ones there are among `count` rows, or among all values of `source`."""
+
+    def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
+        """The source's distinct values, in order, where their number alone settles them."""
 
     def branch(self, tensor: torch.Tensor, question: Question) -> bool:
         """The truth of a tensor."""

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bevdiag.accuracy.outcome import MeasuredOn
+from bevdiag.accuracy import run
+from bevdiag.accuracy.outcome import MeasuredOn, Outcome
 from bevdiag.accuracy.rows import read_rows
 from bevdiag.accuracy.run import validate
 from bevdiag.errors import InputError
@@ -108,3 +109,42 @@ def test_a_missing_scene_script_is_an_outcome(rows_file: Path) -> None:
     shipped = Path(__file__).parents[2] / "configs" / "focalsst_dsvt.yaml"
     outcomes = validate([rows_file], shipped, MeasuredOn(), nothing).outcomes
     assert all("scenes.py" in outcome.error for outcome in outcomes)
+
+
+def fork_row(**changes: Any) -> dict[str, Any]:
+    row = {
+        "fork": "Toy",
+        "config": "models/one_stage.yaml",
+        "batch_size": 1,
+        "points_per_sample": 300,
+        "autocast": "off",
+        "params": 1,
+        "peak_allocated_bytes": 10**9,
+        "first_step_peak_allocated_bytes": 10**8,
+        "max_reserved_bytes": 2 * 10**9,
+    }
+    return row | changes
+
+
+def test_a_forks_row_is_predicted_with_the_forks_code(
+    rows_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built_in(*_: Any) -> Outcome:
+        raise AssertionError("a fork may mean its own modules by the names that are built in")
+
+    monkeypatch.setattr(run, "_predict", built_in)
+    rows_file.write_text(json.dumps({"a fork's": fork_row(), "no fork's": fork_row(fork="")}))
+    configs = REPOSITORY / "tools" / "cfgs"
+    validation = validate([rows_file], configs, MeasuredOn(), nothing, REPOSITORY)
+    for outcome in validation.outcomes:
+        assert outcome.error == ""
+        assert outcome.with_source
+        assert outcome.first_step_bytes is not None
+        assert outcome.first_step_error == pytest.approx(outcome.first_step_bytes / 10**8 - 1)
+
+
+def test_a_forks_row_without_its_code_asks_for_it(rows_file: Path) -> None:
+    rows_file.write_text(json.dumps({"one": fork_row()}))
+    configs = REPOSITORY / "tools" / "cfgs"
+    (outcome,) = validate([rows_file], configs, MeasuredOn(), nothing).outcomes
+    assert "Toy's code: name it with --source" in outcome.error

@@ -97,6 +97,7 @@ def test_counts_known_in_the_first_step_alone_are_told_apart_and_excuse_nothing(
         high_bytes=1100 * 2**20,
         reserved_bytes=1000 * 2**20,
         first_step_bytes=804 * 2**20,
+        is_unsettled=True,
     )
     both = Validation(machine=MeasuredOn(), outcomes=(*VALIDATION.outcomes, outcome))
     assert both.max_error == pytest.approx(0.1)
@@ -125,7 +126,7 @@ def test_json_says_null_where_there_is_no_prediction() -> None:
 def test_rows_of_the_first_step_alone_have_no_median() -> None:
     (outcome, *_) = VALIDATION.outcomes
     first_step = replace(outcome.row, first_step_bytes=1000 * 2**20)
-    alone = replace(outcome, row=first_step, first_step_bytes=1020 * 2**20)
+    alone = replace(outcome, row=first_step, first_step_bytes=1020 * 2**20, is_unsettled=True)
     text = validation_markdown(replace(VALIDATION, outcomes=(alone,)))
     assert "counts known in every step" not in text
     assert "its peak: largest |error| 2.00 %; peak of the later" in text

@@ -39,7 +39,7 @@ class _Known(KnownValues):
     def rows(self, index: Tensor, size: int, question: Question) -> Tensor:
         return torch.zeros(index.shape, dtype=torch.int64)
 
-    def distinct(self, count: int, question: Question) -> int:
+    def distinct(self, count: int, question: Question, source: Tensor | None = None) -> int:
         return count // 2
 
 

@@ -232,7 +232,7 @@ def stacked_neighbours(
     short. On a GPU the centres come in any order.
     """
     start = 0
-    limit = nsample if nsample > 0 else _MOST_STACKED
+    limit = nsample if nsample > 0 else MOST_STACKED
     for mine, theirs in samples(centre_counts, point_counts):
         counts = np.zeros(mine.stop - mine.start, np.int64)
         for rows, columns in local_neighbours(centres[mine], points[theirs], reach, kind):
@@ -247,7 +247,7 @@ def stacked_neighbours(
     total[0] = start
 
 
-_MOST_STACKED = 1000
+MOST_STACKED = 1000
 """The kernel keeps no more neighbours of a centre."""
 
 

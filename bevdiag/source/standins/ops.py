@@ -14,8 +14,9 @@ from torch import Tensor
 
 from bevdiag.source.standins import boxes, neighbours, points, pooling, rois
 from bevdiag.source.standins.arrays import Array, Op, fills_its_outputs, on_values, ranks
+from bevdiag.source.standins.pairs import assumed_pairs, counted, pairs_found
 from bevdiag.source.state import current, running
-from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
+from bevdiag.trace.assumed_values import AssumedValues
 
 
 def _all_boxes_kept(boxes: Tensor, keep: Tensor, threshold: float, *_: int) -> int:
@@ -36,14 +37,10 @@ def _all_boxes_kept(boxes: Tensor, keep: Tensor, threshold: float, *_: int) -> i
 def _counted(compute: Op) -> Op:
     """Suppression with values; a trace that has none is answered with its count."""
 
-    def counted(*args: Any) -> Any:
-        count = compute(*args)
-        trace = running()
-        if trace is not None and isinstance(trace.values, RehearsedValues):
-            trace.values.counted("nms", int(count))
-        return count
+    def with_count(*args: Any) -> Any:
+        return counted("nms", int(compute(*args)))
 
-    return wraps(compute)(counted)
+    return wraps(compute)(with_count)
 
 
 def _ingroup_indices(groups: Array, result: Array) -> None:
@@ -73,12 +70,35 @@ def _any_points_stack(
     return 1
 
 
-def _as_many_neighbours_as_fit(*args: Tensor) -> int:
-    """`total` int32 [1] gets the number of neighbours: as many as the buffer holds."""
-    found, total = args[4], args[6]
+def _stacked_neighbours(*args: Any) -> None:
+    """See `neighbours.stacked_neighbours`."""
+    neighbours.stacked_neighbours(*args)
+    total = args[6]
+    pairs_found(int(total[0]))
+
+
+def _unknown_neighbours(*args: Any) -> int:
+    """`total` int32 [1] gets the number of neighbours, unless it has no values either."""
+    points, centres, found, total, reach, nsample = (args[i] for i in (0, 2, 4, 6, 8, 9))
+    limit = nsample if nsample > 0 else neighbours.MOST_STACKED
+    count = assumed_pairs(points, centres, reach, limit, len(found))
     if not total.is_meta:
-        total.numpy()[0] = len(found)
+        total.numpy()[0] = count
     return 1
+
+
+def _overwriting(op: Op) -> Op:
+    """The operator; what was known of a meta tensor that it may write into is known no longer."""
+
+    @wraps(op)
+    def overwriting(*args: Any) -> Any:
+        result = op(*args)
+        trace = running()
+        if trace is not None:
+            trace.values.overwritten(args)
+        return result
+
+    return overwriting
 
 
 _FARTHEST = on_values(points.farthest_batch, _any_points)
@@ -116,7 +136,7 @@ _POINTNET2_STACK: dict[str, Op] = {
     "furthest_point_sampling_wrapper": _FARTHEST,
     "stack_farthest_point_sampling_wrapper": on_values(points.farthest_stack, _any_points_stack),
     "query_stacked_local_neighbor_idxs_wrapper_stack": on_values(
-        neighbours.stacked_neighbours, _as_many_neighbours_as_fit
+        _stacked_neighbours, _unknown_neighbours
     ),
     "query_three_nn_by_stacked_local_idxs_wrapper_stack": on_values(
         neighbours.three_nearest_of_neighbours
@@ -124,7 +144,7 @@ _POINTNET2_STACK: dict[str, Op] = {
     "vector_pool_wrapper": pooling.vector_pool,
 }
 
-OPS: dict[str, dict[str, Op]] = {
+_OPS: dict[str, dict[str, Op]] = {
     "iou3d_nms_cuda": {
         "boxes_overlap_bev_gpu": on_values(boxes.overlaps),
         "boxes_aligned_overlap_bev_gpu": on_values(boxes.aligned_overlaps),
@@ -151,4 +171,5 @@ OPS: dict[str, dict[str, Op]] = {
     },
     "ingroup_inds_cuda": {"forward": on_values(_ingroup_indices)},
 }
+OPS = {module: {name: _overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}
 """Functions by the name of the extension module that holds them."""

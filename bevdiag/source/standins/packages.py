@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
+from bevdiag.source.standins.assignment import linear_sum_assignment
 from bevdiag.source.standins.inert import InertModule
 
 
@@ -59,12 +58,6 @@ def _decorator(*args: Any, **_: Any) -> Any:
     return lambda function: function
 
 
-def _assignment(cost: Any, *_: Any) -> tuple[Any, Any]:
-    """Costs of features have no values: the i-th row gets the i-th column."""
-    count = min(np.shape(cost))
-    return np.arange(count), np.arange(count)
-
-
 def _module(name: str, **members: Any) -> ModuleType:
     module = InertModule(name)
     module.__dict__.update(members)
@@ -80,7 +73,7 @@ def _numba() -> dict[str, ModuleType]:
 
 
 def _scipy() -> dict[str, ModuleType]:
-    optimize = _module("scipy.optimize", linear_sum_assignment=_assignment)
+    optimize = _module("scipy.optimize", linear_sum_assignment=linear_sum_assignment)
     return {"scipy": _module("scipy", optimize=optimize), "scipy.optimize": optimize}
 
 

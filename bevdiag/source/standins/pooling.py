@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bevdiag.source.standins.arrays import Array, Ints, array, ranks, samples
 from bevdiag.source.standins.neighbours import local_neighbours
+from bevdiag.source.standins.pairs import assumed_pairs, pairs_found
 
 _MEAN = 0
 
@@ -55,11 +56,11 @@ def vector_pool(
 
     Returns:
         The number of pairs, also where it exceeds `most`: the wrapper then tries again with room
-        for it. Without coordinates it is taken to be `most`. A GPU counts more where `nsample` and
+        for it. Without coordinates it is an assumption. A GPU counts more where `nsample` and
         `most` are exceeded together.
     """
     if any(tensor.is_meta for tensor in (xyz, xyz_counts, centres, centre_counts)):
-        return most
+        return assumed_pairs(xyz, centres, reach, nsample, most)
     known = None if any(t.is_meta for t in (features, pooled, local_xyz)) else array(features)
     points, around = array(xyz), array(centres)
     total = 0
@@ -95,7 +96,7 @@ def vector_pool(
                 _add_rows(key, share, array(pooled))
                 if use_xyz:
                     _add_rows(key, local, array(local_xyz))
-    return total
+    return pairs_found(total)
 
 
 def _add_rows(key: Ints, values: Array, out: Array) -> None:

@@ -63,12 +63,6 @@ def test_a_table_too_small_still_tells_how_many_pairs_there_are() -> None:
     assert _pool(-1, 1, 0, 3)[0] == _pool(-1, 1, 0, 200)[0] > 3
 
 
-def test_without_coordinates_the_expected_number_of_pairs_is_taken() -> None:
-    meta = torch.empty(5, 3, device="meta")
-    args = (meta, None, meta, meta, None, meta, meta, None, None, 2, 2, 1, 0.4, 1, 77, -1, 1, 0)
-    assert STACK["vector_pool_wrapper"](*(meta if a is None else a for a in args)) == 77
-
-
 def test_a_map_sums_the_points_of_each_cell() -> None:
     features = torch.rand(6, 3)
     cells = torch.tensor([[0, 1, 0, 0]] * 2 + [[3, 4, 0, 0]] + [[3, 4, 0, 1]] * 3).int()
