@@ -54,6 +54,7 @@ def assumed_pairs(points: Tensor, centres: Tensor, reach: float, limit: int, roo
 
 def most_near(points: Array, reach: float) -> int:
     """At least as many as any cube with sides of 2 * `reach` holds of the points [N, 3]."""
+    points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         return 0
     cells = np.floor((points - points.min(axis=0)) / (2 * reach)).astype(np.int64)

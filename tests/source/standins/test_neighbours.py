@@ -156,15 +156,6 @@ def test_a_list_too_short_still_tells_how_long_it_should_be(random: torch.Genera
     assert int(total) == (torch.cdist(points, points) <= 1).sum() > 60
 
 
-def test_neighbours_without_values_fill_the_buffer() -> None:
-    meta, total = torch.empty(4, 3, device="meta"), torch.zeros(1).int()
-    found = torch.zeros(9).int()
-    STACK["query_stacked_local_neighbor_idxs_wrapper_stack"](
-        meta, None, meta, None, found, None, total, 1, 1.0, -1, 1
-    )
-    assert total.item() == 9
-
-
 def test_what_is_not_a_number_is_near_nothing(random: torch.Generator) -> None:
     points = _cloud(random, 50)
     points[3], points[4, 0] = float("nan"), float("inf")

@@ -55,15 +55,26 @@ def test_a_limit_for_each_centre_bounds_them_too() -> None:
     assert assumption.high == 5
 
 
-def test_stacked_neighbours_are_counted_alike() -> None:
-    values = _begin(Scenario.HIGH)
+@pytest.mark.parametrize(
+    ("scenario", "has_points", "used"),
+    [
+        (Scenario.EXPECTED, True, ROOM),
+        (Scenario.HIGH, True, 3 * 4),
+        (Scenario.HIGH, False, 3 * 6),
+    ],
+)
+def test_stacked_neighbours_are_counted_alike(
+    scenario: Scenario, has_points: bool, used: int
+) -> None:
+    values = _begin(scenario)
     total = torch.zeros(1).int()
     meta = torch.empty(3, 3, device="meta")
+    points = _points() if has_points else torch.empty(6, 3, device="meta")
     STACK["query_stacked_local_neighbor_idxs_wrapper_stack"](
-        _points(), torch.tensor([6]).int(), meta, torch.tensor([3]).int(), torch.zeros(ROOM).int(),
+        points, torch.tensor([6]).int(), meta, torch.tensor([3]).int(), torch.zeros(ROOM).int(),
         torch.zeros(3, 2).int(), total, 2, 0.4, -1, 1,
     )  # fmt: skip
-    assert int(total) == 3 * 4
+    assert int(total) == used
     assert len(values.assumptions) == 1
 
 
@@ -76,6 +87,8 @@ def test_no_cube_holds_more_points_than_the_bound() -> None:
             assert (np.abs(points - centre) <= reach).all(axis=1).sum() <= bound
         assert bound <= 300
     assert most_near(points[:0], 1.0) == 0
+    strays = np.array([[np.nan] * 3, [np.inf, 0, 0]], dtype=np.float32)
+    assert most_near(np.concatenate((points, strays)), 0.5) == most_near(points, 0.5)
 
 
 def test_what_an_operator_may_have_written_is_known_no_longer() -> None:
