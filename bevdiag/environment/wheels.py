@@ -112,6 +112,15 @@ def torch_command(limit: CudaVersion | None = None, capability: int | None = Non
     )
 
 
+def install_command(module: str) -> str:
+    """The command that brings a module such as torch_scatter or pcdet.ops.iou3d_nms."""
+    known = _facts()["modules"]["install"]
+    parts = module.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    found = next((known[name] for name in names if name in known), None)
+    return str(found or f"python -m pip install {parts[0]}")
+
+
 def spconv_for(cuda: CudaVersion | None) -> str:
     """The newest spconv for a CUDA: same major version, at most that minor one, as a requirement.
 

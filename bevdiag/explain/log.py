@@ -4,8 +4,9 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 
-from bevdiag.explain.failure import Failure, Stack
+from bevdiag.explain.failure import Failure, FailureKind, Stack
 from bevdiag.explain.messages import last_failure
+from bevdiag.rules.texts import codes_for
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _PREFIXES = (
@@ -58,7 +59,9 @@ def _last(rank: str, lines: list[tuple[int, str]]) -> Failure | None:
     if failure is None:
         return None
     before = [line for number, line in lines if number <= failure.line]
-    return replace(failure, stack=_stack(before))
+    stack = _stack(before)
+    codes = codes_for(failure.sentence, stack.part) if failure.kind is FailureKind.FAULT else ()
+    return replace(failure, stack=stack, codes=codes)
 
 
 def _stack(lines: list[str]) -> Stack:

@@ -4,6 +4,15 @@ What it means:
     The head predicts one box for every anchor of a cell, and there are more or fewer cells than
     anchors were made for: the loss stops at two tensors that do not fit.
 
+What is printed:
+    The size of tensor a (#) must match the size of tensor b (#) at non-singleton dimension #
+    (in dense_head)
+
+    inconsistent tensor size, expected ... and ... to have the same number of elements (in
+    dense_head)
+
+    is invalid for input of size # (in dense_head)
+
 Why it happens:
     feature_map_stride is written out for every class and never compared with the strides of the 3D
     and the 2D backbone.

@@ -3,6 +3,11 @@
 What it means:
     Either building ends in a TypeError, or the strides are read and nothing is ever pooled.
 
+What is printed:
+    'int' object is not iterable (in backbone_3d)
+
+    'int' object is not subscriptable (in backbone_3d)
+
 Why it happens:
     downsample_stride looks like one stride a axis and is one [dx, dy, dz] for each transition
     between two stages: a model of one stage has none, whatever the list says. And pooling is all

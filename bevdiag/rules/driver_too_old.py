@@ -3,6 +3,13 @@
 What it means:
     torch finds no GPU: "The NVIDIA driver on your system is too old".
 
+What is printed:
+    driver version is insufficient for CUDA runtime version
+
+    The NVIDIA driver on your system is too old
+
+    Found no NVIDIA driver on your system
+
 Why it happens:
     A driver runs programs of its own CUDA and of older ones, and of newer minor versions within the
     same major one. torch's wheels bring their own CUDA, and newer wheels bring CUDA 12 or 13.

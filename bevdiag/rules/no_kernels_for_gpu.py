@@ -4,6 +4,15 @@ What it means:
     The first operation on the GPU fails: "no kernel image is available for execution on the
     device".
 
+What is printed:
+    no kernel image is available for execution on the device
+
+    is not compatible with the current PyTorch installation
+
+    can't find suitable algorithm
+
+    can't find suitalbe algorithm
+
 Why it happens:
     A wheel holds machine code for the compute capabilities that it was compiled for, which runs on
     GPUs of the same major version and the same or a higher minor one. A newer GPU needs PTX in the

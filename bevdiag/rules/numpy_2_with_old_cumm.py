@@ -5,6 +5,17 @@ What it means:
     traceback, as soon as an array is handed to spconv: in the voxel generator, or in the first
     convolution. The import itself succeeds.
 
+What is printed:
+    Floating point exception
+
+    floating-point exception encountered in worker
+
+    SIGFPE
+
+    A module that was compiled using NumPy 1.x cannot be run in NumPy 2
+
+    numpy.core.multiarray failed to import
+
 Why it happens:
     cumm before 0.5.3 was compiled with a pybind11 that knows the array descriptors of NumPy 1 only.
     NumPy 2 moved the item size in them; cumm reads a zero there and divides by it. spconv up to

@@ -4,6 +4,15 @@ What it means:
     Windows are cut, and pillars are placed, on a grid that is not the one the voxels lie on. A grid
     that is too small puts voxels outside; one in the order z, y, x does so almost surely.
 
+What is printed:
+    an illegal memory access was encountered
+
+    CUDA error 700
+
+    failed with error 700
+
+    device-side assert triggered (in backbone_3d)
+
 Why it happens:
     sparse_shape and INPUT_SHAPE are written out, x, y, z, where the rest of OpenPCDet derives the
     grid and mostly thinks z, y, x. They stay behind when the range or the voxel size changes.

@@ -3,6 +3,11 @@
 What it means:
     Importing spconv fails with an ImportError from cumm, or with "type not registered yet?".
 
+What is printed:
+    cannot import name '...' from 'cumm...'
+
+    type not registered yet
+
 Why it happens:
     Every release of spconv is compiled against one line of cumm. And each CUDA version has
     distributions of its own, spconv-cu118 and spconv-cu120, which install the same module: a second

@@ -4,6 +4,9 @@ What it means:
     Moving the model to the GPU fails: "Torch not compiled with CUDA enabled". spconv's convolutions
     have no other way.
 
+What is printed:
+    Torch not compiled with CUDA enabled
+
 Why it happens:
     torch came from the CPU index, or as conda's cpuonly build, or was pulled in anew by another
     package.
