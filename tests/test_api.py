@@ -78,7 +78,7 @@ def test_what_cannot_be_used_is_one_sentence(given: dict[str, object], sentence:
 
 
 def test_a_config_whose_step_cannot_run_is_refused_with_its_place() -> None:
-    size = "DATA_CONFIG.POINT_CLOUD_RANGE=[0, -4, -1, 8.03, 4, 1]"
+    size = "DATA_CONFIG.POINT_CLOUD_RANGE=[0, -4, -1, 8, 4, -0.97]"
     with pytest.raises(ConfigError, match="BEV101"):
         bevdiag.predict(SMALL, overrides=[size])
 

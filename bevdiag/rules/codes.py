@@ -33,7 +33,8 @@ class Code:
         stage: what the rule looks at, and so when it can run: the config alone, a traced step with
             the settings behind it, the traced step of any model, a repository's own code, the
             comments that silence findings, the environment, or a recorded state.
-        stops: whether a step cannot run with this fault; none is traced then.
+        stops: whether a step cannot run with this fault, where it is an error; none is traced then.
+            A rule may say otherwise of one finding.
         is_mended: whether bevdiag traces the config as if the fault were mended, and says so.
     """
 
@@ -64,7 +65,7 @@ _ROWS = (
     Code("BEV007", "ignore-without-effect", _WARNING, _CERTAIN, Stage.IGNORES),
     Code("BEV008", "unknown-module", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV009", "data-path-missing", _ERROR, _CERTAIN, _CONFIG),
-    Code("BEV101", "range-not-multiple-of-voxel", _ERROR, _CERTAIN, _CONFIG, stops=True),
+    Code("BEV101", "range-not-multiple-of-voxel", _WARNING, _CERTAIN, _CONFIG, stops=True),
     Code("BEV102", "depth-collapses-to-zero", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV103", "bev-not-divisible-by-stride", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV104", "sparse-shape-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
@@ -130,6 +131,7 @@ def finding(
     severity: Severity | None = None,
     confidence: Confidence | None = None,
     command: str = "",
+    stops: bool | None = None,
 ) -> Finding:
     """A finding of that code; it points at where `key` stands in `document`, or at `location`."""
     row = CODES[code]
@@ -145,6 +147,7 @@ def finding(
         location=location,
         module=module,
         command=command,
+        stops=row.stops if stops is None else stops,
     )
 
 

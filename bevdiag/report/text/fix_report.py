@@ -42,8 +42,11 @@ def outcome(report: FixReport) -> str:
     if chosen is None:
         return _without_a_way_out(report, where)
     peak, high = map(bytes_if_known, (chosen.peak_allocated_bytes, chosen.high_bytes))
-    changes = chosen.id or "the channels that arrive"
-    text = f"With {changes} {report.config} fits {where}: a peak of {peak}, {high} at most."
+    changes = chosen.id or "the edits below"
+    if report.target.capacity_bytes is None:
+        text = f"With {changes} {report.config} runs: a peak of {peak}, {high} at most."
+    else:
+        text = f"With {changes} {report.config} fits {where}: a peak of {peak}, {high} at most."
     if report.refusal:
         return f"{text} Not written: {report.refusal}."
     return f"{text} Written, read again and inspected again." if report.written else text
