@@ -112,6 +112,7 @@ _ROWS = (
     Code("BEV709", "pynvml-deprecated", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV710", "gpu-memory-taken", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV711", "torch-without-cuda", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV712", "extension-for-another-torch", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV901", "scalar-guessed", _WARNING, _CERTAIN, _STEP),
     Code("BEV902", "repository-stood-in-for", _INFO, _CERTAIN, Stage.SOURCE),
 )

@@ -24,8 +24,9 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.environment.commands import install_torch
 from bevdiag.environment.environment import Environment
-from bevdiag.environment.wheels import first_driver, torch_command
+from bevdiag.environment.wheels import first_driver
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding
 
@@ -47,5 +48,5 @@ def check(environment: Environment) -> Iterator[Finding]:
             if first is not None
             else "nvidia-smi shows the driver at hand.",
         ),
-        command=torch_command(driver.cuda),
+        command=install_torch(environment),
     )

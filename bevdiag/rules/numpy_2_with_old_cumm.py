@@ -34,11 +34,11 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
+from bevdiag.environment.commands import install_spconv
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.packages import Packages
 from bevdiag.environment.wheels import (
     first_cumm_for_numpy_2,
-    spconv_for,
     spconv_line,
     spconv_taken,
 )
@@ -65,8 +65,8 @@ def check(environment: Environment) -> Iterator[Finding]:
         detail=(
             "The first array that is handed to spconv ends the process with SIGFPE (exit code "
             "136), without a traceback.",
-            f"Or keep NumPy and take {spconv_for(environment.torch_cuda())}, whose cumm reads "
-            "NumPy 2.",
+            "Or keep NumPy and take a spconv whose cumm reads NumPy 2: "
+            f"{install_spconv(environment, environment.torch_cuda())}",
         ),
         command='python -m pip install "numpy<2"',
     )
