@@ -13,7 +13,7 @@ def gpus_command(
         typer.Argument(metavar="NAME", help="One of them, with the sources of its figures."),
     ] = None,
 ) -> int:
-    """List the GPUs that --gpu knows; with NAME, tell where its figures come from."""
+    """List the GPUs that --gpu knows, or tell the sources of one."""
     from bevdiag.memory.catalogue import all_gpus, find_gpu
     from bevdiag.report.text.gpu_catalogue import render_gpu, render_gpus
 

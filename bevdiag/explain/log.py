@@ -15,13 +15,14 @@ _PREFIXES = (
     re.compile(r"(\d+): "),  # srun --label
 )
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_PART = re.compile(r"models/(\w+)/[^/]+\.py$")
+_PART = re.compile(r"models/(?:\w+/){0,3}(\w+)/[^/]+\.py$")
 _OWN = re.compile(r"(?:^|/)torch/")
 _LAYER = re.compile(r"torch/nn/modules/(?!module\.py|container\.py)(\w+)\.py$")
 _PARTS = {
     "backbones_2d": "backbone_2d",
     "backbones_3d": "backbone_3d",
     "dense_heads": "dense_head",
+    "fuser": "fuser",
     "map_to_bev": "map_to_bev_module",
     "pfe": "pfe",
     "roi_heads": "roi_head",

@@ -75,7 +75,9 @@ def test_a_text_of_another_part_counts_only_where_nothing_else_does() -> None:
 
 
 def test_a_terminals_line_breaks_do_not_matter() -> None:
-    assert codes_for("Sizes of tensors\nmust match except in\ndimension 1", "") == ("BEV103",)
+    assert codes_for("Sizes of tensors\nmust match except in\ndimension 1", "backbone_2d") == (
+        "BEV103",
+    )
 
 
 def test_a_hostile_text_takes_no_longer() -> None:
