@@ -83,7 +83,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
         "module": finding.module,
         "detail": list(finding.detail),
         **({"command": finding.command} if finding.command else {}),
-        **({"edits": dict(finding.edits)} if finding.edits else {}),
+        **({"offered_edits": dict(finding.edits)} if finding.edits else {}),
     }
 
 

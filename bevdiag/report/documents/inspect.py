@@ -14,7 +14,7 @@ from bevdiag.trace.joints import WiringReport
 
 @dataclass(frozen=True, kw_only=True)
 class FindingDocument:
-    """One thing that is wrong or worth knowing; `command` or `edits`, if any, put it right."""
+    """One thing that is wrong or worth knowing; `command` or `offered_edits` put it right."""
 
     code: str
     severity: Severity
@@ -25,7 +25,7 @@ class FindingDocument:
     module: str
     detail: tuple[str, ...]
     command: str = ""
-    edits: dict[str, str] = field(default_factory=dict)
+    offered_edits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

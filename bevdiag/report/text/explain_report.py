@@ -8,7 +8,7 @@ from bevdiag.explain.failure import PREDICTABLE, Failure, FailureKind
 from bevdiag.explain.result import Candidate, Certainty, Explanation
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.places import shown_location
+from bevdiag.report.places import module_or_phase, shown_location
 from bevdiag.report.text.prose import heading, labelled, paragraph
 from bevdiag.report.text.render import render_lines
 
@@ -123,7 +123,7 @@ def _word(candidate: Candidate) -> str:
 
 
 def _module(candidate: Candidate) -> str:
-    return candidate.module or "the detector itself"
+    return module_or_phase(candidate.module, candidate.phase)
 
 
 def _when(candidate: Candidate) -> str:
