@@ -109,9 +109,14 @@ def _frontier_lines(report: FixReport, layout: Layout) -> list[Text]:
 
 def _tried_lines(report: FixReport, layout: Layout) -> list[Text]:
     lines = heading("Traced", layout)
-    lines += _table(report.singles, report.base, layout, titles=True)
-    if report.combined:
-        lines += [Text(), *_table(report.combined, report.base, layout)]
+    # A change that leaves no config that runs is nobody's choice.
+    singles, combined = (
+        tuple(plan for plan in plans if not plan.error)
+        for plans in (report.singles, report.combined)
+    )
+    lines += _table(singles, report.base, layout, titles=True)
+    if combined:
+        lines += [Text(), *_table(combined, report.base, layout)]
     note = (
         "Each was applied to the config and traced again; peak: allocated; compute: "
         "floating point operations of a step, per sample, "
@@ -129,9 +134,6 @@ def _table(
         lines += row
         if titles:
             lines += paragraph(plan.changes[0].title, layout, indent=4, style="dim")
-        if plan.error:
-            failed = f"could not be traced: {plan.error}"
-            lines += paragraph(failed, layout, indent=4, style="red")
     return lines
 
 
@@ -144,7 +146,7 @@ def _row(plan: Plan, base: Plan) -> list[Text]:
         cell(UNKNOWN if plan.flops is None else format_error(plan.flops, base.flops or 0)),
         cell(count_if_known(plan.params)),
         cell(_costs(plan)),
-        cell("failed", "red") if plan.error else cell(word, style),
+        cell(word, style),
     ]
 
 
