@@ -77,8 +77,14 @@ def test_what_cannot_be_used_is_one_sentence(given: dict[str, object], sentence:
         bevdiag.predict(SMALL, loss=torch.sum)
 
 
-def test_a_config_whose_step_cannot_run_is_refused_with_its_place() -> None:
+def test_a_range_that_is_no_whole_number_of_voxels_is_rounded_and_runs() -> None:
     size = "DATA_CONFIG.POINT_CLOUD_RANGE=[0, -4, -1, 8.03, 4, 1]"
+    found = bevdiag.predict(SMALL, overrides=[size])
+    assert [f.code for f in found.findings if f.code.startswith("BEV1")] == ["BEV101"]
+
+
+def test_a_config_whose_step_cannot_run_is_refused_with_its_place() -> None:
+    size = "DATA_CONFIG.POINT_CLOUD_RANGE=[0, -4, -1, 8, 4, -0.97]"
     with pytest.raises(ConfigError, match="BEV101"):
         bevdiag.predict(SMALL, overrides=[size])
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
         3,
     ),
     "doctor": (["doctor"], 0),
+    "gpus": (["gpus"], 0),
     "rule": (["rule"], 0),
     "schema": (["schema"], 0),
     "calibrate": (["calibrate", "-o", "{folder}/profile.json"], 3),

@@ -16,6 +16,7 @@ from bevdiag.cli.doctor import doctor_command
 from bevdiag.cli.explain import explain_command
 from bevdiag.cli.fit import fit_command
 from bevdiag.cli.fix import fix_command
+from bevdiag.cli.gpus import gpus_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import say, say_error
 from bevdiag.cli.preflight import preflight_command
@@ -64,6 +65,7 @@ app.command("preflight")(preflight_command)
 app.add_typer(baseline_app, name="baseline")
 app.command("explain")(explain_command)
 app.command("doctor")(doctor_command)
+app.command("gpus")(gpus_command)
 app.command("rule")(rule_command)
 app.command("schema")(schema_command)
 app.command("calibrate")(calibrate_command)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from bevdiag.config import tree
 from bevdiag.config.expectation import in_words, type_at
-from bevdiag.config.nearest import did_you_mean
+from bevdiag.config.nearest import did_you_mean, nearest_names
 from bevdiag.config.tree import Listing, Node, Section, describe
 from bevdiag.errors import ConfigError, Location
 
@@ -114,7 +114,8 @@ class _Translator:
         section = tree.descend(self._root, path[:-1])[0]
         written = list(section.entries) if isinstance(section, Section) else []
         expected = in_words(type_at(self._settings, keys))
-        hint = did_you_mean(path[-1], written)
+        near = nearest_names(path[-1], written, 1)
+        hint = f"; {near[0]!r} stands there: write {path[-1]}" if near else ""
         return self._problem(path, f"is missing: expected {expected}{hint}")
 
     def _expected(self, keys: tuple[str | int, ...], kind: str, context: Any) -> str:

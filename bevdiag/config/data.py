@@ -14,7 +14,7 @@ from bevdiag.config.fields import (
     Settings,
     blame,
 )
-from bevdiag.config.grid import AXES, whole_grid
+from bevdiag.config.grid import AXES, grid_of
 from bevdiag.config.settings import DataSettings
 from bevdiag.config.tree import Listing, Section
 from bevdiag.errors import ConfigError
@@ -100,7 +100,7 @@ def read_data(root: Section) -> DataSettings:
     voxelizer = checked(PaddedVoxelizer if is_padded else DynamicVoxelizer, root, path)
     size_path = (*path, "VOXEL_SIZE")
     written = tree.plain(tree.descend(root, ("DATA_CONFIG",))[0])
-    grid_size = whole_grid(
+    grid_size = grid_of(
         section.point_cloud_range,
         voxelizer.voxel_size,
         location=tree.descend(root, size_path)[0].location,

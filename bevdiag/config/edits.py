@@ -1,5 +1,7 @@
 """Changes to a config as edits of its text: what they do not touch keeps every byte.
 
+A comment with a figure beside a value that is replaced goes too: it would say what no longer holds.
+
 A value that stands in the file is replaced where it stands; a key that does not is written below
 the last of its section. What a `_BASE_CONFIG_` brought in is overridden in the file that names the
 base, never in the base. A list of a base cannot be overridden in part, so the file gets all of it.
@@ -26,6 +28,10 @@ Changes = Mapping[tree.Path, object]
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)
 """Text that needs no quotes anywhere, unless it is a word for something else, such as `yes`."""
+
+
+_FIGURES = re.compile(r"[ \t]+#[^\r\n]*\d[^\r\n]*")
+"""A comment with a number beside a value: it spoke of the old one, and goes with it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -136,7 +142,9 @@ def _replacement(text: str, root: Spot, path: tree.Path, value: object) -> _Spli
         between = text[start : spot.start]
         if "#" in between and spot.column > entry.column:
             start, lead = spot.start, ""
-    return _Splice(start, spot.end, -spot.column, lead + flow(value))
+    stale = _FIGURES.match(text, spot.end)
+    end = stale.end() if stale is not None and "bevdiag:" not in stale[0] else spot.end
+    return _Splice(start, end, -spot.column, lead + flow(value))
 
 
 def _addition(text: str, spot: Spot, additions: dict[str, object], newline: str) -> _Splice:

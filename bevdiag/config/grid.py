@@ -1,6 +1,7 @@
-"""The voxel grid of a point cloud range, which must be a whole number of voxels."""
+"""The voxel grid of a point cloud range: as many voxels as OpenPCDet rounds it to."""
 
 import math
+import struct
 from collections.abc import Sequence
 
 from bevdiag.errors import ConfigError, Location
@@ -14,10 +15,10 @@ TOLERANCE_VOXELS = 1e-3
 """Decimals such as 70.4 / 0.05 miss a whole number by the rounding of float32, never by more."""
 
 
-def whole_grid(
+def grid_of(
     point_range: Sequence[float], voxel_size: Sequence[float], *, location: Location, key: str
 ) -> tuple[int, int, int]:
-    """The grid (x, y, z) in voxels.
+    """The grid (x, y, z) in voxels, rounded as OpenPCDet does it where it is no whole number.
 
     Args:
         point_range: x, y, z minimum, then x, y, z maximum, in metres.
@@ -26,8 +27,7 @@ def whole_grid(
         key: of the voxel size, for errors.
 
     Raises:
-        ConfigError: where an axis is no whole number of voxels (names lengths that would be), or
-            the grid has too many.
+        ConfigError: where an axis has no voxel, or the grid has too many.
     """
     x, y, z = (
         _voxels(axis, point_range[axis], point_range[axis + 3], voxel_size[axis], location, key)
@@ -40,30 +40,48 @@ def whole_grid(
 
 
 def _voxels(axis: int, low: float, high: float, voxel: float, location: Location, key: str) -> int:
-    count = whole_voxels(low, high, voxel)
+    count = rounded_voxels(low, high, voxel)
     if count is None:
         raise ConfigError(misfit(axis, low, high, voxel), location=location, key=key)
     return count
 
 
+def rounded_voxels(low: float, high: float, voxel: float) -> int | None:
+    """The voxels that a grid between two bounds (all in metres) gets; None where it is none.
+
+    OpenPCDet takes the length in float32 and rounds with np.round, to the even neighbour as Python
+    does.
+    """
+    length = _float32(_float32(high) - _float32(low))
+    quotient = length / voxel if voxel else math.inf
+    count = round(quotient) if math.isfinite(quotient) else 0
+    return count if 1 <= count < MAX_VOXELS else None
+
+
 def whole_voxels(low: float, high: float, voxel: float) -> int | None:
     """The voxels between two bounds (all in metres), None where that is no whole number of them."""
-    quotient = (high - low) / voxel if voxel else math.inf
-    count = round(quotient) if math.isfinite(quotient) else 0
-    fits = 1 <= count < MAX_VOXELS and abs(quotient - count) <= TOLERANCE_VOXELS
-    return count if fits else None
+    count = rounded_voxels(low, high, voxel)
+    if count is None or abs((high - low) / voxel - count) > TOLERANCE_VOXELS:
+        return None
+    return count
 
 
 def misfit(axis: int, low: float, high: float, voxel: float) -> str:
-    """What is wrong where `whole_voxels` is None, with lengths that would do."""
+    """What is odd where `whole_voxels` is None, with lengths that would do."""
     length = high - low
     quotient = length / voxel if voxel else math.inf
     found = f"{AXES[axis]}: {length:g} m / {voxel:g} m = {quotient:g} voxels"
-    if not 1 <= quotient < MAX_VOXELS:
+    count = rounded_voxels(low, high, voxel)
+    if count is None:
         return f"{found}: expected at least 1 and fewer than 2^20"
-    below, above = math.floor(quotient), math.ceil(quotient)
+    below, above = max(1, math.floor(quotient)), math.ceil(quotient)
     return (
-        f"{found}, not a whole number: expected a range that ends at {low + below * voxel:g} "
-        f"({below} voxels) or {low + above * voxel:g} ({above}), or a voxel of "
-        f"{length / below:g} or {length / above:g} m"
+        f"{found}, not a whole number: the grid gets {count}; expected a range that "
+        f"ends at {low + below * voxel:g} ({below} voxels) or {low + above * voxel:g} ({above}), "
+        f"or a voxel of {length / below:g} or {length / above:g} m"
     )
+
+
+def _float32(value: float) -> float:
+    (rounded,) = struct.unpack("f", struct.pack("f", value))
+    return float(rounded)

@@ -1,10 +1,14 @@
 """The check of every module's NAME, before anything else of MODEL is looked at."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from bevdiag.config import tree
+from bevdiag.config.around import is_own_module, repository_of
 from bevdiag.config.catalogue import DETECTOR, PUBLISHED, UNMODELLED_VALUES, built_names
-from bevdiag.config.nearest import did_you_mean
+from bevdiag.config.nearest import did_you_mean, slip_of
 from bevdiag.config.tree import Node, Scalar, Section, describe
-from bevdiag.errors import ConfigError, NoVerdictError
+from bevdiag.errors import BevdiagError, ConfigError, NoVerdictError
 
 
 def check_modules(root: Section) -> None:
@@ -58,13 +62,27 @@ def _name(root: Section, path: tree.Path, node: Node | None) -> str:
     return node.value
 
 
-def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> ConfigError:
+def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> BevdiagError:
+    """The error of a name that is a slip, or that only the user's own repository can have."""
     built = built_names(slot)
-    hint = did_you_mean(name, {*built, *PUBLISHED[slot]})
-    builds = ", ".join(built) or "no module of this kind"
-    message = f"unknown module {name!r}{hint or '.'} bevdiag builds: {builds}"
+    known = {*built, *PUBLISHED[slot]}
     where = tree.descend(root, path)[0].location
+    if is_own_module(where.file, name) or not is_slip(where.file, name, known):
+        return NoVerdictError(
+            f"{where}: {tree.dotted(path)}: OpenPCDet has no module {name!r}: if it is your "
+            "repository's own, --source DIR runs its code"
+        )
+    builds = ", ".join(built) or "no module of this kind"
+    message = f"unknown module {name!r}{did_you_mean(name, known) or '.'} bevdiag builds: {builds}"
     return ConfigError(message, location=where, key=tree.dotted(path))
+
+
+def is_slip(file: Path, name: str, known: Iterable[str]) -> bool:
+    """Whether an unknown module's name is wrong for certain, rather than a fork's own.
+
+    In a repository that does not have it, it is; elsewhere a known name is all but the same.
+    """
+    return repository_of(file) is not None or slip_of(name, known) is not None
 
 
 def _not_modelled(foreign: list[tuple[Node, str, str]]) -> NoVerdictError:

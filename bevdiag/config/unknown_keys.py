@@ -11,7 +11,7 @@ from bevdiag.config.head_settings import (
     AnchorTargetSettings,
     CenterHeadSettings,
 )
-from bevdiag.config.nearest import did_you_mean
+from bevdiag.config.nearest import did_you_mean, slip_of
 from bevdiag.config.notes import NoteCode, ReadingNote
 from bevdiag.config.settings import ModelSettings, OptimizationSettings
 from bevdiag.config.tree import Section
@@ -60,7 +60,11 @@ def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterato
         if key in WITHOUT_EFFECT.get(type(settings), ()) or is_batch_size(key):
             continue
         here = (*path, key)
-        message = f"nothing reads {key}{did_you_mean(key, known)}"
+        # FocalDSVT's part is DSVT's own code, which reads the misspelt name; OpenPCDet's copy does
+        # not. Neither may be recommended where it is ignored.
+        ignored = "USE_CHECKPOINT" if path[-1:] == ("DSVT",) else "ues_checkpoint"
+        read = [name for name in known if name != ignored]
+        message = f"nothing reads {key}{did_you_mean(key, read)}"
         where = tree.key_location(root, here)
         yield ReadingNote(NoteCode.UNKNOWN_KEY, message, tree.dotted(here), where)
     for name, key in zip(fields, known, strict=True):
@@ -71,3 +75,17 @@ def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterato
             for entry, below in value.items():
                 if isinstance(below, BaseModel):
                     yield from unknown_keys(below, root, (*path, key, entry))
+
+
+def foreign_keys(settings: BaseModel) -> tuple[str, ...]:
+    """Keys of a module that OpenPCDet's module does not read and that are no slips: a fork's own.
+
+    A module that has them is another one than the settings describe.
+    """
+    known = [field.alias or name for name, field in type(settings).model_fields.items()]
+    without = WITHOUT_EFFECT.get(type(settings), frozenset())
+    return tuple(
+        key
+        for key in settings.model_extra or ()
+        if key not in without and slip_of(key, known) is None
+    )

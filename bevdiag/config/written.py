@@ -62,3 +62,15 @@ def dsvt_key(document: Document) -> str | None:
         return backbone
     part = f"{backbone}.DSVT"
     return part if isinstance(document.get(part), dict) else None
+
+
+def checkpoint_keys(document: Document) -> tuple[str, str] | None:
+    """The name of DSVT's checkpointing key that its code reads, and the one that it ignores.
+
+    FocalDSVT's repository has DSVT's own code, which reads a misspelt name; OpenPCDet's copy reads
+    the right one. None without DSVT.
+    """
+    section, right, misspelt = dsvt_key(document), "USE_CHECKPOINT", "ues_checkpoint"
+    if section is None:
+        return None
+    return (right, misspelt) if section == "MODEL.BACKBONE_3D" else (misspelt, right)

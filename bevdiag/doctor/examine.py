@@ -13,10 +13,12 @@ from bevdiag.environment.environment import (
     listed_environment,
 )
 from bevdiag.environment.gpus import Driver
-from bevdiag.environment.wheels import driver_cuda
+from bevdiag.environment.packages import is_spconv_1
+from bevdiag.environment.wheels import compilable, driver_cuda
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.extension_for_another_torch import built_for
 from bevdiag.rules.finding import Confidence, Finding, Severity
 
 Progress = Callable[[str, float], None]
@@ -32,11 +34,13 @@ class Checkup:
         environment: what was looked at.
         findings: what is wrong with it, errors first, within a severity in the table's order.
         unknown: what could not be decided, and what would decide it.
+        looked_at: what was compared with what, as far as the environment says it.
     """
 
     environment: Environment
     findings: tuple[Finding, ...]
     unknown: tuple[str, ...]
+    looked_at: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -77,6 +81,7 @@ def examine(
         environment=environment,
         findings=findings_of(environment),
         unknown=tuple(_unknown(environment)),
+        looked_at=tuple(_looked_at(environment)),
     )
 
 
@@ -108,4 +113,47 @@ def _unknown(environment: Environment) -> list[str]:
         missing.append(f"which torch {torch} becomes: pin it to have its CUDA and cuDNN checked")
     if not environment.is_installed and environment.python is None and spconvs:
         missing.append("whether spconv has a wheel for your Python: add a line python==3.X")
+    missing += _unknown_builds(environment)
     return missing
+
+
+def _unknown_builds(environment: Environment) -> Iterator[str]:
+    """What was compiled in a way that no list and no table tells."""
+    torch, cuda = environment.torch, environment.torch_cuda()
+    version = torch.version if torch is not None else None
+    is_cpu = version is not None and version.local == "cpu"
+    if torch is not None and version is not None and not (is_cpu or environment.is_installed):
+        if cuda is None and not environment.packages.get("cpuonly"):
+            yield f"which CUDA {torch} was built with: list it as {version.public}+cuXYZ"
+        elif cuda is not None and compilable(cuda) is None:
+            yield f"which GPUs {torch} has kernels for: CUDA {cuda[0]}.{cuda[1]} is not known"
+    for package in environment.packages.spconv():
+        if is_spconv_1(package):
+            yield (
+                f"whether {package} goes with the torch that is there: it has no wheels, and was "
+                "compiled against one torch and CUDA; spconv 2 (spconv-cuXYZ) needs no compiler"
+            )
+
+
+def _looked_at(environment: Environment) -> Iterator[str]:
+    torch, cuda = environment.torch, environment.torch_cuda()
+    spconvs, packages = environment.packages.spconv(), environment.packages
+    if torch is not None and cuda is not None:
+        yield f"torch's CUDA {cuda[0]}.{cuda[1]}"
+        if environment.driver is not None:
+            yield "the driver beside it"
+        yield from (f"its kernels for {chip.name}" for chip in environment.chips)
+    if spconvs:
+        yield "spconv beside torch's CUDA"
+        yield from (f"its kernels for {chip.name}" for chip in environment.chips)
+    if packages.cumm():
+        yield "cumm beside spconv and NumPy"
+    if spconvs and environment.python is not None:
+        yield f"spconv's wheels for Python {environment.python.major}.{environment.python.minor}"
+    yield from (
+        f"{package.name}'s torch"
+        for package in packages.by_name.values()
+        if built_for(package) is not None
+    )
+    if environment.probes:
+        yield "the imports"

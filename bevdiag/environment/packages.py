@@ -87,3 +87,9 @@ def cuda_suffix(package: Package) -> str:
     """`cu120` of spconv-cu120; empty for a build without CUDA."""
     match = _SPCONV.fullmatch(package.name) or _CUMM.fullmatch(package.name)
     return match[1] or "" if match else ""
+
+
+def is_spconv_1(package: Package) -> bool:
+    """Whether it is the old spconv, which has no wheels: it is compiled against the torch there."""
+    version = package.version
+    return package.name == "spconv" and version is not None and version.major < 2

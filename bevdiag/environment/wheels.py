@@ -31,6 +31,35 @@ class Kernels:
     ptx: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchRelease:
+    """A torch, the first and last Python it has wheels for, and the indexes they lie in.
+
+    `torch` is None for the newest, which is called by no number.
+    """
+
+    torch: str | None
+    pythons: tuple[Version, Version]
+    indexes: tuple[str, ...]
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether pip takes it without being asked for a version."""
+        return self.torch is None
+
+    def index_for(self, limit: CudaVersion | None, capability: int | None) -> str | None:
+        """The newest index whose CUDA the driver runs and whose kernels the GPU does; or None."""
+        known = _facts()["torch_indexes"]["capabilities"]
+        fitting = [
+            (cuda, index)
+            for index in self.indexes
+            if (cuda := suffix_cuda(index)) is not None
+            and (capability is None or runs_code_for(capability, known[index]))
+            and (limit is None or cuda[0] <= limit[0])
+        ]
+        return max(fitting)[1] if fitting else None
+
+
 def parse_cuda(text: str) -> CudaVersion | None:
     """`12.4` or `12.4.127` as (12, 4); None where it is no version."""
     major, _, rest = text.strip().partition(".")
@@ -98,31 +127,73 @@ def torch_command(limit: CudaVersion | None = None, capability: int | None = Non
         limit: the newest CUDA that the driver runs; minor versions do not matter.
         capability: the GPU's compute capability, 8.6 as 86.
     """
-    fitting = [
-        index
-        for index, (low, high) in _facts()["torch_indexes"]["capabilities"].items()
-        if (capability is None or low <= capability <= high)
-        and (limit is None or int(index[2:4]) <= limit[0])
-    ]
-    if not fitting or (limit is None and capability is None):
+    index = _torch_releases()[0].index_for(limit, capability)
+    if index is None or (limit is None and capability is None):
         return "python -m pip install --upgrade --force-reinstall torch"
     return (
         "python -m pip install --upgrade --force-reinstall torch "
-        f"--index-url https://download.pytorch.org/whl/{max(fitting)}"
+        f"--index-url https://download.pytorch.org/whl/{index}"
     )
 
 
-def spconv_for(cuda: CudaVersion | None) -> str:
+def newest_torch_for(python: Version) -> TorchRelease | None:
+    """The newest torch that has a wheel for that Python; None where none is known."""
+    minor = Version(f"{python.major}.{python.minor}")
+    fitting = (r for r in _torch_releases() if r.pythons[0] <= minor <= r.pythons[1])
+    return next(fitting, None)
+
+
+@cache
+def _torch_releases() -> tuple[TorchRelease, ...]:
+    """The last torch for each Python, the newest first."""
+    return tuple(
+        TorchRelease(
+            torch=entry["torch"],
+            pythons=(Version(entry["python"][0]), Version(entry["python"][1])),
+            indexes=tuple(entry["indexes"]),
+        )
+        for entry in _facts()["torch_releases"]["releases"]
+    )
+
+
+def runs_code_for(capability: int, bounds: tuple[int, int]) -> bool:
+    """Whether a GPU runs machine code made for capabilities between those bounds.
+
+    Code for a lower minor version of the same major one runs; there is none for another major one.
+    """
+    low, high = bounds
+    return low <= capability and (capability <= high or capability // 10 == high // 10)
+
+
+def install_command(module: str) -> str:
+    """The command that brings a module such as torch_scatter or pcdet.ops.iou3d_nms."""
+    known = _facts()["modules"]["install"]
+    parts = module.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    found = next((known[name] for name in names if name in known), None)
+    return str(found or f"python -m pip install {parts[0]}")
+
+
+def spconv_for(cuda: CudaVersion | None, python: Version | None = None) -> str:
     """The newest spconv for a CUDA: same major version, at most that minor one, as a requirement.
 
     Minor versions of CUDA are compatible within a major one (spconv's own read-me says so), and a
     driver for a newer CUDA runs what was built with an older.
     """
-    newest = max(Version(version) for version in _facts()["spconv"]["newest"].values())
+    releases = {suffix: Version(v) for suffix, v in _facts()["spconv"]["newest"].items()}
+    if python is not None:
+        minor = Version(f"{python.major}.{python.minor}")
+        lines = {suffix: spconv_line(version) for suffix, version in releases.items()}
+        releases = {
+            suffix: version
+            for suffix, version in releases.items()
+            if (line := lines[suffix]) is None or line.pythons[0] <= minor <= line.pythons[1]
+        } or releases
+    newest = max(releases.values())
     suffixes = [
         (built, suffix)
-        for suffix, version in _facts()["spconv"]["newest"].items()
-        if Version(version) == newest and (built := suffix_cuda(suffix)) is not None
+        for suffix, version in releases.items()
+        if version == newest and (built := suffix_cuda(suffix)) is not None
     ]
     older = [item for item in suffixes if cuda is None or item[0] <= cuda]
     return f"spconv-{max(older or suffixes)[1]}=={newest}"
@@ -140,7 +211,9 @@ def spconv_kernels(suffix: str) -> Kernels | None:
 
 def first_driver(cuda: CudaVersion) -> int | None:
     """The oldest Linux driver branch that runs programs of this CUDA's major version."""
-    first = _facts()["cuda_drivers"]["first"].get(str(cuda[0]))
+    drivers = _facts()["cuda_drivers"]
+    exact = drivers["exact"].get(f"{cuda[0]}.{cuda[1]}")
+    first = exact or drivers["first"].get(str(cuda[0]))
     return int(first) if first is not None else None
 
 

@@ -25,8 +25,12 @@ _LIBRARIES = {
     "though the message does not say so, and the workspace's size is not in it.",
     FailureKind.NCCL: "NCCL allocates its buffers itself, outside PyTorch's allocator, when the "
     "processes first talk to each other.",
-    FailureKind.SPCONV: "spconv (cumm) got CUDA's error 2, out of memory, in an allocation of its "
-    "own: loading or tuning a kernel. Its tensors go through PyTorch's allocator.",
+    FailureKind.SPCONV: "spconv 2 (cumm) got CUDA's error 2, out of memory, in an allocation of "
+    "its own: loading or tuning a kernel. Its tensors go through PyTorch's allocator.",
+    FailureKind.NO_VOXEL: "A sample has no voxel, so a kernel is started for none: no point of it "
+    "lies inside POINT_CLOUD_RANGE, an augmentation threw all of them out, or the columns of the "
+    "file are in another order. bevdiag inspect CONFIG --points FILE says how many points lie "
+    "inside.",
     FailureKind.DRIVER: "CUDA itself had nothing left: a context, a module of kernels or a "
     "library's buffer, none of which go through PyTorch's allocator. The place of the traceback "
     "may be late.",
@@ -34,14 +38,51 @@ _LIBRARIES = {
     "request itself, no segment.",
     FailureKind.HOST: "It is the host's memory, not the GPU's: no change to batch or model that "
     "spares the GPU need help.",
+    FailureKind.KILLED: "Nothing was printed, so the kernel ended it, most often because the "
+    "host's memory ran out (dmesg says so); the GPU's runs out with a message. Fewer or no "
+    "workers, no data set kept in memory, or a larger limit of the container or the batch job.",
+    FailureKind.SHARED_MEMORY: "Loaders hand batches over in /dev/shm, which a container gives "
+    "64 MiB of: --shm-size or --ipc=host of the container, or --workers 0. The GPU has no part "
+    "in it.",
     FailureKind.WORKER: "The host ran out of memory or of shared memory (/dev/shm), not the GPU: "
     "fewer workers, or a larger --shm-size of the container.",
 }
 
 
+_SPCONV_1 = (
+    "spconv 1 got CUDA's error 2, out of memory, when it started a kernel or sorted its indices, "
+    "for which Thrust allocates by itself. Its tensors go through PyTorch's allocator."
+)
+_OWN_BYTES = 2**30
+"""What a process may hold beside PyTorch's allocator: a context is 0.3 to 0.7 GiB, and loading
+lazily, cuDNN's and spconv's kernels and NCCL's buffers add to it."""
+
+
+def cause_of(failure: Failure) -> str:
+    """The one sentence that matters most where the figures alone decide it; empty elsewhere."""
+    elsewhere, requested = _elsewhere_bytes(failure), failure.requested
+    if failure.allowed is not None or requested is None or elsewhere < requested.middle_bytes:
+        return ""
+    if (failure.unallocated_bytes or 0) >= requested.middle_bytes:
+        return ""  # what the process had cached would have done
+    if failure.in_use is None:
+        elsewhere_text = f"{format_size(elsewhere)} of the GPU are neither free nor PyTorch's"
+        return (
+            f"Something else holds the memory: {elsewhere_text}, and a CUDA context is at most "
+            f"{format_size(_OWN_BYTES)} of that. nvidia-smi lists the processes; an earlier run "
+            "that was not ended is the usual one."
+        )
+    return (
+        f"Something else holds the memory: other processes have {format_size(elsewhere)} of the "
+        "GPU. nvidia-smi lists them; an earlier run that was not ended is the usual one."
+    )
+
+
 def decode(failure: Failure) -> tuple[str, ...]:
     """One sentence for each thing that the text tells."""
     sentences = [_LIBRARIES[failure.kind]] if failure.kind in _LIBRARIES else []
+    if failure.kind is FailureKind.SPCONV and "execution" in failure.sentence:
+        sentences = [_SPCONV_1]
     if failure.requested is not None and failure.kind is FailureKind.ALLOCATOR:
         sentences.append(_segment(failure.requested))
     sentences += _room(failure)
@@ -112,22 +153,21 @@ def _fragmentation(failure: Failure) -> Iterator[str]:
     unallocated, requested = failure.unallocated_bytes, failure.requested
     if unallocated is None or requested is None:
         return
+    if cause_of(failure) and _elsewhere_bytes(failure) > (failure.reserved_bytes or 0):
+        return  # a few pieces of what little there was are no cause
     free = failure.free.middle_bytes if failure.free is not None else 0
     if failure.allowed is not None and failure.reserved_bytes is not None:
         free = min(free, max(0, failure.allowed.middle_bytes - failure.reserved_bytes))
     cached = format_size(max(unallocated, 0))
-    remedy = (
-        "expandable segments (PYTORCH_ALLOC_CONF=expandable_segments:True) would have served it"
-    )
     if unallocated >= requested.middle_bytes:
         yield (
             f"Fragmentation is to blame: {cached} are reserved but unallocated, more than was "
-            f"asked for, in pieces that are each too small; {remedy}."
+            f"asked for, in pieces that are each too small; {_remedy(failure)}."
         )
     elif unallocated + free >= requested.middle_bytes:
         yield (
             f"Fragmentation is partly to blame: {cached} in pieces and {format_size(free)} not yet "
-            f"reserved are together more than was asked for; {remedy}."
+            f"reserved are together more than was asked for; {_remedy(failure)}."
         )
     else:
         lacking = requested.middle_bytes - unallocated - free
@@ -137,13 +177,48 @@ def _fragmentation(failure: Failure) -> Iterator[str]:
         )
 
 
+def _remedy(failure: Failure) -> str:
+    """What helps against fragmentation in the torch that printed this."""
+    if "expandable_segments" in failure.advises:
+        return f"expandable segments ({failure.advises}) would have served it"
+    split = "PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128"
+    if failure.advises or (failure.total is not None and failure.reserved is not None):
+        return (
+            f"{split}, which torch reads from 1.10 on, keeps large blocks whole; expandable "
+            "segments came with torch 2.1"
+        )
+    if failure.total is not None and failure.in_use is None:
+        return "this torch (before 1.4) has no setting against it: a newer one has"
+    return (
+        "expandable segments (PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, from torch 2.1 on) "
+        f"would have served it; before, {split} helps"
+    )
+
+
 def _others(failure: Failure) -> Iterator[str]:
     for pid, size in failure.others:
         yield f"Process {pid} holds {size.text} of the same GPU."
+    elsewhere = _elsewhere_bytes(failure)
+    if elsewhere and failure.in_use is not None and not failure.others:
+        yield f"Others hold {format_size(elsewhere)} of the same GPU."
+
+
+def _elsewhere_bytes(failure: Failure) -> int:
+    """What nobody but others can hold, as far as the figures tell; 0 where they tell nothing.
+
+    Newer messages say what the process holds; older ones only what its allocator has reserved, so
+    more than a process ever needs beside that must be missing.
+    """
     total, free, in_use = failure.total, failure.free, failure.in_use
-    if total is not None and free is not None and in_use is not None and not failure.others:
-        elsewhere = total.middle_bytes - free.middle_bytes - in_use.middle_bytes
+    if total is None or free is None:
+        return 0
+    if in_use is not None:
+        own = max(in_use.middle_bytes, failure.reserved_bytes or 0)
+        elsewhere = total.middle_bytes - free.middle_bytes - own
         # Three figures of two decimals each.
         doubt = sum(f.high_bytes - f.middle_bytes for f in (total, free, in_use))
-        if elsewhere > doubt:
-            yield f"Others hold {format_size(elsewhere)} of the same GPU."
+        return elsewhere if elsewhere > doubt else 0
+    if failure.reserved_bytes is None:
+        return 0
+    elsewhere = total.middle_bytes - free.middle_bytes - failure.reserved_bytes
+    return elsewhere if elsewhere > _OWN_BYTES else 0

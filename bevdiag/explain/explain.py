@@ -4,17 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bevdiag.errors import InputError
-from bevdiag.explain.decode import decode
-from bevdiag.explain.failure import FailureKind
+from bevdiag.explain.decode import cause_of, decode
+from bevdiag.explain.failure import PREDICTABLE, FailureKind
+from bevdiag.explain.faults import suspect, unknown_text
 from bevdiag.explain.log import read_log
 from bevdiag.explain.result import Explanation
 from bevdiag.prediction.options import InspectOptions
 
 Progress = Callable[[str, float], None]
-
-_PREDICTABLE = (FailureKind.ALLOCATOR, FailureKind.ASYNC_ALLOCATOR)
-"""Whose messages name a request of the step itself."""
 
 
 def explain(
@@ -29,20 +26,25 @@ def explain(
         progress: called with what is being done.
 
     Raises:
-        InputError: the text holds no failure that bevdiag knows.
+        InputError: the text holds no failure.
+        NoVerdictError: it holds one that bevdiag does not know.
         BevdiagError: the config or an option cannot be used.
     """
     failures = read_log(text)
     if not failures:
-        raise InputError(
-            "the text holds no message of PyTorch about memory: expected one such as "
-            "'CUDA out of memory. Tried to allocate 20.00 MiB ...'"
-        )
+        raise unknown_text(text)
     failure = failures[-1]
-    answer = Explanation(failure=failure, others=failures[:-1], decoded=decode(failure))
+    answer = Explanation(
+        failure=failure,
+        others=failures[:-1],
+        decoded=decode(failure),
+        cause=cause_of(failure),
+    )
+    if failure.kind is FailureKind.FAULT:
+        return suspect(answer, config, options, progress)
     if config is None:
         return answer
-    if failure.kind not in _PREDICTABLE or failure.requested is None:
+    if failure.kind not in PREDICTABLE or failure.requested is None:
         note = f"It came from {failure.kind.value}: no allocation of the predicted step is meant."
         return replace(answer, notes=(note,))
     return _predicted(answer, config, options, progress)

@@ -1,4 +1,4 @@
-"""A failure for lack of memory, as its text tells it: plain frozen values."""
+"""A failure, as its text tells it: plain frozen values."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +16,15 @@ class FailureKind(str, Enum):
     NCCL = "NCCL"
     SPCONV = "spconv's own CUDA calls"
     HOST = "the host"
+    KILLED = "the operating system, which ended the process"
+    SHARED_MEMORY = "the host's shared memory"
     WORKER = "the operating system, which ended a data loader's worker"
+    NO_VOXEL = "spconv, which was handed no voxel"
+    FAULT = "a fault that is not about memory"
+
+
+PREDICTABLE = (FailureKind.ALLOCATOR, FailureKind.ASYNC_ALLOCATOR)
+"""Whose messages name a request of the step itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,9 @@ class Failure:
         unallocated: cached by the allocator, but not handed out.
         reserved: both together.
         others: other processes on the GPU and what they held.
+        advises: the setting that the message itself recommends; empty where it names none.
         stack: what the traceback says.
+        codes: of a fault, the rules that look for it.
     """
 
     kind: FailureKind
@@ -90,7 +100,9 @@ class Failure:
     unallocated: Figure | None = None
     reserved: Figure | None = None
     others: tuple[tuple[int, Figure], ...] = ()
+    advises: str = ""
     stack: Stack = Stack()
+    codes: tuple[str, ...] = ()
 
     @property
     def reserved_bytes(self) -> int | None:

@@ -4,8 +4,9 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 
-from bevdiag.explain.failure import Failure, Stack
+from bevdiag.explain.failure import Failure, FailureKind, Stack
 from bevdiag.explain.messages import last_failure
+from bevdiag.rules.texts import codes_for
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _PREFIXES = (
@@ -14,13 +15,14 @@ _PREFIXES = (
     re.compile(r"(\d+): "),  # srun --label
 )
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_PART = re.compile(r"models/(\w+)/[^/]+\.py$")
+_PART = re.compile(r"models/(?:\w+/){0,3}(\w+)/[^/]+\.py$")
 _OWN = re.compile(r"(?:^|/)torch/")
 _LAYER = re.compile(r"torch/nn/modules/(?!module\.py|container\.py)(\w+)\.py$")
 _PARTS = {
     "backbones_2d": "backbone_2d",
     "backbones_3d": "backbone_3d",
     "dense_heads": "dense_head",
+    "fuser": "fuser",
     "map_to_bev": "map_to_bev_module",
     "pfe": "pfe",
     "roi_heads": "roi_head",
@@ -58,7 +60,9 @@ def _last(rank: str, lines: list[tuple[int, str]]) -> Failure | None:
     if failure is None:
         return None
     before = [line for number, line in lines if number <= failure.line]
-    return replace(failure, stack=_stack(before))
+    stack = _stack(before)
+    codes = codes_for(failure.sentence, stack.part) if failure.kind is FailureKind.FAULT else ()
+    return replace(failure, stack=stack, codes=codes)
 
 
 def _stack(lines: list[str]) -> Stack:

@@ -4,16 +4,22 @@ Messages are taken apart after their lines were joined, since terminals and peop
 """
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from math import ceil, floor
 
 from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.rules.texts import last_match
 
 _UNIT_BYTES = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 # Every repeat is bounded: a log may be anything, and takes no longer for that.
-_SIZE = r"\d{1,15}(?:\.\d{1,6})?\s*(?:bytes|[KMGT]iB|B\b)"
+_SIZE = r"\d{1,15}(?:\.\d{0,6})?\s*(?:bytes|[KMGT]iB|B\b)"
 _MAX_MESSAGE = 2000
 """Characters that belong to a message at most; the advice at its end is of no use here."""
+
+
+_MAX_LINE = 200
+"""Characters of a line that are quoted before and behind what was recognised in it."""
 
 
 def _pattern(text: str, *, flags: int = 0) -> re.Pattern[str]:
@@ -47,10 +53,12 @@ _HEADS = (
         ),
     ),
     (FailureKind.SPCONV, _pattern(r"cuda (?:execution )?failed with error (?:code )?2\b")),
+    (FailureKind.NO_VOXEL, _pattern(r"N > 0 assert fail\w{0,4}")),
     (
         FailureKind.DRIVER,
         _pattern(
-            r"CUDA (?:driver )?error: out of memory"
+            r"CUDA (?:driver )?error: out of memory|GPUassert: out of memory"
+            r"|cuda runtime error \(2\) ?: out of memory"
             r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY"
         ),
     ),
@@ -63,11 +71,33 @@ _HEADS = (
     ),
     (FailureKind.HOST, _pattern(r"unable to mmap (\d{1,15} bytes) from")),
     (FailureKind.HOST, _pattern(r"Unable to allocate SIZE for an array")),
+    (FailureKind.HOST, _pattern(r"\[Errno 12\] Cannot allocate memory|std::bad_alloc")),
+    (
+        FailureKind.SHARED_MEMORY,
+        _pattern(
+            r"unable to write to file </torch_|insufficient shared memory|\(shm\)"
+            r"|unable to open shared memory object|No space left on device: '/dev/shm"
+        ),
+    ),
     (
         FailureKind.WORKER,
         _pattern(r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: (?:Killed|Bus error)"),
     ),
 )
+
+_BARE_HEADS = (
+    (FailureKind.SHARED_MEMORY, re.compile(r"\bbus error\b|\bSIGBUS\b", re.IGNORECASE)),
+    (FailureKind.HOST, re.compile(r"^\s{0,8}MemoryError\b", re.MULTILINE)),
+    (
+        FailureKind.KILLED,
+        re.compile(
+            r"^(?:\S{1,80}: line \d{1,9}: +\d{1,9} )?Killed\b|\boom-kill|\bSIGKILL\b"
+            r"|Out of memory: Kill(?:ed)? process|exit ?code ?:? ?(?:137|-9)\b",
+            re.MULTILINE,
+        ),
+    ),
+)
+"""What ends a process without a reason; it counts where nothing else was printed."""
 
 _DEVICE = _pattern(r"GPU (\d{1,4})(?: has a total|;)|on device (\d{1,4})")
 _PARTS = {
@@ -96,6 +126,7 @@ _PARTS = {
     "requested": (_pattern(r"Requested : SIZE"),),
 }
 _OTHER = _pattern(r"Process (\d{1,15}) has SIZE memory in use")
+_ADVICE = re.compile(r"PYTORCH_(?:CUDA_)?ALLOC_CONF=expandable_segments:True|max_split_size_mb")
 
 
 def parse_figure(text: str) -> Figure:
@@ -103,7 +134,8 @@ def parse_figure(text: str) -> Figure:
     number, unit = re.fullmatch(r"([\d.]+)\s*(\w+)", text.strip()).groups()  # type: ignore[union-attr]
     scale = _UNIT_BYTES[unit]
     decimals = len(number.partition(".")[2])
-    half = Decimal(5).scaleb(-decimals - 1) if decimals else Decimal(0)
+    # NumPy prints three digits and keeps the point: 122. is a rounded figure, 512 is an exact one.
+    half = Decimal(5).scaleb(-decimals - 1) if "." in number else Decimal(0)
     value = Decimal(number)
     return Figure(
         text=" ".join(text.split()),
@@ -120,12 +152,28 @@ def last_failure(text: str, line_of: list[int], rank: str) -> Failure | None:
         line_of: each joined line's number in the original text.
         rank: the process.
     """
-    found = [(match, kind) for kind, pattern in _HEADS for match in pattern.finditer(text)]
-    if not found:
+    match, kind = _last(_HEADS, text)
+    fault = last_match(text)
+    if fault is not None and (match is None or match.start() < fault[0]):
+        start = text.rfind("\n", 0, fault[0]) + 1
+        end = text.find("\n", fault[1])
+        end = min(len(text) if end < 0 else end, fault[1] + _MAX_LINE)
+        sentence = " ".join(text[max(start, fault[0] - _MAX_LINE) : end].split())
+        line = line_of[text.count("\n", 0, fault[0])]
+        return Failure(kind=FailureKind.FAULT, sentence=sentence, line=line, rank=rank)
+    if match is None:
+        match, kind = _last(_BARE_HEADS, text)
+    if match is None:
         return None
-    match, kind = max(found, key=lambda item: item[0].start())
     body = text[match.start() : match.start() + _MAX_MESSAGE]
     return _failure(match, kind, body, line_of[text.count("\n", 0, match.start())], rank)
+
+
+def _last(
+    heads: Iterable[tuple[FailureKind, re.Pattern[str]]], text: str
+) -> tuple[re.Match[str] | None, FailureKind]:
+    found = [(match, kind) for kind, pattern in heads for match in pattern.finditer(text)]
+    return max(found, key=lambda item: item[0].start(), default=(None, FailureKind.FAULT))
 
 
 def _failure(match: re.Match[str], kind: FailureKind, body: str, line: int, rank: str) -> Failure:
@@ -149,6 +197,7 @@ def _failure(match: re.Match[str], kind: FailureKind, body: str, line: int, rank
         allocated=sizes.get("allocated"),
         unallocated=sizes.get("unallocated"),
         reserved=sizes.get("reserved"),
+        advises=advice[0] if (advice := _ADVICE.search(body)) else "",
         others=tuple((int(pid), parse_figure(size)) for pid, size in _OTHER.findall(body)),
     )
 

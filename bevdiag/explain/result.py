@@ -6,6 +6,7 @@ from enum import Enum
 from bevdiag.errors import ExitCode
 from bevdiag.explain.failure import Failure
 from bevdiag.prediction.result import Target
+from bevdiag.rules.finding import Finding
 
 
 class Certainty(str, Enum):
@@ -48,6 +49,27 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """A rule whose fault prints such a text, and what it found.
+
+    Attributes:
+        code: of the rule.
+        name: of the rule.
+        summary: the fault, in a sentence.
+        fix: what helps, paragraphs.
+        looked_at: what the rule was run on: the config, its predicted step, or nothing (empty).
+        findings: what it found there.
+    """
+
+    code: str
+    name: str
+    summary: str
+    fix: tuple[str, ...]
+    looked_at: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """One failure, explained.
 
@@ -58,6 +80,8 @@ class Explanation:
         config: the config whose step was predicted; empty without one.
         target: GPU and versions of the prediction, None without one.
         candidates: the likeliest first.
+        cause: what the figures alone decide, one sentence; empty where they decide nothing.
+        suspicions: of a fault, the rules that know the text; those that found it first.
         notes: what the prediction takes for granted or cannot tell.
     """
 
@@ -67,9 +91,14 @@ class Explanation:
     config: str = ""
     target: Target | None = None
     candidates: tuple[Candidate, ...] = ()
+    cause: str = ""
+    suspicions: tuple[Suspicion, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
         """0 where the question is answered; 3 where a config was given and nothing matches."""
-        return ExitCode.NO_VERDICT if self.config and not self.candidates else ExitCode.FITS
+        found = self.candidates or any(one.findings for one in self.suspicions)
+        if self.suspicions and not any(one.looked_at for one in self.suspicions):
+            return ExitCode.FITS
+        return ExitCode.NO_VERDICT if self.config and not found else ExitCode.FITS

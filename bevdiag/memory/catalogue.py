@@ -1,6 +1,7 @@
 """GPUs that bevdiag knows, and which cuDNN comes with which torch; both are data files."""
 
 import json
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -8,6 +9,10 @@ from importlib import resources
 from typing import Any
 
 from bevdiag.errors import InputError
+
+_OF_ANOTHER_MAKER = re.compile(r"(amd|radeon|instinct|rx\d|mi\d{2,3}|intel|arc[ab]\d|gaudi|ascend)")
+_NUMBER = re.compile(r"\d{2,}")
+_BUDGET = "--budget SIZE takes what the process may have, whatever the GPU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,7 @@ class Gpu:
         context_source: where that figure comes from, or that it is an assumption.
         compute_capability: (major, minor).
         multiprocessors: number of streaming multiprocessors.
+        is_shown: whether reports judge the step by it where nobody named a GPU.
     """
 
     name: str
@@ -33,6 +39,7 @@ class Gpu:
     context_source: str
     compute_capability: tuple[int, int]
     multiprocessors: int
+    is_shown: bool = True
 
     @property
     def usable_bytes(self) -> int:
@@ -76,16 +83,27 @@ def find_gpu(name: str) -> Gpu:
     known = gpu_called(name)
     if known is not None:
         return known
+    if _OF_ANOTHER_MAKER.match(_key(name)):
+        raise InputError(
+            f"GPU {name!r} is none of NVIDIA's: cuDNN's workspaces, spconv's kernels and the "
+            f"context are CUDA's in every figure here; {_BUDGET}"
+        )
     variants = [gpu.name for gpu in all_gpus() if _key(gpu.name.rpartition("-")[0]) == _key(name)]
     if variants:
         raise InputError(f"GPU {name!r} says nothing of its memory: take {' or '.join(variants)}")
+    near = ", ".join(_nearest(name))
+    hint = f"did you mean {near}?" if near else "bevdiag gpus lists those that are;"
+    raise InputError(f"GPU {name!r} is not in the catalogue: {hint} {_BUDGET}")
+
+
+def _nearest(name: str) -> tuple[str, ...]:
+    """The GPUs of the same number, as 4090 in "4090 D"; else those that are spelt most like it."""
     names = {_key(known): gpu for gpu in all_gpus() for known in (gpu.name, *gpu.aliases)}
-    near = dict.fromkeys(names[key].name for key in get_close_matches(_key(name), names, n=4))
-    if near:
-        hint = f"did you mean {', '.join(near)}?"
-    else:
-        hint = f"it knows {', '.join(gpu.name for gpu in all_gpus())}"
-    raise InputError(f"GPU {name!r} is not in the catalogue: {hint}")
+    key = _key(name)
+    number = _NUMBER.search(key)
+    alike = [known for known in names if number is not None and number[0] in known]
+    near = get_close_matches(key, alike, n=4, cutoff=0.3) or get_close_matches(key, names, n=4)
+    return tuple(dict.fromkeys(names[known].name for known in near))
 
 
 def cudnn_of_torch(version: str) -> ShippedCudnn:
@@ -127,6 +145,7 @@ def _gpu(entry: dict[str, Any], default: dict[str, Any]) -> Gpu:
         context_source=context["source"],
         compute_capability=(major, minor),
         multiprocessors=entry["multiprocessors"],
+        is_shown=entry.get("shown", True),
     )
 
 

@@ -65,11 +65,13 @@ def fit_on_gpus(
     *,
     unsplit_bytes: int,
 ) -> tuple[GpuFit, ...]:
-    """The same step on every GPU of the catalogue, with the target's library versions."""
+    """The same step on the catalogue's usual GPUs, with the target's library versions."""
     expected = Requests(expected_stream)
     upper = expected if upper_stream is expected_stream else Requests(upper_stream)
     fits_on = []
     for gpu in all_gpus():
+        if not gpu.is_shown:
+            continue
         candidate = target.on(gpu)
         capacity = candidate.capacity_bytes
         assert capacity is not None

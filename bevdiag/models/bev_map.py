@@ -67,6 +67,19 @@ def head_stride(parts: Parts) -> float | None:
     return before.stride * level_strides(backbone)[0]
 
 
+def head_sides(parts: Parts) -> tuple[int, int] | None:
+    """Cells along x and y of the map that the head reads, or None where they cannot be told."""
+    before, backbone = bev_map(parts), parts.backbone_2d
+    if before is None or backbone is None:
+        return None
+    sides = (before.width, before.height)
+    if not backbone.upsample_strides:
+        stride = prod(backbone.layer_strides)
+        return ceil(sides[0] / stride), ceil(sides[1] / stride)
+    x, y = (level_sizes(backbone, side)[0] for side in sides)
+    return x, y
+
+
 def _stride(made: UpToMap) -> int:
     backbone = made.model.backbone_3d
     if isinstance(backbone, DsvtSettings):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from bevdiag import sparse
-from bevdiag.config import DetectorConfig, load_config
+from bevdiag.config import DetectorConfig, from_document, read_document
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.models.bev import bev_joint
@@ -85,10 +85,11 @@ class Session:
         # slowest member makes them slower, many times so on a machine that has other work.
         torch.set_num_threads(1)
 
-    def variant(self, path: Path) -> Variant:
-        """The config at `path` with the user's options applied."""
+    def variant(self, path: Path, repairs: Changes | None = None) -> Variant:
+        """The config at `path` with the user's options applied, and `repairs` before them."""
         options = self.options
-        config = load_config(path, options.overrides)
+        document = read_document(path, options.overrides)
+        config = from_document(path, document.edited(repairs) if repairs else document)
         if options.compression is not None:
             config = config.edited(compression_changes(config, options.compression))
         optimization = config.optimization

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from bevdiag.explain.failure import Failure
-from bevdiag.explain.result import Candidate, Explanation
+from bevdiag.explain.result import Candidate, Explanation, Suspicion
 from bevdiag.report.canonical_json import dumps
+from bevdiag.report.inspect_json import finding_document
 
 SCHEMA = "bevdiag.explain/1"
 
@@ -24,6 +25,8 @@ def explain_json(explanation: Explanation) -> str:
             "config": explanation.config or None,
             "target": None if explanation.target is None else asdict(explanation.target),
             "candidates": [_candidate(candidate) for candidate in explanation.candidates],
+            "cause": explanation.cause,
+            "suspicions": [_suspicion(suspicion) for suspicion in explanation.suspicions],
             "notes": list(explanation.notes),
             "exit_code": int(explanation.exit_code),
         }
@@ -37,3 +40,15 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     return asdict(candidate) | {"certainty": candidate.certainty.value}
+
+
+def _suspicion(suspicion: Suspicion) -> dict[str, Any]:
+    findings = [finding_document(finding) for finding in suspicion.findings]
+    return {
+        "code": suspicion.code,
+        "name": suspicion.name,
+        "summary": suspicion.summary,
+        "fix": list(suspicion.fix),
+        "looked_at": suspicion.looked_at,
+        "findings": findings,
+    }

@@ -83,6 +83,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
         "module": finding.module,
         "detail": list(finding.detail),
         **({"command": finding.command} if finding.command else {}),
+        **({"offered_edits": dict(finding.edits)} if finding.edits else {}),
     }
 
 

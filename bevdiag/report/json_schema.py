@@ -33,8 +33,8 @@ _DOCUMENTS = {
 }
 SCHEMAS = tuple(_DOCUMENTS)
 
-_LEFT_OUT = "command"
-"""The one key that a document lacks where there is nothing to say."""
+_LEFT_OUT = ("command", "offered_edits")
+"""The keys that a document lacks where there is nothing to say."""
 
 
 def json_schema(name: str, described: type | None = None) -> str:
@@ -65,7 +65,7 @@ class _Generator(GenerateJsonSchema):
     def field_is_required(self, field: Any, total: bool) -> bool:
         if field["type"] != "dataclass-field":
             return super().field_is_required(field, total)
-        return bool(field["name"] != _LEFT_OUT)
+        return bool(field["name"] not in _LEFT_OUT)
 
     def enum_schema(self, schema: core_schema.EnumSchema) -> dict[str, Any]:
         document = super().enum_schema(schema)

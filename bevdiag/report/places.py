@@ -24,3 +24,14 @@ def posix_uri(path: str) -> str:
     """A path as a URI reference: relative from the working directory where it lies below that."""
     shown = shown_location(Location(Path(path), 1, 1)).file
     return shown.as_uri() if shown.is_absolute() else quote(shown.as_posix())
+
+
+def module_or_phase(module: str, phase: str) -> str:
+    """The module that an operation belongs to; for one outside of all, the part of the step."""
+    outside = {
+        "forward": "the loss",
+        "backward": "the backward pass of the loss",
+        "optimizer": "the optimizer",
+        "load": "the loading of the model",
+    }
+    return module or outside.get(phase, "the training step itself")

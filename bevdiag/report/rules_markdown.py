@@ -1,14 +1,15 @@
 """The rules' pages as Markdown, for docs/rules/."""
 
 import re
+from pathlib import Path
 
 from bevdiag.rules.pages import RulePage
 
 _LINK = re.compile(r"(\S+#\d+) \((https://[^)]+)\)")
 
 
-def rule_markdown(page: RulePage) -> str:
-    """One rule's page."""
+def rule_markdown(page: RulePage, example: Path | None = None) -> str:
+    """One rule's page, with a config or a list of packages that has the fault, if there is one."""
     row = page.code
     lines = [
         f"# {row.code}: {row.name}",
@@ -21,6 +22,10 @@ def rule_markdown(page: RulePage) -> str:
         lines += ["", f"## {title}"]
         for paragraph in paragraphs:
             lines += ["", _LINK.sub(r"[\1](\2)", paragraph)]
+    if example is not None:
+        text = example.read_text(encoding="utf-8").rstrip("\n")
+        kind = {".yaml": "yaml", ".json": "json"}.get(example.suffix, "")
+        lines += ["", "## An example that has it", "", f"```{kind}", text, "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -5,6 +5,9 @@ What it means:
     the 2D backbone is built for the declared number and stops at the first batch with "expected
     input to have ... channels".
 
+What is printed:
+    expected input... to have # channels, but got # channels instead (in backbone_2d)
+
 Why it happens:
     OpenPCDet never derives the number. Flattening makes C x D channels of a volume that is D
     voxels high, and D follows from the range, the voxel's height and the strides of the 3D

@@ -5,6 +5,11 @@ What it means:
     Where the map is no multiple of the strides, one level is a row longer than another, and
     torch.cat stops with "Sizes of tensors must match".
 
+What is printed:
+    Sizes of tensors must match except in dimension # (in backbone_2d)
+
+    inconsistent tensor sizes (in backbone_2d)
+
 Why it happens:
     A strided convolution rounds up and the upsampling multiplies: 47 rows become 24, and those
     become 48. The range or the voxel size was changed without an eye on the product of all strides.

@@ -20,6 +20,7 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.memory.lifetimes import saved_bytes_by_module
 from bevdiag.memory.oom import format_size
 from bevdiag.memory.verdict import Verdict
@@ -48,6 +49,16 @@ def check(evidence: TraceEvidence) -> Iterator[Finding]:
         "BEV502",
         f"{stack} keeps {format_size(saved[stack])} for its backward pass, "
         f"{saved[stack] / evidence.profile.peak.allocated_bytes:.0%} of the peak: checkpointing "
-        "would free most of it for one more forward pass",
+        f"would free most of it for one more forward pass{_switch(evidence, stack)}",
         module=stack,
     )
+
+
+def _switch(evidence: TraceEvidence, stack: str) -> str:
+    """What switches it on, where the config has such a key."""
+    section, keys = dsvt_key(evidence.document), checkpoint_keys(evidence.document)
+    if section is None or keys is None or not stack.startswith("backbone_3d"):
+        return ""
+    read, other = keys
+    elsewhere = f" ({other} in DSVT's own repository)" if read == "USE_CHECKPOINT" else ""
+    return f": {section}.{read}: true{elsewhere}"

@@ -1,20 +1,25 @@
 """Runs the rules of a stage, in the order of the table."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from bevdiag import rules
 from bevdiag.config import DetectorConfig, Document, from_document
-from bevdiag.config.parts import read_parts
+from bevdiag.config.parts import Parts, read_parts
+from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Finding, Severity, Silenced
+from bevdiag.rules.finding import Confidence, Finding, Severity, Silenced
 from bevdiag.rules.silencing import silence
+from bevdiag.rules.sound_grid import with_sound_grid
 
 _UNKNOWN_MODULE = "BEV008"
+_DERIVED = ("BEV102", "BEV103", "BEV106", "BEV108", "BEV201", "BEV202", "BEV204")
+"""Rules that derive from the settings what OpenPCDet's modules hand to each other."""
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
@@ -41,7 +46,9 @@ def config_findings(
     """Like `check_config`, with the checked settings at hand; None where there are none."""
     parts = read_parts(document)
     evidence = ConfigEvidence(document=document, parts=parts, config=config, data_root=data_root)
-    return tuple(_found(evidence, Stage.CONFIG))
+    found = with_sound_grid(document, tuple(_found(evidence, Stage.CONFIG)))
+    foreign = _foreign(parts)
+    return tuple(_softened(f, foreign) for f in found) if foreign else found
 
 
 def source_findings(
@@ -76,8 +83,39 @@ def sifted(
 def stops(findings: Iterable[Finding]) -> bool:
     """Whether one of them is a fault that no step survives, and that bevdiag does not mend."""
     return any(
-        CODES[f.code].stops and not CODES[f.code].is_mended and f.severity is Severity.ERROR
-        for f in findings
+        f.stops and not CODES[f.code].is_mended and f.severity is Severity.ERROR for f in findings
+    )
+
+
+def _foreign(parts: Parts) -> str:
+    """The keys by which a module shows that it is another one than OpenPCDet's; empty if none."""
+    modules = {
+        "VFE": parts.vfe,
+        "BACKBONE_3D": parts.backbone_3d,
+        "MAP_TO_BEV": parts.map_to_bev,
+        "BACKBONE_2D": parts.backbone_2d,
+    }
+    return ", ".join(
+        f"{slot}.{key}"
+        for slot, settings in modules.items()
+        if settings is not None
+        for key in foreign_keys(settings)
+    )
+
+
+def _softened(found: Finding, foreign: str) -> Finding:
+    """The finding, no longer certain where a fork's code may do something else."""
+    if found.code not in _DERIVED or found.severity is not Severity.ERROR:
+        return found
+    doubt = (
+        f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
+        "--source DIR traces it."
+    )
+    return replace(
+        found,
+        severity=Severity.WARNING,
+        confidence=Confidence.LIKELY,
+        detail=(*found.detail, doubt),
     )
 
 

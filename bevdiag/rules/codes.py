@@ -33,7 +33,8 @@ class Code:
         stage: what the rule looks at, and so when it can run: the config alone, a traced step with
             the settings behind it, the traced step of any model, a repository's own code, the
             comments that silence findings, the environment, or a recorded state.
-        stops: whether a step cannot run with this fault; none is traced then.
+        stops: whether a step cannot run with this fault, where it is an error; none is traced then.
+            A rule may say otherwise of one finding.
         is_mended: whether bevdiag traces the config as if the fault were mended, and says so.
     """
 
@@ -64,7 +65,9 @@ _ROWS = (
     Code("BEV007", "ignore-without-effect", _WARNING, _CERTAIN, Stage.IGNORES),
     Code("BEV008", "unknown-module", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV009", "data-path-missing", _ERROR, _CERTAIN, _CONFIG),
-    Code("BEV101", "range-not-multiple-of-voxel", _ERROR, _CERTAIN, _CONFIG, stops=True),
+    Code("BEV010", "point-feature-not-stored", _ERROR, _CERTAIN, _CONFIG, stops=True),
+    Code("BEV011", "sampled-points-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
+    Code("BEV101", "range-not-multiple-of-voxel", _WARNING, _CERTAIN, _CONFIG, stops=True),
     Code("BEV102", "depth-collapses-to-zero", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV103", "bev-not-divisible-by-stride", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV104", "sparse-shape-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
@@ -73,11 +76,13 @@ _ROWS = (
     Code("BEV107", "window-height-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV108", "anchor-stride-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV109", "pillars-on-tall-grid", _ERROR, _CERTAIN, _CONFIG, stops=True),
+    Code("BEV110", "camera-bounds-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV201", "bev-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True, is_mended=True),
     Code("BEV202", "input-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV203", "height-flatten-blowup", _ERROR, _CERTAIN, _STEP),
     Code("BEV204", "importance-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV205", "focal-supervision-channel", _ERROR, _CERTAIN, _CONFIG),
+    Code("BEV206", "raw-points-without-features", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV301", "over-budget", _ERROR, _CERTAIN, _TRACE),
     Code("BEV302", "budget-depends-on-values", _WARNING, _CERTAIN, _TRACE),
     Code("BEV303", "unbounded-dynamic-voxels", _INFO, _LIKELY, _STEP),
@@ -111,6 +116,7 @@ _ROWS = (
     Code("BEV709", "pynvml-deprecated", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV710", "gpu-memory-taken", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV711", "torch-without-cuda", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
+    Code("BEV712", "extension-for-another-torch", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV901", "scalar-guessed", _WARNING, _CERTAIN, _STEP),
     Code("BEV902", "repository-stood-in-for", _INFO, _CERTAIN, Stage.SOURCE),
 )
@@ -130,6 +136,7 @@ def finding(
     severity: Severity | None = None,
     confidence: Confidence | None = None,
     command: str = "",
+    stops: bool | None = None,
 ) -> Finding:
     """A finding of that code; it points at where `key` stands in `document`, or at `location`."""
     row = CODES[code]
@@ -145,6 +152,7 @@ def finding(
         location=location,
         module=module,
         command=command,
+        stops=row.stops if stops is None else stops,
     )
 
 

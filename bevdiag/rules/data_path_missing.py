@@ -4,6 +4,13 @@ What it means:
     The data set cannot be opened, or is opened and found empty: OpenPCDet skips info files that are
     not there and trains on nothing.
 
+What is printed:
+    No such file or directory: '...infos...pkl'
+
+    FileNotFoundError: [Errno 2] No such file or directory
+
+    num_samples should be a positive integer value, but got num_samples=0
+
 Why it happens:
     Relative paths start from the folder that training is started in, tools/ as a rule, and the info
     files are made by a script that has to be run first.

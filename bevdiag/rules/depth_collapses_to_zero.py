@@ -4,6 +4,9 @@ What it means:
     A strided sparse convolution would make a volume that is 0 voxels high, which spconv refuses
     with "your out spatial shape ... reach zero".
 
+What is printed:
+    out spatial shape ... reach zero
+
 Why it happens:
     VoxelBackBone8x and its kind halve the height four times and expect about 40 voxels of it. A
     taller voxel, often chosen to save memory, leaves fewer.

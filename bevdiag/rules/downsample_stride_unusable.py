@@ -3,6 +3,11 @@
 What it means:
     Either building ends in a TypeError, or the strides are read and nothing is ever pooled.
 
+What is printed:
+    'int' object is not iterable (in backbone_3d)
+
+    'int' object is not subscriptable (in backbone_3d)
+
 Why it happens:
     downsample_stride looks like one stride a axis and is one [dx, dy, dz] for each transition
     between two stages: a model of one stage has none, whatever the list says. And pooling is all
@@ -22,7 +27,7 @@ from collections.abc import Iterator
 from bevdiag.config.written import as_triple, dsvt_key, triple
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Finding, Severity
 
 
 def check(evidence: ConfigEvidence) -> Iterator[Finding]:
@@ -37,7 +42,12 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
     if problem:
         height = (triple(document, f"{dsvt}.INPUT_LAYER.sparse_shape") or (0, 0, 0))[2]
         detail = _lesson(stages, height)
-        yield finding("BEV105", problem, document=document, key=key, detail=detail)
+        # DSVT asks for a stride between two stages and for no more.
+        is_spare = all(map(as_triple, strides)) and len(strides) >= stages
+        severity = Severity.WARNING if is_spare else None
+        yield finding(
+            "BEV105", problem, document=document, key=key, detail=detail, severity=severity
+        )
 
 
 def _problem(strides: tuple[object, ...], stages: int) -> str:

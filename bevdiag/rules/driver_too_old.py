@@ -3,6 +3,13 @@
 What it means:
     torch finds no GPU: "The NVIDIA driver on your system is too old".
 
+What is printed:
+    driver version is insufficient for CUDA runtime version
+
+    The NVIDIA driver on your system is too old
+
+    Found no NVIDIA driver on your system
+
 Why it happens:
     A driver runs programs of its own CUDA and of older ones, and of newer minor versions within the
     same major one. torch's wheels bring their own CUDA, and newer wheels bring CUDA 12 or 13.
@@ -17,8 +24,9 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.environment.commands import install_torch
 from bevdiag.environment.environment import Environment
-from bevdiag.environment.wheels import first_driver, torch_command
+from bevdiag.environment.wheels import first_driver
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding
 
@@ -40,5 +48,5 @@ def check(environment: Environment) -> Iterator[Finding]:
             if first is not None
             else "nvidia-smi shows the driver at hand.",
         ),
-        command=torch_command(driver.cuda),
+        command=install_torch(environment),
     )

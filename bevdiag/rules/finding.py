@@ -25,7 +25,8 @@ class Confidence(str, Enum):
 class Finding:
     """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
 
-    `command` is what to type to mend it, empty where there is no one command.
+    `command` is what to type to mend it, empty where there is no one command; `stops` says that no
+    step runs with it. `edits` are keys and their new values, as YAML, with which it is gone.
     """
 
     code: str
@@ -37,6 +38,8 @@ class Finding:
     location: Location | None = None
     module: str = ""
     command: str = ""
+    stops: bool = False
+    edits: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,15 @@ What it means:
     The training ends before its first step: with a traceback where the import raises, without one
     where a signal ends the process.
 
+What is printed:
+    No module named '...'
+
+    cannot open shared object file: No such file or directory
+
+    SIGSEGV
+
+    Segmentation fault
+
 Why it happens:
     An extension module was compiled against another library than the one it meets: another cumm,
     another NumPy, a C++ library that is not there. What a C++ extension does then is anyone's

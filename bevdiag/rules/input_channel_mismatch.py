@@ -5,6 +5,18 @@ What it means:
     of the height reads INPUT_FEATURES channels. With others the first batch stops at two tensors
     that do not fit.
 
+What is printed:
+    The size of tensor a (#) must match the size of tensor b (#) at non-singleton dimension #
+    (in backbone_3d)
+
+    expected input... to have # channels, but got # channels instead (in map_to_bev_module)
+
+    mat1 and mat2 shapes cannot be multiplied (in backbone_3d)
+
+    size mismatch, m1: [# x #], m2: [# x #] (in backbone_3d)
+
+    mat1 dim 1 must match mat2 dim 0 (in backbone_3d)
+
 Why it happens:
     OpenPCDet passes the channels from module to module, but these modules take them from their own
     keys and do not compare.

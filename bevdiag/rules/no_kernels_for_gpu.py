@@ -4,6 +4,15 @@ What it means:
     The first operation on the GPU fails: "no kernel image is available for execution on the
     device".
 
+What is printed:
+    no kernel image is available for execution on the device
+
+    is not compatible with the current PyTorch installation
+
+    can't find suitable algorithm
+
+    can't find suitalbe algorithm
+
 Why it happens:
     A wheel holds machine code for the compute capabilities that it was compiled for, which runs on
     GPUs of the same major version and the same or a higher minor one. A newer GPU needs PTX in the
@@ -21,15 +30,10 @@ Seen in:
 import re
 from collections.abc import Iterator
 
+from bevdiag.environment.commands import install_spconv, install_torch
 from bevdiag.environment.environment import Chip, Environment
 from bevdiag.environment.packages import cuda_suffix
-from bevdiag.environment.wheels import (
-    Kernels,
-    compilable,
-    spconv_for,
-    spconv_kernels,
-    torch_command,
-)
+from bevdiag.environment.wheels import Kernels, compilable, runs_code_for, spconv_kernels
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding, Severity
 
@@ -54,7 +58,7 @@ def _torch(environment: Environment, chip: Chip) -> Iterator[Finding]:
         holds = f"its kernels are {' '.join(names)}"
     else:
         bounds = compilable(cuda)
-        runs = bounds is None or bounds[0] <= chip.capability <= bounds[1]
+        runs = bounds is None or runs_code_for(chip.capability, bounds)
         holds = f"CUDA {cuda[0]}.{cuda[1]} compiles for none such"
     if not runs:
         yield finding(
@@ -62,10 +66,7 @@ def _torch(environment: Environment, chip: Chip) -> Iterator[Finding]:
             f"{torch} has no kernels for {chip.name}",
             location=torch.location,
             detail=(f"Its compute capability is {_dotted(chip.capability)}; {holds}.",),
-            command=torch_command(
-                environment.driver.cuda if environment.driver is not None else None,
-                chip.capability,
-            ),
+            command=install_torch(environment, chip.capability),
         )
 
 
@@ -89,7 +90,7 @@ def _spconv(environment: Environment, chip: Chip) -> Iterator[Finding]:
                 if runs
                 else "Build spconv from source for it.",
             ),
-            command="" if runs else f"python -m pip install {spconv_for(environment.torch_cuda())}",
+            command="" if runs else install_spconv(environment, environment.torch_cuda()),
         )
 
 

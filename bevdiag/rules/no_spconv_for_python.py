@@ -20,8 +20,9 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
+from bevdiag.environment.commands import install_spconv
 from bevdiag.environment.environment import Environment
-from bevdiag.environment.wheels import newest_spconv_line, spconv_for, spconv_line, spconv_taken
+from bevdiag.environment.wheels import newest_spconv_line, spconv_line, spconv_taken
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding
 
@@ -38,7 +39,7 @@ def check(environment: Environment) -> Iterator[Finding]:
             continue
         first, last = newest_spconv_line().pythons
         if first <= python <= last:
-            command = f"python -m pip install {spconv_for(environment.torch_cuda())}"
+            command = install_spconv(environment, environment.torch_cuda())
         else:
             command = f"conda create -n training python={last}"
         yield finding(

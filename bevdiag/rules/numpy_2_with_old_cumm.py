@@ -5,6 +5,17 @@ What it means:
     traceback, as soon as an array is handed to spconv: in the voxel generator, or in the first
     convolution. The import itself succeeds.
 
+What is printed:
+    Floating point exception
+
+    floating-point exception encountered in worker
+
+    SIGFPE
+
+    A module that was compiled using NumPy 1.x cannot be run in NumPy 2
+
+    numpy.core.multiarray failed to import
+
 Why it happens:
     cumm before 0.5.3 was compiled with a pybind11 that knows the array descriptors of NumPy 1 only.
     NumPy 2 moved the item size in them; cumm reads a zero there and divides by it. spconv up to
@@ -23,11 +34,11 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
+from bevdiag.environment.commands import install_spconv
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.packages import Packages
 from bevdiag.environment.wheels import (
     first_cumm_for_numpy_2,
-    spconv_for,
     spconv_line,
     spconv_taken,
 )
@@ -54,8 +65,8 @@ def check(environment: Environment) -> Iterator[Finding]:
         detail=(
             "The first array that is handed to spconv ends the process with SIGFPE (exit code "
             "136), without a traceback.",
-            f"Or keep NumPy and take {spconv_for(environment.torch_cuda())}, whose cumm reads "
-            "NumPy 2.",
+            "Or keep NumPy and take a spconv whose cumm reads NumPy 2: "
+            f"{install_spconv(environment, environment.torch_cuda())}",
         ),
         command='python -m pip install "numpy<2"',
     )

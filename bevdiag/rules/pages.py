@@ -1,7 +1,9 @@
 """The page of every rule, read from its module's docstring without importing the module.
 
 A docstring is one sentence, then the parts named in `PARTS`, each a line that ends in a colon and
-an indented text.
+an indented text. A rule whose fault shows in a text of its own has that too, as `PRINTED`: what the
+training prints, in which # is a number, ... is anything short, and "(in backbone_2d)" at the end
+the part of the detector whose code says so.
 """
 
 import ast
@@ -18,11 +20,13 @@ from bevdiag.rules.codes import CODES, Code
 
 PARTS = ("What it means", "Why it happens", "How to mend", "Seen in")
 """The fixed parts of a page. The last names a real thread that the rule would have saved."""
+PRINTED = "What is printed"
+"""The part that only some pages have: the texts by which `bevdiag explain` knows the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class RulePage:
-    """One rule, explained: a sentence, and the text of each of `PARTS`, paragraphs in it."""
+    """One rule, explained: a sentence, and the text of each of its parts, paragraphs in it."""
 
     code: Code
     summary: str
@@ -62,7 +66,7 @@ def rule_page(code: str) -> RulePage:
             parts[line[:-1]] = []
         elif line.strip() or parts:
             parts[next(reversed(parts))].append(line)
-    if tuple(parts) != PARTS:
+    if tuple(name for name in parts if name != PRINTED) != PARTS:
         raise ValueError(f"{row.module}: its docstring has the parts {list(parts)}")
     return RulePage(row, summary, {name: _paragraphs(lines) for name, lines in parts.items()})
 

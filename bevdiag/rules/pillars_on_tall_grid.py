@@ -4,6 +4,9 @@ What it means:
     PointPillarScatter has one cell for a place on the map. With several voxels above each other it
     asserts that the grid's height is 1, and stops.
 
+What is printed:
+    assert self.nz == 1
+
 Why it happens:
     The voxel of a pillar is as tall as the range; one of the two was changed.
 

@@ -2,8 +2,8 @@
 
 What it means:
     The grid that the model is built for is rounded, while points and boxes keep their places: the
-    last row of voxels hangs over the range or is cut off, and sizes that follow from the grid are
-    off by one.
+    last row of voxels hangs over the range, or the points of a rim fall outside the grid and are
+    dropped. Training runs; only a range without a single voxel stops it.
 
 Why it happens:
     OpenPCDet divides the range by the voxel size and rounds. A voxel size was changed without its
@@ -19,11 +19,11 @@ Seen in:
 
 from collections.abc import Iterator
 
-from bevdiag.config.grid import misfit, whole_voxels
+from bevdiag.config.grid import misfit, rounded_voxels, whole_voxels
 from bevdiag.config.written import lengths, voxel_size_key
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Finding, Severity
 
 
 def check(evidence: ConfigEvidence) -> Iterator[Finding]:
@@ -37,4 +37,11 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
     for axis in range(3):
         low, high, voxel = bounds[axis], bounds[axis + 3], size[axis]
         if high > low and voxel > 0 and whole_voxels(low, high, voxel) is None:
-            yield finding("BEV101", misfit(axis, low, high, voxel), document=document, key=key)
+            is_none = rounded_voxels(low, high, voxel) is None
+            yield finding(
+                "BEV101",
+                misfit(axis, low, high, voxel),
+                document=document,
+                key=key,
+                severity=Severity.ERROR if is_none else None,
+            )

@@ -4,6 +4,13 @@ What it means:
     A value such as 1e-3 arrives in the training code as the text "1e-3". Arithmetic on it fails
     late, or compares as text.
 
+What is printed:
+    not supported between instances of 'float' and 'str'
+
+    can't multiply sequence by non-int of type 'float'
+
+    unsupported operand type(s) for ...: 'str' and 'float'
+
 Why it happens:
     PyYAML reads YAML 1.1, where a number with an exponent needs a dot and a sign: 1.0e-3. Other
     readers, YAML 1.2's among them, take 1e-3 for a number too.

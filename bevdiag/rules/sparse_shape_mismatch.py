@@ -4,6 +4,15 @@ What it means:
     Windows are cut, and pillars are placed, on a grid that is not the one the voxels lie on. A grid
     that is too small puts voxels outside; one in the order z, y, x does so almost surely.
 
+What is printed:
+    an illegal memory access was encountered
+
+    CUDA error 700
+
+    failed with error 700
+
+    device-side assert triggered (in backbone_3d)
+
 Why it happens:
     sparse_shape and INPUT_SHAPE are written out, x, y, z, where the rest of OpenPCDet derives the
     grid and mostly thinks z, y, x. They stay behind when the range or the voxel size changes.
@@ -33,13 +42,17 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
         return
     grid = data.grid_size
     if dsvt is not None:
-        yield from _compared(evidence, f"{dsvt}.INPUT_LAYER.sparse_shape", grid, "x, y, z")
+        # What is outside shares a window with others, unless the same shape makes the volume.
+        stops = dsvt != "MODEL.BACKBONE_3D"
+        yield from _compared(
+            evidence, f"{dsvt}.INPUT_LAYER.sparse_shape", grid, "x, y, z", stops=stops
+        )
     # The map's height is what DSVT left of it.
-    yield from _compared(evidence, _SCATTER, grid[:2], "x, y")
+    yield from _compared(evidence, _SCATTER, grid[:2], "x, y", stops=True)
 
 
 def _compared(
-    evidence: ConfigEvidence, key: str, grid: tuple[int, ...], axes: str
+    evidence: ConfigEvidence, key: str, grid: tuple[int, ...], axes: str, *, stops: bool
 ) -> Iterator[Finding]:
     written = triple(evidence.document, key)
     if written is None or written[: len(grid)] == grid:
@@ -57,4 +70,5 @@ def _compared(
         document=evidence.document,
         key=key,
         severity=severity,
+        stops=stops,
     )

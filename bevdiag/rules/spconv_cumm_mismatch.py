@@ -3,6 +3,11 @@
 What it means:
     Importing spconv fails with an ImportError from cumm, or with "type not registered yet?".
 
+What is printed:
+    cannot import name '...' from 'cumm...'
+
+    type not registered yet
+
 Why it happens:
     Every release of spconv is compiled against one line of cumm. And each CUDA version has
     distributions of its own, spconv-cu118 and spconv-cu120, which install the same module: a second
@@ -19,9 +24,10 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.environment.commands import install_spconv
 from bevdiag.environment.environment import Environment
-from bevdiag.environment.packages import Package, cuda_suffix
-from bevdiag.environment.wheels import spconv_for, spconv_line, spconv_taken
+from bevdiag.environment.packages import Package, cuda_suffix, is_spconv_1
+from bevdiag.environment.wheels import spconv_line, spconv_taken
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding
 
@@ -35,7 +41,8 @@ def check(environment: Environment) -> Iterator[Finding]:
             yield _mismatch(environment, f"several {kind} install the same module: {names}", found)
     if len(spconvs) == len(cumms) == 1 and (reason := _disagreement(spconvs[0], cumms[0])):
         yield _mismatch(environment, reason, spconvs)
-    if spconvs and not cumms and environment.is_installed:
+    # spconv 1 has no cumm: it was compiled whole.
+    if spconvs and not cumms and environment.is_installed and not is_spconv_1(spconvs[0]):
         yield _mismatch(environment, f"{spconvs[0]} is there without cumm", spconvs)
 
 
@@ -50,13 +57,10 @@ def _disagreement(spconv: Package, cumm: Package) -> str:
 
 
 def _mismatch(environment: Environment, message: str, blamed: tuple[Package, ...]) -> Finding:
-    everything = (*environment.packages.spconv(), *environment.packages.cumm())
-    names = " ".join(package.name for package in everything)
-    wanted = spconv_for(environment.torch_cuda())
     return finding(
         "BEV703",
         message,
         location=blamed[-1].location,
         detail=("spconv cannot be imported, or only by luck.",),
-        command=f"python -m pip uninstall -y {names} && python -m pip install {wanted}",
+        command=install_spconv(environment, environment.torch_cuda()),
     )

@@ -18,6 +18,7 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.environment.commands import install_spconv
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.packages import cuda_suffix
 from bevdiag.environment.wheels import spconv_for, suffix_cuda
@@ -41,5 +42,5 @@ def check(environment: Environment) -> Iterator[Finding]:
             f"{package.name} is built with CUDA {built[0]}, {torch} with CUDA {cuda[0]}.{cuda[1]}",
             location=package.location,
             detail=("Two CUDA runtimes in one process work only as long as the driver runs both.",),
-            command=f"python -m pip uninstall -y {package.name} && python -m pip install {wanted}",
+            command=install_spconv(environment, cuda),
         )

@@ -5,6 +5,17 @@ What it means:
     spconv 2.x stops there with "your data exceed int32 range", in the forward pass or only in the
     backward pass, on any GPU.
 
+What is printed:
+    your data exceed int32 range
+
+    < int_max assert fail
+
+    an illegal memory access was encountered (in backbone_3d)
+
+    CUDA error 700 (in backbone_3d)
+
+    failed with error 700 (in backbone_3d)
+
 Why it happens:
     spconv's compiled kernels address features by a 32-bit byte offset. All samples of a batch share
     one tensor, so the batch counts too.

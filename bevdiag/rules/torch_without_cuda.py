@@ -4,6 +4,9 @@ What it means:
     Moving the model to the GPU fails: "Torch not compiled with CUDA enabled". spconv's convolutions
     have no other way.
 
+What is printed:
+    Torch not compiled with CUDA enabled
+
 Why it happens:
     torch came from the CPU index, or as conda's cpuonly build, or was pulled in anew by another
     package.
@@ -18,8 +21,8 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.environment.commands import install_torch
 from bevdiag.environment.environment import Environment
-from bevdiag.environment.wheels import torch_command
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding, Severity
 
@@ -48,5 +51,5 @@ def check(environment: Environment) -> Iterator[Finding]:
             if is_harmless
             else "Nothing of it runs on a GPU.",
         ),
-        command=torch_command(driver.cuda if driver is not None else None),
+        command=install_torch(environment),
     )

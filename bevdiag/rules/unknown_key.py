@@ -19,23 +19,21 @@ Seen in:
 from collections.abc import Iterator
 
 from bevdiag.config import NoteCode
-from bevdiag.config.written import dsvt_key
+from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.rules.codes import finding, noted
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding
-
-_CHECKPOINT, _MISSPELT = "USE_CHECKPOINT", "ues_checkpoint"
 
 
 def check(evidence: ConfigEvidence) -> Iterator[Finding]:
     """Yield what was noted while the config was checked, and a key meant for another repository."""
     yield from noted("BEV004", NoteCode.UNKNOWN_KEY, evidence.notes)
     document, dsvt = evidence.document, dsvt_key(evidence.document)
-    if dsvt is None:
+    keys = checkpoint_keys(document)
+    if dsvt is None or keys is None:
         return
-    # FocalDSVT is the fork's, which has DSVT's own code.
+    read, ignored = keys
     is_fork = dsvt != "MODEL.BACKBONE_3D"
-    read, ignored = (_MISSPELT, _CHECKPOINT) if is_fork else (_CHECKPOINT, _MISSPELT)
     if document.get(f"{dsvt}.{ignored}") and not document.get(f"{dsvt}.{read}"):
         reader = "the DSVT repository's code and its forks read" if is_fork else "OpenPCDet reads"
         yield finding(

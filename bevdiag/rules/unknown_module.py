@@ -18,7 +18,9 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.config.around import is_own_module
 from bevdiag.config.catalogue import DETECTOR, PUBLISHED, built_names
+from bevdiag.config.modules import is_slip
 from bevdiag.config.nearest import nearest_names
 from bevdiag.config.written import text
 from bevdiag.rules.codes import finding
@@ -31,7 +33,8 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
     for slot, published in PUBLISHED.items():
         key = f"MODEL.{slot}" if slot == DETECTOR else f"MODEL.{slot}.NAME"
         name = text(evidence.document, key)
-        if name is None or name in published:
+        location = evidence.document.key_location(key)
+        if name is None or name in published or is_own_module(location.file, name):
             continue
         near = " or ".join(nearest_names(name, published))
         hint = f"; the nearest names are {near}" if near else ""
@@ -41,7 +44,13 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
                 f"ends in a KeyError until your repository does{hint}"
             )
             severity = Severity.WARNING
-        else:
+        elif is_slip(location.file, name, published):
             message = f"neither OpenPCDet nor its forks have a module {name}{hint}"
             severity = Severity.ERROR
+        else:
+            message = (
+                f"OpenPCDet has no module {name}: training ends in a KeyError unless your "
+                f"repository has it, which --source DIR shows{hint}"
+            )
+            severity = Severity.WARNING
         yield finding("BEV008", message, document=evidence.document, key=key, severity=severity)

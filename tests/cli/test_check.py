@@ -97,7 +97,7 @@ def test_the_policy_silences(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 
 def test_an_override_is_checked_too() -> None:
-    assert run(["check", SHIPPED, "--set", "MODEL.VFE.NAME=Nothing"]) == 1
+    assert run(["check", SHIPPED, "--set", "MODEL.VFE.NAME=SDAVEF"]) == 1
 
 
 def test_junit_says_nothing_of_a_budget(capsys: pytest.CaptureFixture[str]) -> None:

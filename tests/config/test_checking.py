@@ -58,8 +58,8 @@ def test_lower_case_spelling_is_another_key(parse):
         "POINT_CLOUD_RANGE: [0, 0, 0, 1, 1, 1]}}"
     )
     assert error(parse, SdaVfeSettings, text, VFE) == [
-        "c.yaml:1:14: MODEL.VFE.NUM_FILTERS: is missing: expected a list of whole numbers; did you "
-        "mean 'num_filters'?"
+        "c.yaml:1:14: MODEL.VFE.NUM_FILTERS: is missing: expected a list of whole numbers; "
+        "'num_filters' stands there: write NUM_FILTERS"
     ]
 
 

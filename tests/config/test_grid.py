@@ -1,15 +1,16 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bevdiag.config.grid import whole_grid
+from bevdiag.config.grid import grid_of, misfit, whole_voxels
 from bevdiag.errors import ConfigError, Location
 
 WHERE = Location(Path("c.yaml"), 3, 5)
 
 
 def grid(point_range, voxel_size):
-    return whole_grid(point_range, voxel_size, location=WHERE, key="VOXEL_SIZE")
+    return grid_of(point_range, voxel_size, location=WHERE, key="VOXEL_SIZE")
 
 
 def test_decimals_that_no_float_holds_exactly_are_whole():
@@ -17,14 +18,17 @@ def test_decimals_that_no_float_holds_exactly_are_whole():
     assert grid((-74.88, -74.88, -2, 74.88, 74.88, 4), (0.32, 0.32, 0.1875)) == (468, 468, 32)
 
 
-def test_a_broken_grid_names_ranges_and_voxels_that_would_work():
-    with pytest.raises(ConfigError) as raised:
-        grid((0, -20, -20, 50, 20, 15), (0.3, 0.2, 0.2))
-    assert str(raised.value) == (
-        "c.yaml:3:5: VOXEL_SIZE: x: 50 m / 0.3 m = 166.667 voxels, not a whole number: expected "
-        "a range that ends at 49.8 (166 voxels) or 50.1 (167), or a voxel of 0.301205 or "
-        "0.299401 m"
+def test_a_broken_grid_is_rounded_and_ranges_and_voxels_that_are_whole_are_named():
+    assert grid((0, -20, -20, 50, 20, 15), (0.3, 0.2, 0.2)) == (167, 200, 175)
+    assert misfit(0, 0, 50, 0.3) == (
+        "x: 50 m / 0.3 m = 166.667 voxels, not a whole number: the grid gets 167; expected a range "
+        "that ends at 49.8 (166 voxels) or 50.1 (167), or a voxel of 0.301205 or 0.299401 m"
     )
+
+
+@pytest.mark.parametrize(("high", "count"), [(10.4, 10), (10.6, 11), (10.5, 10), (11.5, 12)])
+def test_a_grid_is_rounded_as_numpy_rounds(high, count):
+    assert grid((0, 0, 0, high, 1, 1), (1, 1, 1))[0] == count == int(np.round(high))
 
 
 def test_the_suggestions_of_a_broken_grid_work():
@@ -39,8 +43,8 @@ def test_half_a_thousandth_of_a_voxel_is_rounding(high):
 
 @pytest.mark.parametrize("high", [1.002, 0.998 + 1])
 def test_two_thousandths_of_a_voxel_are_not(high):
-    with pytest.raises(ConfigError, match=r"x: .* not a whole number"):
-        grid((0, 0, 0, high, 1, 1), (1, 1, 1))
+    assert whole_voxels(0, high, 1) is None
+    assert grid((0, 0, 0, high, 1, 1), (1, 1, 1))[0] == round(high)
 
 
 @pytest.mark.parametrize("voxel", [2.0, 1e-12, 5e-324])

@@ -128,8 +128,8 @@ def test_an_edit_is_checked_again_and_leaves_the_original_alone(altered):
     assert edited.data.max_points_per_voxel == 5
     assert edited.model.map_to_bev.input == "dsvt"
     assert config.data.max_points_per_voxel == 128
-    with pytest.raises(ConfigError, match=r"x: 50 m / 0\.3 m"):
-        config.edited({(*voxels, "VOXEL_SIZE"): (0.3, 0.2, 0.2)})
+    with pytest.raises(ConfigError, match=r"x: 50 m / 300 m"):
+        config.edited({(*voxels, "VOXEL_SIZE"): (300, 0.2, 0.2)})
 
 
 def test_notes_on_the_text_stay_with_an_edited_config(altered):

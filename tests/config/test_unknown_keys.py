@@ -16,7 +16,7 @@ from bevdiag.config import NoteCode, load_config
             "conv_out_channel: 128",
             "conv_out_channel: 128\n      use_checkpoints: true",
             "MODEL.BACKBONE_3D.DSVT.use_checkpoints",
-            "nothing reads use_checkpoints; did you mean 'USE_CHECKPOINT'?",
+            "nothing reads use_checkpoints; did you mean 'ues_checkpoint'?",
         ),
         (
             "center: {out_channels: 2, num_conv: 2}",

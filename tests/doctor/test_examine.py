@@ -8,7 +8,9 @@ import pytest
 
 from bevdiag.doctor.examine import Checkup, examine
 from bevdiag.errors import ExitCode, InputError
-from bevdiag.rules.finding import Confidence
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.doctor_report import render_doctor
+from bevdiag.rules.finding import Confidence, Severity
 
 REPORT = "python==3.10\nnumpy==2.0.2\ntorch==2.4.1\nspconv-cu120==2.3.6\ncumm-cu120==0.4.11\n"
 """The first obstacle of the diagnosis report: SIGFPE until NumPy went back to 1.26.4."""
@@ -86,3 +88,95 @@ def test_the_doctor_imports_neither_torch_nor_numpy(tmp_path: Path) -> None:
         "assert code == 1, code; assert not {'torch', 'numpy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True)
+
+
+def test_code_for_a_lower_minor_version_runs_on_a_newer_gpu(tmp_path: Path) -> None:
+    text = "python==3.8\nnumpy==1.23.5\ntorch==1.12.1+cu113\n"
+    assert _examine(tmp_path, text, gpu="rtx4090").findings == ()
+    (found,) = _examine(tmp_path, text, gpu="h100-80gb").findings
+    assert found.code == "BEV707"
+
+
+def test_the_command_takes_a_torch_that_this_python_has_and_its_spconv(tmp_path: Path) -> None:
+    text = "python==3.8\nnumpy==1.23.5\ntorch==1.12.1+cu113\nspconv-cu113==2.3.6\n"
+    found = _examine(tmp_path, text, gpu="h100-80gb").findings
+    command = next(f.command for f in found if f.message.startswith("torch"))
+    assert "torch==2.4.1 --index-url https://download.pytorch.org/whl/cu124" in command
+    assert "pip uninstall -y spconv-cu113" in command
+    assert "spconv-cu120==2.3.6" in command  # the newest with a wheel for Python 3.8
+
+
+def test_where_this_python_has_no_such_torch_another_python_is_the_way(tmp_path: Path) -> None:
+    text = "python==3.8\nnumpy==1.23.5\ntorch==1.12.1+cu113\n"
+    (found,) = _examine(tmp_path, text, gpu="rtx5090").findings
+    assert found.command.startswith("conda create -n training python=3.11, and there: ")
+    assert found.command.endswith("whl/cu130")
+
+
+@pytest.mark.parametrize(
+    ("torch", "gpu", "code"),
+    [("1.10.0", "rtx4090", "BEV707"), ("1.12.1", "v100-16gb", None), ("1.2.0", "a10", "BEV707")],
+)
+def test_a_torch_before_1_13_has_its_default_cuda(
+    tmp_path: Path, torch: str, gpu: str, code: str | None
+) -> None:
+    checkup = _examine(tmp_path, f"python==3.7\ntorch=={torch}\n", gpu=gpu)
+    errors = [f.code for f in checkup.findings if f.severity is Severity.ERROR]
+    assert errors == ([code] if code else [])
+    assert not checkup.unknown
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("python==3.8\ntorch==0.4.1\n", "which CUDA torch 0.4.1 was built with"),
+        ("python==3.8\ntorch==1.10.0+cu75\n", "CUDA 7.5 is not known"),
+        ("python==3.8\ntorch==1.8.1+cu111\nspconv==1.2.1\n", "compiled against one torch"),
+    ],
+)
+def test_what_no_table_tells_is_said_to_be_unknown(
+    tmp_path: Path, text: str, question: str
+) -> None:
+    checkup = _examine(tmp_path, text)
+    assert any(question in unknown for unknown in checkup.unknown)
+    assert checkup.exit_code is ExitCode.NO_VERDICT
+
+
+@pytest.mark.parametrize(
+    ("package", "is_wrong"),
+    [
+        ("torch-scatter==2.0.9+pt112cu113", True),
+        ("torch-scatter==2.1.1+pt113cu117", False),
+        ("torch-sparse==0.6.16+pt113cu116", False),  # CUDA 11 throughout
+        ("torch-cluster==1.6.0+pt113cpu", False),
+        ("torchvision==0.14.1+cu102", True),
+        ("flash-attn==2.5.8+cu118torch2.3cxx11abiFALSE", True),
+        ("torch-geometric==2.3.0", False),
+    ],
+)
+def test_an_extension_says_for_which_torch_it_was_built(
+    tmp_path: Path, package: str, is_wrong: bool
+) -> None:
+    text = f"python==3.8\nnumpy==1.23.5\ntorch==1.13.1+cu117\n{package}\n"
+    found = _examine(tmp_path, text).findings
+    assert [finding.code for finding in found] == (["BEV712"] if is_wrong else [])
+
+
+def test_no_more_is_said_to_be_right_than_was_looked_at(tmp_path: Path) -> None:
+    text = "python==3.11\nnumpy==1.26.4\ntorch==2.7.1\nspconv-cu126==2.3.8\n"
+    bare = _examine(tmp_path, text)
+    assert "torch's CUDA 12.6" in bare.looked_at
+    assert not any("kernels" in what for what in bare.looked_at)
+    named = _examine(tmp_path, text, gpu="rtx4090", driver="570.86")
+    assert {"its kernels for rtx4090", "the driver beside it"} <= set(named.looked_at)
+    assert "nothing wrong in what was looked at: torch's CUDA 12.6" in " ".join(
+        render_doctor(bare, Layout(width=80)).split()
+    )
+
+
+def test_the_alternative_to_an_old_numpy_uninstalls_first(tmp_path: Path) -> None:
+    (found,) = _examine(tmp_path, REPORT).findings[:1]
+    assert any(
+        "python -m pip uninstall -y spconv-cu120 cumm-cu120 && python -m pip install" in line
+        for line in found.detail
+    )

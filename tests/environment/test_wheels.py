@@ -63,7 +63,7 @@ def test_versions_of_cuda_are_read_from_text_and_suffixes() -> None:
 def test_a_driver_runs_its_major_version_of_cuda() -> None:
     assert wheels.driver_cuda("535.104.05") == (12, 0)
     assert wheels.driver_cuda("580.65") == (13, 0)
-    assert wheels.driver_cuda("390.1") == (0, 0)
+    assert wheels.driver_cuda("390.1") == (9, 0)
     assert wheels.driver_cuda("new") is None
     assert wheels.first_driver((12, 4)) == 525
 
@@ -71,7 +71,8 @@ def test_a_driver_runs_its_major_version_of_cuda() -> None:
 def test_a_cuda_compiles_for_a_range_of_gpus() -> None:
     assert wheels.compilable((12, 4)) == (50, 90)
     assert wheels.compilable((12, 8)) == (50, 120)
-    assert wheels.compilable((9, 0)) is None
+    assert wheels.compilable((10, 2)) == (30, 75)
+    assert wheels.compilable((8, 0)) is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bevdiag.explain.decode import asks_for, decode
+from bevdiag.explain.decode import asks_for, cause_of, decode
 from bevdiag.explain.log import read_log
 from bevdiag.explain.messages import parse_figure
 
@@ -78,3 +78,63 @@ def test_a_limit_is_named() -> None:
     )
     assert "A limit of 8.00 GiB was set" in _decoded(text)
     assert "1024.00 MiB would still lack" in _decoded(text)
+
+
+SQUEEZED = {
+    "before 1.4": "(GPU 0; 7.80 GiB total capacity; 40.10 MiB already allocated; 30.00 MiB free; "
+    "5.90 MiB cached)",
+    "1.4": "(GPU 0; 7.80 GiB total capacity; 40.10 MiB already allocated; 30.00 MiB free; "
+    "46.00 MiB reserved in total by PyTorch)",
+    "1.11": "(GPU 0; 7.80 GiB total capacity; 40.10 MiB already allocated; 30.00 MiB free; "
+    "46.00 MiB reserved in total by PyTorch) If reserved memory is >> allocated memory try setting "
+    "max_split_size_mb to avoid fragmentation.",
+    "2.1": ". GPU 0 has a total capacty of 7.80 GiB of which 30.00 MiB is free. Including "
+    "non-PyTorch memory, this process has 512.00 MiB memory in use. Of the allocated memory "
+    "40.10 MiB is allocated by PyTorch, and 5.90 MiB is reserved by PyTorch but unallocated.",
+    "2.5": ". GPU 0 has a total capacity of 7.80 GiB of which 30.00 MiB is free. Process 7 has "
+    "7.20 GiB memory in use. Including non-PyTorch memory, this process has 512.00 MiB memory in "
+    "use. Of the allocated memory 40.10 MiB is allocated by PyTorch, and 5.90 MiB is reserved by "
+    "PyTorch but unallocated.",
+}
+
+
+@pytest.mark.parametrize("age", SQUEEZED)
+def test_a_gpu_that_others_fill_is_the_headline_in_every_generation(age: str) -> None:
+    (failure,) = read_log(f"CUDA out of memory. Tried to allocate 32.00 MiB {SQUEEZED[age]}")
+    assert cause_of(failure).startswith("Something else holds the memory")
+    assert "7.7" in cause_of(failure) or "7.27" in cause_of(failure)
+    assert "to blame" not in " ".join(decode(failure))
+
+
+def test_a_process_that_fills_its_gpu_itself_blames_nobody() -> None:
+    own = "(GPU 0; 7.80 GiB total capacity; 6.10 GiB already allocated; 30.00 MiB free; "
+    (failure,) = read_log(
+        f"CUDA out of memory. Tried to allocate 32.00 MiB {own}7.00 GiB reserved in total by "
+        "PyTorch)"
+    )
+    assert cause_of(failure) == ""
+
+
+@pytest.mark.parametrize(
+    ("figures", "advice"),
+    [
+        ("(GPU 0; 9.80 GiB total capacity; 6.00 GiB already allocated; 30.00 MiB free; 3.00 GiB "
+         "cached)", "before 1.4"),
+        ("(GPU 0; 9.80 GiB total capacity; 6.00 GiB already allocated; 30.00 MiB free; 9.00 GiB "
+         "reserved in total by PyTorch)", "PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128"),
+        (". GPU 0 has a total capacity of 9.80 GiB of which 30.00 MiB is free. Including "
+         "non-PyTorch memory, this process has 9.60 GiB memory in use. Of the allocated memory "
+         "6.00 GiB is allocated by PyTorch, and 3.00 GiB is reserved by PyTorch but unallocated. "
+         "try setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+         "(PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True)"),
+        (". GPU 0 has a total capacity of 9.80 GiB of which 30.00 MiB is free. Including "
+         "non-PyTorch memory, this process has 9.60 GiB memory in use. Of the allocated memory "
+         "6.00 GiB is allocated by PyTorch, and 3.00 GiB is reserved by PyTorch but unallocated. "
+         "try setting PYTORCH_ALLOC_CONF=expandable_segments:True",
+         "(PYTORCH_ALLOC_CONF=expandable_segments:True)"),
+    ],
+)  # fmt: skip
+def test_the_remedy_is_one_that_the_torch_of_the_message_reads(figures: str, advice: str) -> None:
+    text = _decoded(f"CUDA out of memory. Tried to allocate 2.00 GiB {figures}")
+    assert "Fragmentation is to blame" in text
+    assert advice in text

@@ -124,6 +124,24 @@ def test_the_asynchronous_allocators_message() -> None:
             FailureKind.HOST,
             8192,
         ),
+        ("MemoryError: Unable to allocate 122. MiB for an array", FailureKind.HOST, 122 * MIB),
+        ("OSError: [Errno 12] Cannot allocate memory", FailureKind.HOST, None),
+        ("MemoryError", FailureKind.HOST, None),
+        ("GPUassert: out of memory x.cpp 9", FailureKind.DRIVER, None),
+        ("cuda runtime error (2) : out of memory at x.cu:9", FailureKind.DRIVER, None),
+        ("cuda execution failed with error 2", FailureKind.SPCONV, None),
+        ("N > 0 assert faild. blocks must be positive, but got N= 0", FailureKind.NO_VOXEL, None),
+        ("epoch 1\nKilled", FailureKind.KILLED, None),
+        ("run.sh: line 4:  811 Killed    python train.py", FailureKind.KILLED, None),
+        ("slurmstepd: error: Detected 1 oom-kill event", FailureKind.KILLED, None),
+        ("exitcode  : -9 (pid: 3)\ntraceback : Signal 9 (SIGKILL)", FailureKind.KILLED, None),
+        ("Bus error (core dumped)", FailureKind.SHARED_MEMORY, None),
+        ("unable to write to file </torch_3_9>", FailureKind.SHARED_MEMORY, None),
+        (
+            "It is possible that workers are out of shared memory (shm)",
+            FailureKind.SHARED_MEMORY,
+            None,
+        ),
         (
             "RuntimeError: DataLoader worker (pid 4711) is killed by signal: Killed.",
             FailureKind.WORKER,
@@ -144,6 +162,17 @@ def test_other_libraries(text: str, kind: FailureKind, requested: int | None) ->
 @pytest.mark.parametrize("text", ["", "loss: 1.0", "RuntimeError: expected 4 channels"])
 def test_what_is_no_failure_for_lack_of_memory(text: str) -> None:
     assert read_log(text) == ()
+
+
+def test_a_process_that_was_killed_after_it_said_why() -> None:
+    failure = _read(f"{TODAY}\nKilled")
+    assert failure.kind is FailureKind.ALLOCATOR
+
+
+def test_figures_of_numpy_keep_their_point() -> None:
+    figure = parse_figure("122. MiB")
+    assert figure.holds(122 * MIB + MIB // 3)
+    assert not figure.holds(123 * MIB)
 
 
 def test_a_figure_stands_for_all_that_print_like_it() -> None:

@@ -41,10 +41,42 @@ def test_spelling_does_not_matter(written, name):
     assert find_gpu(written).name == name
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("GTX 1080 Ti", "RTX 2080 Ti", "TITAN V", "TITAN Xp", "TITAN RTX", "RTX 3060 Ti"),
+        *("RTX 3070", "RTX 3080 Ti", "rtx3080-12gb", "RTX 3090 Ti", "RTX 4060", "rtx4060ti-16gb"),
+        *("RTX 4070", "RTX 4070 Ti", "RTX 4070 Super", "RTX 4070 Ti Super", "RTX 4080 Super"),
+        *("rtx5060ti-16gb", "RTX 5070 Ti", "RTX 5080", "a2000-12gb", "RTX A4000", "RTX A4500"),
+        *("RTX A5000", "A16", "A800", "H800", "H20", "H100 PCIe", "H100 NVL", "GH200", "L40"),
+        *("NVIDIA RTX 6000 Ada", "RTX PRO 6000", "orin-64gb", "Thor"),
+    ],
+)
+def test_cards_that_people_train_on_are_known_with_a_source(name):
+    gpu = find_gpu(name)
+    assert 4 * GIB < gpu.usable_bytes < gpu.total_bytes
+    assert gpu.total_source.startswith(("reported: ", "measured: ", "assumption: "))
+
+
+@pytest.mark.parametrize("name", ["MI300X", "AMD Instinct MI250", "RX 7900 XTX", "Gaudi2"])
+def test_a_gpu_of_another_maker_is_refused_with_the_reason(name):
+    with pytest.raises(InputError, match=r"none of NVIDIA's.*--budget SIZE"):
+        find_gpu(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("RTX 4090 D", "rtx4090"), ("rtx 3070 ti", "rtx3070"), ("A4500 laptop", "a4500")],
+)
+def test_an_unknown_gpu_is_answered_by_its_number_and_with_the_budget(name, nearest):
+    with pytest.raises(InputError, match=rf"did you mean {nearest}.*--budget SIZE"):
+        find_gpu(name)
+
+
 def test_an_unknown_gpu_is_answered_with_the_nearest():
     with pytest.raises(InputError, match=r"'rtx4091'.*rtx4090"):
         find_gpu("rtx4091")
-    with pytest.raises(InputError, match="a100-80gb"):
+    with pytest.raises(InputError, match="bevdiag gpus lists"):
         find_gpu("quantum")
 
 

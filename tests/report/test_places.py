@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import Location
-from bevdiag.report.places import shown_location
+from bevdiag.report.places import module_or_phase, shown_location
 
 
 def test_a_relative_file_stays_as_typed() -> None:
@@ -34,3 +34,18 @@ def test_without_a_working_directory_a_file_keeps_its_path(
     (tmp_path / "gone").rmdir()
     location = Location(tmp_path / "model.yaml", 3, 1)
     assert shown_location(location) == location
+
+
+@pytest.mark.parametrize(
+    ("module", "phase", "words"),
+    [
+        ("backbone_2d", "forward", "backbone_2d"),
+        ("", "forward", "the loss"),
+        ("", "backward", "the backward pass of the loss"),
+        ("", "optimizer", "the optimizer"),
+    ],
+)
+def test_an_operation_outside_modules_is_named_by_its_part_of_the_step(
+    module: str, phase: str, words: str
+) -> None:
+    assert module_or_phase(module, phase) == words

@@ -62,12 +62,26 @@ class FailureDocument:
     unallocated: Figure | None
     reserved: Figure | None
     others: tuple[OtherProcessDocument, ...]
+    advises: str
     stack: Stack
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspicionDocument:
+    """A rule whose fault prints such a text, and what it found in what was looked at."""
+
+    code: str
+    name: str
+    summary: str
+    fix: tuple[str, ...]
+    looked_at: str
+    findings: tuple[FindingDocument, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainDocument:
-    """`bevdiag explain`: what an out-of-memory message may be about, the likeliest first."""
+    """`bevdiag explain`: what a failure's message may be about, the likeliest first."""
 
     schema: Literal["bevdiag.explain/1"]
     failure: FailureDocument
@@ -76,5 +90,7 @@ class ExplainDocument:
     config: str | None
     target: Target | None
     candidates: tuple[Candidate, ...]
+    cause: str
+    suspicions: tuple[SuspicionDocument, ...]
     notes: tuple[str, ...]
     exit_code: ExitCode

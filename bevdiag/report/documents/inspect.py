@@ -1,6 +1,6 @@
 """The documents of one config: `bevdiag inspect`, and of what was not traced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bevdiag.errors import ExitCode, Location
@@ -14,7 +14,7 @@ from bevdiag.trace.joints import WiringReport
 
 @dataclass(frozen=True, kw_only=True)
 class FindingDocument:
-    """One thing that is wrong or worth knowing; `command`, if any, mends it."""
+    """One thing that is wrong or worth knowing; `command` or `offered_edits` put it right."""
 
     code: str
     severity: Severity
@@ -25,6 +25,7 @@ class FindingDocument:
     module: str
     detail: tuple[str, ...]
     command: str = ""
+    offered_edits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,9 @@ def _sentence(checkup: Checkup) -> str:
         return f"{where}: nothing wrong is to be seen, but not everything can be told."
     if checkup.findings:
         return f"{where}: nothing stops a training; what is worth knowing is below."
-    return f"{where}: nothing is wrong."
+    looked_at = ", ".join(checkup.looked_at) or "the list, which names nothing that is known"
+    gpu = "" if checkup.environment.chips else "; no GPU was named (--gpu NAME)"
+    return f"{where}: nothing wrong in what was looked at: {looked_at}{gpu}."
 
 
 def _entries(environment: Environment) -> Iterator[tuple[str, str]]:

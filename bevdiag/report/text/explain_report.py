@@ -4,15 +4,23 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from bevdiag.explain.failure import Failure
+from bevdiag.explain.failure import PREDICTABLE, Failure, FailureKind
 from bevdiag.explain.result import Candidate, Certainty, Explanation
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
+from bevdiag.report.places import module_or_phase, shown_location
 from bevdiag.report.text.prose import heading, labelled, paragraph
 from bevdiag.report.text.render import render_lines
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
 _LABEL_COLUMN = 12
+_ENDERS = (
+    FailureKind.KILLED,
+    FailureKind.NO_VOXEL,
+    FailureKind.SHARED_MEMORY,
+    FailureKind.WORKER,
+)
+"""Whose names say already what happened."""
 
 
 def render_explain(explanation: Explanation, layout: Layout) -> str:
@@ -40,19 +48,63 @@ def render_explain(explanation: Explanation, layout: Layout) -> str:
 
 def _answer(explanation: Explanation, layout: Layout) -> list[Text]:
     failure = explanation.failure
+    if explanation.suspicions:
+        return _suspected(explanation, layout)
+    if explanation.cause:
+        lines = paragraph(explanation.cause, layout, style="bold green")
+        if explanation.candidates:
+            lines += [Text(), *_named(explanation.candidates[0], layout)]
+        return lines
     if not explanation.candidates:
         asked = f" {failure.requested.text}" if failure.requested is not None else " memory"
-        lines = paragraph(f"{failure.kind.value} refused{asked}.", layout, style="bold")
+        if failure.kind in _ENDERS:
+            sentence = f"It was {failure.kind.value}."
+        else:
+            sentence = f"{failure.kind.value[0].upper()}{failure.kind.value[1:]} refused{asked}."
+        lines = paragraph(sentence, layout, style="bold")
         if explanation.config and explanation.target is not None:
             lines += paragraph(
                 "No allocation of the predicted step is that large, and the step ends within the "
                 "capacity that the message states: the run differed from the config given.",
                 layout,
             )
-        elif not explanation.config:
+        elif not explanation.config and failure.kind in PREDICTABLE:
             lines += paragraph("--config CONFIG names the tensor or workspace.", layout)
         return lines
-    best = explanation.candidates[0]
+    return _named(explanation.candidates[0], layout)
+
+
+def _suspected(explanation: Explanation, layout: Layout) -> list[Text]:
+    """The rules that know the text: what they found, or what is to be looked for."""
+    lines: list[Text] = []
+    found = [one for one in explanation.suspicions if one.findings]
+    if explanation.config and not found:
+        tried = [one for one in explanation.suspicions if one.looked_at]
+        names = ", ".join(one.code for one in tried)
+        if tried:
+            lines += paragraph(
+                f"{explanation.config} has no fault that {names} could find: the run differed from "
+                "the config given, or something else printed this.",
+                layout,
+                style="bold",
+            )
+    for suspicion in found or explanation.suspicions:
+        lines += [Text()] if lines else []
+        head = f"{suspicion.code} {suspicion.name}: {suspicion.summary}"
+        lines += paragraph(head, layout, style="bold green" if found else "bold yellow")
+        for finding in suspicion.findings:
+            where = shown_location(finding.location) if finding.location is not None else ""
+            place = f"{where} {finding.key}".strip()
+            text = f"{place}: {finding.message}" if place else finding.message
+            lines += paragraph(text, layout, indent=2)
+        for fix in suspicion.fix:
+            lines += paragraph(fix, layout, indent=2)
+    if not explanation.config:
+        lines += paragraph("--config CONFIG runs the rules on the config.", layout)
+    return lines
+
+
+def _named(best: Candidate, layout: Layout) -> list[Text]:
     sentence = f"{_word(best)}: the {best.what} in {_module(best)}, {_when(best)}."
     lines = paragraph(sentence, layout, style=f"bold {_STYLES[best.certainty]}")
     lines += paragraph(best.arithmetic, layout, indent=2)
@@ -71,7 +123,7 @@ def _word(candidate: Candidate) -> str:
 
 
 def _module(candidate: Candidate) -> str:
-    return candidate.module or "the detector itself"
+    return module_or_phase(candidate.module, candidate.phase)
 
 
 def _when(candidate: Candidate) -> str:
@@ -82,6 +134,8 @@ def _when(candidate: Candidate) -> str:
 
 
 def _message(failure: Failure) -> Iterator[tuple[str, str]]:
+    if failure.kind is FailureKind.FAULT:
+        yield "printed", failure.sentence
     if failure.rank:
         yield "process", _rank(failure)
     figures = {

@@ -42,8 +42,11 @@ def outcome(report: FixReport) -> str:
     if chosen is None:
         return _without_a_way_out(report, where)
     peak, high = map(bytes_if_known, (chosen.peak_allocated_bytes, chosen.high_bytes))
-    changes = chosen.id or "the channels that arrive"
-    text = f"With {changes} {report.config} fits {where}: a peak of {peak}, {high} at most."
+    changes = chosen.id or "the edits below"
+    if report.target.capacity_bytes is None:
+        text = f"With {changes} {report.config} runs: a peak of {peak}, {high} at most."
+    else:
+        text = f"With {changes} {report.config} fits {where}: a peak of {peak}, {high} at most."
     if report.refusal:
         return f"{text} Not written: {report.refusal}."
     return f"{text} Written, read again and inspected again." if report.written else text
@@ -106,9 +109,14 @@ def _frontier_lines(report: FixReport, layout: Layout) -> list[Text]:
 
 def _tried_lines(report: FixReport, layout: Layout) -> list[Text]:
     lines = heading("Traced", layout)
-    lines += _table(report.singles, report.base, layout, titles=True)
-    if report.combined:
-        lines += [Text(), *_table(report.combined, report.base, layout)]
+    # A change that leaves no config that runs is nobody's choice.
+    singles, combined = (
+        tuple(plan for plan in plans if not plan.error)
+        for plans in (report.singles, report.combined)
+    )
+    lines += _table(singles, report.base, layout, titles=True)
+    if combined:
+        lines += [Text(), *_table(combined, report.base, layout)]
     note = (
         "Each was applied to the config and traced again; peak: allocated; compute: "
         "floating point operations of a step, per sample, "
@@ -126,9 +134,6 @@ def _table(
         lines += row
         if titles:
             lines += paragraph(plan.changes[0].title, layout, indent=4, style="dim")
-        if plan.error:
-            failed = f"could not be traced: {plan.error}"
-            lines += paragraph(failed, layout, indent=4, style="red")
     return lines
 
 
@@ -141,7 +146,7 @@ def _row(plan: Plan, base: Plan) -> list[Text]:
         cell(UNKNOWN if plan.flops is None else format_error(plan.flops, base.flops or 0)),
         cell(count_if_known(plan.params)),
         cell(_costs(plan)),
-        cell("failed", "red") if plan.error else cell(word, style),
+        cell(word, style),
     ]
 
 

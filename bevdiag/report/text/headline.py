@@ -7,6 +7,7 @@ from bevdiag.prediction.memory_use import OutOfMemory
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
+from bevdiag.report.places import module_or_phase
 from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, judged_by, paragraph
 from bevdiag.rules.finding import Severity
 
@@ -42,7 +43,8 @@ def verdict_sentence(report: Prediction) -> str:
         return f"Fits {budget}: {_at_most(report)}."
     if report.verdict is Verdict.OVER and report.oom is not None:
         return (
-            f"Does not fit {budget}: the step stops in {report.oom.module} asking for "
+            f"Does not fit {budget}: the step stops in "
+            f"{module_or_phase(report.oom.module, report.oom.phase)} asking for "
             f"{format_bytes(report.oom.requested_bytes)}."
         )
     if report.verdict is Verdict.OVER:
@@ -94,7 +96,7 @@ def stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
     when = f"in the {oom.phase} {part} of step {oom.step}{what}; PyTorch would say:"
     if verdict is Verdict.OVER:
         return f"It asks {when}"
-    return f"At the upper end it stops in {oom.module}, {when}"
+    return f"At the upper end it stops in {module_or_phase(oom.module, oom.phase)}, {when}"
 
 
 def way_out(report: Prediction) -> str:

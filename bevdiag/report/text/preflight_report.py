@@ -11,6 +11,7 @@ from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
 from bevdiag.report.layout import Layout
+from bevdiag.report.places import module_or_phase
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
 from bevdiag.report.text.prose import heading, paragraph
@@ -74,7 +75,8 @@ def why(check: Check) -> str:
     if isinstance(report, ConfigReport):
         return _errors(report)
     if report.verdict is Verdict.OVER and report.oom is not None:
-        return f"{report.oom.module} asks for {format_bytes(report.oom.requested_bytes)}"
+        where = module_or_phase(report.oom.module, report.oom.phase)
+        return f"{where} asks for {format_bytes(report.oom.requested_bytes)}"
     if report.verdict is Verdict.OVER:
         return "over the budget"
     if errors := _errors(report):

@@ -1,0 +1,113 @@
+"""A failure that is not about memory: the rules that know its text, run on the config."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bevdiag.config import read_document
+from bevdiag.environment.wheels import install_command
+from bevdiag.errors import BevdiagError, InputError, NoVerdictError
+from bevdiag.explain.result import Explanation, Suspicion
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.rules.checks import check_config
+from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.pages import rule_page
+from bevdiag.rules.texts import signatures
+
+Progress = Callable[[str, float], None]
+
+_ERROR = re.compile(
+    r"^.{0,200}?\b\w{0,80}(?:Error|Exception|error|failed|fault)\b.*$", re.MULTILINE
+)
+_MISSING = re.compile(r"No module named '?([\w.]{1,80})")
+_STEP_STAGES = (Stage.STEP, Stage.TRACE)
+
+
+def suspect(
+    answer: Explanation, config: Path | None, options: InspectOptions, progress: Progress
+) -> Explanation:
+    """The answer with the rules that know the text, and with what they find in the config.
+
+    Raises:
+        BevdiagError: the config or an option cannot be used.
+    """
+    codes = answer.failure.codes
+    findings: dict[str, list[Finding]] = {}
+    notes = list(answer.notes)
+    looked_at = dict.fromkeys(codes, "")
+    if config is not None:
+        document = read_document(config, options.overrides)
+        found = list(check_config(config, document))
+        for code in codes:
+            if CODES[code].stage is Stage.CONFIG:
+                looked_at[code] = "the config"
+        if any(CODES[code].stage in _STEP_STAGES for code in codes):
+            traced = _of_step(config, options, progress, notes)
+            found += traced or ()
+            for code in codes:
+                if traced is not None and CODES[code].stage in _STEP_STAGES:
+                    looked_at[code] = "the predicted step"
+        for one in found:
+            findings.setdefault(one.code, []).append(one)
+        others = [f for f in found if f.code not in codes and f.severity is Severity.ERROR]
+        notes += [f"the config has another fault: {f.code} {f.message}" for f in others]
+    if missing := _MISSING.search(answer.failure.sentence):
+        notes.append(f"the module {missing[1]} comes with: {install_command(missing[1])}")
+    if any(CODES[code].stage is Stage.ENVIRONMENT for code in codes):
+        notes.append(
+            "bevdiag doctor looks at the environment that this was printed in; --requirements FILE "
+            "at one that a list describes"
+        )
+    suspicions = [
+        _suspicion(code, looked_at[code], tuple(findings.get(code, ()))) for code in codes
+    ]
+    suspicions.sort(key=lambda one: not one.findings)
+    name = str(config) if config is not None else ""
+    return replace(answer, config=name, suspicions=tuple(suspicions), notes=tuple(notes))
+
+
+def unknown_text(text: str) -> BevdiagError:
+    """What to say of a text in which nothing is known."""
+    known = ", ".join(dict.fromkeys(one.code for one in signatures()))
+    looked_for = (
+        "looked for were messages about memory (of PyTorch, cuBLAS, cuDNN, NCCL, spconv, the "
+        f"driver, NumPy, the host and data loaders) and the texts of the rules {known}"
+    )
+    errors = _ERROR.findall(text)
+    if not errors:
+        return InputError(f"the text holds no message of a failure: {looked_for}")
+    last = " ".join(errors[-1].split())[:200]
+    return NoVerdictError(f"unknown to bevdiag: {last!r}: {looked_for}")
+
+
+def _suspicion(code: str, looked_at: str, findings: tuple[Finding, ...]) -> Suspicion:
+    page = rule_page(code)
+    return Suspicion(
+        code=code,
+        name=page.code.name,
+        summary=page.summary,
+        fix=page.parts["How to mend"],
+        looked_at=looked_at,
+        findings=findings,
+    )
+
+
+def _of_step(
+    config: Path, options: InspectOptions, progress: Progress, notes: list[str]
+) -> tuple[Finding, ...] | None:
+    """What the rules of a traced step find; None, and a note, where it cannot be traced."""
+    progress("importing torch", 0.0)
+    from bevdiag.prediction.inspect import inspect
+    from bevdiag.prediction.result import Prediction
+
+    try:
+        report = inspect(config, replace(options, remedies=False), progress)
+    except BevdiagError as error:
+        notes.append(f"the step could not be predicted: {error}")
+        return None
+    if not isinstance(report, Prediction):
+        notes.append("the step could not be predicted: the config has a fault that stops it")
+        return None
+    return tuple(f for f in report.findings if CODES[f.code].stage in _STEP_STAGES)

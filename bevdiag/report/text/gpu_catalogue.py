@@ -1,0 +1,59 @@
+"""The catalogue of GPUs, as text."""
+
+from rich.text import Text
+
+from bevdiag.memory.catalogue import Gpu
+from bevdiag.report.amounts import format_bytes
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import labelled, paragraph
+from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.table import Column, cell, lay_out
+
+_COLUMNS = [
+    Column("name"),
+    Column("memory", right=True),
+    Column("usable", right=True),
+    Column("compute", right=True),
+    Column("figure", spare=1),
+    Column("also", folds=True),
+]
+_LABEL_COLUMN = 10
+
+
+def render_gpus(gpus: tuple[Gpu, ...], layout: Layout) -> str:
+    """All GPUs, one a row, the smallest memory first."""
+    rows = [
+        [
+            cell(gpu.name),
+            cell(format_bytes(gpu.total_bytes)),
+            cell(format_bytes(gpu.usable_bytes)),
+            cell(_compute(gpu)),
+            cell(gpu.total_source.partition(":")[0]),
+            cell(", ".join(gpu.aliases)),
+        ]
+        for gpu in gpus
+    ]
+    lines = lay_out(_COLUMNS, rows, layout.width).lines()
+    note = (
+        "memory: what CUDA reports; usable: less a CUDA context, on a GPU that nobody else uses. "
+        "bevdiag gpus NAME names the source; --budget SIZE is for any other."
+    )
+    return render_lines([*lines, Text(), *paragraph(note, layout, style="dim")], layout)
+
+
+def render_gpu(gpu: Gpu, layout: Layout) -> str:
+    """One GPU, with the sources of its figures."""
+    lines = [Text(gpu.name, "bold")]
+    for label, text in (
+        ("memory", f"{format_bytes(gpu.total_bytes)}; {gpu.total_source}"),
+        ("context", f"{format_bytes(gpu.context_bytes)}; {gpu.context_source}"),
+        ("usable", format_bytes(gpu.usable_bytes)),
+        ("compute", f"{_compute(gpu)}, {gpu.multiprocessors} multiprocessors"),
+        ("also", ", ".join(gpu.aliases)),
+    ):
+        lines += labelled(label, text, layout, column=_LABEL_COLUMN) if text else []
+    return render_lines(lines, layout)
+
+
+def _compute(gpu: Gpu) -> str:
+    return ".".join(map(str, gpu.compute_capability))

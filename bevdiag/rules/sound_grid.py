@@ -1,0 +1,212 @@
+"""The nearest grid with which every rule about the grid passes, as one edit of the config.
+
+Along x and y the range moves to a multiple of the map's strides. Along the height the range moves
+where rounding is all that is wrong, and the voxel's height changes where another number of voxels
+is needed: the sensor's range is given, its resolution is a choice. What is written down elsewhere
+and follows from the grid is part of the edit.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from itertools import product
+from math import ceil, floor, isclose, lcm, log10
+
+from bevdiag import rules
+from bevdiag.config import Document, tree
+from bevdiag.config.edits import flow
+from bevdiag.config.grid import rounded_voxels, whole_voxels
+from bevdiag.config.parts import read_parts
+from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key
+from bevdiag.errors import ConfigError
+from bevdiag.models.bev import bev_joint
+from bevdiag.models.bev_map import bev_map, head_stride
+from bevdiag.rules.codes import CODES
+from bevdiag.rules.evidence import ConfigEvidence
+from bevdiag.rules.finding import Finding, Severity
+
+GRID_CODES = ("BEV101", "BEV102", "BEV103", "BEV104", "BEV107", "BEV108", "BEV109", "BEV201")
+Changes = dict[tuple[str, ...], object]
+
+_FLAT = ("BEV103", "BEV108")
+_RANGE = ("DATA_CONFIG", "POINT_CLOUD_RANGE")
+_CHANNELS = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
+_SCATTER = ("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")
+_ANCHORS = ("MODEL", "DENSE_HEAD", "ANCHOR_GENERATOR_CONFIG")
+_COPYING = (("MODEL", "VFE"), ("MODEL", "BACKBONE_3D", "FOCAL_ENCODER"))
+"""Sections that may hold copies of the range and of the voxel size."""
+_MOST_HEIGHTS = 200
+_MANY = 10
+"""Voxels of which one more or less moves the end of the range by a tenth at most."""
+_DIGITS = 6
+"""Decimals of a length in metres: below a thousandth of any voxel."""
+
+_Axis = tuple[float, float, float]
+"""Low and high end of the range and the voxel, in metres."""
+
+
+def sound_grid(document: Document) -> Changes:
+    """The edit with which all rules about the grid pass; empty where none is needed or found."""
+    size_key = voxel_size_key(document)
+    bounds = lengths(document, ".".join(_RANGE), 6)
+    size = lengths(document, size_key, 3) if size_key is not None else None
+    if size_key is None or bounds is None or size is None or not grid_faults(document):
+        return {}
+    axes = [(bounds[axis], bounds[axis + 3], size[axis]) for axis in range(3)]
+    if any(high <= low or voxel <= 0 for low, high, voxel in axes):
+        return {}
+    try:
+        return _solved(document, tuple(size_key.split(".")), axes)
+    except ConfigError:
+        return {}  # a place that an edit needs is not there
+
+
+def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings, those about the grid with the edit that makes it sound; the worst says so."""
+    about = [finding for finding in found if finding.code in GRID_CODES]
+    changes = sound_grid(document) if about else {}
+    if not changes:
+        return found
+    edits = tuple((tree.dotted(path), flow(value)) for path, value in changes.items())
+    first = next((f for f in about if f.severity is Severity.ERROR), about[0])
+    shown = "; ".join(f"{key}: {value}" for key, value in edits)
+    advice = f"One edit makes the grid sound, and bevdiag fix CONFIG --write writes it: {shown}"
+    return tuple(
+        replace(
+            finding,
+            edits=edits,
+            detail=(*finding.detail, advice) if finding is first else finding.detail,
+        )
+        if finding.code in GRID_CODES
+        else finding
+        for finding in found
+    )
+
+
+def grid_faults(document: Document) -> tuple[Finding, ...]:
+    """What the rules about the grid find."""
+    evidence = ConfigEvidence(document=document, parts=read_parts(document))
+    modules = (import_module(f"{rules.__name__}.{CODES[code].module}") for code in GRID_CODES)
+    return tuple(found for module in modules for found in module.check(evidence))
+
+
+def _solved(document: Document, size_path: tree.Path, axes: list[_Axis]) -> Changes:
+    multiple = _multiple(document.edited(_edit(document, size_path, _rounded(axes))))
+    multiples = [_multiple_of(axis, multiple) for axis in axes[:2]]
+    flats = [axes[:2], multiples]
+    if any(whole_voxels(*axis) is None for axis in axes[:2]) or multiples == axes[:2]:
+        flats = [multiples]
+    for flat, declares in product(flats, (False, True)):
+        for z in _heights(axes[2]):
+            changes = _edit(document, size_path, [*flat, z], declares=declares)
+            faults = {found.code for found in grid_faults(document.edited(changes))}
+            if not faults:
+                return _only_new(document, changes)
+            if faults <= set(_FLAT) or (z == axes[2] and faults == {"BEV201"}):
+                break  # no other height helps: another x and y do, or another declaration
+    return {}
+
+
+def _multiple(document: Document) -> int:
+    """Voxels along x and y of which a sound grid is a multiple."""
+    parts = read_parts(document)
+    before, backbone = bev_map(parts), parts.backbone_2d
+    stride = before.stride if before is not None else 1
+    products = [1]
+    for layer in backbone.layer_strides if backbone is not None else ():
+        products.append(products[-1] * layer)
+    return stride * lcm(*products)
+
+
+def _multiple_of(axis: _Axis, multiple: int) -> _Axis:
+    """The axis with the nearest multiple of so many voxels; itself where it has one."""
+    low, high, voxel = axis
+    count = whole_voxels(*axis)
+    if count is not None and count % multiple == 0:
+        return axis
+    if rounded_voxels(*axis) is None:
+        voxel = _coarse((high - low) / multiple)
+    count = max(1, round((high - low) / voxel / multiple)) * multiple
+    return _stretched(low, high, voxel, count)
+
+
+def _stretched(low: float, high: float, voxel: float, count: int) -> _Axis:
+    """The range of that many voxels: a range about 0 stays so, any other keeps its low end."""
+    if isclose(low, -high):
+        half = round(count * voxel / 2, _DIGITS)
+        return -half, half, voxel
+    return low, round(low + count * voxel, _DIGITS), voxel
+
+
+def _heights(axis: _Axis) -> Iterator[_Axis]:
+    """The height as it is, and with other numbers of voxels, the nearest first."""
+    low, high, voxel = axis
+    quotient = (high - low) / voxel
+    yield axis
+    for count in sorted(range(1, _MOST_HEIGHTS), key=lambda n: abs(n - quotient)):
+        if count >= _MANY and abs(count - quotient) < 1:
+            yield _stretched(low, high, voxel, count)
+        else:
+            tall = high - low if count == 1 else _coarse((high - low) / count)
+            yield _stretched(low, high, round(tall, _DIGITS), count)
+
+
+def _coarse(length: float) -> float:
+    """The length, rounded up to two digits."""
+    digits = 1 - floor(log10(length))
+    scale = 10.0**digits
+    return round(ceil(length * scale - 1e-9) / scale, max(digits, 0))
+
+
+def _rounded(axes: Iterable[_Axis]) -> list[_Axis]:
+    """The axes with at least one voxel each, so that a grid can be made of them."""
+    return [
+        axis if rounded_voxels(*axis) is not None else (axis[0], axis[1], axis[1] - axis[0])
+        for axis in axes
+    ]
+
+
+def _edit(
+    document: Document, size_path: tree.Path, axes: list[_Axis], *, declares: bool = False
+) -> Changes:
+    """Everything that a grid of these axes makes the config say."""
+    ranges = (*(low for low, _, _ in axes), *(high for _, high, _ in axes))
+    size = tuple(voxel for _, _, voxel in axes)
+    changes: Changes = {_RANGE: ranges, size_path: size}
+    for section in _COPYING:
+        for key, value in (("VOXEL_SIZE", size), (_RANGE[1], ranges)):
+            if document.get(tree.dotted((*section, key))) is not None:
+                changes[(*section, key)] = value
+    edited = document.edited(changes)
+    parts = read_parts(edited)
+    if parts.data is None:
+        return changes
+    grid, dsvt = parts.data.grid_size, dsvt_key(document)
+    shape = f"{dsvt}.INPUT_LAYER.sparse_shape"
+    if dsvt is not None and triple(document, shape) is not None:
+        changes[tuple(shape.split("."))] = grid
+    scatter = triple(document, ".".join(_SCATTER))
+    if scatter is not None:
+        changes[_SCATTER] = (*grid[:2], scatter[2])
+    return changes | _of_the_map(document.edited(changes), declares=declares)
+
+
+def _of_the_map(document: Document, *, declares: bool) -> Changes:
+    """The anchors' stride, and the channels if they are to be declared anew."""
+    changes: Changes = {}
+    parts = read_parts(document)
+    stride, anchors = head_stride(parts), document.get(".".join(_ANCHORS))
+    if stride is not None and stride == int(stride) and isinstance(anchors, tuple):
+        for index, entry in enumerate(anchors):
+            if isinstance(entry, Mapping) and "feature_map_stride" in entry:
+                changes[(*_ANCHORS, str(index), "feature_map_stride")] = int(stride)
+    made = parts.up_to_map() if declares else None
+    if made is not None and bev_map(parts) is not None:
+        joint = bev_joint(made)
+        if joint.depth > 0:
+            changes[_CHANNELS] = joint.real
+    return changes
+
+
+def _only_new(document: Document, changes: Changes) -> Changes:
+    return {path: new for path, new in changes.items() if document.get(tree.dotted(path)) != new}

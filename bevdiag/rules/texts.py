@@ -1,0 +1,73 @@
+"""Which rules a text of a training speaks of: the signatures on the rules' pages, as patterns."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from bevdiag.rules.codes import CODES
+from bevdiag.rules.pages import PRINTED, rule_page
+
+_PART = re.compile(r"(.+) \(in (\w+)\)")
+_HOLES = re.compile(r"#|\.\.\.| ")
+# Every repeat is bounded: a log may be anything, and takes no longer for that.
+_FILLINGS = {"#": r"\d{1,15}", "...": r"[^\n]{0,200}?", " ": r"\s{1,8}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A text by which a fault is known.
+
+    Attributes:
+        code: the rule that looks for the fault.
+        part: the detector's child whose code prints it, empty where any may.
+        pattern: the text, with holes.
+    """
+
+    code: str
+    part: str
+    pattern: re.Pattern[str]
+
+
+@cache
+def signatures() -> tuple[Signature, ...]:
+    """The signatures of all rules, in the order of the table."""
+    return tuple(
+        _signature(code, text) for code in CODES for text in rule_page(code).parts.get(PRINTED, ())
+    )
+
+
+def last_match(text: str) -> tuple[int, int] | None:
+    """Where the last text that a rule knows starts and ends; None if there is none."""
+    found = [match.span() for one in signatures() for match in one.pattern.finditer(text)]
+    return max(found, default=None)
+
+
+def codes_for(text: str, part: str) -> tuple[str, ...]:
+    """The rules that the text speaks of, each once, in the order of the table.
+
+    Args:
+        text: what was printed.
+        part: the detector's child that was running, empty where nothing tells. What another part
+            prints counts only where nothing else does.
+    """
+    found = [one for one in signatures() if one.pattern.search(text)]
+    agreeing = [one for one in found if not part or one.part == part] or [
+        one for one in found if not one.part
+    ]
+    return tuple(dict.fromkeys(one.code for one in agreeing or found))
+
+
+def _signature(code: str, text: str) -> Signature:
+    match = _PART.fullmatch(text)
+    words, part = (match[1], match[2]) if match else (text, "")
+    return Signature(code, part, re.compile("".join(_pattern(words)), re.IGNORECASE))
+
+
+def _pattern(words: str) -> Iterator[str]:
+    end = 0
+    for hole in _HOLES.finditer(words):
+        yield re.escape(words[end : hole.start()])
+        yield _FILLINGS[hole[0]]
+        end = hole.end()
+    yield re.escape(words[end:])
