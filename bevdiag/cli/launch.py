@@ -1,6 +1,5 @@
 """Run the training command: as if nobody stood before it, but listening for why it dies."""
 
-import ctypes
 import os
 import select
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bevdiag.children import die_with_parent
 from bevdiag.errors import InputError
 from bevdiag.files.writing import write_all
 
@@ -29,7 +29,6 @@ _FORWARDED = (
 _OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGWINCH)
 _FROM_KERNEL = 0x80
 """SI_KERNEL: a signal that the terminal sent has reached the command as well."""
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +82,10 @@ def _signals_held() -> Iterator[set[signal.Signals]]:
 def _prepared(mask: set[signal.Signals]) -> Callable[[], None]:
     """What the command's process does before it becomes the command."""
     parent = os.getpid()
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def prepare() -> None:
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if sys.platform == "linux":
+            die_with_parent()
             if os.getppid() != parent:  # killed before it was asked for
                 os._exit(128 + signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -15,10 +15,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import Pipe
 from typing import Any
 
 import torch
+
+from bevdiag.channel import Channel, GarbledError, make_channel
 
 TIMEOUT_SECONDS = 240.0
 """For one answer; centerpoint on four Waymo samples takes about a minute on two cores."""
@@ -58,7 +59,7 @@ class QuestionCounter:
 class Prompter:
     """The real run's side: answers the question that is waited for when the run comes to it."""
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Channel) -> None:
         self._pipe = pipe
         self._numbers: dict[Question, torch.Tensor] = {}
         self._awaited: Question = pipe.recv()
@@ -99,7 +100,7 @@ class Rehearsal:
     def __init__(self, run: Run) -> None:
         self._answers: dict[Question, torch.Tensor | None] = {}
         self.failure = ""
-        self._pipe, theirs = Pipe()
+        self._pipe, theirs = make_channel()
         sys.stdout.flush()
         sys.stderr.flush()
         self._process = os.fork()
@@ -139,9 +140,11 @@ class Rehearsal:
     def _ask(self, question: Question) -> tuple[Any, str]:
         try:
             self._pipe.send(question)
-            if not self._pipe.poll(TIMEOUT_SECONDS):
-                return None, f"it took more than {TIMEOUT_SECONDS:g} s on the CPU"
-            answer: tuple[Any, str] = self._pipe.recv()
+            answer: tuple[Any, str] = self._pipe.recv(TIMEOUT_SECONDS)
+        except TimeoutError:
+            return None, f"it took more than {TIMEOUT_SECONDS:g} s on the CPU"
+        except GarbledError:
+            return None, "the process that rehearsed it wrote over its own answer"
         except (EOFError, OSError):
             return None, "the process that rehearsed it died (of memory?)"
         return answer
@@ -160,7 +163,7 @@ def can_rehearse() -> bool:
     return hasattr(os, "fork")
 
 
-def _serve(run: Run, pipe: Any) -> None:
+def _serve(run: Run, pipe: Channel) -> None:
     """What the fork does: it never returns into the code that made it."""
     try:
         prompter = Prompter(pipe)
