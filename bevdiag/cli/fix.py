@@ -63,6 +63,9 @@ def _write_diff(diff: str, output: str) -> None:
     """The diff byte for byte into a file; on stdout without what a terminal or a CI obeys."""
     from bevdiag.report.printable import inert
 
-    write_output(diff, output, exact=output != STDOUT)
-    if output == STDOUT and inert(diff) != diff:
+    if output != STDOUT:
+        write_output(diff, output, exact=True)
+        return
+    write_output(inert(diff), output, exact=True)
+    if inert(diff) != diff:
         say("the diff leaves out characters that a terminal obeys: -o FILE has it as it is")

@@ -135,7 +135,7 @@ def write_output(
     if isinstance(report, str) and not exact:
         from bevdiag.report.printable import inert
 
-        report = inert(report)
+        report = inert(report, coloured=layout_for(output).colour)
     if output == STDOUT:
         _print(report)
     else:

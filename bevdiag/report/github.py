@@ -75,7 +75,8 @@ def _line(item: _Annotation) -> str:
         properties |= {"line": str(location.line), "col": str(location.column)}
     properties["title"] = item.title
     told = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{item.command} {told}::{_data(printable_lines(item.message))}"
+    # Older commands of this kind are obeyed wherever in a line they stand.
+    return f"::{item.command} {told}::{_data(printable_lines(item.message))}".replace("##[", "## [")
 
 
 def _data(text: str) -> str:

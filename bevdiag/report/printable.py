@@ -11,8 +11,9 @@ from rich.cells import cell_len
 # A unit stays with its number.
 _SPACES = re.compile(r"\s+(?!(?:[KMG]i)?B\b)")
 
-_HIDDEN = re.compile(r"\x1b\[[0-9;]*m|[^ -~]")
-"""Colours, which `render_lines` alone makes, and every character that may need looking at."""
+_HIDDEN = re.compile(r"[^ -~]")
+"""Every character that may need looking at."""
+_HIDDEN_BESIDE_COLOURS = re.compile(r"\x1b\[[0-9;]*m|[^ -~]")
 _OURS = "\n\u200b"
 """Line breaks, and what keeps Markdown from making a link."""
 _COMMAND = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
@@ -35,13 +36,14 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def inert(text: str) -> str:
+def inert(text: str, *, coloured: bool = False) -> str:
     """A whole report without what a terminal obeys, and with no line that is a command to a CI.
 
     What comes from others has passed `printable`; this is the last gate, whatever the format. It
-    leaves line breaks and our own colours.
+    leaves line breaks and, where the report is `coloured`, colours.
     """
-    clean = text if _is_clean(text) else _HIDDEN.sub(_without, text)
+    hidden = _HIDDEN_BESIDE_COLOURS if coloured else _HIDDEN
+    clean = text if _is_clean(text) else hidden.sub(_without, text)
     return _COMMAND.sub(r"\1: :", clean).replace("##[", "## [")
 
 

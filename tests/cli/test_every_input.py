@@ -73,8 +73,12 @@ HOSTILE = {
     "a deep key": ("--policy", ".".join("a" * 30_000) + " = 1"),
     "a deep table": ("--policy", "[" + ".".join("a" * 30_000) + "]"),
     "deep tables in deep tables": ("--policy", f"a = [{{{'.'.join('a' * 30)} = [" * 60),
-    "many keys": ("--policy", "[assume]\n" + "".join(f"a{n} = 1\n" for n in range(_MANY // 10 - 9))),
-    "many lines": ("--policy", "\n" * 10**6 + "[ignore]\n" + "".join(f"a{n}='x'\n" for n in range(9000))),
+    "many keys": (
+        "--policy", "[assume]\n" + "".join(f"a{n} = 1\n" for n in range(9_000)) + "a = -1",
+    ),
+    "many lines": (
+        "--policy", "\n" * 9 * 10**5 + "[ignore]\n" + "".join(f"a{n}='x'\n" for n in range(9_000)),
+    ),
     "a huge number": ("--policy", "gpu = 0x" + "f" * 10**5),
     "a huge count": ("--policy", "batch_size = 0x" + "f" * 10**5),
     "a huge assumption": ("--policy", "[assume]\na = 0x" + "f" * 10**5),
