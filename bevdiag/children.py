@@ -356,9 +356,9 @@ def _answer(function: Callable[[Any, Tell], object], task: object, tell: Tell) -
         return ForkingPickler.dumps(Answer(function(task, tell), inputs=inputs()))
     except Exception as error:
         details = traceback.format_exc()
-        told = MemoryError() if exhausts_host(error) else error
+        raised = MemoryError() if exhausts_host(error) else error
         try:
-            message = pickle.dumps(Answer(error=told, details=details, inputs=inputs()))
+            message = pickle.dumps(Answer(error=raised, details=details, inputs=inputs()))
             pickle.loads(message)
         except Exception:  # some exceptions cannot be rebuilt from what they were made of
             replaced = RuntimeError(f"{type(error).__name__}: {error}")

@@ -217,7 +217,7 @@ def test_a_captured_child_that_said_nothing() -> None:
         answer(lambda _task, _tell: os._exit(3), captured=True)
 
 
-def test_what_its_code_said_is_told_rather_than_what_a_program_said() -> None:
+def test_what_its_code_said_is_quoted_rather_than_what_a_program_said() -> None:
     def leave(_task: object, _tell: Tell) -> str:
         print("no such data set")
         os.write(2, b"usage: git [-v | --version] [-h | --help]\n")
@@ -317,12 +317,12 @@ def test_grandchildren_hold_up_nobody_and_end_too(
     began = time.monotonic()
     with Child(start, name="the child", method="fork", captured=True) as child:
         child.give(None)
-        told = child.receive(20)
-        assert isinstance(told, Told)
+        first = child.receive(20)
+        assert isinstance(first, Told)
         with contextlib.suppress(ChildError):
             child.receive(50)
     assert time.monotonic() - began < 30
-    assert ended(told.value)
+    assert ended(first.value)
 
 
 def ended(process: int) -> bool:
