@@ -1,7 +1,8 @@
 """Child processes that may die of anything; the parent tells of what, and where.
 
 A child says what it is about to do with `announce`, into memory that it shares with its parent:
-that costs a microsecond, and the last words survive whatever came after them.
+that costs a microsecond, and the last words survive whatever came after them. Whatever a child
+starts ends with it, and holds up nobody.
 """
 
 import ctypes
@@ -11,16 +12,20 @@ import pickle
 import signal
 import sys
 import tempfile
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import connection
+from dataclasses import dataclass, field
+from multiprocessing import connection, resource_tracker
 from multiprocessing.reduction import ForkingPickler, recv_handle, send_handle
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bevdiag.channel import Channel, GarbledError, make_channel
 from bevdiag.errors import NoVerdictError
+from bevdiag.files.known import Mark, add_inputs, inputs
 
 TIMEOUT_SECONDS = 900.0
 """For one report or result of a child, by default. The largest configs take a minute."""
@@ -29,6 +34,8 @@ BEGINNING = "before the first module ran"
 _PLACE_BYTES = 512
 _TAIL_BYTES = 4096
 _LONGEST_LINE = 300
+_ENDING_SECONDS = 10.0
+"""From closing its descriptors to the end of a process."""
 _PR_SET_PDEATHSIG = 1
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -36,6 +43,10 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Tell = Callable[[Any], None]
 
+_libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+_ours: set[Channel] = set()
+"""This process's ends of the channels to its children."""
+_said: deque[str] = deque(maxlen=64)
 _place: Any = None
 _is_captured = False
 
@@ -58,6 +69,8 @@ class Answer:
     result: Any = None
     error: Exception | None = None
     details: str = ""
+    inputs: dict[Mark, str] = field(default_factory=dict)
+    """The files that were read for it."""
 
     def unwrap(self) -> Any:
         """The result; raises the error."""
@@ -79,14 +92,21 @@ def whereabouts() -> str:
 
 def last_words() -> str:
     """What this process printed last, in words that follow a sentence; "" if it keeps nothing."""
-    sys.stdout.flush()
-    return _last_line(1) if _is_captured else ""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    if not _is_captured:
+        return ""
+    # What Python code said; programs and libraries that it has called print beside it.
+    return _last_line("".join(_said)) or _last_line(_tail(1))
 
 
-def _last_line(descriptor: int) -> str:
+def _tail(descriptor: int) -> str:
     start = max(0, os.fstat(descriptor).st_size - _TAIL_BYTES)
-    lines = os.pread(descriptor, _TAIL_BYTES, start).decode(errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
+    return os.pread(descriptor, _TAIL_BYTES, start).decode(errors="replace")
+
+
+def _last_line(text: str) -> str:
+    said = [line.strip() for line in text.split("\n") if line.strip()]
     return f"; the last it said was: {said[-1][:_LONGEST_LINE]}" if said else ""
 
 
@@ -115,18 +135,21 @@ class Child:
     ) -> None:
         context: Any = multiprocessing.get_context(method)
         self._name = name
+        self._killed = False
         self._place = context.RawArray("c", _PLACE_BYTES)
-        self._pipe, theirs = context.Pipe()
+        # It has no name: no death can leave it behind.
+        self._output = tempfile.TemporaryFile() if captured else None  # noqa: SIM115 - see stop
+        self._channel, theirs = make_channel()
+        _ours.add(self._channel)
         self._process = context.Process(
             target=_serve, args=(function, theirs, self._place, capped, captured)
         )
         self._process.start()
         theirs.close()
-        # It has no name: no death can leave it behind.
-        self._output = tempfile.TemporaryFile() if captured else None  # noqa: SIM115 - see stop
+        self._end = _end_of(self._process)
         if self._output is not None:
-            with suppress(OSError):  # it is dead: `receive` tells
-                send_handle(self._pipe, self._output.fileno(), self._process.pid)
+            with suppress(OSError):  # it is dead: `receive` says so
+                send_handle(self._channel, self._output.fileno(), self._process.pid)
 
     def __enter__(self) -> "Child":
         return self
@@ -136,14 +159,14 @@ class Child:
 
     @property
     def waitables(self) -> tuple[Any, Any]:
-        """One is ready for `multiprocessing.connection.wait` when `receive` will not wait."""
-        return self._pipe, self._process.sentinel
+        """For `multiprocessing.connection.wait`; when one is ready, `received` may have more."""
+        return self._channel, self._end
 
     def give(self, task: object) -> None:
         """Hand over the next task."""
         self._place.value = BEGINNING.encode()
-        with suppress(OSError):  # it is dead: `receive` tells
-            self._pipe.send(task)
+        with suppress(OSError):  # it is dead: `receive` says so
+            self._channel.send(task)
 
     def receive(self, timeout_seconds: float | None = None) -> Told | Answer:
         """The next report, or the answer to the task.
@@ -151,19 +174,40 @@ class Child:
         Raises:
             ChildError: there will be none.
         """
-        ready = connection.wait(self.waitables, timeout_seconds)
-        if not ready:
-            raise self.silent_for(timeout_seconds or 0.0)
-        message: Told | Answer
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while (message := self.received()) is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise self.silent_for(timeout_seconds or 0.0)
+            connection.wait(self.waitables, left)
+        return message
+
+    def received(self) -> Told | Answer | None:
+        """What `receive` returns, if it has come; None where it may still come.
+
+        Raises:
+            ChildError: there will be none.
+        """
         try:
-            if self._pipe not in ready and not self._pipe.poll():
-                raise EOFError
-            message = self._pipe.recv()
+            has_ended = bool(connection.wait([self._end], 0))
+            if not self._channel.ready():
+                if has_ended:
+                    raise EOFError
+                return None
+            message: Told | Answer = self._channel.recv()
+        except GarbledError as error:
+            raise self._error(f"gave an answer that cannot be read ({error})") from None
         except (EOFError, OSError):
+            # Descriptors are closed a moment before the end.
+            if not connection.wait([self._end], _ENDING_SECONDS):
+                raise self._error("closed the descriptor that it answers by") from None
+            self._kill()
             self._process.join()
             raise self._error(ending(self._process.exitcode)) from None
-        if isinstance(message, Answer) and isinstance(message.error, MemoryError):
-            raise self._error("ran out of the host's memory")
+        if isinstance(message, Answer):
+            add_inputs(message.inputs)
+            if isinstance(message.error, MemoryError):
+                raise self._error("ran out of the host's memory")
         return message
 
     def silent_for(self, seconds: float) -> ChildError:
@@ -171,19 +215,30 @@ class Child:
         return self._error(f"was stopped after {seconds:g} s without an answer")
 
     def stop(self) -> None:
-        """Kill the process if it still runs, and wait for its end."""
-        self._process.kill()
+        """Kill the process if it still runs, and all that it has started; wait for its end."""
+        self._kill()
         self._process.join()
-        self._pipe.close()
+        _ours.discard(self._channel)
+        self._channel.close()
+        if self._end != self._process.sentinel:
+            os.close(self._end)
         self._process.close()
         if self._output is not None:
             self._output.close()
+
+    def _kill(self) -> None:
+        """End the group; once the process has been waited for, its number is another's."""
+        if not self._killed:
+            self._killed = True
+            with suppress(OSError):  # it has not made one yet
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
 
     def _error(self, what: str) -> ChildError:
         return ChildError(f"{self._name} {what} {_decoded(self._place)}{self._last_words()}")
 
     def _last_words(self) -> str:
-        return "" if self._output is None else _last_line(self._output.fileno())
+        return "" if self._output is None else _last_line(_tail(self._output.fileno()))
 
 
 def in_child(
@@ -241,36 +296,73 @@ def exhausts_host(error: BaseException) -> bool:
 
 
 def _serve(
-    function: Callable[[Any, Tell], object], pipe: Any, place: Any, capped: bool, captured: bool
+    function: Callable[[Any, Tell], object],
+    channel: Channel,
+    place: Any,
+    capped: bool,
+    captured: bool,
 ) -> None:
     global _place
     _place = place
-    # A terminal sends Ctrl-C to us as well; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if capped:
-            _cap_memory()
+    _stand_alone(channel)
+    if capped and sys.platform == "linux":
+        _cap_memory()
     if captured:
-        _redirect_output(recv_handle(pipe))
+        _redirect_output(recv_handle(channel))
     with suppress(EOFError, OSError):  # the parent is gone
         while True:
-            task = pipe.recv()
-            pipe.send_bytes(_answer(function, task, lambda report: pipe.send(Told(report))))
+            task = channel.recv()
+            channel.send_pickled(_answer(function, task, lambda report: channel.send(Told(report))))
+
+
+def _stand_alone(channel: Channel) -> None:
+    """Leave the parent's signals and descriptors, and take along what this process will start."""
+    # A terminal sends Ctrl-C to us as well; the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for end in list(_ours):  # a fork has copies of what its parent holds
+        end.close()
+    _ours.clear()
+    # What this process says to the tracker of multiprocessing, or writes there by mistake, would
+    # be the parent's trouble.
+    tracker = getattr(resource_tracker, "_resource_tracker")._fd  # noqa: B009 - not in the stubs
+    if tracker is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, tracker)
+        os.close(nowhere)
+    if sys.platform != "win32":
+        os.setpgid(0, 0)
+        os.register_at_fork(after_in_child=channel.close)
+    if sys.platform == "linux":
+        die_with_parent()
+        os.register_at_fork(after_in_child=die_with_parent)
+
+
+def die_with_parent() -> None:
+    """Have Linux end this process when the one that started it ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_of(process: Any) -> int:
+    """A descriptor that is ready once the process has ended, whoever else holds its pipes."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # an old kernel
+            return os.pidfd_open(process.pid)
+    sentinel: int = process.sentinel
+    return sentinel
 
 
 def _answer(function: Callable[[Any, Tell], object], task: object, tell: Tell) -> Any:
     try:
-        return ForkingPickler.dumps(Answer(function(task, tell)))
+        return ForkingPickler.dumps(Answer(function(task, tell), inputs=inputs()))
     except Exception as error:
         details = traceback.format_exc()
-        told = MemoryError() if exhausts_host(error) else error
+        raised = MemoryError() if exhausts_host(error) else error
         try:
-            message = pickle.dumps(Answer(error=told, details=details))
+            message = pickle.dumps(Answer(error=raised, details=details, inputs=inputs()))
             pickle.loads(message)
         except Exception:  # some exceptions cannot be rebuilt from what they were made of
             replaced = RuntimeError(f"{type(error).__name__}: {error}")
-            return pickle.dumps(Answer(error=replaced, details=details))
+            return pickle.dumps(Answer(error=replaced, details=details, inputs=inputs()))
         return message
 
 
@@ -282,6 +374,19 @@ def _redirect_output(descriptor: int) -> None:
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
+    for printed in (sys.stdout, sys.stderr):
+        _remember(printed)
+
+
+def _remember(stream: Any) -> None:
+    """Keep the last of what Python code writes to a stream, beside letting it pass."""
+    plain = stream.write
+
+    def write(text: str) -> Any:
+        _said.append(text[-_TAIL_BYTES:])
+        return plain(text)
+
+    stream.write = write
 
 
 def _cap_memory() -> None:

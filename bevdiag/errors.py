@@ -61,6 +61,10 @@ class NoVerdictError(BevdiagError):
     exit_code = ExitCode.NO_VERDICT
 
 
+class OutputError(NoVerdictError):
+    """What was found out cannot be written: a full disk, a closed pipe, a limit."""
+
+
 class RepositoryError(NoVerdictError):
     """The code of the user's own repository failed.
 

@@ -1,14 +1,19 @@
 """What a parent makes of children that die of this and that; each is forked, which is quick."""
 
+import contextlib
 import faulthandler
 import multiprocessing
 import os
 import signal
+import socket
+import stat
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +28,13 @@ from bevdiag.children import (
     ending,
     exhausts_host,
     in_child,
+    last_words,
     signal_name,
     whereabouts,
 )
-from bevdiag.errors import ConfigError, ExitCode
+from bevdiag.errors import ConfigError, ExitCode, InputError
+from bevdiag.files.known import forget, note_output
+from bevdiag.files.reading import read_file
 
 Function = Callable[[Any, Tell], object]
 
@@ -209,6 +217,135 @@ def test_a_captured_child_that_said_nothing() -> None:
         answer(lambda _task, _tell: os._exit(3), captured=True)
 
 
+def test_what_its_code_said_is_quoted_rather_than_what_a_program_said() -> None:
+    def leave(_task: object, _tell: Tell) -> str:
+        print("no such data set")
+        os.write(2, b"usage: git [-v | --version] [-h | --help]\n")
+        return last_words()
+
+    assert answer(leave, captured=True) == "; the last it said was: no such data set"
+
+
+def scribble(everywhere: object, _tell: Tell) -> bytes:
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            # A fork has pytest's own files as well, where junk would be seen.
+            if everywhere or stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, b"junk\x00\x00\x00\x01" * 9)
+    return b"x" * 2**20
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_junk_on_inherited_descriptors_is_passed_over(captured: bool) -> None:
+    assert answer(scribble, captured=captured) == b"x" * 2**20
+
+
+def test_junk_disturbs_no_fresh_interpreter_either(capfd: pytest.CaptureFixture[str]) -> None:
+    size = len(in_child(scribble, True, name="the child", timeout_seconds=60, captured=True))
+    assert size == 2**20
+    assert capfd.readouterr() == ("", "")
+
+
+def test_junk_inside_an_answer_is_noticed() -> None:
+    def interrupted(_task: object, _tell: Tell) -> None:
+        channel, mark = children_channel()
+        channel.sendall(mark + struct.pack(">QI", 100, 1) + b"x" * 200)
+        time.sleep(60)
+
+    with pytest.raises(ChildError, match=r"gave an answer that cannot be read \(others wrote"):
+        answer(interrupted)
+
+
+def test_a_message_cut_off_by_death_is_not_waited_for() -> None:
+    def die(_task: object, _tell: Tell) -> None:
+        channel, mark = children_channel()
+        channel.sendall(mark + struct.pack(">QI", 100, 1) + b"x")
+        os._exit(5)
+
+    with pytest.raises(ChildError, match="ended with exit code 5"):
+        answer(die)
+
+
+def children_channel() -> tuple[socket.socket, bytes]:
+    """What the child that calls this answers by."""
+    frame = sys._getframe()
+    while frame.f_code.co_name != "_serve":
+        assert frame.f_back is not None
+        frame = frame.f_back
+    channel = frame.f_locals["channel"]
+    return channel._stream, channel._mark
+
+
+def test_a_child_that_closes_its_descriptors_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def close(_task: object, _tell: Tell) -> None:
+        os.closerange(3, 256)
+        time.sleep(60)
+
+    monkeypatch.setattr("bevdiag.children._ENDING_SECONDS", 0.2)
+    began = time.monotonic()
+    with pytest.raises(ChildError, match="closed the descriptor that it answers by"):
+        answer(close, seconds=50)
+    assert time.monotonic() - began < 30
+
+
+def fork_in_c() -> int:
+    """Past Python, as compiled code forks."""
+    import ctypes
+
+    return ctypes.CDLL(None).fork()
+
+
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+@pytest.mark.parametrize("leave", [lambda: os._exit(4), lambda: None])
+def test_grandchildren_hold_up_nobody_and_end_too(
+    fork: Callable[[], int], leave: Callable[[], None]
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("elsewhere a pipe tells of the end")
+
+    def start(_task: object, tell: Tell) -> int:
+        grandchild = fork()
+        if grandchild == 0:
+            time.sleep(60)
+            os._exit(0)
+        tell(grandchild)
+        leave()
+        return grandchild
+
+    began = time.monotonic()
+    with Child(start, name="the child", method="fork", captured=True) as child:
+        child.give(None)
+        first = child.receive(20)
+        assert isinstance(first, Told)
+        with contextlib.suppress(ChildError):
+            child.receive(50)
+    assert time.monotonic() - began < 30
+    assert ended(first.value)
+
+
+def ended(process: int) -> bool:
+    """Whether it ends within the time that a kill takes."""
+    deadline = time.monotonic() + 20
+    while _lives(process) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not _lives(process)
+
+
+def test_what_a_child_read_is_known_here(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").touch()
+
+    def read(_task: object, _tell: Tell) -> bytes:
+        return read_file(tmp_path / "base.yaml", 10)
+
+    forget()
+    answer(read)
+    with pytest.raises(InputError, match="is read"):
+        note_output(tmp_path / "base.yaml", "-o")
+    forget()
+
+
 def test_the_names_of_deaths() -> None:
     assert ending(3) == "ended with exit code 3"
     assert ending(-signal.SIGBUS) == "died of SIGBUS"
@@ -243,10 +380,7 @@ def test_a_child_does_not_outlive_its_parent(number: signal.Signals) -> None:
         child = int(parent.stdout.readline())
         parent.send_signal(number)
         parent.wait(20)
-    deadline = time.monotonic() + 20
-    while _lives(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _lives(child)
+    assert ended(child)
 
 
 def _lives(process: int) -> bool:

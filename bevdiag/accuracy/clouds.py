@@ -1,6 +1,5 @@
 """The point clouds that a row was measured with, written as files that `--points` could name."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ import numpy as np
 from bevdiag.accuracy.outcome import MeasuredRow
 from bevdiag.children import ending
 from bevdiag.errors import InputError
+from bevdiag.files.known import note_input
+from bevdiag.programs import run_program
 from bevdiag.scenes import synthetic_lidar
 from bevdiag.scenes.arrays import Range
 
@@ -83,12 +84,10 @@ class Scripted:
             command += ["--pcr", *map(str, order.point_cloud_range)]
             command += ["--features", str(order.num_features)]
         command += ["--points", str(row.points_per_sample), "--batch", str(row.batch_size)]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=SCRIPT_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired as late:
-            raise InputError(f"{script} did not end within {SCRIPT_SECONDS:g} s") from late
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or [ending(done.returncode)]
+        note_input(script)
+        done = run_program(command, SCRIPT_SECONDS)
+        if done.exit_code is None:
+            raise InputError(f"{script} did not end within {SCRIPT_SECONDS:g} s")
+        if done.exit_code:
+            last = done.err.strip().splitlines()[-1:] or [ending(done.exit_code)]
             raise InputError(f"{script} failed: {last[0]}")

@@ -12,9 +12,11 @@ from typing import Any
 
 from bevdiag.accuracy.outcome import MeasuredRow
 from bevdiag.errors import InputError
+from bevdiag.files.bounds import check_json
+from bevdiag.files.reading import read_file
 from bevdiag.trace.kept_voxels import SITE
 
-MAX_BYTES = 2**26
+MAX_BYTES = 2**24
 FOCAL_CONFIG = Path("focalsst/cfgs/sonar_models/focal_sst.yaml")
 OPENPCDET_CONFIGS = Path("openpcdet/cfgs")
 _LAST_CUDNN_WITHOUT_64BIT = "9.2"
@@ -32,11 +34,14 @@ def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
         InputError: the file cannot be read or is no such file.
     """
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise InputError(f"--rows {file}: is larger than {MAX_BYTES} bytes")
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--rows {file}: cannot be read ({error.strerror})") from error
+        data = read_file(file, MAX_BYTES, instead="these are no rows")
+    except InputError as error:
+        raise InputError(f"--rows {error}") from error
+    try:
+        check_json(data)
+        content = json.loads(data)
+    except InputError as error:
+        raise InputError(f"--rows {file}: {error}") from error
     except (RecursionError, ValueError) as error:
         raise InputError(f"--rows {file}: is no JSON: {error}") from error
     if not isinstance(content, dict):

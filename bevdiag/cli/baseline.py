@@ -7,9 +7,10 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
-from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
+from bevdiag.cli.output import STDOUT, layout_for, say, write_output
 from bevdiag.cli.preflight import run_jobs
 from bevdiag.errors import ExitCode
+from bevdiag.files.writing import declare_output, locked, write_file
 
 baseline_app = typer.Typer(
     rich_markup_mode=None, help="Record what configs cost, for preflight --baseline."
@@ -31,11 +32,15 @@ def write_command(
     from bevdiag.prediction.recorded import Baseline, read_baseline
     from bevdiag.prediction.result import Prediction
 
-    check_output(file, "FILE")
     path = Path(file)
-    before = read_baseline(path).configs if path.exists() else {}
+    declare_output(path, "FILE", updated=True)
+    if path.exists():
+        read_baseline(path)  # a file that is none is refused before the work
     checks = run_jobs(asked.jobs(configs))
-    write_output(Baseline(configs={**before, **record(checks, path).configs}).text(), file, "FILE")
+    with locked(path):
+        before = read_baseline(path).configs if path.exists() else {}
+        merged = Baseline(configs={**before, **record(checks, path).configs})
+        write_file(path, merged.text().encode(), "FILE", updated=True)
     untraced = [check for check in checks if not isinstance(check.report, Prediction)]
     for check in untraced:
         say(f"{check.config}: not recorded: {check.failure or 'no step survives its errors'}")

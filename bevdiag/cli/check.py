@@ -4,8 +4,8 @@ from pathlib import Path
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
-from bevdiag.cli.output import STDOUT, check_output, write_output
+from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also, write_checks
+from bevdiag.cli.output import STDOUT, check_output
 
 
 def check_command(
@@ -38,5 +38,6 @@ def check_command(
         for config, rule in zip(configs, rules, strict=True)
     ]
     write_also(checks, beside)
-    write_output(render_checks(checks, output_format, output, render_check), output)
+    text = render_checks(checks, output_format, output, render_check)
+    write_checks(text, output_format, output)
     return worst(check.exit_code for check in checks)

@@ -50,7 +50,7 @@ def compare_command(
     if html is not None:
         from bevdiag.report.html.compare_page import compare_page
 
-        write_output(compare_page(report), html, option="--html")
+        write_output(compare_page(report), html, option="--html", exact=True)
     return report.exit_code
 
 

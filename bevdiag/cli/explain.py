@@ -1,6 +1,5 @@
 """`bevdiag explain`: which allocation an out-of-memory message is about."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from bevdiag.cli.asked import REST, STEP, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
+from bevdiag.files.reading import STDIN, read_stdin_tail, read_tail
 
 MAX_LOG_BYTES = 8 * 2**20
 """Read from the end of a log, where what matters stands."""
@@ -41,7 +41,8 @@ def explain_command(
     """Tell which tensor an out-of-memory message is about."""
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
-    text = _text(message, log)
+    seconds = values.optional(values.positive, "--timeout", asked.timeout)
+    text = _text(message, log, seconds)
     # The message tells which GPU it was, where no option does.
     wanted = asked.options() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain
@@ -54,7 +55,7 @@ def explain_command(
     return explanation.exit_code
 
 
-def _text(message: str | None, log: str | None) -> str:
+def _text(message: str | None, log: str | None, seconds: int | None) -> str:
     """The message, or what the log holds.
 
     Raises:
@@ -62,20 +63,15 @@ def _text(message: str | None, log: str | None) -> str:
     """
     if (message is None) == (log is None):
         raise InputError("give either the message or --log FILE (- reads stdin)")
-    return _tail(log) if log is not None else message or ""
+    return _tail(log, seconds) if log is not None else message or ""
 
 
-def _tail(log: str) -> str:
+def _tail(log: str, seconds: int | None) -> str:
     try:
-        if log == "-":
-            data = b""
-            while more := sys.stdin.buffer.read(MAX_LOG_BYTES):
-                data = (data + more)[-MAX_LOG_BYTES:]
+        if log == STDIN:
+            data = read_stdin_tail(MAX_LOG_BYTES, seconds)
         else:
-            with Path(log).open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - MAX_LOG_BYTES))
-                data = file.read()
-    except OSError as error:
-        raise InputError(f"--log: {log} cannot be read: {error.strerror}") from error
+            data = read_tail(Path(log), MAX_LOG_BYTES)
+    except InputError as error:
+        raise InputError(f"--log: {error}") from error
     return data.decode("utf-8", "replace")

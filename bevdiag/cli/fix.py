@@ -53,7 +53,19 @@ def fix_command(
 
     if diff:
         say(outcome(report))
-        write_output(report.diff, output)
+        _write_diff(report.diff, output)
     else:
         write_report(report, output_format, output, as_json=fix_json, as_text=render_fix)
     return report.exit_code
+
+
+def _write_diff(diff: str, output: str) -> None:
+    """The diff byte for byte into a file; on stdout without what a terminal or a CI obeys."""
+    from bevdiag.report.printable import inert
+
+    if output != STDOUT:
+        write_output(diff, output, exact=True)
+        return
+    write_output(inert(diff), output, exact=True)
+    if inert(diff) != diff:
+        say("the diff leaves out characters that a terminal obeys: -o FILE has it as it is")

@@ -40,7 +40,12 @@ def render_checks(
 def write_also(checks: "Sequence[Check]", beside: Sequence[tuple[str, str]]) -> None:
     """The checks in further formats, each to its file."""
     for output_format, file in beside:
-        write_output(renderer(output_format)(checks), file, option="--also")
+        write_checks(renderer(output_format)(checks), output_format, file, option="--also")
+
+
+def write_checks(text: str, output_format: str, output: str, option: str = "-o") -> None:
+    """Checks that have been rendered; of GitHub's format, lines are meant as commands."""
+    write_output(text, output, option, exact=output_format == "github")
 
 
 def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":

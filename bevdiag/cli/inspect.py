@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
-from bevdiag.cli.formats import INSPECT_FORMATS, MEMORY_VIZ, renderer
+from bevdiag.cli.formats import INSPECT_FORMATS, MEMORY_VIZ, renderer, write_checks
 from bevdiag.cli.output import (
     STDOUT,
     check_binary,
@@ -66,7 +66,7 @@ def inspect_command(
         levels = levels or (_LEVELS if full or verbose else None)
         _write(report, output_format, output, levels, verbose=verbose)
     if html is not None:
-        write_output(_page(report), html, option="--html")
+        write_output(_page(report), html, option="--html", exact=True)
     return report.exit_code
 
 
@@ -131,7 +131,7 @@ def _write(
         from bevdiag.prediction.checked import Check
 
         check = Check(config=report.config, report=report)
-        write_output(renderer(output_format)([check]), output)
+        write_checks(renderer(output_format)([check]), output_format, output)
     elif isinstance(report, ConfigReport):
         from bevdiag.report.config_json import config_json
         from bevdiag.report.text.config_report import render_config

@@ -18,12 +18,14 @@ from bevdiag.cli.fit import fit_command
 from bevdiag.cli.fix import fix_command
 from bevdiag.cli.gpus import gpus_command
 from bevdiag.cli.inspect import inspect_command
-from bevdiag.cli.output import say, say_error
+from bevdiag.cli.output import STDOUT, flush_stdout, say, say_error, write_output
 from bevdiag.cli.preflight import preflight_command
 from bevdiag.cli.rule import rule_command
 from bevdiag.cli.schema import schema_command
+from bevdiag.cli.streams import check_limits, replace_missing_streams
 from bevdiag.cli.validate import validate_command
-from bevdiag.errors import ExitCode, InputError
+from bevdiag.errors import ExitCode, InputError, OutputError
+from bevdiag.files.known import forget
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -74,7 +76,7 @@ app.command("validate")(validate_command)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"bevdiag {__version__}")
+        write_output(f"bevdiag {__version__}\n", STDOUT)
         raise typer.Exit
 
 
@@ -92,8 +94,20 @@ def _common(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code; `arguments` default to the process's own."""
+    replace_missing_streams()
+    forget()
     own, launched = _split(sys.argv[1:] if arguments is None else arguments)
+    code = _ended(own, launched)
     try:
+        flush_stdout()
+    except OutputError as error:
+        return max(code, say_error(error))
+    return code
+
+
+def _ended(own: list[str], launched: tuple[str, ...] | None) -> int:
+    try:
+        check_limits()
         command = typer.main.get_command(app)
         return int(
             command.main(
@@ -103,6 +117,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except SystemExit:  # click's own way to say that nobody reads what it prints
+        return ExitCode.FITS if "--help" in own else ExitCode.NO_VERDICT
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
             say(f"error: {_usage_sentence(error)}")
@@ -115,11 +131,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return say_error(error, verbose=not {"-v", "--verbose"}.isdisjoint(own))
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Our own arguments, and the command that preflight runs: all that follows its first ``--``."""
+def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """Our own arguments, and the command that preflight runs: all that follows its first ``--``.
+
+    None where there is no ``--``; a command without words where nothing follows it.
+    """
     given = list(arguments)
     if given[:1] != ["preflight"] or "--" not in given:
-        return given, ()
+        return given, None
     end = given.index("--")
     return given[:end], tuple(given[end + 1 :])
 

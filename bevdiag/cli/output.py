@@ -1,27 +1,48 @@
 """Where a report goes: stdout or a file; everything else goes to stderr."""
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from bevdiag.errors import BevdiagError, ExitCode, InputError, RepositoryError
+from bevdiag.errors import BevdiagError, ExitCode, InputError, OutputError, RepositoryError
+from bevdiag.files.writing import declare_output, write_all, write_file
 from bevdiag.report.layout import Layout, layout_of
 
 STDOUT = "-"
+
+_REFUSED = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EAGAIN",
+        "EDQUOT",
+        "EFBIG",
+        "EIO",
+        "EMFILE",
+        "ENFILE",
+        "ENOMEM",
+        "ENOSPC",
+        "EROFS",
+    )
+    if hasattr(errno, name)
+)
+"""What the system says where a limit, a disk or the memory is at its end."""
 
 _Report = TypeVar("_Report")
 
 
 def say(message: str) -> None:
     """One neutralised line on stderr."""
-    from bevdiag.report.printable import printable
+    from bevdiag.report.printable import inert, printable
 
     encoding = sys.stderr.encoding or "ascii"
-    line = printable(message).encode(encoding, "backslashreplace").decode(encoding)
-    print(line, file=sys.stderr)
+    line = inert(printable(message)).encode(encoding, "backslashreplace").decode(encoding)
+    with suppress(OSError, ValueError):  # nobody listens; the exit code still says it
+        print(line, file=sys.stderr, flush=True)
 
 
 def say_error(error: Exception, *, verbose: bool = False) -> ExitCode:
@@ -30,6 +51,8 @@ def say_error(error: Exception, *, verbose: bool = False) -> ExitCode:
     Where the user's own code failed, the last lines of its traceback follow; `verbose`, like
     BEVDIAG_DEBUG=1, asks for all of them.
     """
+    from bevdiag.children import exhausts_host
+
     if isinstance(error, BevdiagError):
         say(f"error: {error}")
         if isinstance(error, RepositoryError):
@@ -37,11 +60,15 @@ def say_error(error: Exception, *, verbose: bool = False) -> ExitCode:
             for line in error.details.splitlines() if everything else error.frames:
                 say(f"  {line}")
         return error.exit_code
-    if isinstance(error, MemoryError):
+    if exhausts_host(error):
         say("error: this machine's memory does not suffice")
         return ExitCode.NO_VERDICT
     if os.environ.get("BEVDIAG_DEBUG") == "1":
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            say(line)
+    if isinstance(error, OSError) and error.errno in _REFUSED:
+        say(f"error: this machine refuses what is needed: {error.strerror}")
+        return ExitCode.NO_VERDICT
     reason = f"{type(error).__name__}: {error}".rstrip(": ")
     say(f"internal error: {reason}; this is a defect of bevdiag (BEVDIAG_DEBUG=1 shows where)")
     return ExitCode.NO_VERDICT
@@ -62,15 +89,10 @@ def check_output(output: str, option: str = "-o") -> None:
     """Refuses, before any work is done, a file that cannot be written.
 
     Raises:
-        InputError: it is a folder, or lies in none.
+        InputError: it is a folder, lies in none, is read, or is named twice.
     """
-    path = Path(output)
-    if output == STDOUT:
-        return
-    if path.is_dir():
-        raise InputError(f"{option}: {output} is a folder: name a file")
-    if not path.parent.is_dir():
-        raise InputError(f"{option}: there is no folder {path.parent} to write {path.name} in")
+    if output != STDOUT:
+        declare_output(Path(output), option)
 
 
 def check_page(html: str | None) -> None:
@@ -95,25 +117,30 @@ def check_binary(output: str, what: str) -> None:
         raise InputError(f"{what} is no text: name a file with -o")
 
 
-def write_output(report: str | bytes, output: str, option: str = "-o") -> None:
+def write_output(
+    report: str | bytes, output: str, option: str = "-o", *, exact: bool = False
+) -> None:
     """Writes the report; a file appears whole or not at all.
 
+    Args:
+        report: text, or bytes that are none.
+        output: a file, or `STDOUT`.
+        option: what named the file.
+        exact: whether the text is no prose: lines of it may be commands to the reader.
+
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file has been read.
+        OutputError: it cannot be written.
     """
+    if isinstance(report, str) and not exact:
+        from bevdiag.report.printable import inert
+
+        report = inert(report, coloured=layout_for(output).colour)
     if output == STDOUT:
         _print(report)
-        return
-    path = Path(output)
-    data = report.encode() if isinstance(report, str) else report
-    try:
-        if path.exists() and not path.is_file():
-            # A pipe or a device such as /dev/null: written to, never replaced.
-            path.write_bytes(data)
-        else:
-            _replace(path.resolve(), data)
-    except OSError as error:
-        raise InputError(f"{option}: {output} cannot be written: {error.strerror}") from error
+    else:
+        data = report.encode("utf-8", "backslashreplace") if isinstance(report, str) else report
+        write_file(Path(output), data, option)
 
 
 def write_report(
@@ -133,22 +160,38 @@ def write_report(
     write_output(text, output)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def _print(report: str | bytes) -> None:
+    """Everything at once to the descriptor: no buffer is left that fails when the process ends."""
+    encoding = sys.stdout.encoding or "ascii"
+    data = report.encode(encoding, "backslashreplace") if isinstance(report, str) else report
+    flush_stdout()
     try:
-        if isinstance(report, str):
-            sys.stdout.write(report)
-        else:
-            sys.stdout.buffer.write(report)
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # replaced by something that is no file
+        print(report.decode(encoding, "replace") if isinstance(report, bytes) else report, end="")
+        return
+    try:
+        write_all(descriptor, data)
+    except OSError as error:
+        _give_up(error)
+
+
+def flush_stdout() -> None:
+    """Let go of what others have printed.
+
+    Raises:
+        OutputError: it is not taken.
+    """
+    try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read has seen enough; what is still buffered must not fail at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _give_up(error)
+
+
+def _give_up(error: OSError) -> None:
+    """What is still buffered must not fail when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    if not isinstance(error, BrokenPipeError):  # whose reader has seen enough
+        raise OutputError(f"stdout cannot be written: {error.strerror}") from error

@@ -10,10 +10,10 @@ import typer
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
-from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
-from bevdiag.cli.output import STDOUT, check_output, say_error, say_report, write_output
+from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also, write_checks
+from bevdiag.cli.output import STDOUT, check_output, say_error, say_report
 from bevdiag.cli.progress import progress_bar
-from bevdiag.errors import ExitCode
+from bevdiag.errors import ExitCode, InputError
 from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
@@ -59,10 +59,12 @@ def preflight_command(
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)
     share = values.percentage("--tolerance", tolerance)
+    command: tuple[str, ...] = context.obj or ()
+    if context.obj == ():
+        raise InputError("name the command to run after --, or leave out --")
     check_output(output)
     beside = values.formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
-    command: tuple[str, ...] = context.obj or ()
     jobs = asked.jobs(configs)
     checks = run_jobs(jobs)
     if baseline is not None and recorded is not None:
@@ -100,7 +102,7 @@ def _write(checks: "Sequence[Check]", output_format: str, output: str, *, beside
     if beside and output == STDOUT:
         say_report(text)
     else:
-        write_output(text, output)
+        write_checks(text, output_format, output)
 
 
 def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:

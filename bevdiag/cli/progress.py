@@ -21,6 +21,8 @@ def progress_bar() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+    from bevdiag.report.printable import printable
+
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -34,7 +36,7 @@ def progress_bar() -> Iterator[Progress]:
     timer.start()
 
     def report(doing: str, done: float) -> None:
-        bar.update(task, description=doing, completed=done)
+        bar.update(task, description=printable(doing), completed=done)
 
     try:
         yield report

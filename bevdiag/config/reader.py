@@ -9,7 +9,8 @@ from bevdiag.config.builder import TreeBuilder
 from bevdiag.config.ignores import IgnoreComment, ignore_comments
 from bevdiag.config.notes import ReadingNote
 from bevdiag.config.tree import Node, Scalar, Section, describe
-from bevdiag.errors import ConfigError, Location
+from bevdiag.errors import ConfigError, InputError, Location
+from bevdiag.files.reading import read_head
 
 
 class FileText(NamedTuple):
@@ -34,14 +35,9 @@ def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = N
     start = Location(path, 1, 1)
     allowance = allowance or Allowance()
     try:
-        if not path.is_file():
-            problem = "this is a folder" if path.is_dir() else "there is no such file"
-            raise ConfigError(f"{path}: {problem}")
-        with path.open("rb") as stream:
-            data = stream.read(allowance.num_bytes + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+        data = read_head(path, allowance.num_bytes + 1)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
     if len(data) > allowance.num_bytes:
         message = f"larger than {MAX_BYTES} bytes, bases included: no config"
         raise ConfigError(message, location=start)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.children import signal_name
+from bevdiag.programs import run_program
 
 TIMEOUT_SECONDS = 180.0
 """spconv enumerates its kernels for some seconds; a cold disk takes torch a minute."""
@@ -60,13 +60,8 @@ def _run(python: str, stages: Sequence[str], timeout: float) -> list[ImportProbe
     """The stages that one child got through, the one that it died in included."""
     command = [python, "-W", "ignore", "-c", _LAUNCH, str(Path(__file__).with_name("child.py"))]
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    try:
-        child = subprocess.run(
-            [*command, *stages], capture_output=True, text=True, timeout=timeout, env=environ
-        )
-        output, code = child.stdout, child.returncode
-    except subprocess.TimeoutExpired as late:
-        output, code = _decoded(late.stdout), 0
+    ended = run_program([*command, *stages], timeout, environ)
+    output, code = ended.out, ended.exit_code or 0
     done: list[ImportProbe] = []
     begun = stages[0]
     for report in _reports(output):
@@ -101,7 +96,3 @@ def _reports(output: str) -> list[dict[str, Any]]:
             except json.JSONDecodeError:
                 break  # cut off in the middle: the child died while it wrote
     return found
-
-
-def _decoded(output: str | bytes | None) -> str:
-    return output.decode("utf-8", "replace") if isinstance(output, bytes) else output or ""

@@ -20,6 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from bevdiag.environment.packages import Package, Packages
 from bevdiag.errors import InputError, Location
+from bevdiag.files.reading import read_file
 
 MAX_FILE_BYTES = 2**20
 MAX_YAML_BYTES = 2**17
@@ -121,13 +122,7 @@ def _entries(path: Path, parents: tuple[Path, ...], files: Iterator[int]) -> Ite
 
 
 def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise InputError(f"{path} is longer than 1 MiB: that is no list of packages")
+    data = read_file(path, MAX_FILE_BYTES, instead="that is no list of packages")
     # PowerShell's `pip freeze > file` writes UTF-16.
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:

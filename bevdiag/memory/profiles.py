@@ -18,10 +18,14 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, Validat
 
 from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError
+from bevdiag.files.bounds import check_json
+from bevdiag.files.reading import read_file
 from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.events import ConvCall
 
 FOLDER = "configs/devices"
+MAX_BYTES = 2**24
+_REMEDY = "expected a device profile as `bevdiag calibrate` writes it"
 CudnnVersion = tuple[int, int, int]
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 DIRECTIONS = ("forward", "dgrad", "wgrad")
@@ -159,18 +163,17 @@ def read_profile(path: Path) -> DeviceProfile:
     Raises:
         InputError: the file cannot be read, or is no profile that this version understands.
     """
+    data = read_file(path, MAX_BYTES, instead=_REMEDY)
     try:
-        file = ProfileFile.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        check_json(data)
+        file = ProfileFile.model_validate_json(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}: {_REMEDY}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         reason = first["msg"][:1].lower() + first["msg"][1:]
-        raise InputError(
-            f"{path}: {where + ': ' if where else ''}{reason}; expected a device profile as "
-            "`bevdiag calibrate` writes it"
-        ) from error
+        raise InputError(f"{path}: {where + ': ' if where else ''}{reason}; {_REMEDY}") from error
     return DeviceProfile(
         gpu=file.gpu.name,
         total_bytes=file.gpu.total_bytes,

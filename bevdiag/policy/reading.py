@@ -1,15 +1,17 @@
 """From a TOML file to policies."""
 
-import re
+import reprlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from bevdiag.config.nearest import did_you_mean
-from bevdiag.errors import ConfigError, Location
+from bevdiag.errors import ConfigError, InputError, Location
+from bevdiag.files.bounds import Place, scan_toml
+from bevdiag.files.reading import read_file, read_head
 from bevdiag.policy.settings import IgnoredRule, Policy, Setting
 
 if sys.version_info >= (3, 11):
@@ -19,6 +21,7 @@ else:
 
 FILE_NAME = "bevdiag.toml"
 MAX_BYTES = 2**20
+MAX_NUMBER = 10**18
 
 _TEXTS = ("gpu", "budget", "margin", "torch", "cudnn", "autocast", "optimizer")
 _NUMBERS = ("batch_size",)
@@ -67,8 +70,8 @@ def find_policy(config: Path) -> Path | None:
 
 def _names_bevdiag(project: Path) -> bool:
     try:
-        return b"tool.bevdiag" in project.read_bytes()[:MAX_BYTES]
-    except OSError:
+        return b"tool.bevdiag" in read_head(project, MAX_BYTES)
+    except InputError:
         return False
 
 
@@ -80,12 +83,15 @@ def read_policy(path: Path) -> PolicyFile:
     """
     text = _read(path)
     try:
+        places = scan_toml(text)
         tables: dict[str, Any] = tomllib.loads(text)
+    except InputError as error:
+        raise ConfigError(f"{path}: {error}: no policy") from error
     except (ValueError, RecursionError) as error:  # a ValueError also for an endless number
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     if path.name == "pyproject.toml":
         tables = tables.get("tool", {}).get("bevdiag", {})
-    reader = _Reader(path, text)
+    reader = _Reader(path, text, places)
     entries = tables.pop(_FOR_CONFIGS, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise reader.error(_FOR_CONFIGS, "expected [[...config]], a table for some configs")
@@ -98,23 +104,20 @@ def read_policy(path: Path) -> PolicyFile:
 
 def _read(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path} has {len(data)} bytes; a policy has at most {MAX_BYTES}")
-    try:
-        return data.decode("utf-8")
+        return read_file(path, MAX_BYTES, instead="no policy").decode("utf-8")
+    except InputError as error:
+        raise ConfigError(str(error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not valid UTF-8: {error.reason}") from error
 
 
 class _Reader:
-    """Checks tables of one file; keys are met in the file's order, which tells their lines."""
+    """Checks the tables of one file; `places` says where its keys stand."""
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path, text: str, places: Mapping[str, Sequence[Place]]) -> None:
         self._path = path
-        self._lines = text.splitlines()
+        self._lines = text.split("\n")
+        self._places = places
 
     def special(self, entry: dict[str, Any]) -> tuple[tuple[str, ...], Policy]:
         files = entry.pop("files", None)
@@ -141,21 +144,21 @@ class _Reader:
     def _text(self, table: Mapping[str, Any], key: str) -> Setting:
         value = table[key]
         if not isinstance(value, str):
-            raise self.error(key, f"expected text in quotes, not {value!r}")
+            raise self.error(key, f"expected text in quotes, not {_shown(value)}")
         return Setting(value, self._place(key, value))
 
     def _number(self, table: Mapping[str, Any], key: str) -> Setting:
         value = table[key]
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.error(key, f"expected a whole number, not {value!r}")
+        if not _is_count(value):
+            raise self.error(key, f"expected a whole number, not {_shown(value)}")
         return Setting(str(value), self._place(key))
 
     def _assumed(self, table: Any) -> Iterator[tuple[str, Setting]]:
         if not isinstance(table, dict):
             raise self.error("assume", 'expected a table such as {"SITE" = COUNT}')
         for site, count in table.items():
-            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-                raise self.error(site, f"expected a count, not {count!r}")
+            if not _is_count(count) or count < 0:
+                raise self.error(site, f"expected a count, not {_shown(count)}")
             yield site, Setting(str(count), self._place(site))
 
     def _ignored(self, table: Any) -> Iterator[tuple[str, IgnoredRule]]:
@@ -171,14 +174,27 @@ class _Reader:
 
     def _place(self, key: str, value: str | None = None) -> Location:
         """Where the key stands, of several the one with this value; else the file's start."""
-        named = re.compile(rf"(?:^|[\s{{,\[.]|[\"'])({re.escape(key)})[\"']?\s*(?:=|\])")
-        found = [
-            (number, match.start(1) + 1)
-            for number, line in enumerate(self._lines, 1)
-            if (match := named.search(line)) and (value is None or value in line)
-        ]
-        line, column = found[0] if found else (1, 1)
+        line, column = next(
+            (
+                place
+                for place in self._places.get(key, ())
+                if value is None or value in self._lines[place[0] - 1]
+            ),
+            (1, 1),
+        )
         return Location(self._path, line, column)
+
+
+def _is_count(value: object) -> bool:
+    """Whether it is a whole number that Python also writes in decimal."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+
+
+def _shown(value: object) -> str:
+    """A value as a sentence quotes it; of a long one, its kind."""
+    if isinstance(value, int) and abs(value) >= MAX_NUMBER:
+        return "a number of more than 18 digits"
+    return reprlib.repr(value)
 
 
 def _seen_from(folder: Path, config: Path) -> str:

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from bevdiag.errors import InputError
+from bevdiag.files.bounds import check_json
+from bevdiag.files.reading import read_file
 
 SCHEMA: Literal["bevdiag.baseline/1"] = "bevdiag.baseline/1"
 MAX_BYTES = 2**24
@@ -47,18 +49,13 @@ def read_baseline(file: Path) -> Baseline:
     Raises:
         InputError: the file cannot be read or is no baseline.
     """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
     remedy = "record it with: bevdiag baseline write"
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{file} is larger than {MAX_BYTES} bytes; {remedy}")
+    data = read_file(file, MAX_BYTES, instead=remedy)
     try:
+        check_json(data)
         document = json.loads(data)
         configs = document["configs"]
         return Baseline(schema=document["schema"], configs=configs)
-    except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
+    except (InputError, ValueError, TypeError, KeyError, RecursionError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{file} is no baseline ({what}); {remedy}") from error

@@ -5,14 +5,17 @@ the text; that text is read and traced once more, and only what it then comes to
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 
+from bevdiag.config.allowance import MAX_BYTES
 from bevdiag.config.edits import edited_text, says
 from bevdiag.config.load import read_document
-from bevdiag.config.writing import read_text, replace_text, without_mark
 from bevdiag.errors import BevdiagError
+from bevdiag.files.reading import read_file
+from bevdiag.files.writing import locked, write_file
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.figures import target_of
@@ -30,6 +33,7 @@ from bevdiag.trace.kept_voxels import Scenario
 
 Progress = Callable[[str, float], None]
 
+_BOM = "\ufeff"
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
@@ -92,7 +96,8 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     if report.chosen is None:
         return report
     edits = apply_set(session, variant, report.chosen.ids, arriving).edits
-    return _with_edits(session, report, edits, how, config)
+    with locked(config) if how.write else nullcontext():
+        return _with_edits(session, report, edits, how, config)
 
 
 def _with_edits(
@@ -101,24 +106,29 @@ def _with_edits(
     """The report with the diff; where it is wanted, the file written and inspected again."""
     chosen = report.chosen
     assert chosen is not None
-    text = read_text(path)
-    mark, plain = without_mark(text)
+    text = read_file(path, MAX_BYTES).decode("utf-8")
+    mark, plain = _without_mark(text)
     document = read_document(path)
     try:
         after = mark + edited_text(path, plain, document, edits)
     except BevdiagError as error:
         return replace(report, refusal=str(error))
-    if not says(path, without_mark(after)[1], document, edits):
+    if not says(path, _without_mark(after)[1], document, edits):
         return replace(report, refusal="the edited text would not say what was traced")
     report = replace(report, diff=_diff(path, text, after))
     if not how.write or after == text:
         return report
-    replace_text(path, after)
+    write_file(path, after.encode(), "--write", updated=True)
     problem = _checked_again(chosen, path, session.options, session.target())
     if problem:
-        replace_text(path, text)
+        write_file(path, text.encode(), "--write", updated=True)
         return replace(report, refusal=f"{problem}: the file is as it was")
     return replace(report, written=True)
+
+
+def _without_mark(text: str) -> tuple[str, str]:
+    """The byte order mark that the text begins with, if it does, and the rest."""
+    return (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
 
 
 def _diff(path: Path, before: str, after: str) -> str:

@@ -74,8 +74,11 @@ def _line(item: _Annotation) -> str:
     if item.location is not None:
         properties |= {"line": str(location.line), "col": str(location.column)}
     properties["title"] = item.title
-    told = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{item.command} {told}::{_data(printable_lines(item.message))}"
+    named = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
+    # Older commands of this kind are obeyed wherever in a line they stand.
+    return f"::{item.command} {named}::{_data(printable_lines(item.message))}".replace(
+        "##[", "## ["
+    )
 
 
 def _data(text: str) -> str:

@@ -31,6 +31,7 @@ _WORDS = {
     ExitCode.USAGE: "**BROKEN**",
 }
 _HEAD = ("| config | | peak | reserved | budget | why |", "|---|---|--:|--:|--:|---|")
+_WEB = re.compile(r"(www)\.", re.IGNORECASE)
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@:])")
 
 
@@ -93,4 +94,6 @@ def _finding(finding: Finding) -> str:
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is: no markup, no mention, no link, one line."""
-    return _SPECIAL.sub(r"\\\1", printable(text)).replace("\\@", "\\@\u200b")
+    marked = _SPECIAL.sub(r"\\\1", printable(text))
+    marked = marked.replace("\\@", "\\@\u200b").replace("\\#", "\\#\u200b")
+    return _WEB.sub("\\1\u200b.", marked)

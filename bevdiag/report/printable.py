@@ -11,6 +11,14 @@ from rich.cells import cell_len
 # A unit stays with its number.
 _SPACES = re.compile(r"\s+(?!(?:[KMG]i)?B\b)")
 
+_HIDDEN = re.compile(r"[^ -~]")
+"""Every character that may need looking at."""
+_HIDDEN_BESIDE_COLOURS = re.compile(r"\x1b\[[0-9;]*m|[^ -~]")
+_OURS = "\n\u200b"
+"""Line breaks, and what keeps Markdown from making a link."""
+_COMMAND = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
+"""GitHub obeys a line that begins like this, and `##[command]` anywhere."""
+
 # Between the parts of a dotted name or path first, within a part only where none ends.
 _BREAK_AFTER = ("./", "=,_-:[]+")
 
@@ -26,6 +34,26 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Like `printable`, but line breaks stay."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def inert(text: str, *, coloured: bool = False) -> str:
+    """A whole report without what a terminal obeys, and with no line that is a command to a CI.
+
+    What comes from others has passed `printable`; this is the last gate, whatever the format. It
+    leaves line breaks and, where the report is `coloured`, colours.
+    """
+    hidden = _HIDDEN_BESIDE_COLOURS if coloured else _HIDDEN
+    clean = text if _is_clean(text) else hidden.sub(_without, text)
+    return _COMMAND.sub(r"\1: :", clean).replace("##[", "## [")
+
+
+def _is_clean(text: str) -> bool:
+    return text.isascii() and text.replace("\n", "").isprintable()
+
+
+def _without(match: re.Match[str]) -> str:
+    char = match[0]
+    return char if len(char) > 1 or char.isprintable() or char in _OURS else ""
 
 
 def fold(text: str, width: int) -> list[str]:

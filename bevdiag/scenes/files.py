@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bevdiag.errors import InputError
+from bevdiag.files.known import note_input
 from bevdiag.scenes.arrays import Points
 from bevdiag.scenes.arrow import read_arrow
 from bevdiag.scenes.columns import chosen_columns
@@ -59,6 +60,7 @@ def read_points(path: Path, layout: Layout) -> tuple[Points, list[str]]:
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: is no file: give the file that holds the points")
+        note_input(path)
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{path}: is larger than {MAX_FILE_BYTES} bytes: give a single cloud")
         if suffix == _RAW:

@@ -1,5 +1,6 @@
 """The child process: imports the repository, builds its model and traces its step."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 
 from bevdiag.children import Tell, announce, exhausts_host
 from bevdiag.errors import BevdiagError
+from bevdiag.files.known import note_input
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api, downloads
 from bevdiag.source.dataset import LoadedBatch, source_batch
@@ -100,6 +102,10 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
         findings += diverted
         if rehearsal is not None:
             rehearsal.close()
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and Path(file).resolve().is_relative_to(root):
+                note_input(Path(file))
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
     return result

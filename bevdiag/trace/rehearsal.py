@@ -10,6 +10,7 @@ and where nothing is asked, nothing runs.
 """
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -18,11 +19,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import Pipe
 from typing import Any
 
 import torch
 
+from bevdiag.channel import Channel, GarbledError, make_channel
 from bevdiag.children import exhausts_host
 from bevdiag.trace.host_memory import available_bytes, limit_to_available
 
@@ -95,7 +96,7 @@ class _UnaskedError(BaseException):
 class Prompter:
     """The real run's side: answers the question that is waited for when the run comes to it."""
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Channel) -> None:
         self._pipe = pipe
         self._numbers: dict[Question, torch.Tensor] = {}
         self._awaited = self._next()
@@ -146,7 +147,7 @@ class _Line:
     """The trace's end of a pipe to one real run, and what came through it."""
 
     def __init__(self) -> None:
-        self.pipe, self.theirs = Pipe()
+        self.pipe, self.theirs = make_channel()
         self.answers: dict[Question, torch.Tensor | None] = {}
         self.failure = ""
         self.seconds = 0.0
@@ -168,10 +169,12 @@ class _Line:
             self.pipe.send(question)
             if not self.process:
                 self.process = self.pipe.recv()
-            if not self.pipe.poll(TIMEOUT_SECONDS):
-                self.stop()
-                return None, f"it took more than {TIMEOUT_SECONDS:g} s on the CPU"
-            answer: tuple[Any, str] = self.pipe.recv()
+            answer: tuple[Any, str] = self.pipe.recv(TIMEOUT_SECONDS)
+        except TimeoutError:
+            self.stop()
+            return None, f"it took more than {TIMEOUT_SECONDS:g} s on the CPU"
+        except GarbledError:
+            return None, "the process that rehearsed it wrote over its own answer"
         except (EOFError, OSError):
             return None, "the process that rehearsed it died (of memory?)"
         return answer
@@ -267,14 +270,13 @@ def can_rehearse() -> bool:
     return hasattr(os, "fork")
 
 
-def _serve(runs: list[tuple[Run, Any]]) -> None:
+def _serve(runs: list[tuple[Run, Channel]]) -> None:
     """What the fork does, before it has run anything: it never returns into the code it is of."""
     try:
         with suppress(ValueError):  # of threads, the main one alone may
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         (run, pipe), *others = runs
-        with suppress(OSError):
-            pipe.poll(None)
+        select.select([pipe], [], [])
         if others and not os.fork():
             _serve(others)
         # OpenMP's workers are gone, and the thread that had them would wait for them forever.
@@ -285,7 +287,7 @@ def _serve(runs: list[tuple[Run, Any]]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _prompt(run: Run, pipe: Any) -> None:
+def _prompt(run: Run, pipe: Channel) -> None:
     with suppress(_UnaskedError):
         prompter = Prompter(pipe)
         limit_to_available()

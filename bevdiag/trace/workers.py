@@ -167,8 +167,9 @@ class _Pool(Generic[Task, Result]):
         left = min(running.deadline for running in self._busy.values()) - time.monotonic()
         connection.wait([one for child in self._busy for one in child.waitables], max(0.0, left))
         for child, running in list(self._busy.items()):
-            if connection.wait(child.waitables, 0):
-                ended = self._received(child)
+            ended = self._received(child)
+            if ended is not None:
+                pass
             elif running.deadline <= time.monotonic():
                 ended = child.silent_for(self.timeout_seconds)
             else:
@@ -180,10 +181,10 @@ class _Pool(Generic[Task, Result]):
             else:
                 self._idle.append(child)
 
-    def _received(self, child: Child) -> Answer | ChildError:
+    def _received(self, child: Child) -> Answer | ChildError | None:
         try:
-            message = child.receive()
+            message = child.received()
         except ChildError as death:
             return death
-        assert isinstance(message, Answer)
+        assert message is None or isinstance(message, Answer)
         return message

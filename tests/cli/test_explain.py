@@ -1,11 +1,9 @@
 """`bevdiag explain` as a user runs it, without a config: none of this needs torch."""
 
-import io
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -37,11 +35,12 @@ def test_the_last_message_of_a_log_is_explained_and_ranks_told_apart(
 
 
 def test_stdin_and_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stdin = SimpleNamespace(buffer=io.BytesIO(MESSAGE.encode()))
-    monkeypatch.setattr(sys, "stdin", stdin)
-    assert run(["explain", "--log", "-", "--format", "json"]) == 0
+    (tmp_path / "log").write_text(MESSAGE, encoding="utf-8")
+    with (tmp_path / "log").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert run(["explain", "--log", "-", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "bevdiag.explain/1"
     assert document["failure"]["kind"] == "allocator"

@@ -98,3 +98,100 @@ def test_the_command_has_a_terminal_where_we_have_one():
 def test_signals_are_not_held_afterwards():
     launch([sys.executable, "-c", ""])
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGXCPU, signal.SIGALRM, signal.SIGHUP])
+def test_less_usual_signals_reach_the_command(number):
+    test_signals_reach_the_command(number)
+
+
+_MUCH = "import os; [os.write(2, b'x' * 2**16) for _ in range(32)]; os.write(1, b'done\\n')"
+"""More than any pipe holds."""
+
+
+def test_a_reader_of_stderr_that_has_gone_harms_nobody():
+    process = started(sys.executable, "-c", f"import sys; sys.stdin.read(1); {_MUCH}")
+    assert process.stderr is not None
+    process.stderr.close()
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "done\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_stderr_harms_nobody():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", _LAUNCHER, sys.executable, "-c", _MUCH],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
+def test_a_stderr_that_takes_little_at_a_time_gets_everything():
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _LAUNCHER, sys.executable, "-c", _MUCH],
+        stdout=subprocess.DEVNULL,
+        stderr=write_end,
+    )
+    os.close(write_end)
+    with open(read_end, "rb") as stream:
+        assert len(stream.read()) == 2**21
+    assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a child of its parent's death"
+)
+def test_the_command_dies_where_we_are_killed():
+    process = started(sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); "
+                      "time.sleep(60)")  # fmt: skip
+    assert process.stdout is not None
+    command = int(process.stdout.readline())
+    process.kill()
+    process.wait(20)
+    # Its end of the pipe is closed by its death alone.
+    assert process.stdout.read() == ""
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{command}") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not os.path.exists(f"/proc/{command}")
+
+
+def test_other_descriptors_are_the_command_s_too(tmp_path):
+    with (tmp_path / "file").open("wb") as stream:
+        program = f"import os; os.write({stream.fileno()}, b'here')"
+        process = subprocess.run(
+            [sys.executable, "-c", _LAUNCHER, sys.executable, "-c", program],
+            pass_fds=[stream.fileno()],
+            timeout=60,
+            check=False,
+        )
+    assert process.returncode == 0
+    assert (tmp_path / "file").read_bytes() == b"here"
+
+
+def test_what_the_command_leaves_behind_is_still_read(tmp_path):
+    """A process that goes on and writes to stderr does not die of our end."""
+    os.mkfifo(tmp_path / "go")
+    program = (
+        "import os, subprocess, sys\n"
+        'late = \'import os, sys; open(sys.argv[1]).read(); os.write(2, b"late"); '
+        'open(sys.argv[2], "w").write("alive")\'\n'
+        "subprocess.Popen([sys.executable, '-c', late, *sys.argv[1:]], stdout=2)\n"
+    )
+    process = started(
+        sys.executable, "-c", program, str(tmp_path / "go"), str(tmp_path / "written")
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.wait(60) == 0
+    assert process.stdout.read() == ""  # nobody that goes on has it
+    with (tmp_path / "go").open("w"):
+        pass
+    assert process.stderr.read() == "late"
+    assert (tmp_path / "written").read_text(encoding="utf-8") == "alive"

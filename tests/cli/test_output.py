@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.cli.output import STDOUT, check_binary, check_output, layout_for, say, write_output
-from bevdiag.errors import InputError
+from bevdiag.errors import InputError, OutputError
 from bevdiag.report.layout import Layout
 
 
@@ -23,11 +23,11 @@ def test_a_failed_write_leaves_what_was_there(
     path = tmp_path / "report.txt"
     path.write_text("before", encoding="utf-8")
 
-    def full(self: Path, target: Path) -> Path:
+    def full(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(InputError, match="cannot be written: No space left"):
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left"):
         write_output("after", str(path))
     assert path.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [path]

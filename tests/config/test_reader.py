@@ -25,8 +25,10 @@ def test_a_file_with_a_byte_order_mark(tmp_path):
 
 
 def test_files_that_are_no_files(tmp_path):
-    assert error(tmp_path / "no.yaml") == f"{tmp_path}/no.yaml: there is no such file"
-    assert error(tmp_path) == f"{tmp_path}: this is a folder"
+    assert (
+        error(tmp_path / "no.yaml") == f"{tmp_path}/no.yaml cannot be read: there is no such file"
+    )
+    assert error(tmp_path) == f"{tmp_path} cannot be read: this is a folder"
     assert "cannot be read" in error(Path("\0.yaml")) or "no such file" in error(Path("\0.yaml"))
 
 

@@ -125,5 +125,5 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
         read_listing(binary)
     long = tmp_path / "long.txt"
     long.write_bytes(b"#" * (2**20 + 1))
-    with pytest.raises(InputError, match="longer than 1 MiB"):
+    with pytest.raises(InputError, match="larger than 1048576 bytes: that is no list of packages"):
         read_listing(long)

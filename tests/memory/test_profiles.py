@@ -101,7 +101,7 @@ def test_a_file_that_is_no_profile_is_refused_with_the_place(file, change, said)
 
 
 def test_a_file_that_is_missing_or_no_json_is_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match="cannot be read: there is no such file"):
         read_profile(tmp_path / "none.json")
     (tmp_path / "text.json").write_text("hello")
     with pytest.raises(InputError, match="invalid JSON"):

@@ -40,6 +40,7 @@ def judged_by(target: Target) -> str:
 
 def heading(title: str, layout: Layout) -> list[Text]:
     """A blank line, then the title with a rule to the right edge."""
+    title = printable(title)
     rule = ("\u2500" if layout.unicode else "-") * (layout.width - len(title) - 1)
     return [Text(), Text.assemble((title, "bold"), " ", (rule, "dim"))]
 

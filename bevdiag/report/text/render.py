@@ -28,6 +28,8 @@ def render_lines(lines: Sequence[Text], layout: Layout) -> str:
     )
     with console.capture() as capture:
         for line in lines:
+            # One character for one, so that the styles keep their places.
+            line.plain = "".join(char if char.isprintable() else " " for char in line.plain)
             console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
     text = capture.get()
     return text if layout.unicode else text.encode("ascii", "backslashreplace").decode("ascii")

@@ -1,9 +1,8 @@
-from multiprocessing import Pipe
-
 import pytest
 import torch
 from torch import nn
 
+from bevdiag.channel import make_channel
 from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.standins.spconv import spconv_modules
 from bevdiag.source.state import Running, begin
@@ -34,7 +33,7 @@ def test_features_lose_their_values_in_a_trace(running: Running) -> None:
 
 @torch.no_grad()
 def test_layers_compute_in_a_rehearsal() -> None:
-    ours, theirs = Pipe()
+    ours, theirs = make_channel()
     ours.send(Question("number", "a.py:1", "", 0))
     values = RehearsedValues(Prompter(theirs))
     begin(Running(DeviceLanes(Recorder(Attribution(nn.Module())), values), values))

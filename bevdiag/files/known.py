@@ -1,0 +1,111 @@
+"""Which files this run has read and which it is to write: none may be both, none written twice.
+
+A file is known by its device and inode, whatever it is called (a link, another spelling, another
+hard link, a descriptor), and by its resolved name as well, since a replaced file has a new inode.
+"""
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bevdiag.errors import InputError
+
+Mark = tuple[int, int] | str
+
+
+@dataclass(slots=True)
+class _Account:
+    """By each mark: of inputs, the file as it was spelled; of the others, the option."""
+
+    inputs: dict[Mark, str] = field(default_factory=dict)
+    outputs: dict[Mark, str] = field(default_factory=dict)
+    updated: dict[Mark, str] = field(default_factory=dict)
+
+
+_account = _Account()
+
+
+def forget() -> None:
+    """Begin a run: nothing has been read, nothing is to be written."""
+    _account.inputs.clear()
+    _account.outputs.clear()
+    _account.updated.clear()
+
+
+def note_input(path: Path, found: os.stat_result | None = None) -> None:
+    """A file is being read; `found` is what its open descriptor says of it.
+
+    Raises:
+        InputError: it is to be written.
+    """
+    if found is None:
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            return
+    marks = _marks(path, found)
+    for mark in marks:
+        _account.inputs.setdefault(mark, str(path))
+    for mark in marks:
+        if mark in _account.outputs:
+            raise _is_read(_account.outputs[mark], str(path))
+
+
+def inputs() -> dict[Mark, str]:
+    """What has been read so far, for `add_inputs` in another process."""
+    return dict(_account.inputs)
+
+
+def add_inputs(others: dict[Mark, str]) -> None:
+    """A child process has read these."""
+    for mark, name in others.items():
+        _account.inputs.setdefault(mark, name)
+
+
+def note_output(path: Path, option: str, *, updated: bool = False) -> None:
+    """A file is to be written; one that is `updated` is read as well.
+
+    Raises:
+        InputError: another output is the same file, or it is read.
+    """
+    refuse_input(path, option)
+    marks = _file_marks(path)
+    for mark in marks:
+        if mark in _account.outputs or mark in _account.updated:
+            other = _account.outputs.get(mark) or _account.updated[mark]
+            raise InputError(f"{option}: {path} is written by {other} too: name another file")
+    known = _account.updated if updated else _account.outputs
+    known.update(dict.fromkeys(marks, option))
+
+
+def refuse_input(path: Path, option: str) -> None:
+    """Refuse to write over a file that has been read.
+
+    Raises:
+        InputError: it has been.
+    """
+    for mark in _file_marks(path):
+        if mark in _account.inputs:
+            raise _is_read(option, _account.inputs[mark])
+
+
+def _is_read(option: str, name: str) -> InputError:
+    return InputError(f"{option}: {name} is read and cannot be written too: name another file")
+
+
+def _file_marks(path: Path) -> Iterable[Mark]:
+    """The marks of a plain file or one that is yet to be; none of a pipe or a device."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        found = None
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        return ()
+    return _marks(path, found)
+
+
+def _marks(path: Path, found: os.stat_result | None) -> tuple[Mark, ...]:
+    name = os.path.realpath(path)
+    return (name,) if found is None else (name, (found.st_dev, found.st_ino))

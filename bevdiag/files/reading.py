@@ -1,0 +1,166 @@
+"""One reader for every text that others have written: a plain file or stdin, and never too much.
+
+Opening a pipe waits for its writer and reading a device may never end; so what a name stands for is
+looked at before it is opened, and again once it is.
+"""
+
+import os
+import select
+import stat
+import sys
+import time
+from pathlib import Path
+
+from bevdiag.errors import InputError
+from bevdiag.files.known import note_input
+
+STDIN = "-"
+STDIN_SECONDS = 60.0
+"""Of silence, after which stdin is no longer waited for."""
+MOST_STDIN_BYTES = 2**30
+
+_CHUNK = 2**20
+_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
+_KINDS = (
+    (stat.S_ISDIR, "this is a folder"),
+    (stat.S_ISFIFO, "this is a pipe: give a plain file"),
+    (stat.S_ISSOCK, "this is a socket: give a plain file"),
+    (stat.S_ISCHR, "this is a device: give a plain file"),
+    (stat.S_ISBLK, "this is a device: give a plain file"),
+)
+
+
+def read_file(path: Path, most: int, *, instead: str = "") -> bytes:
+    """All bytes of a plain file.
+
+    Args:
+        path: the file; links are followed.
+        most: bytes that it may have.
+        instead: what a sentence about a larger one ends with, e.g. "that is no list of packages".
+
+    Raises:
+        InputError: it cannot be read, is no plain file, or is larger.
+    """
+    return _read(path, most, instead, tail=False)
+
+
+def read_tail(path: Path, most: int) -> bytes:
+    """The last bytes of a plain file, `most` of them.
+
+    Raises:
+        InputError: it cannot be read, or is no plain file.
+    """
+    return _read(path, most, "", tail=True)
+
+
+def read_head(path: Path, most: int) -> bytes:
+    """The first bytes of a plain file, `most` of them.
+
+    Raises:
+        InputError: it cannot be read, or is no plain file.
+    """
+    return _read(path, most, "", tail=None)
+
+
+def require_file(path: Path) -> None:
+    """Look whether a name stands for a plain file, without opening it.
+
+    Raises:
+        InputError: it does not.
+    """
+    try:
+        _require_plain(os.stat(path))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(path: Path, most: int, instead: str, *, tail: bool | None) -> bytes:
+    try:
+        _require_plain(os.stat(path))
+        descriptor = os.open(path, _FLAGS)
+        with open(descriptor, "rb", buffering=0) as stream:
+            found = os.fstat(descriptor)
+            _require_plain(found)
+            note_input(path, found)
+            if tail:
+                stream.seek(max(0, found.st_size - most))
+            data = _up_to(stream.fileno(), most + (tail is False))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if len(data) > most:
+        raise InputError(
+            f"{path} cannot be read: it is larger than {most} bytes"
+            + (f": {instead}" if instead else "")
+        )
+    return data
+
+
+def _require_plain(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kinds = (said for is_kind, said in _KINDS if is_kind(found.st_mode))
+        raise ValueError(next(kinds, "this is no plain file"))
+
+
+def _up_to(descriptor: int, most: int) -> bytes:
+    """What is there, but no more than `most`: a file of /proc has no size and may never end."""
+    parts, left = [], most
+    while left and (part := os.read(descriptor, min(_CHUNK, left))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        reason = "there is no such file"
+    else:
+        reason = getattr(error, "strerror", None) or str(error)
+    return InputError(f"{path} cannot be read: {reason}")
+
+
+def read_stdin_tail(most: int, seconds: float | None = None) -> bytes:
+    """The last bytes of stdin, `most` of them.
+
+    Args:
+        most: bytes to keep.
+        seconds: of silence that are waited for; None for `STDIN_SECONDS`.
+
+    Raises:
+        InputError: stdin cannot be read, says nothing and does not end, or says far too much.
+    """
+    limit = STDIN_SECONDS if seconds is None else seconds
+    kept, seen = bytearray(), 0
+    try:
+        descriptor = sys.stdin.fileno()
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            note_input(Path(f"/dev/fd/{descriptor}"), found)
+        while more := _next(descriptor, limit):
+            seen += len(more)
+            if seen > MOST_STDIN_BYTES:
+                raise InputError(f"stdin has more than {MOST_STDIN_BYTES} bytes: give a file")
+            kept += more
+            if len(kept) > 2 * most:
+                del kept[:-most]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"stdin cannot be read: {reason}") from error
+    return bytes(kept[-most:])
+
+
+def _next(descriptor: int, seconds: float) -> bytes:
+    """The next bytes; none at the end."""
+    deadline = time.monotonic() + seconds
+    while True:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise InputError(
+                f"stdin has said nothing for {seconds:g} s and has not ended: give a file, or more "
+                "time with --timeout"
+            )
+        try:
+            return os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            continue
