@@ -29,7 +29,7 @@ MAX_RSS_BYTES = 2 * 1024**3
 GUARDED_FILE = Path("pcdet/models/detectors/second_net.py")
 LOSS_LINE = "            loss, tb_dict, disp_dict = self.get_training_loss()\n"
 GUARDS = {
-    "NaN guard": ("torch.isnan(loss).any()", 0.5),
+    "NaN guard": ("loss.isnan().any()", 0.5),
     "rehearsed guard": ("not loss.item() < 1e6", 2.5),
 }
 """Conditions on the loss, with what they may add: the first follows without a value."""

@@ -88,7 +88,7 @@ def _suspicion(code: str, looked_at: str, findings: tuple[Finding, ...]) -> Susp
         code=code,
         name=page.code.name,
         summary=page.summary,
-        fix=page.parts["How to mend"],
+        fix=page.parts["How to fix"],
         looked_at=looked_at,
         findings=findings,
     )

@@ -68,7 +68,7 @@ def head_stride(parts: Parts) -> float | None:
 
 
 def head_sides(parts: Parts) -> tuple[int, int] | None:
-    """Cells along x and y of the map that the head reads, or None where they cannot be told."""
+    """Cells along x and y of the map that the head reads, or None where nothing says them."""
     before, backbone = bev_map(parts), parts.backbone_2d
     if before is None or backbone is None:
         return None

@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     The rules of YAML 1.1 were made for convenience and taken back in 1.2.
 
-How to mend:
+How to fix:
     Write true or false, and numbers in decimal digits; quote what is meant as text.
 
 Seen in:

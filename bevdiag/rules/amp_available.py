@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     OpenPCDet trains in single precision unless it is told otherwise (USE_AMP or --use_amp).
 
-How to mend:
+How to fix:
     Train with autocast. bfloat16 (compute capability 8.0 and later) needs no loss scaling, float16
     does. Norms, losses and sums stay in float32, and spconv knows float16 alone.
 

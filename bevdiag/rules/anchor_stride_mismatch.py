@@ -18,7 +18,7 @@ Why it happens:
     and the 2D backbone. And where it is right, the anchors' cells are the grid divided by it,
     rounded down, while every strided convolution rounds up.
 
-How to mend:
+How to fix:
     Write the stride that the finding names for every class, or change the strides before the head.
     Where the numbers of cells differ, make the grid a multiple of the stride.
 

@@ -9,7 +9,7 @@ Why it happens:
     the softmax. Its size grows with the number of sets and with the square of S, not with the
     channels.
 
-How to mend:
+How to fix:
     Smaller sets (set_info) or fewer heads, fewer voxels, checkpointing of the blocks, or
     scaled_dot_product_attention without weights, which never makes the matrix.
 

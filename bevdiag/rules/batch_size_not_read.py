@@ -8,7 +8,7 @@ Why it happens:
     The command line's --batch_size is the total over all GPUs and is divided by their number, so a
     key without PER_GPU looks as if it were that.
 
-How to mend:
+How to fix:
     Set OPTIMIZATION.BATCH_SIZE_PER_GPU to the samples of one GPU; memory follows it, not the total.
 
 Seen in:

@@ -13,7 +13,7 @@ Why it happens:
     voxels high, and D follows from the range, the voxel's height and the strides of the 3D
     backbone: any change to one of them changes the channels.
 
-How to mend:
+How to fix:
     Declare the number that the finding names, if you want that many; else change the height of
     the range or of the voxel until C x D is what is declared.
 

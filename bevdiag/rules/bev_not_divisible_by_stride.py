@@ -14,7 +14,7 @@ Why it happens:
     A strided convolution rounds up and the upsampling multiplies: 47 rows become 24, and those
     become 48. The range or the voxel size was changed without an eye on the product of all strides.
 
-How to mend:
+How to fix:
     Make the grid a multiple of the number in the finding, by the range or the voxel size. Where
     the upsampling itself does not undo the strides, correct UPSAMPLE_STRIDES.
 

@@ -8,7 +8,7 @@ Why it happens:
     Some sizes follow from feature values rather than from the config: the voxels that a focal
     module keeps, the points of a scene. They move while the model learns.
 
-How to mend:
+How to fix:
     Bound the count (a top-k instead of a threshold, a cap on voxels), leave more room, or pin the
     count with --assume where you know it.
 

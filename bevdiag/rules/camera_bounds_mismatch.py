@@ -11,7 +11,7 @@ What is printed:
 Why it happens:
     XBOUND and YBOUND are written out, and stay behind when the range or the voxel size changes.
 
-How to mend:
+How to fix:
     Let XBOUND and YBOUND start and end where POINT_CLOUD_RANGE does, with a step that makes as many
     cells (after DOWNSAMPLE) as the LiDAR's map has.
 

@@ -9,7 +9,7 @@ Why it happens:
     HeightCompression is cheap behind a backbone that leaves two levels. Behind one that keeps more,
     the dense volume, the map and the first convolution all grow with the levels.
 
-How to mend:
+How to fix:
     SparseHeightCompression with MODE sparse_max, or strides along the height before the map
     (HEIGHT_STRIDES). Either loses at which height a feature was.
 

@@ -8,7 +8,7 @@ Why it happens:
     Every operation saves what its gradient needs. In a deep stack that adds up to many times the
     stack's input.
 
-How to mend:
+How to fix:
     Checkpoint the blocks (torch.utils.checkpoint); DSVT has a switch for it, USE_CHECKPOINT in
     OpenPCDet and ues_checkpoint in the original. It costs one more forward pass of the stack and
     changes no result.

@@ -9,7 +9,7 @@ Why it happens:
     PyTorch may split a batch to keep cuDNN's indices small, but not a sample. Before cuDNN 9.3
     the convolution falls back to the native kernel, workspace and all.
 
-How to mend:
+How to fix:
     Use a torch that ships with cuDNN 9.3 or later (the default wheels of torch 2.7 and later), or
     make the sample smaller: fewer channels, a coarser grid, or a tiled map.
 

@@ -8,7 +8,7 @@ Why it happens:
     VOXEL_SIZE and POINT_CLOUD_RANGE are repeated in the sections of several modules, and a change
     of resolution reaches the first of them only.
 
-How to mend:
+How to fix:
     Give the copy DATA_CONFIG's value; a YAML anchor keeps them together.
 
 Seen in:

@@ -9,7 +9,7 @@ Why it happens:
     PyTorch gives convolutions that need 64-bit indices to cuDNN 9.3 and later only. torch's default
     wheels bring cuDNN 9.1 up to torch 2.6, and 9.5 or later from torch 2.7 on.
 
-How to mend:
+How to fix:
     Take torch 2.7 or later, or keep the BEV map below 2^31 elements: `bevdiag inspect` says how
     large it is.
 

@@ -15,7 +15,7 @@ Why it happens:
     Relative paths start from the folder that training is started in, tools/ as a rule, and the info
     files are made by a script that has to be run first.
 
-How to mend:
+How to fix:
     Correct the path, or make the info files with the data set's create_..._infos command.
 
 Seen in:

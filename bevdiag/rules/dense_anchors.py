@@ -8,7 +8,7 @@ Why it happens:
     A is the sum over classes of sizes x rotations x heights, and the cells are those of the whole
     range. Both multiply with the batch.
 
-How to mend:
+How to fix:
     A larger feature_map_stride, fewer sizes, rotations and heights, or a head without anchors
     (CenterHead).
 

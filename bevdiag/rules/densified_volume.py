@@ -7,7 +7,7 @@ Why it happens:
     spconv's dense() fills a channels-last tensor and then copies it into channels-first order, so
     both are alive at once. Reducing the height afterwards makes the map small, not the volume.
 
-How to mend:
+How to fix:
     Reduce the height on the sparse tensor: SparseHeightCompression with MODE sparse_max,
     sparse_mean or sparse_sum makes the same map without the volume.
 

@@ -11,7 +11,7 @@ Why it happens:
     VoxelBackBone8x and its kind halve the height four times and expect about 40 voxels of it. A
     taller voxel, often chosen to save memory, leaves fewer.
 
-How to mend:
+How to fix:
     Make voxels less tall or the range higher until the chain in the finding ends at 1 or more; to
     save memory, make voxels longer and wider instead.
 

@@ -13,7 +13,7 @@ Why it happens:
     between two stages: a model of one stage has none, whatever the list says. And pooling is all
     that it does: a map that is flattened from another tensor stays as it was.
 
-How to mend:
+How to fix:
     Give DSVT more stages, and one triple a transition, whose last number divides the height: for
     175 voxels [[1, 1, 5], [1, 1, 5], [1, 1, 7]] between four stages.
 

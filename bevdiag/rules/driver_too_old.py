@@ -14,7 +14,7 @@ Why it happens:
     A driver runs programs of its own CUDA and of older ones, and of newer minor versions within the
     same major one. torch's wheels bring their own CUDA, and newer wheels bring CUDA 12 or 13.
 
-How to mend:
+How to fix:
     Update the driver, or take a torch wheel of a CUDA that the driver runs.
 
 Seen in:

@@ -7,7 +7,7 @@ Why it happens:
     YAML forbids it, but PyYAML keeps the last and says nothing. Most often a block was copied and
     its old lines were left in.
 
-How to mend:
+How to fix:
     Remove the one that should not count.
 
 Seen in:

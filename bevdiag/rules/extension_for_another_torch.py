@@ -17,7 +17,7 @@ Why it happens:
     2.0.9+pt112cu113 is for torch 1.12 with CUDA 11.3. pip compares none of that, and an upgrade of
     torch leaves them behind.
 
-How to mend:
+How to fix:
     Install the extension's wheel for the torch that is there, after every change of torch. What
     the repository compiles itself has to be compiled again.
 

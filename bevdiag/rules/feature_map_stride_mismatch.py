@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     The stride is written out and never compared with the strides of the 3D and the 2D backbone.
 
-How to mend:
+How to fix:
     Write the stride that the finding names, or change the strides before the head.
 
 Seen in:

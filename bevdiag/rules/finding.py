@@ -25,7 +25,7 @@ class Confidence(str, Enum):
 class Finding:
     """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
 
-    `command` is what to type to mend it, empty where there is no one command; `stops` says that no
+    `command` is what to type to fix it, empty where there is no one command; `stops` says that no
     step runs with it. `edits` are keys and their new values, as YAML, with which it is gone.
     """
 

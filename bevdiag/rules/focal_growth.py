@@ -9,7 +9,7 @@ Why it happens:
     At random initialisation those are near the threshold for the whole scene at once, so the
     growth depends on the seed; a trained network keeps fewer.
 
-How to mend:
+How to fix:
     TOPK with a small THRESHOLD bounds the foreground, and with it the growth.
 
 Seen in:

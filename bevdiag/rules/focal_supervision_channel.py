@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     The order of the channels is a convention of the split that reads them, and nothing checks it.
 
-How to mend:
+How to fix:
     Supervise the last channel: -1, or 26 of 27.
 
 Seen in:

@@ -7,7 +7,7 @@ Why it happens:
     Someone else trains on the same GPU, or a training of one's own did not end: a worker that
     outlived its parent keeps its memory.
 
-How to mend:
+How to fix:
     End the process if it is one's own, or choose another GPU with CUDA_VISIBLE_DEVICES.
 
 Seen in:

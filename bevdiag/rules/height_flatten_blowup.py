@@ -11,7 +11,7 @@ Why it happens:
     a sample, PyTorch before cuDNN 9.3 also leaves cuDNN for an im2col buffer that is the kernel's
     area times larger than the map.
 
-How to mend:
+How to fix:
     Bring the height down before the map (strides along z in the 3D stage), or reduce it instead of
     flattening it: SparseHeightCompression with MODE sparse_max makes the map without the volume.
 

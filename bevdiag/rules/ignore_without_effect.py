@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     Codes are easy to mistype, lines move, and comments outlive their cause.
 
-How to mend:
+How to fix:
     Correct the code, move the comment to the blamed line or alone above it, or remove it.
 
 Seen in:

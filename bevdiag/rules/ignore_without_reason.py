@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     The comment was written to get on with the day.
 
-How to mend:
+How to fix:
     Write the reason behind the bracket: # bevdiag: ignore[BEV305] sonar frames fill their voxels.
 
 Seen in:

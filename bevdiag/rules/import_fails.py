@@ -18,7 +18,7 @@ Why it happens:
     another NumPy, a C++ library that is not there. What a C++ extension does then is anyone's
     guess; SIGFPE, SIGSEGV and SIGABRT are the common ends.
 
-How to mend:
+How to fix:
     Mend the other findings about versions first. Else install the package that fails anew, with
     those that it depends on.
 

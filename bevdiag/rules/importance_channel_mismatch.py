@@ -8,7 +8,7 @@ What it means:
 Why it happens:
     The convolution looks like one that rates a voxel, which would take 1 channel.
 
-How to mend:
+How to fix:
     Give it the kernel's volume: 27 channels for a kernel of 3.
 
 Seen in:

@@ -21,7 +21,7 @@ Why it happens:
     OpenPCDet passes the channels from module to module, but these modules take them from their own
     keys and do not compare.
 
-How to mend:
+How to fix:
     Let the first module make what the second reads, or the second read what is made.
 
 Seen in:

@@ -19,7 +19,7 @@ Why it happens:
     wheel, which the driver compiles. CUDA 13 dropped GPUs before Turing (7.5); CUDA before 12.8
     does not know Blackwell.
 
-How to mend:
+How to fix:
     Take a torch wheel of a CUDA that knows the GPU.
 
 Seen in:

@@ -8,7 +8,7 @@ Why it happens:
     spconv-cu120 and the other distributions that ended with 2.3.6 have wheels for Python 3.7 to
     3.11, those of 2.3.7 and 2.3.8 for Python 3.9 to 3.13.
 
-How to mend:
+How to fix:
     Take a distribution that has a wheel, or make the environment with another Python.
 
 Seen in:

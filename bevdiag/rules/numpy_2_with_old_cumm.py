@@ -21,7 +21,7 @@ Why it happens:
     NumPy 2 moved the item size in them; cumm reads a zero there and divides by it. spconv up to
     2.3.6 takes no newer cumm, and neither of them tells pip to keep NumPy below 2.
 
-How to mend:
+How to fix:
     Keep NumPy 1, or take spconv 2.3.8, whose cumm reads both.
 
 Seen in:

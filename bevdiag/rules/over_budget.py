@@ -8,7 +8,7 @@ Why it happens:
     The report's peak names the moment and who is alive then; the other findings say why it is as
     high as it is.
 
-How to mend:
+How to fix:
     Take one of the remedies below the findings. A second GPU does not help a single sample: data
     parallelism splits batches, never samples.
 

@@ -8,7 +8,7 @@ Why it happens:
     transform_points_to_voxels pads every voxel to MAX_POINTS_PER_VOXEL points, and encoders of
     PointNet's kind run on all [M, P, C] slots. Few voxels are ever full.
 
-How to mend:
+How to fix:
     Lower MAX_POINTS_PER_VOXEL to what most voxels hold, or take an encoder that groups the points
     themselves (DynPillarVFE, DynamicVoxelVFE), which has no slots to pad.
 

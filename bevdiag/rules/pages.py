@@ -18,7 +18,7 @@ from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import InputError
 from bevdiag.rules.codes import CODES, Code
 
-PARTS = ("What it means", "Why it happens", "How to mend", "Seen in")
+PARTS = ("What it means", "Why it happens", "How to fix", "Seen in")
 """The fixed parts of a page. The last names a real thread that the rule would have saved."""
 PRINTED = "What is printed"
 """The part that only some pages have: the texts by which `bevdiag explain` knows the fault."""

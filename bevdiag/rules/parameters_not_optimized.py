@@ -9,7 +9,7 @@ Why it happens:
     that belong to a module with children, such as the input projection of nn.MultiheadAttention,
     are in none.
 
-How to mend:
+How to fix:
     Take adam or sgd, which collect model.parameters(), or make the parameters a leaf module's own.
 
 Seen in:

@@ -8,7 +8,7 @@ Why it happens:
     Modules hand each other tensors by name in one dict, and a later module can read the tensor of
     an earlier one than was meant. A hard threshold passes no gradient either.
 
-How to mend:
+How to fix:
     Let the consumer read the branch's own tensor, add the branch's loss to the detector's, or take
     the branch out.
 

@@ -8,7 +8,7 @@ Why it happens:
     A tensor or a workspace grew by a product of sizes (channels x height, anchors x cells) while
     the rest of the model grew by one of them.
 
-How to mend:
+How to fix:
     Change what sizes that block: the finding names its module and operation.
 
 Seen in:

@@ -10,7 +10,7 @@ What is printed:
 Why it happens:
     The voxel of a pillar is as tall as the range; one of the two was changed.
 
-How to mend:
+How to fix:
     Set the voxel's height to the range's, or scatter with PointPillarScatter3d, which turns heights
     into channels.
 

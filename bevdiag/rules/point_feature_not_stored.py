@@ -12,7 +12,7 @@ What is printed:
 Why it happens:
     used_feature_list was copied from another data set's config, or a name is spelt otherwise there.
 
-How to mend:
+How to fix:
     Use names of src_feature_list alone; if the files do hold the value, enter it there in its
     column's place.
 

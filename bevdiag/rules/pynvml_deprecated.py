@@ -8,7 +8,7 @@ Why it happens:
     Two distributions provide the module `pynvml`. NVIDIA maintains nvidia-ml-py; the one named
     pynvml is a wrapper around it now and says so.
 
-How to mend:
+How to fix:
     Uninstall pynvml and install nvidia-ml-py anew, since both own the same file.
 
 Seen in:

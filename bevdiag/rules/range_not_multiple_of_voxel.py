@@ -9,7 +9,7 @@ Why it happens:
     OpenPCDet divides the range by the voxel size and rounds. A voxel size was changed without its
     range, or the range is a rounded figure itself.
 
-How to mend:
+How to fix:
     Let the range end at one of the places that the finding names, or take one of its voxel sizes.
 
 Seen in:

@@ -10,7 +10,7 @@ What is printed:
 Why it happens:
     PV-RCNN was written for points with an intensity; a data set without one leaves three values.
 
-How to mend:
+How to fix:
     Remove raw_points from FEATURES_SOURCE, or give the points a fourth value, be it a constant.
 
 Seen in:

@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     --source runs code on the CPU without compiling or downloading anything.
 
-How to mend:
+How to fix:
     Nothing is wrong with the config. Where the stand-in may ask for other memory than the original,
     the finding says so; installing the library removes it.
 

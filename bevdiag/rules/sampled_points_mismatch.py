@@ -14,7 +14,7 @@ Why it happens:
     The database was made from the files, and NUM_POINT_FEATURES stayed behind when the data set's
     features changed.
 
-How to mend:
+How to fix:
     Write the number of src_feature_list's names, and make the database anew if the files changed.
 
 Seen in:

@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     Code calls item(), int() or float() on a feature, or branches on one.
 
-How to mend:
+How to fix:
     Compute what sizes depend on from the coordinates, keep the number on the device, or measure
     with --device cuda.
 

@@ -15,7 +15,7 @@ Why it happens:
     PyYAML reads YAML 1.1, where a number with an exponent needs a dot and a sign: 1.0e-3. Other
     readers, YAML 1.2's among them, take 1e-3 for a number too.
 
-How to mend:
+How to fix:
     Write the dot and the sign, or no exponent: 1.0e-3 or 0.001.
 
 Seen in:

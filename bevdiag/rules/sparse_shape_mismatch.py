@@ -17,7 +17,7 @@ Why it happens:
     sparse_shape and INPUT_SHAPE are written out, x, y, z, where the rest of OpenPCDet derives the
     grid and mostly thinks z, y, x. They stay behind when the range or the voxel size changes.
 
-How to mend:
+How to fix:
     Write the grid that the finding names.
 
 Seen in:

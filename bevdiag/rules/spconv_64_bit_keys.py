@@ -8,7 +8,7 @@ Why it happens:
     spconv numbers the cells of the whole grid, empty ones and all samples included. From 2^31 - 1
     cells on the numbers need 64 bits, whatever the number of voxels.
 
-How to mend:
+How to fix:
     Often nothing. A smaller range, larger voxels or fewer samples a step bring the keys back to 32
     bits; spconv 1.x would refuse such a grid altogether.
 

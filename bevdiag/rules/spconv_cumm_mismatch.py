@@ -13,7 +13,7 @@ Why it happens:
     distributions of its own, spconv-cu118 and spconv-cu120, which install the same module: a second
     one overwrites files of the first, and pip does not mind.
 
-How to mend:
+How to fix:
     Uninstall every spconv and cumm, then install one spconv; pip brings the cumm that it needs.
 
 Seen in:

@@ -8,7 +8,7 @@ Why it happens:
     spconv's distributions carry the CUDA version in their name, torch's wheels carry theirs inside;
     nothing compares the two. Minor versions are compatible within a major one.
 
-How to mend:
+How to fix:
     Take the spconv of torch's major version where there is one.
 
 Seen in:

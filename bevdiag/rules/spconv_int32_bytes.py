@@ -20,7 +20,7 @@ Why it happens:
     spconv's compiled kernels address features by a 32-bit byte offset. All samples of a batch share
     one tensor, so the batch counts too.
 
-How to mend:
+How to fix:
     Fewer voxels (a smaller batch, a cap, a coarser grid, less growth), fewer channels where the
     voxels are many, or half precision, which halves the bytes.
 

@@ -11,7 +11,7 @@ Why it happens:
     torch came from the CPU index, or as conda's cpuonly build, or was pulled in anew by another
     package.
 
-How to mend:
+How to fix:
     Install torch from the index of a CUDA that the driver runs.
 
 Seen in:

@@ -8,7 +8,7 @@ Why it happens:
     Dynamic voxel encoders have neither MAX_NUMBER_OF_VOXELS nor MAX_POINTS_PER_VOXEL: they lose no
     point, and bound no memory.
 
-How to mend:
+How to fix:
     Inspect with the fullest scenes of the data set (--points), sample the points (sample_points in
     the DATA_PROCESSOR), narrow the range, or take an encoder with capped voxels.
 

@@ -8,7 +8,7 @@ Why it happens:
     pen is silent. Some names look like slips and are not: DSVT's own repository reads
     ues_checkpoint, OpenPCDet's copy of it USE_CHECKPOINT, and either ignores the other.
 
-How to mend:
+How to fix:
     Correct the key to the one that the finding names, or remove it.
 
 Seen in:

@@ -7,7 +7,7 @@ Why it happens:
     A slip of the pen; a module of a fork; or a class that exists in a file but was never entered in
     the dict, as SparseHeightCompression in DSVT's repository.
 
-How to mend:
+How to fix:
     Take one of the names that the finding lists, or enter your class in the dict of its folder.
     Where bevdiag itself models the module, it says so and goes on.
 

@@ -8,7 +8,7 @@ Why it happens:
     A later module reads another tensor than was meant, a value is written under a key that nobody
     reads, or a branch only serves inference.
 
-How to mend:
+How to fix:
     Let the consumer read it, compute it only outside of training, or take it out. Its row in the
     report's section "Wiring" says where it leads.
 

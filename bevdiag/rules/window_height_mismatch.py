@@ -7,7 +7,7 @@ What it means:
 Why it happens:
     The two heights are told apart in two places of the code by two different figures of the config.
 
-How to mend:
+How to fix:
     Give the stage a window that is 1 high exactly where its grid is; hybrid_factor's height
     multiplies the shifted windows.
 

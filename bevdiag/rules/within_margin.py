@@ -9,7 +9,7 @@ Why it happens:
     of the GPU is at hand, that of the H200 stands in. A display or another process on the GPU
     takes its share as well.
 
-How to mend:
+How to fix:
     Measure the GPU once with `bevdiag calibrate` and inspect with its profile, or leave more room
     with one of the remedies.
 

@@ -13,7 +13,7 @@ def test_a_rule_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     for part in (
         "What it means",
         "Why it happens",
-        "How to mend",
+        "How to fix",
         "Seen in",
         "https://github.com/",
     ):
