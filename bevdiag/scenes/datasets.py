@@ -48,6 +48,9 @@ class DataSet:
         ground: height of the ground in the data set's frame, in metres.
         view: horizontal field of view that is kept, in degrees about x.
         radar_points: returns of a radar's frame, 0 for lidars.
+        rate: revolutions or frames that one sample merges, per second.
+        scattered: share of the directions in which a ray ends up to 40 % in front of a surface or
+            30 % behind it, as in leaves and rails; chosen.
     """
 
     name: str
@@ -56,6 +59,8 @@ class DataSet:
     ground: float
     view: float = 360.0
     radar_points: int = 0
+    rate: float = 10.0
+    scattered: float = 0.25
 
     @property
     def rays(self) -> int:
@@ -73,6 +78,7 @@ KITTI = DataSet(
     ),
     ground=-1.73,
     view=81.0,
+    scattered=0.6,
 )
 WAYMO = DataSet(
     name="Waymo",
@@ -88,6 +94,7 @@ NUSCENES = DataSet(
     keys=("nuscenes", "nus"),
     lidars=(Lidar(beams=32, elevations=(-30.67, 10.67), columns=1084, height=1.84, reach=70.0),),
     ground=-1.84,
+    rate=20.0,
 )
 ONCE = DataSet(
     name="ONCE",

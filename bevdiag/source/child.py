@@ -25,7 +25,7 @@ from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
 from bevdiag.source.state import current
-from bevdiag.source.values import AssumedValues
+from bevdiag.source.values import AssumedValues, Scenario
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.recorder import Recorder
@@ -36,12 +36,16 @@ from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:
-    """What the child is to do; `scratch` is an empty folder for what the code writes."""
+    """What the child is to do.
+
+    `scratch` is an empty folder for what the code writes; `scenes` has the expected one, and those
+    of the other scenarios where they differ from it.
+    """
 
     source: Path
     scratch: Path
     settings: SourceSettings
-    batch: Batch
+    scenes: Mapping[Scenario, Batch]
     options: StepOptions
     pins: Mapping[str, int]
     rehearses: bool = True
@@ -81,15 +85,16 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     lock(scratch)
     build_network = build.import_builder(package)
     inert.arm()
-    rehearsal = None
-    if task.rehearses and can_rehearse():
-        rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
+    rehearsals = {
+        scenario: Rehearsal(partial(rehearse, batch, task.settings, build_network))
+        for scenario, batch in task.scenes.items()
+        if task.rehearses and can_rehearse()
+    }
+    trace = partial(_trace_scenario, task, build_network)
     try:
-        result = Scenarios(partial(_trace_scenario, task, build_network), task.pins, rehearsal).run(
-            findings, tell
-        )
+        result = Scenarios(trace, task.pins, rehearsals, task.scenes).run(findings, tell)
     finally:
-        if rehearsal is not None:
+        for rehearsal in rehearsals.values():
             rehearsal.close()
     findings += diverted
     _report_imports(finder, findings)
@@ -124,6 +129,7 @@ def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trac
             yield
 
     customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
-    batch = source_batch(task.batch, task.settings)
+    scene = task.scenes.get(values.scenario, task.scenes[Scenario.EXPECTED])
+    batch = source_batch(scene, task.settings)
     current().boxes = batch["gt_boxes"]
     return settle(trace_steps(built.model, batch, task.options, customs))

@@ -1,6 +1,6 @@
-"""The traces that a repository's step needs: counts at both ends, branches both ways."""
+"""The traces that a repository's step needs: scenes and counts at both ends, branches both ways."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -36,6 +36,15 @@ class ChildResult:
         """Whether a count may be another."""
         return any(assumption.low != assumption.high for assumption in self.assumptions)
 
+    def widen(self, met: Mapping[str, SourceAssumption]) -> None:
+        """The counts' ends hold those of another scene too."""
+        self.assumptions = tuple(
+            site
+            if (other := met.get(site.site)) is None
+            else replace(site, low=min(site.low, other.low), high=max(site.high, other.high))
+            for site in self.assumptions
+        )
+
     def leave_open(self, failure: str) -> None:
         """Without an upper end no one can say that the step fits."""
         trace = self.traces[Scenario.EXPECTED]
@@ -44,20 +53,27 @@ class ChildResult:
 
 
 class Scenarios:
-    """Traces a step as often as its unknown values ask for.
+    """Traces a step as often as its unknown scene and values ask for.
 
     Args:
-        trace: records the step with the values that it is given.
+        trace: records the step with the values that it is given, on the scene of their scenario.
         pins: counts by site, from the user.
-        rehearsal: answers by a real run, None where nothing is rehearsed.
+        rehearsals: answers by a real run of each scenario's own scene; empty where nothing is
+            rehearsed.
+        own_scenes: the scenarios that have a scene of their own.
     """
 
     def __init__(
-        self, trace: TraceWith, pins: Mapping[str, int], rehearsal: Rehearsal | None
+        self,
+        trace: TraceWith,
+        pins: Mapping[str, int],
+        rehearsals: Mapping[Scenario, Rehearsal],
+        own_scenes: Collection[Scenario] = (),
     ) -> None:
         self._trace = trace
         self._pins = pins
-        self._rehearsal = rehearsal
+        self._rehearsals = rehearsals
+        self._own_scenes = own_scenes
         self._open: list[str] = []
 
     def run(self, findings: list[str], tell: Tell) -> ChildResult:
@@ -94,6 +110,7 @@ class Scenarios:
                     self._open.append(failure)
             else:
                 self._note_open(values)
+                result.widen(values.assumptions)
                 for site in sorted(values.branches_met.keys() - known):
                     # Behind the other way of a branch: its own other way was not traced.
                     known.add(site)
@@ -109,18 +126,24 @@ class Scenarios:
         return result
 
     def _not_rehearsed(self) -> list[str]:
-        failure = self._rehearsal.failure if self._rehearsal is not None else ""
-        return [f"the step could not be rehearsed: {failure}"] if failure else []
+        failures = dict.fromkeys(run.failure for run in self._rehearsals.values() if run.failure)
+        return [f"the step could not be rehearsed: {failure}" for failure in failures]
 
     def _values(self, scenario: Scenario, ways: Mapping[str, bool]) -> AssumedValues:
-        return AssumedValues(scenario, self._pins, self._rehearsal, ways)
+        expected = self._rehearsals.get(Scenario.EXPECTED)
+        rehearsal = self._rehearsals.get(scenario, expected)
+        return AssumedValues(scenario, self._pins, rehearsal, ways)
 
     def _others(
         self, first: AssumedValues, result: ChildResult
     ) -> Iterator[tuple[Scenario, dict[str, bool]]]:
-        if result.has_range:
-            yield Scenario.LOW, {}
-            yield Scenario.HIGH, {}
+        ends = [
+            end
+            for end in (Scenario.LOW, Scenario.HIGH)
+            if result.has_range or end in self._own_scenes
+        ]
+        for end in ends:
+            yield end, {}
         sites = sorted(first.branches_met)
         if len(sites) <= MOST_BRANCHES:
             combinations: list[tuple[str, ...]] = [
@@ -136,7 +159,7 @@ class Scenarios:
         for chosen in combinations:
             ways = {site: not first.branches_met[site] for site in chosen}
             yield Scenario.EXPECTED, ways
-            if result.has_range:
+            if Scenario.HIGH in ends:
                 yield Scenario.HIGH, ways
 
     def _note_open(self, values: AssumedValues) -> None:

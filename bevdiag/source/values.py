@@ -98,6 +98,7 @@ class AssumedValues(Asked):
             is not in it.
 
     Attributes:
+        scenario: the end that is taken.
         step: says which training step is running.
         flops: says what the trace has computed so far.
         assumptions: what was assumed so far, by site.
@@ -115,7 +116,7 @@ class AssumedValues(Asked):
         super().__init__()
         self.step: Callable[[], int] = int
         self.flops: Callable[[], float] = float
-        self._scenario = scenario
+        self.scenario = scenario
         self._pins = pins
         self._rehearsal = rehearsal
         self._intervals = Intervals()
@@ -160,7 +161,7 @@ class AssumedValues(Asked):
         known = self._rehearsed_number(question) if site not in self._pins else None
         if known is not None:
             expected, why = int(known), _REHEARSED
-        used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self._scenario]
+        used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self.scenario]
         if known is not None and self.step() <= 1:
             used = expected
         if site in self._pins:
@@ -210,9 +211,9 @@ class AssumedValues(Asked):
         """The answer in the first step, and wherever the expected count is asked for."""
         total, found = mask.numel(), int(answer.count_nonzero())
         low = min(1, total)
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self._scenario]
+        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self.scenario]
         self._assume(question.place, min(low, found), found, total, used, _REHEARSED)
-        if self._scenario is Scenario.EXPECTED or self.step() <= 1:
+        if self.scenario is Scenario.EXPECTED or self.step() <= 1:
             return answer
         return self._filled(total, used).view(mask.shape)
 

@@ -27,6 +27,6 @@ def test_a_branch_behind_another_branch_leaves_the_step_open(
 
     monkeypatch.setattr(scenarios, "_peak_bytes", lambda _: 0)
     findings: list[str] = []
-    Scenarios(trace, {}, None).run(findings, lambda _: None)
+    Scenarios(trace, {}, {}).run(findings, lambda _: None)
     assert [said for said in findings if said.startswith("b.py:2")]
     assert not [said for said in findings if said.startswith("a.py:1")]
