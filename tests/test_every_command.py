@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "doctor": (["doctor"], 0),
     "rule": (["rule"], 0),
     "schema": (["schema"], 0),
+    "scene measure": (["scene", "measure", "{folder}/cloud.npy", "-o", "{folder}/scene.json"], 0),
     "calibrate": (["calibrate", "-o", "{folder}/profile.json"], 3),
     "validate": (["validate"], 0),
     "baseline write": (["baseline", "write", "{folder}/baseline.json", SHIPPED], 0),

@@ -107,6 +107,7 @@ def source_scenes(settings: SourceSettings, options: InspectOptions) -> dict[Sce
     written = settings.document.get("DATA_CONFIG")
     wanted = Wanted(
         files=options.points,
+        scene=options.scene,
         layout=Layout(
             features=settings.point_features,
             point_cloud_range=settings.point_cloud_range,

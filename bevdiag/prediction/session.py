@@ -196,6 +196,7 @@ class Session:
         data = variant.config.data
         return Wanted(
             files=self.options.points,
+            scene=self.options.scene,
             layout=Layout(
                 features=data.point_features,
                 point_cloud_range=data.point_cloud_range,

@@ -4,18 +4,22 @@ Which clouds training will meet is not known, so a synthetic scene is one of thr
 a common and a dense one.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points, Range
 from bevdiag.scenes.datasets import DataSet, matching
 from bevdiag.scenes.files import read_samples
 from bevdiag.scenes.layout import Layout
+from bevdiag.scenes.matched import matched
 from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.size import check_batch
+from bevdiag.scenes.statistics import Grid, SceneStatistics, read_statistics
 from bevdiag.scenes.street import street
 from bevdiag.scenes.synthetic import synthetic_sonar
 
@@ -40,6 +44,7 @@ class Wanted:
         layout: what the config and the options say of a point, and of files.
         batch_size: samples.
         files: the user's; none for a synthetic scene.
+        scene: a file of statistics that a synthetic scene is to have (`bevdiag scene measure`).
         dataset: its name in the config, which chooses the sensor (see `datasets.matching`).
         frames: sweeps or frames that one sample merges.
         seed: of the first sample; sample i uses seed + i.
@@ -48,6 +53,7 @@ class Wanted:
     layout: Layout
     batch_size: int
     files: tuple[str, ...] = ()
+    scene: str | None = None
     dataset: str = ""
     frames: int = 1
     seed: int = 0
@@ -57,6 +63,8 @@ class Wanted:
         """Those that have a cloud of their own; in the others it is the expected one."""
         if self.files:
             return (Scenario.EXPECTED,)
+        if self.scene is not None:
+            return tuple(Scenario)
         return tuple(SONAR_POINTS) if self._is_sonar else tuple(Scenario)
 
     def samples(self, scenario: Scenario) -> tuple[tuple[Points, ...], str]:
@@ -72,7 +80,16 @@ class Wanted:
         if self.layout.columns or self.layout.dtype:
             option = "--point-columns" if self.layout.columns else "--point-dtype"
             raise InputError(f"{option}: says how a .bin file is read: give one with --points")
-        return tuple(self._synthetic(scenario)), self._source()
+        self._check_size()
+        seeds = range(self.seed, self.seed + self.batch_size)
+        if self.scene is None:
+            return tuple(self._cloud(scenario, self._range, i) for i in seeds), self._source()
+        statistics = read_statistics(Path(self.scene))
+        source = (
+            f"synthetic scene with the counts of {Path(self.scene).name} ({statistics.frames} "
+            f"frames), {self._source()}"
+        )
+        return tuple(self._matched(statistics, scenario, i) for i in seeds), source
 
     @property
     def _is_sonar(self) -> bool:
@@ -83,19 +100,40 @@ class Wanted:
         layout = self.layout
         return matching(self.dataset, layout.features, layout.point_cloud_range)
 
-    def _synthetic(self, scenario: Scenario) -> Iterator[Points]:
-        bounds, values = self.layout.point_cloud_range, len(self.layout.features)
-        seeds = range(self.seed, self.seed + self.batch_size)
+    @property
+    def _range(self) -> Range:
+        return self.layout.point_cloud_range
+
+    def _check_size(self) -> None:
+        most = SONAR_POINTS[Scenario.EXPECTED]
+        if not self._is_sonar:
+            most = self.frames * self._data_set.rays
+        check_batch(self.batch_size * most, len(self.layout.features))
+
+    def _cloud(self, scenario: Scenario, bounds: Range, seed: int) -> Points:
+        values = len(self.layout.features)
         if self._is_sonar:
             num_points = SONAR_POINTS.get(scenario, SONAR_POINTS[Scenario.EXPECTED])
-            check_batch(self.batch_size * num_points, values)
-            for seed in seeds:
-                yield synthetic_sonar(num_points, bounds, values, seed)
-            return
-        data_set = self._data_set
-        check_batch(self.batch_size * self.frames * data_set.rays, values)
-        for seed in seeds:
-            yield street(data_set, self.frames, bounds, values, seed, scenario)
+            return synthetic_sonar(num_points, bounds, values, seed)
+        return street(self._data_set, self.frames, bounds, values, seed, scenario)
+
+    def _matched(self, statistics: SceneStatistics, scenario: Scenario, seed: int) -> Points:
+        """A cloud with the counts of the statistics, of which the config's range sees a part."""
+        bounds = statistics.grid.point_cloud_range
+        numbered = partial(self._numbered, scenario, bounds, seed)
+        points = matched(numbered, statistics, scenario, seed)
+        own = Grid(point_cloud_range=self._range, voxel_size=statistics.grid.voxel_size)
+        seen: Points = np.ascontiguousarray(points[own.inside(points)])
+        if not len(seen):
+            raise InputError(
+                f"--scene {self.scene}: none of its points lies inside the config's range "
+                f"{list(self._range)}: measure with --config"
+            )
+        return seen
+
+    def _numbered(self, scenario: Scenario, bounds: Range, seed: int, number: int) -> Points:
+        # Far from the seeds of the other samples.
+        return self._cloud(scenario, bounds, seed + (number << 32))
 
     def _source(self) -> str:
         if self._is_sonar:

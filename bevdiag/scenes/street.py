@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.beams import even
 from bevdiag.scenes.datasets import DataSet, Lidar
 from bevdiag.scenes.scenario import STREETS, Scenario
 
@@ -50,7 +51,8 @@ def street(
     for sweep in range(sweeps):
         moved = np.array((-shown.speed / data_set.rate * sweep, 0.0, data_set.ground))
         if data_set.radar_points:
-            radar = Lidar(beams=16, elevations=(-15.0, 5.0), columns=720, height=1.0, reach=60.0)
+            beams = even(-15.0, 5.0, 16)
+            radar = Lidar(elevations=beams, columns=720, height=1.0, reach=60.0)
             seen = _revolution(radar, layers, leaves, rng)
             angles = np.abs(np.rad2deg(np.arctan2(seen[:, 1], seen[:, 0])))
             seen = rng.permutation(seen[angles <= data_set.view / 2])
@@ -103,8 +105,9 @@ def _revolution(
 ) -> Floats:
     """Returns [N, 3] relative to the ground under the sensor."""
     turn = 360.0 / lidar.columns
-    azimuth = np.repeat(turn * (np.arange(lidar.columns) + rng.random()), lidar.beams)
-    slope = np.tan(np.deg2rad(np.linspace(*lidar.elevations, lidar.beams)))
+    beams = len(lidar.elevations)
+    azimuth = np.repeat(turn * (np.arange(lidar.columns) + rng.random()), beams)
+    slope = np.tan(np.deg2rad(lidar.elevations))
     slope = np.tile(slope, lidar.columns)
     with np.errstate(divide="ignore"):
         distance = np.where(slope < 0.0, -lidar.height / slope, np.inf)
