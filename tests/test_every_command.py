@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bevdiag.cli.main import app, run
@@ -35,7 +36,9 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("smoke")
+    folder = tmp_path_factory.mktemp("smoke")
+    np.save(folder / "cloud.npy", np.random.default_rng(0).random((50, 4), np.float32))
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bevdiag.config.data import frames_of, shuffles_points, stored_features_of
+from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.compressions import MODES
@@ -119,6 +119,7 @@ def source_scenes(settings: SourceSettings, options: InspectOptions) -> dict[Sce
         batch_size=size,
         dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
         frames=frames_of(written),
+        pasted=pasted_classes_of(written),
         seed=options.seed,
     )
     # A count that the user pinned is one of the expected scene.

@@ -208,6 +208,7 @@ class Session:
             batch_size=variant.batch_size,
             dataset=data.dataset,
             frames=data.frames,
+            pasted=data.pasted_classes,
             seed=self.options.seed,
         )
 

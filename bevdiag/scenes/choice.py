@@ -47,6 +47,7 @@ class Wanted:
         scene: a file of statistics that a synthetic scene is to have (`bevdiag scene measure`).
         dataset: its name in the config, which chooses the sensor (see `datasets.matching`).
         frames: sweeps or frames that one sample merges.
+        pasted: the classes of the objects that gt_sampling pastes into a frame.
         seed: of the first sample; sample i uses seed + i.
     """
 
@@ -56,6 +57,7 @@ class Wanted:
     scene: str | None = None
     dataset: str = ""
     frames: int = 1
+    pasted: tuple[str, ...] = ()
     seed: int = 0
 
     @property
@@ -115,7 +117,9 @@ class Wanted:
         if self._is_sonar:
             num_points = SONAR_POINTS.get(scenario, SONAR_POINTS[Scenario.EXPECTED])
             return synthetic_sonar(num_points, bounds, values, seed)
-        return street(self._data_set, self.frames, bounds, values, seed, scenario)
+        # Frames that were measured are taken as training voxelizes them.
+        classes = self.pasted if self.scene is None else ()
+        return street(self._data_set, self.frames, bounds, values, seed, scenario, classes)
 
     def _matched(self, statistics: SceneStatistics, scenario: Scenario, seed: int) -> Points:
         """A cloud with the counts of the statistics, of which the config's range sees a part."""

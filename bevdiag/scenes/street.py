@@ -11,6 +11,7 @@ from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points, Range
 from bevdiag.scenes.beams import even
 from bevdiag.scenes.datasets import DataSet, Lidar
+from bevdiag.scenes.pasted import pasted
 from bevdiag.scenes.scenario import STREETS, Scenario
 
 _LAYERS = (((3.0, 40.0), (0.4, 2.5), 0.5), ((6.0, 75.0), (2.0, 15.0), 0.9))
@@ -31,11 +32,13 @@ def street(
     num_features: int,
     seed: int,
     scenario: Scenario = Scenario.EXPECTED,
+    classes: tuple[str, ...] = (),
 ) -> Points:
     """One frame of `sweeps` revolutions in random order, as a shuffling loader hands it on.
 
-    The surfaces stay where they are from sweep to sweep; the rings on the ground move with the
-    vehicle.
+    On it stand the objects of these `classes` that gt_sampling pastes, seen by every sweep; the
+    sparse frame has none, as in training's last epochs. The surfaces stay where they are from sweep
+    to sweep; the rings on the ground move with the vehicle.
 
     Returns:
         float32 [N, num_features]: x, y, z, then features in [0, 1).
@@ -60,6 +63,9 @@ def street(
             clouds.append(seen + moved)
         else:
             clouds += [_revolution(lidar, layers, leaves, rng) + moved for lidar in data_set.lidars]
+    if scenario is not Scenario.LOW:
+        objects = np.random.default_rng((seed, 1))
+        clouds.append(np.tile(pasted(classes, data_set, point_cloud_range, objects), (sweeps, 1)))
     xyz = np.concatenate(clouds).astype(np.float32)
     low, high = np.asarray(point_cloud_range[:3]), np.asarray(point_cloud_range[3:])
     inside = np.all((xyz >= low) & (xyz < high), axis=1)
