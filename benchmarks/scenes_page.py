@@ -35,22 +35,21 @@ SEEDS = 3
 GIB = 2**30
 
 
-def _grid(bounds: tuple[float, ...], *size: float) -> Grid:
-    return Grid(point_cloud_range=bounds, voxel_size=size)  # type: ignore[arg-type]
-
-
-_AROUND = (-75.2, -75.2, -5.0, 75.2, 75.2, 3.0)
-GRIDS = {
-    "KITTI": _grid((0.0, -40.0, -3.0, 70.4, 40.0, 1.0), 0.05, 0.05, 0.1),
-    "Waymo": _grid((-75.2, -75.2, -2.0, 75.2, 75.2, 4.0), 0.1, 0.1, 0.15),
-    "nuScenes": _grid((-54.0, -54.0, -5.0, 54.0, 54.0, 3.0), 0.075, 0.075, 0.2),
-    "ONCE": _grid(_AROUND, 0.1, 0.1, 0.2),
-    "Lyft": _grid((-80.0, -80.0, -5.0, 80.0, 80.0, 3.0), 0.1, 0.1, 0.2),
-    "Argoverse 2": _grid((-200.0, -200.0, -20.0, 200.0, 200.0, 20.0), 0.1, 0.1, 0.2),
-    "PandaSet": _grid((-70.0, -40.0, -3.0, 70.0, 40.0, 1.0), 0.1, 0.1, 0.15),
-    "View-of-Delft radar": _grid((0.0, -25.6, -3.0, 51.2, 25.6, 2.0), 0.16, 0.16, 5.0),
+VOXELS = {
+    "KITTI": (0.05, 0.05, 0.1),
+    "Waymo": (0.1, 0.1, 0.15),
+    "nuScenes": (0.075, 0.075, 0.2),
+    "ONCE": (0.1, 0.1, 0.2),
+    "Lyft": (0.1, 0.1, 0.2),
+    "Argoverse 2": (0.1, 0.1, 0.2),
+    "PandaSet": (0.1, 0.1, 0.15),
+    "View-of-Delft radar": (0.16, 0.16, 5.0),
 }
-"""The range and voxels of OpenPCDet's configs, or of View-of-Delft's, by data set."""
+"""Of OpenPCDet's configs, or of View-of-Delft's, by data set, in metres."""
+GRIDS = {
+    known.name: Grid(point_cloud_range=known.usual_range, voxel_size=VOXELS[known.name])
+    for known in DATA_SETS
+}
 MERGED = {"nuScenes": (1, 10), "Waymo": (1, 4)}
 """Sweeps or frames that configs merge, where it is not one."""
 
@@ -101,25 +100,24 @@ _NUS = ("nus_n015.pcd.bin",)
 _WITHOUT_PASTING = "DATA_CONFIG.DATA_AUGMENTOR.DISABLE_AUG_LIST=[gt_sampling]"
 _ONE_SWEEP = ("DATA_CONFIG.MAX_SWEEPS=1",)
 PEAKS = (
-    *(
-        Peak(f"kitti_models/{name}.yaml", size, frames)
-        for name in ("second", "pointpillar", "pv_rcnn", "voxel_rcnn_car")
-        for size, frames in ((10, _SEEN_KITTI), (2, _HELD_KITTI))
-        if name in ("second", "pointpillar") or size == 2
-    ),
+    Peak("kitti_models/second.yaml", 10, _SEEN_KITTI),
+    Peak("kitti_models/second.yaml", 2, _HELD_KITTI),
+    Peak("kitti_models/pointpillar.yaml", 2, _HELD_KITTI),
+    Peak("waymo_models/centerpoint.yaml", 4, _WAYMO),
+    Peak("waymo_models/voxelnext_ioubranch_large.yaml", 4, _WAYMO),
+    Peak("waymo_models/centerpoint_dyn_pillar_1x.yaml", 2, _WAYMO),
+    Peak("waymo_models/dsvt_pillar.yaml", 2, _WAYMO),
     Peak("nuscenes_models/cbgs_voxel0075_res3d_centerpoint.yaml", 4, _NUS, _ONE_SWEEP),
     Peak("nuscenes_models/cbgs_dyn_pp_centerpoint.yaml", 4, _NUS, _ONE_SWEEP),
     Peak("nuscenes_models/cbgs_voxel0075_voxelnext.yaml", 2, _NUS, _ONE_SWEEP),
-    Peak("waymo_models/centerpoint.yaml", 4, _WAYMO),
-    Peak("waymo_models/voxelnext_ioubranch_large.yaml", 4, _WAYMO),
-    Peak("waymo_models/second.yaml", 2, _WAYMO),
-    Peak("waymo_models/dsvt_pillar.yaml", 2, _WAYMO),
-    Peak("waymo_models/centerpoint_dyn_pillar_1x.yaml", 2, _WAYMO),
     Peak(
         "argo2_models/cbgs_voxel01_voxelnext.yaml",
         2,
         ("av2_315966265259836000.feather", "av2_315966265360032000.feather"),
     ),
+    Peak("waymo_models/second.yaml", 2, _WAYMO),
+    Peak("kitti_models/voxel_rcnn_car.yaml", 2, _HELD_KITTI),
+    Peak("kitti_models/pv_rcnn.yaml", 2, _HELD_KITTI),
 )
 
 

@@ -99,6 +99,10 @@ class Wanted:
 
     @property
     def _data_set(self) -> DataSet:
+        return self._match[0]
+
+    @property
+    def _match(self) -> tuple[DataSet, str]:
         layout = self.layout
         return matching(self.dataset, layout.features, layout.point_cloud_range)
 
@@ -143,7 +147,10 @@ class Wanted:
         if self._is_sonar:
             return f"synthetic sonar, seed {self.seed}"
         merged = f" of {self.frames} frames" if self.frames > 1 else ""
-        return f"synthetic {self._data_set.name} scene{merged}, seed {self.seed}"
+        data_set, spoke = self._match
+        unknown = self.dataset or "a data set without a name"
+        taken = "" if spoke == "name" else f" ({unknown}, taken for it by its {spoke})"
+        return f"synthetic {data_set.name} scene{merged}{taken}, seed {self.seed}"
 
 
 def fitting_kind(point_cloud_range: Range, dataset: str) -> SceneKind:

@@ -45,7 +45,8 @@ def test_the_source_says_what_a_data_set_was_taken_for() -> None:
     assert source == "synthetic nuScenes scene, seed 0"
     assert merged == "synthetic nuScenes scene of 10 frames, seed 0"
     assert 9 * len(one) < len(ten) < 11 * len(one)
-    assert "KITTI" in default_samples(FORWARD, 1, dataset="MyDataset")[1]
+    taken = default_samples(FORWARD, 1, dataset="MyDataset")[1]
+    assert taken == "synthetic KITTI scene (MyDataset, taken for it by its range), seed 0"
 
 
 def test_files_go_before_the_synthetic_scene(tmp_path) -> None:
