@@ -159,14 +159,9 @@ def _peak(row: Peak, folder: Path, source: Path) -> dict[str, Any]:
         points=tuple(str(folder / name) for name in row.frames),
         point_columns=columns[row.frames[0]],
     )
-    real, expected, bare = (
-        _predicted(row.config, source, options)
-        for options in (
-            given,
-            default,
-            replace(default, overrides=(*row.overrides, _WITHOUT_PASTING)),
-        )
-    )
+    real, expected = (_predicted(row.config, source, options) for options in (given, default))
+    without = replace(default, overrides=(*row.overrides, _WITHOUT_PASTING))
+    bare = None if expected.bev_channels is None else _predicted(row.config, source, without)
     found = {
         **asdict(row),
         "seen": all(frame.seen for frame in FRAMES if frame.name in row.frames),
@@ -174,7 +169,7 @@ def _peak(row: Peak, folder: Path, source: Path) -> dict[str, Any]:
         "default_bytes": expected.peak.allocated_bytes,
         "low_bytes": expected.peak.low_bytes,
         "high_bytes": expected.peak.high_bytes,
-        "bare_bytes": bare.peak.allocated_bytes,
+        "bare_bytes": None if bare is None else bare.peak.allocated_bytes,
     }
     print(json.dumps(found), flush=True)
     return found
@@ -249,14 +244,14 @@ def _frame_rows(kept: dict[str, Any]) -> Iterator[str]:
 
 def _peak_rows(kept: dict[str, Any]) -> Iterator[str]:
     for row in kept["peaks"]:
-        real, default = row["real_bytes"], row["default_bytes"]
+        real, default, bare = row["real_bytes"], row["default_bytes"], row["bare_bytes"]
         inside = row["low_bytes"] <= real <= row["high_bytes"]
         sets = "".join(f" `{text}`" for text in row["overrides"])
         use = "seen" if row["seen"] else "**held back**"
         yield (
             f"| {row['config']}{sets} | {row['batch_size']} | {len(row['frames'])}, {use} | "
             f"{real / GIB:.2f} | {default / GIB:.2f} | {default / real - 1:+.1%} | "
-            f"{row['bare_bytes'] / real - 1:+.1%} | "
+            f"{f'{bare / real - 1:+.1%}' if bare else '-'} | "
             f"{row['low_bytes'] / GIB:.2f} to {row['high_bytes'] / GIB:.2f} | "
             f"{'yes' if inside else '**no**'} |"
         )
@@ -303,7 +298,8 @@ PEAK_HEAD = """
 
 Predicted peaks in GiB, both by this version: what remains of the difference is the scene's. A batch
 takes the frames in turn. Training also pastes objects into frames (gt_sampling), which the default
-scene has and the real frames lack; without them it is off by the second figure.
+scene has and the real frames lack; without them it is off by the second figure,
+where that was tried.
 
 | config | batch | frames | real frames | default | off by | without pasting | interval | inside |
 |---|---|---|---|---|---|---|---|---|"""
