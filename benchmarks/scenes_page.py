@@ -298,7 +298,8 @@ PEAK_HEAD = """
 
 Predicted peaks in GiB, both by this version: what remains of the difference is the scene's. A batch
 takes the frames in turn. Training also pastes objects into frames (gt_sampling), which the default
-scene has and the real frames lack; without them it is off by the second figure, where that was tried.
+scene has and the real frames lack; without them it is off by the second figure (- where that was
+not tried).
 
 | config | batch | frames | real frames | default | off by | without pasting | interval | inside |
 |---|---|---|---|---|---|---|---|---|"""
