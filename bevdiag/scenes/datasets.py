@@ -10,26 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bevdiag.scenes.arrays import Range
-from bevdiag.scenes.beams import PANDAR40P, PANDAR64, VLP_32C, Elevations, even
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lidar:
-    """A spinning lidar.
-
-    Attributes:
-        elevations: of each beam in degrees.
-        columns: firings in one revolution.
-        height: of the sensor above the ground in metres.
-        reach: farthest return in metres.
-        returned: share of the rays that come back from whatever they hit.
-    """
-
-    elevations: Elevations
-    columns: int
-    height: float
-    reach: float
-    returned: float = 0.95
+from bevdiag.scenes.lidars import PANDAR40P, PANDAR64, VLP_32C, Lidar, even
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

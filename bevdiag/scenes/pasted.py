@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.scenes.arrays import Points, Range
-from bevdiag.scenes.datasets import DataSet, Lidar
+from bevdiag.scenes.datasets import DataSet
+from bevdiag.scenes.lidars import Lidar
 
 _SIZES = {"ped": (0.7, 0.7, 1.7), "cycl": (1.8, 0.6, 1.7), "": (4.2, 1.8, 1.6)}
 """Length, width and height in metres by what the class's name contains; a car's for any other."""

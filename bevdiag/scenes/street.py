@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points, Range
-from bevdiag.scenes.beams import even
-from bevdiag.scenes.datasets import DataSet, Lidar
+from bevdiag.scenes.datasets import DataSet
+from bevdiag.scenes.lidars import Lidar, even
 from bevdiag.scenes.pasted import pasted
 from bevdiag.scenes.scenario import STREETS, Scenario
 

@@ -1,6 +1,27 @@
-"""Elevations of spinning lidars' beams in degrees, as their makers list them."""
+"""Spinning lidars, and the elevations of their beams in degrees, as their makers list them."""
+
+from dataclasses import dataclass
 
 Elevations = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lidar:
+    """A spinning lidar.
+
+    Attributes:
+        elevations: of each beam in degrees.
+        columns: firings in one revolution.
+        height: of the sensor above the ground in metres.
+        reach: farthest return in metres.
+        returned: share of the rays that come back from whatever they hit.
+    """
+
+    elevations: Elevations
+    columns: int
+    height: float
+    reach: float
+    returned: float = 0.95
 
 
 def even(lowest: float, highest: float, beams: int) -> Elevations:
@@ -15,7 +36,7 @@ VLP_32C: Elevations = (
     -2.667, -2.333, -2.0, -1.667, -1.333, -1.0, -0.667, -0.333, 0.0, 0.333, 0.667, 1.0, 1.333,
     1.667, 2.333, 3.333, 4.667, 7.0, 10.333, 15.0,
 )
-"""Velodyne VLP-32C: half of its beams lie within 2.7 degrees of the horizon."""
+"""Velodyne VLP-32C: nearly half of its beams lie within 2.7 degrees of the horizon."""
 
 PANDAR40P: Elevations = (
     -25.0, -19.0, -14.0, -13.0, -12.0, -11.0, -10.0, -9.0, -8.0, -7.0, -6.0, -5.67, -5.33, -5.0,
