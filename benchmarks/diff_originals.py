@@ -23,6 +23,7 @@ from bevdiag.memory.allocator import CachingAllocator, block_bytes
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Mark
 from bevdiag.memory.workspaces import workspace
+from bevdiag.scenes import Scenario
 from bevdiag.source import read_source_config, trace_source
 
 ROWS = ROOT / "bevdiag" / "accuracy" / "measured" / "originals_h200.json"
@@ -78,8 +79,8 @@ def predicted(row: dict[str, Any], source: Path) -> list[Asked]:
     """The allocations of the traced row."""
     wanted = Row(**{name: row[name] for name in Row.__slots__})
     config = source / "tools" / "cfgs" / wanted.config
-    batch = scene(wanted, read_source_config(config), SCENES)
-    stream = trace_source(config, source, batch=batch, autocast=wanted.autocast).trace.stream
+    scenes = {Scenario.EXPECTED: scene(wanted, read_source_config(config), SCENES)}
+    stream = trace_source(config, source, scenes=scenes, autocast=wanted.autocast).trace.stream
     target = make_target(torch=row["torch"].partition("+")[0], gpu="h200", cudnn="9.19")
     found, step, phase = [], 0, "load"
     for event in stream.events:

@@ -18,9 +18,8 @@ from bevdiag.config.data import frames_of
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
-from bevdiag.scenes import Batch, default_samples, make_batch
+from bevdiag.scenes import Batch, Layout, Scenario, Wanted, make_batch
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
-from bevdiag.trace.scenarios import Scenario
 
 BATCH_SIZE = 2
 NUM_BOXES = 25
@@ -39,13 +38,15 @@ class Row:
 
 def scene(settings: SourceSettings) -> Batch:
     """A made-up batch, voxelized as the config says."""
-    samples, source = default_samples(
-        settings.point_cloud_range,
-        settings.point_features,
-        BATCH_SIZE,
+    wanted = Wanted(
+        layout=Layout(
+            features=settings.point_features, point_cloud_range=settings.point_cloud_range
+        ),
+        batch_size=BATCH_SIZE,
         dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
         frames=frames_of(settings.document.get("DATA_CONFIG")),
     )
+    samples, source = wanted.samples(Scenario.EXPECTED)
     return make_batch(
         samples,
         point_cloud_range=settings.point_cloud_range,
@@ -66,7 +67,7 @@ def trace(config: Path, checkout: Path) -> Row:
     began = time.perf_counter()
     try:
         settings = read_source_config(config)
-        result = trace_source(config, checkout, batch=scene(settings))
+        result = trace_source(config, checkout, scenes={Scenario.EXPECTED: scene(settings)})
     except BevdiagError as error:
         seconds = time.perf_counter() - began
         return Row(config=name, seconds=seconds, remark=" ".join(str(error).split()))

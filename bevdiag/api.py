@@ -18,6 +18,8 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.target import Choice, chosen
 from bevdiag.report.html.inspect_page import inspect_page
 from bevdiag.report.inspect_json import inspect_json
+from bevdiag.scenes.layout import DTYPES
+from bevdiag.scenes.table import MAX_COLUMNS
 from bevdiag.trace.any_model import Loss
 
 
@@ -48,6 +50,9 @@ def predict(
     optimizer: str | None = None,
     batch_size: int | None = None,
     points: Sequence[str | os.PathLike[str]] = (),
+    point_columns: int | None = None,
+    point_dtype: str | None = None,
+    scene: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     source: str | os.PathLike[str] | None = None,
     cudnn: str | None = None,
@@ -68,6 +73,9 @@ def predict(
         optimizer: as configs name it; by default the config's own, AdamW for a module.
         batch_size: samples a step, by default the config's own.
         points: point clouds for a config, instead of a synthetic scene.
+        point_columns: values a point in .bin files, by default the config's src_feature_list.
+        point_dtype: of .bin files: "float16", "float32" (the default) or "float64".
+        scene: counts that `bevdiag scene measure` wrote, for a synthetic scene to have.
         overrides: ``KEY=value`` texts for the config.
         source: the repository whose own code builds the config's model. This executes that code.
         cudnn: the cuDNN that will train, by default the one that the installed torch ships with.
@@ -88,6 +96,9 @@ def predict(
             "a module",
             batch_size=batch_size,
             points=tuple(points),
+            point_columns=point_columns,
+            point_dtype=point_dtype,
+            scene=scene,
             overrides=tuple(overrides),
             source=source,
         )
@@ -105,9 +116,18 @@ def predict(
         raise InputError(f"rehearse={rehearse!r}: take one of auto, off")
     if source is None and rehearse == "off":
         _refuse("a config without source", rehearse=rehearse)
+    if point_dtype is not None and point_dtype not in DTYPES:
+        raise InputError(f"point_dtype={point_dtype!r}: take one of {', '.join(DTYPES)}")
+    if point_columns is not None and not 3 <= point_columns <= MAX_COLUMNS:
+        raise InputError(f"point_columns={point_columns!r}: a number from 3 to {MAX_COLUMNS}")
+    if points:
+        _refuse("the scene of point files", scene=scene)
     options = InspectOptions(
         device="meta",
         points=tuple(os.fspath(name) for name in points),
+        point_columns=point_columns,
+        point_dtype=point_dtype,
+        scene=None if scene is None else os.fspath(scene),
         batch_size=batch_size,
         autocast=autocast,
         optimizer=optimizer,

@@ -77,6 +77,23 @@ def test_what_cannot_be_used_is_one_sentence(given: dict[str, object], sentence:
         bevdiag.predict(SMALL, loss=torch.sum)
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"point_dtype": "int8", "points": ["a.bin"]}, "point_dtype='int8': take one of float16"),
+        ({"point_columns": 2, "points": ["a.bin"]}, "point_columns=2: a number from 3"),
+        ({"scene": "a.json", "points": ["a.bin"]}, "scene: without effect on the scene of point"),
+        ({"scene": "none.json"}, "none.json: cannot be read"),
+        ({"point_columns": 5}, "--point-columns: says how a .bin file is read"),
+    ],
+)
+def test_what_a_scene_cannot_be_made_of_is_one_sentence(
+    given: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        bevdiag.predict(SMALL, **given)
+
+
 def test_a_range_that_is_no_whole_number_of_voxels_is_rounded_and_runs() -> None:
     size = "DATA_CONFIG.POINT_CLOUD_RANGE=[0, -4, -1, 8.03, 4, 1]"
     found = bevdiag.predict(SMALL, overrides=[size])

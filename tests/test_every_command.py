@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bevdiag.cli.main import app, run
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "gpus": (["gpus"], 0),
     "rule": (["rule"], 0),
     "schema": (["schema"], 0),
+    "scene measure": (["scene", "measure", "{folder}/cloud.npy", "-o", "{folder}/scene.json"], 0),
     "calibrate": (["calibrate", "-o", "{folder}/profile.json"], 3),
     "validate": (["validate"], 0),
     "baseline write": (["baseline", "write", "{folder}/baseline.json", SHIPPED], 0),
@@ -35,7 +37,9 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("smoke")
+    folder = tmp_path_factory.mktemp("smoke")
+    np.save(folder / "cloud.npy", np.random.default_rng(0).random((50, 4), np.float32))
+    return folder
 
 
 @pytest.fixture(autouse=True)

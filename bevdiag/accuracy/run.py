@@ -14,7 +14,7 @@ from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import source_batch
+from bevdiag.prediction.repository import source_scenes
 from bevdiag.prediction.session import Session
 from bevdiag.source import read_source_config, trace_source
 from bevdiag.trace.kept_voxels import Scenario
@@ -164,12 +164,12 @@ def _predict_from_source(
     order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
     clouds(order)
     given = InspectOptions(points=order.files, in_file_order=True, batch_size=row.batch_size)
-    batch = source_batch(settings, given)
+    scenes = source_scenes(settings, given)
     target = _target(row, machine)
     traced = trace_source(
         config,
         source,
-        batch=batch,
+        scenes=scenes,
         autocast=row.autocast,
         optimizer=OPTIMIZER,
         overrides=row.overrides,

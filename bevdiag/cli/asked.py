@@ -28,6 +28,7 @@ class Asked:
     device: opt.Device = "meta"
     source: opt.Source = None
     points: opt.Points = None
+    scene: opt.SceneFile = None
     point_columns: opt.PointColumns = None
     point_dtype: opt.PointDtype = None
     batch_size: opt.BatchSize = None
@@ -69,9 +70,12 @@ class Asked:
         ):
             if text is not None and not self.points:
                 raise InputError(f"{option}: says how a .bin file is read: give one with --points")
+        if self.scene is not None and self.points:
+            raise InputError("--scene: describes a synthetic scene: leave it out with --points")
         return InspectOptions(
             device=values.choose("--device", self.device, values.DEVICES),
             points=tuple(self.points or ()),
+            scene=self.scene,
             point_columns=optional(values.point_columns, "--point-columns", self.point_columns),
             point_dtype=optional(values.point_dtype, "--point-dtype", self.point_dtype),
             profile=self.profile,
@@ -114,8 +118,8 @@ class Asked:
         return job
 
 
-POINTS = ("points", "point_columns", "point_dtype")
-"""The point files, and how they are read."""
+POINTS = ("points", "scene", "point_columns", "point_dtype")
+"""The point files and how they are read, or what a synthetic scene is to hold."""
 STEP = ("source", *POINTS, "batch_size", "autocast", "optimizer", "compression")
 """Which model and which step."""
 TARGET = ("gpu", "budget", "margin", "torch", "cudnn", "profile", "cudnn_benchmark")

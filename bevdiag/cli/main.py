@@ -21,6 +21,7 @@ from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import STDOUT, flush_stdout, say, say_error, write_output
 from bevdiag.cli.preflight import preflight_command
 from bevdiag.cli.rule import rule_command
+from bevdiag.cli.scene import scene_app
 from bevdiag.cli.schema import schema_command
 from bevdiag.cli.streams import check_limits, replace_missing_streams
 from bevdiag.cli.validate import validate_command
@@ -45,6 +46,8 @@ class _Commands(TyperGroup):
         names = list(self.commands)
         names.remove("baseline")
         names.insert(names.index("preflight") + 1, "baseline")
+        names.remove("scene")
+        names.insert(names.index("calibrate"), "scene")
         return names
 
 
@@ -65,6 +68,7 @@ app.command("compare")(compare_command)
 app.command("check")(check_command)
 app.command("preflight")(preflight_command)
 app.add_typer(baseline_app, name="baseline")
+app.add_typer(scene_app, name="scene")
 app.command("explain")(explain_command)
 app.command("doctor")(doctor_command)
 app.command("gpus")(gpus_command)

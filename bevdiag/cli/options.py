@@ -31,6 +31,15 @@ Points = Annotated[
         "Default: a synthetic scene that fits the config.",
     ),
 ]
+SceneFile = Annotated[
+    str | None,
+    typer.Option(
+        "--scene",
+        metavar="FILE",
+        help="Counts that bevdiag scene measure wrote: the synthetic scene is to have as many "
+        "points and voxels.",
+    ),
+]
 PointColumns = Annotated[
     str | None,
     typer.Option(

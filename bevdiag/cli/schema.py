@@ -27,8 +27,9 @@ def schema_command(
 def schema_names() -> tuple[str, ...]:
     """Every document that a command writes, with its version."""
     from bevdiag.report.json_schema import SCHEMAS
+    from bevdiag.scenes.statistics import SCENE_SCHEMA
 
-    return (*SCHEMAS, PROFILE)
+    return (*SCHEMAS, PROFILE, SCENE_SCHEMA)
 
 
 def schema_text(name: str) -> str:
@@ -39,9 +40,10 @@ def schema_text(name: str) -> str:
     """
     from bevdiag.memory.profiles import ProfileFile
     from bevdiag.report.json_schema import json_schema
+    from bevdiag.scenes.statistics import SCENE_SCHEMA, SceneStatistics
 
     names = schema_names()
     short = name.removeprefix("bevdiag.")
     latest = {known.partition("/")[0]: known for known in names}
     chosen = values.choose("schema", latest.get(short, short), names)
-    return json_schema(chosen, ProfileFile if chosen == PROFILE else None)
+    return json_schema(chosen, {PROFILE: ProfileFile, SCENE_SCHEMA: SceneStatistics}.get(chosen))

@@ -21,6 +21,9 @@ from bevdiag.errors import ConfigError
 
 MOST_FRAMES = 64
 PADDED = "transform_points_to_voxels"
+_PASTES = "gt_sampling"
+_MOST_PASTED = 100
+"""Of a class; configs name 2 to 20."""
 _SHUFFLE = "shuffle_points"
 _ENCODING = "POINT_FEATURE_ENCODING"
 DYNAMIC = "transform_points_to_voxels_placeholder"
@@ -118,6 +121,7 @@ def read_data(root: Section) -> DataSettings:
         frames=frames_of(written),
         stored_features=stored_features_of(written),
         shuffles_points=shuffles_points(written),
+        pasted_classes=pasted_classes_of(written),
     )
 
 
@@ -146,6 +150,28 @@ def stored_features_of(data_config: object) -> tuple[str, ...]:
     encoding = data_config.get(_ENCODING) if isinstance(data_config, dict) else None
     names = encoding.get("src_feature_list") if isinstance(encoding, dict) else None
     return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
+
+
+def pasted_classes_of(data_config: object) -> tuple[str, ...]:
+    """The class of each object that gt_sampling pastes into a frame (SAMPLE_GROUPS).
+
+    What is not written as OpenPCDet writes it counts as none: only the synthetic scene asks.
+    """
+    augmentor = data_config.get("DATA_AUGMENTOR") if isinstance(data_config, dict) else None
+    if not isinstance(augmentor, dict):
+        return ()
+    disabled, entries = augmentor.get("DISABLE_AUG_LIST"), augmentor.get("AUG_CONFIG_LIST")
+    if isinstance(disabled, (list, tuple)) and _PASTES in disabled:
+        return ()
+    classes: list[str] = []
+    for entry in entries if isinstance(entries, (list, tuple)) else ():
+        groups = entry.get("SAMPLE_GROUPS") if isinstance(entry, dict) else None
+        if isinstance(groups, (list, tuple)) and entry.get("NAME") == _PASTES:
+            for group in groups:
+                name, _, count = str(group).partition(":")
+                number = int(count) if count.strip().isdecimal() else 0
+                classes += [name.strip()] * min(number, _MOST_PASTED)
+    return tuple(classes)
 
 
 def shuffles_points(data_config: object) -> bool:

@@ -64,7 +64,8 @@ class DataSettings(BaseModel):
     training) are None where the config voxelizes dynamically, without a cap. `frames` counts the
     sweeps or frames that one sample merges. `stored_features` are the values of a point in the data
     set's files, of which `point_features` are used; `shuffles_points` says that points lose their
-    order before they are voxelized.
+    order before they are voxelized. `pasted_classes` has one entry for each object that gt_sampling
+    pastes into a frame.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,3 +80,4 @@ class DataSettings(BaseModel):
     frames: PositiveInt = 1
     stored_features: tuple[str, ...] = ()
     shuffles_points: bool = False
+    pasted_classes: tuple[str, ...] = ()

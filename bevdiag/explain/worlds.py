@@ -14,7 +14,7 @@ from bevdiag.memory.conv import CUDNN_64BIT, conv_backend
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import Alloc, ConvCall, EventStream
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import source_batch, with_module
+from bevdiag.prediction.repository import source_scenes, with_module
 from bevdiag.prediction.session import Session
 from bevdiag.source import read_source_config, trace_source
 from bevdiag.trace.kept_voxels import Scenario
@@ -88,7 +88,7 @@ def _source_streams(
     traced = trace_source(
         config,
         source,
-        batch=source_batch(settings, options),
+        scenes=source_scenes(settings, options),
         target=target,
         autocast=options.autocast or ("fp16" if settings.optimization.use_amp else "off"),
         optimizer=options.optimizer or settings.optimization.optimizer,

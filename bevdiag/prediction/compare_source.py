@@ -1,6 +1,6 @@
 """`bevdiag compare --source`: variants of a config, each built and run by the repository's code."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -12,7 +12,7 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.compare_rows import Asked, failed_row, traced_row
 from bevdiag.prediction.figures import batch_scene, target_of
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import AS_IT_IS, module_edits, source_batch
+from bevdiag.prediction.repository import AS_IT_IS, module_edits, source_scenes
 from bevdiag.prediction.target import device_target
 from bevdiag.prediction.variants import CompareReport
 from bevdiag.prediction.variants import Variant as Row
@@ -53,20 +53,20 @@ def compare_source(
             dict.fromkeys((AS_IT_IS, *modules)),
         )
     ]
-    batches = {
-        size: source_batch(settings, replace(options, batch_size=size))
+    scenes = {
+        size: source_scenes(settings, replace(options, batch_size=size))
         for size in {asked.batch_size for asked in axes}
     }
     rows: list[Row] = []
     for number, asked in enumerate(axes):
         progress(f"{asked.compression}, batch {asked.batch_size}", number / len(axes))
         base = rows[0].peak_allocated_bytes if rows else None
-        batch = batches[asked.batch_size]
-        rows.append(_row(config, source, options, target, asked, batch, base))
+        own = scenes[asked.batch_size]
+        rows.append(_row(config, source, options, target, asked, own, base))
     return CompareReport(
         config=str(config),
         target=target_of(target),
-        scene=batch_scene(batches[axes[0].batch_size]),
+        scene=batch_scene(scenes[axes[0].batch_size][Scenario.EXPECTED]),
         variants=tuple(rows),
     )
 
@@ -77,7 +77,7 @@ def _row(
     options: InspectOptions,
     target: DeviceTarget,
     asked: Asked,
-    batch: Batch,
+    scenes: Mapping[Scenario, Batch],
     base: int | None,
 ) -> Row:
     try:
@@ -86,7 +86,7 @@ def _row(
         traced = trace_source(
             config,
             source,
-            batch=batch,
+            scenes=scenes,
             autocast=asked.autocast,
             optimizer=options.optimizer or settings.optimization.optimizer,
             overrides=overrides,

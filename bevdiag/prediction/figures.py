@@ -1,5 +1,7 @@
 """Figures that every kind of inspection reports."""
 
+from collections.abc import Mapping
+
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc
 from bevdiag.memory.oom import oom_message
@@ -7,8 +9,8 @@ from bevdiag.memory.profiles import DeviceProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.memory_use import OutOfMemory
-from bevdiag.prediction.result import Scene, Target
-from bevdiag.scenes import Batch
+from bevdiag.prediction.result import SCENE_SITE, Assumption, Scene, Target
+from bevdiag.scenes import Batch, Scenario
 from bevdiag.trace.step import Trace
 
 
@@ -62,4 +64,29 @@ def batch_scene(batch: Batch) -> Scene:
         num_points=len(batch.points),
         num_voxels=batch.num_voxels,
         grid_size=batch.grid_size,
+    )
+
+
+def scene_assumption(scenes: Mapping[Scenario, Batch]) -> tuple[Assumption, ...]:
+    """The scene as a count that is not known, by its voxels, or its points where it has none.
+
+    Args:
+        scenes: of every scenario that has one of its own; empty where the user gave the scene.
+    """
+    if len(scenes) < 2:
+        return ()
+    counts = {s: batch.num_voxels or len(batch.points) for s, batch in scenes.items()}
+    expected = counts[Scenario.EXPECTED]
+    return (
+        Assumption(
+            site=SCENE_SITE,
+            low=min(counts.values()),
+            expected=expected,
+            high=max(counts.values()),
+            used=expected,
+            why=(
+                "the frames that training meets are not known: traced with a sparse, a common and "
+                "a dense synthetic one; --points and --scene give your own"
+            ),
+        ),
     )

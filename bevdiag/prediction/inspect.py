@@ -11,7 +11,7 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.models.bev import bev_joint
 from bevdiag.prediction.compressions import Changes
-from bevdiag.prediction.figures import batch_scene
+from bevdiag.prediction.figures import batch_scene, scene_assumption
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions
@@ -167,7 +167,7 @@ def _report(
         optimizer=declared.optimizer,
         scene=scene_of(traced),
         bev_channels=joint.real,
-        assumptions=assumptions_of(traced.kept_voxels),
+        assumptions=(*scene_assumption(traced.scenes), *assumptions_of(traced.kept_voxels)),
         findings=findings,
         silenced=silenced,
         flops=traced.flops,

@@ -17,6 +17,7 @@ class InspectOptions:
 
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
+    `scene` is a file of `bevdiag scene measure`, whose counts a synthetic scene is to have.
     `point_columns` and `point_dtype` say how .bin files are read; `in_file_order` keeps points
     in their order where the config shuffles them, as a measured row of these files did.
     `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
@@ -32,6 +33,7 @@ class InspectOptions:
 
     device: str = "auto"
     points: tuple[str, ...] = ()
+    scene: str | None = None
     point_columns: int | None = None
     point_dtype: str | None = None
     in_file_order: bool = False

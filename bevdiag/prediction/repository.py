@@ -1,17 +1,17 @@
 """`bevdiag inspect --source`: the model of a repository, built and run by its own code."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from bevdiag.config.data import frames_of, shuffles_points, stored_features_of
+from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.compressions import MODES
-from bevdiag.prediction.figures import batch_scene
+from bevdiag.prediction.figures import batch_scene, scene_assumption
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import prediction_of
@@ -26,9 +26,9 @@ from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
-from bevdiag.scenes import Batch, Layout, chosen_samples, make_batch
+from bevdiag.scenes import Batch, Layout, Scenario, Wanted, make_batch
+from bevdiag.scenes.arrays import Points
 from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
-from bevdiag.trace.scenarios import Scenario
 
 Progress = Callable[[str, float], None]
 AS_IT_IS = "as configured"
@@ -50,16 +50,16 @@ def inspect_source(
     torch.set_num_threads(1)
     options = with_module(options)
     settings = read_source_config(config, options.overrides)
-    batch = source_batch(settings, options)
+    scenes = source_scenes(settings, options)
     target = device_target(options, torch.__version__)
     progress("training step", 0.1)
     autocast = options.autocast or ("fp16" if settings.optimization.use_amp else "off")
     optimizer = options.optimizer or settings.optimization.optimizer
-    traced = _trace(config, source, settings, batch, options, autocast, optimizer, target)
+    traced = _trace(config, source, settings, scenes, options, autocast, optimizer, target)
     if isinstance(traced, ConfigReport):
         return traced
     found = source_findings(settings.document, options.data_folder, ran=True)
-    report = _report(config, settings, batch, target, traced, autocast, optimizer, found)
+    report = _report(config, settings, scenes, target, traced, autocast, optimizer, found)
     return with_history(report, options, traced.trace.stream, target)
 
 
@@ -67,7 +67,7 @@ def _trace(
     config: Path,
     source: Path,
     settings: SourceSettings,
-    batch: Batch,
+    scenes: Mapping[Scenario, Batch],
     options: InspectOptions,
     autocast: str,
     optimizer: str,
@@ -78,7 +78,7 @@ def _trace(
         return trace_source(
             config,
             source,
-            batch=batch,
+            scenes=scenes,
             autocast=autocast,
             optimizer=optimizer,
             overrides=options.overrides,
@@ -98,13 +98,17 @@ def _trace(
         )
 
 
-def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
-    """The user's points or a synthetic scene, voxelized as the repository's config says."""
+def source_scenes(settings: SourceSettings, options: InspectOptions) -> dict[Scenario, Batch]:
+    """The user's points or synthetic scenes, voxelized as the repository's config says.
+
+    Always the expected one; the others where they differ from it.
+    """
     size = options.batch_size or settings.optimization.batch_size_per_gpu
     written = settings.document.get("DATA_CONFIG")
-    samples, source = chosen_samples(
-        options.points,
-        Layout(
+    wanted = Wanted(
+        files=options.points,
+        scene=options.scene,
+        layout=Layout(
             features=settings.point_features,
             point_cloud_range=settings.point_cloud_range,
             stored=stored_features_of(written),
@@ -112,11 +116,20 @@ def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
             columns=options.point_columns,
             dtype=options.point_dtype,
         ),
-        size,
+        batch_size=size,
         dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
         frames=frames_of(written),
+        pasted=pasted_classes_of(written),
         seed=options.seed,
     )
+    # A count that the user pinned is one of the expected scene.
+    scenarios = (Scenario.EXPECTED,) if options.pins else wanted.scenarios
+    return {s: _batch(settings, options, *wanted.samples(s)) for s in scenarios}
+
+
+def _batch(
+    settings: SourceSettings, options: InspectOptions, samples: Sequence[Points], source: str
+) -> Batch:
     return make_batch(
         samples,
         point_cloud_range=settings.point_cloud_range,
@@ -134,7 +147,7 @@ def source_batch(settings: SourceSettings, options: InspectOptions) -> Batch:
 def _report(
     config: Path,
     settings: SourceSettings,
-    batch: Batch,
+    scenes: Mapping[Scenario, Batch],
     target: DeviceTarget,
     traced: SourceTrace,
     autocast: str,
@@ -163,8 +176,8 @@ def _report(
         model=str(settings.document.get("MODEL.NAME") or ""),
         autocast=autocast,
         optimizer=optimizer,
-        scene=batch_scene(batch),
-        assumptions=traced.assumptions,
+        scene=batch_scene(scenes[Scenario.EXPECTED]),
+        assumptions=scene_assumption(scenes) + traced.assumptions,
         findings=findings,
         silenced=silenced,
         unmodelled=traced.unmodelled,

@@ -51,6 +51,10 @@ class Scene:
     grid_size: tuple[int, int, int]
 
 
+SCENE_SITE = "scene"
+"""The assumption that is no count of the model's: which scene the step meets."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What one training step asks of a GPU; every command shows a view of it.

@@ -20,13 +20,13 @@ from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_tabl
 from bevdiag.prediction.compressions import Changes, compression_changes
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.target import device_target
-from bevdiag.scenes import Batch, Layout, chosen_samples, make_batch
-from bevdiag.scenes.arrays import Points
+from bevdiag.scenes import Batch, Layout, Wanted, make_batch
 from bevdiag.trace.failure import failures_told
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
 from bevdiag.trace.measure import require_cuda
+from bevdiag.trace.scenarios import between_ends
 from bevdiag.trace.settling import settle
 from bevdiag.trace.step import FEWEST_STEPS, Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers
@@ -60,14 +60,15 @@ def channels_that_arrive(variant: Variant) -> Changes:
 class TracedVariant:
     """A variant with its scene, its unsettled counts and one trace a scenario.
 
-    `flops` are what one step computes in the expected scenario (see `trace/flops.py`), 0 before it
-    is traced.
+    `scenes` has those of the scenarios that were traced with a scene of their own. `flops` are what
+    one step computes in the expected scenario (see `trace/flops.py`), 0 before it is traced.
     """
 
     variant: Variant
     batch: Batch
     kept_voxels: tuple[KeptVoxels, ...]
     traces: dict[Scenario, Trace]
+    scenes: Mapping[Scenario, Batch] = field(default_factory=dict)
     flops: int = 0
 
 
@@ -140,33 +141,42 @@ class Session:
             NoVerdictError: a layer refuses its input.
         """
         settled = self.settled(variant)
-        batch, kept = settled.batch, settled.kept_voxels
-        if all(site.is_pinned for site in kept):
-            scenarios = (Scenario.EXPECTED,)
+        varied = self.wanted(variant).scenarios if not self.options.pins else ()
+        if all(site.is_pinned for site in settled.kept_voxels):
+            scenarios = [s for s in scenarios if s is Scenario.EXPECTED or s in varied]
+        own = {s: self.settled(variant, s) for s in scenarios if s in varied}
 
         def record(scenario: Scenario) -> tuple[Trace, int]:
+            scene = own.get(scenario, settled)
             with failures_told():
-                return self._trace(variant, batch, kept, scenario)
+                return self._trace(variant, scene.batch, scene.kept_voxels, scenario)
 
         with workers(record, timeout_seconds=self.options.timeout_seconds) as traced:
             recorded = dict(zip(scenarios, traced(scenarios), strict=True))
         flops = recorded[Scenario.EXPECTED][1] if Scenario.EXPECTED in recorded else 0
         traces = {scenario: trace for scenario, (trace, _) in recorded.items()}
-        return replace(settled, traces=traces, flops=flops)
+        ends = {s: scene.kept_voxels for s, scene in own.items()}
+        return replace(
+            settled,
+            kept_voxels=between_ends(settled.kept_voxels, ends),
+            traces=traces,
+            scenes={s: scene.batch for s, scene in own.items()},
+            flops=flops,
+        )
 
-    def settled(self, variant: Variant) -> TracedVariant:
+    def settled(self, variant: Variant, scenario: Scenario = Scenario.EXPECTED) -> TracedVariant:
         """The variant's scene and counts, not traced yet."""
         with failures_told():
-            batch = self.scene(variant)
-            kept = self._kept_voxels(variant, batch)
+            batch = self.scene(variant, scenario)
+            kept = self._kept_voxels(variant, batch, scenario)
         return TracedVariant(variant=variant, batch=batch, kept_voxels=kept, traces={})
 
-    def scene(self, variant: Variant) -> Batch:
+    def scene(self, variant: Variant, scenario: Scenario = Scenario.EXPECTED) -> Batch:
         """The variant's batch: the user's points or a synthetic scene, voxelized as it says."""
         data, classes = variant.config.data, variant.config.class_names
-        key = (data, variant.batch_size, box_values(variant.config.model))
+        key = (data, variant.batch_size, box_values(variant.config.model), scenario)
         if key not in self._scenes:
-            samples, source = self._samples(variant)
+            samples, source = self.wanted(variant).samples(scenario)
             self._scenes[key] = make_batch(
                 samples,
                 point_cloud_range=data.point_cloud_range,
@@ -182,11 +192,13 @@ class Session:
             )
         return self._scenes[key]
 
-    def _samples(self, variant: Variant) -> tuple[Sequence[Points], str]:
+    def wanted(self, variant: Variant) -> Wanted:
+        """What the clouds of the variant's batch are to be."""
         data = variant.config.data
-        return chosen_samples(
-            self.options.points,
-            Layout(
+        return Wanted(
+            files=self.options.points,
+            scene=self.options.scene,
+            layout=Layout(
                 features=data.point_features,
                 point_cloud_range=data.point_cloud_range,
                 stored=data.stored_features,
@@ -194,18 +206,21 @@ class Session:
                 columns=self.options.point_columns,
                 dtype=self.options.point_dtype,
             ),
-            variant.batch_size,
+            batch_size=variant.batch_size,
             dataset=data.dataset,
             frames=data.frames,
+            pasted=data.pasted_classes,
             seed=self.options.seed,
         )
 
-    def _kept_voxels(self, variant: Variant, batch: Batch) -> tuple[KeptVoxels, ...]:
+    def _kept_voxels(
+        self, variant: Variant, batch: Batch, scenario: Scenario
+    ) -> tuple[KeptVoxels, ...]:
         model = variant.config.model
         backbone = model.backbone_3d
         # What DSVT's settings say does not bear on the encoder in front of it.
         decides = backbone.focal_encoder if isinstance(backbone, FocalDsvtSettings) else backbone
-        key = (model.vfe, decides, variant.config.data, batch.batch_size)
+        key = (model.vfe, decides, variant.config.data, batch.batch_size, scenario)
         if key not in self._sites:
             self._sites[key] = settle_kept_voxels(
                 variant.config, batch, seed=self.options.seed, pins=self.options.pins

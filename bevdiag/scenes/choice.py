@@ -1,15 +1,25 @@
-"""Which synthetic scene fits a config when the user gives no point file."""
+"""The clouds of a batch: the user's files or, without any, a synthetic scene that fits the config.
 
-from collections.abc import Sequence
+Which clouds training will meet is not known, so a synthetic scene is one of three frames: a sparse,
+a common and a dense one.
+"""
+
+from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points, Range
-from bevdiag.scenes.datasets import matching
+from bevdiag.scenes.datasets import DataSet, matching
 from bevdiag.scenes.files import read_samples
 from bevdiag.scenes.layout import Layout
+from bevdiag.scenes.matched import matched
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.size import check_batch
+from bevdiag.scenes.statistics import Grid, SceneStatistics, read_statistics
 from bevdiag.scenes.street import street
 from bevdiag.scenes.synthetic import synthetic_sonar
 
@@ -21,9 +31,126 @@ class SceneKind(str, Enum):
     LIDAR = "lidar"
 
 
-SONAR_POINTS = 40_000
-"""Nearly every echo falls into a voxel of its own, so this fills the 40,000 voxels a sample that a
-sonar detector's config allows: the most that such a model sees."""
+SONAR_POINTS = {Scenario.LOW: 20_000, Scenario.EXPECTED: 40_000}
+"""Of a ping. Nearly every echo falls into a voxel of its own, so the larger number fills the 40,000
+voxels a sample that a sonar detector's config allows: the most that such a model sees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the clouds of a batch are to be.
+
+    Attributes:
+        layout: what the config and the options say of a point, and of files.
+        batch_size: samples.
+        files: the user's; none for a synthetic scene.
+        scene: a file of statistics that a synthetic scene is to have (`bevdiag scene measure`).
+        dataset: its name in the config, which chooses the sensor (see `datasets.matching`).
+        frames: sweeps or frames that one sample merges.
+        pasted: the classes of the objects that gt_sampling pastes into a frame.
+        seed: of the first sample; sample i uses seed + i.
+    """
+
+    layout: Layout
+    batch_size: int
+    files: tuple[str, ...] = ()
+    scene: str | None = None
+    dataset: str = ""
+    frames: int = 1
+    pasted: tuple[str, ...] = ()
+    seed: int = 0
+
+    @property
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """Those that have a cloud of their own; in the others it is the expected one."""
+        if self.files:
+            return (Scenario.EXPECTED,)
+        if self.scene is not None:
+            return tuple(Scenario)
+        return tuple(SONAR_POINTS) if self._is_sonar else tuple(Scenario)
+
+    def samples(self, scenario: Scenario) -> tuple[tuple[Points, ...], str]:
+        """One cloud a sample, and a phrase that names the source.
+
+        Raises:
+            InputError: a file cannot be used, an option has none to bear on, the range holds none
+                of a synthetic scene, or the batch would be too large.
+        """
+        if self.files:
+            paths = [Path(name) for name in self.files]
+            return read_samples(paths, self.layout, self.batch_size, seed=self.seed)
+        if self.layout.columns or self.layout.dtype:
+            option = "--point-columns" if self.layout.columns else "--point-dtype"
+            raise InputError(f"{option}: says how a .bin file is read: give one with --points")
+        self._check_size()
+        seeds = range(self.seed, self.seed + self.batch_size)
+        if self.scene is None:
+            return tuple(self._cloud(scenario, self._range, i) for i in seeds), self._source()
+        statistics = read_statistics(Path(self.scene))
+        source = (
+            f"synthetic scene with the counts of {Path(self.scene).name} ({statistics.frames} "
+            f"frames), {self._source()}"
+        )
+        return tuple(self._matched(statistics, scenario, i) for i in seeds), source
+
+    @property
+    def _is_sonar(self) -> bool:
+        return fitting_kind(self.layout.point_cloud_range, self.dataset) is SceneKind.SONAR
+
+    @property
+    def _data_set(self) -> DataSet:
+        return self._match[0]
+
+    @property
+    def _match(self) -> tuple[DataSet, str]:
+        layout = self.layout
+        return matching(self.dataset, layout.features, layout.point_cloud_range)
+
+    @property
+    def _range(self) -> Range:
+        return self.layout.point_cloud_range
+
+    def _check_size(self) -> None:
+        most = SONAR_POINTS[Scenario.EXPECTED]
+        if not self._is_sonar:
+            most = self.frames * self._data_set.rays
+        check_batch(self.batch_size * most, len(self.layout.features))
+
+    def _cloud(self, scenario: Scenario, bounds: Range, seed: int) -> Points:
+        values = len(self.layout.features)
+        if self._is_sonar:
+            num_points = SONAR_POINTS.get(scenario, SONAR_POINTS[Scenario.EXPECTED])
+            return synthetic_sonar(num_points, bounds, values, seed)
+        # Frames that were measured are taken as training voxelizes them.
+        classes = self.pasted if self.scene is None else ()
+        return street(self._data_set, self.frames, bounds, values, seed, scenario, classes)
+
+    def _matched(self, statistics: SceneStatistics, scenario: Scenario, seed: int) -> Points:
+        """A cloud with the counts of the statistics, of which the config's range sees a part."""
+        bounds = statistics.grid.point_cloud_range
+        numbered = partial(self._numbered, scenario, bounds, seed)
+        points = matched(numbered, statistics, scenario, seed)
+        own = Grid(point_cloud_range=self._range, voxel_size=statistics.grid.voxel_size)
+        seen: Points = np.ascontiguousarray(points[own.inside(points)])
+        if not len(seen):
+            raise InputError(
+                f"--scene {self.scene}: none of its points lies inside the config's range "
+                f"{list(self._range)}: measure with --config"
+            )
+        return seen
+
+    def _numbered(self, scenario: Scenario, bounds: Range, seed: int, number: int) -> Points:
+        # Far from the seeds of the other samples.
+        return self._cloud(scenario, bounds, seed + (number << 32))
+
+    def _source(self) -> str:
+        if self._is_sonar:
+            return f"synthetic sonar, seed {self.seed}"
+        merged = f" of {self.frames} frames" if self.frames > 1 else ""
+        data_set, spoke = self._match
+        unknown = self.dataset or "a data set without a name"
+        taken = "" if spoke == "name" else f" ({unknown}, taken for it by its {spoke})"
+        return f"synthetic {data_set.name} scene{merged}{taken}, seed {self.seed}"
 
 
 def fitting_kind(point_cloud_range: Range, dataset: str) -> SceneKind:
@@ -36,67 +163,3 @@ def fitting_kind(point_cloud_range: Range, dataset: str) -> SceneKind:
     if "sonar" in dataset.lower() or height >= 0.5 * width:
         return SceneKind.SONAR
     return SceneKind.LIDAR
-
-
-def chosen_samples(
-    files: Sequence[str],
-    layout: Layout,
-    batch_size: int,
-    *,
-    dataset: str,
-    frames: int,
-    seed: int,
-) -> tuple[tuple[Points, ...], str]:
-    """The user's files or, without any, a synthetic scene; and a phrase that names the source.
-
-    Raises:
-        InputError: a file cannot be used, an option has none to bear on, or the batch would be
-            too large.
-    """
-    if files:
-        return read_samples([Path(name) for name in files], layout, batch_size, seed=seed)
-    if layout.columns or layout.dtype:
-        option = "--point-columns" if layout.columns else "--point-dtype"
-        raise InputError(f"{option}: says how a .bin file is read: give one with --points")
-    return default_samples(
-        layout.point_cloud_range,
-        layout.features,
-        batch_size,
-        dataset=dataset,
-        frames=frames,
-        seed=seed,
-    )
-
-
-def default_samples(
-    point_cloud_range: Range,
-    features: Sequence[str],
-    batch_size: int,
-    *,
-    dataset: str = "",
-    frames: int = 1,
-    seed: int = 0,
-) -> tuple[tuple[Points, ...], str]:
-    """One synthetic cloud a sample (sample i uses seed + i), and a phrase that names the source.
-
-    Args:
-        point_cloud_range: of the config, in metres.
-        features: names of a point's values, x, y, z first.
-        batch_size: samples.
-        dataset: its name in the config, which chooses the sensor (see `datasets.matching`).
-        frames: sweeps or frames that one sample merges.
-        seed: of the first sample.
-
-    Raises:
-        InputError: they would be too large, or the range holds none of the scene.
-    """
-    seeds = range(seed, seed + batch_size)
-    if fitting_kind(point_cloud_range, dataset) is SceneKind.SONAR:
-        check_batch(batch_size * SONAR_POINTS, len(features))
-        sonar = (synthetic_sonar(SONAR_POINTS, point_cloud_range, len(features), i) for i in seeds)
-        return tuple(sonar), f"synthetic sonar, seed {seed}"
-    data_set = matching(dataset, features, point_cloud_range)
-    check_batch(batch_size * frames * data_set.rays, len(features))
-    clouds = (street(data_set, frames, point_cloud_range, len(features), i) for i in seeds)
-    merged = f" of {frames} frames" if frames > 1 else ""
-    return tuple(clouds), f"synthetic {data_set.name} scene{merged}, seed {seed}"

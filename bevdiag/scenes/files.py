@@ -88,7 +88,7 @@ def read_samples(
         InputError: a file cannot be used, or the batch is too large.
     """
     check_batch(batch_size, len(layout.features))  # of a point each, before any file is read
-    used = [file for path in paths for file in _files_of(path, batch_size)][:batch_size]
+    used = [file for path in paths for file in point_files(path, batch_size)][:batch_size]
     if (layout.columns or layout.dtype) and not any(_is_raw(path) for path in used):
         option = "--point-columns" if layout.columns else "--point-dtype"
         raise InputError(
@@ -111,8 +111,12 @@ def _is_raw(path: Path) -> bool:
     return path.suffix.lower() == _RAW
 
 
-def _files_of(path: Path, most: int) -> list[Path]:
-    """The path itself or, of a folder, up to `most` files of its commonest kind, evenly spread."""
+def point_files(path: Path, most: int) -> list[Path]:
+    """The path itself or, of a folder, up to `most` files of its commonest kind, evenly spread.
+
+    Raises:
+        InputError: a folder cannot be read or holds no point files.
+    """
     if not path.is_dir():
         return [path]
     try:

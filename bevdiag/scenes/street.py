@@ -9,33 +9,36 @@ from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.arrays import Points, Range
-from bevdiag.scenes.datasets import DataSet, Lidar
+from bevdiag.scenes.datasets import DataSet
+from bevdiag.scenes.lidars import Lidar, even
+from bevdiag.scenes.pasted import pasted
+from bevdiag.scenes.scenario import STREETS, Scenario
 
 _LAYERS = (((3.0, 40.0), (0.4, 2.5), 0.5), ((6.0, 75.0), (2.0, 15.0), 0.9))
 """Objects in front of buildings: distance and height in metres (log-uniform, one value a sector)
 and the share of sectors that hold one."""
 _SECTOR_DEG = (0.6, 6.0)
-_SCATTERED = 0.25
-"""Share of the directions in which a ray ends up to 40 % in front of the surface or 30 % behind, as
-in leaves and rails; chosen, not measured. They stay where they are in all revolutions."""
-_LEAF_DEG = 0.4
 _NOISE = 0.02
 _SWELL_M = (0.1, 20.0)
 """Height and length in metres of waves that stand for a road's crown, kerbs and slopes; chosen."""
-_STRIDE_M = 0.2
-"""How far the vehicle moves between two sweeps. Not a measured speed: chosen like the others, so
-that merged sweeps fill about as many cells as merged real ones."""
 
 Floats = NDArray[np.float64]
 
 
 def street(
-    data_set: DataSet, sweeps: int, point_cloud_range: Range, num_features: int, seed: int
+    data_set: DataSet,
+    sweeps: int,
+    point_cloud_range: Range,
+    num_features: int,
+    seed: int,
+    scenario: Scenario = Scenario.EXPECTED,
+    classes: tuple[str, ...] = (),
 ) -> Points:
     """One frame of `sweeps` revolutions in random order, as a shuffling loader hands it on.
 
-    The surfaces stay where they are from sweep to sweep; the rings on the ground move with the
-    vehicle.
+    On it stand the objects of these `classes` that gt_sampling pastes, seen by every sweep; the
+    sparse frame has none, as in training's last epochs. The surfaces stay where they are from sweep
+    to sweep; the rings on the ground move with the vehicle.
 
     Returns:
         float32 [N, num_features]: x, y, z, then features in [0, 1).
@@ -45,18 +48,24 @@ def street(
     """
     rng = np.random.default_rng(seed)
     layers = [_layer(rng, *layer) for layer in _LAYERS]
-    leaves = _leaves(rng)
+    shown = STREETS[scenario]
+    leaves = _leaves(rng, min(1.0, shown.scattered * data_set.scattered), shown.leaf_deg)
     clouds = []
     for sweep in range(sweeps):
-        moved = np.array((-_STRIDE_M * sweep, 0.0, data_set.ground))
+        moved = np.array((-shown.speed / data_set.rate * sweep, 0.0, data_set.ground))
         if data_set.radar_points:
-            radar = Lidar(beams=16, elevations=(-15.0, 5.0), columns=720, height=1.0, reach=60.0)
+            beams = even(-15.0, 5.0, 16)
+            radar = Lidar(elevations=beams, columns=720, height=1.0, reach=60.0)
             seen = _revolution(radar, layers, leaves, rng)
             angles = np.abs(np.rad2deg(np.arctan2(seen[:, 1], seen[:, 0])))
-            seen = rng.permutation(seen[angles <= data_set.view / 2])[: data_set.radar_points]
+            seen = rng.permutation(seen[angles <= data_set.view / 2])
+            seen = seen[: round(shown.returns * data_set.radar_points)]
             clouds.append(seen + moved)
         else:
             clouds += [_revolution(lidar, layers, leaves, rng) + moved for lidar in data_set.lidars]
+    if scenario is not Scenario.LOW:
+        objects = np.random.default_rng((seed, 1))
+        clouds.append(np.tile(pasted(classes, data_set, point_cloud_range, objects), (sweeps, 1)))
     xyz = np.concatenate(clouds).astype(np.float32)
     low, high = np.asarray(point_cloud_range[:3]), np.asarray(point_cloud_range[3:])
     inside = np.all((xyz >= low) & (xyz < high), axis=1)
@@ -85,10 +94,13 @@ def _layer(
     return edges, np.where(rng.random(len(distance)) < share, distance, np.inf), height
 
 
-def _leaves(rng: np.random.Generator) -> Floats:
-    """How much farther than the surface a ray ends, by azimuth and elevation: [A, E] factors."""
-    shape = (round(360.0 / _LEAF_DEG), round(180.0 / _LEAF_DEG))
-    return np.where(rng.random(shape) < _SCATTERED, rng.uniform(0.6, 1.3, shape), 1.0)
+def _leaves(rng: np.random.Generator, scattered: float, leaf_deg: float) -> Floats:
+    """How much farther than the surface a ray ends, by azimuth and elevation: [A, E] factors.
+
+    They stay where they are in all revolutions.
+    """
+    shape = (round(360.0 / leaf_deg), round(180.0 / leaf_deg))
+    return np.where(rng.random(shape) < scattered, rng.uniform(0.6, 1.3, shape), 1.0)
 
 
 def _revolution(
@@ -99,8 +111,9 @@ def _revolution(
 ) -> Floats:
     """Returns [N, 3] relative to the ground under the sensor."""
     turn = 360.0 / lidar.columns
-    azimuth = np.repeat(turn * (np.arange(lidar.columns) + rng.random()), lidar.beams)
-    slope = np.tan(np.deg2rad(np.linspace(*lidar.elevations, lidar.beams)))
+    beams = len(lidar.elevations)
+    azimuth = np.repeat(turn * (np.arange(lidar.columns) + rng.random()), beams)
+    slope = np.tan(np.deg2rad(lidar.elevations))
     slope = np.tile(slope, lidar.columns)
     with np.errstate(divide="ignore"):
         distance = np.where(slope < 0.0, -lidar.height / slope, np.inf)
@@ -113,7 +126,8 @@ def _revolution(
         distance = np.where(hit, wall, distance)
         on_ground &= ~hit
     elevation = np.rad2deg(np.arctan(slope)) + 90.0
-    at = (azimuth % 360.0 // _LEAF_DEG).astype(int), (elevation // _LEAF_DEG).astype(int)
+    across, up = np.array((360.0, 180.0)) / leaves.shape
+    at = (azimuth % 360.0 // across).astype(int), (elevation // up).astype(int)
     distance = np.where(on_ground, distance, distance * leaves[at])
     kept = (distance * np.hypot(1.0, slope) < lidar.reach) & (
         rng.random(len(distance)) < lidar.returned

@@ -13,7 +13,7 @@ import torch
 from bevdiag.children import Tell, announce, exhausts_host
 from bevdiag.errors import BevdiagError
 from bevdiag.files.known import note_input
-from bevdiag.scenes import Batch
+from bevdiag.scenes import Batch, Scenario
 from bevdiag.source import build, cuda_api, downloads
 from bevdiag.source.dataset import LoadedBatch, source_batch
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits, with_findings
@@ -39,12 +39,16 @@ from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:
-    """What the child is to do; `scratch` is an empty folder for what the code writes."""
+    """What the child is to do.
+
+    `scratch` is an empty folder for what the code writes; `scenes` has the expected one, and those
+    of the other scenarios where they differ from it.
+    """
 
     source: Path
     scratch: Path
     settings: SourceSettings
-    batch: Batch
+    scenes: Mapping[Scenario, Batch]
     options: StepOptions
     pins: Mapping[str, int]
     rehearses: bool = True
@@ -78,7 +82,7 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
     finder = install(root)
     diverted: list[str] = []
     scratch = Scratch(task.scratch, diverted)
-    rehearsal = None
+    rehearsals: dict[Scenario, Rehearsal] = {}
     try:
         build.enter_repository(root, scratch)
         divert_programs(diverted)
@@ -87,20 +91,22 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
         build_network = build.import_builder(package)
         inert.arm()
         if task.rehearses and can_rehearse():
-            run, *others = (
-                partial(rehearse, task.batch, task.settings, build_network, seed)
-                for seed in (SEED, *OTHER_SEEDS)
-            )
-            rehearsal = Rehearsal(run, others)
+            for scenario, batch in task.scenes.items():
+                run, *others = (
+                    partial(rehearse, batch, task.settings, build_network, seed)
+                    for seed in (SEED, *OTHER_SEEDS)
+                )
+                rehearsals[scenario] = Rehearsal(run, others)
         result = Scenarios(
             partial(_trace_scenario, task, build_network),
             task.pins,
-            rehearsal,
+            rehearsals,
+            task.scenes,
             lambda error: str(as_failure(error)),
         ).run(findings, tell)
     finally:
         findings += diverted
-        if rehearsal is not None:
+        for rehearsal in rehearsals.values():
             rehearsal.close()
         for module in list(sys.modules.values()):
             file = getattr(module, "__file__", None)
@@ -138,6 +144,7 @@ def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trac
             yield
 
     customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
-    batch = source_batch(task.batch, task.settings)
+    scene = task.scenes.get(values.scenario, task.scenes[Scenario.EXPECTED])
+    batch = source_batch(scene, task.settings)
     current().boxes = batch["gt_boxes"]
     return settle(trace_steps(built.model, batch, task.options, customs))

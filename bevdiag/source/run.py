@@ -23,8 +23,8 @@ class SourceTrace:
 
     Attributes:
         trace: with the expected counts.
-        scenarios: the same step with the lowest and the highest counts; only the expected one
-            where nothing depends on values.
+        scenarios: the same step with the lowest and the highest counts and scenes; only the
+            expected one where there is one scene and nothing depends on values.
         assumptions: every count that depends on values.
         findings: what was replaced, refused or answered on the way.
         unmodelled: operations whose memory is not known.
@@ -43,7 +43,7 @@ def trace_source(
     config_path: Path,
     source_dir: Path,
     *,
-    batch: Batch,
+    scenes: Mapping[Scenario, Batch],
     autocast: str = "off",
     optimizer: str = "adamw",
     overrides: Sequence[str] = (),
@@ -60,7 +60,8 @@ def trace_source(
     Args:
         config_path: a YAML config of the repository.
         source_dir: the folder that holds the package `pcdet`.
-        batch: the scene, voxelized as `read_source_config` says.
+        scenes: the expected one and those of other scenarios, where they differ from it, voxelized
+            as `read_source_config` says.
         autocast: off, fp16 or bf16.
         optimizer: adam, adamw, sgd, adam_onecycle or adam_cosineanneal.
         overrides: `KEY=value` texts for the config.
@@ -83,7 +84,7 @@ def trace_source(
             source=source_dir,
             scratch=Path(scratch),
             settings=settings,
-            batch=batch,
+            scenes=scenes,
             options=StepOptions(
                 optimization=settings.optimization,
                 optimizer=optimizer,

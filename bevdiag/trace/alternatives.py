@@ -1,6 +1,6 @@
-"""The traces that a step needs: counts at both ends, branches both ways."""
+"""The traces that a step needs: scenes and counts at both ends, branches both ways."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -43,6 +43,15 @@ class TracedStep:
         """The trace with the expected counts."""
         return self.traces[Scenario.EXPECTED]
 
+    def widen(self, met: Mapping[str, Assumption]) -> None:
+        """The counts' ends hold those of another scene too."""
+        self.assumptions = tuple(
+            site
+            if (other := met.get(site.site)) is None
+            else replace(site, low=min(site.low, other.low), high=max(site.high, other.high))
+            for site in self.assumptions
+        )
+
     def leave_open(self, failure: str) -> None:
         """Without an upper end no one can say that the step fits."""
         trace = self.traces[Scenario.EXPECTED]
@@ -51,12 +60,14 @@ class TracedStep:
 
 
 class Scenarios:
-    """Traces a step as often as its unknown values ask for.
+    """Traces a step as often as its unknown scene and values ask for.
 
     Args:
-        trace: records the step with the values that it is given.
+        trace: records the step with the values that it is given, on the scene of their scenario.
         pins: counts by site, from the user.
-        rehearsal: answers by a real run, None where nothing is rehearsed.
+        rehearsals: answers by a real run of each scenario's own scene; empty where nothing is
+            rehearsed.
+        own_scenes: the scenarios that have a scene of their own.
         describe: says what an error of the model's code is.
     """
 
@@ -64,13 +75,15 @@ class Scenarios:
         self,
         trace: TraceWith,
         pins: Mapping[str, int],
-        rehearsal: Rehearsal | None,
+        rehearsals: Mapping[Scenario, Rehearsal],
+        own_scenes: Collection[Scenario] = (),
         describe: Callable[[Exception], str] = in_one_line,
     ) -> None:
         self._describe = describe
         self._trace = trace
         self._pins = pins
-        self._rehearsal = rehearsal
+        self._rehearsals = rehearsals
+        self._own_scenes = own_scenes
         self._open: list[str] = []
 
     def run(
@@ -115,6 +128,7 @@ class Scenarios:
                     self._open.append(failure)
             else:
                 self._note_open(values)
+                result.widen(values.assumptions)
                 for site in sorted(values.branches_met.keys() - known):
                     # Behind the other way of a branch: its own other way was not traced.
                     known.add(site)
@@ -131,18 +145,22 @@ class Scenarios:
         return result
 
     def _not_rehearsed(self) -> list[str]:
-        failure = self._rehearsal.failure if self._rehearsal is not None else ""
-        return [f"the step could not be rehearsed: {failure}"] if failure else []
+        failures = dict.fromkeys(run.failure for run in self._rehearsals.values() if run.failure)
+        return [f"the step could not be rehearsed: {failure}" for failure in failures]
 
     def _values(self, scenario: Scenario, ways: Mapping[str, bool]) -> AssumedValues:
-        return AssumedValues(scenario, self._pins, self._rehearsal, ways)
+        expected = self._rehearsals.get(Scenario.EXPECTED)
+        rehearsal = self._rehearsals.get(scenario, expected)
+        return AssumedValues(scenario, self._pins, rehearsal, ways)
 
     def _others(
         self, first: AssumedValues, has_range: bool
     ) -> Iterator[tuple[Scenario, dict[str, bool]]]:
-        if has_range:
-            yield Scenario.LOW, {}
-            yield Scenario.HIGH, {}
+        ends = [
+            end for end in (Scenario.LOW, Scenario.HIGH) if has_range or end in self._own_scenes
+        ]
+        for end in ends:
+            yield end, {}
         sites = sorted(first.branches_met)
         if len(sites) <= MOST_BRANCHES:
             combinations: list[tuple[str, ...]] = [
@@ -158,7 +176,7 @@ class Scenarios:
         for chosen in combinations:
             ways = {site: not first.branches_met[site] for site in chosen}
             yield Scenario.EXPECTED, ways
-            if has_range:
+            if Scenario.HIGH in ends:
                 yield Scenario.HIGH, ways
 
     def _note_open(self, values: AssumedValues) -> None:

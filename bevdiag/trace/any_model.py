@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.scenes import Scenario
 from bevdiag.sparse import standin
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
@@ -112,7 +113,8 @@ def trace_model(
     _refuse(model)
     rehearsal = Rehearsal(rehearse, at_once=False) if rehearses and can_rehearse() else None
     try:
-        return Scenarios(trace, {}, rehearsal).run([])
+        rehearsals = {} if rehearsal is None else {Scenario.EXPECTED: rehearsal}
+        return Scenarios(trace, {}, rehearsals).run([])
     finally:
         if rehearsal is not None:
             rehearsal.close()

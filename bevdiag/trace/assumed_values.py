@@ -96,6 +96,7 @@ class AssumedValues(Asked):
 
     Attributes:
         given: knows what is made of the inputs alone.
+        scenario: the end that is taken.
         step: says which training step is running.
         effort: says what the trace has computed so far.
         assumptions: what was assumed so far, by site.
@@ -113,7 +114,7 @@ class AssumedValues(Asked):
         super().__init__()
         self.step: Callable[[], int] = int
         self.effort: Callable[[], Effort] = Effort
-        self._scenario = scenario
+        self.scenario = scenario
         self._pins = pins
         self._rehearsal = rehearsal
         self._intervals = Intervals()
@@ -167,7 +168,7 @@ class AssumedValues(Asked):
             expected, why = int(known), _REHEARSED
         elif self._rehearsal is not None and site not in self._pins:
             why = f"{why} (not computed: {self.unrehearsed})"
-        used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self._scenario]
+        used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self.scenario]
         if known is not None and self.step() <= 1:
             used = expected
         if site in self._pins:
@@ -217,12 +218,12 @@ class AssumedValues(Asked):
         """The answer in the first step, and wherever the expected count is asked for."""
         total, found = mask.numel(), int(answer.count_nonzero())
         low = min(1, total)
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self._scenario]
+        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self.scenario]
         if self.given.holds(mask):
             self._assume(question.place, found, found, found, found, _OF_INPUTS)
             return answer
         self._assume(question.place, min(low, found), found, total, used, _REHEARSED)
-        if self._scenario is Scenario.EXPECTED or self.step() <= 1:
+        if self.scenario is Scenario.EXPECTED or self.step() <= 1:
             return answer
         return self._filled(total, used).view(mask.shape)
 
@@ -358,7 +359,7 @@ class AssumedValues(Asked):
             if answer.numel() == 1
         ]
         low, high = min([found, *others]), max([found, *others])
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: high}[self._scenario]
+        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: high}[self.scenario]
         if self.step() <= 1:
             used = found
         seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""

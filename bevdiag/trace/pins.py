@@ -14,7 +14,10 @@ from bevdiag.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumption:
-    """A count that depends on values: never one number; `used` stands behind the headline."""
+    """A count that depends on values or on the scene: never one number.
+
+    `used` stands behind the headline.
+    """
 
     site: str
     low: int
@@ -22,6 +25,11 @@ class Assumption:
     high: int
     used: int
     why: str
+
+    @property
+    def spread(self) -> float:
+        """How many times the low end the high one is."""
+        return self.high / max(self.low, 1)
 
 
 @dataclass(frozen=True, slots=True)

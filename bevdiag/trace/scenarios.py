@@ -1,12 +1,12 @@
 """Counts that depend on values: never one number, but one for each scenario of a trace."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 
 from bevdiag.models.backbones_3d.focal_growth import FocalDecision
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.detectors.one_stage import OneStageDetector
+from bevdiag.scenes.scenario import Scenario as Scenario
 
 
 def pinned_by(counts: Sequence[int]) -> str:
@@ -14,14 +14,6 @@ def pinned_by(counts: Sequence[int]) -> str:
     first, *later = counts
     steps = ", ".join(f"{count:,} in step {step}" for step, count in enumerate(later, 2))
     return f"pinned by --assume: {first:,} in step 1, {steps}" if later else "pinned by --assume"
-
-
-class Scenario(str, Enum):
-    """Which of the possible counts a trace is run with."""
-
-    LOW = "low"
-    EXPECTED = "expected"
-    HIGH = "high"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +57,19 @@ class KeptVoxels:
         assert isinstance(module, VoxelGrowth)
         decisions = self.decisions[scenario]
         module.set_decision(decisions[min(step, len(decisions)) - 1])
+
+
+def between_ends(
+    kept: Sequence[KeptVoxels], own: Mapping[Scenario, Sequence[KeptVoxels]]
+) -> tuple[KeptVoxels, ...]:
+    """The counts of the expected scene, with the ends that those of other scenes have.
+
+    Args:
+        kept: of the expected scene.
+        own: the same modules, in the same order, of the scenes of other scenarios.
+    """
+    lows, highs = own.get(Scenario.LOW, kept), own.get(Scenario.HIGH, kept)
+    return tuple(
+        replace(site, low=min(site.low, low.low), high=max(site.high, high.high))
+        for site, low, high in zip(kept, lows, highs, strict=True)
+    )

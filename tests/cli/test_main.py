@@ -14,7 +14,7 @@ from bevdiag.errors import ConfigError, Location, NoVerdictError
 
 COMMANDS = (
     "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "explain", "doctor",
-    "gpus", "rule", "schema", "calibrate", "validate",
+    "gpus", "rule", "schema", "scene", "calibrate", "validate",
 )  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +45,7 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"]).output
     names = {word.rstrip(",") for word in shown.split() if word.startswith("--")}
     common = {
-        "--points", "--point-columns", "--point-dtype",
+        "--points", "--scene", "--point-columns", "--point-dtype",
         "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
         "--margin", "--torch", "--policy", "--isolated",
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
@@ -69,7 +69,7 @@ def test_an_option_reads_the_same_wherever_it_stands() -> None:
     told: dict[str, set[str | None]] = {}
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         for option in command.params:
-            if name not in ("preflight", "baseline") and option.opts[0].startswith("-"):
+            if name not in ("preflight", "baseline", "scene") and option.opts[0].startswith("-"):
                 told.setdefault(option.opts[0], set()).add(f"{option.metavar} {option.help}")
     several = {option for option, texts in told.items() if len(texts) > 1}
     assert several == {
@@ -92,7 +92,9 @@ def test_no_command_shows_the_help(
     assert "Commands:" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("commands", [[""], [*COMMANDS, "baseline write", "baseline show"]])
+@pytest.mark.parametrize(
+    "commands", [[""], [*COMMANDS, "baseline write", "baseline show", "scene measure"]]
+)
 def test_help_imports_nothing_heavy(commands: list[str]) -> None:
     # For a command's help, typer itself may import pydantic.
     heavy = {"torch", "numpy", "spconv"} | ({"pydantic"} if commands == [""] else set())

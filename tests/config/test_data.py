@@ -4,6 +4,7 @@ from bevdiag.config.data import (
     MOST_FRAMES,
     PADDED,
     frames_of,
+    pasted_classes_of,
     read_data,
     shuffles_points,
     stored_features_of,
@@ -167,6 +168,18 @@ def test_no_data_at_all(parse):
 )
 def test_sweeps_and_frames_are_counted(section, frames):
     assert frames_of(section) == frames
+
+
+def test_the_objects_that_are_pasted_are_counted() -> None:
+    entry = {"NAME": "gt_sampling", "SAMPLE_GROUPS": ["Car:2", "Cyclist: 1"]}
+    augmentor = {"AUG_CONFIG_LIST": [{"NAME": "random_world_flip"}, entry]}
+    assert pasted_classes_of({"DATA_AUGMENTOR": augmentor}) == ("Car", "Car", "Cyclist")
+    disabled = augmentor | {"DISABLE_AUG_LIST": ["gt_sampling"]}
+    huge = {"AUG_CONFIG_LIST": [entry | {"SAMPLE_GROUPS": ["Car:999999999"]}]}
+    assert len(pasted_classes_of({"DATA_AUGMENTOR": huge})) == 100
+    odd = {"AUG_CONFIG_LIST": [entry | {"SAMPLE_GROUPS": ["Car", "Car:x", 4]}, None]}
+    for written in (None, {}, {"DATA_AUGMENTOR": disabled}, {"DATA_AUGMENTOR": odd}):
+        assert pasted_classes_of(written) == ()
 
 
 def test_the_files_columns_and_the_shuffling_are_read() -> None:

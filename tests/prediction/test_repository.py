@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from bevdiag.errors import InputError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import Prediction
 
 REPOSITORY = Path(__file__).parents[1] / "source" / "repo"
 CONFIG = next(iter(sorted((REPOSITORY / "tools" / "cfgs" / "models").glob("*.yaml"))))
@@ -40,3 +42,16 @@ def test_a_module_that_the_repository_lacks_is_refused_not_ignored() -> None:
     options = InspectOptions(source=str(REPOSITORY), compression="sparse_max")
     with pytest.raises(InputError, match="is a mode of bevdiag's own module"):
         inspect(CONFIG, options, nothing)
+
+
+def test_the_repositorys_step_is_traced_on_each_scene() -> None:
+    given = InspectOptions(source=str(REPOSITORY), batch_size=1, optimizer="adamw")
+    found = inspect(CONFIG, given, nothing)
+    assert isinstance(found, Prediction)
+    scene = found.assumptions[0]
+    assert (scene.site, scene.used) == ("scene", scene.expected)
+    assert scene.low < scene.high
+    pinned = inspect(CONFIG, replace(given, pins={"none": 1}), nothing)
+    assert isinstance(pinned, Prediction)
+    assert all(assumption.site != "scene" for assumption in pinned.assumptions)
+    assert found.peak.low_bytes < pinned.peak.low_bytes

@@ -145,3 +145,25 @@ def test_the_step_is_traced_for_the_target(small: Any, monkeypatch: pytest.Monke
     asked = small.session(gpu="rtx3090")
     with pytest.raises(NoVerdictError, match="traced for rtx3090"):
         asked.trace(asked.variant(small.config), (Scenario.EXPECTED,))
+
+
+def test_a_synthetic_scene_has_an_end_of_its_own(small: Any) -> None:
+    session = small.session(points=(), pins={})
+    traced = session.trace(session.variant(small.config), tuple(Scenario))
+    assert list(traced.scenes) == [Scenario.LOW, Scenario.EXPECTED]
+    assert len(traced.scenes[Scenario.LOW].points) < 0.8 * len(traced.batch.points)
+    (site,) = traced.kept_voxels
+    (expected,) = session.settled(traced.variant).kept_voxels
+    (sparse,) = session.settled(traced.variant, Scenario.LOW).kept_voxels
+    assert site.low == min(sparse.low, expected.low)
+    assert site.low < site.used == expected.used
+
+
+def test_files_and_pinned_counts_fix_the_scene(small: Any) -> None:
+    files = small.session(pins={})
+    traced = files.trace(files.variant(small.config), (Scenario.LOW, Scenario.EXPECTED))
+    assert list(traced.scenes) == [Scenario.EXPECTED]
+    pinned = small.session(points=(), pins={f"{small.site}@1": 1000})
+    traced = pinned.trace(pinned.variant(small.config), tuple(Scenario))
+    assert list(traced.traces) == [Scenario.EXPECTED]
+    assert not traced.scenes

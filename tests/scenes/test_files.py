@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bevdiag.errors import InputError
-from bevdiag.scenes import Layout, default_samples, read_points, read_samples
+from bevdiag.scenes import Layout, Scenario, Wanted, read_points, read_samples
 
 XYZI = ("x", "y", "z", "intensity")
 XYZIT = (*XYZI, "timestamp")
@@ -286,13 +286,19 @@ def test_odd_clouds_are_doubted(tmp_path: Path) -> None:
     _noted(tmp_path / "far.npy", "coordinates lie beyond 10,000 m")
 
 
+def synthetic(bounds, dataset) -> np.ndarray:
+    layout = Layout(features=XYZI, point_cloud_range=bounds)
+    wanted = Wanted(layout=layout, batch_size=1, dataset=dataset)
+    return wanted.samples(Scenario.EXPECTED)[0][0]
+
+
 def _kitti(num_points: int = 12_000) -> np.ndarray:
-    ((cloud,), _) = default_samples(FORWARD, XYZI, 1, dataset="KittiDataset")
+    cloud = synthetic(FORWARD, "KittiDataset")
     return cloud[:num_points].copy()
 
 
 def _sonar() -> np.ndarray:
-    ((cloud,), _) = default_samples(SONAR, XYZI, 1, dataset="sonar")
+    cloud = synthetic(SONAR, "sonar")
     classes = np.arange(4000, dtype=np.float32)[:, None] % 3
     return np.concatenate((cloud[:4000], classes), axis=1)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bevdiag.scenes import Batch, make_batch
+from bevdiag.scenes import Batch, Scenario, make_batch
 from bevdiag.source import SourceTrace, read_source_config, trace_source
 
 REPOSITORY = Path(__file__).parent / "repo"
@@ -50,6 +50,7 @@ def batch_of() -> Callable[..., Batch]:
 def trace_repo(batch_of: Callable[..., Batch]) -> Callable[..., SourceTrace]:
     def trace(config: str, **options: Any) -> SourceTrace:
         size = 1 if config == "two_stage.yaml" else 2
-        return trace_source(MODELS / config, REPOSITORY, batch=batch_of(config, size), **options)
+        scenes = {Scenario.EXPECTED: batch_of(config, size)}
+        return trace_source(MODELS / config, REPOSITORY, scenes=scenes, **options)
 
     return trace

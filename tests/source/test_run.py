@@ -129,16 +129,16 @@ def test_a_folder_without_a_package(trace_repo: Trace, tmp_path: Path, repositor
 
     config = repository / "tools" / "cfgs" / "models" / "one_stage.yaml"
     with pytest.raises(InputError, match="found no package"):
-        trace_source(config, tmp_path, batch=None)  # type: ignore[arg-type]
+        trace_source(config, tmp_path, scenes={})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no such folder"):
-        trace_source(config, tmp_path / "none", batch=None)  # type: ignore[arg-type]
+        trace_source(config, tmp_path / "none", scenes={})  # type: ignore[arg-type]
 
 
 def test_a_config_that_cannot_be_read(tmp_path: Path, repository: Path) -> None:
     from bevdiag.source import trace_source
 
     with pytest.raises(ConfigError, match="no such file"):
-        trace_source(tmp_path / "none.yaml", repository, batch=None)  # type: ignore[arg-type]
+        trace_source(tmp_path / "none.yaml", repository, scenes={})  # type: ignore[arg-type]
 
 
 def test_a_death_in_a_later_scenario_leaves_what_was_traced(

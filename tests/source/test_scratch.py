@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.scenes import Batch
+from bevdiag.scenes import Batch, Scenario
 from bevdiag.source import SourceTrace, trace_source
 
 
@@ -31,7 +31,10 @@ def writing(
 ) -> SourceTrace:
     config = copied / "tools" / "cfgs" / "models" / "one_stage.yaml"
     return trace_source(
-        config, copied, batch=batch_of("one_stage.yaml"), overrides=("MODEL.NAME=Writing",)
+        config,
+        copied,
+        scenes={Scenario.EXPECTED: batch_of("one_stage.yaml")},
+        overrides=("MODEL.NAME=Writing",),
     )
 
 

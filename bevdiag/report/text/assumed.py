@@ -103,7 +103,7 @@ def scene_entries(scene: Scene) -> list[tuple[str, str]]:
 
 
 def assumption_lines(assumptions: tuple[Assumption, ...], layout: Layout) -> list[Text]:
-    """Every value-dependent count with its range; empty where there is none."""
+    """Every count that is not one number, with its range; empty where there is none."""
     if not assumptions:
         return []
     columns = [

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import OutOfMemory
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import SCENE_SITE, Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import module_or_phase
@@ -84,8 +84,9 @@ def _peak_range(report: Prediction) -> str:
 
 
 def _depending_on(report: Prediction) -> str:
-    if any(assumption.low < assumption.high for assumption in report.assumptions):
-        return "depending on values"
+    widest = max(report.assumptions, key=lambda item: item.spread, default=None)
+    if widest is not None and widest.low < widest.high:
+        return "depending on the scene" if widest.site == SCENE_SITE else "depending on values"
     return "depending on the kernels that cuDNN picks"
 
 

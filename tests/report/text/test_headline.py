@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import SCENE_SITE, Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.headline import headline_lines, verdict_sentence
 
@@ -71,3 +71,16 @@ def test_a_step_that_fits_by_giving_cached_memory_back_says_so(over: Prediction)
     roomy = replace(over.target, capacity_bytes=capacity + 1)
     sentence = verdict_sentence(replace(over, verdict=Verdict.FITS, oom=None, target=roomy))
     assert sentence.endswith("95.50 GiB are reserved.")
+
+
+def test_the_widest_count_says_what_the_range_depends_on(over: Prediction) -> None:
+    (kept,) = over.assumptions
+    scene = replace(kept, site=SCENE_SITE, low=10, high=11)
+    unjudged = replace(over, verdict=Verdict.NO_BUDGET, oom=None, assumptions=(scene, kept))
+    assert "depending on values" in verdict_sentence(unjudged)
+    wider = replace(scene, high=10 * kept.high)
+    assert "depending on the scene" in verdict_sentence(
+        replace(unjudged, assumptions=(wider, kept))
+    )
+    same = replace(kept, low=kept.high)
+    assert "kernels that cuDNN picks" in verdict_sentence(replace(unjudged, assumptions=(same,)))
