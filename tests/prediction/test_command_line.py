@@ -47,7 +47,7 @@ def test_what_fits_ends_with_0_and_json_on_stdout_alone(small: Any) -> None:
 
 
 def test_what_is_over_ends_with_1(small: Any) -> None:
-    done = _bevdiag(small, *_pinned(small), "--budget", str(90 * 2**20 + CONTEXT))
+    done = _bevdiag(small, *_pinned(small), "--full", "--budget", str(90 * 2**20 + CONTEXT))
     assert done.returncode == 1
     assert "CUDA out of memory. Tried to allocate" in " ".join(done.stdout.split())
 
