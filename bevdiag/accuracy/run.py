@@ -156,6 +156,7 @@ def _predict_from_source(
         optimizer=OPTIMIZER,
         overrides=row.overrides,
         target=target,
+        loads=False,
     )
     step = judged({SourceScenario.EXPECTED: traced.trace, **traced.scenarios}, target)
     return _beside(row, step, with_source=True)

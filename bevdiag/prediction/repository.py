@@ -163,7 +163,7 @@ def _report(
         model=str(settings.document.get("MODEL.NAME") or ""),
         autocast=autocast,
         optimizer=optimizer,
-        scene=batch_scene(batch),
+        scene=replace(batch_scene(batch), **_counts(traced)),
         assumptions=tuple(
             Assumption(
                 site=site.site,
@@ -179,6 +179,12 @@ def _report(
         silenced=silenced,
         unmodelled=traced.unmodelled,
     )
+
+
+def _counts(traced: SourceTrace) -> dict[str, int]:
+    """Points and voxels as the repository's own data pipeline left them."""
+    counts = {"num_points": traced.num_points, "num_voxels": traced.num_voxels}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def with_module(options: InspectOptions) -> InspectOptions:

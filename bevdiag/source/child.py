@@ -13,7 +13,7 @@ from bevdiag.children import Tell, announce, exhausts_host
 from bevdiag.errors import BevdiagError
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api, downloads
-from bevdiag.source.dataset import LoadedBatch, source_batch
+from bevdiag.source.dataset import LoadedBatch, NotInBatchError
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits
 from bevdiag.source.locks import lock
 from bevdiag.source.places import set_root
@@ -25,6 +25,7 @@ from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
 from bevdiag.source.state import current
+from bevdiag.source.supply import Supply
 from bevdiag.source.values import AssumedValues
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.flops import FlopCounter
@@ -36,7 +37,12 @@ from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTask:
-    """What the child is to do; `scratch` is an empty folder for what the code writes."""
+    """What the child is to do.
+
+    Attributes:
+        scratch: an empty folder for what the code writes.
+        loads: whether the repository's own data pipeline makes the batch of the scene.
+    """
 
     source: Path
     scratch: Path
@@ -45,6 +51,7 @@ class SourceTask:
     options: StepOptions
     pins: Mapping[str, int]
     rehearses: bool = True
+    loads: bool = True
 
 
 def run_child(task: SourceTask, tell: Tell) -> ChildResult:
@@ -80,21 +87,35 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     watch_exits()
     lock(scratch)
     build_network = build.import_builder(package)
+    supply = Supply(package, task.batch, task.settings, findings, loads=task.loads)
     inert.arm()
-    rehearsal = None
-    if task.rehearses and can_rehearse():
-        rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
-    try:
-        result = Scenarios(partial(_trace_scenario, task, build_network), task.pins, rehearsal).run(
-            findings, tell
-        )
-    finally:
-        if rehearsal is not None:
-            rehearsal.close()
+    supply.load()
+    while True:
+        try:
+            result = _scenarios(task, build_network, supply, findings, tell)
+            break
+        except NotInBatchError as missing:
+            if not supply.add(missing.key):
+                raise
     findings += diverted
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
+    result.num_points, result.num_voxels = supply.counts()
     return result
+
+
+def _scenarios(
+    task: SourceTask, build_network: Any, supply: Supply, findings: list[str], tell: Tell
+) -> ChildResult:
+    rehearsal = None
+    if task.rehearses and can_rehearse():
+        rehearsal = Rehearsal(partial(rehearse, supply, task.settings, build_network))
+    trace = partial(_trace_scenario, task, build_network, supply)
+    try:
+        return Scenarios(trace, task.pins, rehearsal).run(findings, tell)
+    finally:
+        if rehearsal is not None:
+            rehearsal.close()
 
 
 def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
@@ -106,14 +127,16 @@ def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
         )
 
 
-def _trace_scenario(task: SourceTask, build_network: Any, values: AssumedValues) -> Trace:
+def _trace_scenario(
+    task: SourceTask, build_network: Any, supply: Supply, values: AssumedValues
+) -> Trace:
     with exits_reported():
-        return _traced(task, build_network, values)
+        return _traced(task, build_network, supply, values)
 
 
-def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trace:
+def _traced(task: SourceTask, build_network: Any, supply: Supply, values: AssumedValues) -> Trace:
     announce("while the model was built")
-    built = build.build_model(build_network, task.settings, values)
+    built = build.build_model(build_network, task.settings, supply.dataset, values)
 
     counter = FlopCounter(step=1)
     values.flops = lambda: counter.flops
@@ -124,6 +147,6 @@ def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trac
             yield
 
     customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
-    batch = source_batch(task.batch, task.settings)
+    batch = supply.batch()
     current().boxes = batch["gt_boxes"]
     return settle(trace_steps(built.model, batch, task.options, customs))

@@ -25,11 +25,18 @@ TraceWith = Callable[[AssumedValues], Trace]
 
 @dataclass(slots=True, kw_only=True)
 class ChildResult:
-    """What the child found: traces by scenario, and what there is to say of them."""
+    """What the child found: traces by scenario, and what there is to say of them.
+
+    Attributes:
+        num_points: of the batch, as the repository's data pipeline left it.
+        num_voxels: likewise.
+    """
 
     traces: dict[Scenario, Trace] = field(default_factory=dict)
     assumptions: tuple[SourceAssumption, ...] = ()
     findings: tuple[str, ...] = ()
+    num_points: int | None = None
+    num_voxels: int | None = None
 
     @property
     def has_range(self) -> bool:

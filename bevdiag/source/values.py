@@ -71,10 +71,20 @@ class Asked:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
 
 
+class _Nobody:
+    """Waits for no answer."""
+
+    def seen(self, question: Question, value: torch.Tensor) -> None:
+        """See `bevdiag.trace.rehearsal.Prompter`."""
+
+
+NOBODY = _Nobody()
+
+
 class RehearsedValues(Asked):
     """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
 
-    def __init__(self, prompter: Prompter) -> None:
+    def __init__(self, prompter: Prompter | _Nobody) -> None:
         super().__init__()
         self._prompter = prompter
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bevdiag.source.standins.inert import InertModule
+from bevdiag.source.standins.voxelizers import HostVoxelizer, from_numpy
 from bevdiag.source.state import current
 from bevdiag.sparse import constants, standin
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
@@ -44,13 +45,6 @@ def _scatter_nd(indices: Tensor, updates: Tensor, shape: Any) -> Tensor:
     return out
 
 
-class _HostVoxelizer:
-    """`Point2VoxelCPU3d` and its like belong to a dataset; none is built here."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        raise RuntimeError("voxels come from bevdiag's scenes; no voxelizer is at hand")
-
-
 _HOST_VOXELIZERS = ("Point2VoxelCPU3d", "Point2VoxelCPU2d", "VoxelGenerator", "VoxelGeneratorV2")
 
 
@@ -67,10 +61,10 @@ def spconv_modules(
     )
     utils = _module(
         "spconv.pytorch.utils",
-        {"PointToVoxel": _HostVoxelizer, "gather_features_by_pc_voxel_id": None},
+        {"PointToVoxel": HostVoxelizer, "gather_features_by_pc_voxel_id": None},
     )
     pytorch = _module("spconv.pytorch", {**names, "core": pytorch_core, "utils": utils})
-    old_utils = _module("spconv.utils", dict.fromkeys(_HOST_VOXELIZERS, _HostVoxelizer))
+    old_utils = _module("spconv.utils", dict.fromkeys(_HOST_VOXELIZERS, HostVoxelizer))
     top = _module(
         "spconv",
         {
@@ -82,7 +76,7 @@ def spconv_modules(
             "ConvAlgo": standin.ConvAlgo,
         },
     )
-    tensorview = _module("cumm.tensorview", {"from_numpy": _HostVoxelizer})
+    tensorview = _module("cumm.tensorview", {"from_numpy": from_numpy})
     found = {
         module.__name__: module
         for module in (top, core, pytorch, pytorch_core, utils, old_utils, tensorview)
