@@ -38,21 +38,6 @@ class Built:
     lanes: DeviceLanes
 
 
-def find_package(root: Path) -> str:
-    """The name of the repository's package.
-
-    Raises:
-        InputError: no folder in it looks like OpenPCDet's.
-    """
-    found = sorted(root.glob("*/models/detectors/__init__.py"))
-    if not found:
-        raise InputError(
-            f"--source {root}: found no package with models/detectors/__init__.py: give the "
-            "folder that holds `pcdet`"
-        )
-    return found[0].parents[2].name
-
-
 def enter_repository(root: Path, scratch: Scratch) -> None:
     """Make the repository importable, and work in the scratch folder's copy of its scripts."""
     tools = root / "tools"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bevdiag.children import Tell, announce, exhausts_host
+from bevdiag.config.repository import package_of
 from bevdiag.errors import BevdiagError
 from bevdiag.scenes import Batch
 from bevdiag.source import build, cuda_api, downloads
@@ -24,6 +25,7 @@ from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
+from bevdiag.source.standins.notes import noted
 from bevdiag.source.state import current
 from bevdiag.source.supply import Supply
 from bevdiag.source.values import AssumedValues
@@ -76,7 +78,7 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     torch.set_num_threads(1)
     root = task.source.resolve()
     set_root(root, task.scratch / MIRROR)
-    package = build.find_package(root)
+    package = package_of(root)
     cuda_api.pretend()
     downloads.refuse(findings)
     finder = install(root)
@@ -95,8 +97,11 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
             result = _scenarios(task, build_network, supply, findings, tell)
             break
         except NotInBatchError as missing:
-            if not supply.add(missing.key):
-                raise
+            if supply.add(missing.key):
+                continue
+            if supply.failure:
+                raise NotInBatchError(missing.key, f"{missing}; {supply.failure}") from missing
+            raise
     findings += diverted
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
@@ -121,6 +126,7 @@ def _scenarios(
 def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
     if finder.missing:
         findings.append(f"not installed and not needed: {', '.join(sorted(set(finder.missing)))}")
+    findings += noted()
     for name in finder.compiled:
         findings.append(
             f"{name}: a compiled operation that bevdiag does not know; it was not called"

@@ -102,7 +102,6 @@ class Frames:
                 "occluded": np.zeros(count),
                 "score": np.ones(count),
                 "obj_ids": np.array([f"object{i}" for i in range(count)]),
-                "gt_boxes_num": count,
             },
             "frame_id": name,
             "sample_idx": name,

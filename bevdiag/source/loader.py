@@ -10,6 +10,7 @@ import logging
 import pkgutil
 import random
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -39,12 +40,16 @@ class Loader:
         dataset: what the class's constructor made.
         settings: the config.
         left_out: sentences about what was not run.
+
+    Attributes:
+        failure: why `prepare_data` was called without its `__getitem__`.
     """
 
     def __init__(self, dataset: Any, settings: SourceSettings, left_out: list[str]) -> None:
         self.dataset = dataset
         self._settings = settings
         self._findings = left_out
+        self.failure = ""
 
     def collated(self, batch: Batch) -> dict[str, Any]:
         """The batch dict before it is loaded to the GPU: arrays, lists and numbers.
@@ -108,12 +113,17 @@ class Loader:
             except Exception as error:
                 if _culprit(error, _augmentations(dataset.dataset_cfg)) is not None:
                     raise
-                logging.getLogger(__name__).debug("%s", error, exc_info=True)
+                self.failure = f"a frame was not loaded by `__getitem__`: {as_failure(error)}"
+                self._note(self.failure)
         return dict(dataset.prepare_data(data_dict=frames.raw(index)))
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self._findings:
+            self._findings.append(sentence)
 
     def _leave_out(self, entry: Any, error: BaseException) -> None:
         queue = self.dataset.data_augmentor.data_augmentor_queue
-        queue[:] = [step for step in queue if not _is_for(step, entry)]
+        queue[:] = [step for step in queue if not _holds(step, entry)]
         self._findings.append(
             f"the augmentation {entry.get('NAME')} was left out: {as_failure(error)}"
         )
@@ -243,8 +253,7 @@ def _culprit(error: BaseException, entries: list[Any]) -> Any:
     found = None
     while trace is not None:
         for value in trace.tb_frame.f_locals.values():
-            if isinstance(value, dict) and any(value is entry for entry in entries):
-                found = value
+            found = next((entry for entry in entries if _holds(value, entry)), found)
         trace = trace.tb_next
     # A loop that built all of them still holds the last one.
     return found if found is not None and _ran_in_augmentor(error) else None
@@ -261,8 +270,13 @@ def _ran_in_augmentor(error: BaseException) -> bool:
     return False
 
 
-def _is_for(step: Any, entry: Any) -> bool:
-    return any(value is entry for value in (getattr(step, "keywords", None) or {}).values())
+def _holds(value: Any, entry: Any) -> bool:
+    """Whether a value is an entry of the config, a function bound to it, or an object made of it."""
+    bound = getattr(value, "keywords", None) if isinstance(value, partial) else None
+    held = bound or getattr(value, "__dict__", {})
+    if value is entry:
+        return True
+    return not isinstance(value, type) and any(item is entry for item in list(held.values()))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -12,8 +12,7 @@ from bevdiag.config.checking import checked
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location
 
-_PADDED = "transform_points_to_voxels"
-_GRID_ONLY = ("transform_points_to_voxels_placeholder", "calculate_grid_size")
+_PADDED = ("MAX_POINTS_PER_VOXEL", "MAX_NUMBER_OF_VOXELS")
 _VELOCITY_COLUMNS = 2
 
 
@@ -24,7 +23,7 @@ class SourceSettings:
     Attributes:
         voxel_size: x, y, z in metres, None where the model takes points alone.
         grid_size: x, y, z in voxels, rounded as OpenPCDet does; None likewise.
-        max_points: points a voxel keeps, None without hard voxelization.
+        max_points: points a voxel keeps, None without hard voxelization or where it keeps all.
         max_voxels: voxels a sample keeps in training, None likewise.
         num_sampled_points: points a sample is cut or filled up to, None for all.
         depth_downsample_factor: of the depth maps, None without.
@@ -98,15 +97,16 @@ def _processed(processors: list[Any], bounds: list[float]) -> dict[str, Any]:
     )
     for entry in processors:
         name = entry.get("NAME")
-        if name == _PADDED or name in _GRID_ONLY:
+        if entry.get("VOXEL_SIZE") and found["voxel_size"] is None:
             size = [float(value) for value in entry["VOXEL_SIZE"]]
             extent = np.asarray(bounds[3:], np.float32) - np.asarray(bounds[:3], np.float32)
             found["voxel_size"] = tuple(size)
             found["grid_size"] = tuple(int(n) for n in np.round(extent / np.asarray(size)))
-        if name == _PADDED:
-            most = entry["MAX_NUMBER_OF_VOXELS"]
-            found["max_points"] = int(entry["MAX_POINTS_PER_VOXEL"])
-            found["max_voxels"] = int(most["train"] if isinstance(most, dict) else most)
+            if all(key in entry for key in _PADDED):
+                most = entry["MAX_NUMBER_OF_VOXELS"]
+                points = int(entry["MAX_POINTS_PER_VOXEL"])
+                found["max_points"] = points if points > 0 else None
+                found["max_voxels"] = int(most["train"] if isinstance(most, dict) else most)
         if name == "sample_points":
             count = entry["NUM_POINTS"]
             found["num_sampled_points"] = int(count["train"] if isinstance(count, dict) else count)

@@ -29,6 +29,10 @@ class Supply:
         settings: the config.
         findings: gets a sentence for what was left out or did not work.
         loads: whether the repository's code makes the batch; the scene is taken as it is where not.
+
+    Attributes:
+        dataset: what the model is built with.
+        failure: why the repository's data pipeline did not run, in a sentence.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Supply:
         self._loader: loader.Loader | None = None
         self._extras: dict[str, Any] = {}
         self._own: dict[str, Any] | None = None
+        self.failure = ""
         self.dataset: Any = FakeDataset(settings, EasyDict(settings.values()))
         with build.real_values():
             try:
@@ -67,6 +72,7 @@ class Supply:
         with build.real_values():
             try:
                 self._own = loader.to_tensors(self._loader.collated(self._batch))
+                self.failure = self._loader.failure
             except Exception as error:
                 self._note(error)
 
@@ -122,10 +128,11 @@ class Supply:
         return loader.calibrated(self.dataset, frames)
 
     def _note(self, error: Exception) -> None:
-        self._findings.append(
+        self.failure = (
             "the repository's own data pipeline did not run, so points, voxels and boxes are "
             f"bevdiag's: {as_failure(error)}"
         )
+        self._findings.append(self.failure)
 
 
 def _valueless(key: str, value: Any) -> Any:

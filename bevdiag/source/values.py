@@ -352,7 +352,12 @@ class AssumedValues(Asked):
 
     def _open(self, question: Question, what: str) -> None:
         why = self._rehearsal.failure if self._rehearsal is not None else "--rehearse off"
-        sentence = f"{question.place}: {what} that depends on values, which nobody computed ({why})"
+        self.leave_open(
+            f"{question.place}: {what} that depends on values, which nobody computed ({why})"
+        )
+
+    def leave_open(self, sentence: str) -> None:
+        """Something was guessed that has no bounds: nobody may say that the step fits."""
         if sentence not in self.open:
             self.open.append(sentence)
 

@@ -9,6 +9,7 @@ tensors only.
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,16 @@ def _ingroup_indices(groups: Array, result: Array) -> None:
     """Result [N]: how many earlier entries of `groups` have the same value."""
     order = groups.argsort(kind="stable")
     result[order] = ranks(groups[order])
+
+
+def _members(groups: Array, result: Array) -> None:
+    """Result [G, K]: the first K places of each group in `groups`, over again where it has fewer."""
+    order = groups.argsort(kind="stable")
+    sizes = np.bincount(groups, minlength=len(result))
+    starts = np.cumsum(sizes) - sizes
+    filled = sizes > 0
+    slots = np.arange(result.shape[1]) % np.minimum(sizes, result.shape[1])[filled, None]
+    result[filled] = order[starts[filled, None] + slots]
 
 
 def _any_points(b: int, n: int, count: int, xyz: Tensor, scratch: Tensor, out: Tensor) -> int:
@@ -150,5 +161,9 @@ OPS: dict[str, dict[str, Op]] = {
         "bev_pool_backward": pooling.bev_pool_backward,
     },
     "ingroup_inds_cuda": {"forward": on_values(_ingroup_indices)},
+    "sst_ops_cuda": {
+        "ingroup_inds_wrapper": on_values(_ingroup_indices),
+        "group_inner_inds_wrapper": on_values(_members),
+    },
 }
 """Functions by the name of the extension module that holds them."""

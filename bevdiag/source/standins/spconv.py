@@ -1,12 +1,16 @@
 """The modules `spconv` and `cumm` as detectors import them, on bevdiag's own stand-in."""
 
+import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bevdiag.source.places import user_place
 from bevdiag.source.standins.inert import InertModule
+from bevdiag.source.standins.notes import note
 from bevdiag.source.standins.voxelizers import HostVoxelizer, from_numpy
 from bevdiag.source.state import current
 from bevdiag.sparse import constants, standin
@@ -29,6 +33,26 @@ class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
     def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
         features = current().lanes.valueless(features)
         super().__init__(features, indices, *args, **kwargs)
+
+
+class _Top(InertModule):
+    """`spconv` itself. Its layers are spconv 1's, and whoever names one there assumes that version.
+
+    Attributes:
+        first_generation: spconv 1's names, which spconv 2 keeps in `spconv.pytorch`.
+    """
+
+    first_generation: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.first_generation:
+            return super().__getattr__(name)
+        constants.FIRST_GENERATION = True
+        note(
+            f"{user_place(sys._getframe(1))}: layers are taken from `spconv` itself, so spconv 1 is "
+            "assumed: its native algorithm, and a dense table of 4 bytes a cell for each rulebook"
+        )
+        return self.first_generation[name]
 
 
 def _module(name: str, members: dict[str, Any]) -> ModuleType:
@@ -65,8 +89,9 @@ def spconv_modules(
     )
     pytorch = _module("spconv.pytorch", {**names, "core": pytorch_core, "utils": utils})
     old_utils = _module("spconv.utils", dict.fromkeys(_HOST_VOXELIZERS, HostVoxelizer))
-    top = _module(
-        "spconv",
+    top = _Top("spconv")
+    top.first_generation = names
+    top.__dict__.update(
         {
             "__version__": VERSION,
             "constants": constants,
@@ -74,7 +99,7 @@ def spconv_modules(
             "pytorch": pytorch,
             "utils": old_utils,
             "ConvAlgo": standin.ConvAlgo,
-        },
+        }
     )
     tensorview = _module("cumm.tensorview", {"from_numpy": from_numpy})
     found = {
