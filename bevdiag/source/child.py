@@ -89,7 +89,8 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     watch_exits()
     lock(scratch)
     build_network = build.import_builder(package)
-    supply = Supply(package, task.batch, task.settings, findings, loads=task.loads)
+    left_out: list[str] = []
+    supply = Supply(package, task.batch, task.settings, left_out, loads=task.loads)
     inert.arm()
     supply.load()
     while True:
@@ -102,7 +103,7 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
             if supply.failure:
                 raise NotInBatchError(missing.key, f"{missing}; {supply.failure}") from missing
             raise
-    findings += diverted
+    findings += left_out + diverted
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
     result.num_points, result.num_voxels = supply.counts()

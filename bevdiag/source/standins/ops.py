@@ -6,13 +6,17 @@ decides counts is assumed. Gradients have no values in any case: a step goes bac
 tensors only.
 """
 
+import sys
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bevdiag.errors import NoVerdictError
+from bevdiag.source.places import user_place
 from bevdiag.source.standins import boxes, neighbours, points, pooling, rois
 from bevdiag.source.standins.arrays import Array, Op, fills_its_outputs, on_values, ranks
 from bevdiag.source.state import current, running
@@ -92,6 +96,22 @@ def _as_many_neighbours_as_fit(*args: Tensor) -> int:
     return 1
 
 
+def _by_arguments(*forms: Op) -> Op:
+    """The form of an operation that takes as many arguments as it is given."""
+    by_count = {len(signature(form).parameters): on_values(form) for form in forms}
+
+    def op(*args: Any) -> Any:
+        form = by_count.get(len(args))
+        if form is None:
+            raise NoVerdictError(
+                f"{user_place(sys._getframe(1))}: {forms[0].__name__} is called with {len(args)} "
+                f"arguments; bevdiag knows it with {' or '.join(map(str, by_count))}"
+            )
+        return form(*args)
+
+    return wraps(forms[0])(op)
+
+
 _FARTHEST = on_values(points.farthest_batch, _any_points)
 _GRADIENTS: dict[str, Op] = dict.fromkeys(
     (
@@ -104,8 +124,12 @@ _GRADIENTS: dict[str, Op] = dict.fromkeys(
 )
 _POINTNET2_BATCH: dict[str, Op] = {
     **_GRADIENTS,
-    "ball_query_wrapper": on_values(neighbours.ball_query_batch),
-    "ball_query_dilated_wrapper": on_values(neighbours.dilated_ball_query_batch),
+    "ball_query_wrapper": _by_arguments(
+        neighbours.ball_query_batch, neighbours.counted_ball_query_batch
+    ),
+    "ball_query_dilated_wrapper": _by_arguments(
+        neighbours.dilated_ball_query_batch, neighbours.counted_dilated_ball_query_batch
+    ),
     "group_points_wrapper": on_values(points.group_batch),
     "gather_points_wrapper": on_values(points.gather_batch),
     "three_nn_wrapper": on_values(neighbours.three_nearest_batch),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.source.places import user_place
 from bevdiag.source.standins.inert import InertModule
 from bevdiag.source.standins.notes import note
@@ -32,7 +33,30 @@ class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
 
     def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
         features = current().lanes.valueless(features)
+        if indices.is_meta:
+            indices = _rehearsed_coordinates(indices)
         super().__init__(features, indices, *args, **kwargs)
+
+
+def _rehearsed_coordinates(indices: Tensor) -> Tensor:
+    """Coordinates that features decide, [N, 1 + dims] int32, as a rehearsal finds them.
+
+    Raises:
+        NoVerdictError: nobody knows them.
+    """
+    lanes = current().lanes
+    question = lanes.recorder.asked("copy", indices)
+    supplier = lanes.recorder.supplier
+    known = supplier.copied(indices, question) if supplier and question else None
+    if known is None:
+        raise NoVerdictError(
+            f"{user_place(sys._getframe(2))}: the coordinates of the sparse tensor depend on values "
+            "of features, which nobody computed: which voxels its layers meet is not known"
+        )
+    with lanes.recorder.on_host():
+        coordinates = known.to(indices.dtype)
+    lanes.recorder.share(indices, coordinates)
+    return coordinates
 
 
 class _Top(InertModule):
