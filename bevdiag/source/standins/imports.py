@@ -55,9 +55,12 @@ class StandInFinder:
         module = self._module(name, path)
         if module is None:
             return None
+        if isinstance(module, Path):
+            return importlib.machinery.PathFinder.find_spec(name, [str(module)])
         return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
 
-    def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
+    def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | Path | None:
+        """A stand-in, or the folder to find a package in that the repository brings along."""
         top, last = name.partition(".")[0], name.rpartition(".")[2]
         if path and any(Path(p).is_relative_to(self._root) for p in path):
             return self._of_repository(name, last, [Path(p) for p in path])
@@ -66,6 +69,11 @@ class StandInFinder:
             return None
         if isinstance(sys.modules.get(top), InertModule):
             return InertModule(name)
+        brought = _brought_along(self._root, name) if "." not in name else None
+        if brought is not None:
+            return brought
+        if name in self._ops:
+            return _filled(name, self._ops[name])
         folder = self._extensions.folder_of(name, []) if "." not in name else None
         if folder is not None and name not in PACKAGES:
             return self._extension(name, name, folder)
@@ -124,6 +132,15 @@ def known_by_name(
         elif len(holders) == 1 and function not in _COMMON:
             found[function] = holders[0]
     return found
+
+
+@cache
+def _brought_along(root: Path, name: str) -> Path | None:
+    """The folder below the repository whose setup.py would install this package."""
+    for below in sorted(root.glob(f"**/{name}/__init__.py")):
+        if (below.parents[1] / "setup.py").is_file() and below.parents[1] != root:
+            return below.parents[1]
+    return None
 
 
 class _Loader(importlib.abc.Loader):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.places import user_place
-from bevdiag.source.standins import boxes, neighbours, points, pooling, rois
+from bevdiag.source.standins import boxes, neighbours, points, pooling, rois, scans
 from bevdiag.source.standins.arrays import Array, Op, fills_its_outputs, on_values, ranks
 from bevdiag.source.state import current, running
 from bevdiag.source.values import AssumedValues, RehearsedValues
@@ -185,6 +185,14 @@ OPS: dict[str, dict[str, Op]] = {
         "bev_pool_backward": pooling.bev_pool_backward,
     },
     "ingroup_inds_cuda": {"forward": on_values(_ingroup_indices)},
+    "selective_scan_cuda": {
+        "fwd": scans.selective_scan,
+        "bwd": scans.selective_scan_backward,
+    },
+    "causal_conv1d_cuda": {
+        "causal_conv1d_fwd": scans.causal_conv,
+        "causal_conv1d_bwd": scans.causal_conv_backward,
+    },
     "sst_ops_cuda": {
         "ingroup_inds_wrapper": on_values(_ingroup_indices),
         "group_inner_inds_wrapper": on_values(_members),

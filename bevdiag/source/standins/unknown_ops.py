@@ -18,6 +18,22 @@ from bevdiag.source.standins.notes import note
 from bevdiag.source.state import running
 from bevdiag.source.values import AssumedValues
 
+class Kernel:
+    """A Triton kernel: `kernel[grid](...)` fills the tensors that it is given."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.__name__ = getattr(function, "__name__", "kernel")
+
+    def __getitem__(self, grid: Any) -> Callable[..., int]:
+        module = getattr(self._function, "__module__", "")
+        return unknown_op(module, Function(self.__name__, False, ""))
+
+    def run(self, *args: Any, **kwargs: Any) -> int:
+        """The same, as older code calls it."""
+        return self[None](*args, **kwargs)
+
+
 def unknown_op(module: str, function: Function) -> Callable[..., int]:
     """What is called in place of a function whose kernel is not known."""
 
