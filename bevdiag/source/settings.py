@@ -12,6 +12,7 @@ from bevdiag.config.checking import checked
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location
 
+_OPTIMIZERS = ("adam", "adamw", "sgd", "adam_onecycle", "adam_cosineanneal")
 _PADDED = ("MAX_POINTS_PER_VOXEL", "MAX_NUMBER_OF_VOXELS")
 _VELOCITY_COLUMNS = 2
 
@@ -79,9 +80,33 @@ def read_source_config(path: Path, overrides: Sequence[str] = ()) -> SourceSetti
         point_features=tuple(map(str, encoding.get("used_feature_list", ()))),
         point_cloud_range=(low_x, low_y, low_z, high_x, high_y, high_z),
         box_size=7 + (_VELOCITY_COLUMNS if velocity else 0),
-        optimization=checked(OptimizationSettings, document.root, ("OPTIMIZATION",)),
+        optimization=_optimization(path, document, overrides),
         **_processed(data.get("DATA_PROCESSOR") or [], bounds),
     )
+
+
+def _optimization(
+    path: Path, document: Document, overrides: Sequence[str]
+) -> OptimizationSettings:
+    """OPTIMIZATION as bevdiag's own; an optimizer under another spelling is the nearest one."""
+    written = document.get("OPTIMIZATION.OPTIMIZER")
+    meant = _nearest_optimizer(written) if isinstance(written, str) else written
+    if meant != written:
+        document = read_document(path, (*overrides, f"OPTIMIZATION.OPTIMIZER={meant}"))
+    return checked(OptimizationSettings, document.root, ("OPTIMIZATION",))
+
+
+def _nearest_optimizer(written: str) -> str:
+    """The name that OpenPCDet has for what a repository calls its optimizer."""
+    lowered = written.lower()
+    if lowered in _OPTIMIZERS:
+        return lowered
+    if lowered.startswith("adamw"):
+        return "adamw"
+    if lowered.startswith("adam_"):
+        # Schedules of their own; the state of Adam is the same for all of them.
+        return "adam_onecycle"
+    return next((name for name in ("adam", "sgd") if name in lowered), written)
 
 
 def _processed(processors: list[Any], bounds: list[float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""einops' rearrange and repeat, by views and permutations as einops itself does them."""
+"""einops' rearrange, repeat and einsum, by views and permutations as einops itself does them."""
 
 import re
 from types import ModuleType
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _TOKEN = re.compile(r"\(|\)|\.\.\.|[A-Za-z_]\w*|1")
 
 
@@ -22,6 +23,16 @@ def rearrange(tensor: Any, pattern: str, **lengths: int) -> Tensor:
 def repeat(tensor: Any, pattern: str, **lengths: int) -> Tensor:
     """The same with axes on the right alone, of the given lengths, along which values repeat."""
     return _transformed(tensor, pattern, lengths)
+
+
+def einsum(*operands: Any) -> Tensor:
+    """Tensors, then a pattern with axes by name: `einsum(x, y, "b i, i o -> b o")`."""
+    *tensors, pattern = operands
+    names = dict.fromkeys(_NAME.findall(pattern))
+    letters = {name: chr(ord("a") + place) for place, name in enumerate(names)}
+    terms = _NAME.sub(lambda found: letters[found[0]], pattern).replace(" ", "")
+    product: Tensor = torch.einsum(terms, *tensors)
+    return product
 
 
 def _transformed(given: Any, pattern: str, lengths: dict[str, int]) -> Tensor:
@@ -107,7 +118,16 @@ def einops_modules() -> dict[str, ModuleType]:
         ModuleType(name) for name in ("einops", "einops.layers", "einops.layers.torch")
     )
     for module, members in (
-        (top, {"rearrange": rearrange, "repeat": repeat, "layers": layers, "__path__": []}),
+        (
+            top,
+            {
+                "rearrange": rearrange,
+                "repeat": repeat,
+                "einsum": einsum,
+                "layers": layers,
+                "__path__": [],
+            },
+        ),
         (layers, {"torch": layer, "__path__": []}),
         (layer, {"Rearrange": Rearrange}),
     ):
