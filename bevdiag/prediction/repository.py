@@ -15,7 +15,7 @@ from bevdiag.prediction.figures import batch_scene
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import prediction_of
-from bevdiag.prediction.result import Assumption, ConfigReport, Prediction
+from bevdiag.prediction.result import Assumption, ConfigReport, Prediction, Scene
 from bevdiag.prediction.session import BOXES_PER_SAMPLE
 from bevdiag.prediction.summary import (
     with_history,
@@ -163,7 +163,7 @@ def _report(
         model=str(settings.document.get("MODEL.NAME") or ""),
         autocast=autocast,
         optimizer=optimizer,
-        scene=replace(batch_scene(batch), **_counts(traced)),
+        scene=_scene(batch, traced),
         assumptions=tuple(
             Assumption(
                 site=site.site,
@@ -181,10 +181,14 @@ def _report(
     )
 
 
-def _counts(traced: SourceTrace) -> dict[str, int]:
-    """Points and voxels as the repository's own data pipeline left them."""
-    counts = {"num_points": traced.num_points, "num_voxels": traced.num_voxels}
-    return {name: count for name, count in counts.items() if count is not None}
+def _scene(batch: Batch, traced: SourceTrace) -> Scene:
+    """The scene, with points and voxels as the repository's own data pipeline left them."""
+    scene = batch_scene(batch)
+    return replace(
+        scene,
+        num_points=scene.num_points if traced.num_points is None else traced.num_points,
+        num_voxels=scene.num_voxels if traced.num_voxels is None else traced.num_voxels,
+    )
 
 
 def with_module(options: InspectOptions) -> InspectOptions:

@@ -54,9 +54,13 @@ class Cameras:
             "trans_lidar_to_cam": lambda: _matrices(calibration["Tr_velo_to_cam"], batch),
             "trans_cam_to_img": lambda: _matrices(calibration["P2"], batch),
             "gt_boxes2d": lambda: torch.from_numpy(
-                np.stack([self._frames.info(i, in_camera=True)["annos"]["bbox"] for i in range(batch)])
+                np.stack(
+                    [self._frames.info(i, in_camera=True)["annos"]["bbox"] for i in range(batch)]
+                )
             ),
-            "calib": lambda: [self._calibrated() for _ in range(batch)] if self._calibrated else None,
+            "calib": lambda: (
+                [self._calibrated() for _ in range(batch)] if self._calibrated else None
+            ),
             "ori_shape": lambda: np.array([[width, height]] * batch),
             "image_paths": lambda: [["image"] * CAMERAS] * batch,
             "metadata": lambda: np.array([{"token": str(i)} for i in range(batch)]),

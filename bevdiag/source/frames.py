@@ -195,9 +195,7 @@ def calibration_of(method: Any, frames: Frames) -> Any:
     return matrices
 
 
-def _columns(
-    points: Floats, named: Sequence[str], stored: Sequence[str], columns: int
-) -> Floats:
+def _columns(points: Floats, named: Sequence[str], stored: Sequence[str], columns: int) -> Floats:
     raw = np.zeros((len(points), max(columns, len(stored))), np.float32)
     for column, name in enumerate(stored):
         if name in named:

@@ -63,8 +63,8 @@ class Loader:
         columns = int(encoding.get("num_features") or len(stored))
         if columns > len(stored):
             self._findings.append(
-                f"a point has {columns} values, of which the config names {len(stored)}; the others "
-                "hold 1 and 2 in turn"
+                f"a point has {columns} values, of which the config names {len(stored)}; the other "
+                "ones hold 1 and 2 in turn"
             )
         frames = Frames(
             batch,
@@ -243,7 +243,11 @@ def _sampling_left_out(entry: Any) -> str:
     groups = entry.get("SAMPLE_GROUPS")
     listed = groups if isinstance(groups, list) else []
     wanted = [f"{count} {name}" for name, _, count in (str(g).partition(":") for g in listed)]
-    up_to = f": it fills a sample up to {', '.join(wanted)} boxes, and adds their points" if wanted else ""
+    up_to = (
+        f": it fills a sample up to {', '.join(wanted)} boxes, and adds their points"
+        if wanted
+        else ""
+    )
     return f"{entry.get('NAME')} was left out, whose database is part of the data set{up_to}"
 
 
@@ -271,7 +275,7 @@ def _ran_in_augmentor(error: BaseException) -> bool:
 
 
 def _holds(value: Any, entry: Any) -> bool:
-    """Whether a value is an entry of the config, a function bound to it, or an object made of it."""
+    """Whether a value is an entry of the config, a function bound to it or an object of it."""
     bound = getattr(value, "keywords", None) if isinstance(value, partial) else None
     held = bound or getattr(value, "__dict__", {})
     if value is entry:

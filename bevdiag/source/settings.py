@@ -85,9 +85,7 @@ def read_source_config(path: Path, overrides: Sequence[str] = ()) -> SourceSetti
     )
 
 
-def _optimization(
-    path: Path, document: Document, overrides: Sequence[str]
-) -> OptimizationSettings:
+def _optimization(path: Path, document: Document, overrides: Sequence[str]) -> OptimizationSettings:
     """OPTIMIZATION as bevdiag's own; an optimizer under another spelling is the nearest one."""
     written = document.get("OPTIMIZATION.OPTIMIZER")
     meant = _nearest_optimizer(written) if isinstance(written, str) else written

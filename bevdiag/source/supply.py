@@ -1,8 +1,7 @@
-"""What a repository's model is given: a dataset object to be built with, and batches to train on."""
+"""What a repository's model is given: a dataset object to be built with, and its batches."""
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from bevdiag.scenes import Batch

@@ -257,7 +257,7 @@ def _native(
 def _first_generation(
     grid: Grid, geometry: Geometry, out_shape: Sequence[int]
 ) -> tuple[torch.Tensor, NativeTables]:
-    """spconv 1's getIndicePair (spconv_ops.h) without its optional hash table."""
+    """Make tables of spconv 1's getIndicePair (spconv_ops.h) without its optional hash table."""
     num = grid.num_voxels
     pairs = _int32(grid, geometry.kernel_volume, 2, num)
     num_pairs = _int32(grid, geometry.kernel_volume)

@@ -150,9 +150,7 @@ def _named(call: ast.Call) -> str | None:
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    return sorted(
-        file for file in folder.rglob("*") if file.suffix in endings and file.is_file()
-    )
+    return sorted(file for file in folder.rglob("*") if file.suffix in endings and file.is_file())
 
 
 def _text(file: Path) -> str:

@@ -101,10 +101,7 @@ class StandInFinder:
     def _extension(self, name: str, last: str, folder: Path) -> ModuleType:
         """A module with the operations that are known, and the others that its C++ defines."""
         defined = self._extensions.functions(folder)
-        if last in self._ops:
-            known = self._ops[last]
-        else:
-            known = known_by_name(self._ops, last, defined)
+        known = self._ops.get(last) or known_by_name(self._ops, last, defined)
         if not known and not defined:
             self.compiled.append(name)
             return InertModule(name)

@@ -58,7 +58,7 @@ def _ingroup_indices(groups: Array, result: Array) -> None:
 
 
 def _members(groups: Array, result: Array) -> None:
-    """Result [G, K]: the first K places of each group in `groups`, over again where it has fewer."""
+    """Result [G, K]: the first K places of each group in `groups`, repeated if there are fewer."""
     order = groups.argsort(kind="stable")
     sizes = np.bincount(groups, minlength=len(result))
     starts = np.cumsum(sizes) - sizes

@@ -96,7 +96,7 @@ class _CausalConv(torch.autograd.Function):
         return causal_conv(x)
 
     @staticmethod
-    def backward(ctx: Any, dout: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, dout: Tensor) -> Any:
         dx, dweight, dbias = causal_conv_backward(*ctx.saved_tensors, dout)
         return dx, dweight, dbias
 

@@ -50,7 +50,7 @@ def _rehearsed_coordinates(indices: Tensor) -> Tensor:
     known = supplier.copied(indices, question) if supplier and question else None
     if known is None:
         raise NoVerdictError(
-            f"{user_place(sys._getframe(2))}: the coordinates of the sparse tensor depend on values "
+            f"{user_place(sys._getframe(2))}: the coordinates of a sparse tensor depend on values "
             "of features, which nobody computed: which voxels its layers meet is not known"
         )
     with lanes.recorder.on_host():
@@ -73,7 +73,7 @@ class _Top(InertModule):
             return super().__getattr__(name)
         constants.FIRST_GENERATION = True
         note(
-            f"{user_place(sys._getframe(1))}: layers are taken from `spconv` itself, so spconv 1 is "
+            f"{user_place(sys._getframe(1))}: layers come from `spconv` itself, so spconv 1 is "
             "assumed: its native algorithm, and a dense table of 4 bytes a cell for each rulebook"
         )
         return self.first_generation[name]

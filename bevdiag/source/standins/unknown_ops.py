@@ -18,6 +18,7 @@ from bevdiag.source.standins.notes import note
 from bevdiag.source.state import running
 from bevdiag.source.values import AssumedValues
 
+
 class Kernel:
     """A Triton kernel: `kernel[grid](...)` fills the tensors that it is given."""
 
@@ -50,8 +51,10 @@ def unknown_op(module: str, function: Function) -> Callable[..., int]:
         trace = running()
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         if trace is not None and isinstance(trace.values, AssumedValues):
-            note(f"{named} is a compiled operation that bevdiag does not know: it fills the "
-                 "tensors that it is given and allocates nothing")
+            note(
+                f"{named} is a compiled operation that bevdiag does not know: it fills the "
+                "tensors that it is given and allocates nothing"
+            )
             if not all(tensor.is_meta for tensor in tensors):
                 trace.values.leave_open(
                     f"{named}: what it writes is not known, so counts that depend on it are not"
