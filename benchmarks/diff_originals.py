@@ -80,7 +80,8 @@ def predicted(row: dict[str, Any], source: Path) -> list[Asked]:
     wanted = Row(**{name: row[name] for name in Row.__slots__})
     config = source / "tools" / "cfgs" / wanted.config
     scenes = {Scenario.EXPECTED: scene(wanted, read_source_config(config), SCENES)}
-    stream = trace_source(config, source, scenes=scenes, autocast=wanted.autocast).trace.stream
+    traced = trace_source(config, source, scenes=scenes, autocast=wanted.autocast, loads=False)
+    stream = traced.trace.stream
     target = make_target(torch=row["torch"].partition("+")[0], gpu="h200", cudnn="9.19")
     found, step, phase = [], 0, "load"
     for event in stream.events:

@@ -1,6 +1,9 @@
 """Trace every config of an OpenPCDet checkout through --source and write docs/coverage.md.
 
-    python benchmarks/source_coverage.py CHECKOUT [--params PARAMS.json] [--only PART] [--out FILE]
+    python benchmarks/source_coverage.py CHECKOUT [--params PARAMS.json] [--only PART]
+        [--fork CHECKOUT:CONFIG,CONFIG ...] [--out FILE]
+
+A fork's configs are named below its tools/cfgs; they get a table of their own.
 
 PARAMS.json holds parameter counts of models that were really built, by config, as in
 {"kitti_models/second.yaml": {"params": 5325576}}; the column "counted" shows them.
@@ -37,7 +40,7 @@ class Row:
 
 
 def scene(settings: SourceSettings) -> Batch:
-    """A made-up batch, voxelized as the config says."""
+    """A synthetic batch, voxelized as the config says."""
     wanted = Wanted(
         layout=Layout(
             features=settings.point_features, point_cloud_range=settings.point_cloud_range
@@ -93,7 +96,7 @@ def _peaks(result: SourceTrace) -> str:
     return f"{expected} ({gib(Scenario.LOW)} to {gib(Scenario.HIGH)})"
 
 
-def page(rows: list[Row], counted: dict[str, int]) -> str:
+def page(rows: list[Row], counted: dict[str, int], forks: dict[str, list[Row]]) -> str:
     """The page as Markdown."""
     done = sum(row.params is not None for row in rows)
     compared = [row for row in rows if row.params is not None and row.config in counted]
@@ -103,8 +106,8 @@ def page(rows: list[Row], counted: dict[str, int]) -> str:
         "",
         "Written by `benchmarks/source_coverage.py` from a checkout of OpenPCDet (8cacccec): every",
         "model config under tools/cfgs, traced through `--source` without a GPU.",
-        f"Batch {BATCH_SIZE}, a made-up scene, fp32, AdamW; peaks are those of an H200 with torch",
-        "2.11.",
+        f"Batch {BATCH_SIZE}, a synthetic scene, fp32, AdamW; peaks are those of an H200 with",
+        "torch 2.11.",
         "",
         f"**{done} of {len(rows)} configs give a number.** Parameters are counted on the",
         "repository's own model; of those counted on a real build as well,",
@@ -114,14 +117,40 @@ def page(rows: list[Row], counted: dict[str, int]) -> str:
         "|---|---:|---:|---:|---:|---|",
     ]
     for row in rows:
-        params = f"{row.params:,}" if row.params is not None else "-"
         real = f"{counted[row.config]:,}" if row.config in counted else ""
-        remark = row.remark.replace("|", "\\|")
-        lines.append(
-            f"| {row.config} | {params} | {real} | {row.peak or 'none'} | {row.seconds:.0f} "
-            f"| {remark} |"
-        )
+        lines.append(f"| {row.config} | {_params(row)} | {real} | {_rest(row)} |")
+    if forks:
+        lines += _fork_lines(forks)
     return "\n".join(lines) + "\n"
+
+
+def _fork_lines(forks: dict[str, list[Row]]) -> list[str]:
+    traced = [row for rows in forks.values() for row in rows]
+    done = sum(row.params is not None for row in traced)
+    return [
+        "",
+        "## Forks",
+        "",
+        f"**{done} of {len(traced)} headline configs of {len(forks)} forks give a number**, from",
+        "the fork's own model and data pipeline.",
+        "",
+        "| fork | config | parameters | peak, GiB (low to high) | s | remark |",
+        "|---|---|---:|---:|---:|---|",
+        *(
+            f"| {name} | {row.config} | {_params(row)} | {_rest(row)} |"
+            for name, rows in forks.items()
+            for row in rows
+        ),
+    ]
+
+
+def _params(row: Row) -> str:
+    return f"{row.params:,}" if row.params is not None else "-"
+
+
+def _rest(row: Row) -> str:
+    remark = row.remark.replace("|", "\\|")
+    return f"{row.peak or 'none'} | {row.seconds:.0f} | {remark}"
 
 
 def main() -> None:
@@ -130,6 +159,7 @@ def main() -> None:
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--params", type=Path)
     parser.add_argument("--only", default="")
+    parser.add_argument("--fork", action="append", default=[], metavar="CHECKOUT:CONFIG,CONFIG")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -143,8 +173,15 @@ def main() -> None:
         if options.only in str(config):
             rows.append(trace(config, options.checkout))
             print(rows[-1], flush=True)
+    forks: dict[str, list[Row]] = {}
+    for fork in options.fork:
+        named, _, configs = fork.partition(":")
+        checkout = Path(named)
+        traced = [trace(checkout / "tools" / "cfgs" / c, checkout) for c in configs.split(",")]
+        print(*traced, sep="\n", flush=True)
+        forks[checkout.name] = traced
     if options.out is not None:
-        options.out.write_text(page(rows, counted))
+        options.out.write_text(page(rows, counted, forks))
 
 
 if __name__ == "__main__":

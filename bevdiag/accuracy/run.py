@@ -174,6 +174,7 @@ def _predict_from_source(
         optimizer=OPTIMIZER,
         overrides=row.overrides,
         target=target,
+        loads=False,
     )
     step = judged({Scenario.EXPECTED: traced.trace, **traced.scenarios}, target)
     is_unsettled = any(counted.low != counted.high for counted in traced.assumptions)

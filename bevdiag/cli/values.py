@@ -12,12 +12,14 @@ from typing import TypeVar, get_args
 
 from bevdiag.cli.formats import MACHINE_FORMATS
 from bevdiag.cli.output import STDOUT, check_output
+from bevdiag.config.repository import package_of
 from bevdiag.errors import InputError
 
 DEVICES = ("auto", "meta", "cuda")
 AUTOCASTS = ("off", "fp16", "bf16")
 FORMATS = ("text", "json")
 
+_Given = TypeVar("_Given")
 _Parsed = TypeVar("_Parsed")
 
 
@@ -238,13 +240,13 @@ def folder(option: str, text: str) -> str:
 
 
 def source_folder(option: str, text: str) -> str:
-    """The folder of a repository that holds a package `pcdet`.
+    """The folder of a repository of OpenPCDet's family, whatever its package is called.
 
     Raises:
         InputError: there is no such folder, or no such package in it.
     """
-    if not (Path(text) / "pcdet").is_dir():
-        raise InputError(f"{option}: {text} is no folder that holds the package pcdet")
+    folder(option, text)
+    _labelled(option, package_of, Path(text))
     return text
 
 
@@ -253,7 +255,7 @@ def optional(parse: Callable[[str, str], _Parsed], option: str, text: str | None
     return None if text is None else parse(option, text)
 
 
-def _labelled(option: str, parse: Callable[[str], _Parsed], text: str) -> _Parsed:
+def _labelled(option: str, parse: Callable[[_Given], _Parsed], text: _Given) -> _Parsed:
     try:
         return parse(text)
     except InputError as error:

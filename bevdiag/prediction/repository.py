@@ -15,7 +15,7 @@ from bevdiag.prediction.figures import batch_scene, scene_assumption
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import prediction_of
-from bevdiag.prediction.result import ConfigReport, Prediction
+from bevdiag.prediction.result import ConfigReport, Prediction, Scene
 from bevdiag.prediction.session import BOXES_PER_SAMPLE
 from bevdiag.prediction.summary import (
     with_history,
@@ -176,11 +176,21 @@ def _report(
         model=str(settings.document.get("MODEL.NAME") or ""),
         autocast=autocast,
         optimizer=optimizer,
-        scene=batch_scene(scenes[Scenario.EXPECTED]),
+        scene=_scene(scenes[Scenario.EXPECTED], traced),
         assumptions=scene_assumption(scenes) + traced.assumptions,
         findings=findings,
         silenced=silenced,
         unmodelled=traced.unmodelled,
+    )
+
+
+def _scene(batch: Batch, traced: SourceTrace) -> Scene:
+    """The scene, with points and voxels as the repository's own data pipeline left them."""
+    scene = batch_scene(batch)
+    return replace(
+        scene,
+        num_points=scene.num_points if traced.num_points is None else traced.num_points,
+        num_voxels=scene.num_voxels if traced.num_voxels is None else traced.num_voxels,
     )
 
 

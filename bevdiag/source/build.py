@@ -1,8 +1,12 @@
 """Builds the repository's model: on the CPU as its code says, then without values."""
 
 import importlib
+import inspect
+import logging
 import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +16,12 @@ from torch import nn
 
 from bevdiag.errors import InputError
 from bevdiag.memory.events import Category
-from bevdiag.source.dataset import FakeDataset
 from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.scratch import Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins.packages import EasyDict
 from bevdiag.source.state import Running, begin
-from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
+from bevdiag.trace.assumed_values import NOBODY, AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
 from bevdiag.trace.recorder import Recorder
@@ -33,21 +36,6 @@ class Built:
     model: nn.Module
     recorder: Recorder
     lanes: DeviceLanes
-
-
-def find_package(root: Path) -> str:
-    """The name of the repository's package.
-
-    Raises:
-        InputError: no folder in it looks like OpenPCDet's.
-    """
-    found = sorted(root.glob("*/models/detectors/__init__.py"))
-    if not found:
-        raise InputError(
-            f"--source {root}: found no package with models/detectors/__init__.py: give the "
-            "folder that holds `pcdet`"
-        )
-    return found[0].parents[2].name
 
 
 def enter_repository(root: Path, scratch: Scratch) -> None:
@@ -75,6 +63,17 @@ def import_builder(package: str) -> Any:
     return models.build_network
 
 
+@contextmanager
+def real_values() -> Iterator[None]:
+    """Inside, code that names a GPU computes on the CPU, and keeps its values."""
+    values = RehearsedValues(NOBODY)
+    recorder = _recorder(values)
+    lanes = DeviceLanes(recorder, values)
+    begin(Running(lanes, values))
+    with recorder, lanes:
+        yield
+
+
 def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
     recorder = Recorder(Attribution(nn.Module()))
     recorder.bare_factories_on_host = True
@@ -83,14 +82,20 @@ def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
 
 
 def build_model(
-    build_network: Any, settings: SourceSettings, values: AssumedValues | RehearsedValues
+    build_network: Any,
+    settings: SourceSettings,
+    dataset: Any,
+    values: AssumedValues | RehearsedValues,
 ) -> Built:
     """The model, and the recorder that has seen its construction.
 
     Its parameters are meta tensors, but in a rehearsal.
+
+    Raises:
+        InputError: `build_network` asks for an argument that nobody knows.
     """
     config = EasyDict(settings.values())
-    dataset = FakeDataset(settings, config)
+    arguments = _arguments(build_network, config, settings, dataset)
     recorder = _recorder(values)
     for made in _made_by_import:
         kept = made()
@@ -100,13 +105,38 @@ def build_model(
     lanes = DeviceLanes(recorder, values)
     begin(Running(lanes, values))
     with recorder, lanes:
-        model: nn.Module = build_network(
-            model_cfg=config.MODEL, num_class=len(settings.class_names), dataset=dataset
-        )
+        model: nn.Module = build_network(**arguments)
     if isinstance(values, AssumedValues):
         values.step = lambda: recorder.step
         _drop_values(model)
     return Built(model, recorder, lanes)
+
+
+def _arguments(
+    build_network: Any, config: EasyDict, settings: SourceSettings, dataset: Any
+) -> dict[str, Any]:
+    """What `build_network` asks for, by the names of its parameters."""
+    known = {
+        "model_cfg": config.MODEL,
+        "num_class": len(settings.class_names),
+        "dataset": dataset,
+        "logger": logging.getLogger("bevdiag.repository"),
+        "cfg": config,
+        "dist": False,
+    }
+    given = {}
+    for name, parameter in inspect.signature(build_network).parameters.items():
+        if name in known:
+            given[name] = known[name]
+        elif parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        ):
+            raise InputError(
+                f"the repository's build_network asks for {name!r}, which bevdiag cannot supply: "
+                f"it knows {', '.join(known)}"
+            )
+    return given
 
 
 def _drop_values(model: nn.Module) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from bevdiag.children import Tell, announce, exhausts_host
+from bevdiag.config.repository import package_of
 from bevdiag.errors import BevdiagError
 from bevdiag.files.known import note_input
 from bevdiag.scenes import Batch, Scenario
 from bevdiag.source import build, cuda_api, downloads
-from bevdiag.source.dataset import LoadedBatch, source_batch
+from bevdiag.source.dataset import LoadedBatch, NotInBatchError
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits, with_findings
 from bevdiag.source.locks import lock
 from bevdiag.source.programs import divert_programs
@@ -24,7 +25,9 @@ from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
+from bevdiag.source.standins.notes import noted
 from bevdiag.source.state import current
+from bevdiag.source.supply import Supply
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.compiler import without_compiler
@@ -41,8 +44,10 @@ from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
 class SourceTask:
     """What the child is to do.
 
-    `scratch` is an empty folder for what the code writes; `scenes` has the expected one, and those
-    of the other scenarios where they differ from it.
+    Attributes:
+        scratch: an empty folder for what the code writes.
+        scenes: the expected one, and those of the other scenarios where they differ from it.
+        loads: whether the repository's own data pipeline makes the batch of the scene.
     """
 
     source: Path
@@ -52,6 +57,7 @@ class SourceTask:
     options: StepOptions
     pins: Mapping[str, int]
     rehearses: bool = True
+    loads: bool = True
 
 
 def run_child(task: SourceTask, tell: Tell) -> TracedStep:
@@ -76,64 +82,103 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
     torch.set_num_threads(1)
     root = task.source.resolve()
     set_root(root, task.scratch / MIRROR)
-    package = build.find_package(root)
+    package = package_of(root)
     cuda_api.pretend()
     downloads.refuse(findings)
     finder = install(root)
     diverted: list[str] = []
     scratch = Scratch(task.scratch, diverted)
-    rehearsals: dict[Scenario, Rehearsal] = {}
+    left_out: list[str] = []
     try:
         build.enter_repository(root, scratch)
         divert_programs(diverted)
         watch_exits()
         lock(scratch)
         build_network = build.import_builder(package)
+        supplies = {
+            scenario: Supply(package, batch, task.settings, left_out, loads=task.loads)
+            for scenario, batch in task.scenes.items()
+        }
         inert.arm()
-        if task.rehearses and can_rehearse():
-            for scenario, batch in task.scenes.items():
-                run, *others = (
-                    partial(rehearse, batch, task.settings, build_network, seed)
-                    for seed in (SEED, *OTHER_SEEDS)
-                )
-                rehearsals[scenario] = Rehearsal(run, others)
-        result = Scenarios(
-            partial(_trace_scenario, task, build_network),
-            task.pins,
-            rehearsals,
-            task.scenes,
-            lambda error: str(as_failure(error)),
-        ).run(findings, tell)
+        for supply in supplies.values():
+            supply.load()
+        result = _with_what_it_reads(task, build_network, supplies, findings, tell)
     finally:
-        findings += diverted
-        for rehearsal in rehearsals.values():
-            rehearsal.close()
+        findings += left_out + diverted
         for module in list(sys.modules.values()):
             file = getattr(module, "__file__", None)
             if isinstance(file, str) and Path(file).resolve().is_relative_to(root):
                 note_input(Path(file))
     _report_imports(finder, findings)
     result.findings = tuple(dict.fromkeys(findings))
+    result.num_points, result.num_voxels = supplies[Scenario.EXPECTED].counts()
     return result
+
+
+Supplies = Mapping[Scenario, Supply]
+
+
+def _with_what_it_reads(
+    task: SourceTask, build_network: Any, supplies: Supplies, findings: list[str], tell: Tell
+) -> TracedStep:
+    """The traces, begun again with each entry that the model misses in its batch."""
+    while True:
+        try:
+            return _scenarios(task, build_network, supplies, findings, tell)
+        except NotInBatchError as missing:
+            added = [supply.add(missing.key) for supply in supplies.values()]
+            if all(added):
+                continue
+            if failure := supplies[Scenario.EXPECTED].failure:
+                raise NotInBatchError(missing.key, f"{missing}; {failure}") from missing
+            raise
+
+
+def _scenarios(
+    task: SourceTask, build_network: Any, supplies: Supplies, findings: list[str], tell: Tell
+) -> TracedStep:
+    rehearsals: dict[Scenario, Rehearsal] = {}
+    try:
+        if task.rehearses and can_rehearse():
+            for scenario, supply in supplies.items():
+                run, *others = (
+                    partial(rehearse, supply, task.settings, build_network, seed)
+                    for seed in (SEED, *OTHER_SEEDS)
+                )
+                rehearsals[scenario] = Rehearsal(run, others)
+        return Scenarios(
+            partial(_trace_scenario, task, build_network, supplies),
+            task.pins,
+            rehearsals,
+            supplies,
+            lambda error: str(as_failure(error)),
+        ).run(findings, tell)
+    finally:
+        for rehearsal in rehearsals.values():
+            rehearsal.close()
 
 
 def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
     if finder.missing:
         findings.append(f"not installed and not needed: {', '.join(sorted(set(finder.missing)))}")
+    findings += noted()
     for name in finder.compiled:
         findings.append(
             f"{name}: a compiled operation that bevdiag does not know; it was not called"
         )
 
 
-def _trace_scenario(task: SourceTask, build_network: Any, values: AssumedValues) -> Trace:
+def _trace_scenario(
+    task: SourceTask, build_network: Any, supplies: Supplies, values: AssumedValues
+) -> Trace:
+    supply = supplies.get(values.scenario, supplies[Scenario.EXPECTED])
     with exits_reported():
-        return _traced(task, build_network, values)
+        return _traced(task, build_network, supply, values)
 
 
-def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trace:
+def _traced(task: SourceTask, build_network: Any, supply: Supply, values: AssumedValues) -> Trace:
     announce("while the model was built")
-    built = build.build_model(build_network, task.settings, values)
+    built = build.build_model(build_network, task.settings, supply.dataset, values)
 
     counter = FlopCounter(step=1)
     values.effort = lambda: Effort(counter.flops, built.recorder.host_bytes)
@@ -144,7 +189,6 @@ def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trac
             yield
 
     customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
-    scene = task.scenes.get(values.scenario, task.scenes[Scenario.EXPECTED])
-    batch = source_batch(scene, task.settings)
+    batch = supply.batch()
     current().boxes = batch["gt_boxes"]
     return settle(trace_steps(built.model, batch, task.options, customs))

@@ -40,9 +40,20 @@ class FakeDataset:
 
 
 class NotInBatchError(NoVerdictError, KeyError):
-    """A model asks its batch for something that bevdiag's scenes do not have."""
+    """A model asks its batch for something that bevdiag's scenes do not have.
+
+    Attributes:
+        key: what it asks for.
+    """
 
     __str__ = Exception.__str__
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+    def __reduce__(self) -> Any:
+        return NotInBatchError, (self.key, str(self))
 
 
 class LoadedBatch(WatchedBatch):
@@ -50,8 +61,9 @@ class LoadedBatch(WatchedBatch):
 
     def __missing__(self, key: str) -> Any:
         raise NotInBatchError(
+            key,
             f"{user_place(sys._getframe(2))}: the model reads {key!r} from its batch; bevdiag's "
-            f"scenes hold points, voxels and boxes, and the detector has not put it there"
+            f"scenes hold points, voxels and boxes, and the detector has not put it there",
         )
 
 

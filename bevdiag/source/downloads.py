@@ -1,6 +1,14 @@
-"""Weights that the repository would download or read: refused, and they change no memory."""
+"""What the repository would load: weights are refused and change no memory, data is read.
 
+A file of data (a table, a curve) decides what the model is, so it is loaded if it is there, and
+named if it is not. Nothing but tensors and plain containers is read from it.
+"""
+
+import os
 import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -8,11 +16,23 @@ import torch
 from torch import nn
 from torch.utils import model_zoo
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.trace.places import user_place
+
+_OF_CHECKPOINTS = ("model_state", "state_dict", "model", "optimizer", "optimizer_state")
 
 
 class NoWeights(dict[str, Any]):
-    """Stands for a checkpoint; whatever is looked up in it is the same again."""
+    """Stands for a checkpoint; whatever is looked up in it is the same again.
+
+    Args:
+        what: the file or address that was asked for.
+        place: where.
+    """
+
+    def __init__(self, what: str = "weights", place: str = "the repository") -> None:
+        super().__init__()
+        self._what, self._place = what, place
 
     def __getitem__(self, key: str) -> Any:
         return self
@@ -23,9 +43,16 @@ class NoWeights(dict[str, Any]):
     def pop(self, key: str, *default: Any) -> Any:
         return self
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NoVerdictError(
+            f"{self._place}: the code computes with what it loads from {self._what} (`.{name}`), "
+            "which is not there: put the file there, and it is read as data"
+        )
+
 
 _LOADERS: tuple[tuple[ModuleType, str], ...] = (
-    (torch, "load"),
     (torch.hub, "load"),
     (torch.hub, "load_state_dict_from_url"),
     (torch.hub, "download_url_to_file"),
@@ -34,18 +61,26 @@ _LOADERS: tuple[tuple[ModuleType, str], ...] = (
 
 
 def refuse(findings: list[str]) -> None:
-    """Refuse from here on, and write down where."""
+    """Refuse weights from here on, and write down where."""
 
     def instead(*args: Any, **_: Any) -> NoWeights:
-        what = args[0] if args else "weights"
+        place = user_place(sys._getframe(1))
+        what = str(args[0]) if args else "weights"
         findings.append(
-            f"{user_place(sys._getframe(1))}: weights ({what}) were neither downloaded nor loaded; "
-            "the model keeps those it was made with, which changes no memory"
+            f"{place}: weights ({what}) were neither downloaded nor loaded; the model keeps those "
+            "it was made with, which changes no memory"
         )
-        return NoWeights()
+        return NoWeights(what, place)
+
+    read = partial(torch.load, map_location="cpu", weights_only=True)
+
+    def load(f: Any, *_: Any, **__: Any) -> Any:
+        found = _data(read, f)
+        return instead(f) if found is None else found
 
     for module, name in _LOADERS:
         setattr(module, name, instead)
+    torch.load = load
     plain = nn.Module.load_state_dict
 
     def load_state_dict(module: nn.Module, state: Any, *args: Any, **kwargs: Any) -> Any:
@@ -54,3 +89,24 @@ def refuse(findings: list[str]) -> None:
         return plain(module, state, *args, **kwargs)
 
     nn.Module.load_state_dict = load_state_dict  # type: ignore[assignment,method-assign]
+
+
+def _data(read: Any, file: Any) -> Any:
+    """What a file holds, None where it is not there, cannot be read safely, or holds weights."""
+    if not isinstance(file, (str, os.PathLike)) or not Path(file).is_file():
+        return None
+    try:
+        found = read(file)
+    except Exception:
+        return None
+    return None if _is_checkpoint(found) else found
+
+
+def _is_checkpoint(found: Any) -> bool:
+    """Whether it looks like a model's: parameters by dotted names, or sections that hold them."""
+    if not isinstance(found, Mapping):
+        return False
+    return any(key in found for key in _OF_CHECKPOINTS) or any(
+        isinstance(key, str) and "." in key and isinstance(value, torch.Tensor)
+        for key, value in found.items()
+    )

@@ -29,6 +29,8 @@ class SourceTrace:
         findings: what was replaced, refused or answered on the way.
         unmodelled: operations whose memory is not known.
         params_by_module: the detector's direct children, and "total".
+        num_points: of the batch that was traced; None where that is the scene itself.
+        num_voxels: likewise.
     """
 
     trace: Trace
@@ -37,6 +39,8 @@ class SourceTrace:
     findings: tuple[str, ...]
     unmodelled: tuple[str, ...]
     params_by_module: Mapping[str, int]
+    num_points: int | None
+    num_voxels: int | None
 
 
 def trace_source(
@@ -52,6 +56,7 @@ def trace_source(
     target: DeviceTarget | None = None,
     timeout_seconds: float | None = None,
     rehearses: bool = True,
+    loads: bool = True,
 ) -> SourceTrace:
     """Trace a training step of the repository's own model, in a child process.
 
@@ -70,6 +75,8 @@ def trace_source(
         target: the device whose torch picks the kernels; None takes the measured GPU's.
         timeout_seconds: of silence, after which the child is stopped.
         rehearses: whether the forward pass is run on the CPU for values that decide.
+        loads: whether the repository's own data pipeline makes the batch of the scene; where not,
+            the scene's points, voxels and boxes are the batch.
 
     Raises:
         ConfigError: the config cannot be read.
@@ -94,6 +101,7 @@ def trace_source(
             ),
             pins=dict(assumptions or {}),
             rehearses=rehearses,
+            loads=loads,
         )
         result = _run(task, timeout_seconds)
     trace = result.traces[Scenario.EXPECTED]
@@ -104,6 +112,8 @@ def trace_source(
         findings=(*result.findings, *trace.notes),
         unmodelled=tuple(trace.stream.unmodelled),
         params_by_module=trace.params_by_module,
+        num_points=result.num_points,
+        num_voxels=result.num_voxels,
     )
 
 

@@ -12,8 +12,8 @@ from bevdiag.config.checking import checked
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location
 
-_PADDED = "transform_points_to_voxels"
-_GRID_ONLY = ("transform_points_to_voxels_placeholder", "calculate_grid_size")
+_OPTIMIZERS = ("adam", "adamw", "sgd", "adam_onecycle", "adam_cosineanneal")
+_PADDED = ("MAX_POINTS_PER_VOXEL", "MAX_NUMBER_OF_VOXELS")
 _VELOCITY_COLUMNS = 2
 
 
@@ -24,7 +24,7 @@ class SourceSettings:
     Attributes:
         voxel_size: x, y, z in metres, None where the model takes points alone.
         grid_size: x, y, z in voxels, rounded as OpenPCDet does; None likewise.
-        max_points: points a voxel keeps, None without hard voxelization.
+        max_points: points a voxel keeps, None without hard voxelization or where it keeps all.
         max_voxels: voxels a sample keeps in training, None likewise.
         num_sampled_points: points a sample is cut or filled up to, None for all.
         depth_downsample_factor: of the depth maps, None without.
@@ -80,9 +80,31 @@ def read_source_config(path: Path, overrides: Sequence[str] = ()) -> SourceSetti
         point_features=tuple(map(str, encoding.get("used_feature_list", ()))),
         point_cloud_range=(low_x, low_y, low_z, high_x, high_y, high_z),
         box_size=7 + (_VELOCITY_COLUMNS if velocity else 0),
-        optimization=checked(OptimizationSettings, document.root, ("OPTIMIZATION",)),
+        optimization=_optimization(path, document, overrides),
         **_processed(data.get("DATA_PROCESSOR") or [], bounds),
     )
+
+
+def _optimization(path: Path, document: Document, overrides: Sequence[str]) -> OptimizationSettings:
+    """OPTIMIZATION as bevdiag's own; an optimizer under another spelling is the nearest one."""
+    written = document.get("OPTIMIZATION.OPTIMIZER")
+    meant = _nearest_optimizer(written) if isinstance(written, str) else written
+    if meant != written:
+        document = read_document(path, (*overrides, f"OPTIMIZATION.OPTIMIZER={meant}"))
+    return checked(OptimizationSettings, document.root, ("OPTIMIZATION",))
+
+
+def _nearest_optimizer(written: str) -> str:
+    """The name that OpenPCDet has for what a repository calls its optimizer."""
+    lowered = written.lower()
+    if lowered in _OPTIMIZERS:
+        return lowered
+    if lowered.startswith("adamw"):
+        return "adamw"
+    if lowered.startswith("adam_"):
+        # Schedules of their own; the state of Adam is the same for all of them.
+        return "adam_onecycle"
+    return next((name for name in ("adam", "sgd") if name in lowered), written)
 
 
 def _processed(processors: list[Any], bounds: list[float]) -> dict[str, Any]:
@@ -98,15 +120,16 @@ def _processed(processors: list[Any], bounds: list[float]) -> dict[str, Any]:
     )
     for entry in processors:
         name = entry.get("NAME")
-        if name == _PADDED or name in _GRID_ONLY:
+        if entry.get("VOXEL_SIZE") and found["voxel_size"] is None:
             size = [float(value) for value in entry["VOXEL_SIZE"]]
             extent = np.asarray(bounds[3:], np.float32) - np.asarray(bounds[:3], np.float32)
             found["voxel_size"] = tuple(size)
             found["grid_size"] = tuple(int(n) for n in np.round(extent / np.asarray(size)))
-        if name == _PADDED:
-            most = entry["MAX_NUMBER_OF_VOXELS"]
-            found["max_points"] = int(entry["MAX_POINTS_PER_VOXEL"])
-            found["max_voxels"] = int(most["train"] if isinstance(most, dict) else most)
+            if all(key in entry for key in _PADDED):
+                most = entry["MAX_NUMBER_OF_VOXELS"]
+                points = int(entry["MAX_POINTS_PER_VOXEL"])
+                found["max_points"] = points if points > 0 else None
+                found["max_voxels"] = int(most["train"] if isinstance(most, dict) else most)
         if name == "sample_points":
             count = entry["NUM_POINTS"]
             found["num_sampled_points"] = int(count["train"] if isinstance(count, dict) else count)

@@ -2,3 +2,6 @@
 
 SPCONV_USE_DIRECT_TABLE = True
 """Find a layer's outputs with a hash table, else by sorting; see `models.wiring`."""
+FIRST_GENERATION = False
+"""Whether layers are spconv 1's: the native algorithm throughout, and outputs found in a dense
+table of one int32 a cell of every sample."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bevdiag.sparse import constants
 from bevdiag.sparse.functional import sparse_conv
 from bevdiag.sparse.geometry import Geometry
 from bevdiag.sparse.modules import SparseModule
@@ -116,6 +117,8 @@ class SparseConvolution(SparseModule):
         return True
 
     def _fitting_algo(self, large_kernel_fast_algo: bool) -> ConvAlgo:
+        if constants.FIRST_GENERATION:
+            return ConvAlgo.Native
         limit = _LARGE_KERNEL_VOLUME if large_kernel_fast_algo else _MASK_KERNEL_VOLUME
         fits = math.prod(self.kernel_size) <= limit
         return ConvAlgo.MaskImplicitGemm if fits else ConvAlgo.Native

@@ -233,6 +233,8 @@ def _output_keys(grid: Grid, geometry: Geometry, wide: bool) -> torch.Tensor:
 def _native(
     grid: Grid, geometry: Geometry, out_shape: Sequence[int]
 ) -> tuple[torch.Tensor, NativeTables]:
+    if constants.FIRST_GENERATION:
+        return _first_generation(grid, geometry, out_shape)
     num, wide = grid.num_voxels, _wide(grid, out_shape)
     pairs = _int32(grid, 2, geometry.kernel_volume, num)
     num_pairs = _int32(grid, geometry.kernel_volume)
@@ -249,6 +251,26 @@ def _native(
     out_indices = _filled(grid, cells)
     slots = _hash_table(grid, len(cells) * _NATIVE_HASH_SLOTS, wide)
     del slots, backup, unique
+    return out_indices, NativeTables(pairs, num_pairs)
+
+
+def _first_generation(
+    grid: Grid, geometry: Geometry, out_shape: Sequence[int]
+) -> tuple[torch.Tensor, NativeTables]:
+    """Make tables of spconv 1's getIndicePair (spconv_ops.h) without its optional hash table."""
+    num = grid.num_voxels
+    pairs = _int32(grid, geometry.kernel_volume, 2, num)
+    num_pairs = _int32(grid, geometry.kernel_volume)
+    table = _int32(grid, grid.batch_size * math.prod(out_shape))
+    if geometry.subm:
+        return grid.indices, NativeTables(pairs, num_pairs)
+    cells = _output_cells(grid, geometry)
+    unique = _int32(grid, geometry.kernel_volume * num + 1)
+    # What is handed out is a slice of a tensor for the most outputs that there could be.
+    most = grid.indices.new_empty((geometry.kernel_volume * num, cells.shape[1]))
+    out_indices = most[: len(cells)]
+    out_indices.numpy()[:] = cells
+    del table, unique
     return out_indices, NativeTables(pairs, num_pairs)
 
 

@@ -32,11 +32,18 @@ def in_one_line(error: Exception) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class TracedStep:
-    """Traces by scenario, and what there is to say of them."""
+    """Traces by scenario, and what there is to say of them.
+
+    Attributes:
+        num_points: of the batch, as a repository's data pipeline left it.
+        num_voxels: likewise.
+    """
 
     traces: dict[Scenario, Trace] = field(default_factory=dict)
     assumptions: tuple[Assumption, ...] = ()
     findings: tuple[str, ...] = ()
+    num_points: int | None = None
+    num_voxels: int | None = None
 
     @property
     def expected(self) -> Trace:

@@ -68,10 +68,20 @@ class Asked:
         """An operator that nobody sees into may have written into these arguments."""
 
 
+class _Nobody:
+    """Waits for no answer."""
+
+    def seen(self, question: Question, value: torch.Tensor) -> None:
+        """See `bevdiag.trace.rehearsal.Prompter`."""
+
+
+NOBODY = _Nobody()
+
+
 class RehearsedValues(Asked):
     """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
 
-    def __init__(self, prompter: Prompter) -> None:
+    def __init__(self, prompter: Prompter | _Nobody) -> None:
         super().__init__()
         self._prompter = prompter
 
@@ -405,10 +415,13 @@ class AssumedValues(Asked):
         return self._rehearsal.failure or "the rehearsal did not come to it"
 
     def _open(self, question: Question, what: str) -> None:
-        sentence = (
+        self.leave_open(
             f"{question.place}: {what} that depends on values, which nobody computed "
             f"({self.unrehearsed})"
         )
+
+    def leave_open(self, sentence: str) -> None:
+        """Something was guessed that has no bounds: nobody may say that the step fits."""
         if sentence not in self.open:
             self.open.append(sentence)
 

@@ -78,7 +78,7 @@ def test_the_verdict_is_the_exit_code(diagnosis: Any, verdict: Verdict, code: in
         ("--format yaml", "--format: 'yaml' is not one of text, json"),
         ("--gpu a100-90", "--gpu: GPU 'a100-90' is not in the catalogue: did you mean a100-80gb"),
         ("--cudnn nine", "--cudnn: "),
-        ("--source nowhere", "--source: nowhere is no folder that holds the package pcdet"),
+        ("--source nowhere", "--source: there is no folder nowhere"),
         ("--data-root nowhere", "--data-root: there is no folder nowhere"),
         ("--budget lots", "--budget: 'lots' is no size"),
         ("--batch-size 0", "--batch-size: '0' is not a whole number from 1"),

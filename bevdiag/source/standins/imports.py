@@ -10,19 +10,23 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from bevdiag.source.standins.definitions import Extensions
 from bevdiag.source.standins.inert import InertModule
 from bevdiag.source.standins.ops import OPS
 from bevdiag.source.standins.packages import PACKAGES
 from bevdiag.source.standins.spconv import spconv_modules
+from bevdiag.source.standins.unknown_ops import unknown_op
 
 _IMPORTLIB = str(Path(importlib.__file__).parent)
 _COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
+_COMMON = ("forward", "backward")
+"""Names of functions that say nothing."""
 
 
 class StandInFinder:
@@ -42,6 +46,7 @@ class StandInFinder:
         self.compiled: list[str] = []
         self._root = root.resolve()
         self._ops = ops
+        self._extensions = Extensions(self._root)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
@@ -50,17 +55,28 @@ class StandInFinder:
         module = self._module(name, path)
         if module is None:
             return None
+        if isinstance(module, Path):
+            return importlib.machinery.PathFinder.find_spec(name, [str(module)])
         return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
 
-    def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
+    def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | Path | None:
+        """A stand-in, or the folder to find a package in that the repository brings along."""
         top, last = name.partition(".")[0], name.rpartition(".")[2]
         if path and any(Path(p).is_relative_to(self._root) for p in path):
-            return self._of_repository(name, last)
+            return self._of_repository(name, last, [Path(p) for p in path])
         importer = _importer(sys._getframe(1))
         if importer is None or not self._is_ours(importer.f_code.co_filename):
             return None
         if isinstance(sys.modules.get(top), InertModule):
             return InertModule(name)
+        brought = _brought_along(self._root, name) if "." not in name else None
+        if brought is not None:
+            return brought
+        if name in self._ops:
+            return _filled(name, self._ops[name])
+        folder = self._extensions.folder_of(name, []) if "." not in name else None
+        if folder is not None and name not in PACKAGES:
+            return self._extension(name, name, folder)
         if name in PACKAGES:
             made = PACKAGES[name]()
             module = made.pop(name)
@@ -74,15 +90,54 @@ class StandInFinder:
     def _is_ours(self, file: str) -> bool:
         return Path(file).resolve().is_relative_to(self._root)
 
-    def _of_repository(self, name: str, last: str) -> ModuleType | None:
+    def _of_repository(self, name: str, last: str, folders: list[Path]) -> ModuleType | None:
         if last == "version":
             return _filled(name, {"__version__": "0"})
-        if last in self._ops:
-            return _filled(name, self._ops[last])
-        if last.endswith(_COMPILED_ENDINGS):
+        folder = self._extensions.folder_of(last, folders)
+        if folder is None:
+            folder = folders[0] if last in self._ops or last.endswith(_COMPILED_ENDINGS) else None
+        return None if folder is None else self._extension(name, last, folder)
+
+    def _extension(self, name: str, last: str, folder: Path) -> ModuleType:
+        """A module with the operations that are known, and the others that its C++ defines."""
+        defined = self._extensions.functions(folder)
+        known = self._ops.get(last) or known_by_name(self._ops, last, defined)
+        if not known and not defined:
             self.compiled.append(name)
             return InertModule(name)
-        return None
+        unknown = {
+            function.name: unknown_op(name, function)
+            for function in defined.values()
+            if function.name not in known
+        }
+        return _filled(name, {**unknown, **known})
+
+
+def known_by_name(
+    ops: Mapping[str, Mapping[str, Any]], module: str, defined: Iterable[str]
+) -> dict[str, Any]:
+    """The operations of a module under another name: those of the one whose name it begins with.
+
+    Functions whose name only one known module uses are that module's, wherever they are.
+    """
+    alike = next((ops[name] for name in ops if module.startswith(name)), {})
+    found = {}
+    for function in defined:
+        holders = [known[function] for known in ops.values() if function in known]
+        if function in alike:
+            found[function] = alike[function]
+        elif len(holders) == 1 and function not in _COMMON:
+            found[function] = holders[0]
+    return found
+
+
+@cache
+def _brought_along(root: Path, name: str) -> Path | None:
+    """The folder below the repository whose setup.py would install this package."""
+    for below in sorted(root.glob(f"**/{name}/__init__.py")):
+        if (below.parents[1] / "setup.py").is_file() and below.parents[1] != root:
+            return below.parents[1]
+    return None
 
 
 class _Loader(importlib.abc.Loader):

@@ -28,9 +28,7 @@ class Inert:
         object.__setattr__(self, "_name", named)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Inert(f"{self._name}.{name}")
+        return _inert(f"{self._name}.{name}", name)
 
     def __call__(self, *args: Any, **_: Any) -> Any:
         if not _armed:
@@ -48,6 +46,15 @@ class Inert:
         return (object,)
 
 
+def _inert(full: str, name: str) -> Any:
+    """What an inert module or object has under a name; an exception class where it names one."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    if name.endswith(("Error", "Exception")):
+        return type(name, (Exception,), {})
+    return Inert(full)
+
+
 class InertModule(ModuleType):
     """A module of which every name exists, in a version that no code is too new for."""
 
@@ -60,6 +67,4 @@ class InertModule(ModuleType):
         self.__spec__ = ModuleSpec(name, None, is_package=True)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Inert(f"{self.__name__}.{name}")
+        return _inert(f"{self.__name__}.{name}", name)

@@ -41,6 +41,41 @@ def dilated_ball_query_batch(
         _fill_balls(centres[sample], points[sample], least, radius, out[sample])
 
 
+def counted_ball_query_batch(
+    b: int,
+    n: int,
+    m: int,
+    radius: float,
+    nsample: int,
+    centres: Array,
+    points: Array,
+    counts: Array,
+    out: Array,
+) -> None:
+    """The ball query of 3DSSD's kind: counts [B, M] get how many of a row's places are hits."""
+    counted_dilated_ball_query_batch(b, n, m, 0.0, radius, nsample, centres, points, counts, out)
+
+
+def counted_dilated_ball_query_batch(
+    b: int,
+    n: int,
+    m: int,
+    least: float,
+    radius: float,
+    nsample: int,
+    centres: Array,
+    points: Array,
+    counts: Array,
+    out: Array,
+) -> None:
+    """The same for distances from `least` on."""
+    for sample in range(len(centres)):
+        met = _fill_balls(centres[sample], points[sample], least, radius, out[sample])
+        # A row's hits differ, and the places that are left repeat the first one.
+        hits = 1 + (out[sample] != out[sample][:, :1]).sum(axis=1)
+        counts[sample][met] = hits[met]
+
+
 def ball_query_stack(
     b: int,
     m: int,

@@ -6,17 +6,22 @@ decides counts is assumed. Gradients have no values in any case: a step goes bac
 tensors only.
 """
 
+import sys
 from functools import wraps
+from inspect import signature
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bevdiag.source.standins import boxes, neighbours, points, pooling, rois
+from bevdiag.errors import NoVerdictError
+from bevdiag.source.standins import boxes, neighbours, points, pooling, rois, scans
 from bevdiag.source.standins.arrays import Array, Op, fills_its_outputs, on_values, ranks
 from bevdiag.source.standins.pairs import assumed_pairs, counted, pairs_found
 from bevdiag.source.state import current, running
 from bevdiag.trace.assumed_values import AssumedValues
+from bevdiag.trace.places import user_place
 
 
 def _all_boxes_kept(boxes: Tensor, keep: Tensor, threshold: float, *_: int) -> int:
@@ -47,6 +52,16 @@ def _ingroup_indices(groups: Array, result: Array) -> None:
     """Result [N]: how many earlier entries of `groups` have the same value."""
     order = groups.argsort(kind="stable")
     result[order] = ranks(groups[order])
+
+
+def _members(groups: Array, result: Array) -> None:
+    """Result [G, K]: the first K places of each group in `groups`, repeated if there are fewer."""
+    order = groups.argsort(kind="stable")
+    sizes = np.bincount(groups, minlength=len(result))
+    starts = np.cumsum(sizes) - sizes
+    filled = sizes > 0
+    slots = np.arange(result.shape[1]) % np.minimum(sizes, result.shape[1])[filled, None]
+    result[filled] = order[starts[filled, None] + slots]
 
 
 def _any_points(b: int, n: int, count: int, xyz: Tensor, scratch: Tensor, out: Tensor) -> int:
@@ -101,6 +116,22 @@ def _overwriting(op: Op) -> Op:
     return overwriting
 
 
+def _by_arguments(*forms: Op) -> Op:
+    """The form of an operation that takes as many arguments as it is given."""
+    by_count = {len(signature(form).parameters): on_values(form) for form in forms}
+
+    def op(*args: Any) -> Any:
+        form = by_count.get(len(args))
+        if form is None:
+            raise NoVerdictError(
+                f"{user_place(sys._getframe(1))}: {forms[0].__name__} is called with {len(args)} "
+                f"arguments; bevdiag knows it with {' or '.join(map(str, by_count))}"
+            )
+        return form(*args)
+
+    return wraps(forms[0])(op)
+
+
 _FARTHEST = on_values(points.farthest_batch, _any_points)
 _GRADIENTS: dict[str, Op] = dict.fromkeys(
     (
@@ -113,8 +144,12 @@ _GRADIENTS: dict[str, Op] = dict.fromkeys(
 )
 _POINTNET2_BATCH: dict[str, Op] = {
     **_GRADIENTS,
-    "ball_query_wrapper": on_values(neighbours.ball_query_batch),
-    "ball_query_dilated_wrapper": on_values(neighbours.dilated_ball_query_batch),
+    "ball_query_wrapper": _by_arguments(
+        neighbours.ball_query_batch, neighbours.counted_ball_query_batch
+    ),
+    "ball_query_dilated_wrapper": _by_arguments(
+        neighbours.dilated_ball_query_batch, neighbours.counted_dilated_ball_query_batch
+    ),
     "group_points_wrapper": on_values(points.group_batch),
     "gather_points_wrapper": on_values(points.gather_batch),
     "three_nn_wrapper": on_values(neighbours.three_nearest_batch),
@@ -170,6 +205,18 @@ _OPS: dict[str, dict[str, Op]] = {
         "bev_pool_backward": pooling.bev_pool_backward,
     },
     "ingroup_inds_cuda": {"forward": on_values(_ingroup_indices)},
+    "selective_scan_cuda": {
+        "fwd": scans.selective_scan,
+        "bwd": scans.selective_scan_backward,
+    },
+    "causal_conv1d_cuda": {
+        "causal_conv1d_fwd": scans.causal_conv,
+        "causal_conv1d_bwd": scans.causal_conv_backward,
+    },
+    "sst_ops_cuda": {
+        "ingroup_inds_wrapper": on_values(_ingroup_indices),
+        "group_inner_inds_wrapper": on_values(_members),
+    },
 }
 OPS = {module: {name: _overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}
 """Functions by the name of the extension module that holds them."""

@@ -1,15 +1,21 @@
 """The modules `spconv` and `cumm` as detectors import them, on bevdiag's own stand-in."""
 
+import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.source.standins.inert import InertModule
+from bevdiag.source.standins.notes import note
+from bevdiag.source.standins.voxelizers import HostVoxelizer, from_numpy
 from bevdiag.source.state import current
 from bevdiag.sparse import constants, standin
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
+from bevdiag.trace.places import user_place
 
 VERSION = "2.3.8"
 
@@ -27,7 +33,50 @@ class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
 
     def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
         features = current().lanes.valueless(features)
+        if indices.is_meta:
+            indices = _rehearsed_coordinates(indices)
         super().__init__(features, indices, *args, **kwargs)
+
+
+def _rehearsed_coordinates(indices: Tensor) -> Tensor:
+    """Coordinates that features decide, [N, 1 + dims] int32, as a rehearsal finds them.
+
+    Raises:
+        NoVerdictError: nobody knows them.
+    """
+    lanes = current().lanes
+    question = lanes.recorder.asked("copy", indices)
+    supplier = lanes.recorder.supplier
+    known = supplier.copied(indices, question) if supplier and question else None
+    if known is None:
+        raise NoVerdictError(
+            f"{user_place(sys._getframe(2))}: the coordinates of a sparse tensor depend on values "
+            "of features, which nobody computed: which voxels its layers meet is not known"
+        )
+    with lanes.recorder.on_host():
+        coordinates = known.to(indices.dtype)
+    lanes.recorder.share(indices, coordinates)
+    return coordinates
+
+
+class _Top(InertModule):
+    """`spconv` itself. Its layers are spconv 1's, and whoever names one there assumes that version.
+
+    Attributes:
+        first_generation: spconv 1's names, which spconv 2 keeps in `spconv.pytorch`.
+    """
+
+    first_generation: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.first_generation:
+            return super().__getattr__(name)
+        constants.FIRST_GENERATION = True
+        note(
+            f"{user_place(sys._getframe(1))}: layers come from `spconv` itself, so spconv 1 is "
+            "assumed: its native algorithm, and a dense table of 4 bytes a cell for each rulebook"
+        )
+        return self.first_generation[name]
 
 
 def _module(name: str, members: dict[str, Any]) -> ModuleType:
@@ -42,13 +91,6 @@ def _scatter_nd(indices: Tensor, updates: Tensor, shape: Any) -> Tensor:
     flat = indices.view(-1, indices.shape[-1])
     out[tuple(flat[:, axis] for axis in range(flat.shape[-1]))] = updates
     return out
-
-
-class _HostVoxelizer:
-    """`Point2VoxelCPU3d` and its like belong to a dataset; none is built here."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        raise RuntimeError("voxels come from bevdiag's scenes; no voxelizer is at hand")
 
 
 _HOST_VOXELIZERS = ("Point2VoxelCPU3d", "Point2VoxelCPU2d", "VoxelGenerator", "VoxelGeneratorV2")
@@ -67,12 +109,13 @@ def spconv_modules(
     )
     utils = _module(
         "spconv.pytorch.utils",
-        {"PointToVoxel": _HostVoxelizer, "gather_features_by_pc_voxel_id": None},
+        {"PointToVoxel": HostVoxelizer, "gather_features_by_pc_voxel_id": None},
     )
     pytorch = _module("spconv.pytorch", {**names, "core": pytorch_core, "utils": utils})
-    old_utils = _module("spconv.utils", dict.fromkeys(_HOST_VOXELIZERS, _HostVoxelizer))
-    top = _module(
-        "spconv",
+    old_utils = _module("spconv.utils", dict.fromkeys(_HOST_VOXELIZERS, HostVoxelizer))
+    top = _Top("spconv")
+    top.first_generation = names
+    top.__dict__.update(
         {
             "__version__": VERSION,
             "constants": constants,
@@ -80,9 +123,9 @@ def spconv_modules(
             "pytorch": pytorch,
             "utils": old_utils,
             "ConvAlgo": standin.ConvAlgo,
-        },
+        }
     )
-    tensorview = _module("cumm.tensorview", {"from_numpy": _HostVoxelizer})
+    tensorview = _module("cumm.tensorview", {"from_numpy": from_numpy})
     found = {
         module.__name__: module
         for module in (top, core, pytorch, pytorch_core, utils, old_utils, tensorview)

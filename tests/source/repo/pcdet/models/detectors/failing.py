@@ -68,12 +68,12 @@ class Downloading(_Failing):
         self.layer.load_state_dict(weights["model"])
 
 
-class AskingForImages(_Failing):
+class AskingForRadar(_Failing):
     def forward(self, batch):
         try:
             batch["depth_maps"]
         except KeyError:
-            return super().forward({"points": batch["images"]})
+            return super().forward({"points": batch["radar_cube"]})
 
 
 class Leaving(_Failing):

@@ -1,0 +1,41 @@
+"""What kind of repository a folder is, told from its files; nothing in it is run."""
+
+from pathlib import Path
+
+from bevdiag.errors import InputError
+
+DETECTORS = "*/models/detectors/__init__.py"
+"""What every repository of OpenPCDet's family has, whatever its package is called."""
+_DEEPEST = 3
+_OTHERS = (
+    ("mmdet3d", "is mmdetection3d's kind of repository"),
+    ("det3d", "is det3d's kind of repository"),
+    ("mmdet", "is mmdetection's kind of repository"),
+)
+_INSTEAD = (
+    "bevdiag runs the configs of OpenPCDet's family; of any other model, bevdiag.predict(model, "
+    "batch) predicts the step"
+)
+
+
+def package_of(root: Path) -> str:
+    """The name of the package that holds the detectors.
+
+    Raises:
+        InputError: no folder in it looks like OpenPCDet's; the sentence says what it is.
+    """
+    found = sorted(root.glob(DETECTORS))
+    if not found:
+        raise InputError(f"{root} {_what_it_is(root)}")
+    return found[0].parents[2].name
+
+
+def _what_it_is(root: Path) -> str:
+    for depth in range(1, _DEEPEST + 1):
+        for below in sorted(root.glob("*/" * depth + DETECTORS)):
+            folder = below.parents[3]
+            return f"holds the package in a folder below: give {folder}"
+    for name, kind in _OTHERS:
+        if (root / name).is_dir() or next(root.glob(f"*/{name}/__init__.py"), None):
+            return f"{kind}: {_INSTEAD}"
+    return f"has no package with models/detectors/__init__.py: {_INSTEAD}"

@@ -1,0 +1,217 @@
+"""Raw frames as the files of a data set would hold them: points, boxes, calibration, images.
+
+The scene's points and boxes in the forms that loaders of the family read: one description of a
+frame holds the entries of the public data sets' info files side by side, and a getter takes the
+place of each method that would open a file.
+"""
+
+import inspect
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bevdiag.scenes import Batch
+
+IMAGE_SIZE = (375, 1242)
+"""Height and width of KITTI's images, where no config says another size."""
+CAMERAS = 6
+"""Of a rig that looks all around."""
+_FOCAL = 0.58
+"""Focal length as a share of the image's width: KITTI's 721 of 1242 pixels, 81 degrees of view."""
+
+Floats = NDArray[np.float32]
+
+
+class Frames:
+    """The samples of a batch, as raw as files would hold them.
+
+    Args:
+        batch: whose points and boxes the frames hold.
+        named: of a point's columns in the batch, x, y, z first.
+        stored: of a point's columns in a file; those that the batch lacks are zero.
+        columns: how many a file has; those beyond the named ones hold 1 and 2 in turn.
+        class_names: by label, from 1.
+        box_size: columns of a box without its class.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        *,
+        named: Sequence[str],
+        stored: Sequence[str],
+        columns: int,
+        class_names: Sequence[str],
+        box_size: int,
+    ) -> None:
+        self.points = [
+            _columns(batch.points[batch.points[:, 0] == i, 1:], named, stored, columns)
+            for i in range(batch.batch_size)
+        ]
+        self.boxes = [_of_size(boxes[:, :7], box_size) for boxes in batch.gt_boxes]
+        self.names = [
+            np.array([class_names[int(label) - 1] for label in boxes[:, -1]])
+            for boxes in batch.gt_boxes
+        ]
+        self.image_size = IMAGE_SIZE
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def raw(self, index: int) -> dict[str, Any]:
+        """What a loader hands to `prepare_data`."""
+        return {
+            "points": self.points[index].copy(),
+            "frame_id": f"{index:06d}",
+            "gt_boxes": self.boxes[index].copy(),
+            "gt_names": self.names[index].copy(),
+        }
+
+    def info(self, index: int, *, in_camera: bool) -> dict[str, Any]:
+        """A frame's entry in an info file; boxes in the camera's frame where there is a camera."""
+        boxes, names = self.boxes[index], self.names[index]
+        count = len(boxes)
+        located = _camera_boxes(boxes) if in_camera else boxes
+        inside = np.full(count, 10)
+        name = f"{index:06d}"
+        point_cloud = {
+            "lidar_idx": name,
+            "lidar_sequence": "sequence",
+            "sample_idx": index,
+            "num_features": self.points[index].shape[1],
+            "velodyne_path": f"velodyne/{name}.bin",
+        }
+        return {
+            "point_cloud": point_cloud,
+            "image": {"image_idx": name, "image_shape": np.array(self.image_size, np.int32)},
+            "calib": self.calibration(),
+            "annos": {
+                "name": names,
+                "location": located[:, :3],
+                "dimensions": located[:, 3:6],
+                "rotation_y": located[:, 6],
+                "gt_boxes_lidar": boxes,
+                "boxes_3d": boxes,
+                "bbox": self._image_boxes(count),
+                "difficulty": np.zeros(count, np.int32),
+                "num_points_in_gt": inside,
+                "truncated": np.zeros(count),
+                "occluded": np.zeros(count),
+                "score": np.ones(count),
+                "obj_ids": np.array([f"object{i}" for i in range(count)]),
+            },
+            "frame_id": name,
+            "sample_idx": name,
+            "metadata": {"token": name},
+            "token": name,
+            "lidar_path": f"{name}.bin",
+            "timestamp": 0.0,
+            "sweeps": [],
+            "cams": {},
+            "pose": np.eye(4),
+            "gt_boxes": boxes,
+            "gt_names": names,
+            "num_lidar_pts": inside,
+            "num_radar_pts": inside,
+        }
+
+    def calibration(self) -> dict[str, Floats]:
+        """KITTI's matrices of a camera that looks along x: P2, R0 and Tr_velo2cam, and their like.
+
+        A lidar's x, y, z are the camera's depth, minus right and minus down.
+        """
+        projection = self.intrinsics()[:3]
+        to_camera = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]], np.float32)
+        return {
+            **dict.fromkeys(("P0", "P1", "P2", "P3"), projection),
+            "R0": np.eye(3, dtype=np.float32),
+            "R0_rect": np.eye(4, dtype=np.float32),
+            "Tr_velo2cam": to_camera,
+            "Tr_velo_to_cam": np.vstack([to_camera, [0, 0, 0, 1]]).astype(np.float32),
+        }
+
+    def intrinsics(self) -> Floats:
+        """A camera's matrix, 4 x 4, for images of the frames' size."""
+        height, width = self.image_size
+        matrix = np.eye(4, dtype=np.float32)
+        matrix[0, 0] = matrix[1, 1] = _FOCAL * width
+        matrix[:2, 2] = width / 2, height / 2
+        return matrix
+
+    def image(self) -> Floats:
+        """An image [H, W, 3] of values from 0 to 1."""
+        return np.full((*self.image_size, 3), 0.5, np.float32)
+
+    def _image_boxes(self, count: int) -> Floats:
+        height, width = self.image_size
+        box = (0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height)
+        return np.tile(np.array(box, np.float32), (count, 1))
+
+
+class Getters:
+    """In a data set's object, what takes the place of each method that would open a file."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+        self.index = 0
+        """Of the frame that is being loaded."""
+
+    def replace(self, dataset: Any) -> None:
+        """Put them into the object; the class keeps its own."""
+        for name, method in inspect.getmembers(type(dataset), callable):
+            instead = self._instead_of(name, method)
+            if instead is not None:
+                dataset.__dict__[name] = instead
+
+    def _instead_of(self, name: str, method: Any) -> Any:
+        if name.startswith(("get_lidar", "get_points")):
+            return lambda *_, **__: self._frames.points[self.index].copy()
+        if name.startswith("get_image_shape"):
+            return lambda *_, **__: np.array(self._frames.image_size, np.int32)
+        if name.startswith("get_image"):
+            return lambda *_, **__: self._frames.image()
+        if name.startswith("get_depth_map"):
+            return lambda *_, **__: np.full(self._frames.image_size, 10.0, np.float32)
+        if name == "get_road_plane":
+            return lambda *_, **__: None
+        if name == "get_calib":
+            return lambda *_, **__: self._calibration(method)
+        return None
+
+    def _calibration(self, method: Any) -> Any:
+        return calibration_of(method, self._frames)
+
+
+def calibration_of(method: Any, frames: Frames) -> Any:
+    """The repository's own object of what `method` reads, made from matrices in place of a file."""
+    matrices = frames.calibration()
+    for value in getattr(method, "__globals__", {}).values():
+        kind = value.__dict__.get("Calibration") if isinstance(value, ModuleType) else None
+        if kind is not None:
+            return kind(matrices)
+    return matrices
+
+
+def _columns(points: Floats, named: Sequence[str], stored: Sequence[str], columns: int) -> Floats:
+    raw = np.zeros((len(points), max(columns, len(stored))), np.float32)
+    for column, name in enumerate(stored):
+        if name in named:
+            raw[:, column] = points[:, list(named).index(name)]
+    for column in range(len(stored), raw.shape[1]):
+        raw[:, column] = 1 + np.arange(len(raw)) % 2
+    return raw
+
+
+def _of_size(boxes: Any, size: int) -> Floats:
+    resized = np.zeros((len(boxes), max(size, 7)), np.float32)
+    resized[:, :7] = boxes
+    return resized
+
+
+def _camera_boxes(boxes: Floats) -> Floats:
+    """Centre of the bottom in the camera's frame; length, height, width; angle about its y."""
+    x, y, z, dx, dy, dz, heading = boxes[:, :7].T
+    return np.stack((-y, -(z - dz / 2), x, dx, dz, dy, -heading - np.pi / 2), axis=1)

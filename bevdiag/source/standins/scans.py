@@ -1,0 +1,114 @@
+"""Kernels of state space models: the selective scan and the causal convolution before it.
+
+They return tensors, and these are theirs: the outputs of `selective_scan_cuda` (mamba_ssm's
+csrc/selective_scan) and of `causal_conv1d_cuda`, in the order that they are allocated. None
+computes anything: on the CPU they have no values.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bevdiag.errors import NoVerdictError
+
+_CHUNK = 2048
+"""Steps of a sequence after which the scan stores its state for the backward pass."""
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    d: Tensor | None,
+    z: Tensor | None,
+    *_: Any,
+) -> list[Tensor]:
+    """U and delta [B, D, L], a [D, N]: out [B, D, L], states [B, D, chunks, 2N], with z out_z."""
+    _need_meta(u)
+    batch, channels, length = u.shape
+    chunks = math.ceil(length / _CHUNK)
+    out_z = [torch.empty_like(z)] if z is not None else []
+    out = torch.empty_like(delta)
+    kind = torch.complex64 if a.is_complex() else torch.float32
+    states = torch.empty((batch, channels, chunks, a.shape[1] * 2), dtype=kind, device=u.device)
+    return [out, states, *out_z]
+
+
+def selective_scan_backward(
+    u: Tensor,
+    delta: Tensor,
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    d: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    dout: Tensor,
+    states: Tensor | None = None,
+    out: Tensor | None = None,
+    dz: Tensor | None = None,
+    softplus: bool = False,
+    recomputes: bool = False,
+    *_: Any,
+) -> list[Any]:
+    """Gradients of what the scan read; those of what varies along L are summed in float32."""
+    _need_meta(u)
+    gated: list[Tensor] = []
+    if z is not None:
+        gated.append(torch.empty_like(z) if dz is None else dz)
+        if recomputes:
+            gated.append(torch.empty_like(out if out is not None else u))
+    du, ddelta = torch.empty_like(u), torch.empty_like(delta)
+    da = torch.zeros_like(a)
+    db, dc = (torch.zeros_like(x, dtype=torch.float32 if x.dim() >= 3 else x.dtype) for x in (b, c))
+    dd = None if d is None else torch.zeros_like(d)
+    dbias = None if delta_bias is None else torch.zeros_like(delta_bias)
+    return [du, ddelta, da, db, dc, dd, dbias, *gated]
+
+
+def causal_conv(x: Tensor, *_: Any) -> Tensor:
+    """X [B, D, L]: the same shape."""
+    _need_meta(x)
+    return torch.empty_like(x)
+
+
+def causal_conv_backward(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> list[Any]:
+    """Gradients of x (where the caller gives it, there), of the weight [D, K] and of the bias."""
+    _need_meta(x)
+    given = [value for value in rest if isinstance(value, Tensor) and value.shape == x.shape]
+    dx = given[1] if len(given) > 1 else torch.empty_like(x)
+    dweight = torch.zeros_like(weight, dtype=torch.float32)
+    dbias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+    # Newer releases return the gradient of the initial states too, as None.
+    modern = len(rest) > 3
+    return [dx, dweight, dbias, None] if modern else [dx, dweight, dbias]
+
+
+class _CausalConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = x if x.stride(2) == 1 or x.stride(1) == 1 else x.contiguous()
+        ctx.save_for_backward(x, weight, bias)
+        return causal_conv(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: Tensor) -> Any:
+        dx, dweight, dbias = causal_conv_backward(*ctx.saved_tensors, dout)
+        return dx, dweight, dbias
+
+
+def causal_conv1d_fn(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **__: Any
+) -> Tensor:
+    """causal_conv1d.causal_conv1d_fn."""
+    convolved: Tensor = _CausalConv.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return convolved
+
+
+def _need_meta(tensor: Tensor) -> None:
+    if not tensor.is_meta:
+        raise NoVerdictError("the kernels of a selective scan have no values on the CPU")

@@ -1,0 +1,89 @@
+import lattice
+import spconv
+import torch
+from torch import nn
+
+from ...ops.twist.twist import returned, twist
+
+
+class _Detector(nn.Module):
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__()
+        self.scales = dataset.num_scales
+        self.layer = nn.Linear(dataset.point_feature_encoder.num_point_features, 4)
+
+    def loss(self, x, batch):
+        return x.mean()
+
+    def forward(self, batch):
+        x = self.layer(batch["points"][:, 1:])
+        # Four values in place of the three that upstream returns.
+        return {"loss": self.loss(x, batch)}, {}, {}, {"scales": self.scales}
+
+
+class Plain(_Detector):
+    def loss(self, x, batch):
+        assert len(batch["halves"]) == batch["batch_size"]
+        return (x * lattice.STEP).mean()
+
+
+class Twisting(_Detector):
+    def loss(self, x, batch):
+        return twist(x).mean()
+
+
+class TwistingLabels(_Detector):
+    def loss(self, x, batch):
+        labels = x.new_zeros(len(x), dtype=torch.long)
+        assert not labels.is_meta
+        twist(labels)
+        return x.mean()
+
+
+class Returning(_Detector):
+    def loss(self, x, batch):
+        return returned(x).mean()
+
+
+class Cameras(_Detector):
+    def loss(self, x, batch):
+        images = batch["camera_imgs"]
+        cameras = images.shape[1]
+        matrices = batch["lidar2image"].view(-1, 4, 4)
+        assert len(matrices) == len(images) * cameras
+        # What lies before a camera is projected into its image.
+        ahead = matrices[0] @ matrices.new_tensor([10.0, 0.0, 0.0, 1.0])
+        assert 0 < ahead[0] / ahead[2] < images.shape[-1]
+        return x.mean() + images.mean()
+
+
+class FirstGeneration(_Detector):
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.conv = spconv.SubMConv3d(4, 4, 3, padding=1, indice_key="a")
+
+    def loss(self, x, batch):
+        grid = [40, 100, 100]
+        cells = (batch["points"][:, 1:4] / 0.5).int()[:, [2, 1, 0]].clamp(0, 39)
+        coords = torch.cat((batch["points"][:, :1].int(), cells), dim=1)
+        return self.conv(spconv.SparseConvTensor(x, coords, grid, 2)).features.mean()
+
+
+class ReadingTable(_Detector):
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.table = torch.load(cfg.TABLE).reshape(-1)
+
+
+DETECTORS = {
+    kind.__name__: kind
+    for kind in (
+        Plain,
+        Twisting,
+        TwistingLabels,
+        Returning,
+        Cameras,
+        FirstGeneration,
+        ReadingTable,
+    )
+}

@@ -1,0 +1,137 @@
+"""What a repository with a data pipeline of its own is given, and what of it runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bevdiag.errors import NoVerdictError
+from bevdiag.memory.events import Alloc, Category
+from bevdiag.scenes import make_batch
+from bevdiag.source import SourceTrace, read_source_config, trace_source
+
+REPOSITORY = Path(__file__).parent / "own_data"
+CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
+POINTS = 300
+Own = Callable[..., SourceTrace]
+
+
+@pytest.fixture(scope="module")
+def own() -> Own:
+    settings = read_source_config(CONFIG)
+    low, high = np.split(np.array(settings.point_cloud_range), 2)
+    random = np.random.default_rng(0)
+    samples = [
+        np.c_[random.uniform(low, high, (POINTS, 3)), random.random(POINTS)].astype(np.float32)
+        for _ in range(2)
+    ]
+    batch = make_batch(
+        samples,
+        point_cloud_range=settings.point_cloud_range,
+        voxel_size=(0.5, 0.5, 0.5),
+        grid_size=(100, 100, 40),
+        max_points=None,
+        max_voxels=None,
+        num_boxes=4,
+        num_classes=1,
+        seed=0,
+        source="test",
+    )
+
+    def trace(model: str, *more: str, **options: Any) -> SourceTrace:
+        overrides = (f"MODEL.NAME={model}", *more)
+        return trace_source(CONFIG, REPOSITORY, batch=batch, overrides=overrides, **options)
+
+    return trace
+
+
+@pytest.fixture(scope="module")
+def plain(own: Own) -> SourceTrace:
+    return own("Plain")
+
+
+def _inputs(trace: SourceTrace) -> dict[str, tuple[int, ...]]:
+    return {
+        event.op: event.shape
+        for event in trace.trace.stream.events
+        if isinstance(event, Alloc) and event.category is Category.INPUT
+    }
+
+
+def test_its_encoder_makes_eight_features_of_four(plain: SourceTrace) -> None:
+    assert plain.params_by_module["layer"] == 8 * 4 + 4
+    assert _inputs(plain)["batch['points']"] == (2 * POINTS, 1 + 8)
+
+
+def test_its_voxelizer_runs_under_any_name_and_keeps_all_points(plain: SourceTrace) -> None:
+    voxels, _, features = _inputs(plain)["batch['voxels']"]
+    assert features == 8
+    assert plain.num_voxels == voxels
+    assert 2 * 250 < voxels <= 2 * POINTS
+    assert plain.num_points == 2 * POINTS
+
+
+def test_what_files_would_have_brought_is_said(plain: SourceTrace) -> None:
+    text = "\n".join(plain.findings)
+    assert "gt_sampling was left out" in text
+    assert "15 Diver" in text
+    assert "augmentation blur was left out: pcdet/datasets/augmentor.py" in text
+    assert "did not run" not in text
+
+
+def test_a_frame_is_not_turned_at_random(own: Own, plain: SourceTrace) -> None:
+    # Turned by the three radians that the config allows, most points would leave the range.
+    assert own("Plain").num_voxels == plain.num_voxels
+
+
+def test_the_scene_itself_is_the_batch_where_it_was_measured(own: Own) -> None:
+    with pytest.raises(NoVerdictError, match=r"but got \[600, 4\] X \[8, 4\]"):
+        own("Plain", "OPTIMIZATION.OPTIMIZER=adamW", loads=False)
+
+
+def test_cameras_see_the_scene(own: Own) -> None:
+    trace = own("Cameras")
+    assert len(_inputs(trace)["batch['camera_imgs']"]) == 5
+    assert any("'camera_imgs' is synthetic" in finding for finding in trace.findings)
+
+
+def test_an_unknown_operation_fills_what_it_is_given(own: Own) -> None:
+    trace = own("Twisting")
+    noted = [f for f in trace.findings if "TWIST_OP.twist_wrapper" in f]
+    assert len(noted) == 1
+    assert "src/twist.cpp:3" in noted[0]
+    assert not trace.unmodelled
+
+
+def test_what_it_writes_into_values_is_not_known(own: Own) -> None:
+    trace = own("TwistingLabels")
+    assert any("what it writes is not known" in sentence for sentence in trace.unmodelled)
+
+
+def test_an_unknown_operation_that_returns_tensors_stops(own: Own) -> None:
+    with pytest.raises(
+        NoVerdictError, match=r"twist\.py:\d+: pcdet.ops.twist.TWIST_OP.untwist \(defined in"
+    ):
+        own("Returning")
+
+
+def test_layers_of_spconv_itself_are_spconv_1(own: Own) -> None:
+    trace = own("FirstGeneration")
+    assert any("spconv 1 is assumed" in finding for finding in trace.findings)
+    tables = [
+        event.nbytes
+        for event in trace.trace.stream.events
+        if isinstance(event, Alloc) and event.category is Category.RULEBOOK
+    ]
+    assert 2 * 40 * 100 * 100 * 4 in tables
+
+
+def test_a_table_is_read_where_it_is_and_named_where_not(own: Own, tmp_path: Path) -> None:
+    table = tmp_path / "table.pth"
+    with pytest.raises(NoVerdictError, match=r"__init__\.py:\d+: .* loads from \S*table\.pth"):
+        own("ReadingTable", f"MODEL.TABLE={table}")
+    torch.save(torch.arange(6).view(2, 3), table)
+    assert own("ReadingTable", f"MODEL.TABLE={table}").findings
