@@ -15,8 +15,8 @@ from pathlib import Path
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import Alloc, EventStream, Mark
 from bevdiag.memory.workspaces import workspace
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import SITE, Scenario
 
 STEP = 2

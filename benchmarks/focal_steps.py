@@ -13,8 +13,8 @@ import numpy as np
 
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.scenarios import Scenario
 
 ROOT = Path(__file__).parents[1]

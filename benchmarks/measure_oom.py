@@ -22,8 +22,8 @@ import torch
 from bevdiag import sparse
 from bevdiag.memory.simulate import simulate
 from bevdiag.models.builder import build_detector
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.kept_voxels import Scenario

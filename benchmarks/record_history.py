@@ -15,8 +15,8 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.models.builder import build_detector
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.measure import cuda_batch
 from bevdiag.trace.optimizers import build_optimizer
 

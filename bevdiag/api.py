@@ -13,7 +13,7 @@ from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.sizes import parse_bytes
 from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction import result
-from bevdiag.prediction.model_budget import ModelBudget, judge_model
+from bevdiag.prediction.module import ModelBudget, judge_model
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.target import Choice, chosen
 from bevdiag.report.html.inspect_page import inspect_page

@@ -16,7 +16,7 @@ import pytest
 from bevdiag.errors import BevdiagError, InputError
 
 if TYPE_CHECKING:
-    from bevdiag.prediction.model_budget import ModelBudget
+    from bevdiag.prediction.module import ModelBudget
 
 MARKER = "gpu_budget"
 STANDIN_SETTING = "gpu_budget_spconv_standin"
@@ -84,7 +84,7 @@ def _judged(function: Callable[..., object], marker: pytest.Mark) -> Callable[..
 def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
     """Why a step does not pass; empty where it fits."""
     from bevdiag.memory.verdict import Verdict
-    from bevdiag.prediction.model_budget import judge_model
+    from bevdiag.prediction.module import judge_model
     from bevdiag.report.layout import Layout
     from bevdiag.report.text.model_report import render_model
 
@@ -99,7 +99,7 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
 
 def _budget(marker: pytest.Mark) -> "ModelBudget":
     from bevdiag.memory.sizes import parse_bytes
-    from bevdiag.prediction.model_budget import ModelBudget, require_budget
+    from bevdiag.prediction.module import ModelBudget, require_budget
 
     if len(marker.args) > 1:
         raise InputError(f"it takes one size, not {', '.join(map(repr, marker.args))}")

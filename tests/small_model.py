@@ -17,9 +17,9 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
 from bevdiag.models.bev import bev_joint
 from bevdiag.prediction import inspect as inspection
+from bevdiag.prediction.built_in import Session, TracedVariant
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.prediction.session import Session, TracedVariant
 from bevdiag.remedies.search import plans_for
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.trace.kept_voxels import SITE, Scenario

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import bevdiag.source.standins.spconv  # noqa: F401
-from bevdiag.prediction.model_budget import ModelBudget, judge_model
+from bevdiag.prediction.module import ModelBudget, judge_model
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.model_report import render_model
 

@@ -11,8 +11,8 @@ from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Alloc, ConvCall
 from bevdiag.memory.profiles import DeviceProfile, read_profile
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.calibrate import CalibrationReport, CalibrationTask, run_child
 from bevdiag.trace.kept_voxels import Scenario
 

@@ -12,10 +12,10 @@ from bevdiag.accuracy.shipped import shipped_rows
 from bevdiag.config.load import load_config
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import source_batch
-from bevdiag.prediction.session import Session
 from bevdiag.source import read_source_config, trace_source
 from bevdiag.source.values import Scenario as SourceScenario
 from bevdiag.trace.kept_voxels import Scenario

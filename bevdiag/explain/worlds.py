@@ -13,9 +13,9 @@ from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.conv import CUDNN_64BIT, conv_backend
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import Alloc, ConvCall, EventStream
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import source_batch, with_module
-from bevdiag.prediction.session import Session
 from bevdiag.source import read_source_config, trace_source
 from bevdiag.trace.kept_voxels import Scenario
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import Session, Variant
 from bevdiag.prediction.compare_rows import Asked, failed_row, traced_row
 from bevdiag.prediction.compare_source import compare_source
 from bevdiag.prediction.compressions import compression_changes
@@ -15,7 +16,6 @@ from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.inspect import assumptions_of, scene_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Assumption, Scene
-from bevdiag.prediction.session import Session, Variant
 from bevdiag.prediction.variants import CompareReport
 from bevdiag.prediction.variants import Variant as Row
 from bevdiag.trace.kept_voxels import Scenario

@@ -10,6 +10,7 @@ from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import Session, TracedVariant, Variant, channels_that_arrive
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.figures import batch_scene
 from bevdiag.prediction.judged import Judged, judged
@@ -19,7 +20,6 @@ from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import prediction_of
 from bevdiag.prediction.repository import inspect_source
 from bevdiag.prediction.result import Assumption, ConfigReport, Prediction, Scene
-from bevdiag.prediction.session import Session, TracedVariant, Variant, channels_that_arrive
 from bevdiag.prediction.summary import (
     with_history,
 )

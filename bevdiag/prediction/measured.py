@@ -7,8 +7,8 @@ from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
+from bevdiag.prediction.built_in import Variant
 from bevdiag.prediction.memory_use import Measurement, PhasePeak
-from bevdiag.prediction.session import Variant
 from bevdiag.scenes import Batch
 from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
 from bevdiag.trace.step import StepOptions, Trace

@@ -10,13 +10,13 @@ import torch
 from bevdiag.config.data import frames_of, shuffles_points, stored_features_of
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.built_in import BOXES_PER_SAMPLE
 from bevdiag.prediction.compressions import MODES
 from bevdiag.prediction.figures import batch_scene
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import prediction_of
 from bevdiag.prediction.result import Assumption, ConfigReport, Prediction
-from bevdiag.prediction.session import BOXES_PER_SAMPLE
 from bevdiag.prediction.summary import (
     with_history,
 )

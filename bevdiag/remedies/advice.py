@@ -7,7 +7,7 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.session import Session, Variant
+from bevdiag.prediction.built_in import Session, Variant
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
 from bevdiag.trace.kept_voxels import Scenario

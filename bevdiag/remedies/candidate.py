@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from bevdiag.config.edits import flow
+from bevdiag.prediction.built_in import Variant
 from bevdiag.prediction.compressions import Changes
-from bevdiag.prediction.session import Variant
 
 
 class Price(IntEnum):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings
-from bevdiag.prediction.session import Variant
+from bevdiag.prediction.built_in import Variant
 from bevdiag.remedies.candidate import Candidate, Price
 from bevdiag.remedies.height import height_changes
 from bevdiag.scenes import Batch

@@ -11,10 +11,10 @@ from pathlib import Path
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.built_in import Session, Variant
 from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.inspect import scene_of
 from bevdiag.prediction.options import KNOBS, InspectOptions
-from bevdiag.prediction.session import Session, Variant
 from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.candidates import VOXELIZER
 from bevdiag.remedies.fit_results import FitPoint, FitReport

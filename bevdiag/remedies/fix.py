@@ -14,12 +14,12 @@ from bevdiag.config.load import load_config
 from bevdiag.config.writing import read_text, replace_text, without_mark
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.built_in import Session, channels_that_arrive
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.inspect import scene_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.session import Session, channels_that_arrive
 from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.advice import advice_for
 from bevdiag.remedies.results import FixReport

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from bevdiag.config.settings import FocalDsvtSettings, SparseHeightCompressionSettings
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import Variant
 from bevdiag.prediction.compressions import compression_changes
-from bevdiag.prediction.session import Variant
 from bevdiag.remedies.candidate import Candidate, Price
 
 _MAP = ("MODEL", "MAP_TO_BEV")

@@ -13,9 +13,9 @@ from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSe
 from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
 from bevdiag.errors import BevdiagError
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import Variant
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Variant
 from bevdiag.remedies.candidate import Candidate, Price
 from bevdiag.remedies.candidates import (
     DSVT,

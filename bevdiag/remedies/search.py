@@ -10,9 +10,9 @@ from itertools import islice
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.built_in import Session, TracedVariant, Variant
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.session import Session, TracedVariant, Variant
 from bevdiag.remedies.moves import moves
 from bevdiag.remedies.sets import (
     Ids,

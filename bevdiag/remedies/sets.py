@@ -16,10 +16,10 @@ from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import Session, TracedVariant, Variant
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.plan import Change, Plan
-from bevdiag.prediction.session import Session, TracedVariant, Variant
 from bevdiag.remedies.candidate import Candidate
 from bevdiag.remedies.moves import moves
 from bevdiag.trace.kept_voxels import Scenario

@@ -9,9 +9,9 @@ import pytest
 
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.compressions import compression_changes
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import SITE, Scenario
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bevdiag.prediction.model_budget import ModelBudget, judge_model
+from bevdiag.prediction.module import ModelBudget, judge_model
 
 DATA = Path(__file__).parents[1] / "data"
 ROWS = json.loads((DATA / "modules_h200.json").read_text("utf-8"))

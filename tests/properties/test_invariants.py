@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from bevdiag.memory.events import Alloc, Free
 from bevdiag.memory.simulate import simulate, walk
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import Trace
 

@@ -5,8 +5,8 @@ import pytest
 
 from bevdiag.config import load_config
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.remedies.candidate import Candidate, Price
 from bevdiag.remedies.moves import moves
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.remedies.sets import apply_set
 
 ROOT = Path(__file__).parents[2]

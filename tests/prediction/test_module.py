@@ -9,7 +9,7 @@ from bevdiag.errors import InputError
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.models.builder import build_detector
-from bevdiag.prediction.model_budget import ModelBudget, judge_model, require_budget
+from bevdiag.prediction.module import ModelBudget, judge_model, require_budget
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import Scenario
 

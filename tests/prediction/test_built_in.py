@@ -7,7 +7,7 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Alloc
-from bevdiag.prediction import session
+from bevdiag.prediction import built_in as session
 from bevdiag.sparse import constants
 from bevdiag.trace.scenarios import Scenario
 
