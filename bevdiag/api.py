@@ -13,8 +13,9 @@ from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.sizes import parse_bytes
 from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction import result
-from bevdiag.prediction.module import ModelBudget, judge_model
+from bevdiag.prediction.module import ModelBudget, Module
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.predicted import predict as from_source
 from bevdiag.prediction.target import Choice, chosen
 from bevdiag.report.html.inspect_page import inspect_page
 from bevdiag.report.inspect_json import inspect_json
@@ -88,14 +89,14 @@ def predict(
             overrides=tuple(overrides),
             source=source,
         )
-        budget_of_model = ModelBudget(
+        asked = ModelBudget(
             process_bytes=target.process_bytes,
             gpu=target.gpu,
             cudnn=cudnn,
             autocast=autocast or "off",
             optimizer=optimizer or "adamw",
         )
-        return _as_prediction(judge_model(model_or_config, inputs, loss, budget_of_model))
+        return _as_prediction(from_source(Module(model_or_config, inputs, loss, asked)))
     _refuse("a config", inputs=inputs, loss=loss)
     options = InspectOptions(
         device="meta",

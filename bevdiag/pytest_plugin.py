@@ -84,12 +84,13 @@ def _judged(function: Callable[..., object], marker: pytest.Mark) -> Callable[..
 def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
     """Why a step does not pass; empty where it fits."""
     from bevdiag.memory.verdict import Verdict
-    from bevdiag.prediction.module import judge_model
+    from bevdiag.prediction.module import Module
+    from bevdiag.prediction.predicted import predict
     from bevdiag.report.layout import Layout
     from bevdiag.report.text.model_report import render_model
 
     try:
-        report = judge_model(*_parts(returned), _budget(marker))
+        report = predict(Module(*_parts(returned), _budget(marker)))
     except BevdiagError as error:
         return f"{MARKER}: {error}"
     if report.verdict is Verdict.FITS:

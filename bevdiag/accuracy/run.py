@@ -3,21 +3,19 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bevdiag.accuracy.clouds import CloudOrder, Clouds, Scripted
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
 from bevdiag.accuracy.rows import read_rows
 from bevdiag.accuracy.shipped import shipped_rows
-from bevdiag.config.load import load_config
 from bevdiag.errors import BevdiagError, NoVerdictError
-from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.prediction.built_in import Session
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import source_batch
-from bevdiag.source import read_source_config, trace_source
-from bevdiag.source.values import Scenario as SourceScenario
+from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.step_source import EVERY
+from bevdiag.source import read_source_config
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.workers import workers
 
@@ -79,22 +77,28 @@ def _outcome(
 ) -> Outcome:
     if row.config is None:
         return Outcome(row=row, error=_NEEDS_CONFIGS)
+    predict = partial(_predict, row, row.config, clouds, folder, machine)
     try:
         try:
-            return _predict(row, row.config, clouds, folder, machine)
+            return predict(None)
         except NoVerdictError:
             if source is None:
                 raise
-            return _predict_from_source(row, row.config, clouds, folder, machine, source)
+            return predict(source)
     except BevdiagError as error:
         return Outcome(row=row, error=str(error))
 
 
 def _predict(
-    row: MeasuredRow, config: Path, clouds: Clouds, folder: Path, machine: MeasuredOn
+    row: MeasuredRow,
+    config: Path,
+    clouds: Clouds,
+    folder: Path,
+    machine: MeasuredOn,
+    source: Path | None,
 ) -> Outcome:
-    data = load_config(config, row.overrides).data
-    order = CloudOrder(row, folder, data.point_cloud_range, len(data.point_features))
+    settings = read_source_config(config, row.overrides)
+    order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
     clouds(order)
     options = InspectOptions(
         points=order.files,
@@ -102,24 +106,26 @@ def _predict(
         batch_size=row.batch_size,
         autocast=row.autocast,
         optimizer=OPTIMIZER,
-        compression=row.compression,
+        compression=None if source else row.compression,
         overrides=row.overrides,
+        source=str(source) if source else None,
         gpu=machine.gpu,
         torch=machine.torch,
+        # A row that was measured with another cuDNN has no profile.
         cudnn=row.cudnn or machine.cudnn,
+        profile=machine.profile if row.cudnn is None else None,
     )
-    target = _target(row, machine)
-    session = Session(replace(options, pins=dict(row.pins)))
-    traced = session.trace(session.traceable(config), (Scenario.EXPECTED,)).traces
-    if row.pins:
-        # A pinned count holds for one step; the ends are of any count.
-        free = Session(options)
-        ends = (Scenario.LOW, Scenario.HIGH)
-        traced = {**free.trace(free.traceable(config), ends).traces, **traced}
-    return _beside(row, judged(traced, target))
+    free = source_of(config, options).as_it_arrives()
+    pins = {} if source else dict(row.pins)
+    # A pinned count holds for one step; the ends are of any count.
+    traces = dict(free.record((Scenario.LOW, Scenario.HIGH) if pins else EVERY).traces)
+    if pins:
+        pinned = source_of(config, replace(options, pins=pins)).as_it_arrives()
+        traces |= pinned.record((Scenario.EXPECTED,)).traces
+    return _beside(row, judged(traces, free.target()), with_source=source is not None)
 
 
-def _beside(row: MeasuredRow, step: Judged, *, with_source: bool = False) -> Outcome:
+def _beside(row: MeasuredRow, step: Judged, *, with_source: bool) -> Outcome:
     first = step.expected.first_step
     allocated = step.expected.peak.allocated_bytes
     return Outcome(
@@ -131,41 +137,4 @@ def _beside(row: MeasuredRow, step: Judged, *, with_source: bool = False) -> Out
         reserved_bytes=step.expected.max_reserved_bytes,
         first_step_bytes=first.allocated_bytes if first else None,
         with_source=with_source,
-    )
-
-
-def _predict_from_source(
-    row: MeasuredRow,
-    config: Path,
-    clouds: Clouds,
-    folder: Path,
-    machine: MeasuredOn,
-    source: Path,
-) -> Outcome:
-    settings = read_source_config(config, row.overrides)
-    order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
-    clouds(order)
-    given = InspectOptions(points=order.files, in_file_order=True, batch_size=row.batch_size)
-    batch = source_batch(settings, given)
-    target = _target(row, machine)
-    traced = trace_source(
-        config,
-        source,
-        batch=batch,
-        autocast=row.autocast,
-        optimizer=OPTIMIZER,
-        overrides=row.overrides,
-        target=target,
-    )
-    step = judged({SourceScenario.EXPECTED: traced.trace, **traced.scenarios}, target)
-    return _beside(row, step, with_source=True)
-
-
-def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
-    """The machine, with the row's own cuDNN where it was measured with another."""
-    return make_target(
-        torch=machine.torch,
-        gpu=machine.gpu,
-        cudnn=row.cudnn or machine.cudnn,
-        profile=machine.profile if row.cudnn is None else None,
     )

@@ -1,112 +1,144 @@
-"""One user's question, and the traced answers to it and to its variations.
+"""A config whose modules are built in, as a source of its training step.
 
-Tracing a variant means: voxelize the scene as its config says, settle the counts that depend on
-values, build the model on the meta device, and record its training step once a scenario.
+Tracing it means: voxelize the scene as the config says, settle the counts that depend on values,
+build the model on the meta device, and record its training step once a scenario.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
 from bevdiag import sparse
-from bevdiag.config import DetectorConfig, load_config
+from bevdiag.config import DetectorConfig, Document, load_config, read_document
 from bevdiag.config.settings import FocalDsvtSettings
-from bevdiag.memory.device import DeviceTarget
+from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.models.bev import bev_joint
 from bevdiag.models.builder import build_detector
 from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.compressions import Changes, compression_changes
+from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.target import device_target
-from bevdiag.scenes import Batch, Layout, chosen_samples, make_batch
-from bevdiag.scenes.arrays import Points
+from bevdiag.prediction.result import ConfigReport
+from bevdiag.prediction.scene import SceneSettings
+from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
+from bevdiag.rules.checks import config_findings, sifted, step_findings, stops
+from bevdiag.rules.codes import Stage
+from bevdiag.rules.evidence import StepEvidence
+from bevdiag.scenes import Batch
 from bevdiag.trace.failure import failures_told
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
 from bevdiag.trace.measure import require_cuda
+from bevdiag.trace.pins import Assumption
 from bevdiag.trace.settling import settle
 from bevdiag.trace.step import FEWEST_STEPS, Customs, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers
 
-DECLARED = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
-BOXES_PER_SAMPLE = 25
-"""Ground-truth boxes a made-up sample carries; they cost next to nothing."""
+_DECLARED = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """A config and the settings beside it that decide a step's memory."""
+@dataclass(frozen=True, kw_only=True)
+class BuiltIn(ConfigSource):
+    """The step of a config's built-in modules.
 
-    config: DetectorConfig
-    batch_size: int
-    autocast: str
-    optimizer: str
-
-    def edited(self, changes: dict[tuple[str, ...], object]) -> "Variant":
-        """The same with changed keys in the config."""
-        return replace(self, config=self.config.edited(changes)) if changes else self
-
-
-def channels_that_arrive(variant: Variant) -> Changes:
-    """NUM_BEV_FEATURES as it arrives, where the config declares another: no step runs before."""
-    joint = bev_joint(variant.config)
-    return {} if joint.declared == joint.real else {DECLARED: joint.real}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TracedVariant:
-    """A variant with its scene, its unsettled counts and one trace a scenario.
-
-    `flops` are what one step computes in the expected scenario (see `trace/flops.py`), 0 before it
-    is traced.
+    Attributes:
+        declared: the config as it is written, with what the options change.
+        config: the same after `edits`.
     """
 
-    variant: Variant
-    batch: Batch
-    kept_voxels: tuple[KeptVoxels, ...]
-    traces: dict[Scenario, Trace]
-    flops: int = 0
+    UNCHANGED = "none"
 
+    declared: DetectorConfig
+    config: DetectorConfig
 
-@dataclass(slots=True)
-class Session:
-    """Answers questions about variants; scenes and sampled decisions are made once and shared."""
+    @classmethod
+    def read(cls, path: Path, options: InspectOptions) -> "BuiltIn":
+        """The config at `path` with the user's options applied.
 
-    options: InspectOptions
-
-    _scenes: dict[tuple[object, ...], Batch] = field(default_factory=dict)
-    _sites: dict[tuple[object, ...], tuple[KeptVoxels, ...]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # The CPU's share of a trace is many small products; a pool of threads that waits for its
-        # slowest member makes them slower, many times so on a machine that has other work.
-        torch.set_num_threads(1)
-
-    def variant(self, path: Path) -> Variant:
-        """The config at `path` with the user's options applied."""
-        options = self.options
+        Raises:
+            BevdiagError: it or an option cannot be used.
+        """
         config = load_config(path, options.overrides)
         if options.compression is not None:
             config = config.edited(compression_changes(config, options.compression))
-        optimization = config.optimization
-        return Variant(
-            config=config,
-            batch_size=options.batch_size or optimization.batch_size_per_gpu,
-            autocast=options.autocast or ("fp16" if optimization.use_amp else "off"),
-            optimizer=options.optimizer or optimization.optimizer,
+        settings: dict[str, Any] = step_settings(options, config.optimization)
+        return cls(path=path, options=options, declared=config, config=config, **settings)
+
+    @classmethod
+    def checked(cls, path: Path, options: InspectOptions) -> "BuiltIn | ConfigReport":
+        """Like `read`, but faults that no step survives are findings, all of them.
+
+        Raises:
+            BevdiagError: it or an option cannot be used, which no finding says.
+        """
+        source, refusal = None, None
+        try:
+            source = cls.read(path, options)
+        except (ConfigError, NoVerdictError) as error:
+            refusal = error
+        config = None if source is None else source.declared
+        document = read_document(path, options.overrides) if config is None else config.document
+        found = config_findings(document, config, options.data_folder)
+        findings, silenced = sifted(found, document, Stage.CONFIG)
+        # Whoever corrects a config wants every fault of it with its place, not the first alone.
+        if stops(findings):
+            return ConfigReport(config=str(path), findings=findings, silenced=silenced)
+        if source is None:
+            assert refusal is not None
+            raise refusal
+        return source
+
+    @property
+    def document(self) -> Document:
+        return self.config.document
+
+    @property
+    def model(self) -> str:
+        return self.config.model.name
+
+    @property
+    def bev_channels(self) -> int:
+        return bev_joint(self.config).real
+
+    @property
+    def max_points(self) -> int | None:
+        """Points a voxel keeps; None where the config voxelizes dynamically."""
+        return self.config.data.max_points_per_voxel
+
+    @property
+    def scene_settings(self) -> SceneSettings:
+        data = self.config.data
+        return SceneSettings(
+            dataset=data.dataset,
+            features=data.point_features,
+            stored=data.stored_features,
+            shuffled=data.shuffles_points,
+            frames=data.frames,
+            point_cloud_range=data.point_cloud_range,
+            voxel_size=data.voxel_size,
+            grid_size=data.grid_size,
+            max_points=data.max_points_per_voxel,
+            max_voxels=data.max_voxels,
+            num_classes=len(self.config.class_names),
+            box_extras=box_values(self.config.model) - PLAIN_BOX_VALUES,
         )
 
-    def traceable(self, path: Path) -> Variant:
-        """The variant with the channels that arrive, where it declares others for the BEV map."""
-        variant = self.variant(path)
-        return variant.edited(channels_that_arrive(variant))
+    def edited(self, changes: Changes) -> "BuiltIn":
+        if not changes:
+            return self
+        edits = {**self.edits, **changes}
+        return replace(self, config=self.config.edited(changes), edits=edits)
 
-    def target(self) -> DeviceTarget:
-        """The GPU and versions that the user named."""
-        return device_target(self.options, torch.__version__)
+    def reduced(self, mode: str) -> "BuiltIn":
+        return self.edited(compression_changes(self.config, mode))
+
+    def as_it_arrives(self) -> "BuiltIn":
+        joint = bev_joint(self.config)
+        return self if joint.declared == joint.real else self.edited({_DECLARED: joint.real})
 
     def uses_cuda(self) -> bool:
         """Whether the step is measured on a GPU too.
@@ -120,110 +152,87 @@ class Session:
             self.options.device == "auto" and torch.cuda.is_available()
         )
 
-    def pinned(self, counts: Mapping[str, int]) -> "Session":
-        """A session that takes these counts where the user pinned none.
+    def pinned(self, counts: Mapping[str, int]) -> "BuiltIn":
+        """The same with these counts where the user pinned none.
 
         Args:
             counts: by site and step, see `bevdiag.trace.pins`.
         """
         by_user = {key.partition("@")[0] for key in self.options.pins}
         added = {key: n for key, n in counts.items() if key.partition("@")[0] not in by_user}
-        pins = {**added, **self.options.pins}
-        return Session(replace(self.options, pins=pins), self._scenes)
+        return replace(self, options=replace(self.options, pins={**added, **self.options.pins}))
 
-    def trace(self, variant: Variant, scenarios: Sequence[Scenario]) -> TracedVariant:
-        """Record the variant's training step in each scenario.
+    def input(self) -> tuple[Batch, tuple[Assumption, ...]]:
+        with failures_told():
+            batch = self.batch()
+            return batch, tuple(site.assumption for site in self._kept_voxels(batch))
+
+    def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
+        """Record the training step in each scenario.
 
         Raises:
             ChannelMismatch: a module is fed other channels than the config declares.
             NoVerdictError: a layer refuses its input.
         """
-        settled = self.settled(variant)
-        batch, kept = settled.batch, settled.kept_voxels
+        with failures_told():
+            batch = self.batch()
+            kept = self._kept_voxels(batch)
         if all(site.is_pinned for site in kept):
             scenarios = (Scenario.EXPECTED,)
 
-        def record(scenario: Scenario) -> tuple[Trace, int]:
+        def record(scenario: Scenario) -> Trace:
             with failures_told():
-                return self._trace(variant, batch, kept, scenario)
+                return self._trace(batch, kept, scenario)
 
         with workers(record, timeout_seconds=self.options.timeout_seconds) as traced:
-            recorded = dict(zip(scenarios, traced(scenarios), strict=True))
-        flops = recorded[Scenario.EXPECTED][1] if Scenario.EXPECTED in recorded else 0
-        traces = {scenario: trace for scenario, (trace, _) in recorded.items()}
-        return replace(settled, traces=traces, flops=flops)
-
-    def settled(self, variant: Variant) -> TracedVariant:
-        """The variant's scene and counts, not traced yet."""
-        with failures_told():
-            batch = self.scene(variant)
-            kept = self._kept_voxels(variant, batch)
-        return TracedVariant(variant=variant, batch=batch, kept_voxels=kept, traces={})
-
-    def scene(self, variant: Variant) -> Batch:
-        """The variant's batch: the user's points or a synthetic scene, voxelized as it says."""
-        data, classes = variant.config.data, variant.config.class_names
-        key = (data, variant.batch_size, box_values(variant.config.model))
-        if key not in self._scenes:
-            samples, source = self._samples(variant)
-            self._scenes[key] = make_batch(
-                samples,
-                point_cloud_range=data.point_cloud_range,
-                voxel_size=data.voxel_size,
-                grid_size=data.grid_size,
-                max_points=data.max_points_per_voxel,
-                max_voxels=data.max_voxels,
-                num_boxes=BOXES_PER_SAMPLE,
-                num_classes=len(classes),
-                seed=self.options.seed,
-                source=source,
-                box_extras=box_values(variant.config.model) - PLAIN_BOX_VALUES,
-            )
-        return self._scenes[key]
-
-    def _samples(self, variant: Variant) -> tuple[Sequence[Points], str]:
-        data = variant.config.data
-        return chosen_samples(
-            self.options.points,
-            Layout(
-                features=data.point_features,
-                point_cloud_range=data.point_cloud_range,
-                stored=data.stored_features,
-                shuffled=data.shuffles_points and not self.options.in_file_order,
-                columns=self.options.point_columns,
-                dtype=self.options.point_dtype,
-            ),
-            variant.batch_size,
-            dataset=data.dataset,
-            frames=data.frames,
-            seed=self.options.seed,
+            traces = dict(zip(scenarios, traced(scenarios), strict=True))
+        return Recorded(
+            traces=traces,
+            batch=batch,
+            assumptions=tuple(site.assumption for site in kept),
+            kept_voxels=kept,
         )
 
-    def _kept_voxels(self, variant: Variant, batch: Batch) -> tuple[KeptVoxels, ...]:
-        model = variant.config.model
+    def findings(self, recorded: Recorded, step: Judged) -> Sifted:
+        assert recorded.batch is not None
+        document = self.declared.document
+        evidence = StepEvidence(
+            document=document,
+            config=self.declared,
+            autocast=self.autocast,
+            optimizer=self.optimizer,
+            batch=recorded.batch,
+            target=step.target,
+            joint=bev_joint(self.declared),
+            trace=step.trace,
+            profile=step.expected,
+            high=step.high,
+            kept_voxels=recorded.kept_voxels,
+            verdict=step.verdict,
+        )
+        found = config_findings(document, self.declared, self.options.data_folder)
+        stages = (Stage.CONFIG, Stage.STEP, Stage.TRACE)
+        return sifted((*found, *step_findings(evidence)), document, *stages)
+
+    def _kept_voxels(self, batch: Batch) -> tuple[KeptVoxels, ...]:
+        model = self.config.model
         backbone = model.backbone_3d
         # What DSVT's settings say does not bear on the encoder in front of it.
         decides = backbone.focal_encoder if isinstance(backbone, FocalDsvtSettings) else backbone
-        key = (model.vfe, decides, variant.config.data, batch.batch_size)
-        if key not in self._sites:
-            self._sites[key] = settle_kept_voxels(
-                variant.config, batch, seed=self.options.seed, pins=self.options.pins
+        pins = tuple(sorted(self.options.pins.items()))
+        key = (model.vfe, decides, self.config.data, batch.batch_size, pins)
+        if key not in self.shared.counts:
+            self.shared.counts[key] = settle_kept_voxels(
+                self.config, batch, seed=self.options.seed, pins=self.options.pins
             )
-        return self._sites[key]
+        return cast(tuple[KeptVoxels, ...], self.shared.counts[key])
 
-    def _trace(
-        self,
-        variant: Variant,
-        batch: Batch,
-        kept: tuple[KeptVoxels, ...],
-        scenario: Scenario,
-    ) -> tuple[Trace, int]:
-        """The recorded step and its floating point operations."""
-        config = variant.config
+    def _trace(self, batch: Batch, kept: tuple[KeptVoxels, ...], scenario: Scenario) -> Trace:
+        config = self.config
         step = StepOptions(
             optimization=config.optimization,
-            optimizer=variant.optimizer,
-            autocast=variant.autocast,
+            optimizer=self.optimizer,
+            autocast=self.autocast,
             num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
             target=self.target(),
         )
@@ -240,4 +249,4 @@ class Session:
 
             customs = Customs(around=counter.around, begin_step=begin_step)
             trace = trace_steps(model, meta_batch(batch), step, customs)
-        return settle(trace), counter.flops
+        return replace(settle(trace), flops=counter.flops)

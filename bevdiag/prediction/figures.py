@@ -7,8 +7,7 @@ from bevdiag.memory.profiles import DeviceProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.memory_use import OutOfMemory
-from bevdiag.prediction.result import Scene, Target
-from bevdiag.scenes import Batch
+from bevdiag.prediction.result import Target
 from bevdiag.trace.step import Trace
 
 
@@ -52,14 +51,3 @@ def target_of(target: DeviceTarget) -> Target:
 def _profile(profile: DeviceProfile) -> str:
     cudnn = ".".join(map(str, profile.cudnn))
     return f"{profile.gpu}, torch {profile.torch}, cuDNN {cudnn}"
-
-
-def batch_scene(batch: Batch) -> Scene:
-    """The input as reports show it."""
-    return Scene(
-        source=batch.source,
-        batch_size=batch.batch_size,
-        num_points=len(batch.points),
-        num_voxels=batch.num_voxels,
-        grid_size=batch.grid_size,
-    )

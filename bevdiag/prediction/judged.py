@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
@@ -12,6 +11,7 @@ from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.figures import oom_of
 from bevdiag.prediction.memory_use import OutOfMemory, Peak
 from bevdiag.prediction.summary import lower_end_bytes, peak_of, unsplit_bytes, upper_end_bytes
+from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import Trace
 
 
@@ -68,22 +68,21 @@ class Judged:
         )
 
 
-def judged(traces: Mapping[Any, Trace], target: DeviceTarget) -> Judged:
+def judged(traces: Mapping[Scenario, Trace], target: DeviceTarget) -> Judged:
     """Simulate and judge.
 
     Args:
-        traces: by scenario: "expected", and "low" and "high" where they differ from it.
+        traces: the expected one, and those at the ends where they differ from it.
         target: the GPU and versions to judge by.
     """
-    by_name = {getattr(name, "value", name): trace for name, trace in traces.items()}
-    trace = by_name["expected"]
-    high_trace = by_name.get("high", trace)
+    trace = traces[Scenario.EXPECTED]
+    high_trace = traces.get(Scenario.HIGH, trace)
     expected = simulate(trace.stream, target, until_oom=False)
     high = simulate(high_trace.stream, target, until_oom=False, bound=Bound.HIGH)
     return Judged(
         target=target,
         trace=trace,
-        low_trace=by_name.get("low", trace),
+        low_trace=traces.get(Scenario.LOW, trace),
         high_trace=high_trace,
         expected=expected,
         high=high,

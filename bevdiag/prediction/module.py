@@ -1,4 +1,4 @@
-"""Whether a training step of a model, made by the user's own code, fits."""
+"""Any nn.Module with its inputs, as a source of its training step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import InputError
-from bevdiag.memory.device import make_target
-from bevdiag.prediction.judged import judged
-from bevdiag.prediction.predicted import prediction_of
-from bevdiag.prediction.result import Prediction
+from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.prediction.judged import Judged
+from bevdiag.prediction.step_source import EVERY, Recorded, Sifted
 from bevdiag.trace.any_model import Loss, trace_model
 from bevdiag.trace.autocast import DTYPES
+from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import FEWEST_STEPS, StepOptions
 
 OPTIMIZERS: tuple[str, ...] = get_args(OptimizationSettings.model_fields["optimizer"].annotation)
@@ -67,36 +67,67 @@ def require_budget(budget: ModelBudget) -> ModelBudget:
     return budget
 
 
-def judge_model(
-    model: nn.Module, inputs: Any, loss: Loss | None, budget: ModelBudget
-) -> Prediction:
-    """Trace the model's step (see `trace_model`) and judge it.
+@dataclass(frozen=True)
+class Module:
+    """The step of a model that the user's own code made; see `trace_model`.
 
-    Raises:
-        InputError: the model, its inputs or the budget cannot be used.
-        NoVerdictError: a shape depends on feature values.
+    Attributes:
+        network: stays as it is.
+        inputs: tensors in any nesting of tuples, lists and dicts.
+        loss: of what the model returns; None takes the loss that it returns, or else the sum of
+            its outputs.
+        budget: what the step must fit, and how it is run.
     """
-    target = make_target(
-        torch=budget.torch or torch.__version__,
-        gpu=budget.gpu,
-        budget_bytes=budget.budget_bytes,
-        process_bytes=budget.process_bytes,
-        cudnn=budget.cudnn,
-    )
-    options = StepOptions(
-        optimization=OptimizationSettings(),
-        optimizer=budget.optimizer,
-        autocast=budget.autocast,
-        num_steps=budget.steps,
-        target=target,
-    )
-    trace = trace_model(model, inputs, loss, options, keeps_output=budget.keeps_output)
-    step = judged({"expected": trace}, target)
-    return prediction_of(
-        step,
-        config="",
-        model=type(model).__name__,
-        autocast=budget.autocast,
-        optimizer=budget.optimizer,
-        scene=None,
-    )
+
+    network: nn.Module
+    inputs: Any
+    loss: Loss | None
+    budget: ModelBudget
+
+    name = ""
+    bev_channels = None
+
+    @property
+    def model(self) -> str:
+        return type(self.network).__name__
+
+    @property
+    def autocast(self) -> str:
+        return self.budget.autocast
+
+    @property
+    def optimizer(self) -> str:
+        return self.budget.optimizer
+
+    def target(self) -> DeviceTarget:
+        return make_target(
+            torch=self.budget.torch or torch.__version__,
+            gpu=self.budget.gpu,
+            budget_bytes=self.budget.budget_bytes,
+            process_bytes=self.budget.process_bytes,
+            cudnn=self.budget.cudnn,
+        )
+
+    def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
+        """Record the training step.
+
+        Raises:
+            InputError: the model, its inputs or the budget cannot be used.
+            NoVerdictError: a shape depends on feature values.
+        """
+        options = StepOptions(
+            optimization=OptimizationSettings(),
+            optimizer=self.optimizer,
+            autocast=self.autocast,
+            num_steps=self.budget.steps,
+            target=self.target(),
+        )
+        keeps_output = self.budget.keeps_output
+        trace = trace_model(
+            self.network, self.inputs, self.loss, options, keeps_output=keeps_output
+        )
+        return Recorded(traces={Scenario.EXPECTED: trace})
+
+    def findings(self, recorded: Recorded, step: Judged) -> Sifted:
+        """There is no config to find anything in."""
+        return (), ()

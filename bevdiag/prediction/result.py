@@ -17,6 +17,7 @@ from bevdiag.prediction.memory_use import (
 from bevdiag.prediction.plan import Plan
 from bevdiag.rules.finding import Finding, Severity, Silenced
 from bevdiag.trace.joints import WiringReport
+from bevdiag.trace.pins import Assumption as Assumption
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +49,6 @@ class Scene:
     num_points: int
     num_voxels: int
     grid_size: tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assumption:
-    """A count that depends on values: never one number; `used` stands behind the headline."""
-
-    site: str
-    low: int
-    expected: int
-    high: int
-    used: int
-    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,14 @@
 """One change to a config: what it edits, what it takes from the detector, how dear that is."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TypeVar
 
 from bevdiag.config.edits import flow
-from bevdiag.prediction.built_in import Variant
 from bevdiag.prediction.compressions import Changes
+from bevdiag.prediction.step_source import ConfigSource
+
+Source = TypeVar("Source", bound=ConfigSource)
 
 
 class Price(IntEnum):
@@ -44,14 +47,10 @@ class Candidate:
     unsafe: str = ""
     needs: str = ""
 
-    def applied_to(self, variant: Variant) -> Variant:
-        """The variant with this change."""
-        variant = replace(
-            variant,
-            autocast=self.autocast or variant.autocast,
-            batch_size=self.batch_size or variant.batch_size,
-        )
-        return variant.edited(self.changes) if self.changes else variant
+    def applied_to(self, source: Source) -> Source:
+        """The source with this change."""
+        changed = source.run_with(batch_size=self.batch_size, autocast=self.autocast)
+        return changed.edited(self.changes)
 
     def described(self) -> tuple[str, ...]:
         """The change as the user would write it."""

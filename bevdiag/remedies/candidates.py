@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings
-from bevdiag.prediction.built_in import Variant
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.remedies.candidate import Candidate, Price
 from bevdiag.remedies.height import height_changes
 from bevdiag.scenes import Batch
@@ -16,17 +16,17 @@ TOPK_SHARE = 0.1
 """With every neighbour on, a tenth of the voxels as foreground adds at most 26 / 10 of them."""
 
 
-def candidates(variant: Variant, batch: Batch) -> Iterator[Candidate]:
-    """What can be changed about this variant, the report's own remedies first."""
-    yield from height_changes(variant)
-    yield from _voxelization(variant, batch)
-    yield from _focal_bound(variant)
-    yield from _precision(variant)
-    yield from _checkpointing(variant)
+def candidates(source: BuiltIn) -> Iterator[Candidate]:
+    """What can be changed about this source, the report's own remedies first."""
+    yield from height_changes(source)
+    yield from _voxelization(source, source.batch())
+    yield from _focal_bound(source)
+    yield from _precision(source)
+    yield from _checkpointing(source)
 
 
-def _voxelization(variant: Variant, batch: Batch) -> Iterator[Candidate]:
-    data = variant.config.data
+def _voxelization(source: BuiltIn, batch: Batch) -> Iterator[Candidate]:
+    data = source.config.data
     if batch.voxels is None or data.max_points_per_voxel is None or data.max_voxels is None:
         return
     fullest = max(int(sample.num_points.max()) for sample in batch.voxels)
@@ -50,8 +50,8 @@ def _voxelization(variant: Variant, batch: Batch) -> Iterator[Candidate]:
     )
 
 
-def _focal_bound(variant: Variant) -> Iterator[Candidate]:
-    backbone = variant.config.model.backbone_3d
+def _focal_bound(source: BuiltIn) -> Iterator[Candidate]:
+    backbone = source.config.model.backbone_3d
     if not isinstance(backbone, FocalDsvtSettings) or backbone.focal_encoder.focal_topk:
         return
     yield Candidate(
@@ -64,8 +64,8 @@ def _focal_bound(variant: Variant) -> Iterator[Candidate]:
     )
 
 
-def _precision(variant: Variant) -> Iterator[Candidate]:
-    if variant.autocast == "off":
+def _precision(source: BuiltIn) -> Iterator[Candidate]:
+    if source.autocast == "off":
         yield Candidate(
             id="autocast-bf16",
             group="precision",
@@ -76,8 +76,8 @@ def _precision(variant: Variant) -> Iterator[Candidate]:
         )
 
 
-def _checkpointing(variant: Variant) -> Iterator[Candidate]:
-    backbone = variant.config.model.backbone_3d
+def _checkpointing(source: BuiltIn) -> Iterator[Candidate]:
+    backbone = source.config.model.backbone_3d
     # FocalDSVT's own repository reads the misspelt key and ignores the other; OpenPCDet's DSVT
     # does it the other way round.
     key: tuple[str, ...]

@@ -10,22 +10,20 @@ from difflib import unified_diff
 from pathlib import Path
 
 from bevdiag.config.edits import edited_text, says
-from bevdiag.config.load import load_config
+from bevdiag.config.load import read_document
 from bevdiag.config.writing import read_text, replace_text, without_mark
 from bevdiag.errors import BevdiagError
-from bevdiag.memory.device import DeviceTarget
-from bevdiag.prediction.built_in import Session, channels_that_arrive
-from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.figures import target_of
-from bevdiag.prediction.inspect import scene_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.scene import scene_of
+from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.advice import advice_for
 from bevdiag.remedies.results import FixReport
 from bevdiag.remedies.search import search_plans
 from bevdiag.remedies.sets import apply_set, plan_of
-from bevdiag.trace.kept_voxels import Scenario
 
 Progress = Callable[[str, float], None]
 
@@ -46,33 +44,29 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
     """
-    session = Session(options)
-    goal = require_capacity(session.target())
-    variant = session.variant(config)
-    arriving = channels_that_arrive(variant)
-    variant = variant.edited(arriving)
+    declared = source_of(config, options)
+    goal = require_capacity(declared.target())
+    source: ConfigSource = declared.as_it_arrives()
     progress("training step", 0.02)
-    traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
-    base = plan_of(traced, goal, (), arriving)
+    recorded = source.record(ENDS_THAT_JUDGE)
+    base = plan_of(source, recorded, goal)
     report = FixReport(
         config=str(config),
         target=target_of(goal),
-        scene=scene_of(traced),
+        scene=scene_of(source.batch()),
         base=base,
         unsafe_allowed=how.unsafe,
     )
-    if base.fits and not arriving:
-        return report
     if base.fits:
+        if not source.edits:
+            return report
         report = replace(report, chosen=base)
     else:
         found = search_plans(
-            session,
-            variant,
+            source,
             goal,
             base,
             lambda what, share: progress(what, 0.05 + 0.85 * share),
-            before=arriving,
             unsafe=how.unsafe,
         )
         report = replace(
@@ -83,24 +77,19 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
             chosen=found.chosen,
         )
         progress("advice", 0.9)
-        ids = report.chosen.ids if report.chosen else ()
-        left = apply_set(session, variant, ids).variant
-        report = replace(report, advice=advice_for(session, left, goal))
-    if report.chosen is None:
-        return report
-    edits = apply_set(session, variant, report.chosen.ids, arriving).edits
-    return _with_edits(session, report, edits, how, config)
+        if found.chosen is not None:
+            source, _ = apply_set(source, found.chosen.ids)
+        report = replace(report, advice=advice_for(source, goal))
+    return report if report.chosen is None else _with_edits(source, report, how)
 
 
-def _with_edits(
-    session: Session, report: FixReport, edits: Changes, how: FixOptions, path: Path
-) -> FixReport:
+def _with_edits(source: ConfigSource, report: FixReport, how: FixOptions) -> FixReport:
     """The report with the diff; where it is wanted, the file written and inspected again."""
-    chosen = report.chosen
+    chosen, path, edits = report.chosen, source.path, source.edits
     assert chosen is not None
     text = read_text(path)
     mark, plain = without_mark(text)
-    document = load_config(path).document
+    document = read_document(path)
     try:
         after = mark + edited_text(path, plain, document, edits)
     except BevdiagError as error:
@@ -111,7 +100,7 @@ def _with_edits(
     if not how.write or after == text:
         return report
     replace_text(path, after)
-    problem = _checked_again(chosen, path, session.options, session.target())
+    problem = _checked_again(chosen, path, source.options)
     if problem:
         replace_text(path, text)
         return replace(report, refusal=f"{problem}: the file is as it was")
@@ -128,14 +117,11 @@ def _diff(path: Path, before: str, after: str) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
 
 
-def _checked_again(
-    promised: Plan, path: Path, options: InspectOptions, target: DeviceTarget
-) -> str:
+def _checked_again(promised: Plan, path: Path, options: InspectOptions) -> str:
     """What is wrong with the written config, read and traced from the start; empty if nothing."""
     try:
-        session = Session(options)
-        traced = session.trace(session.traceable(path), (Scenario.EXPECTED, Scenario.HIGH))
-        found = plan_of(traced, target, (), {})
+        written = source_of(path, options).as_it_arrives()
+        found = plan_of(written, written.record(ENDS_THAT_JUDGE), written.target())
     except BevdiagError as error:
         return f"the written config cannot be inspected ({error})"
     if (found.verdict, found.high_bytes) != (promised.verdict, promised.high_bytes):

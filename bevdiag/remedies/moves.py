@@ -13,9 +13,10 @@ from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSe
 from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
 from bevdiag.errors import BevdiagError
 from bevdiag.models.bev import bev_joint
-from bevdiag.prediction.built_in import Variant
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.step_source import ConfigSource
 from bevdiag.remedies.candidate import Candidate, Price
 from bevdiag.remedies.candidates import (
     DSVT,
@@ -24,7 +25,6 @@ from bevdiag.remedies.candidates import (
     VOXELIZER,
     candidates,
 )
-from bevdiag.scenes import Batch
 
 _MAP_CHANNELS = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
 _BACKBONE_2D = ("MODEL", "BACKBONE_2D")
@@ -42,18 +42,21 @@ _NEW_GRID = "moves the grid that the voxels and the predictions stand on"
 _FEWER_INPUTS = "throws input away"
 
 
-def moves(variant: Variant, batch: Batch, options: InspectOptions) -> Iterator[Candidate]:
-    """What can be written into this variant's config, without what the user's options decide."""
-    yield from _voxel_size(variant)
-    for candidate in candidates(variant, batch):
+def moves(source: ConfigSource) -> Iterator[Candidate]:
+    """What can be written into this source's config, without what the user's options decide."""
+    if not isinstance(source, BuiltIn):
+        return
+    options = source.options
+    yield from _voxel_size(source)
+    for candidate in candidates(source):
         if candidate.changes and not (candidate.group == "height" and options.compression):
             yield _judged(candidate, options)
-    yield from _focal(variant)
-    yield from _narrower_2d(variant)
+    yield from _focal(source)
+    yield from _narrower_2d(source)
     if options.autocast is None:
-        yield from _mixed_precision(variant)
+        yield from _mixed_precision(source)
     if options.batch_size is None:
-        yield from _smaller_batch(variant)
+        yield from _smaller_batch(source)
 
 
 def _judged(candidate: Candidate, options: InspectOptions) -> Candidate:
@@ -65,18 +68,18 @@ def _judged(candidate: Candidate, options: InspectOptions) -> Candidate:
     return candidate
 
 
-def _voxel_size(variant: Variant) -> Iterator[Candidate]:
+def _voxel_size(source: BuiltIn) -> Iterator[Candidate]:
     """Longer voxels: along x and y together, and along z."""
     for group, name, axes in (("voxel-xy", "x and y", (0, 1)), ("voxel-z", "z", (2,))):
-        factor = _factor(variant.config, axes)
+        factor = _factor(source.config, axes)
         if factor is None:
             continue
-        changes = _longer_voxels(variant.config, axes, factor)
+        changes = _longer_voxels(source.config, axes, factor)
         try:
-            changes[_MAP_CHANNELS] = _bev_channels(variant.config.edited(changes))
+            changes[_MAP_CHANNELS] = _bev_channels(source.config.edited(changes))
         except BevdiagError:
             continue  # the grid collapses, or a window of DSVT no longer fits it
-        grid = " x ".join(map(str, _coarser(variant.config.data.grid_size, axes, factor)))
+        grid = " x ".join(map(str, _coarser(source.config.data.grid_size, axes, factor)))
         yield Candidate(
             id=f"{group}-{factor}",
             group=group,
@@ -154,8 +157,8 @@ def _bev_channels(config: DetectorConfig) -> int:
     return bev_joint(config).real
 
 
-def _focal(variant: Variant) -> Iterator[Candidate]:
-    backbone = variant.config.model.backbone_3d
+def _focal(source: BuiltIn) -> Iterator[Candidate]:
+    backbone = source.config.model.backbone_3d
     if isinstance(backbone, FocalDsvtSettings):
         encoder = backbone.focal_encoder
         if not encoder.focal_topk and encoder.focal_threshold < _RAISED_THRESHOLD:
@@ -180,8 +183,8 @@ def _focal(variant: Variant) -> Iterator[Candidate]:
         )
 
 
-def _narrower_2d(variant: Variant) -> Iterator[Candidate]:
-    settings = variant.config.model.backbone_2d
+def _narrower_2d(source: BuiltIn) -> Iterator[Candidate]:
+    settings = source.config.model.backbone_2d
     filters = [*settings.num_filters, *settings.num_upsample_filters]
     if min(filters) < 2 * _NARROWEST or any(count % 2 for count in filters):
         return
@@ -199,10 +202,10 @@ def _narrower_2d(variant: Variant) -> Iterator[Candidate]:
     )
 
 
-def _mixed_precision(variant: Variant) -> Iterator[Candidate]:
+def _mixed_precision(source: BuiltIn) -> Iterator[Candidate]:
     # The report's repository does not read the key; there it is advice for the run.
-    if variant.autocast == "off" and not isinstance(
-        variant.config.model.backbone_3d, FocalDsvtSettings
+    if source.autocast == "off" and not isinstance(
+        source.config.model.backbone_3d, FocalDsvtSettings
     ):
         yield Candidate(
             id="use-amp",
@@ -215,16 +218,16 @@ def _mixed_precision(variant: Variant) -> Iterator[Candidate]:
         )
 
 
-def _smaller_batch(variant: Variant) -> Iterator[Candidate]:
-    size = variant.batch_size // 2
+def _smaller_batch(source: BuiltIn) -> Iterator[Candidate]:
+    size = source.batch_size // 2
     while size >= 1:
-        steps = variant.batch_size / size
+        steps = source.batch_size / size
         samples = f"{size} sample{'s' if size > 1 else ''}"
         yield Candidate(
             id=f"batch-{size}",
             group="batch",
             price=Price.MODEL,
-            title=f"{samples} a step instead of {variant.batch_size}",
+            title=f"{samples} a step instead of {source.batch_size}",
             loses=f"batch norm sees {samples} at a time",
             changes={(*_OPTIMIZATION, "BATCH_SIZE_PER_GPU"): size},
             batch_size=size,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,4 +126,5 @@ def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trac
     customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
     batch = source_batch(task.batch, task.settings)
     current().boxes = batch["gt_boxes"]
-    return settle(trace_steps(built.model, batch, task.options, customs))
+    trace = settle(trace_steps(built.model, batch, task.options, customs))
+    return replace(trace, flops=counter.flops)

@@ -12,7 +12,7 @@ from bevdiag.scenes import Batch
 from bevdiag.source.child import SourceTask, run_child
 from bevdiag.source.scenarios import ChildResult
 from bevdiag.source.settings import read_source_config
-from bevdiag.source.values import Scenario, SourceAssumption
+from bevdiag.source.values import Assumption, Scenario
 from bevdiag.trace.step import StepOptions, Trace
 
 
@@ -32,7 +32,7 @@ class SourceTrace:
 
     trace: Trace
     scenarios: Mapping[Scenario, Trace]
-    assumptions: tuple[SourceAssumption, ...]
+    assumptions: tuple[Assumption, ...]
     findings: tuple[str, ...]
     unmodelled: tuple[str, ...]
     params_by_module: Mapping[str, int]

@@ -11,7 +11,7 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.source.failures import as_failure
-from bevdiag.source.values import AssumedValues, Scenario, SourceAssumption
+from bevdiag.source.values import AssumedValues, Assumption, Scenario
 from bevdiag.trace.rehearsal import Rehearsal
 from bevdiag.trace.step import Trace
 
@@ -28,7 +28,7 @@ class ChildResult:
     """What the child found: traces by scenario, and what there is to say of them."""
 
     traces: dict[Scenario, Trace] = field(default_factory=dict)
-    assumptions: tuple[SourceAssumption, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
     findings: tuple[str, ...] = ()
 
     @property
@@ -143,9 +143,9 @@ class Scenarios:
         self._open += [sentence for sentence in values.open if sentence not in self._open]
 
 
-def _branches(met: Mapping[str, bool]) -> Iterator[SourceAssumption]:
+def _branches(met: Mapping[str, bool]) -> Iterator[Assumption]:
     for site in met:
-        yield SourceAssumption(
+        yield Assumption(
             site=f"{site}:branch",
             low=0,
             expected=1,

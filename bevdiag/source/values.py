@@ -10,7 +10,6 @@ traced both ways. Whatever else would be a guess leaves the step without an uppe
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ import torch
 from bevdiag.source.places import user_place
 from bevdiag.trace.intervals import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
+from bevdiag.trace.pins import Assumption as Assumption
 from bevdiag.trace.rehearsal import Prompter, Question, QuestionCounter, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
 
@@ -33,18 +33,6 @@ _REHEARSED = (
 )
 _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceAssumption:
-    """A place in the code where a count depends on values, and the largest one seen there."""
-
-    site: str
-    low: int
-    expected: int
-    high: int
-    used: int
-    why: str
 
 
 class Asked:
@@ -127,7 +115,7 @@ class AssumedValues(Asked):
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
         self.branches_met: dict[str, bool] = {}
-        self.assumptions: dict[str, SourceAssumption] = {}
+        self.assumptions: dict[str, Assumption] = {}
         self.open: list[str] = []
 
     def begin_pass(self) -> None:
@@ -172,7 +160,7 @@ class AssumedValues(Asked):
     def _assume(self, site: str, low: int, expected: int, high: int, used: int, why: str) -> None:
         seen = self.assumptions.get(site)
         if seen is None or seen.high < high:
-            self.assumptions[site] = SourceAssumption(
+            self.assumptions[site] = Assumption(
                 site=site, low=low, expected=expected, high=high, used=used, why=why
             )
 

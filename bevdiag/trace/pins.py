@@ -1,4 +1,4 @@
-"""Counts that the user pinned: for the whole run, or from some step on.
+"""Counts that depend on values, and those that the user pinned: for the run, or from some step on.
 
 `SITE` and `SITE@1` pin a count from the first step on, `SITE@3` one from the third on. The keys of
 a measured run's kept voxels are of the second kind, so what was measured can be pinned as it is.
@@ -56,3 +56,15 @@ class Pins:
     def each_step(self) -> list[dict[str, int]]:
         """`at` for the steps that differ."""
         return [self.at(step) for step in range(1, self.num_steps + 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """A count that depends on values: never one number; `used` stands behind the headline."""
+
+    site: str
+    low: int
+    expected: int
+    high: int
+    used: int
+    why: str

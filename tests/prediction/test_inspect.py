@@ -110,11 +110,10 @@ def test_another_seed_decides_otherwise(small: Any) -> None:
     settled = []
     for seed in (0, 17):
         # Unshuffled: the seed would order the points too.
-        session = small.session(pinned=False, seed=seed, in_file_order=True)
-        settled.append(session.settled(session.variant(small.config)))
+        settled.append(small.source(pinned=False, seed=seed, in_file_order=True).input())
     first, second = settled
-    assert (first.batch.points == second.batch.points).all()
-    assert first.kept_voxels[0].why != second.kept_voxels[0].why
+    assert (first[0].points == second[0].points).all()
+    assert first[1][0].why != second[1][0].why
 
 
 def test_a_pinned_count_is_taken_for_all_three(small: Any) -> None:
@@ -264,8 +263,8 @@ def test_a_measurement_needs_a_gpu(small: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_device_auto_is_meta_without_a_gpu(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert not small.session(device="auto").uses_cuda()
-    assert not small.session(device="meta").uses_cuda()
+    assert not small.source(device="auto").uses_cuda()
+    assert not small.source(device="meta").uses_cuda()
 
 
 def test_the_document_of_a_traced_step_holds_its_schema(ranged: Prediction) -> None:

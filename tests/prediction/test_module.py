@@ -9,15 +9,16 @@ from bevdiag.errors import InputError
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.models.builder import build_detector
-from bevdiag.prediction.module import ModelBudget, judge_model, require_budget
+from bevdiag.prediction.module import ModelBudget, Module, require_budget
+from bevdiag.prediction.predicted import predict
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import Scenario
 
 
 def test_a_detector_that_is_handed_over_peaks_like_the_one_of_its_config(small: Any) -> None:
-    traced = small.traced()
-    variant = traced.variant
-    config = variant.config
+    source = small.source()
+    recorded = source.record()
+    config = source.config
     model = build_detector(
         config.model,
         config.data,
@@ -25,14 +26,14 @@ def test_a_detector_that_is_handed_over_peaks_like_the_one_of_its_config(small: 
         spconv=sparse.namespace("cpu"),
         device="cpu",
     )
-    for site in traced.kept_voxels:
+    for site in recorded.kept_voxels:
         site.apply(model, Scenario.EXPECTED, 1)
-    batch = meta_batch(traced.batch)
+    batch = meta_batch(recorded.batch)
     batch["voxel_coords"] = batch["voxel_coords"].int()
-    asked = ModelBudget(budget_bytes=2**30, autocast=variant.autocast, optimizer=variant.optimizer)
-    report = judge_model(model, batch, None, asked)
-    stream = traced.traces[Scenario.EXPECTED].stream
-    expected = simulate(stream, small.session().target(), until_oom=False).peak
+    asked = ModelBudget(budget_bytes=2**30, autocast=source.autocast, optimizer=source.optimizer)
+    report = predict(Module(model, batch, None, asked))
+    stream = recorded.traces[Scenario.EXPECTED].stream
+    expected = simulate(stream, source.target(), until_oom=False).peak
     assert report.peak.allocated_bytes == pytest.approx(expected.allocated_bytes, rel=1e-3)
     assert report.peak.module == expected.module
     assert report.verdict is Verdict.FITS

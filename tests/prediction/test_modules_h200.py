@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bevdiag.prediction.module import ModelBudget, judge_model
+from bevdiag.prediction.module import ModelBudget, Module
+from bevdiag.prediction.predicted import predict
 
 DATA = Path(__file__).parents[1] / "data"
 ROWS = json.loads((DATA / "modules_h200.json").read_text("utf-8"))
@@ -37,7 +38,7 @@ def test_a_measured_module_is_told_and_covered(row: str, modules: Any) -> None:
         autocast=told["autocast"].removesuffix("+kept"),
         keeps_output=told["output_kept"],
     )
-    report = judge_model(case.model, case.inputs, case.loss, budget)
+    report = predict(Module(case.model, case.inputs, case.loss, budget))
     seen = told["peak_allocated_bytes"]
     assert sum(p.numel() for p in case.model.parameters()) == told["params"]
     assert report.peak.allocated_bytes == pytest.approx(seen, rel=LOOSE.get(row, 0.01))

@@ -9,6 +9,7 @@ import pytest
 from bevdiag.config import load_config
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.remedies import fix as fixing
 from bevdiag.remedies import search, sets
 from bevdiag.remedies.fix import FixOptions, fix
@@ -47,10 +48,10 @@ def _fix(small: Any, config: Path, budget: int = BUDGET, **how: bool) -> FixRepo
 
 def _write(small: Any, config: Path, found: FixReport) -> FixReport:
     """The end of the way alone, for a copy of the file that was searched for."""
-    session = small.session(pinned=False, budget_bytes=BUDGET)
+    options = small.options(pinned=False, budget_bytes=BUDGET)
     assert found.chosen is not None
-    edits = sets.apply_set(session, session.variant(config), found.chosen.ids).edits
-    return fixing._with_edits(session, found, edits, FixOptions(write=True), config)
+    changed, _ = sets.apply_set(BuiltIn.read(config, options), found.chosen.ids)
+    return fixing._with_edits(changed, found, FixOptions(write=True))
 
 
 @pytest.fixture(scope="module")

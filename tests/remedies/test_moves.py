@@ -5,7 +5,7 @@ import pytest
 
 from bevdiag.config import load_config
 from bevdiag.models.bev import bev_joint
-from bevdiag.prediction.built_in import Session
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.remedies.candidate import Candidate, Price
 from bevdiag.remedies.moves import moves
@@ -14,10 +14,8 @@ CONFIGS = Path(__file__).parents[3] / "shared" / "openpcdet" / "cfgs" / "kitti_m
 
 
 def _moves(config: Path, options: InspectOptions) -> tuple[Any, dict[str, Candidate]]:
-    session = Session(options)
-    variant = session.variant(config)
-    found = moves(variant, session.scene(variant), options)
-    return variant, {candidate.id: candidate for candidate in found}
+    source = BuiltIn.read(config, options)
+    return source, {candidate.id: candidate for candidate in moves(source)}
 
 
 @pytest.mark.parametrize("wanted", [{}, {"batch_size": 4}, {"compression": "max"}])
