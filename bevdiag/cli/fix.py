@@ -27,7 +27,7 @@ Unsafe = Annotated[
 ]
 
 
-@takes(*POINTS, "batch_size", "autocast", "optimizer", *TARGET, *REST)
+@takes("source", *POINTS, "batch_size", "autocast", "optimizer", *TARGET, *REST)
 def fix_command(
     asked: Asked,
     config: opt.Config,

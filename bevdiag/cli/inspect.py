@@ -69,10 +69,8 @@ def _check_remedies(options: "InspectOptions") -> None:
     """Refuses to look for what cannot be found.
 
     Raises:
-        InputError: there is nothing to fit, or nothing that could be edited.
+        InputError: there is nothing to fit.
     """
-    if options.source is not None:
-        raise InputError("--remedies edits models that are built in: leave it out with --source")
     if options.gpu is None and options.process_bytes is None:
         raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
 

@@ -1,12 +1,11 @@
 """What helps but does not stand in the config: said, with figures where it can be traced."""
 
-from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
+from bevdiag.remedies.candidates import reads_amp
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
 from bevdiag.trace.kept_voxels import Scenario
@@ -46,10 +45,7 @@ def _expandable(source: ConfigSource, goal: DeviceTarget) -> Advice:
 def _bfloat16(source: ConfigSource, goal: DeviceTarget) -> Advice:
     half = source.run_with(autocast="bf16")
     plan = plan_of(half, half.record(ENDS_THAT_JUDGE), goal)
-    reads_amp = isinstance(source, BuiltIn) and not isinstance(
-        source.config.model.backbone_3d, FocalDsvtSettings
-    )
-    key = "; OPTIMIZATION.USE_AMP: true is fp16" if reads_amp else ""
+    key = "; OPTIMIZATION.USE_AMP: true is fp16" if reads_amp(source) else ""
     return Advice(
         id="autocast-bf16",
         title="bf16 autocast: half the bytes in matrix products and convolutions, less precision",

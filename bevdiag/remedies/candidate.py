@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
-from bevdiag.config.edits import flow
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.step_source import ConfigSource
 
@@ -51,9 +50,3 @@ class Candidate:
         """The source with this change."""
         changed = source.run_with(batch_size=self.batch_size, autocast=self.autocast)
         return changed.edited(self.changes)
-
-    def described(self) -> tuple[str, ...]:
-        """The change as the user would write it."""
-        if not self.changes and self.autocast:
-            return (f"--autocast {self.autocast}",)
-        return tuple(f"{'.'.join(path)}: {flow(value)}" for path, value in self.changes.items())

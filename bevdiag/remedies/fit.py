@@ -16,9 +16,9 @@ from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity
-from bevdiag.remedies.candidates import VOXELIZER
 from bevdiag.remedies.fit_results import FitPoint, FitReport
 from bevdiag.remedies.sets import plan_of
+from bevdiag.remedies.step_changes import VOXELIZER, for_training
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 Progress = Callable[[str, float], None]
@@ -145,8 +145,9 @@ def _most(source: ConfigSource, knob: str) -> int:
 def _turned(source: ConfigSource, knob: str, value: int) -> ConfigSource:
     if knob == "batch":
         return source.run_with(batch_size=value)
-    keys = ("MAX_NUMBER_OF_VOXELS", "train") if knob == "max-voxels" else ("MAX_POINTS_PER_VOXEL",)
-    return source.edited({(*VOXELIZER, *keys): value})
+    if knob == "max-voxels":
+        return source.edited({for_training(source, (*VOXELIZER, "MAX_NUMBER_OF_VOXELS")): value})
+    return source.edited({(*VOXELIZER, "MAX_POINTS_PER_VOXEL"): value})
 
 
 def _point(source: ConfigSource, goal: DeviceTarget, knob: str, value: int) -> FitPoint:

@@ -12,7 +12,7 @@ from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.step_source import ConfigSource, Recorded
-from bevdiag.remedies.moves import moves
+from bevdiag.remedies.candidates import candidates
 from bevdiag.remedies.sets import (
     Ids,
     change_of,
@@ -58,7 +58,7 @@ def search_plans(
         progress: hears what is traced, and the share that is done.
         unsafe: whether unsafe changes may take part.
     """
-    known = {candidate.id: change_of(candidate) for candidate in moves(source)}
+    known = {candidate.id: change_of(candidate) for candidate in candidates(source)}
 
     def attempt(ids: Ids) -> Plan:
         return plan_set(source, goal, ids, known)

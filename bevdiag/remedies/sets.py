@@ -18,7 +18,7 @@ from bevdiag.prediction.judged import judged
 from bevdiag.prediction.plan import Change, Plan
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.remedies.candidate import Candidate
-from bevdiag.remedies.moves import moves
+from bevdiag.remedies.candidates import candidates
 
 Ids = tuple[str, ...]
 
@@ -37,7 +37,7 @@ def apply_set(
     """
     members: list[Candidate] = []
     for wanted in ids:
-        candidate = next((found for found in moves(source) if found.id == wanted), None)
+        candidate = next((found for found in candidates(source) if found.id == wanted), None)
         if candidate is None:
             raise InputError(f"{wanted} cannot be made after {', '.join(c.id for c in members)}")
         source = candidate.applied_to(source)
