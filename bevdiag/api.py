@@ -17,8 +17,8 @@ from bevdiag.prediction.module import ModelBudget, Module
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict as from_source
 from bevdiag.prediction.target import Choice, chosen
+from bevdiag.report.as_json import as_json
 from bevdiag.report.html.inspect_page import inspect_page
-from bevdiag.report.inspect_json import inspect_json
 from bevdiag.trace.any_model import Loss
 
 
@@ -31,7 +31,7 @@ class Prediction(result.Prediction):
 
     def to_json(self) -> str:
         """The document that `bevdiag inspect --format json` writes."""
-        return inspect_json(self)
+        return as_json(self)
 
     def _repr_html_(self) -> str:
         page = inspect_page(self).replace("&", "&amp;").replace('"', "&quot;")

@@ -43,10 +43,9 @@ def compare_command(
     report = _compare(chosen, asked.job(chosen).options, *axes)
     if config is None:
         report = replace(report, config=SHIPPED_NAME)
-    from bevdiag.report.compare_json import compare_json
     from bevdiag.report.text.compare_report import render_compare
 
-    write_report(report, output_format, output, as_json=compare_json, as_text=render_compare)
+    write_report(report, output_format, output, as_text=render_compare)
     if html is not None:
         from bevdiag.report.html.compare_page import compare_page
 

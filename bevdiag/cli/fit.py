@@ -34,8 +34,7 @@ def fit_command(
         from bevdiag.remedies.fit import fit
 
         report = fit(config, wanted, what, progress)
-    from bevdiag.report.fit_json import fit_json
     from bevdiag.report.text.fit_report import render_fit
 
-    write_report(report, output_format, output, as_json=fit_json, as_text=render_fit)
+    write_report(report, output_format, output, as_text=render_fit)
     return report.exit_code

@@ -48,12 +48,11 @@ def fix_command(
         from bevdiag.remedies.fix import FixOptions, fix
 
         report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
-    from bevdiag.report.fix_json import fix_json
     from bevdiag.report.text.fix_report import outcome, render_fix
 
     if diff:
         say(outcome(report))
         write_output(report.diff, output)
     else:
-        write_report(report, output_format, output, as_json=fix_json, as_text=render_fix)
+        write_report(report, output_format, output, as_text=render_fix)
     return report.exit_code

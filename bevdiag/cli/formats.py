@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bevdiag.report.layout import Layout
 
 _RENDERERS = {
-    "json": "bevdiag.report.preflight_json:preflight_json",
+    "json": "bevdiag.report.as_json:as_json",
     "sarif": "bevdiag.report.sarif:sarif",
     "junit": "bevdiag.report.junit:junit",
     "github": "bevdiag.report.github:github",

@@ -126,13 +126,11 @@ def _write(
         check = Check(config=report.config, report=report)
         write_output(renderer(output_format)([check]), output)
     elif isinstance(report, ConfigReport):
-        from bevdiag.report.config_json import config_json
         from bevdiag.report.text.config_report import render_config
 
-        write_report(report, output_format, output, as_json=config_json, as_text=render_config)
+        write_report(report, output_format, output, as_text=render_config)
     else:
-        from bevdiag.report.inspect_json import inspect_json
         from bevdiag.report.text.inspect_report import render_inspect
 
         as_text = partial(render_inspect, depth=depth, verbose=verbose)
-        write_report(report, output_format, output, as_json=inspect_json, as_text=as_text)
+        write_report(report, output_format, output, as_text=as_text)

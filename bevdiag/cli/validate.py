@@ -68,7 +68,6 @@ def validate_command(
             validation,
             output_format,
             output,
-            as_json=report.validation_json,
             as_text=report.render_validation,
         )
     return validation.exit_code

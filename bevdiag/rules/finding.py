@@ -25,17 +25,17 @@ class Confidence(str, Enum):
 class Finding:
     """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
 
-    `command` is what to type to mend it, empty where there is no one command.
+    `command` is what to type to correct it, empty where there is no one command.
     """
 
     code: str
     severity: Severity
-    message: str
     confidence: Confidence = Confidence.CERTAIN
-    detail: tuple[str, ...] = ()
-    key: str = ""
+    message: str
     location: Location | None = None
+    key: str = ""
     module: str = ""
+    detail: tuple[str, ...] = ()
     command: str = ""
 
 

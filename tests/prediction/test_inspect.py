@@ -9,7 +9,7 @@ from bevdiag.errors import BevdiagError, ExitCode, InputError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.result import ConfigReport, Prediction
-from bevdiag.report.inspect_json import inspect_json
+from bevdiag.report.as_json import as_json
 from bevdiag.report.json_schema import json_schema
 from bevdiag.rules.finding import Severity
 
@@ -103,7 +103,7 @@ def test_without_a_budget_there_is_no_verdict_but_one_a_gpu(ranged: Prediction) 
 
 def test_two_runs_give_the_same_bytes(small: Any, ranged: Prediction) -> None:
     again = inspect(small.config, small.options(pinned=False), small.progress)
-    assert inspect_json(again) == inspect_json(ranged)
+    assert as_json(again) == as_json(ranged)
 
 
 def test_another_seed_decides_otherwise(small: Any) -> None:
@@ -268,4 +268,4 @@ def test_device_auto_is_meta_without_a_gpu(small: Any, monkeypatch: pytest.Monke
 
 
 def test_the_document_of_a_traced_step_holds_its_schema(ranged: Prediction) -> None:
-    jsonschema.validate(json.loads(inspect_json(ranged)), json.loads(json_schema("inspect/2")))
+    jsonschema.validate(json.loads(as_json(ranged)), json.loads(json_schema("inspect/2")))

@@ -8,7 +8,7 @@ from bevdiag.errors import ExitCode
 from bevdiag.explain.failure import Figure, Stack
 from bevdiag.explain.result import Candidate
 from bevdiag.prediction.result import Target
-from bevdiag.report.documents.inspect import FindingDocument
+from bevdiag.rules.finding import Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ImportDocument:
 class DoctorDocument:
     """`bevdiag doctor`."""
 
-    schema: Literal["bevdiag.doctor/1"]
+    schema: Literal["bevdiag.doctor/1"] = "bevdiag.doctor/1"
     source: str
     python: str | None
     packages: dict[str, str]
@@ -32,7 +32,7 @@ class DoctorDocument:
     driver: Driver | None
     imports: tuple[ImportDocument, ...]
     exit_code: ExitCode
-    findings: tuple[FindingDocument, ...]
+    findings: tuple[Finding, ...]
     unknown: tuple[str, ...]
 
 
@@ -69,7 +69,7 @@ class FailureDocument:
 class ExplainDocument:
     """`bevdiag explain`: what an out-of-memory message may be about, the likeliest first."""
 
-    schema: Literal["bevdiag.explain/1"]
+    schema: Literal["bevdiag.explain/1"] = "bevdiag.explain/1"
     failure: FailureDocument
     other_processes: tuple[FailureDocument, ...]
     decoded: tuple[str, ...]
