@@ -23,7 +23,7 @@ CASES = {
     "over": ("880MiB", ""),
     "fits": ("1GiB", ""),
     "misdeclared": ("880MiB", "9999"),
-    "source": ("729MiB", ""),
+    "source": ("710MiB", ""),
 }
 """By name, a budget and, if any, the channels that the config declares instead of its own."""
 

@@ -70,7 +70,7 @@ class BuiltIn(ConfigSource):
 
     @classmethod
     def checked(cls, path: Path, options: InspectOptions) -> "BuiltIn | ConfigReport":
-        """Like `read`, but faults that no step survives are findings, all of them.
+        """Like `read`, but faults that stop every step are findings, all of them.
 
         Raises:
             BevdiagError: it or an option cannot be used, which no finding says.

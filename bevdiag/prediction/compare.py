@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
+from bevdiag.prediction.target import target_of
 from bevdiag.prediction.variants import CompareReport, Variant
 
 Progress = Callable[[str, float], None]

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.events import Alloc
+from bevdiag.memory.oom import oom_message
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import GpuFit, Verdict, fit_on_gpus, judge
 from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.figures import oom_of
 from bevdiag.prediction.memory_use import OutOfMemory, Peak
 from bevdiag.prediction.summary import lower_end_bytes, peak_of, unsplit_bytes, upper_end_bytes
 from bevdiag.trace.scenarios import Scenario
@@ -95,3 +96,25 @@ def judged(traces: Mapping[Scenario, Trace], target: DeviceTarget) -> Judged:
             unsplit_bytes=unsplit_bytes(high),
         ),
     )
+
+
+def oom_of(trace: Trace, target: DeviceTarget, bound: Bound = Bound.EXPECTED) -> OutOfMemory | None:
+    """Where the step stops within the capacity; None if it ends."""
+    if target.capacity_bytes is None:
+        return None
+    refusal = simulate(trace.stream, target, bound=bound).refusal
+    if refusal is None:
+        return None
+    return OutOfMemory(
+        requested_bytes=refusal.requested_bytes,
+        module=refusal.alloc.module,
+        phase=refusal.alloc.phase.value,
+        step=refusal.alloc.step,
+        what=_what(refusal.alloc),
+        message=oom_message(refusal, target),
+    )
+
+
+def _what(alloc: Alloc) -> str:
+    shape = " x ".join(map(str, alloc.shape))
+    return f"{alloc.category.value} of {alloc.op}" + (f", {shape} {alloc.dtype}" if shape else "")

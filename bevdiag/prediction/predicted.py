@@ -4,7 +4,6 @@ from pathlib import Path
 
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
@@ -12,6 +11,7 @@ from bevdiag.prediction.result import Prediction
 from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
 from bevdiag.prediction.summary import layers_of, phases_of, timeline_of
+from bevdiag.prediction.target import target_of
 from bevdiag.trace.data_flow import wiring_of
 
 

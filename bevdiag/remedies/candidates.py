@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from bevdiag.prediction.built_in import BuiltIn
+from bevdiag.prediction.plan import Change
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import ConfigSource
 from bevdiag.remedies import built_in, repository
@@ -22,3 +23,16 @@ def reads_amp(source: ConfigSource) -> bool:
     if isinstance(source, BuiltIn):
         return built_in.reads_amp(source)
     return isinstance(source, Repository) and repository.reads_amp(source)
+
+
+def change_of(candidate: Candidate) -> Change:
+    """The candidate without its values."""
+    return Change(
+        id=candidate.id,
+        group=candidate.group,
+        title=candidate.title,
+        price=int(candidate.price),
+        loses=candidate.loses,
+        unsafe=candidate.unsafe,
+        needs=candidate.needs,
+    )

@@ -10,13 +10,12 @@ from pathlib import Path
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.options import KNOBS, InspectOptions
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
-from bevdiag.prediction.target import require_capacity
-from bevdiag.remedies.fit_results import FitPoint, FitReport
+from bevdiag.prediction.target import require_capacity, target_of
+from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.remedies.sets import plan_of
 from bevdiag.remedies.step_changes import VOXELIZER, for_training
 from bevdiag.trace.workers import Map, usable_cores, workers

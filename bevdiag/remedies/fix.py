@@ -13,13 +13,12 @@ from bevdiag.config.edits import edited_text, says
 from bevdiag.config.load import read_document
 from bevdiag.config.writing import read_text, replace_text, without_mark
 from bevdiag.errors import BevdiagError
-from bevdiag.prediction.figures import target_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
-from bevdiag.prediction.target import require_capacity
+from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.advice import advice_for
 from bevdiag.remedies.results import FixReport
 from bevdiag.remedies.search import search_plans

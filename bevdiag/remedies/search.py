@@ -12,10 +12,9 @@ from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.step_source import ConfigSource, Recorded
-from bevdiag.remedies.candidates import candidates
+from bevdiag.remedies.candidates import candidates, change_of
 from bevdiag.remedies.sets import (
     Ids,
-    change_of,
     frontier_of,
     plan_of,
     plan_set,

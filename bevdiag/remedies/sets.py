@@ -18,7 +18,7 @@ from bevdiag.prediction.judged import judged
 from bevdiag.prediction.plan import Change, Plan
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.remedies.candidate import Candidate
-from bevdiag.remedies.candidates import candidates
+from bevdiag.remedies.candidates import candidates, change_of
 
 Ids = tuple[str, ...]
 
@@ -83,19 +83,6 @@ def plan_of(
         params=step.trace.params_by_module["total"],
         flops=None if flops is None else flops // source.batch_size,
         bev_channels=source.bev_channels,
-    )
-
-
-def change_of(candidate: Candidate) -> Change:
-    """The candidate without its values."""
-    return Change(
-        id=candidate.id,
-        group=candidate.group,
-        title=candidate.title,
-        price=int(candidate.price),
-        loses=candidate.loses,
-        unsafe=candidate.unsafe,
-        needs=candidate.needs,
     )
 
 

@@ -24,8 +24,7 @@ from bevdiag.prediction.memory_use import Measurement, PhasePeak, TimelinePoint
 from bevdiag.prediction.plan import Plan, recommended
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.prediction.variants import CompareReport
-from bevdiag.remedies.fit_results import FitReport
-from bevdiag.remedies.results import FixReport
+from bevdiag.remedies.results import FitReport, FixReport
 from bevdiag.report.canonical_json import dumps
 from bevdiag.report.documents.configs import CheckDocument, CompareDocument, PreflightDocument
 from bevdiag.report.documents.failures import (

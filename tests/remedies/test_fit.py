@@ -6,7 +6,7 @@ import pytest
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.remedies.fit import _Search, fit
-from bevdiag.remedies.fit_results import FitPoint
+from bevdiag.remedies.results import FitPoint
 
 MIB = 2**20
 

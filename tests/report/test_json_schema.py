@@ -96,14 +96,14 @@ def test_an_explanation(over):
         certainty=Certainty.LIKELY,
         reasons=("x",),
     )
-    told = Explanation(
+    explained = Explanation(
         failure=failure,
         others=(failure,),
         decoded=("x",),
         target=over.target,
         candidates=(candidate,),
     )
-    holds("explain/1", as_json(told))
+    holds("explain/1", as_json(explained))
 
 
 def test_a_validation():

@@ -6,8 +6,7 @@ from typing import Literal
 from bevdiag.errors import ExitCode
 from bevdiag.prediction.plan import Recommendation
 from bevdiag.prediction.result import Scene, Target
-from bevdiag.remedies.fit_results import FitPoint
-from bevdiag.remedies.results import Advice
+from bevdiag.remedies.results import Advice, FitPoint
 from bevdiag.report.documents.inspect import PlanDocument
 
 

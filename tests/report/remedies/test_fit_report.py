@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.remedies.fit_results import FitPoint, FitReport
+from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.fit_report import answer, render_fit
