@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import POINTS, REST, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
+from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
+from bevdiag.prediction import values
 
 MAX_LOG_BYTES = 8 * 2**20
 """Read from the end of a log, where what matters stands."""

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
+from bevdiag.prediction import values
 from bevdiag.prediction.options import KNOBS
 
 Knob = Annotated[

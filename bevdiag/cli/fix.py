@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import POINTS, REST, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
+from bevdiag.prediction import values
 
 Diff = Annotated[
     bool, typer.Option("--diff", help="Print the edits as a unified diff, and nothing else.")

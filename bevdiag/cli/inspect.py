@@ -5,7 +5,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.formats import INSPECT_FORMATS, MEMORY_VIZ, renderer
 from bevdiag.cli.output import (
@@ -19,6 +18,7 @@ from bevdiag.cli.output import (
 )
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
+from bevdiag.prediction import values
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job

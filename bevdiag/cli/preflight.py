@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
-from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also
+from bevdiag.cli.formats import CHECK_FORMATS, formats_and_files, render_checks, write_also
 from bevdiag.cli.output import STDOUT, check_output, say_error, say_report, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import ExitCode
+from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def preflight_command(
     values.choose("--uncertain", uncertain, UNCERTAIN)
     share = values.percentage("--tolerance", tolerance)
     check_output(output)
-    beside = values.formats_and_files(also)
+    beside = formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
     command: tuple[str, ...] = context.obj or ()
     jobs = asked.jobs(configs)

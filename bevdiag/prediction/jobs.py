@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bevdiag.cli import values
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError
 from bevdiag.policy import Policy, PolicyFile, Setting, find_policy, read_policy
+from bevdiag.prediction import values
 from bevdiag.prediction.checked import Job
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.rules.codes import CODES
