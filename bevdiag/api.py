@@ -9,14 +9,13 @@ from typing import Any
 from torch import nn
 
 from bevdiag.errors import ConfigError, InputError
-from bevdiag.memory.catalogue import find_gpu
-from bevdiag.memory.sizes import parse_bytes
 from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction import result
+from bevdiag.prediction.checked import without_ignored
+from bevdiag.prediction.jobs import Given, make_jobs
 from bevdiag.prediction.module import ModelBudget, Module
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict as from_source
-from bevdiag.prediction.target import Choice, chosen
 from bevdiag.report.as_json import as_json
 from bevdiag.report.html.inspect_page import inspect_page
 from bevdiag.trace.any_model import Loss
@@ -52,6 +51,8 @@ def predict(
     overrides: Sequence[str] = (),
     source: str | os.PathLike[str] | None = None,
     cudnn: str | None = None,
+    policy: str | os.PathLike[str] | None = None,
+    isolated: bool = False,
 ) -> Prediction:
     """Predict what a training step asks of a GPU, without one.
 
@@ -60,7 +61,8 @@ def predict(
         inputs: of a module: tensors in any nesting of tuples, lists and dicts; a tuple is given as
             several arguments.
         gpu: a GPU of the catalogue, e.g. "rtx4090". Without it and a budget, BEVDIAG_GPU and
-            BEVDIAG_BUDGET speak, then the GPU at hand; where there is none, nothing is judged.
+            BEVDIAG_BUDGET speak, then the policy, then the GPU at hand; where there is none,
+            nothing is judged.
         budget: what the process may take in all, as nvidia-smi counts: "22GiB", or bytes.
         loss: of what the module returns; None takes the loss that it returns, or else the sum of
             its outputs.
@@ -71,6 +73,9 @@ def predict(
         overrides: ``KEY=value`` texts for the config.
         source: the repository whose own code builds the config's model. This executes that code.
         cudnn: the cuDNN that will train, by default the one that the installed torch ships with.
+        policy: the project's policy; None takes the bevdiag.toml or pyproject.toml nearest to the
+            config, of a module to the working folder.
+        isolated: take none.
 
     Returns:
         The prediction; `fits` speaks of its upper end.
@@ -80,8 +85,9 @@ def predict(
         ConfigError: the config cannot be used; the sentence names the first fault.
         NoVerdictError: the step asks for something that is not modelled.
     """
-    target = _target(gpu, budget)
     if isinstance(model_or_config, nn.Module):
+        # A module belongs to the project that works in this folder.
+        place = Path.cwd() / "model"
         _refuse(
             "a module",
             batch_size=batch_size,
@@ -89,55 +95,59 @@ def predict(
             overrides=tuple(overrides),
             source=source,
         )
-        asked = ModelBudget(
-            process_bytes=target.process_bytes,
-            gpu=target.gpu,
-            cudnn=cudnn,
-            autocast=autocast or "off",
-            optimizer=optimizer or "adamw",
-        )
-        return _as_prediction(from_source(Module(model_or_config, inputs, loss, asked)))
-    _refuse("a config", inputs=inputs, loss=loss)
-    options = InspectOptions(
-        device="meta",
-        points=tuple(os.fspath(name) for name in points),
-        batch_size=batch_size,
+    else:
+        place = Path(model_or_config)
+        _refuse("a config", inputs=inputs, loss=loss)
+    given = _Arguments(
+        gpu=gpu,
+        budget=f"{budget}B" if isinstance(budget, int) else budget,
+        cudnn=cudnn,
         autocast=autocast,
         optimizer=optimizer,
-        gpu=target.gpu,
-        process_bytes=target.process_bytes,
-        origin=target.origin,
-        cudnn=cudnn,
+        batch_size=None if batch_size is None else str(batch_size),
+    )
+    asked = InspectOptions(
+        device="meta",
+        points=tuple(os.fspath(name) for name in points),
         overrides=tuple(overrides),
         source=None if source is None else os.fspath(source),
         lives=True,
     )
-    found = inspection.inspect(Path(model_or_config), options, lambda _what, _share: None)
+    chosen = None if policy is None else Path(policy)
+    (job,) = make_jobs([place], given, asked, chosen, isolated=isolated)
+    if isinstance(model_or_config, nn.Module):
+        found = _of_module(model_or_config, inputs, loss, job.options)
+    else:
+        found = inspection.inspect(job.config, job.options, lambda _what, _share: None)
+    found = without_ignored(found, job.ignore)
     if isinstance(found, result.ConfigReport):
         first = found.findings[0]
         raise ConfigError(f"{first.code}: {first.message}", location=first.location)
-    return _as_prediction(found)
+    return Prediction(**{field.name: getattr(found, field.name) for field in fields(found)})
 
 
-def _target(gpu: str | None, budget: str | int | None) -> InspectOptions:
-    variables = os.environ.get("BEVDIAG_GPU"), os.environ.get("BEVDIAG_BUDGET")
-    places = (("gpu and budget of predict()", gpu, budget), ("the environment", *variables))
-    choices = [
-        Choice(
-            origin=origin,
-            gpu=None if name is None else find_gpu(name).name,
-            process_bytes=None if size is None else parse_bytes(size),
-        )
-        for origin, name, size in places
-    ]
-    return chosen(InspectOptions(), choices)
+class _Arguments(Given):
+    """What a call says, named in sentences as its arguments are."""
+
+    dashes = ""
+
+
+def _of_module(
+    model: nn.Module, inputs: Any, loss: Loss | None, options: InspectOptions
+) -> result.Prediction | result.ConfigReport:
+    budget = ModelBudget(
+        process_bytes=options.process_bytes,
+        gpu=options.gpu,
+        torch=options.torch,
+        cudnn=options.cudnn,
+        autocast=options.autocast or "off",
+        optimizer=options.optimizer or "adamw",
+        origin=options.origin,
+    )
+    return from_source(Module(model, inputs, loss, budget))
 
 
 def _refuse(what: str, **given: object) -> None:
     named = [name for name, value in given.items() if value not in (None, ())]
     if named:
         raise InputError(f"{', '.join(named)}: without effect on {what}, leave it out")
-
-
-def _as_prediction(found: result.Prediction) -> Prediction:
-    return Prediction(**{field.name: getattr(found, field.name) for field in fields(found)})

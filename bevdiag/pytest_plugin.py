@@ -104,7 +104,8 @@ def _budget(marker: pytest.Mark) -> "ModelBudget":
 
     if len(marker.args) > 1:
         raise InputError(f"it takes one size, not {', '.join(map(repr, marker.args))}")
-    known = [name for name in ModelBudget.__dataclass_fields__ if not name.endswith("_bytes")]
+    options = (name for name in ModelBudget.__dataclass_fields__ if name != "origin")
+    known = [name for name in options if not name.endswith("_bytes")]
     unknown = [name for name in marker.kwargs if name not in known]
     if unknown:
         raise InputError(f"it takes a size and {', '.join(known)}, not {', '.join(unknown)}")

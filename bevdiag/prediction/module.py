@@ -1,7 +1,7 @@
 """Any nn.Module with its inputs, as a source of its training step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import torch
@@ -26,7 +26,7 @@ class ModelBudget:
 
     Attributes:
         budget_bytes: what its allocator may reserve.
-        process_bytes: what the process may take.
+        process_bytes: what the process may take; `origin` says who said so.
         keeps_output: whether the loop keeps what the model returns alive during backward.
     """
 
@@ -39,6 +39,7 @@ class ModelBudget:
     optimizer: str = "adamw"
     steps: int = FEWEST_STEPS
     keeps_output: bool = True
+    origin: str = ""
 
     def __post_init__(self) -> None:
         _one_of("autocast", self.autocast, ("off", *DTYPES))
@@ -100,13 +101,14 @@ class Module:
         return self.budget.optimizer
 
     def target(self) -> DeviceTarget:
-        return make_target(
+        target = make_target(
             torch=self.budget.torch or torch.__version__,
             gpu=self.budget.gpu,
             budget_bytes=self.budget.budget_bytes,
             process_bytes=self.budget.process_bytes,
             cudnn=self.budget.cudnn,
         )
+        return replace(target, origin=self.budget.origin)
 
     def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
         """Record the training step.
