@@ -126,6 +126,9 @@ def _table(
         lines += row
         if titles:
             lines += paragraph(plan.changes[0].title, layout, indent=4, style="dim")
+            if plan.needs:
+                needs = f"needs {plan.changes[0].needs}"
+                lines += paragraph(needs, layout, indent=4, style="dim")
         if plan.error:
             failed = f"could not be traced: {plan.error}"
             lines += paragraph(failed, layout, indent=4, style="red")
