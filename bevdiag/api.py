@@ -13,7 +13,7 @@ from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction import result
 from bevdiag.prediction.checked import without_ignored
 from bevdiag.prediction.jobs import Given, make_jobs
-from bevdiag.prediction.module import ModelBudget, Module
+from bevdiag.prediction.module import Module
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict as from_source
 from bevdiag.report.as_json import as_json
@@ -115,8 +115,9 @@ def predict(
     )
     chosen = None if policy is None else Path(policy)
     (job,) = make_jobs([place], given, asked, chosen, isolated=isolated)
+    found: result.Prediction | result.ConfigReport
     if isinstance(model_or_config, nn.Module):
-        found = _of_module(model_or_config, inputs, loss, job.options)
+        found = from_source(Module(model_or_config, inputs, loss, job.options))
     else:
         found = inspection.inspect(job.config, job.options, lambda _what, _share: None)
     found = without_ignored(found, job.ignore)
@@ -130,21 +131,6 @@ class _Arguments(Given):
     """What a call says, named in sentences as its arguments are."""
 
     dashes = ""
-
-
-def _of_module(
-    model: nn.Module, inputs: Any, loss: Loss | None, options: InspectOptions
-) -> result.Prediction | result.ConfigReport:
-    budget = ModelBudget(
-        process_bytes=options.process_bytes,
-        gpu=options.gpu,
-        torch=options.torch,
-        cudnn=options.cudnn,
-        autocast=options.autocast or "off",
-        optimizer=options.optimizer or "adamw",
-        origin=options.origin,
-    )
-    return from_source(Module(model, inputs, loss, budget))
 
 
 def _refuse(what: str, **given: object) -> None:

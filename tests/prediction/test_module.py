@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from torch import nn
 
 from bevdiag import sparse
 from bevdiag.errors import InputError
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.models.builder import build_detector
-from bevdiag.prediction.module import ModelBudget, Module, require_budget
+from bevdiag.prediction.module import Module
+from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import Scenario
@@ -30,7 +32,7 @@ def test_a_detector_that_is_handed_over_peaks_like_the_one_of_its_config(small: 
         site.apply(model, Scenario.EXPECTED, 1)
     batch = meta_batch(recorded.batch)
     batch["voxel_coords"] = batch["voxel_coords"].int()
-    asked = ModelBudget(budget_bytes=2**30, autocast=source.autocast, optimizer=source.optimizer)
+    asked = InspectOptions(budget_bytes=2**30, autocast=source.autocast, optimizer=source.optimizer)
     report = predict(Module(model, batch, None, asked))
     stream = recorded.traces[Scenario.EXPECTED].stream
     expected = simulate(stream, source.target(), until_oom=False).peak
@@ -40,18 +42,23 @@ def test_a_detector_that_is_handed_over_peaks_like_the_one_of_its_config(small: 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("options", "run", "said"),
     [
-        ({"gpu": "h200", "autocast": "on"}, "autocast='on': take one of off, fp16, bf16"),
-        ({"gpu": "h200", "optimizer": "lamb"}, "optimizer='lamb': take one of adam"),
-        ({"gpu": "h200", "steps": 1.5}, "steps=1.5: at least 2"),
+        ({"autocast": "on"}, {}, "autocast='on': take one of off, fp16, bf16"),
+        ({"optimizer": "lamb"}, {}, "optimizer='lamb': take one of adam"),
+        ({}, {"steps": 1.5}, "steps=1.5: at least 2"),
+        ({}, {"keeps_output": "no"}, "keeps_output='no': take one of True, False"),
     ],
 )
-def test_a_budget_that_makes_no_sense(wanted: dict[str, Any], said: str) -> None:
+def test_a_step_that_makes_no_sense(
+    options: dict[str, Any], run: dict[str, Any], said: str
+) -> None:
     with pytest.raises(InputError, match=said):
-        ModelBudget(**wanted)
+        Module(nn.Linear(2, 2), None, None, InspectOptions(**options), **run)
 
 
-def test_a_budget_must_name_what_the_step_has_to_fit() -> None:
-    with pytest.raises(InputError, match="say what the step must fit"):
-        require_budget(ModelBudget())
+def test_the_target_is_resolved_as_for_any_step() -> None:
+    options = InspectOptions(gpu="a10", process_bytes=8 * 2**30, cudnn="9.1", origin="somewhere")
+    target = Module(nn.Linear(2, 2), None, None, options).target()
+    assert (target.gpu, target.cudnn, target.origin) == ("a10", (9, 1, 0), "somewhere")
+    assert target.capacity_bytes == 8 * 2**30 - target.context_bytes
