@@ -111,7 +111,7 @@ def predict(
         points=tuple(os.fspath(name) for name in points),
         overrides=tuple(overrides),
         source=None if source is None else os.fspath(source),
-        lives=True,
+        blocks=True,
     )
     chosen = None if policy is None else Path(policy)
     (job,) = make_jobs([place], given, asked, chosen, isolated=isolated)

@@ -90,7 +90,7 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
     from bevdiag.memory.verdict import Verdict
     from bevdiag.prediction.predicted import predict
     from bevdiag.report.layout import Layout
-    from bevdiag.report.text.model_report import render_model
+    from bevdiag.report.text.inspect_report import render_model
 
     try:
         report = predict(_module(returned, marker))

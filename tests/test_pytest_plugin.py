@@ -15,7 +15,7 @@ from bevdiag.prediction.module import Module
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.model_report import render_model
+from bevdiag.report.text.inspect_report import render_model
 
 pytest_plugins = ["pytester"]
 

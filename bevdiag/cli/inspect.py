@@ -52,7 +52,7 @@ def inspect_command(
         job.options,
         # A snapshot alone shows none of them.
         remedies=False if as_snapshot and html is None else remedies,
-        lives=html is not None,
+        blocks=html is not None,
         snapshot=as_snapshot,
     )
     report = _inspect(replace(job, options=wanted))
@@ -88,14 +88,9 @@ def _inspect(job: "Job") -> "Prediction | ConfigReport":
 
 def _page(report: "Prediction | ConfigReport") -> str:
     from bevdiag.prediction.result import ConfigReport
+    from bevdiag.report.html.inspect_page import config_page, inspect_page
 
-    if isinstance(report, ConfigReport):
-        from bevdiag.report.html.config_page import config_page
-
-        return config_page(report)
-    from bevdiag.report.html.inspect_page import inspect_page
-
-    return inspect_page(report)
+    return config_page(report) if isinstance(report, ConfigReport) else inspect_page(report)
 
 
 def _write_snapshot(report: "Prediction | ConfigReport", output: str) -> None:
@@ -119,6 +114,7 @@ def _write(
     verbose: bool,
 ) -> None:
     from bevdiag.prediction.result import ConfigReport
+    from bevdiag.report.text.inspect_report import render_config, render_inspect
 
     if output_format not in values.FORMATS:
         from bevdiag.prediction.checked import Check
@@ -126,11 +122,7 @@ def _write(
         check = Check(config=report.config, report=report)
         write_output(renderer(output_format)([check]), output)
     elif isinstance(report, ConfigReport):
-        from bevdiag.report.text.config_report import render_config
-
         write_report(report, output_format, output, as_text=render_config)
     else:
-        from bevdiag.report.text.inspect_report import render_inspect
-
         as_text = partial(render_inspect, depth=depth, verbose=verbose)
         write_report(report, output_format, output, as_text=as_text)

@@ -25,7 +25,7 @@ class InspectOptions:
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
     paths start from. `timeout_seconds` is how long a child process may say nothing; `rehearses`
-    says whether values that decide are computed on the CPU. `lives` asks
+    says whether values that decide are computed on the CPU. `blocks` asks
     for every block of the step, which a timeline is drawn from, `snapshot` for the allocator's
     history of the whole run.
     """
@@ -55,7 +55,7 @@ class InspectOptions:
     data_root: str | None = None
     timeout_seconds: float | None = None
     rehearses: bool = True
-    lives: bool = False
+    blocks: bool = False
     snapshot: bool = False
 
     @property

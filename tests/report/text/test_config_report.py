@@ -7,7 +7,7 @@ from bevdiag.errors import Location
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.config_report import render_config
+from bevdiag.report.text.inspect_report import render_config
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Silenced
 
