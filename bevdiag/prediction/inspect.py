@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.verdict import Verdict
@@ -11,7 +10,7 @@ from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.plan import Plans
 from bevdiag.prediction.predicted import prediction_of
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.result import ConfigReport, Prediction
@@ -21,18 +20,7 @@ from bevdiag.prediction.summary import with_history
 Progress = Callable[[str, float], None]
 
 
-class Found(Protocol):
-    """What a search for plans came to; see `bevdiag.remedies.search.Plans`."""
-
-    @property
-    def singles(self) -> tuple[Plan, ...]: ...
-    @property
-    def combined(self) -> tuple[Plan, ...]: ...
-    @property
-    def chosen(self) -> Plan | None: ...
-
-
-Search = Callable[[ConfigSource, Recorded, Progress], Found]
+Search = Callable[[ConfigSource, Recorded, Progress], Plans]
 """Searches for plans with which a source's recorded step fits."""
 
 

@@ -5,12 +5,11 @@ never taken where something else fits.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.plan import Plan, Plans
 from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.remedies.candidates import candidates, change_of
 from bevdiag.remedies.sets import (
@@ -28,16 +27,6 @@ Progress = Callable[[str, float], None]
 
 _MOST_SETS = 24
 """Sets of several that are traced before the strongest of all is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plans:
-    """What a search came to; the attributes are those of a `FixReport`."""
-
-    singles: tuple[Plan, ...]
-    combined: tuple[Plan, ...]
-    frontier: tuple[Plan, ...]
-    chosen: Plan | None
 
 
 def search_plans(
