@@ -11,7 +11,10 @@ from bevdiag.remedies.candidate import Candidate
 
 
 def candidates(source: ConfigSource) -> Iterator[Candidate]:
-    """What can be written into this source's config, without what the user's options decide."""
+    """What can be written into this source's config, without what the user's options decide.
+
+    The order is that in which changes are shown, and in which a set makes them.
+    """
     if isinstance(source, BuiltIn):
         yield from built_in.built_in_candidates(source)
     elif isinstance(source, Repository):
