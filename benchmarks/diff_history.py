@@ -15,8 +15,8 @@ from pathlib import Path
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import Alloc, EventStream, Mark
 from bevdiag.memory.workspaces import workspace
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import SITE, Scenario
 
 STEP = 2
@@ -54,16 +54,14 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     history = json.loads(options.history.read_text(encoding="utf-8"))
     pins = {SITE: options.assume} if options.assume is not None else {}
-    session = Session(
-        InspectOptions(
-            points=(options.points,),
-            optimizer="adamw",
-            overrides=tuple(options.overrides),
-            pins=pins,
-        )
+    wanted = InspectOptions(
+        points=(options.points,),
+        optimizer="adamw",
+        overrides=tuple(options.overrides),
+        pins=pins,
     )
-    variant = session.variant(options.config)
-    trace = session.trace(variant, (Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
+    source = BuiltIn.read(options.config, wanted)
+    trace = source.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
     target = make_target(torch=history["torch"], gpu="h200", cudnn=str(history["cudnn"]))
     ours = predicted(trace.stream, target)
     theirs = [

@@ -13,8 +13,8 @@ import numpy as np
 
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.scenarios import Scenario
 
 ROOT = Path(__file__).parents[1]
@@ -84,10 +84,9 @@ def _predicted(row: dict[str, Any], folder: Path) -> tuple[int, int]:
         overrides=(f"MODEL.MAP_TO_BEV.INPUT={row['bev_reads']}",),
         pins=row["kept_voxels"],
     )
-    session = Session(options)
-    traced = session.trace(session.variant(CONFIG), (Scenario.EXPECTED,))
+    recorded = BuiltIn.read(CONFIG, options).record((Scenario.EXPECTED,))
     target = make_target(torch="2.11.0", gpu="h200", cudnn="9.19")
-    profile = simulate(traced.traces[Scenario.EXPECTED].stream, target, until_oom=False)
+    profile = simulate(recorded.traces[Scenario.EXPECTED].stream, target, until_oom=False)
     return profile.peak.allocated_bytes, profile.max_reserved_bytes
 
 

@@ -22,8 +22,8 @@ import torch
 from bevdiag import sparse
 from bevdiag.memory.simulate import simulate
 from bevdiag.models.builder import build_detector
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.kept_voxels import Scenario
@@ -89,19 +89,17 @@ def _row(case: Case, configs: Path) -> dict[str, Any]:
 
 def _run(case: Case, configs: Path) -> dict[str, Any]:
     path = Path(case.config) if case.config == SHIPPED else configs / case.config
-    session = Session(
-        InspectOptions(
-            batch_size=case.batch_size,
-            autocast=case.autocast,
-            optimizer="adamw",
-            compression=case.compression,
-        )
+    options = InspectOptions(
+        batch_size=case.batch_size,
+        autocast=case.autocast,
+        optimizer="adamw",
+        compression=case.compression,
     )
-    variant = session.variant(path)
+    source = BuiltIn.read(path, options)
     capacity = None
     if case.share is not None:
-        stream = session.trace(variant, (Scenario.EXPECTED,)).traces[Scenario.EXPECTED].stream
-        profile = simulate(stream, session.target(), until_oom=False)
+        stream = source.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED].stream
+        profile = simulate(stream, source.target(), until_oom=False)
         capacity = int(case.share * profile.max_reserved_bytes)
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(capacity / total, 0)
@@ -111,7 +109,7 @@ def _run(case: Case, configs: Path) -> dict[str, Any]:
         "cudnn": torch.backends.cudnn.version(),
         "capacity_bytes": capacity,
     }
-    return facts | _train(variant, session.scene(variant), capacity)
+    return facts | _train(source, source.batch(), capacity)
 
 
 def _train(variant: Any, scene: Any, capacity: int | None) -> dict[str, Any]:

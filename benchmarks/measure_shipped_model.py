@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.report.inspect_json import inspect_json
+from bevdiag.report.as_json import as_json
 
 CONFIG = Path(__file__).parents[1] / "configs" / "focalsst_dsvt.yaml"
 
@@ -32,7 +32,7 @@ def main(out: Path, points: str) -> None:
             report = inspect(CONFIG, changed, lambda what, share: None)
             measured = report.measurement
             name = f"measured_{bev_input}_{compression}.json"
-            (out / name).write_text(inspect_json(report), encoding="utf-8")
+            (out / name).write_text(as_json(report), encoding="utf-8")
             print(name, report.peak.allocated_bytes, measured, flush=True)
 
 

@@ -15,8 +15,8 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.models.builder import build_detector
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.measure import cuda_batch
 from bevdiag.trace.optimizers import build_optimizer
 
@@ -28,11 +28,10 @@ def main(out: Path, config: Path, points: str, overrides: tuple[str, ...]) -> No
     options = InspectOptions(
         points=(points,), in_file_order=True, optimizer="adamw", overrides=overrides
     )
-    session = Session(options)
-    variant = session.variant(config)
+    source = BuiltIn.read(config, options)
     device = torch.device("cuda", 0)
     torch.manual_seed(0)
-    settings = variant.config
+    settings = source.config
     model = build_detector(
         settings.model,
         settings.data,
@@ -40,8 +39,8 @@ def main(out: Path, config: Path, points: str, overrides: tuple[str, ...]) -> No
         spconv=sparse.namespace("cuda"),
         device=device,
     ).train()
-    optimizer = build_optimizer(model, settings.optimization, variant.optimizer)
-    batch = cuda_batch(session.scene(variant), device)
+    optimizer = build_optimizer(model, settings.optimization, source.optimizer)
+    batch = cuda_batch(source.batch(), device)
     _step(model, batch, optimizer)
     before = torch.cuda.memory_allocated()
     torch.cuda.memory._record_memory_history(stacks="python", max_entries=2_000_000)

@@ -9,15 +9,15 @@ from typing import Any
 from torch import nn
 
 from bevdiag.errors import ConfigError, InputError
-from bevdiag.memory.catalogue import find_gpu
-from bevdiag.memory.sizes import parse_bytes
 from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction import result
-from bevdiag.prediction.model_budget import ModelBudget, judge_model
+from bevdiag.prediction.checked import without_ignored
+from bevdiag.prediction.jobs import Given, make_jobs
+from bevdiag.prediction.module import Module, rehearses_if
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.target import Choice, chosen
+from bevdiag.prediction.predicted import predict as from_source
+from bevdiag.report.as_json import as_json
 from bevdiag.report.html.inspect_page import inspect_page
-from bevdiag.report.inspect_json import inspect_json
 from bevdiag.scenes.layout import DTYPES
 from bevdiag.scenes.table import MAX_COLUMNS
 from bevdiag.trace.any_model import Loss
@@ -32,7 +32,7 @@ class Prediction(result.Prediction):
 
     def to_json(self) -> str:
         """The document that `bevdiag inspect --format json` writes."""
-        return inspect_json(self)
+        return as_json(self)
 
     def _repr_html_(self) -> str:
         page = inspect_page(self).replace("&", "&amp;").replace('"', "&quot;")
@@ -57,6 +57,8 @@ def predict(
     source: str | os.PathLike[str] | None = None,
     cudnn: str | None = None,
     rehearse: str = "auto",
+    policy: str | os.PathLike[str] | None = None,
+    isolated: bool = False,
 ) -> Prediction:
     """Predict what a training step asks of a GPU, without one.
 
@@ -65,7 +67,8 @@ def predict(
         inputs: of a module: tensors in any nesting of tuples, lists and dicts; a tuple is given as
             several arguments, a dict of the forward's arguments by their names.
         gpu: a GPU of the catalogue, e.g. "rtx4090". Without it and a budget, BEVDIAG_GPU and
-            BEVDIAG_BUDGET speak, then the GPU at hand; where there is none, nothing is judged.
+            BEVDIAG_BUDGET speak, then the policy, then the GPU at hand; where there is none,
+            nothing is judged.
         budget: what the process may take in all, as nvidia-smi counts: "22GiB", or bytes.
         loss: of what the module returns; None takes the loss that it returns, or else the sum of
             its outputs.
@@ -81,6 +84,9 @@ def predict(
         cudnn: the cuDNN that will train, by default the one that the installed torch ships with.
         rehearse: "auto" runs a module or a repository's model once on the CPU if its step asks for
             values; "off" takes the interval of all that they can be.
+        policy: the project's policy; None takes the bevdiag.toml or pyproject.toml nearest to the
+            config, of a module to the working folder.
+        isolated: take none.
 
     Returns:
         The prediction; `fits` speaks of its upper end.
@@ -90,8 +96,10 @@ def predict(
         ConfigError: the config cannot be used; the sentence names the first fault.
         NoVerdictError: the step asks for something that is not modelled.
     """
-    target = _target(gpu, budget)
+    rehearses = rehearses_if(rehearse)
     if isinstance(model_or_config, nn.Module):
+        # A module belongs to the project that works in this folder.
+        place = Path.cwd() / "model"
         _refuse(
             "a module",
             batch_size=batch_size,
@@ -102,70 +110,57 @@ def predict(
             overrides=tuple(overrides),
             source=source,
         )
-        budget_of_model = ModelBudget(
-            process_bytes=target.process_bytes,
-            gpu=target.gpu,
-            cudnn=cudnn,
-            autocast=autocast or "off",
-            optimizer=optimizer or "adamw",
-            rehearse=rehearse,
-        )
-        return _as_prediction(judge_model(model_or_config, inputs, loss, budget_of_model))
-    _refuse("a config", inputs=inputs, loss=loss)
-    if rehearse not in ("auto", "off"):
-        raise InputError(f"rehearse={rehearse!r}: take one of auto, off")
-    if source is None and rehearse == "off":
-        _refuse("a config without source", rehearse=rehearse)
-    if point_dtype is not None and point_dtype not in DTYPES:
-        raise InputError(f"point_dtype={point_dtype!r}: take one of {', '.join(DTYPES)}")
-    if point_columns is not None and not 3 <= point_columns <= MAX_COLUMNS:
-        raise InputError(f"point_columns={point_columns!r}: a number from 3 to {MAX_COLUMNS}")
-    if points:
-        _refuse("the scene of point files", scene=scene)
-    options = InspectOptions(
+    else:
+        place = Path(model_or_config)
+        _refuse("a config", inputs=inputs, loss=loss)
+        if source is None and not rehearses:
+            _refuse("a config without source", rehearse=rehearse)
+        if point_dtype is not None and point_dtype not in DTYPES:
+            raise InputError(f"point_dtype={point_dtype!r}: take one of {', '.join(DTYPES)}")
+        if point_columns is not None and not 3 <= point_columns <= MAX_COLUMNS:
+            raise InputError(f"point_columns={point_columns!r}: a number from 3 to {MAX_COLUMNS}")
+        if points:
+            _refuse("the scene of point files", scene=scene)
+    given = _Arguments(
+        gpu=gpu,
+        budget=f"{budget}B" if isinstance(budget, int) else budget,
+        cudnn=cudnn,
+        autocast=autocast,
+        optimizer=optimizer,
+        batch_size=None if batch_size is None else str(batch_size),
+    )
+    asked = InspectOptions(
         device="meta",
         points=tuple(os.fspath(name) for name in points),
         point_columns=point_columns,
         point_dtype=point_dtype,
         scene=None if scene is None else os.fspath(scene),
-        batch_size=batch_size,
-        autocast=autocast,
-        optimizer=optimizer,
-        gpu=target.gpu,
-        process_bytes=target.process_bytes,
-        origin=target.origin,
-        cudnn=cudnn,
         overrides=tuple(overrides),
         source=None if source is None else os.fspath(source),
-        lives=True,
-        rehearses=rehearse == "auto",
+        rehearses=rehearses,
+        blocks=True,
     )
-    found = inspection.inspect(Path(model_or_config), options, lambda _what, _share: None)
+    chosen = None if policy is None else Path(policy)
+    (job,) = make_jobs([place], given, asked, chosen, isolated=isolated)
+    found: result.Prediction | result.ConfigReport
+    if isinstance(model_or_config, nn.Module):
+        found = from_source(Module(model_or_config, inputs, loss, job.options))
+    else:
+        found = inspection.inspect(job.config, job.options, lambda _what, _share: None)
+    found = without_ignored(found, job.ignore)
     if isinstance(found, result.ConfigReport):
         first = found.findings[0]
         raise ConfigError(f"{first.code}: {first.message}", location=first.location)
-    return _as_prediction(found)
+    return Prediction(**{field.name: getattr(found, field.name) for field in fields(found)})
 
 
-def _target(gpu: str | None, budget: str | int | None) -> InspectOptions:
-    variables = os.environ.get("BEVDIAG_GPU"), os.environ.get("BEVDIAG_BUDGET")
-    places = (("gpu and budget of predict()", gpu, budget), ("the environment", *variables))
-    choices = [
-        Choice(
-            origin=origin,
-            gpu=None if name is None else find_gpu(name).name,
-            process_bytes=None if size is None else parse_bytes(size),
-        )
-        for origin, name, size in places
-    ]
-    return chosen(InspectOptions(), choices)
+class _Arguments(Given):
+    """What a call says, named in sentences as its arguments are."""
+
+    dashes = ""
 
 
 def _refuse(what: str, **given: object) -> None:
     named = [name for name, value in given.items() if value not in (None, ())]
     if named:
         raise InputError(f"{', '.join(named)}: without effect on {what}, leave it out")
-
-
-def _as_prediction(found: result.Prediction) -> Prediction:
-    return Prediction(**{field.name: getattr(found, field.name) for field in fields(found)})

@@ -16,12 +16,17 @@ import pytest
 from bevdiag.errors import BevdiagError, InputError
 
 if TYPE_CHECKING:
-    from bevdiag.prediction.model_budget import ModelBudget
+    from bevdiag.prediction.module import Module
 
 MARKER = "gpu_budget"
 STANDIN_SETTING = "gpu_budget_spconv_standin"
 
 _WIDTH = 100
+_OPTIONS = ("gpu", "torch", "cudnn", "autocast", "optimizer")
+"""What a marker says as the command line does."""
+_RUN = ("steps", "keeps_output")
+"""How the test's own loop runs."""
+_REHEARSE = "rehearse"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,12 +90,12 @@ def _judged(function: Callable[..., object], marker: pytest.Mark) -> Callable[..
 def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
     """Why a step does not pass; empty where it fits."""
     from bevdiag.memory.verdict import Verdict
-    from bevdiag.prediction.model_budget import judge_model
+    from bevdiag.prediction.predicted import predict
     from bevdiag.report.layout import Layout
-    from bevdiag.report.text.model_report import render_model
+    from bevdiag.report.text.inspect_report import render_model
 
     try:
-        report = judge_model(*_parts(returned), _budget(marker))
+        report = predict(_module(returned, marker))
     except BevdiagError as error:
         return f"{MARKER}: {error}"
     if report.verdict is Verdict.FITS:
@@ -98,18 +103,26 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
     return render_model(report, Layout(width=_WIDTH))
 
 
-def _budget(marker: pytest.Mark) -> "ModelBudget":
+def _module(returned: object, marker: pytest.Mark) -> "Module":
+    """What the test returned, to be run and judged as the marker says."""
     from bevdiag.memory.sizes import parse_bytes
-    from bevdiag.prediction.model_budget import ModelBudget, require_budget
+    from bevdiag.prediction.module import Module, rehearses_if
+    from bevdiag.prediction.options import InspectOptions
 
     if len(marker.args) > 1:
         raise InputError(f"it takes one size, not {', '.join(map(repr, marker.args))}")
-    known = [name for name in ModelBudget.__dataclass_fields__ if not name.endswith("_bytes")]
+    known = (*_OPTIONS, *_RUN, _REHEARSE)
     unknown = [name for name in marker.kwargs if name not in known]
     if unknown:
         raise InputError(f"it takes a size and {', '.join(known)}, not {', '.join(unknown)}")
+    given = {name: value for name, value in marker.kwargs.items() if name in _OPTIONS}
     size = parse_bytes(marker.args[0]) if marker.args else None
-    return require_budget(ModelBudget(budget_bytes=size, **marker.kwargs))
+    if size is None and given.get("gpu") is None:
+        raise InputError("say what the step must fit: a size such as '24GiB', or gpu='rtx4090'")
+    rehearses = rehearses_if(marker.kwargs.get(_REHEARSE, "auto"))
+    options = InspectOptions(budget_bytes=size, rehearses=rehearses, **given)
+    run = {name: value for name, value in marker.kwargs.items() if name in _RUN}
+    return Module(*_parts(returned), options, **run)
 
 
 def _parts(returned: object) -> tuple[Any, Any, Any]:

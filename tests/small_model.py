@@ -17,9 +17,10 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
 from bevdiag.models.bev import bev_joint
 from bevdiag.prediction import inspect as inspection
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.prediction.session import Session, TracedVariant
+from bevdiag.prediction.step_source import Recorded
 from bevdiag.remedies.search import plans_for
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.trace.kept_voxels import SITE, Scenario
@@ -77,12 +78,11 @@ class Inspections:
             )
         return self._reports[key]
 
-    def session(self, **wanted: Any) -> Session:
-        return Session(self.options(**wanted))
+    def source(self, **wanted: Any) -> BuiltIn:
+        return BuiltIn.read(self.config, self.options(**wanted))
 
-    def traced(self, **wanted: Any) -> TracedVariant:
-        session = self.session(**wanted)
-        return session.trace(session.variant(self.config), tuple(Scenario))
+    def recorded(self, **wanted: Any) -> Recorded:
+        return self.source(**wanted).record()
 
 
 @pytest.fixture(scope="session")
@@ -101,24 +101,24 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Inspections:
 @pytest.fixture(scope="session")
 def evidence(small: Inspections) -> StepEvidence:
     """What the rules look at, of a run that gives none of them a reason."""
-    session = small.session(
+    source = small.source(
         optimizer="adamw", compression="sparse_max", overrides=("OPTIMIZATION.OPTIMIZER=adamw",)
     )
-    variant = session.variant(small.config)
-    traced = session.trace(variant, tuple(Scenario))
-    trace, target = traced.traces[Scenario.EXPECTED], session.target()
+    recorded = source.record()
+    trace, target = recorded.traces[Scenario.EXPECTED], source.target()
+    assert recorded.batch is not None
     config = load_config(small.config)
     return StepEvidence(
         document=config.document,
         config=config,
-        autocast=variant.autocast,
-        optimizer=variant.optimizer,
-        batch=traced.batch,
+        autocast=source.autocast,
+        optimizer=source.optimizer,
+        batch=recorded.batch,
         target=target,
-        joint=bev_joint(variant.config),
+        joint=bev_joint(source.config),
         trace=replace(trace, params_without_grad={}, wiring=replace(trace.wiring, unreached={})),
         profile=simulate(trace.stream, target, until_oom=False),
         high=simulate(trace.stream, target, until_oom=False, bound=Bound.HIGH),
-        kept_voxels=traced.kept_voxels,
+        kept_voxels=recorded.kept_voxels,
         verdict=Verdict.NO_BUDGET,
     )

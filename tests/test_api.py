@@ -46,6 +46,24 @@ def test_the_environment_speaks_where_no_argument_does(monkeypatch: pytest.Monke
     assert bevdiag.predict(_model(), torch.zeros(1, 4, 8, 8)).target.gpu == "a10"
 
 
+def test_the_projects_policy_speaks_where_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "bevdiag.toml"
+    policy.write_text('gpu = "a10"\nautocast = "bf16"\n')
+    inputs = torch.zeros(1, 4, 8, 8)
+    monkeypatch.chdir(tmp_path)
+    found = bevdiag.predict(_model(), inputs)
+    assert (found.target.gpu, found.autocast) == ("a10", "bf16")
+    assert "bevdiag.toml" in found.target.origin
+    assert bevdiag.predict(_model(), inputs, gpu="t4").target.gpu == "t4"
+    assert bevdiag.predict(_model(), inputs, isolated=True).autocast == "off"
+    monkeypatch.chdir("/")
+    config = tmp_path / "small.yaml"
+    config.write_bytes(SMALL.read_bytes())
+    assert bevdiag.predict(config, policy=policy).target.gpu == "a10"
+
+
 def test_a_config_is_predicted_as_inspect_does() -> None:
     found = bevdiag.predict(SMALL, gpu="rtx3090", overrides=["OPTIMIZATION.OPTIMIZER=sgd"])
     document = json.loads(found.to_json())

@@ -1,6 +1,7 @@
-"""Every command says the same of the same config: verdict, peak, upper end, recommended plan."""
+"""Every command says the same of a config: verdict, peak, upper end, recommended plan."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,25 +11,31 @@ import pytest
 
 from bevdiag.cli.main import run
 from bevdiag.remedies import search, sets
-from bevdiag.remedies.moves import moves
+from bevdiag.remedies.candidates import candidates
 
 from .small_model import _few_gpus  # noqa: F401
 
 SMALL = Path(__file__).parent / "data" / "small.yaml"
-FEW = {"compression-sparse_max", "dsvt-checkpoint", "focal-topk"}
+FEW = {"compression-sparse_max", "dsvt-checkpoint", "focal-topk", "use-amp"}
+REPOSITORY = Path(__file__).parent / "source" / "repo"
 _DECLARED = "NUM_BEV_FEATURES: "
-CASES = {"over": ("880MiB", ""), "fits": ("1GiB", ""), "misdeclared": ("880MiB", "9999")}
+CASES = {
+    "over": ("880MiB", ""),
+    "fits": ("1GiB", ""),
+    "misdeclared": ("880MiB", "9999"),
+    "source": ("710MiB", ""),
+}
 """By name, a budget and, if any, the channels that the config declares instead of its own."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in moves(*args) if candidate.id in FEW)
+        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "moves", few)
-        patch.setattr(sets, "moves", few)
+        patch.setattr(search, "candidates", few)
+        patch.setattr(sets, "candidates", few)
         for name in ("GPU", "BUDGET", "MARGIN", "TORCH", "CUDNN"):
             patch.delenv(f"BEVDIAG_{name}", raising=False)
         yield
@@ -55,22 +62,33 @@ def _config(folder: Path, declared: str) -> Path:
     return path
 
 
+def _of_a_repository(folder: Path) -> list[str]:
+    """A toy repository whose training script reads USE_AMP, and a config of it."""
+    root = Path(shutil.copytree(REPOSITORY, folder / "repository"))
+    (root / "tools" / "train.py").write_text("amp = cfg.OPTIMIZATION.get('USE_AMP', False)\n")
+    return [str(root / "tools" / "cfgs" / "models" / "one_stage.yaml"), "--source", str(root)]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_no_two_commands_contradict_each_other(
     case: str, points: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     budget, declared = CASES[case]
-    config = str(_config(tmp_path, declared))
-    shared = [config, "--budget", budget, "--points", str(points), "--format", "json"]
+    is_source = case == "source"
+    given = _of_a_repository(tmp_path) if is_source else [str(_config(tmp_path, declared))]
+    # So few points leave autocast nothing to save in so small a model: it gets a synthetic scene.
+    scene = [] if is_source else ["--points", str(points)]
+    shared = [*given, "--budget", budget, *scene, "--format", "json"]
 
     def asked(command: str, *more: str) -> Any:
         run([command, *shared, *more])
         return json.loads(capsys.readouterr().out)
 
-    inspected = asked("inspect", "--device", "meta")
+    inspected = asked("inspect", *([] if is_source else ["--device", "meta"]))
     (checked,) = asked("preflight")["checks"]
     fixed = asked("fix")
-    compared = asked("compare", "--compression", "none")["variants"]
+    unchanged = [] if is_source else ["--compression", "none"]
+    compared = asked("compare", *unchanged)["variants"]
     fitted = asked("fit", "--what", "batch")
     peak = inspected["peak"]
     report = checked["report"]
@@ -86,12 +104,14 @@ def test_no_two_commands_contradict_each_other(
     assert row["verdict"] == inspected["verdict"]
     assert row["peak_allocated_bytes"] == peak["allocated_bytes"]
     assert row["high_bytes"] == peak["high_bytes"]
-    one = next(point for point in fitted["points"] if point["value"] == 1)
+    size = inspected["scene"]["batch_size"]
+    one = next(point for point in fitted["points"] if point["value"] == size)
     assert one["verdict"] == inspected["verdict"]
     assert one["high_bytes"] == peak["high_bytes"]
     if case == "fits":
         assert inspected["recommended"] is None
         assert inspected["remedies"] == []
     else:
-        assert inspected["recommended"] is not None
+        assert inspected["recommended"]["ids"]
+        assert inspected["recommended"]["edits"]
         assert fixed["recommended"] == inspected["recommended"]

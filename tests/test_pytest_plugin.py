@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 import bevdiag.source.standins.spconv  # noqa: F401
-from bevdiag.prediction.model_budget import ModelBudget, judge_model
+from bevdiag.prediction.module import Module
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.predicted import predict
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.model_report import render_model
+from bevdiag.report.text.inspect_report import render_model
 
 pytest_plugins = ["pytester"]
 
@@ -23,7 +25,9 @@ _INSTALLED = bool(entry_points(group="pytest11", name="bevdiag"))
 @pytest.fixture(scope="module", autouse=True)
 def everything_is_imported() -> None:
     """What a session imports first it forgets at its end, and operators are registered once."""
-    report = judge_model(nn.Linear(2, 2), torch.zeros(1, 2), None, ModelBudget(budget_bytes=1))
+    report = predict(
+        Module(nn.Linear(2, 2), torch.zeros(1, 2), None, InspectOptions(budget_bytes=1))
+    )
     render_model(report, Layout())
 
 

@@ -207,7 +207,7 @@ def named_badly(tmp_path_factory: pytest.TempPathFactory) -> Prediction:
     text = SOUND.replace("CLASS_NAMES: [Car, Cyclist]", f"CLASS_NAMES: [{', '.join(_NAMES[:2])}]")
     text = text.replace("class_name: Car", f"class_name: {_NAMES[0]}")
     path.write_text(f"{text}{keys}", encoding="utf-8")
-    options = InspectOptions(device="meta", remedies=False, lives=True)
+    options = InspectOptions(device="meta", remedies=False, blocks=True)
     report = inspect(path, options, lambda what, share: None)
     assert isinstance(report, Prediction)
     assert len(report.findings) >= len(_NAMES)

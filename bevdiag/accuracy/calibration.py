@@ -11,8 +11,8 @@ from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Alloc, ConvCall
 from bevdiag.memory.profiles import DeviceProfile, read_profile
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.calibrate import CalibrationReport, CalibrationTask, run_child
 from bevdiag.trace.kept_voxels import Scenario
 
@@ -89,12 +89,11 @@ def calls_of(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:
     calls: set[ConvCall] = set()
     for number, path in enumerate(options.configs):
         progress(path.name, number / len(options.configs))
-        session = Session(InspectOptions(device="meta"))
-        variant = session.traceable(path)
-        for batch_size in options.batch_sizes or (variant.batch_size,):
-            for autocast in options.autocasts or (variant.autocast,):
-                changed = replace(variant, batch_size=batch_size, autocast=autocast)
-                trace = session.trace(changed, (Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
+        source = BuiltIn.read(path, InspectOptions(device="meta")).as_it_arrives()
+        for batch_size in options.batch_sizes or (source.batch_size,):
+            for autocast in options.autocasts or (source.autocast,):
+                changed = source.run_with(batch_size=batch_size, autocast=autocast)
+                trace = changed.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
                 calls |= {
                     event.request
                     for event in trace.stream.events

@@ -3,20 +3,19 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bevdiag.accuracy.clouds import CloudOrder, Clouds, Scripted
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
 from bevdiag.accuracy.rows import read_rows
 from bevdiag.accuracy.shipped import shipped_rows
-from bevdiag.config.load import load_config
 from bevdiag.errors import BevdiagError, NoVerdictError
-from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import source_scenes
-from bevdiag.prediction.session import Session
-from bevdiag.source import read_source_config, trace_source
+from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.step_source import EVERY
+from bevdiag.source import read_source_config
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.workers import workers
 
@@ -91,24 +90,30 @@ def _outcome(
         return Outcome(row=row, error=_NEEDS_CONFIGS)
     if row.fork and source is None:
         return Outcome(row=row, error=f"measured with {row.fork}'s code: name it with --source")
+    predict = partial(_predict, row, row.config, clouds, folder, machine)
     try:
         if source is not None and measured_with and not row.is_focal:
-            return _predict_from_source(row, row.config, clouds, folder, machine, source)
+            return predict(source)
         try:
-            return _predict(row, row.config, clouds, folder, machine)
+            return predict(None)
         except NoVerdictError:
             if source is None:
                 raise
-            return _predict_from_source(row, row.config, clouds, folder, machine, source)
+            return predict(source)
     except BevdiagError as error:
         return Outcome(row=row, error=str(error))
 
 
 def _predict(
-    row: MeasuredRow, config: Path, clouds: Clouds, folder: Path, machine: MeasuredOn
+    row: MeasuredRow,
+    config: Path,
+    clouds: Clouds,
+    folder: Path,
+    machine: MeasuredOn,
+    source: Path | None,
 ) -> Outcome:
-    data = load_config(config, row.overrides).data
-    order = CloudOrder(row, folder, data.point_cloud_range, len(data.point_features))
+    settings = read_source_config(config, row.overrides)
+    order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
     clouds(order)
     options = InspectOptions(
         points=order.files,
@@ -116,27 +121,31 @@ def _predict(
         batch_size=row.batch_size,
         autocast=row.autocast,
         optimizer=OPTIMIZER,
-        compression=row.compression,
+        compression=None if source else row.compression,
         overrides=row.overrides,
+        source=str(source) if source else None,
         gpu=machine.gpu,
         torch=machine.torch,
+        # A row that was measured with another cuDNN has no profile.
         cudnn=row.cudnn or machine.cudnn,
+        profile=machine.profile if row.cudnn is None else None,
     )
-    target = _target(row, machine)
-    session = Session(replace(options, pins=dict(row.pins)))
-    traced = session.trace(session.traceable(config), (Scenario.EXPECTED,)).traces
-    if row.pins:
-        # A pinned count holds for one step; the ends are of any count.
-        free = Session(options)
-        ends = (Scenario.LOW, Scenario.HIGH)
-        traced = {**free.trace(free.traceable(config), ends).traces, **traced}
-    of_first_step = bool(row.pins) and row.first_step_bytes is not None
-    return _beside(row, judged(traced, target), is_unsettled=of_first_step)
+    free = source_of(config, options).as_it_arrives()
+    pins = {} if source else dict(row.pins)
+    # A pinned count holds for one step; the ends are of any count.
+    recorded = free.record((Scenario.LOW, Scenario.HIGH) if pins else EVERY)
+    traces = dict(recorded.traces)
+    if pins:
+        pinned = source_of(config, replace(options, pins=pins)).as_it_arrives()
+        traces |= pinned.record((Scenario.EXPECTED,)).traces
+    is_unsettled = bool(pins) and row.first_step_bytes is not None
+    if source:
+        is_unsettled = any(counted.low != counted.high for counted in recorded.assumptions)
+    step = judged(traces, free.target())
+    return _beside(row, step, is_unsettled=is_unsettled, with_source=source is not None)
 
 
-def _beside(
-    row: MeasuredRow, step: Judged, *, is_unsettled: bool, with_source: bool = False
-) -> Outcome:
+def _beside(row: MeasuredRow, step: Judged, *, is_unsettled: bool, with_source: bool) -> Outcome:
     first = step.expected.first_step
     allocated = step.expected.peak.allocated_bytes
     return Outcome(
@@ -149,43 +158,4 @@ def _beside(
         first_step_bytes=first.allocated_bytes if first else None,
         with_source=with_source,
         is_unsettled=is_unsettled,
-    )
-
-
-def _predict_from_source(
-    row: MeasuredRow,
-    config: Path,
-    clouds: Clouds,
-    folder: Path,
-    machine: MeasuredOn,
-    source: Path,
-) -> Outcome:
-    settings = read_source_config(config, row.overrides)
-    order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
-    clouds(order)
-    given = InspectOptions(points=order.files, in_file_order=True, batch_size=row.batch_size)
-    scenes = source_scenes(settings, given)
-    target = _target(row, machine)
-    traced = trace_source(
-        config,
-        source,
-        scenes=scenes,
-        autocast=row.autocast,
-        optimizer=OPTIMIZER,
-        overrides=row.overrides,
-        target=target,
-        loads=False,
-    )
-    step = judged({Scenario.EXPECTED: traced.trace, **traced.scenarios}, target)
-    is_unsettled = any(counted.low != counted.high for counted in traced.assumptions)
-    return _beside(row, step, is_unsettled=is_unsettled, with_source=True)
-
-
-def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
-    """The machine, with the row's own cuDNN where it was measured with another."""
-    return make_target(
-        torch=machine.torch,
-        gpu=machine.gpu,
-        cudnn=row.cudnn or machine.cudnn,
-        profile=machine.profile if row.cudnn is None else None,
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
-from bevdiag.cli.values import optional
 from bevdiag.errors import InputError
+from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.values import optional
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
@@ -105,7 +105,7 @@ class Asked:
         Raises:
             BevdiagError: a policy or an option that cannot be used.
         """
-        from bevdiag.cli.jobs import Given, make_jobs
+        from bevdiag.prediction.jobs import Given, make_jobs
 
         given = Given(**{field.name: getattr(self, field.name) for field in fields(Given)})
         return make_jobs(

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, say, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import ExitCode, InputError
+from bevdiag.prediction import values
 
 
 def calibrate_command(

@@ -3,9 +3,15 @@
 from pathlib import Path
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
-from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also, write_checks
+from bevdiag.cli.formats import (
+    CHECK_FORMATS,
+    formats_and_files,
+    render_checks,
+    write_also,
+    write_checks,
+)
 from bevdiag.cli.output import STDOUT, check_output
+from bevdiag.prediction import values
 
 
 def check_command(
@@ -22,14 +28,14 @@ def check_command(
 
     Needs no torch and takes a moment; nothing is said of memory.
     """
-    from bevdiag.cli.jobs import policies
     from bevdiag.prediction.checked import worst
+    from bevdiag.prediction.jobs import policies
     from bevdiag.prediction.untraced import check_untraced
     from bevdiag.report.text.check_report import render_check
 
     values.choose("--format", output_format, CHECK_FORMATS)
     check_output(output)
-    beside = values.formats_and_files(also)
+    beside = formats_and_files(also)
     overrides = values.overrides(sets)
     folder = values.optional(values.folder, "--data-root", data_root)
     rules = policies(configs, policy, isolated=isolated)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import POINTS, REST, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
+from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
@@ -43,10 +43,9 @@ def compare_command(
     report = _compare(chosen, asked.job(chosen).options, *axes)
     if config is None:
         report = replace(report, config=SHIPPED_NAME)
-    from bevdiag.report.compare_json import compare_json
     from bevdiag.report.text.compare_report import render_compare
 
-    write_report(report, output_format, output, as_json=compare_json, as_text=render_compare)
+    write_report(report, output_format, output, as_text=render_compare)
     if html is not None:
         from bevdiag.report.html.compare_page import compare_page
 

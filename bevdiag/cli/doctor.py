@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
+from bevdiag.prediction import values
 
 
 def doctor_command(
@@ -36,10 +36,9 @@ def doctor_command(
     check_output(output)
     model = values.optional(values.gpu_name, "--gpu", gpu)
     from bevdiag.doctor.examine import examine
-    from bevdiag.report.doctor_json import doctor_json
     from bevdiag.report.text.doctor_report import render_doctor
 
     with progress_bar() as progress:
         report = examine(requirements, model, driver, progress)
-    write_report(report, output_format, output, as_json=doctor_json, as_text=render_doctor)
+    write_report(report, output_format, output, as_text=render_doctor)
     return report.exit_code

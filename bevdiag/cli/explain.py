@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
 from bevdiag.files.reading import STDIN, read_stdin_tail, read_tail
+from bevdiag.prediction import values
 
 MAX_LOG_BYTES = 8 * 2**20
 """Read from the end of a log, where what matters stands."""
@@ -46,12 +46,11 @@ def explain_command(
     # The message tells which GPU it was, where no option does.
     wanted = asked.options() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain
-    from bevdiag.report.explain_json import explain_json
     from bevdiag.report.text.explain_report import render_explain
 
     with progress_bar() as progress:
         explanation = explain(text, config, wanted, progress)
-    write_report(explanation, output_format, output, as_json=explain_json, as_text=render_explain)
+    write_report(explanation, output_format, output, as_text=render_explain)
     return explanation.exit_code
 
 

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
-from bevdiag.cli.asked import POINTS, REST, TARGET, Asked, takes
+from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
+from bevdiag.prediction import values
 from bevdiag.prediction.options import KNOBS
 
 Knob = Annotated[
@@ -16,7 +16,7 @@ Knob = Annotated[
 ]
 
 
-@takes(*POINTS, "batch_size", "autocast", "optimizer", "compression", *TARGET, *REST)
+@takes(*STEP, *TARGET, *REST)
 def fit_command(
     asked: Asked,
     config: opt.Config,
@@ -34,8 +34,7 @@ def fit_command(
         from bevdiag.remedies.fit import fit
 
         report = fit(config, wanted, what, progress)
-    from bevdiag.report.fit_json import fit_json
     from bevdiag.report.text.fit_report import render_fit
 
-    write_report(report, output_format, output, as_json=fit_json, as_text=render_fit)
+    write_report(report, output_format, output, as_text=render_fit)
     return report.exit_code

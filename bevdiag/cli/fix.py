@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import POINTS, REST, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
+from bevdiag.prediction import values
 
 Diff = Annotated[
     bool, typer.Option("--diff", help="Print the edits as a unified diff, and nothing else.")
@@ -27,7 +27,7 @@ Unsafe = Annotated[
 ]
 
 
-@takes(*POINTS, "batch_size", "autocast", "optimizer", *TARGET, *REST)
+@takes("source", *POINTS, "batch_size", "autocast", "optimizer", *TARGET, *REST)
 def fix_command(
     asked: Asked,
     config: opt.Config,
@@ -48,14 +48,13 @@ def fix_command(
         from bevdiag.remedies.fix import FixOptions, fix
 
         report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
-    from bevdiag.report.fix_json import fix_json
     from bevdiag.report.text.fix_report import outcome, render_fix
 
     if diff:
         say(outcome(report))
         _write_diff(report.diff, output)
     else:
-        write_report(report, output_format, output, as_json=fix_json, as_text=render_fix)
+        write_report(report, output_format, output, as_text=render_fix)
     return report.exit_code
 
 

@@ -4,14 +4,16 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bevdiag.cli.output import layout_for, write_output
+from bevdiag.cli.output import STDOUT, check_output, layout_for, write_output
+from bevdiag.errors import InputError
+from bevdiag.prediction.values import choose
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Check
     from bevdiag.report.layout import Layout
 
 _RENDERERS = {
-    "json": "bevdiag.report.preflight_json:preflight_json",
+    "json": "bevdiag.report.as_json:as_json",
     "sarif": "bevdiag.report.sarif:sarif",
     "junit": "bevdiag.report.junit:junit",
     "github": "bevdiag.report.github:github",
@@ -53,3 +55,19 @@ def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":
     module, function = _RENDERERS[output_format].split(":")
     render: Callable[[Sequence[Check]], str] = getattr(import_module(module), function)
     return render
+
+
+def formats_and_files(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """The --also values as formats and files, each of which can be written.
+
+    Raises:
+        InputError: one is not FORMAT=FILE, or names a format or a file that cannot be.
+    """
+    pairs = []
+    for text in texts or ():
+        output_format, _, file = text.partition("=")
+        if not file or file == STDOUT:
+            raise InputError(f"--also: {text!r} is not of the form FORMAT=FILE")
+        check_output(file, "--also")
+        pairs.append((choose("--also", output_format, MACHINE_FORMATS), file))
+    return tuple(pairs)

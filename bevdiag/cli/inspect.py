@@ -5,7 +5,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.formats import INSPECT_FORMATS, MEMORY_VIZ, renderer, write_checks
 from bevdiag.cli.output import (
@@ -19,6 +18,7 @@ from bevdiag.cli.output import (
 )
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
+from bevdiag.prediction import values
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
@@ -56,7 +56,7 @@ def inspect_command(
         job.options,
         # A snapshot alone shows none of them.
         remedies=False if as_snapshot and html is None else remedies,
-        lives=html is not None,
+        blocks=html is not None,
         snapshot=as_snapshot,
     )
     report = _inspect(replace(job, options=wanted))
@@ -74,10 +74,8 @@ def _check_remedies(options: "InspectOptions") -> None:
     """Refuses to look for what cannot be found.
 
     Raises:
-        InputError: there is nothing to fit, or nothing that could be edited.
+        InputError: there is nothing to fit.
     """
-    if options.source is not None:
-        raise InputError("--remedies edits models that are built in: leave it out with --source")
     if options.gpu is None and options.process_bytes is None:
         raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
 
@@ -95,14 +93,9 @@ def _inspect(job: "Job") -> "Prediction | ConfigReport":
 
 def _page(report: "Prediction | ConfigReport") -> str:
     from bevdiag.prediction.result import ConfigReport
+    from bevdiag.report.html.inspect_page import config_page, inspect_page
 
-    if isinstance(report, ConfigReport):
-        from bevdiag.report.html.config_page import config_page
-
-        return config_page(report)
-    from bevdiag.report.html.inspect_page import inspect_page
-
-    return inspect_page(report)
+    return config_page(report) if isinstance(report, ConfigReport) else inspect_page(report)
 
 
 def _write_snapshot(report: "Prediction | ConfigReport", output: str) -> None:
@@ -126,6 +119,7 @@ def _write(
     verbose: bool,
 ) -> None:
     from bevdiag.prediction.result import ConfigReport
+    from bevdiag.report.text.inspect_report import render_config, render_inspect
 
     if output_format not in values.FORMATS:
         from bevdiag.prediction.checked import Check
@@ -133,16 +127,11 @@ def _write(
         check = Check(config=report.config, report=report)
         write_checks(renderer(output_format)([check]), output_format, output)
     elif isinstance(report, ConfigReport):
-        from bevdiag.report.config_json import config_json
-        from bevdiag.report.text.config_report import render_config
-
-        write_report(report, output_format, output, as_json=config_json, as_text=render_config)
+        write_report(report, output_format, output, as_text=render_config)
     else:
-        from bevdiag.report.inspect_json import inspect_json
-        from bevdiag.report.text.inspect_report import render_inspect
         from bevdiag.report.text.short_report import render_short
 
         as_text = (
             render_short if depth is None else partial(render_inspect, depth=depth, verbose=verbose)
         )
-        write_report(report, output_format, output, as_json=inspect_json, as_text=as_text)
+        write_report(report, output_format, output, as_text=as_text)

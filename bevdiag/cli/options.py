@@ -7,7 +7,7 @@ import typer
 
 from bevdiag.cli.formats import CHECK_FORMATS, INSPECT_FORMATS
 from bevdiag.cli.shipped import SHIPPED_NAME
-from bevdiag.cli.values import AUTOCASTS, DEVICES, FORMATS
+from bevdiag.prediction.values import AUTOCASTS, DEVICES, FORMATS
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]
 ConfigOrShipped = Annotated[

@@ -148,7 +148,6 @@ def write_report(
     output_format: str,
     output: str,
     *,
-    as_json: Callable[[_Report], str],
     as_text: Callable[[_Report, Layout], str],
 ) -> None:
     """Writes the report as JSON or as text.
@@ -156,8 +155,12 @@ def write_report(
     Raises:
         InputError: the file cannot be written.
     """
-    text = as_json(report) if output_format == "json" else as_text(report, layout_for(output))
-    write_output(text, output)
+    if output_format == "json":
+        from bevdiag.report.as_json import as_json
+
+        write_output(as_json(report), output)
+    else:
+        write_output(as_text(report, layout_for(output)), output)
 
 
 def _print(report: str | bytes) -> None:

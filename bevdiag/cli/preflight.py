@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
-from bevdiag.cli.formats import CHECK_FORMATS, render_checks, write_also, write_checks
+from bevdiag.cli.formats import (
+    CHECK_FORMATS,
+    formats_and_files,
+    render_checks,
+    write_also,
+    write_checks,
+)
 from bevdiag.cli.output import STDOUT, check_output, say_error, say_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import ExitCode, InputError
+from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
@@ -63,7 +69,7 @@ def preflight_command(
     if context.obj == ():
         raise InputError("name the command to run after --, or leave out --")
     check_output(output)
-    beside = values.formats_and_files(also)
+    beside = formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
     jobs = asked.jobs(configs)
     checks = run_jobs(jobs)

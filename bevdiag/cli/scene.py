@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, say, write_output
-from bevdiag.cli.values import optional
 from bevdiag.errors import ExitCode
+from bevdiag.prediction import values
+from bevdiag.prediction.values import optional
 
 if TYPE_CHECKING:
     from bevdiag.scenes.statistics import Grid

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, write_output
+from bevdiag.prediction import values
 
 PROFILE = "profile/1"
 

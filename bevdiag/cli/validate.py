@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli import values
 from bevdiag.cli.output import STDOUT, check_output, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
+from bevdiag.prediction import values
 
 FORMATS = ("text", "markdown", "json")
 
@@ -68,7 +68,6 @@ def validate_command(
             validation,
             output_format,
             output,
-            as_json=report.validation_json,
             as_text=report.render_validation,
         )
     return validation.exit_code

@@ -56,7 +56,7 @@ def _predicted(
     progress("importing torch", 0.0)
     from bevdiag.explain.search import search
     from bevdiag.explain.worlds import predicted_worlds
-    from bevdiag.prediction.figures import target_of
+    from bevdiag.prediction.target import target_of
 
     progress("training step", 0.1)
     target, worlds, notes = predicted_worlds(answer.failure, config, options)

@@ -14,9 +14,7 @@ from bevdiag.memory.conv import CUDNN_64BIT, conv_backend
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import Alloc, ConvCall, EventStream
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import source_scenes, with_module
-from bevdiag.prediction.session import Session
-from bevdiag.source import read_source_config, trace_source
+from bevdiag.prediction.predicted import source_of
 from bevdiag.trace.kept_voxels import Scenario
 
 LAST_CUDNN_WITHOUT_64BIT = (9, 1, 0)
@@ -67,38 +65,15 @@ def _gpu_of(failure: Failure) -> str | None:
 
 
 def _streams(config: Path, options: InspectOptions, target: DeviceTarget) -> _Streams:
-    """The step in each scenario; a repository's own code makes it with --source."""
-    if options.source is not None:
-        return _source_streams(config, Path(options.source), options, target)
-    session = Session(replace(options, gpu=target.gpu))
-    traced = session.trace(session.traceable(config), tuple(Scenario))
-    streams = {scenario: trace.stream for scenario, trace in traced.traces.items()}
+    """The step in each scenario, as for any prediction, but for the message's GPU."""
+    source = source_of(config, replace(options, gpu=target.gpu)).as_it_arrives()
+    recorded = source.record()
+    streams = {scenario: trace.stream for scenario, trace in recorded.traces.items()}
     counts = {}
-    if len(traced.kept_voxels) == 1:
-        (site,) = traced.kept_voxels
+    if len(recorded.kept_voxels) == 1:
+        (site,) = recorded.kept_voxels
         counts = {Scenario.LOW: site.low, Scenario.EXPECTED: site.used, Scenario.HIGH: site.high}
     return streams, streams[Scenario.EXPECTED].unmodelled, counts
-
-
-def _source_streams(
-    config: Path, source: Path, options: InspectOptions, target: DeviceTarget
-) -> _Streams:
-    options = with_module(options)
-    settings = read_source_config(config, options.overrides)
-    traced = trace_source(
-        config,
-        source,
-        scenes=source_scenes(settings, options),
-        target=target,
-        autocast=options.autocast or ("fp16" if settings.optimization.use_amp else "off"),
-        optimizer=options.optimizer or settings.optimization.optimizer,
-        overrides=options.overrides,
-        assumptions=options.pins,
-        rehearses=options.rehearses,
-    )
-    traces = {Scenario(scenario.value): trace for scenario, trace in traced.scenarios.items()}
-    traces.setdefault(Scenario.EXPECTED, traced.trace)
-    return {scenario: trace.stream for scenario, trace in traces.items()}, traced.unmodelled, {}
 
 
 def _worlds(

@@ -1,27 +1,30 @@
 """`bevdiag compare`: variants of one config beside each other."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from bevdiag.errors import BevdiagError
-from bevdiag.memory.device import DeviceTarget
-from bevdiag.models.bev import bev_joint
-from bevdiag.prediction.compare_rows import Asked, failed_row, traced_row
-from bevdiag.prediction.compare_source import compare_source
-from bevdiag.prediction.compressions import compression_changes
-from bevdiag.prediction.figures import target_of
-from bevdiag.prediction.inspect import assumptions_of, scene_of
+from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import Assumption, Scene
-from bevdiag.prediction.session import Session, Variant
-from bevdiag.prediction.variants import CompareReport
-from bevdiag.prediction.variants import Variant as Row
-from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.scene import scene_of
+from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
+from bevdiag.prediction.target import target_of
+from bevdiag.prediction.variants import CompareReport, Variant
 
 Progress = Callable[[str, float], None]
-BASE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Axes:
+    """One combination of the axes of a comparison."""
+
+    compression: str
+    batch_size: int
+    autocast: str
 
 
 def compare(
@@ -32,55 +35,66 @@ def compare(
     autocasts: Sequence[str],
     progress: Progress,
 ) -> CompareReport:
-    """Trace every combination; the first row, without compression, is the base line.
+    """Trace every combination; the others are held against the first row, without compression.
 
-    Empty batch sizes or autocasts mean the config's own. With `options.source` the rows are traced
-    with that repository's code, and compressions are names of its own modules.
+    Empty batch sizes or autocasts mean the config's own. Compressions are modes of bevdiag's own
+    module, with `options.source` names of the repository's.
 
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
     """
-    if options.source is not None:
-        return compare_source(config, options, compressions, batch_sizes, autocasts, progress)
-    session = Session(options)
-    target = session.target()
-    variant = session.traceable(config)
-    modes = list(dict.fromkeys((BASE, *compressions)))
-    axes = list(
-        product(autocasts or [variant.autocast], batch_sizes or [variant.batch_size], modes)
-    )
-    rows: list[Row] = []
-    for number, (autocast, batch_size, mode) in enumerate(axes):
-        progress(f"{mode}, batch {batch_size}, autocast {autocast}", number / len(axes))
-        changed = replace(variant, batch_size=batch_size, autocast=autocast)
-        base = rows[0].peak_allocated_bytes if rows else None
-        rows.append(_row(session, target, changed, mode, base))
-    scene, assumptions = _shared(session, variant)
+    source = source_of(config, options).as_it_arrives()
+    modes = list(dict.fromkeys((source.UNCHANGED, *compressions)))
+    axes = [
+        _Axes(mode, batch_size, autocast)
+        for autocast, batch_size, mode in product(
+            autocasts or [source.autocast], batch_sizes or [source.batch_size], modes
+        )
+    ]
+    rows: list[Variant] = []
+    for number, row in enumerate(axes):
+        what = f"{row.compression}, batch {row.batch_size}, autocast {row.autocast}"
+        progress(what, number / len(axes))
+        rows.append(_traced(source, row, rows[0].peak_allocated_bytes if rows else None))
+    scene, assumptions = source.input()
     return CompareReport(
         config=str(config),
-        target=target_of(target),
-        scene=scene,
+        target=target_of(source.target()),
+        scene=scene_of(scene),
         variants=tuple(rows),
         assumptions=assumptions,
     )
 
 
-def _shared(session: Session, variant: Variant) -> tuple[Scene, tuple[Assumption, ...]]:
-    """The scene and counts of the config's own batch size."""
-    traced = session.settled(variant)
-    return scene_of(traced), assumptions_of(traced.kept_voxels)
-
-
-def _row(
-    session: Session, target: DeviceTarget, variant: Variant, mode: str, base: int | None
-) -> Row:
-    asked = Asked(mode, variant.batch_size, variant.autocast)
+def _traced(source: ConfigSource, axes: _Axes, first_peak_bytes: int | None) -> Variant:
+    """One row; what cannot be traced has no figures and no verdict."""
+    source = source.run_with(batch_size=axes.batch_size, autocast=axes.autocast)
     try:
-        variant = variant.edited(compression_changes(variant.config, mode))
-        traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
+        source = source.reduced(axes.compression)
+        recorded = source.record(ENDS_THAT_JUDGE)
     except BevdiagError as error:
-        return failed_row(asked, str(error))
-    trace = traced.traces[Scenario.EXPECTED]
-    upper = traced.traces.get(Scenario.HIGH, trace)
-    row = traced_row(asked, target, trace, upper, base)
-    return replace(row, bev_channels=bev_joint(variant.config).real)
+        return Variant(
+            compression=axes.compression,
+            batch_size=axes.batch_size,
+            autocast=axes.autocast,
+            verdict=Verdict.UNKNOWN,
+            error=str(error),
+        )
+    step = judged(recorded.traces, source.target())
+    largest = step.expected.largest_request
+    peak = step.expected.peak.allocated_bytes
+    return Variant(
+        compression=axes.compression,
+        batch_size=axes.batch_size,
+        autocast=axes.autocast,
+        bev_channels=source.bev_channels,
+        params=step.trace.params_by_module["total"],
+        peak_allocated_bytes=peak,
+        high_bytes=step.high_bytes,
+        reserved_bytes=step.expected.peak_reserved_bytes,
+        largest_request_bytes=largest.nbytes if largest else None,
+        largest_request_module=largest.alloc.module if largest else "",
+        difference_bytes=None if first_peak_bytes is None else peak - first_peak_bytes,
+        verdict=step.verdict,
+        fits=tuple(fit.gpu for fit in step.gpus() if fit.verdict is Verdict.FITS),
+    )

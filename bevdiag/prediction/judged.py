@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.events import Alloc
+from bevdiag.memory.oom import oom_message
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import GpuFit, Verdict, fit_on_gpus, judge
 from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.figures import oom_of
 from bevdiag.prediction.memory_use import OutOfMemory, Peak
 from bevdiag.prediction.summary import lower_end_bytes, peak_of, unsplit_bytes, upper_end_bytes
+from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import Trace
 
 
@@ -68,22 +69,21 @@ class Judged:
         )
 
 
-def judged(traces: Mapping[Any, Trace], target: DeviceTarget) -> Judged:
+def judged(traces: Mapping[Scenario, Trace], target: DeviceTarget) -> Judged:
     """Simulate and judge.
 
     Args:
-        traces: by scenario: "expected", and "low" and "high" where they differ from it.
+        traces: the expected one, and those at the ends where they differ from it.
         target: the GPU and versions to judge by.
     """
-    by_name = {getattr(name, "value", name): trace for name, trace in traces.items()}
-    trace = by_name["expected"]
-    high_trace = by_name.get("high", trace)
+    trace = traces[Scenario.EXPECTED]
+    high_trace = traces.get(Scenario.HIGH, trace)
     expected = simulate(trace.stream, target, until_oom=False)
     high = simulate(high_trace.stream, target, until_oom=False, bound=Bound.HIGH)
     return Judged(
         target=target,
         trace=trace,
-        low_trace=by_name.get("low", trace),
+        low_trace=traces.get(Scenario.LOW, trace),
         high_trace=high_trace,
         expected=expected,
         high=high,
@@ -96,3 +96,25 @@ def judged(traces: Mapping[Any, Trace], target: DeviceTarget) -> Judged:
             unsplit_bytes=unsplit_bytes(high),
         ),
     )
+
+
+def oom_of(trace: Trace, target: DeviceTarget, bound: Bound = Bound.EXPECTED) -> OutOfMemory | None:
+    """Where the step stops within the capacity; None if it ends."""
+    if target.capacity_bytes is None:
+        return None
+    refusal = simulate(trace.stream, target, bound=bound).refusal
+    if refusal is None:
+        return None
+    return OutOfMemory(
+        requested_bytes=refusal.requested_bytes,
+        module=refusal.alloc.module,
+        phase=refusal.alloc.phase.value,
+        step=refusal.alloc.step,
+        what=_what(refusal.alloc),
+        message=oom_message(refusal, target),
+    )
+
+
+def _what(alloc: Alloc) -> str:
+    shape = " x ".join(map(str, alloc.shape))
+    return f"{alloc.category.value} of {alloc.op}" + (f", {shape} {alloc.dtype}" if shape else "")

@@ -5,26 +5,17 @@ from bisect import bisect_left
 from bevdiag.children import in_child
 from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError
-from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import MemoryProfile
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.memory_use import Measurement, PhasePeak
-from bevdiag.prediction.session import Variant
-from bevdiag.scenes import Batch
 from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
 from bevdiag.trace.step import StepOptions, Trace
 
 NUM_STEPS = 3
 
 
-def measure(
-    variant: Variant,
-    batch: Batch,
-    target: DeviceTarget,
-    *,
-    seed: int,
-    timeout_seconds: float | None = None,
-) -> tuple[StepMeasurements, str | None]:
-    """Measure a variant; the second value says how the child failed, None if it ended well.
+def measure(source: BuiltIn) -> tuple[StepMeasurements, str | None]:
+    """Measure a step; the second value says how the child failed, None if it ended well.
 
     An exhausted memory is a result, not a failure.
 
@@ -32,16 +23,17 @@ def measure(
         InputError: there is no CUDA device.
     """
     require_cuda()
+    target = source.target()
     task = MeasureTask(
-        config=variant.config,
-        batch=batch,
+        config=source.config,
+        batch=source.batch(),
         options=StepOptions(
-            optimization=variant.config.optimization,
-            optimizer=variant.optimizer,
-            autocast=variant.autocast,
+            optimization=source.config.optimization,
+            optimizer=source.optimizer,
+            autocast=source.autocast,
             num_steps=NUM_STEPS,
         ),
-        seed=seed,
+        seed=source.options.seed,
         capacity_bytes=target.capacity_bytes,
         cudnn_benchmark=target.cudnn_benchmark,
     )
@@ -57,7 +49,7 @@ def measure(
             task,
             name="the measuring process",
             told=note,
-            timeout_seconds=timeout_seconds,
+            timeout_seconds=source.options.timeout_seconds,
         )
     except NoVerdictError as failure:
         return latest, str(failure)

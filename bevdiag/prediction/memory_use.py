@@ -90,7 +90,7 @@ class TimelinePoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TensorLife:
+class TimelineBlock:
     """One block of the steady step, for a timeline.
 
     `start` and `stop` count the timeline's points: it is alive from `start` until before `stop`.

@@ -19,14 +19,15 @@ class InspectOptions:
     is used, where there is one.
     `scene` is a file of `bevdiag scene measure`, whose counts a synthetic scene is to have.
     `point_columns` and `point_dtype` say how .bin files are read; `in_file_order` keeps points
-    in their order where the config shuffles them, as a measured row of these files did.
+    in their order where the config shuffles them or a repository's own data pipeline would make
+    the batch of them, as a measured row of these files did.
     `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
     reserve; `origin` says where GPU and budget come from.
     `remedies` None searches for plans where the step may not fit.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
     paths start from. `timeout_seconds` is how long a child process may say nothing; `rehearses`
-    says whether values that decide are computed on the CPU. `lives` asks
+    says whether values that decide are computed on the CPU. `blocks` asks
     for every block of the step, which a timeline is drawn from, `snapshot` for the allocator's
     history of the whole run.
     """
@@ -57,7 +58,7 @@ class InspectOptions:
     data_root: str | None = None
     timeout_seconds: float | None = None
     rehearses: bool = True
-    lives: bool = False
+    blocks: bool = False
     snapshot: bool = False
 
     @property

@@ -91,6 +91,23 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """What a search for plans came to.
+
+    Attributes:
+        singles: every change alone; `combined` every set of several that was traced.
+        frontier: of all that may be written, what nothing else beats in both cost and memory,
+            the cheapest first.
+        chosen: the plan to take, None where none fits.
+    """
+
+    singles: tuple[Plan, ...]
+    combined: tuple[Plan, ...]
+    frontier: tuple[Plan, ...]
+    chosen: Plan | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """The plan that is recommended: the ids of its changes, and every edit of the config."""
 

@@ -1,74 +1,79 @@
-"""From a judged step to the one frozen value that every command shows a view of."""
+"""From a source and its recorded step to the one frozen value that every command shows."""
+
+from pathlib import Path
 
 from bevdiag.memory.profile import MemoryProfile
-from bevdiag.prediction.figures import target_of
-from bevdiag.prediction.judged import Judged
-from bevdiag.prediction.result import Assumption, Prediction, Scene
+from bevdiag.prediction.built_in import BuiltIn
+from bevdiag.prediction.compressions import Changes
+from bevdiag.prediction.judged import Judged, judged
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.repository import Repository
+from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
 from bevdiag.prediction.summary import layers_of, phases_of, timeline_of
-from bevdiag.rules.finding import Finding, Silenced
+from bevdiag.prediction.target import target_of
 from bevdiag.trace.data_flow import wiring_of
 
 
-def prediction_of(
-    step: Judged,
-    *,
-    config: str,
-    model: str,
-    autocast: str,
-    optimizer: str,
-    scene: Scene | None,
-    bev_channels: int | None = None,
-    assumptions: tuple[Assumption, ...] = (),
-    findings: tuple[Finding, ...] = (),
-    silenced: tuple[Silenced, ...] = (),
-    unmodelled: tuple[str, ...] | None = None,
-    flops: int | None = None,
-) -> Prediction:
-    """The prediction of a step, whatever gave its model.
+def source_of(
+    config: Path, options: InspectOptions, repairs: Changes | None = None
+) -> BuiltIn | Repository:
+    """The step of a config, of whichever kind the options ask for.
 
     Args:
-        step: traced, simulated and judged.
-        config: the file's name, empty where there is none.
-        model: what the detector is called.
-        autocast: off, fp16 or bf16.
-        optimizer: as configs name it.
-        scene: the input that the step was run on, None for inputs of the model's own.
-        bev_channels: of the BEV map, None where that is not known.
-        assumptions: every count that depends on values.
-        findings: what is wrong, worst first.
-        silenced: what comments silence.
-        unmodelled: what the step could not account for; None for what its events say.
-        flops: of one step, None where they were not counted.
+        config: the file.
+        options: the user's.
+        repairs: edits of a config that cannot be used without them.
+
+    Raises:
+        BevdiagError: a config or option that cannot be used.
     """
+    kind = BuiltIn if options.source is None else Repository
+    return kind.read(config, options, repairs)
+
+
+def predict(source: StepSource) -> Prediction:
+    """Record the source's step, simulate it, judge it.
+
+    Raises:
+        BevdiagError: the step cannot be recorded.
+    """
+    recorded = source.record(EVERY)
+    return prediction_of(source, recorded, judged(recorded.traces, source.target()))
+
+
+def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Prediction:
+    """The prediction of a recorded and judged step, whatever gave its model."""
     trace, expected = step.trace, step.expected
     by_module = dict(trace.params_by_module)
+    findings, silenced = source.findings(recorded, step)
     return Prediction(
-        config=config,
-        model=model,
+        config=source.name,
+        model=source.model,
         target=target_of(step.target),
         device="meta",
-        autocast=autocast,
-        optimizer=optimizer,
-        scene=scene,
+        autocast=source.autocast,
+        optimizer=source.optimizer,
+        scene=recorded.scene,
         params_total=by_module.pop("total"),
         params_by_module=by_module,
         params_without_grad=sum(trace.params_without_grad.values()),
-        bev_channels=bev_channels,
+        bev_channels=source.bev_channels,
         peak=step.peak(),
         first_step_peak_bytes=_first_step_bytes(expected),
         phases=phases_of(expected),
         timeline=timeline_of(expected),
         layers=layers_of(trace.layers, trace.stream, expected),
-        assumptions=assumptions,
+        assumptions=recorded.assumptions,
         verdict=step.verdict,
         oom=step.oom(),
         gpus=step.gpus(),
         findings=findings,
-        silenced=silenced,
         wiring=wiring_of(trace),
         remedies=(),
-        unmodelled=tuple(trace.stream.unmodelled) if unmodelled is None else unmodelled,
-        flops=flops,
+        silenced=silenced,
+        unmodelled=tuple(trace.stream.unmodelled),
+        flops=trace.flops,
     )
 
 

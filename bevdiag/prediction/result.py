@@ -11,7 +11,7 @@ from bevdiag.prediction.memory_use import (
     OutOfMemory,
     Peak,
     PhasePeak,
-    TensorLife,
+    TimelineBlock,
     TimelinePoint,
 )
 from bevdiag.prediction.plan import Plan
@@ -61,7 +61,7 @@ class Prediction:
 
     `scene` is None where the model came with inputs of its own.
     `remedies` are the plans that were traced, changes alone first; `recommended` is the one to
-    take. `lives` are the blocks of the timeline, `snapshot` is the allocator's
+    take. `blocks` are the blocks of the timeline, `snapshot` is the allocator's
     history, where they were asked for.
     """
 
@@ -93,7 +93,7 @@ class Prediction:
     unmodelled: tuple[str, ...] = ()
     flops: int | None = None
     measurement: Measurement | None = None
-    lives: tuple[TensorLife, ...] = ()
+    blocks: tuple[TimelineBlock, ...] = ()
     snapshot: History | None = None
 
     @property

@@ -10,7 +10,14 @@ from bevdiag.memory.events import EventStream
 from bevdiag.memory.history import record
 from bevdiag.memory.lifetimes import ancestors, block_lives, saved_bytes_by_module
 from bevdiag.memory.profile import LiveBlock, MemoryProfile
-from bevdiag.prediction.memory_use import Holder, Layer, Peak, PhasePeak, TensorLife, TimelinePoint
+from bevdiag.prediction.memory_use import (
+    Holder,
+    Layer,
+    Peak,
+    PhasePeak,
+    TimelineBlock,
+    TimelinePoint,
+)
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
 from bevdiag.trace.layers import LayerRecord
@@ -112,29 +119,29 @@ def with_history(
     report: Prediction, options: InspectOptions, stream: EventStream, target: DeviceTarget
 ) -> Prediction:
     """The report with what a timeline or a snapshot is drawn from, where it is asked for."""
-    if options.lives:
-        report = replace(report, lives=_lives(stream, target))
+    if options.blocks:
+        report = replace(report, blocks=_timeline_blocks(stream, target))
     if options.snapshot:
         report = replace(report, snapshot=record(stream, target))
     return report
 
 
-def _lives(stream: EventStream, target: DeviceTarget) -> tuple[TensorLife, ...]:
+def _timeline_blocks(stream: EventStream, target: DeviceTarget) -> tuple[TimelineBlock, ...]:
     """Every block of the last step, oldest first."""
     return tuple(
-        TensorLife(
-            start=life.start,
-            stop=life.stop,
-            nbytes=life.nbytes,
-            category=life.alloc.category.value,
-            module=life.alloc.module,
-            op=life.alloc.op,
-            shape=life.alloc.shape,
-            dtype=life.alloc.dtype,
-            phase=life.alloc.phase.value,
-            is_state=life.is_state,
+        TimelineBlock(
+            start=block.start,
+            stop=block.stop,
+            nbytes=block.nbytes,
+            category=block.alloc.category.value,
+            module=block.alloc.module,
+            op=block.alloc.op,
+            shape=block.alloc.shape,
+            dtype=block.alloc.dtype,
+            phase=block.alloc.phase.value,
+            is_state=block.is_state,
         )
-        for life in block_lives(stream, target)
+        for block in block_lives(stream, target)
     )
 
 

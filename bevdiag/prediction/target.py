@@ -13,7 +13,9 @@ from bevdiag.errors import InputError
 from bevdiag.memory.catalogue import gpu_called
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.oom import format_size
+from bevdiag.memory.profiles import DeviceProfile
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,26 @@ def require_capacity(target: DeviceTarget) -> DeviceTarget:
             "bevdiag.toml); there is no GPU at hand"
         )
     return target
+
+
+def target_of(target: DeviceTarget) -> Target:
+    """The target as reports show it."""
+    return Target(
+        gpu=target.gpu,
+        capacity_bytes=target.capacity_bytes,
+        torch=target.torch,
+        cudnn=".".join(map(str, target.cudnn)),
+        compute_capability=".".join(map(str, target.compute_capability)),
+        profile=None if target.profile is None else _profile(target.profile),
+        cudnn_benchmark=target.cudnn_benchmark,
+        context_bytes=target.context_bytes,
+        origin=target.origin,
+    )
+
+
+def _profile(profile: DeviceProfile) -> str:
+    cudnn = ".".join(map(str, profile.cudnn))
+    return f"{profile.gpu}, torch {profile.torch}, cuDNN {cudnn}"
 
 
 def gpu_at_hand() -> GpuAtHand | None:

@@ -10,21 +10,21 @@ from bevdiag.rules.finding import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One row of `bevdiag compare`; the first row is the base line."""
+    """One row of `bevdiag compare`; one that could not be traced has no figures, but an error."""
 
     compression: str
     batch_size: int
     autocast: str
-    bev_channels: int | None
-    params: int | None
-    peak_allocated_bytes: int | None
-    high_bytes: int | None
-    reserved_bytes: int | None
-    largest_request_bytes: int | None
-    largest_request_module: str
-    difference_bytes: int | None
+    bev_channels: int | None = None
+    params: int | None = None
+    peak_allocated_bytes: int | None = None
+    high_bytes: int | None = None
+    reserved_bytes: int | None = None
+    largest_request_bytes: int | None = None
+    largest_request_module: str = ""
+    difference_bytes: int | None = None
     verdict: Verdict
-    fits: tuple[str, ...]
+    fits: tuple[str, ...] = ()
     error: str = ""
 
 

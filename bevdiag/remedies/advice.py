@@ -1,32 +1,30 @@
 """What helps but does not stand in the config: said, with figures where it can be traced."""
 
-from dataclasses import replace
-
-from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.session import Session, Variant
+from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
+from bevdiag.remedies.candidates import reads_amp
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
 from bevdiag.trace.kept_voxels import Scenario
 
 
-def advice_for(session: Session, variant: Variant, goal: DeviceTarget) -> tuple[Advice, ...]:
-    """What else would help the variant, which is the config with whatever was chosen."""
-    advice = [_expandable(session, variant, goal)]
-    if session.options.autocast is None and variant.autocast == "off":
-        advice.append(_bfloat16(session, variant, goal))
-    if variant.batch_size > 1:
-        advice.append(_accumulation(variant))
+def advice_for(source: ConfigSource, goal: DeviceTarget) -> tuple[Advice, ...]:
+    """What else would help the source, which is the config with whatever was chosen."""
+    advice = [_expandable(source, goal)]
+    if source.options.autocast is None and source.autocast == "off":
+        advice.append(_bfloat16(source, goal))
+    if source.batch_size > 1:
+        advice.append(_accumulation(source))
     return tuple(advice)
 
 
-def _expandable(session: Session, variant: Variant, goal: DeviceTarget) -> Advice:
-    traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
-    expected = traced.traces[Scenario.EXPECTED]
-    upper = traced.traces.get(Scenario.HIGH, expected)
+def _expandable(source: ConfigSource, goal: DeviceTarget) -> Advice:
+    traces = source.record(ENDS_THAT_JUDGE).traces
+    expected = traces[Scenario.EXPECTED]
+    upper = traces.get(Scenario.HIGH, expected)
     ends = [
         simulate(trace.stream, goal, bound=bound, expandable_segments=True)
         for trace, bound in ((expected, Bound.EXPECTED), (upper, Bound.HIGH))
@@ -44,11 +42,10 @@ def _expandable(session: Session, variant: Variant, goal: DeviceTarget) -> Advic
     )
 
 
-def _bfloat16(session: Session, variant: Variant, goal: DeviceTarget) -> Advice:
-    half = session.trace(replace(variant, autocast="bf16"), (Scenario.EXPECTED, Scenario.HIGH))
-    plan = plan_of(half, goal, (), {})
-    reads_amp = not isinstance(variant.config.model.backbone_3d, FocalDsvtSettings)
-    key = "; OPTIMIZATION.USE_AMP: true is fp16" if reads_amp else ""
+def _bfloat16(source: ConfigSource, goal: DeviceTarget) -> Advice:
+    half = source.run_with(autocast="bf16")
+    plan = plan_of(half, half.record(ENDS_THAT_JUDGE), goal)
+    key = "; OPTIMIZATION.USE_AMP: true is fp16" if reads_amp(source) else ""
     return Advice(
         id="autocast-bf16",
         title="bf16 autocast: half the bytes in matrix products and convolutions, less precision",
@@ -59,11 +56,11 @@ def _bfloat16(session: Session, variant: Variant, goal: DeviceTarget) -> Advice:
     )
 
 
-def _accumulation(variant: Variant) -> Advice:
+def _accumulation(source: ConfigSource) -> Advice:
     return Advice(
         id="gradient-accumulation",
         title="fewer samples a step and the gradients of several steps summed",
         how=f"optimizer.step() after every n-th backward pass, n times fewer samples than the "
-        f"{variant.batch_size} of OPTIMIZATION.BATCH_SIZE_PER_GPU; batch norm sees the smaller "
+        f"{source.batch_size} of OPTIMIZATION.BATCH_SIZE_PER_GPU; batch norm sees the smaller "
         "batch",
     )

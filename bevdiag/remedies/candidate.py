@@ -1,11 +1,13 @@
 """One change to a config: what it edits, what it takes from the detector, how dear that is."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TypeVar
 
-from bevdiag.config.edits import flow
 from bevdiag.prediction.compressions import Changes
-from bevdiag.prediction.session import Variant
+from bevdiag.prediction.step_source import ConfigSource
+
+Source = TypeVar("Source", bound=ConfigSource)
 
 
 class Price(IntEnum):
@@ -44,17 +46,7 @@ class Candidate:
     unsafe: str = ""
     needs: str = ""
 
-    def applied_to(self, variant: Variant) -> Variant:
-        """The variant with this change."""
-        variant = replace(
-            variant,
-            autocast=self.autocast or variant.autocast,
-            batch_size=self.batch_size or variant.batch_size,
-        )
-        return variant.edited(self.changes) if self.changes else variant
-
-    def described(self) -> tuple[str, ...]:
-        """The change as the user would write it."""
-        if not self.changes and self.autocast:
-            return (f"--autocast {self.autocast}",)
-        return tuple(f"{'.'.join(path)}: {flow(value)}" for path, value in self.changes.items())
+    def applied_to(self, source: Source) -> Source:
+        """The source with this change."""
+        changed = source.run_with(batch_size=self.batch_size, autocast=self.autocast)
+        return changed.edited(self.changes)

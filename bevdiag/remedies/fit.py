@@ -5,21 +5,19 @@ it is undecided, as many points at once as there are cores. Every point of the c
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.figures import target_of
-from bevdiag.prediction.inspect import scene_of
 from bevdiag.prediction.options import KNOBS, InspectOptions
-from bevdiag.prediction.session import Session, Variant
-from bevdiag.prediction.target import require_capacity
-from bevdiag.remedies.candidates import VOXELIZER
-from bevdiag.remedies.fit_results import FitPoint, FitReport
+from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.scene import scene_of
+from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
+from bevdiag.prediction.target import require_capacity, target_of
+from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.remedies.sets import plan_of
-from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.remedies.step_changes import VOXELIZER, for_training
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 Progress = Callable[[str, float], None]
@@ -39,16 +37,16 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
         BevdiagError: a config, point file or option that cannot be used, or a knob that the
             config does not have.
     """
-    session = Session(options)
-    goal = require_capacity(session.target())
-    variant = session.traceable(config)
-    now = _now(variant, knob, options)
-    session.settled(variant)  # before the workers fork, so that they share it
-    most = _most(session, variant, knob)
+    declared = source_of(config, options)
+    goal = require_capacity(declared.target())
+    source: ConfigSource = declared.as_it_arrives()
+    now = _now(source, knob, options)
+    source.input()  # before the workers fork, so that they share it
+    most = _most(source, knob)
     step = 1 if knob != "max-voxels" else max(1, most // _PRECISION)
 
     def attempt(value: int) -> FitPoint:
-        return _point(session, variant, goal, knob, value)
+        return _point(source, goal, knob, value)
 
     with workers(attempt, died=_refused, timeout_seconds=options.timeout_seconds) as traced:
         points = _Search(traced, progress, most, step, doubling=knob == "batch").run()
@@ -56,7 +54,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     return FitReport(
         config=str(config),
         target=target_of(goal),
-        scene=scene_of(session.settled(variant)),
+        scene=scene_of(source.batch()),
         knob=knob,
         unit=KNOBS[knob],
         now=now,
@@ -120,42 +118,41 @@ def _between(below: int, above: int, count: int) -> list[int]:
     return [below + (inner + 1) * (i + 1) // (count + 1) for i in range(count)]
 
 
-def _now(variant: Variant, knob: str, options: InspectOptions) -> int:
-    data = variant.config.data
+def _now(source: ConfigSource, knob: str, options: InspectOptions) -> int:
     if knob == "batch":
         if options.batch_size is not None:
             raise InputError("--what batch: --batch-size says how many already: leave it out")
-        return variant.batch_size
-    now = data.max_voxels if knob == "max-voxels" else data.max_points_per_voxel
+        return source.batch_size
+    scene = source.scene_settings
+    now = scene.max_voxels if knob == "max-voxels" else scene.max_points
     if now is None:
         raise InputError(f"--what {knob}: this config voxelizes dynamically, without such a cap")
     return now
 
 
-def _most(session: Session, variant: Variant, knob: str) -> int:
+def _most(source: ConfigSource, knob: str) -> int:
     """The largest value that makes a difference: a cap above what the scene has changes nothing."""
     if knob == "batch":
         return _MOST_SAMPLES
-    uncapped = session.scene(_turned(variant, knob, _NO_CAP))
+    uncapped = _turned(source, knob, _NO_CAP).batch()
     assert uncapped.voxels is not None
     if knob == "max-voxels":
         return max(len(sample.coords) for sample in uncapped.voxels)
     return max(int(sample.num_points.max()) for sample in uncapped.voxels)
 
 
-def _turned(variant: Variant, knob: str, value: int) -> Variant:
+def _turned(source: ConfigSource, knob: str, value: int) -> ConfigSource:
     if knob == "batch":
-        return replace(variant, batch_size=value)
-    keys = ("MAX_NUMBER_OF_VOXELS", "train") if knob == "max-voxels" else ("MAX_POINTS_PER_VOXEL",)
-    return variant.edited({(*VOXELIZER, *keys): value})
+        return source.run_with(batch_size=value)
+    if knob == "max-voxels":
+        return source.edited({for_training(source, (*VOXELIZER, "MAX_NUMBER_OF_VOXELS")): value})
+    return source.edited({(*VOXELIZER, "MAX_POINTS_PER_VOXEL"): value})
 
 
-def _point(
-    session: Session, variant: Variant, goal: DeviceTarget, knob: str, value: int
-) -> FitPoint:
+def _point(source: ConfigSource, goal: DeviceTarget, knob: str, value: int) -> FitPoint:
     try:
-        turned = _turned(variant, knob, value)
-        plan = plan_of(session.trace(turned, (Scenario.EXPECTED, Scenario.HIGH)), goal, (), {})
+        turned = _turned(source, knob, value)
+        plan = plan_of(turned, turned.record(ENDS_THAT_JUDGE), goal)
     except BevdiagError as error:
         return _refused(value, error)
     return FitPoint(

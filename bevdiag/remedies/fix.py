@@ -16,20 +16,17 @@ from bevdiag.config.load import read_document
 from bevdiag.errors import BevdiagError
 from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file
-from bevdiag.memory.device import DeviceTarget
-from bevdiag.prediction.compressions import Changes
-from bevdiag.prediction.figures import target_of
-from bevdiag.prediction.inspect import scene_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.session import Session, channels_that_arrive
-from bevdiag.prediction.target import require_capacity
+from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.scene import scene_of
+from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
+from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.advice import advice_for
 from bevdiag.remedies.results import FixReport
 from bevdiag.remedies.search import search_plans
 from bevdiag.remedies.sets import apply_set, plan_of
 from bevdiag.rules.sound_grid import sound_grid
-from bevdiag.trace.kept_voxels import Scenario
 
 Progress = Callable[[str, float], None]
 
@@ -51,35 +48,33 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
     """
-    session = Session(options)
-    # A grid on which no step runs is put right whether or not anybody asks for a size.
-    repairs = sound_grid(read_document(config, options.overrides))
-    goal = session.target() if repairs else require_capacity(session.target())
-    variant = session.variant(config, repairs)
-    arriving = repairs | channels_that_arrive(variant)
-    variant = variant.edited(arriving)
+    # A grid on which no step runs is put right whether or not anybody asks for a size. What a
+    # repository's own code makes of a grid, it knows alone.
+    document = read_document(config, options.overrides)
+    repairs = sound_grid(document) if options.source is None else {}
+    declared = source_of(config, options, repairs)
+    goal = declared.target() if repairs else require_capacity(declared.target())
+    source: ConfigSource = declared.as_it_arrives()
     progress("training step", 0.02)
-    traced = session.trace(variant, (Scenario.EXPECTED, Scenario.HIGH))
-    base = plan_of(traced, goal, (), arriving)
+    recorded = source.record(ENDS_THAT_JUDGE)
+    base = plan_of(source, recorded, goal)
     report = FixReport(
         config=str(config),
         target=target_of(goal),
-        scene=scene_of(traced),
+        scene=scene_of(source.batch()),
         base=base,
         unsafe_allowed=how.unsafe,
     )
-    if base.fits and not arriving:
+    if base.fits and not source.edits:
         return report
     if base.fits or goal.capacity_bytes is None:
         report = replace(report, chosen=base)
     else:
         found = search_plans(
-            session,
-            variant,
+            source,
             goal,
             base,
             lambda what, share: progress(what, 0.05 + 0.85 * share),
-            before=arriving,
             unsafe=how.unsafe,
         )
         report = replace(
@@ -90,21 +85,18 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
             chosen=found.chosen,
         )
         progress("advice", 0.9)
-        ids = report.chosen.ids if report.chosen else ()
-        left = apply_set(session, variant, ids).variant
-        report = replace(report, advice=advice_for(session, left, goal))
+        if found.chosen is not None:
+            source, _ = apply_set(source, found.chosen.ids)
+        report = replace(report, advice=advice_for(source, goal))
     if report.chosen is None:
         return report
-    edits = apply_set(session, variant, report.chosen.ids, arriving).edits
     with locked(config) if how.write else nullcontext():
-        return _with_edits(session, report, edits, how, config)
+        return _with_edits(source, report, how)
 
 
-def _with_edits(
-    session: Session, report: FixReport, edits: Changes, how: FixOptions, path: Path
-) -> FixReport:
+def _with_edits(source: ConfigSource, report: FixReport, how: FixOptions) -> FixReport:
     """The report with the diff; where it is wanted, the file written and inspected again."""
-    chosen = report.chosen
+    chosen, path, edits = report.chosen, source.path, source.edits
     assert chosen is not None
     text = read_file(path, MAX_BYTES).decode("utf-8")
     mark, plain = _without_mark(text)
@@ -119,7 +111,7 @@ def _with_edits(
     if not how.write or after == text:
         return report
     write_file(path, after.encode(), "--write", updated=True)
-    problem = _checked_again(chosen, path, session.options, session.target())
+    problem = _checked_again(chosen, path, source.options)
     if problem:
         write_file(path, text.encode(), "--write", updated=True)
         return replace(report, refusal=f"{problem}: the file is as it was")
@@ -141,14 +133,11 @@ def _diff(path: Path, before: str, after: str) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
 
 
-def _checked_again(
-    promised: Plan, path: Path, options: InspectOptions, target: DeviceTarget
-) -> str:
+def _checked_again(promised: Plan, path: Path, options: InspectOptions) -> str:
     """What is wrong with the written config, read and traced from the start; empty if nothing."""
     try:
-        session = Session(options)
-        traced = session.trace(session.traceable(path), (Scenario.EXPECTED, Scenario.HIGH))
-        found = plan_of(traced, target, (), {})
+        written = source_of(path, options).as_it_arrives()
+        found = plan_of(written, written.record(ENDS_THAT_JUDGE), written.target())
     except BevdiagError as error:
         return f"the written config cannot be inspected ({error})"
     if (found.verdict, found.high_bytes) != (promised.verdict, promised.high_bytes):

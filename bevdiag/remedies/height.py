@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from bevdiag.config.settings import FocalDsvtSettings, SparseHeightCompressionSettings
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.compressions import compression_changes
-from bevdiag.prediction.session import Variant
 from bevdiag.remedies.candidate import Candidate, Price
 
 _MAP = ("MODEL", "MAP_TO_BEV")
@@ -17,11 +17,11 @@ _LARGEST_STRIDE = 8
 _OWN_MODULE = "MAP_TO_BEV's {name}, which OpenPCDet lacks and bevdiag/models/map_to_bev has"
 
 
-def height_changes(variant: Variant) -> Iterator[Candidate]:
+def height_changes(source: BuiltIn) -> Iterator[Candidate]:
     """Every way that bevdiag knows, the report's own remedies first."""
-    yield from _compressions(variant)
-    yield from _height_in_dsvt(variant)
-    yield from _height_strides(variant)
+    yield from _compressions(source)
+    yield from _height_in_dsvt(source)
+    yield from _height_strides(source)
 
 
 _COMPRESSIONS = {
@@ -34,10 +34,10 @@ _COMPRESSIONS = {
 }
 
 
-def _compressions(variant: Variant) -> Iterator[Candidate]:
-    if not bev_joint(variant.config).is_volume:
+def _compressions(source: BuiltIn) -> Iterator[Candidate]:
+    if not bev_joint(source.config).is_volume:
         return
-    mapping = variant.config.model.map_to_bev
+    mapping = source.config.model.map_to_bev
     current = mapping.mode if isinstance(mapping, SparseHeightCompressionSettings) else "none"
     for mode, loses in _COMPRESSIONS.items():
         if mode != current:
@@ -47,14 +47,14 @@ def _compressions(variant: Variant) -> Iterator[Candidate]:
                 price=Price.MODEL,
                 title=f"{mode} compression of the height",
                 loses=loses,
-                changes=compression_changes(variant.config, mode),
+                changes=compression_changes(source.config, mode),
                 needs=_OWN_MODULE.format(name="SparseHeightCompression"),
             )
 
 
-def _height_in_dsvt(variant: Variant) -> Iterator[Candidate]:
+def _height_in_dsvt(source: BuiltIn) -> Iterator[Candidate]:
     """Stages that pool the real height away, one block each; the last stage is read flat."""
-    joint, backbone = bev_joint(variant.config), variant.config.model.backbone_3d
+    joint, backbone = bev_joint(source.config), source.config.model.backbone_3d
     if not isinstance(backbone, FocalDsvtSettings):
         return
     dsvt = backbone.dsvt
@@ -104,8 +104,8 @@ def _height_in_dsvt(variant: Variant) -> Iterator[Candidate]:
     )
 
 
-def _height_strides(variant: Variant) -> Iterator[Candidate]:
-    joint = bev_joint(variant.config)
+def _height_strides(source: BuiltIn) -> Iterator[Candidate]:
+    joint = bev_joint(source.config)
     if joint.depth == 1 or not joint.is_volume:
         return
     strides = height_factors(joint.depth)

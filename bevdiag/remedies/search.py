@@ -5,18 +5,15 @@ never taken where something else fits.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.prediction.compressions import Changes
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.session import Session, TracedVariant, Variant
-from bevdiag.remedies.moves import moves
+from bevdiag.prediction.plan import Plan, Plans
+from bevdiag.prediction.step_source import ConfigSource, Recorded
+from bevdiag.remedies.candidates import candidates, change_of
 from bevdiag.remedies.sets import (
     Ids,
-    change_of,
     frontier_of,
     plan_of,
     plan_set,
@@ -32,50 +29,33 @@ _MOST_SETS = 24
 """Sets of several that are traced before the strongest of all is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plans:
-    """What a search came to; the attributes are those of a `FixReport`."""
-
-    singles: tuple[Plan, ...]
-    combined: tuple[Plan, ...]
-    frontier: tuple[Plan, ...]
-    chosen: Plan | None
-
-
 def search_plans(
-    session: Session,
-    variant: Variant,
+    source: ConfigSource,
     goal: DeviceTarget,
     base: Plan,
     progress: Progress,
     *,
-    before: Changes | None = None,
     unsafe: bool = False,
 ) -> Plans:
     """Trace every change alone, then sets, until one fits.
 
     Args:
-        session: traces.
-        variant: the config as it can be traced.
+        source: the config as it can be traced; the edits that led to it are part of every plan.
         goal: what must be fitted; it has a capacity.
-        base: what the variant comes to.
-        progress: told what is traced, and the share that is done.
-        before: edits that led to the variant; they are part of every plan.
+        base: what the source's step comes to.
+        progress: hears what is traced, and the share that is done.
         unsafe: whether unsafe changes may take part.
     """
-    known = {
-        candidate.id: change_of(candidate)
-        for candidate in moves(variant, session.scene(variant), session.options)
-    }
+    known = {candidate.id: change_of(candidate) for candidate in candidates(source)}
 
     def attempt(ids: Ids) -> Plan:
-        return plan_set(session, variant, goal, ids, known, before)
+        return plan_set(source, goal, ids, known)
 
     def refuse(ids: Ids, error: BevdiagError) -> Plan:
         return refused_set(ids, known, error)
 
-    session.settled(variant)  # before the workers fork, so that they share it
-    limit = session.options.timeout_seconds
+    source.input()  # before the workers fork, so that they share it
+    limit = source.options.timeout_seconds
     with workers(attempt, died=refuse, timeout_seconds=limit) as traced:
         singles = []
         for number, plan in enumerate(traced([(name,) for name in known])):
@@ -131,14 +111,7 @@ def _without_needless(found: Plan, traced: Map[Ids, Plan]) -> list[Plan]:
     return smaller
 
 
-def plans_for(
-    session: Session,
-    variant: Variant,
-    before: Changes,
-    goal: DeviceTarget,
-    traced: TracedVariant,
-    progress: Progress,
-) -> Plans:
-    """What `bevdiag fix` would find for a step that an inspection has traced already."""
-    base = plan_of(traced, goal, (), before)
-    return search_plans(session, variant, goal, base, progress, before=before)
+def plans_for(source: ConfigSource, recorded: Recorded, progress: Progress) -> Plans:
+    """What `bevdiag fix` would find for a step that an inspection has recorded already."""
+    goal = source.target()
+    return search_plans(source, goal, plan_of(source, recorded, goal), progress)

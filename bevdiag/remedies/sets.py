@@ -7,7 +7,6 @@ the guess only decides what is traced at all, never what is said.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 
@@ -15,14 +14,11 @@ from bevdiag.config.edits import flow
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
-from bevdiag.models.bev import bev_joint
-from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.plan import Change, Plan
-from bevdiag.prediction.session import Session, TracedVariant, Variant
+from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.remedies.candidate import Candidate
-from bevdiag.remedies.moves import moves
-from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.remedies.candidates import candidates, change_of
 
 Ids = tuple[str, ...]
 
@@ -31,54 +27,35 @@ _ALLOWANCE = 1.5
 within a third of what sets come to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A variant after a set of changes, and the edits that led there."""
-
-    variant: Variant
-    members: tuple[Candidate, ...]
-    edits: Changes
-
-
 def apply_set(
-    session: Session, variant: Variant, ids: Sequence[str], before: Changes | None = None
-) -> Applied:
+    source: ConfigSource, ids: Sequence[str]
+) -> tuple[ConfigSource, tuple[Candidate, ...]]:
     """Make the changes one after the other, each as it is for what those before it left.
-
-    `before` are edits that the variant has already.
 
     Raises:
         BevdiagError: one cannot be made after the others, or leaves a config that makes no sense.
     """
     members: list[Candidate] = []
-    edits: Changes = dict(before or {})
     for wanted in ids:
-        known = moves(variant, session.scene(variant), session.options)
-        candidate = next((found for found in known if found.id == wanted), None)
+        candidate = next((found for found in candidates(source) if found.id == wanted), None)
         if candidate is None:
             raise InputError(f"{wanted} cannot be made after {', '.join(c.id for c in members)}")
-        variant = candidate.applied_to(variant)
+        source = candidate.applied_to(source)
         members.append(candidate)
-        edits.update(candidate.changes)
-    return Applied(variant, tuple(members), edits)
+    return source, tuple(members)
 
 
 def plan_set(
-    session: Session,
-    variant: Variant,
-    goal: DeviceTarget,
-    ids: Ids,
-    known: Mapping[str, Change],
-    before: Changes | None = None,
+    source: ConfigSource, goal: DeviceTarget, ids: Ids, known: Mapping[str, Change]
 ) -> Plan:
     """Trace a set of changes and judge it; `known` describes those that cannot be made."""
     try:
-        applied = apply_set(session, variant, ids, before)
-        traced = session.trace(applied.variant, (Scenario.EXPECTED, Scenario.HIGH))
+        changed, members = apply_set(source, ids)
+        recorded = changed.record(ENDS_THAT_JUDGE)
     except BevdiagError as error:
         return refused_set(ids, known, error)
-    changes = tuple(change_of(candidate) for candidate in applied.members)
-    return plan_of(traced, goal, changes, applied.edits)
+    changes = tuple(change_of(candidate) for candidate in members)
+    return plan_of(changed, recorded, goal, changes)
 
 
 def refused_set(ids: Ids, known: Mapping[str, Change], error: BevdiagError) -> Plan:
@@ -88,33 +65,24 @@ def refused_set(ids: Ids, known: Mapping[str, Change], error: BevdiagError) -> P
 
 
 def plan_of(
-    traced: TracedVariant, goal: DeviceTarget, changes: tuple[Change, ...], edits: Changes
+    source: ConfigSource,
+    recorded: Recorded,
+    goal: DeviceTarget,
+    changes: tuple[Change, ...] = (),
 ) -> Plan:
-    """What a traced variant comes to."""
-    step = judged(traced.traces, goal)
+    """What a source's recorded step comes to; the changes and its edits are what led to it."""
+    step = judged(recorded.traces, goal)
+    flops = step.trace.flops
     return Plan(
         changes=changes,
-        edits={".".join(path): flow(value) for path, value in edits.items()},
+        edits={".".join(path): flow(value) for path, value in source.edits.items()},
         verdict=step.verdict,
         peak_allocated_bytes=step.expected.peak.allocated_bytes,
         high_bytes=step.high_bytes,
         reserved_bytes=step.expected.peak_reserved_bytes,
         params=step.trace.params_by_module["total"],
-        flops=traced.flops // traced.variant.batch_size,
-        bev_channels=bev_joint(traced.variant.config).real,
-    )
-
-
-def change_of(candidate: Candidate) -> Change:
-    """The candidate without its values."""
-    return Change(
-        id=candidate.id,
-        group=candidate.group,
-        title=candidate.title,
-        price=int(candidate.price),
-        loses=candidate.loses,
-        unsafe=candidate.unsafe,
-        needs=candidate.needs,
+        flops=None if flops is None else flops // source.batch_size,
+        bev_channels=source.bev_channels,
     )
 
 

@@ -33,7 +33,7 @@ _DOCUMENTS = {
 }
 SCHEMAS = tuple(_DOCUMENTS)
 
-_LEFT_OUT = ("command", "offered_edits")
+_LEFT_OUT = ("command", "stops", "offered_edits")
 """The keys that a document lacks where there is nothing to say."""
 
 

@@ -1,8 +1,7 @@
-"""Measured rows beside their predictions, as text, Markdown and JSON."""
+"""Measured rows beside their predictions, as text and Markdown."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from rich.text import Text
 
@@ -14,7 +13,6 @@ from bevdiag.accuracy.outcome import (
     Validation,
 )
 from bevdiag.report.amounts import UNKNOWN, bytes_if_known, format_bytes
-from bevdiag.report.canonical_json import dumps
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
 from bevdiag.report.text.prose import paragraph
@@ -61,49 +59,6 @@ def validation_markdown(validation: Validation) -> str:
     lines += ["", *(f"- {line}" for line in _summary(validation))]
     lines += [f"- {line}" for line in _missing(validation)]
     return "\n".join(lines) + "\n"
-
-
-def validation_json(validation: Validation) -> str:
-    """The validation as one JSON object and a newline, schema ``bevdiag.validate/1``."""
-    machine = validation.machine
-    return dumps(
-        {
-            "schema": "bevdiag.validate/1",
-            "machine": {"gpu": machine.gpu, "torch": machine.torch, "cudnn": machine.cudnn},
-            "median_error": validation.median_error,
-            "max_error": validation.max_error,
-            "max_reserved_error": validation.max_reserved_error,
-            "max_first_step_error": validation.max_first_step_error,
-            "max_unsettled_error": validation.max_unsettled_error,
-            "misses": list(validation.misses),
-            "num_covered": sum(outcome.is_covered for outcome in validation.predicted),
-            "rows": [_document(outcome) for outcome in validation.outcomes],
-        }
-    )
-
-
-def _document(outcome: Outcome) -> dict[str, Any]:
-    row = outcome.row
-    return {
-        "name": row.name,
-        "batch_size": row.batch_size,
-        "autocast": row.autocast,
-        "measured_allocated_bytes": row.peak_allocated_bytes,
-        "measured_reserved_bytes": row.max_reserved_bytes,
-        "measured_first_step_bytes": row.first_step_bytes,
-        "measured_params": row.params,
-        "allocated_bytes": outcome.allocated_bytes,
-        "low_bytes": outcome.low_bytes,
-        "high_bytes": outcome.high_bytes,
-        "reserved_bytes": outcome.reserved_bytes,
-        "params": outcome.params,
-        "allocated_error": outcome.allocated_error,
-        "reserved_error": outcome.reserved_error,
-        "first_step_bytes": outcome.first_step_bytes,
-        "first_step_error": outcome.first_step_error,
-        "covered": outcome.is_covered if not outcome.error else None,
-        "error": outcome.error or None,
-    }
 
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """One thing that is wrong or worth knowing, as a plain value for any renderer."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from bevdiag.errors import Location
@@ -25,21 +26,22 @@ class Confidence(str, Enum):
 class Finding:
     """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
 
-    `command` is what to type to fix it, empty where there is no one command; `stops` says that no
-    step runs with it. `edits` are keys and their new values, as YAML, with which it is gone.
+    `command` is what to type to correct it, empty where there is no one command; `stops` says that
+    no step runs with it. `offered_edits` are keys and their new values, as YAML, with which it is
+    gone.
     """
 
     code: str
     severity: Severity
-    message: str
     confidence: Confidence = Confidence.CERTAIN
-    detail: tuple[str, ...] = ()
-    key: str = ""
+    message: str
     location: Location | None = None
+    key: str = ""
     module: str = ""
+    detail: tuple[str, ...] = ()
     command: str = ""
     stops: bool = False
-    edits: tuple[tuple[str, str], ...] = ()
+    offered_edits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

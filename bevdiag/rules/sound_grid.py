@@ -67,14 +67,14 @@ def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Fin
     changes = sound_grid(document) if about else {}
     if not changes:
         return found
-    edits = tuple((tree.dotted(path), flow(value)) for path, value in changes.items())
+    edits = {tree.dotted(path): flow(value) for path, value in changes.items()}
     first = next((f for f in about if f.severity is Severity.ERROR), about[0])
-    shown = "; ".join(f"{key}: {value}" for key, value in edits)
+    shown = "; ".join(f"{key}: {value}" for key, value in edits.items())
     advice = f"One edit makes the grid sound, and bevdiag fix CONFIG --write writes it: {shown}"
     return tuple(
         replace(
             finding,
-            edits=edits,
+            offered_edits=edits,
             detail=(*finding.detail, advice) if finding is first else finding.detail,
         )
         if finding.code in GRID_CODES

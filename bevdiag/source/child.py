@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -191,4 +191,5 @@ def _traced(task: SourceTask, build_network: Any, supply: Supply, values: Assume
     customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
     batch = supply.batch()
     current().boxes = batch["gt_boxes"]
-    return settle(trace_steps(built.model, batch, task.options, customs))
+    trace = settle(trace_steps(built.model, batch, task.options, customs))
+    return replace(trace, flops=counter.flops)

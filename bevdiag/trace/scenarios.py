@@ -7,6 +7,7 @@ from bevdiag.models.backbones_3d.focal_growth import FocalDecision
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.detectors.one_stage import OneStageDetector
 from bevdiag.scenes.scenario import Scenario as Scenario
+from bevdiag.trace.pins import Assumption
 
 
 def pinned_by(counts: Sequence[int]) -> str:
@@ -45,6 +46,18 @@ class KeptVoxels:
     def used(self) -> int:
         """The count behind the headline figures."""
         return self.expected
+
+    @property
+    def assumption(self) -> Assumption:
+        """The count as reports show it."""
+        return Assumption(
+            site=self.site,
+            low=self.low,
+            expected=self.expected,
+            high=self.high,
+            used=self.used,
+            why=self.why,
+        )
 
     @property
     def num_steps(self) -> int:

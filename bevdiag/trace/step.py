@@ -76,6 +76,7 @@ class Trace:
             step.
         wiring: who read and wrote the batch dict in the last step.
         notes: what had to be guessed.
+        flops: of one step, None where they were not counted (see `bevdiag.trace.flops`).
     """
 
     stream: EventStream
@@ -86,6 +87,7 @@ class Trace:
     departures: Mapping[str, int]
     wiring: Wiring
     notes: tuple[str, ...]
+    flops: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

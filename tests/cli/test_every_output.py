@@ -20,7 +20,7 @@ from bevdiag.prediction import preflight
 from bevdiag.prediction.checked import Check, Job
 from bevdiag.prediction.result import Scene, Target
 from bevdiag.remedies import fit
-from bevdiag.remedies.fit_results import FitReport
+from bevdiag.remedies.results import FitReport
 
 CONFIG = Path(__file__).resolve().parents[1] / "rules/pointpillar.yaml"
 RECORD = '{"schema": "bevdiag.baseline/1", "configs": {}}'

@@ -11,8 +11,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import Scene, Target
-from bevdiag.remedies.fit_results import FitReport
-from bevdiag.remedies.results import FixReport
+from bevdiag.remedies.results import FitReport, FixReport
 
 TARGET = Target(gpu=None, capacity_bytes=2**30, torch="2", cudnn="9", compute_capability="9.0")
 SCENE = Scene(source="made up", batch_size=1, num_points=1, num_voxels=1, grid_size=(1, 1, 1))

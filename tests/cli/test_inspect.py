@@ -137,7 +137,6 @@ def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
     ("options", "sentence"),
     [
         (["--source", str(SOURCE), "--device", "cuda"], "--device cuda measures models that are"),
-        (["--source", str(SOURCE), "--remedies"], "--remedies edits models that are built in"),
         (["--remedies"], "--remedies: say what the step must fit"),
         (["--point-columns", "5"], "--point-columns: says how a .bin file is read"),
         (["--point-dtype", "float64"], "--point-dtype: says how a .bin file is read"),

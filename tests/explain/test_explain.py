@@ -53,7 +53,7 @@ def test_the_reports_message_is_the_first_bev_convolutions_im2col_buffer() -> No
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
 def test_a_simulated_failure_is_found_again(small: Any, share: float) -> None:
-    stream = small.traced().traces[Scenario.EXPECTED].stream
+    stream = small.recorded().traces[Scenario.EXPECTED].stream
     unlimited = simulate(stream, make_target(torch="2.11.0"), until_oom=False)
     budget = int(share * unlimited.max_reserved_bytes)
     target = make_target(torch="2.11.0", gpu="a100-80gb", budget_bytes=budget)

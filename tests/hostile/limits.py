@@ -13,7 +13,6 @@ import torch
 
 # What the command imports when it runs, so that no fork has to.
 import bevdiag.prediction.inspect
-import bevdiag.report.text.config_report
 import bevdiag.report.text.inspect_report  # noqa: F401
 from bevdiag.cli.main import run
 

@@ -8,8 +8,7 @@ from bevdiag.prediction.compressions import LEARNED_CHANNELS, MODES, compression
 
 
 def _config(small: Any, *overrides: str, compression: str | None = None) -> Any:
-    session = small.session(overrides=overrides, compression=compression)
-    return session.variant(small.config).config
+    return small.source(overrides=overrides, compression=compression).config
 
 
 def test_flattening_multiplies_channels_by_height(small: Any) -> None:

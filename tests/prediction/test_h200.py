@@ -9,9 +9,8 @@ import pytest
 
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
-from bevdiag.prediction.compressions import compression_changes
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import SITE, Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,10 +42,8 @@ def _predict(points: str, *, pins: dict[str, int], bev_input: str, compression: 
         overrides=(f"MODEL.MAP_TO_BEV.INPUT={bev_input}",),
         pins=pins,
     )
-    session = Session(options)
-    variant = session.variant(CONFIG)
-    variant = variant.edited(compression_changes(variant.config, compression))
-    trace = session.trace(variant, (Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
+    source = BuiltIn.read(CONFIG, options).reduced(compression)
+    trace = source.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
     target = make_target(torch="2.11.0", gpu="h200", cudnn="9.19")
     return trace, simulate(trace.stream, target, until_oom=False)
 

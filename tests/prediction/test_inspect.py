@@ -9,7 +9,7 @@ from bevdiag.errors import BevdiagError, ExitCode, InputError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.result import ConfigReport, Prediction
-from bevdiag.report.inspect_json import inspect_json
+from bevdiag.report.as_json import as_json
 from bevdiag.report.json_schema import json_schema
 from bevdiag.rules.finding import Severity
 
@@ -103,18 +103,17 @@ def test_without_a_budget_there_is_no_verdict_but_one_a_gpu(ranged: Prediction) 
 
 def test_two_runs_give_the_same_bytes(small: Any, ranged: Prediction) -> None:
     again = inspect(small.config, small.options(pinned=False), small.progress)
-    assert inspect_json(again) == inspect_json(ranged)
+    assert as_json(again) == as_json(ranged)
 
 
 def test_another_seed_decides_otherwise(small: Any) -> None:
     settled = []
     for seed in (0, 17):
         # Unshuffled: the seed would order the points too.
-        session = small.session(pinned=False, seed=seed, in_file_order=True)
-        settled.append(session.settled(session.variant(small.config)))
+        settled.append(small.source(pinned=False, seed=seed, in_file_order=True).input())
     first, second = settled
-    assert (first.batch.points == second.batch.points).all()
-    assert first.kept_voxels[0].why != second.kept_voxels[0].why
+    assert (first[0].points == second[0].points).all()
+    assert first[1][0].why != second[1][0].why
 
 
 def test_a_pinned_count_is_taken_for_all_three(small: Any) -> None:
@@ -264,9 +263,9 @@ def test_a_measurement_needs_a_gpu(small: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_device_auto_is_meta_without_a_gpu(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert not small.session(device="auto").uses_cuda()
-    assert not small.session(device="meta").uses_cuda()
+    assert not small.source(device="auto").uses_cuda()
+    assert not small.source(device="meta").uses_cuda()
 
 
 def test_the_document_of_a_traced_step_holds_its_schema(ranged: Prediction) -> None:
-    jsonschema.validate(json.loads(inspect_json(ranged)), json.loads(json_schema("inspect/2")))
+    jsonschema.validate(json.loads(as_json(ranged)), json.loads(json_schema("inspect/2")))

@@ -27,9 +27,7 @@ def run(small: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Measure], Any]
         monkeypatch.setattr(multiprocessing, "get_context", lambda _: fork)
         monkeypatch.setattr(measured, "run_child", function)
         monkeypatch.setattr(measured, "require_cuda", lambda: None)
-        session = small.session()
-        variant = session.variant(small.config)
-        return measure(variant, session.scene(variant), session.target(), seed=3, **wanted)
+        return measure(small.source(seed=3, **wanted))
 
     return run
 
@@ -89,8 +87,8 @@ def _phases(*peaks: tuple[int, str, int]) -> list[PhaseMeasurement]:
 
 
 def test_a_measurement_stands_beside_its_prediction(small: Any) -> None:
-    trace = small.traced().traces[Scenario.EXPECTED]
-    profile = simulate(trace.stream, small.session().target(), until_oom=False)
+    trace = small.recorded().traces[Scenario.EXPECTED]
+    profile = simulate(trace.stream, small.source().target(), until_oom=False)
     predicted = profile.peak.allocated_bytes
     steps = StepMeasurements(
         gpu="made up",
@@ -109,8 +107,8 @@ def test_a_measurement_stands_beside_its_prediction(small: Any) -> None:
 
 
 def test_nothing_measured_has_no_error(small: Any) -> None:
-    trace = small.traced().traces[Scenario.EXPECTED]
-    profile = simulate(trace.stream, small.session().target(), until_oom=False)
+    trace = small.recorded().traces[Scenario.EXPECTED]
+    profile = simulate(trace.stream, small.source().target(), until_oom=False)
     found = measurement_of(StepMeasurements(), None, trace, profile)
     assert found.peak_allocated_bytes is None
     assert found.error_percent is None

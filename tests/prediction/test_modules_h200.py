@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from bevdiag.prediction.model_budget import ModelBudget, judge_model
+from bevdiag.prediction.module import Module
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.predicted import predict
 
 DATA = Path(__file__).parents[1] / "data"
 ROWS = json.loads((DATA / "modules_h200.json").read_text("utf-8"))
@@ -31,13 +33,10 @@ def modules() -> Any:
 def test_a_measured_module_is_told_and_covered(row: str, modules: Any) -> None:
     told = ROWS[row]
     case = modules[told["name"].partition("@")[0]]()
-    budget = ModelBudget(
-        gpu="h200",
-        torch="2.11.0",
-        autocast=told["autocast"].removesuffix("+kept"),
-        keeps_output=told["output_kept"],
-    )
-    report = judge_model(case.model, case.inputs, case.loss, budget)
+    autocast = told["autocast"].removesuffix("+kept")
+    options = InspectOptions(gpu="h200", torch="2.11.0", autocast=autocast)
+    kept = told["output_kept"]
+    report = predict(Module(case.model, case.inputs, case.loss, options, keeps_output=kept))
     seen = told["peak_allocated_bytes"]
     assert sum(p.numel() for p in case.model.parameters()) == told["params"]
     assert report.peak.allocated_bytes == pytest.approx(seen, rel=LOOSE.get(row, 0.01))

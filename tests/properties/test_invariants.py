@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from bevdiag.memory.events import Alloc, Free
 from bevdiag.memory.simulate import simulate, walk
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.prediction.session import Session
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import Trace
 
@@ -31,18 +31,17 @@ few = settings(
 
 
 @cache
-def _trace(config: str, batch_size: int, *overrides: str) -> tuple[Session, Trace]:
+def _trace(config: str, batch_size: int, *overrides: str) -> tuple[BuiltIn, Trace]:
     options = InspectOptions(
         device="meta", batch_size=batch_size, overrides=overrides, cudnn="9.19", profile="none"
     )
-    session = Session(options)
-    variant = session.variant(RULES / config)
-    return session, session.trace(variant, (Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
+    source = BuiltIn.read(RULES / config, options)
+    return source, source.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
 
 
 def _peak_bytes(config: str, batch_size: int, *overrides: str) -> int:
-    session, trace = _trace(config, batch_size, *overrides)
-    return simulate(trace.stream, session.target()).peak.allocated_bytes
+    source, trace = _trace(config, batch_size, *overrides)
+    return simulate(trace.stream, source.target()).peak.allocated_bytes
 
 
 @few
@@ -76,8 +75,8 @@ def test_more_range_never_lowers_the_peak(metres: int, more: int) -> None:
 @few
 @given(config=st.sampled_from(["pointpillar.yaml", "second.yaml"]), batch_size=st.integers(1, 2))
 def test_the_books_balance_after_every_event(config: str, batch_size: int) -> None:
-    session, trace = _trace(config, batch_size)
-    totals = walk(trace.stream, session.target())
+    source, trace = _trace(config, batch_size)
+    totals = walk(trace.stream, source.target())
     alive: dict[int, int] = {}
     for index, event in enumerate(trace.stream.events):
         if isinstance(event, Alloc):

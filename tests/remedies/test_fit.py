@@ -6,7 +6,7 @@ import pytest
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.remedies.fit import _Search, fit
-from bevdiag.remedies.fit_results import FitPoint
+from bevdiag.remedies.results import FitPoint
 
 MIB = 2**20
 
@@ -53,7 +53,7 @@ def test_a_batch_is_found_between_what_fits_and_what_does_not(small: Any) -> Non
 
 
 def _stand_in(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    def point(session: Any, variant: Any, goal: Any, knob: str, value: int) -> FitPoint:
+    def point(source: Any, goal: Any, knob: str, value: int) -> FitPoint:
         verdict = Verdict.FITS if value <= limit else Verdict.OVER
         return FitPoint(value=value, verdict=verdict)
 

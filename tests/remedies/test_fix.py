@@ -9,10 +9,11 @@ import pytest
 from bevdiag.config import load_config
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.remedies import fix as fixing
 from bevdiag.remedies import search, sets
+from bevdiag.remedies.candidates import candidates
 from bevdiag.remedies.fix import FixOptions, fix
-from bevdiag.remedies.moves import moves
 from bevdiag.remedies.results import FixReport
 
 MIB = 2**20
@@ -24,11 +25,11 @@ BUDGET = 235 * MIB
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in moves(*args) if candidate.id in FEW)
+        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "moves", few)
-        patch.setattr(sets, "moves", few)
+        patch.setattr(search, "candidates", few)
+        patch.setattr(sets, "candidates", few)
         patch.setattr(fixing, "advice_for", lambda *_: ())
         yield
 
@@ -47,10 +48,10 @@ def _fix(small: Any, config: Path, budget: int = BUDGET, **how: bool) -> FixRepo
 
 def _write(small: Any, config: Path, found: FixReport) -> FixReport:
     """The end of the way alone, for a copy of the file that was searched for."""
-    session = small.session(pinned=False, budget_bytes=BUDGET)
+    options = small.options(pinned=False, budget_bytes=BUDGET)
     assert found.chosen is not None
-    edits = sets.apply_set(session, session.variant(config), found.chosen.ids).edits
-    return fixing._with_edits(session, found, edits, FixOptions(write=True), config)
+    changed, _ = sets.apply_set(BuiltIn.read(config, options), found.chosen.ids)
+    return fixing._with_edits(changed, found, FixOptions(write=True))
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.remedies.sets import apply_set
 
 ROOT = Path(__file__).parents[2]
@@ -16,8 +16,8 @@ ROWS = {row["id"]: row for row in MEASURED["rows"]}
 
 
 @pytest.fixture(scope="module")
-def session() -> Session:
-    return Session(InspectOptions(device="meta"))
+def source() -> BuiltIn:
+    return BuiltIn.read(ROOT / "configs" / "focalsst_dsvt.yaml", InspectOptions(device="meta"))
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
@@ -29,9 +29,8 @@ def test_the_set_ran_within_the_smaller_card_and_the_stated_upper_end(row: dict[
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-def test_todays_edits_are_those_that_were_measured(row: dict[str, Any], session: Session) -> None:
-    variant = session.variant(ROOT / "configs" / "focalsst_dsvt.yaml")
-    edits = apply_set(session, variant, tuple(row["id"].split("+"))).edits
+def test_todays_edits_are_those_that_were_measured(row: dict[str, Any], source: BuiltIn) -> None:
+    edits = apply_set(source, tuple(row["id"].split("+")))[0].edits
     assert {".".join(path) for path in edits} == set(row["edits"])
 
 

@@ -10,7 +10,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.plan import Change, Plan
 from bevdiag.prediction.result import Prediction
 from bevdiag.remedies import search, sets
-from bevdiag.remedies.moves import moves
+from bevdiag.remedies.candidates import candidates
 from bevdiag.remedies.sets import worth_tracing
 
 MIB = 2**20
@@ -22,11 +22,11 @@ BUDGET = 235 * MIB
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in moves(*args) if candidate.id in FEW)
+        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "moves", few)
-        patch.setattr(sets, "moves", few)
+        patch.setattr(search, "candidates", few)
+        patch.setattr(sets, "candidates", few)
         yield
 
 

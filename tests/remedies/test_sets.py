@@ -83,16 +83,13 @@ def test_the_frontier_holds_what_nothing_cheaper_beats() -> None:
 
 
 def test_changes_are_made_as_what_stands_before_them_asks(small: Any) -> None:
-    session = small.session()
-    variant = session.variant(small.config)
-    alone = apply_set(session, variant, ("dsvt-height-stages",)).variant
-    both = apply_set(session, variant, ("voxel-z-2", "dsvt-height-stages")).variant
+    source = small.source()
+    alone, _ = apply_set(source, ("dsvt-height-stages",))
+    both, _ = apply_set(source, ("voxel-z-2", "dsvt-height-stages"))
     strides = [v.config.model.backbone_3d.dsvt.input_layer.downsample_stride for v in (alone, both)]
     assert strides == [((1, 1, 2), (1, 1, 5)), ((1, 1, 5),)]
 
 
 def test_a_change_that_the_others_rule_out_has_a_reason(small: Any) -> None:
-    session = small.session()
-    variant = session.variant(small.config)
     with pytest.raises(InputError, match="height-strides cannot be made after dsvt-height-stages"):
-        apply_set(session, variant, ("dsvt-height-stages", "height-strides"))
+        apply_set(small.source(), ("dsvt-height-stages", "height-strides"))

@@ -7,16 +7,16 @@ import pytest
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Layer, TimelinePoint
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.inspect_json import TIMELINE_POINTS, inspect_document, inspect_json
+from bevdiag.report.as_json import TIMELINE_POINTS, as_json, document_of, plain
 
 
 def test_golden(over: Prediction, golden: Callable[[str, str], None]) -> None:
     short = replace(over, timeline=over.timeline[::400])
-    golden("inspect.json", inspect_json(short))
+    golden("inspect.json", as_json(short))
 
 
 def test_the_keys_that_programs_stand_on(over: Prediction) -> None:
-    document = json.loads(inspect_json(over))
+    document = json.loads(as_json(over))
     assert document["schema"] == "bevdiag.inspect/2"
     assert document["params"] == {
         "total": 32_166_154,
@@ -55,15 +55,15 @@ def test_the_keys_that_programs_stand_on(over: Prediction) -> None:
 def test_without_a_budget_there_is_no_verdict(
     over: Prediction, verdict: Verdict, word: str | None
 ) -> None:
-    assert inspect_document(replace(over, verdict=verdict))["verdict"] == word
+    assert plain(document_of(replace(over, verdict=verdict)))["verdict"] == word
 
 
 def test_the_same_report_is_the_same_bytes(over: Prediction) -> None:
-    assert inspect_json(over) == inspect_json(replace(over))
+    assert as_json(over) == as_json(replace(over))
 
 
 def test_the_timeline_is_short_and_keeps_its_peak(over: Prediction) -> None:
-    timeline = inspect_document(over)["timeline"]
+    timeline = plain(document_of(over))["timeline"]
     assert len(timeline) <= TIMELINE_POINTS + 3
     highest = max(over.timeline, key=lambda point: point.allocated_bytes)
     assert max(item["allocated_bytes"] for item in timeline) == highest.allocated_bytes
@@ -74,27 +74,27 @@ def test_a_short_timeline_is_told_point_by_point(over: Prediction) -> None:
         TimelinePoint(phase=phase, module="vfe", allocated_bytes=size, reserved_bytes=2 * size)
         for phase, size in (("forward", 1), ("forward", 2), ("backward", 1))
     )
-    timeline = inspect_document(replace(over, timeline=points))["timeline"]
+    timeline = plain(document_of(replace(over, timeline=points)))["timeline"]
     assert [item["allocated_bytes"] for item in timeline] == [1, 2, 1]
 
 
 def test_a_measurement_stands_beside_the_prediction(measured: Prediction) -> None:
-    document = json.loads(inspect_json(measured))
+    document = json.loads(as_json(measured))
     assert document["measurement"]["error_percent"] == -0.5
     assert document["measurement"]["phases"]["forward"]["allocated_after_bytes"] == 58 * 2**30
 
 
 def test_the_recommended_plan_is_its_ids_and_edits(over: Prediction) -> None:
-    found = inspect_document(over)["recommended"]
-    assert found == {"ids": ("sparse_max",), "edits": {"MODEL.MAP_TO_BEV.MODE": "sparse_max"}}
+    found = plain(document_of(over))["recommended"]
+    assert found == {"ids": ["sparse_max"], "edits": {"MODEL.MAP_TO_BEV.MODE": "sparse_max"}}
 
 
 def test_every_figure_of_a_layer_is_told(over: Prediction) -> None:
-    assert set(inspect_document(over)["layers"][0]) == set(Layer.__dataclass_fields__)
+    assert set(plain(document_of(over))["layers"][0]) == set(Layer.__dataclass_fields__)
 
 
 def test_the_wiring_is_told_with_every_joint(over: Prediction) -> None:
-    wiring = inspect_document(over)["wiring"]
+    wiring = plain(document_of(over))["wiring"]
     assert [joint["key"] for joint in wiring["joints"]] == [
         "voxels",
         "encoded_spconv_tensor",
@@ -104,4 +104,4 @@ def test_the_wiring_is_told_with_every_joint(over: Prediction) -> None:
     assert wiring["joints"][0]["written_by"] is None
     assert wiring["bev_sources"][0]["written_by"] == "backbone_3d.focal_encoder"
     assert wiring["dead_branches"][0]["params"] == 1_201_152
-    assert inspect_document(replace(over, wiring=None))["wiring"] is None
+    assert plain(document_of(replace(over, wiring=None)))["wiring"] is None

@@ -17,14 +17,8 @@ from bevdiag.explain.failure import Failure, FailureKind, Figure
 from bevdiag.explain.result import Candidate, Certainty, Explanation
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.recorded import Baseline, Entry
-from bevdiag.report.compare_json import compare_json
-from bevdiag.report.config_json import config_json
-from bevdiag.report.doctor_json import doctor_json
-from bevdiag.report.explain_json import explain_json
-from bevdiag.report.inspect_json import inspect_json
+from bevdiag.report.as_json import as_json
 from bevdiag.report.json_schema import SCHEMAS, json_schema
-from bevdiag.report.preflight_json import preflight_json
-from bevdiag.report.validation import validation_json
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -49,22 +43,22 @@ def holds(name, text):
 
 
 def test_a_traced_step(over, measured):
-    holds("inspect/2", inspect_json(over))
-    holds("inspect/2", inspect_json(measured))
+    holds("inspect/2", as_json(over))
+    holds("inspect/2", as_json(measured))
 
 
 def test_findings_alone(checks):
     broken = next(check for check in checks if check.config == "configs/broken.yaml")
-    holds("findings/1", config_json(broken.report))
+    holds("findings/1", as_json(broken.report))
 
 
 def test_checks_of_every_outcome(checks):
     assert {check.verdict for check in checks} >= {None, Verdict.FITS, Verdict.OVER}
-    holds("preflight/2", preflight_json(checks))
+    holds("preflight/2", as_json(checks))
 
 
 def test_a_comparison(compared):
-    holds("compare/1", compare_json(compared))
+    holds("compare/1", as_json(compared))
 
 
 @pytest.mark.parametrize("name", ["inspect/2", "preflight/2", "compare/1", "fix/1", "fit/1"])
@@ -81,7 +75,7 @@ def test_an_environment():
         driver=Driver(version="550.54", cuda=(12, 4)),
         probes=(ImportProbe(stage="cumm", signal="SIGFPE"),),
     )
-    holds("doctor/1", doctor_json(Checkup(environment=environment, findings=(), unknown=("x",))))
+    holds("doctor/1", as_json(Checkup(environment=environment, findings=(), unknown=("x",))))
 
 
 def test_an_explanation(over):
@@ -102,14 +96,14 @@ def test_an_explanation(over):
         certainty=Certainty.LIKELY,
         reasons=("x",),
     )
-    told = Explanation(
+    explained = Explanation(
         failure=failure,
         others=(failure,),
         decoded=("x",),
         target=over.target,
         candidates=(candidate,),
     )
-    holds("explain/1", explain_json(told))
+    holds("explain/1", as_json(explained))
 
 
 def test_a_validation():
@@ -133,7 +127,7 @@ def test_a_validation():
         row=row, params=1, allocated_bytes=1, low_bytes=1, high_bytes=1, reserved_bytes=1
     )
     outcomes = (predicted, Outcome(row=row, error="not modelled"))
-    holds("validate/1", validation_json(Validation(machine=MeasuredOn(), outcomes=outcomes)))
+    holds("validate/1", as_json(Validation(machine=MeasuredOn(), outcomes=outcomes)))
 
 
 def test_a_baseline():
@@ -148,14 +142,14 @@ def test_a_baseline():
 
 
 def test_a_key_that_is_missing_or_not_described_is_noticed(over):
-    document = json.loads(inspect_json(over))
+    document = json.loads(as_json(over))
     for changed in (document | {"surprise": 1}, {k: v for k, v in document.items() if k != "oom"}):
         with pytest.raises(jsonschema.ValidationError):
             holds("inspect/2", json.dumps(changed))
 
 
 def test_a_reader_need_not_know_every_key(over):
-    document = json.loads(inspect_json(over)) | {"surprise": 1}
+    document = json.loads(as_json(over)) | {"surprise": 1}
     jsonschema.validate(document, json.loads(json_schema("inspect/2")))
 
 

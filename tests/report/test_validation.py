@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
+from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
 from bevdiag.report.validation import (
     render_validation,
-    validation_json,
     validation_markdown,
 )
 
@@ -115,7 +115,7 @@ def test_markdown_has_a_row_for_each_prediction() -> None:
 
 
 def test_json_says_null_where_there_is_no_prediction() -> None:
-    document = json.loads(validation_json(VALIDATION))
+    document = json.loads(as_json(VALIDATION))
     assert document["schema"] == "bevdiag.validate/1"
     assert document["num_covered"] == 1
     assert [r["covered"] for r in document["rows"]] == [True, False, None]

@@ -7,7 +7,8 @@ from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Assumption, Scene, Target
 from bevdiag.prediction.variants import Variant
-from bevdiag.report.documents.inspect import FindingDocument, FindingsDocument, InspectDocument
+from bevdiag.report.documents.inspect import FindingsDocument, InspectDocument
+from bevdiag.rules.finding import Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class CheckDocument:
     verdict: Verdict
     budget: str
     failure: str
-    growth: tuple[FindingDocument, ...]
+    growth: tuple[Finding, ...]
     notes: tuple[str, ...]
     report: InspectDocument | FindingsDocument | None
 
@@ -28,7 +29,7 @@ class CheckDocument:
 class PreflightDocument:
     """`bevdiag preflight` and `bevdiag check`, in the order in which configs were given."""
 
-    schema: Literal["bevdiag.preflight/2"]
+    schema: Literal["bevdiag.preflight/2"] = "bevdiag.preflight/2"
     exit_code: ExitCode
     checks: tuple[CheckDocument, ...]
 
@@ -37,11 +38,11 @@ class PreflightDocument:
 class CompareDocument:
     """`bevdiag compare`; the first variant is the base line."""
 
-    schema: Literal["bevdiag.compare/1"]
+    schema: Literal["bevdiag.compare/1"] = "bevdiag.compare/1"
     config: str
     target: Target
     scene: Scene
     variants: tuple[Variant, ...]
     assumptions: tuple[Assumption, ...]
     exit_code: ExitCode
-    findings: tuple[FindingDocument, ...]
+    findings: tuple[Finding, ...]

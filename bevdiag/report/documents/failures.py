@@ -6,9 +6,9 @@ from typing import Literal
 from bevdiag.environment.gpus import Driver
 from bevdiag.errors import ExitCode
 from bevdiag.explain.failure import Figure, Stack
-from bevdiag.explain.result import Candidate
+from bevdiag.explain.result import Candidate, Suspicion
 from bevdiag.prediction.result import Target
-from bevdiag.report.documents.inspect import FindingDocument
+from bevdiag.rules.finding import Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ImportDocument:
 class DoctorDocument:
     """`bevdiag doctor`."""
 
-    schema: Literal["bevdiag.doctor/1"]
+    schema: Literal["bevdiag.doctor/1"] = "bevdiag.doctor/1"
     source: str
     python: str | None
     packages: dict[str, str]
@@ -32,7 +32,7 @@ class DoctorDocument:
     driver: Driver | None
     imports: tuple[ImportDocument, ...]
     exit_code: ExitCode
-    findings: tuple[FindingDocument, ...]
+    findings: tuple[Finding, ...]
     unknown: tuple[str, ...]
 
 
@@ -68,22 +68,10 @@ class FailureDocument:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuspicionDocument:
-    """A rule whose fault prints such a text, and what it found in what was looked at."""
-
-    code: str
-    name: str
-    summary: str
-    fix: tuple[str, ...]
-    looked_at: str
-    findings: tuple[FindingDocument, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class ExplainDocument:
     """`bevdiag explain`: what a failure's message may be about, the likeliest first."""
 
-    schema: Literal["bevdiag.explain/1"]
+    schema: Literal["bevdiag.explain/1"] = "bevdiag.explain/1"
     failure: FailureDocument
     other_processes: tuple[FailureDocument, ...]
     decoded: tuple[str, ...]
@@ -91,6 +79,6 @@ class ExplainDocument:
     target: Target | None
     candidates: tuple[Candidate, ...]
     cause: str
-    suspicions: tuple[SuspicionDocument, ...]
+    suspicions: tuple[Suspicion, ...]
     notes: tuple[str, ...]
     exit_code: ExitCode

@@ -1,6 +1,6 @@
 """The documents of one config: `bevdiag inspect`, and of what was not traced."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from bevdiag.errors import ExitCode, Location
@@ -8,24 +8,8 @@ from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.prediction.memory_use import Layer, OutOfMemory, Peak, TimelinePoint
 from bevdiag.prediction.plan import Change, Recommendation
 from bevdiag.prediction.result import Assumption, Scene, Target
-from bevdiag.rules.finding import Confidence, Severity
+from bevdiag.rules.finding import Finding
 from bevdiag.trace.joints import WiringReport
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindingDocument:
-    """One thing that is wrong or worth knowing; `command` or `offered_edits` put it right."""
-
-    code: str
-    severity: Severity
-    confidence: Confidence
-    message: str
-    location: Location | None
-    key: str
-    module: str
-    detail: tuple[str, ...]
-    command: str = ""
-    offered_edits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +21,7 @@ class SilencingDocument:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SilencedDocument(FindingDocument):
+class SilencedDocument(Finding):
     """A finding that a comment or the policy silences."""
 
     silenced: SilencingDocument
@@ -113,7 +97,7 @@ class MeasurementDocument:
 class InspectDocument:
     """`bevdiag inspect` of a config whose step was traced; sizes are bytes."""
 
-    schema: Literal["bevdiag.inspect/2"]
+    schema: Literal["bevdiag.inspect/2"] = "bevdiag.inspect/2"
     config: str
     model: str
     target: Target
@@ -134,7 +118,7 @@ class InspectDocument:
     exit_code: ExitCode
     oom: OutOfMemory | None
     gpus: tuple[GpuFit, ...]
-    findings: tuple[FindingDocument, ...]
+    findings: tuple[Finding, ...]
     silenced: tuple[SilencedDocument, ...]
     remedies: tuple[PlanDocument, ...]
     recommended: Recommendation | None
@@ -146,10 +130,10 @@ class InspectDocument:
 class FindingsDocument:
     """A config of which nothing was traced."""
 
-    schema: Literal["bevdiag.findings/1"]
+    schema: Literal["bevdiag.findings/1"] = "bevdiag.findings/1"
     config: str
-    verdict: None
+    verdict: None = None
     exit_code: ExitCode
     refusal: str | None
-    findings: tuple[FindingDocument, ...]
+    findings: tuple[Finding, ...]
     silenced: tuple[SilencedDocument, ...]

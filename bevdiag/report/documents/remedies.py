@@ -6,8 +6,7 @@ from typing import Literal
 from bevdiag.errors import ExitCode
 from bevdiag.prediction.plan import Recommendation
 from bevdiag.prediction.result import Scene, Target
-from bevdiag.remedies.fit_results import FitPoint
-from bevdiag.remedies.results import Advice
+from bevdiag.remedies.results import Advice, FitPoint
 from bevdiag.report.documents.inspect import PlanDocument
 
 
@@ -15,7 +14,7 @@ from bevdiag.report.documents.inspect import PlanDocument
 class FixDocument:
     """`bevdiag fix`: what would make the step fit, and what was chosen."""
 
-    schema: Literal["bevdiag.fix/1"]
+    schema: Literal["bevdiag.fix/1"] = "bevdiag.fix/1"
     config: str
     target: Target
     scene: Scene
@@ -37,7 +36,7 @@ class FixDocument:
 class FitDocument:
     """`bevdiag fit`; `largest` is null where not even 1 fits."""
 
-    schema: Literal["bevdiag.fit/1"]
+    schema: Literal["bevdiag.fit/1"] = "bevdiag.fit/1"
     config: str
     target: Target
     scene: Scene

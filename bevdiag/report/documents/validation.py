@@ -41,7 +41,7 @@ class RowDocument:
 class ValidateDocument:
     """`bevdiag validate`."""
 
-    schema: Literal["bevdiag.validate/1"]
+    schema: Literal["bevdiag.validate/1"] = "bevdiag.validate/1"
     machine: MachineDocument
     median_error: float | None
     max_error: float | None

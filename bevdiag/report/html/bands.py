@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bevdiag.prediction.memory_use import TensorLife
+from bevdiag.prediction.memory_use import TimelineBlock
 
 MOST_MODULES = 8
 """As many colours as people tell apart, whatever their eyes."""
@@ -33,36 +33,37 @@ class Bands:
     of_block: tuple[int, ...]
 
 
-def bands_of(lives: Sequence[TensorLife]) -> Bands:
+def bands_of(blocks: Sequence[TimelineBlock]) -> Bands:
     """Split the blocks into state and at most `MOST_MODULES` modules.
 
     The module that holds most, in bytes times events, is split into the modules inside it until no
     split stays within that number.
     """
-    groups = _split(_top_level([life for life in lives if not life.is_state]))
-    path_of = {id(life): path for path, members in groups.items() for life in members}
-    present = {life.category for life in lives if life.is_state}
+    groups = _split(_top_level([block for block in blocks if not block.is_state]))
+    path_of = {id(block): path for path, members in groups.items() for block in members}
+    present = {block.category for block in blocks if block.is_state}
     state = [name for category, name in _STATE.items() if category in present]
-    modules = list(dict.fromkeys(path_of[id(life)] for life in lives if id(life) in path_of))
+    modules = list(dict.fromkeys(path_of[id(block)] for block in blocks if id(block) in path_of))
     names = [*state, *modules]
     index = {name: number for number, name in enumerate(names)}
     return Bands(
         names=tuple(names),
         num_state=len(state),
         of_block=tuple(
-            index[_STATE[life.category] if life.is_state else path_of[id(life)]] for life in lives
+            index[_STATE[block.category] if block.is_state else path_of[id(block)]]
+            for block in blocks
         ),
     )
 
 
-def _top_level(lives: Sequence[TensorLife]) -> dict[str, list[TensorLife]]:
-    groups: dict[str, list[TensorLife]] = defaultdict(list)
-    for life in lives:
-        groups[life.module.partition(".")[0] or _OUTSIDE].append(life)
+def _top_level(blocks: Sequence[TimelineBlock]) -> dict[str, list[TimelineBlock]]:
+    groups: dict[str, list[TimelineBlock]] = defaultdict(list)
+    for block in blocks:
+        groups[block.module.partition(".")[0] or _OUTSIDE].append(block)
     return dict(groups)
 
 
-def _split(groups: dict[str, list[TensorLife]]) -> dict[str, list[TensorLife]]:
+def _split(groups: dict[str, list[TimelineBlock]]) -> dict[str, list[TimelineBlock]]:
     whole: set[str] = set()
     while candidates := [path for path in groups if path not in whole]:
         path = max(candidates, key=lambda path: _weight(groups[path]))
@@ -75,14 +76,14 @@ def _split(groups: dict[str, list[TensorLife]]) -> dict[str, list[TensorLife]]:
     return groups
 
 
-def _inside(path: str, members: Sequence[TensorLife]) -> dict[str, list[TensorLife]]:
+def _inside(path: str, members: Sequence[TimelineBlock]) -> dict[str, list[TimelineBlock]]:
     """The members by the module one level below `path`; what is its own stays under `path`."""
     level = path.count(".") + 2
-    parts: dict[str, list[TensorLife]] = defaultdict(list)
-    for life in members:
-        parts[".".join(life.module.split(".")[:level]) or path].append(life)
+    parts: dict[str, list[TimelineBlock]] = defaultdict(list)
+    for block in members:
+        parts[".".join(block.module.split(".")[:level]) or path].append(block)
     return dict(parts)
 
 
-def _weight(members: Sequence[TensorLife]) -> int:
-    return sum(life.nbytes * (life.stop - life.start) for life in members)
+def _weight(members: Sequence[TimelineBlock]) -> int:
+    return sum(block.nbytes * (block.stop - block.start) for block in members)

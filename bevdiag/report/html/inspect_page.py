@@ -6,7 +6,7 @@ from typing import Any
 from bevdiag import __version__
 from bevdiag.prediction.memory_use import Layer
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import bytes_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
@@ -23,7 +23,7 @@ from bevdiag.trace.joints import WiringReport
 def inspect_page(report: Prediction) -> str:
     """The report as one HTML document.
 
-    The timeline needs `report.lives`, which an inspection fills where it was asked for them.
+    The timeline needs `report.blocks`, which an inspection fills where it was asked for them.
     """
     return render_page(
         "inspect.html",
@@ -33,7 +33,7 @@ def inspect_page(report: Prediction) -> str:
         headline=verdict_sentence(report),
         stop=stop_sentence(report.oom, report.verdict) if report.oom is not None else "",
         way_out=way_out(report),
-        timeline=timeline_data(report.lives, report.timeline, report.target.capacity_bytes),
+        timeline=timeline_data(report.blocks, report.timeline, report.target.capacity_bytes),
         findings=shown_findings(report.findings),
         silenced=shown_silenced(report.silenced),
         remedies=_remedies(report),
@@ -42,6 +42,18 @@ def inspect_page(report: Prediction) -> str:
         joints=_joints(report.wiring),
         gpus=_gpus(report),
         assumed=assumed_entries(report),
+    )
+
+
+def config_page(report: ConfigReport) -> str:
+    """The findings of a config that was not traced, as one HTML document."""
+    return render_page(
+        "config.html",
+        (),
+        report=report,
+        version=__version__,
+        findings=shown_findings(report.findings),
+        silenced=shown_silenced(report.silenced),
     )
 
 

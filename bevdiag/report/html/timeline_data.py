@@ -4,23 +4,23 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from bevdiag.prediction.memory_use import TensorLife, TimelinePoint
+from bevdiag.prediction.memory_use import TimelineBlock, TimelinePoint
 from bevdiag.report.amounts import format_shape
 from bevdiag.report.html.bands import bands_of
 from bevdiag.report.printable import printable
 
 
 def timeline_data(
-    lives: Sequence[TensorLife], points: Sequence[TimelinePoint], capacity_bytes: int | None
+    blocks: Sequence[TimelineBlock], points: Sequence[TimelinePoint], capacity_bytes: int | None
 ) -> dict[str, Any]:
     """Everything that the timeline draws; events count from 0, stops are exclusive.
 
     ``start``, ``span``, ``bytes``, ``band`` and ``what`` hold one entry a block; ``what`` points
     into ``names``, rows of module, operation, shape, dtype, purpose and phase.
     """
-    bands = bands_of(lives)
+    bands = bands_of(blocks)
     names: dict[tuple[str, ...], int] = {}
-    what = [names.setdefault(_name(life), len(names)) for life in lives]
+    what = [names.setdefault(_name(block), len(names)) for block in blocks]
     totals = [point.allocated_bytes for point in points]
     return {
         "events": len(points),
@@ -31,23 +31,23 @@ def timeline_data(
         "capacity": capacity_bytes,
         "bands": [printable(name) for name in bands.names],
         "stateBands": bands.num_state,
-        "start": [life.start for life in lives],
-        "span": [life.stop - life.start for life in lives],
-        "bytes": [life.nbytes for life in lives],
+        "start": [block.start for block in blocks],
+        "span": [block.stop - block.start for block in blocks],
+        "bytes": [block.nbytes for block in blocks],
         "band": list(bands.of_block),
         "what": what,
         "names": [list(name) for name in names],
     }
 
 
-def _name(life: TensorLife) -> tuple[str, ...]:
+def _name(block: TimelineBlock) -> tuple[str, ...]:
     return (
-        printable(life.module),
-        printable(life.op),
-        format_shape(life.shape) if life.dtype else "",
-        life.dtype,
-        life.category,
-        life.phase,
+        printable(block.module),
+        printable(block.op),
+        format_shape(block.shape) if block.dtype else "",
+        block.dtype,
+        block.category,
+        block.phase,
     )
 
 

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.remedies.fit_results import FitPoint, FitReport
+from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import setting_lines

@@ -134,6 +134,9 @@ def _table(
         lines += row
         if titles:
             lines += paragraph(plan.changes[0].title, layout, indent=4, style="dim")
+            if plan.needs:
+                needs = f"needs {plan.changes[0].needs}"
+                lines += paragraph(needs, layout, indent=4, style="dim")
     return lines
 
 

@@ -1,17 +1,23 @@
-"""`bevdiag inspect` as text."""
+"""One step as text: of a config, of a test's model, or why no step was traced."""
 
 from rich.text import Text
 
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.assumed import assumed_lines
+from bevdiag.report.text.assumed import assumed_lines, assumption_lines
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.gpus import gpu_lines
-from bevdiag.report.text.headline import headline_lines, verdict_lines
+from bevdiag.report.text.headline import (
+    headline_lines,
+    stop_sentence,
+    verdict_lines,
+    verdict_sentence,
+)
 from bevdiag.report.text.layers import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
+from bevdiag.report.text.prose import paragraph
 from bevdiag.report.text.remedies import remedy_lines
 from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.wiring import wiring_lines
@@ -36,3 +42,25 @@ def render_inspect(report: Prediction, layout: Layout, *, depth: int, verbose: b
         ],
         layout,
     )
+
+
+def render_model(report: Prediction, layout: Layout) -> str:
+    """Why a test's model does not pass: verdict, stop, what is assumed, who holds the peak."""
+    lines: list[Text] = paragraph(verdict_sentence(report), layout)
+    if report.oom is not None:
+        lines += paragraph(stop_sentence(report.oom, report.verdict), layout)
+        lines += paragraph(report.oom.message, layout, indent=2)
+    for name in report.unmodelled:
+        lines += paragraph(f"not modelled: {name}", layout, indent=2)
+    lines += [*peak_lines(report, layout), *assumption_lines(report.assumptions, layout)]
+    return render_lines(lines, layout)
+
+
+def render_config(report: ConfigReport, layout: Layout) -> str:
+    """What stops the step, then everything found."""
+    verdict = Text.assemble(("cannot run", "bold red"))
+    why = f"{report.config}: no training step survives the errors below, so none was traced."
+    lines = [verdict, *paragraph(why, layout)]
+    if report.refusal:
+        lines += paragraph(f"The repository's code ended with: {report.refusal}", layout)
+    return render_lines([*lines, *finding_lines(report.findings, layout, report.silenced)], layout)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.prediction.memory_use import TensorLife, TimelinePoint
+from bevdiag.prediction.memory_use import TimelineBlock, TimelinePoint
 from bevdiag.prediction.result import Prediction
 
 MIB = 2**20
 _EVENTS = 60
 
 
-def life(
+def block(
     start: int,
     stop: int,
     mebibytes: int,
@@ -19,9 +19,9 @@ def life(
     category: str = "activation",
     *,
     is_state: bool = False,
-) -> TensorLife:
+) -> TimelineBlock:
     """A block of so many MiB."""
-    return TensorLife(
+    return TimelineBlock(
         start=start,
         stop=stop,
         nbytes=mebibytes * MIB,
@@ -36,24 +36,24 @@ def life(
 
 
 @pytest.fixture
-def lives() -> tuple[TensorLife, ...]:
+def blocks() -> tuple[TimelineBlock, ...]:
     """Weights, a voxel encoder, a backbone of two blocks and a head."""
     return (
-        life(0, _EVENTS, 40, "vfe", "parameter", is_state=True),
-        life(1, 50, 10, "vfe.pfn"),
-        life(5, 45, 100, "backbone_2d.blocks.0"),
-        life(10, 40, 80, "backbone_2d.blocks.1"),
-        life(12, 13, 300, "backbone_2d.blocks.1", "workspace"),
-        life(20, 35, 5, "dense_head"),
+        block(0, _EVENTS, 40, "vfe", "parameter", is_state=True),
+        block(1, 50, 10, "vfe.pfn"),
+        block(5, 45, 100, "backbone_2d.blocks.0"),
+        block(10, 40, 80, "backbone_2d.blocks.1"),
+        block(12, 13, 300, "backbone_2d.blocks.1", "workspace"),
+        block(20, 35, 5, "dense_head"),
     )
 
 
 @pytest.fixture
-def drawn(over: Prediction, lives: tuple[TensorLife, ...]) -> Prediction:
+def drawn(over: Prediction, blocks: tuple[TimelineBlock, ...]) -> Prediction:
     """The report with these blocks and the timeline that they add up to."""
     points = []
     for event in range(_EVENTS):
-        alive = sum(item.nbytes for item in lives if item.start <= event < item.stop)
+        alive = sum(item.nbytes for item in blocks if item.start <= event < item.stop)
         phase = "forward" if event < 30 else "backward"
         points.append(
             TimelinePoint(
@@ -63,4 +63,4 @@ def drawn(over: Prediction, lives: tuple[TensorLife, ...]) -> Prediction:
                 reserved_bytes=600 * MIB,
             )
         )
-    return replace(over, lives=lives, timeline=tuple(points))
+    return replace(over, blocks=blocks, timeline=tuple(points))

@@ -1,10 +1,10 @@
 from bevdiag.report.html.bands import MOST_MODULES, bands_of
 
-from .conftest import life
+from .conftest import block
 
 
-def test_state_lies_below_the_modules_in_the_order_of_their_first_block(lives):
-    bands = bands_of(lives)
+def test_state_lies_below_the_modules_in_the_order_of_their_first_block(blocks):
+    bands = bands_of(blocks)
     assert bands.names == (
         "weights",
         "vfe.pfn",
@@ -17,20 +17,20 @@ def test_state_lies_below_the_modules_in_the_order_of_their_first_block(lives):
 
 
 def test_a_module_with_more_parts_than_there_are_colours_stays_whole():
-    lives = [life(n, n + 5, 1, f"backbone.layers.{n}") for n in range(2 * MOST_MODULES)]
-    lives.append(life(0, 9, 1, "head.a"))
-    bands = bands_of(lives)
+    blocks = [block(n, n + 5, 1, f"backbone.layers.{n}") for n in range(2 * MOST_MODULES)]
+    blocks.append(block(0, 9, 1, "head.a"))
+    bands = bands_of(blocks)
     assert bands.names == ("backbone.layers", "head.a")
 
 
 def test_what_belongs_to_no_module_says_so():
-    assert bands_of([life(0, 3, 1, "")]).names == ("outside the modules",)
+    assert bands_of([block(0, 3, 1, "")]).names == ("outside the modules",)
 
 
 def test_gradients_have_a_band_whatever_module_made_them():
-    lives = [life(0, 3, 1, "a"), life(0, 3, 1, "a", "gradient", is_state=True)]
-    assert bands_of(lives).names == ("gradients", "a")
-    assert bands_of(lives).of_block == (1, 0)
+    blocks = [block(0, 3, 1, "a"), block(0, 3, 1, "a", "gradient", is_state=True)]
+    assert bands_of(blocks).names == ("gradients", "a")
+    assert bands_of(blocks).of_block == (1, 0)
 
 
 def test_no_blocks_no_bands():

@@ -8,8 +8,7 @@ import pytest
 
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.html.compare_page import compare_page
-from bevdiag.report.html.config_page import config_page
-from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.inspect_page import config_page, inspect_page
 from bevdiag.report.html.scatter import remedy_chart, ticks_up_to
 from bevdiag.report.text.compare_report import variant_label
 from bevdiag.rules.finding import Severity
@@ -47,10 +46,10 @@ def test_nothing_is_fetched_and_no_handler_or_style_stands_in_the_markup(drawn, 
 
 def test_names_reach_neither_markup_nor_script(drawn):
     layers = (replace(drawn.layers[0], name=HOSTILE, type=HOSTILE), *drawn.layers[1:])
-    lives = (replace(drawn.lives[1], module=HOSTILE, op=HOSTILE),)
+    blocks = (replace(drawn.blocks[1], module=HOSTILE, op=HOSTILE),)
     findings = (replace(drawn.findings[0], message=HOSTILE, module=HOSTILE),)
     page = inspect_page(
-        replace(drawn, config=HOSTILE, layers=layers, lives=lives, findings=findings)
+        replace(drawn, config=HOSTILE, layers=layers, blocks=blocks, findings=findings)
     )
     assert "<img" not in page
     assert "\x1b" not in page

@@ -7,8 +7,7 @@ import pytest
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.plan import Change, Plan
 from bevdiag.prediction.result import Scene, Target
-from bevdiag.remedies.fit_results import FitPoint, FitReport
-from bevdiag.remedies.results import Advice, FixReport
+from bevdiag.remedies.results import Advice, FitPoint, FitReport, FixReport
 
 GIB = 2**30
 _TARGET = Target(

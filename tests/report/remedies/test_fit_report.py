@@ -6,8 +6,8 @@ import pytest
 from rich.cells import cell_len
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.remedies.fit_results import FitPoint, FitReport
-from bevdiag.report.fit_json import fit_json
+from bevdiag.remedies.results import FitPoint, FitReport
+from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.fit_report import answer, render_fit
 
@@ -22,7 +22,7 @@ def test_golden(fitted: FitReport, golden: Golden, width: int) -> None:
 
 
 def test_golden_json(fitted: FitReport, golden: Golden) -> None:
-    golden("fit.json", fit_json(fitted))
+    golden("fit.json", as_json(fitted))
 
 
 def test_ascii_alone_where_nothing_else_can_be_shown(fitted: FitReport) -> None:
@@ -40,4 +40,4 @@ def test_not_even_one(fitted: FitReport) -> None:
 def test_a_cap_beyond_the_scene(fitted: FitReport) -> None:
     cap = replace(fitted, knob="max-voxels", unit="voxels a sample", largest=8, binds_until=8)
     assert "a larger cap changes nothing" in answer(cap)
-    assert json.loads(fit_json(cap))["binds_until"] == 8
+    assert json.loads(as_json(cap))["binds_until"] == 8

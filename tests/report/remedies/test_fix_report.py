@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.remedies.results import FixReport
-from bevdiag.report.fix_json import fix_json
+from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.fix_report import outcome, render_fix
 
@@ -22,7 +22,7 @@ def test_golden(fixed: FixReport, golden: Golden, width: int) -> None:
 
 
 def test_golden_json(fixed: FixReport, golden: Golden) -> None:
-    golden("fix.json", fix_json(fixed))
+    golden("fix.json", as_json(fixed))
 
 
 def test_nothing_fits(hopeless: FixReport) -> None:
@@ -31,7 +31,7 @@ def test_nothing_fits(hopeless: FixReport) -> None:
     assert "compression-sparse_max+dsvt-checkpoint: 30.00 GiB at most" in text
     assert "--unsafe" in text
     assert "--unsafe" not in outcome(replace(hopeless, unsafe_allowed=True))
-    assert json.loads(fix_json(hopeless))["chosen"] is None
+    assert json.loads(as_json(hopeless))["chosen"] is None
     assert "Edits" not in render_fix(hopeless, Layout())
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from bevdiag.errors import Location
 from bevdiag.prediction.result import ConfigReport
-from bevdiag.report.config_json import config_json
+from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.config_report import render_config
+from bevdiag.report.text.inspect_report import render_config
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Silenced
 
@@ -33,7 +33,7 @@ def test_why_nothing_was_traced_and_what_is_wrong() -> None:
 
 
 def test_the_same_as_json() -> None:
-    document = json.loads(config_json(REPORT))
+    document = json.loads(as_json(REPORT))
     assert document["schema"] == "bevdiag.findings/1"
     assert (document["verdict"], document["exit_code"]) == (None, 1)
     assert document["refusal"] == "KeyError: x"

@@ -6,8 +6,8 @@ from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.baseline import record
 from bevdiag.prediction.checked import Check
+from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
-from bevdiag.report.preflight_json import preflight_json
 from bevdiag.report.text.preflight_report import render_baseline, render_preflight
 from bevdiag.rules.finding import Finding, Severity
 
@@ -51,7 +51,7 @@ def test_golden(checks, golden, width):
 
 
 def test_json_golden(checks, golden):
-    golden("preflight.json", preflight_json(checks))
+    golden("preflight.json", as_json(checks))
 
 
 def test_the_worst_stands_last_and_all_is_told(checks):

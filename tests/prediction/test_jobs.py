@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.cli import jobs as jobs_module
-from bevdiag.cli.jobs import Given, make_jobs
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import make_target
+from bevdiag.prediction import jobs as jobs_module
 from bevdiag.prediction import target
+from bevdiag.prediction.jobs import Given, make_jobs
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.target import GpuAtHand
 

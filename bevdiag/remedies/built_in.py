@@ -1,10 +1,9 @@
-"""Every change that `bevdiag fix` may write into a config.
+"""Every change that may be written into a config whose modules are built in.
 
-Those that inspections try come first; the others cost the detector more, or another run's settings.
+The report's own remedies come first; the others cost the detector more, or another run's settings.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 
 from bevdiag.config import DetectorConfig
@@ -13,24 +12,27 @@ from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSe
 from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
 from bevdiag.errors import BevdiagError
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.compressions import Changes
-from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Variant
 from bevdiag.remedies.candidate import Candidate, Price
-from bevdiag.remedies.candidates import (
-    DSVT,
-    ENCODER,
-    TOPK_SHARE,
+from bevdiag.remedies.height import height_changes
+from bevdiag.remedies.step_changes import (
+    NEW_GRID,
+    PROCESSORS,
     VOXELIZER,
-    candidates,
+    batch_changes,
+    half_precision,
+    voxel_changes,
 )
-from bevdiag.scenes import Batch
 
 _MAP_CHANNELS = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
 _BACKBONE_2D = ("MODEL", "BACKBONE_2D")
 _BACKBONE_3D = ("MODEL", "BACKBONE_3D")
-_OPTIMIZATION = ("OPTIMIZATION",)
+_ENCODER = (*_BACKBONE_3D, "FOCAL_ENCODER")
+_DSVT = (*_BACKBONE_3D, "DSVT")
 
+_TOPK_SHARE = 0.1
+"""With every neighbour on, a tenth of the voxels as foreground adds at most 26 / 10 of them."""
 _RAISED_THRESHOLD = 0.7
 _LARGEST_FACTOR = 7
 """Voxels that are longer than this many of the old ones hold more than one object."""
@@ -38,45 +40,39 @@ _LARGEST_FACTOR = 7
 _NARROWEST = 16
 """Channels below which tensor cores have nothing to do."""
 
-_NEW_GRID = "moves the grid that the voxels and the predictions stand on"
-_FEWER_INPUTS = "throws input away"
+
+def built_in_candidates(source: BuiltIn) -> Iterator[Candidate]:
+    """What can be written into this config, without what the user's options decide."""
+    yield from _voxel_size(source)
+    if source.options.compression is None:
+        yield from height_changes(source)
+    yield from voxel_changes(source)
+    yield from _focal_bound(source)
+    yield from _checkpointing(source)
+    yield from _focal(source)
+    yield from _narrower_2d(source)
+    if reads_amp(source):
+        yield from half_precision(source)
+    yield from batch_changes(source)
 
 
-def moves(variant: Variant, batch: Batch, options: InspectOptions) -> Iterator[Candidate]:
-    """What can be written into this variant's config, without what the user's options decide."""
-    yield from _voxel_size(variant)
-    for candidate in candidates(variant, batch):
-        if candidate.changes and not (candidate.group == "height" and options.compression):
-            yield _judged(candidate, options)
-    yield from _focal(variant)
-    yield from _narrower_2d(variant)
-    if options.autocast is None:
-        yield from _mixed_precision(variant)
-    if options.batch_size is None:
-        yield from _smaller_batch(variant)
+def reads_amp(source: BuiltIn) -> bool:
+    """Whether the code that the config is for reads USE_AMP; the report's repository does not."""
+    return not isinstance(source.config.model.backbone_3d, FocalDsvtSettings)
 
 
-def _judged(candidate: Candidate, options: InspectOptions) -> Candidate:
-    if candidate.group == "voxels":
-        return replace(candidate, unsafe=_FEWER_INPUTS)
-    if candidate.group == "points" and not options.points:
-        synthetic = "a synthetic scene does not say how full the voxels of your data are"
-        return replace(candidate, unsafe=synthetic)
-    return candidate
-
-
-def _voxel_size(variant: Variant) -> Iterator[Candidate]:
+def _voxel_size(source: BuiltIn) -> Iterator[Candidate]:
     """Longer voxels: along x and y together, and along z."""
     for group, name, axes in (("voxel-xy", "x and y", (0, 1)), ("voxel-z", "z", (2,))):
-        factor = _factor(variant.config, axes)
+        factor = _factor(source.config, axes)
         if factor is None:
             continue
-        changes = _longer_voxels(variant.config, axes, factor)
+        changes = _longer_voxels(source.config, axes, factor)
         try:
-            changes[_MAP_CHANNELS] = _bev_channels(variant.config.edited(changes))
+            changes[_MAP_CHANNELS] = _bev_channels(source.config.edited(changes))
         except BevdiagError:
-            continue  # the grid collapses, or a window of DSVT no longer fits it
-        grid = " x ".join(map(str, _coarser(variant.config.data.grid_size, axes, factor)))
+            continue  # the grid collapses, or a window of _DSVT no longer fits it
+        grid = " x ".join(map(str, _coarser(source.config.data.grid_size, axes, factor)))
         yield Candidate(
             id=f"{group}-{factor}",
             group=group,
@@ -84,7 +80,7 @@ def _voxel_size(variant: Variant) -> Iterator[Candidate]:
             title=f"voxels {factor} times as long along {name}: a grid of {grid}",
             loses=f"resolution along {name}; as many fewer voxels as points share one",
             changes=changes,
-            unsafe=_NEW_GRID,
+            unsafe=NEW_GRID,
         )
 
 
@@ -117,13 +113,13 @@ def _longer_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -
     grid = _coarser(data.grid_size, axes, factor)
     changes: Changes = {(*VOXELIZER, "VOXEL_SIZE"): size}
     if data.max_points_per_voxel is None:
-        changes = {(*VOXELIZER[:2], f"{VOXELIZER[2]}_placeholder", "VOXEL_SIZE"): size}
+        changes = {(*PROCESSORS, f"{VOXELIZER[-1]}_placeholder", "VOXEL_SIZE"): size}
     if isinstance(model.vfe, SdaVfeSettings):
         changes[("MODEL", "VFE", "VOXEL_SIZE")] = size
     backbone = model.backbone_3d
     if isinstance(backbone, FocalDsvtSettings):
-        changes[(*ENCODER, "VOXEL_SIZE")] = size
-        changes |= _dsvt_grid(DSVT, backbone.dsvt, grid)
+        changes[(*_ENCODER, "VOXEL_SIZE")] = size
+        changes |= _dsvt_grid(_DSVT, backbone.dsvt, grid)
     elif isinstance(backbone, DsvtSettings):
         changes |= _dsvt_grid(_BACKBONE_3D, backbone, grid)
     if isinstance(model.map_to_bev, PillarScatter3dSettings):
@@ -135,7 +131,7 @@ def _longer_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -
 
 
 def _dsvt_grid(path: tuple[str, ...], dsvt: DsvtSettings, grid: list[int]) -> Changes:
-    """DSVT's own grid and map, and windows that are not longer than the grid."""
+    """_DSVT's own grid and map, and windows that are not longer than the grid."""
     windows = [
         [min(edge, size) for edge, size in zip(window, grid, strict=True)]
         for window in dsvt.input_layer.window_shape
@@ -154,8 +150,8 @@ def _bev_channels(config: DetectorConfig) -> int:
     return bev_joint(config).real
 
 
-def _focal(variant: Variant) -> Iterator[Candidate]:
-    backbone = variant.config.model.backbone_3d
+def _focal(source: BuiltIn) -> Iterator[Candidate]:
+    backbone = source.config.model.backbone_3d
     if isinstance(backbone, FocalDsvtSettings):
         encoder = backbone.focal_encoder
         if not encoder.focal_topk and encoder.focal_threshold < _RAISED_THRESHOLD:
@@ -165,23 +161,23 @@ def _focal(variant: Variant) -> Iterator[Candidate]:
                 price=Price.MODEL,
                 title=f"voxels spawn neighbours from an importance of {_RAISED_THRESHOLD} upwards",
                 loses="growth around less important voxels; bounds nothing where all are important",
-                changes={(*ENCODER, "FOCAL_THRESHOLD"): _RAISED_THRESHOLD},
+                changes={(*_ENCODER, "FOCAL_THRESHOLD"): _RAISED_THRESHOLD},
             )
     elif isinstance(backbone, VoxelFocalBackboneSettings) and (
-        not backbone.topk or backbone.threshold > TOPK_SHARE
+        not backbone.topk or backbone.threshold > _TOPK_SHARE
     ):
         yield Candidate(
             id="focal-topk",
             group="growth",
             price=Price.MODEL,
-            title=f"only the top {TOPK_SHARE:.0%} of the voxels may spawn neighbours",
+            title=f"only the top {_TOPK_SHARE:.0%} of the voxels may spawn neighbours",
             loses="growth around the other voxels; the threshold holds for neighbours too",
-            changes={(*_BACKBONE_3D, "TOPK"): True, (*_BACKBONE_3D, "THRESHOLD"): TOPK_SHARE},
+            changes={(*_BACKBONE_3D, "TOPK"): True, (*_BACKBONE_3D, "THRESHOLD"): _TOPK_SHARE},
         )
 
 
-def _narrower_2d(variant: Variant) -> Iterator[Candidate]:
-    settings = variant.config.model.backbone_2d
+def _narrower_2d(source: BuiltIn) -> Iterator[Candidate]:
+    settings = source.config.model.backbone_2d
     filters = [*settings.num_filters, *settings.num_upsample_filters]
     if min(filters) < 2 * _NARROWEST or any(count % 2 for count in filters):
         return
@@ -199,36 +195,37 @@ def _narrower_2d(variant: Variant) -> Iterator[Candidate]:
     )
 
 
-def _mixed_precision(variant: Variant) -> Iterator[Candidate]:
-    # The report's repository does not read the key; there it is advice for the run.
-    if variant.autocast == "off" and not isinstance(
-        variant.config.model.backbone_3d, FocalDsvtSettings
-    ):
-        yield Candidate(
-            id="use-amp",
-            group="precision",
-            price=Price.PRECISION,
-            title="fp16 autocast",
-            loses="precision of matrix products and convolutions",
-            changes={(*_OPTIMIZATION, "USE_AMP"): True},
-            autocast="fp16",
-        )
+def _focal_bound(source: BuiltIn) -> Iterator[Candidate]:
+    backbone = source.config.model.backbone_3d
+    if not isinstance(backbone, FocalDsvtSettings) or backbone.focal_encoder.focal_topk:
+        return
+    yield Candidate(
+        id="focal-topk",
+        group="growth",
+        price=Price.MODEL,
+        title=f"only the top {_TOPK_SHARE:.0%} of the voxels may spawn neighbours",
+        loses="growth around the other voxels; the threshold holds for neighbours too",
+        changes={(*_ENCODER, "FOCAL_TOPK"): True, (*_ENCODER, "FOCAL_THRESHOLD"): _TOPK_SHARE},
+    )
 
 
-def _smaller_batch(variant: Variant) -> Iterator[Candidate]:
-    size = variant.batch_size // 2
-    while size >= 1:
-        steps = variant.batch_size / size
-        samples = f"{size} sample{'s' if size > 1 else ''}"
+def _checkpointing(source: BuiltIn) -> Iterator[Candidate]:
+    backbone = source.config.model.backbone_3d
+    # Focal_DSVT's own repository reads the misspelt key and ignores the other; OpenPCDet's _DSVT
+    # does it the other way round.
+    key: tuple[str, ...]
+    if isinstance(backbone, FocalDsvtSettings):
+        dsvt, key = backbone.dsvt, (*_DSVT, "ues_checkpoint")
+    elif isinstance(backbone, DsvtSettings):
+        dsvt, key = backbone, ("MODEL", "BACKBONE_3D", "USE_CHECKPOINT")
+    else:
+        return
+    if not (dsvt.USE_CHECKPOINT or dsvt.ues_checkpoint):
         yield Candidate(
-            id=f"batch-{size}",
-            group="batch",
-            price=Price.MODEL,
-            title=f"{samples} a step instead of {variant.batch_size}",
-            loses=f"batch norm sees {samples} at a time",
-            changes={(*_OPTIMIZATION, "BATCH_SIZE_PER_GPU"): size},
-            batch_size=size,
-            unsafe=f"the optimizer's batch shrinks unless the training loop sums the gradients of "
-            f"{steps:g} steps, for which OpenPCDet has no key",
+            id="dsvt-checkpoint",
+            group="checkpoint",
+            price=Price.TIME,
+            title="activation checkpointing of the _DSVT blocks",
+            loses="time: _DSVT's blocks run forward twice",
+            changes={key: True},
         )
-        size //= 2

@@ -1,5 +1,4 @@
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,31 +6,31 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Alloc
-from bevdiag.prediction import session
+from bevdiag.prediction import built_in
+from bevdiag.prediction.result import SCENE_SITE
 from bevdiag.sparse import constants
+from bevdiag.trace.kept_voxels import settle_kept_voxels
 from bevdiag.trace.scenarios import Scenario
 
 
 def test_options_stand_before_the_configs_own(small: Any) -> None:
-    variant = small.session().variant(small.config)
-    assert (variant.batch_size, variant.autocast, variant.optimizer) == (1, "off", "adam_onecycle")
-    session = small.session(batch_size=3, autocast="bf16", optimizer="sgd")
-    variant = session.variant(small.config)
-    assert (variant.batch_size, variant.autocast, variant.optimizer) == (3, "bf16", "sgd")
+    source = small.source()
+    assert (source.batch_size, source.autocast, source.optimizer) == (1, "off", "adam_onecycle")
+    source = small.source(batch_size=3, autocast="bf16", optimizer="sgd")
+    assert (source.batch_size, source.autocast, source.optimizer) == (3, "bf16", "sgd")
 
 
 def test_a_config_that_uses_amp_runs_in_half_precision(small: Any) -> None:
-    session = small.session(overrides=("OPTIMIZATION.USE_AMP=true",))
-    assert session.variant(small.config).autocast == "fp16"
+    source = small.source(overrides=("OPTIMIZATION.USE_AMP=true",))
+    assert source.autocast == "fp16"
 
 
 def test_a_scene_is_made_once(small: Any) -> None:
-    session = small.session()
-    variant = session.variant(small.config)
-    assert session.scene(variant) is session.scene(variant)
-    other = variant.edited({("OPTIMIZATION", "LR"): 0.1})
-    assert session.scene(other) is session.scene(variant)
-    halved = variant.edited(
+    source = small.source()
+    assert source.batch() is source.batch()
+    other = source.edited({("OPTIMIZATION", "LR"): 0.1})
+    assert other.batch() is source.batch()
+    halved = source.edited(
         {
             (
                 "DATA_CONFIG",
@@ -42,14 +41,14 @@ def test_a_scene_is_made_once(small: Any) -> None:
             ): 50
         }
     )
-    assert session.scene(halved).num_voxels == 50
+    assert halved.batch().num_voxels == 50
 
 
 def test_made_up_scenes_fit_the_config_and_follow_the_seed(small: Any) -> None:
     scenes = []
     for seed in (0, 0, 1):
-        session = small.session(points=(), seed=seed)
-        scenes.append(session.scene(session.variant(small.config)))
+        source = small.source(points=(), seed=seed)
+        scenes.append(source.batch())
     assert scenes[0].source == "synthetic sonar, seed 0"
     assert (scenes[0].points == scenes[1].points).all()
     assert (
@@ -59,19 +58,19 @@ def test_made_up_scenes_fit_the_config_and_follow_the_seed(small: Any) -> None:
 
 
 def test_samples_take_the_files_in_turn(small: Any, tmp_path: Path) -> None:
-    session = small.session(points=(str(small.points),) * 2, batch_size=3)
-    batch = session.scene(session.variant(small.config))
+    source = small.source(points=(str(small.points),) * 2, batch_size=3)
+    batch = source.batch()
     assert batch.batch_size == 3
     assert batch.voxels is not None
     assert len({len(sample.coords) for sample in batch.voxels}) == 1
 
 
 def test_a_pinned_count_needs_one_trace(small: Any) -> None:
-    assert list(small.traced().traces) == [Scenario.EXPECTED]
+    assert list(small.recorded().traces) == [Scenario.EXPECTED]
 
 
 def test_an_open_count_needs_one_a_scenario(small: Any) -> None:
-    traced = small.traced(pinned=False)
+    traced = small.recorded(pinned=False)
     assert list(traced.traces) == list(Scenario)
     sizes = [len(traced.traces[scenario].stream.events) for scenario in Scenario]
     assert all(sizes)
@@ -80,18 +79,18 @@ def test_an_open_count_needs_one_a_scenario(small: Any) -> None:
 
 
 def test_a_measured_count_is_taken_where_the_user_pinned_none(small: Any) -> None:
-    session = small.session(pinned=False)
+    source = small.source(pinned=False)
     measured = {f"{small.site}@1": 777, f"{small.site}@2": 700}
-    assert session.pinned({}).options.pins == {}
-    assert session.pinned(measured).options.pins == measured
-    by_user = small.session()
+    assert source.pinned({}).options.pins == {}
+    assert source.pinned(measured).options.pins == measured
+    by_user = small.source()
     assert by_user.pinned(measured).options.pins == by_user.options.pins
 
 
 def test_counts_by_step_are_traced_by_step(small: Any) -> None:
     counts = (2000, 1200, 1900)
     pins = {f"{small.site}@{step}": count for step, count in enumerate(counts, 1)}
-    traced = small.session(pins=pins).trace(small.session().variant(small.config), tuple(Scenario))
+    traced = small.source(pins=pins).record()
     events = traced.traces[Scenario.EXPECTED].stream.events
     convolved = [
         event.shape[0]
@@ -105,7 +104,7 @@ def test_counts_by_step_are_traced_by_step(small: Any) -> None:
 
 
 def test_the_target_is_for_the_installed_torch(small: Any) -> None:
-    target = small.session(gpu="t4", budget_bytes=2**30, cudnn="9.1").target()
+    target = small.source(gpu="t4", budget_bytes=2**30, cudnn="9.1").target()
     assert target.torch == torch.__version__.partition("+")[0]
     assert (target.gpu, target.capacity_bytes, target.cudnn) == ("t4", 2**30, (9, 1, 0))
 
@@ -118,22 +117,21 @@ def test_a_gpu_is_used_where_there_is_one_and_it_is_wanted(
     small: Any, monkeypatch: pytest.MonkeyPatch, there: bool, device: str, used: bool
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: there)
-    assert small.session(device=device).uses_cuda() is used
+    assert small.source(device=device).uses_cuda() is used
 
 
 def test_a_step_runs_with_the_switches_of_the_originals(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(*_: object) -> SimpleNamespace:
-        return SimpleNamespace(direct_table=constants.SPCONV_USE_DIRECT_TABLE)
+    # The trace runs in a worker process, which hands back nothing but what it raises.
+    def look(*_: object) -> None:
+        raise NoVerdictError(f"direct table: {constants.SPCONV_USE_DIRECT_TABLE}")
 
-    monkeypatch.setattr(session, "trace_steps", look)
-    monkeypatch.setattr(session, "settle", lambda trace: trace)
+    monkeypatch.setattr(built_in, "trace_steps", look)
     for used in (True, False):
-        monkeypatch.setattr(session, "uses_direct_table", lambda _, used=used: used)
-        asked = small.session()
-        traced = asked.trace(asked.variant(small.config), [Scenario.EXPECTED])
-        assert traced.traces[Scenario.EXPECTED].direct_table is used
+        monkeypatch.setattr(built_in, "uses_direct_table", lambda _, used=used: used)
+        with pytest.raises(NoVerdictError, match=f"direct table: {used}"):
+            small.source().record([Scenario.EXPECTED])
 
 
 def test_the_step_is_traced_for_the_target(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,29 +139,35 @@ def test_the_step_is_traced_for_the_target(small: Any, monkeypatch: pytest.Monke
     def trace_steps(model: Any, batch: Any, options: Any, customs: Any) -> Any:
         raise NoVerdictError(f"traced for {options.target and options.target.gpu}")
 
-    monkeypatch.setattr(session, "trace_steps", trace_steps)
-    asked = small.session(gpu="rtx3090")
+    monkeypatch.setattr(built_in, "trace_steps", trace_steps)
+    asked = small.source(gpu="rtx3090")
     with pytest.raises(NoVerdictError, match="traced for rtx3090"):
-        asked.trace(asked.variant(small.config), (Scenario.EXPECTED,))
+        asked.record((Scenario.EXPECTED,))
 
 
 def test_a_synthetic_scene_has_an_end_of_its_own(small: Any) -> None:
-    session = small.session(points=(), pins={})
-    traced = session.trace(session.variant(small.config), tuple(Scenario))
-    assert list(traced.scenes) == [Scenario.LOW, Scenario.EXPECTED]
-    assert len(traced.scenes[Scenario.LOW].points) < 0.8 * len(traced.batch.points)
-    (site,) = traced.kept_voxels
-    (expected,) = session.settled(traced.variant).kept_voxels
-    (sparse,) = session.settled(traced.variant, Scenario.LOW).kept_voxels
-    assert site.low == min(sparse.low, expected.low)
+    source = small.source(points=(), pins={})
+    recorded = source.record()
+    sparse, common = source.batch(Scenario.LOW), source.batch()
+    assert len(sparse.points) < 0.8 * len(common.points)
+    assert source.batch(Scenario.LOW) is sparse
+    scene, counted = recorded.assumptions
+    assert (scene.site, counted.site) == (SCENE_SITE, small.site)
+    assert (scene.low, scene.high) == (sparse.num_voxels, common.num_voxels)
+    assert recorded.scene is not None
+    assert recorded.scene.num_points == len(common.points)
+    (site,) = recorded.kept_voxels
+    _, (expected,) = source.input()
+    low = settle_kept_voxels(source.config, sparse, seed=source.options.seed, pins={})[0].low
+    assert site.low == min(low, expected.low)
     assert site.low < site.used == expected.used
 
 
 def test_files_and_pinned_counts_fix_the_scene(small: Any) -> None:
-    files = small.session(pins={})
-    traced = files.trace(files.variant(small.config), (Scenario.LOW, Scenario.EXPECTED))
-    assert list(traced.scenes) == [Scenario.EXPECTED]
-    pinned = small.session(points=(), pins={f"{small.site}@1": 1000})
-    traced = pinned.trace(pinned.variant(small.config), tuple(Scenario))
-    assert list(traced.traces) == [Scenario.EXPECTED]
-    assert not traced.scenes
+    files = small.source(pins={})
+    recorded = files.record((Scenario.LOW, Scenario.EXPECTED))
+    assert [one.site for one in recorded.assumptions] == [small.site]
+    pinned = small.source(points=(), pins={f"{small.site}@1": 1000})
+    recorded = pinned.record()
+    assert list(recorded.traces) == [Scenario.EXPECTED]
+    assert [one.site for one in recorded.assumptions] == [small.site]

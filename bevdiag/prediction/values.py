@@ -10,8 +10,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from bevdiag.cli.formats import MACHINE_FORMATS
-from bevdiag.cli.output import STDOUT, check_output
 from bevdiag.config.repository import package_of
 from bevdiag.errors import InputError
 
@@ -122,22 +120,6 @@ def pins(texts: Sequence[str] | None) -> dict[str, int]:
             raise InputError(f"--assume: {site} is pinned twice")
         counts[site] = whole_number(f"--assume {site}", count, least=0)
     return counts
-
-
-def formats_and_files(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    """The --also values as formats and files, each of which can be written.
-
-    Raises:
-        InputError: one is not FORMAT=FILE, or names a format or a file that cannot be.
-    """
-    pairs = []
-    for text in texts or ():
-        output_format, _, file = text.partition("=")
-        if not file or file == STDOUT:
-            raise InputError(f"--also: {text!r} is not of the form FORMAT=FILE")
-        check_output(file, "--also")
-        pairs.append((choose("--also", output_format, MACHINE_FORMATS), file))
-    return tuple(pairs)
 
 
 def autocast(option: str, text: str) -> str:

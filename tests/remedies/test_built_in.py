@@ -5,24 +5,22 @@ import pytest
 
 from bevdiag.config import load_config
 from bevdiag.models.bev import bev_joint
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.session import Session
 from bevdiag.remedies.candidate import Candidate, Price
-from bevdiag.remedies.moves import moves
+from bevdiag.remedies.candidates import candidates
 
 CONFIGS = Path(__file__).parents[3] / "shared" / "openpcdet" / "cfgs" / "kitti_models"
 
 
-def _moves(config: Path, options: InspectOptions) -> tuple[Any, dict[str, Candidate]]:
-    session = Session(options)
-    variant = session.variant(config)
-    found = moves(variant, session.scene(variant), options)
-    return variant, {candidate.id: candidate for candidate in found}
+def _candidates(config: Path, options: InspectOptions) -> tuple[Any, dict[str, Candidate]]:
+    source = BuiltIn.read(config, options)
+    return source, {candidate.id: candidate for candidate in candidates(source)}
 
 
 @pytest.mark.parametrize("wanted", [{}, {"batch_size": 4}, {"compression": "max"}])
 def test_each_change_leaves_a_config_without_new_notes(small: Any, wanted: dict[str, Any]) -> None:
-    variant, found = _moves(small.config, small.options(**wanted))
+    variant, found = _candidates(small.config, small.options(**wanted))
     for candidate in found.values():
         changed = candidate.applied_to(variant)
         assert changed != variant
@@ -32,7 +30,7 @@ def test_each_change_leaves_a_config_without_new_notes(small: Any, wanted: dict[
 
 
 def test_longer_voxels_reach_every_copy_of_the_grid(small: Any) -> None:
-    variant, found = _moves(small.config, small.options())
+    variant, found = _candidates(small.config, small.options())
     changed = found["voxel-xy-2"].applied_to(variant).config
     assert changed.data.grid_size == (20, 10, 10)
     assert changed.model.backbone_3d.dsvt.input_layer.sparse_shape == (20, 10, 10)
@@ -40,26 +38,26 @@ def test_longer_voxels_reach_every_copy_of_the_grid(small: Any) -> None:
 
 
 def test_what_loses_input_or_moves_the_grid_is_unsafe(small: Any) -> None:
-    _, found = _moves(small.config, small.options())
+    _, found = _candidates(small.config, small.options())
     unsafe = {name for name, candidate in found.items() if candidate.unsafe}
     assert unsafe == {"voxel-xy-2", "voxel-z-2", "fewer-voxels"}
 
 
 def test_only_the_users_own_points_say_how_full_voxels_are(small: Any) -> None:
     slots = ("DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_POINTS_PER_VOXEL=9999",)
-    _, own = _moves(small.config, small.options(overrides=slots))
-    _, made_up = _moves(small.config, small.options(overrides=slots, points=()))
+    _, own = _candidates(small.config, small.options(overrides=slots))
+    _, made_up = _candidates(small.config, small.options(overrides=slots, points=()))
     assert own["fewer-points"].unsafe == ""
     assert "synthetic scene" in made_up["fewer-points"].unsafe
 
 
 def test_nothing_that_the_user_decided_is_changed(small: Any) -> None:
-    _, found = _moves(small.config, small.options(compression="max", batch_size=4))
+    _, found = _candidates(small.config, small.options(compression="max", batch_size=4))
     assert not any(candidate.group in ("height", "batch") for candidate in found.values())
 
 
 def test_a_module_that_openpcdet_lacks_is_named(small: Any) -> None:
-    _, found = _moves(small.config, small.options())
+    _, found = _candidates(small.config, small.options())
     assert "SparseHeightCompression" in found["compression-max"].needs
     assert "HEIGHT_STRIDES" in found["height-strides"].needs
     assert found["dsvt-checkpoint"].needs == ""
@@ -76,7 +74,7 @@ def test_openpcdets_detectors_have_changes_of_their_own(name: str, expected: set
     config = CONFIGS / name
     if not config.exists():
         pytest.skip(f"needs OpenPCDet's config {name} in ../shared/openpcdet")
-    variant, found = _moves(config, InspectOptions(device="meta"))
+    variant, found = _candidates(config, InspectOptions(device="meta"))
     assert expected <= set(found)
     assert all(price in Price for price in (c.price for c in found.values()))
     amp = found["use-amp"].applied_to(variant)

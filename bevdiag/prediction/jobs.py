@@ -1,15 +1,15 @@
-"""From the command line and a project's policy to jobs."""
+"""From a command line or a call, the environment and a project's policy to jobs."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bevdiag.cli import values
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError
 from bevdiag.policy import Policy, PolicyFile, Setting, find_policy, read_policy
+from bevdiag.prediction import values
 from bevdiag.prediction.checked import Job
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.rules.codes import CODES
@@ -30,7 +30,10 @@ _MEMORY = ("gpu", "budget")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the command line says; None leaves it open."""
+    """What a command line or a call says; None leaves it open."""
+
+    dashes: ClassVar[str] = "--"
+    """What stands before a name where a sentence says it."""
 
     gpu: str | None = None
     budget: str | None = None
@@ -40,6 +43,10 @@ class Given:
     autocast: str | None = None
     optimizer: str | None = None
     batch_size: str | None = None
+
+    def label(self, name: str) -> str:
+        """A setting's name, as whoever gave it writes it."""
+        return f"{self.dashes}{name.replace('_', '-')}" if self.dashes else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,7 @@ def _said(given: Given, policy: Policy) -> dict[str, _Said]:
         text: str | None = getattr(given, name)
         setting: Setting | None = getattr(policy, name)
         if text is not None:
-            said[name] = _Said(text, f"--{name.replace('_', '-')}")
+            said[name] = _Said(text, given.label(name))
         elif name in _VARIABLES and os.environ.get(_VARIABLES[name]):
             said[name] = _Said(os.environ[_VARIABLES[name]], _VARIABLES[name])
         elif setting is not None:
@@ -145,7 +152,7 @@ def _judged(
     from bevdiag.prediction.target import chosen
 
     places = [
-        {name: _Said(text, f"--{name}") for name in _MEMORY if (text := getattr(given, name))}
+        {name: _Said(text, given.label(name)) for name in _MEMORY if (text := getattr(given, name))}
     ]
     if beyond_options:
         variables = {name: os.environ.get(_VARIABLES[name]) for name in _MEMORY}

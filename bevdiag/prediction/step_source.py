@@ -1,0 +1,209 @@
+"""What gives a model, a batch and its step; whatever stands on it is blind to which kind it is.
+
+There are three: a config of modules that are built in (`built_in`), the code of a repository
+(`repository`), and any nn.Module with inputs (`module`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Protocol, TypeVar
+
+import torch
+
+from bevdiag.config import Document
+from bevdiag.config.settings import OptimizationSettings
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.compressions import Changes
+from bevdiag.prediction.judged import Judged
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import ConfigReport, Scene
+from bevdiag.prediction.scene import SceneSettings, Shared
+from bevdiag.prediction.target import device_target
+from bevdiag.rules.finding import Finding, Silenced
+from bevdiag.scenes import Batch
+from bevdiag.trace.kept_voxels import KeptVoxels, Scenario
+from bevdiag.trace.pins import Assumption
+from bevdiag.trace.step import Trace
+
+EVERY = tuple(Scenario)
+ENDS_THAT_JUDGE = (Scenario.EXPECTED, Scenario.HIGH)
+"""What a verdict needs."""
+
+Sifted = tuple[tuple[Finding, ...], tuple[Silenced, ...]]
+Self = TypeVar("Self", bound="ConfigSource")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A training step, recorded.
+
+    Attributes:
+        traces: by scenario; the expected one alone where there is one scene and no count depends
+            on values.
+        scene: the input as reports show it, None where the model came with inputs of its own.
+        batch: the input, where bevdiag made it.
+        assumptions: every count that depends on values or on the scene.
+        kept_voxels: those that a built-in module decides.
+        notes: what was replaced, refused or answered while the user's own code ran.
+    """
+
+    traces: Mapping[Scenario, Trace]
+    scene: Scene | None = None
+    batch: Batch | None = None
+    assumptions: tuple[Assumption, ...] = ()
+    kept_voxels: tuple[KeptVoxels, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class StepSource(Protocol):
+    """What gives a model, a batch and its step.
+
+    `name` is the config's, empty where there is none; `model` what the detector is called;
+    `autocast` is off, fp16 or bf16, `optimizer` as configs name it; `bev_channels` those of the
+    BEV map, None where that is not known.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def autocast(self) -> str: ...
+    @property
+    def optimizer(self) -> str: ...
+    @property
+    def bev_channels(self) -> int | None: ...
+
+    def target(self) -> DeviceTarget:
+        """The GPU and versions that the step is predicted for."""
+        ...
+
+    def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
+        """Record the training step in these scenarios, as far as they differ."""
+        ...
+
+    def findings(self, recorded: Recorded, step: Judged) -> Sifted:
+        """What is wrong with it, worst first, and what comments silence."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigSource(ABC):
+    """A step that a config describes: it can be edited, and run with other settings.
+
+    Attributes:
+        options: the user's; the fields below hold what they and the config come to.
+        edits: the changes that led here from the file and the options.
+        shared: scenes and counts that its variants have in common.
+    """
+
+    UNCHANGED: ClassVar[str]
+    """What a comparison calls the way to the BEV map that it is held against."""
+
+    path: Path
+    options: InspectOptions
+    batch_size: int
+    autocast: str
+    optimizer: str
+    edits: Changes = field(default_factory=dict)
+    shared: Shared = field(default_factory=Shared, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # The CPU's share of a trace is many small products; a pool of threads that waits for its
+        # slowest member makes them slower, many times so on a machine that has other work.
+        torch.set_num_threads(1)
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    @abstractmethod
+    def document(self) -> Document:
+        """What is written, edits included."""
+
+    @property
+    @abstractmethod
+    def model(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def bev_channels(self) -> int | None: ...
+
+    @property
+    @abstractmethod
+    def scene_settings(self) -> SceneSettings:
+        """What the config says of its input."""
+
+    @abstractmethod
+    def edited(self: Self, changes: Changes) -> Self:
+        """The same with changed keys in the config.
+
+        Raises:
+            BevdiagError: the edited config cannot be used.
+        """
+
+    @abstractmethod
+    def reduced(self: Self, mode: str) -> Self:
+        """The same with another way to the BEV map.
+
+        Raises:
+            BevdiagError: it has no such way.
+        """
+
+    @abstractmethod
+    def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded: ...
+
+    @abstractmethod
+    def findings(self, recorded: Recorded, step: Judged) -> Sifted: ...
+
+    def as_it_arrives(self: Self) -> Self:
+        """The same with the channels that arrive, where the config declares others."""
+        return self
+
+    def fault_behind(self, refusal: Exception) -> ConfigReport | None:
+        """The fault of the config that explains why its step could not be recorded."""
+        return None
+
+    def run_with(self: Self, *, batch_size: int | None = None, autocast: str | None = None) -> Self:
+        """The same step with other settings beside the config."""
+        return replace(
+            self,
+            batch_size=batch_size or self.batch_size,
+            autocast=autocast or self.autocast,
+        )
+
+    def target(self) -> DeviceTarget:
+        return device_target(self.options, torch.__version__)
+
+    def batch(self, scenario: Scenario = Scenario.EXPECTED) -> Batch:
+        """The user's points or a synthetic scene, voxelized as the config says; made once."""
+        return self.shared.batch(self.scene_settings, self.batch_size, self.options, scenario)
+
+    def scenes_of_their_own(self) -> tuple[Scenario, ...]:
+        """The scenarios whose scene is not the expected one, and that one."""
+        if self.options.pins:  # A count that the user pinned is one of the expected scene.
+            return ()
+        return self.scene_settings.wanted(self.batch_size, self.options).scenarios
+
+    def input(self) -> tuple[Batch, tuple[Assumption, ...]]:
+        """The batch, and those counts of its step that are known before one is traced.
+
+        What they share is made here; called before processes are forked, these have it.
+        """
+        return self.batch(), ()
+
+    def uses_cuda(self) -> bool:
+        """Whether the step is measured on a GPU too."""
+        return False
+
+
+def step_settings(options: InspectOptions, written: OptimizationSettings) -> dict[str, object]:
+    """Batch size, autocast and optimizer: the user's, or else the config's own."""
+    return {
+        "batch_size": options.batch_size or written.batch_size_per_gpu,
+        "autocast": options.autocast or ("fp16" if written.use_amp else "off"),
+        "optimizer": options.optimizer or written.optimizer,
+    }
