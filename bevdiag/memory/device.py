@@ -81,13 +81,17 @@ def parse_cudnn(text: str) -> CudnnVersion:
         parts = []
     numbers = [int(part) for part in parts]
     if len(numbers) == 1 and numbers[0] >= 1000:
-        # CUDNN_VERSION is major * 10000 + minor * 100 + patch since 9, major * 1000 before.
-        base = 10000 if numbers[0] >= 90000 else 1000
-        return (numbers[0] // base, numbers[0] % base // 100, numbers[0] % 100)
+        return cudnn_of_number(numbers[0])
     if not 1 <= len(numbers) <= 4:
         raise InputError(f"{text!r} is no cuDNN version: write it like 9.1 or 9.10.2")
     major, minor, patch = [*numbers[:3], 0, 0][:3]
     return (major, minor, patch)
+
+
+def cudnn_of_number(number: int) -> CudnnVersion:
+    """Return the version of a CUDNN_VERSION, whose major counts ten thousands since 9."""
+    base = 10000 if number >= 90000 else 1000
+    return (number // base, number % base // 100, number % 100)
 
 
 def make_target(

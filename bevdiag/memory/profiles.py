@@ -58,6 +58,7 @@ class DeviceProfile:
         cublas_workspace_bytes: by thread, "main" and "autograd".
         workspaces: what each convolution asks for with `cudnn.benchmark` off.
         benchmarked: and with it on.
+        crashed: what ended the process that measured it; nothing is known of its workspace.
     """
 
     gpu: str
@@ -74,6 +75,7 @@ class DeviceProfile:
     cublas_workspace_bytes: Mapping[str, int]
     workspaces: Mapping[ConvCall, int]
     benchmarked: Mapping[ConvCall, BenchmarkBytes] = field(default_factory=dict)
+    crashed: frozenset[ConvCall] = frozenset()
 
     @property
     def detector_context_bytes(self) -> int:
@@ -118,6 +120,7 @@ class _Convolution(_Strict):
     dtype: Literal["float32", "float16", "bfloat16"]
     workspace_bytes: dict[_Direction, NonNegativeInt]
     benchmark: dict[_Direction, _Benchmark] = {}
+    crashed: list[_Direction] = []
 
     def call(self, direction: str) -> ConvCall:
         return ConvCall(
@@ -194,6 +197,9 @@ def read_profile(path: Path) -> DeviceProfile:
             for row in file.convolutions
             for direction, seen in row.benchmark.items()
         },
+        crashed=frozenset(
+            row.call(direction) for row in file.convolutions for direction in row.crashed
+        ),
     )
 
 
@@ -223,7 +229,7 @@ def profile_text(profile: DeviceProfile) -> str:
 
 
 def _rows(profile: DeviceProfile) -> Iterable[dict[str, object]]:
-    calls = sorted({*profile.workspaces, *profile.benchmarked}, key=_order)
+    calls = sorted({*profile.workspaces, *profile.benchmarked, *profile.crashed}, key=_order)
     for _, alike in groupby(calls, key=_geometry):
         members = list(alike)
         first = members[0]
@@ -249,7 +255,12 @@ def _rows(profile: DeviceProfile) -> Iterable[dict[str, object]]:
             for call in members
             if (seen := profile.benchmarked.get(call)) is not None
         }
-        yield row | ({"benchmark": benchmark} if benchmark else {})
+        crashed = [call.direction for call in members if call in profile.crashed]
+        yield (
+            row
+            | ({"benchmark": benchmark} if benchmark else {})
+            | ({"crashed": crashed} if crashed else {})
+        )
 
 
 def _geometry(call: ConvCall) -> tuple[object, ...]:
