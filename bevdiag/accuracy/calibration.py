@@ -18,7 +18,7 @@ from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import ConvCall
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
-from bevdiag.trace.calibrate import CalibrationTask, MeasuredCall, call_words, run_child
+from bevdiag.trace.calibrate import READY, CalibrationTask, MeasuredCall, call_words, run_child
 
 Progress = Callable[[str, float], None]
 Keep = Callable[[DeviceProfile], None]
@@ -26,8 +26,8 @@ TIMEOUT_SECONDS = 300.0
 """For one call."""
 KEEP_EVERY = 500
 """Calls between two times that the profile is kept."""
-MOST_DEATHS = 5
-"""In a row, with nothing measured between them: then it is no call's fault."""
+MOST_DEATHS = 50
+"""In a row, with nothing measured between them. Calls that are alike may all end their process."""
 GRID = "configs/devices/h200-torch2.11-cudnn9.19.0.json"
 """The shipped profile whose calls are measured everywhere: typical layers of BEV detectors."""
 
@@ -130,14 +130,17 @@ class _Work:
         """Measure the calls in a process, and in another one behind each that ended it.
 
         Raises:
-            NoVerdictError: several processes in a row measured nothing, or not even the device.
+            NoVerdictError: the GPU does not work, or no call can be measured on it.
         """
         left, deaths = list(calls), 0
         while left or self.profile is None:
-            seen = 0
+            seen, is_ready = 0, False
 
-            def heard(report: DeviceProfile | MeasuredCall) -> None:
-                nonlocal seen
+            def heard(report: str | DeviceProfile | MeasuredCall) -> None:
+                nonlocal seen, is_ready
+                if isinstance(report, str):
+                    is_ready = report == READY
+                    return
                 if isinstance(report, DeviceProfile):
                     self._begin(report)
                     return
@@ -154,7 +157,8 @@ class _Work:
                 _in_child(task, heard)
             except NoVerdictError as error:
                 deaths = 1 if seen else deaths + 1
-                if self.profile is None or deaths > MOST_DEATHS or seen == len(left):
+                is_calls_fault = is_ready and self.profile is not None and seen < len(left)
+                if not is_calls_fault or deaths > MOST_DEATHS:
                     raise
                 self._skip(left[seen], error)
                 left = left[seen + 1 :]

@@ -291,6 +291,15 @@ def profile_name(gpu: str, torch: str, cudnn: CudnnVersion) -> str:
 
 @cache
 def shipped_profile(gpu: str, torch: str, cudnn: CudnnVersion) -> DeviceProfile | None:
-    """Return the shipped profile of a catalogued GPU with these libraries, None without one."""
+    """Return the shipped profile of a catalogued GPU with these libraries, None without one.
+
+    A workspace is cuDNN's own choice: where this torch was not measured, the profile of another
+    torch with the same cuDNN answers.
+    """
     path = shipped_file(f"{FOLDER}/{profile_name(gpu, torch, cudnn)}")
-    return None if path is None else read_profile(path)
+    if path is not None:
+        return read_profile(path)
+    folder = shipped_file(FOLDER)
+    others = f"{gpu}-torch*-cudnn{'.'.join(map(str, cudnn))}.json"
+    found = sorted(folder.glob(others)) if folder is not None else []
+    return read_profile(found[-1]) if found else None

@@ -21,6 +21,8 @@ from bevdiag.trace.ask_cudnn import CudnnHeuristics
 
 WARM_CHANNELS, WARM_SIZE = 64, 64
 """A small network's, whose kernels fill the context as a detector's do."""
+READY = "ready"
+"""Told by a process whose GPU works: if it dies later, it is a call's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class MeasuredCall:
 def run_child(task: CalibrationTask, tell: Tell) -> None:
     """Measure, telling each result at once: the next call may be the last.
 
-    What is told is a `DeviceProfile` without convolutions, where the device is asked for, and then
-    one `MeasuredCall` a call, in their order.
+    What is told is READY once the GPU has answered, a `DeviceProfile` without convolutions where
+    the device is asked for, and then one `MeasuredCall` a call, in their order.
 
     Raises:
         NoVerdictError: whatever a driver or a library raised.
@@ -66,6 +68,8 @@ def run_child(task: CalibrationTask, tell: Tell) -> None:
         device = torch.device("cuda", torch.cuda.current_device())
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = task.cudnn_benchmark
+        torch.ones(1, device=device).item()
+        tell(READY)
         if task.is_first:
             tell(_device(task, device))
         heuristics = None if task.cudnn_benchmark else CudnnHeuristics.if_installed()

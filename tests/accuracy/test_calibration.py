@@ -18,7 +18,7 @@ from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import ConvCall
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, profile_text, read_profile
-from bevdiag.trace.calibrate import CalibrationTask, MeasuredCall, run_child
+from bevdiag.trace.calibrate import READY, CalibrationTask, MeasuredCall, run_child
 
 Measure = Callable[[CalibrationTask, Tell], None]
 SMALL = Path(__file__).parents[1] / "data" / "small.yaml"
@@ -88,6 +88,7 @@ def test_each_mode_is_measured_in_a_child_of_its_own(
 
     def measure(task: CalibrationTask, tell: Tell) -> None:
         tasks.append(task)
+        tell(READY)
         if task.is_first:
             tell(replace(shipped, workspaces={}, benchmarked={}))
         tell(MeasuredCall(task.calls[0], 9, 7))
@@ -111,6 +112,7 @@ def _dying_at(deadly: ConvCall, device: DeviceProfile, tasks: list[CalibrationTa
 
     def measure(task: CalibrationTask, tell: Tell) -> None:
         tasks.append(task)
+        tell(READY)
         if task.is_first:
             tell(replace(device, workspaces={}, benchmarked={}))
         for call in task.calls:
@@ -193,6 +195,7 @@ def test_a_gpu_on_which_every_call_dies_ends_the_work(
 
     def measure(task: CalibrationTask, tell: Tell) -> None:
         nonlocal deaths
+        tell(READY)
         if task.is_first:
             tell(replace(shipped, workspaces={}, benchmarked={}))
         deaths += 1
@@ -204,8 +207,28 @@ def test_a_gpu_on_which_every_call_dies_ends_the_work(
     assert deaths == calibration.MOST_DEATHS + 1
 
 
+def test_a_gpu_that_no_longer_answers_ends_the_work_at_once(
+    many: tuple[Path, list[ConvCall]], shipped: DeviceProfile, child: Callable[[Measure], None]
+) -> None:
+    path, calls = many
+    tasks: list[CalibrationTask] = []
+    dying = _dying_at(calls[1], shipped, tasks)
+
+    def measure(task: CalibrationTask, tell: Tell) -> None:
+        if task.is_first:
+            dying(task, tell)
+        tasks.append(task)
+        raise ChildError("the measuring process stopped with CUDA error: device lost")
+
+    child(measure)
+    with pytest.raises(NoVerdictError, match="device lost"):
+        calibrate(CalibrationOptions(calls=path), _quiet)
+    assert len(tasks) == 2
+
+
 def die_at_the_third_call(task: CalibrationTask, tell: Tell) -> None:
     """Tell of a device and two calls, and be killed: runs in a process of its own."""
+    tell(READY)
     tell(read_profile(Path(GRID)))
     for call in task.calls[:2]:
         tell(MeasuredCall(call, 3, 3))

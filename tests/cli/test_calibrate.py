@@ -62,7 +62,9 @@ def test_it_writes_a_profile_and_says_what_was_measured(
     ]
     assert json.loads(out.read_text(encoding="utf-8"))["gpu"]["name"] == "NVIDIA H200"
     said = capsys.readouterr().err
-    assert said.startswith("skipped the wgrad of x: it died\nNVIDIA H200, torch 2.11.0+cu130, cuDNN 9.19.0: ")
+    assert said.startswith(
+        "skipped the wgrad of x: it died\nNVIDIA H200, torch 2.11.0+cu130, cuDNN 9.19.0: "
+    )
     assert said.endswith(" convolutions measured, 2 left out\n")
 
 
