@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from bevdiag.errors import ExitCode
+from bevdiag.memory.loop import PLAIN, Loop
 
 MEDIAN_LIMIT, LARGEST_LIMIT, RESERVED_LIMIT = 0.01, 0.03, 0.05
 """What bevdiag promises of the error of the peak, in the middle and at worst, and of the reserved
@@ -25,6 +26,8 @@ class MeasuredRow:
         first_step_bytes: peak of the first step where the pins are known of that step alone: what
             later steps keep depends on gradients, and no prediction can know it.
         cudnn: None for that of the target.
+        torch: likewise.
+        loop: what the measured loop did around the step.
     """
 
     name: str
@@ -41,6 +44,8 @@ class MeasuredRow:
     params: int
     peak_allocated_bytes: int
     max_reserved_bytes: int
+    torch: str | None = None
+    loop: Loop = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ class DeviceTarget:
         profile: what was measured on that GPU with these versions, None where rules alone tell.
         uses_profiles: whether shipped profiles may be used at all.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
+        beside_bytes: what other libraries of the process hold beside its context (NCCL's buffers);
+            part of `context_bytes`.
         origin: where GPU and budget come from, for people; empty where nobody names any.
     """
 
@@ -47,6 +49,7 @@ class DeviceTarget:
     profile: DeviceProfile | None = None
     uses_profiles: bool = True
     cudnn_benchmark: bool = False
+    beside_bytes: int = 0
     origin: str = ""
 
     def on(self, gpu: Gpu) -> "DeviceTarget":
@@ -57,6 +60,7 @@ class DeviceTarget:
             if self.uses_profiles:
                 profile = shipped_profile(gpu.name, self.torch, self.cudnn)
         context_bytes = gpu.context_bytes if profile is None else profile.detector_context_bytes
+        context_bytes += self.beside_bytes
         return replace(
             self,
             gpu=gpu.name,
@@ -103,6 +107,7 @@ def make_target(
     cudnn: str | None = None,
     profile: str | None = None,
     cudnn_benchmark: bool = False,
+    beside_bytes: int = 0,
 ) -> DeviceTarget:
     """Return the target of the user's options.
 
@@ -116,6 +121,7 @@ def make_target(
         profile: the file of a device profile, whose GPU and versions are then the target's;
             "none" for rules alone; None for the shipped one of this GPU and these versions.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
+        beside_bytes: what the process holds beside its CUDA context and the allocator.
 
     Raises:
         InputError: the GPU or the cuDNN version is not known, the profile cannot be read or was
@@ -141,9 +147,21 @@ def make_target(
         if gpu is None:
             target = replace(bare, profile=target.profile)
     target = replace(target, cudnn_benchmark=cudnn_benchmark)
+    if beside_bytes:
+        target = _beside(target, beside_bytes)
     if process_bytes is not None:
         target = _beside_context(target, process_bytes)
     return target if budget_bytes is None else _within(target, budget_bytes)
+
+
+def _beside(target: DeviceTarget, nbytes: int) -> DeviceTarget:
+    left = target.capacity_bytes
+    return replace(
+        target,
+        beside_bytes=nbytes,
+        context_bytes=target.context_bytes + nbytes,
+        capacity_bytes=None if left is None else max(1, left - nbytes),
+    )
 
 
 def _beside_context(target: DeviceTarget, process_bytes: int) -> DeviceTarget:
@@ -153,7 +171,7 @@ def _beside_context(target: DeviceTarget, process_bytes: int) -> DeviceTarget:
             find_gpu(DEFAULT_GPU).context_bytes
             if target.profile is None
             else target.profile.detector_context_bytes
-        )
+        ) + target.beside_bytes
     # What the context alone exceeds, no step fits: that is an answer, not an error.
     left = max(1, process_bytes - context_bytes)
     if target.gpu is not None:

@@ -18,7 +18,7 @@ from bevdiag.source.failures import as_failure, exits_reported, watch_exits
 from bevdiag.source.locks import lock
 from bevdiag.source.places import set_root
 from bevdiag.source.programs import divert_programs
-from bevdiag.source.real_run import loss_of, rehearse
+from bevdiag.source.real_run import loss_of, predictions_of, rehearse
 from bevdiag.source.scenarios import ChildResult, Scenarios
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
@@ -83,7 +83,9 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     inert.arm()
     rehearsal = None
     if task.rehearses and can_rehearse():
-        rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
+        evaluates = task.options.loop.evaluates
+        work = partial(rehearse, task.batch, task.settings, build_network, evaluates=evaluates)
+        rehearsal = Rehearsal(work)
     try:
         result = Scenarios(partial(_trace_scenario, task, build_network), task.pins, rehearsal).run(
             findings, tell
@@ -123,7 +125,15 @@ def _traced(task: SourceTask, build_network: Any, values: AssumedValues) -> Trac
         with counter.around(recorder), built.lanes:
             yield
 
-    customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
+    evaluates = task.options.loop.evaluates
+    customs = Customs(
+        forward=predictions_of if evaluates else loss_of,
+        batch=LoadedBatch,
+        recorder=built.recorder,
+        around=around,
+    )
     batch = source_batch(task.batch, task.settings)
     current().boxes = batch["gt_boxes"]
+    if evaluates:
+        del batch["gt_boxes"]
     return settle(trace_steps(built.model, batch, task.options, customs))

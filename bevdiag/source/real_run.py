@@ -32,15 +32,23 @@ _MISMATCH = re.compile(
 
 @torch.no_grad()
 def rehearse(
-    batch: Batch, settings: SourceSettings, build_network: Any, prompter: Prompter
+    batch: Batch,
+    settings: SourceSettings,
+    build_network: Any,
+    prompter: Prompter,
+    *,
+    evaluates: bool = False,
 ) -> None:
-    """Build the model with values and run its forward and loss, in full precision."""
+    """Build the model with values and run its forward and loss, in full precision.
+
+    With `evaluates`, its forward and post-processing.
+    """
     torch.set_num_threads(os.cpu_count() or 1)
     values = RehearsedValues(prompter)
     torch.manual_seed(SEED)
     with cuda_api.initial_weights(), torch.enable_grad():
         built = build.build_model(build_network, settings, values)
-    model, recorder = built.model.train(), built.recorder
+    model, recorder = built.model.train(not evaluates), built.recorder
     loaded = source_batch(batch, settings, with_voxels=True)
     current().boxes = loaded["gt_boxes"]
     for tensor in (*model.parameters(), *model.buffers(), *loaded.values()):
@@ -49,18 +57,29 @@ def rehearse(
     with Attribution(model) as attribution, recorder, cuda_functions(recorder, None), built.lanes:
         recorder.attribution = attribution
         values.begin_pass()
-        loss_of(model, LoadedBatch(loaded))
+        if evaluates:
+            del loaded["gt_boxes"]
+        (predictions_of if evaluates else loss_of)(model, LoadedBatch(loaded))
 
 
 def loss_of(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
     """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
+    returned, _, _ = _called(model, batch)
+    loss: torch.Tensor = returned["loss"].mean()
+    return loss
+
+
+def predictions_of(model: nn.Module, batch: WatchedBatch) -> Any:
+    """What an evaluated model returns: the boxes it kept, and what recall it counted."""
+    return _called(model, batch)
+
+
+def _called(model: nn.Module, batch: WatchedBatch) -> Any:
     try:
-        returned, _, _ = model(batch)
+        return model(batch)
     except RuntimeError as error:
         # A layer that is fed other channels than it was built for: say who feeds it.
         mismatch = _MISMATCH.search(str(error)) and batch.watch is not None
         fed = batch.watch.last_features() if mismatch and batch.watch is not None else ""
         error.args = (f"{error}; {fed}" if fed else str(error),)
         raise
-    loss: torch.Tensor = returned["loss"].mean()
-    return loss

@@ -8,6 +8,7 @@ from pathlib import Path
 from bevdiag.children import ChildError, in_child
 from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.scenes import Batch
 from bevdiag.source.child import SourceTask, run_child
 from bevdiag.source.scenarios import ChildResult
@@ -51,6 +52,7 @@ def trace_source(
     target: DeviceTarget | None = None,
     timeout_seconds: float | None = None,
     rehearses: bool = True,
+    loop: Loop = PLAIN,
 ) -> SourceTrace:
     """Trace a training step of the repository's own model, in a child process.
 
@@ -68,6 +70,7 @@ def trace_source(
         target: the device whose torch picks the kernels; None takes the measured GPU's.
         timeout_seconds: of silence, after which the child is stopped.
         rehearses: whether the forward pass is run on the CPU for values that decide.
+        loop: what the training script does around the step.
 
     Raises:
         ConfigError: the config cannot be read.
@@ -76,7 +79,7 @@ def trace_source(
     """
     if not source_dir.is_dir():
         raise InputError(f"--source {source_dir}: there is no such folder")
-    settings = read_source_config(config_path, overrides)
+    settings = read_source_config(config_path, overrides, loop.split)
     with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
         task = SourceTask(
             source=source_dir,
@@ -89,6 +92,7 @@ def trace_source(
                 autocast=autocast,
                 num_steps=num_steps,
                 target=target,
+                loop=loop,
             ),
             pins=dict(assumptions or {}),
             rehearses=rehearses,
