@@ -82,10 +82,9 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> ChildResult:
     build_network = build.import_builder(package)
     inert.arm()
     rehearsal = None
-    if task.rehearses and can_rehearse():
-        evaluates = task.options.loop.evaluates
-        work = partial(rehearse, task.batch, task.settings, build_network, evaluates=evaluates)
-        rehearsal = Rehearsal(work)
+    # Which boxes an evaluated model keeps, initial weights cannot say.
+    if task.rehearses and can_rehearse() and not task.options.loop.evaluates:
+        rehearsal = Rehearsal(partial(rehearse, task.batch, task.settings, build_network))
     try:
         result = Scenarios(partial(_trace_scenario, task, build_network), task.pins, rehearsal).run(
             findings, tell

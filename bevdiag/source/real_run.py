@@ -32,23 +32,15 @@ _MISMATCH = re.compile(
 
 @torch.no_grad()
 def rehearse(
-    batch: Batch,
-    settings: SourceSettings,
-    build_network: Any,
-    prompter: Prompter,
-    *,
-    evaluates: bool = False,
+    batch: Batch, settings: SourceSettings, build_network: Any, prompter: Prompter
 ) -> None:
-    """Build the model with values and run its forward and loss, in full precision.
-
-    With `evaluates`, its forward and post-processing.
-    """
+    """Build the model with values and run its forward and loss, in full precision."""
     torch.set_num_threads(os.cpu_count() or 1)
     values = RehearsedValues(prompter)
     torch.manual_seed(SEED)
     with cuda_api.initial_weights(), torch.enable_grad():
         built = build.build_model(build_network, settings, values)
-    model, recorder = built.model.train(not evaluates), built.recorder
+    model, recorder = built.model.train(), built.recorder
     loaded = source_batch(batch, settings, with_voxels=True)
     current().boxes = loaded["gt_boxes"]
     for tensor in (*model.parameters(), *model.buffers(), *loaded.values()):
@@ -57,9 +49,7 @@ def rehearse(
     with Attribution(model) as attribution, recorder, cuda_functions(recorder, None), built.lanes:
         recorder.attribution = attribution
         values.begin_pass()
-        if evaluates:
-            del loaded["gt_boxes"]
-        (predictions_of if evaluates else loss_of)(model, LoadedBatch(loaded))
+        loss_of(model, LoadedBatch(loaded))
 
 
 def loss_of(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
