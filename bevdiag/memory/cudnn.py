@@ -35,7 +35,7 @@ from math import ceil, prod
 from bevdiag.memory.conv import INT32_MAX
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import ConvCall
-from bevdiag.memory.older_cudnn import NEWEST_MEASURED, older_high
+from bevdiag.memory.older_cudnn import LIKE_THE_NEWEST, older_high
 from bevdiag.memory.profiles import shipped_profile
 
 VECTOR_BYTES = 16
@@ -100,7 +100,7 @@ def _with_older_engines(bounds: CudnnBytes, call: ConvCall, target: DeviceTarget
     most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
     high = older_high(call, target.cudnn, copies, most_sums)
     # What the H200's profile of the newest cuDNN was never under, older ones were.
-    low = bounds.low if target.cudnn >= NEWEST_MEASURED else 0
+    low = bounds.low if target.cudnn >= LIKE_THE_NEWEST else 0
     return CudnnBytes(low, bounds.expected, max(bounds.high, high))
 
 
