@@ -35,6 +35,7 @@ class DeviceTarget:
         beside_bytes: what other libraries of the process hold beside its context (NCCL's buffers);
             part of `context_bytes`.
         origin: where GPU and budget come from, for people; empty where nobody names any.
+        loop: what the training script does around the plain step, likewise.
     """
 
     gpu: str | None
@@ -51,6 +52,7 @@ class DeviceTarget:
     cudnn_benchmark: bool = False
     beside_bytes: int = 0
     origin: str = ""
+    loop: str = ""
 
     def on(self, gpu: Gpu) -> "DeviceTarget":
         """The same library versions on a GPU of the catalogue, all of its memory free."""

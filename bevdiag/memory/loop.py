@@ -46,10 +46,16 @@ class Loop:
         """What NCCL holds outside the allocator."""
         return NCCL_BYTES if self.gpus > 1 else 0
 
+    def _nccl_words(self) -> str:
+        size = f"NCCL's {NCCL_BYTES // 1024**2} MiB outside the allocator"
+        if self.gpus == NCCL_MEASURED_GPUS:
+            return f"{size}, measured with two H200 on NVLink"
+        return f"{size} assumed: measured with two GPUs, more may take more"
+
     def words(self) -> str:
-        """Name what is not plain: "8 GPUs (DDP), 2 batches an update"; empty for a plain loop."""
+        """Name what is not plain: "EMA of the weights, evaluation"; empty for a plain loop."""
         named = {
-            f"{self.gpus} GPUs (DDP)": self.gpus > 1,
+            f"one of {self.gpus} GPUs (DDP), {self._nccl_words()}": self.gpus > 1,
             "gradients as bucket views": self.bucket_view,
             "unused parameters looked for": self.finds_unused,
             f"{self.accumulate} batches an update": self.accumulate > 1,

@@ -83,7 +83,7 @@ def _fourier(call: ConvCall) -> int:
     if len(call.input_shape) != 4:
         return 0
     height, width = (
-        2 ** ceil(log2(size + kernel - 1))
+        1 << ceil(log2(size + kernel - 1))
         for size, kernel in zip(call.input_shape[2:], call.weight_shape[2:], strict=True)
     )
     inputs, outputs = call.input_shape[1], call.output_shape[1]
