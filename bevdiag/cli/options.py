@@ -287,8 +287,8 @@ Step = Annotated[
     typer.Option(
         "--step",
         metavar="train|eval",
-        help="eval: model.eval() under no_grad with the repository's post-processing; wants "
-        "--source.",
+        help="eval: model.eval() under no_grad with the post-processing of a repository "
+        "(--source).",
     ),
 ]
 Remedies = Annotated[
