@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from bevdiag.errors import ExitCode
+from bevdiag.memory.loop import PLAIN, Loop
 
 MEDIAN_LIMIT, LARGEST_LIMIT, RESERVED_LIMIT = 0.01, 0.03, 0.05
 """What bevdiag promises of the error of the peak, in the middle and at worst, and of the reserved
@@ -26,6 +27,8 @@ class MeasuredRow:
             than the others: the row has every step's counts.
         cudnn: None for that of the target.
         fork: the repository whose own code was measured, where it is not OpenPCDet's.
+        torch: likewise.
+        loop: what the measured loop did around the step.
     """
 
     name: str
@@ -43,6 +46,8 @@ class MeasuredRow:
     peak_allocated_bytes: int
     max_reserved_bytes: int
     fork: str = ""
+    torch: str | None = None
+    loop: Loop = PLAIN
 
     @property
     def is_focal(self) -> bool:

@@ -11,7 +11,7 @@ from bevdiag.accuracy.rows import read_rows
 from bevdiag.accuracy.shipped import shipped_rows
 from bevdiag.config.load import load_config
 from bevdiag.errors import BevdiagError, NoVerdictError
-from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.memory.device import NO_PROFILE, DeviceTarget, make_target
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import source_scenes
@@ -107,6 +107,8 @@ def _outcome(
 def _predict(
     row: MeasuredRow, config: Path, clouds: Clouds, folder: Path, machine: MeasuredOn
 ) -> Outcome:
+    if row.loop.evaluates:
+        raise NoVerdictError("evaluation is predicted with a repository's own code")
     data = load_config(config, row.overrides).data
     order = CloudOrder(row, folder, data.point_cloud_range, len(data.point_features))
     clouds(order)
@@ -119,8 +121,9 @@ def _predict(
         compression=row.compression,
         overrides=row.overrides,
         gpu=machine.gpu,
-        torch=machine.torch,
+        torch=row.torch or machine.torch,
         cudnn=row.cudnn or machine.cudnn,
+        loop=row.loop,
     )
     target = _target(row, machine)
     session = Session(replace(options, pins=dict(row.pins)))
@@ -160,7 +163,7 @@ def _predict_from_source(
     machine: MeasuredOn,
     source: Path,
 ) -> Outcome:
-    settings = read_source_config(config, row.overrides)
+    settings = read_source_config(config, row.overrides, row.loop.split)
     order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
     clouds(order)
     given = InspectOptions(points=order.files, in_file_order=True, batch_size=row.batch_size)
@@ -175,6 +178,7 @@ def _predict_from_source(
         overrides=row.overrides,
         target=target,
         loads=False,
+        loop=row.loop,
     )
     step = judged({Scenario.EXPECTED: traced.trace, **traced.scenarios}, target)
     is_unsettled = any(counted.low != counted.high for counted in traced.assumptions)
@@ -182,10 +186,11 @@ def _predict_from_source(
 
 
 def _target(row: MeasuredRow, machine: MeasuredOn) -> DeviceTarget:
-    """The machine, with the row's own cuDNN where it was measured with another."""
+    """The machine, with the row's own torch and cuDNN where it was measured with others."""
+    is_own = row.cudnn is not None
     return make_target(
-        torch=machine.torch,
+        torch=row.torch or machine.torch,
         gpu=machine.gpu,
         cudnn=row.cudnn or machine.cudnn,
-        profile=machine.profile if row.cudnn is None else None,
+        profile=None if is_own and machine.profile != NO_PROFILE else machine.profile,
     )

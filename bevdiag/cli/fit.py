@@ -6,7 +6,7 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli import values
-from bevdiag.cli.asked import POINTS, REST, TARGET, Asked, takes
+from bevdiag.cli.asked import POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.prediction.options import KNOBS
@@ -16,7 +16,7 @@ Knob = Annotated[
 ]
 
 
-@takes(*POINTS, "batch_size", "autocast", "optimizer", "compression", *TARGET, *REST)
+@takes(*POINTS, *TRAINING, "batch_size", "autocast", "optimizer", "compression", *TARGET, *REST)
 def fit_command(
     asked: Asked,
     config: opt.Config,

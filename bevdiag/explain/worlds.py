@@ -84,7 +84,7 @@ def _source_streams(
     config: Path, source: Path, options: InspectOptions, target: DeviceTarget
 ) -> _Streams:
     options = with_module(options)
-    settings = read_source_config(config, options.overrides)
+    settings = read_source_config(config, options.overrides, options.loop.split)
     traced = trace_source(
         config,
         source,
@@ -95,6 +95,7 @@ def _source_streams(
         overrides=options.overrides,
         assumptions=options.pins,
         rehearses=options.rehearses,
+        loop=options.loop,
     )
     traces = {Scenario(scenario.value): trace for scenario, trace in traced.scenarios.items()}
     traces.setdefault(Scenario.EXPECTED, traced.trace)

@@ -42,7 +42,7 @@ def compare_source(
     assert options.source is not None
     torch.set_num_threads(1)
     source, target = Path(options.source), device_target(options, torch.__version__)
-    settings = read_source_config(config, options.overrides)
+    settings = read_source_config(config, options.overrides, options.loop.split)
     own_autocast = "fp16" if settings.optimization.use_amp else "off"
     own_size = options.batch_size or settings.optimization.batch_size_per_gpu
     axes = [
@@ -94,6 +94,7 @@ def _row(
             target=target,
             timeout_seconds=options.timeout_seconds,
             rehearses=options.rehearses,
+            loop=options.loop,
         )
     except BevdiagError as error:
         return failed_row(asked, str(error))

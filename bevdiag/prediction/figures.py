@@ -46,6 +46,7 @@ def target_of(target: DeviceTarget) -> Target:
         compute_capability=".".join(map(str, target.compute_capability)),
         profile=None if target.profile is None else _profile(target.profile),
         cudnn_benchmark=target.cudnn_benchmark,
+        loop=target.loop,
         context_bytes=target.context_bytes,
         origin=target.origin,
     )

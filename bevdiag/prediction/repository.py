@@ -49,7 +49,7 @@ def inspect_source(
     """
     torch.set_num_threads(1)
     options = with_module(options)
-    settings = read_source_config(config, options.overrides)
+    settings = read_source_config(config, options.overrides, options.loop.split)
     scenes = source_scenes(settings, options)
     target = device_target(options, torch.__version__)
     progress("training step", 0.1)
@@ -86,6 +86,7 @@ def _trace(
             target=target,
             timeout_seconds=options.timeout_seconds,
             rehearses=options.rehearses,
+            loop=options.loop,
         )
     except NoVerdictError as refusal:
         document = settings.document

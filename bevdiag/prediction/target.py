@@ -77,8 +77,9 @@ def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
         cudnn=options.cudnn,
         profile=options.profile,
         cudnn_benchmark=options.cudnn_benchmark,
+        beside_bytes=options.loop.nccl_bytes,
     )
-    return replace(target, origin=options.origin)
+    return replace(target, origin=options.origin, loop=options.loop.words())
 
 
 def require_capacity(target: DeviceTarget) -> DeviceTarget:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from bevdiag.accuracy.groups import by_stack_and_loop
 from bevdiag.accuracy.outcome import (
     LARGEST_LIMIT,
     MEDIAN_LIMIT,
@@ -60,6 +61,29 @@ def validation_markdown(validation: Validation) -> str:
     lines += [f"| {' | '.join(_cells(outcome))} |" for outcome in validation.predicted]
     lines += ["", *(f"- {line}" for line in _summary(validation))]
     lines += [f"- {line}" for line in _missing(validation)]
+    return "\n".join(lines) + "\n"
+
+
+def groups_markdown(validation: Validation) -> str:
+    """A line for each stack and loop."""
+    lines = [
+        "| measured with | rows | median | largest | covered | reserved, largest | within 5 % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, group in by_stack_and_loop(validation).items():
+        rows = group.predicted
+        covered = sum(row.is_covered for row in rows)
+        near = sum(abs(row.reserved_error or 0.0) <= RESERVED_LIMIT for row in rows)
+        cells = (
+            name,
+            str(len(rows)),
+            _magnitude(group.median_error),
+            _magnitude(group.max_error),
+            f"{covered} of {len(rows)}",
+            _magnitude(group.max_reserved_error),
+            f"{near} of {len(rows)}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -141,6 +165,13 @@ def _summary(validation: Validation) -> Iterator[str]:
     if not rows:
         return
     yield _figures(validation)
+    groups = by_stack_and_loop(validation)
+    if len(groups) > 1:
+        yield from (
+            f"{name} ({len(group.predicted)} rows): {_figures(group)}"
+            for name, group in groups.items()
+            if group.predicted
+        )
     if validation.unsettled:
         if validation.settled:
             known = replace(validation, outcomes=validation.settled)
