@@ -12,7 +12,6 @@ from typing import TypeVar, get_args
 
 from bevdiag.cli.formats import MACHINE_FORMATS
 from bevdiag.cli.output import STDOUT, check_output
-from bevdiag.config.repository import package_of
 from bevdiag.errors import InputError
 
 DEVICES = ("auto", "meta", "cuda")
@@ -246,6 +245,8 @@ def source_folder(option: str, text: str) -> str:
         InputError: there is no such folder, or no such package in it.
     """
     folder(option, text)
+    from bevdiag.config.repository import package_of  # loads pydantic
+
     _labelled(option, package_of, Path(text))
     return text
 
