@@ -25,8 +25,7 @@ from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
-from bevdiag.source.standins.notes import noted
-from bevdiag.source.state import current
+from bevdiag.source.state import current, noted
 from bevdiag.source.supply import Supply
 from bevdiag.source.values import AssumedValues
 from bevdiag.trace.compiler import without_compiler

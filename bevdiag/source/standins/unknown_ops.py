@@ -14,8 +14,7 @@ from torch import Tensor
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.places import user_place
 from bevdiag.source.standins.definitions import Function
-from bevdiag.source.standins.notes import note
-from bevdiag.source.state import running
+from bevdiag.source.state import note, running
 from bevdiag.source.values import AssumedValues
 
 
