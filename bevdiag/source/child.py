@@ -25,8 +25,7 @@ from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
-from bevdiag.source.standins.notes import noted
-from bevdiag.source.state import current
+from bevdiag.source.state import current, noted
 from bevdiag.source.supply import Supply
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues

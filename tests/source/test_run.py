@@ -130,7 +130,7 @@ def test_a_folder_without_a_package(trace_repo: Trace, tmp_path: Path, repositor
     from bevdiag.source import trace_source
 
     config = repository / "tools" / "cfgs" / "models" / "one_stage.yaml"
-    with pytest.raises(InputError, match="found no package"):
+    with pytest.raises(InputError, match="has no package with models"):
         trace_source(config, tmp_path, scenes={})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no such folder"):
         trace_source(config, tmp_path / "none", scenes={})  # type: ignore[arg-type]
