@@ -10,7 +10,9 @@ from bevdiag.memory.loop import PLAIN, Loop
 
 MEDIAN_LIMIT, LARGEST_LIMIT, RESERVED_LIMIT = 0.01, 0.03, 0.05
 """What bevdiag promises of the error of the peak, in the middle and at worst, and of the reserved
-bytes at worst."""
+bytes in most rows."""
+RESERVED_SHARE = 0.9
+"""Of the rows: which cached block a request finds is chance in part, and moves whole segments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +131,16 @@ class Validation:
             (_above(self.median_error, MEDIAN_LIMIT), f"median above {MEDIAN_LIMIT:.0%}"),
             (_above(self.max_error, LARGEST_LIMIT), f"largest above {LARGEST_LIMIT:.0%}"),
             (
-                _above(self.max_reserved_error, RESERVED_LIMIT),
-                f"reserved above {RESERVED_LIMIT:.0%}",
+                self.num_reserved_near < RESERVED_SHARE * len(rows),
+                f"reserved above {RESERVED_LIMIT:.0%} in more than one row of ten",
             ),
         ]
         return tuple(words for is_broken, words in broken if is_broken)
+
+    @property
+    def num_reserved_near(self) -> int:
+        """Predicted rows whose reserved bytes are within the promise."""
+        return sum(abs(o.reserved_error or 0.0) <= RESERVED_LIMIT for o in self.predicted)
 
     @property
     def exit_code(self) -> ExitCode:
