@@ -1,7 +1,7 @@
 """What a validation is about and what came of it: plain values for any renderer."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -177,6 +177,32 @@ class Validation:
     def max_error(self) -> float | None:
         """Largest of `errors`, None without any."""
         return max(self.errors(), default=None)
+
+
+def by_stack_and_loop(validation: Validation) -> Mapping[str, Validation]:
+    """Return the rows of each stack and kind of loop, by its name, in their first order."""
+    names = dict.fromkeys(_name(o.row, validation.machine) for o in validation.outcomes)
+    return {
+        name: replace(
+            validation,
+            outcomes=tuple(
+                o for o in validation.outcomes if _name(o.row, validation.machine) == name
+            ),
+        )
+        for name in names
+    }
+
+
+def _name(row: MeasuredRow, machine: MeasuredOn) -> str:
+    stack = f"torch {row.torch or machine.torch}, cuDNN {row.cudnn or machine.cudnn}"
+    loop = row.loop
+    kinds = {
+        "evaluation": loop.evaluates,
+        f"DDP, {loop.gpus} GPUs": loop.gpus > 1,
+        "GradScaler, accumulation": loop.scaler or loop.accumulate > 1,
+    }
+    kind = next((kind for kind, applies in kinds.items() if applies), "")
+    return f"{stack}, {kind}" if kind else stack
 
 
 def _absolute(errors: Iterable[float | None]) -> list[float]:

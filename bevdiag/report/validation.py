@@ -6,13 +6,13 @@ from typing import Any
 
 from rich.text import Text
 
-from bevdiag.accuracy.groups import by_stack_and_loop
 from bevdiag.accuracy.outcome import (
     LARGEST_LIMIT,
     MEDIAN_LIMIT,
     RESERVED_LIMIT,
     Outcome,
     Validation,
+    by_stack_and_loop,
 )
 from bevdiag.report.amounts import UNKNOWN, bytes_if_known, format_bytes
 from bevdiag.report.canonical_json import dumps
