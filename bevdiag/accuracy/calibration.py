@@ -207,12 +207,12 @@ class _Work:
         self._keep(self.profile)
 
 
-def _in_child(task: CalibrationTask, heard: Callable[[Any], None]) -> None:
+def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
     in_child(
         run_child,
         task,
         name="the measuring process",
-        told=heard,
+        told=tell,
         timeout_seconds=TIMEOUT_SECONDS,
     )
 

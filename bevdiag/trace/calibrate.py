@@ -57,7 +57,7 @@ class MeasuredCall:
 def run_child(task: CalibrationTask, tell: Tell) -> None:
     """Measure, telling each result at once: the next call may be the last.
 
-    What is told is READY once the GPU has answered, a `DeviceProfile` without convolutions where
+    It tells READY once the GPU has answered, a `DeviceProfile` without convolutions where
     the device is asked for, and then one `MeasuredCall` a call, in their order.
 
     Raises:

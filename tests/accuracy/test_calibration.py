@@ -5,7 +5,6 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -55,13 +54,9 @@ def few(shipped: DeviceProfile, tmp_path: Path) -> Path:
 def child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Measure], None]:
     """A GPU that is there, and a measuring function that needs none, run in this process."""
 
-    def here(function: Measure, task: CalibrationTask, *, told: Any, **_: Any) -> None:
-        function(task, told)
-
     def measure_with(measure: Measure) -> None:
-        monkeypatch.setattr(calibration, "run_child", measure)
+        monkeypatch.setattr(calibration, "_in_child", measure)
 
-    monkeypatch.setattr(calibration, "in_child", here)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     return measure_with
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,13 @@ def test_older_stacks_and_loops_come_with_their_rows() -> None:
     assert sum(row.loop.accumulate > 1 for row in rows.values()) >= 2
     assert rows["kitti_models.second_b4_ddp_gradient_as_bucket_view"].loop.bucket_view
     assert rows["kitti_models.second_b4_ddp_find_unused_parameters"].loop.finds_unused
+
+
+@pytest.mark.parametrize(("num_far", "is_broken"), [(0, False), (1, False), (2, True)])
+def test_one_row_of_ten_may_reserve_otherwise(num_far: int, is_broken: bool) -> None:
+    row = shipped_rows(None)[0][0]
+    near = _outcome(row, off=0.0)
+    far = replace(near, reserved_bytes=2 * row.max_reserved_bytes)
+    outcomes = (*[far] * num_far, *[near] * (10 - num_far))
+    misses = Validation(machine=MeasuredOn(), outcomes=outcomes).misses
+    assert any("reserved" in miss for miss in misses) is is_broken

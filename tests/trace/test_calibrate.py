@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from bevdiag.children import in_child
+from bevdiag.children import Answer, Child
 from bevdiag.memory.events import ConvCall
 from bevdiag.memory.profiles import DeviceProfile, profile_text
 from bevdiag.trace.ask_cudnn import CudnnHeuristics
@@ -43,7 +43,11 @@ def _measured(calls: tuple[ConvCall, ...], *, cudnn_benchmark: bool) -> list[Any
     task = CalibrationTask(
         calls=calls, cudnn_benchmark=cudnn_benchmark, held_bytes=0, is_first=True
     )
-    in_child(run_child, task, name="the measuring process", told=heard.append)
+    with Child(run_child, name="the measuring process") as child:
+        child.give(task)
+        while not isinstance(message := child.receive(), Answer):
+            heard.append(message.value)
+    message.unwrap()
     return heard
 
 

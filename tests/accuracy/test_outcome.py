@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from bevdiag.accuracy.groups import by_stack_and_loop
-from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation
+from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation, by_stack_and_loop
 from bevdiag.accuracy.shipped import shipped_rows
 from bevdiag.report.validation import groups_markdown
 
