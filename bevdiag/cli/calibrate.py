@@ -42,7 +42,7 @@ def calibrate_command(
     See docs/calibrate.md. Wants a GPU that is otherwise idle, and takes a few minutes. A FILE that
     an earlier run began is continued.
     """
-    check_output(output)
+    check_output(output, updated=True)
     for path in configs or ():
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
@@ -54,7 +54,7 @@ def calibrate_command(
 
         def keep(profile: DeviceProfile) -> None:
             if output != STDOUT:
-                write_output(profile_text(profile), output)
+                write_output(profile_text(profile), output, exact=True, updated=True)
 
         wanted = CalibrationOptions(
             configs=tuple(configs or ()),
@@ -66,7 +66,7 @@ def calibrate_command(
         )
         calibration = calibrate(wanted, progress, keep)
     profile = calibration.profile
-    write_output(profile_text(profile), output)
+    write_output(profile_text(profile), output, exact=True, updated=True)
     for crash in calibration.crashes:
         say(f"skipped {crash}")
     left_out = f", {calibration.left_out} left out" if calibration.left_out else ""

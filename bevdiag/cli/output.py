@@ -85,14 +85,16 @@ def layout_for(output: str) -> Layout:
     return layout_of(sys.stdout) if output == STDOUT else Layout()
 
 
-def check_output(output: str, option: str = "-o") -> None:
+def check_output(output: str, option: str = "-o", *, updated: bool = False) -> None:
     """Refuses, before any work is done, a file that cannot be written.
+
+    An `updated` one may be read first.
 
     Raises:
         InputError: it is a folder, lies in none, is read, or is named twice.
     """
     if output != STDOUT:
-        declare_output(Path(output), option)
+        declare_output(Path(output), option, updated=updated)
 
 
 def check_page(html: str | None) -> None:
@@ -118,7 +120,12 @@ def check_binary(output: str, what: str) -> None:
 
 
 def write_output(
-    report: str | bytes, output: str, option: str = "-o", *, exact: bool = False
+    report: str | bytes,
+    output: str,
+    option: str = "-o",
+    *,
+    exact: bool = False,
+    updated: bool = False,
 ) -> None:
     """Writes the report; a file appears whole or not at all.
 
@@ -127,9 +134,10 @@ def write_output(
         output: a file, or `STDOUT`.
         option: what named the file.
         exact: whether the text is no prose: lines of it may be commands to the reader.
+        updated: whether the file was read to become this.
 
     Raises:
-        InputError: the file has been read.
+        InputError: the file has been read, for something else.
         OutputError: it cannot be written.
     """
     if isinstance(report, str) and not exact:
@@ -140,7 +148,7 @@ def write_output(
         _print(report)
     else:
         data = report.encode("utf-8", "backslashreplace") if isinstance(report, str) else report
-        write_file(Path(output), data, option)
+        write_file(Path(output), data, option, updated=updated)
 
 
 def write_report(

@@ -19,8 +19,14 @@ def test_what_is_asked_of_the_loop_arrives() -> None:
     assert asked.options().loop == Loop(gpus=8, accumulate=4, scaler=True, ema=True)
 
 
+def _repository(folder: Any) -> None:
+    detectors = folder / "pcdet" / "models" / "detectors"
+    detectors.mkdir(parents=True)
+    (detectors / "__init__.py").touch()
+
+
 def test_evaluation_is_a_repositorys_own(tmp_path: Any) -> None:
-    (tmp_path / "pcdet").mkdir()
+    _repository(tmp_path)
     assert Asked(step="eval", source=str(tmp_path)).options().loop.evaluates
 
 
@@ -40,7 +46,7 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
 
 
 def test_evaluation_updates_nothing(tmp_path: Any) -> None:
-    (tmp_path / "pcdet").mkdir()
+    _repository(tmp_path)
     with pytest.raises(InputError, match="belong to training"):
         Asked(step="eval", source=str(tmp_path), scaler=True).options()
 

@@ -15,6 +15,7 @@ from bevdiag.accuracy.outcome import MeasuredOn, Validation
 from bevdiag.cli.main import run
 from bevdiag.config.shipped import shipped_file
 from bevdiag.files import writing
+from bevdiag.files.known import forget
 from bevdiag.memory.profiles import read_profile
 from bevdiag.prediction import preflight
 from bevdiag.prediction.checked import Check, Job
@@ -48,7 +49,7 @@ WRITERS = {
     "explain -o": ("explain --log train.log -o old", "old"),
     "doctor -o": ("doctor --requirements list.txt -o old", "old"),
     "validate -o": ("validate -o old", "old"),
-    "calibrate -o": ("calibrate -o old", "old"),
+    "calibrate -o": ("calibrate -o profile", "profile"),
 }
 
 
@@ -78,6 +79,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shipped = shipped_file(GRID)
     assert shipped is not None
     profile = read_profile(shipped)
+    (tmp_path / "profile").write_bytes(shipped.read_bytes())
+    forget()  # the shipped profile is read here and by no command
     monkeypatch.setattr(calibration, "calibrate", lambda *_: Calibration(profile, left_out=0))
     fitted = FitReport(
         config="c.yaml", target=TARGET, scene=SCENE, knob="batch", unit="samples a step", now=1,
