@@ -1,4 +1,4 @@
-"""Write docs/accuracy.md: predictions beside measured training steps.
+"""Write docs/accuracy_rows.md and the table of docs/accuracy.md: predictions beside the measured.
 
     python benchmarks/accuracy_page.py --rows FILE [--rows FILE ...] [--source CHECKOUT]
 
@@ -9,6 +9,7 @@ predicted when they were measured, before anything was mended for them.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -18,14 +19,16 @@ from focal_steps import drift_text, read_steps, steps_table
 
 from bevdiag.accuracy.outcome import MeasuredOn
 from bevdiag.accuracy.run import validate
-from bevdiag.report.validation import validation_markdown
+from bevdiag.report.validation import groups_markdown, validation_markdown
 
 ROOT = Path(__file__).parents[1]
 OWN_ROWS = ROOT / "tests" / "data" / "measured_rows_h200.json"
 ORIGINAL_ROWS = ROOT / "bevdiag" / "accuracy" / "measured" / "originals_h200.json"
 AGREEMENT_ROWS = ROOT / "tests" / "data" / "agreement.json"
 
-HEAD = """# Accuracy
+BEGIN, END = "<!-- the table is generated -->", "<!-- end of the table -->"
+
+HEAD = """# Accuracy, row by row
 
 Written by `benchmarks/accuracy_page.py`; do not edit by hand.
 
@@ -207,7 +210,14 @@ def main() -> None:
     page += ORIGINALS + originals_table(originals)
     page += ORIGINALS_NOW + validation_markdown(shipped) + MISSES
     page += AGREEMENT + agreement_table(agreement) + OTHERS
-    (ROOT / "docs" / "accuracy.md").write_text(page, encoding="utf-8")
+    docs = ROOT / "docs"
+    (docs / "accuracy_rows.md").write_text(page, encoding="utf-8")
+    short = (docs / "accuracy.md").read_text(encoding="utf-8")
+    before, _, rest = short.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    table = groups_markdown(replace(validation, outcomes=validation.outcomes + shipped.outcomes))
+    text = f"{before}{BEGIN}\n{table}{END}{after}"
+    (docs / "accuracy.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,25 @@
 """Measure training steps of OpenPCDet's own detectors on the GPU at hand, with its own operators.
 
     python benchmarks/measure_originals.py --source CHECKOUT --out OUT.json [--scenes SCRIPT]
-        [--history FOLDER] [--jobs N] [--rows FILE | --set new|roi|misses]
+        [--history FOLDER] [--jobs N] [--rows FILE | --set new|roi|misses|loop]
 
 CHECKOUT is a checkout of OpenPCDet whose operators are built in place. Each row runs in a process
 of its own: model and batch on the GPU, AdamW, four times forward, backward, clipping, update. OUT
 maps row names to rows as `bevdiag validate --rows` reads them; the scene script that made the point
 clouds has to lie beside it there. With --history every allocation of all steps is kept as well, one
 file a row, for `benchmarks/diff_originals.py`.
+
+The rows of "loop" are what a training script does beside the plain step: a GradScaler, several
+batches an update, and evaluation: model.eval() under no_grad, post-processing included, without
+ground truth, so that no recall is computed. No operator of NMS is needed there: the stand-in keeps
+every box, and what it would need lies outside the allocator.
 """
 
 import argparse
+import importlib
 import json
 import lzma
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,12 +47,18 @@ class Row:
     batch_size: int
     points_per_sample: int
     autocast: str = "off"
+    step: str = "train"
+    scaler: bool = False
+    accumulate: int = 1
 
     @property
     def name(self) -> str:
         """Unique among rows of one scene script."""
         stem = self.config.removesuffix(".yaml").replace("/", ".")
         suffix = "" if self.autocast == "off" else f"_{self.autocast}"
+        suffix += "_scaler" if self.scaler else ""
+        suffix += f"_accumulate{self.accumulate}" if self.accumulate > 1 else ""
+        suffix += "_eval" if self.step == "eval" else ""
         return f"{stem}_b{self.batch_size}{suffix}"
 
 
@@ -53,9 +66,13 @@ KITTI, WAYMO, NUSCENES, ONCE, SWEEPS = 20_000, 160_000, 250_000, 60_000, 100_000
 """Points a sample; SWEEPS is for Lyft and Argoverse 2."""
 
 
-def _row(config: str, batch_size: int, points: int, autocast: str = "off") -> Row:
+def _row(config: str, batch_size: int, points: int, autocast: str = "off", **loop: Any) -> Row:
     return Row(
-        config=f"{config}.yaml", batch_size=batch_size, points_per_sample=points, autocast=autocast
+        config=f"{config}.yaml",
+        batch_size=batch_size,
+        points_per_sample=points,
+        autocast=autocast,
+        **loop,
     )
 
 
@@ -89,6 +106,18 @@ SETS = {
         _row("once_models/pointpillar", 1, ONCE, "fp16"),
         _row("lyft_models/cbgs_second_multihead", 2, SWEEPS),
         _row("argo2_models/cbgs_voxel01_voxelnext", 2, SWEEPS),
+    ),
+    "loop": (
+        _row("kitti_models/second", 4, KITTI, "fp16", scaler=True),
+        _row("waymo_models/centerpoint", 2, WAYMO, "fp16", scaler=True),
+        _row("kitti_models/second", 2, KITTI, accumulate=2),
+        _row("waymo_models/centerpoint", 1, WAYMO, accumulate=3),
+        _row("kitti_models/pointpillar", 2, KITTI, "fp16", scaler=True, accumulate=2),
+        _row("kitti_models/second", 4, KITTI, step="eval"),
+        _row("kitti_models/pointpillar", 4, KITTI, step="eval"),
+        _row("waymo_models/centerpoint", 2, WAYMO, step="eval"),
+        _row("nuscenes_models/cbgs_pp_multihead", 4, NUSCENES, step="eval"),
+        _row("kitti_models/second", 8, KITTI, "fp16", step="eval"),
     ),
     "misses": (
         _row("kitti_models/pointpillar", 4, KITTI),
@@ -169,16 +198,19 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     from bevdiag.source.standins.imports import install_packages
     from bevdiag.source.standins.packages import EasyDict
 
-    settings = read_source_config(options.source / "tools" / "cfgs" / row.config)
+    split = "test" if row.step == "eval" else "train"
+    settings = read_source_config(options.source / "tools" / "cfgs" / row.config, split=split)
     batch = host_batch(row, settings, options.scenes)
     cuda_api.restore_old_names()
     cuda_api.run_as_python()
     cuda_api.accept_integer_masks(lambda: None)
     downloads.refuse([])
-    install_packages(options.source, {})
+    install_packages(options.source, NMS_THAT_KEEPS_ALL if row.step == "eval" else {})
+    tools = options.source / "tools"
+    sys.path[:0] = [str(options.source), str(tools)]
+    os.chdir(tools)
     package = build.find_package(options.source)
-    build.enter_repository(options.source)
-    build_network = build.import_builder(package)
+    build_network = importlib.import_module(f"{package}.models").build_network
     inert.arm()
     config = EasyDict(settings.values())
     torch.manual_seed(0)
@@ -195,7 +227,11 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
         for key, value in batch.items()
     }
     meter = Meter(recording)
-    run_steps(model.train(), device_batch, row, meter)
+    if row.step == "eval":
+        del device_batch["gt_boxes"]
+        run_evaluation(model.eval(), device_batch, row, meter)
+    else:
+        run_steps(model.train(), device_batch, row, meter)
     if recording is not None:
         recording.write(options.history / f"{row.name}.json.xz", meter)
     return {
@@ -310,30 +346,59 @@ class Meter:
 
 
 def run_steps(model: Any, batch: dict[str, Any], row: Row, meter: Meter) -> None:
-    """Four training steps on one batch."""
+    """Four updates, each of as many equal batches as the row says."""
     import torch
 
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(row.autocast)
     optimizer = torch.optim.AdamW(model.parameters())
+    scaler = torch.cuda.amp.GradScaler(enabled=row.scaler)
     for step in range(1, NUM_STEPS + 1):
-        autocast = torch.autocast("cuda", dtype) if dtype is not None else nullcontext()
-        with meter.phase(step, "fwd"), autocast:
-            loss = _forward(model, batch)
-        with meter.phase(step, "bwd"):
-            loss.backward()
-            del loss
+        for _ in range(row.accumulate):
+            autocast = torch.autocast("cuda", dtype) if dtype is not None else nullcontext()
+            with meter.phase(step, "fwd"), autocast:
+                loss = _forward(model, batch)
+            with meter.phase(step, "bwd"):
+                scaler.scale(loss).backward()
+                del loss
         with meter.phase(step, "step"):
+            scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(model.parameters(), GRAD_NORM)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             optimizer.zero_grad()
 
 
+def run_evaluation(model: Any, batch: dict[str, Any], row: Row, meter: Meter) -> None:
+    """The batch, evaluated four times."""
+    import torch
+
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(row.autocast)
+    for step in range(1, NUM_STEPS + 1):
+        autocast = torch.autocast("cuda", dtype) if dtype is not None else nullcontext()
+        with meter.phase(step, "fwd"), torch.no_grad(), autocast:
+            found = model(_fresh(batch))
+        del found
+
+
+def _keep_all(boxes: Any, keep: Any, *_: Any) -> int:
+    import torch
+
+    keep[:] = torch.arange(len(keep))
+    return len(keep)
+
+
+NMS_THAT_KEEPS_ALL = {"iou3d_nms_cuda": {"nms_gpu": _keep_all, "nms_normal_gpu": _keep_all}}
+
+
 def _forward(model: Any, batch: dict[str, Any]) -> Any:
-    fresh = {
+    returned, _, _ = model(_fresh(batch))
+    return returned["loss"].mean()
+
+
+def _fresh(batch: dict[str, Any]) -> dict[str, Any]:
+    return {
         key: value.clone() if hasattr(value, "clone") else value for key, value in batch.items()
     }
-    returned, _, _ = model(fresh)
-    return returned["loss"].mean()
 
 
 def versions() -> dict[str, str]:

@@ -1,24 +1,33 @@
-"""Make a device profile: choose the calls, measure them in a child process, check what came."""
+"""Make a device profile: choose the calls, measure them in child processes, keep what came.
 
-from collections.abc import Callable
+A library may crash in a call, and a person may stop the work. What was measured is kept: the next
+process goes on behind the call that ended the last one, and a later run behind what its file has.
+Without a config, nothing here needs more of torch than its convolutions: it measures releases
+that are too old to trace with.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bevdiag.children import in_child
 from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.memory.events import Alloc, ConvCall
-from bevdiag.memory.profiles import DeviceProfile, read_profile
-from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.options import InspectOptions
-from bevdiag.trace.calibrate import CalibrationReport, CalibrationTask, run_child
-from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.memory.events import ConvCall
+from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
+from bevdiag.trace.calibrate import READY, CalibrationTask, MeasuredCall, call_words, run_child
 
 Progress = Callable[[str, float], None]
+Keep = Callable[[DeviceProfile], None]
 TIMEOUT_SECONDS = 300.0
-"""For one report of the child: `REPORT_EVERY` calls."""
+"""For one call."""
+KEEP_EVERY = 500
+"""Calls between two times that the profile is kept."""
+MOST_DEATHS = 50
+"""In a row, with nothing measured between them. Calls that are alike may all end their process."""
 GRID = "configs/devices/h200-torch2.11-cudnn9.19.0.json"
 """The shipped profile whose calls are measured everywhere: typical layers of BEV detectors."""
 
@@ -33,6 +42,7 @@ class CalibrationOptions:
         autocasts: likewise.
         calls: a profile whose calls replace the shipped grid, None for that.
         cudnn_benchmark: measure the models' convolutions with `cudnn.benchmark` too.
+        known: what an earlier run measured; it is not measured again.
     """
 
     configs: tuple[Path, ...] = ()
@@ -40,21 +50,32 @@ class CalibrationOptions:
     autocasts: tuple[str, ...] = ()
     calls: Path | None = None
     cudnn_benchmark: bool = False
+    known: DeviceProfile | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The profile, and how many calls could not be measured."""
+    """The profile, how many calls could not be measured, and how some ended their process."""
 
     profile: DeviceProfile
     left_out: int
+    crashes: tuple[str, ...] = ()
 
 
-def calibrate(options: CalibrationOptions, progress: Progress) -> Calibration:
+def _drop(_: DeviceProfile) -> None:
+    pass
+
+
+def calibrate(options: CalibrationOptions, progress: Progress, keep: Keep = _drop) -> Calibration:
     """Measure the GPU at hand.
 
+    Args:
+        options: what to measure.
+        progress: called with what is being done.
+        keep: called now and then with what there is of the profile.
+
     Raises:
-        NoVerdictError: there is no GPU, or the measuring process failed.
+        NoVerdictError: there is no GPU, or no process can measure anything.
         BevdiagError: a config or a profile that cannot be used.
     """
     if not torch.cuda.is_available():
@@ -63,43 +84,153 @@ def calibrate(options: CalibrationOptions, progress: Progress) -> Calibration:
             "there is one and give the profile to --profile here"
         )
     grid = _grid(options.calls)
-    models = calls_of(options, progress)
-    wants_benchmark = options.cudnn_benchmark
-    calls = tuple({**dict.fromkeys(grid.workspaces), **dict.fromkeys(models)})
-    benchmarked = tuple({**grid.benchmarked, **dict.fromkeys(models if wants_benchmark else ())})
-    held_bytes = _held_bytes()
-    total = len(calls) + len(benchmarked)
-    profile = _measured(
-        CalibrationTask(calls=calls, cudnn_benchmark=False, held_bytes=held_bytes),
-        lambda done: progress("convolutions", done / total),
-    ).profile
-    assert profile is not None
+    models = _model_calls(options, progress)
+    known = options.known
+    wanted = {**dict.fromkeys(grid.workspaces), **dict.fromkeys(models)}
+    timed = {
+        **grid.benchmarked,
+        **dict.fromkeys(models if options.cudnn_benchmark else ()),
+    }
+    calls = _not_in(wanted, {} if known is None else {*known.workspaces, *known.crashed})
+    benchmarked = _not_in(timed, {} if known is None else known.benchmarked)
+    work = _Work(_held_bytes(), known, len(calls) + len(benchmarked), progress, keep)
+    work.measure(calls, cudnn_benchmark=False)
     if benchmarked:
-        found = _measured(
-            CalibrationTask(calls=benchmarked, cudnn_benchmark=True, held_bytes=held_bytes),
-            lambda done: progress("cudnn.benchmark", (len(calls) + done) / total),
-        ).benchmarked
-        profile = replace(profile, benchmarked=found or {})
-    left_out = total - len(profile.workspaces) - len(profile.benchmarked)
-    return Calibration(profile, left_out)
+        work.measure(benchmarked, cudnn_benchmark=True)
+    profile = work.profile
+    assert profile is not None
+    left_out = len({*wanted} - {*profile.workspaces}) + len({*timed} - {*profile.benchmarked})
+    return Calibration(profile, left_out, tuple(work.crashes))
 
 
-def calls_of(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:
-    """The convolutions of the configs' training steps, at every batch size and autocast."""
-    calls: set[ConvCall] = set()
-    for number, path in enumerate(options.configs):
-        progress(path.name, number / len(options.configs))
-        source = BuiltIn.read(path, InspectOptions(device="meta")).as_it_arrives()
-        for batch_size in options.batch_sizes or (source.batch_size,):
-            for autocast in options.autocasts or (source.autocast,):
-                changed = source.run_with(batch_size=batch_size, autocast=autocast)
-                trace = changed.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
-                calls |= {
-                    event.request
-                    for event in trace.stream.events
-                    if isinstance(event, Alloc) and isinstance(event.request, ConvCall)
-                }
-    return calls
+class _Work:
+    """What was measured so far, by as many processes as it took."""
+
+    def __init__(
+        self,
+        held_bytes: int,
+        known: DeviceProfile | None,
+        total: int,
+        progress: Progress,
+        keep: Keep,
+    ) -> None:
+        self.profile: DeviceProfile | None = None
+        self.crashes: list[str] = []
+        self._held_bytes = held_bytes
+        self._known = known
+        self._total = total
+        self._progress = progress
+        self._keep = keep
+        self._done = 0
+        self._workspaces = dict(known.workspaces) if known else {}
+        self._benchmarked = dict(known.benchmarked) if known else {}
+        self._crashed = set(known.crashed) if known else set()
+
+    def measure(self, calls: Sequence[ConvCall], *, cudnn_benchmark: bool) -> None:
+        """Measure the calls in a process, and in another one behind each that ended it.
+
+        Raises:
+            NoVerdictError: the GPU does not work, or no call can be measured on it.
+        """
+        left, deaths = list(calls), 0
+        while left or self.profile is None:
+            seen, is_ready = 0, False
+
+            def heard(report: str | DeviceProfile | MeasuredCall) -> None:
+                nonlocal seen, is_ready
+                if isinstance(report, str):
+                    is_ready = report == READY
+                    return
+                if isinstance(report, DeviceProfile):
+                    self._begin(report)
+                    return
+                seen += 1
+                self._take(report, cudnn_benchmark=cudnn_benchmark)
+
+            task = CalibrationTask(
+                calls=tuple(left),
+                cudnn_benchmark=cudnn_benchmark,
+                held_bytes=self._held_bytes,
+                is_first=self.profile is None,
+            )
+            try:
+                _in_child(task, heard)
+            except NoVerdictError as error:
+                deaths = 1 if seen else deaths + 1
+                is_calls_fault = is_ready and self.profile is not None and seen < len(left)
+                if not is_calls_fault or deaths > MOST_DEATHS:
+                    raise
+                self._skip(left[seen], error)
+                left = left[seen + 1 :]
+            else:
+                left = []
+        self._put()
+
+    def _begin(self, device: DeviceProfile) -> None:
+        known = self._known
+        if known is not None:
+            parts = ("gpu", "torch", "cudnn")
+            now, then = ([getattr(p, part) for part in parts] for p in (device, known))
+            if now != then:
+                raise InputError(
+                    f"the profile to go on with is of {_words(known)}, and this is "
+                    f"{_words(device)}: name another file"
+                )
+        self.profile = device
+
+    def _take(self, report: MeasuredCall, *, cudnn_benchmark: bool) -> None:
+        if report.first is not None and report.later is not None:
+            if cudnn_benchmark:
+                self._benchmarked[report.call] = BenchmarkBytes(report.first, report.later)
+            else:
+                self._workspaces[report.call] = report.later
+        self._done += 1
+        doing = "cudnn.benchmark" if cudnn_benchmark else "convolutions"
+        self._progress(doing, self._done / self._total)
+        if self._done % KEEP_EVERY == 0:
+            self._put()
+
+    def _skip(self, call: ConvCall, error: NoVerdictError) -> None:
+        self.crashes.append(f"{call_words(call)}: {error}")
+        self._crashed.add(call)
+        self._done += 1
+        self._put()
+
+    def _put(self) -> None:
+        assert self.profile is not None
+        self.profile = replace(
+            self.profile,
+            workspaces=dict(self._workspaces),
+            benchmarked=dict(self._benchmarked),
+            crashed=frozenset(self._crashed),
+        )
+        self._keep(self.profile)
+
+
+def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
+    in_child(
+        run_child,
+        task,
+        name="the measuring process",
+        told=tell,
+        timeout_seconds=TIMEOUT_SECONDS,
+    )
+
+
+def _not_in(calls: "dict[ConvCall, Any]", known: Any) -> tuple[ConvCall, ...]:
+    return tuple(call for call in calls if call not in known)
+
+
+def _words(profile: DeviceProfile) -> str:
+    return f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
+
+
+def _model_calls(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:
+    if not options.configs:
+        return set()
+    from bevdiag.accuracy.model_calls import calls_of
+
+    return calls_of(options.configs, options.batch_sizes, options.autocasts, progress)
 
 
 def _grid(path: Path | None) -> DeviceProfile:
@@ -123,18 +254,3 @@ def _held_bytes() -> int:
         )
     except pynvml.NVMLError:
         return 0
-
-
-def _measured(task: CalibrationTask, tell: Callable[[int], None]) -> CalibrationReport:
-    """What the child measured.
-
-    Raises:
-        NoVerdictError: the child failed, died or went silent.
-    """
-    return in_child(
-        run_child,
-        task,
-        name="the measuring process",
-        told=tell,
-        timeout_seconds=TIMEOUT_SECONDS,
-    )

@@ -1,19 +1,22 @@
 """Measured rows from a file, and the scenes that they were measured with.
 
 A rows file maps names to rows. Two kinds are understood: those of OpenPCDet's configs ("config",
-"batch_size", "points_per_sample", "autocast") and those of the focal detector ("bev_reads",
-"height_compression"). Their point clouds are made by the script `scenes.py` that lies beside the
-rows; running it executes it, and nothing else can give the same clouds.
+"batch_size", "points_per_sample", "autocast", and where they are not the usual ones "torch",
+"cudnn", "mode", "world_size", "accumulate", "scaler" and "step") and those of the focal detector
+("bev_reads", "height_compression"). Their point clouds are made by the script `scenes.py` that lies
+beside the rows; running it executes it, and nothing else can give the same clouds.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from bevdiag.accuracy.outcome import MeasuredRow
+from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow
 from bevdiag.errors import InputError
 from bevdiag.files.bounds import check_json
 from bevdiag.files.reading import read_file
+from bevdiag.memory.device import cudnn_of_number
+from bevdiag.memory.loop import Loop
 from bevdiag.trace.kept_voxels import SITE
 
 MAX_BYTES = 2**24
@@ -73,11 +76,41 @@ def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> Me
         overrides=_focal_overrides(row) if is_focal else (),
         pins=_focal_pins(row) if is_focal else {},
         first_step_bytes=_first_step(row),
-        cudnn=None if row.get("cudnn_64bit_indexing", True) else _LAST_CUDNN_WITHOUT_64BIT,
+        cudnn=_cudnn(row),
+        torch=_torch(row),
+        loop=_loop(row),
         params=row["params"],
         peak_allocated_bytes=row["peak_allocated_bytes"],
         max_reserved_bytes=row["max_reserved_bytes"],
         fork=str(row.get("fork", "")),
+    )
+
+
+def _cudnn(row: dict[str, Any]) -> str | None:
+    """The row's own cuDNN, None where it is that of most rows."""
+    if not row.get("cudnn_64bit_indexing", True):
+        return _LAST_CUDNN_WITHOUT_64BIT
+    if "cudnn" not in row or _torch(row) is None:
+        return None
+    return ".".join(map(str, cudnn_of_number(int(row["cudnn"]))))
+
+
+def _torch(row: dict[str, Any]) -> str | None:
+    torch: str = row.get("torch", MeasuredOn().torch).partition("+")[0]
+    return None if torch == MeasuredOn().torch else torch
+
+
+def _loop(row: dict[str, Any]) -> Loop:
+    """`mode` is that of DistributedDataParallel: {"ddp": true, "kw": {its arguments}}."""
+    mode = row.get("mode", {})
+    arguments = mode.get("kw", {})
+    return Loop(
+        gpus=row.get("world_size", 1) if mode.get("ddp", False) else 1,
+        bucket_view=arguments.get("gradient_as_bucket_view", False),
+        finds_unused=arguments.get("find_unused_parameters", False),
+        accumulate=row.get("accumulate", 1),
+        scaler=row.get("scaler", False),
+        evaluates=row.get("step", "train") == "eval",
     )
 
 

@@ -11,6 +11,7 @@ from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validatio
 from bevdiag.accuracy.rows import read_rows
 from bevdiag.accuracy.shipped import shipped_rows
 from bevdiag.errors import BevdiagError, NoVerdictError
+from bevdiag.memory.device import NO_PROFILE
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import source_of
@@ -112,7 +113,9 @@ def _predict(
     machine: MeasuredOn,
     source: Path | None,
 ) -> Outcome:
-    settings = read_source_config(config, row.overrides)
+    if source is None and row.loop.evaluates:
+        raise NoVerdictError("evaluation is predicted with a repository's own code")
+    settings = read_source_config(config, row.overrides, row.loop.split)
     order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
     clouds(order)
     options = InspectOptions(
@@ -125,10 +128,11 @@ def _predict(
         overrides=row.overrides,
         source=str(source) if source else None,
         gpu=machine.gpu,
-        torch=machine.torch,
-        # A row that was measured with another cuDNN has no profile.
+        torch=row.torch or machine.torch,
         cudnn=row.cudnn or machine.cudnn,
-        profile=machine.profile if row.cudnn is None else None,
+        # The machine's profile is not one of another cuDNN.
+        profile=None if row.cudnn and machine.profile != NO_PROFILE else machine.profile,
+        loop=row.loop,
     )
     free = source_of(config, options).as_it_arrives()
     pins = {} if source else dict(row.pins)

@@ -1,6 +1,7 @@
 """The measured rows that come with bevdiag: the shipped model's, and those of OpenPCDet's code.
 
-The first are predicted anywhere. The others name OpenPCDet's configs, which bevdiag does not carry.
+The first are predicted anywhere. The others name OpenPCDet's configs, which bevdiag does not carry:
+the plain step on the newest stack, two older stacks, and what training loops do around the step.
 """
 
 import json
@@ -10,12 +11,15 @@ from typing import Any
 
 from bevdiag.accuracy.clouds import Clouds, Stored, made_up
 from bevdiag.accuracy.outcome import MeasuredRow
+from bevdiag.accuracy.ray_clouds import ray_clouds
 from bevdiag.accuracy.rows import read_rows
 from bevdiag.config.shipped import shipped_file
 
 _MEASURED = Path(__file__).parent / "measured"
 _SHIPPED_MODEL = "focalsst_dsvt_h200.json"
 _ORIGINALS = "originals_h200.json"
+_OTHERS = ("stacks_h200.json", "ddp_h200.json", "loops_h200.json")
+"""Rows of older stacks and of loops, which were measured with other clouds."""
 _SONAR = "sonar0.npz"
 
 
@@ -29,10 +33,14 @@ def shipped_rows(configs: Path | None) -> list[tuple[MeasuredRow, Clouds]]:
     own: list[tuple[MeasuredRow, Clouds]] = [
         (_shipped_model(name, row), Stored(_MEASURED / _SONAR)) for name, row in rows.items()
     ]
-    originals = read_rows(_MEASURED / _ORIGINALS, configs)
-    if configs is None:
-        originals = [replace(row, config=None) for row in originals]
-    return [*own, *((row, made_up) for row in originals)]
+    files: list[tuple[str, Clouds]] = [(_ORIGINALS, made_up)]
+    files += [(name, ray_clouds) for name in _OTHERS]
+    for name, clouds in files:
+        found = read_rows(_MEASURED / name, configs)
+        if configs is None:
+            found = [replace(row, config=None) for row in found]
+        own += [(row, clouds) for row in found]
+    return own
 
 
 def _shipped_model(name: str, row: dict[str, Any]) -> MeasuredRow:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.errors import InputError
+from bevdiag.memory.loop import Loop
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.values import optional
@@ -42,6 +43,11 @@ class Asked:
     cudnn: opt.Cudnn = None
     profile: opt.Profile = None
     cudnn_benchmark: opt.CudnnBenchmark = False
+    gpus: opt.Gpus = "1"
+    accumulate: opt.Accumulate = "1"
+    scaler: opt.Scaler = False
+    ema: opt.Ema = False
+    step: opt.Step = "train"
     sets: opt.Overrides = None
     data_root: opt.DataRoot = None
     assume: opt.Assumed = None
@@ -93,7 +99,29 @@ class Asked:
             data_root=optional(values.folder, "--data-root", self.data_root),
             timeout_seconds=optional(values.positive, "--timeout", self.timeout),
             rehearses=rehearse == "auto",
+            loop=self._loop(),
         )
+
+    def _loop(self) -> Loop:
+        """What the training script does around the step.
+
+        Raises:
+            InputError: one of them cannot be used here.
+        """
+        loop = Loop(
+            gpus=values.positive("--gpus", self.gpus),
+            accumulate=values.positive("--accumulate", self.accumulate),
+            scaler=self.scaler,
+            ema=self.ema,
+            evaluates=values.choose("--step", self.step, ("train", "eval")) == "eval",
+        )
+        if loop.evaluates and self.source is None:
+            raise InputError("--step eval runs a repository's own evaluation: give --source")
+        if loop.evaluates and (loop.accumulate > 1 or loop.scaler or loop.ema):
+            raise InputError("--accumulate, --scaler and --ema belong to training: not --step eval")
+        if not loop.is_plain and self.device == "cuda":
+            raise InputError("--device cuda measures the plain step: leave out the loop's options")
+        return loop
 
     def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
         """One job a config, with what its project's policy decides.
@@ -120,7 +148,9 @@ class Asked:
 
 POINTS = ("points", "scene", "point_columns", "point_dtype")
 """The point files and how they are read, or what a synthetic scene is to hold."""
-STEP = ("source", *POINTS, "batch_size", "autocast", "optimizer", "compression")
+TRAINING = ("gpus", "accumulate", "scaler", "ema")
+"""What the training script does around the step."""
+STEP = ("source", *POINTS, "batch_size", "autocast", "optimizer", "compression", *TRAINING, "step")
 """Which model and which step."""
 TARGET = ("gpu", "budget", "margin", "torch", "cudnn", "profile", "cudnn_benchmark")
 """What it is judged by."""

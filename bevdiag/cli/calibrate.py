@@ -39,7 +39,8 @@ def calibrate_command(
 ) -> int:
     """Measure the GPU at hand and write a profile for --profile.
 
-    See docs/calibrate.md. Wants a GPU that is otherwise idle, and takes a few minutes.
+    See docs/calibrate.md. Wants a GPU that is otherwise idle, and takes a few minutes. A FILE that
+    an earlier run began is continued.
     """
     check_output(output)
     for path in configs or ():
@@ -49,6 +50,11 @@ def calibrate_command(
     with progress_bar() as progress:
         progress("importing torch", 0.0)
         from bevdiag.accuracy.calibration import CalibrationOptions, calibrate
+        from bevdiag.memory.profiles import DeviceProfile, profile_text, read_profile
+
+        def keep(profile: DeviceProfile) -> None:
+            if output != STDOUT:
+                write_output(profile_text(profile), output)
 
         wanted = CalibrationOptions(
             configs=tuple(configs or ()),
@@ -56,15 +62,22 @@ def calibrate_command(
             autocasts=autocasts,
             calls=calls,
             cudnn_benchmark=cudnn_benchmark,
+            known=read_profile(Path(output)) if _has_content(output) else None,
         )
-        calibration = calibrate(wanted, progress)
-    from bevdiag.memory.profiles import profile_text
-
+        calibration = calibrate(wanted, progress, keep)
     profile = calibration.profile
     write_output(profile_text(profile), output)
+    for crash in calibration.crashes:
+        say(f"skipped {crash}")
     left_out = f", {calibration.left_out} left out" if calibration.left_out else ""
     say(
         f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}: "
         f"{len(profile.workspaces)} convolutions measured{left_out}"
     )
     return ExitCode.FITS
+
+
+def _has_content(output: str) -> bool:
+    """Whether there is a file of an earlier run; a pipe or a device is none."""
+    path = Path(output)
+    return output != STDOUT and path.is_file() and path.stat().st_size > 0

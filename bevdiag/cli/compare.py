@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import POINTS, REST, TARGET, Asked, takes
+from bevdiag.cli.asked import POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 
 
-@takes("source", *POINTS, "optimizer", *TARGET, *REST)
+@takes("source", *POINTS, *TRAINING, "optimizer", *TARGET, *REST)
 def compare_command(
     asked: Asked,
     config: opt.ConfigOrShipped = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import POINTS, REST, TARGET, Asked, takes
+from bevdiag.cli.asked import POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
@@ -27,7 +27,7 @@ Unsafe = Annotated[
 ]
 
 
-@takes("source", *POINTS, "batch_size", "autocast", "optimizer", *TARGET, *REST)
+@takes("source", *POINTS, *TRAINING, "batch_size", "autocast", "optimizer", *TARGET, *REST)
 def fix_command(
     asked: Asked,
     config: opt.Config,

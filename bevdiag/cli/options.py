@@ -276,6 +276,32 @@ Rehearse = Annotated[
         "depends on values; off takes every outcome for possible.",
     ),
 ]
+Gpus = Annotated[
+    str,
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        help="Processes that train together, one a GPU (DistributedDataParallel): what one of them "
+        "takes.",
+    ),
+]
+Accumulate = Annotated[
+    str,
+    typer.Option("--accumulate", metavar="N", help="Batches whose gradients make one update."),
+]
+Scaler = Annotated[bool, typer.Option("--scaler", help="The loss is scaled by a GradScaler.")]
+Ema = Annotated[
+    bool, typer.Option("--ema", help="A running average of the weights is kept on the GPU.")
+]
+Step = Annotated[
+    str,
+    typer.Option(
+        "--step",
+        metavar="train|eval",
+        help="eval: model.eval() under no_grad with the post-processing of a repository "
+        "(--source).",
+    ),
+]
 Remedies = Annotated[
     bool | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""What kind of repository a folder is, told from its files; nothing in it is run."""
+"""What kind of repository a folder is, judged by its files; nothing in it is run."""
 
 from pathlib import Path
 

@@ -110,7 +110,7 @@ def cudnn_of_torch(version: str) -> ShippedCudnn:
     """Return the cuDNN that the default PyPI wheel of a torch version pins.
 
     A version that is not listed gets that of the newest listed one before it, or of the oldest,
-    and is flagged.
+    and is flagged; a text without numbers is taken for the newest.
     """
     wheels = _read("torch_cudnn.json")["wheels"]
     table = {torch_release(torch): cudnn for torch, cudnn in wheels.items()}
@@ -120,7 +120,7 @@ def cudnn_of_torch(version: str) -> ShippedCudnn:
             return ShippedCudnn(table[release], is_known=True)
         if release < wanted:
             return ShippedCudnn(table[release], is_known=False)
-    return ShippedCudnn(table[min(table)], is_known=False)
+    return ShippedCudnn(table[min(table) if wanted else max(table)], is_known=False)
 
 
 def torch_release(version: str) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ stay within the same bounds, but may be nothing; the much larger workspaces that
 live in the first step alone, shrink to what is free, and are given back to CUDA.
 
 Held against what cuDNN 9.19 asked an H200 for, in some 6,400 cases (configs/devices). What was not
-measured has the lower bound 0.
+measured has the lower bound 0. Older versions have more ways (older_cudnn.py).
 """
 
 from collections import Counter
@@ -35,6 +35,7 @@ from math import ceil, prod
 from bevdiag.memory.conv import INT32_MAX
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import ConvCall
+from bevdiag.memory.older_cudnn import LIKE_THE_NEWEST, older_high
 from bevdiag.memory.profiles import shipped_profile
 
 VECTOR_BYTES = 16
@@ -84,7 +85,7 @@ def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     """Return the workspace of a convolution that goes through cuDNN."""
     if max(prod(call.input_shape[1:]), prod(call.output_shape[1:])) > INT32_MAX:
         return _with_64_bit_indices(call)
-    bounds = _heuristic(call, target)
+    bounds = _with_older_engines(_heuristic(call, target), call, target)
     if not target.cudnn_benchmark:
         return bounds
     expected = bounds.expected
@@ -92,6 +93,15 @@ def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
         seen = target.profile.benchmarked.get(call)
         expected = target.profile.workspaces.get(call, expected) if seen is None else seen.steady
     return CudnnBytes(0, expected, max(expected, bounds.high))
+
+
+def _with_older_engines(bounds: CudnnBytes, call: ConvCall, target: DeviceTarget) -> CudnnBytes:
+    copies = _Copies.of(call, group_channels=GROUP_CHANNELS).total
+    most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
+    high = older_high(call, target.cudnn, copies, most_sums)
+    # What the H200's profile of the newest cuDNN was never under, older ones were.
+    low = bounds.low if target.cudnn >= LIKE_THE_NEWEST else 0
+    return CudnnBytes(low, bounds.expected, max(bounds.high, high))
 
 
 def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:

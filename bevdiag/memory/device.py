@@ -32,7 +32,10 @@ class DeviceTarget:
         profile: what was measured on that GPU with these versions, None where rules alone tell.
         uses_profiles: whether shipped profiles may be used at all.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
+        beside_bytes: what other libraries of the process hold beside its context (NCCL's buffers);
+            part of `context_bytes`.
         origin: where GPU and budget come from, for people; empty where nobody names any.
+        loop: what the training script does around the plain step, likewise.
     """
 
     gpu: str | None
@@ -47,7 +50,9 @@ class DeviceTarget:
     profile: DeviceProfile | None = None
     uses_profiles: bool = True
     cudnn_benchmark: bool = False
+    beside_bytes: int = 0
     origin: str = ""
+    loop: str = ""
 
     def on(self, gpu: Gpu) -> "DeviceTarget":
         """The same library versions on a GPU of the catalogue, all of its memory free."""
@@ -57,6 +62,7 @@ class DeviceTarget:
             if self.uses_profiles:
                 profile = shipped_profile(gpu.name, self.torch, self.cudnn)
         context_bytes = gpu.context_bytes if profile is None else profile.detector_context_bytes
+        context_bytes += self.beside_bytes
         return replace(
             self,
             gpu=gpu.name,
@@ -81,13 +87,17 @@ def parse_cudnn(text: str) -> CudnnVersion:
         parts = []
     numbers = [int(part) for part in parts]
     if len(numbers) == 1 and numbers[0] >= 1000:
-        # CUDNN_VERSION is major * 10000 + minor * 100 + patch since 9, major * 1000 before.
-        base = 10000 if numbers[0] >= 90000 else 1000
-        return (numbers[0] // base, numbers[0] % base // 100, numbers[0] % 100)
+        return cudnn_of_number(numbers[0])
     if not 1 <= len(numbers) <= 4:
         raise InputError(f"{text!r} is no cuDNN version: write it like 9.1 or 9.10.2")
     major, minor, patch = [*numbers[:3], 0, 0][:3]
     return (major, minor, patch)
+
+
+def cudnn_of_number(number: int) -> CudnnVersion:
+    """Return the version of a CUDNN_VERSION, whose major counts ten thousands since 9."""
+    base = 10000 if number >= 90000 else 1000
+    return (number // base, number % base // 100, number % 100)
 
 
 def make_target(
@@ -99,6 +109,7 @@ def make_target(
     cudnn: str | None = None,
     profile: str | None = None,
     cudnn_benchmark: bool = False,
+    beside_bytes: int = 0,
 ) -> DeviceTarget:
     """Return the target of the user's options.
 
@@ -112,6 +123,7 @@ def make_target(
         profile: the file of a device profile, whose GPU and versions are then the target's;
             "none" for rules alone; None for the shipped one of this GPU and these versions.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
+        beside_bytes: what the process holds beside its CUDA context and the allocator.
 
     Raises:
         InputError: the GPU or the cuDNN version is not known, the profile cannot be read or was
@@ -137,9 +149,21 @@ def make_target(
         if gpu is None:
             target = replace(bare, profile=target.profile)
     target = replace(target, cudnn_benchmark=cudnn_benchmark)
+    if beside_bytes:
+        target = _beside(target, beside_bytes)
     if process_bytes is not None:
         target = _beside_context(target, process_bytes)
     return target if budget_bytes is None else _within(target, budget_bytes)
+
+
+def _beside(target: DeviceTarget, nbytes: int) -> DeviceTarget:
+    left = target.capacity_bytes
+    return replace(
+        target,
+        beside_bytes=nbytes,
+        context_bytes=target.context_bytes + nbytes,
+        capacity_bytes=None if left is None else max(1, left - nbytes),
+    )
 
 
 def _beside_context(target: DeviceTarget, process_bytes: int) -> DeviceTarget:
@@ -149,7 +173,7 @@ def _beside_context(target: DeviceTarget, process_bytes: int) -> DeviceTarget:
             find_gpu(DEFAULT_GPU).context_bytes
             if target.profile is None
             else target.profile.detector_context_bytes
-        )
+        ) + target.beside_bytes
     # What the context alone exceeds, no step fits: that is an answer, not an error.
     left = max(1, process_bytes - context_bytes)
     if target.gpu is not None:

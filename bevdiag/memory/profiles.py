@@ -62,6 +62,7 @@ class DeviceProfile:
         cublas_workspace_bytes: by thread, "main" and "autograd".
         workspaces: what each convolution asks for with `cudnn.benchmark` off.
         benchmarked: and with it on.
+        crashed: what ended the process that measured it; nothing is known of its workspace.
     """
 
     gpu: str
@@ -78,6 +79,7 @@ class DeviceProfile:
     cublas_workspace_bytes: Mapping[str, int]
     workspaces: Mapping[ConvCall, int]
     benchmarked: Mapping[ConvCall, BenchmarkBytes] = field(default_factory=dict)
+    crashed: frozenset[ConvCall] = frozenset()
 
     @property
     def detector_context_bytes(self) -> int:
@@ -122,6 +124,7 @@ class _Convolution(_Strict):
     dtype: Literal["float32", "float16", "bfloat16"]
     workspace_bytes: dict[_Direction, NonNegativeInt]
     benchmark: dict[_Direction, _Benchmark] = {}
+    crashed: list[_Direction] = []
 
     def call(self, direction: str) -> ConvCall:
         return ConvCall(
@@ -197,6 +200,9 @@ def read_profile(path: Path) -> DeviceProfile:
             for row in file.convolutions
             for direction, seen in row.benchmark.items()
         },
+        crashed=frozenset(
+            row.call(direction) for row in file.convolutions for direction in row.crashed
+        ),
     )
 
 
@@ -226,7 +232,7 @@ def profile_text(profile: DeviceProfile) -> str:
 
 
 def _rows(profile: DeviceProfile) -> Iterable[dict[str, object]]:
-    calls = sorted({*profile.workspaces, *profile.benchmarked}, key=_order)
+    calls = sorted({*profile.workspaces, *profile.benchmarked, *profile.crashed}, key=_order)
     for _, alike in groupby(calls, key=_geometry):
         members = list(alike)
         first = members[0]
@@ -252,7 +258,12 @@ def _rows(profile: DeviceProfile) -> Iterable[dict[str, object]]:
             for call in members
             if (seen := profile.benchmarked.get(call)) is not None
         }
-        yield row | ({"benchmark": benchmark} if benchmark else {})
+        crashed = [call.direction for call in members if call in profile.crashed]
+        yield (
+            row
+            | ({"benchmark": benchmark} if benchmark else {})
+            | ({"crashed": crashed} if crashed else {})
+        )
 
 
 def _geometry(call: ConvCall) -> tuple[object, ...]:
@@ -283,6 +294,15 @@ def profile_name(gpu: str, torch: str, cudnn: CudnnVersion) -> str:
 
 @cache
 def shipped_profile(gpu: str, torch: str, cudnn: CudnnVersion) -> DeviceProfile | None:
-    """Return the shipped profile of a catalogued GPU with these libraries, None without one."""
+    """Return the shipped profile of a catalogued GPU with these libraries, None without one.
+
+    A workspace is cuDNN's own choice: where this torch was not measured, the profile of another
+    torch with the same cuDNN answers.
+    """
     path = shipped_file(f"{FOLDER}/{profile_name(gpu, torch, cudnn)}")
-    return None if path is None else read_profile(path)
+    if path is not None:
+        return read_profile(path)
+    folder = shipped_file(FOLDER)
+    others = f"{gpu}-torch*-cudnn{'.'.join(map(str, cudnn))}.json"
+    found = sorted(folder.glob(others)) if folder is not None else []
+    return read_profile(found[-1]) if found else None

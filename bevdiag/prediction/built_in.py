@@ -253,6 +253,7 @@ class BuiltIn(ConfigSource):
             autocast=self.autocast,
             num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
             target=self.target(),
+            loop=self.options.loop,
         )
         counter = FlopCounter(step.num_steps)
         direct_table = uses_direct_table(config.model)

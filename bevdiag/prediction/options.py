@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bevdiag.memory.loop import PLAIN, Loop
+
 KNOBS = {
     "batch": "samples a step",
     "max-voxels": "voxels a sample",
@@ -23,6 +25,7 @@ class InspectOptions:
     the batch of them, as a measured row of these files did.
     `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
     reserve; `origin` says where GPU and budget come from.
+    `loop` is what the training script does around the step.
     `remedies` None searches for plans where the step may not fit.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
@@ -53,6 +56,7 @@ class InspectOptions:
     overrides: tuple[str, ...] = ()
     pins: dict[str, int] = field(default_factory=dict)
     seed: int = 0
+    loop: Loop = PLAIN
     remedies: bool | None = None
     source: str | None = None
     data_root: str | None = None

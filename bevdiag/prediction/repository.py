@@ -61,7 +61,7 @@ class Repository(ConfigSource):
         if options.compression is not None:
             module = require_module(options.compression, source)
             overrides = (*overrides, f"MODEL.MAP_TO_BEV.NAME={module}")
-        settings = read_source_config(path, overrides)
+        settings = read_source_config(path, overrides, options.loop.split)
         chosen: dict[str, Any] = step_settings(options, settings.optimization)
         return cls(
             path=path,
@@ -115,7 +115,7 @@ class Repository(ConfigSource):
         overrides = (*self.overrides, *texts)
         return replace(
             self,
-            settings=read_source_config(self.path, overrides),
+            settings=read_source_config(self.path, overrides, self.options.loop.split),
             overrides=overrides,
             edits={**self.edits, **changes},
         )
@@ -147,6 +147,7 @@ class Repository(ConfigSource):
             timeout_seconds=self.options.timeout_seconds,
             rehearses=self.options.rehearses,
             loads=not self.options.in_file_order,
+            loop=self.options.loop,
         )
         scene = scene_of(scenes[Scenario.EXPECTED])
         points, voxels = traced.num_points, traced.num_voxels

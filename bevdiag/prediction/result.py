@@ -26,7 +26,8 @@ class Target:
 
     `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
     says which device profile the numbers stand on, None where rules alone tell. `context_bytes` is
-    what the process holds beside the allocator, `origin` where GPU and budget come from.
+    what the process holds beside the allocator, `origin` where GPU and budget come from, `loop`
+    what the training script does around the plain step.
     """
 
     gpu: str | None
@@ -38,6 +39,7 @@ class Target:
     cudnn_benchmark: bool = False
     context_bytes: int = 0
     origin: str = ""
+    loop: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,8 +79,9 @@ def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
         cudnn=options.cudnn,
         profile=options.profile,
         cudnn_benchmark=options.cudnn_benchmark,
+        beside_bytes=options.loop.nccl_bytes,
     )
-    return replace(target, origin=options.origin)
+    return replace(target, origin=options.origin, loop=options.loop.words())
 
 
 def require_capacity(target: DeviceTarget) -> DeviceTarget:
@@ -107,6 +108,7 @@ def target_of(target: DeviceTarget) -> Target:
         compute_capability=".".join(map(str, target.compute_capability)),
         profile=None if target.profile is None else _profile(target.profile),
         cudnn_benchmark=target.cudnn_benchmark,
+        loop=target.loop,
         context_bytes=target.context_bytes,
         origin=target.origin,
     )

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from bevdiag.config.repository import package_of
 from bevdiag.errors import InputError
 
 DEVICES = ("auto", "meta", "cuda")
@@ -228,6 +227,8 @@ def source_folder(option: str, text: str) -> str:
         InputError: there is no such folder, or no such package in it.
     """
     folder(option, text)
+    from bevdiag.config.repository import package_of  # loads pydantic
+
     _labelled(option, package_of, Path(text))
     return text
 

@@ -20,13 +20,12 @@ from bevdiag.source.dataset import LoadedBatch, NotInBatchError
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits, with_findings
 from bevdiag.source.locks import lock
 from bevdiag.source.programs import divert_programs
-from bevdiag.source.real_run import loss_of, rehearse
+from bevdiag.source.real_run import loss_of, predictions_of, rehearse
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.standins import inert
 from bevdiag.source.standins.imports import StandInFinder, install
-from bevdiag.source.standins.notes import noted
-from bevdiag.source.state import current
+from bevdiag.source.state import current, noted
 from bevdiag.source.supply import Supply
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues
@@ -139,7 +138,8 @@ def _scenarios(
 ) -> TracedStep:
     rehearsals: dict[Scenario, Rehearsal] = {}
     try:
-        if task.rehearses and can_rehearse():
+        # Which boxes an evaluated model keeps, initial weights cannot say.
+        if task.rehearses and can_rehearse() and not task.options.loop.evaluates:
             for scenario, supply in supplies.items():
                 run, *others = (
                     partial(rehearse, supply, task.settings, build_network, seed)
@@ -188,8 +188,16 @@ def _traced(task: SourceTask, build_network: Any, supply: Supply, values: Assume
         with counter.around(recorder), built.lanes:
             yield
 
-    customs = Customs(forward=loss_of, batch=LoadedBatch, recorder=built.recorder, around=around)
+    evaluates = task.options.loop.evaluates
+    customs = Customs(
+        forward=predictions_of if evaluates else loss_of,
+        batch=LoadedBatch,
+        recorder=built.recorder,
+        around=around,
+    )
     batch = supply.batch()
     current().boxes = batch["gt_boxes"]
+    if evaluates:
+        del batch["gt_boxes"]
     trace = settle(trace_steps(built.model, batch, task.options, customs))
     return replace(trace, flops=counter.flops)

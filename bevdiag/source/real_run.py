@@ -50,14 +50,7 @@ def rehearse(
 
 def loss_of(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
     """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
-    try:
-        returned = model(batch)
-    except RuntimeError as error:
-        # A layer that is fed other channels than it was built for: say who feeds it.
-        mismatch = _MISMATCH.search(str(error)) and batch.watch is not None
-        fed = batch.watch.last_features() if mismatch and batch.watch is not None else ""
-        error.args = (f"{error}; {fed}" if fed else str(error),)
-        raise
+    returned = _called(model, batch)
     loss = _loss_in(returned)
     if loss is None:
         raise NoVerdictError(
@@ -65,6 +58,22 @@ def loss_of(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
             f"found {type(returned).__name__}"
         )
     return loss.mean()
+
+
+def predictions_of(model: nn.Module, batch: WatchedBatch) -> Any:
+    """What an evaluated model returns: the boxes it kept, and what recall it counted."""
+    return _called(model, batch)
+
+
+def _called(model: nn.Module, batch: WatchedBatch) -> Any:
+    try:
+        return model(batch)
+    except RuntimeError as error:
+        # A layer that is fed other channels than it was built for: say who feeds it.
+        mismatch = _MISMATCH.search(str(error)) and batch.watch is not None
+        fed = batch.watch.last_features() if mismatch and batch.watch is not None else ""
+        error.args = (f"{error}; {fed}" if fed else str(error),)
+        raise
 
 
 def _loss_in(returned: Any) -> torch.Tensor | None:

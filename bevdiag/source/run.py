@@ -8,6 +8,7 @@ from pathlib import Path
 from bevdiag.children import ChildError, in_child
 from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.scenes import Batch
 from bevdiag.source.child import SourceTask, run_child
 from bevdiag.source.settings import read_source_config
@@ -57,6 +58,7 @@ def trace_source(
     timeout_seconds: float | None = None,
     rehearses: bool = True,
     loads: bool = True,
+    loop: Loop = PLAIN,
 ) -> SourceTrace:
     """Trace a training step of the repository's own model, in a child process.
 
@@ -77,6 +79,7 @@ def trace_source(
         rehearses: whether the forward pass is run on the CPU for values that decide.
         loads: whether the repository's own data pipeline makes the batch of the scene; where not,
             the scene's points, voxels and boxes are the batch.
+        loop: what the training script does around the step.
 
     Raises:
         ConfigError: the config cannot be read.
@@ -85,7 +88,7 @@ def trace_source(
     """
     if not source_dir.is_dir():
         raise InputError(f"--source {source_dir}: there is no such folder")
-    settings = read_source_config(config_path, overrides)
+    settings = read_source_config(config_path, overrides, loop.split)
     with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
         task = SourceTask(
             source=source_dir,
@@ -98,6 +101,7 @@ def trace_source(
                 autocast=autocast,
                 num_steps=num_steps,
                 target=target,
+                loop=loop,
             ),
             pins=dict(assumptions or {}),
             rehearses=rehearses,

@@ -25,7 +25,7 @@ class SourceSettings:
         voxel_size: x, y, z in metres, None where the model takes points alone.
         grid_size: x, y, z in voxels, rounded as OpenPCDet does; None likewise.
         max_points: points a voxel keeps, None without hard voxelization or where it keeps all.
-        max_voxels: voxels a sample keeps in training, None likewise.
+        max_voxels: voxels a sample keeps, None likewise.
         num_sampled_points: points a sample is cut or filled up to, None for all.
         depth_downsample_factor: of the depth maps, None without.
         box_size: columns of a ground-truth box without its class.
@@ -50,8 +50,15 @@ class SourceSettings:
         return as_plain(self.document.root)
 
 
-def read_source_config(path: Path, overrides: Sequence[str] = ()) -> SourceSettings:
+def read_source_config(
+    path: Path, overrides: Sequence[str] = (), split: str = "train"
+) -> SourceSettings:
     """Read a config of any repository in OpenPCDet's dialect; its module names may be unknown.
+
+    Args:
+        path: the YAML file.
+        overrides: `KEY=value` texts.
+        split: "train" or "test": whose counts of voxels and points are taken.
 
     Raises:
         ConfigError: the file cannot be read, or lacks the classes, the range or the features.
@@ -81,7 +88,7 @@ def read_source_config(path: Path, overrides: Sequence[str] = ()) -> SourceSetti
         point_cloud_range=(low_x, low_y, low_z, high_x, high_y, high_z),
         box_size=7 + (_VELOCITY_COLUMNS if velocity else 0),
         optimization=_optimization(path, document, overrides),
-        **_processed(data.get("DATA_PROCESSOR") or [], bounds),
+        **_processed(data.get("DATA_PROCESSOR") or [], bounds, split),
     )
 
 
@@ -107,7 +114,7 @@ def _nearest_optimizer(written: str) -> str:
     return next((name for name in ("adam", "sgd") if name in lowered), written)
 
 
-def _processed(processors: list[Any], bounds: list[float]) -> dict[str, Any]:
+def _processed(processors: list[Any], bounds: list[float], split: str) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(
         (
             "voxel_size",
@@ -129,10 +136,10 @@ def _processed(processors: list[Any], bounds: list[float]) -> dict[str, Any]:
                 most = entry["MAX_NUMBER_OF_VOXELS"]
                 points = int(entry["MAX_POINTS_PER_VOXEL"])
                 found["max_points"] = points if points > 0 else None
-                found["max_voxels"] = int(most["train"] if isinstance(most, dict) else most)
+                found["max_voxels"] = int(most[split] if isinstance(most, dict) else most)
         if name == "sample_points":
             count = entry["NUM_POINTS"]
-            found["num_sampled_points"] = int(count["train"] if isinstance(count, dict) else count)
+            found["num_sampled_points"] = int(count[split] if isinstance(count, dict) else count)
         if name == "downsample_depth_map":
             found["depth_downsample_factor"] = int(entry["DOWNSAMPLE_FACTOR"])
     return found

@@ -43,3 +43,17 @@ def current() -> Running:
     if not _running:
         raise RuntimeError("this operation of the GPU was called outside of a traced step")
     return _running[0]
+
+
+_noted: list[str] = []
+
+
+def note(sentence: str) -> None:
+    """Say something of the trace, unless it was said before in this process."""
+    if sentence not in _noted:
+        _noted.append(sentence)
+
+
+def noted() -> tuple[str, ...]:
+    """What was said so far in this process."""
+    return tuple(_noted)

@@ -4,7 +4,7 @@ What PyTorch asks its allocator for is read from the allocator's own statistics 
 the highest total of requested bytes, less what was there before and what the call returned.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Any
@@ -14,14 +14,15 @@ from torch import nn
 
 from bevdiag.children import Tell, announce, whereabouts
 from bevdiag.errors import NoVerdictError
+from bevdiag.memory.device import cudnn_of_number
 from bevdiag.memory.events import ConvCall
-from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile
+from bevdiag.memory.profiles import DeviceProfile
 from bevdiag.trace.ask_cudnn import CudnnHeuristics
 
-REPORT_EVERY = 25
-"""Calls between two reports of progress."""
 WARM_CHANNELS, WARM_SIZE = 64, 64
 """A small network's, whose kernels fill the context as a detector's do."""
+READY = "ready"
+"""Told by a process whose GPU works: if it dies later, it is a call's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,49 +36,62 @@ class CalibrationTask:
         calls: the convolutions; their directions say which of the three passes.
         cudnn_benchmark: measure them, and nothing else, with `cudnn.benchmark` on.
         held_bytes: what other processes held on the GPU before the child started.
+        is_first: measure the device itself too, before its convolutions.
     """
 
     calls: tuple[ConvCall, ...]
     cudnn_benchmark: bool
     held_bytes: int
+    is_first: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationReport:
-    """What was measured: a profile with `cudnn.benchmark` off, `benchmarked` with it on."""
+@dataclass(frozen=True, slots=True)
+class MeasuredCall:
+    """What the first and a later run of a call asked for; None where it cannot be run."""
 
-    profile: DeviceProfile | None = None
-    benchmarked: Mapping[ConvCall, BenchmarkBytes] | None = None
+    call: ConvCall
+    first: int | None = None
+    later: int | None = None
 
 
-def run_child(task: CalibrationTask, tell: Tell) -> CalibrationReport:
-    """Measure, telling now and then how many convolutions are done.
+def run_child(task: CalibrationTask, tell: Tell) -> None:
+    """Measure, telling each result at once: the next call may be the last.
+
+    It tells READY once the GPU has answered, a `DeviceProfile` without convolutions where
+    the device is asked for, and then one `MeasuredCall` a call, in their order.
 
     Raises:
         NoVerdictError: whatever a driver or a library raised.
     """
-
-    def count(done: int) -> None:
-        announce(f"after {done} of {len(task.calls)} convolutions")
-        if done % REPORT_EVERY == 0:
-            tell(done)
-
-    count(0)
+    announce("while the device itself was measured")
     try:
         device = torch.device("cuda", torch.cuda.current_device())
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = task.cudnn_benchmark
-        if task.cudnn_benchmark:
-            return CalibrationReport(benchmarked=_benchmarked(task.calls, device, count))
-        return CalibrationReport(profile=_profile(task, device, count))
+        torch.ones(1, device=device).item()
+        tell(READY)
+        if task.is_first:
+            tell(_device(task, device))
+        heuristics = None if task.cudnn_benchmark else CudnnHeuristics.if_installed()
+        for call in task.calls:
+            announce(f"in {call_words(call)}")
+            tell(_measured(call, device, heuristics))
     except Exception as error:
         reason = f"stopped with {type(error).__name__}: {error}"
         raise NoVerdictError(f"the measuring process {reason}, {whereabouts()}") from error
 
 
-def _profile(
-    task: CalibrationTask, device: torch.device, tell: Callable[[int], None]
-) -> DeviceProfile:
+def call_words(call: ConvCall) -> str:
+    """Name a convolution: "the dgrad of float16 (2, 64, 94, 94) by (128, 64, 3, 3)"."""
+    layout = " channels-last" if call.channels_last else ""
+    kind = " transposed" if call.transposed else ""
+    return (
+        f"the {call.direction} of{kind}{layout} {call.dtype} {call.input_shape} by "
+        f"{call.weight_shape}, stride {call.stride}"
+    )
+
+
+def _device(task: CalibrationTask, device: torch.device) -> DeviceProfile:
     threads = _cublas_workspaces(device)
     _train_small_network(device)
     dense = _context_bytes(device, task.held_bytes)
@@ -98,38 +112,21 @@ def _profile(
             None if sparse is None else _context_bytes(device, task.held_bytes)
         ),
         cublas_workspace_bytes=threads,
-        workspaces=_workspaces(task.calls, device, tell),
+        workspaces={},
     )
 
 
-def _workspaces(
-    calls: Sequence[ConvCall], device: torch.device, tell: Callable[[int], None]
-) -> dict[ConvCall, int]:
-    """What each call asks for, cuDNN's own word where it cannot be run."""
-    heuristics = CudnnHeuristics.if_installed()
-    found: dict[ConvCall, int] = {}
-    for done, call in enumerate(calls):
-        tell(done)
-        seen = _scratch_bytes(call, device)
-        if seen is not None:
-            found[call] = seen[1]
-        elif heuristics is not None:
-            answer = heuristics.workspace_bytes(call)
-            found |= {} if answer is None else {call: answer}
-    return found
-
-
-def _benchmarked(
-    calls: Sequence[ConvCall], device: torch.device, tell: Callable[[int], None]
-) -> dict[ConvCall, BenchmarkBytes]:
-    """What the first call, which tries the algorithms, and a later one ask for."""
-    found: dict[ConvCall, BenchmarkBytes] = {}
-    for done, call in enumerate(calls):
-        tell(done)
-        seen = _scratch_bytes(call, device)
-        if seen is not None:
-            found[call] = BenchmarkBytes(*seen)
-    return found
+def _measured(
+    call: ConvCall, device: torch.device, heuristics: CudnnHeuristics | None
+) -> MeasuredCall:
+    """What a call asks for, cuDNN's own word where it cannot be run."""
+    seen = _scratch_bytes(call, device)
+    # An illegal access shows with the next synchronization, and no call after it can succeed.
+    torch.cuda.synchronize()
+    if seen is not None:
+        return MeasuredCall(call, *seen)
+    answer = None if heuristics is None else heuristics.workspace_bytes(call)
+    return MeasuredCall(call, answer, answer)
 
 
 def _requested(kind: str) -> int:
@@ -203,7 +200,7 @@ def _context_bytes(device: torch.device, held_bytes: int) -> int:
 
 def _cudnn_version() -> tuple[int, int, int]:
     number = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
-    return (number // 10000, number % 10000 // 100, number % 100)
+    return cudnn_of_number(number)
 
 
 def _driver_version() -> str:

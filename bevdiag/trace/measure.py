@@ -15,6 +15,7 @@ from bevdiag import sparse
 from bevdiag.children import Tell, announce, whereabouts
 from bevdiag.config import DetectorConfig
 from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.memory.device import cudnn_of_number
 from bevdiag.memory.events import Phase
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.builder import build_detector
@@ -137,7 +138,8 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
     properties = torch.cuda.get_device_properties(device)
     result.gpu, result.total_bytes = properties.name, properties.total_memory
     result.torch = torch.__version__
-    result.cudnn = _version(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    number = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    result.cudnn = "" if number is None else ".".join(map(str, cudnn_of_number(number)))
     if task.capacity_bytes is not None:
         share = min(1.0, task.capacity_bytes / properties.total_memory)
         torch.cuda.set_per_process_memory_fraction(share, device)
@@ -224,10 +226,3 @@ def _step(
     optimizer.step()
     end_phase(Phase.OPTIMIZER)
     optimizer.zero_grad()
-
-
-def _version(number: int | None) -> str:
-    if number is None:
-        return ""
-    major = number // 10000
-    return f"{major}.{number % 10000 // 100}.{number % 100}"

@@ -16,7 +16,9 @@ from torch import nn
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import DEFAULT_GPU, DeviceTarget, make_target
 from bevdiag.memory.events import Category, EventStream, Phase
+from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.memory.tags import allocating
+from bevdiag.trace.around_step import AroundStep
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
 from bevdiag.trace.checkpoints import meta_checkpoints
@@ -55,6 +57,7 @@ class StepOptions:
     Attributes:
         autocast: off, fp16 or bf16.
         target: the device whose torch picks the kernels; None takes the measured GPU's.
+        loop: what the training script does around the step.
     """
 
     optimization: OptimizationSettings
@@ -62,6 +65,7 @@ class StepOptions:
     autocast: str = "off"
     num_steps: int = FEWEST_STEPS
     target: DeviceTarget | None = None
+    loop: Loop = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,7 @@ def trace_steps(
     Raises:
         DataDependenceError: a shape depends on feature values.
     """
-    model.train()
+    model.train(not options.loop.evaluates)
     layers = LayerTable(model)
     departures: dict[str, int] = {}
 
@@ -145,7 +149,8 @@ def trace_steps(
         recorder.attribution = attribution
         if recorder.unknown is None:
             recorder.unknown = KnownValues(recorder)
-        _load(recorder, model, batch, is_bare=customs.is_bare)
+        around = AroundStep(recorder, model, options.loop)
+        _load(recorder, model, batch, around, is_bare=customs.is_bare)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = None
         if options.autocast != "off":
@@ -153,19 +158,31 @@ def trace_steps(
         without_grad: dict[str, int] = {}
         watch = BatchWatch(model, attribution)
         target = options.target or make_target(torch=torch.__version__, gpu=DEFAULT_GPU)
+
+        def gradients(step: int) -> torch.Tensor:
+            loss = _forward(recorder, model, batch, autocast, step, customs, watch, around)
+            # Not loss.backward(): that would leave the function mode, which checkpoints need.
+            torch.autograd.backward(around.scaled(loss))
+            recorder.note_gradients(model.parameters())
+            return loss
+
         with recorder, cuda_functions(recorder, autocast, target), customs.around(recorder):
             for step in range(1, options.num_steps + 1):
                 customs.begin_step(step)
                 attribution.begin_step()
-                loss = _forward(recorder, model, batch, autocast, step, customs, watch)
-                # Not loss.backward(): that would leave the function mode, which checkpoints need.
-                torch.autograd.backward(loss)
-                recorder.note_gradients(model.parameters())
+                if options.loop.evaluates:
+                    _evaluate(recorder, model, batch, autocast, step, customs, watch)
+                    continue
+                for _ in range(options.loop.accumulate - 1):
+                    gradients(step)
+                loss = gradients(step)
                 without_grad = _without_grad(model)
                 recorder.mark(step, Phase.OPTIMIZER)
                 del loss
+                held = around.before_update()
                 clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
                 update(optimizer)
+                around.after_update(held)
                 optimizer.zero_grad()
         recorder.stop()
     wiring = watch.wiring()
@@ -181,7 +198,14 @@ def trace_steps(
     )
 
 
-def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any], *, is_bare: bool) -> None:
+def _load(
+    recorder: Recorder,
+    model: nn.Module,
+    batch: Mapping[str, Any],
+    around: AroundStep,
+    *,
+    is_bare: bool,
+) -> None:
     """The model is moved to the device (children first, as Module._apply does), then the batch."""
 
     def move(module: nn.Module, path: str) -> None:
@@ -192,6 +216,7 @@ def _load(recorder: Recorder, model: nn.Module, batch: Mapping[str, Any], *, is_
                 recorder.adopt(tensor, Category.PARAMETER, path, "Module.to")
 
     move(model, "")
+    around.begin()
     for key, value in batch.items():
         if isinstance(value, torch.Tensor):
             recorder.adopt(value, Category.INPUT, "", f"batch[{key!r}]")
@@ -211,8 +236,10 @@ def _forward(
     step: int,
     customs: Customs,
     watch: BatchWatch,
+    around: AroundStep,
 ) -> torch.Tensor:
     recorder.mark(step, Phase.FORWARD)
+    around.before_forward()
     with allocating(Category.INPUT):
         fresh = customs.batch(
             dict(batch)
@@ -226,6 +253,27 @@ def _forward(
     # What only the batch dict holds dies after the forward pass, as the backward phase begins.
     recorder.mark(step, Phase.BACKWARD)
     return loss
+
+
+@torch.no_grad()
+def _evaluate(
+    recorder: Recorder,
+    model: nn.Module,
+    batch: Mapping[str, Any],
+    autocast: Autocast | None,
+    step: int,
+    customs: Customs,
+    watch: BatchWatch,
+) -> None:
+    """A batch is evaluated; its phases are those of training, the later ones empty."""
+    recorder.mark(step, Phase.FORWARD)
+    with allocating(Category.INPUT):
+        copied = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    fresh = customs.batch(copied)
+    del copied
+    watch.begin(fresh)
+    with autocast.region() if autocast else nullcontext():
+        customs.forward(model, fresh)
 
 
 def _params_by_module(model: nn.Module) -> dict[str, int]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,26 @@ def test_the_command_predicts_the_shipped_rows_where_none_are_named(
     out = tmp_path / "out.txt"
     assert command.validate_command(output=str(out)) == ExitCode.NO_VERDICT
     assert "0 of 0 rows" in out.read_text()
+
+
+def test_older_stacks_and_loops_come_with_their_rows() -> None:
+    rows = {row.name: row for row, _ in shipped_rows(Path("cfgs"))}
+    assert len(rows) == len(shipped_rows(Path("cfgs")))
+    stacks = {(row.torch, row.cudnn) for row in rows.values()}
+    assert {("2.5.1", "9.1.0"), ("2.1.2", "8.9.2"), (None, None)} <= stacks
+    assert sum(row.loop.gpus > 1 for row in rows.values()) >= 4
+    assert sum(row.loop.evaluates for row in rows.values()) >= 4
+    assert sum(row.loop.scaler for row in rows.values()) >= 2
+    assert sum(row.loop.accumulate > 1 for row in rows.values()) >= 2
+    assert rows["kitti_models.second_b4_ddp_gradient_as_bucket_view"].loop.bucket_view
+    assert rows["kitti_models.second_b4_ddp_find_unused_parameters"].loop.finds_unused
+
+
+@pytest.mark.parametrize(("num_far", "is_broken"), [(0, False), (1, False), (2, True)])
+def test_one_row_of_ten_may_reserve_otherwise(num_far: int, is_broken: bool) -> None:
+    row = shipped_rows(None)[0][0]
+    near = _outcome(row, off=0.0)
+    far = replace(near, reserved_bytes=2 * row.max_reserved_bytes)
+    outcomes = (*[far] * num_far, *[near] * (10 - num_far))
+    misses = Validation(machine=MeasuredOn(), outcomes=outcomes).misses
+    assert any("reserved" in miss for miss in misses) is is_broken

@@ -50,16 +50,12 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--margin", "--torch", "--policy", "--isolated",
         "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",
+        "--gpus", "--accumulate", "--scaler", "--ema",
     }  # fmt: skip
     inspects = {
-        "--full",
-        "--device",
-        "--depth",
-        "--remedies",
-        "--no-remedies",
-        "--data-root",
-        "--verbose",
-    }
+        "--full", "--device", "--depth", "--remedies", "--no-remedies", "--data-root", "--verbose",
+        "--step",
+    }  # fmt: skip
     own = inspects if command == "inspect" else set()
     assert names == common | own
 

@@ -89,8 +89,9 @@ def test_an_unknown_gpu_is_answered_with_the_nearest():
         ("2.6.0", "9.1.0", True),
         ("2.9.0", "9.10.2", True),
         ("2.14.0.dev20261101", "9.20.0", False),
-        ("1.13.1", "8.9.2", False),
-        ("nightly", "8.9.2", False),
+        ("1.13.1", "8.5.0", True),
+        ("1.12.0", "8.5.0", False),
+        ("nightly", "9.20.0", False),
     ],
 )
 def test_torch_tells_its_cudnn(torch, cudnn, is_known):

@@ -191,3 +191,29 @@ def test_the_h200s_profile_is_shipped_under_its_name():
     assert path is not None
     assert profile_text(read_profile(path)) == path.read_text(encoding="utf-8")
     assert make_target(torch="2.13.0", gpu="h200").profile is None
+
+
+@pytest.mark.parametrize(
+    ("torch", "cudnn", "measured"),
+    [
+        ("2.5.1", "9.1.0", "2.5.1+cu124"),
+        ("2.4.0", None, "2.5.1+cu124"),  # its own cuDNN is the same
+        ("2.6.0", "9.1", "2.5.1+cu124"),
+        ("2.1.2", "8.9.2", "2.1.2+cu121"),
+        ("2.2.0", None, "2.1.2+cu121"),
+        ("2.7.0", None, None),
+    ],
+)
+def test_a_profile_of_the_same_cudnn_answers_for_another_torch(torch, cudnn, measured):
+    found = make_target(torch=torch, gpu="h200", cudnn=cudnn).profile
+    assert (found.torch if found is not None else None) == measured
+
+
+def test_a_call_that_crashed_is_kept_with_the_profile(profile):
+    deadly = next(iter(profile.workspaces))
+    others = {call: n for call, n in profile.workspaces.items() if call != deadly}
+    crashed = replace(profile, workspaces=others, crashed=frozenset({deadly}))
+    text = profile_text(crashed)
+    assert f'"crashed": ["{deadly.direction}"]' in text
+    path = profiles.ProfileFile.model_validate_json(text)
+    assert any(row.crashed for row in path.convolutions)

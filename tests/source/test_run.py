@@ -8,11 +8,13 @@ from bevdiag.children import ChildError, Tell
 from bevdiag.errors import ConfigError, InputError, NoVerdictError
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category, Phase
+from bevdiag.memory.loop import Loop
 from bevdiag.source import SourceTrace, run
 from bevdiag.source.child import TracedStep
 from bevdiag.trace.scenarios import Scenario
 
 Trace = Callable[..., SourceTrace]
+EVALUATION = Loop(evaluates=True)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +130,7 @@ def test_a_folder_without_a_package(trace_repo: Trace, tmp_path: Path, repositor
     from bevdiag.source import trace_source
 
     config = repository / "tools" / "cfgs" / "models" / "one_stage.yaml"
-    with pytest.raises(InputError, match="found no package"):
+    with pytest.raises(InputError, match="has no package with models"):
         trace_source(config, tmp_path, scenes={})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no such folder"):
         trace_source(config, tmp_path / "none", scenes={})  # type: ignore[arg-type]
@@ -171,3 +173,16 @@ def test_the_child_traces_for_the_target(
     with pytest.raises(ChildError, match="seen"):
         trace_repo("one_stage.yaml", target=target)
     assert targets == [target]
+
+
+def test_an_evaluation_sees_no_boxes_and_keeps_no_gradients(
+    trace_repo: Trace, one_stage: SourceTrace
+) -> None:
+    evaluated = trace_repo(
+        "one_stage.yaml", overrides=("MODEL.NAME=Asking", "MODEL.WAY=plain"), loop=EVALUATION
+    )
+    made = [event for event in evaluated.trace.stream.events if isinstance(event, Alloc)]
+    assert {event.phase for event in made} == {Phase.LOAD, Phase.FORWARD}
+    assert not any(event.op == "batch['gt_boxes']" for event in made)
+    trained = [e for e in one_stage.trace.stream.events if isinstance(e, Alloc)]
+    assert any(event.op == "batch['gt_boxes']" for event in trained)

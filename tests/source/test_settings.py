@@ -33,6 +33,8 @@ MODEL: {NAME: Anything, HEAD: {LIST: [[1, 2], [3]]}}
     assert settings.grid_size == (1408, 1600, 40)
     assert settings.voxel_size == (0.05, 0.05, 0.1)
     assert (settings.max_points, settings.max_voxels) == (5, 16000)
+    tested = read_source_config(tmp_path / "config.yaml", split="test")
+    assert tested.max_voxels == 40000
     assert settings.num_sampled_points is None
     assert settings.box_size == 7
     assert settings.values()["MODEL"]["HEAD"]["LIST"] == [[1, 2], [3]]
@@ -40,9 +42,11 @@ MODEL: {NAME: Anything, HEAD: {LIST: [[1, 2], [3]]}}
 
 def test_points_alone(tmp_path: Path) -> None:
     processor = "  DATA_PROCESSOR: [{NAME: sample_points, NUM_POINTS: {train: 16384, test: 1}}]\n"
-    settings = read_source_config(read(tmp_path, HEAD + DATA + processor))
+    file = read(tmp_path, HEAD + DATA + processor)
+    settings = read_source_config(file)
     assert settings.grid_size is None
     assert settings.num_sampled_points == 16384
+    assert read_source_config(file, split="test").num_sampled_points == 1
 
 
 def test_a_grid_without_hard_voxels_and_boxes_with_a_velocity(tmp_path: Path) -> None:

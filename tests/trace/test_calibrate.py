@@ -1,14 +1,15 @@
 """What a GPU is measured for; needs one."""
 
-from multiprocessing import get_context
+from typing import Any
 
 import pytest
 import torch
 
+from bevdiag.children import Answer, Child
 from bevdiag.memory.events import ConvCall
 from bevdiag.memory.profiles import DeviceProfile, profile_text
 from bevdiag.trace.ask_cudnn import CudnnHeuristics
-from bevdiag.trace.calibrate import CalibrationReport, CalibrationTask, run_child
+from bevdiag.trace.calibrate import CalibrationTask, run_child
 
 pytestmark = pytest.mark.gpu
 
@@ -37,26 +38,28 @@ CALLS = tuple(
 )
 
 
-def _measured(calls: tuple[ConvCall, ...], *, cudnn_benchmark: bool) -> CalibrationReport:
-    context = get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    task = CalibrationTask(calls=calls, cudnn_benchmark=cudnn_benchmark, held_bytes=0)
-    child = context.Process(target=run_child, args=(task, there))
-    child.start()
-    there.close()
-    report = here.recv()
-    while not report.is_last:
-        report = here.recv()
-    child.join()
-    assert report.error is None
-    return report
+def _measured(calls: tuple[ConvCall, ...], *, cudnn_benchmark: bool) -> list[Any]:
+    heard: list[Any] = []
+    task = CalibrationTask(
+        calls=calls, cudnn_benchmark=cudnn_benchmark, held_bytes=0, is_first=True
+    )
+    with Child(run_child, name="the measuring process") as child:
+        child.give(task)
+        while not isinstance(message := child.receive(), Answer):
+            heard.append(message.value)
+    message.unwrap()
+    return heard
 
 
 @pytest.fixture(scope="module")
-def profile() -> DeviceProfile:
-    report = _measured(CALLS, cudnn_benchmark=False)
-    assert report.profile is not None
-    return report.profile
+def measured() -> list[Any]:
+    return _measured(CALLS, cudnn_benchmark=False)
+
+
+@pytest.fixture(scope="module")
+def profile(measured: list[Any]) -> DeviceProfile:
+    device: DeviceProfile = measured[0]
+    return device
 
 
 def test_the_device_and_its_libraries_are_named(profile: DeviceProfile) -> None:
@@ -67,22 +70,21 @@ def test_the_device_and_its_libraries_are_named(profile: DeviceProfile) -> None:
     assert f'"gpu": {{"name": "{profile.gpu}"' in profile_text(profile)
 
 
-def test_every_call_is_measured(profile: DeviceProfile) -> None:
-    assert set(profile.workspaces) == set(CALLS)
-    assert any(profile.workspaces.values())
+def test_every_call_is_measured(measured: list[Any]) -> None:
+    assert [seen.call for seen in measured[1:]] == list(CALLS)
+    assert any(seen.later for seen in measured[1:])
 
 
 def test_trying_the_algorithms_takes_at_least_what_the_fastest_takes() -> None:
-    seen = _measured(CALLS, cudnn_benchmark=True).benchmarked
-    assert seen is not None
-    assert set(seen) == set(CALLS)
-    assert all(call.trial >= call.steady for call in seen.values())
-    assert any(call.trial > call.steady for call in seen.values())
+    seen = _measured(CALLS, cudnn_benchmark=True)[1:]
+    assert {one.call for one in seen} == set(CALLS)
+    assert all(one.first >= one.later for one in seen)
+    assert any(one.first > one.later for one in seen)
 
 
-def test_cudnns_own_answer_is_what_pytorch_asks_for(profile: DeviceProfile) -> None:
+def test_cudnns_own_answer_is_what_pytorch_asks_for(measured: list[Any]) -> None:
     heuristics = CudnnHeuristics.if_installed()
     if heuristics is None:
         pytest.skip("nvidia-cudnn-frontend is not installed")
-    for call in CALLS:
-        assert heuristics.workspace_bytes(call) == profile.workspaces[call], call
+    for seen in measured[1:]:
+        assert heuristics.workspace_bytes(seen.call) == seen.later, seen.call

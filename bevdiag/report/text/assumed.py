@@ -84,6 +84,8 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
     ]
     if target.profile is not None:
         entries.append(("Profile", target.profile))
+    if target.loop:
+        entries.append(("Loop", target.loop))
     if target.cudnn_benchmark:
         entries.append(("cuDNN", _BENCHMARK))
     return entries

@@ -156,8 +156,9 @@ _POINTNET2_BATCH: dict[str, Op] = {
     "three_interpolate_wrapper": on_values(points.interpolate_batch),
     "farthest_point_sampling_wrapper": _FARTHEST,
     "furthest_point_sampling_wrapper": _FARTHEST,
-    "furthest_point_sampling_with_dist_wrapper": on_values(
-        points.farthest_by_distance, _any_points
+    **dict.fromkeys(
+        ("furthest_point_sampling_with_dist_wrapper", "furthest_point_sampling_matrix_wrapper"),
+        on_values(points.farthest_by_distance, _any_points),
     ),
 }
 _POINTNET2_STACK: dict[str, Op] = {

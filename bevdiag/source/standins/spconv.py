@@ -10,9 +10,8 @@ from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.standins.inert import InertModule
-from bevdiag.source.standins.notes import note
 from bevdiag.source.standins.voxelizers import HostVoxelizer, from_numpy
-from bevdiag.source.state import current
+from bevdiag.source.state import current, note
 from bevdiag.sparse import constants, standin
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 from bevdiag.trace.places import user_place

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.standins.definitions import Function
-from bevdiag.source.standins.notes import note
-from bevdiag.source.state import running
+from bevdiag.source.state import note, running
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
 

@@ -34,7 +34,7 @@ class Twisting(_Detector):
 
 class TwistingLabels(_Detector):
     def loss(self, x, batch):
-        labels = x.new_zeros(len(x), dtype=torch.long)
+        labels = torch.zeros(len(x), dtype=torch.long, device=x.device)
         assert not labels.is_meta
         twist(labels)
         return x.mean()

@@ -1,0 +1,71 @@
+"""What a training loop keeps on the GPU beside model and optimizer: a scaler, averaged weights."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from bevdiag.memory.events import Category
+from bevdiag.memory.loop import Loop
+from bevdiag.trace.ddp import Reducer
+from bevdiag.trace.recorder import Recorder
+
+SCALE = 65536.0
+
+
+class AroundStep:
+    """The loop's own part of each step, recorded in its order.
+
+    Args:
+        recorder: records it.
+        model: the one that is trained.
+        loop: says what there is.
+    """
+
+    def __init__(self, recorder: Recorder, model: nn.Module, loop: Loop) -> None:
+        self.loop = loop
+        self._recorder = recorder
+        self._model = model
+        self._reducer = Reducer(recorder, model, loop) if loop.gpus > 1 else None
+        self._average: Mapping[str, torch.Tensor] = {}
+
+    def begin(self) -> None:
+        """Before the first batch: the model is on the GPU."""
+        if self.loop.ema:
+            state = self._model.state_dict()
+            self._average = {name: torch.empty_like(value) for name, value in state.items()}
+            for name, copy in self._average.items():
+                self._recorder.adopt(copy, Category.PARAMETER, "", f"EMA of {name}")
+        if self._reducer is not None and not self.loop.evaluates:
+            self._reducer.wrap()
+
+    def before_forward(self) -> None:
+        """Before each batch's forward pass."""
+        if self._reducer is not None and not self.loop.evaluates:
+            self._reducer.before_forward()
+
+    def scaled(self, loss: torch.Tensor) -> torch.Tensor:
+        """The loss that backward starts from."""
+        if not self.loop.scaler:
+            return loss
+        self._recorder.once("scale", 4, "GradScaler's scale")
+        self._recorder.once("growth", 4, "GradScaler's growth tracker")
+        return loss * SCALE
+
+    def before_update(self) -> list[int]:
+        """Gradients are unscaled in place; what was found about them is kept until the update."""
+        if not self.loop.scaler:
+            return []
+        return [
+            self._recorder.temporary(4, op)
+            for op in ("GradScaler's inverse scale", "GradScaler's finding")
+        ]
+
+    def after_update(self, held: list[int]) -> None:
+        """The scaler forgets its finding; weights flow into their average one by one."""
+        for block in held:
+            self._recorder.release(block)
+        for copy in self._average.values():
+            if copy.is_floating_point():
+                nbytes = copy.numel() * copy.element_size()
+                self._recorder.release(self._recorder.temporary(nbytes, "EMA update"))
