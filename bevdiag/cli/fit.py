@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import POINTS, REST, TARGET, TRAINING, Asked, takes
+from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.prediction import values
@@ -16,17 +16,7 @@ Knob = Annotated[
 ]
 
 
-@takes(
-    "source",
-    *POINTS,
-    *TRAINING,
-    "batch_size",
-    "autocast",
-    "optimizer",
-    "compression",
-    *TARGET,
-    *REST,
-)
+@takes(*STEP, *TARGET, *REST)
 def fit_command(
     asked: Asked,
     config: opt.Config,
