@@ -121,6 +121,11 @@ def test_geometry_in_a_parameter_keeps_its_values(own: Own) -> None:
     assert not own("Geometric").unmodelled
 
 
+def test_weights_that_are_refused_are_those_that_the_model_has(own: Own) -> None:
+    trace = own("Pretrained")
+    assert any("weights (pretrained.pth) were neither" in finding for finding in trace.findings)
+
+
 def test_labels_beside_predictions_have_values(own: Own) -> None:
     trace = own("Assigning")
     assert not trace.unmodelled

@@ -112,6 +112,23 @@ class ReadingTable(_Detector):
         self.table = torch.load(cfg.TABLE).reshape(-1)
 
 
+class Pretrained(_Detector):
+    """Takes the backbone's part of a checkpoint that is not there, and insists on finding it."""
+
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.init_weights()
+
+    def init_weights(self):
+        saved = torch.load("pretrained.pth", map_location="cpu")
+        saved = saved["state_dict"] if "state_dict" in saved else saved
+        state = {k[len("backbone.") :]: v for k, v in saved.items() if k.startswith("backbone.")}
+        if list(state.keys())[0].startswith("module."):
+            state = {k[7:]: v for k, v in state.items()}
+        assert state["layer.weight"].shape == self.layer.weight.shape
+        self.load_state_dict(state)
+
+
 DETECTORS = {
     kind.__name__: kind
     for kind in (
@@ -121,6 +138,7 @@ DETECTORS = {
         TwistingBoth,
         Geometric,
         Assigning,
+        Pretrained,
         Returning,
         Cameras,
         FirstGeneration,
