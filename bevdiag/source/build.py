@@ -26,6 +26,8 @@ from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
 from bevdiag.trace.recorder import Recorder
 
+_LAYERS = ("torch.", "bevdiag.")
+"""Where layers are defined whose frozen parameters are weights."""
 _made_by_import: list[weakref.ref[torch.Tensor]] = []
 
 
@@ -140,9 +142,20 @@ def _arguments(
 
 
 def _drop_values(model: nn.Module) -> None:
-    """Parameters and norm statistics become meta tensors; whoever holds one holds it still."""
+    """Parameters and norm statistics become meta tensors; whoever holds one holds it still.
+
+    What a repository's own module declares a parameter without gradient keeps its values: grids
+    and frustums are, so that they move and are saved with the model, and their values are sizes.
+    """
+    geometry = {
+        id(parameter)
+        for module in model.modules()
+        if not type(module).__module__.startswith(_LAYERS)
+        for parameter in module.parameters(recurse=False)
+        if not parameter.requires_grad
+    }
     for parameter in model.parameters():
-        if not parameter.is_meta:
+        if not parameter.is_meta and id(parameter) not in geometry:
             meta = nn.Parameter(as_meta(parameter.detach()), parameter.requires_grad)
             torch.utils.swap_tensors(parameter, meta)  # type: ignore[no-untyped-call]
     for module in model.modules():

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import torch
@@ -22,26 +22,73 @@ from bevdiag.trace.places import user_place
 _OF_CHECKPOINTS = ("model_state", "state_dict", "model", "optimizer", "optimizer_state")
 
 
+class _Name(str):
+    """The name of a parameter, which a checkpoint may hold behind a prefix of its own.
+
+    Code that asks for such a prefix ("backbone.", "module.") and cuts it off, of this name or of
+    all, finds it.
+
+    Attributes:
+        own: what the model's own parts are named like.
+        cut: the lengths of the prefixes that were asked for, of all names of a checkpoint.
+    """
+
+    own: frozenset[str]
+    cut: set[int]
+
+    def startswith(self, prefix: Any, *span: Any) -> bool:
+        """Also True for a prefix that none of the model's own parts is named like."""
+        found = super().startswith(prefix, *span)
+        if found or span or not isinstance(prefix, str) or not prefix.endswith("."):
+            return found
+        if prefix.partition(".")[0] in self.own:
+            return False
+        self.cut.add(len(prefix))
+        return True
+
+    def __getitem__(self, index: Any) -> str:
+        if isinstance(index, slice) and index.start in self.cut and index.stop is None:
+            return _named(self, self.own, self.cut)
+        return super().__getitem__(index)
+
+
+def _named(name: str, own: frozenset[str], cut: set[int]) -> _Name:
+    made = _Name(name)
+    made.own, made.cut = own, cut
+    return made
+
+
 class NoWeights(dict[str, Any]):
-    """Stands for a checkpoint; whatever is looked up in it is the same again.
+    """Stands for a checkpoint: it holds what the model has already.
+
+    Whatever else is looked up in it (a section, a prefix) is the same again.
 
     Args:
         what: the file or address that was asked for.
         place: where.
+        model: whose weights they would be; None where that is not known.
     """
 
-    def __init__(self, what: str = "weights", place: str = "the repository") -> None:
-        super().__init__()
+    def __init__(
+        self,
+        what: str = "weights",
+        place: str = "the repository",
+        model: nn.Module | None = None,
+    ) -> None:
+        own = {} if model is None else model.state_dict()
+        parts = frozenset(name.partition(".")[0] for name in own)
+        cut: set[int] = set()
+        super().__init__({_named(name, parts, cut): value for name, value in own.items()})
         self._what, self._place = what, place
 
-    def __getitem__(self, key: str) -> Any:
+    def __missing__(self, key: str) -> Any:
         return self
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self
+        return self[key]
 
     def pop(self, key: str, *default: Any) -> Any:
-        return self
+        return super().pop(key, self)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -50,6 +97,19 @@ class NoWeights(dict[str, Any]):
             f"{self._place}: the code computes with what it loads from {self._what} (`.{name}`), "
             "which is not there: put the file there, and it is read as data"
         )
+
+
+def _outside(frame: FrameType | None) -> FrameType | None:
+    """The first frame from here on that is not this module's."""
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame
+
+
+def _loading(frame: FrameType | None) -> nn.Module | None:
+    """The module that the code around a call belongs to."""
+    mine = None if frame is None else frame.f_locals.get("self")
+    return mine if isinstance(mine, nn.Module) else None
 
 
 _LOADERS: tuple[tuple[ModuleType, str], ...] = (
@@ -64,13 +124,14 @@ def refuse(findings: list[str]) -> None:
     """Refuse weights from here on, and write down where."""
 
     def instead(*args: Any, **_: Any) -> NoWeights:
-        place = user_place(sys._getframe(1))
+        caller = sys._getframe(1)
+        place = user_place(caller)
         what = str(args[0]) if args else "weights"
         findings.append(
             f"{place}: weights ({what}) were neither downloaded nor loaded; the model keeps those "
             "it was made with, which changes no memory"
         )
-        return NoWeights(what, place)
+        return NoWeights(what, place, _loading(_outside(caller)))
 
     read = partial(torch.load, map_location="cpu", weights_only=True)
 

@@ -100,6 +100,12 @@ def _to_python(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: A
 
 def _new(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     device = kwargs.pop("device", None)
+    dtype = kwargs.get("dtype") or args[0].dtype
+    on_gpu = device is None or is_cuda(device)
+    if on_gpu and args[0].is_meta and not dtype.is_floating_point and not lanes.is_rehearsing:
+        # Labels, indices and masks made beside features are constants, and have values.
+        with lanes.recorder.for_device():
+            return func(*args, **kwargs, device=CPU)
     if device is None or (is_cuda(device) and args[0].is_meta):
         return func(*args, **kwargs)
     if is_cuda(device):

@@ -31,20 +31,28 @@ def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[An
         return
     if not recorder.is_device(target):
         return
+    if without_values(recorder, target):
+        return
+    place = user_place(sys._getframe(1))
+    if not target.is_floating_point() or not torch.is_grad_enabled():
+        recorder.notes.append(f"{place}: values computed from features were not written")
+        return
+    raise NoVerdictError(
+        f"{place}: features are written into a part of a tensor that holds constants, which a "
+        "run without a GPU cannot follow; make the tensor with new_zeros of the features"
+    )
+
+
+def without_values(recorder: Recorder, target: torch.Tensor) -> bool:
+    """Turn `target` into a meta tensor of the same memory; False where others hold on to it."""
     meta = as_unwatched_meta(target)
     recorder.rehome(target, meta)
     try:
         torch.utils.swap_tensors(target, meta)  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
+    except RuntimeError:
         recorder.rehome(meta, target)
-        place = user_place(sys._getframe(1))
-        if not target.is_floating_point() or not torch.is_grad_enabled():
-            recorder.notes.append(f"{place}: values computed from features were not written")
-            return
-        raise NoVerdictError(
-            f"{place}: features are written into a part of a tensor that holds constants, which a "
-            "run without a GPU cannot follow; make the tensor with new_zeros of the features"
-        ) from error
+        return False
+    return True
 
 
 def _is_meta(value: Any) -> bool:

@@ -150,9 +150,10 @@ class AssumedValues(Asked):
         self.given.note(func, args, outputs)
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
-        for tensor in tensors:
-            if isinstance(tensor, torch.Tensor):
-                self._intervals.overwritten(tensor)
+        found = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
+        for tensor in found:
+            self._intervals.overwritten(tensor)
+        self.given.overwritten(found)
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """A question about values that the trace has: nobody needs to be asked."""

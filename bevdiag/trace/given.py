@@ -5,6 +5,7 @@ storages, so views count as what they look at.
 """
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,6 +42,12 @@ class Given:
             if is_given:
                 self._keep(tensor)
             elif written or not self.holds(tensor):
+                self._storages.pop(tensor.untyped_storage()._cdata, None)
+
+    def overwritten(self, tensors: Sequence[torch.Tensor]) -> None:
+        """An operator that nobody sees into reads and writes these: one feature goes into all."""
+        if not all(map(self.holds, tensors)):
+            for tensor in tensors:
                 self._storages.pop(tensor.untyped_storage()._cdata, None)
 
     def _keep(self, tensor: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Alloc, Category
-from bevdiag.scenes import make_batch
+from bevdiag.scenes import Scenario, make_batch
 from bevdiag.source import SourceTrace, read_source_config, trace_source
 
 REPOSITORY = Path(__file__).parent / "own_data"
@@ -43,7 +43,8 @@ def own() -> Own:
 
     def trace(model: str, *more: str, **options: Any) -> SourceTrace:
         overrides = (f"MODEL.NAME={model}", *more)
-        return trace_source(CONFIG, REPOSITORY, batch=batch, overrides=overrides, **options)
+        scenes = {Scenario.EXPECTED: batch}
+        return trace_source(CONFIG, REPOSITORY, scenes=scenes, overrides=overrides, **options)
 
     return trace
 
@@ -109,6 +110,26 @@ def test_an_unknown_operation_fills_what_it_is_given(own: Own) -> None:
 def test_what_it_writes_into_values_is_not_known(own: Own) -> None:
     trace = own("TwistingLabels")
     assert any("what it writes is not known" in sentence for sentence in trace.unmodelled)
+
+
+def test_what_it_writes_of_features_into_what_its_wrapper_made_is_asked_for(own: Own) -> None:
+    trace = own("TwistingBoth")
+    assert any(":branch" in a.site for a in trace.assumptions) or trace.unmodelled
+
+
+def test_geometry_in_a_parameter_keeps_its_values(own: Own) -> None:
+    assert not own("Geometric").unmodelled
+
+
+def test_weights_that_are_refused_are_those_that_the_model_has(own: Own) -> None:
+    trace = own("Pretrained")
+    assert any("weights (pretrained.pth) were neither" in finding for finding in trace.findings)
+
+
+def test_labels_beside_predictions_have_values(own: Own) -> None:
+    trace = own("Assigning")
+    assert not trace.unmodelled
+    assert not trace.assumptions
 
 
 def test_an_unknown_operation_that_returns_tensors_stops(own: Own) -> None:

@@ -57,3 +57,13 @@ def test_what_a_feature_is_written_into_is_given_no_more(given: Given) -> None:
     assert not given.holds(copied)
     assert not given.holds(first)
     assert given.holds(data)
+
+
+def test_what_an_unseen_operator_wrote_of_features_is_not_given(given: Given) -> None:
+    data, feature = _meta(), _meta()
+    given.add(data)
+    rows = torch.zeros_like(data)
+    given.overwritten((data, rows))
+    assert given.holds(rows)
+    given.overwritten((data, feature, rows))
+    assert not given.holds(rows)

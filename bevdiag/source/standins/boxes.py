@@ -7,7 +7,7 @@ margin, as in the kernels of iou3d_nms; computed in double precision.
 
 import numpy as np
 
-from bevdiag.source.standins.arrays import Array, chunks
+from bevdiag.source.standins.arrays import Array, Filled, chunks
 from bevdiag.source.standins.neighbours import pairs_within
 
 _MARGIN = 1e-2
@@ -17,21 +17,21 @@ _SMALLEST = 1e-8
 _MOST_POLYGONS = 2**16
 
 
-def overlaps(a: Array, b: Array, out: Array) -> None:
+def overlaps(a: Array, b: Array, out: Filled) -> None:
     """Boxes [N, 7] and [M, 7]: areas [N, M]."""
     out[...] = 0
     for rows, columns, area in _meeting(_boxes(a), _boxes(b)):
         out[rows, columns] = area
 
 
-def aligned_overlaps(a: Array, b: Array, out: Array) -> None:
+def aligned_overlaps(a: Array, b: Array, out: Filled) -> None:
     """Boxes [N, 7] and [N, 7], row by row: areas [N, 1] or [N]."""
     a, b = _boxes(a), _boxes(b)
     for part in chunks(len(a), 1, _MOST_POLYGONS):
         out.reshape(-1)[part] = _areas(a[part], b[part], _MARGIN)
 
 
-def ious(a: Array, b: Array, out: Array) -> None:
+def ious(a: Array, b: Array, out: Filled) -> None:
     """Boxes [N, 7] and [M, 7]: intersections over unions [N, M]."""
     a, b = _boxes(a), _boxes(b)
     out[...] = 0
@@ -39,14 +39,14 @@ def ious(a: Array, b: Array, out: Array) -> None:
         out[rows, columns] = _share(a[rows], b[columns], area)
 
 
-def aligned_ious(a: Array, b: Array, out: Array) -> None:
+def aligned_ious(a: Array, b: Array, out: Filled) -> None:
     """Boxes [N, 7] and [N, 7], row by row: [N, 1] or [N]."""
     aligned_overlaps(a, b, out)
     flat = out.reshape(-1)
     flat[...] = _share(_boxes(a), _boxes(b), flat)
 
 
-def suppress(boxes: Array, keep: Array, threshold: float) -> int:
+def suppress(boxes: Array, keep: Filled, threshold: float) -> int:
     """Boxes [N, 7], best first; `keep` [N] gets the survivors' rows, and their number is returned.
 
     A box falls to an earlier survivor whose intersection over union with it exceeds the threshold.
@@ -54,12 +54,12 @@ def suppress(boxes: Array, keep: Array, threshold: float) -> int:
     return _suppress(_boxes(boxes), keep, threshold, _MARGIN)
 
 
-def suppress_corners(boxes: Array, keep: Array, threshold: float, *_: int) -> int:
+def suppress_corners(boxes: Array, keep: Filled, threshold: float, *_: int) -> int:
     """The same for boxes [N, 5]: x1, y1, x2, y2, angle."""
     return _suppress(_from_corners(boxes), keep, threshold, _OLD_MARGIN)
 
 
-def suppress_unturned(boxes: Array, keep: Array, threshold: float) -> int:
+def suppress_unturned(boxes: Array, keep: Filled, threshold: float) -> int:
     """The same as if no box were turned."""
     boxes = _boxes(boxes).copy()
     boxes[:, 6] = 0

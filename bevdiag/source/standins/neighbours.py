@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bevdiag.source.standins.arrays import Array, Ints, chunks, ranks, remembered, samples
+from bevdiag.source.standins.arrays import Array, Filled, Ints, chunks, ranks, remembered, samples
 
 _MOST_CANDIDATES = 2**22
 _MARGIN = 1.001
@@ -18,7 +18,7 @@ _MOST_CELLS = 2**19
 
 
 def ball_query_batch(
-    b: int, n: int, m: int, radius: float, nsample: int, centres: Array, points: Array, out: Array
+    b: int, n: int, m: int, radius: float, nsample: int, centres: Array, points: Array, out: Filled
 ) -> None:
     """Centres [B, M, 3], points [B, N, 3]; out [B, M, nsample] is left alone where none is near."""
     for sample in range(len(centres)):
@@ -34,7 +34,7 @@ def dilated_ball_query_batch(
     nsample: int,
     centres: Array,
     points: Array,
-    out: Array,
+    out: Filled,
 ) -> None:
     """The same for distances from `least` on; a point at the centre itself counts too."""
     for sample in range(len(centres)):
@@ -49,8 +49,8 @@ def counted_ball_query_batch(
     nsample: int,
     centres: Array,
     points: Array,
-    counts: Array,
-    out: Array,
+    counts: Filled,
+    out: Filled,
 ) -> None:
     """The ball query of 3DSSD's kind: counts [B, M] get how many of a row's places are hits."""
     counted_dilated_ball_query_batch(b, n, m, 0.0, radius, nsample, centres, points, counts, out)
@@ -65,8 +65,8 @@ def counted_dilated_ball_query_batch(
     nsample: int,
     centres: Array,
     points: Array,
-    counts: Array,
-    out: Array,
+    counts: Filled,
+    out: Filled,
 ) -> None:
     """The same for distances from `least` on."""
     for sample in range(len(centres)):
@@ -85,7 +85,7 @@ def ball_query_stack(
     centre_counts: Array,
     points: Array,
     point_counts: Array,
-    out: Array,
+    out: Filled,
 ) -> None:
     """Out [M, nsample]: rows of the sample's own points; -1 first where none is near."""
     for mine, theirs in samples(centre_counts, point_counts):
@@ -190,7 +190,7 @@ def voxel_query(
     points: Array,
     cells: Array,
     rows_of_cells: Array,
-    out: Array,
+    out: Filled,
 ) -> None:
     """Centres [M, 3] in cells [M, 4] (sample, z, y, x); rows_of_cells [B, Z, Y, X], -1 for none."""
     ranges = (z_range, y_range, x_range)
@@ -216,7 +216,7 @@ def voxel_query(
 
 
 def three_nearest_batch(
-    b: int, n: int, m: int, unknown: Array, known: Array, squares: Array, out: Array
+    b: int, n: int, m: int, unknown: Array, known: Array, squares: Filled, out: Filled
 ) -> None:
     """Unknown [B, N, 3], known [B, M, 3]; squared distances and rows [B, N, 3]."""
     for sample in range(len(unknown)):
@@ -224,7 +224,7 @@ def three_nearest_batch(
 
 
 def three_nearest_stack(
-    unknown: Array, unknown_counts: Array, known: Array, known_counts: Array, *outputs: Array
+    unknown: Array, unknown_counts: Array, known: Array, known_counts: Array, *outputs: Filled
 ) -> None:
     """The same for samples one after another; the rows are those of all samples' points."""
     squares, out = outputs
@@ -253,9 +253,9 @@ def stacked_neighbours(
     point_counts: Array,
     centres: Array,
     centre_counts: Array,
-    found: Array,
-    start_len: Array,
-    total: Array,
+    found: Filled,
+    start_len: Filled,
+    total: Filled,
     average: int,
     reach: float,
     nsample: int,
@@ -303,8 +303,8 @@ def three_nearest_of_neighbours(
     points: Array,
     centres: Array,
     grid_centres: Array,
-    out: Array,
-    squares: Array,
+    out: Filled,
+    squares: Filled,
     found: Array,
     start_len: Array,
     *_: Any,

@@ -17,14 +17,22 @@ from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.standins import boxes, neighbours, points, pooling, rois, scans
-from bevdiag.source.standins.arrays import Array, Op, fills_its_outputs, on_values, ranks
+from bevdiag.source.standins.arrays import (
+    Array,
+    Filled,
+    FilledTensor,
+    Op,
+    lose_values,
+    on_values,
+    ranks,
+)
 from bevdiag.source.standins.pairs import assumed_pairs, counted, pairs_found
 from bevdiag.source.state import current, running
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
 
 
-def _all_boxes_kept(boxes: Tensor, keep: Tensor, threshold: float, *_: int) -> int:
+def _all_boxes_kept(boxes: Tensor, keep: FilledTensor, threshold: float, *_: int) -> int:
     """Suppression without values: `keep` int64 [N] gets the survivors, best first."""
     total, values = len(boxes), current().values
     assert isinstance(values, AssumedValues)
@@ -48,13 +56,13 @@ def _counted(compute: Op) -> Op:
     return wraps(compute)(with_count)
 
 
-def _ingroup_indices(groups: Array, result: Array) -> None:
+def _ingroup_indices(groups: Array, result: Filled) -> None:
     """Result [N]: how many earlier entries of `groups` have the same value."""
     order = groups.argsort(kind="stable")
     result[order] = ranks(groups[order])
 
 
-def _members(groups: Array, result: Array) -> None:
+def _members(groups: Array, result: Filled) -> None:
     """Result [G, K]: the first K places of each group in `groups`, repeated if there are fewer."""
     order = groups.argsort(kind="stable")
     sizes = np.bincount(groups, minlength=len(result))
@@ -64,41 +72,36 @@ def _members(groups: Array, result: Array) -> None:
     result[filled] = order[starts[filled, None] + slots]
 
 
-def _any_points(b: int, n: int, count: int, xyz: Tensor, scratch: Tensor, out: Tensor) -> int:
-    """Farthest points without values, int32 [B, count]: their number is what counts."""
-    if not out.is_meta:
-        out.numpy()[...] = (torch.arange(count) % max(n, 1)).numpy()
-    return 1
-
-
-def _any_points_stack(
-    xyz: Tensor, scratch: Tensor, per_sample: Tensor, out: Tensor, counts: Tensor | int
-) -> int:
-    """The same for int32 [sum of counts]: indices into each sample's own points."""
-    if out.is_meta or per_sample.is_meta:
-        return 1
-    sizes = counts.tolist() if isinstance(counts, Tensor) else [counts] * len(per_sample)
-    start = 0
-    for size, known in zip(sizes, per_sample.tolist(), strict=True):
-        out.numpy()[start : start + size] = (torch.arange(size) % max(known, 1)).numpy()
-        start += size
-    return 1
-
-
+@wraps(neighbours.stacked_neighbours)
 def _stacked_neighbours(*args: Any) -> None:
-    """See `neighbours.stacked_neighbours`."""
     neighbours.stacked_neighbours(*args)
-    total = args[6]
-    pairs_found(int(total[0]))
+    pairs_found(int(args[6][0]))
 
 
-def _unknown_neighbours(*args: Any) -> int:
+def _unknown_neighbours(
+    points: Tensor,
+    point_counts: Tensor,
+    centres: Tensor,
+    centre_counts: Tensor,
+    found: Tensor,
+    start_len: Tensor,
+    total: FilledTensor,
+    average: int,
+    reach: float,
+    nsample: int,
+    kind: int,
+) -> int:
     """`total` int32 [1] gets the number of neighbours, unless it has no values either."""
-    points, centres, found, total, reach, nsample = (args[i] for i in (0, 2, 4, 6, 8, 9))
     limit = nsample if nsample > 0 else neighbours.MOST_STACKED
     count = assumed_pairs(points, centres, reach, limit, len(found))
     if not total.is_meta:
         total.numpy()[0] = count
+    return 1
+
+
+def _gradient(*args: Any) -> int:
+    """The last tensor gets a gradient, which has no values: no rehearsal goes backward."""
+    lose_values([arg for arg in args if isinstance(arg, Tensor)][-1:])
     return 1
 
 
@@ -132,7 +135,7 @@ def _by_arguments(*forms: Op) -> Op:
     return wraps(forms[0])(op)
 
 
-_FARTHEST = on_values(points.farthest_batch, _any_points)
+_FARTHEST = on_values(points.farthest_batch)
 _GRADIENTS: dict[str, Op] = dict.fromkeys(
     (
         "group_points_grad_wrapper",
@@ -140,7 +143,7 @@ _GRADIENTS: dict[str, Op] = dict.fromkeys(
         "three_interpolate_grad_wrapper",
         "vector_pool_grad_wrapper",
     ),
-    fills_its_outputs,
+    _gradient,
 )
 _POINTNET2_BATCH: dict[str, Op] = {
     **_GRADIENTS,
@@ -158,7 +161,7 @@ _POINTNET2_BATCH: dict[str, Op] = {
     "furthest_point_sampling_wrapper": _FARTHEST,
     **dict.fromkeys(
         ("furthest_point_sampling_with_dist_wrapper", "furthest_point_sampling_matrix_wrapper"),
-        on_values(points.farthest_by_distance, _any_points),
+        on_values(points.farthest_by_distance),
     ),
 }
 _POINTNET2_STACK: dict[str, Op] = {
@@ -170,7 +173,7 @@ _POINTNET2_STACK: dict[str, Op] = {
     "voxel_query_wrapper": on_values(neighbours.voxel_query),
     "farthest_point_sampling_wrapper": _FARTHEST,
     "furthest_point_sampling_wrapper": _FARTHEST,
-    "stack_farthest_point_sampling_wrapper": on_values(points.farthest_stack, _any_points_stack),
+    "stack_farthest_point_sampling_wrapper": on_values(points.farthest_stack),
     "query_stacked_local_neighbor_idxs_wrapper_stack": on_values(
         _stacked_neighbours, _unknown_neighbours
     ),
@@ -194,7 +197,7 @@ _OPS: dict[str, dict[str, Op]] = {
     "ioubev_nms_cuda": {"nms_gpu": on_values(_counted(boxes.suppress_corners), _all_boxes_kept)},
     "roiaware_pool3d_cuda": {
         "forward": on_values(rois.pool_cells, rois.expect_occupied_cells),
-        "backward": fills_its_outputs,
+        "backward": _gradient,
         "points_in_boxes_gpu": on_values(rois.points_in_boxes_gpu),
         "points_in_boxes_cpu": on_values(rois.points_in_boxes_cpu),
     },

@@ -8,28 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from bevdiag.source.standins.arrays import Array, chunks, remembered, samples
+from bevdiag.source.standins.arrays import Array, Filled, chunks, remembered, samples
 
 _FAR = 1e10
 """Farther than any point, as the wrappers fill the scratch buffer."""
 _MOST_GATHERED = 2**24
 
 
-def farthest_batch(b: int, n: int, count: int, points: Array, scratch: Any, out: Array) -> None:
+def farthest_batch(b: int, n: int, count: int, points: Array, scratch: Filled, out: Filled) -> None:
     """Points [B, N, 3]; out [B, count]."""
     for sample in range(len(out)):
         out[sample] = remembered(farthest_points, (points[sample],), count)
 
 
 def farthest_by_distance(
-    b: int, n: int, count: int, squares: Array, scratch: Any, out: Array
+    b: int, n: int, count: int, squares: Array, scratch: Filled, out: Filled
 ) -> None:
     """The same for distances [B, N, N]."""
     for sample in range(len(out)):
         out[sample] = _picked(len(squares[sample]), count, squares[sample].__getitem__)
 
 
-def farthest_stack(points: Array, scratch: Any, sizes: Array, out: Array, counts: Any) -> None:
+def farthest_stack(points: Array, scratch: Filled, sizes: Array, out: Filled, counts: Any) -> None:
     """Out [sum of counts]: rows of each sample's own points."""
     wanted = np.broadcast_to(np.asarray(counts), np.shape(sizes))
     for mine, theirs in samples(wanted, sizes):
@@ -64,7 +64,7 @@ def _picked(total: int, count: int, distances: Any) -> Array:
 
 
 def gather_batch(
-    b: int, c: int, n: int, count: int, points: Array, rows: Array, out: Array
+    b: int, c: int, n: int, count: int, points: Array, rows: Array, out: Filled
 ) -> None:
     """Points [B, C, N] at rows [B, count]: [B, C, count]."""
     for sample in range(len(points)):
@@ -72,7 +72,7 @@ def gather_batch(
 
 
 def group_batch(
-    b: int, c: int, n: int, count: int, nsample: int, points: Array, rows: Array, out: Array
+    b: int, c: int, n: int, count: int, nsample: int, points: Array, rows: Array, out: Filled
 ) -> None:
     """Points [B, C, N] at rows [B, count, nsample]: [B, C, count, nsample]."""
     for sample in range(len(points)):
@@ -88,7 +88,7 @@ def group_stack(
     feature_counts: Array,
     rows: Array,
     row_counts: Array,
-    out: Array,
+    out: Filled,
 ) -> None:
     """Features [N, C] at each sample's own rows [M, nsample]: [M, C, nsample]."""
     for mine, theirs in samples(row_counts, feature_counts):
@@ -98,7 +98,7 @@ def group_stack(
 
 
 def interpolate_batch(
-    b: int, c: int, m: int, n: int, points: Array, rows: Array, weights: Array, out: Array
+    b: int, c: int, m: int, n: int, points: Array, rows: Array, weights: Array, out: Filled
 ) -> None:
     """Points [B, C, M] at rows [B, N, 3], weighted: [B, C, N]."""
     for sample in range(len(points)):
@@ -106,6 +106,6 @@ def interpolate_batch(
         out[sample] = (found * weights[sample]).sum(axis=-1)
 
 
-def interpolate_stack(features: Array, rows: Array, weights: Array, out: Array) -> None:
+def interpolate_stack(features: Array, rows: Array, weights: Array, out: Filled) -> None:
     """Features [M, C] at rows [N, 3], weighted: [N, C]."""
     out[...] = sum(features[rows[:, k]] * weights[:, k, None] for k in range(3))

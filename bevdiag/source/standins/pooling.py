@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bevdiag.source.standins.arrays import Array, Ints, array, ranks, samples
+from bevdiag.source.standins.arrays import Array, Ints, array, lose_values, ranks, samples
 from bevdiag.source.standins.neighbours import local_neighbours
 from bevdiag.source.standins.pairs import assumed_pairs, pairs_found
 
@@ -60,8 +60,11 @@ def vector_pool(
         `most` are exceeded together.
     """
     if any(tensor.is_meta for tensor in (xyz, xyz_counts, centres, centre_counts)):
+        lose_values((pooled, local_xyz, cell_counts, grouped))
         return assumed_pairs(xyz, centres, reach, nsample, most)
     known = None if any(t.is_meta for t in (features, pooled, local_xyz)) else array(features)
+    if known is None:
+        lose_values((pooled, local_xyz))
     points, around = array(xyz), array(centres)
     total = 0
     for mine, theirs in samples(array(centre_counts), array(xyz_counts)):

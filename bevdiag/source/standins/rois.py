@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bevdiag.source.standins.arrays import Array, ranks
+from bevdiag.source.standins.arrays import Array, Filled, ranks
 from bevdiag.source.state import current
 from bevdiag.trace.assumed_values import AssumedValues
 
@@ -42,7 +42,7 @@ def _inside(box: Array, points: Array, margin: float) -> tuple[Array, Array]:
     return rows[inside], local[inside]
 
 
-def points_in_boxes_gpu(boxes: Array, points: Array, result: Array) -> None:
+def points_in_boxes_gpu(boxes: Array, points: Array, result: Filled) -> None:
     """Boxes [B, T, 7], points [B, N, 3]; result [B, N], the first box, as it was outside."""
     for sample, found in enumerate(result):
         for box in reversed(range(boxes.shape[1])):
@@ -50,14 +50,16 @@ def points_in_boxes_gpu(boxes: Array, points: Array, result: Array) -> None:
             found[rows] = box
 
 
-def points_in_boxes_cpu(boxes: Array, points: Array, result: Array) -> None:
+def points_in_boxes_cpu(boxes: Array, points: Array, result: Filled) -> None:
     """Boxes [T, 7], points [N, 3]; result [T, N], 1 inside."""
     result[...] = 0
     for box, found in zip(boxes, result, strict=True):
         found[_inside(box, points, _MARGIN_ON_THE_HOST)[0]] = 1
 
 
-def pool_points(points: Array, boxes: Array, features: Array, pooled: Array, empty: Array) -> None:
+def pool_points(
+    points: Array, boxes: Array, features: Array, pooled: Filled, empty: Filled
+) -> None:
     """roipoint_pool3d: the first points in each box, again and again until there are enough.
 
     Points [B, N, 3], boxes [B, M, 7], features [B, N, C]; pooled [B, M, samples, 3 + C], left alone
@@ -78,9 +80,9 @@ def pool_cells(
     rois: Array,
     points: Array,
     features: Array,
-    argmax: Array,
-    rows_of_cells: Array,
-    pooled: Array,
+    argmax: Filled,
+    rows_of_cells: Filled,
+    pooled: Filled,
     method: int,
 ) -> None:
     """roiaware_pool3d: maximum (method 0) or mean of the points in each cell of each box.

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
+from bevdiag.source.standins.arrays import array, lose_values
 from bevdiag.source.standins.definitions import Function
 from bevdiag.source.state import note, running
 from bevdiag.trace.assumed_values import AssumedValues
@@ -34,6 +35,13 @@ class Kernel:
         return self[None](*args, **kwargs)
 
 
+def _is_uniform(tensor: Tensor) -> bool:
+    if tensor.is_meta or not tensor.numel():
+        return False
+    values = array(tensor)
+    return bool((values == values.flat[0]).all())
+
+
 def unknown_op(module: str, function: Function) -> Callable[..., int]:
     """What is called in place of a function whose kernel is not known."""
 
@@ -54,6 +62,9 @@ def unknown_op(module: str, function: Function) -> Callable[..., int]:
                 f"{named} is a compiled operation that bevdiag does not know: it fills the "
                 "tensors that it is given and allocates nothing"
             )
+            if any(tensor.is_meta for tensor in tensors):
+                # One value throughout is what a wrapper fills an output with before the call.
+                lose_values(tensor for tensor in tensors if _is_uniform(tensor))
             if not all(tensor.is_meta for tensor in tensors):
                 trace.values.leave_open(
                     f"{named}: what it writes is not known, so counts that depend on it are not"

@@ -57,19 +57,6 @@ def test_more_farthest_points_than_points_repeat_the_first() -> None:
     assert out.tolist() == [[0, 1, 0, 0]]
 
 
-def test_without_values_any_points_are_picked() -> None:
-    out = torch.empty(2, 5, dtype=torch.int32)
-    meta = torch.empty(2, 3, 3, device="meta")
-    BATCH["farthest_point_sampling_wrapper"](2, 3, 5, meta, None, out)
-    assert out.tolist() == [[0, 1, 2, 0, 1]] * 2
-    stacked = torch.empty(5, dtype=torch.int32)
-    counts = torch.tensor([2, 3], dtype=torch.int32)
-    STACK["stack_farthest_point_sampling_wrapper"](
-        meta[0], None, torch.tensor([4, 2]), stacked, counts
-    )
-    assert stacked.tolist() == [0, 1, 0, 1, 0]
-
-
 def test_a_batch_is_gathered_and_grouped(random: torch.Generator) -> None:
     features = torch.rand(2, 4, 10, generator=random)
     rows = torch.randint(10, (2, 6, 3), generator=random, dtype=torch.int32)

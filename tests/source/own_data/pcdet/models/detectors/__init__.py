@@ -3,7 +3,7 @@ import spconv
 import torch
 from torch import nn
 
-from ...ops.twist.twist import returned, twist
+from ...ops.twist.twist import returned, twist, twist_into
 
 
 class _Detector(nn.Module):
@@ -38,6 +38,43 @@ class TwistingLabels(_Detector):
         assert not labels.is_meta
         twist(labels)
         return x.mean()
+
+
+class TwistingBoth(_Detector):
+    """Labels that the wrapper allocates, beside the features that decide them."""
+
+    def loss(self, x, batch):
+        labels = x.new_zeros(len(x), dtype=torch.long)
+        twist_into(x, labels)
+        return x.mean() if labels.sum() == 0 else x.exp().mean()
+
+
+class Geometric(_Detector):
+    """A grid whose size is a parameter, as lift-splat models keep it."""
+
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.nx = nn.Parameter(torch.tensor([30, 20, 1]), requires_grad=False)
+        self.dx = nn.Parameter(torch.tensor([0.5, 0.5]), requires_grad=False)
+        self.frozen = nn.Linear(4, 4)
+        self.frozen.weight.requires_grad_(False)
+
+    def loss(self, x, batch):
+        across = int(15.0 / self.dx[0])
+        grid = torch.zeros((across, self.nx[1], 4), device=x.device)
+        assert tuple(grid.shape) == (30, 20, 4)
+        return (grid + self.frozen(x).mean()).mean()
+
+
+class Assigning(_Detector):
+    """Labels for predictions: how many are positive follows from the boxes alone."""
+
+    def loss(self, x, batch):
+        labels = x.new_full((len(x),), -1, dtype=torch.long)
+        labels[:3] = 1
+        positive = x[labels > 0]
+        assert len(positive) == 3
+        return torch.as_tensor(positive, device="cuda").mean()
 
 
 class Returning(_Detector):
@@ -75,12 +112,33 @@ class ReadingTable(_Detector):
         self.table = torch.load(cfg.TABLE).reshape(-1)
 
 
+class Pretrained(_Detector):
+    """Takes the backbone's part of a checkpoint that is not there, and insists on finding it."""
+
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.init_weights()
+
+    def init_weights(self):
+        saved = torch.load("pretrained.pth", map_location="cpu")
+        saved = saved["state_dict"] if "state_dict" in saved else saved
+        state = {k[len("backbone.") :]: v for k, v in saved.items() if k.startswith("backbone.")}
+        if list(state.keys())[0].startswith("module."):
+            state = {k[7:]: v for k, v in state.items()}
+        assert state["layer.weight"].shape == self.layer.weight.shape
+        self.load_state_dict(state)
+
+
 DETECTORS = {
     kind.__name__: kind
     for kind in (
         Plain,
         Twisting,
         TwistingLabels,
+        TwistingBoth,
+        Geometric,
+        Assigning,
+        Pretrained,
         Returning,
         Cameras,
         FirstGeneration,
