@@ -121,9 +121,9 @@ class Pretrained(_Detector):
 
     def init_weights(self):
         saved = torch.load("pretrained.pth", map_location="cpu")
-        saved = saved["state_dict"] if "state_dict" in saved else saved
+        saved = saved["state_dict"] if "state_dict" in saved else saved  # noqa: SIM401 (as others write it)
         state = {k[len("backbone.") :]: v for k, v in saved.items() if k.startswith("backbone.")}
-        if list(state.keys())[0].startswith("module."):
+        if list(state.keys())[0].startswith("module."):  # noqa: RUF015
             state = {k[7:]: v for k, v in state.items()}
         assert state["layer.weight"].shape == self.layer.weight.shape
         self.load_state_dict(state)
