@@ -4,7 +4,7 @@
 
 The rows of the files are predicted now, as `bevdiag validate` does, and so are those that come with
 bevdiag. Those of OpenPCDet's code and of tests/data/measured_rows_h200.json also show what was
-predicted when they were measured, before anything was mended for them.
+predicted when they were measured, before anything was fixed for them.
 """
 
 import argparse
@@ -54,7 +54,7 @@ processes of their own reserved what is predicted.
 
 The three rows of the focal detector tell the kept voxels of their first step alone, and are
 predicted with them. After an optimizer step the encoder keeps others, and which depends on
-gradients (see method.md): their first steps are told beside them, and the figures in the table
+gradients (see method.md): their first steps are reported beside them, and the figures in the table
 are those of a run that kept the same number. The interval covers the difference: it is that of any
 count.
 
@@ -75,7 +75,7 @@ OWN = """
 ## Rows measured afterwards
 
 Configs, batch sizes and precisions that nothing here was made with: bevdiag's own built-in modules
-on the GPU (`bevdiag inspect --device cuda`, made-up scenes), beside what was predicted then.
+on the GPU (`bevdiag inspect --device cuda`, synthetic scenes), beside what was predicted then.
 Measured without a matrix product on the main thread, rows of SECOND's kind (convolutions alone)
 lack the 32 MiB cuBLAS workspace that bevdiag counts for every training process.
 
@@ -86,7 +86,7 @@ ORIGINALS = """
 
 Configs and batch sizes that nothing here was made with, each in a process of its own with the
 repository's own compiled operators (`benchmarks/measure_originals.py`), beside what was predicted
-before anything was mended for them. Of PartA2's cells in a region of interest half were taken to
+before anything was fixed for them. Of PartA2's cells in a region of interest half were taken to
 hold a point then; now the ground truth's boxes say how many.
 
 """

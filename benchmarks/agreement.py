@@ -2,7 +2,7 @@
 
     python benchmarks/agreement.py CHECKOUT OUT.json
 
-The same made-up scene, AdamW, fp32. OUT is read by accuracy_page.py.
+The same synthetic scene, AdamW, fp32. OUT is read by accuracy_page.py.
 """
 
 import json

@@ -1,7 +1,7 @@
 """How the focal encoder's kept voxels drift from step to step, and what their drift costs.
 
 tests/data/focal_steps_h200.json holds real training steps of the shipped detector: weights drawn
-on the CPU from `seed`, `boxes` made-up boxes drawn from `boxes_seed`, plain AdamW.
+on the CPU from `seed`, `boxes` synthetic boxes drawn from `boxes_seed`, plain AdamW.
 """
 
 import json

@@ -3,7 +3,7 @@
     python benchmarks/measure_focal_steps.py OUT.json
 
 Writes rows as they stand in tests/data/focal_steps_h200.json: the shipped detector with weights
-drawn on the CPU, made-up boxes and plain AdamW at PyTorch's own learning rate.
+drawn on the CPU, synthetic boxes and plain AdamW at PyTorch's own learning rate.
 """
 
 import gc

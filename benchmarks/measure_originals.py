@@ -11,7 +11,7 @@ file a row, for `benchmarks/diff_originals.py`.
 
 The rows of "loop" are what a training script does beside the plain step: a GradScaler, several
 batches an update, and evaluation: model.eval() under no_grad, post-processing included, without
-ground truth, so that no recall is computed. No operator of NMS is needed there: the stand-in keeps
+ground truth, so that no recall is computed. No operator of NMS is needed there: the stub keeps
 every box, and what it would need lies outside the allocator.
 """
 

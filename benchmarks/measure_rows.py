@@ -3,7 +3,7 @@
     python benchmarks/measure_rows.py OUT.json CFGS
 
 CFGS is a folder of OpenPCDet's configs (tools/cfgs). Each row is one config at one batch size and
-precision on a made-up scene (seed 0), AdamW, three steps; nothing of it was used to make bevdiag.
+precision on a synthetic scene (seed 0), AdamW, three steps; nothing of it was used to make bevdiag.
 """
 
 import json

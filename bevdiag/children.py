@@ -121,7 +121,7 @@ class Child:
         method: "fork" (functions of any kind) or "spawn" (importable ones only).
         capped: let an allocation beyond the host's memory fail rather than have the kernel choose
             whom to kill. Not for what talks to a GPU: the driver maps more than there is.
-        captured: keep what the process prints to itself; its last line is told with its death.
+        captured: keep what the process prints to itself; its last line is reported with its death.
     """
 
     def __init__(

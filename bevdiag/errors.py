@@ -30,7 +30,7 @@ class Location:
 
 
 class BevdiagError(Exception):
-    """Something the user can mend; the message is one sentence that says how."""
+    """Something the user can fix; the message is one sentence that says how."""
 
     exit_code = ExitCode.USAGE
 

@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The setting that replaces an installed spconv."""
     parser.addini(
         STANDIN_SETTING,
-        "let every import of spconv in this session give bevdiag's stand-in, which needs no GPU",
+        "let every import of spconv in this session give bevdiag's stub, which needs no GPU",
         type="bool",
         default=False,
     )
@@ -143,7 +143,7 @@ def _parts(returned: object) -> tuple[Any, Any, Any]:
 
 @contextmanager
 def _spconv_at_hand() -> Iterator[None]:
-    """Where spconv is not installed, a stand-in answers its imports."""
+    """Where spconv is not installed, a stub answers its imports."""
     if "spconv" in sys.modules or importlib.util.find_spec("spconv") is not None:
         yield
         return

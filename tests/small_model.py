@@ -64,7 +64,7 @@ class Inspections:
     progress = staticmethod(_quiet)
 
     def options(self, *, pinned: bool = True, **wanted: Any) -> InspectOptions:
-        """On meta, on the stored points, without remedies, the count pinned unless told."""
+        """On meta, on the stored points, without remedies, the count pinned unless not `pinned`."""
         pins = {SITE: KEPT} if pinned else {}
         plain = InspectOptions(device="meta", points=(str(self.points),), remedies=False, pins=pins)
         return replace(plain, **wanted)

@@ -42,7 +42,7 @@ Clouds = Callable[[CloudOrder], None]
 
 
 def made_up(order: CloudOrder) -> None:
-    """Bevdiag's own made-up lidar, seed i for sample i."""
+    """Bevdiag's own synthetic lidar, seed i for sample i."""
     for sample in range(order.row.batch_size):
         points = order.row.points_per_sample
         cloud = synthetic_lidar(points, order.point_cloud_range, order.num_features, sample)

@@ -43,7 +43,7 @@ def write_command(
         write_file(path, merged.text().encode(), "FILE", updated=True)
     untraced = [check for check in checks if not isinstance(check.report, Prediction)]
     for check in untraced:
-        say(f"{check.config}: not recorded: {check.failure or 'no step survives its errors'}")
+        say(f"{check.config}: not recorded: {check.failure or 'its errors stop every step'}")
     return worst(check.exit_code for check in untraced)
 
 

@@ -94,7 +94,7 @@ Compressions = Annotated[
     typer.Option(
         "--compression",
         metavar="NAME,...",
-        help="Ways to reduce the height, beside none, the base line. Default: "
+        help="Ways to reduce the height, beside none, the reference. Default: "
         "max,mean,learned,sparse_max; with --source, names of the repository's own modules for "
         "MAP_TO_BEV, by default none.",
     ),

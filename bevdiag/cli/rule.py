@@ -1,4 +1,4 @@
-"""`bevdiag rule`: what a finding means, why it happens and how to mend it."""
+"""`bevdiag rule`: what a finding means, why it happens and how to fix it."""
 
 from typing import Annotated
 

@@ -67,8 +67,8 @@ def combined(problems: Sequence[Problem]) -> ConfigError:
 def _distinct(error: ValidationError) -> list[Any]:
     """The errors, without those that repeat or follow from another one.
 
-    A problem that all entries of a list have is told for the first; and pydantic calls a list too
-    short when entries of it are wrong.
+    A problem that all entries of a list have is reported for the first; and pydantic calls a list
+    too short when entries of it are wrong.
     """
     every = error.errors(include_url=False)
     faulty = {details["loc"][:-1] for details in every}

@@ -43,7 +43,7 @@ def blame(key: str, problem: str) -> PydanticCustomError:
     """The error of a check across fields.
 
     Args:
-        key: the key to mend, below the section whose validator raises this.
+        key: the key to fix, below the section whose validator raises this.
         problem: what is wrong and what is expected.
     """
     return PydanticCustomError("blame", "{problem}", {"key": key, "problem": problem})

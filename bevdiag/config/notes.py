@@ -1,4 +1,4 @@
-"""Things in a config that are legal but suspicious: told to the user, never refused."""
+"""Things in a config that are legal but suspicious: reported to the user, never refused."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -1,4 +1,4 @@
-"""The sections of a config, each read for itself: what can be told of a config with a fault."""
+"""The sections of a config, each read for itself: what is known of a config with a fault."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +31,7 @@ class Parts:
     has_backbone_3d: bool
 
     def up_to_map(self) -> "UpToMap | None":
-        """The modules that make the BEV map, or None where one of them cannot be told."""
+        """The modules that make the BEV map, or None where one of them is not known."""
         told = self.backbone_3d is not None or not self.has_backbone_3d
         if self.data is None or self.vfe is None or self.map_to_bev is None or not told:
             return None

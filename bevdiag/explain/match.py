@@ -55,7 +55,7 @@ class Match:
 
     @property
     def is_near(self) -> bool:
-        """Whether as much is allocated by then as the message says, as far as can be told."""
+        """Whether as much is allocated by then as the message says, as far as is known."""
         return self.distance is None or self.distance <= PREDICTION_ERROR
 
     @property

@@ -1,6 +1,6 @@
 """What the tensors made right now are for, where the op alone cannot tell.
 
-A room that makes tensors on behalf of a library (the stand-in for spconv, say) names their category
+A room that makes tensors on behalf of a library (the stub for spconv, say) names their category
 here; the recorder asks for it with each allocation.
 """
 

@@ -1,4 +1,4 @@
-"""The BEV map's sizes on the way from the 3D half to the head, told from the settings alone."""
+"""The BEV map's sizes on the way from the 3D half to the head, known from the settings alone."""
 
 from dataclasses import dataclass
 from math import ceil, floor, prod
@@ -25,7 +25,7 @@ class BevMap:
 
 
 def bev_map(parts: Parts) -> BevMap | None:
-    """The map's size, or None where it cannot be told."""
+    """The map's size, or None where it is not known."""
     made = parts.up_to_map()
     if made is None:
         return None
@@ -58,7 +58,7 @@ def level_sizes(backbone: Backbone2dSettings, size: int) -> list[int]:
 
 
 def head_stride(parts: Parts) -> float | None:
-    """The stride of the map that the head reads, in voxels, or None where it cannot be told."""
+    """The stride of the map that the head reads, in voxels, or None where it is not known."""
     before, backbone = bev_map(parts), parts.backbone_2d
     if before is None or backbone is None:
         return None

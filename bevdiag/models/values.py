@@ -1,7 +1,7 @@
 """Tensors without values: how modules run on meta tensors where values or counts are needed.
 
 On meta, features have shapes only. Coordinates keep their values, but most of what is computed
-from them decides no shape; that part runs on stand-ins, and the few counts that do decide shapes
+from them decides no shape; that part runs on stubs, and the few counts that do decide shapes
 are computed from the coordinates on the host and handed to the sized operations below.
 """
 

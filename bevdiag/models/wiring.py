@@ -1,4 +1,4 @@
-"""What the modules of a detector hand to each other, told from the settings alone."""
+"""What the modules of a detector hand to each other, known from the settings alone."""
 
 from dataclasses import dataclass
 

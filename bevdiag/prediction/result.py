@@ -114,7 +114,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigReport:
-    """What is known of a config of which nothing was traced: no step survives its faults.
+    """What is known of a config of which nothing was traced: its faults stop every step.
 
     `refusal` is what a repository's own code ended with, where it was run. `is_untried` tells that
     no step was asked for, so that it is the findings alone which say whether there are faults.

@@ -69,7 +69,7 @@ class _Search:
 
     Args:
         traced: traces several values side by side.
-        progress: told what is traced.
+        progress: hears what is traced.
         most: the largest value that makes a difference.
         step: how finely the answer is wanted.
         doubling: whether `most` is too far away to begin with.

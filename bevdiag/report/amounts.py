@@ -11,7 +11,7 @@ _UNITS = (("B", 1, 0), ("KiB", 2**10, 1), ("MiB", 2**20, 1))
 def format_bytes(nbytes: int) -> str:
     """Binary units: ``75.10 GiB``, ``8.5 MiB``, ``1.0 KiB``, ``512 B``.
 
-    A value that would round to 1024 of a unit is told as 1 of the next.
+    A value that would round to 1024 of a unit is shown as 1 of the next.
     """
     for unit, scale, digits in _UNITS:
         if round(abs(nbytes) / scale, digits) < 1024:

@@ -5,7 +5,7 @@ What it means:
     would keep those of convolutions and matrix products at half the size.
 
 Why it happens:
-    OpenPCDet trains in single precision unless it is told otherwise (USE_AMP or --use_amp).
+    OpenPCDet trains in single precision unless it is asked otherwise (USE_AMP or --use_amp).
 
 How to fix:
     Train with autocast. bfloat16 (compute capability 8.0 and later) needs no loss scaling, float16

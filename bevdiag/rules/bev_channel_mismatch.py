@@ -67,5 +67,5 @@ def _lesson(joint: BevJoint, *, traced: bool) -> tuple[str, ...]:
         f'PyTorch stops there with "expected input to have {joint.declared} channels, but got '
         f'{joint.real} channels instead".'
     )
-    mended = f"All memory figures here are for the config with {joint.real} declared."
-    return (stop, mended) if traced else (stop,)
+    fixed = f"All memory figures here are for the config with {joint.real} declared."
+    return (stop, fixed) if traced else (stop,)

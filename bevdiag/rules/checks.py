@@ -81,9 +81,10 @@ def sifted(
 
 
 def stops(findings: Iterable[Finding]) -> bool:
-    """Whether one of them is a fault that no step survives, and that bevdiag does not mend."""
+    """Whether one of them is a fault that stops every step, and that bevdiag does not fix."""
     return any(
-        f.stops and not CODES[f.code].is_mended and f.severity is Severity.ERROR for f in findings
+        f.stops and not CODES[f.code].is_traced_fixed and f.severity is Severity.ERROR
+        for f in findings
     )
 
 

@@ -35,7 +35,7 @@ class Code:
             comments that silence findings, the environment, or a recorded state.
         stops: whether a step cannot run with this fault, where it is an error; none is traced then.
             A rule may say otherwise of one finding.
-        is_mended: whether bevdiag traces the config as if the fault were mended, and says so.
+        is_traced_fixed: whether bevdiag traces the config as if the fault were fixed, and says so.
     """
 
     code: str
@@ -44,7 +44,7 @@ class Code:
     confidence: Confidence
     stage: Stage
     stops: bool = False
-    is_mended: bool = False
+    is_traced_fixed: bool = False
 
     @property
     def module(self) -> str:
@@ -77,7 +77,15 @@ _ROWS = (
     Code("BEV108", "anchor-stride-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV109", "pillars-on-tall-grid", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV110", "camera-bounds-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV201", "bev-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True, is_mended=True),
+    Code(
+        "BEV201",
+        "bev-channel-mismatch",
+        _ERROR,
+        _CERTAIN,
+        _CONFIG,
+        stops=True,
+        is_traced_fixed=True,
+    ),
     Code("BEV202", "input-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV203", "height-flatten-blowup", _ERROR, _CERTAIN, _STEP),
     Code("BEV204", "importance-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),

@@ -67,7 +67,7 @@ class TraceEvidence:
 class StepEvidence(TraceEvidence):
     """One traced step of a model that bevdiag built from the config's settings.
 
-    Where the config declares other channels than arrive, the trace is of the mended config.
+    Where the config declares other channels than arrive, the trace is of the fixed config.
     """
 
     config: DetectorConfig

@@ -6,7 +6,7 @@ What it means:
 
 Why it happens:
     A change of the config, of the code behind --source, or of the library versions that the
-    prediction is for; the last are told beside the finding where they differ.
+    prediction is for; the last are reported beside the finding where they differ.
 
 How to fix:
     Undo the change, or accept it and record the new state: bevdiag baseline write FILE CONFIG.

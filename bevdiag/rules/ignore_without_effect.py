@@ -2,7 +2,7 @@
 
 What it means:
     The comment changes nothing: the code does not exist, the finding points at another line, or
-    the fault was mended and the comment stayed.
+    the fault was fixed and the comment stayed.
 
 Why it happens:
     Codes are easy to mistype, lines move, and comments outlive their cause.

@@ -19,7 +19,7 @@ Why it happens:
     guess; SIGFPE, SIGSEGV and SIGABRT are the common ends.
 
 How to fix:
-    Mend the other findings about versions first. Else install the package that fails anew, with
+    Fix the other findings about versions first. Else install the package that fails anew, with
     those that it depends on.
 
 Seen in:

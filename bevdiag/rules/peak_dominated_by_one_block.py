@@ -1,4 +1,4 @@
-"""One block makes up most of the peak, so there is one thing to mend.
+"""One block makes up most of the peak, so there is one thing to fix.
 
 What it means:
     More than 40 % of the memory at the highest moment is a single allocation. Everything else

@@ -1,14 +1,14 @@
-"""Something of the repository could not run here and was stood in for.
+"""Something of the repository could not run here and had a stub.
 
 What it means:
     The model was built by the repository's own code, but a part of it (a compiled operation, a
-    download, a library that is not installed) ran as a stand-in that makes the right shapes.
+    download, a library that is not installed) ran as a stub that makes the right shapes.
 
 Why it happens:
     --source runs code on the CPU without compiling or downloading anything.
 
 How to fix:
-    Nothing is wrong with the config. Where the stand-in may ask for other memory than the original,
+    Nothing is wrong with the config. Where the stub may ask for other memory than the original,
     the finding says so; installing the library removes it.
 
 Seen in:

@@ -5,7 +5,7 @@ What it means:
     high, but is fed 2 where the window is one voxel high. The product of the two fails.
 
 Why it happens:
-    The two heights are told apart in two places of the code by two different figures of the config.
+    The two heights are decided in two places of the code by two different figures of the config.
 
 How to fix:
     Give the stage a window that is 1 high exactly where its grid is; hybrid_factor's height

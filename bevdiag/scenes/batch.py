@@ -11,7 +11,7 @@ from bevdiag.scenes.arrays import Points, Range
 from bevdiag.scenes.voxels import Voxels, voxelize
 
 _BOX_SHARE = (0.01, 0.06)
-"""Edge lengths of the made-up boxes as a share of the range's shorter flat side: in a 75 m scene
+"""Edge lengths of the synthetic boxes as a share of the range's shorter flat side: in a 75 m scene
 0.75 to 4.5 m, from a pedestrian to a car."""
 
 

@@ -1,4 +1,4 @@
-"""Made-up scenes whose statistics are like a real sensor's; the same seed gives the same scene."""
+"""Synthetic scenes with the statistics of a real sensor; the same seed gives the same scene."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -107,7 +107,7 @@ def _cast_what_counts_as_cuda() -> None:
 
 
 def run_as_python() -> None:
-    """Nothing is compiled: compiled code would run unseen, and cannot take the stand-ins."""
+    """Nothing is compiled: compiled code would run unseen, and cannot take the stubs."""
 
     def as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
         return function if function is not None else as_it_is

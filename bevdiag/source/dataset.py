@@ -57,7 +57,7 @@ class NotInBatchError(NoVerdictError, KeyError):
 
 
 class LoadedBatch(WatchedBatch):
-    """The batch dict of one step; what is not in it is told in bevdiag's words."""
+    """The batch dict of one step; what is not in it is reported in bevdiag's words."""
 
     def __missing__(self, key: str) -> Any:
         raise NotInBatchError(

@@ -122,7 +122,7 @@ def trace_source(
 
 
 def _run(task: SourceTask, timeout_seconds: float | None) -> TracedStep:
-    """What the child found, or what it had told before it died, where that includes a trace."""
+    """What the child found, or what it had reported before it died, where that includes a trace."""
     told: list[TracedStep] = []
     try:
         return in_child(

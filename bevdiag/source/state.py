@@ -1,4 +1,4 @@
-"""What the stand-ins need of the trace that is running: one a child process."""
+"""What the stubs need of the trace that is running: one a child process."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ _running: list[Running] = []
 
 
 def begin(running: Running) -> None:
-    """From here on, stand-ins work for this trace."""
+    """From here on, stubs work for this trace."""
     _running[:] = [running]
 
 

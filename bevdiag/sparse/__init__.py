@@ -1,4 +1,4 @@
-"""A stand-in for `spconv.pytorch` that runs on meta tensors, and the choice between the two."""
+"""A stub for `spconv.pytorch` that runs on meta tensors, and the choice between the two."""
 
 import importlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ __all__ = ["library", "namespace"]
 def library(device: str, *, direct_table: bool) -> Iterator[ModuleType]:
     """The same as `namespace` gives, with spconv's SPCONV_USE_DIRECT_TABLE set while it lasts.
 
-    The stand-in looks at the switch in every layer. spconv itself looks once, when
+    The stub looks at the switch in every layer. spconv itself looks once, when
     `spconv.pytorch` is first imported: there, the first call of a process decides.
 
     Raises:
@@ -36,7 +36,7 @@ def namespace(device: str) -> ModuleType:
     """The module that provides SparseConvTensor, SubMConv3d and their like for a device type.
 
     Args:
-        device: "meta" or "cpu" for the stand-in, "cuda" for the real spconv.
+        device: "meta" or "cpu" for the stub, "cuda" for the real spconv.
 
     Raises:
         InputError: the device is cuda and spconv cannot be imported.

@@ -205,7 +205,7 @@ def _refuse_real_spconv(model: nn.Module) -> None:
         if any(kind.__module__.partition(".")[0] == "spconv" for kind in type(module).__mro__):
             raise InputError(
                 f"{path or 'the model'} is a layer of the installed spconv, which needs a GPU: "
-                "build the model with bevdiag's stand-in (pytest: gpu_budget_spconv_standin = true)"
+                "build the model with bevdiag's stub (pytest: gpu_budget_spconv_standin = true)"
             )
 
 

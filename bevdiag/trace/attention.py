@@ -1,8 +1,8 @@
 """`scaled_dot_product_attention` as a GPU runs it: one kernel, and what it keeps for backward.
 
 On meta tensors PyTorch multiplies matrices instead, which would keep all scores. Which kernel runs
-and what it asks for is told by memory/attention.py; here are the tensors, in the order and with the
-strides of aten/src/ATen/native/transformers/{attention.cpp,cuda/attention.cu,
+and what it asks for is computed by memory/attention.py; here are the tensors, in the order and with
+the strides of aten/src/ATen/native/transformers/{attention.cpp,cuda/attention.cu,
 cuda/attention_backward.cu} and cudnn/MHA.cpp.
 """
 

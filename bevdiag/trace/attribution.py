@@ -110,7 +110,7 @@ class Attribution:
 
     def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
         path = self._stack.pop()
-        # The model's own code, of its losses say, is told from the module that ran before it.
+        # The model's own code, of its losses say, is kept apart from the module before it.
         announce(f"in {self._stack[-1]}" if self._stack[-1] else f"after {path or 'the model'}")
         self._note_boundary()
         if self._on_leave is not None and id(module) in self._names:

@@ -22,7 +22,7 @@ from bevdiag.trace.ask_cudnn import CudnnHeuristics
 WARM_CHANNELS, WARM_SIZE = 64, 64
 """A small network's, whose kernels fill the context as a detector's do."""
 READY = "ready"
-"""Told by a process whose GPU works: if it dies later, it is a call's fault."""
+"""Reported by a process whose GPU works: if it dies later, it is a call's fault."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A training step that cannot run, told in one sentence instead of a traceback."""
+"""A training step that cannot run, reported in one sentence instead of a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

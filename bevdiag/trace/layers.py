@@ -15,7 +15,7 @@ _OUT_NAMES = ("out_channels", "out_features", "num_features", "embed_dim")
 class LayerRecord:
     """One module. `output_shape` is that of its (first) output tensor; None if it never ran.
 
-    Channels are None where the module has none, or where it cannot be told which they are.
+    Channels are None where the module has none, or where nothing says which they are.
     """
 
     name: str
@@ -45,7 +45,7 @@ class LayerTable:
         """The shape of what a module put into the batch dict: the last entry that is not as before.
 
         Features that autograd follows go before plain numbers, those before coordinates.
-        Entries are told apart by identity alone; to hold on to them would keep their memory.
+        Entries are distinguished by identity alone; to hold on to them would keep their memory.
         """
         # dict's own methods: a batch that notes its readers (wiring_batch.py) is not read by this.
         now = {key: id(value) for key, value in dict.items(batch)}

@@ -29,7 +29,7 @@ def stored_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
 
 
 def as_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """The same shape, strides and type without the values. The stand-in itself is no allocation."""
+    """The same shape, strides and type without the values. The stub itself is no allocation."""
     return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
 
 

@@ -38,7 +38,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         notes: what had to be guessed to go on, e.g. a scalar read from a meta tensor.
         unknown: who supplies the values that would be needed; None stops the trace there.
-        watcher: told of every operation, its arguments and its outputs.
+        watcher: hears of every operation, its arguments and its outputs.
         columns: what meta tensors hold beside features that has values.
         bare_factories_on_host: what is made from nothing and not on meta is the host's, unless
             `for_device` says otherwise.

@@ -1,7 +1,7 @@
 """Recurrent layers as cuDNN runs them: one call for all steps and layers.
 
 On meta tensors PyTorch unrolls them into products, step by step. What a call keeps and asks for is
-told by memory/rnn.py; here are the tensors, in the order of aten/src/ATen/native/cudnn/RNN.cpp.
+computed by memory/rnn.py; here are the tensors, in the order of aten/src/ATen/native/cudnn/RNN.cpp.
 """
 
 from typing import TYPE_CHECKING, Any

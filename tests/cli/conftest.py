@@ -1,4 +1,4 @@
-"""The diagnosis stood in for: the commands' own work, without torch."""
+"""A stub of the diagnosis: the commands' own work, without torch."""
 
 import sys
 from collections.abc import Callable, Sequence

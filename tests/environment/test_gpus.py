@@ -1,4 +1,4 @@
-"""What is made of NVML's answers; NVML itself is stood in for."""
+"""What is made of NVML's answers; NVML itself has a stub."""
 
 import sys
 from types import ModuleType, SimpleNamespace

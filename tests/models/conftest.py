@@ -156,7 +156,7 @@ class MixedDevices(TorchDispatchMode):
 def build(
     settings: ModelSettings, device: str = "cpu", *, seed: int = 0, data: DataSettings | None = None
 ) -> OneStageDetector:
-    """A detector with the stand-in for spconv."""
+    """A detector with the stub for spconv."""
     torch.manual_seed(seed)
     spconv = namespace(device)
     classes = ("Box", "Diver")

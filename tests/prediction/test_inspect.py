@@ -153,7 +153,7 @@ def test_a_budget_below_the_step(small: Any) -> None:
     assert 0 < oom.requested_bytes <= 90 * 2**20
     assert (
         report.peak.allocated_bytes > 90 * 2**20
-    )  # the peak is told of the whole step all the same
+    )  # the peak is reported of the whole step all the same
 
 
 # -- findings of whole configs ------------------------------------------------------------------

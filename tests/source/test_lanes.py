@@ -17,7 +17,7 @@ from bevdiag.trace.recorder import Recorder
 User = Callable[..., object]
 
 # What a repository's file does. Compiled under a foreign name, because bevdiag's and PyTorch's own
-# code is told the truth about devices.
+# code hears the truth about devices.
 _CODE = """
 import torch
 

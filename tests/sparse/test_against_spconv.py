@@ -1,4 +1,4 @@
-"""The stand-in against the real spconv: same cells, values, gradients and first weights."""
+"""The stub against the real spconv: same cells, values, gradients and first weights."""
 
 import pickle
 import subprocess

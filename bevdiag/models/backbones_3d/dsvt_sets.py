@@ -45,7 +45,7 @@ def partition(
         inner: int64 [N, 3], its position there, z, y, x.
         grid: the windows.
         set_size: S.
-        occupancy: voxels of each non-empty window; given on meta tensors, else told by values.
+        occupancy: voxels of each non-empty window; given on meta tensors, else decided by values.
     """
     voxels = _deal(window, inner, grid, set_size, occupancy)
     shifted = torch.roll(voxels.clone(), shifts=1, dims=-1)

@@ -45,11 +45,11 @@ class EvaluatedDecisions:
 
     @property
     def num_fore(self) -> None:
-        """Told by values."""
+        """Decided by values."""
 
     @property
     def num_kept(self) -> None:
-        """Told by values."""
+        """Decided by values."""
 
     def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The `threshold` share with the highest scores, or all with scores above `threshold`."""

@@ -43,7 +43,7 @@ class Grown(NamedTuple):
 class VoxelGrowth(nn.Module):
     """Splits each sample's voxels, lets the foreground spawn neighbours, and merges what coincides.
 
-    Which voxels are kept depends on feature values: on meta tensors `set_decision` must have told.
+    Which voxels are kept depends on feature values: on meta tensors `set_decision` must have said.
     `num_kept` says how many the last forward pass kept.
 
     Args:

@@ -38,7 +38,7 @@ class PointGrouping(nn.Module):
     Args:
         data: the grid.
         is_pillars: whether the height plays no part.
-        by_rows: whether voxel numbers are told apart as rows of one column, which another kernel
+        by_rows: whether voxel numbers are distinguished as rows of one column, which another kernel
             does than for plain values.
         device: of the detector.
     """

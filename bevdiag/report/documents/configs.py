@@ -36,7 +36,7 @@ class PreflightDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareDocument:
-    """`bevdiag compare`; the first variant is the base line."""
+    """`bevdiag compare`; the others are compared with the first variant."""
 
     schema: Literal["bevdiag.compare/1"] = "bevdiag.compare/1"
     config: str

@@ -1,4 +1,4 @@
-"""The step's memory as the page's script reads it: columns of numbers, names told once."""
+"""The step's memory as the page's script reads it: columns of numbers, names given once."""
 
 from collections.abc import Sequence
 from itertools import groupby

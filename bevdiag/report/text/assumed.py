@@ -12,7 +12,7 @@ from bevdiag.report.text.table import Column, cell, lay_out
 
 _BENCHMARK = (
     "benchmark mode: the first step also tries algorithms, for a moment with up to all memory that "
-    "is free; what is told is the fastest one's, an interval"
+    "is free; what is reported is the fastest one's, an interval"
 )
 _LABEL_COLUMN = 12
 _DEVICES = {

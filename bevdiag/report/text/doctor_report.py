@@ -17,7 +17,7 @@ _STYLES = {ExitCode.FITS: "green", ExitCode.FINDINGS: "red", ExitCode.NO_VERDICT
 
 
 def render_doctor(checkup: Checkup, layout: Layout) -> str:
-    """The verdict, what was looked at, what is wrong, and what cannot be told."""
+    """The verdict, what was looked at, what is wrong, and what is unknown."""
     lines = paragraph(_sentence(checkup), layout, style=f"bold {_STYLES[checkup.exit_code]}")
     lines += heading("Looked at", layout)
     for label, text in _entries(checkup.environment):
@@ -39,7 +39,7 @@ def _sentence(checkup: Checkup) -> str:
     if errors:
         return f"{where}: a training may fail here: {errors[0].message}."
     if checkup.unknown:
-        return f"{where}: nothing wrong is to be seen, but not everything can be told."
+        return f"{where}: nothing wrong is to be seen, but not everything is known."
     if checkup.findings:
         return f"{where}: nothing stops a training; what is worth knowing is below."
     looked_at = ", ".join(checkup.looked_at) or "the list, which names nothing that is known"

@@ -59,7 +59,7 @@ def render_model(report: Prediction, layout: Layout) -> str:
 def render_config(report: ConfigReport, layout: Layout) -> str:
     """What stops the step, then everything found."""
     verdict = Text.assemble(("cannot run", "bold red"))
-    why = f"{report.config}: no training step survives the errors below, so none was traced."
+    why = f"{report.config}: the errors below stop every training step, so none was traced."
     lines = [verdict, *paragraph(why, layout)]
     if report.refusal:
         lines += paragraph(f"The repository's code ended with: {report.refusal}", layout)

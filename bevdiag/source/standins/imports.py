@@ -1,4 +1,4 @@
-"""Finds a stand-in for what a repository imports and is not there.
+"""Finds a stub for what a repository imports and is not there.
 
 Who imports decides: only the repository's own files get one. What torch, NumPy or another installed
 package tries to import and does not find must fail for it, as it has code for that case.
@@ -51,7 +51,7 @@ class StandInFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of a stand-in, None where the import is to fail."""
+        """The spec of a stub, None where the import is to fail."""
         module = self._module(name, path)
         if module is None:
             return None
@@ -60,7 +60,7 @@ class StandInFinder:
         return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
 
     def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | Path | None:
-        """A stand-in, or the folder to find a package in that the repository brings along."""
+        """A stub, or the folder to find a package in that the repository brings along."""
         top, last = name.partition(".")[0], name.rpartition(".")[2]
         if path and any(Path(p).is_relative_to(self._root) for p in path):
             return self._of_repository(name, last, [Path(p) for p in path])
@@ -158,13 +158,13 @@ def _filled(name: str, members: Mapping[str, Any]) -> ModuleType:
 
 
 def install(root: Path) -> StandInFinder:
-    """Put the stand-ins in place for a repository at `root`."""
+    """Put the stubs in place for a repository at `root`."""
     sys.modules.update(spconv_modules())
     return install_packages(root, OPS)
 
 
 def install_packages(root: Path, ops: Mapping[str, Mapping[str, Any]]) -> StandInFinder:
-    """Put stand-ins in place for what is not installed, and for the extension modules in `ops`."""
+    """Put stubs in place for what is not installed, and for the extension modules in `ops`."""
     from bevdiag.source.standins import scatter
 
     sys.modules["torch_scatter"] = scatter

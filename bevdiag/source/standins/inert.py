@@ -36,7 +36,7 @@ class Inert:
             return only if callable(only) else self
         raise NoVerdictError(
             f"{user_place(sys._getframe(1))}: {self._name} is called, which is not installed here "
-            "and has no stand-in: install the package, or take it out of the training step"
+            "and has no stub: install the package, or take it out of the training step"
         )
 
     def __iter__(self) -> Any:

@@ -1,4 +1,4 @@
-"""The modules `spconv` and `cumm` as detectors import them, on bevdiag's own stand-in."""
+"""The modules `spconv` and `cumm` as detectors import them, on bevdiag's own stub."""
 
 import sys
 from collections.abc import Mapping
