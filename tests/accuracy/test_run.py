@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bevdiag.accuracy import run
-from bevdiag.accuracy.outcome import MeasuredOn, Outcome
+from bevdiag.accuracy.outcome import MeasuredOn
 from bevdiag.accuracy.rows import read_rows
 from bevdiag.accuracy.run import validate
 from bevdiag.errors import InputError
+from bevdiag.prediction.built_in import BuiltIn
 
 REPOSITORY = Path(__file__).parents[1] / "source" / "repo"
 
@@ -129,10 +129,10 @@ def fork_row(**changes: Any) -> dict[str, Any]:
 def test_a_forks_row_is_predicted_with_the_forks_code(
     rows_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def built_in(*_: Any) -> Outcome:
+    def built_in(*_: Any) -> BuiltIn:
         raise AssertionError("a fork may mean its own modules by the names that are built in")
 
-    monkeypatch.setattr(run, "_predict", built_in)
+    monkeypatch.setattr(BuiltIn, "read", built_in)
     rows_file.write_text(json.dumps({"a fork's": fork_row(), "no fork's": fork_row(fork="")}))
     configs = REPOSITORY / "tools" / "cfgs"
     validation = validate([rows_file], configs, MeasuredOn(), nothing, REPOSITORY)
