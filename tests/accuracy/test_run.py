@@ -129,7 +129,7 @@ def fork_row(**changes: Any) -> dict[str, Any]:
 def test_a_forks_row_is_predicted_with_the_forks_code(
     rows_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def built_in(*_: Any) -> None:
+    def built_in(*_: Any) -> BuiltIn:
         raise AssertionError("a fork may mean its own modules by the names that are built in")
 
     monkeypatch.setattr(BuiltIn, "read", built_in)

@@ -8,6 +8,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Layer, TimelinePoint
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.as_json import TIMELINE_POINTS, as_json, document_of, plain
+from bevdiag.rules.finding import Finding, Severity
 
 
 def test_golden(over: Prediction, golden: Callable[[str, str], None]) -> None:
@@ -56,6 +57,16 @@ def test_without_a_budget_there_is_no_verdict(
     over: Prediction, verdict: Verdict, word: str | None
 ) -> None:
     assert plain(document_of(replace(over, verdict=verdict)))["verdict"] == word
+
+
+def test_a_finding_lacks_what_it_has_nothing_to_say_of() -> None:
+    silent = Finding(code="BEV104", severity=Severity.ERROR, message="another grid")
+    assert {"command", "stops", "offered_edits"}.isdisjoint(plain(silent))
+    edits = {"DATA_CONFIG.POINT_CLOUD_RANGE": "[0, -1, -1, 2, 1, 1]"}
+    document = plain(replace(silent, command="ls", stops=True, offered_edits=edits))
+    assert document["command"] == "ls"
+    assert document["stops"] is True
+    assert document["offered_edits"] == edits
 
 
 def test_the_same_report_is_the_same_bytes(over: Prediction) -> None:

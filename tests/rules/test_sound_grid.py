@@ -30,8 +30,8 @@ def test_the_offered_edit_passes_every_rule_at_once(model: str, bounds: list[flo
     bad = read_document(path, (f"{RANGE}={bounds}",))
     assert grid_faults(bad)
     found = check_config(path, bad)
-    edits = next(finding.edits for finding in found if finding.edits)
-    overrides = tuple(f"{key}={value}" for key, value in edits)
+    edits = next(finding.offered_edits for finding in found if finding.offered_edits)
+    overrides = tuple(f"{key}={value}" for key, value in edits.items())
     edited = read_document(path, (f"{RANGE}={bounds}", *overrides))
     assert grid_faults(edited) == ()
     left = [f for f in check_config(path, edited) if f.severity is not Severity.INFO]
