@@ -21,7 +21,7 @@ from bevdiag.prediction.summary import (
     with_history,
 )
 from bevdiag.prediction.target import device_target
-from bevdiag.rules import repository_stood_in_for
+from bevdiag.rules import repository_stood_in_for, unknown_key
 from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.evidence import TraceEvidence
@@ -167,7 +167,12 @@ def _report(
         verdict=step.verdict,
     )
     findings, silenced = sifted(
-        (*found, *step_findings(evidence), *repository_stood_in_for.check(traced.findings)),
+        (
+            *found,
+            *unknown_key.unread(settings.document, traced.unread),
+            *step_findings(evidence),
+            *repository_stood_in_for.check(traced.findings),
+        ),
         settings.document,
         *(Stage.CONFIG, Stage.TRACE, Stage.SOURCE),
     )
