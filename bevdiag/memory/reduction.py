@@ -30,6 +30,8 @@ FEWER_THREADS = {
 
 def reduction_buffer(call: StridedReduction, target: DeviceTarget) -> int:
     """Return the bytes of the buffer, 0 where one block suffices."""
+    if not call.outputs or not call.inputs_per_output:
+        return 0
     vector = next(v for v in (MAX_VECTOR, 2, 1) if call.outputs % v == 0)
     width, height = _block(call, vector)
     if call.inputs_per_output < min(height * MIN_VALUES_PER_THREAD, MAX_VALUES_PER_THREAD):

@@ -19,7 +19,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
-from bevdiag.rules import repository_stood_in_for
+from bevdiag.rules import repository_stood_in_for, unknown_key
 from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.evidence import TraceEvidence
@@ -162,6 +162,7 @@ class Repository(ConfigSource):
             batch=scenes[Scenario.EXPECTED],
             assumptions=(*scene_assumption(scenes), *traced.assumptions),
             notes=traced.findings,
+            unread=traced.unread,
         )
 
     def findings(self, recorded: Recorded, step: Judged) -> Sifted:
@@ -177,6 +178,7 @@ class Repository(ConfigSource):
         )
         found = (
             *source_findings(self.document, self.options.data_folder, ran=True),
+            *unknown_key.unread(self.document, recorded.unread),
             *step_findings(evidence),
             *repository_stood_in_for.check(recorded.notes),
         )

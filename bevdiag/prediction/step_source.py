@@ -47,6 +47,7 @@ class Recorded:
         assumptions: every count that depends on values or on the scene.
         kept_voxels: those that a built-in module decides.
         notes: what was replaced, refused or answered while the user's own code ran.
+        unread: keys of a config that no code read, and what that means.
     """
 
     traces: Mapping[Scenario, Trace]
@@ -55,6 +56,7 @@ class Recorded:
     assumptions: tuple[Assumption, ...] = ()
     kept_voxels: tuple[KeptVoxels, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 class StepSource(Protocol):

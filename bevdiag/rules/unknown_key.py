@@ -16,13 +16,13 @@ Seen in:
     too little memory is torch's checkpointing, which the key's two spellings make easy to miss.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from bevdiag.config import NoteCode
+from bevdiag.config import Document, NoteCode
 from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.rules.codes import finding, noted
 from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Confidence, Finding
 
 
 def check(evidence: ConfigEvidence) -> Iterator[Finding]:
@@ -42,3 +42,14 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
             document=document,
             key=f"{dsvt}.{ignored}",
         )
+
+
+def unread(document: Document, messages: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield a finding for every key that a repository's own code did not read.
+
+    Args:
+        document: the config.
+        messages: what that means, by key.
+    """
+    for key, message in messages.items():
+        yield finding("BEV004", message, document=document, key=key, confidence=Confidence.CERTAIN)

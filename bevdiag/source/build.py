@@ -17,9 +17,9 @@ from torch import nn
 from bevdiag.errors import InputError
 from bevdiag.memory.events import Category
 from bevdiag.source.lanes import DeviceLanes
+from bevdiag.source.reading import Watched, watched
 from bevdiag.source.scratch import Scratch
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.standins.packages import EasyDict
 from bevdiag.source.state import Running, begin
 from bevdiag.trace.assumed_values import NOBODY, AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
@@ -96,7 +96,7 @@ def build_model(
     Raises:
         InputError: `build_network` asks for an argument that nobody knows.
     """
-    config = EasyDict(settings.values())
+    config = watched(settings.values())
     arguments = _arguments(build_network, config, settings, dataset)
     recorder = _recorder(values)
     for made in _made_by_import:
@@ -115,7 +115,7 @@ def build_model(
 
 
 def _arguments(
-    build_network: Any, config: EasyDict, settings: SourceSettings, dataset: Any
+    build_network: Any, config: Watched, settings: SourceSettings, dataset: Any
 ) -> dict[str, Any]:
     """What `build_network` asks for, by the names of its parameters."""
     known = {

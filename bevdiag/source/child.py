@@ -1,7 +1,7 @@
 """The child process: imports the repository, builds its model and traces its step."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,7 @@ from bevdiag.source.dataset import LoadedBatch, NotInBatchError
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits, with_findings
 from bevdiag.source.locks import lock
 from bevdiag.source.programs import divert_programs
+from bevdiag.source.reading import unread_in
 from bevdiag.source.real_run import loss_of, predictions_of, rehearse
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
@@ -46,6 +47,7 @@ class SourceTask:
     Attributes:
         scratch: an empty folder for what the code writes.
         scenes: the expected one, and those of the other scenarios where they differ from it.
+        overrides: `KEY=value` texts that the settings were read with.
         loads: whether the repository's own data pipeline makes the batch of the scene.
     """
 
@@ -55,6 +57,7 @@ class SourceTask:
     scenes: Mapping[Scenario, Batch]
     options: StepOptions
     pins: Mapping[str, int]
+    overrides: Sequence[str] = ()
     rehearses: bool = True
     loads: bool = True
 
@@ -109,6 +112,11 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
             if isinstance(file, str) and Path(file).resolve().is_relative_to(root):
                 note_input(Path(file))
     _report_imports(finder, findings)
+    unread = unread_in(task.settings.values(), root, task.overrides)
+    result.unread = {entry.key: entry.message for entry in unread}
+    for entry in unread:
+        if entry.is_section:
+            result.leave_open(entry.message)
     result.findings = tuple(dict.fromkeys(findings))
     result.num_points, result.num_voxels = supplies[Scenario.EXPECTED].counts()
     return result

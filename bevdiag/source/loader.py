@@ -20,8 +20,8 @@ import torch
 from bevdiag.scenes import Batch
 from bevdiag.source.failures import as_failure
 from bevdiag.source.frames import Frames, Getters, calibration_of
+from bevdiag.source.reading import watched
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.standins.packages import EasyDict
 
 _TEMPLATE = "DatasetTemplate"
 _SEED = 0
@@ -138,7 +138,7 @@ def open_dataset(package: str, settings: SourceSettings, findings: list[str]) ->
         Exception: there is no such class, or what its constructor raises.
     """
     kind, template = _dataset_class(package, settings)
-    config = EasyDict(settings.values()).DATA_CONFIG
+    config = watched(settings.values()).DATA_CONFIG
     entries = _augmentations(config)
     for entry in entries:
         _put_to_rest(entry)

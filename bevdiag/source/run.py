@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bevdiag.children import ChildError, in_child
@@ -32,6 +32,7 @@ class SourceTrace:
         params_by_module: the detector's direct children, and "total".
         num_points: of the batch that was traced; None where that is the scene itself.
         num_voxels: likewise.
+        unread: the keys of the config that nobody read, and what that means.
     """
 
     trace: Trace
@@ -42,6 +43,7 @@ class SourceTrace:
     params_by_module: Mapping[str, int]
     num_points: int | None
     num_voxels: int | None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 def trace_source(
@@ -103,6 +105,7 @@ def trace_source(
                 target=target,
                 loop=loop,
             ),
+            overrides=tuple(overrides),
             pins=dict(assumptions or {}),
             rehearses=rehearses,
             loads=loads,
@@ -118,6 +121,7 @@ def trace_source(
         params_by_module=trace.params_by_module,
         num_points=result.num_points,
         num_voxels=result.num_voxels,
+        unread=result.unread,
     )
 
 

@@ -37,6 +37,7 @@ class TracedStep:
     Attributes:
         num_points: of the batch, as a repository's data pipeline left it.
         num_voxels: likewise.
+        unread: the keys of a config that nobody read, and what that means.
     """
 
     traces: dict[Scenario, Trace] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class TracedStep:
     findings: tuple[str, ...] = ()
     num_points: int | None = None
     num_voxels: int | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def expected(self) -> Trace:

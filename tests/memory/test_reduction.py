@@ -18,6 +18,8 @@ def test_a_batch_norm_over_pillars_takes_a_mebibyte_a_multiprocessor(rows):
 def test_few_values_are_reduced_within_a_block():
     assert reduction_buffer(StridedReduction(64, 1000, 16), H200) == 0
     assert reduction_buffer(StridedReduction(64, 1, 16), H200) == 0
+    assert reduction_buffer(StridedReduction(64, 0, 16), H200) == 0
+    assert reduction_buffer(StridedReduction(0, 64, 16), H200) == 0
 
 
 def test_a_smaller_gpu_spreads_it_less():

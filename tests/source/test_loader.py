@@ -126,6 +126,19 @@ def test_weights_that_are_refused_are_those_that_the_model_has(own: Own) -> None
     assert any("weights (pretrained.pth) were neither" in finding for finding in trace.findings)
 
 
+def test_a_teacher_that_nobody_builds_leaves_the_step_without_an_upper_end(own: Own) -> None:
+    trace = own(
+        "Choosy",
+        "MODEL_TEACHER={NAME: Choosy}",
+        "MODEL.HEAD={NAME: Any, ALPHA: 1}",
+        "MODEL.LAYERZ={WIDTH: 3}",
+    )
+    (sentence,) = trace.unmodelled
+    assert "nothing read MODEL_TEACHER" in sentence
+    assert set(trace.unread) >= {"MODEL_TEACHER", "MODEL.LAYERZ"}
+    assert "MODEL.HEAD.ALPHA" not in trace.unread
+
+
 def test_labels_beside_predictions_have_values(own: Own) -> None:
     trace = own("Assigning")
     assert not trace.unmodelled

@@ -112,6 +112,13 @@ class ReadingTable(_Detector):
         self.table = torch.load(cfg.TABLE).reshape(-1)
 
 
+class Choosy(_Detector):
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.widths = [layer.WIDTH for layer in cfg.get("LAYERS", [])]
+        self.head = dict(**cfg.HEAD) if "HEAD" in cfg else {}
+
+
 class Pretrained(_Detector):
     """Takes the backbone's part of a checkpoint that is not there, and insists on finding it."""
 
@@ -121,9 +128,9 @@ class Pretrained(_Detector):
 
     def init_weights(self):
         saved = torch.load("pretrained.pth", map_location="cpu")
-        saved = saved["state_dict"] if "state_dict" in saved else saved  # noqa: SIM401 (as others write it)
+        saved = saved.get("state_dict", saved)
         state = {k[len("backbone.") :]: v for k, v in saved.items() if k.startswith("backbone.")}
-        if list(state.keys())[0].startswith("module."):  # noqa: RUF015
+        if next(iter(state.keys())).startswith("module."):
             state = {k[7:]: v for k, v in state.items()}
         assert state["layer.weight"].shape == self.layer.weight.shape
         self.load_state_dict(state)
@@ -139,6 +146,7 @@ DETECTORS = {
         Geometric,
         Assigning,
         Pretrained,
+        Choosy,
         Returning,
         Cameras,
         FirstGeneration,
