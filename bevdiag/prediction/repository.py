@@ -23,7 +23,7 @@ from bevdiag.prediction.summary import (
 from bevdiag.prediction.target import device_target
 from bevdiag.rules import repository_stood_in_for, unknown_key
 from bevdiag.rules.checks import sifted, source_findings, step_findings
-from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
 from bevdiag.scenes import Batch, Layout, Scenario, Wanted, make_batch
@@ -90,9 +90,9 @@ def _trace(
         )
     except NoVerdictError as refusal:
         document = settings.document
-        found = source_findings(document, options.data_folder, ran=False)
+        found = source_findings(document, options.data_folder, ran=False, failure=str(refusal))
         findings, silenced = sifted(found, document, Stage.CONFIG)
-        if not any(CODES[finding.code].stops for finding in findings):
+        if not any(finding.stops for finding in findings):
             raise
         return ConfigReport(
             config=str(config), findings=findings, silenced=silenced, refusal=str(refusal)
