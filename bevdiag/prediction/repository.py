@@ -21,7 +21,7 @@ from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules import repository_stood_in_for, unknown_key
 from bevdiag.rules.checks import sifted, source_findings, step_findings
-from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.source import SourceSettings, read_source_config, trace_source
 from bevdiag.trace.kept_voxels import Scenario
@@ -185,9 +185,10 @@ class Repository(ConfigSource):
         return sifted(found, self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE)
 
     def fault_behind(self, refusal: Exception) -> ConfigReport | None:
-        found = source_findings(self.document, self.options.data_folder, ran=False)
+        folder = self.options.data_folder
+        found = source_findings(self.document, folder, ran=False, failure=str(refusal))
         findings, silenced = sifted(found, self.document, Stage.CONFIG)
-        if not any(CODES[finding.code].stops for finding in findings):
+        if not any(finding.stops for finding in findings):
             return None
         return ConfigReport(
             config=self.name, findings=findings, silenced=silenced, refusal=str(refusal)

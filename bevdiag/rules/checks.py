@@ -16,10 +16,15 @@ from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
 from bevdiag.rules.finding import Confidence, Finding, Severity, Silenced
 from bevdiag.rules.silencing import silence
 from bevdiag.rules.sound_grid import with_sound_grid
+from bevdiag.rules.texts import codes_for
 
 _UNKNOWN_MODULE = "BEV008"
 _DERIVED = ("BEV102", "BEV103", "BEV106", "BEV108", "BEV201", "BEV202", "BEV204")
 """Rules that derive from the settings what OpenPCDet's modules hand to each other."""
+_OTHER_MODULES = (
+    "Derived from what OpenPCDet's modules of these names do; the trace of this repository's own "
+    "code did not confirm it."
+)
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
@@ -52,17 +57,26 @@ def config_findings(
 
 
 def source_findings(
-    document: Document, data_root: Path | None, *, ran: bool
+    document: Document, data_root: Path | None, *, ran: bool, failure: str = ""
 ) -> tuple[Finding, ...]:
     """Like `check_config` for a model that a repository's own code builds.
 
     What modules there are is the repository's business, and a step that `ran` had no fault that
-    would have stopped it, whatever a module of that name does elsewhere.
+    would have stopped it, whatever a module of that name does elsewhere. What is derived from what
+    OpenPCDet's modules of those names do is certain only where the repository's code failed in
+    the very words of the rule.
+
+    Args:
+        document: the config.
+        data_root: the folder that relative data paths start from; None does not look for data.
+        ran: whether the repository's step ran.
+        failure: what it printed where it did not.
     """
+    confirmed = codes_for(failure, "")
     return tuple(
-        finding
-        for finding in config_findings(document, None, data_root)
-        if finding.code != _UNKNOWN_MODULE and not (ran and CODES[finding.code].stops)
+        found if found.code in confirmed else _doubted(found, _OTHER_MODULES)
+        for found in config_findings(document, None, data_root)
+        if found.code != _UNKNOWN_MODULE and not (ran and CODES[found.code].stops)
     )
 
 
@@ -106,16 +120,22 @@ def _foreign(parts: Parts) -> str:
 
 def _softened(found: Finding, foreign: str) -> Finding:
     """The finding, no longer certain where a fork's code may do something else."""
-    if found.code not in _DERIVED or found.severity is not Severity.ERROR:
-        return found
     doubt = (
         f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
         "--source DIR traces it."
     )
+    return _doubted(found, doubt)
+
+
+def _doubted(found: Finding, doubt: str) -> Finding:
+    """A derived error as a warning, which does not explain why a step stops."""
+    if found.code not in _DERIVED or found.severity is not Severity.ERROR:
+        return found
     return replace(
         found,
         severity=Severity.WARNING,
         confidence=Confidence.LIKELY,
+        stops=False,
         detail=(*found.detail, doubt),
     )
 

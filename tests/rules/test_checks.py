@@ -1,0 +1,37 @@
+"""What the rules say of a config whose model a repository's own code builds."""
+
+from pathlib import Path
+
+import pytest
+
+from bevdiag.config import read_document
+from bevdiag.rules.checks import check_config, source_findings
+from bevdiag.rules.finding import Confidence, Finding, Severity
+
+CONFIG = Path(__file__).parent / "BEV201" / "bad.yaml"
+IN_ITS_WORDS = (
+    "RuntimeError: Given groups=1, weight of size [64, 256, 3, 3], expected input[1, 128, 200, "
+    "176] to have 256 channels, but got 128 channels instead"
+)
+
+
+def _of_map(found: tuple[Finding, ...]) -> list[Finding]:
+    return [finding for finding in found if finding.code == "BEV201"]
+
+
+def test_a_module_of_a_known_name_may_make_other_channels_in_a_repository() -> None:
+    document = read_document(CONFIG)
+    (known,) = _of_map(check_config(CONFIG, document))
+    assert known.severity is Severity.ERROR
+    assert known.stops
+    (derived,) = _of_map(source_findings(document, None, ran=False, failure="KeyError: 'x'"))
+    assert derived.severity is Severity.WARNING
+    assert derived.confidence is Confidence.LIKELY
+    assert not derived.stops
+    assert "did not confirm it" in derived.detail[-1]
+
+
+@pytest.mark.parametrize(("ran", "failure"), [(True, ""), (False, IN_ITS_WORDS)])
+def test_the_trace_decides(ran: bool, failure: str) -> None:
+    found = _of_map(source_findings(read_document(CONFIG), None, ran=ran, failure=failure))
+    assert [finding.severity for finding in found] == ([] if ran else [Severity.ERROR])
