@@ -28,7 +28,8 @@ from bevdiag.trace.data_flow import dead_branches
 def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield a finding for every module without parameters that the loss does not reach."""
     for branch in dead_branches(evidence.trace):
-        if not branch.params:
+        # A list of modules never runs itself, and what never runs computes nothing.
+        if not branch.params and branch.path in evidence.trace.departures:
             yield finding(
                 "BEV604",
                 f"{branch.path} computes what no loss uses: {branch.reason}",

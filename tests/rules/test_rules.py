@@ -345,6 +345,8 @@ def test_a_module_without_parameters_that_no_loss_uses(evidence: StepEvidence) -
     (finding,) = _found(unused_output, replace(evidence, trace=trace))
     assert (finding.code, finding.module) == ("BEV604", "a.pool")
     assert "a.pool computes what no loss uses" in finding.message
+    listed = replace(trace, departures={"a.pool.0": 1})  # a list of modules never runs itself
+    assert _found(unused_output, replace(evidence, trace=listed)) == []
 
 
 def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:
