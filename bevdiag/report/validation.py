@@ -140,7 +140,7 @@ def _summary(validation: Validation) -> Iterator[str]:
     promises = "; ".join(validation.misses) or "all kept"
     yield (
         f"promised: median at most {MEDIAN_LIMIT:.0%}, largest {LARGEST_LIMIT:.0%}, reserved "
-        f"{RESERVED_LIMIT:.0%} in nine rows of ten, every upper end covers, parameters exact: "
+        f"{RESERVED_LIMIT:.0%}, every upper end covers, parameters exact: "
         f"{promises}"
     )
 
