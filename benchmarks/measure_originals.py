@@ -194,9 +194,9 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
 
     from bevdiag.source import build, cuda_api, downloads, read_source_config
     from bevdiag.source.dataset import FakeDataset
-    from bevdiag.source.standins import inert
-    from bevdiag.source.standins.imports import install_packages
-    from bevdiag.source.standins.packages import EasyDict
+    from bevdiag.source.stubs import inert
+    from bevdiag.source.stubs.imports import install_packages
+    from bevdiag.source.stubs.packages import EasyDict
 
     split = "test" if row.step == "eval" else "train"
     settings = read_source_config(options.source / "tools" / "cfgs" / row.config, split=split)

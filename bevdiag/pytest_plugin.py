@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bevdiag.prediction.module import Module
 
 MARKER = "gpu_budget"
-STANDIN_SETTING = "gpu_budget_spconv_standin"
+STUB_SETTING = "gpu_budget_spconv_standin"
 
 _WIDTH = 100
 _OPTIONS = ("gpu", "torch", "cudnn", "autocast", "optimizer")
@@ -32,7 +32,7 @@ _REHEARSE = "rehearse"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The setting that replaces an installed spconv."""
     parser.addini(
-        STANDIN_SETTING,
+        STUB_SETTING,
         "let every import of spconv in this session give bevdiag's stub, which needs no GPU",
         type="bool",
         default=False,
@@ -48,8 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "(model, inputs, loss) and fails if a training step does not fit; docs/pytest.md of "
         "bevdiag tells more",
     )
-    if config.getini(STANDIN_SETTING):
-        sys.modules.update(_standins())
+    if config.getini(STUB_SETTING):
+        sys.modules.update(_stubs())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -147,17 +147,17 @@ def _spconv_at_hand() -> Iterator[None]:
     if "spconv" in sys.modules or importlib.util.find_spec("spconv") is not None:
         yield
         return
-    standins = _standins()
-    sys.modules.update(standins)
+    stubs = _stubs()
+    sys.modules.update(stubs)
     try:
         yield
     finally:
-        for name in standins:
+        for name in stubs:
             sys.modules.pop(name, None)
 
 
-def _standins() -> dict[str, Any]:
-    from bevdiag.source.standins.spconv import spconv_modules
-    from bevdiag.sparse import standin
+def _stubs() -> dict[str, Any]:
+    from bevdiag.source.stubs.spconv import spconv_modules
+    from bevdiag.sparse import stub
 
-    return spconv_modules(standin.SparseConvTensor)
+    return spconv_modules(stub.SparseConvTensor)

@@ -17,7 +17,7 @@ STEPS = {step["id"]: step for step in ACTION["runs"]["steps"]}
 BAD, FIXED = "tests/rules/BEV103/bad.yaml", "tests/rules/BEV103/fixed.yaml"
 
 # Notes how it was called, and does what a run with findings does.
-STAND_IN = f"""#!{sys.executable}
+STUB = f"""#!{sys.executable}
 import json, os, sys
 with open(os.environ["CALLED"], "w", encoding="utf-8") as file:
     json.dump(sys.argv[1:], file)
@@ -42,7 +42,7 @@ class Runner:
         self.folder, self.work = folder, folder / "work"
         self.work.mkdir()
         (folder / "bin").mkdir()
-        self.install(STAND_IN)
+        self.install(STUB)
 
     def install(self, program: str) -> None:
         path = self.folder / "bin" / "bevdiag"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-import bevdiag.source.standins.spconv  # noqa: F401
+import bevdiag.source.stubs.spconv  # noqa: F401
 from bevdiag.prediction.module import Module
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict

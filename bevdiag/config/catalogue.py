@@ -69,7 +69,7 @@ UNMODELLED_VALUES: Mapping[tuple[str, ...], tuple[Callable[[Any], bool], str]] =
 
 
 def built_names(slot: str) -> tuple[str, ...]:
-    """The names that bevdiag builds in a slot, as its settings say; none for a foreign slot."""
+    """The names that bevdiag builds in a slot, as its settings say; none for another slot."""
     field = ModelSettings.model_fields.get(slot.lower())
     return () if field is None else tuple(_literal_names(field.annotation))
 

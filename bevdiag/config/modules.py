@@ -24,7 +24,7 @@ def check_modules(root: Section) -> None:
         found = "is missing" if model is None else f"expected a section, found {describe(model)}"
         where = root.location if model is None else model.location
         raise ConfigError(found, location=where, key="MODEL")
-    foreign: list[tuple[Node, str, str]] = []
+    unmodelled: list[tuple[Node, str, str]] = []
     for slot in PUBLISHED:
         path = ("MODEL", slot) if slot == DETECTOR else ("MODEL", slot, "NAME")
         section = model.entries.get(slot)
@@ -37,9 +37,9 @@ def check_modules(root: Section) -> None:
             continue
         if name_node is None or name not in PUBLISHED[slot]:
             raise _unknown(root, path, slot, name)
-        foreign.append((name_node, tree.dotted(path), name))
-    if foreign:
-        raise _not_modelled(foreign)
+        unmodelled.append((name_node, tree.dotted(path), name))
+    if unmodelled:
+        raise _not_modelled(unmodelled)
     for option, (is_foreign, what) in UNMODELLED_VALUES.items():
         node = tree.find(root, option)
         if node is not None and is_foreign(tree.plain(node)):
@@ -85,7 +85,9 @@ def is_slip(file: Path, name: str, known: Iterable[str]) -> bool:
     return repository_of(file) is not None or slip_of(name, known) is not None
 
 
-def _not_modelled(foreign: list[tuple[Node, str, str]]) -> NoVerdictError:
-    named = ", ".join(f"{name} ({key})" for _, key, name in foreign)
-    plural = "is an OpenPCDet module" if len(foreign) == 1 else "are OpenPCDet modules"
-    return NoVerdictError(f"{foreign[0][0].location}: {named} {plural} that bevdiag does not model")
+def _not_modelled(unmodelled: list[tuple[Node, str, str]]) -> NoVerdictError:
+    named = ", ".join(f"{name} ({key})" for _, key, name in unmodelled)
+    plural = "is an OpenPCDet module" if len(unmodelled) == 1 else "are OpenPCDet modules"
+    return NoVerdictError(
+        f"{unmodelled[0][0].location}: {named} {plural} that bevdiag does not model"
+    )

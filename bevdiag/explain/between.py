@@ -7,12 +7,12 @@ from itertools import combinations
 import numpy as np
 
 from bevdiag.explain.failure import Failure
-from bevdiag.explain.match import Match, World, agrees, distance_of, is_optional
+from bevdiag.explain.match import Case, Match, agrees, distance_of, is_optional
 from bevdiag.memory.events import Alloc, Event
 from bevdiag.memory.simulate import walk
 
 
-def between(failure: Failure, worlds: Sequence[World]) -> Iterator[Match]:
+def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
     """Allocations that have the size at a count between or beyond those that were predicted.
 
     Sizes and totals grow in proportion to a count that depends on values. Two walks of the same
@@ -20,15 +20,15 @@ def between(failure: Failure, worlds: Sequence[World]) -> Iterator[Match]:
     what would be allocated by then; the message's own total says which of them it was.
     """
     figure, capacity = failure.requested, failure.capacity_bytes
-    pair = _alike(worlds)
+    pair = _alike(cases)
     if pair is None or figure is None or capacity is None or failure.allocated is None:
         return
-    low, high = (walk(world.stream, world.target, until_oom=False) for world in pair)
+    low, high = (walk(case.stream, case.target, until_oom=False) for case in pair)
     sizes, totals = (
         np.array([low.requested, high.requested]),
         np.array([low.allocated, high.allocated]),
     )
-    limit = _share_of_largest(worlds, pair)
+    limit = _share_of_largest(cases, pair)
     for index, event in enumerate(pair[0].stream.events):
         small, large = (int(size) for size in sizes[:, index])
         if not isinstance(event, Alloc) or small == large or is_optional(event, pair[0].target):
@@ -39,7 +39,7 @@ def between(failure: Failure, worlds: Sequence[World]) -> Iterator[Match]:
             continue  # there can be no such count, or memory would have run out earlier
         allocated = int(before[-1])
         match = Match(
-            world=replace(pair[0], assumption=_at_count(pair, share)),
+            case=replace(pair[0], assumption=_at_count(pair, share)),
             event=index,
             alloc=event,
             nbytes=figure.middle_bytes,
@@ -53,9 +53,9 @@ def between(failure: Failure, worlds: Sequence[World]) -> Iterator[Match]:
             yield match
 
 
-def _alike(worlds: Sequence[World]) -> tuple[World, World] | None:
-    """Two worlds that differ in nothing but the count; None if there are none."""
-    for first, second in combinations(sorted(worlds, key=lambda world: world.count or 0), 2):
+def _alike(cases: Sequence[Case]) -> tuple[Case, Case] | None:
+    """Two cases that differ in nothing but the count; None if there are none."""
+    for first, second in combinations(sorted(cases, key=lambda case: case.count or 0), 2):
         one, other = first.stream.events, second.stream.events
         if (
             None not in (first.count, second.count)
@@ -67,16 +67,16 @@ def _alike(worlds: Sequence[World]) -> tuple[World, World] | None:
     return None
 
 
-def _share_of_largest(worlds: Sequence[World], pair: tuple[World, World]) -> float:
-    """How far beyond the first of the two worlds, in steps of their difference, counts can lie."""
+def _share_of_largest(cases: Sequence[Case], pair: tuple[Case, Case]) -> float:
+    """How far beyond the first of the two cases, in steps of their difference, counts can lie."""
     low, high = pair[0].count or 0, pair[1].count or 0
-    return (max(world.count or 0 for world in worlds) - low) / (high - low)
+    return (max(case.count or 0 for case in cases) - low) / (high - low)
 
 
 def _kind(event: Event) -> tuple[str, str]:
     return (event.module, event.op) if isinstance(event, Alloc) else ("", type(event).__name__)
 
 
-def _at_count(pair: tuple[World, World], share: float) -> str:
+def _at_count(pair: tuple[Case, Case], share: float) -> str:
     low, high = pair[0].count or 0, pair[1].count or 0
     return f"about {round(low + share * (high - low)):,} voxels kept, which depends on values"

@@ -54,17 +54,17 @@ def _predicted(
     answer: Explanation, config: Path, options: InspectOptions, progress: Progress
 ) -> Explanation:
     progress("importing torch", 0.0)
+    from bevdiag.explain.cases import predicted_cases
     from bevdiag.explain.search import search
-    from bevdiag.explain.worlds import predicted_worlds
     from bevdiag.prediction.target import target_of
 
     progress("training step", 0.1)
-    target, worlds, notes = predicted_worlds(answer.failure, config, options)
+    target, cases, notes = predicted_cases(answer.failure, config, options)
     progress("searching the step", 0.8)
     return replace(
         answer,
         config=str(config),
         target=target_of(target),
-        candidates=search(answer.failure, worlds),
+        candidates=search(answer.failure, cases),
         notes=notes,
     )

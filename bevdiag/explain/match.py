@@ -23,14 +23,14 @@ _LAYERS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Case:
     """One set of circumstances under which the message may have come about.
 
     Attributes:
         stream: the predicted step.
         target: versions, and the capacity that the message tells, None where it tells none.
         assumption: what it takes for granted beyond the user's options, empty for nothing.
-        count: the count that depends on values and differs between worlds, None without one.
+        count: the count that depends on values and differs between cases, None without one.
     """
 
     stream: EventStream
@@ -41,9 +41,9 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """One allocation of one world, with what speaks for it."""
+    """One allocation of one case, with what speaks for it."""
 
-    world: World
+    case: Case
     event: int
     alloc: Alloc
     nbytes: int
@@ -67,7 +67,7 @@ class Match:
             not self.is_near,
             not self.stops_here,
             self.distance or 0.0,
-            bool(self.world.assumption),
+            bool(self.case.assumption),
             self.event,
         )
 

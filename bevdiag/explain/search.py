@@ -1,7 +1,7 @@
 """Which allocation of a predicted step a message is about.
 
 A message gives up to three clues: the segment that was asked for, what was allocated at that
-moment, and how much the allocator could have had. The step is walked in every world that the
+moment, and how much the allocator could have had. The step is walked in every case that the
 message may come from (another cuDNN, other counts that depend on values); allocations whose segment
 prints like the message's are candidates, and where a walk within the message's capacity stops says
 which of them comes first. What cuDNN can do without never fails and is no candidate.
@@ -14,7 +14,7 @@ from bevdiag.explain.arithmetic import arithmetic_of, condition_of, what_of
 from bevdiag.explain.between import between
 from bevdiag.explain.decode import asks_for
 from bevdiag.explain.failure import Failure, Stack
-from bevdiag.explain.match import Match, World, agrees, distance_of, is_optional
+from bevdiag.explain.match import Case, Match, agrees, distance_of, is_optional
 from bevdiag.explain.result import Candidate, Certainty
 from bevdiag.memory.allocator import block_bytes, segment_bytes
 from bevdiag.memory.device import DeviceTarget
@@ -25,14 +25,14 @@ from bevdiag.memory.simulate import walk
 MAX_CANDIDATES = 6
 
 
-def search(failure: Failure, worlds: Sequence[World]) -> tuple[Candidate, ...]:
+def search(failure: Failure, cases: Sequence[Case]) -> tuple[Candidate, ...]:
     """The allocations that the message may be about, the likeliest first.
 
     Where no allocation has the size, those stand in at which the walks stop.
     """
-    matches = sorted((m for world in worlds for m in _matches(failure, world)), key=_rank)
+    matches = sorted((m for case in cases for m in _matches(failure, case)), key=_rank)
     if not any(match.has_size and match.is_near for match in matches):
-        matches = sorted(between(failure, worlds), key=_rank) or matches
+        matches = sorted(between(failure, cases), key=_rank) or matches
     best: dict[tuple[object, ...], Match] = {}
     for match in matches:
         alloc = match.alloc
@@ -51,23 +51,23 @@ def _rank(match: Match) -> tuple[object, ...]:
     return match.rank
 
 
-def _matches(failure: Failure, world: World) -> Iterator[Match]:
-    totals = walk(world.stream, world.target, until_oom=False)
+def _matches(failure: Failure, case: Case) -> Iterator[Match]:
+    totals = walk(case.stream, case.target, until_oom=False)
     stop = None
-    if world.target.capacity_bytes is not None:
-        refusal = walk(world.stream, world.target).refusal
+    if case.target.capacity_bytes is not None:
+        refusal = walk(case.stream, case.target).refusal
         stop = refusal.event if refusal is not None else None
     figure = failure.requested
-    for index, event in enumerate(world.stream.events):
+    for index, event in enumerate(case.stream.events):
         nbytes = totals.requested[index]
-        if not isinstance(event, Alloc) or not nbytes or is_optional(event, world.target):
+        if not isinstance(event, Alloc) or not nbytes or is_optional(event, case.target):
             continue
         has_size = figure is not None and asks_for(nbytes, figure)
         if not has_size and index != stop:
             continue
         allocated = totals.allocated[index] - totals.block_bytes[index]
         yield Match(
-            world=world,
+            case=case,
             event=index,
             alloc=event,
             nbytes=nbytes,
@@ -82,8 +82,8 @@ def _matches(failure: Failure, world: World) -> Iterator[Match]:
 def _candidate(
     failure: Failure, match: Match, kept: Sequence[Match], *, is_first: bool
 ) -> Candidate:
-    alloc, target = match.alloc, match.world.target
-    conditions = (condition_of(alloc, target), match.world.assumption)
+    alloc, target = match.alloc, match.case.target
+    conditions = (condition_of(alloc, target), match.case.assumption)
     return Candidate(
         module=alloc.module,
         phase=alloc.phase.value,
@@ -101,7 +101,7 @@ def _candidate(
 
 def _certainty(best: Match, kept: Iterable[Match]) -> Certainty:
     """Certain is what has the size while no other module asks for it near that moment."""
-    fitted = best.world.count is not None and best.world.assumption
+    fitted = best.case.count is not None and best.case.assumption
     if fitted or not (best.has_size and best.is_near and best.agrees_with_stack):
         return Certainty.POSSIBLE
     rivals = (

@@ -36,7 +36,7 @@ from bevdiag.trace.measure import require_cuda
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.scenarios import between_ends
 from bevdiag.trace.settling import settle
-from bevdiag.trace.step import FEWEST_STEPS, Customs, StepOptions, Trace, trace_steps
+from bevdiag.trace.step import FEWEST_STEPS, StepHooks, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers
 
 _DECLARED = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
@@ -266,6 +266,6 @@ class BuiltIn(ConfigSource):
                 for site in kept:
                     site.apply(model, scenario, step)
 
-            customs = Customs(around=counter.around, begin_step=begin_step)
-            trace = trace_steps(model, meta_batch(batch), step, customs)
+            hooks = StepHooks(around=counter.around, begin_step=begin_step)
+            trace = trace_steps(model, meta_batch(batch), step, hooks)
         return replace(settle(trace), flops=counter.flops)

@@ -19,7 +19,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
-from bevdiag.rules import repository_stood_in_for, unknown_key
+from bevdiag.rules import repository_stubbed, unknown_key
 from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
@@ -180,7 +180,7 @@ class Repository(ConfigSource):
             *source_findings(self.document, self.options.data_folder, ran=True),
             *unknown_key.unread(self.document, recorded.unread),
             *step_findings(evidence),
-            *repository_stood_in_for.check(recorded.notes),
+            *repository_stubbed.check(recorded.notes),
         )
         return sifted(found, self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE)
 

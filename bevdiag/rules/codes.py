@@ -126,7 +126,7 @@ _ROWS = (
     Code("BEV711", "torch-without-cuda", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV712", "extension-for-another-torch", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
     Code("BEV901", "scalar-guessed", _WARNING, _CERTAIN, _STEP),
-    Code("BEV902", "repository-stood-in-for", _INFO, _CERTAIN, Stage.SOURCE),
+    Code("BEV902", "repository-stubbed", _INFO, _CERTAIN, Stage.SOURCE),
 )
 
 CODES = {row.code: row for row in _ROWS}

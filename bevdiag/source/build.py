@@ -16,10 +16,10 @@ from torch import nn
 
 from bevdiag.errors import InputError
 from bevdiag.memory.events import Category
-from bevdiag.source.lanes import DeviceLanes
 from bevdiag.source.reading import Watched, watched
 from bevdiag.source.scratch import Scratch
 from bevdiag.source.settings import SourceSettings
+from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.trace.assumed_values import NOBODY, AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
@@ -37,7 +37,7 @@ class Built:
 
     model: nn.Module
     recorder: Recorder
-    lanes: DeviceLanes
+    gpu: SimulatedGpu
 
 
 def enter_repository(root: Path, scratch: Scratch) -> None:
@@ -51,8 +51,8 @@ def import_builder(package: str) -> Any:
     """The repository's `build_network`; what its modules put on the GPU is remembered."""
     values = AssumedValues(Scenario.EXPECTED, {})
     recorder = _recorder(values)
-    lanes = DeviceLanes(recorder, values)
-    begin(Running(lanes, values))
+    gpu = SimulatedGpu(recorder, values)
+    begin(Running(gpu, values))
 
     def remember(func: Any, args: Any, kwargs: Any, outputs: Any) -> None:
         for made in stored_in((outputs,)):
@@ -60,7 +60,7 @@ def import_builder(package: str) -> Any:
                 _made_by_import.append(weakref.ref(made))
 
     recorder.watcher = remember
-    with recorder, lanes:
+    with recorder, gpu:
         models = importlib.import_module(f"{package}.models")
     return models.build_network
 
@@ -70,9 +70,9 @@ def real_values() -> Iterator[None]:
     """Inside, code that names a GPU computes on the CPU, and keeps its values."""
     values = RehearsedValues(NOBODY)
     recorder = _recorder(values)
-    lanes = DeviceLanes(recorder, values)
-    begin(Running(lanes, values))
-    with recorder, lanes:
+    gpu = SimulatedGpu(recorder, values)
+    begin(Running(gpu, values))
+    with recorder, gpu:
         yield
 
 
@@ -104,14 +104,14 @@ def build_model(
         if kept is not None:
             recorder.adopt(kept, Category.PARAMETER, "", "import")
     values.module = lambda: recorder.attribution.current_path()
-    lanes = DeviceLanes(recorder, values)
-    begin(Running(lanes, values))
-    with recorder, lanes:
+    gpu = SimulatedGpu(recorder, values)
+    begin(Running(gpu, values))
+    with recorder, gpu:
         model: nn.Module = build_network(**arguments)
     if isinstance(values, AssumedValues):
         values.step = lambda: recorder.step
         _drop_values(model)
-    return Built(model, recorder, lanes)
+    return Built(model, recorder, gpu)
 
 
 def _arguments(

@@ -24,9 +24,9 @@ from bevdiag.source.reading import unread_in
 from bevdiag.source.real_run import loss_of, predictions_of, rehearse
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.standins import inert
-from bevdiag.source.standins.imports import StandInFinder, install
 from bevdiag.source.state import current, noted
+from bevdiag.source.stubs import inert
+from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.source.supply import Supply
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues
@@ -37,7 +37,7 @@ from bevdiag.trace.real_run import OTHER_SEEDS, SEED
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.rehearsal import Effort, Rehearsal, can_rehearse
 from bevdiag.trace.settling import settle
-from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
+from bevdiag.trace.step import StepHooks, StepOptions, Trace, trace_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +166,7 @@ def _scenarios(
             rehearsal.close()
 
 
-def _report_imports(finder: StandInFinder, findings: list[str]) -> None:
+def _report_imports(finder: StubFinder, findings: list[str]) -> None:
     if finder.missing:
         findings.append(f"not installed and not needed: {', '.join(sorted(set(finder.missing)))}")
     findings += noted()
@@ -193,11 +193,11 @@ def _traced(task: SourceTask, build_network: Any, supply: Supply, values: Assume
 
     @contextmanager
     def around(recorder: Recorder) -> Iterator[None]:
-        with counter.around(recorder), built.lanes:
+        with counter.around(recorder), built.gpu:
             yield
 
     evaluates = task.options.loop.evaluates
-    customs = Customs(
+    hooks = StepHooks(
         forward=predictions_of if evaluates else loss_of,
         batch=LoadedBatch,
         recorder=built.recorder,
@@ -207,5 +207,5 @@ def _traced(task: SourceTask, build_network: Any, supply: Supply, values: Assume
     current().boxes = batch["gt_boxes"]
     if evaluates:
         del batch["gt_boxes"]
-    trace = settle(trace_steps(built.model, batch, task.options, customs))
+    trace = settle(trace_steps(built.model, batch, task.options, hooks))
     return replace(trace, flops=counter.flops)

@@ -53,7 +53,7 @@ class CudaTensorType:
         return (
             isinstance(instance, torch.Tensor)
             and instance.dtype is self.dtype
-            and current().lanes.recorder.is_device(instance)
+            and current().gpu.recorder.is_device(instance)
         )
 
 
@@ -92,7 +92,7 @@ def _cast_what_counts_as_cuda() -> None:
 
     def cast(value: Any, *where: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            counts = current().lanes.recorder.is_device(value)
+            counts = current().gpu.recorder.is_device(value)
             narrow = value.is_floating_point() and value.dtype is not torch.float64
             return value.to(where[-1]) if counts and narrow else value
         if isinstance(value, (str, bytes, np.ndarray)):
@@ -187,7 +187,7 @@ def accept_integer_masks(note: Callable[[], None]) -> None:
 
 
 def _note_integer_mask() -> None:
-    current().lanes.recorder.notes.append(
+    current().gpu.recorder.notes.append(
         f"{user_place()}: an integer mask was handed to attention and taken as bool"
     )
 

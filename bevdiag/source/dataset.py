@@ -9,7 +9,7 @@ import torch
 from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.standins.packages import EasyDict
+from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.trace.places import user_place
 from bevdiag.trace.wiring_batch import WatchedBatch
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-# Equal, but not the same object: what a tensor answers tells which lane to follow from there.
+# Equal, but not the same object: what a tensor answers tells whether values follow from there.
 FEATURES = torch.device("cuda", 0)
 VALUES = torch.device("cuda", 0)
 CPU = torch.device("cpu")

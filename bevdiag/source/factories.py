@@ -13,7 +13,7 @@ from bevdiag.source.devices import CPU, FEATURES, VALUES, is_cuda
 from bevdiag.trace.operands import tensors_in
 
 if TYPE_CHECKING:
-    from bevdiag.source.lanes import DeviceLanes
+    from bevdiag.source.simulated_gpu import SimulatedGpu
 
 _T = torch.Tensor
 _LIKE_ENDING = "_like"
@@ -57,8 +57,8 @@ def _is_gpu(value: Any) -> bool:
     return isinstance(value, torch.device) and value.type == "cuda"
 
 
-def make(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What the call makes, in the lane that suits it, counted as the device's.
+def make(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the call makes, with or without values, as suits it, counted as the device's.
 
     Next to tensors it goes where they are. What has no values worth keeping follows the device it
     was given: that of features makes features.
@@ -71,16 +71,16 @@ def make(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: dict[st
     name = getattr(func, "__name__", "")
     if func in _WRAPPERS and args and isinstance(args[0], _T):
         dtype = kwargs.get("dtype", args[1] if len(args) > 1 else None)
-        return lanes.to_device(args[0], dtype if isinstance(dtype, torch.dtype) else None)
+        return gpu.to_device(args[0], dtype if isinstance(dtype, torch.dtype) else None)
     if name.endswith(_LIKE_ENDING) and given and given[0].is_meta:
         return func(*args, **{**kwargs, "device": given[0].device})
     if any(tensor.is_meta for tensor in given):
         return func(*args, **{**kwargs, "device": "meta", **_without_generator(kwargs)})
-    makes_features = device is FEATURES and not lanes.is_rehearsing
+    makes_features = device is FEATURES and not gpu.is_rehearsing
     if not given and makes_features and _has_no_values(name) and _floats(kwargs.get("dtype")):
         return func(*args, **{**kwargs, "device": "meta", **_without_generator(kwargs)})
     target = {"device": CPU} if placed is None else {}
-    with lanes.recorder.for_device():
+    with gpu.recorder.for_device():
         return func(*args, **{**kwargs, **target})
 
 

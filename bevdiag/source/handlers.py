@@ -1,4 +1,4 @@
-"""What becomes of each call that asks about devices, moves between them, or mixes the lanes."""
+"""What becomes of each call that asks about devices, moves between them, or mixes them."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,45 +10,45 @@ from bevdiag.source.indexing import mixed_get, mixed_set
 from bevdiag.source.writing import IN_PLACE, make_writable
 
 if TYPE_CHECKING:
-    from bevdiag.source.lanes import DeviceLanes
+    from bevdiag.source.simulated_gpu import SimulatedGpu
 
-Handler = Callable[["DeviceLanes", Any, tuple[Any, ...], dict[str, Any]], Any]
+Handler = Callable[["SimulatedGpu", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def _device(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _device(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     tensor = args[0]
     if tensor.is_meta:
         return FEATURES
-    return VALUES if lanes.recorder.is_device(tensor) else func(*args)
+    return VALUES if gpu.recorder.is_device(tensor) else func(*args)
 
 
-def _is_cuda(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return lanes.recorder.is_device(args[0])
+def _is_cuda(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return gpu.recorder.is_device(args[0])
 
 
-def _is_cpu(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return not lanes.recorder.is_device(args[0])
+def _is_cpu(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return not gpu.recorder.is_device(args[0])
 
 
-def _get_device(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return 0 if lanes.recorder.is_device(args[0]) else -1
+def _get_device(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return 0 if gpu.recorder.is_device(args[0]) else -1
 
 
-def _cuda(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return lanes.to_device(args[0], None)
+def _cuda(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return gpu.to_device(args[0], None)
 
 
-def _cpu(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return lanes.to_host(args[0])
+def _cpu(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return gpu.to_host(args[0])
 
 
-def _to(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _to(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     tensor = args[0]
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
     other = kwargs.get("other")
     for value in (*args[1:], other):
         if isinstance(value, torch.Tensor):
-            device = VALUES if lanes.recorder.is_device(value) else CPU
+            device = VALUES if gpu.recorder.is_device(value) else CPU
             dtype = value.dtype
         elif isinstance(value, torch.dtype):
             dtype = value
@@ -57,9 +57,9 @@ def _to(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> 
     if device is None:
         return func(*args, **kwargs)
     if is_cuda(device):
-        return lanes.to_device(tensor, dtype)
+        return gpu.to_device(tensor, dtype)
     if torch.device(device).type == "cpu":
-        return lanes.to_host(tensor, dtype)
+        return gpu.to_host(tensor, dtype)
     return func(*args, **kwargs)
 
 
@@ -67,67 +67,67 @@ def _is_index(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _type(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _type(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     tensor, target = args[0], args[1] if len(args) > 1 else kwargs.get("dtype")
     if target is None:
         name: str = torch.empty(0, dtype=tensor.dtype).type()
-        return name.replace("torch.", "torch.cuda.") if lanes.recorder.is_device(tensor) else name
+        return name.replace("torch.", "torch.cuda.") if gpu.recorder.is_device(tensor) else name
     dtype = getattr(target, "dtype", None)
     if isinstance(target, str) and target.startswith("torch.cuda."):
         target = target.replace("torch.cuda.", "torch.")
-        return lanes.to_device(tensor, torch.empty(0).type(target).dtype)
+        return gpu.to_device(tensor, torch.empty(0).type(target).dtype)
     if dtype is not None and getattr(target, "is_cuda", False):
-        return lanes.to_device(tensor, dtype)
+        return gpu.to_device(tensor, dtype)
     if isinstance(target, str) or not isinstance(target, torch.dtype):
         dtype = torch.empty(0).type(target).dtype
-        return lanes.to_host(tensor, dtype)
+        return gpu.to_host(tensor, dtype)
     return tensor.to(target)
 
 
-def _type_as(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _type_as(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     tensor, other = args
-    if lanes.recorder.is_device(other):
-        return lanes.to_device(tensor, other.dtype)
-    return lanes.to_host(tensor, other.dtype)
+    if gpu.recorder.is_device(other):
+        return gpu.to_device(tensor, other.dtype)
+    return gpu.to_host(tensor, other.dtype)
 
 
-def _to_python(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _to_python(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     if not args[0].is_meta:
-        lanes.recorder.asked("copy", args[0])
+        gpu.recorder.asked("copy", args[0])
         return func(*args, **kwargs)
-    return func(lanes.to_host(args[0]), *args[1:], **kwargs)
+    return func(gpu.to_host(args[0]), *args[1:], **kwargs)
 
 
-def _new(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _new(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     device = kwargs.pop("device", None)
     dtype = kwargs.get("dtype") or args[0].dtype
     on_gpu = device is None or is_cuda(device)
-    if on_gpu and args[0].is_meta and not dtype.is_floating_point and not lanes.is_rehearsing:
+    if on_gpu and args[0].is_meta and not dtype.is_floating_point and not gpu.is_rehearsing:
         # Labels, indices and masks made beside features are constants, and have values.
-        with lanes.recorder.for_device():
+        with gpu.recorder.for_device():
             return func(*args, **kwargs, device=CPU)
     if device is None or (is_cuda(device) and args[0].is_meta):
         return func(*args, **kwargs)
     if is_cuda(device):
-        with lanes.recorder.for_device():
+        with gpu.recorder.for_device():
             return func(*args, **kwargs)
-    with lanes.recorder.on_host():
+    with gpu.recorder.on_host():
         return func(*args, **kwargs, device=CPU)
 
 
-def _getitem(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    result = mixed_get(lanes.recorder, *args)
+def _getitem(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    result = mixed_get(gpu.recorder, *args)
     return func(*args, **kwargs) if result is NotImplemented else result
 
 
-def _setitem(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    make_writable(lanes.recorder, args[0], args[1:])
-    result = mixed_set(lanes.recorder, *args)
+def _setitem(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    make_writable(gpu.recorder, args[0], args[1:])
+    result = mixed_set(gpu.recorder, *args)
     return func(*args, **kwargs) if result is NotImplemented else result
 
 
-def _in_place(lanes: "DeviceLanes", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    make_writable(lanes.recorder, args[0], (*args[1:], *kwargs.values()))
+def _in_place(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    make_writable(gpu.recorder, args[0], (*args[1:], *kwargs.values()))
     return func(*args, **kwargs)
 
 

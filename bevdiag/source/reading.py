@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bevdiag.source.standins.packages import EasyDict
+from bevdiag.source.stubs.packages import EasyDict
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _LARGEST_FILE = 1 << 20

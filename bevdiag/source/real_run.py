@@ -44,7 +44,7 @@ def rehearse(
         recorder,
         values,
         lambda: loss_of(model, LoadedBatch(loaded)),
-        built.lanes,
+        built.gpu,
     )
 
 

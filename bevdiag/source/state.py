@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bevdiag.source.lanes import DeviceLanes
+from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 
 
@@ -16,7 +16,7 @@ class Running:
         boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
     """
 
-    lanes: DeviceLanes
+    gpu: SimulatedGpu
     values: AssumedValues | RehearsedValues
     boxes: Tensor | None = None
 

@@ -11,7 +11,7 @@ from bevdiag.source.dataset import FakeDataset, source_batch
 from bevdiag.source.failures import as_failure
 from bevdiag.source.frames import Frames
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.standins.packages import EasyDict
+from bevdiag.source.stubs.packages import EasyDict
 
 _VALUES_BELOW = 3
 """Arrays of as many dimensions are features without values in a trace, unless their name says

@@ -41,7 +41,7 @@ def namespace(device: str) -> ModuleType:
     Raises:
         InputError: the device is cuda and spconv cannot be imported.
     """
-    return _imported("spconv.pytorch" if device == "cuda" else "bevdiag.sparse.standin")
+    return _imported("spconv.pytorch" if device == "cuda" else "bevdiag.sparse.stub")
 
 
 def _imported(name: str) -> ModuleType:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.scenes import Scenario
-from bevdiag.sparse import standin
+from bevdiag.sparse import stub
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.attribution import Attribution
@@ -23,7 +23,7 @@ from bevdiag.trace.real_run import prepare, run_for_real
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal, can_rehearse
 from bevdiag.trace.settling import settle
-from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
+from bevdiag.trace.step import StepHooks, StepOptions, Trace, trace_steps
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 Loss = Callable[[Any], torch.Tensor]
@@ -87,13 +87,13 @@ def trace_model(
         recorder, counter = _recorder(values), FlopCounter(step=1)
         values.step = lambda: recorder.step
         values.effort = lambda: Effort(counter.flops, recorder.host_bytes)
-        customs = Customs(forward=forward, is_bare=True, recorder=recorder, around=counter.around)
+        hooks = StepHooks(forward=forward, is_bare=True, recorder=recorder, around=counter.around)
         for tensor in batch.values():
             if isinstance(tensor, torch.Tensor) and tensor.is_meta:
                 values.given.add(tensor)
         # An operation that knows no meta tensors; other errors are the model's own.
         with failures_told((NotImplementedError,)):
-            return settle(trace_steps(_on_meta(model), batch, options, customs))
+            return settle(trace_steps(_on_meta(model), batch, options, hooks))
 
     def rehearse(prompter: Prompter) -> None:
         values = RehearsedValues(prompter)
@@ -210,7 +210,7 @@ def _refuse_real_spconv(model: nn.Module) -> None:
 
 
 def _input(leaf: Any) -> Any:
-    if isinstance(leaf, standin.SparseConvTensor):
+    if isinstance(leaf, stub.SparseConvTensor):
         raise InputError(
             "the inputs hold a SparseConvTensor: give its features and indices, and let the model "
             "make the tensor, as in training"
@@ -248,7 +248,7 @@ def _returned_loss(output: Any) -> torch.Tensor | None:
 
 
 def _features(leaf: Any) -> list[torch.Tensor]:
-    tensor = leaf.features if isinstance(leaf, standin.SparseConvTensor) else leaf
+    tensor = leaf.features if isinstance(leaf, stub.SparseConvTensor) else leaf
     return [tensor] if isinstance(tensor, torch.Tensor) else []
 
 

@@ -35,10 +35,10 @@ class _Unneeded(ModuleType):
         return getattr(importlib.import_module(_NAME), name)
 
 
-def _remove(stand_in: ModuleType) -> None:
-    if sys.modules.get(_NAME) is stand_in:
+def _remove(stub: ModuleType) -> None:
+    if sys.modules.get(_NAME) is stub:
         del sys.modules[_NAME]
-        if torch.__dict__.get("_dynamo") is stand_in:
+        if torch.__dict__.get("_dynamo") is stub:
             delattr(torch, "_dynamo")
 
 
@@ -48,10 +48,10 @@ def without_compiler() -> Iterator[None]:
     if _NAME in sys.modules:
         yield
         return
-    stand_in = _Unneeded(_NAME)
-    sys.modules[_NAME] = stand_in
-    torch._dynamo = stand_in
+    stub = _Unneeded(_NAME)
+    sys.modules[_NAME] = stub
+    torch._dynamo = stub
     try:
         yield
     finally:
-        _remove(stand_in)
+        _remove(stub)

@@ -95,7 +95,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Customs:
+class StepHooks:
     """What a model asks for whose steps differ, or that bevdiag did not build.
 
     Attributes:
@@ -116,14 +116,14 @@ class Customs:
     is_bare: bool = False
 
 
-_PLAIN = Customs()
+_NO_HOOKS = StepHooks()
 
 
 def trace_steps(
     model: nn.Module,
     batch: Mapping[str, Any],
     options: StepOptions,
-    customs: Customs = _PLAIN,
+    hooks: StepHooks = _NO_HOOKS,
 ) -> Trace:
     """Record `options.num_steps` training steps of a model on the meta device.
 
@@ -131,7 +131,7 @@ def trace_steps(
         model: called with the batch dict in train mode; returns the loss.
         batch: device tensors (meta features, real coordinates) and plain values.
         options: how the step is run.
-        customs: where the model is called in another way.
+        hooks: where the model is called in another way.
 
     Raises:
         DataDependenceError: a shape depends on feature values.
@@ -145,12 +145,12 @@ def trace_steps(
         departures[path] = recorder.position
 
     with without_compiler(), meta_checkpoints(), Attribution(model, leave) as attribution:
-        recorder = customs.recorder or Recorder(attribution)
+        recorder = hooks.recorder or Recorder(attribution)
         recorder.attribution = attribution
         if recorder.unknown is None:
             recorder.unknown = KnownValues(recorder)
         around = AroundStep(recorder, model, options.loop)
-        _load(recorder, model, batch, around, is_bare=customs.is_bare)
+        _load(recorder, model, batch, around, is_bare=hooks.is_bare)
         optimizer = build_optimizer(model, options.optimization, options.optimizer)
         autocast = None
         if options.autocast != "off":
@@ -160,18 +160,18 @@ def trace_steps(
         target = options.target or make_target(torch=torch.__version__, gpu=DEFAULT_GPU)
 
         def gradients(step: int) -> torch.Tensor:
-            loss = _forward(recorder, model, batch, autocast, step, customs, watch, around)
+            loss = _forward(recorder, model, batch, autocast, step, hooks, watch, around)
             # Not loss.backward(): that would leave the function mode, which checkpoints need.
             torch.autograd.backward(around.scaled(loss))
             recorder.note_gradients(model.parameters())
             return loss
 
-        with recorder, cuda_functions(recorder, autocast, target), customs.around(recorder):
+        with recorder, cuda_functions(recorder, autocast, target), hooks.around(recorder):
             for step in range(1, options.num_steps + 1):
-                customs.begin_step(step)
+                hooks.begin_step(step)
                 attribution.begin_step()
                 if options.loop.evaluates:
-                    _evaluate(recorder, model, batch, autocast, step, customs, watch)
+                    _evaluate(recorder, model, batch, autocast, step, hooks, watch)
                     continue
                 for _ in range(options.loop.accumulate - 1):
                     gradients(step)
@@ -234,21 +234,21 @@ def _forward(
     batch: Mapping[str, Any],
     autocast: Autocast | None,
     step: int,
-    customs: Customs,
+    hooks: StepHooks,
     watch: BatchWatch,
     around: AroundStep,
 ) -> torch.Tensor:
     recorder.mark(step, Phase.FORWARD)
     around.before_forward()
     with allocating(Category.INPUT):
-        fresh = customs.batch(
+        fresh = hooks.batch(
             dict(batch)
-            if customs.is_bare
+            if hooks.is_bare
             else {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         )
     watch.begin(fresh)
     with autocast.region() if autocast else nullcontext():
-        loss = customs.forward(model, fresh)
+        loss = hooks.forward(model, fresh)
     watch.end(fresh, loss)
     # What only the batch dict holds dies after the forward pass, as the backward phase begins.
     recorder.mark(step, Phase.BACKWARD)
@@ -262,18 +262,18 @@ def _evaluate(
     batch: Mapping[str, Any],
     autocast: Autocast | None,
     step: int,
-    customs: Customs,
+    hooks: StepHooks,
     watch: BatchWatch,
 ) -> None:
     """A batch is evaluated; its phases are those of training, the later ones empty."""
     recorder.mark(step, Phase.FORWARD)
     with allocating(Category.INPUT):
         copied = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    fresh = customs.batch(copied)
+    fresh = hooks.batch(copied)
     del copied
     watch.begin(fresh)
     with autocast.region() if autocast else nullcontext():
-        customs.forward(model, fresh)
+        hooks.forward(model, fresh)
 
 
 def _params_by_module(model: nn.Module) -> dict[str, int]:

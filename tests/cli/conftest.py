@@ -136,9 +136,9 @@ class Diagnosis:
 
 @pytest.fixture
 def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
-    stand_in = Diagnosis()
+    stub = Diagnosis()
     for name in ("inspect", "compare"):
         module = ModuleType(f"bevdiag.prediction.{name}")
-        setattr(module, name, getattr(stand_in, name))
+        setattr(module, name, getattr(stub, name))
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    return stand_in
+    return stub

@@ -136,7 +136,7 @@ def test_a_step_runs_with_the_switches_of_the_originals(
 
 def test_the_step_is_traced_for_the_target(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # The trace runs in a worker process, which hands back nothing but what it raises.
-    def trace_steps(model: Any, batch: Any, options: Any, customs: Any) -> Any:
+    def trace_steps(model: Any, batch: Any, options: Any, hooks: Any) -> Any:
         raise NoVerdictError(f"traced for {options.target and options.target.gpu}")
 
     monkeypatch.setattr(built_in, "trace_steps", trace_steps)

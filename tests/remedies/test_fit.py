@@ -52,7 +52,7 @@ def test_a_batch_is_found_between_what_fits_and_what_does_not(small: Any) -> Non
     assert report.exit_code is ExitCode.FITS
 
 
-def _stand_in(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+def _stub(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     def point(source: Any, goal: Any, knob: str, value: int) -> FitPoint:
         verdict = Verdict.FITS if value <= limit else Verdict.OVER
         return FitPoint(value=value, verdict=verdict)
@@ -64,7 +64,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
 def test_a_cap_that_the_scene_does_not_reach_does_not_bind(
     small: Any, monkeypatch: pytest.MonkeyPatch, knob: str, now: int
 ) -> None:
-    _stand_in(monkeypatch, 10_000)
+    _stub(monkeypatch, 10_000)
     report = fit(small.config, small.options(gpu="h200"), knob, small.progress)
     assert report.now == now
     assert not report.is_binding
@@ -72,7 +72,7 @@ def test_a_cap_that_the_scene_does_not_reach_does_not_bind(
 
 
 def test_nothing_fits_nothing(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    _stand_in(monkeypatch, 0)
+    _stub(monkeypatch, 0)
     report = fit(small.config, small.options(gpu="h200"), "max-voxels", small.progress)
     assert report.largest is None
     assert report.exit_code is ExitCode.FINDINGS

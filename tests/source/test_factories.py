@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bevdiag.source.devices import FEATURES
-from bevdiag.source.lanes import DeviceLanes
+from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
@@ -20,9 +20,9 @@ def recorder() -> Iterator[Recorder]:
     made = Recorder(Attribution(nn.Module()))
     made.bare_factories_on_host = True
     values = AssumedValues(Scenario.EXPECTED, {})
-    lanes = DeviceLanes(made, values)
-    begin(Running(lanes, values))
-    with made, lanes:
+    gpu = SimulatedGpu(made, values)
+    begin(Running(gpu, values))
+    with made, gpu:
         yield made
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bevdiag.sparse import standin
+from bevdiag.sparse import stub
 
 ORACLE = Path(__file__).with_name("spconv_oracle.py")
 
@@ -103,7 +103,7 @@ def _case(seed: int, shape: tuple[int, ...], layers: list[dict[str, Any]]) -> di
     weighted = []
     for layer in layers:
         torch.manual_seed(seed)
-        module = getattr(standin, layer["type"])(*layer["args"], **layer["kwargs"])
+        module = getattr(stub, layer["type"])(*layer["args"], **layer["kwargs"])
         weights = {"weight": module.weight.detach().numpy()} if hasattr(module, "weight") else {}
         weighted.append(layer | weights)
     return {
@@ -118,11 +118,11 @@ def _case(seed: int, shape: tuple[int, ...], layers: list[dict[str, Any]]) -> di
 def _run(case: dict[str, Any]) -> dict[str, Any]:
     features = torch.from_numpy(case["features"]).requires_grad_()
     indices = torch.from_numpy(case["coordinates"])
-    tensor = standin.SparseConvTensor(features, indices, case["spatial_shape"], case["batch_size"])
+    tensor = stub.SparseConvTensor(features, indices, case["spatial_shape"], case["batch_size"])
     torch.manual_seed(0)
     drawn = []
     for layer in case["layers"]:
-        module = getattr(standin, layer["type"])(*layer["args"], **layer["kwargs"])
+        module = getattr(stub, layer["type"])(*layer["args"], **layer["kwargs"])
         drawn += [parameter.detach().numpy().copy() for parameter in module.parameters()]
         if "weight" in layer:
             module.weight.data = torch.from_numpy(layer["weight"])

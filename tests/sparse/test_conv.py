@@ -3,23 +3,23 @@ from typing import Any
 import pytest
 import torch
 
-from bevdiag.sparse import standin
+from bevdiag.sparse import stub
 
 INDICES = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4], [0, 5, 5, 5]], dtype=torch.int32)
 
 
-def _tensor(channels: int = 4) -> standin.SparseConvTensor:
-    return standin.SparseConvTensor(torch.zeros(3, channels), INDICES, [8, 8, 8], 1)
+def _tensor(channels: int = 4) -> stub.SparseConvTensor:
+    return stub.SparseConvTensor(torch.zeros(3, channels), INDICES, [8, 8, 8], 1)
 
 
 def test_weights_are_laid_out_as_spconv_lays_them_out() -> None:
-    layer = standin.SparseConv3d(4, 6, (3, 1, 2), bias=True)
+    layer = stub.SparseConv3d(4, 6, (3, 1, 2), bias=True)
 
     assert layer.weight.shape == (6, 3, 1, 2, 4)
     assert layer.bias is not None
     assert layer.weight.abs().max() <= 1 / (4 * 6) ** 0.5
     assert set(layer.state_dict()) == {"weight", "bias"}
-    assert set(standin.SubMConv3d(4, 6, 3, bias=False).state_dict()) == {"weight"}
+    assert set(stub.SubMConv3d(4, 6, 3, bias=False).state_dict()) == {"weight"}
 
 
 @pytest.mark.parametrize(
@@ -30,19 +30,19 @@ def test_weights_are_laid_out_as_spconv_lays_them_out() -> None:
         (4, {}, "Native"),
         (5, {"large_kernel_fast_algo": True}, "MaskImplicitGemm"),
         (7, {"large_kernel_fast_algo": True}, "Native"),
-        (3, {"algo": standin.ConvAlgo.Native}, "Native"),
+        (3, {"algo": stub.ConvAlgo.Native}, "Native"),
     ],
 )
 def test_the_kernel_volume_picks_the_algorithm(
     kernel: Any, options: dict[str, Any], algo: str
 ) -> None:
-    assert standin.SparseConv3d(4, 6, kernel, **options).algo.name == algo
+    assert stub.SparseConv3d(4, 6, kernel, **options).algo.name == algo
 
 
 def test_submanifold_layers_share_a_rulebook() -> None:
     x = _tensor()
-    first = standin.SubMConv3d(4, 4, 3, indice_key="a")(x)
-    second = standin.SubMConv3d(4, 6, 3, indice_key="a")(first)
+    first = stub.SubMConv3d(4, 4, 3, indice_key="a")(x)
+    second = stub.SubMConv3d(4, 6, 3, indice_key="a")(first)
 
     assert not x.indice_dict
     assert second.indice_dict["a"] is first.indice_dict["a"]
@@ -50,7 +50,7 @@ def test_submanifold_layers_share_a_rulebook() -> None:
 
 
 def test_pointwise_layers_make_no_rulebook() -> None:
-    out = standin.SubMConv3d(4, 6, 1, indice_key="a")(_tensor())
+    out = stub.SubMConv3d(4, 6, 1, indice_key="a")(_tensor())
 
     assert out.features.shape == (3, 6)
     assert not out.indice_dict
@@ -59,29 +59,29 @@ def test_pointwise_layers_make_no_rulebook() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        (standin.SubMConv3d(4, 4, 3, indice_key="a"),) * 1
-        + (standin.SubMConv3d(4, 4, 5, indice_key="a"), "differ in algo"),
+        (stub.SubMConv3d(4, 4, 3, indice_key="a"),) * 1
+        + (stub.SubMConv3d(4, 4, 5, indice_key="a"), "differ in algo"),
         (
-            standin.SubMConv3d(4, 4, 3, indice_key="a"),
-            standin.SubMConv3d(4, 4, (3, 3, 1), indice_key="a"),
+            stub.SubMConv3d(4, 4, 3, indice_key="a"),
+            stub.SubMConv3d(4, 4, (3, 3, 1), indice_key="a"),
             "differ in kernel",
         ),
         (
-            standin.SubMConv3d(4, 4, 3, indice_key="a"),
-            standin.SparseInverseConv3d(4, 4, 3, "a"),
+            stub.SubMConv3d(4, 4, 3, indice_key="a"),
+            stub.SparseInverseConv3d(4, 4, 3, "a"),
             "has no inverse",
         ),
         (
-            standin.SparseConv3d(4, 4, 3, 2, 1, indice_key="a"),
-            standin.SparseConv3d(4, 4, 3, 2, 1, indice_key="a"),
+            stub.SparseConv3d(4, 4, 3, 2, 1, indice_key="a"),
+            stub.SparseConv3d(4, 4, 3, 2, 1, indice_key="a"),
             "exists already",
         ),
         (
-            standin.SparseConv3d(4, 4, 3, 2, 1),
-            standin.SparseInverseConv3d(4, 4, 3, "a"),
+            stub.SparseConv3d(4, 4, 3, 2, 1),
+            stub.SparseInverseConv3d(4, 4, 3, "a"),
             "no convolution before",
         ),
-        (standin.SubMConv3d(4, 5, 3), standin.SubMConv3d(4, 4, 3), "takes 4 channels"),
+        (stub.SubMConv3d(4, 5, 3), stub.SubMConv3d(4, 4, 3), "takes 4 channels"),
     ],
 )
 def test_layers_that_do_not_fit_are_refused(first: Any, second: Any, words: str) -> None:
@@ -90,26 +90,26 @@ def test_layers_that_do_not_fit_are_refused(first: Any, second: Any, words: str)
 
 
 def test_a_rulebook_for_another_grid_is_refused() -> None:
-    first = standin.SubMConv3d(4, 4, 3, indice_key="a")(_tensor())
-    down = standin.SparseConv3d(4, 4, 3, 2, 1)(first)
+    first = stub.SubMConv3d(4, 4, 3, indice_key="a")(_tensor())
+    down = stub.SparseConv3d(4, 4, 3, 2, 1)(first)
 
     with pytest.raises(ValueError, match=r"is for 3 voxels in \[8, 8, 8\]"):
-        standin.SubMConv3d(4, 4, 3, indice_key="a")(down)
+        stub.SubMConv3d(4, 4, 3, indice_key="a")(down)
 
 
 def test_unsupported_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="groups=2"):
-        standin.SparseConv3d(4, 4, 3, groups=2)
+        stub.SparseConv3d(4, 4, 3, groups=2)
     with pytest.raises(ValueError, match="no padding"):
-        standin.SparseConv3d(4, 4, 1, padding=1)
+        stub.SparseConv3d(4, 4, 1, padding=1)
     with pytest.raises(ValueError, match="expected 3 sizes"):
-        standin.SparseConv3d(4, 4, (3, 3))
+        stub.SparseConv3d(4, 4, (3, 3))
     with pytest.raises(ValueError, match="reaches zero"):
-        standin.SparseConv3d(4, 4, 9)(_tensor())
+        stub.SparseConv3d(4, 4, 9)(_tensor())
 
 
 def test_the_largest_output_is_recorded() -> None:
-    layer = standin.SparseConv3d(4, 4, 3, 2, 1, record_voxel_count=True)
+    layer = stub.SparseConv3d(4, 4, 3, 2, 1, record_voxel_count=True)
     out = layer(_tensor())
 
     count = layer.get_max_num_voxels()
@@ -118,7 +118,7 @@ def test_the_largest_output_is_recorded() -> None:
 
 
 def test_an_addend_is_added_to_the_result() -> None:
-    layer = standin.SubMConv3d(4, 4, 3, indice_key="a")
+    layer = stub.SubMConv3d(4, 4, 3, indice_key="a")
     addend = _tensor().replace_feature(torch.ones(3, 4))
 
     torch.testing.assert_close(
@@ -127,7 +127,7 @@ def test_an_addend_is_added_to_the_result() -> None:
 
 
 def test_repr_names_what_differs() -> None:
-    text = repr(standin.SparseConv3d(4, 6, 3, 2, 1, bias=False))
+    text = repr(stub.SparseConv3d(4, 6, 3, 2, 1, bias=False))
 
     assert "4, 6, kernel_size=[3, 3, 3], stride=[2, 2, 2], padding=[1, 1, 1]" in text
     assert "bias=False" in text

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from bevdiag.memory.events import Category
-from bevdiag.sparse import standin
+from bevdiag.sparse import stub
 
 from .allocations import Allocations
 
@@ -23,21 +23,21 @@ def _at(dense: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     return dense.movedim(1, -1)[tuple(indices.long().T)]
 
 
-def _real(channels: int = 4) -> standin.SparseConvTensor:
+def _real(channels: int = 4) -> stub.SparseConvTensor:
     indices = _indices()
     torch.manual_seed(0)
     features = torch.randn(len(indices), channels, dtype=torch.float64, requires_grad=True)
-    return standin.SparseConvTensor(features, indices, SHAPE, 2)
+    return stub.SparseConvTensor(features, indices, SHAPE, 2)
 
 
-def _meta(channels: int = 16, num: int = 500) -> standin.SparseConvTensor:
+def _meta(channels: int = 16, num: int = 500) -> stub.SparseConvTensor:
     indices = _indices(num, (10, 40, 40))
     features = torch.empty(len(indices), channels, device="meta")
-    return standin.SparseConvTensor(features, indices, (10, 40, 40), 2)
+    return stub.SparseConvTensor(features, indices, (10, 40, 40), 2)
 
 
 def _check_against_dense(
-    layer: standin.SparseConvolution, x: standin.SparseConvTensor, dense_result: torch.Tensor
+    layer: stub.SparseConvolution, x: stub.SparseConvTensor, dense_result: torch.Tensor
 ) -> None:
     out = layer(x)
     expected = _at(dense_result, out.indices)
@@ -53,7 +53,7 @@ def _check_against_dense(
 @pytest.mark.parametrize("kernel", [3, (1, 3, 5), 5])
 @pytest.mark.parametrize("training", [True, False])
 def test_submanifold_values(kernel, training: bool) -> None:
-    layer = standin.SubMConv3d(4, 3, kernel).double().train(training)
+    layer = stub.SubMConv3d(4, 3, kernel).double().train(training)
     x = _real()
     padding = [size // 2 for size in layer.kernel_size]
 
@@ -64,7 +64,7 @@ def test_submanifold_values(kernel, training: bool) -> None:
 
 @pytest.mark.parametrize(("stride", "padding", "dilation"), [(2, 1, 1), (1, 0, 1), (2, 2, 2)])
 def test_strided_values(stride: int, padding: int, dilation: int) -> None:
-    layer = standin.SparseConv3d(4, 3, 3, stride, padding, dilation).double()
+    layer = stub.SparseConv3d(4, 3, 3, stride, padding, dilation).double()
     x = _real()
 
     dense = F.conv3d(x.dense(), layer.weight.movedim(-1, 1), layer.bias, stride, padding, dilation)
@@ -73,7 +73,7 @@ def test_strided_values(stride: int, padding: int, dilation: int) -> None:
 
 
 def test_transposed_values() -> None:
-    layer = standin.SparseConvTranspose3d(4, 3, 3, 2, 1).double()
+    layer = stub.SparseConvTranspose3d(4, 3, 3, 2, 1).double()
     x = _real()
 
     weight = layer.weight.movedim(-1, 0).movedim(1, 1)
@@ -83,8 +83,8 @@ def test_transposed_values() -> None:
 
 
 def test_inverse_values() -> None:
-    down = standin.SparseConv3d(4, 4, 3, 2, 1, indice_key="down").double()
-    layer = standin.SparseInverseConv3d(4, 3, 3, "down").double()
+    down = stub.SparseConv3d(4, 4, 3, 2, 1, indice_key="down").double()
+    layer = stub.SparseInverseConv3d(4, 3, 3, "down").double()
     x = _real()
     middle = down(x)
 
@@ -101,7 +101,7 @@ def test_inverse_values() -> None:
 def test_max_pool_values_and_ties() -> None:
     x = _real()
     x = x.replace_feature(x.features.abs())
-    out = standin.SparseMaxPool3d(3, 2, 1)(x)
+    out = stub.SparseMaxPool3d(3, 2, 1)(x)
 
     expected = _at(F.max_pool3d(x.dense(), 3, 2, 1), out.indices)
 
@@ -110,7 +110,7 @@ def test_max_pool_values_and_ties() -> None:
 
 def test_the_implicit_gemm_keeps_what_backward_reads() -> None:
     x = _meta()
-    layer = standin.SubMConv3d(16, 32, 3, bias=False, indice_key="a", device="meta")
+    layer = stub.SubMConv3d(16, 32, 3, bias=False, indice_key="a", device="meta")
     layer(x)
     first = layer(x)
     n = len(x.indices)
@@ -119,7 +119,7 @@ def test_the_implicit_gemm_keeps_what_backward_reads() -> None:
         for tensor in first.indice_dict["a"].tables.fwd_order:
             seen.ignore(tensor)
         out = layer(
-            standin.SparseConvTensor(
+            stub.SparseConvTensor(
                 x.features, x.indices, x.spatial_shape, 2, indice_dict=first.indice_dict
             )
         )
@@ -139,7 +139,7 @@ def test_the_implicit_gemm_keeps_what_backward_reads() -> None:
 
 def test_tables_die_with_the_graph_and_the_tensor() -> None:
     x = _meta()
-    layer = standin.SparseConv3d(16, 32, 3, 2, 1, bias=False, device="meta")
+    layer = stub.SparseConv3d(16, 32, 3, 2, 1, bias=False, device="meta")
     with Allocations().ignore(x.features, x.indices, layer.weight) as seen:
         out = layer(x)
         n, m = len(x.indices), len(out.indices)
@@ -156,7 +156,7 @@ def test_tables_die_with_the_graph_and_the_tensor() -> None:
 
 def test_autocast_makes_half_copies_of_features_and_weight() -> None:
     x = _meta()
-    layer = standin.SparseConv3d(16, 32, 3, 2, 1, bias=False, device="meta")
+    layer = stub.SparseConv3d(16, 32, 3, 2, 1, bias=False, device="meta")
     before = torch.is_autocast_enabled("cuda")
     torch.set_autocast_enabled("cuda", True)
     try:
@@ -175,8 +175,8 @@ def test_autocast_makes_half_copies_of_features_and_weight() -> None:
 
 def test_the_native_algorithm_multiplies_the_centre_by_itself() -> None:
     x = _meta()
-    layer = standin.SubMConv3d(16, 32, 5, bias=False, device="meta")
-    assert layer.algo is standin.ConvAlgo.Native
+    layer = stub.SubMConv3d(16, 32, 5, bias=False, device="meta")
+    assert layer.algo is stub.ConvAlgo.Native
     with Allocations().ignore(x.features, x.indices, layer.weight) as seen:
         out = layer(x)
         n = len(x.indices)
@@ -189,7 +189,7 @@ def test_the_native_algorithm_multiplies_the_centre_by_itself() -> None:
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_eval_makes_no_mask_and_no_gradient_tables(kernel: int) -> None:
     x = _meta()
-    layer = standin.SparseConv3d(16, 32, kernel, 2, 1, device="meta").eval()
+    layer = stub.SparseConv3d(16, 32, kernel, 2, 1, device="meta").eval()
     with torch.no_grad():
         out = layer(x)
 
@@ -200,7 +200,7 @@ def test_eval_makes_no_mask_and_no_gradient_tables(kernel: int) -> None:
 def test_max_pool_on_meta_saves_its_input_and_output() -> None:
     x = _meta()
     x = x.replace_feature(x.features.requires_grad_())
-    out = standin.SparseMaxPool3d(3, 2, 1)(x)
+    out = stub.SparseMaxPool3d(3, 2, 1)(x)
 
     out.features.sum().backward()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bevdiag.sparse import standin
+from bevdiag.sparse import stub
 
 SHAPE = (7, 8, 9)
 
@@ -17,7 +17,7 @@ def _sparse(channels: int, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Any
     indices = filled.nonzero().int()
     indices = indices[torch.randperm(len(indices), generator=random)]
     features = torch.randn((len(indices), channels), generator=random)
-    return standin.SparseConvTensor(features, indices, shape, 2)
+    return stub.SparseConvTensor(features, indices, shape, 2)
 
 
 def _dense_weight(layer: Any) -> torch.Tensor:
@@ -45,7 +45,7 @@ def _at(dense: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
 def test_a_strided_convolution_is_the_dense_one_on_every_cell_it_reaches(
     kernel: Any, stride: Any, padding: Any, dilation: Any
 ) -> None:
-    layer = standin.SparseConv3d(4, 6, kernel, stride, padding, dilation)
+    layer = stub.SparseConv3d(4, 6, kernel, stride, padding, dilation)
     x = _sparse(4)
 
     y = layer(x)
@@ -64,7 +64,7 @@ def test_a_strided_convolution_is_the_dense_one_on_every_cell_it_reaches(
 def test_a_submanifold_convolution_is_the_dense_one_at_the_voxels(
     kernel: Any, dilation: Any
 ) -> None:
-    layer = standin.SubMConv3d(4, 6, kernel, dilation=dilation)
+    layer = stub.SubMConv3d(4, 6, kernel, dilation=dilation)
     x = _sparse(4)
 
     y = layer(x)
@@ -75,10 +75,10 @@ def test_a_submanifold_convolution_is_the_dense_one_at_the_voxels(
 
 @torch.no_grad()
 def test_a_chain_that_shares_a_rulebook_and_goes_back_is_the_dense_chain() -> None:
-    first = standin.SubMConv2d(3, 5, 3, indice_key="same")
-    second = standin.SubMConv2d(5, 5, 3, bias=False, indice_key="same")
-    down = standin.SparseConv2d(5, 4, 3, 2, 1, bias=False, indice_key="down")
-    back = standin.SparseInverseConv2d(4, 2, 3, indice_key="down", bias=False)
+    first = stub.SubMConv2d(3, 5, 3, indice_key="same")
+    second = stub.SubMConv2d(5, 5, 3, bias=False, indice_key="same")
+    down = stub.SparseConv2d(5, 4, 3, 2, 1, bias=False, indice_key="down")
+    back = stub.SparseInverseConv2d(4, 2, 3, indice_key="down", bias=False)
     x = _sparse(3, (10, 11))
 
     y = second(first(x))
@@ -101,8 +101,8 @@ def test_a_chain_that_shares_a_rulebook_and_goes_back_is_the_dense_chain() -> No
 @torch.no_grad()
 def test_a_sequence_with_a_norm_and_a_sum_has_values() -> None:
     torch.manual_seed(0)
-    branch = standin.SparseSequential(
-        standin.SubMConv3d(4, 4, 3, bias=False, indice_key="b"),
+    branch = stub.SparseSequential(
+        stub.SubMConv3d(4, 4, 3, bias=False, indice_key="b"),
         torch.nn.BatchNorm1d(4),
         torch.nn.ReLU(),
     )

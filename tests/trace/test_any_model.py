@@ -14,7 +14,7 @@ from torch import nn
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Alloc, Category, Free, Mark
-from bevdiag.sparse import standin
+from bevdiag.sparse import stub
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.any_model import Loss, trace_model
 from bevdiag.trace.rehearsal import can_rehearse
@@ -344,7 +344,7 @@ def test_an_operation_that_knows_no_meta_tensors_is_one_sentence() -> None:
         (_Returns(), X, lambda out: 3.0, "must return one number with a gradient"),
         (
             _Returns(),
-            standin.SparseConvTensor(X, torch.zeros(4, 4, dtype=torch.int32), [2, 2, 2], 1),
+            stub.SparseConvTensor(X, torch.zeros(4, 4, dtype=torch.int32), [2, 2, 2], 1),
             None,
             "give its features and indices",
         ),

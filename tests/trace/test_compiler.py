@@ -28,15 +28,15 @@ for optimizer in ("adam", "adamw", "sgd", "adam_onecycle"):
 seen["imported by a trace"] = "torch._dynamo" in sys.modules or "_dynamo" in vars(torch)
 
 with without_compiler():
-    stand_in = sys.modules["torch._dynamo"]
+    stub = sys.modules["torch._dynamo"]
     seen["disable"] = torch._dynamo.disable(len) is len
     seen["graph_break"] = torch._dynamo.graph_break() is None
-    seen["stand-in"] = type(stand_in).__name__
+    seen["stand-in"] = type(stub).__name__
     seen["real on demand"] = torch._dynamo.config.cache_size_limit > 0
-    seen["replaced"] = sys.modules["torch._dynamo"] is not stand_in
+    seen["replaced"] = sys.modules["torch._dynamo"] is not stub
 import torch._dynamo
 real = sys.modules["torch._dynamo"]
-seen["afterwards"] = real is torch._dynamo and real is not stand_in
+seen["afterwards"] = real is torch._dynamo and real is not stub
 with without_compiler():
     seen["left alone"] = sys.modules["torch._dynamo"] is real
 seen["still there"] = sys.modules["torch._dynamo"] is real

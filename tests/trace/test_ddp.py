@@ -10,7 +10,7 @@ from bevdiag.memory.events import Alloc, Category, Free, Phase
 from bevdiag.memory.loop import NCCL_BYTES, PLAIN, Loop
 from bevdiag.memory.simulate import simulate
 from bevdiag.trace.ddp import bucketed
-from bevdiag.trace.step import Customs, StepOptions, Trace, trace_steps
+from bevdiag.trace.step import StepHooks, StepOptions, Trace, trace_steps
 
 MIB = 1024**2
 WIDTH = 1024
@@ -28,8 +28,8 @@ def _trace(loop: Loop) -> Trace:
         loop=loop,
     )
     batch = {"x": torch.empty(4, WIDTH, device="meta")}
-    customs = Customs(forward=lambda net, given: net(given["x"]).sum(), is_bare=True)
-    return trace_steps(model, batch, options, customs)
+    hooks = StepHooks(forward=lambda net, given: net(given["x"]).sum(), is_bare=True)
+    return trace_steps(model, batch, options, hooks)
 
 
 def _buckets(trace: Trace) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 from bevdiag import sparse
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.trace.flops import FlopCounter
-from bevdiag.trace.step import Customs, StepOptions, trace_steps
+from bevdiag.trace.step import StepHooks, StepOptions, trace_steps
 
 N, H, W = 2, 6, 8
 
@@ -18,7 +18,7 @@ def _flops(model: nn.Module, batch: dict[str, Any], num_steps: int = 2) -> int:
     options = StepOptions(
         optimization=OptimizationSettings(), optimizer="adamw", num_steps=num_steps
     )
-    trace_steps(model.to("meta"), batch, options, Customs(around=counter.around))
+    trace_steps(model.to("meta"), batch, options, StepHooks(around=counter.around))
     return counter.flops
 
 

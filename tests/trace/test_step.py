@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bevdiag.memory.events import Alloc, Category, EventStream, Free, Mark, Phase
 from bevdiag.trace.data_dependence import DataDependenceError
-from bevdiag.trace.step import Customs, StepOptions, trace_steps
+from bevdiag.trace.step import StepHooks, StepOptions, trace_steps
 
 
 class _Toy(nn.Module):
@@ -140,7 +140,7 @@ def test_a_models_own_way_of_being_called(recordings: Any) -> None:
     options = StepOptions(
         optimization=recordings.optimization(), optimizer="sgd", autocast="off", num_steps=1
     )
-    trace = trace_steps(_Toy(), _batch(), options, Customs(forward=forward, around=around))
+    trace = trace_steps(_Toy(), _batch(), options, StepHooks(forward=forward, around=around))
     forward_ops = [a.op for a in recordings.allocs(trace.stream, phase=Phase.FORWARD)]
     assert forward_ops[-1] == "aten.mul.Tensor"
     assert entered == [Phase.LOAD]

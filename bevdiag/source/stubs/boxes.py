@@ -1,0 +1,209 @@
+"""Boxes against boxes as seen from above: overlaps, intersections over unions, suppression.
+
+A box is x, y, z, length, width, height, heading: 7 numbers about its centre. The overlap of two is
+the polygon of their edges' crossings and of the corners of one that lie in the other, within a
+margin, as in the kernels of iou3d_nms; computed in double precision.
+"""
+
+import numpy as np
+
+from bevdiag.source.stubs.arrays import Array, Filled, chunks
+from bevdiag.source.stubs.neighbours import pairs_within
+
+_MARGIN = 1e-2
+_OLD_MARGIN = 1e-5
+"""In the kernels for boxes of two corners and an angle."""
+_SMALLEST = 1e-8
+_MOST_POLYGONS = 2**16
+
+
+def overlaps(a: Array, b: Array, out: Filled) -> None:
+    """Boxes [N, 7] and [M, 7]: areas [N, M]."""
+    out[...] = 0
+    for rows, columns, area in _meeting(_boxes(a), _boxes(b)):
+        out[rows, columns] = area
+
+
+def aligned_overlaps(a: Array, b: Array, out: Filled) -> None:
+    """Boxes [N, 7] and [N, 7], row by row: areas [N, 1] or [N]."""
+    a, b = _boxes(a), _boxes(b)
+    for part in chunks(len(a), 1, _MOST_POLYGONS):
+        out.reshape(-1)[part] = _areas(a[part], b[part], _MARGIN)
+
+
+def ious(a: Array, b: Array, out: Filled) -> None:
+    """Boxes [N, 7] and [M, 7]: intersections over unions [N, M]."""
+    a, b = _boxes(a), _boxes(b)
+    out[...] = 0
+    for rows, columns, area in _meeting(a, b):
+        out[rows, columns] = _share(a[rows], b[columns], area)
+
+
+def aligned_ious(a: Array, b: Array, out: Filled) -> None:
+    """Boxes [N, 7] and [N, 7], row by row: [N, 1] or [N]."""
+    aligned_overlaps(a, b, out)
+    flat = out.reshape(-1)
+    flat[...] = _share(_boxes(a), _boxes(b), flat)
+
+
+def suppress(boxes: Array, keep: Filled, threshold: float) -> int:
+    """Boxes [N, 7], best first; `keep` [N] gets the survivors' rows, and their number is returned.
+
+    A box falls to an earlier survivor whose intersection over union with it exceeds the threshold.
+    """
+    return _suppress(_boxes(boxes), keep, threshold, _MARGIN)
+
+
+def suppress_corners(boxes: Array, keep: Filled, threshold: float, *_: int) -> int:
+    """The same for boxes [N, 5]: x1, y1, x2, y2, angle."""
+    return _suppress(_from_corners(boxes), keep, threshold, _OLD_MARGIN)
+
+
+def suppress_unturned(boxes: Array, keep: Filled, threshold: float) -> int:
+    """The same as if no box were turned."""
+    boxes = _boxes(boxes).copy()
+    boxes[:, 6] = 0
+    return _suppress(boxes, keep, threshold, 0.0)
+
+
+def _suppress(boxes: Array, keep: Array, threshold: float, margin: float) -> int:
+    rivals: list[Array] = [np.empty(0, np.int64)] * len(boxes)
+    for rows, columns, area in _meeting(boxes, boxes, margin, threshold):
+        over = _share(boxes[rows], boxes[columns], area) > np.float32(threshold)
+        rows, columns = rows[over], columns[over]
+        ends = np.cumsum(np.bincount(rows, minlength=len(boxes)))
+        for row in np.unique(rows):
+            rivals[row] = columns[ends[row - 1] if row else 0 : ends[row]]
+    falls = np.zeros(len(boxes), dtype=bool)
+    for row, mine in enumerate(rivals):
+        if not falls[row]:
+            falls[mine] = True
+    survivors = np.flatnonzero(~falls)
+    keep[: len(survivors)] = survivors
+    return len(survivors)
+
+
+def _boxes(boxes: Array) -> Array:
+    return boxes.astype(np.float64)
+
+
+def _from_corners(boxes: Array) -> Array:
+    x1, y1, x2, y2, angle = boxes.astype(np.float64).T
+    zero = np.zeros(len(boxes))
+    # Their angle turns the other way round.
+    centre = ((x1 + x2) / 2, (y1 + y2) / 2, zero)
+    return np.stack((*centre, x2 - x1, y2 - y1, zero, -angle), axis=1)
+
+
+def _share(a: Array, b: Array, area: Array) -> Array:
+    union = a[:, 3] * a[:, 4] + b[:, 3] * b[:, 4] - area
+    share: Array = area / np.maximum(union, _SMALLEST)
+    return share
+
+
+def _meeting(
+    a: Array, b: Array, margin: float = _MARGIN, threshold: float | None = None
+) -> list[tuple[Array, Array, Array]]:
+    """The pairs that may overlap, in order, and their areas; a row's pairs are all in one piece.
+
+    With a threshold only pairs of a row and a later one, and of those only the ones whose
+    intersection over union can exceed it.
+    """
+    found = []
+    reach_a, reach_b = (_reach(boxes) + margin for boxes in (a, b))
+    size_a, size_b = ((boxes[:, 3] + 2 * margin) * (boxes[:, 4] + 2 * margin) for boxes in (a, b))
+    farthest = float(reach_a.max(initial=0) + reach_b.max(initial=0))
+    for rows, columns in pairs_within(_flat(a), _flat(b), farthest):
+        if threshold is not None:
+            later = rows < columns
+            rows, columns = rows[later], columns[later]
+        apart = np.abs(a[rows, :2] - b[columns, :2])
+        half = np.stack((reach_a[rows], reach_b[columns]))
+        # The frames share no more than this: sides cannot be longer than the shorter frame's.
+        sides = np.minimum(half.sum(axis=0) - apart, 2 * half.min(axis=0))
+        wanted = (sides > 0).all(axis=1)
+        if threshold is not None:
+            most = np.minimum(np.minimum(size_a[rows], size_b[columns]), sides.prod(axis=1))
+            both = a[rows, 3] * a[rows, 4] + b[columns, 3] * b[columns, 4]
+            wanted &= most >= (both - most) * (threshold - 1e-4)
+        rows, columns = rows[wanted], columns[wanted]
+        areas = [np.empty(0)]
+        for piece in chunks(len(rows), 1, _MOST_POLYGONS):
+            areas.append(_areas(a[rows[piece]], b[columns[piece]], margin))
+        found.append((rows, columns, np.concatenate(areas)))
+    return found
+
+
+def _flat(boxes: Array) -> Array:
+    """The centres [N, 3], all at one height."""
+    return np.concatenate((boxes[:, :2], np.zeros((len(boxes), 1))), axis=1)
+
+
+def _reach(boxes: Array) -> Array:
+    """Half the sides of the upright frame around each box: [N, 2]."""
+    cos, sin = np.abs(np.cos(boxes[:, 6])), np.abs(np.sin(boxes[:, 6]))
+    x, y = np.abs(boxes[:, 3]) / 2, np.abs(boxes[:, 4]) / 2
+    return np.stack((x * cos + y * sin, x * sin + y * cos), axis=1)
+
+
+def _areas(a: Array, b: Array, margin: float) -> Array:
+    """Overlaps of boxes [K, 7] and [K, 7], row by row: [K]."""
+    centre = a[:, :2]
+    corners_a, corners_b = _corners(a, centre), _corners(b, centre)
+    crossing, crosses = _crossings(corners_a, corners_b)
+    points = np.concatenate((crossing, corners_b, corners_a), axis=1)
+    inside_a, inside_b = (
+        _inside(box, corners, centre, margin) for box, corners in ((a, corners_b), (b, corners_a))
+    )
+    counted = np.concatenate((crosses, inside_a, inside_b), axis=1)
+    middle = np.where(counted[..., None], points, 0).sum(axis=1) / np.maximum(
+        counted.sum(axis=1), 1
+    ).reshape(-1, 1)
+    around = points - middle[:, None]
+    angle = np.where(counted, np.arctan2(around[..., 1], around[..., 0]), np.inf)
+    order = angle.argsort(axis=1)
+    ring = np.take_along_axis(points, order[..., None], axis=1)
+    first = ring[:, :1]
+    # What does not count comes last and adds nothing when it lies on the first point.
+    ring = np.where(np.take_along_axis(counted, order, axis=1)[..., None], ring, first) - first
+    area: Array = np.abs(_cross(ring[:, :-1], ring[:, 1:]).sum(axis=1)) / 2
+    return area
+
+
+def _corners(boxes: Array, origin: Array) -> Array:
+    """[K, 4, 2] around each box, relative to the origins [K, 2]."""
+    cos, sin = np.cos(boxes[:, 6, None]), np.sin(boxes[:, 6, None])
+    x = boxes[:, 3, None] / 2 * np.array((-1, 1, 1, -1))
+    y = boxes[:, 4, None] / 2 * np.array((-1, -1, 1, 1))
+    turned = np.stack((x * cos - y * sin, x * sin + y * cos), axis=-1)
+    centred: Array = turned + (boxes[:, :2] - origin)[:, None]
+    return centred
+
+
+def _crossings(a: Array, b: Array) -> tuple[Array, Array]:
+    """Where each edge of one polygon crosses each of the other: [K, 16, 2] and whether it does."""
+    start_a, start_b = a[:, :, None], b[:, None, :]
+    along_a, along_b = np.roll(a, -1, 1)[:, :, None] - start_a, np.roll(b, -1, 1)[:, None] - start_b
+    begins, ends = _cross(along_b, start_a - start_b), _cross(along_b, start_a + along_a - start_b)
+    sides = (
+        _cross(along_a, start_b - start_a),
+        _cross(along_a, start_b + along_b - start_a),
+    )
+    crosses = (begins * ends < 0) & (sides[0] * sides[1] < 0)
+    whole = np.where(crosses, begins - ends, 1)
+    points = start_a + along_a * (begins / whole)[..., None]
+    return points.reshape(len(a), 16, 2), crosses.reshape(len(a), 16)
+
+
+def _inside(boxes: Array, points: Array, origin: Array, margin: float) -> Array:
+    """Whether points [K, 4, 2] relative to the origins lie in the boxes [K, 7]: [K, 4]."""
+    x, y = np.moveaxis(points - (boxes[:, :2] - origin)[:, None], -1, 0)
+    cos, sin = np.cos(boxes[:, 6, None]), np.sin(boxes[:, 6, None])
+    across = np.abs(x * cos + y * sin) < boxes[:, 3, None] / 2 + margin
+    inside: Array = across & (np.abs(y * cos - x * sin) < boxes[:, 4, None] / 2 + margin)
+    return inside
+
+
+def _cross(a: Array, b: Array) -> Array:
+    product: Array = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    return product

@@ -1,0 +1,204 @@
+"""Finds a stub for what a repository imports and is not there.
+
+Who imports decides: only the repository's own files get one. What torch, NumPy or another installed
+package tries to import and does not find must fail for it, as it has code for that case.
+"""
+
+import ast
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from bevdiag.source.stubs.definitions import Extensions
+from bevdiag.source.stubs.inert import InertModule
+from bevdiag.source.stubs.ops import OPS
+from bevdiag.source.stubs.packages import PACKAGES
+from bevdiag.source.stubs.spconv import spconv_modules
+from bevdiag.source.stubs.unknown_ops import unknown_op
+
+_IMPORTLIB = str(Path(importlib.__file__).parent)
+_COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
+_COMMON = ("forward", "backward")
+"""Names of functions that say nothing."""
+
+
+class StubFinder:
+    """The last finder in sys.meta_path: it is asked about what no one else could find.
+
+    Args:
+        root: the repository.
+        ops: functions of the repository's extension modules, by the module's name.
+
+    Attributes:
+        missing: top-level packages that were replaced by inert modules.
+        compiled: extension modules of the repository for which nothing is known.
+    """
+
+    def __init__(self, root: Path, ops: Mapping[str, Mapping[str, Any]]) -> None:
+        self.missing: list[str] = []
+        self.compiled: list[str] = []
+        self._root = root.resolve()
+        self._ops = ops
+        self._extensions = Extensions(self._root)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of a stub, None where the import is to fail."""
+        module = self._module(name, path)
+        if module is None:
+            return None
+        if isinstance(module, Path):
+            return importlib.machinery.PathFinder.find_spec(name, [str(module)])
+        return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
+
+    def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | Path | None:
+        """A stub, or the folder to find a package in that the repository brings along."""
+        top, last = name.partition(".")[0], name.rpartition(".")[2]
+        if path and any(Path(p).is_relative_to(self._root) for p in path):
+            return self._of_repository(name, last, [Path(p) for p in path])
+        importer = _importer(sys._getframe(1))
+        if importer is None or not self._is_ours(importer.f_code.co_filename):
+            return None
+        if isinstance(sys.modules.get(top), InertModule):
+            return InertModule(name)
+        brought = _brought_along(self._root, name) if "." not in name else None
+        if brought is not None:
+            return brought
+        if name in self._ops:
+            return _filled(name, self._ops[name])
+        folder = self._extensions.folder_of(name, []) if "." not in name else None
+        if folder is not None and name not in PACKAGES:
+            return self._extension(name, name, folder)
+        if name in PACKAGES:
+            made = PACKAGES[name]()
+            module = made.pop(name)
+            sys.modules.update(made)  # its submodules; itself, import puts there
+            return module
+        if "." in name or _is_guarded(importer):
+            return None
+        self.missing.append(name)
+        return InertModule(name)
+
+    def _is_ours(self, file: str) -> bool:
+        return Path(file).resolve().is_relative_to(self._root)
+
+    def _of_repository(self, name: str, last: str, folders: list[Path]) -> ModuleType | None:
+        if last == "version":
+            return _filled(name, {"__version__": "0"})
+        folder = self._extensions.folder_of(last, folders)
+        if folder is None:
+            folder = folders[0] if last in self._ops or last.endswith(_COMPILED_ENDINGS) else None
+        return None if folder is None else self._extension(name, last, folder)
+
+    def _extension(self, name: str, last: str, folder: Path) -> ModuleType:
+        """A module with the operations that are known, and the others that its C++ defines."""
+        defined = self._extensions.functions(folder)
+        known = self._ops.get(last) or known_by_name(self._ops, last, defined)
+        if not known and not defined:
+            self.compiled.append(name)
+            return InertModule(name)
+        unknown = {
+            function.name: unknown_op(name, function)
+            for function in defined.values()
+            if function.name not in known
+        }
+        return _filled(name, {**unknown, **known})
+
+
+def known_by_name(
+    ops: Mapping[str, Mapping[str, Any]], module: str, defined: Iterable[str]
+) -> dict[str, Any]:
+    """The operations of a module under another name: those of the one whose name it begins with.
+
+    Functions whose name only one known module uses are that module's, wherever they are.
+    """
+    alike = next((ops[name] for name in ops if module.startswith(name)), {})
+    found = {}
+    for function in defined:
+        holders = [known[function] for known in ops.values() if function in known]
+        if function in alike:
+            found[function] = alike[function]
+        elif len(holders) == 1 and function not in _COMMON:
+            found[function] = holders[0]
+    return found
+
+
+@cache
+def _brought_along(root: Path, name: str) -> Path | None:
+    """The folder below the repository whose setup.py would install this package."""
+    for below in sorted(root.glob(f"**/{name}/__init__.py")):
+        if (below.parents[1] / "setup.py").is_file() and below.parents[1] != root:
+            return below.parents[1]
+    return None
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+def _filled(name: str, members: Mapping[str, Any]) -> ModuleType:
+    module = ModuleType(name)
+    module.__dict__.update(members)
+    return module
+
+
+def install(root: Path) -> StubFinder:
+    """Put the stubs in place for a repository at `root`."""
+    sys.modules.update(spconv_modules())
+    return install_packages(root, OPS)
+
+
+def install_packages(root: Path, ops: Mapping[str, Mapping[str, Any]]) -> StubFinder:
+    """Put stubs in place for what is not installed, and for the extension modules in `ops`."""
+    from bevdiag.source.stubs import scatter
+
+    sys.modules["torch_scatter"] = scatter
+    finder = StubFinder(root, ops)
+    sys.meta_path.append(finder)
+    return finder
+
+
+def _importer(frame: FrameType | None) -> FrameType | None:
+    """The frame whose import statement, or call of importlib, is running."""
+    while frame is not None and _is_machinery(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def _is_guarded(frame: FrameType) -> bool:
+    """Whether the import that is running stands in a `try` that provides for its failure."""
+    return any(
+        first <= frame.f_lineno <= last for first, last in _guarded_lines(frame.f_code.co_filename)
+    )
+
+
+def _is_machinery(file: str) -> bool:
+    return file == __file__ or file.startswith(("<frozen importlib", _IMPORTLIB))
+
+
+@cache
+def _guarded_lines(file: str) -> tuple[tuple[int, int], ...]:
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    return tuple(
+        (node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) and node.handlers
+    )

@@ -1,0 +1,340 @@
+"""Which points lie near which: the queries of PointNet++, Voxel R-CNN and PV-RCNN++.
+
+As in the kernels, neighbours are taken in the order of the points, the first ones where a number
+limits them, and distances are squared sums in single precision.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bevdiag.source.stubs.arrays import Array, Filled, Ints, chunks, ranks, remembered, samples
+
+_MOST_CANDIDATES = 2**22
+_MARGIN = 1.001
+"""Cells a little larger than the radius, so that rounding hides no neighbour."""
+_MOST_CELLS = 2**19
+
+
+def ball_query_batch(
+    b: int, n: int, m: int, radius: float, nsample: int, centres: Array, points: Array, out: Filled
+) -> None:
+    """Centres [B, M, 3], points [B, N, 3]; out [B, M, nsample] is left alone where none is near."""
+    for sample in range(len(centres)):
+        _fill_balls(centres[sample], points[sample], 0.0, radius, out[sample])
+
+
+def dilated_ball_query_batch(
+    b: int,
+    n: int,
+    m: int,
+    radius: float,
+    least: float,
+    nsample: int,
+    centres: Array,
+    points: Array,
+    out: Filled,
+) -> None:
+    """The same for distances from `least` on; a point at the centre itself counts too."""
+    for sample in range(len(centres)):
+        _fill_balls(centres[sample], points[sample], least, radius, out[sample])
+
+
+def counted_ball_query_batch(
+    b: int,
+    n: int,
+    m: int,
+    radius: float,
+    nsample: int,
+    centres: Array,
+    points: Array,
+    counts: Filled,
+    out: Filled,
+) -> None:
+    """The ball query of 3DSSD's kind: counts [B, M] get how many of a row's places are hits."""
+    counted_dilated_ball_query_batch(b, n, m, 0.0, radius, nsample, centres, points, counts, out)
+
+
+def counted_dilated_ball_query_batch(
+    b: int,
+    n: int,
+    m: int,
+    least: float,
+    radius: float,
+    nsample: int,
+    centres: Array,
+    points: Array,
+    counts: Filled,
+    out: Filled,
+) -> None:
+    """The same for distances from `least` on."""
+    for sample in range(len(centres)):
+        met = _fill_balls(centres[sample], points[sample], least, radius, out[sample])
+        # A row's hits differ, and the places that are left repeat the first one.
+        hits = 1 + (out[sample] != out[sample][:, :1]).sum(axis=1)
+        counts[sample][met] = hits[met]
+
+
+def ball_query_stack(
+    b: int,
+    m: int,
+    radius: float,
+    nsample: int,
+    centres: Array,
+    centre_counts: Array,
+    points: Array,
+    point_counts: Array,
+    out: Filled,
+) -> None:
+    """Out [M, nsample]: rows of the sample's own points; -1 first where none is near."""
+    for mine, theirs in samples(centre_counts, point_counts):
+        met = _fill_balls(centres[mine], points[theirs], 0.0, radius, out[mine])
+        out[mine][~met, 0] = -1
+
+
+def _fill_balls(centres: Array, points: Array, least: float, radius: float, out: Array) -> Array:
+    """Which centres have a point near; the rows of `out` of the others stay."""
+    balls = remembered(_balls, (centres, points), least, radius, out.shape[1])
+    met: Array = balls[:, 0] >= 0
+    out[met] = balls[met]
+    return met
+
+
+def _balls(centres: Array, points: Array, least: float, radius: float, nsample: int) -> Array:
+    """[M, nsample], -1 where no point is near."""
+    balls = np.full((len(centres), nsample), -1, np.int32)
+    for rows, columns in pairs_within(centres, points, radius):
+        square = _squares(centres[rows] - points[columns])
+        near = square < np.float32(radius) * np.float32(radius)
+        if least:
+            near &= (square >= np.float32(least) * np.float32(least)) | (square == 0)
+        _fill_first(rows[near], columns[near], balls)
+    return balls
+
+
+def _fill_first(rows: Ints, columns: Array, out: Array) -> None:
+    """The first hits of each row, the very first one in the places that are left."""
+    rank = ranks(rows)
+    first = rank == 0
+    out[rows[first]] = columns[first, None]
+    taken = rank < out.shape[1]
+    out[rows[taken], rank[taken]] = columns[taken]
+
+
+def _squares(difference: Array) -> Array:
+    x, y, z = difference.T
+    square: Array = x * x + y * y + z * z
+    return square
+
+
+def pairs_within(centres: Array, points: Array, reach: float) -> Iterator[tuple[Ints, Ints]]:
+    """Rows of the centres and of the points that are no farther apart than `reach` on any axis.
+
+    A few farther ones are among them. Ordered by centre, then by point; a centre's pairs come in
+    one piece.
+    """
+    if not len(centres) or not len(points):
+        return
+    placed, placed_centres = _finite(points), _finite(centres)
+    low = placed.min(axis=0)
+    extent = float((placed.max(axis=0) - low).max())
+    side = max(float(reach) * _MARGIN, extent / _MOST_CELLS, 1e-9)
+    cells = np.floor((placed - low) / side).astype(np.int64) + 2
+    # Two empty cells around the points: a centre outside looks into those.
+    shape = cells.max(axis=0) + 3
+    mine = np.clip(np.floor((placed_centres - low) / side) + 2, 1, shape - 2).astype(np.int64)
+    keys = (cells[:, 0] * shape[1] + cells[:, 1]) * shape[2] + cells[:, 2]
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    # The cells of one column follow each other: nine runs hold the neighbourhood.
+    steps = np.arange(-1, 2)
+    columns = (
+        (mine[:, 0, None, None] + steps[:, None]) * shape[1] + mine[:, 1, None, None] + steps
+    ).reshape(-1, 9) * shape[2] + mine[:, 2, None]
+    starts = np.searchsorted(keys, columns - 1, side="left")
+    lengths = np.searchsorted(keys, columns + 1, side="right") - starts
+    ends = np.cumsum(lengths.sum(axis=1))
+    first = 0
+    while first < len(centres):
+        done = int(ends[first - 1]) if first else 0
+        last = max(int(np.searchsorted(ends, done + _MOST_CANDIDATES, side="right")), first + 1)
+        runs, begins = lengths[first:last].ravel(), starts[first:last].ravel()
+        total = int(runs.sum())
+        within = np.arange(total) - np.repeat(np.cumsum(runs) - runs, runs)
+        found = order[np.repeat(begins, runs) + within]
+        rows = np.repeat(np.arange(first, last), lengths[first:last].sum(axis=1))
+        near = (np.abs(centres[rows] - points[found]) <= np.float32(side)).all(axis=1)
+        rows, found = rows[near], found[near]
+        sorting = np.argsort(rows * len(points) + found)
+        yield rows[sorting], found[sorting]
+        first = last
+
+
+def _finite(points: Array) -> Array:
+    """In double precision, and somewhere: what is not a number is near nothing anyway."""
+    return np.where(np.isfinite(points), points, 0).astype(np.float64)
+
+
+def voxel_query(
+    m: int,
+    depth: int,
+    height: int,
+    width: int,
+    nsample: int,
+    radius: float,
+    z_range: int,
+    y_range: int,
+    x_range: int,
+    centres: Array,
+    points: Array,
+    cells: Array,
+    rows_of_cells: Array,
+    out: Filled,
+) -> None:
+    """Centres [M, 3] in cells [M, 4] (sample, z, y, x); rows_of_cells [B, Z, Y, X], -1 for none."""
+    ranges = (z_range, y_range, x_range)
+    window = np.stack(
+        np.meshgrid(*(np.arange(-r, r + 1) for r in ranges), indexing="ij"), axis=-1
+    ).reshape(-1, 3)
+    shape = np.array((depth, height, width))
+    for part in chunks(len(centres), len(window), _MOST_CANDIDATES):
+        seen = cells[part, None, 1:].astype(np.int64) + window
+        inside = ((seen >= 0) & (seen < shape)).all(axis=-1)
+        rows, offsets = np.nonzero(inside)
+        z, y, x = seen[rows, offsets].T
+        sample = cells[part, 0].astype(np.int64)[rows]
+        found = rows_of_cells.reshape(-1)[((sample * depth + z) * height + y) * width + x]
+        rows, found = rows[found >= 0], found[found >= 0]
+        square = _squares(points[found] - centres[part][rows])
+        near = square <= np.float32(radius) * np.float32(radius)
+        mine = out[part]
+        met = np.zeros(len(mine), dtype=bool)
+        met[rows[near]] = True
+        _fill_first(rows[near], found[near], mine)
+        mine[~met, 0] = -1
+
+
+def three_nearest_batch(
+    b: int, n: int, m: int, unknown: Array, known: Array, squares: Filled, out: Filled
+) -> None:
+    """Unknown [B, N, 3], known [B, M, 3]; squared distances and rows [B, N, 3]."""
+    for sample in range(len(unknown)):
+        _fill_nearest(unknown[sample], known[sample], squares[sample], out[sample])
+
+
+def three_nearest_stack(
+    unknown: Array, unknown_counts: Array, known: Array, known_counts: Array, *outputs: Filled
+) -> None:
+    """The same for samples one after another; the rows are those of all samples' points."""
+    squares, out = outputs
+    for mine, theirs in samples(unknown_counts, known_counts):
+        _fill_nearest(unknown[mine], known[theirs], squares[mine], out[mine])
+        out[mine] += theirs.start
+
+
+def _fill_nearest(unknown: Array, known: Array, squares: Array, out: Array) -> None:
+    squares[...], out[...] = np.inf, 0
+    for part in chunks(len(unknown), len(known), _MOST_CANDIDATES):
+        square = np.zeros((part.stop - part.start, len(known)), np.float32)
+        for axis in range(3):
+            step = unknown[part, axis, None] - known[None, :, axis]
+            square += step * step
+        square[np.isnan(square)] = np.inf
+        rows = np.arange(len(square))
+        for place in range(min(3, len(known))):
+            best = square.argmin(axis=1)
+            squares[part, place], out[part, place] = square[rows, best], best
+            square[rows, best] = np.inf
+
+
+def stacked_neighbours(
+    points: Array,
+    point_counts: Array,
+    centres: Array,
+    centre_counts: Array,
+    found: Filled,
+    start_len: Filled,
+    total: Filled,
+    average: int,
+    reach: float,
+    nsample: int,
+    kind: int,
+) -> None:
+    """All neighbours of each centre, in a list, and where each centre's begin and how many.
+
+    `kind` 1 is a ball, any other a cube. `total` gets their number even where the list is too
+    short. On a GPU the centres come in any order.
+    """
+    start = 0
+    limit = nsample if nsample > 0 else MOST_STACKED
+    for mine, theirs in samples(centre_counts, point_counts):
+        counts = np.zeros(mine.stop - mine.start, np.int64)
+        for rows, columns in local_neighbours(centres[mine], points[theirs], reach, kind):
+            kept = ranks(rows) < limit
+            rows, columns = rows[kept], columns[kept] + theirs.start
+            counts += np.bincount(rows, minlength=len(counts))
+            room = found[start : start + len(columns)]
+            room[:] = columns[: len(room)]
+            start += len(columns)
+        start_len[mine, 1] = counts
+    start_len[:, 0] = np.cumsum(start_len[:, 1]) - start_len[:, 1]
+    total[0] = start
+
+
+MOST_STACKED = 1000
+"""The kernel keeps no more neighbours of a centre."""
+
+
+def local_neighbours(
+    centres: Array, points: Array, reach: float, kind: int
+) -> Iterator[tuple[Ints, Ints]]:
+    """The pairs in a ball (kind 1) or a cube, borders included."""
+    for rows, columns in pairs_within(centres, points, reach):
+        local = points[columns] - centres[rows]
+        if kind == 1:
+            near = _squares(local) <= np.float32(reach) * np.float32(reach)
+        else:
+            near = (np.abs(local) <= np.float32(reach)).all(axis=1)
+        yield rows[near], columns[near]
+
+
+def three_nearest_of_neighbours(
+    points: Array,
+    centres: Array,
+    grid_centres: Array,
+    out: Filled,
+    squares: Filled,
+    found: Array,
+    start_len: Array,
+    *_: Any,
+) -> None:
+    """Of each centre's own neighbours the three nearest to each of its grid's centres.
+
+    Grid centres [M, grids, 3] and the outputs likewise; the nearest again where fewer are near, -1
+    where none is.
+    """
+    grids = grid_centres.reshape(len(centres), -1, 3)
+    places, distances = out.reshape(grids.shape), squares.reshape(grids.shape)
+    most = int(start_len[:, 1].max(initial=0))
+    for part in chunks(len(centres), max(most, 1) * grids.shape[1], _MOST_CANDIDATES):
+        begins, lengths = start_len[part, 0, None], start_len[part, 1, None]
+        exists = np.arange(most) < lengths
+        listed = np.minimum(begins + np.arange(most), max(len(found) - 1, 0))
+        rows = np.where(exists, found[listed], -1) if len(found) else np.full(exists.shape, -1)
+        step = grids[part, :, None] - points[rows][:, None]
+        square = np.where(exists[:, None], (step * step).sum(axis=-1), np.inf)
+        for place in range(3):
+            if place >= most:
+                best, nearest = np.full(square.shape[:2], np.inf), np.full(square.shape[:2], -1)
+            else:
+                at = square.argmin(axis=-1)[..., None]
+                best = np.take_along_axis(square, at, -1)[..., 0]
+                nearest = np.take_along_axis(rows[:, None], at, -1)[..., 0]
+                nearest = np.where(np.isinf(best), -1, nearest)
+                np.put_along_axis(square, at, np.inf, -1)
+            missing = nearest == -1
+            if place:
+                nearest = np.where(missing, places[part, :, 0], nearest)
+                best = np.where(missing, distances[part, :, 0], best)
+            places[part, :, place], distances[part, :, place] = nearest, best

@@ -1,0 +1,282 @@
+"""torch_scatter, along any axis: with values where there are any, with its memory where not."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bevdiag.source.state import running
+from bevdiag.source.stubs.reductions import (
+    Extreme,
+    Product,
+    Repeated,
+    Segments,
+    add,
+    out_shape,
+    spread,
+    without_values,
+)
+
+__version__ = "2.1.2"
+
+Reduced = tuple[Tensor, Tensor]
+
+
+def scatter_sum(
+    src: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+) -> Tensor:
+    """Sums by index: [..., N, ...] to [..., M, ...] along `dim`."""
+    return add(without_values(src), index, dim % src.dim(), out, dim_size)
+
+
+scatter_add = scatter_sum
+
+
+def scatter_mul(
+    src: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+) -> Tensor:
+    """Products by index."""
+    src, dim = without_values(src), dim % src.dim()
+    wide = spread(index, src, dim)
+    made: Tensor = _apply(Product, src, wide, dim, _shape(src, wide, dim, out, dim_size))
+    return made if out is None else out.mul_(made)
+
+
+def scatter_mean(
+    src: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+) -> Tensor:
+    """Means by index; what has no rows is 0."""
+    dim %= src.dim()
+    out = scatter_sum(src, index, dim, out, dim_size)
+    count = _counts(out, index, dim, out.shape[dim])
+    count.clamp_(min=1)
+    count = spread(count, out, dim)
+    if out.is_floating_point():
+        return out.true_divide_(count)
+    return out.div_(count, rounding_mode="floor")
+
+
+def scatter_max(
+    src: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+) -> Reduced:
+    """Maxima by index, and which row each is."""
+    return _extreme("amax", src, index, dim, out, dim_size)
+
+
+def scatter_min(
+    src: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+) -> Reduced:
+    """Minima by index, and which row each is."""
+    return _extreme("amin", src, index, dim, out, dim_size)
+
+
+def _extreme(
+    how: str, src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
+) -> Reduced:
+    src, dim = without_values(src), dim % src.dim()
+    wide = spread(index, src, dim)
+    values, places = _apply(Extreme, src, wide, dim, _shape(src, wide, dim, out, dim_size), how)
+    if out is not None:
+        values = out.copy_((torch.maximum if how == "amax" else torch.minimum)(out, values))
+    return values, places
+
+
+def scatter(
+    src: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+    reduce: str = "sum",
+) -> Tensor:
+    """The reduction called sum (or add), mul, mean, max or min."""
+    if reduce in ("max", "min"):
+        return _extreme(f"a{reduce}", src, index, dim, out, dim_size)[0]
+    return _BY_NAME[reduce](src, index, dim, out, dim_size)
+
+
+_BY_NAME = {"sum": scatter_sum, "add": scatter_sum, "mul": scatter_mul, "mean": scatter_mean}
+
+
+def _apply(kernel: type[torch.autograd.Function], *args: Any) -> Any:
+    return kernel.apply(*args)  # type: ignore[no-untyped-call]
+
+
+def _shape(
+    src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
+) -> list[int]:
+    return list(out.shape) if out is not None else out_shape(src, index, dim, dim_size)
+
+
+def _counts(like: Tensor, index: Tensor, dim: int, dim_size: int | None) -> Tensor:
+    """How many rows each index has, in the type of `like`."""
+    ones = like.new_ones(index.shape)
+    return add(ones, index, min(dim, index.dim() - 1), None, dim_size)
+
+
+# -- composites: torch_scatter writes them in these operations -------------------------------------
+
+
+def scatter_std(
+    src: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+    unbiased: bool = True,
+) -> Tensor:
+    """Standard deviations by index."""
+    src, dim = without_values(src), dim % src.dim()
+    dim_size = out.shape[dim] if out is not None else dim_size
+    count = _counts(src, index, dim, dim_size)
+    wide = spread(index, src, dim)
+    total = add(src, wide, dim, None, dim_size)
+    count = spread(count, total, dim).clamp(1)
+    mean = total.div(count)
+    deviation = src - mean.gather(dim, wide)
+    deviation = deviation * deviation
+    out = add(deviation, wide, dim, out, dim_size)
+    if unbiased:
+        count = count.sub(1).clamp_(1)
+    return out.div(count + 1e-6).sqrt()
+
+
+def scatter_softmax(
+    src: Tensor, index: Tensor, dim: int = -1, dim_size: int | None = None
+) -> Tensor:
+    """Softmax among the rows of each index: of the source's shape."""
+    centred, wide, dim = _centred(src, index, dim, dim_size)
+    powers = centred.exp_()
+    total = add(powers, wide, dim, None, dim_size)
+    return powers.div(total.gather(dim, wide))
+
+
+def scatter_log_softmax(
+    src: Tensor, index: Tensor, dim: int = -1, eps: float = 1e-12, dim_size: int | None = None
+) -> Tensor:
+    """Log-softmax among the rows of each index: of the source's shape."""
+    centred, wide, dim = _centred(src, index, dim, dim_size)
+    total = add(centred.exp(), wide, dim, None, dim_size)
+    return centred.sub_(total.add_(eps).log_().gather(dim, wide))
+
+
+def scatter_logsumexp(
+    src: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+    eps: float = 1e-12,
+) -> Tensor:
+    """The logarithm of the sum of powers by index."""
+    src, dim = without_values(src), dim % src.dim()
+    wide = spread(index, src, dim)
+    size = _shape(src, wide, dim, out, dim_size)[dim]
+    largest = scatter_max(src.detach(), wide, dim, dim_size=size)[0]
+    centred = src - largest.gather(dim, wide)
+    total = add(centred.exp_(), wide, dim, out, size)
+    return total.add_(eps).log_().add_(largest)
+
+
+def _centred(
+    src: Tensor, index: Tensor, dim: int, dim_size: int | None
+) -> tuple[Tensor, Tensor, int]:
+    src, dim = without_values(src), dim % src.dim()
+    wide = spread(index, src, dim)
+    largest = scatter_max(src, wide, dim, dim_size=dim_size)[0]
+    return src - largest.gather(dim, wide), wide, dim
+
+
+# -- segments: rows of one index follow each other ------------------------------------------------
+
+
+def segment_coo(
+    src: Tensor,
+    index: Tensor,
+    out: Tensor | None = None,
+    dim_size: int | None = None,
+    reduce: str = "sum",
+) -> Tensor:
+    """Like `scatter` with a sorted index, along the index's last axis."""
+    src, dim = without_values(src), index.dim() - 1
+    wide = _wide(index, src)
+    shape = _shape(src, wide, dim, out, dim_size)
+    return _reduced(src, wide, dim, shape, out, reduce)
+
+
+def segment_csr(
+    src: Tensor, indptr: Tensor, out: Tensor | None = None, reduce: str = "sum"
+) -> Tensor:
+    """Reduces rows `indptr[i]` to `indptr[i + 1]` along the last axis of `indptr`."""
+    src, dim = without_values(src), indptr.dim() - 1
+    shape = list(src.shape)
+    shape[dim] = max(indptr.shape[-1] - 1, 0)
+    return _reduced(src, _wide(_rows(indptr), src), dim, shape, out, reduce)
+
+
+def gather_coo(src: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
+    """Row `index[i]` for each i, along the index's last axis."""
+    src = without_values(src)
+    made: Tensor = _apply(Repeated, src, _wide(index, src), index.dim() - 1)
+    return made if out is None else out.copy_(made)
+
+
+def gather_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
+    """Row i as often as `indptr[i]` and `indptr[i + 1]` are apart."""
+    return gather_coo(src, _rows(indptr), out)
+
+
+def _reduced(
+    src: Tensor, wide: Tensor, dim: int, shape: list[int], out: Tensor | None, reduce: str
+) -> Tensor:
+    if reduce in ("max", "min"):
+        made: Tensor = _apply(Extreme, src, wide, dim, shape, f"a{reduce}")[0]
+    else:
+        made = _apply(Segments, src, wide, dim, shape, reduce == "mean")
+    return made if out is None else out.copy_(made)
+
+
+def _wide(index: Tensor, src: Tensor) -> Tensor:
+    """The index for all axes that follow its own."""
+    shape = (*index.shape, *src.shape[index.dim() :])
+    return index.view(*index.shape, *[1] * (src.dim() - index.dim())).expand(shape)
+
+
+def _rows(indptr: Tensor) -> Tensor:
+    """[..., M + 1] row pointers to [..., N] indices. The kernels read the pointers themselves."""
+    flat = indptr.reshape(-1, indptr.shape[-1])
+    trace = running()
+    with trace.gpu.recorder.on_host() if trace else nullcontext():
+        rows = [torch.arange(len(p) - 1).repeat_interleave(p[1:] - p[:-1]) for p in flat]
+        return torch.stack(rows).view(*indptr.shape[:-1], -1)
+
+
+def segment_sum_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
+    """See `segment_csr`."""
+    return segment_csr(src, indptr, out, "sum")
+
+
+def segment_mean_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
+    """See `segment_csr`."""
+    return segment_csr(src, indptr, out, "mean")

@@ -1,0 +1,81 @@
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.version import Version
+
+from bevdiag.source.stubs.imports import StubFinder
+from bevdiag.source.stubs.inert import InertModule
+
+Write = Callable[[str, str], ModuleType]
+
+
+@pytest.fixture
+def finder(tmp_path: Path) -> Iterator[StubFinder]:
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "site").mkdir()
+    before = set(sys.modules)
+    made = StubFinder(tmp_path / "repo", {})
+    sys.meta_path.append(made)
+    sys.path[:0] = [str(tmp_path / "repo"), str(tmp_path / "site")]
+    yield made
+    del sys.path[:2]
+    sys.meta_path.remove(made)
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def write(tmp_path: Path, finder: StubFinder) -> Write:
+    def make(place: str, code: str) -> ModuleType:
+        (tmp_path / place).write_text(code)
+        importlib.invalidate_caches()
+        return importlib.import_module(Path(place).stem)
+
+    return make
+
+
+def test_what_the_repository_imports_gets_a_stub(finder: StubFinder, write: Write) -> None:
+    module = write("repo/of_repo_1.py", "import not_there_1.deep\nfrom not_there_1 import Base")
+    assert isinstance(module.not_there_1, InertModule)
+    assert finder.missing == ["not_there_1"]
+
+
+def test_what_an_installed_package_does_not_find_fails_for_it(
+    finder: StubFinder, write: Write
+) -> None:
+    with pytest.raises(ModuleNotFoundError, match="not_there_2"):
+        write("site/library_2.py", "import not_there_2")
+    assert finder.missing == []
+
+
+def test_so_it_does_where_the_repository_imports_that_package(
+    finder: StubFinder, write: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "site" / "library_3.py").write_text(
+        "try:\n    import not_there_3 as it\nexcept ImportError:\n    it = None\n"
+    )
+    module = write("repo/of_repo_3.py", "import importlib\nimport library_3")
+    assert module.library_3.it is None
+    assert finder.missing == []
+
+
+def test_importlib_in_the_repository_is_the_repository(write: Write) -> None:
+    module = write(
+        "repo/of_repo_4.py", "import importlib\nx = importlib.import_module('not_there_4')"
+    )
+    assert isinstance(module.x, InertModule)
+
+
+def test_torch_s_own_optional_imports_fail_as_they_would(finder: StubFinder) -> None:
+    code = compile("import optree_of_nobody", sys.modules["torch"].__file__ or "", "exec")
+    with pytest.raises(ModuleNotFoundError):
+        exec(code, {})
+
+
+def test_a_stub_has_a_version(write: Write) -> None:
+    module = write("repo/of_repo_5.py", "import not_there_5")
+    assert Version(module.not_there_5.__version__) > Version("1.0")

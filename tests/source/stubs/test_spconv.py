@@ -1,0 +1,49 @@
+import pytest
+import torch
+from torch import nn
+
+from bevdiag.channel import make_channel
+from bevdiag.source.simulated_gpu import SimulatedGpu
+from bevdiag.source.state import Running, begin
+from bevdiag.source.stubs.spconv import spconv_modules
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.rehearsal import Prompter, Question
+
+SPCONV = spconv_modules()["spconv.pytorch"]
+
+
+@pytest.fixture
+def running() -> Running:
+    assumed = AssumedValues(Scenario.EXPECTED, {})
+    trace = Running(SimulatedGpu(Recorder(Attribution(nn.Module())), assumed), assumed)
+    begin(trace)
+    return trace
+
+
+def _voxels() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.ones(2, 3), torch.tensor([[0, 1, 1, 1], [0, 1, 1, 2]], dtype=torch.int32)
+
+
+def test_features_lose_their_values_in_a_trace(running: Running) -> None:
+    features, indices = _voxels()
+    assert SPCONV.SparseConvTensor(features, indices, (4, 4, 4), 1).features.is_meta
+
+
+@torch.no_grad()
+def test_layers_compute_in_a_rehearsal() -> None:
+    ours, theirs = make_channel()
+    ours.send(Question("number", "a.py:1", "", 0))
+    values = RehearsedValues(Prompter(theirs))
+    begin(Running(SimulatedGpu(Recorder(Attribution(nn.Module())), values), values))
+    features, indices = _voxels()
+    layer = SPCONV.SubMConv3d(3, 5, 3, bias=False)
+
+    tensor = layer(SPCONV.SparseConvTensor(features, indices, (4, 4, 4), 1))
+
+    sums = layer.weight.sum(-1)[:, 1, 1]
+    expected = torch.stack((sums[:, 1] + sums[:, 2], sums[:, 0] + sums[:, 1]))
+    torch.testing.assert_close(tensor.features, expected)
+    assert tensor.dense().shape == (1, 5, 4, 4, 4)
+    assert isinstance(tensor, SPCONV.SparseConvTensor)

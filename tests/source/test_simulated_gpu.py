@@ -1,0 +1,235 @@
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bevdiag.memory.events import Alloc, EventStream
+from bevdiag.source import writing
+from bevdiag.source.devices import is_cuda
+from bevdiag.source.simulated_gpu import SimulatedGpu
+from bevdiag.trace import operands
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.recorder import Recorder
+
+User = Callable[..., object]
+
+# What a repository's file does. Compiled under a foreign name, because bevdiag's and PyTorch's own
+# code hears the truth about devices.
+_CODE = """
+import torch
+
+def devices(tensor):
+    return str(tensor.device), tensor.is_cuda, tensor.get_device()
+
+def to_device(tensor):
+    return tensor.cuda()
+
+def same_device(tensor, other):
+    return tensor.to(other.device)
+
+def to_host(tensor):
+    return tensor.cpu()
+
+def to_numpy(tensor):
+    return tensor.cpu().numpy()
+
+def zeros(shape, other, dtype):
+    return torch.zeros(shape, dtype=dtype, device=other.device)
+
+def empty(shape, other):
+    return torch.empty(shape, device=other.device)
+
+def host_zeros(shape):
+    return torch.zeros(shape)
+
+def as_type(tensor, name):
+    return tensor.type(name), tensor.type()
+"""
+
+
+@pytest.fixture
+def user() -> dict[str, User]:
+    namespace: dict[str, User] = {}
+    exec(compile(_CODE, "/elsewhere/repository.py", "exec"), namespace)
+    return namespace
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    made = Recorder(Attribution(nn.Module()))
+    made.bare_factories_on_host = True
+    return made
+
+
+@pytest.fixture
+def gpu(recorder: Recorder) -> Iterator[SimulatedGpu]:
+    values = AssumedValues(Scenario.EXPECTED, {})
+    recorder.unknown = values
+    mode = SimulatedGpu(recorder, values)
+    with recorder, mode:
+        yield mode
+
+
+def allocated(stream: EventStream) -> list[tuple[int, ...]]:
+    return [event.shape for event in stream.events if isinstance(event, Alloc)]
+
+
+def test_features_and_values_are_both_on_the_gpu(gpu: SimulatedGpu, user: dict[str, User]) -> None:
+    features = torch.empty(3, device="meta")
+    coords = user["to_device"](torch.arange(3))
+    assert user["devices"](features) == ("cuda:0", True, 0)
+    assert user["devices"](coords) == ("cuda:0", True, 0)
+    assert user["devices"](torch.arange(3)) == ("cpu", False, -1)
+
+
+def test_library_code_learns_the_truth(gpu: SimulatedGpu) -> None:
+    linear = nn.Linear(2, 2, device="meta")
+    assert linear.weight.is_meta
+    copied = nn.Parameter(torch.ones(2)).detach().to("cpu")
+    assert copied.tolist() == [1.0, 1.0]
+
+
+def test_a_copy_to_the_device_counts_and_keeps_its_values(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    copied = user["to_device"](torch.full((5,), 3.0))
+    assert isinstance(copied, torch.Tensor)
+    assert copied.tolist() == [3.0] * 5
+    assert recorder.is_device(copied)
+    assert user["to_device"](copied) is copied
+    assert allocated(recorder.stream(1)) == [(5,)]
+
+
+def test_a_device_is_handed_on_to_the_right_lane(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    features = torch.empty(3, device="meta")
+    moved = user["same_device"](torch.arange(4), features)
+    assert isinstance(moved, torch.Tensor)
+    assert moved.tolist() == [0, 1, 2, 3]
+    unknown, known = user["empty"]((2, 2), features), user["zeros"]((2,), features, torch.float32)
+    assert isinstance(unknown, torch.Tensor)
+    assert isinstance(known, torch.Tensor)
+    assert unknown.is_meta
+    assert known.tolist() == [0.0, 0.0]
+    assert allocated(recorder.stream(1))[1:] == [(4,), (2, 2), (2,)]
+
+
+def test_what_is_the_host_s_does_not_count(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    user["host_zeros"]((7,))
+    torch.LongTensor(3)
+    coords = user["to_device"](torch.arange(6))
+    user["to_host"](coords)
+    assert allocated(recorder.stream(1)) == [(6,)]
+
+
+def test_features_on_the_host_leave_the_step_without_an_upper_end(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    array = user["to_numpy"](torch.empty(2, 2, device="meta"))
+    assert isinstance(array, np.ndarray)
+    assert array.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert isinstance(gpu.values, AssumedValues)
+    assert any("features copied to the host" in sentence for sentence in gpu.values.open)
+
+
+def test_a_mask_with_values_picks_its_rows_of_features(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    features = torch.empty(6, 4, device="meta", requires_grad=True)
+    mask = user["to_device"](torch.tensor([True, False, True, True, False, False]))
+    picked = features[mask]
+    assert picked.is_meta
+    assert picked.shape == (3, 4)
+    picked.sum().backward()
+    assert features.grad is not None
+    assert features.grad.shape == (6, 4)
+    assert features[None, mask, 1:3].shape == (1, 3, 2)
+    assert features[mask, 1].shape == (3,)
+
+
+def test_writing_features_into_constants_gives_up_their_values_not_their_memory(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    features = torch.empty(2, 3, device="meta", requires_grad=True)
+    canvas = user["zeros"]((8, 3), features, torch.float32)
+    assert isinstance(canvas, torch.Tensor)
+    before = len(allocated(recorder.stream(1)))
+    rows = user["to_device"](torch.tensor([1, 4]))
+    canvas[rows] = features
+    assert canvas.is_meta
+    assert canvas.requires_grad
+    assert recorder.block_of(canvas) is not None
+    assert allocated(recorder.stream(1))[before:].count((8, 3)) == 0
+
+
+def test_indices_of_a_sort_are_a_permutation(gpu: SimulatedGpu) -> None:
+    _, order = torch.empty(9, device="meta").sort(descending=True)
+    assert sorted(order.tolist()) == list(range(9))
+    _, best = torch.topk(torch.empty(2, 9, device="meta"), 4, dim=1)
+    assert best.shape == (2, 4)
+    assert all(len(set(row)) == 4 for row in best.tolist())
+
+
+def test_coordinates_under_an_unknown_mask_keep_values(
+    gpu: SimulatedGpu, user: dict[str, User]
+) -> None:
+    coords = user["to_device"](torch.arange(10))
+    assert isinstance(coords, torch.Tensor)
+    mask = torch.empty(10, device="meta") > 0.5
+    inside, outside = coords[mask], coords[~mask]
+    assert len(inside) == 5
+    assert sorted((*inside.tolist(), *outside.tolist())) == list(range(10))
+
+
+def test_ones_made_from_features_are_known_to_be_ones(gpu: SimulatedGpu) -> None:
+    features = torch.empty(1, device="meta")
+    ones = features.new_ones((2, 3))
+    assert len(ones.nonzero()) == 6
+    ones[0] = 0
+    assert len(ones.nonzero()) == 3  # half of them, as for any other test on features
+
+
+def test_legacy_type_names(gpu: SimulatedGpu, user: dict[str, User]) -> None:
+    features = torch.empty(2, device="meta")
+    converted, name = user["as_type"](features, "torch.cuda.HalfTensor")  # type: ignore[misc]
+    assert converted.is_meta
+    assert converted.dtype is torch.float16
+    assert name == "torch.cuda.FloatTensor"
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [("cuda", True), ("cuda:1", True), ("cpu", False), (0, True), (True, False), (None, False)],
+)
+def test_which_devices_are_gpus(device: object, expected: bool) -> None:
+    assert is_cuda(device) is expected
+
+
+def test_a_view_that_others_hold_cannot_give_up_its_values(
+    gpu: SimulatedGpu, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bevdiag.errors import NoVerdictError
+
+    with recorder.for_device():
+        canvas = torch.zeros(4, device="cpu")
+    monkeypatch.setattr(torch.utils, "swap_tensors", _refuse)
+    with pytest.raises(NoVerdictError, match="new_zeros"):
+        writing.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
+    assert recorder.block_of(canvas) is not None
+
+
+def _refuse(*_: object) -> None:
+    raise RuntimeError("in use")
+
+
+def test_meta_copies_made_above_the_dispatch_are_not_recorded(
+    gpu: SimulatedGpu, recorder: Recorder
+) -> None:
+    operands.as_unwatched_meta(torch.ones(11))
+    assert allocated(recorder.stream(1)) == []
