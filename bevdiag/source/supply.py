@@ -10,6 +10,7 @@ from bevdiag.source.cameras import Cameras
 from bevdiag.source.dataset import FakeDataset, source_batch
 from bevdiag.source.failures import as_failure
 from bevdiag.source.frames import Frames
+from bevdiag.source.proposals import Proposals
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.packages import EasyDict
 
@@ -91,6 +92,8 @@ class Supply:
             return False
         config = getattr(self.dataset, "dataset_cfg", {})
         made = Cameras(self._frames(), config, self._calibration()).make(key)
+        if made is None:
+            made = Proposals(self._batch, config).make(key)
         if made is None:
             return False
         self._extras[key] = made

@@ -27,6 +27,8 @@ _IMPORTLIB = str(Path(importlib.__file__).parent)
 _COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
 _COMMON = ("forward", "backward")
 """Names of functions that say nothing."""
+_OF_WINDOWS, _WINDOWS = "_tkinter", ("tkinter", "turtle")
+"""What Python may be built without, and what needs it; editors import `turtle` by themselves."""
 
 
 class StubFinder:
@@ -160,7 +162,14 @@ def _filled(name: str, members: Mapping[str, Any]) -> ModuleType:
 def install(root: Path) -> StubFinder:
     """Put the stubs in place for a repository at `root`."""
     sys.modules.update(spconv_modules())
+    stub_windows()
     return install_packages(root, OPS)
+
+
+def stub_windows() -> None:
+    """Stubs for what opens windows, where Python was built without."""
+    if importlib.util.find_spec(_OF_WINDOWS) is None:
+        sys.modules.update({name: InertModule(name) for name in _WINDOWS})
 
 
 def install_packages(root: Path, ops: Mapping[str, Mapping[str, Any]]) -> StubFinder:

@@ -7,8 +7,9 @@ from types import ModuleType
 import pytest
 from packaging.version import Version
 
+from bevdiag.source.stubs import imports
 from bevdiag.source.stubs.imports import StubFinder
-from bevdiag.source.stubs.inert import InertModule
+from bevdiag.source.stubs.inert import Inert, InertModule
 
 Write = Callable[[str, str], ModuleType]
 
@@ -79,3 +80,14 @@ def test_torch_s_own_optional_imports_fail_as_they_would(finder: StubFinder) -> 
 def test_a_stub_has_a_version(write: Write) -> None:
     module = write("repo/of_repo_5.py", "import not_there_5")
     assert Version(module.not_there_5.__version__) > Version("1.0")
+
+
+def test_windows_that_python_was_built_without_need_none(
+    finder: StubFinder, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "_OF_WINDOWS", "no_windows_12")
+    for name in imports._WINDOWS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    imports.stub_windows()
+    module = write("repo/of_repo_12.py", "from turtle import forward")
+    assert isinstance(module.forward, Inert)
