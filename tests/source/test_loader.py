@@ -194,9 +194,7 @@ def test_a_calibration_that_asks_for_a_storage_client_is_made_without() -> None:
         seed=0,
         source="test",
     )
-    frames = Frames(
-        batch, named="xyzi", stored="xyzi", columns=4, class_names=("Car",), box_size=7
-    )
+    frames = Frames(batch, named="xyzi", stored="xyzi", columns=4, class_names=("Car",), box_size=7)
     made = calibration_of(method, frames)
     assert made.projection.shape == (3, 4)
     assert (made.client, made.scale) == (None, 1.0)
