@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -23,7 +23,7 @@ _NAME = "torch._dynamo"
 class _Unneeded(ModuleType):
     """Answers the wrappers; hands over to the real module as soon as anything else is asked."""
 
-    __path__: list[str] = []
+    __path__: ClassVar[list[str]] = []
     """A package: what imports a part of it gets the real one's, see `_Parts`."""
 
     @staticmethod
