@@ -3,7 +3,7 @@
     python benchmarks/measure_originals.py --source CHECKOUT --out OUT.json [--scenes SCRIPT]
         [--history FOLDER] [--jobs N] [--rows FILE | --set new|roi|misses|loop]
 
-CHECKOUT is a checkout of OpenPCDet whose operators are built in place. Each row runs in a process
+CHECKOUT is a checkout of OpenPCDet, or of a fork, whose operators are built in place. Each row runs in a process
 of its own: model and batch on the GPU, AdamW, four times forward, backward, clipping, update. OUT
 maps row names to rows as `bevdiag validate --rows` reads them; the scene script that made the point
 clouds has to lie beside it there. With --history every allocation of all steps is kept as well, one
@@ -192,6 +192,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from torch import nn
 
+    from bevdiag.config.repository import package_of
     from bevdiag.source import build, cuda_api, downloads, read_source_config
     from bevdiag.source.dataset import FakeDataset
     from bevdiag.source.stubs import inert
@@ -209,7 +210,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     tools = options.source / "tools"
     sys.path[:0] = [str(options.source), str(tools)]
     os.chdir(tools)
-    package = build.find_package(options.source)
+    package = package_of(options.source)
     build_network = importlib.import_module(f"{package}.models").build_network
     inert.arm()
     config = EasyDict(settings.values())
@@ -217,11 +218,9 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     recording = Recording(options.source) if options.history is not None else None
     # cuBLAS takes its workspace before anything else, as it did in the rows measured elsewhere.
     torch.ones(2, 2, device="cuda") @ torch.ones(2, 2, device="cuda")
-    model: nn.Module = build_network(
-        model_cfg=config.MODEL,
-        num_class=len(settings.class_names),
-        dataset=FakeDataset(settings, config),
-    ).cuda()
+    dataset = FakeDataset(settings, config)
+    arguments = build.arguments_of(build_network, config, settings, dataset)
+    model: nn.Module = build_network(**arguments).cuda()
     device_batch = {
         key: torch.from_numpy(value).float().cuda() if _is_numeric(value) else value
         for key, value in batch.items()

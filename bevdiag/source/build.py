@@ -97,7 +97,7 @@ def build_model(
         InputError: `build_network` asks for an argument that nobody knows.
     """
     config = watched(settings.values())
-    arguments = _arguments(build_network, config, settings, dataset)
+    arguments = arguments_of(build_network, config, settings, dataset)
     recorder = _recorder(values)
     for made in _made_by_import:
         kept = made()
@@ -114,8 +114,8 @@ def build_model(
     return Built(model, recorder, gpu)
 
 
-def _arguments(
-    build_network: Any, config: Watched, settings: SourceSettings, dataset: Any
+def arguments_of(
+    build_network: Any, config: Any, settings: SourceSettings, dataset: Any
 ) -> dict[str, Any]:
     """What `build_network` asks for, by the names of its parameters."""
     known = {

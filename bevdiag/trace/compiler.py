@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -23,8 +23,10 @@ _NAME = "torch._dynamo"
 class _Unneeded(ModuleType):
     """Answers the wrappers; hands over to the real module as soon as anything else is asked."""
 
-    __path__: ClassVar[list[str]] = []
-    """A package: what imports a part of it gets the real one's, see `_Parts`."""
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        # A package: what imports a part of it gets the real one's, see `_Parts`.
+        self.__path__ = []
 
     @staticmethod
     def disable(fn: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
