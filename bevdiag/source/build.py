@@ -16,7 +16,7 @@ from torch import nn
 
 from bevdiag.errors import InputError
 from bevdiag.memory.events import Category
-from bevdiag.source.reading import Watched, watched
+from bevdiag.source.reading import watched
 from bevdiag.source.scratch import Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.simulated_gpu import SimulatedGpu
