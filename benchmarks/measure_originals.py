@@ -6,8 +6,8 @@
 CHECKOUT is a checkout of OpenPCDet, or of a fork, whose operators are built in place. Each row runs
 in a process of its own: model and batch on the GPU, AdamW, four times forward, backward, clipping,
 update. OUT maps row names to rows as `bevdiag validate --rows` reads them; the scene script that
-made the point clouds has to lie beside it there. With --history every allocation of all steps is kept as well, one
-file a row, for `benchmarks/diff_originals.py`.
+made the point clouds has to lie beside it there. With --history every allocation of all steps is
+kept as well, one file a row, for `benchmarks/diff_originals.py`.
 
 The rows of "loop" are what a training script does beside the plain step: a GradScaler, several
 batches an update, and evaluation: model.eval() under no_grad, post-processing included, without
