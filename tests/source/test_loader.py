@@ -90,6 +90,10 @@ def test_a_frame_is_not_turned_at_random(own: Own, plain: SourceTrace) -> None:
     assert own("Plain").num_voxels == plain.num_voxels
 
 
+def test_what_would_move_each_object_is_not_even_called(plain: SourceTrace) -> None:
+    assert not any("shake" in finding for finding in plain.findings)
+
+
 def test_the_scene_itself_is_the_batch_where_it_was_measured(own: Own) -> None:
     with pytest.raises(NoVerdictError, match=r"but got \[600, 4\] X \[8, 4\]"):
         own("Plain", "OPTIMIZATION.OPTIMIZER=adamW", loads=False)

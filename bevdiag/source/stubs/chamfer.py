@@ -19,9 +19,11 @@ _MOST_PAIRS = 2**24
 class _Nearest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, x_lengths: Tensor, y_lengths: Tensor) -> Tensor:
-        rows = torch.zeros((*x.shape[:2], 1), dtype=torch.int64, device=x.device)
-        squares = torch.zeros((*x.shape[:2], 1), dtype=torch.float32, device=x.device)
-        if not (x.is_meta or y.is_meta):
+        # Of sets of which one has no values, no distance has one.
+        device = y.device if y.is_meta else x.device
+        rows = torch.zeros((*x.shape[:2], 1), dtype=torch.int64, device=device)
+        squares = torch.zeros((*x.shape[:2], 1), dtype=torch.float32, device=device)
+        if device.type != "meta":
             _fill_nearest(array(x), array(y), array(rows)[..., 0], array(squares)[..., 0])
         ctx.save_for_backward(x, y, x_lengths, y_lengths, rows)
         return squares
@@ -63,8 +65,9 @@ def chamfer_distance(
             "pytorch3d.loss.chamfer_distance is called with lengths, normals, another norm or "
             "without a reduction of points, which bevdiag does not know"
         )
+    device = y.device if y.is_meta else x.device
     x_lengths, y_lengths = (
-        torch.full((len(points),), points.shape[1], dtype=torch.int64, device=points.device)
+        torch.full((len(points),), points.shape[1], dtype=torch.int64, device=device)
         for points in (x, y)
     )
     both = [(x, y, x_lengths, y_lengths)]

@@ -29,6 +29,12 @@ def test_it_goes_back_without_values() -> None:
     assert y.grad is not None
 
 
+def test_a_set_with_values_beside_one_without_has_no_distance() -> None:
+    x, y = _sets()
+    found, _ = chamfer_distance(x.to("meta"), y)
+    assert found.is_meta
+
+
 def test_what_has_no_definition_is_said() -> None:
     x, y = _sets()
     with pytest.raises(NoVerdictError, match="lengths"):
