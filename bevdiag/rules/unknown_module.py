@@ -3,6 +3,11 @@
 What it means:
     OpenPCDet looks the NAME up in a dict of its classes, and building ends in a KeyError.
 
+What is printed:
+    __all__[...]( KeyError: '...'
+
+    __all__[...]( ... KeyError: '...'
+
 Why it happens:
     A slip of the pen; a module of a fork; or a class that exists in a file but was never entered in
     the dict, as SparseHeightCompression in DSVT's repository.
