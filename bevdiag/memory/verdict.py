@@ -44,7 +44,7 @@ def judge(
     `expected_stream` is the step with the expected counts and `expected` its memory without a
     limit; `upper_stream` is the step at the upper end, `upper` its memory with the largest
     workspaces. `unsplit_bytes` is what the upper end's blocks may count beyond their requests; so
-    much must stay free.
+    much must stay free, and what the capacity may be less than it is assumed to be.
     """
     if expected_stream.unmodelled or upper_stream.unmodelled:
         return Verdict.UNKNOWN
@@ -52,7 +52,8 @@ def judge(
         return Verdict.NO_BUDGET
     if not fits(expected_stream, target, expected):
         return Verdict.OVER
-    with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - unsplit_bytes))
+    spared = unsplit_bytes + target.doubt_bytes
+    with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - spared))
     if fits(upper_stream, with_room, upper, bound=Bound.HIGH):
         return Verdict.FITS
     return Verdict.DEPENDS
