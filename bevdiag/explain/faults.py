@@ -14,7 +14,7 @@ from bevdiag.rules.checks import check_config
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.rules.pages import rule_page
-from bevdiag.rules.texts import codes_for, numbers_of, signatures
+from bevdiag.rules.texts import codes_for, named_in, signatures
 
 Progress = Callable[[str, float], None]
 
@@ -22,7 +22,7 @@ _ERROR = re.compile(
     r"^.{0,200}?\b\w{0,80}(?:Error|Exception|error|failed|fault)\b.*$", re.MULTILINE
 )
 _MISSING = re.compile(r"No module named '?([\w.]{1,80})")
-_NUMBER = re.compile(r"\d[\d,]*")
+_WORD = re.compile(r"\d[\d,]*(?!\w)|\w+")
 _RANKS = {Certainty.CERTAIN: 0, Certainty.LIKELY: 1, Certainty.POSSIBLE: 2}
 _STEP_STAGES = (Stage.STEP, Stage.TRACE)
 
@@ -107,18 +107,18 @@ def unknown_text(text: str, config: Path | None, overrides: Sequence[str]) -> Be
 
 def _suspicion(code: str, looked_at: str, findings: tuple[Finding, ...], text: str) -> Suspicion:
     page = rule_page(code)
-    numbers = numbers_of(code, text)
-    agreeing = tuple(one for one in findings if set(numbers) <= _numbers_in(one.message))
+    named = named_in(code, text)
+    agreeing = tuple(one for one in findings if all(_names(one, word) for word in named))
     doubt = ""
     if findings and not agreeing:
         doubt = (
-            f"the text says {' and '.join(map(str, numbers))}, the finding does not: the run had "
+            f"the text says {' and '.join(named)}, the finding does not: the run had "
             "another config than the one given"
         )
     if not findings or doubt:
         certainty = Certainty.POSSIBLE
     else:
-        certainty = Certainty.CERTAIN if numbers else Certainty.LIKELY
+        certainty = Certainty.CERTAIN if named else Certainty.LIKELY
     return Suspicion(
         certainty=certainty,
         doubt=doubt,
@@ -131,8 +131,10 @@ def _suspicion(code: str, looked_at: str, findings: tuple[Finding, ...], text: s
     )
 
 
-def _numbers_in(message: str) -> set[int]:
-    return {int(number.replace(",", "")) for number in _NUMBER.findall(message)}
+def _names(finding: Finding, word: str) -> bool:
+    """Whether the finding says the number or the name, before it explains itself."""
+    said = finding.message.partition(":")[0]
+    return word in (part.replace(",", "") for part in _WORD.findall(said))
 
 
 def _of_step(

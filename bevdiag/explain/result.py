@@ -59,8 +59,8 @@ class Suspicion:
         fix: what helps, paragraphs.
         looked_at: what the rule was run on: the config, its predicted step, or nothing (empty).
         findings: what it found there.
-        certainty: certain where text and finding name the same numbers, likely where the text has
-            none to compare, possible where they differ or nothing was found.
+        certainty: certain where text and finding name the same numbers or names, likely where the
+            text has none to compare, possible where they differ or nothing was found.
         doubt: how text and finding differ; empty where they do not.
     """
 

@@ -9,10 +9,11 @@ from bevdiag.rules.codes import CODES
 from bevdiag.rules.pages import PRINTED, rule_page
 
 _PART = re.compile(r"(.+) \(in (\w+)\)")
-_HOLES = re.compile(r"<#>|#|\.\.\.| ")
+_HOLES = re.compile(r"<#>|<\.\.\.>|#|\.\.\.| ")
 # Every repeat is bounded: a log may be anything, and takes no longer for that.
 _FILLINGS = {
     "<#>": r"(\d{1,15})",
+    "<...>": r"([^\n']{1,200}?)",
     "#": r"\d{1,15}",
     "...": r"[^\n]{0,200}?",
     " ": r"\s{1,8}",
@@ -48,10 +49,10 @@ def last_match(text: str) -> tuple[int, int] | None:
     return max(found, key=lambda span: (span[1], -span[0]), default=None)
 
 
-def numbers_of(code: str, text: str) -> tuple[int, ...]:
-    """The numbers in the text that a finding of the rule names too; empty if it has none."""
+def named_in(code: str, text: str) -> tuple[str, ...]:
+    """The numbers and names in the text that a finding of the rule names too, if there are any."""
     found = [one.pattern.search(text) for one in signatures() if one.code == code]
-    return max((tuple(map(int, match.groups())) for match in found if match), key=len, default=())
+    return max((match.groups() for match in found if match), key=len, default=())
 
 
 def codes_for(text: str, part: str) -> tuple[str, ...]:

@@ -5,15 +5,15 @@ What it means:
     processors and augmentations are methods, and end in an AttributeError.
 
 What is printed:
-    __all__[...]( KeyError: '...'
+    __all__[...]( KeyError: '<...>'
 
-    __all__[...]( ... KeyError: '...'
+    __all__[...]( ... KeyError: '<...>'
 
-    'DataProcessor' object has no attribute '...'
+    'DataProcessor' object has no attribute '<...>'
 
-    'DataAugmentor' object has no attribute '...'
+    'DataAugmentor' object has no attribute '<...>'
 
-    'PointFeatureEncoder' object has no attribute '...'
+    'PointFeatureEncoder' object has no attribute '<...>'
 
 Why it happens:
     A slip of the pen; a module of a fork; or a class that exists in a file but was never entered in

@@ -55,7 +55,7 @@ def _mismatch(wants: int, gets: int) -> Explanation:
 
 def test_the_same_numbers_in_text_and_finding_are_certain() -> None:
     message = _mismatch(1, 2).suspicions[0].findings[0].message
-    wants, gets = (int(number) for number in re.findall(r"\d+", message)[1:3])
+    wants, gets = (int(number) for number in re.findall(r"\d+", message)[:2])
     first = _mismatch(wants, gets).suspicions[0]
     assert (first.code, first.certainty, first.doubt) == ("BEV201", Certainty.CERTAIN, "")
 
@@ -65,6 +65,24 @@ def test_other_numbers_than_the_findings_are_a_doubt() -> None:
     assert (first.code, first.certainty) == ("BEV201", Certainty.POSSIBLE)
     assert "7 and 9" in first.doubt
     assert first.findings
+
+
+def test_numbers_of_the_findings_arithmetic_are_no_agreement() -> None:
+    message = _mismatch(1, 2).suspicions[0].findings[0].message
+    *_, channels, _, real = (int(number) for number in re.findall(r"\d+", message))
+    assert _mismatch(channels, real).suspicions[0].certainty is Certainty.POSSIBLE
+
+
+@pytest.mark.parametrize(
+    ("name", "certainty"),
+    [("BaseBevBackbone", Certainty.CERTAIN), ("AnotherNet", Certainty.POSSIBLE)],
+)
+def test_a_name_is_compared_as_well(name: str, certainty: Certainty) -> None:
+    config = RULES / "BEV008" / "bad_typo.yaml"
+    for pointer in ("", "    ~~~~^^^^\n"):
+        text = f"    module = backbones.__all__[cfg.NAME](\n{pointer}KeyError: '{name}'"
+        first = _explain(text, config).suspicions[0]
+        assert (first.code, first.certainty) == ("BEV008", certainty)
 
 
 def test_a_text_without_numbers_is_likely() -> None:

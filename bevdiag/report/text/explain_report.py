@@ -119,8 +119,8 @@ def _agreement(suspicion: Suspicion) -> str:
     if suspicion.doubt:
         return f"Possible: {suspicion.doubt}."
     if suspicion.certainty is Certainty.CERTAIN:
-        return "Certain: text and finding name the same numbers."
-    return "Likely: the text has no numbers that could be compared with the finding's."
+        return "Certain: text and finding name the same."
+    return "Likely: the text names nothing that could be compared with the finding."
 
 
 def _named(best: Candidate, layout: Layout) -> list[Text]:
