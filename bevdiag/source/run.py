@@ -13,7 +13,6 @@ from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.scenes import Batch
 from bevdiag.source.child import DescribeTask, SourceTask, describe_child, run_child
 from bevdiag.source.dialects import dialect_of
-from bevdiag.source.dialects.mmengine.config import settings_of
 from bevdiag.source.settings import SourceSettings, read_source_config
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.pins import Assumption
@@ -74,7 +73,7 @@ def read_settings(
             capped=True,
             captured=True,
         )
-    return settings_of(config, said, split)
+    return dialect.settings(said, split)
 
 
 def trace_source(
