@@ -35,7 +35,7 @@ ROWS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     ),
     "fcos3d_nus_b2": ("fcos3d/fcos3d_r101-caffe-dcn_fpn_head-gn_8xb2-1x_nus-mono3d.py", 2, ()),
     "smoke_kitti_b8": ("smoke/smoke_dla34_dlaneck_gn-all_4xb8-6x_kitti-mono3d.py", 8, ()),
-    "pgd_kitti_b4": ("pgd/pgd_r101-caffe_fpn_head-gn_4xb3-4x_kitti-mono3d.py", 3, ()),
+    "pgd_kitti_b3": ("pgd/pgd_r101-caffe_fpn_head-gn_4xb3-4x_kitti-mono3d.py", 3, ()),
 }  # fmt: skip
 """The config, the batch size and --cfg-options."""
 
@@ -99,6 +99,10 @@ def measure(name: str, options: argparse.Namespace) -> None:
     """Four steps of the row on the GPU; its figures go to rows.json."""
     sys.setdlopenflags(os.RTLD_LAZY)
     sys.path.insert(0, str(options.source))
+    from bevdiag.source.stubs.imports import install_packages
+
+    # Tools of data sets' evaluations, which a step has no use for.
+    install_packages(options.source, {})
     import torch
     from mmdet3d.registry import MODELS
     from mmdet3d.utils import register_all_modules

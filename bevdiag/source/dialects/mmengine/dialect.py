@@ -23,8 +23,11 @@ from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 _IMAGES = "img"
+_OF_A_RIG = 4
+"""Axes of a sample's images where there are several cameras."""
 _UNMEASURED = (
-    "models that look through cameras: no prediction for one was held against a measured step yet"
+    "models that look through several cameras: no prediction for one was held against a measured "
+    "step yet"
 )
 
 
@@ -112,7 +115,8 @@ class MMEngine(Dialect):
 
     def _run(self, model: Any, batch: WatchedBatch, *, mode: str, training: bool) -> Any:
         values = current().values
-        if _IMAGES in batch["inputs"] and isinstance(values, AssumedValues):
+        images = batch["inputs"].get(_IMAGES, ())
+        if any(image.dim() == _OF_A_RIG for image in images) and isinstance(values, AssumedValues):
             values.leave_open(_UNMEASURED)
         data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, training)
         return model(**data, mode=mode)
