@@ -151,7 +151,10 @@ CudnnBenchmark = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a key of the config, e.g. A.B=1; repeatable."
+        "--set",
+        "--cfg-options",
+        metavar="KEY=VALUE",
+        help="Override a key of the config, e.g. A.B=1; repeatable.",
     ),
 ]
 Assumed = Annotated[
