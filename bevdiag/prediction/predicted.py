@@ -62,7 +62,7 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
         peak=step.peak(),
         first_step_peak_bytes=_first_step_bytes(expected),
         phases=phases_of(expected),
-        timeline=timeline_of(expected),
+        timeline=timeline_of(trace.stream, expected),
         layers=layers_of(trace.layers, trace.stream, expected),
         assumptions=recorded.assumptions,
         verdict=step.verdict,
