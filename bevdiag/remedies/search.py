@@ -113,9 +113,7 @@ def _combined(
     below = min((single.prices for single in ready), default=None)
     known = {plan.ids for plan in tried}
     sets = (
-        ids
-        for ids in worth_tracing(base, singles, goal.capacity_bytes, below)
-        if ids not in known
+        ids for ids in worth_tracing(base, singles, goal.capacity_bytes, below) if ids not in known
     )
     new: list[Plan] = []
     while (count := len(known) + len(new)) < _MOST_SETS:
