@@ -41,7 +41,7 @@ def search_plans(
 
     Dearer changes are traced only where nothing cheaper fits, those that the user's code may lack
     behind all that it has, and what may not take part last of all, for what it would come to;
-    where the user asked for remedies, every change is traced alone.
+    where the user asked for remedies, every change is traced alone, and the strongest together.
 
     Args:
         source: the config as it can be traced; the edits that led to it are part of every plan.
@@ -58,11 +58,14 @@ def search_plans(
     def refuse(ids: Ids, error: BevdiagError) -> Plan:
         return refused_set(ids, known, error)
 
-    rounds = [list(known)] if source.options.remedies else _rounds(known, unsafe=unsafe)
+    everything = bool(source.options.remedies)
+    rounds = [list(known)] if everything else _rounds(known, unsafe=unsafe)
     source.input()  # before the workers fork, so that they share it
     limit = source.options.timeout_seconds
     singles: list[Plan] = []
+    allowed: list[Plan] = []
     tried: list[Plan] = []
+    has_fit = False
     with workers(attempt, died=refuse, timeout_seconds=limit) as traced:
         for ids in rounds:
             for plan in traced([(name,) for name in ids]):
@@ -71,15 +74,14 @@ def search_plans(
             singles.sort(key=lambda plan: list(known).index(plan.id))
             allowed = [single for single in singles if unsafe or not single.unsafe]
             tried += _combined(base, allowed, tried, goal, traced, progress)
-            if any(plan.fits for plan in [*allowed, *tried]):
+            if has_fit := any(plan.fits for plan in [*allowed, *tried]):
                 break
-        else:
-            strongest = strongest_set(base, allowed) if rounds else ()
-            if len(strongest) > 1 and strongest not in {plan.ids for plan in tried}:
-                tried.extend(traced([strongest]))
-                if tried[-1].fits:
-                    tried.extend(_without_needless(tried[-1], traced))
-    plans = [*(single for single in singles if unsafe or not single.unsafe), *tried]
+        strongest = strongest_set(base, allowed) if everything or not has_fit else ()
+        if len(strongest) > 1 and strongest not in {plan.ids for plan in tried}:
+            tried.extend(traced([strongest]))
+            if tried[-1].fits and not has_fit:
+                tried.extend(_without_needless(tried[-1], traced))
+    plans = [*allowed, *tried]
     return Plans(
         singles=tuple(singles),
         combined=tuple(tried),
