@@ -107,8 +107,8 @@ def progress_bar() -> Iterator[Watch]:
 def importing_torch(progress: Report) -> Iterator[None]:
     """Announce imports that take a second, and keep the garbage collector out of them.
 
-    They make a million objects that stay: looking through them takes a third of that second, and as
-    long again in every later search.
+    They make a million objects that stay: looking through them takes a third of that second, and a
+    worker that did so would copy every page of them.
     """
     progress("importing torch", 0.0)
     was_enabled = gc.isenabled()

@@ -6,7 +6,6 @@ where there is one core, everything runs in this process, one after the other; u
 wants to outlive what it runs: then the workers are fresh interpreters that see no GPU.
 """
 
-import gc
 import os
 import sys
 import time
@@ -161,8 +160,6 @@ class _Pool(Generic[Task, Result]):
     def _start(self, size: int) -> Child:
         share = self.cores // min(self.cores, size)
         work = partial(_work, self.function, share, self.method == "fork")
-        # What is here stays: a worker that looked through it for garbage would copy every page.
-        gc.freeze()
         return Child(work, name=_NAME, method=self.method, capped=True)
 
     def _await(self) -> None:
