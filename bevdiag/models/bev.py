@@ -10,7 +10,7 @@ from bevdiag.config.bev_settings import (
     SparseHeightCompressionSettings,
 )
 from bevdiag.config.settings import DataSettings, FocalDsvtSettings, ModelSettings
-from bevdiag.models.wiring import bev_input, pillar_channels, sparse_volume
+from bevdiag.models.interfaces import bev_input, pillar_channels, sparse_volume
 
 PILLARS = "pillars"
 

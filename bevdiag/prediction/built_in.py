@@ -17,7 +17,7 @@ from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.models.bev import bev_joint
 from bevdiag.models.builder import build_detector
-from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_table
+from bevdiag.models.interfaces import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.compressions import Changes, compression_changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions

@@ -12,7 +12,6 @@ from bevdiag.prediction.result import Prediction
 from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
 from bevdiag.prediction.summary import layers_of, phases_of, timeline_of
 from bevdiag.prediction.target import target_of
-from bevdiag.trace.data_flow import wiring_of
 
 
 def source_of(
@@ -69,7 +68,7 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
         oom=step.oom(),
         gpus=step.gpus(),
         findings=findings,
-        wiring=wiring_of(trace),
+        wiring=trace.wiring,
         remedies=(),
         silenced=silenced,
         unmodelled=tuple(trace.stream.unmodelled),

@@ -16,8 +16,8 @@ from bevdiag.prediction.memory_use import (
 )
 from bevdiag.prediction.plan import Plan
 from bevdiag.rules.finding import Finding, Severity, Silenced
-from bevdiag.trace.joints import WiringReport
 from bevdiag.trace.pins import Assumption as Assumption
+from bevdiag.trace.wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Prediction:
     remedies: tuple[Plan, ...]
     silenced: tuple[Silenced, ...] = ()
     recommended: Plan | None = None
-    wiring: WiringReport | None = None
+    wiring: Wiring | None = None
     unmodelled: tuple[str, ...] = ()
     flops: int | None = None
     measurement: Measurement | None = None

@@ -9,7 +9,7 @@ from bevdiag.prediction.memory_use import Layer, OutOfMemory, Peak, TimelinePoin
 from bevdiag.prediction.plan import Change, Recommendation
 from bevdiag.prediction.result import Assumption, Scene, Target
 from bevdiag.rules.finding import Finding
-from bevdiag.trace.joints import WiringReport
+from bevdiag.trace.wiring import Wiring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class InspectDocument:
     phases: dict[str, PhaseDocument]
     timeline: tuple[TimelinePoint, ...]
     layers: tuple[Layer, ...]
-    wiring: WiringReport | None
+    wiring: Wiring | None
     assumptions: tuple[Assumption, ...]
     verdict: Verdict
     exit_code: ExitCode

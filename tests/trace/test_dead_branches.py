@@ -6,9 +6,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bevdiag.config.settings import OptimizationSettings
-from bevdiag.trace.data_flow import wiring_of
-from bevdiag.trace.joints import DeadBranch, WiringReport
 from bevdiag.trace.step import StepOptions, trace_steps
+from bevdiag.trace.wiring import DeadBranch, Wiring
 
 
 class _Part(nn.Module):
@@ -50,10 +49,10 @@ class _Detector(nn.Module):
         return loss
 
 
-def _wiring(between: nn.Module) -> WiringReport:
+def _wiring(between: nn.Module) -> Wiring:
     options = StepOptions(optimization=OptimizationSettings(), optimizer="sgd", num_steps=1)
     batch = {"x": torch.empty(16, 4, device="meta")}
-    return wiring_of(trace_steps(_Detector(between), batch, options))
+    return trace_steps(_Detector(between), batch, options).wiring
 
 
 class _Idle(nn.Module):
