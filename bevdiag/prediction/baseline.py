@@ -85,7 +85,7 @@ def _entry(report: Prediction) -> Entry:
             "batch size": str(report.scene.batch_size),
             "scene": report.scene.source,
         },
-        params=report.params_total,
+        params=report.params.total,
         peak_allocated_bytes=report.peak.allocated_bytes,
         high_reserved_bytes=report.peak.high_reserved_bytes,
         kept_for_backward_bytes={

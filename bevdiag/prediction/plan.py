@@ -20,6 +20,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The plan that is recommended: the ids of its changes, and every edit of the config."""
+
+    ids: tuple[str, ...]
+    edits: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A set of changes, applied to the config and traced again.
 
@@ -80,6 +88,11 @@ class Plan:
         return self.verdict is Verdict.FITS
 
     @property
+    def recommendation(self) -> Recommendation:
+        """What a document says of the plan that is recommended."""
+        return Recommendation(ids=self.ids, edits=self.edits)
+
+    @property
     def cost(self) -> tuple[tuple[int, ...], int]:
         """Order of cost."""
         return self.prices, self.flops or 0
@@ -105,16 +118,3 @@ class Plans:
     combined: tuple[Plan, ...]
     frontier: tuple[Plan, ...]
     chosen: Plan | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendation:
-    """The plan that is recommended: the ids of its changes, and every edit of the config."""
-
-    ids: tuple[str, ...]
-    edits: Mapping[str, str]
-
-
-def recommended(plan: Plan | None) -> Recommendation | None:
-    """A plan as a recommendation."""
-    return None if plan is None else Recommendation(ids=plan.ids, edits=plan.edits)

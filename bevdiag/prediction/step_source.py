@@ -21,7 +21,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, Shared
 from bevdiag.prediction.target import device_target
-from bevdiag.rules.finding import Finding, Silenced
+from bevdiag.rules.finding import Finding
 from bevdiag.scenes import Batch
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario
 from bevdiag.trace.pins import Assumption
@@ -31,7 +31,7 @@ EVERY = tuple(Scenario)
 ENDS_THAT_JUDGE = (Scenario.EXPECTED, Scenario.HIGH)
 """What a verdict needs."""
 
-Sifted = tuple[tuple[Finding, ...], tuple[Silenced, ...]]
+Sifted = tuple[tuple[Finding, ...], tuple[Finding, ...]]
 Self = TypeVar("Self", bound="ConfigSource")
 
 

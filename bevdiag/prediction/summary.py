@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES, block_bytes
 from bevdiag.memory.device import DeviceTarget
@@ -14,13 +14,11 @@ from bevdiag.prediction.memory_use import (
     Holder,
     Layer,
     Peak,
-    PhasePeak,
-    TimelineBlock,
     TimelinePoint,
 )
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.trace.layers import LayerRecord
+from bevdiag.trace.wiring import LayerRecord
 
 _TOP_HOLDERS = 12
 
@@ -90,18 +88,6 @@ def _holders(blocks: Sequence[LiveBlock]) -> tuple[Holder, ...]:
     )
 
 
-def phases_of(profile: MemoryProfile) -> tuple[PhasePeak, ...]:
-    """Forward, backward and optimizer of the last step."""
-    return tuple(
-        PhasePeak(
-            phase=use.phase.value,
-            peak_allocated_bytes=use.peak_allocated_bytes,
-            allocated_after_bytes=use.allocated_after_bytes,
-        )
-        for use in profile.phases
-    )
-
-
 def timeline_of(profile: MemoryProfile) -> tuple[TimelinePoint, ...]:
     """Allocated and reserved bytes after every event of the last step."""
     return tuple(
@@ -120,29 +106,10 @@ def with_history(
 ) -> Prediction:
     """The report with what a timeline or a snapshot is drawn from, where it is asked for."""
     if options.blocks:
-        report = replace(report, blocks=_timeline_blocks(stream, target))
+        report = replace(report, blocks=block_lives(stream, target))
     if options.snapshot:
         report = replace(report, snapshot=record(stream, target))
     return report
-
-
-def _timeline_blocks(stream: EventStream, target: DeviceTarget) -> tuple[TimelineBlock, ...]:
-    """Every block of the last step, oldest first."""
-    return tuple(
-        TimelineBlock(
-            start=block.start,
-            stop=block.stop,
-            nbytes=block.nbytes,
-            category=block.alloc.category.value,
-            module=block.alloc.module,
-            op=block.alloc.op,
-            shape=block.alloc.shape,
-            dtype=block.alloc.dtype,
-            phase=block.alloc.phase.value,
-            is_state=block.is_state,
-        )
-        for block in block_lives(stream, target)
-    )
 
 
 def layers_of(
@@ -153,17 +120,10 @@ def layers_of(
     workspaces = _including_children(profile.workspaces)
     return tuple(
         Layer(
-            name=record.name,
-            type=record.type,
-            depth=record.depth,
-            in_channels=record.in_channels,
-            out_channels=record.out_channels,
-            output_shape=record.output_shape,
-            params=record.params,
+            **asdict(record),
             saved_bytes=saved.get(record.name, 0),
             peak_bytes=profile.module_peaks.get(record.name, 0),
             workspace_bytes=workspaces.get(record.name, 0),
-            has_children=record.has_children,
         )
         for record in records
     )

@@ -13,7 +13,7 @@ from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Confidence, Finding, Severity, Silenced
+from bevdiag.rules.finding import Confidence, Finding, Severity
 from bevdiag.rules.silencing import silence
 from bevdiag.rules.sound_grid import with_sound_grid
 from bevdiag.rules.texts import codes_for
@@ -88,7 +88,7 @@ def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
 
 def sifted(
     findings: Iterable[Finding], document: Document, *stages: Stage
-) -> tuple[tuple[Finding, ...], tuple[Silenced, ...]]:
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """The findings that the config's comments do not silence, errors first, and the silenced."""
     stay, silenced = silence(findings, document.ignores, stages)
     return tuple(sorted(stay, key=lambda finding: _ORDER[finding.severity])), silenced

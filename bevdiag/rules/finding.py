@@ -22,6 +22,14 @@ class Confidence(str, Enum):
     LIKELY = "likely"
 
 
+@dataclass(frozen=True, slots=True)
+class Silencing:
+    """The comment or the policy's rule that silences a finding: its reason, and where it stands."""
+
+    reason: str
+    location: Location
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
@@ -42,12 +50,4 @@ class Finding:
     command: str = ""
     stops: bool = False
     offered_edits: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Silenced:
-    """A finding that a comment in the config silences: where the comment stands, and its reason."""
-
-    finding: Finding
-    reason: str
-    location: Location
+    silenced: Silencing | None = None

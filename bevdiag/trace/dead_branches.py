@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.layers import LayerRecord, first_tensor
-from bevdiag.trace.wiring import DeadBranch, Wiring, is_inside
+from bevdiag.trace.layers import first_tensor
+from bevdiag.trace.wiring import DeadBranch, LayerRecord, Wiring, is_inside
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,10 @@ from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.dead_branches import dead_branches
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.known_values import KnownValues
-from bevdiag.trace.layers import LayerRecord, LayerTable
+from bevdiag.trace.layers import LayerTable
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.wiring import Wiring
+from bevdiag.trace.wiring import LayerRecord, Wiring
 from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch
 
 FEWEST_STEPS = 2

@@ -1,4 +1,4 @@
-"""Who writes what into the batch dict, who reads it, and what the loss does not reach.
+"""The modules of a step: who writes what into the batch dict, who reads it, what leads nowhere.
 
 OpenPCDet's modules are wired by the keys of one dict that they pass on: nothing but the order of
 their calls decides which tensor a module reads.
@@ -10,6 +10,25 @@ BEV_MAP_KEY = "spatial_features"
 """What every MAP_TO_BEV module of OpenPCDet calls the bird's-eye-view map."""
 _POINT_KEYS = {"voxels": 0, "points": 1}
 """What OpenPCDet's loader calls points, and how many columns precede their features: the sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRecord:
+    """One module; `depth` counts from 0 (direct children of the detector).
+
+    `output_shape` is that of its (first) output tensor; None if it never ran.
+
+    Channels are None where the module has none, or where nothing says which they are.
+    """
+
+    name: str
+    type: str
+    depth: int
+    in_channels: int | None
+    out_channels: int | None
+    output_shape: tuple[int, ...] | None
+    params: int
+    has_children: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category, Event, EventStream, Free, Mark, Phase
 from bevdiag.memory.simulate import simulate
 from bevdiag.prediction.memory_use import Holder
-from bevdiag.prediction.summary import layers_of, peak_of, phases_of, saved_bytes_by_module
-from bevdiag.trace.layers import LayerRecord
+from bevdiag.prediction.summary import layers_of, peak_of, saved_bytes_by_module
+from bevdiag.trace.wiring import LayerRecord
 
 TARGET = make_target(torch="2.11.0", gpu="h200")
 MIB = 2**20
@@ -88,19 +88,6 @@ def test_a_range_holds_the_expected_peak_whatever_its_ends_say() -> None:
     assert peak.high_bytes == 3 * MIB
     peak = peak_of(small, small, large)
     assert (peak.low_bytes, peak.high_bytes) == (2 * MIB, 5 * MIB)
-
-
-def test_phases_tell_what_is_left_of_them() -> None:
-    events = [
-        *(Mark(1, Phase.FORWARD), _alloc(1, 4 * MIB, "a"), _alloc(2, 2 * MIB, "a")),
-        *(Mark(1, Phase.BACKWARD), Free(1), Mark(1, Phase.OPTIMIZER), Free(2)),
-    ]
-    phases = phases_of(simulate(EventStream(events=events, num_steps=1), TARGET))
-    assert [(p.phase, p.peak_allocated_bytes, p.allocated_after_bytes) for p in phases] == [
-        ("forward", 6 * MIB, 6 * MIB),
-        ("backward", 6 * MIB, 2 * MIB),
-        ("optimizer", 2 * MIB, 0),
-    ]
 
 
 def test_a_module_that_never_ran_keeps_nothing() -> None:

@@ -64,7 +64,7 @@ def test_a_plans_figures_are_those_of_inspecting_the_edited_config(
     assert plan.peak_allocated_bytes == report.peak.allocated_bytes
     assert plan.high_bytes == report.peak.high_bytes
     assert plan.reserved_bytes == report.peak.reserved_bytes
-    assert plan.params == report.params_total
+    assert plan.params == report.params.total
     assert plan.verdict is report.verdict
 
 
