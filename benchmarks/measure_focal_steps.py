@@ -19,8 +19,8 @@ import torch
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, load_config
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
+from bevdiag.models.bev import compression_changes
 from bevdiag.models.builder import build_detector
-from bevdiag.prediction.compressions import compression_changes
 from bevdiag.scenes.batch import make_batch
 from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.measure import cuda_batch

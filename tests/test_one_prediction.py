@@ -11,7 +11,7 @@ import pytest
 
 from bevdiag.cli.main import run
 from bevdiag.remedies import search, sets
-from bevdiag.remedies.candidates import candidates
+from bevdiag.rules.checks import fixes_of
 
 from .small_model import _few_gpus  # noqa: F401
 
@@ -31,11 +31,11 @@ CASES = {
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
+        return (candidate for candidate in fixes_of(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "candidates", few)
-        patch.setattr(sets, "candidates", few)
+        patch.setattr(search, "fixes_of", few)
+        patch.setattr(sets, "fixes_of", few)
         for name in ("GPU", "BUDGET", "MARGIN", "TORCH", "CUDNN"):
             patch.delenv(f"BEVDIAG_{name}", raising=False)
         yield

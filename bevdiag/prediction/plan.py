@@ -4,19 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bevdiag.memory.verdict import Verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One change of a set. `price` ranks its loss, 0 (nothing) to 4 (input data)."""
-
-    id: str
-    group: str
-    title: str
-    price: int
-    loses: str
-    unsafe: str
-    needs: str
+from bevdiag.rules.fix import Fix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +27,7 @@ class Plan:
         error: why it could not be traced; the figures are then None.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[Fix, ...]
     edits: Mapping[str, str]
     verdict: Verdict
     peak_allocated_bytes: int | None = None

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from bevdiag.models.bev import Changes
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository

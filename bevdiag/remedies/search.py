@@ -11,7 +11,6 @@ from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.plan import Plan, Plans
 from bevdiag.prediction.step_source import ConfigSource, Recorded
-from bevdiag.remedies.candidates import candidates, change_of
 from bevdiag.remedies.sets import (
     Ids,
     frontier_of,
@@ -21,6 +20,7 @@ from bevdiag.remedies.sets import (
     strongest_set,
     worth_tracing,
 )
+from bevdiag.rules.checks import fixes_of
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 Progress = Callable[[str, float], None]
@@ -46,7 +46,7 @@ def search_plans(
         progress: hears what is traced, and the share that is done.
         unsafe: whether unsafe changes may take part.
     """
-    known = {candidate.id: change_of(candidate) for candidate in candidates(source)}
+    known = {fix.id: fix for fix in fixes_of(source)}
 
     def attempt(ids: Ids) -> Plan:
         return plan_set(source, goal, ids, known)

@@ -23,6 +23,7 @@ from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.prediction.variants import CompareReport
 from bevdiag.remedies.results import FitReport, FixReport
 from bevdiag.rules.finding import Finding
+from bevdiag.rules.fix import Fix
 
 DOCUMENTS: Mapping[type, str] = {
     Prediction: "inspect/2",
@@ -38,7 +39,7 @@ DOCUMENTS: Mapping[type, str] = {
 """The name and version of each class's document, which is its key ``schema``."""
 
 WHERE_SAID: Mapping[type, tuple[str, ...]] = {
-    Finding: ("command", "stops", "offered_edits", "silenced")
+    Finding: ("command", "stops", "offered_edits", "fixes", "silenced")
 }
 """The keys that a class's object lacks where there is nothing to say."""
 
@@ -49,6 +50,9 @@ _WRITTEN: Mapping[type, str] = {
     PhaseUse: "peak_allocated_bytes allocated_after_bytes",
     Layer: "name type depth in_channels out_channels output_shape params saved_bytes peak_bytes "
     "workspace_bytes has_children",
+    Finding: "code severity confidence message location key module detail command stops "
+    "offered_edits fixes silenced",
+    Fix: "id group title price loses unsafe needs",
     Plan: "id changes edits verdict peak_allocated_bytes high_bytes reserved_bytes params flops "
     "bev_channels error prices",
     ConfigReport: "config verdict exit_code refusal? findings silenced",

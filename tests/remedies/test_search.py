@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import Prediction
 from bevdiag.remedies import search, sets
-from bevdiag.remedies.candidates import candidates
 from bevdiag.remedies.sets import worth_tracing
+from bevdiag.rules.checks import fixes_of
+from bevdiag.rules.fix import Fix, Price
 
 MIB = 2**20
 FEW = {"compression-sparse_max", "dsvt-checkpoint", "focal-topk", "fewer-voxels"}
@@ -22,11 +23,11 @@ BUDGET = 235 * MIB
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
+        return (candidate for candidate in fixes_of(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "candidates", few)
-        patch.setattr(sets, "candidates", few)
+        patch.setattr(search, "fixes_of", few)
+        patch.setattr(sets, "fixes_of", few)
         yield
 
 
@@ -94,7 +95,9 @@ def test_where_a_step_fits_nothing_is_traced_unless_it_is_asked_for(small: Any) 
 
 
 def _single(name: str, high: int, *, needs: str = "", price: int = 3) -> Plan:
-    change = Change(id=name, group=name, title=name, price=price, loses="", unsafe="", needs=needs)
+    change = Fix(
+        id=name, group=name, title=name, price=Price(price), loses="", unsafe="", needs=needs
+    )
     return Plan(
         changes=(change,), edits={}, verdict=Verdict.OVER, high_bytes=high, flops=10, params=1
     )

@@ -14,9 +14,10 @@ from bevdiag.prediction.memory_use import (
     Peak,
     TimelinePoint,
 )
-from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import Assumption, FirstStep, Params, Prediction, Scene, Target
 from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.fix import Fix, Price
 
 from .shipped_wiring import shipped_wiring
 
@@ -217,7 +218,15 @@ def _remedies() -> tuple[Plan, ...]:
         members = name.split("+")
         return Plan(
             changes=tuple(
-                Change(id=part, group=part, title=text, price=3, loses=loses, unsafe="", needs="")
+                Fix(
+                    id=part,
+                    group=part,
+                    title=text,
+                    price=Price.MODEL,
+                    loses=loses,
+                    unsafe="",
+                    needs="",
+                )
                 for part, text in zip(members, (title, *members[1:]), strict=True)
             ),
             edits=dict(change.split(": ", 1) for change in changes),

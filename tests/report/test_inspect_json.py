@@ -9,6 +9,7 @@ from bevdiag.prediction.memory_use import Layer, TimelinePoint
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.as_json import TIMELINE_POINTS, as_json, plain
 from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.fix import GRID, Fix, Price
 
 
 def test_golden(over: Prediction, golden: Callable[[str, str], None]) -> None:
@@ -61,12 +62,20 @@ def test_without_a_budget_there_is_no_verdict(
 
 def test_a_finding_lacks_what_it_has_nothing_to_say_of() -> None:
     silent = Finding(code="BEV104", severity=Severity.ERROR, message="another grid")
-    assert {"command", "stops", "offered_edits"}.isdisjoint(plain(silent))
-    edits = {"DATA_CONFIG.POINT_CLOUD_RANGE": "[0, -1, -1, 2, 1, 1]"}
-    document = plain(replace(silent, command="ls", stops=True, offered_edits=edits))
+    assert {"command", "stops", "offered_edits", "fixes", "silenced"}.isdisjoint(plain(silent))
+    fix = Fix(
+        id="sound-grid",
+        group=GRID,
+        price=Price.MODEL,
+        title="a sound grid",
+        loses="range",
+        edits={("DATA_CONFIG", "POINT_CLOUD_RANGE"): (0, -1, -1, 2, 1, 1)},
+    )
+    document = plain(replace(silent, command="ls", stops=True, fixes=(fix,)))
     assert document["command"] == "ls"
     assert document["stops"] is True
-    assert document["offered_edits"] == edits
+    assert document["offered_edits"] == {"DATA_CONFIG.POINT_CLOUD_RANGE": "[0, -1, -1, 2, 1, 1]"}
+    assert [one["id"] for one in document["fixes"]] == ["sound-grid"]
 
 
 def test_the_same_report_is_the_same_bytes(over: Prediction) -> None:
