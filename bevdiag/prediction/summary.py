@@ -51,13 +51,15 @@ def lower_end_bytes(expected: MemoryProfile, low: MemoryProfile) -> int:
 
 def peak_of(expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile) -> Peak:
     """The peak of the expected run, bounded by the other two."""
-    moment = expected.peak
+    moment, high_bytes = expected.peak, upper_end_bytes(expected, high)
+    reserved = max(high.peak_reserved_bytes, expected.peak_reserved_bytes)
     return Peak(
         allocated_bytes=moment.allocated_bytes,
         low_bytes=lower_end_bytes(expected, low),
-        high_bytes=upper_end_bytes(expected, high),
+        high_bytes=high_bytes,
         reserved_bytes=expected.peak_reserved_bytes,
-        high_reserved_bytes=max(high.peak_reserved_bytes, expected.peak_reserved_bytes),
+        # What blocks may leave unsplit is reserved too, if it is ever allocated.
+        high_reserved_bytes=max(reserved, high_bytes),
         phase=moment.phase.value,
         module=moment.module,
         op=moment.op,
