@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import torch
 
@@ -23,10 +23,12 @@ from bevdiag.prediction.scene import SceneSettings, Shared
 from bevdiag.prediction.target import device_target
 from bevdiag.rules.finding import Finding
 from bevdiag.scenes import Batch
-from bevdiag.source import SourceSettings
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.step import Trace
+
+if TYPE_CHECKING:
+    from bevdiag.source import SourceSettings
 
 EVERY = tuple(Scenario)
 ENDS_THAT_JUDGE = (Scenario.EXPECTED, Scenario.HIGH)
@@ -113,7 +115,7 @@ class ConfigSource(ABC):
     autocast: str
     optimizer: str
     config: DetectorConfig | None = None
-    settings: SourceSettings | None = None
+    settings: "SourceSettings | None" = None
     root: Path | None = None
     edits: Changes = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared, repr=False, compare=False)

@@ -7,6 +7,7 @@ when it is run again.
 import re
 from collections.abc import Iterator
 from math import gcd, prod
+from typing import TYPE_CHECKING
 
 from bevdiag.config import DetectorConfig
 from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
@@ -15,7 +16,10 @@ from bevdiag.config.tree import Path as Keys
 from bevdiag.errors import BevdiagError
 from bevdiag.models.bev import Changes, bev_joint
 from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, for_training
-from bevdiag.source.settings import SourceSettings
+
+# Where no repository is named, nothing of what runs one is imported.
+if TYPE_CHECKING:
+    from bevdiag.source import SourceSettings
 
 _NEW_GRID = "moves the grid that the voxels and the predictions stand on"
 _FEWER_INPUTS = "throws input away"
@@ -155,7 +159,7 @@ def _narrower_2d(config: DetectorConfig) -> Iterator[Fix]:
     )
 
 
-def _longer_voxels_there(settings: SourceSettings) -> Iterator[Fix]:
+def _longer_voxels_there(settings: "SourceSettings") -> Iterator[Fix]:
     """Longer voxels along x and y; along z the channels of the map would follow, unknown here."""
     size, grid = settings.voxel_size, settings.grid_size
     if size is None or grid is None:
@@ -184,7 +188,7 @@ def _is_whole(before: int, after: float) -> bool:
     return after >= unit and after % unit == 0
 
 
-def _smaller_range(settings: SourceSettings) -> Iterator[Fix]:
+def _smaller_range(settings: "SourceSettings") -> Iterator[Fix]:
     """A quarter less of the range along x and y, cut off where it is far from the sensor."""
     size, grid = settings.voxel_size, settings.grid_size
     if size is None or grid is None or min(grid[:2]) < 8 * _STRIDE:
@@ -221,7 +225,7 @@ def _grids(
 
 
 def _everywhere(
-    settings: SourceSettings, wanted: dict[tuple[float, ...], tuple[float, ...]]
+    settings: "SourceSettings", wanted: dict[tuple[float, ...], tuple[float, ...]]
 ) -> Changes:
     """The lists that hold these values, in the data's part of the config and the model's."""
     root = settings.values()
@@ -252,7 +256,7 @@ def _lists(node: object, path: Keys) -> Iterator[tuple[Keys, list[float]]]:
             yield from _lists(value, (*path, name if isinstance(name, str) else str(index)))
 
 
-def _fewer_sampled_points(settings: SourceSettings) -> Iterator[Fix]:
+def _fewer_sampled_points(settings: "SourceSettings") -> Iterator[Fix]:
     count = settings.num_sampled_points
     if count is None or count < 2:
         return
