@@ -16,7 +16,7 @@ from bevdiag.environment.packages import Packages
 from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess
 from bevdiag.explain.result import Candidate, Certainty, Explanation
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.recorded import Baseline, Entry
+from bevdiag.prediction.baseline import Baseline, Entry
 from bevdiag.report.as_json import as_json
 from bevdiag.report.json_schema import SCHEMAS, json_schema
 

@@ -7,7 +7,7 @@ from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import assumed_lines, assumption_lines
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import finding_lines
-from bevdiag.report.text.gpus import gpu_lines
+from bevdiag.report.text.gpu_catalogue import gpu_lines
 from bevdiag.report.text.headline import (
     headline_lines,
     stop_sentence,
