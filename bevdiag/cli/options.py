@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli.formats import CHECK_FORMATS, INSPECT_FORMATS
-from bevdiag.config.shipped import SHIPPED_NAME
+from bevdiag.cli.shipped import SHIPPED_NAME
 from bevdiag.prediction.values import AUTOCASTS, DEVICES, FORMATS
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]
