@@ -16,7 +16,6 @@ every box, and what it would need lies outside the allocator.
 """
 
 import argparse
-import importlib
 import json
 import lzma
 import os
@@ -29,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -192,9 +192,9 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from torch import nn
 
-    from bevdiag.config.repository import package_of
-    from bevdiag.source import build, cuda_api, downloads, read_source_config
-    from bevdiag.source.dataset import FakeDataset
+    from bevdiag.source import cuda_api, downloads, read_source_config
+    from bevdiag.source.dialects.pcdet.dataset import FakeDataset
+    from bevdiag.source.dialects.pcdet.dialect import OpenPcdet
     from bevdiag.source.stubs import inert
     from bevdiag.source.stubs.imports import install_packages
     from bevdiag.source.stubs.packages import EasyDict
@@ -210,17 +210,16 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     tools = options.source / "tools"
     sys.path[:0] = [str(options.source), str(tools)]
     os.chdir(tools)
-    package = package_of(options.source)
-    build_network = importlib.import_module(f"{package}.models").build_network
+    dialect = OpenPcdet(options.source, settings)
+    dialect.open()
     inert.arm()
     config = EasyDict(settings.values())
     torch.manual_seed(0)
     recording = Recording(options.source) if options.history is not None else None
     # cuBLAS takes its workspace before anything else, as it did in the rows measured elsewhere.
     torch.ones(2, 2, device="cuda") @ torch.ones(2, 2, device="cuda")
-    dataset = FakeDataset(settings, config)
-    arguments = build.arguments_of(build_network, config, settings, dataset)
-    model: nn.Module = build_network(**arguments).cuda()
+    supply = SimpleNamespace(dataset=FakeDataset(settings, config))
+    model: nn.Module = dialect.build(supply).cuda()
     device_batch = {
         key: torch.from_numpy(value).float().cuda() if _is_numeric(value) else value
         for key, value in batch.items()
@@ -278,7 +277,7 @@ def scene(row: Row, settings: Any, scenes: Path) -> Any:
 
 def host_batch(row: Row, settings: Any, scenes: Path) -> dict[str, Any]:
     """The batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
-    from bevdiag.source.dataset import source_batch
+    from bevdiag.source.dialects.pcdet.dataset import source_batch
 
     batch = scene(row, settings, scenes)
     loaded = source_batch(batch, settings)

@@ -1,13 +1,12 @@
 """Run the step on the GPU at hand in a child process, and set it beside the prediction."""
 
-from bisect import bisect_left
-
 from bevdiag.children import in_child
 from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError
-from bevdiag.memory.profile import MemoryProfile
+from bevdiag.memory.events import Phase
+from bevdiag.memory.profile import MemoryProfile, PhaseUse
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.memory_use import Measurement, PhasePeak
+from bevdiag.prediction.memory_use import Measurement
 from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
 from bevdiag.trace.step import StepOptions, Trace
 
@@ -58,13 +57,12 @@ def measure(source: BuiltIn) -> tuple[StepMeasurements, str | None]:
 
 def predicted_modules(trace: Trace, profile: MemoryProfile) -> dict[str, int]:
     """Allocated bytes when each module's forward returned in the last step, as simulated."""
-    events = [sample.event for sample in profile.timeline]
-    allocated = {}
-    for path, position in trace.departures.items():
-        index = bisect_left(events, position) - 1
-        if index >= 0:
-            allocated[path] = profile.timeline[index].allocated_bytes
-    return allocated
+    curve = profile.timeline
+    return {
+        path: int(curve.allocated[index])
+        for path, position in trace.departures.items()
+        if (index := position - 1 - curve.start) >= 0
+    }
 
 
 def measurement_of(
@@ -82,15 +80,15 @@ def measurement_of(
         peak_allocated_bytes=peak,
         peak_reserved_bytes=measured.peak_reserved_bytes or None,
         error_percent=None if peak is None else 100 * (predicted_peak - peak) / peak,
-        phases=tuple(
-            PhasePeak(
-                phase=phase.phase,
+        phases={
+            phase.phase: PhaseUse(
+                phase=Phase(phase.phase),
                 peak_allocated_bytes=phase.peak_allocated_bytes,
                 allocated_after_bytes=phase.allocated_after_bytes,
             )
             for phase in measured.phases
             if phase.step == last
-        ),
+        },
         modules=dict(measured.modules),
         predicted_modules={
             name: nbytes for name, nbytes in predicted.items() if name in measured.modules

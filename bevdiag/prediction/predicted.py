@@ -1,23 +1,33 @@
 """From a source and its recorded step to the one frozen value that every command shows."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bevdiag.memory.profile import MemoryProfile
+from bevdiag.models.bev import Changes
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import Repository
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import FirstStep, Params, Prediction
 from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
-from bevdiag.prediction.summary import layers_of, phases_of, timeline_of
+from bevdiag.prediction.summary import layers_of, timeline_of
 from bevdiag.prediction.target import target_of
-from bevdiag.trace.data_flow import wiring_of
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.repository import Repository
+
+
+def kind_of(options: InspectOptions) -> "type[BuiltIn] | type[Repository]":
+    """The kind of source that the options ask for."""
+    if options.source is None:
+        return BuiltIn
+    from bevdiag.prediction.repository import Repository  # stubs for all that user code imports
+
+    return Repository
 
 
 def source_of(
     config: Path, options: InspectOptions, repairs: Changes | None = None
-) -> BuiltIn | Repository:
+) -> "BuiltIn | Repository":
     """The step of a config, of whichever kind the options ask for.
 
     Args:
@@ -28,8 +38,7 @@ def source_of(
     Raises:
         BevdiagError: a config or option that cannot be used.
     """
-    kind = BuiltIn if options.source is None else Repository
-    return kind.read(config, options, repairs)
+    return kind_of(options).read(config, options, repairs)
 
 
 def predict(source: StepSource) -> Prediction:
@@ -45,7 +54,7 @@ def predict(source: StepSource) -> Prediction:
 def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Prediction:
     """The prediction of a recorded and judged step, whatever gave its model."""
     trace, expected = step.trace, step.expected
-    by_module = dict(trace.params_by_module)
+    by_module, first = dict(trace.params_by_module), expected.first_step
     findings, silenced = source.findings(recorded, step)
     return Prediction(
         config=source.name,
@@ -55,27 +64,25 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
         autocast=source.autocast,
         optimizer=source.optimizer,
         scene=recorded.scene,
-        params_total=by_module.pop("total"),
-        params_by_module=by_module,
-        params_without_grad=sum(trace.params_without_grad.values()),
+        params=Params(
+            total=by_module.pop("total"),
+            modules=by_module,
+            without_grad=sum(trace.params_without_grad.values()),
+        ),
         bev_channels=source.bev_channels,
         peak=step.peak(),
-        first_step_peak_bytes=_first_step_bytes(expected),
-        phases=phases_of(expected),
-        timeline=timeline_of(expected),
+        first_step=FirstStep(peak_allocated_bytes=first.allocated_bytes if first else 0),
+        phases={use.phase.value: use for use in expected.phases},
+        timeline=timeline_of(trace.stream, expected),
         layers=layers_of(trace.layers, trace.stream, expected),
         assumptions=recorded.assumptions,
         verdict=step.verdict,
         oom=step.oom(),
         gpus=step.gpus(),
         findings=findings,
-        wiring=wiring_of(trace),
+        wiring=trace.wiring,
         remedies=(),
         silenced=silenced,
         unmodelled=tuple(trace.stream.unmodelled),
         flops=trace.flops,
     )
-
-
-def _first_step_bytes(profile: MemoryProfile) -> int:
-    return profile.first_step.allocated_bytes if profile.first_step else 0

@@ -13,7 +13,7 @@ from bevdiag.memory.history import History
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Peak
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport, Prediction, Scene, Target
+from bevdiag.prediction.result import ConfigReport, FirstStep, Params, Prediction, Scene, Target
 from bevdiag.prediction.variants import CompareReport, Variant
 from bevdiag.rules.finding import Finding
 
@@ -38,9 +38,7 @@ def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
         autocast="off",
         optimizer="adamw",
         scene=_SCENE,
-        params_total=1,
-        params_by_module={"vfe": 1},
-        params_without_grad=0,
+        params=Params(total=1, modules={"vfe": 1}, without_grad=0),
         bev_channels=128,
         peak=Peak(
             allocated_bytes=2**30,
@@ -54,8 +52,8 @@ def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
             holders=(),
             by_category={},
         ),
-        first_step_peak_bytes=2**30,
-        phases=(),
+        first_step=FirstStep(peak_allocated_bytes=2**30),
+        phases={},
         timeline=(),
         layers=(),
         assumptions=(),
@@ -99,6 +97,7 @@ class Diagnosis:
         self.axes: tuple[Sequence[Any], ...] = ()
         self.snapshot: History | None = None
         self.faults: tuple[Finding, ...] = ()
+        self.searches: Callable[[], object] = lambda: None
 
     def inspect(
         self,
@@ -106,11 +105,17 @@ class Diagnosis:
         options: InspectOptions,
         progress: Callable[[str, float], None],
         search: object = None,
+        *,
+        judged_so: Callable[[Prediction], None] | None = None,
     ) -> Prediction | ConfigReport:
         self._note(config, options, progress)
         if self.faults:
             return ConfigReport(config=str(config), findings=self.faults)
-        return replace(inspect_report(self.verdict), snapshot=self.snapshot)
+        report = replace(inspect_report(self.verdict), snapshot=self.snapshot)
+        if self.verdict is Verdict.OVER and judged_so is not None:
+            judged_so(report)
+        self.searches()
+        return report
 
     def compare(
         self,
@@ -137,6 +142,7 @@ class Diagnosis:
 @pytest.fixture
 def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
     stub = Diagnosis()
+    monkeypatch.setattr("bevdiag.cli.progress.PATIENCE_SECONDS", 1e9)
     for name in ("inspect", "compare"):
         module = ModuleType(f"bevdiag.prediction.{name}")
         setattr(module, name, getattr(stub, name))

@@ -4,31 +4,22 @@ import pytest
 
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, Category, EventStream, Mark, Phase
-from bevdiag.memory.simulate import simulate
+from bevdiag.memory.events import EventStream
 from bevdiag.memory.verdict import Verdict, fit_on_gpus, judge
 
-GIB = 2**30
+from ..streams import make, mark, stream
+
+GIB, MIB = 2**30, 2**20
 
 
 def _stream(gib: float, *, unmodelled: tuple[str, ...] = ()) -> EventStream:
-    alloc = Alloc(
-        block=1,
-        nbytes=int(gib * GIB),
-        category=Category.ACTIVATION,
-        phase=Phase.FORWARD,
-        step=1,
-        module="a",
-        op="op",
-    )
-    return EventStream(events=[Mark(1, Phase.FORWARD), alloc], num_steps=1, unmodelled=unmodelled)
+    return replace(stream(mark(1), make(int(gib * GIB))), unmodelled=unmodelled)
 
 
 def _judge(expected: EventStream, upper: EventStream, budget_gib: int | None) -> Verdict:
     budget = None if budget_gib is None else budget_gib * GIB
     target = make_target(torch="2.11.0", budget_bytes=budget)
-    profiles = [simulate(stream, target, until_oom=False) for stream in (expected, upper)]
-    return judge(target, expected, profiles[0], upper, profiles[1], unsplit_bytes=0)
+    return judge(target, expected, upper, unsplit_bytes=0)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +64,41 @@ def test_a_budget_does_not_go_along_to_another_gpu() -> None:
     assert replace(moved, gpu="x").gpu == "x"
 
 
+@pytest.mark.parametrize(
+    ("gpu", "has_doubt"), [("rtx3080-10gb", False), ("rtx3090", True), ("h200", False)]
+)
+def test_an_assumed_figure_is_no_verdict_near_the_limit(gpu: str, has_doubt: bool) -> None:
+    target = make_target(torch="2.11.0", gpu=gpu)
+    assert target.capacity_bytes is not None
+    known = find_gpu(gpu)
+    assert (known.total_doubt_bytes > 0) is has_doubt
+    context = 0 if target.profile is not None else known.context_doubt_bytes
+    assert target.doubt_bytes == known.total_doubt_bytes + context
+
+    def verdict(nbytes: int) -> Verdict:
+        step = _stream(nbytes / GIB)
+        return judge(target, step, step, unsplit_bytes=0)
+
+    segment = 4 * MIB
+    assert verdict(target.capacity_bytes - target.doubt_bytes - segment) is Verdict.FITS
+    near = verdict(target.capacity_bytes - segment)
+    assert near is (Verdict.DEPENDS if target.doubt_bytes else Verdict.FITS)
+
+
+def test_a_budget_below_the_doubt_is_judged_as_it_stands() -> None:
+    assert make_target(torch="2.11.0", gpu="rtx3090", budget_bytes=8 * GIB).doubt_bytes == 0
+    whole = make_target(torch="2.11.0", gpu="rtx3090")
+    assert whole.capacity_bytes is not None
+    near = make_target(torch="2.11.0", gpu="rtx3090", budget_bytes=whole.capacity_bytes - MIB)
+    assert near.doubt_bytes == whole.doubt_bytes - MIB
+
+
 def test_what_blocks_may_leave_unsplit_must_stay_free() -> None:
     target = make_target(torch="2.11.0", budget_bytes=8 * GIB)
-    stream = _stream(7)
-    profile = simulate(stream, target, until_oom=False)
+    step = _stream(7)
 
     def verdict(unsplit_bytes: int) -> Verdict:
-        return judge(target, stream, profile, stream, profile, unsplit_bytes=unsplit_bytes)
+        return judge(target, step, step, unsplit_bytes=unsplit_bytes)
 
     assert verdict(GIB) is Verdict.FITS
     assert verdict(GIB + 1) is Verdict.DEPENDS

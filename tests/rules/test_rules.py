@@ -1,6 +1,5 @@
 """Each rule fires where it should and keeps quiet where it should not."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -9,8 +8,9 @@ import numpy as np
 import pytest
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, Category, ConvCall, Event, EventStream, Mark, Phase
+from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.profile import LiveBlock
+from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules import (
@@ -26,11 +26,14 @@ from bevdiag.rules import (
     peak_dominated_by_one_block,
     scalar_guessed,
     unused_output,
+    within_margin,
 )
 from bevdiag.rules.checks import step_findings
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity
-from bevdiag.trace.layers import LayerRecord
+from bevdiag.trace.wiring import DeadBranch
+
+from ..streams import Move, make, mark, stream
 
 GIB = 2**30
 
@@ -39,23 +42,9 @@ def _found(rule: ModuleType, evidence: StepEvidence) -> list[Finding]:
     return list(rule.check(evidence))
 
 
-def _alloc(nbytes: int, module: str, **wanted: Any) -> Alloc:
-    fields: dict[str, Any] = {
-        "block": 1,
-        "category": Category.ACTIVATION,
-        "phase": Phase.FORWARD,
-        "step": 1,
-        "op": "op",
-        **wanted,
-    }
-    return Alloc(nbytes=nbytes, module=module, **fields)
-
-
-def _with_events(
-    evidence: StepEvidence, events: Sequence[Event], num_steps: int = 1
-) -> StepEvidence:
-    stream = EventStream(events=events, num_steps=num_steps)
-    return replace(evidence, trace=replace(evidence.trace, stream=stream))
+def _with_events(evidence: StepEvidence, *moves: Move) -> StepEvidence:
+    forward = stream(mark(1), *moves)
+    return replace(evidence, trace=replace(evidence.trace, stream=forward))
 
 
 def _conv(in_channels: int, height: int, width: int, **wanted: Any) -> ConvCall:
@@ -75,9 +64,12 @@ def _conv(in_channels: int, height: int, width: int, **wanted: Any) -> ConvCall:
     return replace(call, **wanted)
 
 
-def _convolving(evidence: StepEvidence, call: ConvCall, cudnn: str) -> StepEvidence:
-    alloc = _alloc(0, "backbone_2d.blocks.0.1", category=Category.WORKSPACE, request=call)
-    changed = _with_events(evidence, [Mark(1, Phase.FORWARD), alloc])
+def _workspace(call: ConvCall) -> Move:
+    return make(0, "backbone_2d.blocks.0.1", category=Category.WORKSPACE, request=call)
+
+
+def _convolving(evidence: StepEvidence, call: ConvCall, cudnn: str, times: int = 1) -> StepEvidence:
+    changed = _with_events(evidence, *times * [_workspace(call)])
     return replace(changed, target=make_target(torch="2.11.0", gpu="h200", cudnn=cudnn))
 
 
@@ -151,10 +143,8 @@ def test_cudnn_is_not_bypassed(evidence: StepEvidence, call: ConvCall, cudnn: st
 
 
 def test_one_module_is_named_once(evidence: StepEvidence) -> None:
-    convolving = _convolving(evidence, HUGE, "9.1")
-    events = convolving.trace.stream.events
-    twice = _with_events(evidence, [*events, replace(events[-1], block=2)])  # type: ignore[type-var]
-    assert len(_found(convolution_beyond_32_bit, replace(twice, target=convolving.target))) == 1
+    twice = _convolving(evidence, HUGE, "9.1", times=2)
+    assert len(_found(convolution_beyond_32_bit, twice)) == 1
 
 
 # -- BEV301 and BEV302 --------------------------------------------------------------------------
@@ -184,7 +174,7 @@ def test_no_budget(evidence: StepEvidence) -> None:
 @pytest.mark.parametrize(("share", "fires"), [(0.41, True), (0.39, False)])
 def test_a_peak_of_one_block(evidence: StepEvidence, share: float, fires: bool) -> None:
     total = evidence.profile.peak.allocated_bytes
-    block = LiveBlock(_alloc(0, "vfe"), int(share * total))
+    block = LiveBlock(stream(make(0, "vfe")).alloc(0), int(share * total))
     found = _found(
         peak_dominated_by_one_block,
         replace(evidence, profile=replace(evidence.profile, holders=(block,))),
@@ -194,7 +184,7 @@ def test_a_peak_of_one_block(evidence: StepEvidence, share: float, fires: bool) 
 
 
 def test_a_peak_of_nothing(evidence: StepEvidence) -> None:
-    empty = simulate(EventStream(events=[], num_steps=1), evidence.target)
+    empty = simulate(stream(), evidence.target)
     assert _found(peak_dominated_by_one_block, replace(evidence, profile=empty)) == []
 
 
@@ -202,15 +192,11 @@ def test_a_peak_of_nothing(evidence: StepEvidence) -> None:
 
 
 def _padded(evidence: StepEvidence, saved_bytes: int, points_each: int) -> StepEvidence:
-    events = [
-        Mark(1, Phase.FORWARD),
-        _alloc(saved_bytes, "vfe.layers.0"),
-        Mark(1, Phase.BACKWARD),
-    ]
+    moves = (make(saved_bytes, "vfe.layers.0"), mark(1, Phase.BACKWARD))
     assert evidence.batch.voxels is not None
     (sample,) = evidence.batch.voxels
     full = replace(sample, num_points=np.full_like(sample.num_points, points_each))
-    return replace(_with_events(evidence, events), batch=replace(evidence.batch, voxels=(full,)))
+    return replace(_with_events(evidence, *moves), batch=replace(evidence.batch, voxels=(full,)))
 
 
 @pytest.mark.parametrize(
@@ -247,9 +233,8 @@ def test_no_padding_where_the_model_voxelizes(evidence: StepEvidence) -> None:
 def test_a_dense_volume(
     evidence: StepEvidence, shape: tuple[int, ...], nbytes: int, fires: bool
 ) -> None:
-    volume = _alloc(nbytes, "map_to_bev_module", shape=shape)
-    events = [Mark(1, Phase.FORWARD), volume, replace(volume, block=2)]
-    found = _found(densified_volume, _with_events(evidence, events))
+    volume = make(nbytes, "map_to_bev_module", shape=shape)
+    found = _found(densified_volume, _with_events(evidence, volume, volume))
     assert [f.code for f in found] == ["BEV306"] * fires
     for finding in found:
         assert "2.00 GiB, held 2 times at once" in finding.message
@@ -274,36 +259,22 @@ def test_focal_growth(evidence: StepEvidence, factor: int, fires: bool) -> None:
 # -- BEV601 and BEV602 --------------------------------------------------------------------------
 
 
-def _layer(name: str, params: int) -> LayerRecord:
-    return LayerRecord(
-        name=name,
-        type="Module",
-        depth=name.count("."),
-        in_channels=None,
-        out_channels=None,
-        output_shape=None,
-        params=params,
-        has_children=False,
-    )
-
-
-def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) -> None:
+def _with_dead(evidence: StepEvidence, path: str, params: int) -> StepEvidence:
+    branch = DeadBranch(path=path, params=params, leads_to=(), reason="it never runs in training")
     trace = replace(
         evidence.trace,
-        params_without_grad={"a.b.weight": 10, "a.b.bias": 2, "a.c.weight": 5, "d.e.weight": 3},
-        layers=(
-            _layer("a", 17),
-            _layer("a.b", 12),
-            _layer("a.c", 5),
-            _layer("d", 30),
-            _layer("d.e", 3),
-        ),
+        params_without_grad={f"{path}.weight": params, "other.bias": 3},
         params_by_module={"total": 23},
+        wiring=replace(evidence.trace.wiring, dead_branches=(branch,)),
     )
-    found = _found(parameters_without_gradient, replace(evidence, trace=trace))
-    assert [(f.code, f.module) for f in found] == [("BEV601", "a"), ("BEV601", "d.e")]
-    assert "17 parameters get no gradient: it never runs in training" in found[0].message
-    assert found[0].detail == ("In all, 20 of 23 parameters get no gradient.",)
+    return replace(evidence, trace=trace)
+
+
+def test_a_dead_branch_is_named_with_its_share(evidence: StepEvidence) -> None:
+    (finding,) = _found(parameters_without_gradient, _with_dead(evidence, "a", 17))
+    assert (finding.code, finding.module) == ("BEV601", "a")
+    assert "17 parameters get no gradient: it never runs in training" in finding.message
+    assert finding.detail == ("In all, 20 of 23 parameters get no gradient.",)
 
 
 @pytest.mark.parametrize(
@@ -320,28 +291,15 @@ def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) 
 def test_a_branch_that_the_config_decides_about_points_there(
     evidence: StepEvidence, module: str, key: str, lesson: str
 ) -> None:
-    trace = replace(
-        evidence.trace, params_without_grad={f"{module}.w": 9}, layers=(_layer(module, 9),)
-    )
-    cut_off = replace(trace, wiring=replace(trace.wiring, reached=frozenset()))
-    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=cut_off))
+    (finding,) = _found(parameters_without_gradient, _with_dead(evidence, module, 9))
     assert finding.key == key
     assert lesson in finding.detail[0]
     assert finding.location is not None
 
 
-def test_a_parameter_beside_others_that_learn_is_named_alone(evidence: StepEvidence) -> None:
-    trace = replace(evidence.trace, params_without_grad={"a.bias": 2}, layers=(_layer("a", 17),))
-    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=trace))
-    assert finding.message.startswith("a.bias: 2 parameters get no gradient")
-
-
 def test_a_module_without_parameters_that_no_loss_uses(evidence: StepEvidence) -> None:
     assert _found(unused_output, evidence) == []
-    wiring = replace(evidence.trace.wiring, unreached={"a.pool": ("pooled",)})
-    trace = replace(
-        evidence.trace, layers=(_layer("a.pool", 0),), departures={"a.pool": 1}, wiring=wiring
-    )
+    trace = replace(_with_dead(evidence, "a.pool", 0).trace, departures={"a.pool": 1})
     (finding,) = _found(unused_output, replace(evidence, trace=trace))
     assert (finding.code, finding.module) == ("BEV604", "a.pool")
     assert "a.pool computes what no loss uses" in finding.message
@@ -360,6 +318,23 @@ def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:
 
 def test_parameters_that_are_all_updated(evidence: StepEvidence) -> None:
     assert _found(parameters_not_optimized, evidence) == []
+
+
+def test_what_is_left_may_be_less_than_is_assumed(evidence: StepEvidence) -> None:
+    high = evidence.high
+    target = replace(
+        make_target(torch="2.11.0", budget_bytes=high.max_reserved_bytes + 2**20),
+        gpu="toy",
+        doubt_bytes=2**22,
+    )
+    unclear = replace(evidence, target=target, verdict=Verdict.DEPENDS)
+    (finding,) = _found(within_margin, unclear)
+    assert "1024.00 KiB of toy are left" in finding.message
+    assert "4.00 MiB less than assumed" in finding.message
+    assert _found(budget_depends_on_values, unclear) == []
+    known = replace(unclear, target=replace(target, doubt_bytes=0))
+    assert _found(within_margin, known) == []
+    assert _found(budget_depends_on_values, known)
 
 
 # -- notes --------------------------------------------------------------------------------------

@@ -15,7 +15,14 @@ from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_lines
-from bevdiag.report.text.prose import SEVERITY_STYLES, VERDICT_WORDS, heading, labelled, paragraph
+from bevdiag.report.text.prose import (
+    SEVERITY_STYLES,
+    VERDICT_WORDS,
+    beside_of,
+    heading,
+    labelled,
+    paragraph,
+)
 from bevdiag.report.text.render import render_lines
 from bevdiag.rules.finding import Finding, Severity
 
@@ -29,9 +36,18 @@ _COUNTS = 2
 _CHANGES = 3
 
 
-def render_short(report: Prediction, layout: Layout) -> str:
-    """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines."""
-    before = _head_lines(report, layout) + _assumed_lines(report, layout)
+def render_head(report: Prediction, layout: Layout) -> str:
+    """The first lines, of which plans change nothing: the verdict and the peak."""
+    return render_lines(_head_lines(report, layout), layout)
+
+
+def render_short(report: Prediction, layout: Layout, *, is_begun: bool = False) -> str:
+    """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines.
+
+    Where the report `is_begun`, what `render_head` says is left out.
+    """
+    head = _head_lines(report, layout)
+    before = head + _assumed_lines(report, layout)
     after = _chart_lines(report, layout) + _holders_lines(report, layout)
     after += _fix_lines(report, layout) + _next_lines(report, layout)
     findings: list[Text] = []
@@ -39,7 +55,8 @@ def render_short(report: Prediction, layout: Layout) -> str:
         findings = _findings_lines(report, layout, count)
         if len(before) + len(findings) + len(after) <= _LINES:
             break
-    return render_lines(before + findings + after, layout)
+    lines = before + findings + after
+    return render_lines(lines[len(head) :] if is_begun else lines, layout)
 
 
 def _head_lines(report: Prediction, layout: Layout) -> list[Text]:
@@ -65,9 +82,7 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
     target, scene = report.target, report.scene
     gpu = target.gpu or "no GPU named"
     if target.capacity_bytes is not None:
-        gpu += f", {format_bytes(target.capacity_bytes)} usable"
-        if target.context_bytes:
-            gpu += f" beside a context of {format_bytes(target.context_bytes)}"
+        gpu += f", {format_bytes(target.capacity_bytes)} usable{beside_of(target)}"
     if target.origin:
         gpu += f" (from {target.origin})"
     step = f"autocast {report.autocast}, optimizer {report.optimizer}"
@@ -81,7 +96,7 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
                 f"{format_count(scene.num_points)} points",
             )
         )
-    entries.append(("Step", f"{step}; {format_count(report.params_total)} parameters"))
+    entries.append(("Step", f"{step}; {format_count(report.params.total)} parameters"))
     ranged = sorted(
         (item for item in report.assumptions if item.low < item.high),
         key=lambda item: item.low - item.high,
