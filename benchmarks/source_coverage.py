@@ -2,7 +2,7 @@
 
     python benchmarks/source_coverage.py RESULTS.json [--openpcdet CHECKOUT [--params PARAMS.json]]
         [--fork [NAME=]CHECKOUT:CONFIG,CONFIG ...] [--jobs N] [--limit SECONDS] [--again PART]
-        [--out docs/coverage.md]
+        [--out docs/coverage.md [--page-alone]]
 
 Every model config of OpenPCDet is a case, and every config that is named of a fork, below its
 tools/cfgs. NAME is what the page calls a fork, by default its folder and commit. Each case runs the
@@ -157,10 +157,12 @@ def _folder_and_commit(checkout: Path) -> str:
     return f"{checkout.name} {commit}".strip()
 
 
-def page(cases: list[Case], found: dict[str, Found], counted: dict[str, int]) -> str:
+def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) -> str:
     """The page as Markdown."""
+    cases = [case for case in asked if case.name in found]
     own = [case for case in cases if case.repository == OPENPCDET]
     others = [case for case in cases if case.repository != OPENPCDET]
+    missing = len(asked) - len(cases)
     exact = [
         found[case.name].params == counted[case.config]
         for case in own
@@ -177,6 +179,7 @@ def page(cases: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
         "",
         f"Versions: {_versions()}.",
         "",
+        *([f"{missing} of {len(asked)} configs have not been run yet.", ""] if missing else []),
         f"**{_share(own, found)} of OpenPCDet's configs give a number** (8cacccec).",
         "Parameters are counted on the repository's own model; of those counted on a real build as",
         f"well, {sum(exact)} of {len(exact)} agree exactly.",
@@ -263,6 +266,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=600.0)
     parser.add_argument("--again")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--page-alone", action="store_true", help="run nothing")
     options = parser.parse_args()
     counted = {}
     if options.params is not None:
@@ -275,7 +279,8 @@ def main() -> None:
             key: Found(**{**entry, "errors": tuple(entry["errors"])}) for key, entry in kept.items()
         }
     cases = cases_of(options)
-    run_all(cases, found, options)
+    if not options.page_alone:
+        run_all(cases, found, options)
     if options.out is not None:
         options.out.write_text(page(cases, found, counted), encoding="utf-8")
 
