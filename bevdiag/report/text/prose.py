@@ -40,7 +40,7 @@ def judged_by(target: "Target") -> str:
     return f"Judged by {budget_name(target)}{beside_of(target)}: from {target.origin}"
 
 
-def beside_of(target: Target) -> str:
+def beside_of(target: "Target") -> str:
     """What the process holds beside its allocator, and whether that was measured."""
     if not target.context_bytes:
         return ""
