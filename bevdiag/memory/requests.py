@@ -1,4 +1,4 @@
-"""What a step asks of the device's libraries, and they of the allocator: scratch memory."""
+"""What asks for scratch memory whose size the GPU and its libraries settle."""
 
 from dataclasses import dataclass
 

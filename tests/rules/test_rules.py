@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Category, ConvCall, Phase
+from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.profile import LiveBlock
+from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules import (
