@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from bevdiag.memory.events import Category
 from bevdiag.prediction.memory_use import TimelineBlock, TimelinePoint
 from bevdiag.report.amounts import format_shape
 from bevdiag.report.html.bands import bands_of
@@ -41,10 +42,11 @@ def timeline_data(
 
 
 def _name(block: TimelineBlock) -> tuple[str, ...]:
+    plain = block.category == Category.WORKSPACE and not block.shape  # bytes without a shape
     return (
         printable(block.module),
         printable(block.op),
-        format_shape(block.shape) if block.dtype else "",
+        format_shape(block.shape) if block.dtype and not plain else "",
         block.dtype,
         block.category,
         block.phase,
