@@ -50,6 +50,6 @@ def _meant(path: Path) -> list[Path]:
 
 def _configs_below(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
-        if file.suffix in _ENDINGS and _OTHERS not in file.parts and file.is_file():
-            if _MODEL.search(read_head(file, _HEAD_BYTES)):
-                yield file
+        named = file.suffix in _ENDINGS and _OTHERS not in file.parts and file.is_file()
+        if named and _MODEL.search(read_head(file, _HEAD_BYTES)):
+            yield file

@@ -14,7 +14,7 @@ from bevdiag.errors import ConfigError, Location, NoVerdictError
 
 COMMANDS = (
     "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "explain", "doctor",
-    "gpus", "rule", "schema", "scene", "calibrate", "validate",
+    "gpus", "rule", "schema", "init", "scene", "calibrate", "validate",
 )  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[2]
 
