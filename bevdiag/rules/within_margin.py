@@ -6,7 +6,7 @@ What it means:
 
 Why it happens:
     A CUDA context's size depends on the driver and the number of multiprocessors. Where no profile
-    of the GPU is at hand, that of the H200 stands in. A display or another process on the GPU
+    of the GPU is at hand, that of the H200 is taken. A display or another process on the GPU
     takes its share as well.
 
 How to fix:
@@ -34,9 +34,14 @@ def check(evidence: TraceEvidence) -> Iterator[Finding]:
         return
     room = target.capacity_bytes - evidence.high.max_reserved_bytes
     if target.profile is None and room < target.context_bytes:
+        spare = (
+            f"with {format_size(room)} to spare"
+            if room >= 0
+            else "once the allocator has given back what it caches"
+        )
         yield finding(
             "BEV308",
-            f"the step fits {target.gpu} with {format_size(room)} to spare, but the CUDA context "
-            f"is only taken to be {format_size(target.context_bytes)}, that of another GPU",
+            f"the step fits {target.gpu} {spare}, but the CUDA context is only taken to be "
+            f"{format_size(target.context_bytes)}, that of another GPU",
             module=evidence.high.peak.module,
         )

@@ -75,13 +75,9 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
     entries = [("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn}")]
     if scene is not None:
         step = f"batch size {scene.batch_size}, {step}"
-        entries.append(
-            (
-                "Scene",
-                f"{scene.source}: {format_count(scene.num_voxels)} voxels from "
-                f"{format_count(scene.num_points)} points",
-            )
-        )
+        voxels = f"{format_count(scene.num_voxels)} voxels from " if scene.num_voxels else ""
+        points = f"{format_count(scene.num_points)} points"
+        entries.append(("Scene", f"{scene.source}: {voxels}{points}"))
     entries.append(("Step", f"{step}; {format_count(report.params_total)} parameters"))
     ranged = sorted(
         (item for item in report.assumptions if item.low < item.high),
