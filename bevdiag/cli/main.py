@@ -27,7 +27,7 @@ from bevdiag.cli.scene import scene_app
 from bevdiag.cli.schema import schema_command
 from bevdiag.cli.streams import check_limits, replace_missing_streams
 from bevdiag.cli.validate import validate_command
-from bevdiag.errors import ExitCode, InputError, OutputError
+from bevdiag.errors import ExitCode, InputError, NoVerdictError, OutputError
 from bevdiag.files.known import forget
 
 INTERRUPTED = 130
@@ -115,6 +115,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _ended(own: list[str], launched: tuple[str, ...] | None) -> int:
     try:
         check_limits()
+    except NoVerdictError as error:  # which names the limit to raise
+        return say_error(error)
+    try:
         command = typer.main.get_command(app)
         return int(
             command.main(
@@ -135,10 +138,8 @@ def _ended(own: list[str], launched: tuple[str, ...] | None) -> int:
                 f"{' '.join(own[:1])} traces a training step with PyTorch, which is not installed "
                 "here: pip install 'bevdiag[torch]', or the wheel of your choice first"
             )
-        code = say_error(error, verbose=not {"-v", "--verbose"}.isdisjoint(own))
-        if following := next_command(error, own):
-            say(f"next: {following}")
-        return code
+        verbose = not {"-v", "--verbose"}.isdisjoint(own)
+        return say_error(error, verbose=verbose, following=next_command(error, own))
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:

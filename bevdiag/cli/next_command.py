@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bevdiag.errors import ConfigError, InputError, NoVerdictError, OutputError, RepositoryError
-from bevdiag.policy.reading import FILE_NAME
 
 _NAMED = ("bevdiag ", "pip install ")
 """What a sentence says that names the next command itself."""
@@ -26,7 +25,7 @@ def next_command(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, RepositoryError):
         return f"BEVDIAG_DEBUG=1 {again}"
     if isinstance(error, OutputError):
-        return f"{again} -o FILE" if "-o" not in arguments else again
+        return again
     if isinstance(error, ConfigError):
         return _after_config(error, command, arguments)
     if isinstance(error, InputError):
@@ -39,7 +38,7 @@ def next_command(error: Exception, arguments: Sequence[str]) -> str:
 
 def _after_config(error: ConfigError, command: str, arguments: Sequence[str]) -> str:
     place = error.location
-    if place is not None and place.file.name in (FILE_NAME, "pyproject.toml"):
+    if place is not None and place.file.suffix == ".toml":
         return "bevdiag schema policy"
     config = str(place.file) if place is not None else _config(arguments)
     if command in _READS_CONFIGS and config:

@@ -18,10 +18,11 @@ def config_files(named: Sequence[Path]) -> list[Path]:
     """The files, in the order in which they are named, none twice.
 
     Of a folder all configs of detectors below it; of a pattern what it matches, ** over folders.
-    What is neither a folder nor a pattern is taken as it is: whoever reads it says what it lacks.
+    What is neither a folder nor a pattern that matches is taken as it is: whoever reads it says
+    what it lacks.
 
     Raises:
-        InputError: a folder or a pattern without a config, or stdin that cannot be read.
+        InputError: a folder without a config, or stdin that cannot be read.
     """
     found: dict[Path, None] = {}
     for path in named:
@@ -42,10 +43,7 @@ def _meant(path: Path) -> list[Path]:
         return [path]
     root = Path(path.anchor or ".")
     matches = sorted(root.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
-    files = [match for match in matches if match.is_file()]
-    if not files:
-        raise InputError(f"{path}: no file matches this pattern")
-    return files
+    return [match for match in matches if match.is_file()] or [path]
 
 
 def _configs_below(folder: Path) -> Iterator[Path]:

@@ -57,7 +57,7 @@ CASES = {
         ["inspect", "a.yaml", "--source", "x"],
         "BEVDIAG_DEBUG=1 bevdiag inspect a.yaml --source x",
     ),
-    "a full disk": (OutputError("full"), ["check", "a.yaml"], "bevdiag check a.yaml -o FILE"),
+    "a full disk": (OutputError("full"), ["check", "a.yaml"], "bevdiag check a.yaml"),
     "named already": (InputError("no such rule: bevdiag rule lists all"), ["rule", "x"], ""),
     "a defect": (ValueError("ours"), ["check"], ""),
 }
