@@ -7,7 +7,7 @@ CONFIG ?= configs/focalsst_dsvt.yaml
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: inspect test fast install lint types imports unit docs accuracy site field clean
+.PHONY: inspect test fast install lint types imports unit docs accuracy site wheel field clean
 
 # Exit code 1 means that bevdiag found something, which is an answer and no failure of make.
 inspect: $(INSTALLED)
@@ -32,6 +32,10 @@ imports: $(INSTALLED)
 unit: $(INSTALLED)
 	$(BIN)/python -m pytest
 
+# Two thousand tests in less than a minute: those that trace no step and start no process.
+fast: $(INSTALLED)
+	$(BIN)/python -m pytest -q -m "not slow and not gpu"
+
 # What docs/ has from the code: rules, schemas, the command line. tests/test_docs.py holds them.
 docs: $(INSTALLED)
 	$(BIN)/python benchmarks/reference_pages.py
@@ -45,6 +49,10 @@ accuracy: $(INSTALLED)
 # docs/ as a site in site/, which needs no network and no server.
 site: $(INSTALLED)
 	$(BIN)/zensical build --clean --strict
+
+# The wheel in a clean environment, see .ci/wheel.
+wheel:
+	PYTHON=$(PYTHON) .ci/wheel
 
 # The tests of --source and every command once, on a CUDA build of PyTorch; see .ci/field.
 field:
