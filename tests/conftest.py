@@ -27,6 +27,7 @@ SLOW = (
     "test_numbers.py",
     "test_one_prediction.py",
     "test_pytest_plugin.py",
+    "test_readme.py",
     "test_security.py",
     "test_site.py",
     "test_without_torch.py",
