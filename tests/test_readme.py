@@ -1,6 +1,7 @@
 """What README shows of a command is what the command prints today."""
 
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_the_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _printed(command, capsys)
     start = next(n for n, line in enumerate(printed) if line.startswith("Variants ─")) + 1
     assert printed[start : printed.index("", start)] == _shown(command)
+
+
+def test_the_gate_before_a_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cfgs").mkdir()
+    shutil.copy(ROOT / "tests" / "rules" / "pointpillar.yaml", tmp_path / "cfgs")
+    monkeypatch.chdir(tmp_path)
+    command = "bevdiag preflight cfgs/pointpillar.yaml --gpu rtx4090 --margin 10%"
+    shown = _shown(command)
+    assert _printed(command, capsys) == shown
+    in_docs = (ROOT / "docs" / "preflight.md").read_text(encoding="utf-8")
+    assert "".join(f"    {line}\n" for line in shown) in in_docs
 
 
 def test_the_fix_of_the_first_report() -> None:
