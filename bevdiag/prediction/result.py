@@ -27,7 +27,8 @@ class Target:
     `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
     says which device profile the numbers stand on, None where rules alone tell. `context_bytes` is
     what the process holds beside the allocator, `origin` where GPU and budget come from, `loop`
-    what the training script does around the plain step.
+    what the training script does around the plain step. `doubt_bytes` is how much less the
+    capacity may be where GPU or context are assumed.
     """
 
     gpu: str | None
@@ -40,6 +41,7 @@ class Target:
     context_bytes: int = 0
     origin: str = ""
     loop: str = ""
+    doubt_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,13 @@ GIB = 2**30
 
 
 def _evidence(reserved: int, **target: Any) -> Any:
-    usual = {"gpu": "rtx3090", "capacity_bytes": 23 * GIB, "is_capped": False, "profile": None}
+    usual = {
+        "gpu": "rtx3090",
+        "capacity_bytes": 23 * GIB,
+        "is_capped": False,
+        "profile": None,
+        "doubt_bytes": 0,
+    }
     return SimpleNamespace(
         target=SimpleNamespace(**{**usual, "context_bytes": GIB, **target}),
         high=SimpleNamespace(max_reserved_bytes=reserved, peak=SimpleNamespace(module="head")),
@@ -24,7 +30,7 @@ def _evidence(reserved: int, **target: Any) -> Any:
     ("reserved", "said"),
     [
         (22 * GIB + 2**29, "fits rtx3090 with 512.00 MiB to spare, but"),
-        (24 * GIB, "fits rtx3090 once the allocator has given back what it caches, but"),
+        (24 * GIB, "fits rtx3090 where the allocator gives cached memory back on the way, but"),
     ],
 )
 def test_what_is_left_is_said(reserved: int, said: str) -> None:
