@@ -60,8 +60,7 @@ def preflight_command(
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
     from bevdiag.config.found import config_files
-    from bevdiag.prediction.baseline import compared
-    from bevdiag.prediction.recorded import read_baseline
+    from bevdiag.prediction.baseline import compared, read_baseline
 
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)

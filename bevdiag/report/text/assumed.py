@@ -45,8 +45,8 @@ def _section(entries: Sequence[tuple[str, str]], layout: Layout) -> list[Text]:
 
 def assumed_entries(report: Prediction) -> list[tuple[str, str]]:
     """Label and text for everything but the counts."""
-    gradless = report.params_without_grad
-    parameters = f"{format_count(report.params_total)} parameters" + (
+    gradless = report.params.without_grad
+    parameters = f"{format_count(report.params.total)} parameters" + (
         f", {format_count(gradless)} of them without gradient" if gradless else ""
     )
     bev = report.bev_channels

@@ -93,7 +93,7 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
         voxels = f"{format_count(scene.num_voxels)} voxels from " if scene.num_voxels else ""
         points = f"{format_count(scene.num_points)} points"
         entries.append(("Scene", f"{scene.source}: {voxels}{points}"))
-    entries.append(("Step", f"{step}; {format_count(report.params_total)} parameters"))
+    entries.append(("Step", f"{step}; {format_count(report.params.total)} parameters"))
     ranged = sorted(
         (item for item in report.assumptions if item.low < item.high),
         key=lambda item: item.low - item.high,
