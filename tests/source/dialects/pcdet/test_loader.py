@@ -133,6 +133,10 @@ def test_weights_that_are_refused_are_those_that_the_model_has(own: Own) -> None
     assert any("weights (pretrained.pth) were neither" in finding for finding in trace.findings)
 
 
+def test_weights_of_a_part_are_those_of_the_part(own: Own) -> None:
+    assert own("PretrainedPart").params_by_module["part"] == 4 * 4 + 4 + 2 * 4
+
+
 def test_a_teacher_that_nobody_builds_leaves_the_step_without_an_upper_end(own: Own) -> None:
     trace = own(
         "Choosy",
