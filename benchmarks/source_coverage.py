@@ -110,7 +110,8 @@ def _read(out: str, said: str, seconds: float) -> Found:
     )
     if document.get("peak") is None:
         sentence = " ".join((document.get("error") or said or "; ".join(errors)).split())
-        remark = sentence.removeprefix("error: ")
+        # What comes before it are lines of progress.
+        remark = sentence.partition("error: ")[2] or sentence
         return Found(seconds=seconds, remark=remark, errors=errors)
     return Found(
         params=document["params"]["total"],
