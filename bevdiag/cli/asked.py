@@ -30,6 +30,7 @@ class Asked:
     source: opt.Source = None
     points: opt.Points = None
     scene: opt.SceneFile = None
+    batch: opt.BatchFile = None
     point_columns: opt.PointColumns = None
     point_dtype: opt.PointDtype = None
     batch_size: opt.BatchSize = None
@@ -78,10 +79,13 @@ class Asked:
                 raise InputError(f"{option}: says how a .bin file is read: give one with --points")
         if self.scene is not None and self.points:
             raise InputError("--scene: describes a synthetic scene: leave it out with --points")
+        if self.batch is not None:
+            self._check_batch()
         return InspectOptions(
             device=values.choose("--device", self.device, values.DEVICES),
             points=tuple(self.points or ()),
             scene=self.scene,
+            batch=self.batch,
             point_columns=optional(values.point_columns, "--point-columns", self.point_columns),
             point_dtype=optional(values.point_dtype, "--point-dtype", self.point_dtype),
             profile=self.profile,
@@ -101,6 +105,18 @@ class Asked:
             rehearses=rehearse == "auto",
             loop=self._loop(),
         )
+
+    def _check_batch(self) -> None:
+        """Refuses --batch where it is not used, and what has no effect beside it.
+
+        Raises:
+            InputError: there is such an option.
+        """
+        if self.source is None:
+            raise InputError("--batch: is for the model of a repository: give --source too")
+        for option, given in (("--points", self.points), ("--scene", self.scene)):
+            if given:
+                raise InputError(f"{option}: the batch is that of --batch: leave one of them out")
 
     def _loop(self) -> Loop:
         """What the training script does around the step.
@@ -146,8 +162,8 @@ class Asked:
         return job
 
 
-POINTS = ("points", "scene", "point_columns", "point_dtype")
-"""The point files and how they are read, or what a synthetic scene is to hold."""
+POINTS = ("points", "scene", "batch", "point_columns", "point_dtype")
+"""The point files and how they are read, what a synthetic scene is to hold, or a saved batch."""
 TRAINING = ("gpus", "accumulate", "scaler", "ema")
 """What the training script does around the step."""
 STEP = ("source", *POINTS, "batch_size", "autocast", "optimizer", "compression", *TRAINING, "step")

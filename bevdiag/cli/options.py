@@ -40,6 +40,15 @@ SceneFile = Annotated[
         "points and voxels.",
     ),
 ]
+BatchFile = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="FILE",
+        help="A batch of your own loader for the model of --source, saved by torch.save (tensors, "
+        "numbers and text) or numpy.savez; nothing in it is executed.",
+    ),
+]
 PointColumns = Annotated[
     str | None,
     typer.Option(

@@ -16,15 +16,23 @@ from bevdiag.errors import InputError
 from bevdiag.prediction.compressions import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport
-from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
+from bevdiag.prediction.result import ConfigReport, Scene
+from bevdiag.prediction.scene import SceneSettings, scene_assumption
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules import repository_stubbed, unknown_key
 from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
-from bevdiag.source import SourceSettings, read_source_config, trace_source
+from bevdiag.scenes import Batch
+from bevdiag.source import (
+    SavedBatch,
+    SourceSettings,
+    read_saved_batch,
+    read_source_config,
+    trace_source,
+)
 from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.pins import Assumption
 
 _PACKAGE = Path("pcdet/models/backbones_2d/map_to_bev/__init__.py")
 
@@ -37,6 +45,7 @@ class Repository(ConfigSource):
         source: the folder of the repository.
         settings: what the config says, edits included.
         overrides: ``KEY=value`` texts: the user's, those of --compression, and the edits.
+        saved: the batch that the user saved, None where the scene makes it.
     """
 
     UNCHANGED = "as configured"
@@ -44,6 +53,7 @@ class Repository(ConfigSource):
     source: Path
     settings: SourceSettings
     overrides: tuple[str, ...]
+    saved: SavedBatch | None = None
 
     @classmethod
     def read(
@@ -63,12 +73,17 @@ class Repository(ConfigSource):
             overrides = (*overrides, f"MODEL.MAP_TO_BEV.NAME={module}")
         settings = read_source_config(path, overrides, options.loop.split)
         chosen: dict[str, Any] = step_settings(options, settings.optimization)
+        saved = None
+        if options.batch is not None:
+            saved = read_saved_batch(Path(options.batch), options.batch_size)
+            chosen["batch_size"] = saved.batch_size
         return cls(
             path=path,
             options=options,
             source=source,
             settings=settings,
             overrides=overrides,
+            saved=saved,
             **chosen,
         ).edited(repairs or {})
 
@@ -126,15 +141,45 @@ class Repository(ConfigSource):
         module = require_module(mode, self.source)
         return self.edited({("MODEL", "MAP_TO_BEV", "NAME"): module})
 
+    def run_with(
+        self, *, batch_size: int | None = None, autocast: str | None = None
+    ) -> "Repository":
+        if self.saved is not None and batch_size not in (None, self.batch_size):
+            raise InputError(
+                f"--batch {self.saved.path}: holds {self.batch_size} samples, so no step of "
+                f"{batch_size} can be made of it"
+            )
+        return super().run_with(batch_size=batch_size, autocast=autocast)
+
+    def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
+        if self.saved is None:
+            return super().input()
+        return self._saved_scene(self.saved), ()
+
+    def _saved_scene(self, saved: SavedBatch) -> Scene:
+        return Scene(
+            source=f"the batch of {saved.path}",
+            batch_size=saved.batch_size,
+            num_points=saved.rows("points"),
+            num_voxels=saved.rows("voxels"),
+            grid_size=self.scene_settings.grid_size,
+        )
+
+    def _scenes(self, scenarios: Sequence[Scenario]) -> dict[Scenario, Batch | SavedBatch]:
+        if self.saved is not None:
+            return {Scenario.EXPECTED: self.saved}
+        varied = self.scenes_of_their_own()
+        scenes = {s: self.batch(s) for s in varied if s in scenarios}
+        scenes.setdefault(Scenario.EXPECTED, self.batch())
+        return dict(scenes)
+
     def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
         """Record the training step; which scenarios differ is known to the run alone.
 
         Raises:
             BevdiagError: the code fails, or asks for something that is not modelled.
         """
-        varied = self.scenes_of_their_own()
-        scenes = {s: self.batch(s) for s in varied if s in scenarios}
-        scenes.setdefault(Scenario.EXPECTED, self.batch())
+        scenes = self._scenes(scenarios)
         traced = trace_source(
             self.path,
             self.source,
@@ -149,7 +194,8 @@ class Repository(ConfigSource):
             loads=not self.options.in_file_order,
             loop=self.options.loop,
         )
-        scene = scene_of(scenes[Scenario.EXPECTED])
+        made = {s: batch for s, batch in scenes.items() if isinstance(batch, Batch)}
+        scene, _ = self.input()
         points, voxels = traced.num_points, traced.num_voxels
         return Recorded(
             traces={Scenario.EXPECTED: traced.trace, **traced.scenarios},
@@ -159,8 +205,8 @@ class Repository(ConfigSource):
                 num_points=scene.num_points if points is None else points,
                 num_voxels=scene.num_voxels if voxels is None else voxels,
             ),
-            batch=scenes[Scenario.EXPECTED],
-            assumptions=(*scene_assumption(scenes), *traced.assumptions),
+            batch=made.get(Scenario.EXPECTED),
+            assumptions=(*scene_assumption(made), *traced.assumptions),
             notes=traced.findings,
             unread=traced.unread,
         )

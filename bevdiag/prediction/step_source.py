@@ -19,7 +19,7 @@ from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
-from bevdiag.prediction.scene import SceneSettings, Shared
+from bevdiag.prediction.scene import SceneSettings, Shared, scene_of
 from bevdiag.prediction.target import device_target
 from bevdiag.rules.finding import Finding, Silenced
 from bevdiag.scenes import Batch
@@ -190,12 +190,12 @@ class ConfigSource(ABC):
             return ()
         return self.scene_settings.wanted(self.batch_size, self.options).scenarios
 
-    def input(self) -> tuple[Batch, tuple[Assumption, ...]]:
-        """The batch, and those counts of its step that are known before one is traced.
+    def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
+        """The scene, and those counts of its step that are known before one is traced.
 
         What they share is made here; called before processes are forked, these have it.
         """
-        return self.batch(), ()
+        return scene_of(self.batch()), ()
 
     def uses_cuda(self) -> bool:
         """Whether the step is measured on a GPU too."""

@@ -37,14 +37,16 @@ _GRID_KEY = re.compile(r"grid|shape|size|range", re.IGNORECASE)
 
 def repository_candidates(source: Repository) -> Iterator[Candidate]:
     """What can be written into this config, without what the user's options decide."""
-    yield from _longer_voxels(source)
-    yield from _smaller_range(source)
-    yield from voxel_changes(source)
-    yield from _fewer_sampled_points(source)
+    if source.saved is None:  # A saved batch stays what it is, whatever the config says.
+        yield from _longer_voxels(source)
+        yield from _smaller_range(source)
+        yield from voxel_changes(source)
+        yield from _fewer_sampled_points(source)
     yield from _checkpointing(source)
     if reads_amp(source):
         yield from half_precision(source)
-    yield from batch_changes(source)
+    if source.saved is None:
+        yield from batch_changes(source)
 
 
 def reads_amp(source: Repository) -> bool:

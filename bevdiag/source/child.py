@@ -22,6 +22,7 @@ from bevdiag.source.locks import lock
 from bevdiag.source.programs import divert_programs
 from bevdiag.source.reading import unread_in
 from bevdiag.source.real_run import loss_of, predictions_of, rehearse
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current, noted
@@ -54,7 +55,7 @@ class SourceTask:
     source: Path
     scratch: Path
     settings: SourceSettings
-    scenes: Mapping[Scenario, Batch]
+    scenes: Mapping[Scenario, Batch | SavedBatch]
     options: StepOptions
     pins: Mapping[str, int]
     overrides: Sequence[str] = ()
@@ -136,9 +137,8 @@ def _with_what_it_reads(
             added = [supply.add(missing.key) for supply in supplies.values()]
             if all(added):
                 continue
-            if failure := supplies[Scenario.EXPECTED].failure:
-                raise NotInBatchError(missing.key, f"{missing}; {failure}") from missing
-            raise
+            lacks = supplies[Scenario.EXPECTED].lacks
+            raise NotInBatchError(missing.key, f"{missing}; {lacks}") from missing
 
 
 def _scenarios(
@@ -204,8 +204,6 @@ def _traced(task: SourceTask, build_network: Any, supply: Supply, values: Assume
         around=around,
     )
     batch = supply.batch()
-    current().boxes = batch["gt_boxes"]
-    if evaluates:
-        del batch["gt_boxes"]
+    current().boxes = batch.pop("gt_boxes", None) if evaluates else batch.get("gt_boxes")
     trace = settle(trace_steps(built.model, batch, task.options, hooks))
     return replace(trace, flops=counter.flops)

@@ -40,7 +40,7 @@ class FakeDataset:
 
 
 class NotInBatchError(NoVerdictError, KeyError):
-    """A model asks its batch for something that bevdiag's scenes do not have.
+    """A model asks its batch for something that is not in it.
 
     Attributes:
         key: what it asks for.
@@ -62,8 +62,7 @@ class LoadedBatch(WatchedBatch):
     def __missing__(self, key: str) -> Any:
         raise NotInBatchError(
             key,
-            f"{user_place(sys._getframe(2))}: the model reads {key!r} from its batch; bevdiag's "
-            f"scenes hold points, voxels and boxes, and the detector has not put it there",
+            f"{user_place(sys._getframe(2))}: the model reads {key!r} from its batch",
         )
 
 

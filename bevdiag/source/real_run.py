@@ -37,7 +37,7 @@ def rehearse(
         built = build.build_model(build_network, settings, supply.dataset, values)
     model, recorder = built.model.train(), built.recorder
     loaded = supply.batch(with_voxels=True)
-    current().boxes = loaded["gt_boxes"]
+    current().boxes = loaded.get("gt_boxes")
     run_for_real(
         model,
         loaded.values(),

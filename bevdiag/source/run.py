@@ -11,6 +11,7 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.scenes import Batch
 from bevdiag.source.child import SourceTask, run_child
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import read_source_config
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.pins import Assumption
@@ -50,7 +51,7 @@ def trace_source(
     config_path: Path,
     source_dir: Path,
     *,
-    scenes: Mapping[Scenario, Batch],
+    scenes: Mapping[Scenario, Batch | SavedBatch],
     autocast: str = "off",
     optimizer: str = "adamw",
     overrides: Sequence[str] = (),
@@ -70,7 +71,7 @@ def trace_source(
         config_path: a YAML config of the repository.
         source_dir: the folder that holds the package `pcdet`.
         scenes: the expected one and those of other scenarios, where they differ from it, voxelized
-            as `read_source_config` says.
+            as `read_source_config` says; or a saved batch.
         autocast: off, fp16 or bf16.
         optimizer: adam, adamw, sgd, adam_onecycle or adam_cosineanneal.
         overrides: `KEY=value` texts for the config.

@@ -10,6 +10,7 @@ from bevdiag.source.cameras import Cameras
 from bevdiag.source.dataset import FakeDataset, source_batch
 from bevdiag.source.failures import as_failure
 from bevdiag.source.frames import Frames
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.packages import EasyDict
 
@@ -24,7 +25,7 @@ class Supply:
 
     Args:
         package: the repository's, imported already.
-        batch: the scene.
+        batch: the scene, or a batch of the user's own loader, which is used as it is.
         settings: the config.
         findings: gets a sentence for what was left out or did not work.
         loads: whether the repository's code makes the batch; the scene is taken as it is where not.
@@ -37,7 +38,7 @@ class Supply:
     def __init__(
         self,
         package: str,
-        batch: Batch,
+        batch: Batch | SavedBatch,
         settings: SourceSettings,
         findings: list[str],
         *,
@@ -50,6 +51,9 @@ class Supply:
         self._extras: dict[str, Any] = {}
         self._own: dict[str, Any] | None = None
         self.failure = ""
+        if isinstance(batch, SavedBatch):
+            self._own, loads = dict(batch.entries), False
+            findings = []  # What its code leaves out of a batch, this one has.
         self.dataset: Any = FakeDataset(settings, EasyDict(settings.values()))
         with build.real_values():
             try:
@@ -66,7 +70,7 @@ class Supply:
 
     def load(self) -> None:
         """Have the repository's code make the batch; what fails there is a finding."""
-        if self._loader is None:
+        if self._loader is None or isinstance(self._batch, SavedBatch):
             return
         with build.real_values():
             try:
@@ -78,6 +82,7 @@ class Supply:
     def batch(self, *, with_voxels: bool = False) -> dict[str, Any]:
         """The batch dict; features without values unless `with_voxels`."""
         if self._own is None:
+            assert not isinstance(self._batch, SavedBatch)
             made = source_batch(self._batch, self._settings, with_voxels=with_voxels)
             return {**made, **self._extras}
         made = {**self._own, **self._extras}
@@ -87,6 +92,8 @@ class Supply:
 
     def add(self, key: str) -> bool:
         """Give the batch an entry that the model asks for; False where nobody knows its like."""
+        if isinstance(self._batch, SavedBatch):
+            return False
         if key in self._extras or (self._own is not None and key in self._own):
             return False
         config = getattr(self.dataset, "dataset_cfg", {})
@@ -100,19 +107,28 @@ class Supply:
         return True
 
     @property
-    def boxes(self) -> Any:
-        """The ground truth's boxes, [B, boxes, 8 or more]."""
-        return self.batch()["gt_boxes"]
+    def lacks(self) -> str:
+        """Why an entry that the model asks for is not there, and what helps."""
+        if isinstance(self._batch, SavedBatch):
+            has = ", ".join(sorted(self._batch.entries))
+            return f"{self._batch.path} has no such entry: it has {has}"
+        return (
+            "bevdiag's scenes hold points, voxels and boxes, and the detector has not put it there"
+            + (f"; {self.failure}" if self.failure else "")
+            + "; --batch FILE takes a batch of your own loader"
+        )
 
     def counts(self) -> tuple[int, int]:
         """Points and voxels of the batch."""
         if self._own is None:
+            assert not isinstance(self._batch, SavedBatch)
             return len(self._batch.points), self._batch.num_voxels
         points, voxels = self._own.get("points"), self._own.get("voxels")
         return (0 if points is None else len(points)), (0 if voxels is None else len(voxels))
 
     def _frames(self) -> Frames:
         settings = self._settings
+        assert not isinstance(self._batch, SavedBatch)
         return Frames(
             self._batch,
             named=settings.point_features,

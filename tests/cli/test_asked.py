@@ -37,12 +37,21 @@ def test_evaluation_is_a_repositorys_own(tmp_path: Any) -> None:
         ({"accumulate": "x"}, "--accumulate"),
         ({"step": "test"}, "--step: 'test' is not one of train, eval"),
         ({"step": "eval"}, "--step eval .* give --source"),
+        ({"batch": "b.pt"}, "--batch: is for the model of a repository: give --source too"),
         ({"gpus": "2", "device": "cuda"}, "--device cuda measures the plain step"),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         Asked(**given).options()
+
+
+@pytest.mark.parametrize("other", [{"points": ["a.bin"]}, {"scene": "counts.json"}])
+def test_a_saved_batch_leaves_nothing_to_another_scene(tmp_path: Any, other: Any) -> None:
+    _repository(tmp_path)
+    (option,) = other
+    with pytest.raises(InputError, match=f"--{option}: the batch is that of --batch"):
+        Asked(source=str(tmp_path), batch="b.pt", **other).options()
 
 
 def test_evaluation_updates_nothing(tmp_path: Any) -> None:
