@@ -11,6 +11,7 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.scenes import Batch
 from bevdiag.source.child import SourceTask, run_child
+from bevdiag.source.dialects import dialect_of
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import read_source_config
 from bevdiag.trace.alternatives import TracedStep
@@ -94,9 +95,8 @@ def trace_source(
     settings = read_source_config(config_path, overrides, loop.split)
     with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
         task = SourceTask(
-            source=source_dir,
+            dialect=dialect_of(source_dir.resolve(), settings),
             scratch=Path(scratch),
-            settings=settings,
             scenes=scenes,
             options=StepOptions(
                 optimization=settings.optimization,

@@ -102,6 +102,7 @@ class StepHooks:
         forward: calls the model with the batch dict and returns the loss.
         batch: the class of that dict.
         recorder: one that has recorded the model's construction; None begins with the model.
+        optimizer: makes the model's own optimizer; what gives None takes the one of the options.
         around: a context for the steps, made for their recorder.
         begin_step: called before each step with its number.
         is_bare: the process does what the model's step asks for and nothing else: the batch is not
@@ -111,6 +112,7 @@ class StepHooks:
     forward: Forward = _call
     batch: type[WatchedBatch] = WatchedBatch
     recorder: Recorder | None = None
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer | None] = lambda _: None
     around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
     begin_step: Callable[[int], None] = _nothing_before
     is_bare: bool = False
@@ -151,7 +153,9 @@ def trace_steps(
             recorder.unknown = KnownValues(recorder)
         around = AroundStep(recorder, model, options.loop)
         _load(recorder, model, batch, around, is_bare=hooks.is_bare)
-        optimizer = build_optimizer(model, options.optimization, options.optimizer)
+        optimizer = hooks.optimizer(model) or build_optimizer(
+            model, options.optimization, options.optimizer
+        )
         autocast = None
         if options.autocast != "off":
             autocast = Autocast(DTYPES[options.autocast], recorder.is_device)

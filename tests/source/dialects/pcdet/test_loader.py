@@ -13,7 +13,7 @@ from bevdiag.memory.events import Alloc, Category
 from bevdiag.scenes import Scenario, make_batch
 from bevdiag.source import SourceTrace, read_source_config, trace_source
 
-REPOSITORY = Path(__file__).parent / "own_data"
+REPOSITORY = Path(__file__).parents[2] / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
 POINTS = 300
 Own = Callable[..., SourceTrace]

@@ -5,11 +5,13 @@ from typing import Any
 import torch
 
 from bevdiag.scenes import Batch
-from bevdiag.source import build, loader
-from bevdiag.source.cameras import Cameras
-from bevdiag.source.dataset import FakeDataset, source_batch
+from bevdiag.source import build
+from bevdiag.source.dialects.pcdet import loader
+from bevdiag.source.dialects.pcdet.cameras import Cameras
+from bevdiag.source.dialects.pcdet.dataset import FakeDataset, source_batch
+from bevdiag.source.dialects.pcdet.frames import Frames
+from bevdiag.source.dialects.protocol import Loaded
 from bevdiag.source.failures import as_failure
-from bevdiag.source.frames import Frames
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.packages import EasyDict
@@ -32,7 +34,6 @@ class Supply:
 
     Attributes:
         dataset: what the model is built with.
-        failure: why the repository's data pipeline did not run, in a sentence.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Supply:
         self._loader: loader.Loader | None = None
         self._extras: dict[str, Any] = {}
         self._own: dict[str, Any] | None = None
-        self.failure = ""
+        self._failure = ""
         if isinstance(batch, SavedBatch):
             self._own, loads = dict(batch.entries), False
             findings = []  # What its code leaves out of a batch, this one has.
@@ -75,20 +76,22 @@ class Supply:
         with build.real_values():
             try:
                 self._own = loader.to_tensors(self._loader.collated(self._batch))
-                self.failure = self._loader.failure
+                self._failure = self._loader.failure
             except Exception as error:
                 self._note(error)
 
-    def batch(self, *, with_voxels: bool = False) -> dict[str, Any]:
-        """The batch dict; features without values unless `with_voxels`."""
+    def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
+        """The batch dict; features without values unless `with_values`."""
         if self._own is None:
             assert not isinstance(self._batch, SavedBatch)
-            made = source_batch(self._batch, self._settings, with_voxels=with_voxels)
-            return {**made, **self._extras}
-        made = {**self._own, **self._extras}
-        if with_voxels:
-            return made
-        return {key: _valueless(key, value) for key, value in made.items()}
+            made = source_batch(self._batch, self._settings, with_voxels=with_values)
+            made |= self._extras
+        else:
+            made = {**self._own, **self._extras}
+            if not with_values:
+                made = {key: _valueless(key, value) for key, value in made.items()}
+        boxes = made.get("gt_boxes") if labelled else made.pop("gt_boxes", None)
+        return Loaded(made, boxes)
 
     def add(self, key: str) -> bool:
         """Give the batch an entry that the model asks for; False where nobody knows its like."""
@@ -107,14 +110,14 @@ class Supply:
         return True
 
     @property
-    def lacks(self) -> str:
+    def failure(self) -> str:
         """Why an entry that the model asks for is not there, and what helps."""
         if isinstance(self._batch, SavedBatch):
             has = ", ".join(sorted(self._batch.entries))
             return f"{self._batch.path} has no such entry: it has {has}"
         return (
             "bevdiag's scenes hold points, voxels and boxes, and the detector has not put it there"
-            + (f"; {self.failure}" if self.failure else "")
+            + (f"; {self._failure}" if self._failure else "")
             + "; --batch FILE takes a batch of your own loader"
         )
 
@@ -143,11 +146,11 @@ class Supply:
         return loader.calibrated(self.dataset, frames)
 
     def _note(self, error: Exception) -> None:
-        self.failure = (
+        self._failure = (
             "the repository's own data pipeline did not run, so points, voxels and boxes are "
             f"bevdiag's: {as_failure(error)}"
         )
-        self._findings.append(self.failure)
+        self._findings.append(self._failure)
 
 
 def _valueless(key: str, value: Any) -> Any:
