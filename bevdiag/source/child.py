@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bevdiag.children import Tell, announce, exhausts_host
 from bevdiag.errors import BevdiagError
@@ -187,12 +188,16 @@ def _traced(task: SourceTask, supply: Supply, values: AssumedValues) -> Trace:
         with counter.around(recorder), built.gpu:
             yield
 
+    def own_optimizer(model: nn.Module) -> torch.optim.Optimizer | None:
+        with built.recorder, built.gpu:
+            return dialect.optimizer(model)
+
     options = dialect.options(task.options)
     hooks = StepHooks(
         forward=dialect.predictions if options.loop.evaluates else dialect.loss,
         batch=dialect.BATCH,
         recorder=built.recorder,
-        optimizer=dialect.optimizer,
+        optimizer=own_optimizer,
         around=around,
     )
     loaded = supply.batch(labelled=not options.loop.evaluates)
