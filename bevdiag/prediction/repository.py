@@ -28,7 +28,7 @@ from bevdiag.source import (
     SavedBatch,
     SourceSettings,
     read_saved_batch,
-    read_source_config,
+    read_settings,
     trace_source,
 )
 from bevdiag.trace.kept_voxels import Scenario
@@ -71,7 +71,7 @@ class Repository(ConfigSource):
         if options.compression is not None:
             module = require_module(options.compression, source)
             overrides = (*overrides, f"MODEL.MAP_TO_BEV.NAME={module}")
-        settings = read_source_config(path, overrides, options.loop.split)
+        settings = read_settings(path, source, overrides, options.loop.split)
         chosen: dict[str, Any] = step_settings(options, settings.optimization)
         saved = None
         if options.batch is not None:
@@ -130,7 +130,7 @@ class Repository(ConfigSource):
         overrides = (*self.overrides, *texts)
         return replace(
             self,
-            settings=read_source_config(self.path, overrides, self.options.loop.split),
+            settings=read_settings(self.path, self.source, overrides, self.options.loop.split),
             overrides=overrides,
             edits={**self.edits, **changes},
         )
@@ -193,6 +193,7 @@ class Repository(ConfigSource):
             rehearses=self.options.rehearses,
             loads=not self.options.in_file_order,
             loop=self.options.loop,
+            settings=self.settings,
         )
         made = {s: batch for s, batch in scenes.items() if isinstance(batch, Batch)}
         scene, _ = self.input()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,6 +60,34 @@ class SourceTask:
     loads: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeTask:
+    """A config that is code is to be read.
+
+    Attributes:
+        scratch: an empty folder for what the code writes.
+    """
+
+    dialect: Dialect
+    scratch: Path
+
+
+def describe_child(task: DescribeTask, _: Tell) -> dict[str, Any]:
+    """The dialect's description of the config.
+
+    Raises:
+        BevdiagError: the config fails.
+    """
+    try:
+        with exits_reported():
+            _enter(task.dialect, task.scratch, [])
+            return task.dialect.describe()
+    except BevdiagError:
+        raise
+    except Exception as error:
+        raise as_failure(error) from error
+
+
 def run_child(task: SourceTask, tell: Tell) -> TracedStep:
     """Trace, telling the `TracedStep` so far before each scenario that follows the expected one.
 
@@ -80,19 +109,12 @@ def run_child(task: SourceTask, tell: Tell) -> TracedStep:
 def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
     torch.set_num_threads(1)
     dialect = task.dialect
-    root = dialect.root
-    set_root(root, task.scratch / MIRROR)
     cuda_api.pretend()
     downloads.refuse(findings)
-    finder = dialect.install()
     diverted: list[str] = []
-    scratch = Scratch(task.scratch, diverted)
     left_out: list[str] = []
     try:
-        build.enter_repository(root, scratch)
-        divert_programs(diverted)
-        watch_exits()
-        lock(scratch)
+        finder = _enter(dialect, task.scratch, diverted)
         build.import_model(dialect.open)
         supplies = {
             scenario: dialect.supply(batch, left_out, loads=task.loads)
@@ -106,7 +128,7 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
         findings += left_out + diverted
         for module in list(sys.modules.values()):
             file = getattr(module, "__file__", None)
-            if isinstance(file, str) and Path(file).resolve().is_relative_to(root):
+            if isinstance(file, str) and Path(file).resolve().is_relative_to(dialect.root):
                 note_input(Path(file))
     _report_imports(finder, findings)
     unread = dialect.unread(task.overrides)
@@ -117,6 +139,18 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
     result.findings = tuple(dict.fromkeys(findings))
     result.num_points, result.num_voxels = supplies[Scenario.EXPECTED].counts()
     return result
+
+
+def _enter(dialect: Dialect, folder: Path, diverted: list[str]) -> StubFinder:
+    """Stubs in place, this process in the scratch folder and held to it."""
+    set_root(dialect.root, folder / MIRROR)
+    finder = dialect.install()
+    scratch = Scratch(folder, diverted)
+    build.enter_repository(dialect.root, scratch)
+    divert_programs(diverted)
+    watch_exits()
+    lock(scratch)
+    return finder
 
 
 Supplies = Mapping[Scenario, Supply]

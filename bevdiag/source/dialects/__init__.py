@@ -1,24 +1,32 @@
 """The families of training code: how each makes the model, the batch and the loss of its step."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bevdiag.config.repository import package_of
 from bevdiag.errors import InputError
+from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.pcdet.dialect import OpenPcdet
 from bevdiag.source.dialects.protocol import Dialect
 from bevdiag.source.settings import SourceSettings
 
-_DIALECTS: tuple[type[OpenPcdet], ...] = (OpenPcdet,)
-"""The first one that recognises a repository runs it."""
 
-
-def dialect_of(root: Path, settings: SourceSettings) -> Dialect:
+def dialect_of(root: Path, config: SourceSettings | Path, overrides: Sequence[str]) -> Dialect:
     """The dialect of a repository's training code; nothing of it is run.
+
+    Args:
+        root: the repository.
+        config: what its config says; of one that is code, its path.
+        overrides: `KEY=value` texts for the config.
 
     Raises:
         InputError: no dialect recognises it; the sentence says what it is.
     """
-    for kind in _DIALECTS:
-        if kind.recognise(root, settings.path):
-            return kind(root, settings)
-    raise InputError(f"{root} holds the package {package_of(root)}, which no dialect runs")
+    path = config if isinstance(config, Path) else config.path
+    if MMEngine.recognise(root, path):
+        return MMEngine(root, path.resolve(), overrides)
+    if isinstance(config, SourceSettings) and OpenPcdet.recognise(root, path):
+        return OpenPcdet(root, config)
+    raise InputError(
+        f"{root} holds the package {package_of(root)}, which does not train from {path}"
+    )

@@ -153,3 +153,10 @@ class Dialect(ABC):
             overrides: `KEY=value` texts; one in the model has to be read by this very step.
         """
         return ()
+
+    def describe(self) -> dict[str, Any]:
+        """What the parent has to know of a config that is code, in plain values.
+
+        Called instead of `open`.
+        """
+        raise NotImplementedError
