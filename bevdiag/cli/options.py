@@ -10,6 +10,10 @@ from bevdiag.cli.shipped import SHIPPED_NAME
 from bevdiag.prediction.values import AUTOCASTS, DEVICES, FORMATS
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]
+ConfigOrEntry = Annotated[
+    Path | None,
+    typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config; none is needed with --entry."),
+]
 ConfigOrShipped = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help=f"Default: the shipped {SHIPPED_NAME}.")
 ]
@@ -212,6 +216,12 @@ Also = Annotated[
     ),
 ]
 Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="OpenPCDet YAML configs.")]
+ConfigsOrEntry = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="CONFIG...", help="OpenPCDet YAML configs; none is needed with --entry."
+    ),
+]
 Margin = Annotated[
     str | None,
     typer.Option(
@@ -258,6 +268,15 @@ Source = Annotated[
         metavar="DIR",
         help="Build the model with the code of this OpenPCDet-style repository. "
         "This executes that code, in a child process; nothing is compiled or downloaded.",
+    ),
+]
+EntryFunction = Annotated[
+    str | None,
+    typer.Option(
+        "--entry",
+        metavar="FILE.py:FUNCTION",
+        help="Take model, batch and loss (and optimizer) from this function, which gets the path "
+        "of CONFIG if it takes one. This executes it like --source.",
     ),
 ]
 DataRoot = Annotated[

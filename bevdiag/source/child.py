@@ -233,6 +233,7 @@ def _traced(task: SourceTask, supply: Supply, values: AssumedValues) -> Trace:
         recorder=built.recorder,
         optimizer=own_optimizer,
         around=around,
+        is_bare=dialect.IS_BARE,
     )
     loaded = supply.batch(labelled=not options.loop.evaluates)
     current().boxes = loaded.boxes

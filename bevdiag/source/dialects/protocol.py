@@ -16,6 +16,11 @@ from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
+_VALUES_BELOW = 3
+"""Arrays of as many dimensions are features without values in a trace, unless their name says
+that they are boxes or coordinates."""
+_GEOMETRY = ("box", "coord", "num_points", "matrix", "trans_", "2", "intrinsics", "masks")
+
 
 class Loaded(NamedTuple):
     """A batch as the step gets it.
@@ -27,6 +32,15 @@ class Loaded(NamedTuple):
 
     entries: dict[str, Any]
     boxes: torch.Tensor | None
+
+
+def without_values(key: str, value: Any) -> Any:
+    """A batch's entry as a trace gets it: features are meta tensors, the rest stays."""
+    if not isinstance(value, torch.Tensor) or value.dim() < _VALUES_BELOW:
+        return value
+    if any(part in key for part in _GEOMETRY) or not value.is_floating_point():
+        return value
+    return torch.empty(value.shape, dtype=value.dtype, device="meta")
 
 
 class Supply(Protocol):
@@ -96,6 +110,8 @@ class Dialect(ABC):
 
     BATCH: ClassVar[type[WatchedBatch]] = WatchedBatch
     """The class of the batch dict that `loss` gets."""
+    IS_BARE: ClassVar[bool] = False
+    """Whether the loop keeps no batch on the GPU beside the one of the step."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

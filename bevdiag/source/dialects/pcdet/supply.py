@@ -2,24 +2,17 @@
 
 from typing import Any
 
-import torch
-
 from bevdiag.scenes import Batch
 from bevdiag.source import build
 from bevdiag.source.dialects.pcdet import loader
 from bevdiag.source.dialects.pcdet.cameras import Cameras
 from bevdiag.source.dialects.pcdet.dataset import FakeDataset, source_batch
 from bevdiag.source.dialects.pcdet.frames import Frames
-from bevdiag.source.dialects.protocol import Loaded
+from bevdiag.source.dialects.protocol import Loaded, without_values
 from bevdiag.source.failures import as_failure
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.packages import EasyDict
-
-_VALUES_BELOW = 3
-"""Arrays of as many dimensions are features without values in a trace, unless their name says
-that they are boxes or coordinates."""
-_GEOMETRY = ("box", "coord", "num_points", "matrix", "trans_", "2", "intrinsics", "masks")
 
 
 class Supply:
@@ -89,7 +82,7 @@ class Supply:
         else:
             made = {**self._own, **self._extras}
             if not with_values:
-                made = {key: _valueless(key, value) for key, value in made.items()}
+                made = {key: without_values(key, value) for key, value in made.items()}
         boxes = made.get("gt_boxes") if labelled else made.pop("gt_boxes", None)
         return Loaded(made, boxes)
 
@@ -151,11 +144,3 @@ class Supply:
             f"bevdiag's: {as_failure(error)}"
         )
         self._findings.append(self._failure)
-
-
-def _valueless(key: str, value: Any) -> Any:
-    if not isinstance(value, torch.Tensor) or value.dim() < _VALUES_BELOW:
-        return value
-    if any(part in key for part in _GEOMETRY) or not value.is_floating_point():
-        return value
-    return torch.empty(value.shape, dtype=value.dtype, device="meta")

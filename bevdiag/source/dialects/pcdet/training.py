@@ -91,7 +91,7 @@ def own_optimizer(model: nn.Module, config: Any) -> Any:
     try:
         made = importlib.import_module(_OPTIMIZERS).build_optimizer(model, config)
         for inner in _torch_optimizers(made):
-            _as_on_a_gpu(inner)
+            as_on_a_gpu(inner)
     except Exception as error:
         note(
             "the optimizer is the one of PyTorch that the config's name comes nearest to, as the "
@@ -108,7 +108,7 @@ def _torch_optimizers(made: Any) -> list[torch.optim.Optimizer]:
     return [held for held in vars(made).values() if isinstance(held, torch.optim.Optimizer)]
 
 
-def _as_on_a_gpu(optimizer: torch.optim.Optimizer) -> None:
+def as_on_a_gpu(optimizer: torch.optim.Optimizer) -> None:
     """Runs the foreach kernels that CUDA takes by default, and no wrapper of `step`.
 
     The wrappers import torch._dynamo, which takes as long as importing torch.
