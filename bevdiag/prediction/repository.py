@@ -33,6 +33,7 @@ from bevdiag.source import (
 )
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.pins import Assumption
+from bevdiag.trace.wiring import Wiring
 
 _PACKAGE = Path("pcdet/models/backbones_2d/map_to_bev/__init__.py")
 
@@ -153,17 +154,16 @@ class Repository(ConfigSource):
 
     def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
         if self.saved is None:
-            return super().input()
-        return self._saved_scene(self.saved), ()
-
-    def _saved_scene(self, saved: SavedBatch) -> Scene:
-        return Scene(
-            source=f"the batch of {saved.path}",
-            batch_size=saved.batch_size,
-            num_points=saved.rows("points"),
-            num_voxels=saved.rows("voxels"),
-            grid_size=self.scene_settings.grid_size,
+            scene, counts = super().input()
+            return replace(scene, grid_size=self.settings.grid_size), counts
+        scene = Scene(
+            source=f"the batch of {self.saved.path}",
+            batch_size=self.batch_size,
+            num_points=self.saved.rows("points"),
+            num_voxels=self.saved.rows("voxels"),
+            grid_size=self.settings.grid_size,
         )
+        return scene, ()
 
     def _scenes(self, scenarios: Sequence[Scenario]) -> dict[Scenario, Batch | SavedBatch]:
         if self.saved is not None:
@@ -204,7 +204,7 @@ class Repository(ConfigSource):
             scene=replace(
                 scene,
                 num_points=scene.num_points if points is None else points,
-                num_voxels=scene.num_voxels if voxels is None else voxels,
+                num_voxels=voxels or _voxels_made(traced.trace.wiring) or scene.num_voxels,
             ),
             batch=made.get(Scenario.EXPECTED),
             assumptions=(*scene_assumption(made), *traced.assumptions),
@@ -240,6 +240,15 @@ class Repository(ConfigSource):
         return ConfigReport(
             config=self.name, findings=findings, silenced=silenced, refusal=str(refusal)
         )
+
+
+def _voxels_made(wiring: Wiring) -> int:
+    """How many voxels the model's own voxelizer makes of the points, 0 where there is none."""
+    for entry in wiring.entries:
+        names_voxels = entry.key.endswith("coords") and not entry.key.startswith("point")
+        if entry.writer is not None and names_voxels and entry.shape is not None:
+            return entry.shape[0]
+    return 0
 
 
 def require_module(name: str, source: Path) -> str:

@@ -101,3 +101,20 @@ def test_no_remedy_changes_what_a_saved_batch_holds(saved: InspectOptions) -> No
     without = replace(source, saved=None)
     assert "batch-1" in [candidate.id for candidate in repository_candidates(without)]
     assert [candidate.group for candidate in repository_candidates(source)] == []
+
+
+def test_voxels_that_the_model_makes_are_counted(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).uniform(0, 20, (60, 9)).astype(np.float32)
+    points[:, 0] = 0
+    np.savez(tmp_path / "batch.npz", points=points, gt_boxes=np.ones((1, 3, 8)), batch_size=1)
+    own = REPOSITORY.parent / "own_data"
+    options = InspectOptions(
+        source=str(own),
+        batch=str(tmp_path / "batch.npz"),
+        overrides=("MODEL.NAME=Dynamic", "DATA_CONFIG.DATA_PROCESSOR=[]"),
+    )
+    found = inspect(own / "tools" / "cfgs" / "own.yaml", options, nothing)
+    assert isinstance(found, Prediction)
+    assert found.scene is not None
+    assert found.scene.num_voxels == len(np.unique((points[:, :4] / 4).astype(int), axis=0))
+    assert found.scene.grid_size is None

@@ -38,6 +38,15 @@ class Loose(_Detector):
         return x.mean() + self.loose.mean()
 
 
+class Dynamic(_Detector):
+    """Voxelizes the points itself."""
+
+    def loss(self, x, batch):
+        batch["point_coords"] = batch["points"][:, :4]
+        batch["voxel_coords"] = torch.unique((batch["points"][:, :4] / 4).int(), dim=0)
+        return x.mean()
+
+
 class InParts(_Detector):
     """The training loop's function adds up the loss."""
 
@@ -161,6 +170,7 @@ DETECTORS = {
         Plain,
         Loose,
         InParts,
+        Dynamic,
         Twisting,
         TwistingLabels,
         TwistingBoth,
