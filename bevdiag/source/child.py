@@ -25,6 +25,7 @@ from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.state import current, noted
 from bevdiag.source.stubs import inert
+from bevdiag.source.stubs.called import whose_code
 from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues
@@ -238,4 +239,5 @@ def _traced(task: SourceTask, supply: Supply, values: AssumedValues) -> Trace:
     loaded = supply.batch(labelled=not options.loop.evaluates)
     current().boxes = loaded.boxes
     trace = settle(trace_steps(built.model, loaded.entries, options, hooks))
-    return replace(trace, flops=counter.flops)
+    code = whose_code(built.model)
+    return replace(trace, flops=counter.flops, notes=(*trace.notes, *([code] if code else [])))

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from bevdiag.source.stubs.called import watched
 from bevdiag.source.stubs.definitions import Extensions
 from bevdiag.source.stubs.inert import InertModule
 from bevdiag.source.stubs.ops import OPS
@@ -110,7 +111,7 @@ class StubFinder:
             for function in defined.values()
             if function.name not in known
         }
-        return _filled(name, {**unknown, **known})
+        return _filled(name, watched(name, {**unknown, **known}))
 
 
 def known_by_name(
