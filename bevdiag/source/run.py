@@ -15,7 +15,6 @@ from bevdiag.scenes import Batch
 from bevdiag.source.child import DescribeTask, SourceTask, describe_child, run_child
 from bevdiag.source.dialects import dialect_of
 from bevdiag.source.dialects.entry import Entry
-from bevdiag.source.dialects.mmengine.config import settings_of
 from bevdiag.source.dialects.protocol import Dialect
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings, read_source_config
@@ -78,7 +77,7 @@ def read_settings(
             capped=True,
             captured=True,
         )
-    return settings_of(config, said, split)
+    return dialect.settings(said, split)
 
 
 def trace_source(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.memory.events import Alloc, Category
+from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario
 from bevdiag.source import SavedBatch, SourceTrace, read_saved_batch, trace_source
 
@@ -121,8 +121,8 @@ def test_the_model_gets_the_batch_as_it_is(tmp_path: Path) -> None:
     trace = _traced(read_saved_batch(_npz_file(tmp_path)), "Twisting")
     inputs = {
         event.op: event.shape
-        for event in trace.trace.stream.events
-        if isinstance(event, Alloc) and event.category is Category.INPUT
+        for event in trace.trace.stream.allocs()
+        if event.category is Category.INPUT
     }
     assert inputs["batch['points']"] == (140, 9)
     assert "batch['voxels']" not in inputs

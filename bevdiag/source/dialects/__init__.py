@@ -27,6 +27,11 @@ def dialect_of(root: Path, config: SourceSettings | Path, overrides: Sequence[st
         return MMEngine(root, path.resolve(), overrides)
     if isinstance(config, SourceSettings) and OpenPcdet.recognise(root, path):
         return OpenPcdet(root, config)
+    if path.suffix == ".py":
+        raise InputError(
+            f"{root} holds mmdetection3d before 1.0, or what is built on it: of Python configs "
+            "bevdiag runs those of MMEngine"
+        )
     raise InputError(
         f"{root} holds the package {package_of(root)}, which does not train from {path}"
     )

@@ -1,7 +1,7 @@
 """What the trace of a repository asks of the family that the repository belongs to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -12,6 +12,7 @@ from torch import nn
 from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source.saved_batch import SavedBatch
+from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
@@ -173,6 +174,14 @@ class Dialect(ABC):
     def describe(self) -> dict[str, Any]:
         """What the parent has to know of a config that is code, in plain values.
 
-        Called instead of `open`.
+        Called in the child, instead of `open`.
+        """
+        raise NotImplementedError
+
+    def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
+        """Such a description as the settings that a scene is made from.
+
+        Raises:
+            ConfigError: it lacks what a scene needs.
         """
         raise NotImplementedError

@@ -6,6 +6,7 @@ the C++ makes tensors of its own, its lines are followed in PyTorch, so that the
 
 from collections.abc import Mapping
 from functools import wraps
+from importlib.machinery import ModuleSpec
 from inspect import signature
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from bevdiag.scenes.voxels import voxelize
 from bevdiag.source.state import current
-from bevdiag.source.stubs import boxes, deformable, neighbours, points, rois
+from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, fills_its_outputs, on_values
 from bevdiag.source.stubs.definitions import Function
 from bevdiag.source.stubs.ops import all_boxes_kept
@@ -35,14 +36,7 @@ _RETURN_TENSORS = frozenset(
         "fused_bias_leakyrelu",
         "fused_indice_conv_forward",
         "get_indice_pairs_2d_backward",
-        "get_indice_pairs_2d_forward",
         "get_indice_pairs_3d_backward",
-        "get_indice_pairs_3d_forward",
-        "get_indice_pairs_4d_forward",
-        "indice_conv_backward",
-        "indice_conv_forward",
-        "indice_maxpool_backward",
-        "indice_maxpool_forward",
         "nms_match",
         "nms_quadri",
         "pixel_group",
@@ -58,6 +52,8 @@ class Extension(ModuleType):
 
     def __init__(self, ops: Mapping[str, Op]) -> None:
         super().__init__(NAME)
+        # Code that only asks whether the operators were compiled looks here.
+        self.__spec__ = ModuleSpec(NAME, None)
         self.__dict__.update(ops)
 
     def __getattr__(self, name: str) -> Any:
@@ -420,6 +416,7 @@ def _roiaware(
 _OPS: dict[str, Op] = {
     **_FILLING,
     **deformable.OPS,
+    **indice_convs.OPS,
     "hard_voxelize_forward": hard_voxelize,
     "dynamic_voxelize_forward": _by_name(dynamic_voxelize),
     "dynamic_point_to_voxel_forward": scatter_points,

@@ -7,7 +7,7 @@ import pytest
 
 from bevdiag.config.entry import read_entry
 from bevdiag.errors import BevdiagError, InputError, NoVerdictError
-from bevdiag.memory.events import Alloc, Category
+from bevdiag.memory.events import Category
 from bevdiag.prediction.entry import Entry
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
@@ -31,7 +31,7 @@ def _entry(file: Path, config: Path | None = None, **options: Any) -> Entry:
 
 def _bytes(entry: Entry, category: Category) -> int:
     (trace,) = entry.record().traces.values()
-    allocated = [e for e in trace.stream.events if isinstance(e, Alloc) and e.category is category]
+    allocated = [e for e in trace.stream.allocs() if e.category is category]
     return sum(event.nbytes for event in allocated)
 
 

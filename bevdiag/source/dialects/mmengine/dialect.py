@@ -1,8 +1,9 @@
 """MMEngine's conventions: a model from its registry, a preprocessor, `loss` mode, a wrapper."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,25 @@ from torch import nn
 
 from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmengine.config import described, read_config, required
+from bevdiag.source.dialects.mmengine.config import described, read_config, required, settings_of
 from bevdiag.source.dialects.mmengine.supply import PipelineSupply
 from bevdiag.source.dialects.protocol import Dialect, Supply
 from bevdiag.source.saved_batch import SavedBatch
+from bevdiag.source.settings import SourceSettings
+from bevdiag.source.state import current, note
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.source.stubs.mmcv import mmcv_modules
+from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
+
+_IMAGES = "img"
+_OF_A_RIG = 4
+"""Axes of a sample's images where there are several cameras."""
+_UNMEASURED = (
+    "models that look through several cameras: no prediction for one was held against a measured "
+    "step yet"
+)
 
 
 class MMEngine(Dialect):
@@ -42,12 +54,21 @@ class MMEngine(Dialect):
         return config.suffix == ".py" and not is_older
 
     def install(self) -> StubFinder:
+        # mmdetection3d asks whether it is there, and takes mmcv's sparse convolutions if not.
+        has_spconv = find_spec("spconv") is not None
         finder = install(self.root)
         sys.modules.update(mmcv_modules())
+        if not has_spconv:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "spconv"]:
+                del sys.modules[name]
+            note("spconv is not installed here, so mmcv's own sparse convolutions run in its place")
         return finder
 
     def describe(self) -> dict[str, Any]:
         return described(read_config(self._path, self._overrides))
+
+    def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
+        return settings_of(self._path, said, split)
 
     def open(self) -> None:
         self._config = read_config(self._path, self._overrides)
@@ -100,5 +121,9 @@ class MMEngine(Dialect):
         return replace(options, loop=replace(options.loop, accumulate=counts))
 
     def _run(self, model: Any, batch: WatchedBatch, *, mode: str, training: bool) -> Any:
+        values = current().values
+        images = batch["inputs"].get(_IMAGES, ())
+        if any(image.dim() == _OF_A_RIG for image in images) and isinstance(values, AssumedValues):
+            values.leave_open(_UNMEASURED)
         data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, training)
         return model(**data, mode=mode)

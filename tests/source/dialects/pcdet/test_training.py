@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bevdiag.memory.events import Alloc, Category
+from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario
 from bevdiag.source import SourceTrace, read_saved_batch, trace_source
 
@@ -37,7 +37,7 @@ def traced(tmp_path: Path) -> Traced:
 
 def _state(trace: SourceTrace) -> int:
     """Values that the optimizer keeps."""
-    kept = [e for e in trace.trace.stream.events if isinstance(e, Alloc)]
+    kept = trace.trace.stream.allocs()
     return sum(e.nbytes for e in kept if e.category is Category.OPTIMIZER_STATE) // 4
 
 
