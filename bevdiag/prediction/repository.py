@@ -13,14 +13,14 @@ from bevdiag.config import Document
 from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.config.edits import flow
 from bevdiag.errors import InputError
-from bevdiag.prediction.compressions import MODES, Changes
+from bevdiag.models.bev import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, scene_assumption
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules import repository_stubbed, unknown_key
-from bevdiag.rules.checks import sifted, source_findings, step_findings
+from bevdiag.rules.checks import sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.scenes import Batch
@@ -43,7 +43,7 @@ class Repository(ConfigSource):
     """The step of a repository's own model.
 
     Attributes:
-        source: the folder of the repository.
+        root: the folder of the repository.
         settings: what the config says, edits included.
         overrides: ``KEY=value`` texts: the user's, those of --compression, and the edits.
         saved: the batch that the user saved, None where the scene makes it.
@@ -51,7 +51,7 @@ class Repository(ConfigSource):
 
     UNCHANGED = "as configured"
 
-    source: Path
+    root: Path
     settings: SourceSettings
     overrides: tuple[str, ...]
     saved: SavedBatch | None = None
@@ -81,7 +81,7 @@ class Repository(ConfigSource):
         return cls(
             path=path,
             options=options,
-            source=source,
+            root=source,
             settings=settings,
             overrides=overrides,
             saved=saved,
@@ -131,7 +131,7 @@ class Repository(ConfigSource):
         overrides = (*self.overrides, *texts)
         return replace(
             self,
-            settings=read_settings(self.path, self.source, overrides, self.options.loop.split),
+            settings=read_settings(self.path, self.root, overrides, self.options.loop.split),
             overrides=overrides,
             edits={**self.edits, **changes},
         )
@@ -139,7 +139,7 @@ class Repository(ConfigSource):
     def reduced(self, mode: str) -> "Repository":
         if mode == self.UNCHANGED:
             return self
-        module = require_module(mode, self.source)
+        module = require_module(mode, self.root)
         return self.edited({("MODEL", "MAP_TO_BEV", "NAME"): module})
 
     def run_with(
@@ -182,7 +182,7 @@ class Repository(ConfigSource):
         scenes = self._scenes(scenarios)
         traced = trace_source(
             self.path,
-            self.source,
+            self.root,
             scenes=scenes,
             autocast=self.autocast,
             optimizer=self.optimizer,
@@ -229,7 +229,9 @@ class Repository(ConfigSource):
             *step_findings(evidence),
             *repository_stubbed.check(recorded.notes),
         )
-        return sifted(found, self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE)
+        return sifted(
+            with_fixes(found, self), self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE
+        )
 
     def fault_behind(self, refusal: Exception) -> ConfigReport | None:
         folder = self.options.data_folder
@@ -244,10 +246,10 @@ class Repository(ConfigSource):
 
 def _voxels_made(wiring: Wiring) -> int:
     """How many voxels the model's own voxelizer makes of the points, 0 where there is none."""
-    for entry in wiring.entries:
-        names_voxels = entry.key.endswith("coords") and not entry.key.startswith("point")
-        if entry.writer is not None and names_voxels and entry.shape is not None:
-            return entry.shape[0]
+    for joint in wiring.joints:
+        names_voxels = joint.key.endswith("coords") and not joint.key.startswith("point")
+        if joint.written_by is not None and names_voxels and joint.shape is not None:
+            return joint.shape[0]
     return 0
 
 

@@ -5,9 +5,9 @@ from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
-from bevdiag.remedies.candidates import reads_amp
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
+from bevdiag.rules.amp_available import reads_amp
 from bevdiag.trace.kept_voxels import Scenario
 
 

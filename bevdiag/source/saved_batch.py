@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from bevdiag.errors import InputError
-from bevdiag.files.known import note_input
-from bevdiag.files.reading import require_file
+from bevdiag.files.reading import read_head
 
 MOST_BYTES = 2**32
 """Of the file, and of what it unpacks to."""
@@ -57,10 +56,9 @@ def read_saved_batch(path: Path, batch_size: int | None = None) -> SavedBatch:
         InputError: it cannot be read without running code, lacks the batch's size, contradicts
             itself, or holds another number of samples than asked for.
     """
-    require_file(path)
+    read_head(path, 1)
     if path.stat().st_size > MOST_BYTES:
         raise InputError(f"{path}: is larger than {MOST_BYTES} bytes, the most a batch may have")
-    note_input(path)
     found = _from_npz(path) if path.suffix == ".npz" else _from_torch(path)
     if not isinstance(found, Mapping) or not all(isinstance(key, str) for key in found):
         raise InputError(

@@ -11,7 +11,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.result import Prediction
 from bevdiag.remedies.fit import fit
-from bevdiag.remedies.repository import repository_candidates
+from bevdiag.rules.checks import fixes_of
 
 REPOSITORY = Path(__file__).parents[1] / "source" / "repo"
 CONFIG = next(iter(sorted((REPOSITORY / "tools" / "cfgs" / "models").glob("*.yaml"))))
@@ -26,7 +26,7 @@ def test_a_repository_is_inspected_by_its_own_code() -> None:
         source=str(REPOSITORY), batch_size=1, optimizer="adamw", budget_bytes=80 * 2**30
     )
     report = inspect(CONFIG, options, nothing)
-    assert report.params_total == sum(report.params_by_module.values()) > 0
+    assert report.params.total == sum(report.params.modules.values()) > 0
     assert report.peak.low_bytes <= report.peak.allocated_bytes <= report.peak.high_bytes
     assert report.peak.allocated_bytes == sum(report.peak.by_category.values())
     assert report.remedies == ()
@@ -98,9 +98,9 @@ def test_a_saved_batch_has_one_size(saved: InspectOptions) -> None:
 
 def test_no_remedy_changes_what_a_saved_batch_holds(saved: InspectOptions) -> None:
     source = Repository.read(CONFIG, saved)
-    without = replace(source, saved=None)
-    assert "batch-1" in [candidate.id for candidate in repository_candidates(without)]
-    assert [candidate.group for candidate in repository_candidates(source)] == []
+    without = Repository.read(CONFIG, replace(saved, batch=None))
+    assert {"batch", "range"} & {fix.group for fix in fixes_of(without)}
+    assert not {"batch", "range", "voxels", "points"} & {fix.group for fix in fixes_of(source)}
 
 
 def test_voxels_that_the_model_makes_are_counted(tmp_path: Path) -> None:

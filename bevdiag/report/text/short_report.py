@@ -16,7 +16,14 @@ from bevdiag.report.text.assumed import scene_words
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_lines
-from bevdiag.report.text.prose import SEVERITY_STYLES, VERDICT_WORDS, heading, labelled, paragraph
+from bevdiag.report.text.prose import (
+    SEVERITY_STYLES,
+    VERDICT_WORDS,
+    beside_of,
+    heading,
+    labelled,
+    paragraph,
+)
 from bevdiag.report.text.render import render_lines
 from bevdiag.rules.finding import Finding, Severity
 
@@ -76,9 +83,7 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
     target, scene = report.target, report.scene
     gpu = target.gpu or "no GPU named"
     if target.capacity_bytes is not None:
-        gpu += f", {format_bytes(target.capacity_bytes)} usable"
-        if target.context_bytes:
-            gpu += f" beside a context of {format_bytes(target.context_bytes)}"
+        gpu += f", {format_bytes(target.capacity_bytes)} usable{beside_of(target)}"
     if target.origin:
         gpu += f" (from {target.origin})"
     step = f"autocast {report.autocast}, optimizer {report.optimizer}"
@@ -86,7 +91,7 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
     if scene is not None:
         step = f"batch size {scene.batch_size}, {step}"
         entries.append(("Scene", scene_words(scene)))
-    entries.append(("Step", f"{step}; {format_count(report.params_total)} parameters"))
+    entries.append(("Step", f"{step}; {format_count(report.params.total)} parameters"))
     ranged = sorted(
         (item for item in report.assumptions if item.low < item.high),
         key=lambda item: item.low - item.high,
