@@ -42,7 +42,7 @@ def test_the_example_of_the_page_gives_a_number(tmp_path: Path) -> None:
     found = inspect(file, InspectOptions(entry=entry, gpu="rtx4090"), lambda *_: None)
     assert isinstance(found, Prediction)
     convolutions = [64 * 9 * width + width + width * 9 * 10 + 10 for width in (32, 128)]
-    assert found.params.by_module == {"student": convolutions[0], "teacher": convolutions[1]}
+    assert found.params.modules == {"student": convolutions[0], "teacher": convolutions[1]}
     assert (found.config, found.verdict.value) == (entry, "fits")
     used = found.peak.by_category
     assert used["optimizer state"] == pytest.approx(4 * convolutions[0], abs=4 * 512)
