@@ -60,7 +60,7 @@ def test_an_optimizer_of_the_options_replaces_it(traced: Traced) -> None:
 def test_one_that_cannot_be_built_is_said_with_its_place(traced: Traced) -> None:
     trace = traced("Loose", "lion")
     (said,) = [finding for finding in trace.findings if "the optimizer is the one of" in finding]
-    assert "optimization/__init__.py:28: NotImplementedError: there is no optimizer lion" in said
+    assert "optimization/__init__.py:27: NotImplementedError: there is no optimizer lion" in said
     assert dict(trace.trace.params_not_optimized) == {}
 
 
