@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.errors import InputError
+from bevdiag.files.reading import STDIN
 from bevdiag.memory.loop import Loop
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
@@ -186,6 +187,8 @@ class Asked:
         """
         from bevdiag.prediction.jobs import Given, make_jobs
 
+        if self.source is not None and Path(STDIN) in configs:
+            raise InputError("--source reads the config in a process of its own: no config from -")
         if not configs and self.entry is None:
             raise InputError("name a CONFIG, or a function with --entry FILE.py:FUNCTION")
         configs = configs or [Path(str(self.entry).rpartition(":")[0])]

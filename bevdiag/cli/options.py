@@ -218,11 +218,15 @@ Also = Annotated[
         help="Also write another format, e.g. sarif=checks.sarif; repeatable.",
     ),
 ]
-Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="OpenPCDet YAML configs.")]
+_CONFIGS = (
+    "OpenPCDet YAML configs: files, folders, patterns such as 'cfgs/**/*.yaml', or - for stdin"
+)
+Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help=f"{_CONFIGS}.")]
 ConfigsOrEntry = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="CONFIG...", help="OpenPCDet YAML configs; none is needed with --entry."
+        metavar="CONFIG...",
+        help=f"{_CONFIGS}; none is needed with --entry.",
     ),
 ]
 Margin = Annotated[

@@ -96,7 +96,7 @@ def scene_entries(scene: Scene) -> list[tuple[str, str]]:
     sides = " x ".join(format_count(size) for size in scene.grid_size or ())
     grid = f", in a grid of {sides} (x, y, z)" if sides else ""
     points = format_count(scene.num_points)
-    held = ("Points", f"{points}{grid}")
+    held = ("Points", f"{points} points{grid}")
     if scene.num_voxels:
         held = ("Voxels", f"{format_count(scene.num_voxels)} from {points} points{grid}")
     return [("Scene", scene.source), held]

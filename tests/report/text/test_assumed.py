@@ -20,5 +20,5 @@ def test_voxels_stand_in_their_grid() -> None:
 
 
 def test_a_model_of_points_has_neither_voxels_nor_a_grid() -> None:
-    assert scene_entries(_scene(0, None))[1] == ("Points", "1,234")
+    assert scene_entries(_scene(0, None))[1] == ("Points", "1,234 points")
     assert scene_words(_scene(0, None)) == "synthetic: 1,234 points"
