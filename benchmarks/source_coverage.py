@@ -37,6 +37,8 @@ BATCH_SIZE = 2
 ASKED = ("--device", "meta", "--gpu", "h200", "--torch", "2.11.0", "--no-remedies", "--isolated")
 FAILED = "failed"
 _MOST_SITES = 3
+_FURTHER = ("; before that, ", "; next: ")
+"""What follows the sentence that says why there is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ def _read(out: str, said: str, seconds: float) -> Found:
         sentence = " ".join((document.get("error") or said or "; ".join(errors)).split())
         # What comes before it are lines of progress.
         remark = sentence.partition("error: ")[2] or sentence
+        for further in _FURTHER:
+            remark = remark.partition(further)[0]
         return Found(seconds=seconds, remark=remark, errors=errors)
     return Found(
         params=document["params"]["total"],
