@@ -72,7 +72,7 @@ def preflight_command(
     beside = formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
     jobs = asked.jobs(config_files(configs or []))
-    checks = run_jobs(jobs)
+    checks = run_jobs(jobs, quiet=quiet)
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)
     write_also(checks, beside)
@@ -84,9 +84,9 @@ def preflight_command(
     return _launched(command, jobs)
 
 
-def run_jobs(jobs: "Sequence[Job]") -> "tuple[Check, ...]":
+def run_jobs(jobs: "Sequence[Job]", *, quiet: bool = False) -> "tuple[Check, ...]":
     """Every config through the engine."""
-    with progress_bar() as progress:
+    with progress_bar(quiet=quiet) as progress:
         with importing_torch(progress):
             from bevdiag.prediction.preflight import preflight
 
