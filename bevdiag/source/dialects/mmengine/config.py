@@ -18,6 +18,12 @@ from bevdiag.source.settings import SourceSettings
 _COLUMNS = ("x", "y", "z", "intensity", "timestamp", "elongation")
 _AUTOCASTS = {"bfloat16": "bf16"}
 _OPTIMIZERS = {"Adam": "adam", "AdamW": "adamw", "SGD": "sgd"}
+_OWN_ALLOCATORS = {
+    "MinkResNet": "MinkowskiEngine",
+    "minkowski": "MinkowskiEngine",
+    "torchsparse": "TorchSparse",
+}
+"""By what types and settings of a model contain."""
 _UNBOUNDED = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 """The range of a scene that no part of the config limits: nuScenes' usual one."""
 
@@ -70,8 +76,27 @@ def step_of(transforms: Sequence[Any], name: str) -> Any:
     return next((step for step in transforms if str(step["type"]).endswith(name)), {})
 
 
+def _library_of_its_own(model: Any) -> str:
+    """The sparse library in the model that allocates for itself; empty without one."""
+    if isinstance(model, Mapping):
+        return next(filter(None, map(_library_of_its_own, model.values())), "")
+    if isinstance(model, (list, tuple)):
+        return next(filter(None, map(_library_of_its_own, model)), "")
+    return next((_OWN_ALLOCATORS[part] for part in _OWN_ALLOCATORS if part in str(model)), "")
+
+
 def described(config: Any) -> dict[str, Any]:
-    """The config in plain values: what decides the scene and the step beside the model."""
+    """The config in plain values: what decides the scene and the step beside the model.
+
+    Raises:
+        NoVerdictError: the model stands on a library whose memory is not modelled.
+    """
+    library = _library_of_its_own(config.model)
+    if library:
+        raise NoVerdictError(
+            f"the model runs on {library}, which keeps memory in ways of its own: bevdiag does not "
+            "model it"
+        )
     dataset = training_set(config)
     transforms = dataset.get("pipeline") or config.get("train_pipeline") or []
     points = step_of(transforms, "LoadPointsFromFile")
