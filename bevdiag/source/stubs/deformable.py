@@ -13,7 +13,6 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.source.state import current
 from bevdiag.source.stubs.arrays import Op, fills_its_outputs
 
-
 _WINDOWS = (
     (("kH", "kW"), ("dH", "dW"), ("padH", "padW"), ("dilationH", "dilationW")),
     tuple((f"{name}_h", f"{name}_w") for name in ("kernel", "stride", "pad", "dilation")),
