@@ -309,6 +309,7 @@ Remedies = Annotated[
     bool | None,
     typer.Option(
         "--remedies/--no-remedies",
-        help="Try changes that lower the peak. Default: where the step may not fit.",
+        help="Try every change that lowers the peak. Default: where the step may not fit, from "
+        "the cheapest on until one fits.",
     ),
 ]
