@@ -119,8 +119,7 @@ def described(config: Any) -> dict[str, Any]:
         "max_voxels": _plain(layer.get("max_voxels", -1)),
         "batch_size": int(config.train_dataloader.get("batch_size", 1)),
         "optimizer": str((wrapper.get("optimizer") or {}).get("type", "")),
-        "autocast": _autocast(config, wrapper),
-        "grad_norm_clip": (wrapper.get("clip_grad") or {}).get("max_norm"),
+        "autocast": _autocast(wrapper),
     }
 
 
@@ -199,8 +198,13 @@ def _class_names(config: Any, dataset: Any) -> Sequence[str]:
     return named or dataset.get("classes") or []
 
 
-def _autocast(config: Any, wrapper: Mapping[str, Any]) -> str:
-    if "Amp" not in str(wrapper.get("type", "")):
+def uses_amp(wrapper: Mapping[str, Any]) -> bool:
+    """Whether a wrapper trains in mixed precision, which takes a GradScaler with it."""
+    return "Amp" in str(wrapper.get("type", ""))
+
+
+def _autocast(wrapper: Mapping[str, Any]) -> str:
+    if not uses_amp(wrapper):
         return "off"
     return _AUTOCASTS.get(str(wrapper.get("dtype")), "fp16")
 
