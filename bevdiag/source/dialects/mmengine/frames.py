@@ -12,6 +12,7 @@ from bevdiag.source.dialects.mmengine.config import required, step_of
 
 Floats = NDArray[np.float32]
 _DEPTH_AXIS = 2
+_MOST_LABELS = 1 << 16
 _SMALLEST_DEPTH = 0.5
 """Metres before a camera, nearer than which a box is not in its image."""
 
@@ -105,12 +106,24 @@ def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> di
         "images": images,
         **({} if len(images) > 1 else {"img_path": first["img_path"]}),
         "plane": None,
+        **_masks(len(cloud), index, dataset, folder),
         "ann_info": _annotations(scene, index, dataset, rig, kind, structures),
         "box_type_3d": getattr(structures, f"{kind}Instance3DBoxes"),
         "box_mode_3d": getattr(structures.Box3DMode, "CAM" if kind == "Camera" else written),
         **{f"{part}_fields": [] for part in ("bbox", "bbox3d", "pts_mask", "pts_seg", "mask")},
         "seg_fields": [],
         "img_fields": [],
+    }
+
+
+def _masks(num_points: int, index: int, dataset: Any, folder: Path) -> dict[str, Any]:
+    """Files of a class and an instance for each point: every class maps to the first one."""
+    written = str(step_of(dataset.pipeline, "LoadAnnotations3D").get("seg_3d_dtype", "np.int64"))
+    path = folder / f"{index}.label"
+    np.zeros(num_points, np.dtype(written.removeprefix("np."))).tofile(path)
+    return {
+        **{f"pts_{of}_mask_path": str(path) for of in ("semantic", "instance", "panoptic")},
+        "seg_label_mapping": np.zeros(_MOST_LABELS, np.int64),
     }
 
 
