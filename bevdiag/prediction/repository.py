@@ -78,6 +78,14 @@ class Repository(ConfigSource):
         return cls.read(path, options)
 
     @property
+    def batch_key(self) -> tuple[str, ...]:
+        return self.settings.batch_key
+
+    @property
+    def half_precision(self) -> tuple[tuple[str, ...], object]:
+        return self.settings.half_precision
+
+    @property
     def document(self) -> Document:
         return self.settings.document
 

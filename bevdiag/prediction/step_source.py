@@ -122,6 +122,16 @@ class ConfigSource(ABC):
         return str(self.path)
 
     @property
+    def batch_key(self) -> tuple[str, ...]:
+        """Where the batch size is written."""
+        return "OPTIMIZATION", "BATCH_SIZE_PER_GPU"
+
+    @property
+    def half_precision(self) -> tuple[tuple[str, ...], object]:
+        """The key that turns fp16 autocast on, and its value."""
+        return ("OPTIMIZATION", "USE_AMP"), True
+
+    @property
     @abstractmethod
     def document(self) -> Document:
         """What is written, edits included."""

@@ -61,6 +61,6 @@ def _accumulation(source: ConfigSource) -> Advice:
         id="gradient-accumulation",
         title="fewer samples a step and the gradients of several steps summed",
         how=f"optimizer.step() after every n-th backward pass, n times fewer samples than the "
-        f"{source.batch_size} of OPTIMIZATION.BATCH_SIZE_PER_GPU; batch norm sees the smaller "
+        f"{source.batch_size} of {'.'.join(source.batch_key)}; batch norm sees the smaller "
         "batch",
     )

@@ -36,7 +36,14 @@ _GRID_KEY = re.compile(r"grid|shape|size|range", re.IGNORECASE)
 
 
 def repository_candidates(source: Repository) -> Iterator[Candidate]:
-    """What can be written into this config, without what the user's options decide."""
+    """What can be written into this config, without what the user's options decide.
+
+    Of a config that is code, what an option on the command line sets.
+    """
+    if source.settings.is_code:
+        yield from half_precision(source)
+        yield from batch_changes(source)
+        return
     yield from _longer_voxels(source)
     yield from _smaller_range(source)
     yield from voxel_changes(source)

@@ -7,7 +7,6 @@ from bevdiag.remedies.candidate import Candidate, Price
 
 PROCESSORS = ("DATA_CONFIG", "DATA_PROCESSOR")
 VOXELIZER = (*PROCESSORS, "transform_points_to_voxels")
-_OPTIMIZATION = ("OPTIMIZATION",)
 
 NEW_GRID = "moves the grid that the voxels and the predictions stand on"
 FEWER_INPUTS = "throws input away"
@@ -50,7 +49,8 @@ def voxel_changes(source: ConfigSource) -> Iterator[Candidate]:
 
 
 def half_precision(source: ConfigSource) -> Iterator[Candidate]:
-    """OpenPCDet's key for autocast, for code that reads it."""
+    """The key for autocast, for code that reads it."""
+    key, value = source.half_precision
     if source.autocast == "off" and source.options.autocast is None:
         yield Candidate(
             id="use-amp",
@@ -58,7 +58,7 @@ def half_precision(source: ConfigSource) -> Iterator[Candidate]:
             price=Price.PRECISION,
             title="fp16 autocast",
             loses="precision of matrix products and convolutions",
-            changes={(*_OPTIMIZATION, "USE_AMP"): True},
+            changes={key: value},
             autocast="fp16",
         )
 
@@ -75,9 +75,9 @@ def batch_changes(source: ConfigSource) -> Iterator[Candidate]:
             price=Price.MODEL,
             title=f"{samples} a step instead of {source.batch_size}",
             loses=f"batch norm sees {samples} at a time",
-            changes={(*_OPTIMIZATION, "BATCH_SIZE_PER_GPU"): size},
+            changes={source.batch_key: size},
             batch_size=size,
             unsafe=f"the optimizer's batch shrinks unless the training loop sums the gradients of "
-            f"{steps:g} steps, for which OpenPCDet has no key",
+            f"{steps:g} steps",
         )
         size //= 2

@@ -174,6 +174,9 @@ def settings_of(path: Path, said: Mapping[str, Any], split: str) -> SourceSettin
             optimizer=_OPTIMIZERS.get(said["optimizer"], "adamw"),  # type: ignore[arg-type]
             use_amp=said["autocast"] != "off",
         ),
+        batch_key=("train_dataloader", "batch_size"),
+        half_precision=(("optim_wrapper", "type"), "AmpOptimWrapper"),
+        is_code=True,
     )
 
 
