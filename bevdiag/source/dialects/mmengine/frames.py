@@ -61,6 +61,7 @@ _AROUND = ("FRONT", "FRONT_LEFT", "BACK_LEFT", "BACK", "BACK_RIGHT", "FRONT_RIGH
 _RIGS = {
     "Kitti": Rig(("CAM2",), (375, 1242), 1.42),
     "NuScenes": Rig(tuple(f"CAM_{name}" for name in _AROUND), (900, 1600), 1.22),
+    "SUNRGBD": Rig(("CAM0",), (530, 730), 1.21),
     "Waymo": Rig(tuple(f"CAM_{name}" for name in _AROUND[:5]), (1280, 1920), 1.22),
 }
 
@@ -182,6 +183,7 @@ def _annotations(
         "attr_labels": np.zeros(len(labels), np.int64),
         "centers_2d": places,
         "depths": depths,
+        "axis_align_matrix": np.eye(4, dtype=np.float32),
         "difficulty": np.zeros(len(labels), np.int64),
         "num_lidar_pts": np.full(len(labels), 10),
     }

@@ -16,6 +16,7 @@ from bevdiag.source.stubs.packages import EasyDict
         ({"type": "NuScenesDataset"}, 6, (900, 1600)),
         ({"type": "NuScenesDataset", "load_type": "mv_image_based"}, 1, (900, 1600)),
         ({"type": "WaymoDataset"}, 5, (1280, 1920)),
+        ({"type": "SUNRGBDDataset"}, 1, (530, 730)),
     ],
 )
 def test_a_rig_is_that_of_its_data_set(
