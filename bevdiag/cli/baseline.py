@@ -27,9 +27,8 @@ def write_command(
     configs: opt.Configs,
 ) -> int:
     """Record configs in FILE; others that FILE has stay."""
-    from bevdiag.prediction.baseline import record
+    from bevdiag.prediction.baseline import Baseline, read_baseline, record
     from bevdiag.prediction.checked import worst
-    from bevdiag.prediction.recorded import Baseline, read_baseline
     from bevdiag.prediction.result import Prediction
 
     path = Path(file)
@@ -50,7 +49,7 @@ def write_command(
 @baseline_app.command("show")
 def show_command(file: _File) -> int:
     """Print what FILE has recorded."""
-    from bevdiag.prediction.recorded import read_baseline
+    from bevdiag.prediction.baseline import read_baseline
     from bevdiag.report.text.preflight_report import render_baseline
 
     write_output(render_baseline(read_baseline(Path(file)), layout_for(STDOUT)), STDOUT)

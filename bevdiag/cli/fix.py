@@ -27,7 +27,7 @@ Unsafe = Annotated[
 ]
 
 
-@takes("source", *POINTS, *TRAINING, "batch_size", "autocast", "optimizer", *TARGET, *REST)
+@takes("source", *POINTS, *TRAINING, "step", "batch_size", "autocast", "optimizer", *TARGET, *REST)
 def fix_command(
     asked: Asked,
     config: opt.Config,

@@ -59,8 +59,7 @@ def preflight_command(
 
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
-    from bevdiag.prediction.baseline import compared
-    from bevdiag.prediction.recorded import read_baseline
+    from bevdiag.prediction.baseline import compared, read_baseline
 
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class FailureKind(str, Enum):
@@ -9,10 +10,10 @@ class FailureKind(str, Enum):
 
     ALLOCATOR = "PyTorch's caching allocator"
     ASYNC_ALLOCATOR = "CUDA's own asynchronous allocator"
-    DRIVER = "CUDA, outside PyTorch's allocator"
+    DRIVER = "CUDA itself"
     CUBLAS = "cuBLAS"
     CUDNN = "cuDNN"
-    NO_ENGINE = "cuDNN, all of whose engines were tried"
+    NO_ENGINE = "every engine of cuDNN"
     NCCL = "NCCL"
     SPCONV = "spconv's own CUDA calls"
     HOST = "the host"
@@ -20,6 +21,23 @@ class FailureKind(str, Enum):
     SHARED_MEMORY = "the host's shared memory"
     WORKER = "the operating system, which ended a data loader's worker"
     NO_VOXEL = "spconv, which was handed no voxel"
+    INDEX = "an index beyond the size of a tensor"
+    CLASS_NAME = "a class that CLASS_NAMES lacks"
+    NAN = "a value that is not a number"
+    FEATURES = "points with other features than the model was built for"
+    CUDNN_OTHER = "a kernel of cuDNN or cuBLAS that failed, for a reason that it does not print"
+    CUDNN_INPUT = "an input that the library has no kernel for"
+    CUDNN_VERSION = "another cuDNN than torch's own"
+    GPU = "the GPU or its driver, which cannot be used as it is"
+    CHECKPOINT = "a checkpoint of another model"
+    COLLATE = "samples of different sizes in one batch"
+    CONFIG_KEY = "a key that the config lacks"
+    ONE_SAMPLE = "a batch norm with a single value a channel"
+    NUMPY = "a NumPy that is newer than the code"
+    LIBRARY = "a system library that is older than an extension"
+    DESCRIPTORS = "the limit of open files"
+    NCCL_OTHER = "NCCL, for another reason than memory"
+    WORKER_ENDED = "a data loader's worker, which ended before it handed over its batch"
     FAULT = "a fault that is not about memory"
 
 
@@ -43,6 +61,13 @@ class Figure:
     def holds(self, nbytes: int) -> bool:
         """Whether that many bytes print like this."""
         return self.low_bytes <= nbytes <= self.high_bytes
+
+
+class OtherProcess(NamedTuple):
+    """A process that held memory, and how much."""
+
+    pid: int
+    held: Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +124,15 @@ class Failure:
     allocated: Figure | None = None
     unallocated: Figure | None = None
     reserved: Figure | None = None
-    others: tuple[tuple[int, Figure], ...] = ()
+    others: tuple[OtherProcess, ...] = ()
     advises: str = ""
     stack: Stack = Stack()
     codes: tuple[str, ...] = ()
+
+    @property
+    def kind_name(self) -> str:
+        """Who refused, as documents call it."""
+        return self.kind.name.lower()
 
     @property
     def reserved_bytes(self) -> int | None:

@@ -64,18 +64,6 @@ def read_head(path: Path, most: int) -> bytes:
     return _read(path, most, "", tail=None)
 
 
-def require_file(path: Path) -> None:
-    """Look whether a name stands for a plain file, without opening it.
-
-    Raises:
-        InputError: it does not.
-    """
-    try:
-        _require_plain(os.stat(path))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
 def _read(path: Path, most: int, instead: str, *, tail: bool | None) -> bytes:
     try:
         _require_plain(os.stat(path))

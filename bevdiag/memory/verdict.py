@@ -1,23 +1,13 @@
 """Whether a step fits: said of the upper end, denied of the expected run, else it depends."""
 
 from dataclasses import dataclass, replace
-from enum import Enum
 
+from bevdiag.errors import Verdict as Verdict
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import EventStream
 from bevdiag.memory.simulate import fits
 from bevdiag.memory.workspaces import Bound
-
-
-class Verdict(str, Enum):
-    """Whether the step fits the budget; `fits` is said of the upper end only."""
-
-    FITS = "fits"
-    OVER = "over"
-    DEPENDS = "depends"
-    UNKNOWN = "unknown"
-    NO_BUDGET = "no budget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +33,7 @@ def judge(
         expected: the step with the expected counts.
         upper: the step at the upper end, which gets the largest workspaces.
         unsplit_bytes: what the upper end's blocks may count beyond their requests; so much must
-            stay free.
+            stay free, and what the capacity may be less than it is assumed to be.
     """
     if expected.unmodelled or upper.unmodelled:
         return Verdict.UNKNOWN
@@ -51,7 +41,8 @@ def judge(
         return Verdict.NO_BUDGET
     if not fits(expected, target):
         return Verdict.OVER
-    with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - unsplit_bytes))
+    spared = unsplit_bytes + target.doubt_bytes
+    with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - spared))
     if fits(upper, with_room, bound=Bound.HIGH):
         return Verdict.FITS
     return Verdict.DEPENDS

@@ -15,16 +15,15 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.models.bev import bev_joint
+from bevdiag.models.bev import Changes, bev_joint, compression_changes
 from bevdiag.models.builder import build_detector
-from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_table
-from bevdiag.prediction.compressions import Changes, compression_changes
+from bevdiag.models.interfaces import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
-from bevdiag.rules.checks import config_findings, sifted, step_findings, stops
+from bevdiag.rules.checks import config_findings, sifted, step_findings, stops, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.scenes import Batch
@@ -112,11 +111,6 @@ class BuiltIn(ConfigSource):
     @property
     def bev_channels(self) -> int:
         return bev_joint(self.config).real
-
-    @property
-    def max_points(self) -> int | None:
-        """Points a voxel keeps; None where the config voxelizes dynamically."""
-        return self.config.data.max_points_per_voxel
 
     @property
     def scene_settings(self) -> SceneSettings:
@@ -224,7 +218,8 @@ class BuiltIn(ConfigSource):
         )
         found = config_findings(document, self.declared, self.options.data_folder)
         stages = (Stage.CONFIG, Stage.STEP, Stage.TRACE)
-        return sifted((*found, *step_findings(evidence)), document, *stages)
+        found = (*found, *step_findings(evidence))
+        return sifted(with_fixes(found, self), document, *stages)
 
     def _settled(self, scenario: Scenario) -> tuple[Batch, tuple[KeptVoxels, ...]]:
         """The scenario's scene, and the counts of it that depend on values."""

@@ -13,14 +13,14 @@ from bevdiag.config import Document
 from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.config.edits import flow
 from bevdiag.errors import InputError
-from bevdiag.prediction.compressions import MODES, Changes
+from bevdiag.models.bev import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules import repository_stubbed, unknown_key
-from bevdiag.rules.checks import sifted, source_findings, step_findings
+from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.source import SourceSettings, read_settings, trace_source
@@ -34,14 +34,14 @@ class Repository(ConfigSource):
     """The step of a repository's own model.
 
     Attributes:
-        source: the folder of the repository.
+        root: the folder of the repository.
         settings: what the config says, edits included.
         overrides: ``KEY=value`` texts: the user's, those of --compression, and the edits.
     """
 
     UNCHANGED = "as configured"
 
-    source: Path
+    root: Path
     settings: SourceSettings
     overrides: tuple[str, ...]
 
@@ -66,7 +66,7 @@ class Repository(ConfigSource):
         return cls(
             path=path,
             options=options,
-            source=source,
+            root=source,
             settings=settings,
             overrides=overrides,
             **chosen,
@@ -78,20 +78,18 @@ class Repository(ConfigSource):
         return cls.read(path, options)
 
     @property
-    def batch_key(self) -> tuple[str, ...]:
-        return self.settings.batch_key
-
-    @property
-    def half_precision(self) -> tuple[tuple[str, ...], object]:
-        return self.settings.half_precision
-
-    @property
     def document(self) -> Document:
         return self.settings.document
 
     @property
     def model(self) -> str:
         return str(self.document.get("MODEL.NAME") or "")
+
+    @property
+    def decided(self) -> tuple[str, ...]:
+        """Of a config that is code, all but what an option of the command line sets too."""
+        others = [group for group in GROUPS if group not in ("precision", "batch")]
+        return (*super().decided, *(others if self.settings.is_code else ()))
 
     @property
     def bev_channels(self) -> None:
@@ -123,7 +121,7 @@ class Repository(ConfigSource):
         overrides = (*self.overrides, *texts)
         return replace(
             self,
-            settings=read_settings(self.path, self.source, overrides, self.options.loop.split),
+            settings=read_settings(self.path, self.root, overrides, self.options.loop.split),
             overrides=overrides,
             edits={**self.edits, **changes},
         )
@@ -131,7 +129,7 @@ class Repository(ConfigSource):
     def reduced(self, mode: str) -> "Repository":
         if mode == self.UNCHANGED:
             return self
-        module = require_module(mode, self.source)
+        module = require_module(mode, self.root)
         return self.edited({("MODEL", "MAP_TO_BEV", "NAME"): module})
 
     def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
@@ -145,7 +143,7 @@ class Repository(ConfigSource):
         scenes.setdefault(Scenario.EXPECTED, self.batch())
         traced = trace_source(
             self.path,
-            self.source,
+            self.root,
             scenes=scenes,
             autocast=self.autocast,
             optimizer=self.optimizer,
@@ -191,7 +189,9 @@ class Repository(ConfigSource):
             *step_findings(evidence),
             *repository_stubbed.check(recorded.notes),
         )
-        return sifted(found, self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE)
+        return sifted(
+            with_fixes(found, self), self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE
+        )
 
     def fault_behind(self, refusal: Exception) -> ConfigReport | None:
         folder = self.options.data_folder

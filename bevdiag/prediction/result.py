@@ -1,23 +1,24 @@
 """What an inspection found, ready for any renderer: plain frozen values, bytes as ints."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.history import History
+from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.prediction.memory_use import (
     Layer,
     Measurement,
     OutOfMemory,
     Peak,
-    PhasePeak,
-    TimelineBlock,
     TimelinePoint,
 )
-from bevdiag.prediction.plan import Plan
-from bevdiag.rules.finding import Finding, Severity, Silenced
-from bevdiag.trace.joints import WiringReport
+from bevdiag.prediction.plan import Plan, Recommendation
+from bevdiag.rules.finding import Finding, Severity
 from bevdiag.trace.pins import Assumption as Assumption
+from bevdiag.trace.wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class Target:
     `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
     says which device profile the numbers stand on, None where rules alone tell. `context_bytes` is
     what the process holds beside the allocator, `origin` where GPU and budget come from, `loop`
-    what the training script does around the plain step.
+    what the training script does around the plain step. `doubt_bytes` is how much less the
+    capacity may be where GPU or context are assumed.
     """
 
     gpu: str | None
@@ -40,6 +42,7 @@ class Target:
     context_bytes: int = 0
     origin: str = ""
     loop: str = ""
+    doubt_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,22 @@ class Scene:
     num_points: int
     num_voxels: int
     grid_size: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """Counts of parameters: in all, by the detector's direct children, and without a gradient."""
+
+    total: int
+    modules: dict[str, int]
+    without_grad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStep:
+    """What the first step alone reaches."""
+
+    peak_allocated_bytes: int
 
 
 SCENE_SITE = "scene"
@@ -74,13 +93,11 @@ class Prediction:
     autocast: str
     optimizer: str
     scene: Scene | None
-    params_total: int
-    params_by_module: dict[str, int]
-    params_without_grad: int
+    params: Params
     bev_channels: int | None
     peak: Peak
-    first_step_peak_bytes: int
-    phases: tuple[PhasePeak, ...]
+    first_step: FirstStep
+    phases: Mapping[str, PhaseUse]
     timeline: tuple[TimelinePoint, ...]
     layers: tuple[Layer, ...]
     assumptions: tuple[Assumption, ...]
@@ -89,14 +106,19 @@ class Prediction:
     gpus: tuple[GpuFit, ...]
     findings: tuple[Finding, ...]
     remedies: tuple[Plan, ...]
-    silenced: tuple[Silenced, ...] = ()
+    silenced: tuple[Finding, ...] = ()
     recommended: Plan | None = None
-    wiring: WiringReport | None = None
+    wiring: Wiring | None = None
     unmodelled: tuple[str, ...] = ()
     flops: int | None = None
     measurement: Measurement | None = None
-    blocks: tuple[TimelineBlock, ...] = ()
+    blocks: tuple[BlockLife, ...] = ()
     snapshot: History | None = None
+
+    @property
+    def recommendation(self) -> Recommendation | None:
+        """The plan to take."""
+        return None if self.recommended is None else self.recommended.recommendation
 
     @property
     def fits(self) -> bool:
@@ -122,9 +144,13 @@ class ConfigReport:
 
     config: str
     findings: tuple[Finding, ...]
-    silenced: tuple[Silenced, ...] = ()
+    silenced: tuple[Finding, ...] = ()
     refusal: str = ""
     is_untried: bool = False
+
+    @property
+    def verdict(self) -> None:
+        """None: nothing was traced."""
 
     @property
     def exit_code(self) -> ExitCode:

@@ -111,6 +111,7 @@ def target_of(target: DeviceTarget) -> Target:
         loop=target.loop,
         context_bytes=target.context_bytes,
         origin=target.origin,
+        doubt_bytes=target.doubt_bytes,
     )
 
 

@@ -17,7 +17,7 @@ from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.remedies.sets import plan_of
-from bevdiag.remedies.step_changes import VOXELIZER, for_training
+from bevdiag.rules.fix import VOXELIZER, for_training
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 Progress = Callable[[str, float], None]
@@ -145,7 +145,9 @@ def _turned(source: ConfigSource, knob: str, value: int) -> ConfigSource:
     if knob == "batch":
         return source.run_with(batch_size=value)
     if knob == "max-voxels":
-        return source.edited({for_training(source, (*VOXELIZER, "MAX_NUMBER_OF_VOXELS")): value})
+        return source.edited(
+            {for_training(source.document, (*VOXELIZER, "MAX_NUMBER_OF_VOXELS")): value}
+        )
     return source.edited({(*VOXELIZER, "MAX_POINTS_PER_VOXEL"): value})
 
 

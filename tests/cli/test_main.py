@@ -48,7 +48,8 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--points", "--scene", "--point-columns", "--point-dtype",
         "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
         "--margin", "--torch", "--policy", "--isolated",
-        "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
+        "--compression", "--set", "--cfg-options", "--assume", "--seed", "--format", "--output",
+        "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",
         "--gpus", "--accumulate", "--scaler", "--ema",
     }  # fmt: skip

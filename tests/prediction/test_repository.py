@@ -22,7 +22,7 @@ def test_a_repository_is_inspected_by_its_own_code() -> None:
         source=str(REPOSITORY), batch_size=1, optimizer="adamw", budget_bytes=80 * 2**30
     )
     report = inspect(CONFIG, options, nothing)
-    assert report.params_total == sum(report.params_by_module.values()) > 0
+    assert report.params.total == sum(report.params.modules.values()) > 0
     assert report.peak.low_bytes <= report.peak.allocated_bytes <= report.peak.high_bytes
     assert report.peak.allocated_bytes == sum(report.peak.by_category.values())
     assert report.remedies == ()

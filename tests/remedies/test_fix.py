@@ -12,9 +12,9 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.remedies import fix as fixing
 from bevdiag.remedies import search, sets
-from bevdiag.remedies.candidates import candidates
 from bevdiag.remedies.fix import FixOptions, fix
 from bevdiag.remedies.results import FixReport
+from bevdiag.rules.checks import fixes_of
 
 MIB = 2**20
 FEW = {"dsvt-checkpoint", "focal-topk", "fewer-voxels"}
@@ -25,11 +25,11 @@ BUDGET = 235 * MIB
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
+        return (candidate for candidate in fixes_of(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "candidates", few)
-        patch.setattr(sets, "candidates", few)
+        patch.setattr(search, "fixes_of", few)
+        patch.setattr(sets, "fixes_of", few)
         patch.setattr(fixing, "advice_for", lambda *_: ())
         yield
 

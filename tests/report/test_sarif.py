@@ -13,7 +13,7 @@ from bevdiag.errors import Location
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.sarif import sarif
-from bevdiag.rules.finding import Finding, Severity, Silenced
+from bevdiag.rules.finding import Finding, Severity, Silencing
 
 SCHEMA = "BEVDIAG_SARIF_SCHEMA"
 BESIDE = Path(__file__).parents[3] / "shared" / "sarif-schema-2.1.0.json"
@@ -88,7 +88,9 @@ def test_no_more_results_than_github_takes_and_the_worst_of_them(monkeypatch):
 
 
 def test_what_the_policy_silences_is_suppressed_from_outside(over):
-    silenced = Silenced(over.findings[0], "agreed", Location(Path("bevdiag.toml"), 7, 1))
+    silenced = replace(
+        over.findings[0], silenced=Silencing("agreed", Location(Path("bevdiag.toml"), 7, 1))
+    )
     report = replace(over, findings=(), silenced=(silenced,))
     (result,) = json.loads(sarif([Check(config="a.yaml", report=report)]))["runs"][0]["results"]
     (suppression,) = result["suppressions"]

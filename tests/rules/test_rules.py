@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Category, ConvCall, Phase
+from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.profile import LiveBlock
+from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules import (
@@ -25,11 +26,12 @@ from bevdiag.rules import (
     peak_dominated_by_one_block,
     scalar_guessed,
     unused_output,
+    within_margin,
 )
 from bevdiag.rules.checks import step_findings
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity
-from bevdiag.trace.layers import LayerRecord
+from bevdiag.trace.wiring import DeadBranch
 
 from ..streams import Move, make, mark, stream
 
@@ -257,36 +259,22 @@ def test_focal_growth(evidence: StepEvidence, factor: int, fires: bool) -> None:
 # -- BEV601 and BEV602 --------------------------------------------------------------------------
 
 
-def _layer(name: str, params: int) -> LayerRecord:
-    return LayerRecord(
-        name=name,
-        type="Module",
-        depth=name.count("."),
-        in_channels=None,
-        out_channels=None,
-        output_shape=None,
-        params=params,
-        has_children=False,
-    )
-
-
-def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) -> None:
+def _with_dead(evidence: StepEvidence, path: str, params: int) -> StepEvidence:
+    branch = DeadBranch(path=path, params=params, leads_to=(), reason="it never runs in training")
     trace = replace(
         evidence.trace,
-        params_without_grad={"a.b.weight": 10, "a.b.bias": 2, "a.c.weight": 5, "d.e.weight": 3},
-        layers=(
-            _layer("a", 17),
-            _layer("a.b", 12),
-            _layer("a.c", 5),
-            _layer("d", 30),
-            _layer("d.e", 3),
-        ),
+        params_without_grad={f"{path}.weight": params, "other.bias": 3},
         params_by_module={"total": 23},
+        wiring=replace(evidence.trace.wiring, dead_branches=(branch,)),
     )
-    found = _found(parameters_without_gradient, replace(evidence, trace=trace))
-    assert [(f.code, f.module) for f in found] == [("BEV601", "a"), ("BEV601", "d.e")]
-    assert "17 parameters get no gradient: it never runs in training" in found[0].message
-    assert found[0].detail == ("In all, 20 of 23 parameters get no gradient.",)
+    return replace(evidence, trace=trace)
+
+
+def test_a_dead_branch_is_named_with_its_share(evidence: StepEvidence) -> None:
+    (finding,) = _found(parameters_without_gradient, _with_dead(evidence, "a", 17))
+    assert (finding.code, finding.module) == ("BEV601", "a")
+    assert "17 parameters get no gradient: it never runs in training" in finding.message
+    assert finding.detail == ("In all, 20 of 23 parameters get no gradient.",)
 
 
 @pytest.mark.parametrize(
@@ -303,28 +291,15 @@ def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) 
 def test_a_branch_that_the_config_decides_about_points_there(
     evidence: StepEvidence, module: str, key: str, lesson: str
 ) -> None:
-    trace = replace(
-        evidence.trace, params_without_grad={f"{module}.w": 9}, layers=(_layer(module, 9),)
-    )
-    cut_off = replace(trace, wiring=replace(trace.wiring, reached=frozenset()))
-    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=cut_off))
+    (finding,) = _found(parameters_without_gradient, _with_dead(evidence, module, 9))
     assert finding.key == key
     assert lesson in finding.detail[0]
     assert finding.location is not None
 
 
-def test_a_parameter_beside_others_that_learn_is_named_alone(evidence: StepEvidence) -> None:
-    trace = replace(evidence.trace, params_without_grad={"a.bias": 2}, layers=(_layer("a", 17),))
-    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=trace))
-    assert finding.message.startswith("a.bias: 2 parameters get no gradient")
-
-
 def test_a_module_without_parameters_that_no_loss_uses(evidence: StepEvidence) -> None:
     assert _found(unused_output, evidence) == []
-    wiring = replace(evidence.trace.wiring, unreached={"a.pool": ("pooled",)})
-    trace = replace(
-        evidence.trace, layers=(_layer("a.pool", 0),), departures={"a.pool": 1}, wiring=wiring
-    )
+    trace = replace(_with_dead(evidence, "a.pool", 0).trace, departures={"a.pool": 1})
     (finding,) = _found(unused_output, replace(evidence, trace=trace))
     assert (finding.code, finding.module) == ("BEV604", "a.pool")
     assert "a.pool computes what no loss uses" in finding.message
@@ -343,6 +318,23 @@ def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:
 
 def test_parameters_that_are_all_updated(evidence: StepEvidence) -> None:
     assert _found(parameters_not_optimized, evidence) == []
+
+
+def test_what_is_left_may_be_less_than_is_assumed(evidence: StepEvidence) -> None:
+    high = evidence.high
+    target = replace(
+        make_target(torch="2.11.0", budget_bytes=high.max_reserved_bytes + 2**20),
+        gpu="toy",
+        doubt_bytes=2**22,
+    )
+    unclear = replace(evidence, target=target, verdict=Verdict.DEPENDS)
+    (finding,) = _found(within_margin, unclear)
+    assert "1024.00 KiB of toy are left" in finding.message
+    assert "4.00 MiB less than assumed" in finding.message
+    assert _found(budget_depends_on_values, unclear) == []
+    known = replace(unclear, target=replace(target, doubt_bytes=0))
+    assert _found(within_margin, known) == []
+    assert _found(budget_depends_on_values, known)
 
 
 # -- notes --------------------------------------------------------------------------------------

@@ -41,12 +41,12 @@ def test_parameters_are_those_of_the_repository_s_own_modules(one_stage: SourceT
 
 def test_its_batch_dict_tells_who_wrote_and_who_read_it(one_stage: SourceTrace) -> None:
     wiring = one_stage.trace.wiring
-    joints = {e.key: (e.writer, e.readers, e.channels) for e in wiring.entries}
+    joints = {j.key: (j.written_by, j.read_by, j.channels) for j in wiring.joints}
     assert joints["points"] == (None, ("vfe", "dense_head"), 5)
     assert joints["features"] == ("vfe", ("backbone_3d",), 8)
     assert joints["map"] == ("backbone_3d", ("dense_head",), 32)
     assert joints["loss"] == ("dense_head", ("",), None)
-    assert wiring.unreached == {}
+    assert wiring.dead_branches == ()
 
 
 def test_coordinates_have_values_and_nothing_is_assumed(one_stage: SourceTrace) -> None:

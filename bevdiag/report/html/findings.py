@@ -7,7 +7,7 @@ from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.report.places import shown_location
 from bevdiag.report.text.findings import worst_first
-from bevdiag.rules.finding import Finding, Severity, Silenced
+from bevdiag.rules.finding import Finding, Severity
 
 SEVERITY_KINDS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "muted"}
 VERDICT_KINDS = {
@@ -36,16 +36,17 @@ def shown_findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def shown_silenced(silenced: Iterable[Silenced]) -> list[dict[str, str]]:
+def shown_silenced(silenced: Iterable[Finding]) -> list[dict[str, str]]:
     """Each with its reason and where the comment stands that silences it."""
     return [
         {
-            "code": item.finding.code,
-            "message": item.finding.message,
-            "reason": item.reason,
-            "where": _place(item.location),
+            "code": finding.code,
+            "message": finding.message,
+            "reason": finding.silenced.reason,
+            "where": _place(finding.silenced.location),
         }
-        for item in silenced
+        for finding in silenced
+        if finding.silenced is not None
     ]
 
 

@@ -14,10 +14,10 @@ from bevdiag.report.html.scatter import flops_per_sample, remedy_chart
 from bevdiag.report.html.timeline_data import timeline_data
 from bevdiag.report.text.assumed import assumed_entries
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
+from bevdiag.report.text.joints import module_name
 from bevdiag.report.text.prose import VERDICT_WORDS
 from bevdiag.report.text.remedies import singles_first
-from bevdiag.report.text.wiring import module_name
-from bevdiag.trace.joints import WiringReport
+from bevdiag.trace.wiring import Wiring
 
 
 def inspect_page(report: Prediction) -> str:
@@ -109,7 +109,7 @@ def _gpus(report: Prediction) -> list[dict[str, Any]]:
     ]
 
 
-def _joints(wiring: WiringReport | None) -> list[dict[str, str]]:
+def _joints(wiring: Wiring | None) -> list[dict[str, str]]:
     if wiring is None:
         return []
     return [

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from bevdiag.prediction.memory_use import TimelineBlock, TimelinePoint
+from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.prediction.memory_use import TimelinePoint
 from bevdiag.report.amounts import format_shape
 from bevdiag.report.html.bands import bands_of
 from bevdiag.report.printable import printable
 
 
 def timeline_data(
-    blocks: Sequence[TimelineBlock], points: Sequence[TimelinePoint], capacity_bytes: int | None
+    blocks: Sequence[BlockLife], points: Sequence[TimelinePoint], capacity_bytes: int | None
 ) -> dict[str, Any]:
     """Everything that the timeline draws; events count from 0, stops are exclusive.
 
@@ -40,14 +41,14 @@ def timeline_data(
     }
 
 
-def _name(block: TimelineBlock) -> tuple[str, ...]:
+def _name(block: BlockLife) -> tuple[str, ...]:
     return (
-        printable(block.module),
-        printable(block.op),
-        format_shape(block.shape) if block.dtype else "",
-        block.dtype,
-        block.category,
-        block.phase,
+        printable(block.alloc.module),
+        printable(block.alloc.op),
+        format_shape(block.alloc.shape) if block.alloc.dtype else "",
+        block.alloc.dtype,
+        block.alloc.category.value,
+        block.alloc.phase.value,
     )
 
 

@@ -7,20 +7,20 @@ from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import assumed_lines, assumption_lines
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import finding_lines
-from bevdiag.report.text.gpus import gpu_lines
+from bevdiag.report.text.gpu_catalogue import gpu_lines
 from bevdiag.report.text.headline import (
     headline_lines,
     stop_sentence,
     verdict_lines,
     verdict_sentence,
 )
+from bevdiag.report.text.joints import wiring_lines
 from bevdiag.report.text.layers import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
 from bevdiag.report.text.prose import paragraph
 from bevdiag.report.text.remedies import remedy_lines
 from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.wiring import wiring_lines
 
 
 def render_inspect(report: Prediction, layout: Layout, *, depth: int, verbose: bool = False) -> str:

@@ -28,6 +28,7 @@ def peak_lines(report: Prediction, layout: Layout) -> list[Text]:
 def _entries(report: Prediction) -> list[tuple[str, str]]:
     peak = report.peak
     doing = f", {peak.op}" if peak.op else ""
+    first = format_bytes(report.first_step.peak_allocated_bytes)
     reserved = format_bytes(peak.reserved_bytes)
     if peak.high_reserved_bytes != peak.reserved_bytes:
         reserved += f", at most {format_bytes(peak.high_reserved_bytes)}"
@@ -35,14 +36,17 @@ def _entries(report: Prediction) -> list[tuple[str, str]]:
     if peak.low_bytes != peak.high_bytes:
         allocated += f", between {format_bytes(peak.low_bytes)} and {format_bytes(peak.high_bytes)}"
     by_phase = ", ".join(
-        f"{item.phase} {format_bytes(item.peak_allocated_bytes)}" for item in report.phases
+        f"{phase} {format_bytes(use.peak_allocated_bytes)}" for phase, use in report.phases.items()
     )
     return [
         ("Where", f"{peak.phase}, in {peak.module or 'the training step itself'}{doing}"),
         ("Allocated", f"{allocated} (as torch.cuda.max_memory_allocated counts)"),
         ("Reserved", f"{reserved} (held from CUDA by the caching allocator)"),
         *([("By phase", by_phase)] if by_phase else []),
-        ("First step", f"{format_bytes(report.first_step_peak_bytes)} allocated at its peak"),
+        (
+            "First step",
+            f"{first} allocated at its peak",
+        ),
     ]
 
 

@@ -20,7 +20,7 @@ from bevdiag.report.text.table import Column, cell, lay_out
 from bevdiag.rules.finding import Severity
 
 if TYPE_CHECKING:
-    from bevdiag.prediction.recorded import Baseline
+    from bevdiag.prediction.baseline import Baseline
 
 _WORDS = {
     ExitCode.FITS: ("pass", "green"),

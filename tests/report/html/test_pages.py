@@ -46,7 +46,8 @@ def test_nothing_is_fetched_and_no_handler_or_style_stands_in_the_markup(drawn, 
 
 def test_names_reach_neither_markup_nor_script(drawn):
     layers = (replace(drawn.layers[0], name=HOSTILE, type=HOSTILE), *drawn.layers[1:])
-    blocks = (replace(drawn.blocks[1], module=HOSTILE, op=HOSTILE),)
+    alloc = drawn.blocks[1].alloc._replace(module=HOSTILE, op=HOSTILE)
+    blocks = (replace(drawn.blocks[1], alloc=alloc),)
     findings = (replace(drawn.findings[0], message=HOSTILE, module=HOSTILE),)
     page = inspect_page(
         replace(drawn, config=HOSTILE, layers=layers, blocks=blocks, findings=findings)

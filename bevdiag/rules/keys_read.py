@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 _IS_CONFIG = re.compile(r"cfg|config", re.IGNORECASE)
@@ -26,6 +27,7 @@ class KeyRead:
     is_switch: bool
 
 
+@lru_cache(maxsize=8)
 def keys_read(root: Path, wanted: re.Pattern[str]) -> tuple[KeyRead, ...]:
     """Every reading of a key that matches, of a mapping that is named like a config.
 

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bevdiag.config.settings import OptimizationSettings
-from bevdiag.trace.data_flow import wiring_of
-from bevdiag.trace.joints import DeadBranch, WiringReport
+from bevdiag.trace.dead_branches import Reach, dead_branches
 from bevdiag.trace.step import StepOptions, trace_steps
+from bevdiag.trace.wiring import DeadBranch, LayerRecord, Wiring
 
 
 class _Part(nn.Module):
@@ -50,10 +50,10 @@ class _Detector(nn.Module):
         return loss
 
 
-def _wiring(between: nn.Module) -> WiringReport:
+def _wiring(between: nn.Module) -> Wiring:
     options = StepOptions(optimization=OptimizationSettings(), optimizer="sgd", num_steps=1)
     batch = {"x": torch.empty(16, 4, device="meta")}
-    return wiring_of(trace_steps(_Detector(between), batch, options))
+    return trace_steps(_Detector(between), batch, options).wiring
 
 
 class _Idle(nn.Module):
@@ -194,3 +194,35 @@ def test_a_module_that_delivers_other_channels_than_it_announces_is_off() -> Non
     wiring = _wiring(_Part("encoded", "encoded"))
     assert [(j.written_by, j.declared, j.channels) for j in wiring.misdeclared] == [("map", 8, 4)]
     assert not wiring.is_sound
+
+
+def _layer(name: str, params: int) -> LayerRecord:
+    return LayerRecord(
+        name=name,
+        type="Module",
+        depth=name.count("."),
+        in_channels=None,
+        out_channels=None,
+        output_shape=None,
+        params=params,
+        has_children=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "without_grad", "found"),
+    [
+        (
+            {"a": 17, "a.b": 12, "a.c": 5, "d": 30, "d.e": 3},
+            {"a.b.weight": 10, "a.b.bias": 2, "a.c.weight": 5, "d.e.weight": 3},
+            [("a", 17), ("d.e", 3)],
+        ),
+        ({"a": 17}, {"a.bias": 2}, [("a.bias", 2)]),
+    ],
+)
+def test_a_dead_branch_is_named_at_its_outermost_module(
+    layers: dict[str, int], without_grad: dict[str, int], found: list[tuple[str, int]]
+) -> None:
+    records = [_layer(name, params) for name, params in layers.items()]
+    dead = dead_branches(Wiring(joints=()), Reach(), records, without_grad, ())
+    assert [(branch.path, branch.params) for branch in dead] == found

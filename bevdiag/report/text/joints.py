@@ -7,7 +7,7 @@ from bevdiag.report.amounts import count_if_known, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
-from bevdiag.trace.joints import DeadBranch, Joint
+from bevdiag.trace.wiring import DeadBranch, Joint
 
 
 def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[Text]:
@@ -23,7 +23,7 @@ def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[T
     if wiring.dead_branches:
         lines += [Text(), *_dead_lines(wiring.dead_branches, layout)]
         lines += paragraph(
-            f"{format_count(report.params_without_grad)} of {format_count(report.params_total)} "
+            f"{format_count(report.params.without_grad)} of {format_count(report.params.total)} "
             "parameters get no gradient.",
             layout,
             indent=2,

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import load_config
-from bevdiag.models.wiring import uses_direct_table
+from bevdiag.models.interfaces import uses_direct_table
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,9 +4,9 @@ import pytest
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
+from bevdiag.report.text.joints import wiring_lines
 from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.wiring import wiring_lines
-from bevdiag.trace.joints import WiringReport
+from bevdiag.trace.wiring import Wiring
 
 
 def _text(report: Prediction, *, width: int = 120, verbose: bool = False) -> str:
@@ -53,5 +53,5 @@ def test_without_a_record_there_is_no_section(over: Prediction) -> None:
 
 
 def test_a_model_without_a_map_has_its_joints(sound: Prediction) -> None:
-    wiring = WiringReport(joints=(), bev_map=None, bev_sources=(), dead_branches=())
+    wiring = Wiring(joints=(), bev_map=None, bev_sources=(), dead_branches=())
     assert "BEV map" not in _text(replace(sound, wiring=wiring), verbose=True)
