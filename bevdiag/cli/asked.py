@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.errors import InputError
+from bevdiag.files.reading import STDIN
 from bevdiag.memory.loop import Loop
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
@@ -135,6 +136,8 @@ class Asked:
         """
         from bevdiag.prediction.jobs import Given, make_jobs
 
+        if self.source is not None and Path(STDIN) in configs:
+            raise InputError("--source reads the config in a process of its own: no config from -")
         given = Given(**{field.name: getattr(self, field.name) for field in fields(Given)})
         return make_jobs(
             configs, given, self.options(), self.policy, isolated=self.isolated, judged=judged

@@ -205,7 +205,14 @@ Also = Annotated[
         help="Also write another format, e.g. sarif=checks.sarif; repeatable.",
     ),
 ]
-Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="OpenPCDet YAML configs.")]
+Configs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CONFIG...",
+        help="OpenPCDet YAML configs: files, folders, patterns such as 'cfgs/**/*.yaml', or - for "
+        "stdin.",
+    ),
+]
 Margin = Annotated[
     str | None,
     typer.Option(

@@ -59,6 +59,7 @@ def preflight_command(
 
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
+    from bevdiag.config.found import config_files
     from bevdiag.prediction.baseline import compared, read_baseline
 
     values.choose("--format", output_format, CHECK_FORMATS)
@@ -70,7 +71,7 @@ def preflight_command(
     check_output(output)
     beside = formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
-    jobs = asked.jobs(configs)
+    jobs = asked.jobs(config_files(configs))
     checks = run_jobs(jobs)
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)

@@ -128,11 +128,15 @@ def _without_mark(text: str) -> tuple[str, str]:
 
 
 def _diff(path: Path, before: str, after: str) -> str:
+    """The edits as git apply and patch -p1 take them, in the folder where this runs."""
+    here = path.absolute()
+    name = (here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else path).as_posix()
+    end = "\t" if " " in name else ""  # which ends a name with spaces
     lines = unified_diff(
         before.splitlines(keepends=True),
         after.splitlines(keepends=True),
-        fromfile=str(path),
-        tofile=str(path),
+        fromfile=f"a/{name}{end}",
+        tofile=f"b/{name}{end}",
     )
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
 

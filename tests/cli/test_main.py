@@ -13,7 +13,8 @@ from bevdiag.cli.main import app, run
 from bevdiag.errors import ConfigError, Location, NoVerdictError
 
 COMMANDS = (
-    "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "explain", "doctor",
+    "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "init", "explain",
+    "doctor",
     "gpus", "rule", "schema", "scene", "calibrate", "validate",
 )  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +117,7 @@ def test_a_config_error_is_one_sentence(diagnosis: Any, capsys: pytest.CaptureFi
     assert run(["inspect", "m.yaml"]) == 2
     assert capsys.readouterr() == (
         "",
-        "error: m.yaml:3:7: A.B: found 'x[2J', expected a number\n",
+        "error: m.yaml:3:7: A.B: found 'x[2J', expected a number; next: bevdiag check m.yaml\n",
     )
 
 

@@ -94,14 +94,10 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
 def scene_entries(scene: Scene) -> list[tuple[str, str]]:
     """Label and text for the input."""
     grid = " x ".join(format_count(size) for size in scene.grid_size)
-    return [
-        ("Scene", scene.source),
-        (
-            "Voxels",
-            f"{format_count(scene.num_voxels)} from {format_count(scene.num_points)} points, "
-            f"in a grid of {grid} (x, y, z)",
-        ),
-    ]
+    # Where the model makes the voxels itself, the batch has none to count.
+    voxels = f"{format_count(scene.num_voxels)} from " if scene.num_voxels else ""
+    points = f"{format_count(scene.num_points)} points, in a grid of {grid} (x, y, z)"
+    return [("Scene", scene.source), ("Voxels" if voxels else "Points", voxels + points)]
 
 
 def assumption_lines(assumptions: tuple[Assumption, ...], layout: Layout) -> list[Text]:

@@ -10,6 +10,7 @@ from bevdiag.source.dialects.pcdet import loader
 from bevdiag.source.dialects.pcdet.cameras import Cameras
 from bevdiag.source.dialects.pcdet.dataset import FakeDataset, source_batch
 from bevdiag.source.dialects.pcdet.frames import Frames
+from bevdiag.source.dialects.pcdet.proposals import Proposals
 from bevdiag.source.dialects.protocol import Loaded
 from bevdiag.source.failures import as_failure
 from bevdiag.source.settings import SourceSettings
@@ -95,6 +96,8 @@ class Supply:
             return False
         config = getattr(self.dataset, "dataset_cfg", {})
         made = Cameras(self._frames(), config, self._calibration()).make(key)
+        if made is None:
+            made = Proposals(self._batch, config).make(key)
         if made is None:
             return False
         self._extras[key] = made
