@@ -64,7 +64,13 @@ def read_config(path: Path, overrides: Sequence[str]) -> Any:
 
 
 def training_set(config: Any) -> Any:
-    """The data set behind what repeats, balances or joins it."""
+    """The data set behind what repeats, balances or joins it.
+
+    Raises:
+        NoVerdictError: the config trains nothing.
+    """
+    if not (config.get("train_dataloader") or {}).get("dataset"):
+        raise NoVerdictError("the config names no data set to train on (train_dataloader.dataset)")
     found = config.train_dataloader.dataset
     while "dataset" in found or "datasets" in found:
         found = found.dataset if "dataset" in found else found.datasets[0]
