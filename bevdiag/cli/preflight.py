@@ -32,7 +32,7 @@ UNCERTAIN = ("fail", "pass")
 def preflight_command(
     asked: Asked,
     context: typer.Context,
-    configs: opt.Configs,
+    configs: opt.ConfigsOrEntry = None,
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -71,7 +71,7 @@ def preflight_command(
     check_output(output)
     beside = formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
-    jobs = asked.jobs(config_files(configs))
+    jobs = asked.jobs(config_files(configs or []))
     checks = run_jobs(jobs)
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)

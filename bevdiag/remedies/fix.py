@@ -19,7 +19,6 @@ from bevdiag.files.writing import locked, write_file
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import source_of
-from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.advice import advice_for
@@ -65,7 +64,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     report = FixReport(
         config=str(config),
         target=target_of(goal),
-        scene=scene_of(source.batch()),
+        scene=source.input()[0],
         base=base,
         unsafe_allowed=how.unsafe,
     )

@@ -117,7 +117,8 @@ def _nearest_optimizer(written: str) -> str:
     if lowered.startswith("adam_"):
         # Schedules of their own; the state of Adam is the same for all of them.
         return "adam_onecycle"
-    return next((name for name in ("adam", "sgd") if name in lowered), written)
+    # Of one that is none of these, the repository's own code knows more; or else a note says so.
+    return next((name for name in ("adam", "sgd") if name in lowered), "adamw")
 
 
 def _processed(processors: list[Any], bounds: list[float], split: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from bevdiag.report.amounts import format_bytes, format_count, format_share
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import fold, printable
+from bevdiag.report.text.assumed import scene_words
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_lines
@@ -90,9 +91,7 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
     entries = [("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn}")]
     if scene is not None:
         step = f"batch size {scene.batch_size}, {step}"
-        voxels = f"{format_count(scene.num_voxels)} voxels from " if scene.num_voxels else ""
-        points = f"{format_count(scene.num_points)} points"
-        entries.append(("Scene", f"{scene.source}: {voxels}{points}"))
+        entries.append(("Scene", scene_words(scene)))
     entries.append(("Step", f"{step}; {format_count(report.params.total)} parameters"))
     ranged = sorted(
         (item for item in report.assumptions if item.low < item.high),

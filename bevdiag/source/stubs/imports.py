@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from bevdiag.source.stubs.called import watched
 from bevdiag.source.stubs.definitions import Extensions
 from bevdiag.source.stubs.inert import InertModule
 from bevdiag.source.stubs.ops import OPS
@@ -115,7 +116,7 @@ class StubFinder:
             for function in defined.values()
             if function.name not in known
         }
-        return _filled(name, {**unknown, **known})
+        return _filled(name, watched(name, {**unknown, **known}))
 
     def of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
         """A stub for what is built or installed and asks for a GPU, None for anything else."""

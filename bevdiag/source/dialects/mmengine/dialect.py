@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.errors import NoVerdictError
+from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmengine.config import (
     described,
@@ -21,6 +21,7 @@ from bevdiag.source.dialects.mmengine.config import (
 )
 from bevdiag.source.dialects.mmengine.supply import PipelineSupply
 from bevdiag.source.dialects.protocol import Dialect, Supply
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current, note
 from bevdiag.source.stubs.imports import StubFinder, install
@@ -79,7 +80,12 @@ class MMEngine(Dialect):
         self._config = read_config(self._path, self._overrides)
         required("mmdet3d.utils").register_all_modules(init_default_scope=True)
 
-    def supply(self, scene: Batch, findings: list[str], *, loads: bool) -> Supply:
+    def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
+        if isinstance(scene, SavedBatch):
+            raise InputError(
+                f"--batch {scene.path}: a batch of MMEngine holds objects, which no such file can: "
+                "leave it out, or give model and batch with --entry"
+            )
         return PipelineSupply(scene, self._config, findings)
 
     def build(self, supply: Supply) -> nn.Module:

@@ -27,6 +27,34 @@ class Plain(_Detector):
         return (x * lattice.STEP).mean()
 
 
+class Loose(_Detector):
+    """A parameter of a module that has children."""
+
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.loose = nn.Parameter(torch.zeros(1000))
+
+    def loss(self, x, batch):
+        return x.mean() + self.loose.mean()
+
+
+class Dynamic(_Detector):
+    """Voxelizes the points itself."""
+
+    def loss(self, x, batch):
+        batch["point_coords"] = batch["points"][:, :4]
+        batch["voxel_coords"] = torch.unique((batch["points"][:, :4] / 4).int(), dim=0)
+        return x.mean()
+
+
+class InParts(_Detector):
+    """The training loop's function adds up the loss."""
+
+    def forward(self, batch):
+        x = self.layer(batch["points"][:, 1:])
+        return {"part": x.mean(), "other_part": x.exp().mean()}, {}, {}, {}, self.scales
+
+
 class Twisting(_Detector):
     def loss(self, x, batch):
         return twist(x).mean()
@@ -152,6 +180,9 @@ DETECTORS = {
     kind.__name__: kind
     for kind in (
         Plain,
+        Loose,
+        InParts,
+        Dynamic,
         Twisting,
         TwistingLabels,
         TwistingBoth,
