@@ -5,9 +5,10 @@
         [--out docs/coverage.md [--page-alone]]
 
 Every model config of OpenPCDet is a case, and every config that is named of a fork, below its
-tools/cfgs. NAME is what the page calls a fork, by default its folder and commit. Each case runs the
-command line in a process of its own. RESULTS.json is written after each; cases that it holds are
-not run again, but those whose name contains PART ("" runs all again, "failed" what gave no number).
+tools/cfgs; a Python config below the checkout. NAME is what the page calls a fork, by default its
+folder and commit. Each case runs the command line in a process of its own. RESULTS.json is written
+after each; cases that it holds are not run again, but those whose name contains PART ("" runs all
+again, "failed" what gave no number).
 
 PARAMS.json holds parameter counts of models that were really built, by config, as in
 {"kitti_models/second.yaml": {"params": 5325576}}; the column "counted" shows them.
@@ -81,7 +82,8 @@ class Found:
 def run(case: Case, limit: float) -> Found:
     """Run one case, and stop its processes after `limit` seconds."""
     command = [sys.executable, "-W", "ignore", "-m", "bevdiag", "inspect"]
-    command += [str(case.checkout / CONFIGS / case.config), "--source", str(case.checkout)]
+    folder = case.checkout if case.config.endswith(".py") else case.checkout / CONFIGS
+    command += [str(folder / case.config), "--source", str(case.checkout)]
     command += [*ASKED, "--batch-size", str(BATCH_SIZE), "--format", "json"]
     command += ["--timeout", str(int(limit))]
     search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))

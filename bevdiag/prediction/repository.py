@@ -20,7 +20,7 @@ from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, scene_assumption
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules import repository_stubbed, unknown_key
-from bevdiag.rules.checks import sifted, source_findings, step_findings, with_fixes
+from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.scenes import Batch
@@ -100,6 +100,12 @@ class Repository(ConfigSource):
     @property
     def model(self) -> str:
         return str(self.document.get("MODEL.NAME") or "")
+
+    @property
+    def decided(self) -> tuple[str, ...]:
+        """Of a config that is code, all but what an option of the command line sets too."""
+        others = [group for group in GROUPS if group not in ("precision", "batch")]
+        return (*super().decided, *(others if self.settings.is_code else ()))
 
     @property
     def bev_channels(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from bevdiag.config.allowance import MAX_BYTES
 from bevdiag.config.edits import edited_text, says
 from bevdiag.config.load import read_document
-from bevdiag.errors import BevdiagError
+from bevdiag.errors import BevdiagError, InputError
 from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file
 from bevdiag.prediction.options import InspectOptions
@@ -47,6 +47,10 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
     """
+    if config.suffix == ".py":
+        raise InputError(
+            f"{config} is code, which bevdiag does not edit: `bevdiag inspect` lists what helps"
+        )
     # A grid on which no step runs is put right whether or not anybody asks for a size. What a
     # repository's own code makes of a grid, it knows alone.
     document = read_document(config, options.overrides)
