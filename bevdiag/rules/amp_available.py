@@ -58,9 +58,10 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
 
 def fixes(step: Fixable) -> Iterator[Fix]:
     """The key for autocast, for code that reads it."""
-    usual: tuple[tuple[str, ...], object] = (tuple(_SWITCH.split(".")), True)
-    key, value = usual if step.settings is None else step.settings.half_precision
-    if step.autocast == "off" and reads_amp(step):
+    usual: tuple[tuple[str, ...], object] | None = (tuple(_SWITCH.split(".")), True)
+    switch = usual if step.settings is None else step.settings.half_precision
+    if switch is not None and step.autocast == "off" and reads_amp(step):
+        key, value = switch
         yield Fix(
             id="use-amp",
             group="precision",
@@ -75,7 +76,7 @@ def fixes(step: Fixable) -> Iterator[Fix]:
 def reads_amp(step: Fixable) -> bool:
     """Whether the training code reads USE_AMP; that of the focal detector's repository does not."""
     if step.settings is not None and step.settings.is_code:
-        return True
+        return step.settings.half_precision is not None
     if step.root is not None:
         return bool(keys_read(step.root.resolve(), _USE_AMP))
     config = step.config

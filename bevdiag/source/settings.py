@@ -30,7 +30,8 @@ class SourceSettings:
         depth_downsample_factor: of the depth maps, None without.
         box_size: columns of a ground-truth box without its class.
         batch_key: where the batch size is written.
-        half_precision: the key that turns fp16 autocast on, and its value.
+        half_precision: the key that turns fp16 autocast on, and its value; None where the training
+            code has no autocast.
         is_code: whether the file is a program, whose values have no places in it.
     """
 
@@ -48,7 +49,7 @@ class SourceSettings:
     box_size: int
     optimization: OptimizationSettings
     batch_key: tuple[str, ...] = ("OPTIMIZATION", "BATCH_SIZE_PER_GPU")
-    half_precision: tuple[tuple[str, ...], object] = (("OPTIMIZATION", "USE_AMP"), True)
+    half_precision: tuple[tuple[str, ...], object] | None = (("OPTIMIZATION", "USE_AMP"), True)
     is_code: bool = False
 
     def values(self) -> dict[str, Any]:

@@ -3,21 +3,15 @@
 A Python config is code. What the parent learns of it is the plain description made here.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.source.dialects import python_configs
+from bevdiag.source.dialects.python_configs import COLUMNS, plain, step_of
 
-from bevdiag.config import Document, tree
-from bevdiag.config.settings import OptimizationSettings
-from bevdiag.errors import ConfigError, InputError, Location, NoVerdictError
-from bevdiag.source.settings import SourceSettings
-
-_COLUMNS = ("x", "y", "z", "intensity", "timestamp", "elongation")
 _AUTOCASTS = {"bfloat16": "bf16"}
-_OPTIMIZERS = {"Adam": "adam", "AdamW": "adamw", "SGD": "sgd"}
 _OWN_ALLOCATORS = {
     "MinkResNet": "MinkowskiEngine",
     "minkowski": "MinkowskiEngine",
@@ -34,15 +28,7 @@ def required(name: str) -> Any:
     Raises:
         NoVerdictError: it is not installed where bevdiag runs.
     """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise
-        raise NoVerdictError(
-            f"{error.name} is not installed where bevdiag runs: this repository's code needs "
-            "mmengine, mmcv or mmcv-lite, and mmdet in the same environment"
-        ) from error
+    return python_configs.required(name, "mmengine, mmcv or mmcv-lite, and mmdet")
 
 
 def read_config(path: Path, overrides: Sequence[str]) -> Any:
@@ -75,11 +61,6 @@ def training_set(config: Any) -> Any:
     while "dataset" in found or "datasets" in found:
         found = found.dataset if "dataset" in found else found.datasets[0]
     return found
-
-
-def step_of(transforms: Sequence[Any], name: str) -> Any:
-    """The first transform whose type's name ends so; an empty mapping without one."""
-    return next((step for step in transforms if str(step["type"]).endswith(name)), {})
 
 
 def _library_of_its_own(model: Any) -> str:
@@ -115,75 +96,20 @@ def described(config: Any) -> dict[str, Any]:
         "model": str(config.model["type"]),
         "dataset": str(dataset["type"]),
         "class_names": list(map(str, _class_names(config, dataset))),
-        "features": list(_COLUMNS[: max(columns, 3)]),
-        "stored": list(_COLUMNS[: int(points.get("load_dim", columns))]),
+        "features": list(COLUMNS[: max(columns, 3)]),
+        "stored": list(COLUMNS[: int(points.get("load_dim", columns))]),
         "shuffled": bool(step_of(transforms, "PointShuffle")),
         "frames": 1 + int(sweeps.get("sweeps_num", 0)),
         "range": _range(config, transforms, layer),
-        "voxel_size": _plain(layer.get("voxel_size")),
+        "voxel_size": plain(layer.get("voxel_size")),
         "max_points": int(layer.get("max_num_points", -1)),
-        "max_voxels": _plain(layer.get("max_voxels", -1)),
+        "max_voxels": plain(layer.get("max_voxels", -1)),
         "batch_size": int(config.train_dataloader.get("batch_size", 1)),
+        "batch_key": ["train_dataloader", "batch_size"],
+        "half_precision": (("optim_wrapper", "type"), "AmpOptimWrapper"),
         "optimizer": str((wrapper.get("optimizer") or {}).get("type", "")),
         "autocast": _autocast(wrapper),
     }
-
-
-def settings_of(path: Path, said: Mapping[str, Any], split: str) -> SourceSettings:
-    """A description as the settings of a repository's config.
-
-    Raises:
-        ConfigError: the config names no classes.
-    """
-    where = Location(path, 1, 1)
-    if not said["class_names"]:
-        raise ConfigError("expected the data set's classes", location=where, key="class_names")
-    root = tree.located(
-        {
-            "CLASS_NAMES": said["class_names"],
-            "MODEL": {"NAME": said["model"]},
-            "DATA_CONFIG": {
-                "DATASET": said["dataset"],
-                "POINT_FEATURE_ENCODING": {"src_feature_list": said["stored"]},
-                "MAX_SWEEPS": said["frames"],
-            },
-        },
-        where,
-    )
-    assert isinstance(root, tree.Section)
-    most, size = said["max_voxels"], said["voxel_size"]
-    if isinstance(most, (list, tuple)):
-        most = most[0] if split == "train" else most[1]
-    padded = said["max_points"] > 0 and most > 0
-    low_x, low_y, low_z, *high = map(float, said["range"])
-    bounds = (low_x, low_y, low_z, high[0], high[1], high[2])
-    grid = None
-    if size is not None:
-        extent = np.subtract(bounds[3:], bounds[:3])
-        x, y, z = (max(int(n), 1) for n in np.round(extent / np.asarray(size, np.float64)))
-        grid = (x, y, z)
-    return SourceSettings(
-        path=path,
-        document=Document(root),
-        class_names=tuple(said["class_names"]),
-        point_features=tuple(said["features"]),
-        point_cloud_range=bounds,
-        voxel_size=None if size is None else (float(size[0]), float(size[1]), float(size[2])),
-        grid_size=grid,
-        max_points=said["max_points"] if padded else None,
-        max_voxels=int(most) if padded else None,
-        num_sampled_points=None,
-        depth_downsample_factor=None,
-        box_size=9 if "NuScenes" in said["dataset"] else 7,
-        optimization=OptimizationSettings(
-            batch_size_per_gpu=said["batch_size"],
-            optimizer=_OPTIMIZERS.get(said["optimizer"], "adamw"),  # type: ignore[arg-type]
-            use_amp=said["autocast"] != "off",
-        ),
-        batch_key=("train_dataloader", "batch_size"),
-        half_precision=(("optim_wrapper", "type"), "AmpOptimWrapper"),
-        is_code=True,
-    )
 
 
 def _voxel_layer(model: Any) -> Any:
@@ -216,7 +142,3 @@ def _autocast(wrapper: Mapping[str, Any]) -> str:
     if not uses_amp(wrapper):
         return "off"
     return _AUTOCASTS.get(str(wrapper.get("dtype")), "fp16")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value

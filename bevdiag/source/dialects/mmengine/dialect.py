@@ -16,27 +16,23 @@ from bevdiag.source.dialects.mmengine.config import (
     described,
     read_config,
     required,
-    settings_of,
     uses_amp,
 )
-from bevdiag.source.dialects.mmengine.supply import PipelineSupply
+from bevdiag.source.dialects.mmengine.supply import MMEngineSupply
+from bevdiag.source.dialects.python_configs import leave_unmeasured, settings_of
 from bevdiag.source.dialects.protocol import Dialect, Supply
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.state import current, note
+from bevdiag.source.state import note
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.source.stubs.mmcv import mmcv_modules
-from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 _IMAGES = "img"
 _OF_A_RIG = 4
 """Axes of a sample's images where there are several cameras."""
-_UNMEASURED = (
-    "models that look through several cameras: no prediction for one was held against a measured "
-    "step yet"
-)
+_UNMEASURED = "models that look through several cameras"
 
 
 class MMEngine(Dialect):
@@ -86,7 +82,7 @@ class MMEngine(Dialect):
                 f"--batch {scene.path}: a batch of MMEngine holds objects, which no such file can: "
                 "leave it out, or give model and batch with --entry"
             )
-        return PipelineSupply(scene, self._config, findings)
+        return MMEngineSupply(scene, self._config, findings)
 
     def build(self, supply: Supply) -> nn.Module:
         registry = required("mmdet3d.registry")
@@ -97,9 +93,8 @@ class MMEngine(Dialect):
 
     def loss(self, model: Any, batch: WatchedBatch) -> torch.Tensor:
         """The loss of `BaseModel.train_step`."""
-        values, images = current().values, batch["inputs"].get(_IMAGES, ())
-        if any(image.dim() == _OF_A_RIG for image in images) and isinstance(values, AssumedValues):
-            values.leave_open(_UNMEASURED)
+        if any(image.dim() == _OF_A_RIG for image in batch["inputs"].get(_IMAGES, ())):
+            leave_unmeasured(_UNMEASURED)
         data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, True)
         loss: torch.Tensor = model.parse_losses(model(**data, mode="loss"))[0]
         return loss

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmengine.config import required, step_of
+from bevdiag.source.dialects.mmengine.config import required
+from bevdiag.source.dialects.python_configs import step_of
 
 Floats = NDArray[np.float32]
 _DEPTH_AXIS = 2

@@ -1,0 +1,266 @@
+"""det3d's conventions: Python configs, a pipeline that voxelizes, `return_loss=True`, one cycle."""
+
+import collections
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.scenes import Batch
+from bevdiag.source.dialects import python_configs
+from bevdiag.source.dialects.pcdet.training import as_on_a_gpu
+from bevdiag.source.dialects.pipeline import PipelineSupply, at_rest
+from bevdiag.source.dialects.protocol import Dialect, Supply
+from bevdiag.source.dialects.python_configs import (
+    COLUMNS,
+    leave_unmeasured,
+    plain,
+    settings_of,
+    step_of,
+)
+from bevdiag.source.saved_batch import SavedBatch
+from bevdiag.source.settings import SourceSettings
+from bevdiag.source.stubs.imports import StubFinder, install
+from bevdiag.trace.wiring_batch import WatchedBatch
+
+_PACKAGE = "det3d"
+_BATCH = "example"
+_LOADED = "LoadPointCloud"
+"""What the transforms are called that read the data set's files."""
+_PASTES = ("GT-AUG", "it pastes objects of a database that is part of the data set")
+
+
+def required(name: str) -> Any:
+    """A module of the repository's package, or of what it imports.
+
+    Raises:
+        NoVerdictError: it is not installed where bevdiag runs.
+    """
+    return python_configs.required(name, "addict and what else the repository's code imports")
+
+
+class Det3d(Dialect):
+    """The package `det3d` in the repository, and its Python configs.
+
+    Args:
+        config: the Python config, an absolute path.
+        overrides: `KEY=value` texts; a list's entry has its number for a key.
+    """
+
+    def __init__(self, root: Path, config: Path, overrides: Sequence[str]) -> None:
+        super().__init__(root)
+        self._path = config
+        self._overrides = tuple(overrides)
+
+    @classmethod
+    def recognise(cls, root: Path, config: Path) -> bool:
+        """Whether a Python config is det3d's; nothing is run."""
+        return config.suffix == ".py" and (root / _PACKAGE / "torchie").is_dir()
+
+    def install(self) -> StubFinder:
+        # The package was written for Python before 3.10, and its kernels for a numba before 0.59,
+        # which compiled what later ones refuse: they run as the Python that they are.
+        os.environ["NUMBA_DISABLE_JIT"] = "1"
+        for name in collections.abc.__all__:
+            if not hasattr(collections, name):
+                setattr(collections, name, getattr(collections.abc, name))
+        return install(self.root)
+
+    def describe(self) -> dict[str, Any]:
+        return described(self._read())
+
+    def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
+        return settings_of(self._path, said, split)
+
+    def open(self) -> None:
+        self._config = self._read()
+        for name in ("models", "datasets.pipelines", "torchie.apis.train"):
+            required(f"{_PACKAGE}.{name}")
+
+    def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
+        if isinstance(scene, SavedBatch):
+            raise InputError(
+                f"--batch {scene.path}: det3d's own pipeline makes the batch of its configs: leave "
+                "it out, or give model and batch with --entry"
+            )
+        return _Det3dSupply(scene, self._config, findings)
+
+    def build(self, supply: Supply) -> nn.Module:
+        config = {key: deepcopy(self._config[key]) for key in ("model", "train_cfg", "test_cfg")}
+        config["cfg"] = _without_checkpoints(config.pop("model"))
+        model: nn.Module = required(f"{_PACKAGE}.models").build_detector(**config)
+        return model.cuda()
+
+    def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
+        """The loss of the trainer's `batch_processor_inline`."""
+        leave_unmeasured("models of det3d")
+        trainer = required(f"{_PACKAGE}.torchie.trainer.trainer")
+        moved = trainer.example_to_device(batch[_BATCH], torch.cuda.current_device())
+        loss: torch.Tensor = trainer.parse_second_losses(model(moved, return_loss=True))[0]
+        return loss
+
+    def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
+        raise NoVerdictError(
+            "of Python configs the training step is predicted: evaluation has a pipeline of its own"
+        )
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
+        """What `train_detector` builds; its wrapper changes values in place and keeps nothing."""
+        train, config = required(f"{_PACKAGE}.torchie.apis.train"), self._config
+        settings, schedule = config.get("optimizer"), config.get("lr_config") or {}
+        if not settings:
+            return None
+        is_cycle = schedule.get("type") == "one_cycle"
+        build = train.build_one_cycle_optimizer if is_cycle else train.build_optimizer
+        made = build(model, settings)
+        optimizer: torch.optim.Optimizer = made.opt if is_cycle else made
+        as_on_a_gpu(optimizer)
+        return optimizer
+
+    def _read(self) -> Any:
+        """The config as the package's scripts read it, then the overrides."""
+        config = required(f"{_PACKAGE}.torchie").Config.fromfile(str(self._path))._cfg_dict
+        for text in self._overrides:
+            key, equals, value = text.partition("=")
+            if not equals:
+                raise InputError(f"--cfg-options {text}: expected KEY=value")
+            *above, last = key.strip().split(".")
+            holder = config
+            try:
+                for part in above:
+                    holder = holder[int(part) if isinstance(holder, list) else part]
+                holder[int(last) if isinstance(holder, list) else last] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise InputError(f"--cfg-options {text}: the value is no YAML") from error
+            except (LookupError, TypeError, ValueError) as error:
+                raise InputError(f"--cfg-options {text}: the config has no {key}") from error
+        return config
+
+
+class _Det3dSupply(PipelineSupply):
+    """The batches of a scene, as the pipeline has them once files are read."""
+
+    def counts(self) -> tuple[int | None, int | None]:
+        example = self.own[_BATCH]
+        voxels = example.get("voxels")
+        return sum(map(len, example["points"])), None if voxels is None else len(voxels)
+
+    def collated(self) -> dict[str, Any]:
+        dataset = self.config["data"]["train"]
+        steps = []
+        for step in deepcopy(dataset["pipeline"]):
+            if str(step["type"]).startswith(_LOADED):
+                continue
+            if step.get("cfg"):
+                if step["cfg"].get("db_sampler"):
+                    self.leave_out(*_PASTES)
+                    step["cfg"]["db_sampler"] = None
+                step["cfg"].update(at_rest(step["cfg"]))
+            steps.append(step)
+        run = required(f"{_PACKAGE}.datasets.pipelines").Compose(steps)
+        samples = [run(*self._loaded(index, dataset))[0] for index in range(self.scene.batch_size)]
+        return {_BATCH: required(f"{_PACKAGE}.torchie.parallel").collate_kitti(samples)}
+
+    def _loaded(self, index: int, dataset: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the transforms that read files leave of a frame, and its info."""
+        cloud = self.scene.points[self.scene.points[:, 0] == index, 1:]
+        points = np.zeros((len(cloud), _num_features(self.config)), np.float32)
+        points[:, : cloud.shape[1]] = cloud
+        labelled = np.asarray(self.scene.gt_boxes[index], np.float32)
+        labelled = labelled[labelled[:, -1] > 0]
+        x, y, z, length, width, height, heading, *speed, kind = labelled.T
+        speeds = speed[:2] if speed else [np.zeros_like(x)] * 2
+        boxes = np.stack((x, y, z, width, length, height, *speeds, -heading - np.pi / 2), axis=1)
+        names = np.array(_class_names(self.config, dataset))
+        info = {"token": str(index)}
+        metadata = {"image_prefix": "", "num_point_features": points.shape[1], **info}
+        annotations = {"boxes": boxes, "names": names[kind.astype(np.int64) - 1]}
+        return {
+            "type": str(dataset["type"]),
+            "lidar": {
+                "type": "lidar",
+                "points": points,
+                "combined": points,
+                "nsweeps": _frames(self.config, dataset),
+                "annotations": annotations,
+            },
+            "metadata": metadata,
+            "calib": None,
+            "cam": {},
+            "mode": "train",
+            "virtual": bool(dataset.get("virtual", False)),
+        }, info
+
+
+def described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config in plain values: what decides the scene and the step beside the model.
+
+    Raises:
+        NoVerdictError: it trains nothing, or says nowhere which part of the scene it sees.
+    """
+    data = config.get("data") or {}
+    dataset = data.get("train")
+    if not dataset:
+        raise NoVerdictError("the config names no data set to train on (data.train)")
+    voxels = step_of(dataset.get("pipeline") or [], "Voxelization").get("cfg") or {}
+    reader = _first_stage(config["model"]).get("reader") or {}
+    bounds = voxels.get("range") or reader.get("pc_range")
+    if not bounds:
+        raise NoVerdictError(
+            "the config has no range of points: neither Voxelization in data.train.pipeline nor "
+            "the model's reader names one"
+        )
+    features = list(COLUMNS[: _num_features(config)])
+    return {
+        "model": str(config["model"]["type"]),
+        "dataset": str(dataset["type"]),
+        "class_names": list(map(str, _class_names(config, dataset))),
+        "features": features,
+        "stored": features,
+        "frames": _frames(config, dataset),
+        "range": [float(value) for value in bounds],
+        "voxel_size": plain(voxels.get("voxel_size") or reader.get("voxel_size")),
+        "max_points": int(voxels.get("max_points_in_voxel", -1)),
+        "max_voxels": plain(voxels.get("max_voxel_num", -1)),
+        "batch_size": int(data.get("samples_per_gpu", 1)),
+        "batch_key": ["data", "samples_per_gpu"],
+        "half_precision": None,
+        "optimizer": str((config.get("optimizer") or {}).get("type", "")),
+        "autocast": "off",
+    }
+
+
+def _first_stage(model: Any) -> Any:
+    """The part of a detector that sees points."""
+    return model.get("first_stage_cfg") or model
+
+
+def _num_features(config: Mapping[str, Any]) -> int:
+    """Columns of a point, as the model's reader expects them."""
+    reader = _first_stage(config["model"]).get("reader") or {}
+    return int(reader.get("num_input_features") or len(COLUMNS) - 1)
+
+
+def _frames(config: Mapping[str, Any], dataset: Any) -> int:
+    return int(dataset.get("nsweeps") or config.get("nsweeps") or 1)
+
+
+def _class_names(config: Mapping[str, Any], dataset: Any) -> Sequence[str]:
+    return dataset.get("class_names") or config.get("class_names") or []
+
+
+def _without_checkpoints(model: Any) -> Any:
+    """The same model; weights that were trained before take the place of others."""
+    for key, value in model.items():
+        if key == "pretrained":
+            model[key] = None
+        elif isinstance(value, Mapping):
+            _without_checkpoints(value)
+    return model

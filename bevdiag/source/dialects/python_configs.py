@@ -1,0 +1,119 @@
+"""What the families whose configs are Python code share: what the parent learns of such a config."""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bevdiag.config import Document, tree
+from bevdiag.config.settings import OptimizationSettings
+from bevdiag.errors import ConfigError, Location, NoVerdictError
+from bevdiag.source.settings import SourceSettings
+from bevdiag.source.state import current
+from bevdiag.trace.assumed_values import AssumedValues
+
+COLUMNS = ("x", "y", "z", "intensity", "timestamp", "elongation")
+"""Of a point, in the order in which data sets take them."""
+_OPTIMIZERS = ("adam", "adamw", "sgd")
+
+
+def required(name: str, needs: str) -> Any:
+    """A module of the packages that a family stands on.
+
+    Args:
+        name: of the module.
+        needs: the packages that this family's code imports.
+
+    Raises:
+        NoVerdictError: it is not installed where bevdiag runs.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise
+        raise NoVerdictError(
+            f"{error.name} is not installed where bevdiag runs: this repository's code needs "
+            f"{needs} in the same environment"
+        ) from error
+
+
+def step_of(transforms: Iterable[Any], name: str) -> Any:
+    """The first transform whose type's name ends so; an empty mapping without one."""
+    return next((step for step in transforms if str(step["type"]).endswith(name)), {})
+
+
+def plain(value: Any) -> Any:
+    """A sequence of any kind as a list."""
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def leave_unmeasured(what: str) -> None:
+    """Withhold the verdict of the step that runs.
+
+    Args:
+        what: of which no prediction was held against a measurement.
+    """
+    values = current().values
+    if isinstance(values, AssumedValues):
+        values.leave_open(f"{what}: no prediction for one was held against a measured step yet")
+
+
+def settings_of(path: Path, said: Mapping[str, Any], split: str) -> SourceSettings:
+    """A description as the settings of a repository's config.
+
+    Raises:
+        ConfigError: the config names no classes.
+    """
+    where = Location(path, 1, 1)
+    if not said["class_names"]:
+        raise ConfigError("expected the data set's classes", location=where, key="class_names")
+    root = tree.located(
+        {
+            "CLASS_NAMES": said["class_names"],
+            "MODEL": {"NAME": said["model"]},
+            "DATA_CONFIG": {
+                "DATASET": said["dataset"],
+                "POINT_FEATURE_ENCODING": {"src_feature_list": said["stored"]},
+                "MAX_SWEEPS": said["frames"],
+            },
+        },
+        where,
+    )
+    assert isinstance(root, tree.Section)
+    most, size = said["max_voxels"], said["voxel_size"]
+    optimizer = said["optimizer"].lower()
+    if isinstance(most, (list, tuple)):
+        most = most[0] if split == "train" else most[1]
+    padded = said["max_points"] > 0 and most > 0
+    low_x, low_y, low_z, *high = map(float, said["range"])
+    bounds = (low_x, low_y, low_z, high[0], high[1], high[2])
+    grid = None
+    if size is not None:
+        extent = np.subtract(bounds[3:], bounds[:3])
+        x, y, z = (max(int(n), 1) for n in np.round(extent / np.asarray(size, np.float64)))
+        grid = (x, y, z)
+    return SourceSettings(
+        path=path,
+        document=Document(root),
+        class_names=tuple(said["class_names"]),
+        point_features=tuple(said["features"]),
+        point_cloud_range=bounds,
+        voxel_size=None if size is None else (float(size[0]), float(size[1]), float(size[2])),
+        grid_size=grid,
+        max_points=said["max_points"] if padded else None,
+        max_voxels=int(most) if padded else None,
+        num_sampled_points=None,
+        depth_downsample_factor=None,
+        box_size=9 if "NuScenes" in said["dataset"] else 7,
+        optimization=OptimizationSettings(
+            batch_size_per_gpu=said["batch_size"],
+            optimizer=optimizer if optimizer in _OPTIMIZERS else "adamw",
+            use_amp=said["autocast"] != "off",
+        ),
+        batch_key=tuple(said["batch_key"]),
+        half_precision=said["half_precision"],
+        is_code=True,
+    )
