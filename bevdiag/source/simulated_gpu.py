@@ -72,10 +72,9 @@ class SimulatedGpu(TorchFunctionMode):
         """A copy on the device, values kept; the tensor itself if it is there already."""
         if self.recorder.is_device(tensor):
             return tensor if dtype is None else tensor.to(dtype)
+        source = tensor.detach()  # not inside: the copy is the device's, the original stays
         with self.recorder.for_device():
-            copied = (
-                tensor.detach().clone() if dtype is None else tensor.detach().to(dtype, copy=True)
-            )
+            copied = source.clone() if dtype is None else source.to(dtype, copy=True)
         return copied.requires_grad_(tensor.requires_grad and copied.is_floating_point())
 
     def to_host(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:

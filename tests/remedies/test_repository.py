@@ -15,7 +15,7 @@ from bevdiag.remedies.sets import with_fix
 from bevdiag.rules.amp_available import reads_amp
 from bevdiag.rules.checks import fixes_of
 from bevdiag.rules.fix import Fix
-from bevdiag.source.dialects.mmengine.config import settings_of
+from bevdiag.source.dialects.python_configs import settings_of
 
 TOY = Path(__file__).parents[1] / "source" / "repo"
 CONFIG = "tools/cfgs/models/one_stage.yaml"
@@ -118,12 +118,14 @@ def test_fewer_points_are_sampled(find: Find) -> None:
     assert candidate.edits == {key: 200}
 
 
-def test_of_a_config_that_is_code_the_command_lines_options_are_changed() -> None:
+@pytest.mark.parametrize("amp", [(("optim_wrapper", "type"), "AmpOptimWrapper"), None])
+def test_of_a_config_that_is_code_the_command_lines_options_are_changed(amp: Any) -> None:
     said = {
         "model": "VoxelNet", "dataset": "KittiDataset", "class_names": ["Car"],
         "features": ["x", "y", "z"], "stored": ["x", "y", "z"], "shuffled": True, "frames": 1,
         "range": [0, -40, -3, 70.4, 40, 1], "voxel_size": [0.05, 0.05, 0.1], "max_points": 5,
         "max_voxels": [16000, 40000], "batch_size": 6, "optimizer": "AdamW", "autocast": "off",
+        "batch_key": ["train_dataloader", "batch_size"], "half_precision": amp,
     }  # fmt: skip
     config = Path("detector.py")
     source = Repository(
@@ -137,7 +139,7 @@ def test_of_a_config_that_is_code_the_command_lines_options_are_changed() -> Non
         optimizer="adamw",
     )
     assert {found.id: found.edits for found in fixes_of(source)} == {
-        "use-amp": {("optim_wrapper", "type"): "AmpOptimWrapper"},
+        **({} if amp is None else {"use-amp": {amp[0]: amp[1]}}),
         "batch-3": {("train_dataloader", "batch_size"): 3},
         "batch-1": {("train_dataloader", "batch_size"): 1},
     }

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.source.dialects.mmengine import config as module
-from bevdiag.source.dialects.mmengine.config import described, required, settings_of
+from bevdiag.source.dialects import python_configs
+from bevdiag.source.dialects.mmengine.config import described, required
+from bevdiag.source.dialects.python_configs import settings_of
 from bevdiag.source.stubs.packages import EasyDict
 
 PIPELINE = [
@@ -92,6 +93,6 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(name=name.partition(".")[0])
 
-    monkeypatch.setattr(module.importlib, "import_module", missing)
+    monkeypatch.setattr(python_configs.importlib, "import_module", missing)
     with pytest.raises(NoVerdictError, match="mmengine is not installed where bevdiag runs"):
         required("mmengine.config")

@@ -1,0 +1,135 @@
+"""det3d's conventions, on a repository of this test that keeps to them."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.memory.events import Category
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.repository import Repository
+from bevdiag.prediction.step_source import Recorded
+from bevdiag.source.dialects import dialect_of
+from bevdiag.source.dialects.det3d import Det3d, described
+from bevdiag.source.saved_batch import SavedBatch
+from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.trace.scenarios import Scenario
+
+ROOT = Path(__file__).parents[1] / "det3d_repo"
+CONFIG = ROOT / "configs" / "toy.py"
+
+
+def _source(*overrides: str) -> Repository:
+    options = InspectOptions(source=str(ROOT), overrides=overrides, rehearses=False)
+    return Repository.read(CONFIG, options)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Recorded:
+    return _source().record((Scenario.EXPECTED,))
+
+
+@pytest.fixture(scope="module")
+def config() -> EasyDict:
+    spec = importlib.util.spec_from_file_location("toy", CONFIG)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return EasyDict({key: value for key, value in vars(module).items() if key[0] != "_"})
+
+
+def test_a_package_beside_the_config_makes_it_det3ds(tmp_path: Path) -> None:
+    assert isinstance(dialect_of(ROOT, CONFIG, ()), Det3d)
+    assert not Det3d.recognise(tmp_path, CONFIG)
+    assert not Det3d.recognise(ROOT, ROOT / "configs" / "toy.yaml")
+
+
+def test_a_config_says_what_its_scene_and_step_are() -> None:
+    source = _source()
+    settings = source.settings
+    assert source.batch_size == 2
+    assert source.optimizer == "adam"
+    assert settings.class_names == ("car", "pedestrian")
+    assert settings.point_features == ("x", "y", "z", "intensity", "timestamp")
+    assert settings.point_cloud_range == (-8, -8, -3, 8, 8, 1)
+    assert settings.grid_size == (16, 16, 1)
+    assert (settings.max_points, settings.max_voxels) == (4, 200)
+    assert source.scene_settings.frames == 2
+    assert source.scene_settings.dataset == "NuScenesDataset"
+    assert settings.half_precision is None
+
+
+def test_the_repositorys_own_pipeline_makes_the_batch(recorded: Recorded) -> None:
+    (voxels,) = (
+        event
+        for event in recorded.traces[Scenario.EXPECTED].stream.allocs()
+        if event.step == 2 and event.shape[1:] == (4, 5)
+    )
+    assert 0 < voxels.shape[0] <= 2 * 200
+    assert any("GT-AUG was left out" in note for note in recorded.notes)
+
+
+def test_the_step_ends_with_the_optimizer_of_the_schedule(recorded: Recorded) -> None:
+    trace = recorded.traces[Scenario.EXPECTED]
+    assert trace.params_by_module == {"reader": 5 * 8 + 8, "head": 8 * 9 + 1, "total": 121}
+    states = [
+        event for event in trace.stream.allocs() if event.category is Category.OPTIMIZER_STATE
+    ]
+    assert sum(event.nbytes for event in states if len(event.shape)) >= 2 * 121 * 4
+    assert trace.params_not_optimized == {}
+
+
+def test_no_verdict_stands_before_a_step_was_measured(recorded: Recorded) -> None:
+    assert any(
+        "models of det3d: no prediction for one was held against a measured step" in sentence
+        for sentence in recorded.traces[Scenario.EXPECTED].stream.unmodelled
+    )
+
+
+def test_overrides_reach_lists_too() -> None:
+    key = "data.train.pipeline.3.cfg.max_voxel_num"
+    assert _source(f"{key}=[50, 60]").settings.max_voxels == 50
+    assert _source("data.samples_per_gpu=1").batch_size == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data.samples_per_gpu", "expected KEY=value"),
+        ("data.train.pipeline.9.cfg=1", r"the config has no data\.train\.pipeline\.9\.cfg"),
+        ("data.train=[", "the value is no YAML"),
+    ],
+)
+def test_an_override_of_nothing_is_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _source(text)
+
+
+def test_a_config_that_trains_nothing_is_one_sentence(config: EasyDict) -> None:
+    with pytest.raises(NoVerdictError, match=r"no data set to train on \(data\.train\)"):
+        described({**config, "data": {}})
+
+
+def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
+    """A detector of two stages, whose first one voxelizes points by itself."""
+    reader = {"pc_range": [-4, -4, -1, 4, 4, 1], "voxel_size": [1, 1, 2], "num_input_features": 3}
+    model = {"type": "TwoStage", "first_stage_cfg": {"reader": reader}}
+    train = {"type": "WaymoDataset", "pipeline": []}
+    said = described({**config, "model": model, "data": {"train": train}})
+    assert (said["range"], said["voxel_size"]) == ([-4, -4, -1, 4, 4, 1], [1, 1, 2])
+    assert (said["max_points"], said["max_voxels"]) == (-1, -1)
+    assert said["features"] == ["x", "y", "z"]
+    with pytest.raises(NoVerdictError, match="the config has no range of points"):
+        described({**config, "model": {"type": "Toy"}, "data": {"train": train}})
+
+
+def test_a_saved_batch_and_evaluation_are_refused() -> None:
+    dialect = Det3d(ROOT, CONFIG, ())
+    saved: Any = SavedBatch(Path("batch.pt"), {})
+    with pytest.raises(InputError, match="det3d's own pipeline makes the batch"):
+        dialect.supply(saved, [], loads=True)
+    with pytest.raises(NoVerdictError, match="evaluation has a pipeline of its own"):
+        dialect.predictions(None, None)  # type: ignore[arg-type]
