@@ -14,8 +14,9 @@ _OTHERS = (
     ("mmdet", "is mmdetection's kind of repository"),
 )
 _INSTEAD = (
-    "bevdiag runs the configs of OpenPCDet's family and of mmdetection3d 1.x; of any other code, "
-    "--entry FILE.py:function takes model, batch and loss (docs/source.md)"
+    "bevdiag runs the configs of OpenPCDet's family and Python configs of mmdetection3d 1.x and of "
+    "det3d; of any other code, --entry FILE.py:function takes model, batch and loss "
+    "(docs/source.md)"
 )
 
 

@@ -103,6 +103,18 @@ def test_a_copy_to_the_device_counts_and_keeps_its_values(
     assert allocated(recorder.stream(1)) == [(5,)]
 
 
+MADE_BEFORE = torch.full((5,), 3.0)
+
+
+def test_what_was_made_before_the_trace_stays_the_hosts_and_each_copy_of_it_counts(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    copies = [user["to_device"](MADE_BEFORE) for _ in range(2)]
+    assert not recorder.is_device(MADE_BEFORE)
+    assert copies[0] is not copies[1]
+    assert allocated(recorder.stream(1)) == [(5,), (5,)]
+
+
 def test_a_device_is_handed_on_to_the_right_lane(
     gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the families whose configs are Python code share: what the parent learns of such a config."""
+"""What families whose configs are Python code share: what the parent learns of such a config."""
 
 import importlib
 from collections.abc import Iterable, Mapping

@@ -19,8 +19,8 @@ from bevdiag.source.dialects.mmengine.config import (
     uses_amp,
 )
 from bevdiag.source.dialects.mmengine.supply import MMEngineSupply
-from bevdiag.source.dialects.python_configs import leave_unmeasured, settings_of
 from bevdiag.source.dialects.protocol import Dialect, Supply
+from bevdiag.source.dialects.python_configs import leave_unmeasured, settings_of
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import note

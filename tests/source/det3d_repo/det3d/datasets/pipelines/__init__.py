@@ -1,6 +1,6 @@
 """What happens to a frame once its files are read."""
 
-from collections import Sequence
+from collections import Sequence  # noqa: UP035 (what Python before 3.10 had)
 
 import numba
 import numpy as np
