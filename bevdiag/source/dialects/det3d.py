@@ -28,6 +28,7 @@ from bevdiag.source.dialects.python_configs import (
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.imports import StubFinder, install
+from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 _PACKAGE = "det3d"
@@ -58,6 +59,7 @@ class Det3d(Dialect):
         super().__init__(root)
         self._path = config
         self._overrides = tuple(overrides)
+        self._trained: tuple[nn.Module, torch.optim.Optimizer] | None = None
 
     @classmethod
     def recognise(cls, root: Path, config: Path) -> bool:
@@ -104,6 +106,9 @@ class Det3d(Dialect):
         trainer = required(f"{_PACKAGE}.torchie.trainer.trainer")
         moved = trainer.example_to_device(batch[_BATCH], torch.cuda.current_device())
         loss: torch.Tensor = trainer.parse_second_losses(model(moved, return_loss=True))[0]
+        if self._trained is not None and self._trained[0] is model:
+            optimizer = self._trained[1]
+            type(optimizer).zero_grad(optimizer)
         return loss
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
@@ -122,7 +127,22 @@ class Det3d(Dialect):
         made = build(model, settings)
         optimizer: torch.optim.Optimizer = made.opt if is_cycle else made
         as_on_a_gpu(optimizer)
+        # The trainer's hook frees the gradients between forward and backward, not after the update.
+        optimizer.zero_grad = _nothing  # type: ignore[method-assign]
+        self._trained = model, optimizer
         return optimizer
+
+    def options(self, options: StepOptions) -> StepOptions:
+        """The same; this trainer adds up no gradients.
+
+        Raises:
+            InputError: the options ask for that.
+        """
+        if options.loop.accumulate > 1:
+            raise InputError(
+                "--accumulate: the trainer of det3d updates after each batch: leave it out"
+            )
+        return options
 
     def _read(self) -> Any:
         """The config as the package's scripts read it, then the overrides."""
@@ -197,6 +217,10 @@ class _Det3dSupply(PipelineSupply):
             "mode": "train",
             "virtual": bool(dataset.get("virtual", False)),
         }, info
+
+
+def _nothing(set_to_none: bool = True) -> None:
+    """Keeps the gradients."""
 
 
 def described(config: Mapping[str, Any]) -> dict[str, Any]:

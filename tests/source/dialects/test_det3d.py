@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.memory.events import Category
+from bevdiag.memory.events import Category, Phase
+from bevdiag.memory.loop import Loop
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import Recorded
@@ -16,6 +18,7 @@ from bevdiag.source.dialects.det3d import Det3d, described
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.trace.scenarios import Scenario
+from bevdiag.trace.step import StepOptions
 
 ROOT = Path(__file__).parents[1] / "det3d_repo"
 CONFIG = ROOT / "configs" / "toy.py"
@@ -83,6 +86,21 @@ def test_the_step_ends_with_the_optimizer_of_the_schedule(recorded: Recorded) ->
     assert trace.params_not_optimized == {}
 
 
+def test_gradients_stay_until_the_next_forward_pass_is_over(recorded: Recorded) -> None:
+    """As this trainer's hook frees them: a forward pass has the last step's beside it."""
+    stream = recorded.traces[Scenario.EXPECTED].stream
+    gradients = stream.where(category=Category.GRADIENT, step=2)
+    assert gradients.any()
+    (forward,) = (s for s in stream.sections() if (s.step, s.phase) == (3, Phase.FORWARD))
+    last_product = max(
+        stream.made[number]
+        for number, event in enumerate(stream.allocs())
+        if event.step == 3 and event.op == "aten.convolution.default"
+    )
+    assert (stream.freed[gradients] > last_product).all()
+    assert (stream.freed[gradients] < forward.stop).all()
+
+
 def test_no_verdict_stands_before_a_step_was_measured(recorded: Recorded) -> None:
     assert any(
         "models of det3d: no prediction for one was held against a measured step" in sentence
@@ -125,6 +143,14 @@ def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
     assert said["features"] == ["x", "y", "z"]
     with pytest.raises(NoVerdictError, match="the config has no range of points"):
         described({**config, "model": {"type": "Toy"}, "data": {"train": train}})
+
+
+def test_batches_that_are_added_up_are_refused() -> None:
+    options = StepOptions(
+        optimization=OptimizationSettings(), optimizer="adam", loop=Loop(accumulate=2)
+    )
+    with pytest.raises(InputError, match="--accumulate: the trainer of det3d updates after each"):
+        Det3d(ROOT, CONFIG, ()).options(options)
 
 
 def test_a_saved_batch_and_evaluation_are_refused() -> None:
