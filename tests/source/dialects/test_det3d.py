@@ -1,6 +1,8 @@
 """det3d's conventions, on a repository of this test that keeps to them."""
 
 import importlib.util
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,14 @@ ROOT = Path(__file__).parents[1] / "det3d_repo"
 CONFIG = ROOT / "configs" / "toy.py"
 
 
-def _source(*overrides: str) -> Repository:
-    options = InspectOptions(source=str(ROOT), overrides=overrides, rehearses=False)
-    return Repository.read(CONFIG, options)
+@pytest.fixture(scope="module")
+def source() -> Repository:
+    return Repository.read(CONFIG, InspectOptions(source=str(ROOT), rehearses=False))
 
 
 @pytest.fixture(scope="module")
-def recorded() -> Recorded:
-    return _source().record((Scenario.EXPECTED,))
+def recorded(source: Repository) -> Recorded:
+    return source.record((Scenario.EXPECTED,))
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,7 @@ def test_a_package_beside_the_config_makes_it_det3ds(tmp_path: Path) -> None:
     assert not Det3d.recognise(ROOT, ROOT / "configs" / "toy.yaml")
 
 
-def test_a_config_says_what_its_scene_and_step_are() -> None:
-    source = _source()
+def test_a_config_says_what_its_scene_and_step_are(source: Repository) -> None:
     settings = source.settings
     assert source.batch_size == 2
     assert source.optimizer == "adam"
@@ -108,10 +109,26 @@ def test_no_verdict_stands_before_a_step_was_measured(recorded: Recorded) -> Non
     )
 
 
-def test_overrides_reach_lists_too() -> None:
-    key = "data.train.pipeline.3.cfg.max_voxel_num"
-    assert _source(f"{key}=[50, 60]").settings.max_voxels == 50
-    assert _source("data.samples_per_gpu=1").batch_size == 1
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """Reads the config in this process, with one override."""
+    monkeypatch.syspath_prepend(ROOT)
+    yield lambda text: described(Det3d(ROOT, CONFIG, (text,))._read())
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("det3d", "toy")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expected"),
+    [
+        ("data.samples_per_gpu=1", "batch_size", 1),
+        ("data.train.pipeline.3.cfg.max_voxel_num=[50, 60]", "max_voxels", [50, 60]),
+    ],
+)
+def test_overrides_reach_lists_too(
+    read: Callable[[str], dict[str, Any]], text: str, key: str, expected: object
+) -> None:
+    assert read(text)[key] == expected
 
 
 @pytest.mark.parametrize(
@@ -122,9 +139,11 @@ def test_overrides_reach_lists_too() -> None:
         ("data.train=[", "the value is no YAML"),
     ],
 )
-def test_an_override_of_nothing_is_one_sentence(text: str, message: str) -> None:
+def test_an_override_of_nothing_is_one_sentence(
+    read: Callable[[str], dict[str, Any]], text: str, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
-        _source(text)
+        read(text)
 
 
 def test_a_config_that_trains_nothing_is_one_sentence(config: EasyDict) -> None:
