@@ -33,7 +33,7 @@ def test_a_repository_is_inspected_by_its_own_code() -> None:
     assert report.verdict in (Verdict.FITS, Verdict.UNKNOWN)
     assert any(layer.output_shape for layer in report.layers)
     assert report.wiring is not None
-    assert {joint.written_by for joint in report.wiring.joints} >= {None, "vfe", "backbone_3d"}
+    assert {entry.written_by for entry in report.wiring.entries} >= {None, "vfe", "backbone_3d"}
     assert report.wiring.is_sound
 
 

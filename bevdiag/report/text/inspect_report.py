@@ -14,17 +14,17 @@ from bevdiag.report.text.headline import (
     verdict_lines,
     verdict_sentence,
 )
-from bevdiag.report.text.joints import wiring_lines
 from bevdiag.report.text.layers import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
 from bevdiag.report.text.prose import paragraph
 from bevdiag.report.text.remedies import remedy_lines
 from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.wiring import wiring_lines
 
 
 def render_inspect(report: Prediction, layout: Layout, *, depth: int, verbose: bool = False) -> str:
-    """The whole report, verdict first and last: `depth` levels of layers, `verbose` all joints."""
+    """The whole report, verdict first and last: `depth` levels of layers, `verbose` all entries."""
     return render_lines(
         [
             *headline_lines(report, layout),
