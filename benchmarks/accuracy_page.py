@@ -1,14 +1,18 @@
 """Write docs/accuracy_rows.md and the table of docs/accuracy.md: predictions beside the measured.
 
     python benchmarks/accuracy_page.py --rows FILE [--rows FILE ...] [--source CHECKOUT]
+        [--traces FOLDER]
 
 The rows of the files are predicted now, as `bevdiag validate` does, and so are those that come with
-bevdiag. Those of OpenPCDet's code and of tests/data/measured_rows_h200.json also show what was
-predicted when they were measured, before anything was fixed for them.
+bevdiag. FOLDER keeps each row's traces: a run that was interrupted goes on with them, and so does
+one after a change of the memory model alone; empty it after any other. The rows of OpenPCDet's code
+and of tests/data/measured_rows_h200.json also show what was predicted when they were measured,
+before anything was fixed for them.
 """
 
 import argparse
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -17,8 +21,9 @@ from typing import Any
 
 from focal_steps import drift_text, read_steps, steps_table
 
-from bevdiag.accuracy.outcome import MeasuredOn
-from bevdiag.accuracy.run import validate
+from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation
+from bevdiag.accuracy.run import rows_to_predict, trace_row
+from bevdiag.errors import BevdiagError
 from bevdiag.report.validation import groups_markdown, validation_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -189,15 +194,39 @@ def agreement_table(rows: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def predict(files: list[Path], source: Path | None, kept: Path | None) -> Validation:
+    """As `validate` does, with the traces of each row kept in a folder."""
+    machine = MeasuredOn()
+    outcomes = []
+    with TemporaryDirectory() as folder:
+        kept = kept or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
+        for row, clouds in rows_to_predict(files, None, source):
+            file = kept / f"{'named' if files else 'shipped'}.{row.name.replace(':', '.')}.pickle"
+            print(row.name, flush=True)
+            try:
+                if not file.is_file():
+                    traced = trace_row(
+                        row, clouds, Path(folder), machine, source, measured_with=bool(files)
+                    )
+                    file.with_suffix(".part").write_bytes(pickle.dumps(traced))
+                    file.with_suffix(".part").rename(file)
+                traced = pickle.loads(file.read_bytes())
+                outcomes.append(traced.outcome())
+            except BevdiagError as error:
+                outcomes.append(Outcome(row=row, error=str(error)))
+    return Validation(machine=machine, outcomes=tuple(outcomes))
+
+
 def main() -> None:
     """Predict the rows and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, action="append", required=True)
     parser.add_argument("--source", type=Path)
+    parser.add_argument("--traces", type=Path)
     options = parser.parse_args()
-    validation, shipped = (
-        validate(files, None, MeasuredOn(), lambda what, share: print(what), options.source)
-        for files in (options.rows, [])
+    shipped, validation = (
+        predict(files, options.source, options.traces) for files in ([], options.rows)
     )
     own = json.loads(OWN_ROWS.read_text(encoding="utf-8"))
     agreement = json.loads(AGREEMENT_ROWS.read_text(encoding="utf-8"))
