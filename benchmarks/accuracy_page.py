@@ -206,9 +206,7 @@ def predict(files: list[Path], source: Path | None, kept: Path | None) -> Valida
             print(row.name, flush=True)
             try:
                 if not file.is_file():
-                    traced = trace_row(
-                        row, clouds, Path(folder), machine, source, measured_with=bool(files)
-                    )
+                    traced = trace_row(row, clouds, Path(folder), machine, source)
                     file.with_suffix(".part").write_bytes(pickle.dumps(traced))
                     file.with_suffix(".part").rename(file)
                 traced = pickle.loads(file.read_bytes())

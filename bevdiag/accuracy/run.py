@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from bevdiag.accuracy.clouds import CloudOrder, Clouds, Scripted
@@ -71,8 +70,8 @@ def validate(
 ) -> Validation:
     """Predict the rows of `files`, or those that come with bevdiag, for their machine.
 
-    With `source`, rows of `files` are traced with that repository's code, which is what they were
-    measured with; of the rows that come with bevdiag, those whose modules are not built in.
+    With `source`, rows are traced with that repository's code, which is what they were measured
+    with; without, or where the shipped model was measured, with bevdiag's own modules.
 
     Raises:
         InputError: a file that is no rows file.
@@ -83,7 +82,7 @@ def validate(
 
         def predict(task: Task) -> Outcome:
             try:
-                traced = trace_row(*task, Path(folder), machine, source, measured_with=bool(files))
+                traced = trace_row(*task, Path(folder), machine, source)
                 return traced.outcome()
             except BevdiagError as error:
                 return Outcome(row=task[0], error=str(error))
@@ -120,20 +119,18 @@ def trace_row(
     folder: Path,
     machine: MeasuredOn,
     source: Path | None,
-    *,
-    measured_with: bool,
 ) -> TracedRow:
-    """Return a row's traces; `measured_with` says that `source` is what the row was measured with.
+    """Return a row's traces, with the code that it was measured with where that is at hand.
 
-    A fork's config may name the modules that are built in and mean its own by them.
+    Built-in modules stand for it otherwise, except a fork's: its config may name modules that are
+    built in and mean its own by them.
 
     Args:
         row: what was measured.
         clouds: makes its points.
         folder: takes the point files.
         machine: whose libraries the row has where it names none.
-        source: the checkout of a repository.
-        measured_with: see above.
+        source: the checkout of the repository that it was measured with.
 
     Raises:
         BevdiagError: there is no prediction.
@@ -142,15 +139,8 @@ def trace_row(
         raise NoVerdictError(_NEEDS_CONFIGS)
     if row.fork and source is None:
         raise NoVerdictError(f"measured with {row.fork}'s code: name it with --source")
-    trace = partial(_trace, row, row.config, clouds, folder, machine)
-    if source is not None and measured_with and not row.is_focal:
-        return trace(source)
-    try:
-        return trace(None)
-    except NoVerdictError:
-        if source is None:
-            raise
-        return trace(source)
+    # The focal detector is built in: its rows are not of the repository that --source names.
+    return _trace(row, row.config, clouds, folder, machine, None if row.is_focal else source)
 
 
 def _trace(
