@@ -140,8 +140,14 @@ def _kind(call: ConvCall) -> tuple[object, ...]:
     )
 
 
+def measured_like(cudnn: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the measured cuDNN that a version is taken to choose like."""
+    return next(version for first, _, version in GENERATIONS if cudnn >= first)
+
+
 def _profile(cudnn: tuple[int, int, int]) -> DeviceProfile | None:
-    torch, version = next((t, v) for first, t, v in GENERATIONS if cudnn >= first)
+    version = measured_like(cudnn)
+    torch = next(torch for _, torch, measured in GENERATIONS if measured == version)
     return shipped_profile(MEASURED_GPU, torch, version)
 
 

@@ -25,9 +25,9 @@ class Target:
     """The GPU and library versions that the numbers are for.
 
     `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
-    says which device profile the numbers stand on, None where rules alone tell. `context_bytes` is
-    what the process holds beside the allocator, `origin` where GPU and budget come from, `loop`
-    what the training script does around the plain step.
+    says which device profile the workspaces stand on, or by what rules they are without one.
+    `context_bytes` is what the process holds beside the allocator, `origin` where GPU and budget
+    come from, `loop` what the training script does around the plain step.
     """
 
     gpu: str | None

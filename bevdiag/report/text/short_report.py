@@ -72,6 +72,10 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
         gpu += f" (from {target.origin})"
     step = f"autocast {report.autocast}, optimizer {report.optimizer}"
     entries = [("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn}")]
+    if target.profile is not None:
+        entries.append(("Profile", target.profile))
+    if target.loop:
+        entries.append(("Loop", target.loop))
     if scene is not None:
         step = f"batch size {scene.batch_size}, {step}"
         entries.append(
