@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.memory.events import Alloc, EventStream, Mark
+from bevdiag.memory.events import EventStream
 from bevdiag.memory.workspaces import workspace
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
@@ -30,15 +30,12 @@ def rounded(nbytes: int) -> int:
 
 def predicted(stream: EventStream, target: DeviceTarget) -> list[tuple[int, str]]:
     """Size and place of every allocation of the step."""
-    found, step = [], 0
-    for event in stream.events:
-        if isinstance(event, Mark):
-            step = event.step
-        elif isinstance(event, Alloc) and step == STEP:
-            nbytes = event.nbytes
-            if event.request is not None:
-                nbytes = workspace(event.request, target).expected
-            found.append((rounded(nbytes), f"{event.phase.value} {event.module} {event.op}"))
+    found = []
+    for event in stream.allocs(stream.where(step=STEP)):
+        nbytes = event.nbytes
+        if event.request is not None:
+            nbytes = workspace(event.request, target).expected
+        found.append((rounded(nbytes), f"{event.phase.value} {event.module} {event.op}"))
     return found
 
 

@@ -21,7 +21,6 @@ from measure_originals import ROOT, Row, scene
 
 from bevdiag.memory.allocator import CachingAllocator, block_bytes
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, Mark
 from bevdiag.memory.workspaces import workspace
 from bevdiag.scenes import Scenario
 from bevdiag.source import read_source_config, trace_source
@@ -83,14 +82,12 @@ def predicted(row: dict[str, Any], source: Path) -> list[Asked]:
     traced = trace_source(config, source, scenes=scenes, autocast=wanted.autocast, loads=False)
     stream = traced.trace.stream
     target = make_target(torch=row["torch"].partition("+")[0], gpu="h200", cudnn="9.19")
-    found, step, phase = [], 0, "load"
-    for event in stream.events:
-        if isinstance(event, Mark):
-            step, phase = event.step, event.phase.value
-        elif isinstance(event, Alloc):
-            request = event.request
-            nbytes = event.nbytes if request is None else workspace(request, target).expected
-            found.append(Asked(step, phase, block_bytes(nbytes), f"{event.module} {event.op}"))
+    found = []
+    for event in stream.allocs():
+        request = event.request
+        nbytes = event.nbytes if request is None else workspace(request, target).expected
+        place = f"{event.module} {event.op}"
+        found.append(Asked(event.step, event.phase.value, block_bytes(nbytes), place))
     return found
 
 

@@ -18,18 +18,20 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, load_config
+from bevdiag.memory.events import Phase
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.builder import build_detector
 from bevdiag.prediction.compressions import compression_changes
 from bevdiag.scenes.batch import make_batch
-from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.measure import cuda_batch
+from bevdiag.trace.training_step import cuda_step
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "focalsst_dsvt.yaml"
 NUM_STEPS = 4
 LEARNING_RATE = 1e-3
 CLIP_NORM = 10
+_NAMES = {Phase.FORWARD: "fwd", Phase.BACKWARD: "bwd", Phase.OPTIMIZER: "step"}
 
 
 def runs() -> Iterator[dict[str, Any]]:
@@ -111,24 +113,10 @@ def _step(
 ) -> dict[str, int]:
     """Most allocated in each phase."""
     peaks = {}
-
-    def end(phase: str) -> None:
-        peaks[phase] = torch.cuda.max_memory_allocated()
+    step = cuda_step(model, batch, optimizer, autocast=autocast, max_norm=CLIP_NORM)
+    for phase in step.ended():
+        peaks[_NAMES[phase]] = torch.cuda.max_memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-
-    dtype = DTYPES.get(autocast, torch.float16)
-    fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    with torch.autocast("cuda", dtype, enabled=autocast != "off"):
-        loss = model(fresh)
-    end("fwd")
-    del fresh
-    loss.backward()
-    end("bwd")
-    del loss
-    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-    optimizer.step()
-    end("step")
-    optimizer.zero_grad()
     return peaks
 
 

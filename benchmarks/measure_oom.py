@@ -25,10 +25,10 @@ from bevdiag.models.builder import build_detector
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.measure import cuda_batch
 from bevdiag.trace.optimizers import build_optimizer
+from bevdiag.trace.training_step import cuda_step
 
 SHIPPED = "configs/focalsst_dsvt.yaml"
 NUM_STEPS = 3
@@ -150,22 +150,10 @@ def _train(variant: Any, scene: Any, capacity: int | None) -> dict[str, Any]:
 
 
 def _step(model: Any, batch: Any, optimizer: Any, variant: Any, where: dict[str, Any]) -> None:
-    where.update(phase="forward")
-    fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    autocast = variant.autocast
-    dtype = DTYPES.get(autocast, torch.float16)
-    with torch.autocast("cuda", dtype, enabled=autocast != "off"):
-        loss = model(fresh)
-    del fresh
-    where.update(phase="backward")
-    loss.backward()
-    del loss
-    where.update(phase="optimizer")
-    torch.nn.utils.clip_grad_norm_(
-        list(model.parameters()), variant.config.optimization.grad_norm_clip
-    )
-    optimizer.step()
-    optimizer.zero_grad()
+    clip = variant.config.optimization.grad_norm_clip
+    step = cuda_step(model, batch, optimizer, autocast=variant.autocast, max_norm=clip)
+    for phase in step.phases():
+        where.update(phase=phase.value)
 
 
 def _traceback(error: BaseException) -> str:

@@ -192,8 +192,9 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from torch import nn
 
-    from bevdiag.source import build, cuda_api, downloads, read_source_config
-    from bevdiag.source.dataset import FakeDataset
+    from bevdiag.config.repository import package_of
+    from bevdiag.source import cuda_api, downloads, read_source_config
+    from bevdiag.source.dialects.pcdet.dataset import FakeDataset
     from bevdiag.source.stubs import inert
     from bevdiag.source.stubs.imports import install_packages
     from bevdiag.source.stubs.packages import EasyDict
@@ -209,7 +210,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     tools = options.source / "tools"
     sys.path[:0] = [str(options.source), str(tools)]
     os.chdir(tools)
-    package = build.find_package(options.source)
+    package = package_of(options.source)
     build_network = importlib.import_module(f"{package}.models").build_network
     inert.arm()
     config = EasyDict(settings.values())
@@ -279,7 +280,7 @@ def scene(row: Row, settings: Any, scenes: Path) -> Any:
 
 def host_batch(row: Row, settings: Any, scenes: Path) -> dict[str, Any]:
     """The batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
-    from bevdiag.source.dataset import source_batch
+    from bevdiag.source.dialects.pcdet.dataset import source_batch
 
     batch = scene(row, settings, scenes)
     loaded = source_batch(batch, settings)

@@ -19,6 +19,7 @@ from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.trace.measure import cuda_batch
 from bevdiag.trace.optimizers import build_optimizer
+from bevdiag.trace.training_step import cuda_step
 
 NUM_FRAMES = 4
 
@@ -62,18 +63,8 @@ def main(out: Path, config: Path, points: str, overrides: tuple[str, ...]) -> No
 
 
 def _step(model: Any, batch: dict[str, Any], optimizer: Any) -> list[int]:
-    fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    loss = model(fresh)
-    marks = [torch.cuda.memory_allocated()]
-    del fresh
-    loss.backward()
-    marks.append(torch.cuda.memory_allocated())
-    del loss
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    marks.append(torch.cuda.memory_allocated())
-    return marks
+    step = cuda_step(model, batch, optimizer, autocast="off", max_norm=10.0)
+    return [torch.cuda.memory_allocated() for _ in step.ended()]
 
 
 def _event(entry: dict[str, Any]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Time whole commands in fresh processes, beside `import torch` in the same run.
 
-    python benchmarks/speed.py CONFIGS [--source DIR] [--runs N] [--scaling] [--json OUT]
+    python benchmarks/speed.py CONFIGS [--only NAME] [--source DIR] [--runs N] [--scaling]
+                               [--json OUT]
 
 CONFIGS is a folder laid out like OpenPCDet's tools/cfgs. Every case is run N times, in turns with
 `import torch`; a ratio is that of the medians. `--scaling` adds runs of twice the batch and of
@@ -33,6 +34,9 @@ GUARDS = {
     "rehearsed guard": ("not loss.item() < 1e6", 2.5),
 }
 """Conditions on the loss, with what they may add: the first follows without a value."""
+SMALL = ("--gpu", "rtx4090")
+"""A GPU that the shipped model does not fit, so that plans are searched for."""
+REMEDIES = (*SMALL, "--remedies")
 QUIET = ("--device", "meta", "--format", "json", "-o", os.devnull)
 
 
@@ -71,22 +75,31 @@ def inspection(config: Path, *extra: str) -> tuple[str, ...]:
 
 
 def cases(configs: Path) -> list[Case]:
-    """The commands with a limit, then the shipped configs with their remedies."""
+    """The commands on other models, then those on the shipped configs, each with its limit."""
     second = configs / "kitti_models/second.yaml"
     centerpoint = configs / "waymo_models/centerpoint.yaml"
     found = [
-        Case("second, batch 4", inspection(second, "--batch-size", "4", "--no-remedies"), 3),
-        Case("second, batch 4, remedies", inspection(second, "--batch-size", "4")),
+        Case("second, batch 4", inspection(second, "--batch-size", "4", "--no-remedies"), 2.5),
+        Case("second, batch 4, remedies", inspection(second, "--batch-size", "4", *REMEDIES)),
         Case(
             "centerpoint, batch 4",
             inspection(centerpoint, "--batch-size", "4", "--no-remedies"),
             6,
         ),
-        Case("centerpoint, batch 4, remedies", inspection(centerpoint, "--batch-size", "4")),
+        Case(
+            "centerpoint, batch 4, remedies",
+            inspection(centerpoint, "--batch-size", "4", *REMEDIES),
+        ),
     ]
     for config in sorted(SHIPPED.glob("*.yaml")):
-        found.append(Case(config.stem, inspection(config, "--no-remedies"), 30))
-        found.append(Case(f"{config.stem}, remedies", inspection(config)))
+        found += [
+            Case(f"{config.stem}, no remedies", inspection(config, "--no-remedies"), 3.5),
+            Case(config.stem, inspection(config, *SMALL), 10),
+            Case(f"{config.stem}, every remedy", inspection(config, *REMEDIES)),
+            Case(
+                f"{config.stem}, fix", ("-m", "bevdiag", "fix", str(config), *SMALL, *QUIET[2:]), 12
+            ),
+        ]
     return found
 
 
@@ -162,18 +175,20 @@ def main() -> int:
     """Print one line a case; 1 if a case misses its limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("configs", type=Path)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", default="", help="the cases whose names hold this")
     parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--source", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        wanted = [Case("import torch", IMPORT_TORCH), *cases(options.configs)]
+        wanted = cases(options.configs)
         if options.scaling:
             wanted += scaling_cases(options.configs, Path(folder))
         if options.source:
             wanted += guarded_cases(options.configs, options.source, Path(folder))
-        base, *timed = measure(wanted, options.runs)
+        wanted = [case for case in wanted if options.only in case.name]
+        base, *timed = measure([Case("import torch", IMPORT_TORCH), *wanted], options.runs)
     missed = 0
     rows = []
     print(f"{base.case.name:<40}{base.median:8.2f} s")

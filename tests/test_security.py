@@ -18,7 +18,7 @@ from bevdiag.config import load_config
 from bevdiag.config.allowance import MAX_BYTES, MAX_NODES
 from bevdiag.config.builder import MAX_ALIASES, MAX_DEPTH
 from bevdiag.config.depth import MAX_LAYERS
-from bevdiag.errors import BevdiagError, ConfigError, InputError
+from bevdiag.errors import BevdiagError, ConfigError, InputError, NoVerdictError
 from bevdiag.policy import read_policy
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.inspect import inspect
@@ -265,6 +265,27 @@ def test_what_a_config_may_hold_is_bounded(text: str, sentence: str, tmp_path: P
     with pytest.raises(BevdiagError) as refused:
         load_config(path)
     assert sentence in str(refused.value)
+
+
+def test_a_python_config_runs_only_with_its_repository_and_in_the_child(tmp_path: Path) -> None:
+    reader = tmp_path / "mmengine" / "config.py"
+    reader.parent.mkdir()
+    (reader.parent / "__init__.py").touch()
+    reader.write_text(
+        "import runpy\nclass Config:\n    fromfile = staticmethod(runpy.run_path)\n",
+        encoding="utf-8",
+    )
+    config = tmp_path / "configs" / "detector.py"
+    config.parent.mkdir()
+    config.write_text(
+        "import os\nraise RuntimeError(f'ran in process {os.getpid()}.')", encoding="utf-8"
+    )
+    for read in (load_config, lambda path: inspect(path, InspectOptions(), lambda *_: None)):
+        with pytest.raises(ConfigError, match=r"is code: name its repository with --source"):
+            read(config)
+    with pytest.raises(NoVerdictError, match=r"ran in process \d+\.") as refusal:
+        inspect(config, InspectOptions(source=str(tmp_path)), lambda *_: None)
+    assert f"process {os.getpid()}." not in str(refusal.value)
 
 
 def test_no_policy_names_code_to_run(tmp_path: Path) -> None:

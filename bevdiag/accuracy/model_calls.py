@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bevdiag.memory.events import Alloc, ConvCall
+from bevdiag.memory.events import ConvCall
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.trace.kept_voxels import Scenario
@@ -34,9 +34,5 @@ def calls_of(
             for autocast in autocasts or (source.autocast,):
                 changed = source.run_with(batch_size=batch_size, autocast=autocast)
                 trace = changed.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
-                calls |= {
-                    event.request
-                    for event in trace.stream.events
-                    if isinstance(event, Alloc) and isinstance(event.request, ConvCall)
-                }
+                calls |= {call for call in trace.stream.requests if isinstance(call, ConvCall)}
     return calls

@@ -7,7 +7,7 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.output import STDOUT, check_output, say, write_output
-from bevdiag.cli.progress import progress_bar
+from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.prediction import values
 
@@ -48,9 +48,9 @@ def calibrate_command(
             raise InputError(f"{path}: there is no such file")
     sizes, autocasts = values.batch_sizes(batch_size), values.autocasts(autocast)
     with progress_bar() as progress:
-        progress("importing torch", 0.0)
-        from bevdiag.accuracy.calibration import CalibrationOptions, calibrate
-        from bevdiag.memory.profiles import DeviceProfile, profile_text, read_profile
+        with importing_torch(progress):
+            from bevdiag.accuracy.calibration import CalibrationOptions, calibrate
+            from bevdiag.memory.profiles import DeviceProfile, profile_text, read_profile
 
         def keep(profile: DeviceProfile) -> None:
             if output != STDOUT:

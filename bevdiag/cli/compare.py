@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
-from bevdiag.cli.progress import progress_bar
+from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
@@ -70,7 +70,7 @@ def _compare(
     autocasts: Sequence[str],
 ) -> "CompareReport":
     with progress_bar() as progress:
-        progress("importing torch", 0.0)
-        from bevdiag.prediction.compare import compare
+        with importing_torch(progress):
+            from bevdiag.prediction.compare import compare
 
         return compare(config, wanted, compressions, batch_sizes, autocasts, progress)

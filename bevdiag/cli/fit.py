@@ -7,7 +7,7 @@ import typer
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
-from bevdiag.cli.progress import progress_bar
+from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.prediction import values
 from bevdiag.prediction.options import KNOBS
 
@@ -30,8 +30,8 @@ def fit_command(
     check_output(output)
     wanted = asked.job(config).options
     with progress_bar() as progress:
-        progress("importing torch", 0.0)
-        from bevdiag.remedies.fit import fit
+        with importing_torch(progress):
+            from bevdiag.remedies.fit import fit
 
         report = fit(config, wanted, what, progress)
     from bevdiag.report.text.fit_report import render_fit

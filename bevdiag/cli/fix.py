@@ -7,7 +7,7 @@ import typer
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
-from bevdiag.cli.progress import progress_bar
+from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
 from bevdiag.prediction import values
 
@@ -44,8 +44,8 @@ def fix_command(
         raise InputError("--diff prints the edits and nothing else: leave out --write and --format")
     wanted = asked.job(config).options
     with progress_bar() as progress:
-        progress("importing torch", 0.0)
-        from bevdiag.remedies.fix import FixOptions, fix
+        with importing_torch(progress):
+            from bevdiag.remedies.fix import FixOptions, fix
 
         report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
     from bevdiag.report.text.fix_report import outcome, render_fix

@@ -12,11 +12,12 @@ from bevdiag.cli.output import (
     check_binary,
     check_output,
     check_page,
+    layout_for,
     say,
     write_output,
     write_report,
 )
-from bevdiag.cli.progress import progress_bar
+from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
 from bevdiag.prediction import values
 
@@ -59,12 +60,13 @@ def inspect_command(
         blocks=html is not None,
         snapshot=as_snapshot,
     )
-    report = _inspect(replace(job, options=wanted))
+    levels = levels or (_LEVELS if full or verbose else None)
+    is_early = output_format == "text" and output == STDOUT and levels is None
+    report, is_begun = _inspect(replace(job, options=wanted), is_early=is_early)
     if as_snapshot:
         _write_snapshot(report, output)
     else:
-        levels = levels or (_LEVELS if full or verbose else None)
-        _write(report, output_format, output, levels, verbose=verbose)
+        _write(report, output_format, output, levels, verbose=verbose, is_begun=is_begun)
     if html is not None:
         write_output(_page(report), html, option="--html", exact=True)
     return report.exit_code
@@ -80,15 +82,26 @@ def _check_remedies(options: "InspectOptions") -> None:
         raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
 
 
-def _inspect(job: "Job") -> "Prediction | ConfigReport":
+def _inspect(job: "Job", *, is_early: bool) -> "tuple[Prediction | ConfigReport, bool]":
+    """The report, and whether its first lines have been written: the verdict waits for no plans."""
     with progress_bar() as progress:
-        progress("importing torch", 0.0)
-        from bevdiag.prediction.checked import without_ignored
-        from bevdiag.prediction.inspect import inspect
-        from bevdiag.remedies.search import plans_for
+        with importing_torch(progress):
+            from bevdiag.prediction.checked import without_ignored
+            from bevdiag.prediction.inspect import inspect
+            from bevdiag.remedies.search import plans_for
+        begun = []
 
-        report = inspect(job.config, job.options, progress, plans_for)
-    return without_ignored(report, job.ignore)
+        def begin(report: "Prediction") -> None:
+            from bevdiag.report.text.short_report import render_head
+
+            with progress.aside():
+                write_output(render_head(report, layout_for(STDOUT)), STDOUT)
+            begun.append(report)
+
+        report = inspect(
+            job.config, job.options, progress, plans_for, judged_so=begin if is_early else None
+        )
+    return without_ignored(report, job.ignore), bool(begun)
 
 
 def _page(report: "Prediction | ConfigReport") -> str:
@@ -117,6 +130,7 @@ def _write(
     depth: int | None,
     *,
     verbose: bool,
+    is_begun: bool,
 ) -> None:
     from bevdiag.prediction.result import ConfigReport
     from bevdiag.report.text.inspect_report import render_config, render_inspect
@@ -132,6 +146,8 @@ def _write(
         from bevdiag.report.text.short_report import render_short
 
         as_text = (
-            render_short if depth is None else partial(render_inspect, depth=depth, verbose=verbose)
+            partial(render_short, is_begun=is_begun)
+            if depth is None
+            else partial(render_inspect, depth=depth, verbose=verbose)
         )
         write_report(report, output_format, output, as_text=as_text)

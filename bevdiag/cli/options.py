@@ -151,7 +151,10 @@ CudnnBenchmark = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a key of the config, e.g. A.B=1; repeatable."
+        "--set",
+        "--cfg-options",
+        metavar="KEY=VALUE",
+        help="Override a key of the config, e.g. A.B=1; repeatable.",
     ),
 ]
 Assumed = Annotated[
@@ -306,6 +309,7 @@ Remedies = Annotated[
     bool | None,
     typer.Option(
         "--remedies/--no-remedies",
-        help="Try changes that lower the peak. Default: where the step may not fit.",
+        help="Try every change that lowers the peak. Default: where the step may not fit, from "
+        "the cheapest on until one fits.",
     ),
 ]

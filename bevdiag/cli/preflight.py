@@ -17,7 +17,7 @@ from bevdiag.cli.formats import (
     write_checks,
 )
 from bevdiag.cli.output import STDOUT, check_output, say_error, say_report
-from bevdiag.cli.progress import progress_bar
+from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
@@ -87,8 +87,8 @@ def preflight_command(
 def run_jobs(jobs: "Sequence[Job]") -> "tuple[Check, ...]":
     """Every config through the engine."""
     with progress_bar() as progress:
-        progress("importing torch", 0.0)
-        from bevdiag.prediction.preflight import preflight
+        with importing_torch(progress):
+            from bevdiag.prediction.preflight import preflight
 
         return preflight(jobs, progress)
 

@@ -1,50 +1,121 @@
-"""A progress bar on stderr for work that takes a while."""
+"""What is being done, on stderr, while work takes a while."""
 
+import gc
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Timer
+from typing import TYPE_CHECKING
+
+from bevdiag.cli.output import say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PATIENCE_SECONDS = 1.0
-"""Work that ends sooner shows no bar."""
+"""Work that ends sooner says nothing."""
 
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of the work that is done, 0 to 1."""
+Report = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is done, 0 to 1. What stands before
+a colon names the phase."""
+
+
+class Watch:
+    """Says what is being done, and for how long work has been going on."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._phase = ""
+
+    def __call__(self, doing: str, done: float) -> None:
+        """One plain line a phase, once work takes a while."""
+        phase = doing.partition(":")[0]
+        elapsed = time.monotonic() - self._begun
+        if phase != self._phase and elapsed >= PATIENCE_SECONDS:
+            say(f"[{elapsed:.0f} s] {phase}")
+        self._phase = phase
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Something else is written inside."""
+        yield
+
+
+class BarWatch(Watch):
+    """Does so in a bar that goes away at the end.
+
+    Args:
+        bar: is drawn on a terminal.
+    """
+
+    def __init__(self, bar: "Progress") -> None:
+        super().__init__()
+        self._bar = bar
+        self._task = bar.add_task("", total=1.0)
+
+    def __call__(self, doing: str, done: float) -> None:
+        from bevdiag.report.printable import printable
+
+        self._bar.update(self._task, description=printable(doing), completed=done)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Yields the callback; the bar shows only on a terminal, and goes away at the end."""
+def progress_bar() -> Iterator[Watch]:
+    """Yields what is to be called: a bar on a terminal, plain lines elsewhere."""
     if not sys.stderr.isatty():
-        yield _ignore
+        yield Watch()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    from bevdiag.report.printable import printable
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
+        TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
     )
-    task = bar.add_task("", total=1.0)
+    watch = BarWatch(bar)
     timer = Timer(PATIENCE_SECONDS, bar.start)
     timer.daemon = True
     timer.start()
-
-    def report(doing: str, done: float) -> None:
-        bar.update(task, description=printable(doing), completed=done)
-
     try:
-        yield report
+        yield watch
     finally:
         timer.cancel()
         timer.join()
         bar.stop()
 
 
-def _ignore(doing: str, done: float) -> None:
-    """Nobody watches."""
+@contextmanager
+def importing_torch(progress: Report) -> Iterator[None]:
+    """Announce imports that take a second, and keep the garbage collector out of them.
+
+    They make a million objects that stay: looking through them takes a third of that second, and a
+    worker that did so would copy every page of them.
+    """
+    progress("importing torch", 0.0)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()

@@ -33,6 +33,9 @@ def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = N
         ConfigError: where the file cannot be read, is too large, or is not a YAML mapping.
     """
     start = Location(path, 1, 1)
+    if path.suffix == ".py":
+        message = "a Python config is code: name its repository with --source, which runs it"
+        raise ConfigError(message, location=start)
     allowance = allowance or Allowance()
     try:
         data = read_head(path, allowance.num_bytes + 1)

@@ -6,6 +6,7 @@ from bevdiag.errors import InputError
 
 DETECTORS = "*/models/detectors/__init__.py"
 """What every repository of OpenPCDet's family has, whatever its package is called."""
+_PYTHON_CONFIGS = ("configs/**/*.py", "projects/**/configs/**/*.py")
 _DEEPEST = 3
 _OTHERS = (
     ("mmdet3d", "is mmdetection3d's kind of repository"),
@@ -13,8 +14,8 @@ _OTHERS = (
     ("mmdet", "is mmdetection's kind of repository"),
 )
 _INSTEAD = (
-    "bevdiag runs the configs of OpenPCDet's family; of any other model, bevdiag.predict(model, "
-    "batch) predicts the step"
+    "bevdiag runs the configs of OpenPCDet's family and of mmdetection3d 1.x; of any other model, "
+    "bevdiag.predict(model, batch) predicts the step"
 )
 
 
@@ -28,6 +29,16 @@ def package_of(root: Path) -> str:
     if not found:
         raise InputError(f"{root} {_what_it_is(root)}")
     return found[0].parents[2].name
+
+
+def check_repository(root: Path) -> None:
+    """A folder must hold detectors, or Python configs that build them.
+
+    Raises:
+        InputError: it holds neither; the sentence says what it is.
+    """
+    if not any(next(root.glob(configs), None) for configs in _PYTHON_CONFIGS):
+        package_of(root)
 
 
 def _what_it_is(root: Path) -> str:

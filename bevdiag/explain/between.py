@@ -8,7 +8,6 @@ import numpy as np
 
 from bevdiag.explain.failure import Failure
 from bevdiag.explain.match import Case, Match, agrees, distance_of, is_optional
-from bevdiag.memory.events import Alloc, Event
 from bevdiag.memory.simulate import walk
 
 
@@ -29,10 +28,12 @@ def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
         np.array([low.allocated, high.allocated]),
     )
     limit = _share_of_largest(cases, pair)
-    for index, event in enumerate(pair[0].stream.events):
-        small, large = (int(size) for size in sizes[:, index])
-        if not isinstance(event, Alloc) or small == large or is_optional(event, pair[0].target):
+    stream = pair[0].stream
+    grown = np.flatnonzero(sizes[0] != sizes[1])
+    for index, event in zip(stream.made[grown].tolist(), stream.allocs(grown), strict=True):
+        if is_optional(event, pair[0].target):
             continue
+        small, large = (int(size) for size in sizes[:, event.block])
         share = (figure.middle_bytes - small) / (large - small)
         before = totals[0, :index] + share * (totals[1, :index] - totals[0, :index])
         if not 0 <= share <= limit or not index or before.max() > capacity:
@@ -61,7 +62,9 @@ def _alike(cases: Sequence[Case]) -> tuple[Case, Case] | None:
             None not in (first.count, second.count)
             and first.count != second.count
             and first.target == second.target
-            and [_kind(event) for event in one] == [_kind(event) for event in other]
+            and np.array_equal(np.sign(one), np.sign(other))
+            and [(a.module, a.op) for a in first.stream.allocs()]
+            == [(a.module, a.op) for a in second.stream.allocs()]
         ):
             return first, second
     return None
@@ -71,10 +74,6 @@ def _share_of_largest(cases: Sequence[Case], pair: tuple[Case, Case]) -> float:
     """How far beyond the first of the two cases, in steps of their difference, counts can lie."""
     low, high = pair[0].count or 0, pair[1].count or 0
     return (max(case.count or 0 for case in cases) - low) / (high - low)
-
-
-def _kind(event: Event) -> tuple[str, str]:
-    return (event.module, event.op) if isinstance(event, Alloc) else ("", type(event).__name__)
 
 
 def _at_count(pair: tuple[Case, Case], share: float) -> str:

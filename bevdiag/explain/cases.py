@@ -12,7 +12,7 @@ from bevdiag.explain.search import with_capacity
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.conv import CUDNN_64BIT, conv_backend
 from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.memory.events import Alloc, ConvCall, EventStream
+from bevdiag.memory.events import ConvCall, EventStream
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import source_of
 from bevdiag.trace.kept_voxels import Scenario
@@ -101,8 +101,7 @@ def _cases(
 def _needs_64_bit(stream: EventStream) -> bool:
     """Whether cuDNN's version decides which kernel some convolution gets."""
     return any(
-        isinstance(event, Alloc)
-        and isinstance(event.request, ConvCall)
-        and conv_backend(event.request, LAST_CUDNN_WITHOUT_64BIT).refused_by_cudnn
-        for event in stream.events
+        isinstance(request, ConvCall)
+        and conv_backend(request, LAST_CUDNN_WITHOUT_64BIT).refused_by_cudnn
+        for request in stream.requests
     )

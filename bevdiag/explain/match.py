@@ -74,7 +74,7 @@ class Match:
 
 def is_optional(alloc: Alloc, target: DeviceTarget) -> bool:
     """Whether PyTorch goes on without it: it skips an engine of cuDNN, it does not fail."""
-    return alloc.request is not None and workspace(alloc.request, target).fallback is not None
+    return alloc.request is not None and workspace(alloc.request, target).is_optional
 
 
 def distance_of(allocated_bytes: int, failure: Failure) -> float | None:

@@ -18,7 +18,6 @@ from bevdiag.explain.match import Case, Match, agrees, distance_of, is_optional
 from bevdiag.explain.result import Candidate, Certainty
 from bevdiag.memory.allocator import block_bytes, segment_bytes
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import Alloc
 from bevdiag.memory.oom import format_size
 from bevdiag.memory.simulate import walk
 
@@ -58,14 +57,14 @@ def _matches(failure: Failure, case: Case) -> Iterator[Match]:
         refusal = walk(case.stream, case.target).refusal
         stop = refusal.event if refusal is not None else None
     figure = failure.requested
-    for index, event in enumerate(case.stream.events):
-        nbytes = totals.requested[index]
-        if not isinstance(event, Alloc) or not nbytes or is_optional(event, case.target):
+    made, sizes = case.stream.made.tolist(), totals.requested.tolist()
+    for index, nbytes, event in zip(made, sizes, case.stream.allocs(), strict=True):
+        if not nbytes or is_optional(event, case.target):
             continue
         has_size = figure is not None and asks_for(nbytes, figure)
         if not has_size and index != stop:
             continue
-        allocated = totals.allocated[index] - totals.block_bytes[index]
+        allocated = int(totals.allocated[index] - totals.granted[event.block])
         yield Match(
             case=case,
             event=index,

@@ -77,6 +77,7 @@ class CachingAllocator:
         allocated_bytes: sum of the blocks handed out.
         reserved_bytes: sum of the segments.
         num_retries: how often cached segments were released to make room (`num_alloc_retries`).
+        serving: the number of the block that is being made, set by who walks a stream.
     """
 
     def __init__(self, capacity_bytes: int | None = None) -> None:
@@ -84,6 +85,7 @@ class CachingAllocator:
         self.allocated_bytes = 0
         self.reserved_bytes = 0
         self.num_retries = 0
+        self.serving = -1
         self._small = Pool(is_small=True, min_remainder=MIN_BLOCK_BYTES)
         self._large = Pool(is_small=False, min_remainder=LARGEST_REMAINDER_BYTES + 1)
         self._lowest_address = TOP_ADDRESS

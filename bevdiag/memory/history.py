@@ -7,7 +7,7 @@ from bevdiag.memory.allocator import AllocationRefusedError, CachingAllocator
 from bevdiag.memory.blocks import Block, Pool
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, EventStream
-from bevdiag.memory.simulate import Walk
+from bevdiag.memory.simulate import asked_of, run
 from bevdiag.memory.workspaces import Bound
 
 
@@ -68,23 +68,19 @@ class History:
 
 
 def record(stream: EventStream, target: DeviceTarget, *, bound: Bound = Bound.EXPECTED) -> History:
-    """Run the stream through the allocator, up to where the target's memory does not suffice.
-
-    Raises:
-        ValueError: the stream frees a block that is not alive, or makes one twice.
-    """
-    recorder = _Recorder(target.capacity_bytes)
-    _RecordedWalk(target, bound, recorder).run(stream)
+    """Run the stream through the allocator, up to where the target's memory does not suffice."""
+    recorder = _Recorder(stream, target.capacity_bytes)
+    run(stream, asked_of(stream, target, bound), recorder)
     return History(tuple(recorder.entries), tuple(recorder.filled()))
 
 
 class _Recorder(CachingAllocator):
     """A caching allocator that notes what it does, and for which event of the stream."""
 
-    def __init__(self, capacity_bytes: int | None) -> None:
+    def __init__(self, stream: EventStream, capacity_bytes: int | None) -> None:
         super().__init__(capacity_bytes)
+        self._causes = tuple(stream.allocs())
         self.entries: list[Entry] = []
-        self.cause: Alloc | None = None
         self._live: dict[int, Entry] = {}
 
     def malloc(self, nbytes: int) -> Block:
@@ -133,19 +129,6 @@ class _Recorder(CachingAllocator):
         return block
 
     def _note(self, action: Action, nbytes: int, address: int = 0, *, free_bytes: int = 0) -> Entry:
-        assert self.cause is not None
-        entry = Entry(action, nbytes, self.cause, address, free_bytes)
+        entry = Entry(action, nbytes, self._causes[self.serving], address, free_bytes)
         self.entries.append(entry)
         return entry
-
-
-class _RecordedWalk(Walk):
-    """Tells the recorder which allocation is being served."""
-
-    def __init__(self, target: DeviceTarget, bound: Bound, recorder: _Recorder) -> None:
-        super().__init__(target, bound, recorder)
-        self._recorder = recorder
-
-    def _alloc(self, event: Alloc) -> tuple[int, int]:
-        self._recorder.cause = event
-        return super()._alloc(event)

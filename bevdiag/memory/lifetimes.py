@@ -1,11 +1,12 @@
 """From when to when every block of a step lives: what a timeline of memory is drawn from."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import Alloc, Category, Event, EventStream, Free, Mark, Phase
+from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.memory.simulate import walk
 from bevdiag.memory.workspaces import Bound
 
@@ -43,34 +44,17 @@ def block_lives(
     The bytes alive after the n-th event of that step add up to the n-th entry of the profile's
     timeline; capacity is ignored, as for a timeline.
     """
-    sizes = walk(stream, target, until_oom=False, bound=bound).block_bytes
-    first = _start_of_last_step(stream.events, stream.num_steps)
-    count = len(stream.events) - first
-    alive: dict[int, tuple[int, Alloc, int]] = {}
-    lives: list[BlockLife] = []
-    for index, event in enumerate(stream.events):
-        if isinstance(event, Alloc):
-            alive[event.block] = (max(0, index - first), event, sizes[index])
-        elif isinstance(event, Free):
-            start, alloc, nbytes = alive.pop(event.block)
-            if index >= first and nbytes:
-                lives.append(BlockLife(start, index - first, nbytes, alloc))
-    lives += [
-        BlockLife(start, count, nbytes, alloc) for start, alloc, nbytes in alive.values() if nbytes
-    ]
-    return tuple(sorted(lives, key=lambda life: (life.start, life.alloc.block)))
-
-
-def _start_of_last_step(events: Sequence[Event], last_step: int) -> int:
-    """The index of the mark that begins it; 0 where a stream has no such mark."""
-    return next(
-        (
-            i
-            for i, event in enumerate(events)
-            if isinstance(event, Mark) and event.step == last_step
-        ),
-        0,
+    granted = walk(stream, target, until_oom=False, bound=bound).granted
+    first = next((part.start for part in stream.sections() if part.step == stream.num_steps), 0)
+    blocks = np.flatnonzero((granted > 0) & (stream.freed >= first))
+    lives = zip(
+        np.maximum(0, stream.made[blocks] - first).tolist(),
+        (stream.freed[blocks] - first).tolist(),
+        granted[blocks].tolist(),
+        stream.allocs(blocks),
+        strict=True,
     )
+    return tuple(sorted((BlockLife(*life) for life in lives), key=lambda life: life.start))
 
 
 def saved_bytes_by_module(stream: EventStream) -> dict[str, int]:
@@ -79,20 +63,18 @@ def saved_bytes_by_module(stream: EventStream) -> dict[str, int]:
     A module's figure includes its children's. What a later in-place operation or a shared storage
     keeps alive is charged to the module that allocated it.
     """
-    alive: dict[int, Alloc] = {}
-    for event in stream.events:
-        if isinstance(event, Mark):
-            if event.step == stream.num_steps and event.phase is Phase.BACKWARD:
-                break
-        elif isinstance(event, Free):
-            alive.pop(event.block, None)
-        elif event.phase is Phase.FORWARD and event.step == stream.num_steps:
-            alive[event.block] = event
+    last = [part for part in stream.sections() if part.step == stream.num_steps]
+    end = next((part.start for part in last if part.phase is Phase.BACKWARD), len(stream.events))
+    left = stream.where(phase=Phase.FORWARD, step=stream.num_steps)
+    left &= (stream.made < end) & (stream.freed >= end)
+    kept = stream.where(category=Category.ACTIVATION) | stream.where(category=Category.RULEBOOK)
+    blocks = np.flatnonzero(left & kept)
+    by_module = np.zeros(len(stream.names), np.int64)
+    np.add.at(by_module, stream.module[blocks], stream.nbytes[blocks])
     saved: dict[str, int] = defaultdict(int)
-    for alloc in alive.values():
-        if alloc.category in (Category.ACTIVATION, Category.RULEBOOK):
-            for path in ancestors(alloc.module):
-                saved[path] += alloc.nbytes
+    for module in np.unique(stream.module[blocks]).tolist():
+        for path in ancestors(stream.names[module]):
+            saved[path] += int(by_module[module])
     return dict(saved)
 
 

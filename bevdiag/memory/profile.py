@@ -4,17 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bevdiag.memory.events import Alloc, Category, Phase
+from bevdiag.memory.events import Alloc, Category, Ints, Phase
 
 
-class Sample(NamedTuple):
-    """Allocated and reserved bytes after one event; `module` is that of the last allocation."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """The totals after every event of the last step reached, and where that step begins.
 
-    event: int
-    phase: Phase
-    module: str
-    allocated_bytes: int
-    reserved_bytes: int
+    Attributes:
+        start: the step's first event.
+        allocated: [events] bytes; `reserved` likewise.
+    """
+
+    start: int
+    allocated: Ints
+    reserved: Ints
 
 
 class LiveBlock(NamedTuple):
@@ -28,8 +32,7 @@ class LiveBlock(NamedTuple):
 class PeakMoment:
     """The highest allocated total of some steps, and the allocation that reached it.
 
-    Module and op are empty where it is no allocation (the total falls from the start); `event`
-    is -1 where there are no events at all.
+    Module and op are empty where it is no allocation (the total falls from the start).
     """
 
     event: int
@@ -80,18 +83,14 @@ class MemoryProfile:
         peak_reserved_bytes: most reserved in those steps.
         first_step: the highest moment of step 1, None where it is not reached.
         max_reserved_bytes: most reserved over everything, loading included.
-        floor_bytes: the highest sum of rounded requests, without the workspaces that cuDNN can do
-            without; less capacity than this suffices under no layout of the blocks.
-        resident_bytes: allocated before step 1 begins.
         holders: what is alive at the peak, largest first.
         by_category: the peak's bytes by what they are for.
         phases: the phases of the last step reached, in order.
-        timeline: every event of the last step reached.
+        timeline: the totals of the last step reached.
         module_peaks: by module path, the highest allocated total while it or a module inside it
             allocates, over the steps that `peak` covers.
         workspaces: by module path, the largest single workspace it asks for.
         largest_request: the largest single request and its bytes, None for an empty stream.
-        num_retries: how often cached segments went back to CUDA to make room.
         refusal: where the run stops, None where it ends.
         unmodelled: what the stream could not account for.
     """
@@ -100,15 +99,12 @@ class MemoryProfile:
     peak_reserved_bytes: int
     first_step: PeakMoment | None
     max_reserved_bytes: int
-    floor_bytes: int
-    resident_bytes: int
     holders: tuple[LiveBlock, ...]
     by_category: Mapping[Category, int]
     phases: tuple[PhaseUse, ...]
-    timeline: tuple[Sample, ...]
+    timeline: Timeline
     module_peaks: Mapping[str, int]
     workspaces: Mapping[str, int]
     largest_request: LiveBlock | None
-    num_retries: int
     refusal: Refusal | None
     unmodelled: tuple[str, ...]

@@ -6,7 +6,6 @@ from enum import Enum
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import EventStream
-from bevdiag.memory.footprint import Requests, Unlimited
 from bevdiag.memory.simulate import fits
 from bevdiag.memory.workspaces import Bound
 
@@ -32,59 +31,46 @@ class GpuFit:
 
 def judge(
     target: DeviceTarget,
-    expected_stream: EventStream,
-    expected: Unlimited,
-    upper_stream: EventStream,
-    upper: Unlimited,
+    expected: EventStream,
+    upper: EventStream,
     *,
     unsplit_bytes: int,
 ) -> Verdict:
     """The verdict for a target.
 
-    `expected_stream` is the step with the expected counts and `expected` its memory without a
-    limit; `upper_stream` is the step at the upper end, `upper` its memory with the largest
-    workspaces. `unsplit_bytes` is what the upper end's blocks may count beyond their requests; so
-    much must stay free.
+    Args:
+        target: its capacity decides; without one there is no verdict.
+        expected: the step with the expected counts.
+        upper: the step at the upper end, which gets the largest workspaces.
+        unsplit_bytes: what the upper end's blocks may count beyond their requests; so much must
+            stay free.
     """
-    if expected_stream.unmodelled or upper_stream.unmodelled:
+    if expected.unmodelled or upper.unmodelled:
         return Verdict.UNKNOWN
     if target.capacity_bytes is None:
         return Verdict.NO_BUDGET
-    if not fits(expected_stream, target, expected):
+    if not fits(expected, target):
         return Verdict.OVER
     with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - unsplit_bytes))
-    if fits(upper_stream, with_room, upper, bound=Bound.HIGH):
+    if fits(upper, with_room, bound=Bound.HIGH):
         return Verdict.FITS
     return Verdict.DEPENDS
 
 
 def fit_on_gpus(
-    target: DeviceTarget,
-    expected_stream: EventStream,
-    upper_stream: EventStream,
-    *,
-    unsplit_bytes: int,
+    target: DeviceTarget, expected: EventStream, upper: EventStream, *, unsplit_bytes: int
 ) -> tuple[GpuFit, ...]:
     """The same step on the catalogue's usual GPUs, with the target's library versions."""
-    expected = Requests(expected_stream)
-    upper = expected if upper_stream is expected_stream else Requests(upper_stream)
     fits_on = []
     for gpu in all_gpus():
-        if not gpu.is_shown:
-            continue
         candidate = target.on(gpu)
-        capacity = candidate.capacity_bytes
-        assert capacity is not None
-        if expected.least_bytes > capacity and not expected_stream.unmodelled:
-            verdict = Verdict.OVER
-        else:
-            verdict = judge(
-                candidate,
-                expected_stream,
-                expected.footprint(candidate, Bound.EXPECTED),
-                upper_stream,
-                upper.footprint(candidate, Bound.HIGH),
-                unsplit_bytes=unsplit_bytes,
+        if gpu.is_shown:
+            assert candidate.capacity_bytes is not None
+            fits_on.append(
+                GpuFit(
+                    gpu=gpu.name,
+                    capacity_bytes=candidate.capacity_bytes,
+                    verdict=judge(candidate, expected, upper, unsplit_bytes=unsplit_bytes),
+                )
             )
-        fits_on.append(GpuFit(gpu=gpu.name, capacity_bytes=capacity, verdict=verdict))
     return tuple(fits_on)

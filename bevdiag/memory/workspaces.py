@@ -33,14 +33,14 @@ class Bound(Enum):
 class WorkspaceBytes:
     """Bounds and the most likely size of a workspace.
 
-    `fallback` is what remains where the device cannot give it: cuDNN then skips the engine and
-    takes one that needs no workspace (0). None where there is no other way.
+    `is_optional` says whether the step goes on where the device cannot give it: cuDNN then skips
+    the engine and takes one that needs no workspace.
     """
 
     low: int
     expected: int
     high: int
-    fallback: int | None = None
+    is_optional: bool = False
 
     def at(self, bound: Bound) -> int:
         """Return the bytes at one end of the interval, or between."""
@@ -67,10 +67,10 @@ def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     """Return the workspace of a convolution: as measured on the target, else by rule."""
     choice = conv_backend(call, target.cudnn)
     # No engine without a workspace is known to index with 64 bits, and other backends have none.
-    fallback = 0 if choice.backend is Backend.CUDNN and not choice.needs_64bit else None
+    is_optional = choice.backend is Backend.CUDNN and not choice.needs_64bit
     measured = _measured(call, target)
     if measured is not None:
-        return WorkspaceBytes(measured, measured, measured, fallback)
+        return WorkspaceBytes(measured, measured, measured, is_optional)
     if choice.backend is not Backend.CUDNN:
         nbytes = 0 if choice.columns is None else choice.columns.nbytes
         return WorkspaceBytes(nbytes, nbytes, nbytes)
@@ -79,7 +79,7 @@ def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     if not (target.cudnn_benchmark or choice.needs_64bit):
         chosen = engine_bytes(call, target, expected)
         expected = min(max(chosen, scratch.low), scratch.high)
-    return WorkspaceBytes(scratch.low, expected, scratch.high, fallback)
+    return WorkspaceBytes(scratch.low, expected, scratch.high, is_optional)
 
 
 def _measured(call: ConvCall, target: DeviceTarget) -> int | None:

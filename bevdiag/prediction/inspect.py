@@ -11,8 +11,7 @@ from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plans
-from bevdiag.prediction.predicted import prediction_of
-from bevdiag.prediction.repository import Repository
+from bevdiag.prediction.predicted import kind_of, prediction_of
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.prediction.summary import with_history
@@ -25,18 +24,23 @@ Search = Callable[[ConfigSource, Recorded, Progress], Plans]
 
 
 def inspect(
-    config: Path, options: InspectOptions, progress: Progress, search: Search | None = None
+    config: Path,
+    options: InspectOptions,
+    progress: Progress,
+    search: Search | None = None,
+    *,
+    judged_so: Callable[[Prediction], None] | None = None,
 ) -> Prediction | ConfigReport:
     """Trace the config's training step and say what it costs, what is wrong, and what helps.
 
     A config with faults that stop every step is not traced: its findings are all there is.
-    Plans are searched for with `search`, where there is a budget that the step may not fit.
+    Plans are searched for with `search`, where there is a budget that the step may not fit;
+    `judged_so` hears the prediction before that.
 
     Raises:
         BevdiagError: a config, point file or option that cannot be used, or code that fails.
     """
-    kind = BuiltIn if options.source is None else Repository
-    declared = kind.checked(config, options)
+    declared = kind_of(options).checked(config, options)
     if isinstance(declared, ConfigReport):
         return declared
     source = declared.as_it_arrives()
@@ -54,11 +58,17 @@ def inspect(
         if fault is None:
             raise
         return fault
+    progress("simulating the allocator", 0.25)
     step = judged(recorded.traces, source.target())
     report = replace(prediction_of(source, recorded, step), bev_channels=declared.bev_channels)
     if search is not None and _wants_plans(options, step):
-        progress("remedies", 0.3)
-        plans = search(source, recorded, lambda what, share: progress(what, 0.3 + 0.7 * share))
+        if judged_so is not None:
+            judged_so(report)
+        plans = search(
+            source,
+            recorded,
+            lambda what, share: progress(f"remedies: {what}", 0.3 + 0.7 * share),
+        )
         report = replace(
             report, remedies=(*plans.singles, *plans.combined), recommended=plans.chosen
         )

@@ -87,14 +87,7 @@ def judged(traces: Mapping[Scenario, Trace], target: DeviceTarget) -> Judged:
         high_trace=high_trace,
         expected=expected,
         high=high,
-        verdict=judge(
-            target,
-            trace.stream,
-            expected,
-            high_trace.stream,
-            high,
-            unsplit_bytes=unsplit_bytes(high),
-        ),
+        verdict=judge(target, trace.stream, high_trace.stream, unsplit_bytes=unsplit_bytes(high)),
     )
 
 

@@ -1,7 +1,5 @@
 """Run the step on the GPU at hand in a child process, and set it beside the prediction."""
 
-from bisect import bisect_left
-
 from bevdiag.children import in_child
 from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError
@@ -58,13 +56,12 @@ def measure(source: BuiltIn) -> tuple[StepMeasurements, str | None]:
 
 def predicted_modules(trace: Trace, profile: MemoryProfile) -> dict[str, int]:
     """Allocated bytes when each module's forward returned in the last step, as simulated."""
-    events = [sample.event for sample in profile.timeline]
-    allocated = {}
-    for path, position in trace.departures.items():
-        index = bisect_left(events, position) - 1
-        if index >= 0:
-            allocated[path] = profile.timeline[index].allocated_bytes
-    return allocated
+    curve = profile.timeline
+    return {
+        path: int(curve.allocated[index])
+        for path, position in trace.departures.items()
+        if (index := position - 1 - curve.start) >= 0
+    }
 
 
 def measurement_of(

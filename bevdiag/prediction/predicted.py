@@ -1,23 +1,35 @@
 """From a source and its recorded step to the one frozen value that every command shows."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bevdiag.memory.profile import MemoryProfile
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.result import Prediction
 from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
 from bevdiag.prediction.summary import layers_of, phases_of, timeline_of
 from bevdiag.prediction.target import target_of
 from bevdiag.trace.data_flow import wiring_of
 
+if TYPE_CHECKING:
+    from bevdiag.prediction.repository import Repository
+
+
+def kind_of(options: InspectOptions) -> "type[BuiltIn] | type[Repository]":
+    """The kind of source that the options ask for."""
+    if options.source is None:
+        return BuiltIn
+    from bevdiag.prediction.repository import Repository  # stubs for all that user code imports
+
+    return Repository
+
 
 def source_of(
     config: Path, options: InspectOptions, repairs: Changes | None = None
-) -> BuiltIn | Repository:
+) -> "BuiltIn | Repository":
     """The step of a config, of whichever kind the options ask for.
 
     Args:
@@ -28,8 +40,7 @@ def source_of(
     Raises:
         BevdiagError: a config or option that cannot be used.
     """
-    kind = BuiltIn if options.source is None else Repository
-    return kind.read(config, options, repairs)
+    return kind_of(options).read(config, options, repairs)
 
 
 def predict(source: StepSource) -> Prediction:
@@ -62,7 +73,7 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
         peak=step.peak(),
         first_step_peak_bytes=_first_step_bytes(expected),
         phases=phases_of(expected),
-        timeline=timeline_of(expected),
+        timeline=timeline_of(trace.stream, expected),
         layers=layers_of(trace.layers, trace.stream, expected),
         assumptions=recorded.assumptions,
         verdict=step.verdict,

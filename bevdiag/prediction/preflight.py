@@ -24,7 +24,7 @@ def preflight(jobs: Sequence[Job], progress: Progress) -> tuple[Check, ...]:
 
 def _counted(checks: Iterator[Check], count: int, progress: Progress) -> Iterator[Check]:
     for number, check in enumerate(checks, 1):
-        progress(f"{number} of {count} configs", number / count)
+        progress(f"configs: {number} of {count}", number / count)
         yield check
 
 

@@ -23,7 +23,7 @@ from bevdiag.rules import repository_stubbed, unknown_key
 from bevdiag.rules.checks import sifted, source_findings, step_findings
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
-from bevdiag.source import SourceSettings, read_source_config, trace_source
+from bevdiag.source import SourceSettings, read_settings, trace_source
 from bevdiag.trace.kept_voxels import Scenario
 
 _PACKAGE = Path("pcdet/models/backbones_2d/map_to_bev/__init__.py")
@@ -61,7 +61,7 @@ class Repository(ConfigSource):
         if options.compression is not None:
             module = require_module(options.compression, source)
             overrides = (*overrides, f"MODEL.MAP_TO_BEV.NAME={module}")
-        settings = read_source_config(path, overrides, options.loop.split)
+        settings = read_settings(path, source, overrides, options.loop.split)
         chosen: dict[str, Any] = step_settings(options, settings.optimization)
         return cls(
             path=path,
@@ -115,7 +115,7 @@ class Repository(ConfigSource):
         overrides = (*self.overrides, *texts)
         return replace(
             self,
-            settings=read_source_config(self.path, overrides, self.options.loop.split),
+            settings=read_settings(self.path, self.source, overrides, self.options.loop.split),
             overrides=overrides,
             edits={**self.edits, **changes},
         )
@@ -148,6 +148,7 @@ class Repository(ConfigSource):
             rehearses=self.options.rehearses,
             loads=not self.options.in_file_order,
             loop=self.options.loop,
+            settings=self.settings,
         )
         scene = scene_of(scenes[Scenario.EXPECTED])
         points, voxels = traced.num_points, traced.num_voxels

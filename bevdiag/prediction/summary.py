@@ -102,16 +102,26 @@ def phases_of(profile: MemoryProfile) -> tuple[PhasePeak, ...]:
     )
 
 
-def timeline_of(profile: MemoryProfile) -> tuple[TimelinePoint, ...]:
-    """Allocated and reserved bytes after every event of the last step."""
+def timeline_of(stream: EventStream, profile: MemoryProfile) -> tuple[TimelinePoint, ...]:
+    """Allocated and reserved bytes after every event of the last step; its last module's name."""
+    curve = profile.timeline
+    stop = curve.start + len(curve.allocated)
+    phases = [
+        part.phase.value
+        for part in stream.sections(stop)
+        if part.start >= curve.start
+        for _ in range(part.start, part.stop)
+    ]
+    module, modules = "", []
+    for block in stream.events[curve.start : stop].tolist():
+        if block >= 0:
+            module = stream.names[stream.module[block]]
+        modules.append(module)
     return tuple(
-        TimelinePoint(
-            phase=sample.phase.value,
-            module=sample.module,
-            allocated_bytes=sample.allocated_bytes,
-            reserved_bytes=sample.reserved_bytes,
+        TimelinePoint(phase=phase, module=module, allocated_bytes=used, reserved_bytes=reserved)
+        for phase, module, used, reserved in zip(
+            phases, modules, curve.allocated.tolist(), curve.reserved.tolist(), strict=True
         )
-        for sample in profile.timeline
     )
 
 

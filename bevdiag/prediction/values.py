@@ -221,15 +221,15 @@ def folder(option: str, text: str) -> str:
 
 
 def source_folder(option: str, text: str) -> str:
-    """The folder of a repository of OpenPCDet's family, whatever its package is called.
+    """The folder of a repository whose family bevdiag runs.
 
     Raises:
-        InputError: there is no such folder, or no such package in it.
+        InputError: there is no such folder, or nothing in it that builds detectors.
     """
     folder(option, text)
-    from bevdiag.config.repository import package_of  # loads pydantic
+    from bevdiag.config.repository import check_repository  # loads pydantic
 
-    _labelled(option, package_of, Path(text))
+    _labelled(option, check_repository, Path(text))
     return text
 
 

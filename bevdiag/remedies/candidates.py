@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.plan import Change
-from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import ConfigSource
-from bevdiag.remedies import built_in, repository
+from bevdiag.remedies import built_in
 from bevdiag.remedies.candidate import Candidate
 
 
@@ -17,14 +16,21 @@ def candidates(source: ConfigSource) -> Iterator[Candidate]:
     """
     if isinstance(source, BuiltIn):
         yield from built_in.built_in_candidates(source)
-    elif isinstance(source, Repository):
-        yield from repository.repository_candidates(source)
+        return
+    from bevdiag.prediction.repository import Repository  # stubs for all that user code imports
+    from bevdiag.remedies.repository import repository_candidates
+
+    if isinstance(source, Repository):
+        yield from repository_candidates(source)
 
 
 def reads_amp(source: ConfigSource) -> bool:
     """Whether the training code reads OPTIMIZATION.USE_AMP."""
     if isinstance(source, BuiltIn):
         return built_in.reads_amp(source)
+    from bevdiag.prediction.repository import Repository
+    from bevdiag.remedies import repository
+
     return isinstance(source, Repository) and repository.reads_amp(source)
 
 

@@ -106,7 +106,7 @@ class _Search:
 
     def _trace(self, values: list[int]) -> None:
         new = [value for value in dict.fromkeys(values) if value not in self._points]
-        self._progress(f"{len(self._points)} traced", min(0.9, 0.1 * len(self._points)))
+        self._progress(f"search: {len(self._points)} traced", min(0.9, 0.1 * len(self._points)))
         for value, point in zip(new, self._traced(new), strict=True):
             self._points[value] = point
 

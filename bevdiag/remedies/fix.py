@@ -74,7 +74,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
             source,
             goal,
             base,
-            lambda what, share: progress(what, 0.05 + 0.85 * share),
+            lambda what, share: progress(f"remedies: {what}", 0.05 + 0.85 * share),
             unsafe=how.unsafe,
         )
         report = replace(

@@ -1,15 +1,15 @@
-"""The one search for plans: every change alone, then sets of them, the cheapest first.
+"""The one search for plans: changes alone and sets of them, the cheapest first.
 
 `bevdiag fix` writes what it finds, `bevdiag inspect` shows it. What the user's code may lack is
 never taken where something else fits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.prediction.plan import Plan, Plans
+from bevdiag.prediction.plan import Change, Plan, Plans
 from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.remedies.candidates import candidates, change_of
 from bevdiag.remedies.sets import (
@@ -37,7 +37,11 @@ def search_plans(
     *,
     unsafe: bool = False,
 ) -> Plans:
-    """Trace every change alone, then sets, until one fits.
+    """Trace changes alone and in sets, the cheapest first, until one fits.
+
+    Dearer changes are traced only where nothing cheaper fits, those that the user's code may lack
+    behind all that it has, and what may not take part last of all, for what it would come to;
+    where the user asked for remedies, every change is traced alone, and the strongest together.
 
     Args:
         source: the config as it can be traced; the edits that led to it are part of every plan.
@@ -54,48 +58,74 @@ def search_plans(
     def refuse(ids: Ids, error: BevdiagError) -> Plan:
         return refused_set(ids, known, error)
 
+    everything = bool(source.options.remedies)
+    rounds = [list(known)] if everything else _rounds(known, unsafe=unsafe)
     source.input()  # before the workers fork, so that they share it
     limit = source.options.timeout_seconds
+    singles: list[Plan] = []
+    allowed: list[Plan] = []
+    tried: list[Plan] = []
+    has_fit = False
     with workers(attempt, died=refuse, timeout_seconds=limit) as traced:
-        singles = []
-        for number, plan in enumerate(traced([(name,) for name in known])):
-            progress(plan.changes[0].title, 0.5 * number / len(known))
-            singles.append(plan)
-        allowed = [single for single in singles if unsafe or not single.unsafe]
-        combined = _combined(base, allowed, goal, traced, progress)
-    plans = [*allowed, *combined]
+        for ids in rounds:
+            for plan in traced([(name,) for name in ids]):
+                singles.append(plan)
+                progress(plan.changes[0].title, 0.5 * len(singles) / len(known))
+            singles.sort(key=lambda plan: list(known).index(plan.id))
+            allowed = [single for single in singles if unsafe or not single.unsafe]
+            tried += _combined(base, allowed, tried, goal, traced, progress)
+            if has_fit := any(plan.fits for plan in [*allowed, *tried]):
+                break
+        strongest = strongest_set(base, allowed) if everything or not has_fit else ()
+        if len(strongest) > 1 and strongest not in {plan.ids for plan in tried}:
+            tried.extend(traced([strongest]))
+            if tried[-1].fits and not has_fit:
+                tried.extend(_without_needless(tried[-1], traced))
+    plans = [*allowed, *tried]
     return Plans(
         singles=tuple(singles),
-        combined=tuple(combined),
+        combined=tuple(tried),
         frontier=frontier_of([base, *plans]),
         chosen=min((p for p in plans if p.fits), key=lambda plan: plan.preference, default=None),
     )
 
 
+def _rounds(known: Mapping[str, Change], *, unsafe: bool) -> list[list[str]]:
+    """The changes by what a plan with one of them costs at least, the cheapest first."""
+    rounds: dict[tuple[bool, bool, int], list[str]] = {}
+    for name, change in known.items():
+        is_shown_only = bool(change.unsafe) and not unsafe
+        # Among those that may be lacking the members' prices decide, whichever they are.
+        price = 0 if change.needs or is_shown_only else change.price
+        rounds.setdefault((is_shown_only, bool(change.needs), price), []).append(name)
+    return [rounds[bound] for bound in sorted(rounds)]
+
+
 def _combined(
     base: Plan,
     singles: Sequence[Plan],
+    tried: Sequence[Plan],
     goal: DeviceTarget,
     traced: Map[Ids, Plan],
     progress: Progress,
 ) -> list[Plan]:
-    """Sets of several, the cheapest first, until one fits; else the strongest of all."""
+    """Sets of several that were not tried yet, the cheapest first, until one fits."""
     assert goal.capacity_bytes is not None
     ready = [single for single in singles if single.fits and not single.needs]
     below = min((single.prices for single in ready), default=None)
-    sets = worth_tracing(base, singles, goal.capacity_bytes, below)
-    tried: list[Plan] = []
-    while len(tried) < _MOST_SETS and (batch := list(islice(sets, usable_cores()))):
-        progress(f"combinations: {len(tried)} so far", 0.5 + 0.4 * len(tried) / _MOST_SETS)
-        tried.extend(traced(batch))
-        if any(plan.fits and not plan.needs for plan in tried):
+    known = {plan.ids for plan in tried}
+    sets = (
+        ids for ids in worth_tracing(base, singles, goal.capacity_bytes, below) if ids not in known
+    )
+    new: list[Plan] = []
+    while (count := len(known) + len(new)) < _MOST_SETS:
+        if not (batch := list(islice(sets, usable_cores()))):
             break
-    strongest = strongest_set(base, singles)
-    if len(strongest) > 1 and strongest not in {plan.ids for plan in tried}:
-        tried.extend(traced([strongest]))
-    if tried and tried[-1].fits and not any(plan.fits for plan in [*singles, *tried[:-1]]):
-        tried.extend(_without_needless(tried[-1], traced))
-    return tried
+        progress(f"combinations: {count} so far", 0.5 + 0.4 * count / _MOST_SETS)
+        new.extend(traced(batch))
+        if any(plan.fits and not plan.needs for plan in new):
+            break
+    return new
 
 
 def _without_needless(found: Plan, traced: Map[Ids, Plan]) -> list[Plan]:

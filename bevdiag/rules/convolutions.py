@@ -7,8 +7,8 @@ from bevdiag.memory.events import Alloc, ConvCall, EventStream, Phase
 
 def convolutions(stream: EventStream) -> Iterator[tuple[Alloc, ConvCall]]:
     """The workspace requests of the first step's convolutions, in order."""
-    for event in stream.events:
-        if isinstance(event, Alloc) and event.step == 1 and isinstance(event.request, ConvCall):
+    for event in stream.allocs(stream.where(step=1) & (stream.request >= 0)):
+        if isinstance(event.request, ConvCall):
             yield event, event.request
 
 

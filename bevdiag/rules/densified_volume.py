@@ -18,7 +18,7 @@ Seen in:
 
 from collections.abc import Iterator
 
-from bevdiag.memory.events import Alloc, Phase
+from bevdiag.memory.events import Phase
 from bevdiag.memory.oom import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
@@ -32,13 +32,11 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding for a dense volume of a GiB or more."""
     joint, batch_size = evidence.joint, evidence.batch.batch_size
     elements = batch_size * joint.channels * joint.depth * joint.height * joint.width
+    stream = evidence.trace.stream
     volumes = [
         event
-        for event in evidence.trace.stream.events
-        if isinstance(event, Alloc)
-        and event.module.startswith(_MAPPER)
-        and event.phase is Phase.FORWARD
-        and event.step == 1
+        for event in stream.allocs(stream.where(phase=Phase.FORWARD, step=1))
+        if event.module.startswith(_MAPPER)
         and len(event.shape) == 5
         and event.shape[0] * event.shape[1] * event.shape[2] * event.shape[3] * event.shape[4]
         == elements

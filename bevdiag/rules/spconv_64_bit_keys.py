@@ -19,7 +19,7 @@ Seen in:
 
 from collections.abc import Iterator
 
-from bevdiag.memory.events import Alloc, Category
+from bevdiag.memory.events import Category
 from bevdiag.memory.oom import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import TraceEvidence
@@ -28,14 +28,9 @@ from bevdiag.rules.finding import Finding
 
 def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield one finding for all layers whose rulebooks were made with 64-bit keys."""
-    keys = [
-        event
-        for event in evidence.trace.stream.events
-        if isinstance(event, Alloc)
-        and event.step == 1
-        and event.category is Category.RULEBOOK
-        and event.dtype == "int64"
-    ]
+    stream = evidence.trace.stream
+    rulebooks = stream.allocs(stream.where(category=Category.RULEBOOK, step=1))
+    keys = [event for event in rulebooks if event.dtype == "int64"]
     if not keys:
         return
     layers = list(dict.fromkeys(event.module for event in keys))

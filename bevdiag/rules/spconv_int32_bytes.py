@@ -32,7 +32,7 @@ Seen in:
 import re
 from collections.abc import Iterator
 
-from bevdiag.memory.events import Alloc, Phase
+from bevdiag.memory.events import Phase
 from bevdiag.memory.oom import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import TraceEvidence
@@ -51,9 +51,8 @@ def check(evidence: TraceEvidence) -> Iterator[Finding]:
         if _LAYER.fullmatch(layer.type)
     }
     seen: set[str] = set()
-    for event in evidence.trace.stream.events:
-        if not isinstance(event, Alloc) or event.phase is not Phase.FORWARD:
-            continue
+    stream = evidence.trace.stream
+    for event in stream.allocs(stream.where(phase=Phase.FORWARD)):
         if event.module not in channels or event.module in seen or len(event.shape) != 2:
             continue
         voxels, out_channels = event.shape

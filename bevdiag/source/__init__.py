@@ -3,7 +3,7 @@
 Running a repository executes its code; it happens in a child process and only when asked for.
 """
 
-from bevdiag.source.run import SourceTrace, trace_source
+from bevdiag.source.run import SourceTrace, read_settings, trace_source
 from bevdiag.source.settings import SourceSettings, read_source_config
 
-__all__ = ["SourceSettings", "SourceTrace", "read_source_config", "trace_source"]
+__all__ = ["SourceSettings", "SourceTrace", "read_settings", "read_source_config", "trace_source"]

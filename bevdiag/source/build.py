@@ -1,11 +1,8 @@
 """Builds the repository's model: on the CPU as its code says, then without values."""
 
-import importlib
-import inspect
-import logging
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.errors import InputError
 from bevdiag.memory.events import Category
-from bevdiag.source.reading import Watched, watched
 from bevdiag.source.scratch import Scratch
-from bevdiag.source.settings import SourceSettings
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.trace.assumed_values import NOBODY, AssumedValues, RehearsedValues, Scenario
@@ -47,8 +41,8 @@ def enter_repository(root: Path, scratch: Scratch) -> None:
     scratch.enter(root, tools if tools.is_dir() else root)
 
 
-def import_builder(package: str) -> Any:
-    """The repository's `build_network`; what its modules put on the GPU is remembered."""
+def import_model(open_it: Callable[[], None]) -> None:
+    """Import what the model is built from; what its modules put on the GPU is remembered."""
     values = AssumedValues(Scenario.EXPECTED, {})
     recorder = _recorder(values)
     gpu = SimulatedGpu(recorder, values)
@@ -61,8 +55,7 @@ def import_builder(package: str) -> Any:
 
     recorder.watcher = remember
     with recorder, gpu:
-        models = importlib.import_module(f"{package}.models")
-    return models.build_network
+        open_it()
 
 
 @contextmanager
@@ -83,21 +76,11 @@ def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
     return recorder
 
 
-def build_model(
-    build_network: Any,
-    settings: SourceSettings,
-    dataset: Any,
-    values: AssumedValues | RehearsedValues,
-) -> Built:
+def build_model(build: Callable[[], nn.Module], values: AssumedValues | RehearsedValues) -> Built:
     """The model, and the recorder that has seen its construction.
 
     Its parameters are meta tensors, but in a rehearsal.
-
-    Raises:
-        InputError: `build_network` asks for an argument that nobody knows.
     """
-    config = watched(settings.values())
-    arguments = _arguments(build_network, config, settings, dataset)
     recorder = _recorder(values)
     for made in _made_by_import:
         kept = made()
@@ -107,38 +90,11 @@ def build_model(
     gpu = SimulatedGpu(recorder, values)
     begin(Running(gpu, values))
     with recorder, gpu:
-        model: nn.Module = build_network(**arguments)
+        model = build()
     if isinstance(values, AssumedValues):
         values.step = lambda: recorder.step
         _drop_values(model)
     return Built(model, recorder, gpu)
-
-
-def _arguments(
-    build_network: Any, config: Watched, settings: SourceSettings, dataset: Any
-) -> dict[str, Any]:
-    """What `build_network` asks for, by the names of its parameters."""
-    known = {
-        "model_cfg": config.MODEL,
-        "num_class": len(settings.class_names),
-        "dataset": dataset,
-        "logger": logging.getLogger("bevdiag.repository"),
-        "cfg": config,
-        "dist": False,
-    }
-    given = {}
-    for name, parameter in inspect.signature(build_network).parameters.items():
-        if name in known:
-            given[name] = known[name]
-        elif parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_KEYWORD,
-            parameter.VAR_POSITIONAL,
-        ):
-            raise InputError(
-                f"the repository's build_network asks for {name!r}, which bevdiag cannot supply: "
-                f"it knows {', '.join(known)}"
-            )
-    return given
 
 
 def _drop_values(model: nn.Module) -> None:

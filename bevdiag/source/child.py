@@ -11,23 +11,19 @@ from typing import Any
 import torch
 
 from bevdiag.children import Tell, announce, exhausts_host
-from bevdiag.config.repository import package_of
 from bevdiag.errors import BevdiagError
 from bevdiag.files.known import note_input
 from bevdiag.scenes import Batch, Scenario
 from bevdiag.source import build, cuda_api, downloads
-from bevdiag.source.dataset import LoadedBatch, NotInBatchError
+from bevdiag.source.dialects.protocol import Dialect, NotInBatchError, Supply
 from bevdiag.source.failures import as_failure, exits_reported, watch_exits, with_findings
 from bevdiag.source.locks import lock
 from bevdiag.source.programs import divert_programs
-from bevdiag.source.reading import unread_in
-from bevdiag.source.real_run import loss_of, predictions_of, rehearse
+from bevdiag.source.real_run import rehearse
 from bevdiag.source.scratch import MIRROR, Scratch
-from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current, noted
 from bevdiag.source.stubs import inert
-from bevdiag.source.stubs.imports import StubFinder, install
-from bevdiag.source.supply import Supply
+from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.compiler import without_compiler
@@ -45,21 +41,49 @@ class SourceTask:
     """What the child is to do.
 
     Attributes:
+        dialect: how the repository's family trains.
         scratch: an empty folder for what the code writes.
         scenes: the expected one, and those of the other scenarios where they differ from it.
-        overrides: `KEY=value` texts that the settings were read with.
+        overrides: `KEY=value` texts that the config was read with.
         loads: whether the repository's own data pipeline makes the batch of the scene.
     """
 
-    source: Path
+    dialect: Dialect
     scratch: Path
-    settings: SourceSettings
     scenes: Mapping[Scenario, Batch]
     options: StepOptions
     pins: Mapping[str, int]
     overrides: Sequence[str] = ()
     rehearses: bool = True
     loads: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeTask:
+    """A config that is code is to be read.
+
+    Attributes:
+        scratch: an empty folder for what the code writes.
+    """
+
+    dialect: Dialect
+    scratch: Path
+
+
+def describe_child(task: DescribeTask, _: Tell) -> dict[str, Any]:
+    """The dialect's description of the config.
+
+    Raises:
+        BevdiagError: the config fails.
+    """
+    try:
+        with exits_reported():
+            _enter(task.dialect, task.scratch, [])
+            return task.dialect.describe()
+    except BevdiagError:
+        raise
+    except Exception as error:
+        raise as_failure(error) from error
 
 
 def run_child(task: SourceTask, tell: Tell) -> TracedStep:
@@ -82,37 +106,30 @@ def run_child(task: SourceTask, tell: Tell) -> TracedStep:
 
 def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
     torch.set_num_threads(1)
-    root = task.source.resolve()
-    set_root(root, task.scratch / MIRROR)
-    package = package_of(root)
+    dialect = task.dialect
     cuda_api.pretend()
     downloads.refuse(findings)
-    finder = install(root)
     diverted: list[str] = []
-    scratch = Scratch(task.scratch, diverted)
     left_out: list[str] = []
     try:
-        build.enter_repository(root, scratch)
-        divert_programs(diverted)
-        watch_exits()
-        lock(scratch)
-        build_network = build.import_builder(package)
+        finder = _enter(dialect, task.scratch, diverted)
+        build.import_model(dialect.open)
         supplies = {
-            scenario: Supply(package, batch, task.settings, left_out, loads=task.loads)
+            scenario: dialect.supply(batch, left_out, loads=task.loads)
             for scenario, batch in task.scenes.items()
         }
         inert.arm()
         for supply in supplies.values():
             supply.load()
-        result = _with_what_it_reads(task, build_network, supplies, findings, tell)
+        result = _with_what_it_reads(task, supplies, findings, tell)
     finally:
         findings += left_out + diverted
         for module in list(sys.modules.values()):
             file = getattr(module, "__file__", None)
-            if isinstance(file, str) and Path(file).resolve().is_relative_to(root):
+            if isinstance(file, str) and Path(file).resolve().is_relative_to(dialect.root):
                 note_input(Path(file))
     _report_imports(finder, findings)
-    unread = unread_in(task.settings.values(), root, task.overrides)
+    unread = dialect.unread(task.overrides)
     result.unread = {entry.key: entry.message for entry in unread}
     for entry in unread:
         if entry.is_section:
@@ -122,16 +139,28 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
     return result
 
 
+def _enter(dialect: Dialect, folder: Path, diverted: list[str]) -> StubFinder:
+    """Stubs in place, this process in the scratch folder and held to it."""
+    set_root(dialect.root, folder / MIRROR)
+    finder = dialect.install()
+    scratch = Scratch(folder, diverted)
+    build.enter_repository(dialect.root, scratch)
+    divert_programs(diverted)
+    watch_exits()
+    lock(scratch)
+    return finder
+
+
 Supplies = Mapping[Scenario, Supply]
 
 
 def _with_what_it_reads(
-    task: SourceTask, build_network: Any, supplies: Supplies, findings: list[str], tell: Tell
+    task: SourceTask, supplies: Supplies, findings: list[str], tell: Tell
 ) -> TracedStep:
     """The traces, begun again with each entry that the model misses in its batch."""
     while True:
         try:
-            return _scenarios(task, build_network, supplies, findings, tell)
+            return _scenarios(task, supplies, findings, tell)
         except NotInBatchError as missing:
             added = [supply.add(missing.key) for supply in supplies.values()]
             if all(added):
@@ -141,21 +170,18 @@ def _with_what_it_reads(
             raise
 
 
-def _scenarios(
-    task: SourceTask, build_network: Any, supplies: Supplies, findings: list[str], tell: Tell
-) -> TracedStep:
+def _scenarios(task: SourceTask, supplies: Supplies, findings: list[str], tell: Tell) -> TracedStep:
     rehearsals: dict[Scenario, Rehearsal] = {}
     try:
         # Which boxes an evaluated model keeps, initial weights cannot say.
         if task.rehearses and can_rehearse() and not task.options.loop.evaluates:
             for scenario, supply in supplies.items():
                 run, *others = (
-                    partial(rehearse, supply, task.settings, build_network, seed)
-                    for seed in (SEED, *OTHER_SEEDS)
+                    partial(rehearse, task.dialect, supply, seed) for seed in (SEED, *OTHER_SEEDS)
                 )
                 rehearsals[scenario] = Rehearsal(run, others)
         return Scenarios(
-            partial(_trace_scenario, task, build_network, supplies),
+            partial(_trace_scenario, task, supplies),
             task.pins,
             rehearsals,
             supplies,
@@ -176,17 +202,16 @@ def _report_imports(finder: StubFinder, findings: list[str]) -> None:
         )
 
 
-def _trace_scenario(
-    task: SourceTask, build_network: Any, supplies: Supplies, values: AssumedValues
-) -> Trace:
+def _trace_scenario(task: SourceTask, supplies: Supplies, values: AssumedValues) -> Trace:
     supply = supplies.get(values.scenario, supplies[Scenario.EXPECTED])
     with exits_reported():
-        return _traced(task, build_network, supply, values)
+        return _traced(task, supply, values)
 
 
-def _traced(task: SourceTask, build_network: Any, supply: Supply, values: AssumedValues) -> Trace:
+def _traced(task: SourceTask, supply: Supply, values: AssumedValues) -> Trace:
     announce("while the model was built")
-    built = build.build_model(build_network, task.settings, supply.dataset, values)
+    dialect = task.dialect
+    built = build.build_model(lambda: dialect.build(supply), values)
 
     counter = FlopCounter(step=1)
     values.effort = lambda: Effort(counter.flops, built.recorder.host_bytes)
@@ -196,16 +221,15 @@ def _traced(task: SourceTask, build_network: Any, supply: Supply, values: Assume
         with counter.around(recorder), built.gpu:
             yield
 
-    evaluates = task.options.loop.evaluates
+    options = dialect.options(task.options)
     hooks = StepHooks(
-        forward=predictions_of if evaluates else loss_of,
-        batch=LoadedBatch,
+        forward=dialect.predictions if options.loop.evaluates else dialect.loss,
+        batch=dialect.BATCH,
         recorder=built.recorder,
+        optimizer=dialect.optimizer,
         around=around,
     )
-    batch = supply.batch()
-    current().boxes = batch["gt_boxes"]
-    if evaluates:
-        del batch["gt_boxes"]
-    trace = settle(trace_steps(built.model, batch, task.options, hooks))
+    loaded = supply.batch(labelled=not options.loop.evaluates)
+    current().boxes = loaded.boxes
+    trace = settle(trace_steps(built.model, loaded.entries, options, hooks))
     return replace(trace, flops=counter.flops)

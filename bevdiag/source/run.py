@@ -4,14 +4,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bevdiag.children import ChildError, in_child
 from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.scenes import Batch
-from bevdiag.source.child import SourceTask, run_child
-from bevdiag.source.settings import read_source_config
+from bevdiag.source.child import DescribeTask, SourceTask, describe_child, run_child
+from bevdiag.source.dialects import dialect_of
+from bevdiag.source.settings import SourceSettings, read_source_config
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.scenarios import Scenario
@@ -46,6 +48,34 @@ class SourceTrace:
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
+def read_settings(
+    config: Path, source_dir: Path, overrides: Sequence[str] = (), split: str = "train"
+) -> SourceSettings:
+    """What bevdiag itself needs of a repository's config.
+
+    A Python config is code: it is run in a child process.
+
+    Raises:
+        ConfigError: the config cannot be read, or lacks what a scene is made from.
+        InputError: no dialect of Python configs recognises the repository.
+        NoVerdictError: the config's code fails.
+    """
+    if config.suffix != ".py":
+        return read_source_config(config, overrides, split)
+    if not config.is_file():
+        raise InputError(f"there is no config {config}")
+    dialect = dialect_of(source_dir.resolve(), config.resolve(), overrides)
+    with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
+        said: dict[str, Any] = in_child(
+            describe_child,
+            DescribeTask(dialect=dialect, scratch=Path(scratch)),
+            name="the process that read the config",
+            capped=True,
+            captured=True,
+        )
+    return dialect.settings(said, split)
+
+
 def trace_source(
     config_path: Path,
     source_dir: Path,
@@ -61,6 +91,7 @@ def trace_source(
     rehearses: bool = True,
     loads: bool = True,
     loop: Loop = PLAIN,
+    settings: SourceSettings | None = None,
 ) -> SourceTrace:
     """Trace a training step of the repository's own model, in a child process.
 
@@ -82,6 +113,7 @@ def trace_source(
         loads: whether the repository's own data pipeline makes the batch of the scene; where not,
             the scene's points, voxels and boxes are the batch.
         loop: what the training script does around the step.
+        settings: what `read_settings` says of the config with these overrides; None reads it here.
 
     Raises:
         ConfigError: the config cannot be read.
@@ -90,12 +122,11 @@ def trace_source(
     """
     if not source_dir.is_dir():
         raise InputError(f"--source {source_dir}: there is no such folder")
-    settings = read_source_config(config_path, overrides, loop.split)
+    settings = settings or read_settings(config_path, source_dir, overrides, loop.split)
     with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
         task = SourceTask(
-            source=source_dir,
+            dialect=dialect_of(source_dir.resolve(), settings, overrides),
             scratch=Path(scratch),
-            settings=settings,
             scenes=scenes,
             options=StepOptions(
                 optimization=settings.optimization,

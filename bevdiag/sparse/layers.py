@@ -50,6 +50,12 @@ class SparseConv3d(_RegularConv):
     _NDIM = 3
 
 
+class SparseConv4d(_RegularConv):
+    """Convolution that fills every cell its window reaches."""
+
+    _NDIM = 4
+
+
 class SubMConv2d(_RegularConv):
     """Submanifold convolution: the output has the input's voxels."""
 
@@ -61,6 +67,13 @@ class SubMConv3d(_RegularConv):
     """Submanifold convolution: the output has the input's voxels."""
 
     _NDIM = 3
+    _FIXED: ClassVar[dict[str, Any]] = {"subm": True}
+
+
+class SubMConv4d(_RegularConv):
+    """Submanifold convolution: the output has the input's voxels."""
+
+    _NDIM = 4
     _FIXED: ClassVar[dict[str, Any]] = {"subm": True}
 
 

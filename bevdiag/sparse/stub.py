@@ -8,12 +8,14 @@ from bevdiag.sparse.conv import SparseConvolution
 from bevdiag.sparse.layers import (
     SparseConv2d,
     SparseConv3d,
+    SparseConv4d,
     SparseConvTranspose2d,
     SparseConvTranspose3d,
     SparseInverseConv2d,
     SparseInverseConv3d,
     SubMConv2d,
     SubMConv3d,
+    SubMConv4d,
 )
 from bevdiag.sparse.modules import (
     Identity,
@@ -36,6 +38,7 @@ __all__ = [
     "SparseBatchNorm",
     "SparseConv2d",
     "SparseConv3d",
+    "SparseConv4d",
     "SparseConvTensor",
     "SparseConvTranspose2d",
     "SparseConvTranspose3d",
@@ -50,6 +53,7 @@ __all__ = [
     "SparseSequential",
     "SubMConv2d",
     "SubMConv3d",
+    "SubMConv4d",
     "ToDense",
     "assign_name_for_sparse_modules",
     "conv",

@@ -1,66 +1,68 @@
 """The books of one run: what was allocated and freed, in order, and what each block was for."""
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
 
 from bevdiag.memory.events import (
-    Alloc,
+    CATEGORIES,
+    MARK,
+    PHASES,
     Category,
-    Event,
     EventStream,
-    Free,
-    Mark,
+    Ints,
     Phase,
     Request,
 )
 
+_Named = TypeVar("_Named", bound=Hashable)
 
-@dataclass(slots=True)
-class Entry:
-    """An allocation whose category is settled only when its end is known."""
-
-    block: int
-    nbytes: int
-    category: Category | None
-    phase: Phase
-    step: int
-    module: str
-    op: str
-    shape: tuple[int, ...] = ()
-    dtype: str = "uint8"
-    request: Request | None = None
-    freed_in: tuple[int, Phase] | None = None
+_OPEN = -1
+"""A category that is settled only when the block's end is known."""
+_KEPT = {
+    Phase.FORWARD: Category.ACTIVATION,
+    Phase.LOAD: Category.PARAMETER,
+    Phase.OPTIMIZER: Category.OPTIMIZER_STATE,
+}
+"""What a block is that outlives the phase in which it was made."""
 
 
 class Ledger:
     """Notes allocations and frees; `phase` and `step` are those of the last mark.
 
     Attributes:
-        last_block: the block that was made last; blocks count from 1.
+        last_block: the block that was made last; blocks count from 0.
         loaded_bytes: of the parameters, buffers and inputs.
         largest_bytes: of the largest other block.
         is_open: whether frees are still noted: what dies after the run is none of its business.
     """
 
     def __init__(self) -> None:
-        self.phase = Phase.LOAD
-        self.step = 0
-        self.last_block = 0
+        self.last_block = -1
         self.loaded_bytes = 0
         self.largest_bytes = 0
         self.is_open = True
-        self._log: list[Entry | Free | Mark] = [Mark(0, Phase.LOAD)]
-        self._entries: dict[int, Entry] = {}
+        self._events: list[int] = []
+        self._marks: list[tuple[int, int]] = []
+        self._blocks: list[tuple[int, ...]] = []
+        self._names: dict[str, int] = {}
+        self._shapes: dict[tuple[int, ...], int] = {}
+        self._requests: dict[Request, int] = {}
         self._gradients: set[int] = set()
+        self.mark(0, Phase.LOAD)
 
     @property
     def position(self) -> int:
         """Index of the next event."""
-        return len(self._log)
+        return len(self._events)
 
     def mark(self, step: int, phase: Phase) -> None:
         """From here on, events belong to this step and phase."""
         self.step, self.phase = step, phase
-        self._log.append(Mark(step, phase))
+        self._marks.append((step, PHASES.index(phase)))
+        self._events.append(MARK)
 
     def allocate(
         self,
@@ -73,32 +75,29 @@ class Ledger:
         request: Request | None = None,
     ) -> int:
         """Note a block and return its number; without a category its fate decides on one."""
-        self.last_block += 1
-        entry = Entry(
-            block=self.last_block,
-            nbytes=nbytes,
-            category=category,
-            phase=self.phase,
-            step=self.step,
-            module=module,
-            op=op,
-            shape=shape,
-            dtype=dtype,
-            request=request,
-        )
         if category in (Category.PARAMETER, Category.INPUT):
             self.loaded_bytes += nbytes
         else:
             self.largest_bytes = max(self.largest_bytes, nbytes)
-        self._entries[entry.block] = entry
-        self._log.append(entry)
-        return entry.block
+        self._blocks.append(
+            (
+                nbytes,
+                _OPEN if category is None else CATEGORIES.index(category),
+                _place(self._names, module),
+                _place(self._names, op),
+                _place(self._names, dtype),
+                _place(self._shapes, shape),
+                -1 if request is None else _place(self._requests, request),
+            )
+        )
+        self.last_block += 1
+        self._events.append(self.last_block)
+        return self.last_block
 
     def free(self, block: int) -> None:
         """Note that a block's last owner lets go of it."""
         if self.is_open:
-            self._entries[block].freed_in = (self.step, self.phase)
-            self._log.append(Free(block))
+            self._events.append(~block)
 
     def is_gradient(self, block: int) -> None:
         """The block turned out to be a parameter's gradient."""
@@ -106,32 +105,47 @@ class Ledger:
 
     def stream(self, num_steps: int) -> EventStream:
         """The finished events, each allocation with its category."""
-        return EventStream(events=[self._finish(entry) for entry in self._log], num_steps=num_steps)
-
-    def _finish(self, entry: Entry | Free | Mark) -> Event:
-        if not isinstance(entry, Entry):
-            return entry
-        return Alloc(
-            block=entry.block,
-            nbytes=entry.nbytes,
-            category=entry.category or self._category(entry),
-            phase=entry.phase,
-            step=entry.step,
-            module=entry.module,
-            op=entry.op,
-            shape=entry.shape,
-            dtype=entry.dtype,
-            request=entry.request,
+        marks = np.array(self._marks, np.int32)
+        columns = np.array(self._blocks, np.int64).reshape(-1, 7).T
+        module, op, dtype, shape, request = columns[2:].astype(np.int32)
+        stream = EventStream(
+            events=np.array(self._events, np.int32),
+            mark_steps=marks[:, 0],
+            mark_phases=marks[:, 1],
+            nbytes=columns[0].copy(),
+            category=columns[1],
+            module=module,
+            op=op,
+            dtype=dtype,
+            shape=shape,
+            request=request,
+            names=tuple(self._names),
+            shapes=tuple(self._shapes),
+            requests=tuple(self._requests),
+            num_steps=num_steps,
         )
+        return replace(stream, category=self._settled(stream))
 
-    def _category(self, entry: Entry) -> Category:
-        outlives_phase = entry.freed_in != (entry.step, entry.phase)
-        if entry.block in self._gradients:
-            return Category.GRADIENT
-        if entry.phase is Phase.FORWARD and outlives_phase:
-            return Category.ACTIVATION
-        if entry.phase is Phase.LOAD and outlives_phase:
-            return Category.PARAMETER
-        if entry.phase is Phase.OPTIMIZER and outlives_phase:
-            return Category.OPTIMIZER_STATE
-        return Category.TEMPORARY
+    def _settled(self, stream: EventStream) -> Ints:
+        """[blocks] The categories, the open ones decided by when each block is made and freed."""
+        # One number a step and phase: a step of several batches comes back to its phases.
+        moments = stream.mark_steps * len(PHASES) + stream.mark_phases
+        made, freed = (
+            moments[np.searchsorted(stream.marks, events) - 1]
+            for events in (stream.made, stream.freed)
+        )
+        outlives = (made != freed) | (stream.freed == len(stream.events))
+        is_open = stream.category == _OPEN
+        settled = np.where(is_open, CATEGORIES.index(Category.TEMPORARY), stream.category)
+        for phase, kept in _KEPT.items():
+            of_phase = stream.phase == PHASES.index(phase)
+            settled[is_open & of_phase & outlives] = CATEGORIES.index(kept)
+        gradients = np.zeros(len(settled), bool)
+        gradients[list(self._gradients)] = True
+        settled[is_open & gradients] = CATEGORIES.index(Category.GRADIENT)
+        return settled.astype(np.int8)
+
+
+def _place(known: dict[_Named, int], value: _Named) -> int:
+    """The place of a value among the distinct ones."""
+    return known.setdefault(value, len(known))

@@ -22,9 +22,9 @@ from bevdiag.models.builder import build_detector
 from bevdiag.models.wiring import uses_direct_table
 from bevdiag.scenes import Batch
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.autocast import DTYPES
 from bevdiag.trace.optimizers import build_optimizer
 from bevdiag.trace.step import StepOptions
+from bevdiag.trace.training_step import cuda_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,9 @@ class StepMeasurements:
         """Highest of the steps after the first, None if none ended."""
         peaks = [p.peak_allocated_bytes for p in self.phases if p.step >= 2]
         return max(peaks) if peaks else None
+
+
+_FOLLOWING = {Phase.FORWARD: Phase.BACKWARD, Phase.BACKWARD: Phase.OPTIMIZER}
 
 
 def require_cuda() -> None:
@@ -190,8 +193,6 @@ def _step(
     report: Callable[[], None],
     step: int,
 ) -> None:
-    parameters = list(model.parameters())
-
     def end_phase(phase: Phase) -> None:
         torch.cuda.synchronize()
         result.phases.append(
@@ -208,21 +209,12 @@ def _step(
         torch.cuda.reset_peak_memory_stats()
         report()
 
+    clip = task.config.optimization.grad_norm_clip
+    running = cuda_step(model, batch, optimizer, autocast=task.options.autocast, max_norm=clip)
     result.step = step
     torch.cuda.reset_peak_memory_stats()
-    autocast = task.options.autocast
-    dtype = DTYPES.get(autocast, torch.float16)
-    fresh = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    with torch.autocast("cuda", dtype, enabled=autocast != "off"):
-        loss = model(fresh)
-    end_phase(Phase.FORWARD)
-    del fresh
-    announce(f"in the backward phase of step {step}")
-    loss.backward()
-    end_phase(Phase.BACKWARD)
-    del loss
-    announce(f"in the optimizer phase of step {step}")
-    nn.utils.clip_grad_norm_(parameters, task.config.optimization.grad_norm_clip)
-    optimizer.step()
-    end_phase(Phase.OPTIMIZER)
-    optimizer.zero_grad()
+    announce(f"in the forward phase of step {step}")
+    for phase in running.ended():
+        end_phase(phase)
+        if phase in _FOLLOWING:
+            announce(f"in the {_FOLLOWING[phase].value} phase of step {step}")

@@ -15,7 +15,7 @@ from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import DEFAULT_GPU, DeviceTarget, make_target
-from bevdiag.memory.events import Category, EventStream, Phase
+from bevdiag.memory.events import Category, EventStream
 from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.memory.tags import allocating
 from bevdiag.trace.around_step import AroundStep
@@ -28,6 +28,7 @@ from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.layers import LayerRecord, LayerTable
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.training_step import TrainingStep, copied
 from bevdiag.trace.wiring import Wiring
 from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch
 
@@ -102,6 +103,7 @@ class StepHooks:
         forward: calls the model with the batch dict and returns the loss.
         batch: the class of that dict.
         recorder: one that has recorded the model's construction; None begins with the model.
+        optimizer: makes the model's own optimizer; what gives None takes the one of the options.
         around: a context for the steps, made for their recorder.
         begin_step: called before each step with its number.
         is_bare: the process does what the model's step asks for and nothing else: the batch is not
@@ -111,6 +113,7 @@ class StepHooks:
     forward: Forward = _call
     batch: type[WatchedBatch] = WatchedBatch
     recorder: Recorder | None = None
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer | None] = lambda _: None
     around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
     begin_step: Callable[[int], None] = _nothing_before
     is_bare: bool = False
@@ -151,7 +154,9 @@ def trace_steps(
             recorder.unknown = KnownValues(recorder)
         around = AroundStep(recorder, model, options.loop)
         _load(recorder, model, batch, around, is_bare=hooks.is_bare)
-        optimizer = build_optimizer(model, options.optimization, options.optimizer)
+        optimizer = hooks.optimizer(model) or build_optimizer(
+            model, options.optimization, options.optimizer
+        )
         autocast = None
         if options.autocast != "off":
             autocast = Autocast(DTYPES[options.autocast], recorder.is_device)
@@ -159,31 +164,46 @@ def trace_steps(
         watch = BatchWatch(model, attribution)
         target = options.target or make_target(torch=torch.__version__, gpu=DEFAULT_GPU)
 
-        def gradients(step: int) -> torch.Tensor:
-            loss = _forward(recorder, model, batch, autocast, step, hooks, watch, around)
+        def load() -> WatchedBatch:
+            around.before_forward()
+            with allocating(Category.INPUT):
+                return hooks.batch(dict(batch) if hooks.is_bare else copied(batch))
+
+        def forward(fresh: WatchedBatch) -> torch.Tensor:
+            watch.begin(fresh)
+            with autocast.region() if autocast else nullcontext():
+                loss = hooks.forward(model, fresh)
+            if not options.loop.evaluates:
+                watch.end(fresh, loss)
+            return loss
+
+        def backward(loss: torch.Tensor) -> None:
             # Not loss.backward(): that would leave the function mode, which checkpoints need.
             torch.autograd.backward(around.scaled(loss))
             recorder.note_gradients(model.parameters())
-            return loss
 
+        def change_weights() -> None:
+            nonlocal without_grad
+            without_grad = _without_grad(model)
+            held = around.before_update()
+            clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
+            update(optimizer)
+            around.after_update(held)
+            optimizer.zero_grad()
+
+        training_step = TrainingStep(
+            batch=load,
+            loss=forward,
+            backward=backward,
+            update=None if options.loop.evaluates else change_weights,
+            accumulate=options.loop.accumulate,
+        )
         with recorder, cuda_functions(recorder, autocast, target), hooks.around(recorder):
             for step in range(1, options.num_steps + 1):
                 hooks.begin_step(step)
                 attribution.begin_step()
-                if options.loop.evaluates:
-                    _evaluate(recorder, model, batch, autocast, step, hooks, watch)
-                    continue
-                for _ in range(options.loop.accumulate - 1):
-                    gradients(step)
-                loss = gradients(step)
-                without_grad = _without_grad(model)
-                recorder.mark(step, Phase.OPTIMIZER)
-                del loss
-                held = around.before_update()
-                clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
-                update(optimizer)
-                around.after_update(held)
-                optimizer.zero_grad()
+                for phase in training_step.phases():
+                    recorder.mark(step, phase)
         recorder.stop()
     wiring = watch.wiring()
     return Trace(
@@ -226,54 +246,6 @@ def _load(
     # does sooner or later (boxes rotated on the GPU, an evaluation in between), and its cuBLAS
     # workspace is never freed again. The measured processes held it before their first step.
     recorder.gemm("cuBLAS workspace of the main thread")
-
-
-def _forward(
-    recorder: Recorder,
-    model: nn.Module,
-    batch: Mapping[str, Any],
-    autocast: Autocast | None,
-    step: int,
-    hooks: StepHooks,
-    watch: BatchWatch,
-    around: AroundStep,
-) -> torch.Tensor:
-    recorder.mark(step, Phase.FORWARD)
-    around.before_forward()
-    with allocating(Category.INPUT):
-        fresh = hooks.batch(
-            dict(batch)
-            if hooks.is_bare
-            else {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-        )
-    watch.begin(fresh)
-    with autocast.region() if autocast else nullcontext():
-        loss = hooks.forward(model, fresh)
-    watch.end(fresh, loss)
-    # What only the batch dict holds dies after the forward pass, as the backward phase begins.
-    recorder.mark(step, Phase.BACKWARD)
-    return loss
-
-
-@torch.no_grad()
-def _evaluate(
-    recorder: Recorder,
-    model: nn.Module,
-    batch: Mapping[str, Any],
-    autocast: Autocast | None,
-    step: int,
-    hooks: StepHooks,
-    watch: BatchWatch,
-) -> None:
-    """A batch is evaluated; its phases are those of training, the later ones empty."""
-    recorder.mark(step, Phase.FORWARD)
-    with allocating(Category.INPUT):
-        copied = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    fresh = hooks.batch(copied)
-    del copied
-    watch.begin(fresh)
-    with autocast.region() if autocast else nullcontext():
-        hooks.forward(model, fresh)
 
 
 def _params_by_module(model: nn.Module) -> dict[str, int]:

@@ -99,6 +99,7 @@ class Diagnosis:
         self.axes: tuple[Sequence[Any], ...] = ()
         self.snapshot: History | None = None
         self.faults: tuple[Finding, ...] = ()
+        self.searches: Callable[[], object] = lambda: None
 
     def inspect(
         self,
@@ -106,11 +107,17 @@ class Diagnosis:
         options: InspectOptions,
         progress: Callable[[str, float], None],
         search: object = None,
+        *,
+        judged_so: Callable[[Prediction], None] | None = None,
     ) -> Prediction | ConfigReport:
         self._note(config, options, progress)
         if self.faults:
             return ConfigReport(config=str(config), findings=self.faults)
-        return replace(inspect_report(self.verdict), snapshot=self.snapshot)
+        report = replace(inspect_report(self.verdict), snapshot=self.snapshot)
+        if self.verdict is Verdict.OVER and judged_so is not None:
+            judged_so(report)
+        self.searches()
+        return report
 
     def compare(
         self,
@@ -137,6 +144,7 @@ class Diagnosis:
 @pytest.fixture
 def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
     stub = Diagnosis()
+    monkeypatch.setattr("bevdiag.cli.progress.PATIENCE_SECONDS", 1e9)
     for name in ("inspect", "compare"):
         module = ModuleType(f"bevdiag.prediction.{name}")
         setattr(module, name, getattr(stub, name))

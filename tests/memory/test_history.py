@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, Category, EventStream, Free, Mark, Phase
 from bevdiag.memory.history import Action, record
 from bevdiag.memory.simulate import walk
+
+from ..streams import free, make, mark, stream
 
 MIB = 2**20
 
@@ -15,32 +16,24 @@ def target(nbytes=None):
     return make_target(torch="2.11.0", budget_bytes=nbytes)
 
 
-def alloc(block, nbytes, op="aten::empty"):
-    return Alloc(block, nbytes, Category.ACTIVATION, Phase.FORWARD, 1, "backbone", op)
-
-
-def run(*events):
-    return EventStream((Mark(1, Phase.FORWARD), *events), num_steps=1)
-
-
 @st.composite
 def runs(draw):
-    events, live, number = [], [], 0
+    moves, live, number = [mark(1)], [], 0
     sizes = st.tuples(st.booleans(), st.integers(0, 30 * MIB))
     for is_free, nbytes in draw(st.lists(sizes, max_size=30)):
         if is_free and live:
-            events.append(Free(live.pop(draw(st.integers(0, len(live) - 1)))))
+            moves.append(free(live.pop(draw(st.integers(0, len(live) - 1)))))
         else:
-            number += 1
+            moves.append(make(nbytes))
             live.append(number)
-            events.append(alloc(number, nbytes))
-    return run(*events)
+            number += 1
+    return stream(*moves)
 
 
 @settings(max_examples=60, deadline=None)
-@given(stream=runs(), capacity=st.sampled_from([None, 60 * MIB, 150 * MIB]))
-def test_the_entries_lead_to_the_segments(stream, capacity):
-    history = record(stream, target(capacity))
+@given(run=runs(), capacity=st.sampled_from([None, 60 * MIB, 150 * MIB]))
+def test_the_entries_lead_to_the_segments(run, capacity):
+    history = record(run, target(capacity))
     segments, blocks = {}, {}
     for entry in history.entries:
         match entry.action:
@@ -60,10 +53,10 @@ def test_the_entries_lead_to_the_segments(stream, capacity):
 
 
 @settings(max_examples=60, deadline=None)
-@given(stream=runs(), capacity=st.sampled_from([None, 60 * MIB, 150 * MIB]))
-def test_the_segments_hold_what_the_simulation_says(stream, capacity):
-    history = record(stream, target(capacity))
-    totals = walk(stream, target(capacity))
+@given(run=runs(), capacity=st.sampled_from([None, 60 * MIB, 150 * MIB]))
+def test_the_segments_hold_what_the_simulation_says(run, capacity):
+    history = record(run, target(capacity))
+    totals = walk(run, target(capacity))
     held = [block for segment in history.segments for block in segment.blocks if block.cause]
     reserved = totals.reserved[-1] if totals.refusal is None else totals.refusal.reserved_bytes
     assert sum(segment.size for segment in history.segments) == reserved
@@ -77,15 +70,15 @@ def test_the_segments_hold_what_the_simulation_says(stream, capacity):
 
 
 def test_a_step_that_does_not_fit_ends_with_what_was_asked_for():
-    history = record(run(alloc(1, 40 * MIB), alloc(2, 70 * MIB, "cat")), target(100 * MIB))
+    history = record(stream(make(40 * MIB), make(70 * MIB, op="cat")), target(100 * MIB))
     assert [entry.action.value for entry in history.entries] == ["segment_alloc", "alloc", "oom"]
     oom = history.entries[-1]
     assert (oom.nbytes, oom.free_bytes, oom.cause.op) == (70 * MIB, 60 * MIB, "cat")
 
 
 def test_cached_segments_go_back_before_an_allocation_that_needs_them():
-    stream = run(alloc(1, 40 * MIB), Free(1), alloc(2, 70 * MIB, "cat"))
-    history = record(stream, target(100 * MIB))
+    run = stream(make(40 * MIB), free(0), make(70 * MIB, op="cat"))
+    history = record(run, target(100 * MIB))
     assert [(entry.action.value, entry.cause.op) for entry in history.entries] == [
         ("segment_alloc", "aten::empty"),
         ("alloc", "aten::empty"),

@@ -4,31 +4,22 @@ import pytest
 
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, Category, EventStream, Mark, Phase
-from bevdiag.memory.simulate import simulate
+from bevdiag.memory.events import EventStream
 from bevdiag.memory.verdict import Verdict, fit_on_gpus, judge
+
+from ..streams import make, mark, stream
 
 GIB = 2**30
 
 
 def _stream(gib: float, *, unmodelled: tuple[str, ...] = ()) -> EventStream:
-    alloc = Alloc(
-        block=1,
-        nbytes=int(gib * GIB),
-        category=Category.ACTIVATION,
-        phase=Phase.FORWARD,
-        step=1,
-        module="a",
-        op="op",
-    )
-    return EventStream(events=[Mark(1, Phase.FORWARD), alloc], num_steps=1, unmodelled=unmodelled)
+    return replace(stream(mark(1), make(int(gib * GIB))), unmodelled=unmodelled)
 
 
 def _judge(expected: EventStream, upper: EventStream, budget_gib: int | None) -> Verdict:
     budget = None if budget_gib is None else budget_gib * GIB
     target = make_target(torch="2.11.0", budget_bytes=budget)
-    profiles = [simulate(stream, target, until_oom=False) for stream in (expected, upper)]
-    return judge(target, expected, profiles[0], upper, profiles[1], unsplit_bytes=0)
+    return judge(target, expected, upper, unsplit_bytes=0)
 
 
 @pytest.mark.parametrize(
@@ -75,11 +66,10 @@ def test_a_budget_does_not_go_along_to_another_gpu() -> None:
 
 def test_what_blocks_may_leave_unsplit_must_stay_free() -> None:
     target = make_target(torch="2.11.0", budget_bytes=8 * GIB)
-    stream = _stream(7)
-    profile = simulate(stream, target, until_oom=False)
+    step = _stream(7)
 
     def verdict(unsplit_bytes: int) -> Verdict:
-        return judge(target, stream, profile, stream, profile, unsplit_bytes=unsplit_bytes)
+        return judge(target, step, step, unsplit_bytes=unsplit_bytes)
 
     assert verdict(GIB) is Verdict.FITS
     assert verdict(GIB + 1) is Verdict.DEPENDS

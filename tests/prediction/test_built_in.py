@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.memory.events import Alloc
 from bevdiag.prediction import built_in
 from bevdiag.prediction.result import SCENE_SITE
 from bevdiag.sparse import constants
@@ -91,12 +90,8 @@ def test_counts_by_step_are_traced_by_step(small: Any) -> None:
     counts = (2000, 1200, 1900)
     pins = {f"{small.site}@{step}": count for step, count in enumerate(counts, 1)}
     traced = small.source(pins=pins).record()
-    events = traced.traces[Scenario.EXPECTED].stream.events
-    convolved = [
-        event.shape[0]
-        for event in events
-        if isinstance(event, Alloc) and event.module.endswith("conv_focal.2")
-    ]
+    events = traced.traces[Scenario.EXPECTED].stream.allocs()
+    convolved = [event.shape[0] for event in events if event.module.endswith("conv_focal.2")]
     assert list(dict.fromkeys(convolved)) == list(counts)
     (site,) = traced.kept_voxels
     assert site.used == counts[2]

@@ -33,7 +33,7 @@ def test_one_config_does_not_keep_the_others_from_their_verdicts(small, tmp_path
     assert [check.exit_code for check in checks] == [2, 0, 2]
     assert checks[1].verdict is Verdict.FITS
     assert "broken.yaml" in checks[2].failure
-    assert seen[-1] == ("3 of 3 configs", 1.0)
+    assert seen[-1] == ("configs: 3 of 3", 1.0)
 
 
 def test_over_the_budget(small):

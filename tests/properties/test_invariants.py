@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bevdiag.memory.events import Alloc, Free
+from bevdiag.memory.events import MARK
 from bevdiag.memory.simulate import simulate, walk
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.inspect import inspect
@@ -78,12 +78,12 @@ def test_the_books_balance_after_every_event(config: str, batch_size: int) -> No
     source, trace = _trace(config, batch_size)
     totals = walk(trace.stream, source.target())
     alive: dict[int, int] = {}
-    for index, event in enumerate(trace.stream.events):
-        if isinstance(event, Alloc):
-            alive[event.block] = totals.block_bytes[index]
-            assert totals.block_bytes[index] >= totals.requested[index]
-        elif isinstance(event, Free):
-            del alive[event.block]
+    assert (totals.granted >= totals.requested).all()
+    for index, block in enumerate(trace.stream.events.tolist()):
+        if block >= 0:
+            alive[block] = totals.granted[block]
+        elif block != MARK:
+            del alive[~block]
         assert totals.allocated[index] == sum(alive.values())
         assert totals.reserved[index] >= totals.allocated[index]
 

@@ -74,12 +74,11 @@ def test_every_set_says_what_it_costs(found: FixReport) -> None:
     checkpoint = next(o for o in found.singles if o.id == "dsvt-checkpoint")
     assert (checkpoint.flops or 0) > (found.base.flops or 0) > 0
     assert checkpoint.params == found.base.params
-    assert {plan.id for plan in found.singles} == FEW
 
 
-def test_unsafe_changes_are_shown_but_take_no_part(found: FixReport) -> None:
-    assert any(plan.unsafe for plan in found.singles)
-    assert not any(plan.unsafe for plan in (*found.combined, *found.frontier))
+def test_dearer_changes_are_not_traced_where_a_cheaper_one_fits(found: FixReport) -> None:
+    assert [plan.id for plan in found.singles] == ["focal-topk", "dsvt-checkpoint"]
+    assert not any(plan.needs or plan.unsafe for plan in found.singles)
 
 
 def test_the_diff_changes_only_what_it_shows(found: FixReport) -> None:
@@ -129,6 +128,9 @@ def test_where_nothing_fits_the_least_is_known(small: Any) -> None:
     assert report.chosen is None
     assert report.diff == ""
     assert report.combined[-1].ids == ("focal-topk", "dsvt-checkpoint")
+    assert {plan.id for plan in report.singles} == FEW
+    assert any(plan.unsafe for plan in report.singles)
+    assert not any(plan.unsafe for plan in (*report.combined, *report.frontier))
     assert report.exit_code is ExitCode.FINDINGS
 
 

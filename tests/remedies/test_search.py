@@ -1,17 +1,21 @@
 """The one search for plans, on the small model with few changes to try."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import pytest
 
+from bevdiag.memory.device import make_target
 from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Change, Plan
 from bevdiag.prediction.result import Prediction
 from bevdiag.remedies import search, sets
 from bevdiag.remedies.candidates import candidates
 from bevdiag.remedies.sets import worth_tracing
+from bevdiag.trace import workers
 
 MIB = 2**20
 FEW = {"compression-sparse_max", "dsvt-checkpoint", "focal-topk", "fewer-voxels"}
@@ -116,3 +120,77 @@ def test_sets_without_needs_are_traced_first() -> None:
     order = list(worth_tracing(base, singles, 50, None))
     assert order[0] == ("one", "two")
     assert all("own-module" in ids for ids in order[1:])
+
+
+# -- what is traced at all -------------------------------------------------------------------------
+
+
+class _Steps:
+    """A source of which changes leave shares of 100 bytes; what is traced is noted."""
+
+    def __init__(self, shares: dict[str, float], *, remedies: bool | None = None) -> None:
+        self.options = InspectOptions(remedies=remedies)
+        self.shares = shares
+        self.traced: list[tuple[str, ...]] = []
+        self.input = tuple[object, ...]
+
+    def plan(self, ids: tuple[str, ...], known: Mapping[str, Change]) -> Plan:
+        self.traced.append(ids)
+        left = round(100 * prod(self.shares[name] for name in ids))
+        return Plan(
+            changes=tuple(known[name] for name in ids),
+            edits={},
+            verdict=Verdict.FITS if left <= 50 else Verdict.OVER,
+            high_bytes=left,
+            flops=10,
+        )
+
+
+_OFFERED = {
+    change.id: change
+    for change in (
+        Change(id="grid", group="e", title="e", price=0, loses="", unsafe="moves", needs=""),
+        Change(id="data", group="d", title="d", price=4, loses="", unsafe="", needs=""),
+        Change(id="own", group="c", title="c", price=1, loses="", unsafe="", needs="a module"),
+        Change(id="model", group="b", title="b", price=3, loses="", unsafe="", needs=""),
+        Change(id="time", group="a", title="a", price=1, loses="", unsafe="", needs=""),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("shares", "remedies", "traced", "chosen"),
+    [
+        ({"time": 0.4}, None, {("time",)}, ("time",)),
+        ({"time": 0.4}, True, {(name,) for name in _OFFERED}, ("time",)),
+        (
+            {"time": 0.7, "model": 0.7},
+            None,
+            {("time",), ("model",), ("model", "time")},
+            ("model", "time"),
+        ),
+        ({"data": 0.4}, None, {("time",), ("model",), ("data",)}, ("data",)),
+        ({"own": 0.4}, None, {(name,) for name in _OFFERED if name != "grid"}, ("own",)),
+        ({"grid": 0.4}, None, {(name,) for name in _OFFERED}, None),
+    ],
+)
+def test_dearer_changes_wait_until_nothing_cheaper_fits(
+    shares: dict[str, float],
+    remedies: bool | None,
+    traced: set[tuple[str, ...]],
+    chosen: tuple[str, ...] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source: Any = _Steps({**dict.fromkeys(_OFFERED, 1.0), **shares}, remedies=remedies)
+    monkeypatch.setattr(search, "candidates", lambda _: _OFFERED.values())
+    monkeypatch.setattr(search, "change_of", lambda change: change)
+    monkeypatch.setattr(search, "plan_set", lambda _, __, ids, known: source.plan(ids, known))
+    monkeypatch.setattr(workers, "usable_cores", lambda: 1)
+    goal = replace(make_target(torch="2.11.0"), capacity_bytes=50)
+    base = replace(_single("", 100), changes=())
+    found = search.search_plans(source, goal, base, lambda *_: None)
+    assert set(source.traced) == traced
+    assert (found.chosen.ids if found.chosen else None) == chosen
+    assert [plan.id for plan in found.singles] == [
+        name for name in _OFFERED if (name,) in set(source.traced)
+    ]

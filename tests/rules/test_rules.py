@@ -1,6 +1,5 @@
 """Each rule fires where it should and keeps quiet where it should not."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, Category, ConvCall, Event, EventStream, Mark, Phase
+from bevdiag.memory.events import Category, ConvCall, Phase
 from bevdiag.memory.profile import LiveBlock
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
@@ -32,6 +31,8 @@ from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.trace.layers import LayerRecord
 
+from ..streams import Move, make, mark, stream
+
 GIB = 2**30
 
 
@@ -39,23 +40,9 @@ def _found(rule: ModuleType, evidence: StepEvidence) -> list[Finding]:
     return list(rule.check(evidence))
 
 
-def _alloc(nbytes: int, module: str, **wanted: Any) -> Alloc:
-    fields: dict[str, Any] = {
-        "block": 1,
-        "category": Category.ACTIVATION,
-        "phase": Phase.FORWARD,
-        "step": 1,
-        "op": "op",
-        **wanted,
-    }
-    return Alloc(nbytes=nbytes, module=module, **fields)
-
-
-def _with_events(
-    evidence: StepEvidence, events: Sequence[Event], num_steps: int = 1
-) -> StepEvidence:
-    stream = EventStream(events=events, num_steps=num_steps)
-    return replace(evidence, trace=replace(evidence.trace, stream=stream))
+def _with_events(evidence: StepEvidence, *moves: Move) -> StepEvidence:
+    forward = stream(mark(1), *moves)
+    return replace(evidence, trace=replace(evidence.trace, stream=forward))
 
 
 def _conv(in_channels: int, height: int, width: int, **wanted: Any) -> ConvCall:
@@ -75,9 +62,12 @@ def _conv(in_channels: int, height: int, width: int, **wanted: Any) -> ConvCall:
     return replace(call, **wanted)
 
 
-def _convolving(evidence: StepEvidence, call: ConvCall, cudnn: str) -> StepEvidence:
-    alloc = _alloc(0, "backbone_2d.blocks.0.1", category=Category.WORKSPACE, request=call)
-    changed = _with_events(evidence, [Mark(1, Phase.FORWARD), alloc])
+def _workspace(call: ConvCall) -> Move:
+    return make(0, "backbone_2d.blocks.0.1", category=Category.WORKSPACE, request=call)
+
+
+def _convolving(evidence: StepEvidence, call: ConvCall, cudnn: str, times: int = 1) -> StepEvidence:
+    changed = _with_events(evidence, *times * [_workspace(call)])
     return replace(changed, target=make_target(torch="2.11.0", gpu="h200", cudnn=cudnn))
 
 
@@ -151,10 +141,8 @@ def test_cudnn_is_not_bypassed(evidence: StepEvidence, call: ConvCall, cudnn: st
 
 
 def test_one_module_is_named_once(evidence: StepEvidence) -> None:
-    convolving = _convolving(evidence, HUGE, "9.1")
-    events = convolving.trace.stream.events
-    twice = _with_events(evidence, [*events, replace(events[-1], block=2)])  # type: ignore[type-var]
-    assert len(_found(convolution_beyond_32_bit, replace(twice, target=convolving.target))) == 1
+    twice = _convolving(evidence, HUGE, "9.1", times=2)
+    assert len(_found(convolution_beyond_32_bit, twice)) == 1
 
 
 # -- BEV301 and BEV302 --------------------------------------------------------------------------
@@ -184,7 +172,7 @@ def test_no_budget(evidence: StepEvidence) -> None:
 @pytest.mark.parametrize(("share", "fires"), [(0.41, True), (0.39, False)])
 def test_a_peak_of_one_block(evidence: StepEvidence, share: float, fires: bool) -> None:
     total = evidence.profile.peak.allocated_bytes
-    block = LiveBlock(_alloc(0, "vfe"), int(share * total))
+    block = LiveBlock(stream(make(0, "vfe")).alloc(0), int(share * total))
     found = _found(
         peak_dominated_by_one_block,
         replace(evidence, profile=replace(evidence.profile, holders=(block,))),
@@ -194,7 +182,7 @@ def test_a_peak_of_one_block(evidence: StepEvidence, share: float, fires: bool) 
 
 
 def test_a_peak_of_nothing(evidence: StepEvidence) -> None:
-    empty = simulate(EventStream(events=[], num_steps=1), evidence.target)
+    empty = simulate(stream(), evidence.target)
     assert _found(peak_dominated_by_one_block, replace(evidence, profile=empty)) == []
 
 
@@ -202,15 +190,11 @@ def test_a_peak_of_nothing(evidence: StepEvidence) -> None:
 
 
 def _padded(evidence: StepEvidence, saved_bytes: int, points_each: int) -> StepEvidence:
-    events = [
-        Mark(1, Phase.FORWARD),
-        _alloc(saved_bytes, "vfe.layers.0"),
-        Mark(1, Phase.BACKWARD),
-    ]
+    moves = (make(saved_bytes, "vfe.layers.0"), mark(1, Phase.BACKWARD))
     assert evidence.batch.voxels is not None
     (sample,) = evidence.batch.voxels
     full = replace(sample, num_points=np.full_like(sample.num_points, points_each))
-    return replace(_with_events(evidence, events), batch=replace(evidence.batch, voxels=(full,)))
+    return replace(_with_events(evidence, *moves), batch=replace(evidence.batch, voxels=(full,)))
 
 
 @pytest.mark.parametrize(
@@ -247,9 +231,8 @@ def test_no_padding_where_the_model_voxelizes(evidence: StepEvidence) -> None:
 def test_a_dense_volume(
     evidence: StepEvidence, shape: tuple[int, ...], nbytes: int, fires: bool
 ) -> None:
-    volume = _alloc(nbytes, "map_to_bev_module", shape=shape)
-    events = [Mark(1, Phase.FORWARD), volume, replace(volume, block=2)]
-    found = _found(densified_volume, _with_events(evidence, events))
+    volume = make(nbytes, "map_to_bev_module", shape=shape)
+    found = _found(densified_volume, _with_events(evidence, volume, volume))
     assert [f.code for f in found] == ["BEV306"] * fires
     for finding in found:
         assert "2.00 GiB, held 2 times at once" in finding.message

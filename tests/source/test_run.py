@@ -7,7 +7,7 @@ import pytest
 from bevdiag.children import ChildError, Tell
 from bevdiag.errors import ConfigError, InputError, NoVerdictError
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, Category, Phase
+from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import Loop
 from bevdiag.source import SourceTrace, run
 from bevdiag.source.child import TracedStep
@@ -58,15 +58,15 @@ def test_coordinates_have_values_and_nothing_is_assumed(one_stage: SourceTrace) 
 def test_what_the_constructor_put_on_the_gpu_counts(one_stage: SourceTrace) -> None:
     anchors = [
         event
-        for event in one_stage.trace.stream.events
-        if isinstance(event, Alloc) and event.phase is Phase.LOAD and event.shape == (16 * 16, 7)
+        for event in one_stage.trace.stream.allocs()
+        if event.phase is Phase.LOAD and event.shape == (16 * 16, 7)
     ]
     assert [event.nbytes for event in anchors] == [16 * 16 * 7 * 4]
     assert anchors[0].category is Category.PARAMETER
 
 
 def test_what_a_module_puts_on_the_gpu_when_imported_counts(one_stage: SourceTrace) -> None:
-    kept = [e for e in one_stage.trace.stream.events if isinstance(e, Alloc) and e.op == "import"]
+    kept = [e for e in one_stage.trace.stream.allocs() if e.op == "import"]
     assert [event.shape for event in kept] == [(11, 3)]
 
 
@@ -181,8 +181,8 @@ def test_an_evaluation_sees_no_boxes_and_keeps_no_gradients(
     evaluated = trace_repo(
         "one_stage.yaml", overrides=("MODEL.NAME=Asking", "MODEL.WAY=plain"), loop=EVALUATION
     )
-    made = [event for event in evaluated.trace.stream.events if isinstance(event, Alloc)]
+    made = list(evaluated.trace.stream.allocs())
     assert {event.phase for event in made} == {Phase.LOAD, Phase.FORWARD}
     assert not any(event.op == "batch['gt_boxes']" for event in made)
-    trained = [e for e in one_stage.trace.stream.events if isinstance(e, Alloc)]
+    trained = list(one_stage.trace.stream.allocs())
     assert any(event.op == "batch['gt_boxes']" for event in trained)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.memory.events import Alloc, EventStream
+from bevdiag.memory.events import EventStream
 from bevdiag.source import writing
 from bevdiag.source.devices import is_cuda
 from bevdiag.source.simulated_gpu import SimulatedGpu
@@ -74,7 +74,7 @@ def gpu(recorder: Recorder) -> Iterator[SimulatedGpu]:
 
 
 def allocated(stream: EventStream) -> list[tuple[int, ...]]:
-    return [event.shape for event in stream.events if isinstance(event, Alloc)]
+    return [event.shape for event in stream.allocs()]
 
 
 def test_features_and_values_are_both_on_the_gpu(gpu: SimulatedGpu, user: dict[str, User]) -> None:

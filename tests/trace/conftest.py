@@ -1,6 +1,6 @@
 """Small recordings: a few operations, or the steps of a toy model, as the trace sees them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
-from bevdiag.memory.events import Alloc, Category, Event, EventStream, Free, Phase
+from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import Autocast
 from bevdiag.trace.checkpoints import meta_checkpoints
@@ -76,21 +76,15 @@ class Recordings:
         """The allocations whose fields have the wanted values."""
         return [
             event
-            for event in stream.events
-            if isinstance(event, Alloc)
-            and all(getattr(event, name) == value for name, value in wanted.items())
+            for event in stream.allocs()
+            if all(getattr(event, name) == value for name, value in wanted.items())
         ]
 
     @staticmethod
-    def alive_after(events: Sequence[Event]) -> dict[int, Alloc]:
+    def alive_after(stream: EventStream) -> dict[int, Alloc]:
         """The blocks that are allocated and not freed."""
-        alive: dict[int, Alloc] = {}
-        for event in events:
-            if isinstance(event, Alloc):
-                alive[event.block] = event
-            elif isinstance(event, Free):
-                del alive[event.block]
-        return alive
+        alive = stream.allocs(stream.freed == len(stream.events))
+        return {alloc.block: alloc for alloc in alive}
 
 
 @pytest.fixture(scope="session")

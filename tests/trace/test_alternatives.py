@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 import torch
 
-from bevdiag.memory.events import EventStream
 from bevdiag.trace import alternatives as scenarios
 from bevdiag.trace.alternatives import Scenarios
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
+from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.step import Trace
 
@@ -18,7 +18,7 @@ def _asked(values: AssumedValues, place: str) -> bool:
 
 def _empty() -> Trace:
     empty = dict.fromkeys(Trace.__dataclass_fields__, ())
-    return Trace(**{**empty, "stream": EventStream(events=[], num_steps=2)})  # type: ignore[arg-type]
+    return Trace(**{**empty, "stream": Ledger().stream(2)})  # type: ignore[arg-type]
 
 
 def test_a_branch_that_cannot_be_traced_leaves_the_step_open(
@@ -67,7 +67,7 @@ def test_a_branch_behind_another_branch_leaves_the_step_open(
 
 def _step_of(count: int) -> Trace:
     empty = dict.fromkeys(Trace.__dataclass_fields__, ())
-    return Trace(**{**empty, "stream": EventStream(events=[], num_steps=count)})  # type: ignore[arg-type]
+    return Trace(**{**empty, "stream": Ledger().stream(count)})  # type: ignore[arg-type]
 
 
 def test_scenes_of_their_own_are_traced_and_widen_the_counts() -> None:

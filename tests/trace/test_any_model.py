@@ -13,7 +13,7 @@ from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.memory.events import Alloc, Category, Free, Mark
+from bevdiag.memory.events import Alloc, Category
 from bevdiag.sparse import stub
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.any_model import Loss, trace_model
@@ -52,11 +52,7 @@ def _traced(
 
 
 def sizes(traced: Trace, category: Category) -> list[int]:
-    return [
-        event.nbytes
-        for event in traced.stream.events
-        if isinstance(event, Alloc) and event.category is category
-    ]
+    return [event.nbytes for event in traced.stream.allocs() if event.category is category]
 
 
 def test_the_model_is_left_as_it_is() -> None:
@@ -103,7 +99,7 @@ def _plain_loss(output: Any) -> torch.Tensor:
 
 
 def _backward_ops(traced: Trace) -> list[str]:
-    return [e.op for e in traced.stream.events if isinstance(e, Alloc) and e.phase == "backward"]
+    return [e.op for e in traced.stream.allocs() if e.phase == "backward"]
 
 
 def test_a_model_that_holds_a_module_or_what_cannot_be_copied() -> None:
@@ -141,7 +137,7 @@ def test_integers_keep_their_values_which_decide_shapes() -> None:
         return out[labels.nonzero()[:, 0]]
 
     traced = trace(_Returns(chosen), (X, torch.tensor([0, 1, 0, 1])))
-    assert any(event.shape == (2, 5) for event in traced.stream.events if isinstance(event, Alloc))
+    assert any(event.shape == (2, 5) for event in traced.stream.allocs())
 
 
 def _wide(out: torch.Tensor) -> torch.Tensor:
@@ -150,9 +146,7 @@ def _wide(out: torch.Tensor) -> torch.Tensor:
 
 def _largest(traced: Trace) -> int:
     return max(
-        event.nbytes
-        for event in traced.stream.events
-        if isinstance(event, Alloc) and event.category is not Category.WORKSPACE
+        event.nbytes for event in traced.stream.allocs() if event.category is not Category.WORKSPACE
     )
 
 
@@ -229,9 +223,7 @@ class _Counting(nn.Module):
 
 def _events_of(traced: Trace, step: int, op: str) -> list[Alloc]:
     return [
-        event
-        for event in traced.stream.events
-        if isinstance(event, Alloc) and event.step == step and f".{op}." in event.op
+        event for event in traced.stream.allocs() if event.step == step and f".{op}." in event.op
     ]
 
 
@@ -367,10 +359,10 @@ def test_the_output_lives_until_the_next_forward_pass_has_returned() -> None:
     )
 
     def end_of_output(traced: Trace) -> tuple[int, str]:
-        events = list(traced.stream.events)
-        output = next(e for e in events if isinstance(e, Alloc) and e.shape == (4, 50000))
-        marks = [e for e in events[: events.index(Free(output.block))] if isinstance(e, Mark)]
-        return marks[-1].step, marks[-1].phase.value
+        stream = traced.stream
+        output = next(e for e in stream.allocs() if e.shape == (4, 50000))
+        last = stream.sections(int(stream.freed[output.block]))[-1]
+        return last.step, last.phase.value
 
     assert end_of_output(kept) == (2, "forward")
     assert end_of_output(dropped) == (1, "forward")
@@ -379,4 +371,4 @@ def test_the_output_lives_until_the_next_forward_pass_has_returned() -> None:
 def test_a_step_without_products_has_no_cublas_workspace_and_one_batch() -> None:
     traced = trace(nn.Sequential(nn.LayerNorm(3)), X, lambda out: out.sum())
     assert sizes(traced, Category.INPUT) == [X.nbytes]
-    assert not [e for e in traced.stream.events if isinstance(e, Alloc) and e.request is not None]
+    assert not [e for e in traced.stream.allocs() if e.request is not None]

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc
 from bevdiag.trace.any_model import trace_model
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.step import StepOptions
@@ -38,8 +37,8 @@ def _made(model: nn.Module, autocast: str = "off", gpu: str = "h200") -> list[tu
     ).expected
     return [
         (event.op.partition("_attention")[2], event.nbytes)
-        for event in traced.stream.events
-        if isinstance(event, Alloc) and event.step == 1 and "dot_product" in event.op
+        for event in traced.stream.allocs()
+        if event.step == 1 and "dot_product" in event.op
     ]
 
 

@@ -155,11 +155,11 @@ def test_each_step_starts_its_books_anew(recordings: Any) -> None:
     assert sizes[0] == sizes[1] == sizes[2]
     trace = recordings.steps(_Model(), _batch(), num_steps=3)
     rows = [
-        [(e.op, e.module, e.nbytes) for e in trace.stream.events if _in_backward(e, step)]
+        [(e.op, e.module, e.nbytes) for e in trace.stream.allocs() if _in_backward(e, step)]
         for step in (2, 3)
     ]
     assert rows[0] == rows[1]
 
 
-def _in_backward(event: Any, step: int) -> bool:
-    return isinstance(event, Alloc) and event.step == step and event.phase is Phase.BACKWARD
+def _in_backward(event: Alloc, step: int) -> bool:
+    return event.step == step and event.phase is Phase.BACKWARD

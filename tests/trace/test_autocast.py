@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bevdiag.memory.events import Alloc, Category, Free
+from bevdiag.memory.events import Category
 from bevdiag.trace.autocast import (
     DTYPES,
     FULL_PRECISION,
@@ -249,9 +249,9 @@ def test_a_weight_is_cast_once_and_its_copy_lives_until_the_region_ends(recordin
             layer(_meta())
             before = recorder.position
         after = recorder.position
-    events = recorder.stream(1).events
-    casts = [a for a in events if isinstance(a, Alloc) and a.op == "aten._to_copy.default"]
-    weights = [a for a in casts if Free(a.block) in events[before:after]]
+    stream = recorder.stream(1)
+    casts = [a for a in stream.allocs() if a.op == "aten._to_copy.default"]
+    weights = [a for a in casts if before <= stream.freed[a.block] < after]
     assert len(weights) == 1
     assert len(casts) == 3  # the weight, and the input each time
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.memory.events import Alloc, Category, ConvCall, Free, Phase
+from bevdiag.memory.events import Category, ConvCall, EventStream, Phase
 
 
 def _run(
@@ -19,11 +19,11 @@ def _run(
         recorder.mark(1, Phase.BACKWARD)
         output.backward(grad)
         del output, grad
-    return recorder.stream(1).events
+    return recorder.stream(1)
 
 
-def _calls(events: Any) -> list[ConvCall]:
-    return [e.request for e in events if isinstance(e, Alloc) and isinstance(e.request, ConvCall)]
+def _calls(stream: EventStream) -> list[ConvCall]:
+    return [e.request for e in stream.allocs() if isinstance(e.request, ConvCall)]
 
 
 def _meta(*shape: int, requires_grad: bool = True) -> torch.Tensor:
@@ -59,7 +59,7 @@ def test_one_dimensional_settings_are_those_of_every_axis(recordings: Any) -> No
     data, weight = _meta(1, 2, 4, 5, 6), _meta(3, 2, 3, 3, 3)
     with recordings.recording() as recorder:
         torch.nn.functional.conv3d(data, weight, stride=2, padding=1)
-    call = _calls(recorder.stream(1).events)[0]
+    call = _calls(recorder.stream(1))[0]
     assert call.stride == (2, 2, 2)
     assert call.padding == (1, 1, 1)
 
@@ -71,18 +71,17 @@ def test_channels_last_input_is_noticed(recordings: Any) -> None:
 
 
 def test_the_workspace_comes_after_its_output_and_goes_at_once(recordings: Any) -> None:
-    events = _run(recordings, nn.Conv2d(8, 16, 3, device="meta"), _meta(2, 8, 20, 30))
-    for index, event in enumerate(events):
-        if isinstance(event, Alloc) and event.request is not None:
-            assert event.category is Category.WORKSPACE
-            assert event.nbytes == 0
-            assert events[index + 1] == Free(event.block)
+    stream = _run(recordings, nn.Conv2d(8, 16, 3, device="meta"), _meta(2, 8, 20, 30))
+    for event in stream.allocs(stream.request >= 0):
+        assert event.category is Category.WORKSPACE
+        assert event.nbytes == 0
+        assert stream.freed[event.block] == stream.made[event.block] + 1
 
 
 def test_the_backward_pass_settles_one_gradient_after_the_other(recordings: Any) -> None:
     # Input gradient, its workspace, weight gradient, its workspace, bias gradient.
-    events = _run(recordings, nn.Conv2d(8, 16, 3, device="meta"), _meta(2, 8, 20, 30))
-    backward = [e for e in events if isinstance(e, Alloc) and e.phase is Phase.BACKWARD]
+    stream = _run(recordings, nn.Conv2d(8, 16, 3, device="meta"), _meta(2, 8, 20, 30))
+    backward = [e for e in stream.allocs() if e.phase is Phase.BACKWARD]
     order = [e.request.direction if isinstance(e.request, ConvCall) else e.shape for e in backward]
     assert order == [(2, 8, 20, 30), "dgrad", (16, 8, 3, 3), "wgrad", (16,)]
 
@@ -98,20 +97,19 @@ def test_a_strided_gradient_is_copied_in_each_of_the_two_calls(
     recordings: Any, strided_grad: bool
 ) -> None:
     layer = nn.Conv2d(8, 16, 3, device="meta")
-    events = _run(recordings, layer, _meta(2, 8, 20, 30), strided_grad=strided_grad)
-    copies = [e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous"]
+    stream = _run(recordings, layer, _meta(2, 8, 20, 30), strided_grad=strided_grad)
+    copies = [e for e in stream.allocs() if e.op == "aten.contiguous"]
     assert [copy.nbytes for copy in copies] == [4 * 2 * 16 * 18 * 28] * 2 * strided_grad
     for copy, direction in zip(copies, ("dgrad", "wgrad"), strict=False):
-        call = next(
-            e for e in events if isinstance(e, Alloc) and e.request and e.op.startswith(direction)
-        )
-        assert events.index(copy) < events.index(call) < events.index(Free(copy.block))
+        call = next(e for e in stream.allocs() if e.request and e.op.startswith(direction))
+        made, freed = stream.made, stream.freed
+        assert made[copy.block] < made[call.block] < freed[copy.block]
 
 
 def test_a_strided_input_is_copied_once_more_for_the_weights_gradient(recordings: Any) -> None:
     data = _meta(30, 20, 8, 2).permute(3, 2, 1, 0)
-    events = _run(recordings, nn.Conv2d(8, 16, 3, device="meta"), data)
-    copies = [e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous"]
+    stream = _run(recordings, nn.Conv2d(8, 16, 3, device="meta"), data)
+    copies = [e for e in stream.allocs() if e.op == "aten.contiguous"]
     assert [copy.phase for copy in copies] == [Phase.FORWARD, Phase.BACKWARD]
     assert {copy.nbytes for copy in copies} == {4 * 2 * 8 * 20 * 30}
 
@@ -119,8 +117,8 @@ def test_a_strided_input_is_copied_once_more_for_the_weights_gradient(recordings
 def test_a_strided_input_is_copied_forward(recordings: Any) -> None:
     data = _meta(30, 20, 8, 2).permute(3, 2, 1, 0)
     layer = nn.Conv2d(8, 16, 3, device="meta")
-    events = _run(recordings, layer, data)
-    copy = next(e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous")
+    stream = _run(recordings, layer, data)
+    copy = next(e for e in stream.allocs() if e.op == "aten.contiguous")
     assert copy.phase is Phase.FORWARD
     assert copy.nbytes == 4 * 2 * 8 * 20 * 30
 
@@ -135,8 +133,8 @@ def test_a_gradient_that_comes_through_a_permutation_is_copied(recordings: Any) 
         def forward(self, data: torch.Tensor) -> torch.Tensor:
             return self.layer(data).permute(0, 2, 3, 1).contiguous()
 
-    events = _run(recordings, Permuted(), _meta(2, 8, 20, 30))
-    copies = [e for e in events if isinstance(e, Alloc) and e.op == "aten.contiguous"]
+    stream = _run(recordings, Permuted(), _meta(2, 8, 20, 30))
+    copies = [e for e in stream.allocs() if e.op == "aten.contiguous"]
     assert [copy.nbytes for copy in copies] == [4 * 2 * 16 * 18 * 28]
 
 

@@ -1,12 +1,13 @@
 """What the reducer of DistributedDataParallel adds, and what else a loop keeps."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, Category, Free, Phase
+from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import NCCL_BYTES, PLAIN, Loop
 from bevdiag.memory.simulate import simulate
 from bevdiag.trace.ddp import bucketed
@@ -36,19 +37,15 @@ def _buckets(trace: Trace) -> list[tuple[int, int]]:
     """Step and bytes of each bucket."""
     return [
         (event.step, event.nbytes)
-        for event in trace.stream.events
-        if isinstance(event, Alloc)
-        and event.category is Category.GRADIENT
-        and event.shape
-        and len(event.shape) == 1
+        for event in trace.stream.allocs()
+        if event.category is Category.GRADIENT and event.shape and len(event.shape) == 1
     ]
 
 
 def _resident(trace: Trace) -> int:
     """Bytes alive when the last step is over."""
-    sizes = {e.block: e.nbytes for e in trace.stream.events if isinstance(e, Alloc)}
-    freed = {e.block for e in trace.stream.events if isinstance(e, Free)}
-    return sum(nbytes for block, nbytes in sizes.items() if block not in freed)
+    stream = trace.stream
+    return int(stream.nbytes[stream.freed == len(stream.events)].sum())
 
 
 @pytest.mark.parametrize(
@@ -96,17 +93,12 @@ def test_bucket_views_save_the_gradients_themselves() -> None:
 
 def test_gradients_wait_for_the_last_batch_of_an_update() -> None:
     def forward_of(trace: Trace) -> int:
-        live = highest = 0
-        sizes: dict[int, int] = {}
-        for event in trace.stream.events:
-            if isinstance(event, Alloc):
-                sizes[event.block] = event.nbytes
-                live += event.nbytes
-                if event.step == 2 and event.phase is Phase.FORWARD:
-                    highest = max(highest, live)
-            elif isinstance(event, Free):
-                live -= sizes[event.block]
-        return highest
+        stream = trace.stream
+        changes = np.zeros(len(stream.events), np.int64)
+        changes[stream.made] = stream.nbytes
+        changes[stream.frees] = -stream.nbytes[~stream.events[stream.frees]]
+        made = stream.made[stream.where(step=2, phase=Phase.FORWARD)]
+        return int(changes.cumsum()[made].max())
 
     plain, added = (forward_of(_trace(Loop(accumulate=batches))) for batches in (1, 2))
     assert added - plain >= PARAMETERS
@@ -120,7 +112,7 @@ def test_averaged_weights_are_kept_and_a_scaler_costs_next_to_nothing() -> None:
 
 def test_evaluation_has_neither_gradients_nor_an_optimizer() -> None:
     trace = _trace(Loop(evaluates=True))
-    made = [event for event in trace.stream.events if isinstance(event, Alloc)]
+    made = list(trace.stream.allocs())
     assert {event.phase for event in made} == {Phase.LOAD, Phase.FORWARD}
     assert Category.GRADIENT not in {event.category for event in made}
 

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from bevdiag.memory.events import Alloc, Free, Phase
+from bevdiag.memory.events import Phase
 
 Loss = Callable[[str], torch.Tensor]
 
@@ -203,14 +204,12 @@ def _recorded(recordings: Any, loss_on: Loss) -> list[int]:
         loss = loss_on("meta")
         recorder.mark(1, Phase.BACKWARD)
         torch.autograd.backward(loss)
-    sizes, live = [], {}
-    for event in recorder.stream(1).events:
-        if isinstance(event, Alloc) and event.shape:
-            live[event.block] = event.nbytes
-            sizes.append(event.nbytes)
-        elif isinstance(event, Free) and event.block in live:
-            sizes.append(-live[event.block])
-    return list(filter(_counts, sizes))
+    stream = recorder.stream(1)
+    changes = np.zeros(len(stream.events), np.int64)
+    nbytes = np.where([bool(event.shape) for event in stream.allocs()], stream.nbytes, 0)
+    changes[stream.made] = nbytes
+    changes[stream.frees] = -nbytes[~stream.events[stream.frees]]
+    return [size for size in changes.tolist() if size and _counts(size)]
 
 
 def _real(loss_on: Loss) -> list[int]:

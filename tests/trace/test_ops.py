@@ -57,7 +57,7 @@ def test_a_boolean_mask_is_turned_into_indices_first(recordings: Any) -> None:
     assert (result.op, result.nbytes) == ("aten.index.Tensor", 5 * 8 * 4)
     assert (nonzero.op, nonzero.nbytes) == ("aten.nonzero", 5 * 8)
     assert nonzero.category is Category.TEMPORARY
-    assert nonzero.block not in recordings.alive_after(recorder.stream(1).events)
+    assert nonzero.block not in recordings.alive_after(recorder.stream(1))
 
 
 def test_a_host_mask_makes_no_indices_on_the_device(recordings: Any) -> None:
@@ -207,7 +207,7 @@ def test_sort_asks_for_the_buffers_of_a_radix_sort_and_lets_them_go(recordings: 
         recorder.adopt(keys, Category.INPUT, "", "batch")
         values, order = keys.sort(descending=True)
         rows = recordings.allocs(recorder.stream(1))[1:]
-        alive = recordings.alive_after(recorder.stream(1).events)
+        alive = recordings.alive_after(recorder.stream(1))
     assert values[0] == 99
     assert order[0] == 99
     assert [(a.nbytes, a.category) for a in rows[2:]] == [
@@ -228,7 +228,7 @@ def test_the_result_of_unique_keeps_the_storage_of_its_input(recordings: Any) ->
     with recordings.recording() as recorder:
         recorder.adopt(keys, Category.INPUT, "", "batch")
         unique, inverse = torch.unique(keys, return_inverse=True)
-        alive = [a.nbytes for a in recordings.alive_after(recorder.stream(1).events).values()]
+        alive = [a.nbytes for a in recordings.alive_after(recorder.stream(1)).values()]
     assert unique.tolist() == list(range(7))
     assert len(inverse) == 100
     assert sorted(alive) == [800, 800, 800]  # the keys, the inverse, and 100 places for 7 values

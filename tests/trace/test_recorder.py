@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bevdiag.memory.events import Alloc, Category, EventStream, Free, GemmWorkspace, Mark, Phase
+from bevdiag.memory.events import Category, EventStream, GemmWorkspace, Phase
 from bevdiag.memory.tags import allocating
 
 
@@ -40,9 +40,7 @@ def stream(recordings: Any) -> EventStream:
 
 
 def test_the_books_balance(recordings: Any, stream: EventStream) -> None:
-    alive = recordings.alive_after(stream.events)  # a free of a dead block would raise
-    blocks = [event.block for event in stream.events if isinstance(event, Alloc)]
-    assert len(blocks) == len(set(blocks))
+    alive = recordings.alive_after(stream)  # a free of a dead block would raise
     kinds = {alloc.category for alloc in alive.values()}
     assert kinds == {
         Category.PARAMETER,
@@ -54,24 +52,19 @@ def test_the_books_balance(recordings: Any, stream: EventStream) -> None:
 
 
 def test_marks_announce_the_steps_in_order(stream: EventStream) -> None:
-    marks = [event for event in stream.events if isinstance(event, Mark)]
-    expected = [Mark(0, Phase.LOAD)]
-    for step in (1, 2, 3):
-        expected += [
-            Mark(step, Phase.FORWARD),
-            Mark(step, Phase.BACKWARD),
-            Mark(step, Phase.OPTIMIZER),
-        ]
-    assert marks == expected
+    phases = (Phase.FORWARD, Phase.BACKWARD, Phase.OPTIMIZER)
+    assert [(part.step, part.phase) for part in stream.sections()] == [
+        (0, Phase.LOAD),
+        *((step, phase) for step in (1, 2, 3) for phase in phases),
+    ]
 
 
 def test_every_event_says_where_it_falls(stream: EventStream) -> None:
-    mark = Mark(0, Phase.LOAD)
-    for event in stream.events:
-        if isinstance(event, Mark):
-            mark = event
-        elif isinstance(event, Alloc):
-            assert (event.step, event.phase) == (mark.step, mark.phase)
+    for part in stream.sections():
+        made = (stream.made >= part.start) & (stream.made < part.stop)
+        assert made.any()
+        for event in stream.allocs(made):
+            assert (event.step, event.phase) == (part.step, part.phase)
 
 
 def test_loading_adopts_parameters_children_first_then_the_batch(
@@ -131,10 +124,8 @@ def test_a_tensor_that_outlives_the_step_is_freed_when_it_is_replaced(
     recordings: Any, stream: EventStream
 ) -> None:
     exp = [a for a in recordings.allocs(stream) if a.op == "aten.exp.default"]
-    frees = {e.block: i for i, e in enumerate(stream.events) if isinstance(e, Free)}
-    second_exp = stream.events.index(exp[1])
-    assert frees[exp[0].block] == second_exp + 1
-    assert exp[2].block not in frees
+    assert stream.freed[exp[0].block] == stream.made[exp[1].block] + 1
+    assert stream.freed[exp[2].block] == len(stream.events)
 
 
 def test_each_thread_makes_its_cublas_workspace_once(recordings: Any, stream: EventStream) -> None:
@@ -222,9 +213,9 @@ def test_a_block_lives_as_long_as_its_last_view(recordings: Any) -> None:
         corner = x[:2, :2]
         del x
         gc.collect()
-        held = recordings.alive_after(recorder.stream(1).events)
+        held = recordings.alive_after(recorder.stream(1))
         del corner
-        gone = recordings.alive_after(recorder.stream(1).events)
+        gone = recordings.alive_after(recorder.stream(1))
     assert [a.nbytes for a in held.values()] == [96]
     assert gone == {}
 
@@ -254,10 +245,10 @@ def test_rehome_hands_a_block_to_another_tensor(recordings: Any) -> None:
         new = torch.from_numpy(new.numpy())
         recorder.rehome(old, new)
         del old
-        alive = recordings.alive_after(recorder.stream(1).events)
+        alive = recordings.alive_after(recorder.stream(1))
         assert recorder.is_device(new)
         del new
-        gone = recordings.alive_after(recorder.stream(1).events)
+        gone = recordings.alive_after(recorder.stream(1))
     assert len(alive) == 1
     assert gone == {}
 
@@ -277,4 +268,4 @@ def test_what_dies_after_the_run_is_alive_in_it(recordings: Any) -> None:
     with recordings.recording() as recorder:
         x = torch.empty(10, device="meta")
     del x
-    assert len(recordings.alive_after(recorder.stream(1).events)) == 1
+    assert len(recordings.alive_after(recorder.stream(1))) == 1

@@ -6,7 +6,7 @@ from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Alloc, RnnCall
+from bevdiag.memory.events import RnnCall
 from bevdiag.memory.rnn import reserve_bytes
 from bevdiag.trace.any_model import trace_model
 from bevdiag.trace.step import StepOptions
@@ -23,7 +23,7 @@ def test_a_layer_is_one_call(kind: type[nn.RNNBase], batch_first: bool) -> None:
         target=make_target(torch="2.11.0", gpu="h200"),
     )
     traced = trace_model(model, data, lambda out: out[0].sum(), options).expected
-    made = [e for e in traced.stream.events if isinstance(e, Alloc) and e.step == 1]
+    made = [e for e in traced.stream.allocs() if e.step == 1]
     calls = {e.request for e in made if isinstance(e.request, RnnCall)}
     (call,) = calls
     assert (call.steps, call.batch) == ((7, 5) if batch_first else (5, 7))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bevdiag.memory.events import Alloc, Category, EventStream, Free, Mark, Phase
+from bevdiag.memory.events import Category, EventStream, Phase, Section
 from bevdiag.trace.data_dependence import DataDependenceError
 from bevdiag.trace.step import StepHooks, StepOptions, trace_steps
 
@@ -33,9 +33,8 @@ def stream(recordings: Any) -> EventStream:
     return recorded
 
 
-def _between(stream: EventStream, first: Mark, last: Mark) -> list[Any]:
-    events = list(stream.events)
-    return events[events.index(first) + 1 : events.index(last)]
+def _section(stream: EventStream, step: int, phase: Phase) -> Section:
+    return next(part for part in stream.sections() if part[:2] == (step, phase))
 
 
 def test_parameters_buffers_and_batch_are_there_before_the_first_step(
@@ -63,19 +62,19 @@ def test_what_the_batch_dict_alone_holds_dies_as_the_backward_pass_begins(
     recordings: Any, stream: EventStream
 ) -> None:
     copies = recordings.allocs(stream, step=2, category=Category.INPUT)
-    backward = _between(stream, Mark(2, Phase.BACKWARD), Mark(2, Phase.OPTIMIZER))
+    begin = _section(stream, 2, Phase.BACKWARD).start
     coords = copies[1]
-    first_alloc = next(i for i, event in enumerate(backward) if isinstance(event, Alloc))
-    assert Free(coords.block) in backward[:first_alloc]
+    assert begin < stream.freed[coords.block] < stream.made[stream.made > begin][0]
 
 
 def test_gradients_are_dropped_after_the_optimizer(recordings: Any, stream: EventStream) -> None:
     gradients = recordings.allocs(stream, step=1, category=Category.GRADIENT)
-    optimizer = _between(stream, Mark(1, Phase.OPTIMIZER), Mark(2, Phase.FORWARD))
+    optimizer = _section(stream, 1, Phase.OPTIMIZER)
     assert len(gradients) == 2
     for gradient in gradients:
-        position = optimizer.index(Free(gradient.block))
-        assert not any(isinstance(event, Alloc) for event in optimizer[position:])
+        freed = stream.freed[gradient.block]
+        assert optimizer.start < freed < optimizer.stop
+        assert not ((stream.made > freed) & (stream.made < optimizer.stop)).any()
 
 
 def test_steps_after_the_first_are_alike(recordings: Any) -> None:
@@ -97,10 +96,8 @@ def test_what_gets_no_gradient_is_told(recordings: Any) -> None:
 def test_departures_are_the_events_after_each_forward(recordings: Any) -> None:
     trace = recordings.steps(_Toy(), _batch())
     position = trace.departures["used"]
-    before, after = trace.stream.events[position - 1], trace.stream.events[position]
-    assert isinstance(before, Alloc)
+    before, after = map(trace.stream.alloc, trace.stream.events[position - 1 : position + 1])
     assert (before.module, before.step) == ("used", 2)
-    assert isinstance(after, Alloc)
     assert after.op == "aten.exp.default"
     assert set(trace.departures) == {"used", ""}
 

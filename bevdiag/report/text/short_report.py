@@ -29,9 +29,18 @@ _COUNTS = 2
 _CHANGES = 3
 
 
-def render_short(report: Prediction, layout: Layout) -> str:
-    """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines."""
-    before = _head_lines(report, layout) + _assumed_lines(report, layout)
+def render_head(report: Prediction, layout: Layout) -> str:
+    """The first lines, of which plans change nothing: the verdict and the peak."""
+    return render_lines(_head_lines(report, layout), layout)
+
+
+def render_short(report: Prediction, layout: Layout, *, is_begun: bool = False) -> str:
+    """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines.
+
+    Where the report `is_begun`, what `render_head` says is left out.
+    """
+    head = _head_lines(report, layout)
+    before = head + _assumed_lines(report, layout)
     after = _chart_lines(report, layout) + _holders_lines(report, layout)
     after += _fix_lines(report, layout) + _next_lines(report, layout)
     findings: list[Text] = []
@@ -39,7 +48,8 @@ def render_short(report: Prediction, layout: Layout) -> str:
         findings = _findings_lines(report, layout, count)
         if len(before) + len(findings) + len(after) <= _LINES:
             break
-    return render_lines(before + findings + after, layout)
+    lines = before + findings + after
+    return render_lines(lines[len(head) :] if is_begun else lines, layout)
 
 
 def _head_lines(report: Prediction, layout: Layout) -> list[Text]:

@@ -32,7 +32,7 @@ from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
 
 
-def _all_boxes_kept(boxes: Tensor, keep: FilledTensor, threshold: float, *_: int) -> int:
+def all_boxes_kept(boxes: Tensor, keep: FilledTensor, threshold: float, *_: int) -> int:
     """Suppression without values: `keep` int64 [N] gets the survivors, best first."""
     total, values = len(boxes), current().values
     assert isinstance(values, AssumedValues)
@@ -191,10 +191,10 @@ _OPS: dict[str, dict[str, Op]] = {
         "boxes_iou_bev_gpu": on_values(boxes.ious),
         "boxes_iou_bev_cpu": on_values(boxes.ious),
         "boxes_aligned_iou_bev_cpu": on_values(boxes.aligned_ious),
-        "nms_gpu": on_values(_counted(boxes.suppress), _all_boxes_kept),
-        "nms_normal_gpu": on_values(_counted(boxes.suppress_unturned), _all_boxes_kept),
+        "nms_gpu": on_values(_counted(boxes.suppress), all_boxes_kept),
+        "nms_normal_gpu": on_values(_counted(boxes.suppress_unturned), all_boxes_kept),
     },
-    "ioubev_nms_cuda": {"nms_gpu": on_values(_counted(boxes.suppress_corners), _all_boxes_kept)},
+    "ioubev_nms_cuda": {"nms_gpu": on_values(_counted(boxes.suppress_corners), all_boxes_kept)},
     "roiaware_pool3d_cuda": {
         "forward": on_values(rois.pool_cells, rois.expect_occupied_cells),
         "backward": _gradient,

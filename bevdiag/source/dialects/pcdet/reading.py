@@ -7,10 +7,10 @@ step lacks: a teacher that the training script builds beside the student, for in
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bevdiag.source.dialects.protocol import Unread
 from bevdiag.source.stubs.packages import EasyDict
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -18,21 +18,6 @@ _LARGEST_FILE = 1 << 20
 _KNOWN_SECTIONS = ("MODEL", "DATA_CONFIG", "OPTIMIZATION")
 _OF_MODELS = ("MODEL_", "KD")
 """How sections at the top are named that describe a further model or its losses."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unread:
-    """A key that nobody read.
-
-    Attributes:
-        key: dotted.
-        message: what that means, in one sentence.
-        is_section: whether it is a section of the model, so that a part of the step is missing.
-    """
-
-    key: str
-    message: str
-    is_section: bool = False
 
 
 class Watched(EasyDict):

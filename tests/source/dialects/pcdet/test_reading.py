@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bevdiag.source import reading
-from bevdiag.source.reading import Unread, unread_in, watched
+from bevdiag.source.dialects.pcdet import reading
+from bevdiag.source.dialects.pcdet.reading import unread_in, watched
+from bevdiag.source.dialects.protocol import Unread
 
 CONFIG: dict[str, Any] = {
     "MODEL": {

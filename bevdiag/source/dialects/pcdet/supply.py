@@ -5,11 +5,13 @@ from typing import Any
 import torch
 
 from bevdiag.scenes import Batch
-from bevdiag.source import build, loader
-from bevdiag.source.cameras import Cameras
-from bevdiag.source.dataset import FakeDataset, source_batch
+from bevdiag.source import build
+from bevdiag.source.dialects.pcdet import loader
+from bevdiag.source.dialects.pcdet.cameras import Cameras
+from bevdiag.source.dialects.pcdet.dataset import FakeDataset, source_batch
+from bevdiag.source.dialects.pcdet.frames import Frames
+from bevdiag.source.dialects.protocol import Loaded
 from bevdiag.source.failures import as_failure
-from bevdiag.source.frames import Frames
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.packages import EasyDict
 
@@ -75,15 +77,17 @@ class Supply:
             except Exception as error:
                 self._note(error)
 
-    def batch(self, *, with_voxels: bool = False) -> dict[str, Any]:
-        """The batch dict; features without values unless `with_voxels`."""
+    def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
+        """The batch dict; features without values unless `with_values`."""
         if self._own is None:
-            made = source_batch(self._batch, self._settings, with_voxels=with_voxels)
-            return {**made, **self._extras}
-        made = {**self._own, **self._extras}
-        if with_voxels:
-            return made
-        return {key: _valueless(key, value) for key, value in made.items()}
+            made = source_batch(self._batch, self._settings, with_voxels=with_values)
+            made |= self._extras
+        else:
+            made = {**self._own, **self._extras}
+            if not with_values:
+                made = {key: _valueless(key, value) for key, value in made.items()}
+        boxes = made["gt_boxes"] if labelled else made.pop("gt_boxes")
+        return Loaded(made, boxes)
 
     def add(self, key: str) -> bool:
         """Give the batch an entry that the model asks for; False where nobody knows its like."""
@@ -98,11 +102,6 @@ class Supply:
             f"the batch's {key!r} is synthetic: the repository's own loading could not make it"
         )
         return True
-
-    @property
-    def boxes(self) -> Any:
-        """The ground truth's boxes, [B, boxes, 8 or more]."""
-        return self.batch()["gt_boxes"]
 
     def counts(self) -> tuple[int, int]:
         """Points and voxels of the batch."""

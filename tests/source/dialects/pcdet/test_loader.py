@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.memory.events import Alloc, Category
+from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario, make_batch
 from bevdiag.source import SourceTrace, read_source_config, trace_source
 
-REPOSITORY = Path(__file__).parent / "own_data"
+REPOSITORY = Path(__file__).parents[2] / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
 POINTS = 300
 Own = Callable[..., SourceTrace]
@@ -57,8 +57,8 @@ def plain(own: Own) -> SourceTrace:
 def _inputs(trace: SourceTrace) -> dict[str, tuple[int, ...]]:
     return {
         event.op: event.shape
-        for event in trace.trace.stream.events
-        if isinstance(event, Alloc) and event.category is Category.INPUT
+        for event in trace.trace.stream.allocs()
+        if event.category is Category.INPUT
     }
 
 
@@ -157,9 +157,7 @@ def test_layers_of_spconv_itself_are_spconv_1(own: Own) -> None:
     trace = own("FirstGeneration")
     assert any("spconv 1 is assumed" in finding for finding in trace.findings)
     tables = [
-        event.nbytes
-        for event in trace.trace.stream.events
-        if isinstance(event, Alloc) and event.category is Category.RULEBOOK
+        event.nbytes for event in trace.trace.stream.allocs() if event.category is Category.RULEBOOK
     ]
     assert 2 * 40 * 100 * 100 * 4 in tables
 

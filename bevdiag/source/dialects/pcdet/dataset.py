@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
+from bevdiag.source.dialects.protocol import NotInBatchError
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.trace.places import user_place
@@ -37,23 +37,6 @@ class FakeDataset:
         )
         self.voxel_size = None if settings.voxel_size is None else list(settings.voxel_size)
         self.depth_downsample_factor = settings.depth_downsample_factor
-
-
-class NotInBatchError(NoVerdictError, KeyError):
-    """A model asks its batch for something that bevdiag's scenes do not have.
-
-    Attributes:
-        key: what it asks for.
-    """
-
-    __str__ = Exception.__str__
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
-
-    def __reduce__(self) -> Any:
-        return NotInBatchError, (self.key, str(self))
 
 
 class LoadedBatch(WatchedBatch):

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from bevdiag.scenes import Batch
+from bevdiag.source.dialects.pcdet.frames import Frames, Getters, calibration_of
+from bevdiag.source.dialects.pcdet.reading import watched
 from bevdiag.source.failures import as_failure
-from bevdiag.source.frames import Frames, Getters, calibration_of
-from bevdiag.source.reading import watched
 from bevdiag.source.settings import SourceSettings
 
 _TEMPLATE = "DatasetTemplate"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bevdiag.source.frames import CAMERAS, Frames
+from bevdiag.source.dialects.pcdet.frames import CAMERAS, Frames
 
 Floats = NDArray[np.float32]
 _DEPTH = 10.0

@@ -1,13 +1,18 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from bevdiag.source.dataset import LoadedBatch
-from bevdiag.source.real_run import loss_of as _loss
+from bevdiag.source import read_source_config
+from bevdiag.source.dialects.pcdet.dataset import LoadedBatch
+from bevdiag.source.dialects.pcdet.dialect import OpenPcdet
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.wiring_batch import BatchWatch
+
+_REPOSITORY = Path(__file__).parents[2] / "repo"
+_SETTINGS = read_source_config(_REPOSITORY / "tools/cfgs/models/one_stage.yaml")
 
 
 class _Encoder(nn.Module):
@@ -39,7 +44,7 @@ def _run(layer: nn.Module) -> torch.Tensor:
         batch = LoadedBatch(points=torch.ones(2, 3))
         attribution.begin_step()
         BatchWatch(model, attribution).begin(batch)
-        return _loss(model, batch)
+        return OpenPcdet(_REPOSITORY, _SETTINGS).loss(model, batch)
 
 
 def test_a_layer_that_is_fed_other_channels_is_told_by_whom() -> None:

@@ -1,0 +1,184 @@
+"""What bevdiag itself needs of a config of MMEngine; all of it is read in the child process.
+
+A Python config is code. What the parent learns of it is the plain description made here.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bevdiag.config import Document, tree
+from bevdiag.config.settings import OptimizationSettings
+from bevdiag.errors import ConfigError, InputError, Location, NoVerdictError
+from bevdiag.source.settings import SourceSettings
+
+_COLUMNS = ("x", "y", "z", "intensity", "timestamp", "elongation")
+_AUTOCASTS = {"bfloat16": "bf16"}
+_OPTIMIZERS = {"Adam": "adam", "AdamW": "adamw", "SGD": "sgd"}
+_UNBOUNDED = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
+"""The range of a scene that no part of the config limits: nuScenes' usual one."""
+
+
+def required(name: str) -> Any:
+    """A module of the packages that this family stands on.
+
+    Raises:
+        NoVerdictError: it is not installed where bevdiag runs.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise
+        raise NoVerdictError(
+            f"{error.name} is not installed where bevdiag runs: this repository's code needs "
+            "mmengine, mmcv or mmcv-lite, and mmdet in the same environment"
+        ) from error
+
+
+def read_config(path: Path, overrides: Sequence[str]) -> Any:
+    """The config as MMEngine's scripts read it, with `KEY=value` texts as --cfg-options.
+
+    Raises:
+        InputError: an override is no `KEY=value`.
+    """
+    module = required("mmengine.config")
+    config = module.Config.fromfile(str(path))
+    options = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--cfg-options {text}: expected KEY=value")
+        options[key.strip()] = module.DictAction._parse_iterable(value)
+    config.merge_from_dict(options)
+    return config
+
+
+def training_set(config: Any) -> Any:
+    """The data set behind what repeats, balances or joins it."""
+    found = config.train_dataloader.dataset
+    while "dataset" in found or "datasets" in found:
+        found = found.dataset if "dataset" in found else found.datasets[0]
+    return found
+
+
+def step_of(transforms: Sequence[Any], name: str) -> Any:
+    """The first transform whose type's name ends so; an empty mapping without one."""
+    return next((step for step in transforms if str(step["type"]).endswith(name)), {})
+
+
+def described(config: Any) -> dict[str, Any]:
+    """The config in plain values: what decides the scene and the step beside the model."""
+    dataset = training_set(config)
+    transforms = dataset.get("pipeline") or config.get("train_pipeline") or []
+    points = step_of(transforms, "LoadPointsFromFile")
+    sweeps = step_of(transforms, "LoadPointsFromMultiSweeps")
+    used = points.get("use_dim", 4)
+    columns = len(used) if isinstance(used, (list, tuple)) else int(used)
+    wrapper = config.get("optim_wrapper") or {}
+    layer = _voxel_layer(config.model)
+    return {
+        "model": str(config.model["type"]),
+        "dataset": str(dataset["type"]),
+        "class_names": list(map(str, _class_names(config, dataset))),
+        "features": list(_COLUMNS[: max(columns, 3)]),
+        "stored": list(_COLUMNS[: int(points.get("load_dim", columns))]),
+        "shuffled": bool(step_of(transforms, "PointShuffle")),
+        "frames": 1 + int(sweeps.get("sweeps_num", 0)),
+        "range": _range(config, transforms, layer),
+        "voxel_size": _plain(layer.get("voxel_size")),
+        "max_points": int(layer.get("max_num_points", -1)),
+        "max_voxels": _plain(layer.get("max_voxels", -1)),
+        "batch_size": int(config.train_dataloader.get("batch_size", 1)),
+        "optimizer": str((wrapper.get("optimizer") or {}).get("type", "")),
+        "autocast": _autocast(config, wrapper),
+        "grad_norm_clip": (wrapper.get("clip_grad") or {}).get("max_norm"),
+    }
+
+
+def settings_of(path: Path, said: Mapping[str, Any], split: str) -> SourceSettings:
+    """A description as the settings of a repository's config.
+
+    Raises:
+        ConfigError: the config names no classes.
+    """
+    where = Location(path, 1, 1)
+    if not said["class_names"]:
+        raise ConfigError("expected the data set's classes", location=where, key="class_names")
+    root = tree.located(
+        {
+            "CLASS_NAMES": said["class_names"],
+            "MODEL": {"NAME": said["model"]},
+            "DATA_CONFIG": {
+                "DATASET": said["dataset"],
+                "POINT_FEATURE_ENCODING": {"src_feature_list": said["stored"]},
+                "MAX_SWEEPS": said["frames"],
+            },
+        },
+        where,
+    )
+    assert isinstance(root, tree.Section)
+    most, size = said["max_voxels"], said["voxel_size"]
+    if isinstance(most, (list, tuple)):
+        most = most[0] if split == "train" else most[1]
+    padded = said["max_points"] > 0 and most > 0
+    low_x, low_y, low_z, *high = map(float, said["range"])
+    bounds = (low_x, low_y, low_z, high[0], high[1], high[2])
+    grid = None
+    if size is not None:
+        extent = np.subtract(bounds[3:], bounds[:3])
+        x, y, z = (max(int(n), 1) for n in np.round(extent / np.asarray(size, np.float64)))
+        grid = (x, y, z)
+    return SourceSettings(
+        path=path,
+        document=Document(root),
+        class_names=tuple(said["class_names"]),
+        point_features=tuple(said["features"]),
+        point_cloud_range=bounds,
+        voxel_size=None if size is None else (float(size[0]), float(size[1]), float(size[2])),
+        grid_size=grid,
+        max_points=said["max_points"] if padded else None,
+        max_voxels=int(most) if padded else None,
+        num_sampled_points=None,
+        depth_downsample_factor=None,
+        box_size=9 if "NuScenes" in said["dataset"] else 7,
+        optimization=OptimizationSettings(
+            batch_size_per_gpu=said["batch_size"],
+            optimizer=_OPTIMIZERS.get(said["optimizer"], "adamw"),  # type: ignore[arg-type]
+            use_amp=said["autocast"] != "off",
+        ),
+    )
+
+
+def _voxel_layer(model: Any) -> Any:
+    """The settings of the voxels that hold points, wherever the model keeps them."""
+    preprocessor = model.get("data_preprocessor") or {}
+    for holder in (preprocessor, preprocessor.get("voxelize_cfg") or {}, model):
+        for name in ("voxel_layer", "pts_voxel_layer"):
+            if holder.get(name):
+                return holder[name]
+    return preprocessor.get("voxelize_cfg") or {}
+
+
+def _range(config: Any, transforms: Sequence[Any], layer: Any) -> list[float]:
+    filtered = step_of(transforms, "PointsRangeFilter").get("point_cloud_range")
+    found = filtered or config.get("point_cloud_range") or layer.get("point_cloud_range")
+    return [float(value) for value in found or _UNBOUNDED]
+
+
+def _class_names(config: Any, dataset: Any) -> Sequence[str]:
+    named = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
+    return named or dataset.get("classes") or []
+
+
+def _autocast(config: Any, wrapper: Mapping[str, Any]) -> str:
+    if "Amp" not in str(wrapper.get("type", "")):
+        return "off"
+    return _AUTOCASTS.get(str(wrapper.get("dtype")), "fp16")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,177 @@
+"""A sample of a scene as mmdetection3d's data sets hand it to their pipelines, files included."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bevdiag.scenes import Batch
+from bevdiag.source.dialects.mmengine.config import required, step_of
+
+Floats = NDArray[np.float32]
+_DEPTH_AXIS = 2
+_SMALLEST_DEPTH = 0.5
+"""Metres before a camera, nearer than which a box is not in its image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """The cameras of a data set that looks around from the lidar's place.
+
+    Attributes:
+        names: of the cameras.
+        size: height and width of an image.
+        view: the angle that an image is wide, in radians.
+    """
+
+    names: tuple[str, ...]
+    size: tuple[int, int]
+    view: float
+
+    @classmethod
+    def of(cls, dataset: Any) -> "Rig":
+        """The cameras of a public data set, by the name of its class."""
+        name = str(dataset["type"])
+        found = next((rig for part, rig in _RIGS.items() if part in name), _RIGS["NuScenes"])
+        if str(dataset.get("load_type", "frame_based")) != "frame_based":
+            return cls(found.names[:1], found.size, found.view)
+        return found
+
+    def intrinsics(self) -> Floats:
+        """A camera's matrix, 4 x 4."""
+        height, width = self.size
+        matrix = np.eye(4, dtype=np.float32)
+        matrix[0, 0] = matrix[1, 1] = width / 2 / np.tan(self.view / 2)
+        matrix[:2, 2] = width / 2, height / 2
+        return matrix
+
+    def to_camera(self, index: int) -> Floats:
+        """From the lidar's frame to a camera's, 4 x 4: depth, minus right and minus down."""
+        angle = 2 * np.pi * index / len(self.names)
+        turned = np.eye(4, dtype=np.float32)
+        turned[:2, :2] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+        axes = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float32)
+        return axes @ turned
+
+
+_AROUND = ("FRONT", "FRONT_LEFT", "BACK_LEFT", "BACK", "BACK_RIGHT", "FRONT_RIGHT")
+_RIGS = {
+    "Kitti": Rig(("CAM2",), (375, 1242), 1.42),
+    "NuScenes": Rig(tuple(f"CAM_{name}" for name in _AROUND), (900, 1600), 1.22),
+    "Waymo": Rig(tuple(f"CAM_{name}" for name in _AROUND[:5]), (1280, 1920), 1.22),
+}
+
+
+def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> dict[str, Any]:
+    """What the data set's `parse_data_info` would make of a frame.
+
+    Args:
+        scene: whose points and boxes the frame holds.
+        index: of the sample.
+        dataset: the data set's config.
+        rig: its cameras.
+        folder: gets the files of points and images.
+    """
+    structures = required("mmdet3d.structures")
+    kinds = {"LIDAR": "LiDAR", "CAMERA": "Camera", "DEPTH": "Depth"}
+    written = str(dataset.get("box_type_3d", "LiDAR")).upper()
+    kind = kinds[written]
+    cloud = scene.points[scene.points[:, 0] == index, 1:]
+    path = folder / f"{index}.bin"
+    load = step_of(dataset.pipeline, "LoadPointsFromFile")
+    columns = max(int(load.get("load_dim", cloud.shape[1])), cloud.shape[1])
+    stored = np.zeros((len(cloud), columns), np.float32)
+    stored[:, : cloud.shape[1]] = cloud
+    stored.tofile(path)
+    images = {name: _image(rig, camera, folder) for camera, name in enumerate(rig.names)}
+    first = images[rig.names[0]]
+    points = {
+        "lidar_path": str(path),
+        "num_pts_feats": columns,
+        "lidar2ego": np.eye(4).tolist(),
+        "Tr_velo_to_cam": first["lidar2cam"],
+    }
+    return {
+        "sample_idx": index,
+        "token": str(index),
+        "scene_token": "scene",
+        "timestamp": 0.0,
+        "ego2global": np.eye(4).tolist(),
+        "lidar_points": points,
+        "lidar_path": str(path),
+        "lidar_sweeps": [],
+        "images": images,
+        **({} if len(images) > 1 else {"img_path": first["img_path"]}),
+        "plane": None,
+        "ann_info": _annotations(scene, index, dataset, rig, kind, structures),
+        "box_type_3d": getattr(structures, f"{kind}Instance3DBoxes"),
+        "box_mode_3d": getattr(structures.Box3DMode, "CAM" if kind == "Camera" else written),
+        **{f"{part}_fields": [] for part in ("bbox", "bbox3d", "pts_mask", "pts_seg", "mask")},
+        "seg_fields": [],
+        "img_fields": [],
+    }
+
+
+def _image(rig: Rig, camera: int, folder: Path) -> dict[str, Any]:
+    height, width = rig.size
+    path = folder / f"camera{camera}.png"
+    if not path.is_file():
+        required("mmcv").imwrite(np.full((height, width, 3), 127, np.uint8), str(path))
+    intrinsics, pose = rig.intrinsics(), rig.to_camera(camera)
+    return {
+        "img_path": str(path),
+        "height": height,
+        "width": width,
+        "cam2img": intrinsics.tolist(),
+        "lidar2cam": pose.tolist(),
+        "lidar2img": (intrinsics @ pose).tolist(),
+        "cam2ego": np.linalg.inv(pose).tolist(),
+        "sample_data_token": f"camera{camera}",
+        "timestamp": 0.0,
+    }
+
+
+def _annotations(
+    scene: Batch, index: int, dataset: Any, rig: Rig, kind: str, structures: Any
+) -> dict[str, Any]:
+    """Boxes in the frame that the data set keeps them in, and where they are in the image."""
+    labelled = np.asarray(scene.gt_boxes[index], np.float32)
+    labels = labelled[:, -1].astype(np.int64) - 1
+    boxes = labelled[:, :7]
+    pose, intrinsics = rig.to_camera(0), rig.intrinsics()
+    centres = np.c_[boxes[:, :3], np.ones(len(boxes))] @ pose.T
+    if kind == "Camera":
+        seen = centres[:, _DEPTH_AXIS] > _SMALLEST_DEPTH
+        boxes, labels, centres = boxes[seen], labels[seen], centres[seen]
+    projected = centres @ intrinsics.T
+    depths = centres[:, _DEPTH_AXIS].astype(np.float32)
+    places = projected[:, :2] / np.maximum(projected[:, 2:3], _SMALLEST_DEPTH)
+    height, width = rig.size
+    places = np.clip(places, 1, (width - 1, height - 1)).astype(np.float32)
+    half = intrinsics[0, 0] * boxes[:, 3:6].max(axis=1, initial=0)[:, None] / 2
+    half = half / np.maximum(depths, _SMALLEST_DEPTH)[:, None]
+    flat = np.concatenate((places - half, places + half), axis=1)
+    flat = np.clip(flat, 0, (width, height, width, height)).astype(np.float32)
+    speeds = 2 if "NuScenes" in str(dataset["type"]) and dataset.get("with_velocity", True) else 0
+    wide = np.zeros((len(boxes), 7 + speeds), np.float32)
+    wide[:, :7] = boxes
+    lidar = structures.LiDARInstance3DBoxes(wide, box_dim=7 + speeds, origin=(0.5, 0.5, 0.5))
+    modes = structures.Box3DMode
+    kept = lidar if kind == "LiDAR" else lidar.convert_to(getattr(modes, _MODES[kind]), pose)
+    return {
+        "gt_bboxes_3d": kept,
+        "gt_labels_3d": labels,
+        "gt_bboxes": flat,
+        "gt_bboxes_labels": labels,
+        "gt_names": labels,
+        "attr_labels": np.zeros(len(labels), np.int64),
+        "centers_2d": places,
+        "depths": depths,
+        "difficulty": np.zeros(len(labels), np.int64),
+        "num_lidar_pts": np.full(len(labels), 10),
+    }
+
+
+_MODES = {"Camera": "CAM", "Depth": "DEPTH"}

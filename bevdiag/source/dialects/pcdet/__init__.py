@@ -1,0 +1,1 @@
+"""OpenPCDet and the repositories that grew out of it."""

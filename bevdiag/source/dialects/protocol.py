@@ -1,0 +1,169 @@
+"""What the trace of a repository asks of the family that the repository belongs to."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from bevdiag.errors import NoVerdictError
+from bevdiag.scenes import Batch
+from bevdiag.source.settings import SourceSettings
+from bevdiag.source.stubs.imports import StubFinder
+from bevdiag.trace.step import StepOptions
+from bevdiag.trace.wiring_batch import WatchedBatch
+
+
+class Loaded(NamedTuple):
+    """A batch as the step gets it.
+
+    Attributes:
+        entries: by name; those that are tensors are on the device when the step begins.
+        boxes: the ground truth's, [B, boxes, 7 or more]; None where nobody knows them.
+    """
+
+    entries: dict[str, Any]
+    boxes: torch.Tensor | None
+
+
+class Supply(Protocol):
+    """One scene, as the training code loads it.
+
+    Attributes:
+        failure: why the repository's own data pipeline did not run, in a sentence; empty if it did.
+    """
+
+    failure: str
+
+    def load(self) -> None:
+        """Have the repository's code make the batch; what fails there is a finding."""
+
+    def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
+        """The batch of a step; features without values, and the labels left out, if so asked."""
+
+    def add(self, key: str) -> bool:
+        """Give the batch an entry that the model asks for; False where nobody knows its like."""
+
+    def counts(self) -> tuple[int | None, int | None]:
+        """Points and voxels of the batch; None where it is the scene as it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A key of a config that nobody read.
+
+    Attributes:
+        key: dotted.
+        message: what that means, in one sentence.
+        is_section: whether it is a section of the model, so that a part of the step is missing.
+    """
+
+    key: str
+    message: str
+    is_section: bool = False
+
+
+class NotInBatchError(NoVerdictError, KeyError):
+    """A model asks its batch for something that bevdiag's scenes do not have.
+
+    Attributes:
+        key: what it asks for.
+    """
+
+    __str__ = Exception.__str__
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+    def __reduce__(self) -> Any:
+        return NotInBatchError, (self.key, str(self))
+
+
+class Dialect(ABC):
+    """How a family's training script makes its model, its batch and its loss.
+
+    It is made where the command runs, from files that are only read, and sent to the child process;
+    everything from `install` on happens there, in this order.
+
+    Args:
+        root: the repository.
+    """
+
+    BATCH: ClassVar[type[WatchedBatch]] = WatchedBatch
+    """The class of the batch dict that `loss` gets."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @abstractmethod
+    def install(self) -> StubFinder:
+        """Put stubs in place for what no machine without a GPU has, before anything is imported."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Import what the model is built from; what that puts on the GPU stays there."""
+
+    @abstractmethod
+    def supply(self, scene: Batch, findings: list[str], *, loads: bool) -> Supply:
+        """The batches of a scene.
+
+        Args:
+            scene: points and boxes.
+            findings: gets a sentence for what was left out or did not work.
+            loads: whether the repository's own data pipeline makes the batch.
+        """
+
+    @abstractmethod
+    def build(self, supply: Supply) -> nn.Module:
+        """The model, on the device that the code puts it on.
+
+        Raises:
+            InputError: the code asks for something that nobody knows.
+        """
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
+        """The loss that the training loop goes backward from.
+
+        Raises:
+            NoVerdictError: the model returns none.
+        """
+
+    @abstractmethod
+    def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
+        """What the model returns when it is evaluated."""
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
+        """The optimizer of the training script; None takes the one that the options name."""
+        return None
+
+    def options(self, options: StepOptions) -> StepOptions:
+        """The options of the step, with what the training script does of its own accord."""
+        return options
+
+    def unread(self, overrides: Sequence[str]) -> tuple[Unread, ...]:
+        """What nobody read of the config in this process.
+
+        Args:
+            overrides: `KEY=value` texts; one in the model has to be read by this very step.
+        """
+        return ()
+
+    def describe(self) -> dict[str, Any]:
+        """What the parent has to know of a config that is code, in plain values.
+
+        Called in the child, instead of `open`.
+        """
+        raise NotImplementedError
+
+    def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
+        """Such a description as the settings that a scene is made from.
+
+        Raises:
+            ConfigError: it lacks what a scene needs.
+        """
+        raise NotImplementedError

@@ -1,0 +1,444 @@
+"""`mmcv._ext`: the compiled functions of mmcv by their definition, with what their C++ allocates.
+
+Checked against csrc of mmcv 2.1. Functions whose wrapper allocates the outputs fill them; where
+the C++ makes tensors of its own, its lines are followed in PyTorch, so that they are recorded.
+"""
+
+from collections.abc import Mapping
+from functools import wraps
+from importlib.machinery import ModuleSpec
+from inspect import signature
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bevdiag.scenes.voxels import voxelize
+from bevdiag.source.state import current
+from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
+from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, fills_its_outputs, on_values
+from bevdiag.source.stubs.definitions import Function
+from bevdiag.source.stubs.ops import all_boxes_kept
+from bevdiag.source.stubs.pairs import counted
+from bevdiag.source.stubs.unknown_ops import unknown_op
+
+NAME = "mmcv._ext"
+
+_RETURN_TENSORS = frozenset(
+    {
+        "bias_act",
+        "contour_expand",
+        "diff_iou_rotated_sort_vertices_forward",
+        "filtered_lrelu",
+        "filtered_lrelu_act_",
+        "fused_bias_leakyrelu",
+        "fused_indice_conv_forward",
+        "get_indice_pairs_2d_backward",
+        "get_indice_pairs_3d_backward",
+        "nms_match",
+        "nms_quadri",
+        "pixel_group",
+        "softnms",
+        "upfirdn2d",
+    }
+)
+"""Those of pybind.cpp that are not below and whose results only their kernels know the sizes of."""
+
+
+class Extension(ModuleType):
+    """The module: what is known, and every other name as an unknown operation."""
+
+    def __init__(self, ops: Mapping[str, Op]) -> None:
+        super().__init__(NAME)
+        # Code that only asks whether the operators were compiled looks here.
+        self.__spec__ = ModuleSpec(NAME, None)
+        self.__dict__.update(ops)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return unknown_op(NAME, Function(name, name in _RETURN_TENSORS, ""))
+
+
+def mmcv_modules() -> dict[str, ModuleType]:
+    """Modules by name, ready for sys.modules."""
+    return {NAME: Extension(_OPS)}
+
+
+def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
+    """`on_values` for a function that is called with its sizes by name."""
+    parameters, op = signature(compute), on_values(compute, otherwise)
+
+    @wraps(compute)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        bound = parameters.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return op(*bound.args)
+
+    return named
+
+
+def _filling(*_: Any, **__: Any) -> int:
+    """A function of features: its wrapper has allocated what it fills, and nothing else is."""
+    return 1
+
+
+# -- voxels ----------------------------------------------------------------------------------------
+
+
+def hard_voxelize(
+    cloud: Tensor,
+    voxel_size: Tensor,
+    coors_range: Tensor,
+    voxels: Tensor,
+    coors: Tensor,
+    counts: Tensor,
+    voxel_num: Tensor,
+    max_points: int,
+    max_voxels: int,
+    NDim: int = 3,  # noqa: N803 - its name in C++
+    deterministic: bool = True,
+) -> None:
+    """Points [N, F] into voxels [max_voxels, max_points, F], their z, y, x, and their counts.
+
+    Voxels come in the order of their first points, and so do the points of each.
+    """
+    held = [cloud.new_zeros((len(cloud), NDim), dtype=torch.int32)]
+    if deterministic:
+        # point_to_pointidx, point_to_voxelidx, coor_to_voxelidx: -at::ones, of which both live.
+        for _ in range(3):
+            held.append(-cloud.new_ones(len(cloud), dtype=torch.int32))
+        held.append(cloud.new_zeros(1, dtype=torch.int32))
+    sizes, bounds = array(voxel_size), array(coors_range)
+    low_x, low_y, low_z, *high = map(float, bounds)
+    found = voxelize(
+        array(cloud),
+        (low_x, low_y, low_z, high[0], high[1], high[2]),
+        sizes.tolist(),
+        _grid(sizes, bounds).tolist(),
+        max_points,
+        max_voxels,
+    )
+    count = len(found.coords)
+    for filled, values in (
+        (voxels, found.padded()),
+        (coors, found.coords),
+        (counts, found.num_points),
+    ):
+        array(filled)[:count] = values
+    array(voxel_num)[...] = count
+
+
+def dynamic_voxelize(
+    cloud: Array,
+    voxel_size: Array,
+    coors_range: Array,
+    coors: Filled,
+    NDim: int = 3,  # noqa: N803
+) -> None:
+    """Points [N, F] to z, y, x [N, 3]; -1 everywhere outside of the range."""
+    cells = np.floor((cloud[:, :3] - coors_range[:3]) / voxel_size).astype(np.int64)
+    inside = ((cells >= 0) & (cells < _grid(voxel_size, coors_range))).all(axis=1)
+    coors[...] = np.where(inside[:, None], cells[:, ::-1], -1)
+
+
+def _grid(voxel_size: Array, coors_range: Array) -> Ints:
+    """The grid's x, y, z."""
+    cells: Ints = np.round((coors_range[3:] - coors_range[:3]) / voxel_size).astype(np.int64)
+    return cells
+
+
+def scatter_points(feats: Tensor, coors: Tensor, reduce_type: str) -> tuple[Tensor, ...]:
+    """Features [N, C] of points and their cells [N, 3]: by cell, as `DynamicScatter` wants it.
+
+    Returns:
+        Reduced features [M, C], cells [M, 3], each point's row and each cell's count, int32.
+    """
+    clean = coors.masked_fill((coors < 0).any(-1, keepdim=True), -1)
+    cells, rows, counts = torch.unique(clean, dim=0, return_inverse=True, return_counts=True)
+    if len(cells) and bool((cells[0, 0] < 0).item()):
+        cells, counts, rows = cells[1:], counts[1:], rows - 1
+    rows, counts = rows.to(torch.int32), counts.to(torch.int32)
+    reduced = feats.new_empty((len(cells), feats.shape[1]))
+    if not feats.is_meta:
+        _reduce(array(feats), array(rows), array(reduced), reduce_type)
+    if reduce_type == "mean":
+        reduced /= counts.unsqueeze(-1).to(reduced.dtype)
+    return reduced, cells, rows, counts
+
+
+def _reduce(feats: Array, rows: Array, out: Array, how: str) -> None:
+    """Sums by row, or the largest value of each; rows below 0 belong to no cell."""
+    out[...] = -np.inf if how == "max" else 0
+    inside = rows >= 0
+    ufunc = np.maximum if how == "max" else np.add
+    ufunc.at(out, rows[inside], feats[inside])
+
+
+def scatter_points_backward(
+    grad: Tensor,
+    grad_reduced: Tensor,
+    feats: Tensor,
+    reduced: Tensor,
+    rows: Tensor,
+    counts: Tensor,
+    reduce_type: str,
+) -> None:
+    """Of the largest values the C++ looks for the points that they came from."""
+    if reduce_type == "max":
+        rows.new_full((len(reduced), feats.shape[1]), len(feats), dtype=torch.int32)
+
+
+# -- points ----------------------------------------------------------------------------------------
+
+
+def _ball_query(
+    centres: Array,
+    cloud: Array,
+    out: Filled,
+    b: int,
+    n: int,
+    m: int,
+    min_radius: float,
+    max_radius: float,
+    nsample: int,
+) -> None:
+    neighbours.dilated_ball_query_batch(
+        b, n, m, max_radius, min_radius, nsample, centres, cloud, out
+    )
+
+
+def _farthest(cloud: Array, scratch: Filled, out: Filled, b: int, n: int, m: int) -> None:
+    points.farthest_batch(b, n, m, cloud, scratch, out)
+
+
+def _farthest_by_distance(
+    squares: Array, scratch: Filled, out: Filled, b: int, n: int, m: int
+) -> None:
+    points.farthest_by_distance(b, n, m, squares, scratch, out)
+
+
+def _gather(
+    features: Array, rows: Array, out: Filled, b: int, c: int, n: int, npoints: int
+) -> None:
+    points.gather_batch(b, c, n, npoints, features, rows, out)
+
+
+def _group(
+    features: Array, rows: Array, out: Filled, b: int, c: int, n: int, npoints: int, nsample: int
+) -> None:
+    points.group_batch(b, c, n, npoints, nsample, features, rows, out)
+
+
+def _three_nearest(
+    unknown: Array, known: Array, squares: Filled, out: Filled, b: int, n: int, m: int
+) -> None:
+    neighbours.three_nearest_batch(b, n, m, unknown, known, squares, out)
+
+
+def _interpolate(
+    features: Array, rows: Array, weights: Array, out: Filled, b: int, c: int, m: int, n: int
+) -> None:
+    points.interpolate_batch(b, c, m, n, features, rows, weights, out)
+
+
+# -- boxes -----------------------------------------------------------------------------------------
+
+
+def _points_in_first_box(boxes_: Array, cloud: Array, out: Filled) -> None:
+    """Boxes [B, M, 7] about the centre of their bottom, points [B, N, 3]: rows [B, N], or -1."""
+    for sample, inside in enumerate(_inside(boxes_, cloud)):
+        out[sample] = np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
+
+
+def _points_in_every_box(boxes_: Array, cloud: Array, out: Filled) -> None:
+    """The same as 0 and 1: [B, N, M]."""
+    for sample, inside in enumerate(_inside(boxes_, cloud)):
+        out[sample] = inside.T
+
+
+def _points_in_boxes_of_host(boxes_: Array, cloud: Array, out: Filled) -> None:
+    """Boxes [M, 7], points [N, 3]: 0 and 1, [M, N]."""
+    out[...] = next(_inside(boxes_[None], cloud[None]))
+
+
+def _inside(boxes_: Array, cloud: Array) -> Any:
+    for of_sample, mine in zip(boxes_, cloud, strict=True):
+        centred = of_sample.astype(np.float64)
+        centred[:, 2] += centred[:, 5] / 2
+        local = rois.in_box_frames(centred, mine)
+        yield (np.abs(local) < centred[:, None, 3:6] / 2).all(axis=-1)
+
+
+def _box_iou_rotated(
+    a: Array, b: Array, out: Filled, mode_flag: int = 0, aligned: bool = False
+) -> None:
+    """Boxes of x, y, width, height, angle: intersections over unions, or over the first's area."""
+    first, second = _flat_boxes(a), _flat_boxes(b)
+    kind = boxes.aligned_overlaps if aligned else boxes.overlaps
+    shared = np.zeros((len(a),) if aligned else (len(a), len(b)), np.float64)
+    kind(first, second, shared)
+    mine, theirs = first[:, 3] * first[:, 4], second[:, 3] * second[:, 4]
+    if not aligned:
+        mine, theirs = mine[:, None], theirs[None]
+    whole = mine if mode_flag else mine + theirs - shared
+    out.reshape(shared.shape)[...] = shared / np.maximum(whole, 1e-8)
+
+
+def _flat_boxes(boxes_: Array) -> Array:
+    x, y, width, height, angle = boxes_[:, :5].astype(np.float64).T
+    zero, one = np.zeros_like(x), np.ones_like(x)
+    return np.stack((x, y, zero, width, height, one, angle), axis=1)
+
+
+def _bbox_overlaps(
+    a: Array, b: Array, out: Filled, mode: int = 0, aligned: bool = False, offset: int = 0
+) -> None:
+    """Boxes of x1, y1, x2, y2; unions as areas, or the first's area alone in mode 1."""
+    first, second = a[:, None] if not aligned else a, b[None] if not aligned else b
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    shared = np.clip(high - low + offset, 0, None).prod(axis=-1)
+    mine, theirs = ((box[..., 2:] - box[..., :2] + offset).prod(axis=-1) for box in (first, second))
+    whole = mine if mode else mine + theirs - shared
+    out.reshape(shared.shape)[...] = shared / np.maximum(whole, offset or 1e-8)
+
+
+# -- suppression -----------------------------------------------------------------------------------
+
+
+def nms(boxes_: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    """Boxes [N, 4] of x1, y1, x2, y2: the survivors' rows, best first."""
+    order = scores.sort(0, descending=True)[1]
+    sorted_boxes = boxes_.index_select(0, order)
+    _mask(sorted_boxes)
+    kept = _kept(sorted_boxes, iou_threshold, lambda rows: _upright(rows, offset))
+    return order[kept]
+
+
+def nms_rotated(
+    dets: Tensor,
+    scores: Tensor,
+    order: Tensor,
+    dets_sorted: Tensor,
+    iou_threshold: float | None = None,
+    multi_label: int = 0,
+    **named: Any,
+) -> Tensor:
+    """Boxes [N, 5 or 6] of x, y, width, height, angle and a label: the survivors' rows."""
+    threshold = iou_threshold if iou_threshold is not None else named["iou_threshold"]
+    _mask(dets_sorted)
+    kept = _kept(dets_sorted, threshold, _flat_boxes)
+    return order[kept]
+
+
+def nms_3d(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
+    """Boxes [N, 7], best first; `keep` [N] gets the survivors' rows, `keep_num` their number."""
+    _mask(boxes_)
+    kept = _kept(boxes_, nms_overlap_thresh, lambda rows: rows)
+    keep[: len(kept)] = kept
+    array(keep_num)[...] = len(kept)
+
+
+def nms_3d_unturned(
+    boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float
+) -> None:
+    """The same as if no box were turned."""
+    unturned = boxes_.clone()
+    unturned[:, 6] = 0
+    nms_3d(unturned, keep, keep_num, nms_overlap_thresh)
+
+
+def _mask(rows: Tensor) -> Tensor:
+    """The kernels' bits: 64 boxes of each box an int64, and a byte a box of what survives."""
+    rows.new_empty((len(rows), -(-len(rows) // 64)), dtype=torch.int64)
+    return rows.new_zeros(len(rows), dtype=torch.bool)
+
+
+def _kept(rows: Tensor, threshold: float, as_boxes: Any) -> Tensor:
+    """The rows of the boxes [N, ...], best first, that survive: int64, with values."""
+    with current().gpu.recorder.for_device():
+        keep = torch.zeros(len(rows), dtype=torch.int64)
+        if rows.is_meta:
+            count = all_boxes_kept(rows, keep, threshold)
+        else:
+            count = boxes.suppress(as_boxes(array(rows)), array(keep), threshold)
+            counted("nms", count)
+        return keep[:count].clone()
+
+
+def _upright(rows: Array, offset: int) -> Array:
+    x1, y1, x2, y2 = rows[:, :4].astype(np.float64).T
+    zero, one = np.zeros_like(x1), np.ones_like(x1)
+    sides = (x2 - x1 + offset, y2 - y1 + offset)
+    return np.stack(((x1 + x2) / 2, (y1 + y2) / 2, zero, *sides, one, zero), axis=1)
+
+
+_FILLING = dict.fromkeys(
+    (
+        "gather_points_backward",
+        "group_points_backward",
+        "roi_align_backward",
+        "roi_align_forward",
+        "roi_align_rotated_backward",
+        "roi_align_rotated_forward",
+        "roiaware_pool3d_backward",
+        "sigmoid_focal_loss_backward",
+        "sigmoid_focal_loss_forward",
+        "softmax_focal_loss_backward",
+        "softmax_focal_loss_forward",
+        "three_interpolate_backward",
+    ),
+    _filling,
+)
+
+
+def _roiaware(
+    boxes_: Tensor,
+    cloud: Tensor,
+    features: Tensor,
+    argmax: Tensor,
+    rows: Tensor,
+    pooled: Tensor,
+    pool_method: int,
+) -> int:
+    """A mask of which points lie in which cell: [boxes, points], int32, as the C++ makes it."""
+    boxes_.new_full((len(boxes_), len(cloud)), -1, dtype=torch.int32)
+    return int(
+        on_values(rois.pool_cells, rois.expect_occupied_cells)(
+            boxes_, cloud, features, argmax, rows, pooled, pool_method
+        )
+    )
+
+
+_OPS: dict[str, Op] = {
+    **_FILLING,
+    **deformable.OPS,
+    **indice_convs.OPS,
+    "hard_voxelize_forward": hard_voxelize,
+    "dynamic_voxelize_forward": _by_name(dynamic_voxelize),
+    "dynamic_point_to_voxel_forward": scatter_points,
+    "dynamic_point_to_voxel_backward": scatter_points_backward,
+    "ball_query_forward": _by_name(_ball_query),
+    "furthest_point_sampling_forward": _by_name(_farthest),
+    "furthest_point_sampling_with_dist_forward": _by_name(_farthest_by_distance),
+    "gather_points_forward": _by_name(_gather),
+    "group_points_forward": _by_name(_group),
+    "three_nn_forward": _by_name(_three_nearest),
+    "three_interpolate_forward": _by_name(_interpolate),
+    "points_in_boxes_part_forward": _by_name(_points_in_first_box),
+    "points_in_boxes_all_forward": _by_name(_points_in_every_box),
+    "points_in_boxes_cpu_forward": _by_name(_points_in_boxes_of_host),
+    "iou3d_boxes_overlap_bev_forward": _by_name(boxes.overlaps),
+    "box_iou_rotated": _by_name(_box_iou_rotated),
+    "bbox_overlaps": _by_name(_bbox_overlaps),
+    "iou3d_nms3d_forward": nms_3d,
+    "iou3d_nms3d_normal_forward": nms_3d_unturned,
+    "nms": nms,
+    "nms_rotated": nms_rotated,
+    "roiaware_pool3d_forward": _roiaware,
+    "get_compiler_version": lambda: "",
+    "get_compiling_cuda_version": lambda: "",
+}
