@@ -16,8 +16,8 @@ import torch
 from bevdiag.children import in_child
 from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.memory.events import ConvCall
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
+from bevdiag.memory.requests import ConvCall
 from bevdiag.trace.calibrate import READY, CalibrationTask, MeasuredCall, call_words, run_child
 
 Progress = Callable[[str, float], None]

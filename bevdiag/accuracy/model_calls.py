@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bevdiag.memory.events import ConvCall
+from bevdiag.memory.requests import ConvCall
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.trace.kept_voxels import Scenario

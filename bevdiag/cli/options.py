@@ -211,8 +211,8 @@ Margin = Annotated[
     typer.Option(
         "--margin",
         metavar="SHARE|SIZE",
-        help="What must stay free of the budget, e.g. 10% or 2GiB. Default: BEVDIAG_MARGIN or the "
-        "project's policy.",
+        help="What must stay free of the budget, e.g. 10% or 2GiB, as for a desktop on the same "
+        "GPU. Default: BEVDIAG_MARGIN or the project's policy.",
     ),
 ]
 TorchVersion = Annotated[

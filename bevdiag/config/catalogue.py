@@ -12,6 +12,39 @@ from bevdiag.config.settings import ModelSettings
 DETECTOR = "NAME"
 """The slot of the detector itself; every other slot is a section of MODEL."""
 
+DATA_STEPS: Mapping[str, tuple[str, frozenset[str]]] = {
+    key: (what, frozenset(names.split()))
+    for key, what, names in (
+        (
+            "DATASET",
+            "data set",
+            """DatasetTemplate KittiDataset NuScenesDataset WaymoDataset PandasetDataset LyftDataset
+            ONCEDataset CustomDataset Argo2Dataset""",
+        ),
+        (
+            "POINT_FEATURE_ENCODING.encoding_type",
+            "encoding of points",
+            "absolute_coordinates_encoding",
+        ),
+        (
+            "DATA_PROCESSOR.*.NAME",
+            "data processor",
+            """mask_points_and_boxes_outside_range shuffle_points sample_points calculate_grid_size
+            transform_points_to_voxels transform_points_to_voxels_placeholder double_flip
+            downsample_depth_map image_normalize image_calibrate""",
+        ),
+        (
+            "DATA_AUGMENTOR.AUG_CONFIG_LIST.*.NAME",
+            "augmentation",
+            """gt_sampling random_world_flip random_world_rotation random_world_scaling
+            random_world_translation random_local_translation random_local_rotation
+            random_local_scaling random_world_frustum_dropout random_local_frustum_dropout
+            random_local_pyramid_aug random_image_flip imgaug""",
+        ),
+    )
+}
+"""Keys of DATA_CONFIG whose values OpenPCDet looks up by name: what they name, and what it has."""
+
 PUBLISHED: Mapping[str, frozenset[str]] = {
     slot: frozenset(names.split())
     for slot, names in {

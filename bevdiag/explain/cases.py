@@ -12,7 +12,8 @@ from bevdiag.explain.search import with_capacity
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.conv import CUDNN_64BIT, conv_backend
 from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.memory.events import ConvCall, EventStream
+from bevdiag.memory.events import EventStream
+from bevdiag.memory.requests import ConvCall
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import source_of
 from bevdiag.trace.kept_voxels import Scenario

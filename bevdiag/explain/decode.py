@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.other_texts import ADVICE
 from bevdiag.memory.allocator import (
     LARGE_SEGMENT_BYTES,
     MIN_OWN_SEGMENT_BYTES,
@@ -15,7 +16,7 @@ from bevdiag.memory.allocator import (
 )
 from bevdiag.memory.oom import format_size
 
-_LIBRARIES = {
+_SAYS = ADVICE | {
     FailureKind.CUBLAS: "cuBLAS found no memory for its handle or workspace. PyTorch's allocator "
     "holds the rest of the GPU: what it caches is out of cuBLAS's reach.",
     FailureKind.CUDNN: "cuDNN found no memory outside PyTorch's allocator, for its handle or for "
@@ -25,8 +26,9 @@ _LIBRARIES = {
     "though the message does not say so, and the workspace's size is not in it.",
     FailureKind.NCCL: "NCCL allocates its buffers itself, outside PyTorch's allocator, when the "
     "processes first talk to each other.",
-    FailureKind.SPCONV: "spconv 2 (cumm) got CUDA's error 2, out of memory, in an allocation of "
-    "its own: loading or tuning a kernel. Its tensors go through PyTorch's allocator.",
+    FailureKind.SPCONV: "spconv got CUDA's error 2, out of memory, in an allocation of its own: "
+    "loading or tuning a kernel (spconv 2), or what Thrust sorts in (spconv 1). Its tensors go "
+    "through PyTorch's allocator.",
     FailureKind.NO_VOXEL: "A sample has no voxel, so a kernel is started for none: no point of it "
     "lies inside POINT_CLOUD_RANGE, an augmentation threw all of them out, or the columns of the "
     "file are in another order. bevdiag inspect CONFIG --points FILE says how many points lie "
@@ -36,8 +38,9 @@ _LIBRARIES = {
     "may be late.",
     FailureKind.ASYNC_ALLOCATOR: "The process runs with backend:cudaMallocAsync: the figure is the "
     "request itself, no segment.",
-    FailureKind.HOST: "It is the host's memory, not the GPU's: no change to batch or model that "
-    "spares the GPU need help.",
+    FailureKind.HOST: "It is the host's memory, not the GPU's, and what spares the GPU need not "
+    "help. Fewer workers, no data set or database kept in memory, and smaller arrays in the "
+    "pipeline do.",
     FailureKind.KILLED: "Nothing was printed, so the kernel ended it, most often because the "
     "host's memory ran out (dmesg says so); the GPU's runs out with a message. Fewer or no "
     "workers, no data set kept in memory, or a larger limit of the container or the batch job.",
@@ -61,11 +64,16 @@ lazily, cuDNN's and spconv's kernels and NCCL's buffers add to it."""
 def cause_of(failure: Failure) -> str:
     """The one sentence that matters most where the figures alone decide it; empty elsewhere."""
     elsewhere, requested = _elsewhere_bytes(failure), failure.requested
-    if failure.allowed is not None or requested is None or elsewhere < requested.middle_bytes:
+    if requested is None:
         return ""
-    if (failure.unallocated_bytes or 0) >= requested.middle_bytes:
-        return ""  # what the process had cached would have done
-    if failure.in_use is None:
+    is_cached = (failure.unallocated_bytes or 0) >= requested.middle_bytes
+    is_small = elsewhere < requested.middle_bytes or (
+        # What the process had cached would have done, and it holds most of the GPU.
+        is_cached and elsewhere <= (failure.reserved_bytes or 0)
+    )
+    if failure.allowed is not None or is_small:
+        return next(_fragmentation(failure), "") if is_cached else ""
+    if _in_use(failure) is None:
         elsewhere_text = f"{format_size(elsewhere)} of the GPU are neither free nor PyTorch's"
         return (
             f"Something else holds the memory: {elsewhere_text}, and a CUDA context is at most "
@@ -80,9 +88,14 @@ def cause_of(failure: Failure) -> str:
 
 def decode(failure: Failure) -> tuple[str, ...]:
     """One sentence for each thing that the text tells."""
-    sentences = [_LIBRARIES[failure.kind]] if failure.kind in _LIBRARIES else []
+    sentences = [_SAYS[failure.kind]] if failure.kind in _SAYS else []
     if failure.kind is FailureKind.SPCONV and "execution" in failure.sentence:
         sentences = [_SPCONV_1]
+    if failure.kind is FailureKind.ALLOCATOR and failure.requested is None:
+        sentences.append(
+            "This torch (1.0 or older) prints no figures: which tensor it was, and whether others "
+            "held the GPU, the message does not tell."
+        )
     if failure.requested is not None and failure.kind is FailureKind.ALLOCATOR:
         sentences.append(_segment(failure.requested))
     sentences += _room(failure)
@@ -153,7 +166,7 @@ def _fragmentation(failure: Failure) -> Iterator[str]:
     unallocated, requested = failure.unallocated_bytes, failure.requested
     if unallocated is None or requested is None:
         return
-    if cause_of(failure) and _elsewhere_bytes(failure) > (failure.reserved_bytes or 0):
+    if failure.allowed is None and _elsewhere_bytes(failure) > (failure.reserved_bytes or 0):
         return  # a few pieces of what little there was are no cause
     free = failure.free.middle_bytes if failure.free is not None else 0
     if failure.allowed is not None and failure.reserved_bytes is not None:
@@ -199,7 +212,7 @@ def _others(failure: Failure) -> Iterator[str]:
     for pid, size in failure.others:
         yield f"Process {pid} holds {size.text} of the same GPU."
     elsewhere = _elsewhere_bytes(failure)
-    if elsewhere and failure.in_use is not None and not failure.others:
+    if elsewhere and _in_use(failure) is not None and not failure.others:
         yield f"Others hold {format_size(elsewhere)} of the same GPU."
 
 
@@ -209,7 +222,7 @@ def _elsewhere_bytes(failure: Failure) -> int:
     Newer messages say what the process holds; older ones only what its allocator has reserved, so
     more than a process ever needs beside that must be missing.
     """
-    total, free, in_use = failure.total, failure.free, failure.in_use
+    total, free, in_use = failure.total, failure.free, _in_use(failure)
     if total is None or free is None:
         return 0
     if in_use is not None:
@@ -222,3 +235,11 @@ def _elsewhere_bytes(failure: Failure) -> int:
         return 0
     elsewhere = total.middle_bytes - free.middle_bytes - failure.reserved_bytes
     return elsewhere if elsewhere > _OWN_BYTES else 0
+
+
+def _in_use(failure: Failure) -> Figure | None:
+    """What the process holds, where the message can be right: in containers it can be nonsense."""
+    in_use, total = failure.in_use, failure.total
+    if in_use is None or in_use.high_bytes < (failure.reserved_bytes or 0):
+        return None
+    return in_use if total is None or in_use.low_bytes <= total.high_bytes else None

@@ -32,7 +32,7 @@ def explain(
     """
     failures = read_log(text)
     if not failures:
-        raise unknown_text(text)
+        raise unknown_text(text, config, options.overrides)
     failure = failures[-1]
     answer = Explanation(
         failure=failure,
@@ -40,7 +40,7 @@ def explain(
         decoded=decode(failure),
         cause=cause_of(failure),
     )
-    if failure.kind is FailureKind.FAULT:
+    if failure.kind is FailureKind.FAULT or failure.codes:
         return suspect(answer, config, options, progress)
     if config is None:
         return answer

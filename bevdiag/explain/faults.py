@@ -1,20 +1,20 @@
 """A failure that is not about memory: the rules that know its text, run on the config."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bevdiag.config import read_document
 from bevdiag.environment.wheels import install_command
 from bevdiag.errors import BevdiagError, InputError, NoVerdictError
-from bevdiag.explain.result import Explanation, Suspicion
+from bevdiag.explain.result import Certainty, Explanation, Suspicion
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.rules.checks import check_config
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.rules.pages import rule_page
-from bevdiag.rules.texts import signatures
+from bevdiag.rules.texts import codes_for, named_in, signatures
 
 Progress = Callable[[str, float], None]
 
@@ -22,6 +22,8 @@ _ERROR = re.compile(
     r"^.{0,200}?\b\w{0,80}(?:Error|Exception|error|failed|fault)\b.*$", re.MULTILINE
 )
 _MISSING = re.compile(r"No module named '?([\w.]{1,80})")
+_WORD = re.compile(r"\d[\d,]*(?!\w)|\w+")
+_RANKS = {Certainty.CERTAIN: 0, Certainty.LIKELY: 1, Certainty.POSSIBLE: 2}
 _STEP_STAGES = (Stage.STEP, Stage.TRACE)
 
 
@@ -60,16 +62,32 @@ def suspect(
             "bevdiag doctor looks at the environment that this was printed in; --requirements FILE "
             "at one that a list describes"
         )
+    text = answer.failure.sentence
     suspicions = [
-        _suspicion(code, looked_at[code], tuple(findings.get(code, ()))) for code in codes
+        _suspicion(code, looked_at[code], tuple(findings.get(code, ())), text) for code in codes
     ]
-    suspicions.sort(key=lambda one: not one.findings)
+    suspicions.sort(key=lambda one: _RANKS[one.certainty])
+    if not codes:
+        notes.append(_elsewhere(text, answer.failure.stack.part))
     name = str(config) if config is not None else ""
     return replace(answer, config=name, suspicions=tuple(suspicions), notes=tuple(notes))
 
 
-def unknown_text(text: str) -> BevdiagError:
-    """What to say of a text in which nothing is known."""
+def _elsewhere(text: str, part: str) -> str:
+    """What to say of a text that rules know from other parts of the detector alone."""
+    known = ", ".join(codes_for(text, ""))
+    return (
+        f"{known} would be the rule for this text elsewhere in the detector; the traceback ends in "
+        f"{part}, where no rule looks for it"
+    )
+
+
+def unknown_text(text: str, config: Path | None, overrides: Sequence[str]) -> BevdiagError:
+    """What to say of a text in which nothing is known, and of the config beside it.
+
+    Raises:
+        BevdiagError: the config cannot be read.
+    """
     known = ", ".join(dict.fromkeys(one.code for one in signatures()))
     looked_for = (
         "looked for were messages about memory (of PyTorch, cuBLAS, cuDNN, NCCL, spconv, the "
@@ -79,19 +97,44 @@ def unknown_text(text: str) -> BevdiagError:
     if not errors:
         return InputError(f"the text holds no message of a failure: {looked_for}")
     last = " ".join(errors[-1].split())[:200]
-    return NoVerdictError(f"unknown to bevdiag: {last!r}: {looked_for}")
+    beside = ""
+    if config is not None:
+        found = check_config(config, read_document(config, overrides))
+        faults = [f"{one.code} {one.message}" for one in found if one.severity is Severity.ERROR]
+        beside = f"; {config} has {'; '.join(faults) or 'no error that a rule could find'}"
+    return NoVerdictError(f"unknown to bevdiag: {last!r}: {looked_for}{beside}")
 
 
-def _suspicion(code: str, looked_at: str, findings: tuple[Finding, ...]) -> Suspicion:
+def _suspicion(code: str, looked_at: str, findings: tuple[Finding, ...], text: str) -> Suspicion:
     page = rule_page(code)
+    named = named_in(code, text)
+    agreeing = tuple(one for one in findings if all(_names(one, word) for word in named))
+    doubt = ""
+    if findings and not agreeing:
+        doubt = (
+            f"the text says {' and '.join(named)}, the finding does not: the run had "
+            "another config than the one given"
+        )
+    if not findings or doubt:
+        certainty = Certainty.POSSIBLE
+    else:
+        certainty = Certainty.CERTAIN if named else Certainty.LIKELY
     return Suspicion(
+        certainty=certainty,
+        doubt=doubt,
         code=code,
         name=page.code.name,
         summary=page.summary,
         fix=page.parts["How to fix"],
         looked_at=looked_at,
-        findings=findings,
+        findings=agreeing or findings,
     )
+
+
+def _names(finding: Finding, word: str) -> bool:
+    """Whether the finding says the number or the name, before it explains itself."""
+    said = finding.message.partition(":")[0]
+    return word in (part.replace(",", "") for part in _WORD.findall(said))
 
 
 def _of_step(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bevdiag.explain.failure import Failure, FailureKind, Stack
 from bevdiag.explain.messages import last_failure
+from bevdiag.explain.other_texts import ADVICE, kind_in
 from bevdiag.rules.texts import codes_for
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -15,7 +16,7 @@ _PREFIXES = (
     re.compile(r"(\d+): "),  # srun --label
 )
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_PART = re.compile(r"models/(?:\w+/){0,3}(\w+)/[^/]+\.py$")
+_FOLDERS = re.compile(r"models/((?:\w+/){1,4})[^/]+\.py$")
 _OWN = re.compile(r"(?:^|/)torch/")
 _LAYER = re.compile(r"torch/nn/modules/(?!module\.py|container\.py)(\w+)\.py$")
 _PARTS = {
@@ -61,8 +62,11 @@ def _last(rank: str, lines: list[tuple[int, str]]) -> Failure | None:
         return None
     before = [line for number, line in lines if number <= failure.line]
     stack = _stack(before)
-    codes = codes_for(failure.sentence, stack.part) if failure.kind is FailureKind.FAULT else ()
-    return replace(failure, stack=stack, codes=codes)
+    if failure.kind is not FailureKind.FAULT and failure.kind not in ADVICE:
+        return replace(failure, stack=stack)
+    codes = codes_for(failure.sentence, stack.part)
+    kind = failure.kind if codes else kind_in(failure.sentence, stack.part) or failure.kind
+    return replace(failure, kind=kind, stack=stack, codes=codes)
 
 
 def _stack(lines: list[str]) -> Stack:
@@ -75,8 +79,9 @@ def _stack(lines: list[str]) -> Stack:
     part = layer = frame = phase = ""
     for file, line, function in frames:
         path = file.replace("\\", "/")
-        if match := _PART.search(path):
-            part = _PARTS.get(match[1], part)
+        if match := _FOLDERS.search(path):
+            known = [_PARTS[folder] for folder in match[1].split("/") if folder in _PARTS]
+            part = known[-1] if known else part
         if match := _LAYER.search(path):
             layer = match[1]
         elif not _OWN.search(path):

@@ -9,6 +9,7 @@ from decimal import Decimal
 from math import ceil, floor
 
 from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.other_texts import ADVICE, heads
 from bevdiag.rules.texts import last_match
 
 _UNIT_BYTES = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -32,6 +33,13 @@ _HEADS = (
         FailureKind.ALLOCATOR,
         _pattern(r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate SIZE"),
     ),
+    (  # torch 0.4 and older name the line of their allocator, and no figure.
+        FailureKind.ALLOCATOR,
+        _pattern(
+            r"(?:cuda runtime error \(2\) ?:|CUDA error:) out of memory (?:\(malloc )?at "
+            r"\S{0,120}(?:THCStorage|THCCachingAllocator|CUDACachingAllocator|THCTensor)\w{0,20}"
+        ),
+    ),
     (
         FailureKind.ASYNC_ALLOCATOR,
         _pattern(r"Allocation on device \d+ would exceed allowed memory"),
@@ -48,7 +56,7 @@ _HEADS = (
     (
         FailureKind.NCCL,
         _pattern(
-            r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40} (\d{1,15} bytes)"
+            r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40}(?: async)? (\d{1,15} bytes)"
             r"|Cuda failure (?:\d+ )?'out of memory')"
         ),
     ),
@@ -66,17 +74,19 @@ _HEADS = (
         FailureKind.HOST,
         _pattern(
             r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): "
-            r"you tried to allocate (\d{1,15} bytes)"
+            r"you tried to allocate (\d{1,15} bytes)|Torch: not enough memory"
         ),
     ),
     (FailureKind.HOST, _pattern(r"unable to mmap (\d{1,15} bytes) from")),
     (FailureKind.HOST, _pattern(r"Unable to allocate SIZE for an array")),
+    (FailureKind.HOST, _pattern(r"Unable to allocate array with shape")),
     (FailureKind.HOST, _pattern(r"\[Errno 12\] Cannot allocate memory|std::bad_alloc")),
     (
         FailureKind.SHARED_MEMORY,
         _pattern(
             r"unable to write to file </torch_|insufficient shared memory|\(shm\)"
             r"|unable to open shared memory object|No space left on device: '/dev/shm"
+            r"|No such file or directory: '?(?:shm://|/dev/shm)"
         ),
     ),
     (
@@ -152,28 +162,43 @@ def last_failure(text: str, line_of: list[int], rank: str) -> Failure | None:
         line_of: each joined line's number in the original text.
         rank: the process.
     """
-    match, kind = _last(_HEADS, text)
+    match, kind = _last((*_HEADS, *heads(later=False)), text)
     fault = last_match(text)
-    if fault is not None and (match is None or match.start() < fault[0]):
-        start = text.rfind("\n", 0, fault[0]) + 1
-        end = text.find("\n", fault[1])
-        end = min(len(text) if end < 0 else end, fault[1] + _MAX_LINE)
-        sentence = " ".join(text[max(start, fault[0] - _MAX_LINE) : end].split())
-        line = line_of[text.count("\n", 0, fault[0])]
-        return Failure(kind=FailureKind.FAULT, sentence=sentence, line=line, rank=rank)
-    if match is None:
-        match, kind = _last(_BARE_HEADS, text)
+    if fault is not None and (match is None or _place(match.span()) < _place(fault)):
+        return _quoted(FailureKind.FAULT, text, fault, line_of, rank)
+    for later in (_BARE_HEADS, heads(later=True)):
+        if match is None:
+            match, kind = _last(later, text)
     if match is None:
         return None
+    if kind in ADVICE:
+        return _quoted(kind, text, match.span(), line_of, rank)
     body = text[match.start() : match.start() + _MAX_MESSAGE]
     return _failure(match, kind, body, line_of[text.count("\n", 0, match.start())], rank)
+
+
+def _place(span: tuple[int, int]) -> tuple[int, int]:
+    """Sorts the last one last, and of those that end alike the longest."""
+    return span[1], -span[0]
+
+
+def _quoted(
+    kind: FailureKind, text: str, span: tuple[int, int], line_of: list[int], rank: str
+) -> Failure:
+    """A failure without figures: its whole line, as far as that is no novel."""
+    start = text.rfind("\n", 0, span[0]) + 1
+    end = text.find("\n", span[1])
+    end = min(len(text) if end < 0 else end, span[1] + _MAX_LINE)
+    sentence = " ".join(text[max(start, span[0] - _MAX_LINE) : end].split())
+    line = line_of[text.count("\n", 0, span[1])]
+    return Failure(kind=kind, sentence=sentence, line=line, rank=rank)
 
 
 def _last(
     heads: Iterable[tuple[FailureKind, re.Pattern[str]]], text: str
 ) -> tuple[re.Match[str] | None, FailureKind]:
     found = [(match, kind) for kind, pattern in heads for match in pattern.finditer(text)]
-    return max(found, key=lambda item: item[0].start(), default=(None, FailureKind.FAULT))
+    return max(found, key=lambda item: _place(item[0].span()), default=(None, FailureKind.FAULT))
 
 
 def _failure(match: re.Match[str], kind: FailureKind, body: str, line: int, rank: str) -> Failure:

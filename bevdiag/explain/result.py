@@ -59,6 +59,9 @@ class Suspicion:
         fix: what helps, paragraphs.
         looked_at: what the rule was run on: the config, its predicted step, or nothing (empty).
         findings: what it found there.
+        certainty: certain where text and finding name the same numbers or names, likely where the
+            text has none to compare, possible where they differ or nothing was found.
+        doubt: how text and finding differ; empty where they do not.
     """
 
     code: str
@@ -67,6 +70,8 @@ class Suspicion:
     fix: tuple[str, ...]
     looked_at: str = ""
     findings: tuple[Finding, ...] = ()
+    certainty: Certainty = Certainty.POSSIBLE
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ class Gpu:
         compute_capability: (major, minor).
         multiprocessors: number of streaming multiprocessors.
         is_shown: whether reports judge the step by it where nobody named a GPU.
+        total_doubt_bytes: how much less the total may be, 0 where it was measured or reported.
+        context_doubt_bytes: how much more the context may be, 0 where it was measured.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Gpu:
     compute_capability: tuple[int, int]
     multiprocessors: int
     is_shown: bool = True
+    total_doubt_bytes: int = 0
+    context_doubt_bytes: int = 0
 
     @property
     def usable_bytes(self) -> int:
@@ -60,7 +64,8 @@ def all_gpus() -> tuple[Gpu, ...]:
     """Return the catalogue, smallest memory first."""
     data = _read("gpus.json")
     default = data["assumed_context"]
-    gpus = (_gpu(entry, default) for entry in data["gpus"])
+    spread = data["assumed_total"]["spread"]
+    gpus = (_gpu(entry, default, spread) for entry in data["gpus"])
     return tuple(sorted(gpus, key=lambda gpu: (gpu.total_bytes, gpu.name)))
 
 
@@ -133,9 +138,10 @@ def torch_release(version: str) -> tuple[int, ...]:
         return tuple(int(part) for part in digits[:2] if part.isdigit())
 
 
-def _gpu(entry: dict[str, Any], default: dict[str, Any]) -> Gpu:
+def _gpu(entry: dict[str, Any], default: dict[str, Any], spread: float) -> Gpu:
     context = entry.get("context", default)
     major, minor = entry["compute_capability"]
+    is_assumed = entry["source"].startswith("assumption")
     return Gpu(
         name=entry["name"],
         aliases=tuple(entry["aliases"]),
@@ -146,6 +152,8 @@ def _gpu(entry: dict[str, Any], default: dict[str, Any]) -> Gpu:
         compute_capability=(major, minor),
         multiprocessors=entry["multiprocessors"],
         is_shown=entry.get("shown", True),
+        total_doubt_bytes=round(entry["total_bytes"] * spread) if is_assumed else 0,
+        context_doubt_bytes=context.get("at_most_bytes", context["bytes"]) - context["bytes"],
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
-from bevdiag.memory.events import ConvCall
+from bevdiag.memory.requests import ConvCall
 
 INT32_MAX = 2**31 - 1
 CUDNN_64BIT = (9, 3, 0)

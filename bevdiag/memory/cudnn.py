@@ -33,8 +33,8 @@ from math import ceil, prod
 
 from bevdiag.memory.conv import INT32_MAX
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import ConvCall
 from bevdiag.memory.older_cudnn import LIKE_THE_NEWEST, older_high
+from bevdiag.memory.requests import ConvCall
 
 VECTOR_BYTES = 16
 """Channels-last kernels load channels in vectors of 16 bytes: 4 of fp32, 8 of fp16."""

@@ -34,6 +34,7 @@ class DeviceTarget:
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
         beside_bytes: what other libraries of the process hold beside its context (NCCL's buffers);
             part of `context_bytes`.
+        doubt_bytes: how much less the capacity may be, as GPU or context are assumed.
         origin: where GPU and budget come from, for people; empty where nobody names any.
         loop: what the training script does around the plain step, likewise.
     """
@@ -51,6 +52,7 @@ class DeviceTarget:
     uses_profiles: bool = True
     cudnn_benchmark: bool = False
     beside_bytes: int = 0
+    doubt_bytes: int = 0
     origin: str = ""
     loop: str = ""
 
@@ -63,6 +65,7 @@ class DeviceTarget:
                 profile = shipped_profile(gpu.name, self.torch, self.cudnn)
         context_bytes = gpu.context_bytes if profile is None else profile.detector_context_bytes
         context_bytes += self.beside_bytes
+        doubt_bytes = gpu.total_doubt_bytes + (gpu.context_doubt_bytes if profile is None else 0)
         return replace(
             self,
             gpu=gpu.name,
@@ -70,6 +73,7 @@ class DeviceTarget:
             total_bytes=gpu.total_bytes,
             context_bytes=context_bytes,
             is_capped=False,
+            doubt_bytes=doubt_bytes,
             compute_capability=gpu.compute_capability,
             multiprocessors=gpu.multiprocessors,
             profile=profile,
@@ -187,8 +191,12 @@ def _within(target: DeviceTarget, budget_bytes: int) -> DeviceTarget:
     usable = target.capacity_bytes
     if usable is None:
         return replace(target, capacity_bytes=budget_bytes, total_bytes=budget_bytes)
+    capacity = min(usable, budget_bytes)
     return replace(
-        target, capacity_bytes=min(usable, budget_bytes), is_capped=budget_bytes < usable
+        target,
+        capacity_bytes=capacity,
+        is_capped=budget_bytes < usable,
+        doubt_bytes=capacity - min(usable - target.doubt_bytes, budget_bytes),
     )
 
 

@@ -26,7 +26,6 @@ from bevdiag.memory.cudnn import (
     has_tensor_cores,
 )
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import ConvCall
 from bevdiag.memory.older_cudnn import (
     CUBLAS_BYTES,
     FIRST_NINE,
@@ -37,6 +36,7 @@ from bevdiag.memory.older_cudnn import (
     winograd,
 )
 from bevdiag.memory.profiles import DeviceProfile, shipped_profile
+from bevdiag.memory.requests import ConvCall
 
 MEASURED_GPU = "h200"
 GENERATIONS = (

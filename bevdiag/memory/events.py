@@ -4,16 +4,20 @@ This is the one thing that passes from tracing (or from a recorded GPU run) to t
 simulation. Sizes are the bytes that were asked for; rounding is the allocator's business.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from bevdiag.memory.requests import Request
 
-Ints = NDArray[np.integer[Any]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Ints: TypeAlias = "NDArray[np.integer[Any]]"
+Flags: TypeAlias = "NDArray[np.bool_]"
 
 
 class Category(str, Enum):
@@ -36,73 +40,6 @@ class Phase(str, Enum):
     FORWARD = "forward"
     BACKWARD = "backward"
     OPTIMIZER = "optimizer"
-
-
-@dataclass(frozen=True, slots=True)
-class ConvCall:
-    """One convolution as the backend sees it; decides its workspace.
-
-    Shapes are N, C, spatial...; weight is (out, in / groups, kernel...), for a transposed
-    convolution (in, out / groups, kernel...). `element_bytes` is that of the compute dtype.
-    `direction` is forward, dgrad or wgrad.
-    """
-
-    direction: str
-    input_shape: tuple[int, ...]
-    weight_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    transposed: bool
-    element_bytes: int
-    dtype: str
-    channels_last: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GemmWorkspace:
-    """The cuBLAS workspace of one thread ("main" or "autograd"): made once, never freed."""
-
-    thread: str
-
-
-@dataclass(frozen=True, slots=True)
-class StridedReduction:
-    """A reduction of many numbers to each of `outputs` that lie side by side.
-
-    Attributes:
-        outputs: results, e.g. channels.
-        inputs_per_output: numbers that each is made of.
-        accumulator_bytes: of what is kept while adding, e.g. 16 of a mean with its variance.
-    """
-
-    outputs: int
-    inputs_per_output: int
-    accumulator_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RnnCall:
-    """A stack of recurrent layers over `steps` x `batch` inputs of `inputs` features.
-
-    `directions` is 2 for a bidirectional one.
-    """
-
-    kind: str
-    steps: int
-    batch: int
-    inputs: int
-    hidden: int
-    layers: int
-    directions: int
-    element_bytes: int
-    has_dropout: bool
-
-
-Request = ConvCall | GemmWorkspace | StridedReduction | RnnCall
-"""What asks for scratch memory of a size that the target settles."""
 
 
 class Alloc(NamedTuple):
@@ -177,6 +114,9 @@ class EventStream:
     unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+
+        import numpy as np
+
         blocks = ~self.events[self.frees]
         wrong = blocks >= len(self.nbytes)
         if not wrong.any():
@@ -190,16 +130,20 @@ class EventStream:
     @cached_property
     def frees(self) -> Ints:
         """[frees] The events that free a block."""
-        return np.flatnonzero((self.events < 0) & (self.events != MARK))
+        frees: Ints = ((self.events < 0) & (self.events != MARK)).nonzero()[0]
+        return frees
 
     @cached_property
     def made(self) -> Ints:
         """[blocks] The event that makes each block."""
-        return np.flatnonzero(self.events >= 0)
+        made: Ints = (self.events >= 0).nonzero()[0]
+        return made
 
     @cached_property
     def freed(self) -> Ints:
         """[blocks] The event that frees each block, the number of events where none does."""
+        import numpy as np
+
         events = np.full(len(self.nbytes), len(self.events))
         events[~self.events[self.frees]] = self.frees
         return events
@@ -207,12 +151,13 @@ class EventStream:
     @cached_property
     def marks(self) -> Ints:
         """[marks] The events that are boundaries."""
-        return np.flatnonzero(self.events == MARK)
+        marks: Ints = (self.events == MARK).nonzero()[0]
+        return marks
 
     @cached_property
     def _section(self) -> Ints:
         """[blocks] The mark before each block is made."""
-        return np.searchsorted(self.marks, self.made) - 1
+        return self.marks.searchsorted(self.made) - 1
 
     @property
     def step(self) -> Ints:
@@ -243,8 +188,10 @@ class EventStream:
         category: Category | None = None,
         phase: Phase | None = None,
         step: int | None = None,
-    ) -> NDArray[np.bool_]:
+    ) -> Flags:
         """[blocks] Which blocks are of this category, phase and step, as far as they are given."""
+        import numpy as np
+
         chosen = np.ones(len(self.nbytes), bool)
         if category is not None:
             chosen &= self.category == CATEGORIES.index(category)
@@ -254,8 +201,10 @@ class EventStream:
             chosen &= self.step == step
         return chosen
 
-    def allocs(self, chosen: NDArray[np.bool_] | Ints | None = None) -> Iterator[Alloc]:
+    def allocs(self, chosen: "Flags | Ints | Sequence[int] | None" = None) -> Iterator[Alloc]:
         """The chosen blocks' allocations (a mask or their numbers), by default all."""
+        import numpy as np
+
         blocks = np.arange(len(self.nbytes))
         if chosen is not None:
             blocks = blocks[chosen]
@@ -288,4 +237,4 @@ class EventStream:
 
     def alloc(self, block: int) -> Alloc:
         """The allocation of one block."""
-        return next(self.allocs(np.array([block])))
+        return next(self.allocs([block]))

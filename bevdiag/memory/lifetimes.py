@@ -3,8 +3,6 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-import numpy as np
-
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.memory.simulate import walk
@@ -44,6 +42,8 @@ def block_lives(
     The bytes alive after the n-th event of that step add up to the n-th entry of the profile's
     timeline; capacity is ignored, as for a timeline.
     """
+    import numpy as np
+
     granted = walk(stream, target, until_oom=False, bound=bound).granted
     first = next((part.start for part in stream.sections() if part.step == stream.num_steps), 0)
     blocks = np.flatnonzero((granted > 0) & (stream.freed >= first))
@@ -63,6 +63,8 @@ def saved_bytes_by_module(stream: EventStream) -> dict[str, int]:
     A module's figure includes its children's. What a later in-place operation or a shared storage
     keeps alive is charged to the module that allocated it.
     """
+    import numpy as np
+
     last = [part for part in stream.sections() if part.step == stream.num_steps]
     end = next((part.start for part in last if part.phase is Phase.BACKWARD), len(stream.events))
     left = stream.where(phase=Phase.FORWARD, step=stream.num_steps)

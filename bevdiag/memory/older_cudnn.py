@@ -8,7 +8,7 @@ between 9.1 and 9.19, none was measured: those that torch ships before 9.5 are t
 
 from math import ceil, log2, prod
 
-from bevdiag.memory.events import ConvCall
+from bevdiag.memory.requests import ConvCall
 
 LIKE_THE_NEWEST = (9, 5, 0)
 """From here on, the rules of `cudnn.py` are taken to hold as they do for 9.19."""

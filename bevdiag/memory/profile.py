@@ -108,3 +108,26 @@ class MemoryProfile:
     largest_request: LiveBlock | None
     refusal: Refusal | None
     unmodelled: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Totals:
+    """What a walk came to, as far as it got.
+
+    Attributes:
+        requested: [blocks] what each asked for.
+        granted: [blocks] the bytes of the block, 0 where none was needed or reached.
+        allocated: [events reached] the total after each event; `reserved` likewise.
+        refusal: where the run stops, None where it ends.
+    """
+
+    requested: Ints
+    granted: Ints
+    allocated: Ints
+    reserved: Ints
+    refusal: Refusal | None
+
+    @property
+    def max_reserved_bytes(self) -> int:
+        """Most reserved over everything."""
+        return int(self.reserved.max())

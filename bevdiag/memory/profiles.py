@@ -21,7 +21,7 @@ from bevdiag.errors import InputError
 from bevdiag.files.bounds import check_json
 from bevdiag.files.reading import read_file
 from bevdiag.memory.catalogue import torch_release
-from bevdiag.memory.events import ConvCall
+from bevdiag.memory.requests import ConvCall
 
 FOLDER = "configs/devices"
 MAX_BYTES = 2**24

@@ -9,7 +9,7 @@ that can be far more than the outputs themselves: 132 MiB for 64 channels on an 
 from math import ceil
 
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import StridedReduction
+from bevdiag.memory.requests import StridedReduction
 
 MAX_THREADS = 512
 WARP_SIZE = 32

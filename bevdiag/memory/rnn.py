@@ -11,7 +11,7 @@ hidden size is at least 200. Smaller ones and plain cells run on other kernels t
 
 from dataclasses import dataclass
 
-from bevdiag.memory.events import RnnCall
+from bevdiag.memory.requests import RnnCall
 
 LIBRARY_BYTES = 8 * 1024**2
 ALIGNMENT_BYTES = 256

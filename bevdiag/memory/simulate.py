@@ -2,15 +2,12 @@
 
 from functools import lru_cache
 
-import numpy as np
-
 from bevdiag.memory.allocator import MIN_BLOCK_BYTES, AllocationRefusedError, CachingAllocator
 from bevdiag.memory.blocks import Block
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import MARK, EventStream, Ints
 from bevdiag.memory.expandable import ExpandableAllocator
-from bevdiag.memory.profile import MemoryProfile, Refusal
-from bevdiag.memory.summary import Totals, summarize
+from bevdiag.memory.profile import MemoryProfile, Refusal, Totals
 from bevdiag.memory.workspaces import Bound, workspace
 
 Asked = tuple[tuple[int, bool], ...]
@@ -40,6 +37,8 @@ def simulate(
     totals = walk(
         stream, target, until_oom=until_oom, bound=bound, expandable_segments=expandable_segments
     )
+    from bevdiag.memory.summary import summarize
+
     return summarize(stream, totals)
 
 
@@ -82,6 +81,8 @@ def floor_bytes(stream: EventStream, target: DeviceTarget, bound: Bound = Bound.
 
     Less capacity than this suffices under no layout of the blocks.
     """
+    import numpy as np
+
     firm = [0 if optional else nbytes for nbytes, optional in asked_of(stream, target, bound)]
     rounded = -(-_sizes(stream, firm) // MIN_BLOCK_BYTES) * MIN_BLOCK_BYTES
     changes = np.zeros(len(stream.events), np.int64)
@@ -98,6 +99,8 @@ def asked_of(stream: EventStream, target: DeviceTarget, bound: Bound) -> Asked:
 
 def _sizes(stream: EventStream, of_requests: list[int]) -> Ints:
     """[blocks] What each asks for, where its request comes to so much."""
+    import numpy as np
+
     settled = np.array([*of_requests, 0], np.int64)[stream.request]
     return np.where(stream.request < 0, stream.nbytes, settled)
 
@@ -116,6 +119,8 @@ def run(stream: EventStream, asked: Asked, allocator: CachingAllocator) -> Total
         asked: what its requests come to.
         allocator: serves them.
     """
+    import numpy as np
+
     sizes: list[int] = _sizes(stream, [nbytes for nbytes, _ in asked]).tolist()
     blocks: list[Block | None] = [None] * len(sizes)
     granted = [0] * len(sizes)

@@ -2,48 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from bevdiag.memory.events import (
-    Category,
-    ConvCall,
-    EventStream,
-    Ints,
-    Section,
-)
+from bevdiag.memory.events import Category, EventStream, Ints, Section
 from bevdiag.memory.profile import (
     LiveBlock,
     MemoryProfile,
     PeakMoment,
     PhaseUse,
-    Refusal,
     Timeline,
+    Totals,
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Totals:
-    """What a walk came to, as far as it got.
-
-    Attributes:
-        requested: [blocks] what each asked for.
-        granted: [blocks] the bytes of the block, 0 where none was needed or reached.
-        allocated: [events reached] the total after each event; `reserved` likewise.
-        refusal: where the run stops, None where it ends.
-    """
-
-    requested: Ints
-    granted: Ints
-    allocated: Ints
-    reserved: Ints
-    refusal: Refusal | None
-
-    @property
-    def max_reserved_bytes(self) -> int:
-        """Most reserved over everything."""
-        return int(self.reserved.max())
+from bevdiag.memory.requests import ConvCall
 
 
 def summarize(stream: EventStream, totals: Totals) -> MemoryProfile:

@@ -43,7 +43,7 @@ def judge(
         expected: the step with the expected counts.
         upper: the step at the upper end, which gets the largest workspaces.
         unsplit_bytes: what the upper end's blocks may count beyond their requests; so much must
-            stay free.
+            stay free, and what the capacity may be less than it is assumed to be.
     """
     if expected.unmodelled or upper.unmodelled:
         return Verdict.UNKNOWN
@@ -51,7 +51,8 @@ def judge(
         return Verdict.NO_BUDGET
     if not fits(expected, target):
         return Verdict.OVER
-    with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - unsplit_bytes))
+    spared = unsplit_bytes + target.doubt_bytes
+    with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - spared))
     if fits(upper, with_room, bound=Bound.HIGH):
         return Verdict.FITS
     return Verdict.DEPENDS

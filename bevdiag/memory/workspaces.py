@@ -9,8 +9,8 @@ from bevdiag.memory.conv import Backend, conv_backend
 from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.engines import engine_bytes
-from bevdiag.memory.events import ConvCall, GemmWorkspace, Request, RnnCall, StridedReduction
 from bevdiag.memory.reduction import reduction_buffer
+from bevdiag.memory.requests import ConvCall, GemmWorkspace, Request, RnnCall, StridedReduction
 from bevdiag.memory.rnn import rnn_workspace
 
 HOPPER_GEMM_WORKSPACE_BYTES = 32 * 1024**2

@@ -25,9 +25,10 @@ class Target:
     """The GPU and library versions that the numbers are for.
 
     `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
-    says which device profile the workspaces stand on, or by what rules they are without one.
+    says which device profile the numbers stand on, None without one; `rules` what does then.
     `context_bytes` is what the process holds beside the allocator, `origin` where GPU and budget
-    come from, `loop` what the training script does around the plain step.
+    come from, `loop` what the training script does around the plain step. `doubt_bytes` is how much
+    less the capacity may be where GPU or context are assumed.
     """
 
     gpu: str | None
@@ -36,10 +37,12 @@ class Target:
     cudnn: str
     compute_capability: str
     profile: str | None = None
+    rules: str = ""
     cudnn_benchmark: bool = False
     context_bytes: int = 0
     origin: str = ""
     loop: str = ""
+    doubt_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

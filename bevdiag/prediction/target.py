@@ -107,15 +107,17 @@ def target_of(target: DeviceTarget) -> Target:
         torch=target.torch,
         cudnn=".".join(map(str, target.cudnn)),
         compute_capability=".".join(map(str, target.compute_capability)),
-        profile=_ruled(target.cudnn) if target.profile is None else _profile(target.profile),
+        profile=None if target.profile is None else _profile(target.profile),
+        rules=_rules(target.cudnn) if target.profile is None else "",
         cudnn_benchmark=target.cudnn_benchmark,
         loop=target.loop,
         context_bytes=target.context_bytes,
         origin=target.origin,
+        doubt_bytes=target.doubt_bytes,
     )
 
 
-def _ruled(cudnn: CudnnVersion) -> str:
+def _rules(cudnn: CudnnVersion) -> str:
     """What the workspaces stand on without a profile: what is measured, ruled and assumed."""
     like = measured_like(cudnn)
     other = "" if cudnn == like else f", which cuDNN {'.'.join(map(str, cudnn))} is assumed to do"

@@ -9,7 +9,7 @@ _LINK = re.compile(r"(\S+#\d+) \((https://[^)]+)\)")
 
 
 def rule_markdown(page: RulePage, example: Path | None = None) -> str:
-    """One rule's page, with a config or a list of packages that has the fault, if there is one."""
+    """One rule's page, with a file that has the fault, if there is one."""
     row = page.code
     lines = [
         f"# {row.code}: {row.name}",
@@ -24,7 +24,7 @@ def rule_markdown(page: RulePage, example: Path | None = None) -> str:
             lines += ["", _LINK.sub(r"[\1](\2)", paragraph)]
     if example is not None:
         text = example.read_text(encoding="utf-8").rstrip("\n")
-        kind = {".yaml": "yaml", ".json": "json"}.get(example.suffix, "")
+        kind = {".yaml": "yaml", ".json": "json", ".sh": "sh"}.get(example.suffix, "")
         lines += ["", "## An example that has it", "", f"```{kind}", text, "```"]
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ What it means:
     input to have ... channels".
 
 What is printed:
-    expected input... to have # channels, but got # channels instead (in backbone_2d)
+    expected input... to have <#> channels, but got <#> channels instead (in backbone_2d)
 
 Why it happens:
     OpenPCDet never derives the number. Flattening makes C x D channels of a volume that is D

@@ -8,6 +8,11 @@ What it means:
 What is printed:
     Sizes of tensors must match except in dimension # (in backbone_2d)
 
+    Sizes of tensors must match except in dimension #. Expected size <#> but got size <#>
+    (in backbone_2d)
+
+    Sizes of tensors must match except in dimension #. Got <#> and <#> (in backbone_2d)
+
     inconsistent tensor sizes (in backbone_2d)
 
 Why it happens:

@@ -31,6 +31,8 @@ def check(evidence: TraceEvidence) -> Iterator[Finding]:
     capacity = evidence.target.capacity_bytes
     if capacity is None or evidence.verdict is not Verdict.DEPENDS:
         return
+    if evidence.target.doubt_bytes and evidence.high.max_reserved_bytes <= capacity:
+        return  # it is the capacity that is in doubt: BEV308
     yield finding(
         "BEV302",
         f"the step is expected to reserve {format_size(evidence.profile.max_reserved_bytes)} of "

@@ -5,6 +5,9 @@ What it means:
     The target's cuDNN does not take it, and a slow kernel runs with an im2col buffer that is the
     kernel's volume times larger than the map itself.
 
+What is printed:
+    Expected canUse32BitIndexMath(input) && canUse32BitIndexMath(output) to be true
+
 Why it happens:
     PyTorch may split a batch to keep cuDNN's indices small, but not a sample. Before cuDNN 9.3
     the convolution falls back to the native kernel, workspace and all.

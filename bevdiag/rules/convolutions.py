@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from bevdiag.memory.events import Alloc, ConvCall, EventStream, Phase
+from bevdiag.memory.events import Alloc, EventStream, Phase
+from bevdiag.memory.requests import ConvCall
 
 
 def convolutions(stream: EventStream) -> Iterator[tuple[Alloc, ConvCall]]:

@@ -39,9 +39,12 @@ def check(environment: Environment) -> Iterator[Finding]:
     cudnn = cudnn_version(environment)
     if torch is None or cudnn is None or cudnn >= CUDNN_64BIT:
         return
+    named = f"cuDNN {'.'.join(map(str, cudnn))}"
+    if torch.version is not None and not cudnn_of_torch(str(torch.version)).is_known:
+        named = f"the cuDNN of torch {torch.version}"  # older than those that are listed
     yield finding(
         "BEV708",
-        f"cuDNN {'.'.join(map(str, cudnn))} cannot index more than 2^31 - 1 elements",
+        f"{named} cannot index more than 2^31 - 1 elements",
         location=torch.location,
         detail=(
             "A BEV map beyond that makes PyTorch ask for an im2col buffer nine times its size in "

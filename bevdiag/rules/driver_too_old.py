@@ -10,6 +10,10 @@ What is printed:
 
     Found no NVIDIA driver on your system
 
+    the provided PTX was compiled with an unsupported toolchain
+
+    forward compatibility was attempted on non supported HW
+
 Why it happens:
     A driver runs programs of its own CUDA and of older ones, and of newer minor versions within the
     same major one. torch's wheels bring their own CUDA, and newer wheels bring CUDA 12 or 13.

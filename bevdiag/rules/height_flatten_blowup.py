@@ -24,8 +24,8 @@ Seen in:
 from collections.abc import Iterator
 
 from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, Backend, conv_backend
-from bevdiag.memory.events import ConvCall
 from bevdiag.memory.oom import format_size
+from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.workspaces import conv_workspace
 from bevdiag.rules.codes import finding
 from bevdiag.rules.convolutions import first_bev_convolution

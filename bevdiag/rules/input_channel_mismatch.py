@@ -6,14 +6,20 @@ What it means:
     that do not fit.
 
 What is printed:
-    The size of tensor a (#) must match the size of tensor b (#) at non-singleton dimension #
+    The size of tensor a (<#>) must match the size of tensor b (<#>) at non-singleton dimension #
     (in backbone_3d)
 
-    expected input... to have # channels, but got # channels instead (in map_to_bev_module)
+    expected input... to have <#> channels, but got <#> channels instead (in map_to_bev_module)
 
     mat1 and mat2 shapes cannot be multiplied (in backbone_3d)
 
-    size mismatch, m1: [# x #], m2: [# x #] (in backbone_3d)
+    mat1 and mat2 shapes cannot be multiplied (#x<#> and <#>x#) (in backbone_3d)
+
+    size mismatch, m1: [# x <#>], m2: [<#> x #] (in backbone_3d)
+
+    channel size mismatch (in backbone_3d)
+
+    inp.dim(1) == filters.dim(-1) assert fail (in backbone_3d)
 
     mat1 dim 1 must match mat2 dim 0 (in backbone_3d)
 

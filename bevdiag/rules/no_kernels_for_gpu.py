@@ -13,6 +13,8 @@ What is printed:
 
     can't find suitalbe algorithm
 
+    CUDNN_STATUS_ARCH_MISMATCH
+
 Why it happens:
     A wheel holds machine code for the compute capabilities that it was compiled for, which runs on
     GPUs of the same major version and the same or a higher minor one. A newer GPU needs PTX in the
@@ -20,7 +22,8 @@ Why it happens:
     does not know Blackwell.
 
 How to fix:
-    Take a torch wheel of a CUDA that knows the GPU.
+    Take a torch wheel of a CUDA that knows the GPU, and where spconv finds no algorithm, an spconv
+    of such a CUDA.
 
 Seen in:
     pytorch/pytorch#150733 (https://github.com/pytorch/pytorch/issues/150733): "GeForce RTX 5090 D

@@ -2,8 +2,8 @@
 
 A docstring is one sentence, then the parts named in `PARTS`, each a line that ends in a colon and
 an indented text. A rule whose fault shows in a text of its own has that too, as `PRINTED`: what the
-training prints, in which # is a number, ... is anything short, and "(in backbone_2d)" at the end
-the part of the detector whose code says so.
+training prints, in which # is a number, ... is anything short, <#> and <...> what the finding names
+too, and "(in backbone_2d)" at the end the part of the detector whose code says so.
 """
 
 import ast

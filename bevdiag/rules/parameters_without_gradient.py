@@ -4,6 +4,9 @@ What it means:
     The parameters cost memory and never learn; under DistributedDataParallel they stop the run. A
     module whose parameters all lack a gradient is a dead branch: something reads past it.
 
+What is printed:
+    Expected to have finished reduction in the prior iteration before starting a new one
+
 Why it happens:
     Modules hand each other tensors by name in one dict, and a later module can read the tensor of
     an earlier one than was meant. A hard threshold passes no gradient either.

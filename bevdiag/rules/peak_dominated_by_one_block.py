@@ -18,8 +18,8 @@ Seen in:
 
 from collections.abc import Iterator
 
-from bevdiag.memory.events import GemmWorkspace
 from bevdiag.memory.oom import format_size
+from bevdiag.memory.requests import GemmWorkspace
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding

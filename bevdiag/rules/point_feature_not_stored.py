@@ -5,7 +5,7 @@ What it means:
     sample ends in a ValueError.
 
 What is printed:
-    ValueError: '...' is not in list
+    ValueError: '<...>' is not in list
 
     ValueError: tuple.index(x): x not in tuple
 

@@ -17,15 +17,15 @@ from bevdiag.config import Document, tree
 from bevdiag.config.edits import flow
 from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import read_parts
-from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key
+from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, whole
 from bevdiag.errors import ConfigError
 from bevdiag.models.bev import bev_joint
-from bevdiag.models.bev_map import bev_map, head_stride
+from bevdiag.models.bev_map import BevMap, bev_map, head_stride
 from bevdiag.rules.codes import CODES
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding, Severity
 
-GRID_CODES = ("BEV101", "BEV102", "BEV103", "BEV104", "BEV107", "BEV108", "BEV109", "BEV201")
+GRID_CODES = tuple(f"BEV{number}" for number in (101, 102, 103, 104, 107, 108, 109, 110, 201))
 Changes = dict[tuple[str, ...], object]
 
 _FLAT = ("BEV103", "BEV108")
@@ -33,6 +33,7 @@ _RANGE = ("DATA_CONFIG", "POINT_CLOUD_RANGE")
 _CHANNELS = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
 _SCATTER = ("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")
 _ANCHORS = ("MODEL", "DENSE_HEAD", "ANCHOR_GENERATOR_CONFIG")
+_CAMERA = ("MODEL", "VTRANSFORM")
 _COPYING = (("MODEL", "VFE"), ("MODEL", "BACKBONE_3D", "FOCAL_ENCODER"))
 """Sections that may hold copies of the range and of the voxel size."""
 _MOST_HEIGHTS = 200
@@ -192,9 +193,9 @@ def _edit(
 
 
 def _of_the_map(document: Document, *, declares: bool) -> Changes:
-    """The anchors' stride, and the channels if they are to be declared anew."""
-    changes: Changes = {}
+    """Anchors' stride, cameras' bounds, and the channels if they are to be declared anew."""
     parts = read_parts(document)
+    changes = _camera_bounds(document, bev_map(parts))
     stride, anchors = head_stride(parts), document.get(".".join(_ANCHORS))
     if stride is not None and stride == int(stride) and isinstance(anchors, tuple):
         for index, entry in enumerate(anchors):
@@ -206,6 +207,20 @@ def _of_the_map(document: Document, *, declares: bool) -> Changes:
         if joint.depth > 0:
             changes[_CHANNELS] = joint.real
     return changes
+
+
+def _camera_bounds(document: Document, lidar: BevMap | None) -> Changes:
+    """Bounds of the range, in as many cells as the LiDAR's map has after the downsampling."""
+    bounds = lengths(document, ".".join(_RANGE), 6)
+    if bounds is None or lidar is None:
+        return {}
+    down = whole(document, tree.dotted((*_CAMERA, "DOWNSAMPLE"))) or 1
+    sides = {"XBOUND": lidar.width, "YBOUND": lidar.height}
+    return {
+        (*_CAMERA, name): (low, high, round((high - low) / (cells * down), _DIGITS))
+        for (name, cells), low, high in zip(sides.items(), bounds[:2], bounds[3:5], strict=True)
+        if lengths(document, tree.dotted((*_CAMERA, name)), 3) is not None
+    }
 
 
 def _only_new(document: Document, changes: Changes) -> Changes:

@@ -13,6 +13,10 @@ What is printed:
 
     device-side assert triggered (in backbone_3d)
 
+    device-side assert triggered (in map_to_bev_module)
+
+    index # is out of bounds for dimension # with size # (in map_to_bev_module)
+
 Why it happens:
     sparse_shape and INPUT_SHAPE are written out, x, y, z, where the rest of OpenPCDet derives the
     grid and mostly thinks z, y, x. They stay behind when the range or the voxel size changes.

@@ -9,9 +9,15 @@ from bevdiag.rules.codes import CODES
 from bevdiag.rules.pages import PRINTED, rule_page
 
 _PART = re.compile(r"(.+) \(in (\w+)\)")
-_HOLES = re.compile(r"#|\.\.\.| ")
+_HOLES = re.compile(r"<#>|<\.\.\.>|#|\.\.\.| ")
 # Every repeat is bounded: a log may be anything, and takes no longer for that.
-_FILLINGS = {"#": r"\d{1,15}", "...": r"[^\n]{0,200}?", " ": r"\s{1,8}"}
+_FILLINGS = {
+    "<#>": r"(\d{1,15})",
+    "<...>": r"([^\n']{1,200}?)",
+    "#": r"\d{1,15}",
+    "...": r"[^\n]{0,200}?",
+    " ": r"\s{1,8}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +39,20 @@ class Signature:
 def signatures() -> tuple[Signature, ...]:
     """The signatures of all rules, in the order of the table."""
     return tuple(
-        _signature(code, text) for code in CODES for text in rule_page(code).parts.get(PRINTED, ())
+        signature(code, text) for code in CODES for text in rule_page(code).parts.get(PRINTED, ())
     )
 
 
 def last_match(text: str) -> tuple[int, int] | None:
-    """Where the last text that a rule knows starts and ends; None if there is none."""
+    """Where the last text that a rule knows starts and ends, the longest such; None if none is."""
     found = [match.span() for one in signatures() for match in one.pattern.finditer(text)]
-    return max(found, default=None)
+    return max(found, key=lambda span: (span[1], -span[0]), default=None)
+
+
+def named_in(code: str, text: str) -> tuple[str, ...]:
+    """The numbers and names in the text that a finding of the rule names too, if there are any."""
+    found = [one.pattern.search(text) for one in signatures() if one.code == code]
+    return max((match.groups() for match in found if match), key=len, default=())
 
 
 def codes_for(text: str, part: str) -> tuple[str, ...]:
@@ -48,17 +60,18 @@ def codes_for(text: str, part: str) -> tuple[str, ...]:
 
     Args:
         text: what was printed.
-        part: the detector's child that was running, empty where nothing tells. What another part
-            prints counts only where nothing else does.
+        part: the detector's child that was running, empty where nothing tells. What any part may
+            print counts where none prints it there; what another part prints does not.
     """
     found = [one for one in signatures() if one.pattern.search(text)]
     agreeing = [one for one in found if not part or one.part == part] or [
         one for one in found if not one.part
     ]
-    return tuple(dict.fromkeys(one.code for one in agreeing or found))
+    return tuple(dict.fromkeys(one.code for one in agreeing))
 
 
-def _signature(code: str, text: str) -> Signature:
+def signature(code: str, text: str) -> Signature:
+    """A text as the pages write it, with "(in PART)" at its end where only that part prints it."""
     match = _PART.fullmatch(text)
     words, part = (match[1], match[2]) if match else (text, "")
     return Signature(code, part, re.compile("".join(_pattern(words)), re.IGNORECASE))

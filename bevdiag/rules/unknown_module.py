@@ -1,7 +1,19 @@
-"""A module has a NAME that OpenPCDet does not know.
+"""A module or a step of the data has a NAME that OpenPCDet does not know.
 
 What it means:
-    OpenPCDet looks the NAME up in a dict of its classes, and building ends in a KeyError.
+    OpenPCDet looks the NAME up in a dict of its classes, and building ends in a KeyError. Data
+    processors and augmentations are methods, and end in an AttributeError.
+
+What is printed:
+    __all__[...]( KeyError: '<...>'
+
+    __all__[...]( ... KeyError: '<...>'
+
+    'DataProcessor' object has no attribute '<...>'
+
+    'DataAugmentor' object has no attribute '<...>'
+
+    'PointFeatureEncoder' object has no attribute '<...>'
 
 Why it happens:
     A slip of the pen; a module of a fork; or a class that exists in a file but was never entered in
@@ -18,8 +30,9 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.config import Document
 from bevdiag.config.around import is_own_module
-from bevdiag.config.catalogue import DETECTOR, PUBLISHED, built_names
+from bevdiag.config.catalogue import DATA_STEPS, DETECTOR, PUBLISHED, built_names
 from bevdiag.config.modules import is_slip
 from bevdiag.config.nearest import nearest_names
 from bevdiag.config.written import text
@@ -54,3 +67,31 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
             )
             severity = Severity.WARNING
         yield finding("BEV008", message, document=evidence.document, key=key, severity=severity)
+    yield from _of_the_data(evidence.document)
+
+
+def _of_the_data(document: Document) -> Iterator[Finding]:
+    """Yield a finding for every step of the data that OpenPCDet has no code for."""
+    for pattern, (what, known) in DATA_STEPS.items():
+        before, _, after = f"DATA_CONFIG.{pattern}".partition(".*")
+        entries = document.get(before)
+        count = len(entries) if isinstance(entries, tuple) else 0
+        keys = [f"{before}.{index}{after}" for index in range(count)] if after else [before]
+        for key in keys:
+            name = text(document, key)
+            file = document.key_location(key).file
+            if name is None or name in known or is_own_module(file, name):
+                continue
+            near = " or ".join(nearest_names(name, known))
+            slip = is_slip(file, name, known)
+            if not (after or slip):
+                continue  # many trainings have a data set of their own
+            end = "" if slip else " unless your repository has it, which --source DIR shows"
+            yield finding(
+                "BEV008",
+                f"OpenPCDet has no {what} {name}: training does not start{end}"
+                + (f"; the nearest names are {near}" if near else ""),
+                document=document,
+                key=key,
+                severity=Severity.ERROR if slip else Severity.WARNING,
+            )

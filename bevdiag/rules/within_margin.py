@@ -2,12 +2,14 @@
 
 What it means:
     What is left of the GPU's memory is less than what the process holds outside of PyTorch's
-    allocator, and that was measured on another GPU than this one.
+    allocator, and that was measured on another GPU than this one. Where it is even less than the
+    widest differences that were measured (between two drivers' totals of one GPU, between two
+    stacks' contexts), no verdict is given.
 
 Why it happens:
-    A CUDA context's size depends on the driver and the number of multiprocessors. Where no profile
-    of the GPU is at hand, that of the H200 stands in. A display or another process on the GPU
-    takes its share as well.
+    What CUDA's context and the kernels of PyTorch, cuDNN and spconv take depends on the driver and
+    the GPU. Where no profile of the GPU is at hand, that of the H200 is taken. A display or another
+    process on the GPU takes its share as well, which --margin leaves free.
 
 How to fix:
     Measure the GPU once with `bevdiag calibrate` and inspect with its profile, or leave more room
@@ -30,13 +32,27 @@ from bevdiag.rules.finding import Finding
 def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield a finding where the room left is less than a context that nobody measured."""
     target = evidence.target
-    if evidence.verdict is not Verdict.FITS or target.capacity_bytes is None or target.is_capped:
+    if target.capacity_bytes is None:
         return
     room = target.capacity_bytes - evidence.high.max_reserved_bytes
-    if target.profile is None and room < target.context_bytes:
+    if evidence.verdict is Verdict.DEPENDS and target.doubt_bytes and room >= 0:
         yield finding(
             "BEV308",
-            f"the step fits {target.gpu} with {format_size(room)} to spare, but the CUDA context "
+            f"{format_size(room)} of {target.gpu} are left, and it may have "
+            f"{format_size(target.doubt_bytes)} less than assumed",
+            module=evidence.high.peak.module,
+        )
+    elif evidence.verdict is not Verdict.FITS or target.is_capped:
+        return
+    elif target.profile is None and room < target.context_bytes:
+        left = (
+            f"with {format_size(room)} to spare"
+            if room >= 0
+            else "where the allocator gives cached memory back on the way"
+        )
+        yield finding(
+            "BEV308",
+            f"the step fits {target.gpu} {left}, but the CUDA context "
             f"is only taken to be {format_size(target.context_bytes)}, that of another GPU",
             module=evidence.high.peak.module,
         )

@@ -12,7 +12,7 @@ from importlib import util
 from itertools import accumulate
 from typing import Any
 
-from bevdiag.memory.events import ConvCall
+from bevdiag.memory.requests import ConvCall
 
 
 class CudnnHeuristics:

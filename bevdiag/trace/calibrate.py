@@ -15,8 +15,8 @@ from torch import nn
 from bevdiag.children import Tell, announce, whereabouts
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import cudnn_of_number
-from bevdiag.memory.events import ConvCall
 from bevdiag.memory.profiles import DeviceProfile
+from bevdiag.memory.requests import ConvCall
 from bevdiag.trace.ask_cudnn import CudnnHeuristics
 
 WARM_CHANNELS, WARM_SIZE = 64, 64

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch._prims_common import suggest_memory_format
 
-from bevdiag.memory.events import Category, ConvCall
+from bevdiag.memory.events import Category
+from bevdiag.memory.requests import ConvCall
 from bevdiag.trace import reductions
 from bevdiag.trace.sorting import release_all
 

@@ -6,16 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from bevdiag.memory.events import (
-    CATEGORIES,
-    MARK,
-    PHASES,
-    Category,
-    EventStream,
-    Ints,
-    Phase,
-    Request,
-)
+from bevdiag.memory.events import CATEGORIES, MARK, PHASES, Category, EventStream, Ints, Phase
+from bevdiag.memory.requests import Request
 
 _Named = TypeVar("_Named", bound=Hashable)
 

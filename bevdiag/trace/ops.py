@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch._prims_common import suggest_memory_format
 
-from bevdiag.memory.events import Category, StridedReduction
+from bevdiag.memory.events import Category
+from bevdiag.memory.requests import StridedReduction
 from bevdiag.trace import columns, convolution, distinct, indexing, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
 from bevdiag.trace.data_dependence import data_dependent

@@ -15,7 +15,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevdiag.children import announce
-from bevdiag.memory.events import Category, EventStream, GemmWorkspace, Phase, Request
+from bevdiag.memory.events import Category, EventStream, Phase
+from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.memory.tags import current_category
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.columns import KnownColumns

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bevdiag.memory.events import Category, StridedReduction
+from bevdiag.memory.events import Category
+from bevdiag.memory.requests import StridedReduction
 from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-from bevdiag.memory.events import Category, RnnCall
+from bevdiag.memory.events import Category
+from bevdiag.memory.requests import RnnCall
 from bevdiag.memory.rnn import GATES, bias_elements, reserve_bytes, weight_elements
 from bevdiag.trace.sorting import release_all
 

@@ -21,6 +21,7 @@ def config(tmp_path: Path) -> Path:
     folder = tmp_path / "tools" / "cfgs"
     folder.mkdir(parents=True)
     module_names.cache_clear()
+    repository_of.cache_clear()
     return folder / "own.yaml"
 
 
@@ -31,10 +32,47 @@ def _severities(config: Path, name: str) -> list[Severity]:
 
 
 def test_a_class_or_a_registered_name_of_the_repository_is_its_own(config: Path) -> None:
-    assert repository_of(config) == config.parents[2]
+    assert repository_of(config) == config.parents[2] / "pcdet"
     assert is_own_module(config, "WideVFE")
     assert is_own_module(config, "TallVFE")
     assert not is_own_module(config, "VFETemplate")
+
+
+def test_a_fork_may_call_the_package_otherwise(tmp_path: Path) -> None:
+    detectors = tmp_path / "toydet" / "models" / "detectors"
+    detectors.mkdir(parents=True)
+    (detectors / "wide.py").write_text("class WideNet:\n    pass\n", encoding="utf-8")
+    config = tmp_path / "tools" / "own.yaml"
+    assert repository_of(config) is None
+    (tmp_path / "setup.py").touch()
+    repository_of.cache_clear()
+    assert repository_of(config) == tmp_path / "toydet"
+    assert is_own_module(config, "WideNet")
+
+
+STEPS = {
+    "DATASET: ToyData": "class ToyData:\n    pass\n",
+    "POINT_FEATURE_ENCODING: {encoding_type: toy}": "class A:\n    def toy(self):\n",
+    "DATA_PROCESSOR: [{NAME: toy_step}]": "class A:\n    def toy_step(self):\n",
+    "DATA_AUGMENTOR: {AUG_CONFIG_LIST: [{NAME: toy_flip}]}": "class A:\n    def toy_flip(self):\n",
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_of_the_data_is_wrong_until_the_repository_has_it(config: Path, step: str) -> None:
+    def severities(file: Path) -> list[Severity]:
+        file.write_text(f"DATA_CONFIG:\n  {step}\nMODEL: {{}}\n", encoding="utf-8")
+        return [f.severity for f in check_config(file, read_document(file)) if f.code == "BEV008"]
+
+    assert severities(config) == [Severity.ERROR]
+    alone = config.parents[3] / "alone.yaml"
+    is_of_a_list = "NAME" in step
+    assert severities(alone) == ([Severity.WARNING] if is_of_a_list else [])
+    datasets = config.parents[2] / "pcdet" / "datasets"
+    datasets.mkdir()
+    (datasets / "toy.py").write_text(STEPS[step], encoding="utf-8")
+    module_names.cache_clear()
+    assert severities(config) == []
 
 
 @pytest.mark.parametrize(

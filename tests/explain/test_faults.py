@@ -1,5 +1,6 @@
 """Failures that are not about memory: from the text to the rule and the key."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from bevdiag.errors import ExitCode, InputError, NoVerdictError
 from bevdiag.explain.explain import explain
 from bevdiag.explain.failure import FailureKind
-from bevdiag.explain.result import Explanation
+from bevdiag.explain.result import Certainty, Explanation
 from bevdiag.prediction.options import InspectOptions
 
 RULES = Path(__file__).parents[1] / "rules"
@@ -45,6 +46,63 @@ def test_the_config_with_that_fault_is_pointed_at(code: str, text: str) -> None:
     assert location.file == config
     assert first.findings[0].key
     assert found.exit_code is ExitCode.FITS
+
+
+def _mismatch(wants: int, gets: int) -> Explanation:
+    text = f"expected input[2, {gets}, 9, 9] to have {wants} channels, but got {gets} channels"
+    return _explain(f"{text} instead", RULES / "BEV201" / "bad.yaml")
+
+
+def test_the_same_numbers_in_text_and_finding_are_certain() -> None:
+    message = _mismatch(1, 2).suspicions[0].findings[0].message
+    wants, gets = (int(number) for number in re.findall(r"\d+", message)[:2])
+    first = _mismatch(wants, gets).suspicions[0]
+    assert (first.code, first.certainty, first.doubt) == ("BEV201", Certainty.CERTAIN, "")
+
+
+def test_other_numbers_than_the_findings_are_a_doubt() -> None:
+    first = _mismatch(7, 9).suspicions[0]
+    assert (first.code, first.certainty) == ("BEV201", Certainty.POSSIBLE)
+    assert "7 and 9" in first.doubt
+    assert first.findings
+
+
+def test_numbers_of_the_findings_arithmetic_are_no_agreement() -> None:
+    message = _mismatch(1, 2).suspicions[0].findings[0].message
+    *_, channels, _, real = (int(number) for number in re.findall(r"\d+", message))
+    assert _mismatch(channels, real).suspicions[0].certainty is Certainty.POSSIBLE
+
+
+@pytest.mark.parametrize(
+    ("name", "certainty"),
+    [("BaseBevBackbone", Certainty.CERTAIN), ("AnotherNet", Certainty.POSSIBLE)],
+)
+def test_a_name_is_compared_as_well(name: str, certainty: Certainty) -> None:
+    config = RULES / "BEV008" / "bad_typo.yaml"
+    for pointer in ("", "    ~~~~^^^^\n"):
+        text = f"    module = backbones.__all__[cfg.NAME](\n{pointer}KeyError: '{name}'"
+        first = _explain(text, config).suspicions[0]
+        assert (first.code, first.certainty) == ("BEV008", certainty)
+
+
+def test_a_text_without_numbers_is_likely() -> None:
+    first = _explain("assert self.nz == 1", RULES / "BEV109" / "bad.yaml").suspicions[0]
+    assert first.certainty is Certainty.LIKELY
+
+
+def test_a_known_text_of_another_part_names_its_rule_as_no_answer() -> None:
+    found = _explain(
+        "Traceback (most recent call last):\n"
+        '  File "/x/pcdet/models/roi_heads/voxelrcnn_head.py", line 1, in forward\n'
+        "RuntimeError: expected input[2, 8, 9] to have 9 channels, but got 8 channels instead\n"
+    )
+    assert found.suspicions == ()
+    assert "roi_head, where no rule looks for it" in found.notes[0]
+
+
+def test_an_unknown_text_is_beside_what_the_config_has() -> None:
+    with pytest.raises(NoVerdictError, match=r"bad\.yaml has BEV201"):
+        _explain("KeyError: 'gt_names'", RULES / "BEV201" / "bad.yaml")
 
 
 def test_a_config_without_the_fault_is_no_verdict() -> None:

@@ -129,6 +129,28 @@ def test_the_asynchronous_allocators_message() -> None:
         ("MemoryError", FailureKind.HOST, None),
         ("GPUassert: out of memory x.cpp 9", FailureKind.DRIVER, None),
         ("cuda runtime error (2) : out of memory at x.cu:9", FailureKind.DRIVER, None),
+        (
+            "cuda runtime error (2) : out of memory at /x/THC/generic/THCStorage.cu:9",
+            FailureKind.ALLOCATOR,
+            None,
+        ),
+        (
+            "CUDA error: out of memory (malloc at /x/c10/cuda/CUDACachingAllocator.cpp:9)",
+            FailureKind.ALLOCATOR,
+            None,
+        ),
+        ("NCCL WARN Failed to CUDA calloc async 512 bytes", FailureKind.NCCL, 512),
+        ("$ Torch: not enough memory: you tried to allocate 3GB.", FailureKind.HOST, None),
+        (
+            "MemoryError: Unable to allocate array with shape (3, 4) and data type float32",
+            FailureKind.HOST,
+            None,
+        ),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: 'shm://scene_7'",
+            FailureKind.SHARED_MEMORY,
+            None,
+        ),
         ("cuda execution failed with error 2", FailureKind.SPCONV, None),
         ("N > 0 assert faild. blocks must be positive, but got N= 0", FailureKind.NO_VOXEL, None),
         ("epoch 1\nKilled", FailureKind.KILLED, None),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bevdiag.memory.events import ConvCall
+from bevdiag.memory.requests import ConvCall
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from bevdiag.errors import InputError
 from bevdiag.memory import profiles
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import GemmWorkspace
 from bevdiag.memory.profiles import (
     BenchmarkBytes,
     DeviceProfile,
@@ -20,6 +19,7 @@ from bevdiag.memory.profiles import (
     read_profile,
     shipped_profile,
 )
+from bevdiag.memory.requests import GemmWorkspace
 from bevdiag.memory.workspaces import conv_workspace, workspace
 
 MIB = 1024**2

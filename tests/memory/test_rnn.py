@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import RnnCall
+from bevdiag.memory.requests import RnnCall
 from bevdiag.memory.rnn import reserve_bytes
 from bevdiag.memory.workspaces import workspace
 

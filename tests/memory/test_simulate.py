@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Category, GemmWorkspace, Phase
+from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.oom import format_size, oom_message
+from bevdiag.memory.requests import GemmWorkspace
 from bevdiag.memory.simulate import fits, floor_bytes, simulate, walk
 from bevdiag.memory.workspaces import Bound, conv_workspace
 

@@ -9,7 +9,7 @@ from bevdiag.memory.verdict import Verdict, fit_on_gpus, judge
 
 from ..streams import make, mark, stream
 
-GIB = 2**30
+GIB, MIB = 2**30, 2**20
 
 
 def _stream(gib: float, *, unmodelled: tuple[str, ...] = ()) -> EventStream:
@@ -62,6 +62,35 @@ def test_a_budget_does_not_go_along_to_another_gpu() -> None:
     assert (moved.torch, moved.cudnn) == (bounded.torch, (9, 1, 0))
     assert moved.compute_capability == (8, 0)
     assert replace(moved, gpu="x").gpu == "x"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "has_doubt"), [("rtx3080-10gb", False), ("rtx3090", True), ("h200", False)]
+)
+def test_an_assumed_figure_is_no_verdict_near_the_limit(gpu: str, has_doubt: bool) -> None:
+    target = make_target(torch="2.11.0", gpu=gpu)
+    assert target.capacity_bytes is not None
+    known = find_gpu(gpu)
+    assert (known.total_doubt_bytes > 0) is has_doubt
+    context = 0 if target.profile is not None else known.context_doubt_bytes
+    assert target.doubt_bytes == known.total_doubt_bytes + context
+
+    def verdict(nbytes: int) -> Verdict:
+        step = _stream(nbytes / GIB)
+        return judge(target, step, step, unsplit_bytes=0)
+
+    segment = 4 * MIB
+    assert verdict(target.capacity_bytes - target.doubt_bytes - segment) is Verdict.FITS
+    near = verdict(target.capacity_bytes - segment)
+    assert near is (Verdict.DEPENDS if target.doubt_bytes else Verdict.FITS)
+
+
+def test_a_budget_below_the_doubt_is_judged_as_it_stands() -> None:
+    assert make_target(torch="2.11.0", gpu="rtx3090", budget_bytes=8 * GIB).doubt_bytes == 0
+    whole = make_target(torch="2.11.0", gpu="rtx3090")
+    assert whole.capacity_bytes is not None
+    near = make_target(torch="2.11.0", gpu="rtx3090", budget_bytes=whole.capacity_bytes - MIB)
+    assert near.doubt_bytes == whole.doubt_bytes - MIB
 
 
 def test_what_blocks_may_leave_unsplit_must_stay_free() -> None:

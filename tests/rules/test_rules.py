@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Category, ConvCall, Phase
+from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.profile import LiveBlock
+from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules import (
@@ -25,6 +26,7 @@ from bevdiag.rules import (
     peak_dominated_by_one_block,
     scalar_guessed,
     unused_output,
+    within_margin,
 )
 from bevdiag.rules.checks import step_findings
 from bevdiag.rules.evidence import StepEvidence
@@ -343,6 +345,23 @@ def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:
 
 def test_parameters_that_are_all_updated(evidence: StepEvidence) -> None:
     assert _found(parameters_not_optimized, evidence) == []
+
+
+def test_what_is_left_may_be_less_than_is_assumed(evidence: StepEvidence) -> None:
+    high = evidence.high
+    target = replace(
+        make_target(torch="2.11.0", budget_bytes=high.max_reserved_bytes + 2**20),
+        gpu="toy",
+        doubt_bytes=2**22,
+    )
+    unclear = replace(evidence, target=target, verdict=Verdict.DEPENDS)
+    (finding,) = _found(within_margin, unclear)
+    assert "1024.00 KiB of toy are left" in finding.message
+    assert "4.00 MiB less than assumed" in finding.message
+    assert _found(budget_depends_on_values, unclear) == []
+    known = replace(unclear, target=replace(target, doubt_bytes=0))
+    assert _found(within_margin, known) == []
+    assert _found(budget_depends_on_values, known)
 
 
 # -- notes --------------------------------------------------------------------------------------

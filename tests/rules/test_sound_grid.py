@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import read_document
+from bevdiag.config.edits import flow
+from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import Prediction
 from bevdiag.rules.checks import check_config
 from bevdiag.rules.finding import Severity
-from bevdiag.rules.sound_grid import grid_faults, sound_grid
+from bevdiag.rules.sound_grid import GRID_CODES, grid_faults, sound_grid
 
 FOLDER = Path(__file__).parent
 MODELS = ("second.yaml", "pointpillar.yaml", "dsvt.yaml", "focal_dsvt.yaml")
@@ -36,6 +40,29 @@ def test_the_offered_edit_passes_every_rule_at_once(model: str, bounds: list[flo
     assert grid_faults(edited) == ()
     left = [f for f in check_config(path, edited) if f.severity is not Severity.INFO]
     assert left == []
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_offered_traces(model: str) -> None:
+    bounds = f"{RANGE}=[-3.33, -2.27, -2.02, 6.51, 7.12, -0.08]"
+    edits = sound_grid(read_document(FOLDER / model, (bounds,)))
+    assert edits
+    overrides = (bounds, *(f"{'.'.join(path)}={flow(value)}" for path, value in edits.items()))
+    options = InspectOptions(device="meta", batch_size=1, overrides=overrides, remedies=False)
+    report = inspect(FOLDER / model, options, lambda what, share: None)
+    assert isinstance(report, Prediction)
+    assert report.peak.allocated_bytes > 0
+    assert not {one.code for one in report.findings} & set(GRID_CODES)
+
+
+def test_the_bounds_of_a_camera_branch_follow_the_range() -> None:
+    bad = read_document(FOLDER / "BEV110" / "bad.yaml", (f"{RANGE}=[0, -7.3, -3, 9.1, 8.8, 1]",))
+    edited = bad.edited(sound_grid(bad))
+    assert grid_faults(edited) == ()
+    bounds, camera = edited.get(RANGE), edited.get("MODEL.VTRANSFORM.XBOUND")
+    assert isinstance(bounds, tuple)
+    assert isinstance(camera, tuple)
+    assert camera[:2] == (bounds[0], bounds[3])
 
 
 def test_the_edit_stays_near_and_keeps_the_sensors_height() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bevdiag.children import Answer, Child
-from bevdiag.memory.events import ConvCall
 from bevdiag.memory.profiles import DeviceProfile, profile_text
+from bevdiag.memory.requests import ConvCall
 from bevdiag.trace.ask_cudnn import CudnnHeuristics
 from bevdiag.trace.calibrate import CalibrationTask, run_child
 

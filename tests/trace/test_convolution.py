@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.memory.events import Category, ConvCall, EventStream, Phase
+from bevdiag.memory.events import Category, EventStream, Phase
+from bevdiag.memory.requests import ConvCall
 
 
 def _run(

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from bevdiag.errors import ExitCode
-from bevdiag.memory.events import Category, GemmWorkspace, Phase, StridedReduction
+from bevdiag.memory.events import Category, Phase
+from bevdiag.memory.requests import GemmWorkspace, StridedReduction
 from bevdiag.models import sized_ops
 from bevdiag.trace.data_dependence import DataDependenceError
 from bevdiag.trace.known_values import KnownValues

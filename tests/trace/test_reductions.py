@@ -2,7 +2,8 @@ from typing import Any
 
 import torch
 
-from bevdiag.memory.events import Phase, StridedReduction
+from bevdiag.memory.events import Phase
+from bevdiag.memory.requests import StridedReduction
 
 
 def _meta(*shape: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ from rich.text import Text
 from bevdiag.prediction.result import Assumption, Prediction, Scene, Target
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import heading, labelled, paragraph
+from bevdiag.report.text.prose import beside_of, heading, labelled, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
 
 _BENCHMARK = (
@@ -74,16 +74,16 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
         f", compute capability {target.compute_capability}" if target.compute_capability else ""
     )
     capacity = target.capacity_bytes
-    usable = f", {format_bytes(capacity)} usable" if capacity is not None else ""
-    context = target.context_bytes
-    beside = f" beside a context of {format_bytes(context)}" if usable and context else ""
+    usable = ""
+    if capacity is not None:
+        usable = f", {format_bytes(capacity)} usable{beside_of(target)}"
     origin = f", from {target.origin}" if target.origin else ""
     entries = [
-        ("GPU", f"{gpu}{capability}{usable}{beside}{origin}"),
+        ("GPU", f"{gpu}{capability}{usable}{origin}"),
         ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
     ]
-    if target.profile is not None:
-        entries.append(("Profile", target.profile))
+    if stands_on := target.profile or target.rules:
+        entries.append(("Profile", stands_on))
     if target.loop:
         entries.append(("Loop", target.loop))
     if target.cudnn_benchmark:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from bevdiag.explain.failure import PREDICTABLE, Failure, FailureKind
-from bevdiag.explain.result import Candidate, Certainty, Explanation
+from bevdiag.explain.failure import PREDICTABLE, Failure, FailureKind, Figure
+from bevdiag.explain.other_texts import ADVICE
+from bevdiag.explain.result import Candidate, Certainty, Explanation, Suspicion
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import module_or_phase, shown_location
@@ -14,7 +15,9 @@ from bevdiag.report.text.render import render_lines
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
 _LABEL_COLUMN = 12
-_ENDERS = (
+_SAYING = (
+    *ADVICE,
+    FailureKind.FAULT,
     FailureKind.KILLED,
     FailureKind.NO_VOXEL,
     FailureKind.SHARED_MEMORY,
@@ -29,7 +32,7 @@ def render_explain(explanation: Explanation, layout: Layout) -> str:
     lines += heading("The message", layout)
     for label, text in _message(explanation.failure):
         lines += labelled(label, text, layout, column=_LABEL_COLUMN)
-    for sentence in explanation.decoded:
+    for sentence in (one for one in explanation.decoded if one != explanation.cause):
         lines += paragraph(sentence, layout, indent=2)
     if explanation.others:
         lines += heading("Other processes of the log", layout)
@@ -56,8 +59,8 @@ def _answer(explanation: Explanation, layout: Layout) -> list[Text]:
             lines += [Text(), *_named(explanation.candidates[0], layout)]
         return lines
     if not explanation.candidates:
-        asked = f" {failure.requested.text}" if failure.requested is not None else " memory"
-        if failure.kind in _ENDERS:
+        asked = f" {_size(failure.requested)}" if failure.requested is not None else " memory"
+        if failure.kind in _SAYING:
             sentence = f"It was {failure.kind.value}."
         else:
             sentence = f"{failure.kind.value[0].upper()}{failure.kind.value[1:]} refused{asked}."
@@ -91,17 +94,33 @@ def _suspected(explanation: Explanation, layout: Layout) -> list[Text]:
     for suspicion in found or explanation.suspicions:
         lines += [Text()] if lines else []
         head = f"{suspicion.code} {suspicion.name}: {suspicion.summary}"
-        lines += paragraph(head, layout, style="bold green" if found else "bold yellow")
+        lines += paragraph(head, layout, style=f"bold {_STYLES[suspicion.certainty]}")
         for finding in suspicion.findings:
             where = shown_location(finding.location) if finding.location is not None else ""
             place = f"{where} {finding.key}".strip()
             text = f"{place}: {finding.message}" if place else finding.message
             lines += paragraph(text, layout, indent=2)
+        if suspicion.findings:
+            lines += paragraph(_agreement(suspicion), layout, indent=2)
         for fix in suspicion.fix:
             lines += paragraph(fix, layout, indent=2)
     if not explanation.config:
         lines += paragraph("--config CONFIG runs the rules on the config.", layout)
     return lines
+
+
+def _size(figure: Figure) -> str:
+    """The figure as it was printed, and in a unit that can be read where it was in bytes."""
+    readable = format_bytes(figure.middle_bytes)
+    return f"{figure.text} ({readable})" if figure.text.endswith("bytes") else figure.text
+
+
+def _agreement(suspicion: Suspicion) -> str:
+    if suspicion.doubt:
+        return f"Possible: {suspicion.doubt}."
+    if suspicion.certainty is Certainty.CERTAIN:
+        return "Certain: text and finding name the same."
+    return "Likely: the text names nothing that could be compared with the finding."
 
 
 def _named(best: Candidate, layout: Layout) -> list[Text]:
@@ -134,7 +153,7 @@ def _when(candidate: Candidate) -> str:
 
 
 def _message(failure: Failure) -> Iterator[tuple[str, str]]:
-    if failure.kind is FailureKind.FAULT:
+    if failure.kind is FailureKind.FAULT or failure.kind in ADVICE:
         yield "printed", failure.sentence
     if failure.rank:
         yield "process", _rank(failure)

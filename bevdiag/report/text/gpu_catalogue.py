@@ -35,8 +35,10 @@ def render_gpus(gpus: tuple[Gpu, ...], layout: Layout) -> str:
     ]
     lines = lay_out(_COLUMNS, rows, layout.width).lines()
     note = (
-        "memory: what CUDA reports; usable: less a CUDA context, on a GPU that nobody else uses. "
-        "bevdiag gpus NAME names the source; --budget SIZE is for any other."
+        "memory: what CUDA reports; usable: less CUDA's context, the libraries and spconv's "
+        "kernels, on a GPU that nobody else uses (--margin leaves a desktop its share). An assumed "
+        "figure is no verdict near the limit. bevdiag gpus NAME names the source; --budget SIZE "
+        "is for any other."
     )
     return render_lines([*lines, Text(), *paragraph(note, layout, style="dim")], layout)
 

@@ -84,6 +84,9 @@ def _peak_range(report: Prediction) -> str:
 
 
 def _depending_on(report: Prediction) -> str:
+    target = report.target
+    if target.doubt_bytes and report.peak.high_reserved_bytes <= (target.capacity_bytes or 0):
+        return f"and {format_bytes(target.doubt_bytes)} of the GPU are only assumed"
     widest = max(report.assumptions, key=lambda item: item.spread, default=None)
     if widest is not None and widest.low < widest.high:
         return "depending on the scene" if widest.site == SCENE_SITE else "depending on values"

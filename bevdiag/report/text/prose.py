@@ -32,10 +32,16 @@ def judged_by(target: Target) -> str:
     """Which memory the step is judged by, and who named it; empty where nobody did."""
     if target.capacity_bytes is None or not target.origin:
         return ""
-    context = f", beside a context of {format_bytes(target.context_bytes)}"
-    return f"Judged by {budget_name(target)}{context if target.context_bytes else ''}: from " + (
-        target.origin
-    )
+    return f"Judged by {budget_name(target)}{beside_of(target)}: from {target.origin}"
+
+
+def beside_of(target: Target) -> str:
+    """What the process holds beside its allocator, and whether that was measured."""
+    if not target.context_bytes:
+        return ""
+    known = "measured" if target.profile is not None else "assumed"
+    held = format_bytes(target.context_bytes)
+    return f" beside {held} ({known}) of CUDA context, libraries and spconv's kernels"
 
 
 def heading(title: str, layout: Layout) -> list[Text]:

@@ -15,7 +15,14 @@ from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_lines
-from bevdiag.report.text.prose import SEVERITY_STYLES, VERDICT_WORDS, heading, labelled, paragraph
+from bevdiag.report.text.prose import (
+    SEVERITY_STYLES,
+    VERDICT_WORDS,
+    beside_of,
+    heading,
+    labelled,
+    paragraph,
+)
 from bevdiag.report.text.render import render_lines
 from bevdiag.rules.finding import Finding, Severity
 
@@ -75,15 +82,13 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
     target, scene = report.target, report.scene
     gpu = target.gpu or "no GPU named"
     if target.capacity_bytes is not None:
-        gpu += f", {format_bytes(target.capacity_bytes)} usable"
-        if target.context_bytes:
-            gpu += f" beside a context of {format_bytes(target.context_bytes)}"
+        gpu += f", {format_bytes(target.capacity_bytes)} usable{beside_of(target)}"
     if target.origin:
         gpu += f" (from {target.origin})"
     step = f"autocast {report.autocast}, optimizer {report.optimizer}"
     entries = [("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn}")]
-    if target.profile is not None:
-        entries.append(("Profile", target.profile))
+    if stands_on := target.profile or target.rules:
+        entries.append(("Profile", stands_on))
     if target.loop:
         entries.append(("Loop", target.loop))
     if scene is not None:

@@ -84,3 +84,10 @@ def test_the_widest_count_says_what_the_range_depends_on(over: Prediction) -> No
     )
     same = replace(kept, low=kept.high)
     assert "kernels that cuDNN picks" in verdict_sentence(replace(unjudged, assumptions=(same,)))
+
+
+def test_what_is_only_assumed_of_the_gpu_is_why_it_may_not_fit(over: Prediction) -> None:
+    peak = replace(over.peak, high_reserved_bytes=77 * 2**30)
+    target = replace(over.target, doubt_bytes=2**30)
+    report = replace(over, verdict=Verdict.DEPENDS, oom=None, peak=peak, target=target)
+    assert "1.00 GiB of the GPU are only assumed" in verdict_sentence(report)
