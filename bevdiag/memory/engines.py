@@ -49,6 +49,9 @@ NEIGHBOURS = 4
 WEIGHTS = (1.0, 2.0, 2.0, 1.0)
 """Of differences in batch, input channels, output channels and output positions. Channels count
 more: tiles are cut from them, and with other tiles another engine is the fastest."""
+FARTHEST = 2.8
+"""Beyond it no call is near: sizes that differ by a factor of 16 in all. Of the measured calls left
+out, those whose nearest neighbour lies beyond are met more often by the rule."""
 OWN_DISTANCE = 0.05
 """Added to distances, which are logarithms of ratios: the weight of a call of the same shape."""
 EXPLAINED_BYTES = 512 * 1024
@@ -104,16 +107,22 @@ def agreed(call: ConvCall, target: DeviceTarget, rule: int, neighbours: Sequence
 
 
 def nearest(call: ConvCall, cudnn: tuple[int, int, int], number: int) -> list[Neighbour]:
-    """Return the measured calls of the same kind that are nearest in shape, nearest first."""
+    """Return the measured calls of the same kind that are nearest in shape, nearest first.
+
+    None where the nearest is beyond FARTHEST: what is the fastest for sizes that far off says
+    nothing.
+    """
     place = _place(call)
+    calls = _measured(cudnn).get(_kind(call), [])
     found = nsmallest(
         number,
         (
             (sum(map(_distance, place, other, WEIGHTS)), index)
-            for index, (other, _, _) in enumerate(_measured(cudnn).get(_kind(call), ()))
+            for index, (other, _, _) in enumerate(calls)
         ),
     )
-    calls = _measured(cudnn)[_kind(call)] if found else []
+    if found and found[0][0] > FARTHEST:
+        return []
     return [Neighbour(distance, *calls[index][1:]) for distance, index in found]
 
 

@@ -7,7 +7,14 @@ import pytest
 from bevdiag.config.shipped import shipped_file
 from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import make_target
-from bevdiag.memory.engines import NEIGHBOURS, Neighbour, agreed, engine_bytes, nearest
+from bevdiag.memory.engines import (
+    FARTHEST,
+    NEIGHBOURS,
+    Neighbour,
+    agreed,
+    engine_bytes,
+    nearest,
+)
 from bevdiag.memory.profiles import profile_name, read_profile
 from bevdiag.memory.workspaces import conv_workspace
 
@@ -66,6 +73,15 @@ def test_what_no_engine_explains_leaves_the_rule(conv) -> None:
     call = conv("forward", (2, 64, 100, 100), 64)
     assert agreed(call, target, 7, [Neighbour(0.1, call, 10**11)]) == 7
     assert agreed(call, target, 7, []) == 7
+
+
+def test_calls_of_other_sizes_by_far_have_no_vote(conv) -> None:
+    target = make_target(torch="2.11.0", gpu="h200", profile="none")
+    near = conv("wgrad", (2, 64, 200, 176), 64)
+    far = conv("wgrad", (256, 4096, 2, 2), 4096)
+    assert nearest(near, target.cudnn, NEIGHBOURS)[0].distance <= FARTHEST
+    assert nearest(far, target.cudnn, NEIGHBOURS) == []
+    assert engine_bytes(far, target, 7) == 7
 
 
 def test_a_gpu_without_tensor_cores_is_not_held_against_one_that_has_them(conv) -> None:
