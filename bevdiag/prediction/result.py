@@ -61,13 +61,22 @@ SCENE_SITE = "scene"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The evaluation step of the same batch size; `refusal` says why there is none, else empty."""
+
+    allocated_bytes: int = 0
+    high_bytes: int = 0
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What one training step asks of a GPU; every command shows a view of it.
 
     `scene` is None where the model came with inputs of its own.
     `remedies` are the plans that were traced, changes alone first; `recommended` is the one to
     take. `blocks` are the blocks of the timeline, `snapshot` is the allocator's
-    history, where they were asked for.
+    history, `evaluation` the step of an evaluation, where they were asked for.
     """
 
     config: str
@@ -100,6 +109,7 @@ class Prediction:
     measurement: Measurement | None = None
     blocks: tuple[TimelineBlock, ...] = ()
     snapshot: History | None = None
+    evaluation: Evaluation | None = None
 
     @property
     def fits(self) -> bool:
