@@ -37,7 +37,7 @@ def main(checkout: Path, out: Path) -> None:
             "batch_size": batch_size,
             "built_in_bytes": built_in.peak.allocated_bytes,
             "source_bytes": source.peak.allocated_bytes,
-            "same_params": built_in.params_total == source.params_total,
+            "same_params": built_in.params.total == source.params.total,
         }
         print(name, rows[name], flush=True)
     out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -105,7 +105,7 @@ def row(report: Prediction) -> dict[str, Any]:
         "batch_size": report.scene.batch_size,
         "autocast": report.autocast,
         "num_voxels": report.scene.num_voxels,
-        "params": report.params_total,
+        "params": report.params.total,
         "gpu": measured.gpu,
         "torch": measured.torch,
         "cudnn": measured.cudnn,

@@ -4,8 +4,18 @@ Everything else that escapes is a defect of bevdiag, reported as such by the com
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from pathlib import Path
+
+
+class Verdict(str, Enum):
+    """Whether the step fits the budget; `fits` is said of the upper end only."""
+
+    FITS = "fits"
+    OVER = "over"
+    DEPENDS = "depends"
+    UNKNOWN = "unknown"
+    NO_BUDGET = "no budget"
 
 
 class ExitCode(IntEnum):

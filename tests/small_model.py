@@ -116,7 +116,9 @@ def evidence(small: Inspections) -> StepEvidence:
         batch=recorded.batch,
         target=target,
         joint=bev_joint(source.config),
-        trace=replace(trace, params_without_grad={}, wiring=replace(trace.wiring, unreached={})),
+        trace=replace(
+            trace, params_without_grad={}, wiring=replace(trace.wiring, dead_branches=())
+        ),
         profile=simulate(trace.stream, target, until_oom=False),
         high=simulate(trace.stream, target, until_oom=False, bound=Bound.HIGH),
         kept_voxels=recorded.kept_voxels,

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bevdiag.api import predict
 from bevdiag.cli.main import run
-from bevdiag.remedies import search, sets
-from bevdiag.remedies.candidates import candidates
+from bevdiag.remedies import fit, search, sets
+from bevdiag.rules.checks import fixes_of
 
 from .small_model import _few_gpus  # noqa: F401
 
@@ -31,11 +32,11 @@ CASES = {
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
+        return (candidate for candidate in fixes_of(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "candidates", few)
-        patch.setattr(sets, "candidates", few)
+        patch.setattr(search, "fixes_of", few)
+        patch.setattr(sets, "fixes_of", few)
         for name in ("GPU", "BUDGET", "MARGIN", "TORCH", "CUDNN"):
             patch.delenv(f"BEVDIAG_{name}", raising=False)
         yield
@@ -104,6 +105,26 @@ def test_no_two_commands_contradict_each_other(
     assert row["verdict"] == inspected["verdict"]
     assert row["peak_allocated_bytes"] == peak["allocated_bytes"]
     assert row["high_bytes"] == peak["high_bytes"]
+    file = tmp_path / "baseline.json"
+    run(["baseline", "write", str(file), *shared[:-2]])
+    (entry,) = json.loads(file.read_text(encoding="utf-8"))["configs"].values()
+    assert entry["peak_allocated_bytes"] == peak["allocated_bytes"]
+    assert entry["high_reserved_bytes"] == peak["high_reserved_bytes"] >= peak["high_bytes"]
+    predicted = predict(
+        given[0],
+        budget=budget,
+        points=[] if is_source else [points],
+        source=given[2] if is_source else None,
+    )
+    assert predicted.verdict == inspected["verdict"]
+    assert json.loads(predicted.to_json())["peak"] == peak
+    if inspected["oom"] is not None:
+        message = inspected["oom"]["message"]
+        capsys.readouterr()
+        run(["explain", message, "--config", *given, *scene, "--format", "json"])
+        first = json.loads(capsys.readouterr().out)["candidates"][0]
+        assert first["module"] == inspected["oom"]["module"]
+        assert first["requested_bytes"] == inspected["oom"]["requested_bytes"]
     size = inspected["scene"]["batch_size"]
     one = next(point for point in fitted["points"] if point["value"] == size)
     assert one["verdict"] == inspected["verdict"]
@@ -115,3 +136,33 @@ def test_no_two_commands_contradict_each_other(
         assert inspected["recommended"]["ids"]
         assert inspected["recommended"]["edits"]
         assert fixed["recommended"] == inspected["recommended"]
+        assert [plan["id"] for plan in inspected["remedies"]] == [
+            plan["id"] for plan in (*fixed["singles"], *fixed["combined"])
+        ]
+        needs = {fix["id"]: fix["needs"] for plan in fixed["singles"] for fix in plan["changes"]}
+        assert needs == {
+            fix["id"]: fix["needs"] for plan in inspected["remedies"] for fix in plan["changes"]
+        }
+
+
+def test_an_evaluation_is_judged_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "_MOST_SAMPLES", 2)
+    shared = [
+        *(*_of_a_repository(tmp_path), "--set", "MODEL.NAME=Asking", "--set", "MODEL.WAY=plain"),
+        *("--step", "eval", "--budget", "1GiB", "--format", "json"),
+    ]
+
+    def asked(command: str) -> Any:
+        assert run([command, *shared]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    inspected, fixed, fitted = asked("inspect"), asked("fix"), asked("fit")
+    assert set(inspected["phases"]) == {"forward"}
+    assert fixed["base"]["verdict"] == inspected["verdict"] == "fits"
+    assert fixed["base"]["high_bytes"] == inspected["peak"]["high_bytes"]
+    size = inspected["scene"]["batch_size"]
+    point = next(point for point in fitted["points"] if point["value"] == size)
+    assert point["high_bytes"] == inspected["peak"]["high_bytes"]
+    assert fitted["largest"] >= size

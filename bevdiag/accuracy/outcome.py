@@ -107,6 +107,11 @@ class Outcome:
         """Whether the upper end is not under the truth."""
         return self.high_bytes is not None and self.high_bytes >= self.row.peak_allocated_bytes
 
+    @property
+    def covered(self) -> bool | None:
+        """The same, None where there is no prediction."""
+        return None if self.error else self.is_covered
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
@@ -145,6 +150,11 @@ class Validation:
             ),
         ]
         return tuple(words for is_broken, words in broken if is_broken)
+
+    @property
+    def num_covered(self) -> int:
+        """Rows whose upper end is not under the truth."""
+        return sum(outcome.is_covered for outcome in self.predicted)
 
     @property
     def num_reserved_near(self) -> int:

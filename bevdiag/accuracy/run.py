@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from bevdiag.accuracy.clouds import CloudOrder, Clouds, Scripted
@@ -70,8 +71,9 @@ def validate(
 ) -> Validation:
     """Predict the rows of `files`, or those that come with bevdiag, for their machine.
 
-    With `source`, rows are traced with that repository's code, which is what they were measured
-    with; without, or where the shipped model was measured, with bevdiag's own modules.
+    With `source`, rows are traced with that repository's code where they were measured with it:
+    those of OpenPCDet, or those of the fork whose name the checkout's path holds. Others, and all
+    without `source`, are traced with bevdiag's own modules.
 
     Raises:
         InputError: a file that is no rows file.
@@ -82,7 +84,7 @@ def validate(
 
         def predict(task: Task) -> Outcome:
             try:
-                traced = trace_row(*task, Path(folder), machine, source)
+                traced = trace_row(*task, Path(folder), machine, source, measured_with=bool(files))
                 return traced.outcome()
             except BevdiagError as error:
                 return Outcome(row=task[0], error=str(error))
@@ -119,6 +121,8 @@ def trace_row(
     folder: Path,
     machine: MeasuredOn,
     source: Path | None,
+    *,
+    measured_with: bool,
 ) -> TracedRow:
     """Return a row's traces, with the code that it was measured with where that is at hand.
 
@@ -130,17 +134,30 @@ def trace_row(
         clouds: makes its points.
         folder: takes the point files.
         machine: whose libraries the row has where it names none.
-        source: the checkout of the repository that it was measured with.
+        source: the checkout of a repository.
+        measured_with: whether the row was measured with it, whatever its path.
 
     Raises:
         BevdiagError: there is no prediction.
     """
+    if row.fork and not (source and (measured_with or row.fork in source.resolve().parts)):
+        raise NoVerdictError(
+            f"measured with {row.fork}'s code: name its checkout, a folder {row.fork}, with "
+            "--source"
+        )
     if row.config is None:
         raise NoVerdictError(_NEEDS_CONFIGS)
-    if row.fork and source is None:
-        raise NoVerdictError(f"measured with {row.fork}'s code: name it with --source")
     # The focal detector is built in: its rows are not of the repository that --source names.
-    return _trace(row, row.config, clouds, folder, machine, None if row.is_focal else source)
+    is_others = not (measured_with or row.fork or source is None) and _is_forks(source)
+    code = None if row.is_focal or is_others else source
+    return _trace(row, row.config, clouds, folder, machine, code)
+
+
+@cache
+def _is_forks(source: Path) -> bool:
+    """Whether a checkout's path holds the name of a fork that rows were measured with."""
+    forks = {row.fork for row, _ in shipped_rows(None)} - {""}
+    return not forks.isdisjoint(source.resolve().parts)
 
 
 def _trace(

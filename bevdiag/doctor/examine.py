@@ -43,6 +43,23 @@ class Checkup:
     looked_at: tuple[str, ...] = ()
 
     @property
+    def python(self) -> str | None:
+        """Its Python's version, as documents say it."""
+        return None if self.environment.python is None else str(self.environment.python)
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """The versions, or what is asked of them, by name."""
+        packages = sorted(self.environment.packages.by_name.items())
+        return {name: str(package.version or package.specifier) for name, package in packages}
+
+    @property
+    def torch_cuda(self) -> str | None:
+        """The CUDA that its torch was built with."""
+        cuda = self.environment.torch_cuda()
+        return None if cuda is None else f"{cuda[0]}.{cuda[1]}"
+
+    @property
     def exit_code(self) -> ExitCode:
         certain = [f for f in self.findings if f.confidence is Confidence.CERTAIN]
         if any(finding.severity is Severity.ERROR for finding in certain):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class FailureKind(str, Enum):
@@ -62,6 +63,13 @@ class Figure:
         return self.low_bytes <= nbytes <= self.high_bytes
 
 
+class OtherProcess(NamedTuple):
+    """A process that held memory, and how much."""
+
+    pid: int
+    held: Figure
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """What the Python traceback before a message says; empty where there was none.
@@ -116,10 +124,15 @@ class Failure:
     allocated: Figure | None = None
     unallocated: Figure | None = None
     reserved: Figure | None = None
-    others: tuple[tuple[int, Figure], ...] = ()
+    others: tuple[OtherProcess, ...] = ()
     advises: str = ""
     stack: Stack = Stack()
     codes: tuple[str, ...] = ()
+
+    @property
+    def kind_name(self) -> str:
+        """Who refused, as documents call it."""
+        return self.kind.name.lower()
 
     @property
     def reserved_bytes(self) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from math import ceil, floor
 
-from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess
 from bevdiag.explain.other_texts import ADVICE, heads
 from bevdiag.rules.texts import last_match
 
@@ -223,7 +223,9 @@ def _failure(match: re.Match[str], kind: FailureKind, body: str, line: int, rank
         unallocated=sizes.get("unallocated"),
         reserved=sizes.get("reserved"),
         advises=advice[0] if (advice := _ADVICE.search(body)) else "",
-        others=tuple((int(pid), parse_figure(size)) for pid, size in _OTHER.findall(body)),
+        others=tuple(
+            OtherProcess(int(pid), parse_figure(size)) for pid, size in _OTHER.findall(body)
+        ),
     )
 
 

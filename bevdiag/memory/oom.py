@@ -1,10 +1,14 @@
 """The message that PyTorch prints where memory runs out."""
 
-from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.profile import Refusal
+from typing import TYPE_CHECKING
+
+# Sizes are written where no step is traced.
+if TYPE_CHECKING:
+    from bevdiag.memory.device import DeviceTarget
+    from bevdiag.memory.profile import Refusal
 
 
-def oom_message(refusal: Refusal, target: DeviceTarget) -> str:
+def oom_message(refusal: "Refusal", target: "DeviceTarget") -> str:
     """Return the text of torch.OutOfMemoryError for this refusal, without its closing advice.
 
     Device 0 is the process's own: nothing else runs on it.

@@ -1,23 +1,13 @@
 """Whether a step fits: said of the upper end, denied of the expected run, else it depends."""
 
 from dataclasses import dataclass, replace
-from enum import Enum
 
+from bevdiag.errors import Verdict as Verdict
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import EventStream
 from bevdiag.memory.simulate import fits
 from bevdiag.memory.workspaces import Bound
-
-
-class Verdict(str, Enum):
-    """Whether the step fits the budget; `fits` is said of the upper end only."""
-
-    FITS = "fits"
-    OVER = "over"
-    DEPENDS = "depends"
-    UNKNOWN = "unknown"
-    NO_BUDGET = "no budget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

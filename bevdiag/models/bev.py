@@ -2,17 +2,30 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Protocol
+from typing import Protocol, get_args
 
+from bevdiag.config import DetectorConfig
 from bevdiag.config.bev_settings import (
     PillarScatter3dSettings,
     PillarScatterSettings,
     SparseHeightCompressionSettings,
 )
-from bevdiag.config.settings import DataSettings, FocalDsvtSettings, ModelSettings
-from bevdiag.models.wiring import bev_input, pillar_channels, sparse_volume
+from bevdiag.config.settings import (
+    CompressionMode,
+    DataSettings,
+    FocalDsvtSettings,
+    ModelSettings,
+)
+from bevdiag.errors import InputError
+from bevdiag.models.interfaces import bev_input, pillar_channels, sparse_volume
 
 PILLARS = "pillars"
+Changes = dict[tuple[str, ...], object]
+"""Keys of a config and their new values."""
+MODES: tuple[str, ...] = get_args(CompressionMode)
+LEARNED_CHANNELS = 256
+"""What the report's own learned projection declares (its NUM_BEV_FEATURES)."""
+_MAP = ("MODEL", "MAP_TO_BEV")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,3 +105,31 @@ def _pillar_joint(config: HasModel) -> BevJoint:
         real=channels * z,
         flattens=False,
     )
+
+
+def compression_changes(config: DetectorConfig, mode: str) -> Changes:
+    """The keys that switch a config to `mode`, with the channels that follow from it.
+
+    Raises:
+        InputError: no such mode, or no volume that it could reduce.
+    """
+    if mode not in MODES:
+        raise InputError(f"--compression {mode!r} is unknown: choose from {', '.join(MODES)}")
+    joint = bev_joint(config)
+    if not joint.is_volume:
+        if mode == "none":
+            return {}
+        name = config.model.map_to_bev.name
+        raise InputError(f"--compression {mode}: {name} scatters pillars, there is no height to it")
+    flat = joint.channels * joint.depth
+    if mode == "none":
+        return {(*_MAP, "NAME"): "HeightCompression", (*_MAP, "NUM_BEV_FEATURES"): flat}
+    changes: Changes = {
+        (*_MAP, "NAME"): "SparseHeightCompression",
+        (*_MAP, "MODE"): mode,
+        (*_MAP, "NUM_BEV_FEATURES"): joint.channels,
+    }
+    if mode == "learned":
+        changes[(*_MAP, "INPUT_FEATURES")] = flat
+        changes[(*_MAP, "NUM_BEV_FEATURES")] = LEARNED_CHANNELS
+    return changes

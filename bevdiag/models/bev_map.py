@@ -12,7 +12,7 @@ from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.parts import Parts, UpToMap
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.models.bev import bev_joint
-from bevdiag.models.wiring import bev_input, sparse_volume
+from bevdiag.models.interfaces import bev_input, sparse_volume
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,12 @@ from bevdiag.models.contracts import DenseHead, MapToBev
 from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
 from bevdiag.models.detectors.one_stage import OneStageDetector
+from bevdiag.models.interfaces import (
+    bev_input,
+    pillar_channels,
+    sparse_volume,
+    voxel_channels,
+)
 from bevdiag.models.map_to_bev.height_compression import HeightCompression
 from bevdiag.models.map_to_bev.pillar_scatter import PillarScatter
 from bevdiag.models.map_to_bev.sparse_height_compression import SparseHeightCompression
@@ -46,12 +52,6 @@ from bevdiag.models.vfe.dynamic_vfe import DynamicMeanVfe, DynamicPointNetVfe
 from bevdiag.models.vfe.mean_vfe import MeanVfe
 from bevdiag.models.vfe.pillar_vfe import PillarVfe
 from bevdiag.models.vfe.sda_vfe import SdaVfe
-from bevdiag.models.wiring import (
-    bev_input,
-    pillar_channels,
-    sparse_volume,
-    voxel_channels,
-)
 
 
 def build_detector(

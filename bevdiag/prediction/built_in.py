@@ -15,16 +15,15 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.models.bev import bev_joint
+from bevdiag.models.bev import Changes, bev_joint, compression_changes
 from bevdiag.models.builder import build_detector
-from bevdiag.models.wiring import PLAIN_BOX_VALUES, box_values, uses_direct_table
-from bevdiag.prediction.compressions import Changes, compression_changes
+from bevdiag.models.interfaces import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport
+from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
-from bevdiag.rules.checks import config_findings, sifted, step_findings, stops
+from bevdiag.rules.checks import config_findings, sifted, step_findings, stops, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.scenes import Batch
@@ -114,11 +113,6 @@ class BuiltIn(ConfigSource):
         return bev_joint(self.config).real
 
     @property
-    def max_points(self) -> int | None:
-        """Points a voxel keeps; None where the config voxelizes dynamically."""
-        return self.config.data.max_points_per_voxel
-
-    @property
     def scene_settings(self) -> SceneSettings:
         data = self.config.data
         return SceneSettings(
@@ -172,9 +166,9 @@ class BuiltIn(ConfigSource):
         added = {key: n for key, n in counts.items() if key.partition("@")[0] not in by_user}
         return replace(self, options=replace(self.options, pins={**added, **self.options.pins}))
 
-    def input(self) -> tuple[Batch, tuple[Assumption, ...]]:
+    def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
         batch, kept = self._settled(Scenario.EXPECTED)
-        return batch, tuple(site.assumption for site in kept)
+        return scene_of(batch), tuple(site.assumption for site in kept)
 
     def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
         """Record the training step in each scenario.
@@ -224,7 +218,8 @@ class BuiltIn(ConfigSource):
         )
         found = config_findings(document, self.declared, self.options.data_folder)
         stages = (Stage.CONFIG, Stage.STEP, Stage.TRACE)
-        return sifted((*found, *step_findings(evidence)), document, *stages)
+        found = (*found, *step_findings(evidence))
+        return sifted(with_fixes(found, self), document, *stages)
 
     def _settled(self, scenario: Scenario) -> tuple[Batch, tuple[KeptVoxels, ...]]:
         """The scenario's scene, and the counts of it that depend on values."""

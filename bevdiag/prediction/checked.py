@@ -10,7 +10,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.policy import IgnoredRule
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Prediction
-from bevdiag.rules.finding import Finding, Silenced
+from bevdiag.rules.finding import Finding, Silencing
 
 _WORST_FIRST = (ExitCode.USAGE, ExitCode.FINDINGS, ExitCode.NO_VERDICT, ExitCode.FITS)
 
@@ -65,7 +65,7 @@ class Check:
         return (*self.growth, *(self.report.findings if self.report is not None else ()))
 
     @property
-    def silenced(self) -> tuple[Silenced, ...]:
+    def silenced(self) -> tuple[Finding, ...]:
         """What comments and the policy silence."""
         return self.report.silenced if self.report is not None else ()
 
@@ -73,6 +73,17 @@ class Check:
     def exit_code(self) -> ExitCode:
         own = self.failure_code if self.report is None else self.report.exit_code
         return worst([own, ExitCode.FINDINGS if self.growth else ExitCode.FITS])
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """The checks of several configs, in the order in which these were given."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return worst(check.exit_code for check in self.checks)
 
 
 def defect(config: Path, error: Exception, budget: str = "") -> Check:
@@ -97,9 +108,9 @@ def without_ignored(
 ) -> Prediction | ConfigReport:
     """The report without the findings that the policy silences; they stay listed as such."""
     silenced = tuple(
-        Silenced(finding, ignore[finding.code].reason, ignore[finding.code].location)
+        replace(finding, silenced=Silencing(rule.reason, rule.location))
         for finding in report.findings
-        if finding.code in ignore
+        if (rule := ignore.get(finding.code)) is not None
     )
     stay = tuple(finding for finding in report.findings if finding.code not in ignore)
     return replace(report, findings=stay, silenced=(*report.silenced, *silenced))

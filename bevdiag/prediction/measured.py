@@ -3,9 +3,10 @@
 from bevdiag.children import in_child
 from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError
-from bevdiag.memory.profile import MemoryProfile
+from bevdiag.memory.events import Phase
+from bevdiag.memory.profile import MemoryProfile, PhaseUse
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.memory_use import Measurement, PhasePeak
+from bevdiag.prediction.memory_use import Measurement
 from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
 from bevdiag.trace.step import StepOptions, Trace
 
@@ -79,15 +80,15 @@ def measurement_of(
         peak_allocated_bytes=peak,
         peak_reserved_bytes=measured.peak_reserved_bytes or None,
         error_percent=None if peak is None else 100 * (predicted_peak - peak) / peak,
-        phases=tuple(
-            PhasePeak(
-                phase=phase.phase,
+        phases={
+            phase.phase: PhaseUse(
+                phase=Phase(phase.phase),
                 peak_allocated_bytes=phase.peak_allocated_bytes,
                 allocated_after_bytes=phase.allocated_after_bytes,
             )
             for phase in measured.phases
             if phase.step == last
-        ),
+        },
         modules=dict(measured.modules),
         predicted_modules={
             name: nbytes for name, nbytes in predicted.items() if name in measured.modules

@@ -1,6 +1,10 @@
 """The memory of one step, as plain values for any renderer: what, when and where."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from bevdiag.memory.profile import PhaseUse
+from bevdiag.trace.wiring import LayerRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,34 +41,17 @@ class Peak:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhasePeak:
-    """Peak within one phase of a steady step, and what stays afterwards."""
-
-    phase: str
-    peak_allocated_bytes: int
-    allocated_after_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One module of the layer tree; `depth` counts from 0 (direct children of the detector).
+class Layer(LayerRecord):
+    """One module of the layer tree with its memory.
 
     `saved_bytes` is what its forward pass leaves for the backward pass, children included;
     `peak_bytes` the allocated total at the highest moment inside it, forward or backward;
-    `workspace_bytes` the largest workspace it asks for. None channels mean "does not apply".
+    `workspace_bytes` the largest workspace it asks for.
     """
 
-    name: str
-    type: str
-    depth: int
-    in_channels: int | None
-    out_channels: int | None
-    output_shape: tuple[int, ...] | None
-    params: int
     saved_bytes: int
     peak_bytes: int
     workspace_bytes: int
-    has_children: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,26 +77,6 @@ class TimelinePoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineBlock:
-    """One block of the steady step, for a timeline.
-
-    `start` and `stop` count the timeline's points: it is alive from `start` until before `stop`.
-    `is_state` tells what outlives steps: weights, gradients, the optimizer's state, input.
-    """
-
-    start: int
-    stop: int
-    nbytes: int
-    category: str
-    module: str
-    op: str
-    shape: tuple[int, ...]
-    dtype: str
-    phase: str
-    is_state: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a GPU measured beside the prediction (device cuda only)."""
 
@@ -119,7 +86,7 @@ class Measurement:
     peak_allocated_bytes: int | None
     peak_reserved_bytes: int | None
     error_percent: float | None
-    phases: tuple[PhasePeak, ...]
+    phases: Mapping[str, PhaseUse]
     modules: dict[str, int]
     predicted_modules: dict[str, int]
     context_bytes: int | None

@@ -4,19 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bevdiag.memory.verdict import Verdict
+from bevdiag.rules.fix import Fix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One change of a set. `price` ranks its loss, 0 (nothing) to 4 (input data)."""
+class Recommendation:
+    """The plan that is recommended: the ids of its changes, and every edit of the config."""
 
-    id: str
-    group: str
-    title: str
-    price: int
-    loses: str
-    unsafe: str
-    needs: str
+    ids: tuple[str, ...]
+    edits: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +27,7 @@ class Plan:
         error: why it could not be traced; the figures are then None.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[Fix, ...]
     edits: Mapping[str, str]
     verdict: Verdict
     peak_allocated_bytes: int | None = None
@@ -80,6 +76,11 @@ class Plan:
         return self.verdict is Verdict.FITS
 
     @property
+    def recommendation(self) -> Recommendation:
+        """What a document says of the plan that is recommended."""
+        return Recommendation(ids=self.ids, edits=self.edits)
+
+    @property
     def cost(self) -> tuple[tuple[int, ...], int]:
         """Order of cost."""
         return self.prices, self.flops or 0
@@ -105,16 +106,3 @@ class Plans:
     combined: tuple[Plan, ...]
     frontier: tuple[Plan, ...]
     chosen: Plan | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendation:
-    """The plan that is recommended: the ids of its changes, and every edit of the config."""
-
-    ids: tuple[str, ...]
-    edits: Mapping[str, str]
-
-
-def recommended(plan: Plan | None) -> Recommendation | None:
-    """A plan as a recommendation."""
-    return None if plan is None else Recommendation(ids=plan.ids, edits=plan.edits)

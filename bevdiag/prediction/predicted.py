@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bevdiag.memory.profile import MemoryProfile
+from bevdiag.models.bev import Changes
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.compressions import Changes
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import FirstStep, Params, Prediction
 from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
-from bevdiag.prediction.summary import layers_of, phases_of, timeline_of
+from bevdiag.prediction.summary import layers_of, timeline_of
 from bevdiag.prediction.target import target_of
-from bevdiag.trace.data_flow import wiring_of
 
 if TYPE_CHECKING:
     from bevdiag.prediction.repository import Repository
@@ -56,7 +54,7 @@ def predict(source: StepSource) -> Prediction:
 def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Prediction:
     """The prediction of a recorded and judged step, whatever gave its model."""
     trace, expected = step.trace, step.expected
-    by_module = dict(trace.params_by_module)
+    by_module, first = dict(trace.params_by_module), expected.first_step
     findings, silenced = source.findings(recorded, step)
     return Prediction(
         config=source.name,
@@ -66,13 +64,15 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
         autocast=source.autocast,
         optimizer=source.optimizer,
         scene=recorded.scene,
-        params_total=by_module.pop("total"),
-        params_by_module=by_module,
-        params_without_grad=sum(trace.params_without_grad.values()),
+        params=Params(
+            total=by_module.pop("total"),
+            modules=by_module,
+            without_grad=sum(trace.params_without_grad.values()),
+        ),
         bev_channels=source.bev_channels,
         peak=step.peak(),
-        first_step_peak_bytes=_first_step_bytes(expected),
-        phases=phases_of(expected),
+        first_step=FirstStep(peak_allocated_bytes=first.allocated_bytes if first else 0),
+        phases={use.phase.value: use for use in expected.phases},
         timeline=timeline_of(trace.stream, expected),
         layers=layers_of(trace.layers, trace.stream, expected),
         assumptions=recorded.assumptions,
@@ -80,13 +80,9 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
         oom=step.oom(),
         gpus=step.gpus(),
         findings=findings,
-        wiring=wiring_of(trace),
+        wiring=trace.wiring,
         remedies=(),
         silenced=silenced,
         unmodelled=tuple(trace.stream.unmodelled),
         flops=trace.flops,
     )
-
-
-def _first_step_bytes(profile: MemoryProfile) -> int:
-    return profile.first_step.allocated_bytes if profile.first_step else 0

@@ -1,23 +1,24 @@
 """What an inspection found, ready for any renderer: plain frozen values, bytes as ints."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.history import History
+from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.prediction.memory_use import (
     Layer,
     Measurement,
     OutOfMemory,
     Peak,
-    PhasePeak,
-    TimelineBlock,
     TimelinePoint,
 )
-from bevdiag.prediction.plan import Plan
-from bevdiag.rules.finding import Finding, Severity, Silenced
-from bevdiag.trace.joints import WiringReport
+from bevdiag.prediction.plan import Plan, Recommendation
+from bevdiag.rules.finding import Finding, Severity
 from bevdiag.trace.pins import Assumption as Assumption
+from bevdiag.trace.wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,33 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """The input the step was run on. `source` is e.g. "synthetic sonar, seed 0" or file names."""
+    """The input the step was run on. `source` is e.g. "synthetic sonar, seed 0" or file names.
+
+    `num_voxels` counts those that a model's own voxelizer makes too, 0 where there are none;
+    `grid_size` is None where the model takes points alone.
+    """
 
     source: str
     batch_size: int
     num_points: int
     num_voxels: int
-    grid_size: tuple[int, int, int]
+    grid_size: tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """Counts of parameters: in all, by the detector's direct children, and without a gradient."""
+
+    total: int
+    modules: dict[str, int]
+    without_grad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStep:
+    """What the first step alone reaches."""
+
+    peak_allocated_bytes: int
 
 
 SCENE_SITE = "scene"
@@ -86,13 +107,11 @@ class Prediction:
     autocast: str
     optimizer: str
     scene: Scene | None
-    params_total: int
-    params_by_module: dict[str, int]
-    params_without_grad: int
+    params: Params
     bev_channels: int | None
     peak: Peak
-    first_step_peak_bytes: int
-    phases: tuple[PhasePeak, ...]
+    first_step: FirstStep
+    phases: Mapping[str, PhaseUse]
     timeline: tuple[TimelinePoint, ...]
     layers: tuple[Layer, ...]
     assumptions: tuple[Assumption, ...]
@@ -101,15 +120,20 @@ class Prediction:
     gpus: tuple[GpuFit, ...]
     findings: tuple[Finding, ...]
     remedies: tuple[Plan, ...]
-    silenced: tuple[Silenced, ...] = ()
+    silenced: tuple[Finding, ...] = ()
     recommended: Plan | None = None
-    wiring: WiringReport | None = None
+    wiring: Wiring | None = None
     unmodelled: tuple[str, ...] = ()
     flops: int | None = None
     measurement: Measurement | None = None
-    blocks: tuple[TimelineBlock, ...] = ()
+    blocks: tuple[BlockLife, ...] = ()
     snapshot: History | None = None
     evaluation: Evaluation | None = None
+
+    @property
+    def recommendation(self) -> Recommendation | None:
+        """The plan to take."""
+        return None if self.recommended is None else self.recommended.recommendation
 
     @property
     def fits(self) -> bool:
@@ -135,9 +159,13 @@ class ConfigReport:
 
     config: str
     findings: tuple[Finding, ...]
-    silenced: tuple[Silenced, ...] = ()
+    silenced: tuple[Finding, ...] = ()
     refusal: str = ""
     is_untried: bool = False
+
+    @property
+    def verdict(self) -> None:
+        """None: nothing was traced."""
 
     @property
     def exit_code(self) -> ExitCode:

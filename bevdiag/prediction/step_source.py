@@ -8,30 +8,35 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import torch
 
-from bevdiag.config import Document
+from bevdiag.config import DetectorConfig, Document
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.prediction.compressions import Changes
+from bevdiag.models.bev import Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
-from bevdiag.prediction.scene import SceneSettings, Shared
+from bevdiag.prediction.scene import SceneSettings, Shared, scene_of
 from bevdiag.prediction.target import device_target
-from bevdiag.rules.finding import Finding, Silenced
+from bevdiag.rules.finding import Finding
 from bevdiag.scenes import Batch
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.step import Trace
 
+if TYPE_CHECKING:
+    from bevdiag.source import SourceSettings
+
 EVERY = tuple(Scenario)
+_OF_INPUT = ("voxel-xy", "voxel-z", "range", "samples", "points", "voxels", "batch")
+"""The groups of fixes that change what a step is fed."""
 ENDS_THAT_JUDGE = (Scenario.EXPECTED, Scenario.HIGH)
 """What a verdict needs."""
 
-Sifted = tuple[tuple[Finding, ...], tuple[Silenced, ...]]
+Sifted = tuple[tuple[Finding, ...], tuple[Finding, ...]]
 Self = TypeVar("Self", bound="ConfigSource")
 
 
@@ -97,6 +102,8 @@ class ConfigSource(ABC):
 
     Attributes:
         options: the user's; the fields below hold what they and the config come to.
+        config: the settings of built-in modules; None where a repository builds its own, whose
+            `settings` and folder, `root`, there are then.
         edits: the changes that led here from the file and the options.
         shared: scenes and counts that its variants have in common.
     """
@@ -109,6 +116,9 @@ class ConfigSource(ABC):
     batch_size: int
     autocast: str
     optimizer: str
+    config: DetectorConfig | None = None
+    settings: "SourceSettings | None" = None
+    root: Path | None = None
     edits: Changes = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared, repr=False, compare=False)
 
@@ -138,6 +148,33 @@ class ConfigSource(ABC):
     @abstractmethod
     def scene_settings(self) -> SceneSettings:
         """What the config says of its input."""
+
+    @property
+    def own_points(self) -> bool:
+        """Whether the user gave the scene."""
+        return bool(self.options.points)
+
+    @property
+    def decided(self) -> tuple[str, ...]:
+        """The groups of fixes that the user's options leave nothing to do."""
+        chosen = {
+            "height": self.options.compression,
+            "precision": self.options.autocast,
+            "batch": self.options.batch_size,
+        }
+        groups = tuple(group for group, option in chosen.items() if option is not None)
+        # A saved batch stays what it is, whatever the config says.
+        return groups if self.options.batch is None else (*groups, *_OF_INPUT)
+
+    @property
+    def max_points(self) -> int | None:
+        """Points a voxel keeps; None where the config voxelizes dynamically."""
+        return self.scene_settings.max_points
+
+    @property
+    def max_voxels(self) -> int | None:
+        """Voxels a sample keeps; None likewise."""
+        return self.scene_settings.max_voxels
 
     @abstractmethod
     def edited(self: Self, changes: Changes) -> Self:
@@ -190,12 +227,12 @@ class ConfigSource(ABC):
             return ()
         return self.scene_settings.wanted(self.batch_size, self.options).scenarios
 
-    def input(self) -> tuple[Batch, tuple[Assumption, ...]]:
-        """The batch, and those counts of its step that are known before one is traced.
+    def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
+        """The scene, and those counts of its step that are known before one is traced.
 
         What they share is made here; called before processes are forked, these have it.
         """
-        return self.batch(), ()
+        return scene_of(self.batch()), ()
 
     def uses_cuda(self) -> bool:
         """Whether the step is measured on a GPU too."""

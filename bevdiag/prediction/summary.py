@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES, block_bytes
 from bevdiag.memory.device import DeviceTarget
@@ -14,13 +14,11 @@ from bevdiag.prediction.memory_use import (
     Holder,
     Layer,
     Peak,
-    PhasePeak,
-    TimelineBlock,
     TimelinePoint,
 )
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.trace.layers import LayerRecord
+from bevdiag.trace.wiring import LayerRecord
 
 _TOP_HOLDERS = 12
 
@@ -53,13 +51,15 @@ def lower_end_bytes(expected: MemoryProfile, low: MemoryProfile) -> int:
 
 def peak_of(expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile) -> Peak:
     """The peak of the expected run, bounded by the other two."""
-    moment = expected.peak
+    moment, high_bytes = expected.peak, upper_end_bytes(expected, high)
+    reserved = max(high.peak_reserved_bytes, expected.peak_reserved_bytes)
     return Peak(
         allocated_bytes=moment.allocated_bytes,
         low_bytes=lower_end_bytes(expected, low),
-        high_bytes=upper_end_bytes(expected, high),
+        high_bytes=high_bytes,
         reserved_bytes=expected.peak_reserved_bytes,
-        high_reserved_bytes=max(high.peak_reserved_bytes, expected.peak_reserved_bytes),
+        # What blocks may leave unsplit is reserved too, if it is ever allocated.
+        high_reserved_bytes=max(reserved, high_bytes),
         phase=moment.phase.value,
         module=moment.module,
         op=moment.op,
@@ -87,18 +87,6 @@ def _holders(blocks: Sequence[LiveBlock]) -> tuple[Holder, ...]:
             count=len(group),
         )
         for group in groups[:_TOP_HOLDERS]
-    )
-
-
-def phases_of(profile: MemoryProfile) -> tuple[PhasePeak, ...]:
-    """Forward, backward and optimizer of the last step."""
-    return tuple(
-        PhasePeak(
-            phase=use.phase.value,
-            peak_allocated_bytes=use.peak_allocated_bytes,
-            allocated_after_bytes=use.allocated_after_bytes,
-        )
-        for use in profile.phases
     )
 
 
@@ -130,29 +118,10 @@ def with_history(
 ) -> Prediction:
     """The report with what a timeline or a snapshot is drawn from, where it is asked for."""
     if options.blocks:
-        report = replace(report, blocks=_timeline_blocks(stream, target))
+        report = replace(report, blocks=block_lives(stream, target))
     if options.snapshot:
         report = replace(report, snapshot=record(stream, target))
     return report
-
-
-def _timeline_blocks(stream: EventStream, target: DeviceTarget) -> tuple[TimelineBlock, ...]:
-    """Every block of the last step, oldest first."""
-    return tuple(
-        TimelineBlock(
-            start=block.start,
-            stop=block.stop,
-            nbytes=block.nbytes,
-            category=block.alloc.category.value,
-            module=block.alloc.module,
-            op=block.alloc.op,
-            shape=block.alloc.shape,
-            dtype=block.alloc.dtype,
-            phase=block.alloc.phase.value,
-            is_state=block.is_state,
-        )
-        for block in block_lives(stream, target)
-    )
 
 
 def layers_of(
@@ -163,17 +132,10 @@ def layers_of(
     workspaces = _including_children(profile.workspaces)
     return tuple(
         Layer(
-            name=record.name,
-            type=record.type,
-            depth=record.depth,
-            in_channels=record.in_channels,
-            out_channels=record.out_channels,
-            output_shape=record.output_shape,
-            params=record.params,
+            **asdict(record),
             saved_bytes=saved.get(record.name, 0),
             peak_bytes=profile.module_peaks.get(record.name, 0),
             workspace_bytes=workspaces.get(record.name, 0),
-            has_children=record.has_children,
         )
         for record in records
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Plan, Recommendation, recommended
+from bevdiag.prediction.plan import Plan, Recommendation
 from bevdiag.prediction.result import Scene, Target
 
 
@@ -61,7 +61,7 @@ class FixReport:
     @property
     def recommended(self) -> Recommendation | None:
         """The chosen set and every edit of it."""
-        return recommended(self.chosen)
+        return None if self.chosen is None else self.chosen.recommendation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,8 @@ from itertools import islice
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.prediction.plan import Change, Plan, Plans
+from bevdiag.prediction.plan import Plan, Plans
 from bevdiag.prediction.step_source import ConfigSource, Recorded
-from bevdiag.remedies.candidates import candidates, change_of
 from bevdiag.remedies.sets import (
     Ids,
     frontier_of,
@@ -21,6 +20,8 @@ from bevdiag.remedies.sets import (
     strongest_set,
     worth_tracing,
 )
+from bevdiag.rules.checks import fixes_of
+from bevdiag.rules.fix import Fix
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 Progress = Callable[[str, float], None]
@@ -50,7 +51,7 @@ def search_plans(
         progress: hears what is traced, and the share that is done.
         unsafe: whether unsafe changes may take part.
     """
-    known = {candidate.id: change_of(candidate) for candidate in candidates(source)}
+    known = {fix.id: fix for fix in fixes_of(source)}
 
     def attempt(ids: Ids) -> Plan:
         return plan_set(source, goal, ids, known)
@@ -90,7 +91,7 @@ def search_plans(
     )
 
 
-def _rounds(known: Mapping[str, Change], *, unsafe: bool) -> list[list[str]]:
+def _rounds(known: Mapping[str, Fix], *, unsafe: bool) -> list[list[str]]:
     """The changes by what a plan with one of them costs at least, the cheapest first."""
     rounds: dict[tuple[bool, bool, int], list[str]] = {}
     for name, change in known.items():

@@ -9,56 +9,63 @@ the guess only decides what is traced at all, never what is said.
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
+from typing import TypeVar
 
 from bevdiag.config.edits import flow
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.judged import judged
-from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
-from bevdiag.remedies.candidate import Candidate
-from bevdiag.remedies.candidates import candidates, change_of
+from bevdiag.rules.checks import fixes_of
+from bevdiag.rules.fix import Fix
 
 Ids = tuple[str, ...]
+Source = TypeVar("Source", bound=ConfigSource)
 
 _ALLOWANCE = 1.5
 """A set whose guess is above the capacity by more than this is not worth tracing: shares multiply
 within a third of what sets come to."""
 
 
-def apply_set(
-    source: ConfigSource, ids: Sequence[str]
-) -> tuple[ConfigSource, tuple[Candidate, ...]]:
+def apply_set(source: ConfigSource, ids: Sequence[str]) -> tuple[ConfigSource, tuple[Fix, ...]]:
     """Make the changes one after the other, each as it is for what those before it left.
 
     Raises:
         BevdiagError: one cannot be made after the others, or leaves a config that makes no sense.
     """
-    members: list[Candidate] = []
+    members: list[Fix] = []
     for wanted in ids:
-        candidate = next((found for found in candidates(source) if found.id == wanted), None)
-        if candidate is None:
-            raise InputError(f"{wanted} cannot be made after {', '.join(c.id for c in members)}")
-        source = candidate.applied_to(source)
-        members.append(candidate)
+        fix = next((found for found in fixes_of(source) if found.id == wanted), None)
+        if fix is None:
+            raise InputError(f"{wanted} cannot be made after {', '.join(m.id for m in members)}")
+        source = with_fix(source, fix)
+        members.append(fix)
     return source, tuple(members)
 
 
-def plan_set(
-    source: ConfigSource, goal: DeviceTarget, ids: Ids, known: Mapping[str, Change]
-) -> Plan:
+def with_fix(source: Source, fix: Fix) -> Source:
+    """The source with this fix.
+
+    Raises:
+        BevdiagError: it leaves a config that makes no sense.
+    """
+    changed = source.run_with(batch_size=fix.batch_size, autocast=fix.autocast)
+    return changed.edited(dict(fix.edits))
+
+
+def plan_set(source: ConfigSource, goal: DeviceTarget, ids: Ids, known: Mapping[str, Fix]) -> Plan:
     """Trace a set of changes and judge it; `known` describes those that cannot be made."""
     try:
         changed, members = apply_set(source, ids)
         recorded = changed.record(ENDS_THAT_JUDGE)
     except BevdiagError as error:
         return refused_set(ids, known, error)
-    changes = tuple(change_of(candidate) for candidate in members)
-    return plan_of(changed, recorded, goal, changes)
+    return plan_of(changed, recorded, goal, members)
 
 
-def refused_set(ids: Ids, known: Mapping[str, Change], error: BevdiagError) -> Plan:
+def refused_set(ids: Ids, known: Mapping[str, Fix], error: BevdiagError) -> Plan:
     """A set of changes of which only this is known."""
     changes = tuple(known[name] for name in ids)
     return Plan(changes=changes, edits={}, verdict=Verdict.UNKNOWN, error=str(error))
@@ -68,7 +75,7 @@ def plan_of(
     source: ConfigSource,
     recorded: Recorded,
     goal: DeviceTarget,
-    changes: tuple[Change, ...] = (),
+    changes: tuple[Fix, ...] = (),
 ) -> Plan:
     """What a source's recorded step comes to; the changes and its edits are what led to it."""
     step = judged(recorded.traces, goal)

@@ -4,37 +4,27 @@ Keys may be added within a version, never taken away or given a new meaning; so 
 what it does not know.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import field, is_dataclass, make_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
+from packaging.version import Version
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.recorded import Baseline
+from bevdiag.prediction.baseline import Baseline
 from bevdiag.report.canonical_json import dumps
-from bevdiag.report.documents.configs import CompareDocument, PreflightDocument
-from bevdiag.report.documents.failures import DoctorDocument, ExplainDocument
-from bevdiag.report.documents.inspect import FindingsDocument, InspectDocument
-from bevdiag.report.documents.remedies import FitDocument, FixDocument
-from bevdiag.report.documents.validation import ValidateDocument
+from bevdiag.report.documents import DOCUMENTS, WHERE_SAID, hint_of, schema_of, written
 
-_DOCUMENTS = {
-    "inspect/2": InspectDocument,
-    "findings/1": FindingsDocument,
-    "preflight/2": PreflightDocument,
-    "compare/1": CompareDocument,
-    "fix/1": FixDocument,
-    "fit/1": FitDocument,
-    "doctor/1": DoctorDocument,
-    "explain/1": ExplainDocument,
-    "validate/1": ValidateDocument,
+_DESCRIBED: Mapping[str, type] = {
+    **{name: kind for kind, name in DOCUMENTS.items()},
     "baseline/1": Baseline,
 }
-SCHEMAS = tuple(_DOCUMENTS)
-
-_LEFT_OUT = ("command", "stops", "offered_edits")
-"""The keys that a document lacks where there is nothing to say."""
+SCHEMAS = tuple(_DESCRIBED)
 
 
 def json_schema(name: str, described: type | None = None) -> str:
@@ -47,10 +37,42 @@ def json_schema(name: str, described: type | None = None) -> str:
     Raises:
         KeyError: there is none of that name.
     """
-    described = described or _DOCUMENTS[name]
-    schema = TypeAdapter(described).json_schema(mode="serialization", schema_generator=_Generator)
+    kind = described or _as_written(_DESCRIBED[name])
+    schema = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_Generator)
+    return with_head(name, schema)
+
+
+def with_head(name: str, schema: dict[str, Any]) -> str:
+    """A schema as JSON and a newline, under the document's name and version."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"bevdiag.{name}"}
     return dumps(head | {key: value for key, value in schema.items() if key != "title"})
+
+
+def _as_written(hint: Any) -> Any:
+    """An annotation, with classes that have just the keys which documents have."""
+    if hint is Version:
+        return str
+    if is_dataclass(hint) or hasattr(hint, "_fields"):
+        return _class_as_written(hint)
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is None or origin is Literal:
+        return hint
+    inside = tuple(_as_written(part) for part in parts)
+    return (Union if origin is UnionType else origin)[inside]
+
+
+@cache
+def _class_as_written(kind: type) -> type:
+    schema = schema_of(kind)
+    head = [] if schema is None else [("schema", Literal[f"bevdiag.{schema}"])]
+    optional = WHERE_SAID.get(kind, ())
+    keys = [
+        (key, _as_written(hint_of(kind, attribute)), field(default=None))
+        if key in optional
+        else (key, _as_written(hint_of(kind, attribute)))
+        for key, attribute in written(kind)
+    ]
+    return make_dataclass(kind.__name__, [*head, *keys], namespace={"__doc__": kind.__doc__})
 
 
 class _Generator(GenerateJsonSchema):
@@ -65,7 +87,7 @@ class _Generator(GenerateJsonSchema):
     def field_is_required(self, field: Any, total: bool) -> bool:
         if field["type"] != "dataclass-field":
             return super().field_is_required(field, total)
-        return bool(field["name"] not in _LEFT_OUT)
+        return field["schema"]["type"] != "default" or field["schema"]["default"] is not None
 
     def enum_schema(self, schema: core_schema.EnumSchema) -> dict[str, Any]:
         document = super().enum_schema(schema)

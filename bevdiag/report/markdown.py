@@ -80,7 +80,9 @@ def _details(check: Check) -> str:
     if isinstance(check.report, Prediction):
         lines += [escaped(verdict_sentence(check.report)), ""]
     lines += map(_finding, worst_first(check.findings))
-    lines += [f"- silenced {item.finding.code}: {escaped(item.reason)}" for item in check.silenced]
+    lines += [
+        f"- silenced {f.code}: {escaped(f.silenced.reason)}" for f in check.silenced if f.silenced
+    ]
     lines += [f"- {escaped(note)}" for note in check.notes]
     return "\n".join(lines)
 

@@ -19,7 +19,7 @@ from bevdiag.report.places import posix_uri, shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.rules_markdown import rule_markdown
 from bevdiag.rules.codes import CODES, Code
-from bevdiag.rules.finding import Confidence, Finding, Severity, Silenced
+from bevdiag.rules.finding import Confidence, Finding, Severity
 from bevdiag.rules.pages import rule_page
 
 SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -38,7 +38,7 @@ def sarif(checks: Sequence[Check]) -> str:
         for check in checks
         for result in (
             *(_result(check.config, finding) for finding in check.findings),
-            *(_suppressed(check.config, silenced) for silenced in check.silenced),
+            *(_suppressed(check.config, finding) for finding in check.silenced),
         )
     ]
     failed = [check for check in checks if check.failure]
@@ -99,13 +99,15 @@ def _result(config: str, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _suppressed(config: str, silenced: Silenced) -> dict[str, Any]:
+def _suppressed(config: str, finding: Finding) -> dict[str, Any]:
+    silenced = finding.silenced
+    assert silenced is not None
     suppression = {
         "kind": "external" if silenced.location.file.suffix == ".toml" else "inSource",
         "justification": printable(silenced.reason),
         "location": {"physicalLocation": _physical(silenced.location)},
     }
-    return _result(config, silenced.finding) | {"suppressions": [suppression]}
+    return _result(config, finding) | {"suppressions": [suppression]}
 
 
 def _location(config: str, finding: Finding) -> dict[str, Any]:

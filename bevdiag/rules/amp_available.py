@@ -16,18 +16,23 @@ Seen in:
     mixed precision takes a sparse model from 48.8 to 28.8 GB.
 """
 
+import re
 from collections.abc import Iterator
 
+from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.memory.events import Category
 from bevdiag.memory.oom import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding
+from bevdiag.rules.fix import Fix, Fixable, Price
+from bevdiag.rules.keys_read import keys_read
 
 _WITH_BF16 = (8, 0)
 _WITH_FP16 = (7, 0)
 _SWITCH = "OPTIMIZATION.USE_AMP"
+_USE_AMP = re.compile(r"\bUSE_AMP\b")
 
 
 def check(evidence: StepEvidence) -> Iterator[Finding]:
@@ -49,3 +54,29 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
         document=evidence.document,
         key="" if evidence.document.get(_SWITCH) is None else _SWITCH,
     )
+
+
+def fixes(step: Fixable) -> Iterator[Fix]:
+    """The key for autocast, for code that reads it."""
+    usual: tuple[tuple[str, ...], object] = (tuple(_SWITCH.split(".")), True)
+    key, value = usual if step.settings is None else step.settings.half_precision
+    if step.autocast == "off" and reads_amp(step):
+        yield Fix(
+            id="use-amp",
+            group="precision",
+            price=Price.PRECISION,
+            title="fp16 autocast",
+            loses="precision of matrix products and convolutions",
+            edits={key: value},
+            autocast="fp16",
+        )
+
+
+def reads_amp(step: Fixable) -> bool:
+    """Whether the training code reads USE_AMP; that of the focal detector's repository does not."""
+    if step.settings is not None and step.settings.is_code:
+        return True
+    if step.root is not None:
+        return bool(keys_read(step.root.resolve(), _USE_AMP))
+    config = step.config
+    return config is not None and not isinstance(config.model.backbone_3d, FocalDsvtSettings)

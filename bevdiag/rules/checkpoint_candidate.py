@@ -18,8 +18,11 @@ Seen in:
     little memory is torch's checkpointing, which halves it.
 """
 
+import re
 from collections.abc import Iterator
 
+from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings
+from bevdiag.config.tree import Path as Keys
 from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.memory.lifetimes import saved_bytes_by_module
 from bevdiag.memory.oom import format_size
@@ -27,8 +30,12 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
+from bevdiag.rules.fix import Fix, Fixable, Price
+from bevdiag.rules.keys_read import keys_read
 
 _SHARE = 0.4
+_SWITCHES = re.compile(r"checkpoint|ckpt|^with_cp$", re.IGNORECASE)
+"""How code names a switch of activation checkpointing."""
 
 
 def check(evidence: TraceEvidence) -> Iterator[Finding]:
@@ -62,3 +69,43 @@ def _switch(evidence: TraceEvidence, stack: str) -> str:
     read, other = keys
     elsewhere = f" ({other} in DSVT's own repository)" if read == "USE_CHECKPOINT" else ""
     return f": {section}.{read}: true{elsewhere}"
+
+
+def fixes(step: Fixable) -> Iterator[Fix]:
+    """The switch of DSVT, or those that a class named in a repository's config reads."""
+    backbone = None if step.config is None else step.config.model.backbone_3d
+    dsvt = backbone.dsvt if isinstance(backbone, FocalDsvtSettings) else backbone
+    section, keys = dsvt_key(step.document), checkpoint_keys(step.document)
+    if isinstance(dsvt, DsvtSettings) and section is not None and keys is not None:
+        is_on = dsvt.USE_CHECKPOINT or dsvt.ues_checkpoint
+        if not is_on:
+            yield Fix(
+                id="dsvt-checkpoint",
+                group="checkpoint",
+                price=Price.TIME,
+                title="activation checkpointing of the DSVT blocks",
+                loses="time: DSVT's blocks run forward twice",
+                edits={(*section.split("."), keys[0]): True},
+            )
+    if step.settings is not None and step.root is not None:
+        model = step.settings.values().get("MODEL")
+        for read in keys_read(step.root.resolve(), _SWITCHES):
+            for path, named in _sections(model, ("MODEL",)):
+                now = named.get(read.key)
+                is_off = now is False or (now is None and read.is_switch)
+                if is_off and read.owner in (named.get("NAME"), path[-1]):
+                    yield Fix(
+                        id=f"checkpoint-{'-'.join(path[1:]).lower()}",
+                        group="checkpoint",
+                        price=Price.TIME,
+                        title=f"activation checkpointing in {read.owner}",
+                        loses="time: what is checkpointed runs forward twice",
+                        edits={(*path, read.key): True},
+                    )
+
+
+def _sections(node: object, path: Keys) -> Iterator[tuple[Keys, dict[str, object]]]:
+    if isinstance(node, dict):
+        yield path, node
+        for key, value in node.items():
+            yield from _sections(value, (*path, str(key)))

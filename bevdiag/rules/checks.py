@@ -11,13 +11,19 @@ from bevdiag.config import DetectorConfig, Document, from_document
 from bevdiag.config.parts import Parts, read_parts
 from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.codes import CODES, Code, Stage
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Confidence, Finding, Severity, Silenced
+from bevdiag.rules.finding import Confidence, Finding, Severity
+from bevdiag.rules.fix import Fix, Fixable
 from bevdiag.rules.silencing import silence
 from bevdiag.rules.sound_grid import with_sound_grid
 from bevdiag.rules.texts import codes_for
 
+GROUPS = (
+    "voxel-xy", "voxel-z", "range", "height", "points", "voxels", "samples", "growth",
+    "checkpoint", "channels", "precision", "batch",
+)  # fmt: skip
+"""Fixes as they are shown, and as a set makes them: what decides the grid comes first."""
 _UNKNOWN_MODULE = "BEV008"
 _DERIVED = ("BEV102", "BEV103", "BEV106", "BEV108", "BEV201", "BEV202", "BEV204")
 """Rules that derive from the settings what OpenPCDet's modules hand to each other."""
@@ -88,10 +94,27 @@ def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
 
 def sifted(
     findings: Iterable[Finding], document: Document, *stages: Stage
-) -> tuple[tuple[Finding, ...], tuple[Silenced, ...]]:
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """The findings that the config's comments do not silence, errors first, and the silenced."""
     stay, silenced = silence(findings, document.ignores, stages)
     return tuple(sorted(stay, key=lambda finding: _ORDER[finding.severity])), silenced
+
+
+def fixes_of(step: Fixable) -> tuple[Fix, ...]:
+    """What all rules can write into this config, but for what the user's options decide."""
+    found = (fix for row in CODES.values() for fix in _fixes(row, step))
+    return tuple(sorted(found, key=lambda fix: GROUPS.index(fix.group)))
+
+
+def with_fixes(findings: Iterable[Finding], step: Fixable) -> tuple[Finding, ...]:
+    """The findings, each with the fixes of its rule."""
+    return tuple(replace(f, fixes=(*f.fixes, *_fixes(CODES[f.code], step))) for f in findings)
+
+
+def _fixes(row: Code, step: Fixable) -> Iterator[Fix]:
+    if row.has_fixes:
+        fixes = import_module(f"{rules.__name__}.{row.module}").fixes(step)
+        yield from (fix for fix in fixes if fix.group not in step.decided)
 
 
 def stops(findings: Iterable[Finding]) -> bool:

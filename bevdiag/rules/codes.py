@@ -35,6 +35,7 @@ class Code:
             comments that silence findings, the environment, or a recorded state.
         stops: whether a step cannot run with this fault, where it is an error; none is traced then.
             A rule may say otherwise of one finding.
+        has_fixes: whether its rule knows edits that help, as `fixes` (see fix.py).
         is_traced_fixed: whether bevdiag traces the config as if the fault were fixed, and says so.
     """
 
@@ -44,6 +45,7 @@ class Code:
     confidence: Confidence
     stage: Stage
     stops: bool = False
+    has_fixes: bool = False
     is_traced_fixed: bool = False
 
     @property
@@ -91,13 +93,13 @@ _ROWS = (
     Code("BEV204", "importance-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
     Code("BEV205", "focal-supervision-channel", _ERROR, _CERTAIN, _CONFIG),
     Code("BEV206", "raw-points-without-features", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV301", "over-budget", _ERROR, _CERTAIN, _TRACE),
+    Code("BEV301", "over-budget", _ERROR, _CERTAIN, _TRACE, has_fixes=True),
     Code("BEV302", "budget-depends-on-values", _WARNING, _CERTAIN, _TRACE),
     Code("BEV303", "unbounded-dynamic-voxels", _INFO, _LIKELY, _STEP),
     Code("BEV304", "peak-dominated-by-one-block", _INFO, _CERTAIN, _TRACE),
-    Code("BEV305", "padded-voxel-features", _WARNING, _CERTAIN, _STEP),
+    Code("BEV305", "padded-voxel-features", _WARNING, _CERTAIN, _STEP, has_fixes=True),
     Code("BEV306", "densified-volume", _WARNING, _CERTAIN, _STEP),
-    Code("BEV307", "focal-growth", _WARNING, _LIKELY, _STEP),
+    Code("BEV307", "focal-growth", _WARNING, _LIKELY, _STEP, has_fixes=True),
     Code("BEV308", "within-margin", _WARNING, _LIKELY, _TRACE),
     Code("BEV309", "attention-maps", _INFO, _CERTAIN, _TRACE),
     Code("BEV310", "dense-anchors", _WARNING, _CERTAIN, _STEP),
@@ -105,9 +107,9 @@ _ROWS = (
     Code("BEV401", "spconv-int32-bytes", _ERROR, _LIKELY, _TRACE),
     Code("BEV402", "spconv-64-bit-keys", _INFO, _CERTAIN, _TRACE),
     Code("BEV403", "convolution-beyond-32-bit", _WARNING, _CERTAIN, _TRACE),
-    Code("BEV501", "amp-available", _INFO, _LIKELY, _STEP),
-    Code("BEV502", "checkpoint-candidate", _INFO, _LIKELY, _TRACE),
-    Code("BEV503", "cheaper-collapse", _INFO, _LIKELY, _STEP),
+    Code("BEV501", "amp-available", _INFO, _LIKELY, _STEP, has_fixes=True),
+    Code("BEV502", "checkpoint-candidate", _INFO, _LIKELY, _TRACE, has_fixes=True),
+    Code("BEV503", "cheaper-collapse", _INFO, _LIKELY, _STEP, has_fixes=True),
     Code("BEV601", "parameters-without-gradient", _WARNING, _CERTAIN, _TRACE),
     Code("BEV602", "parameters-not-optimized", _WARNING, _CERTAIN, _TRACE),
     Code("BEV603", "copies-differ", _WARNING, _CERTAIN, _CONFIG),

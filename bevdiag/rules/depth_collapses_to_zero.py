@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from bevdiag.config.written import text, voxel_size_key, whole
-from bevdiag.models.wiring import eighth_heights
+from bevdiag.models.interfaces import eighth_heights
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding

@@ -1,10 +1,11 @@
 """One thing that is wrong or worth knowing, as a plain value for any renderer."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
+from bevdiag.config.edits import flow
 from bevdiag.errors import Location
+from bevdiag.rules.fix import GRID, Fix
 
 
 class Severity(str, Enum):
@@ -22,13 +23,20 @@ class Confidence(str, Enum):
     LIKELY = "likely"
 
 
+@dataclass(frozen=True, slots=True)
+class Silencing:
+    """The comment or the policy's rule that silences a finding: its reason, and where it stands."""
+
+    reason: str
+    location: Location
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing that is wrong or worth knowing. `detail` lines teach; `message` is one sentence.
 
     `command` is what to type to correct it, empty where there is no one command; `stops` says that
-    no step runs with it. `offered_edits` are keys and their new values, as YAML, with which it is
-    gone.
+    no step runs with it. `fixes` are what its rule can write into the config against it.
     """
 
     code: str
@@ -41,13 +49,12 @@ class Finding:
     detail: tuple[str, ...] = ()
     command: str = ""
     stops: bool = False
-    offered_edits: Mapping[str, str] = field(default_factory=dict)
+    fixes: tuple[Fix, ...] = ()
+    silenced: Silencing | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Silenced:
-    """A finding that a comment in the config silences: where the comment stands, and its reason."""
-
-    finding: Finding
-    reason: str
-    location: Location
+    @property
+    def offered_edits(self) -> dict[str, str]:
+        """Keys and their new values, as YAML, with which a fault of the grid is gone."""
+        grid = next((fix for fix in self.fixes if fix.group == GRID), None)
+        edits = {} if grid is None else grid.edits
+        return {".".join(path): flow(value) for path, value in edits.items()}

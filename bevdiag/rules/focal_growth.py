@@ -19,12 +19,20 @@ Seen in:
 
 from collections.abc import Iterator
 
+from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.memory.oom import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding
+from bevdiag.rules.fix import Fix, Fixable, Price
 from bevdiag.trace.kept_voxels import KeptVoxels
+
+_BACKBONE = ("MODEL", "BACKBONE_3D")
+_ENCODER = (*_BACKBONE, "FOCAL_ENCODER")
+_TOPK_SHARE = 0.1
+"""With every neighbour on, a tenth of the voxels as foreground adds at most 26 / 10 of them."""
+_RAISED_THRESHOLD = 0.7
 
 
 def check(evidence: StepEvidence) -> Iterator[Finding]:
@@ -70,4 +78,38 @@ def _encoder_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
             "FOCAL_TOPK: True with a small FOCAL_THRESHOLD bounds the foreground, and with it the "
             f"growth. --assume {kept.site}=COUNT pins the count.",
         ),
+    )
+
+
+def fixes(step: Fixable) -> Iterator[Fix]:
+    """A bound on the voxels that may spawn neighbours, or a higher threshold for them."""
+    backbone = None if step.config is None else step.config.model.backbone_3d
+    if isinstance(backbone, FocalDsvtSettings):
+        encoder = backbone.focal_encoder
+        if encoder.focal_topk:
+            return
+        yield _top_voxels(_ENCODER, "FOCAL_TOPK", "FOCAL_THRESHOLD")
+        if encoder.focal_threshold < _RAISED_THRESHOLD:
+            yield Fix(
+                id="focal-threshold",
+                group="growth",
+                price=Price.MODEL,
+                title=f"voxels spawn neighbours from an importance of {_RAISED_THRESHOLD} upwards",
+                loses="growth around less important voxels; bounds nothing where all are important",
+                edits={(*_ENCODER, "FOCAL_THRESHOLD"): _RAISED_THRESHOLD},
+            )
+    elif isinstance(backbone, VoxelFocalBackboneSettings) and (
+        not backbone.topk or backbone.threshold > _TOPK_SHARE
+    ):
+        yield _top_voxels(_BACKBONE, "TOPK", "THRESHOLD")
+
+
+def _top_voxels(section: tuple[str, ...], switch: str, share: str) -> Fix:
+    return Fix(
+        id="focal-topk",
+        group="growth",
+        price=Price.MODEL,
+        title=f"only the top {_TOPK_SHARE:.0%} of the voxels may spawn neighbours",
+        loses="growth around the other voxels; the threshold holds for neighbours too",
+        edits={(*section, switch): True, (*section, share): _TOPK_SHARE},
     )

@@ -40,7 +40,7 @@ from collections.abc import Iterator
 from bevdiag.config.bev_settings import SparseHeightCompressionSettings
 from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.settings import FocalDsvtSettings
-from bevdiag.models.wiring import sparse_volume, voxel_channels
+from bevdiag.models.interfaces import sparse_volume, voxel_channels
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding

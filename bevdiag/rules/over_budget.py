@@ -24,6 +24,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
+from bevdiag.rules.smaller_step import fixes as fixes
 
 
 def check(evidence: TraceEvidence) -> Iterator[Finding]:

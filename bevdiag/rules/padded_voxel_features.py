@@ -24,9 +24,11 @@ from bevdiag.memory.oom import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding
+from bevdiag.rules.fix import VOXELIZER, Fix, Fixable, Price
 
 _NOTEWORTHY_BYTES = 2**30
 _NOTEWORTHY_FILL = 0.5
+_SYNTHETIC = "a synthetic scene does not say how full the voxels of your data are"
 
 
 def check(evidence: StepEvidence) -> Iterator[Finding]:
@@ -49,3 +51,21 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
         key="DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_POINTS_PER_VOXEL",
         module="vfe",
     )
+
+
+def fixes(step: Fixable) -> Iterator[Fix]:
+    """As many slots as the fullest voxel fills."""
+    voxels = step.batch().voxels
+    if voxels is None or step.max_points is None or step.max_voxels is None:
+        return
+    fullest = max(int(sample.num_points.max()) for sample in voxels)
+    if fullest < step.max_points:
+        yield Fix(
+            id="fewer-points",
+            group="points",
+            price=Price.NOTHING,
+            title=f"{fullest} point slots a voxel instead of {step.max_points}",
+            loses=f"nothing on this scene: no voxel holds more than {fullest} points",
+            edits={(*VOXELIZER, "MAX_POINTS_PER_VOXEL"): fullest},
+            unsafe="" if step.own_points else _SYNTHETIC,
+        )

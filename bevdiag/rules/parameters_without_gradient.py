@@ -25,8 +25,7 @@ from collections.abc import Iterator
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
-from bevdiag.trace.data_flow import dead_branches
-from bevdiag.trace.joints import DeadBranch
+from bevdiag.trace.wiring import DeadBranch
 
 _SWITCHES = {
     "backbone_3d.dsvt": (
@@ -44,7 +43,7 @@ _SWITCHES = {
 
 def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield one finding for every outermost module that is wholly without gradient."""
-    for branch in dead_branches(evidence.trace):
+    for branch in evidence.trace.wiring.dead_branches:
         if branch.params:
             yield _dead_branch(evidence, branch)
 

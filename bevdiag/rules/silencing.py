@@ -1,16 +1,17 @@
 """Findings that a comment in the config silences, and comments that are no good."""
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from bevdiag.config import IgnoreComment
 from bevdiag.rules import ignore_without_effect, ignore_without_reason
 from bevdiag.rules.codes import CODES, Stage
-from bevdiag.rules.finding import Finding, Silenced
+from bevdiag.rules.finding import Finding, Silencing
 
 
 def silence(
     findings: Iterable[Finding], ignores: Iterable[IgnoreComment], stages: Collection[Stage]
-) -> tuple[tuple[Finding, ...], tuple[Silenced, ...]]:
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """The findings that stay, and those that are silenced.
 
     Args:
@@ -27,15 +28,16 @@ def silence(
         for code in comment.codes
     }
     stay: list[Finding] = []
-    silenced: list[Silenced] = []
+    silenced: list[Finding] = []
     for finding in findings:
         where = finding.location
         comment = by_place.get((finding.code, where.file, where.line)) if where else None
         if comment is None:
             stay.append(finding)
         else:
-            silenced.append(Silenced(finding, comment.reason, comment.location))
-    effective = {(silent.finding.code, silent.location) for silent in silenced}
+            silencing = Silencing(comment.reason, comment.location)
+            silenced.append(replace(finding, silenced=silencing))
+    effective = {(f.code, f.silenced.location) for f in silenced if f.silenced is not None}
     for comment in ignores:
         stay += ignore_without_reason.check(comment)
         idle = [code for code in comment.codes if (code, comment.location) not in effective]

@@ -14,19 +14,18 @@ from math import ceil, floor, isclose, lcm, log10
 
 from bevdiag import rules
 from bevdiag.config import Document, tree
-from bevdiag.config.edits import flow
 from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import read_parts
 from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, whole
 from bevdiag.errors import ConfigError
-from bevdiag.models.bev import bev_joint
+from bevdiag.models.bev import Changes, bev_joint
 from bevdiag.models.bev_map import BevMap, bev_map, head_stride
 from bevdiag.rules.codes import CODES
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.fix import GRID, Fix, Price
 
 GRID_CODES = tuple(f"BEV{number}" for number in (101, 102, 103, 104, 107, 108, 109, 110, 201))
-Changes = dict[tuple[str, ...], object]
 
 _FLAT = ("BEV103", "BEV108")
 _RANGE = ("DATA_CONFIG", "POINT_CLOUD_RANGE")
@@ -68,14 +67,22 @@ def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Fin
     changes = sound_grid(document) if about else {}
     if not changes:
         return found
-    edits = {tree.dotted(path): flow(value) for path, value in changes.items()}
+    fix = Fix(
+        id="sound-grid",
+        group=GRID,
+        price=Price.MODEL,
+        title="the nearest grid that every rule passes",
+        loses="the range or the voxels that it moves",
+        edits=changes,
+    )
     first = next((f for f in about if f.severity is Severity.ERROR), about[0])
+    edits = replace(first, fixes=(fix,)).offered_edits
     shown = "; ".join(f"{key}: {value}" for key, value in edits.items())
     advice = f"One edit makes the grid sound, and bevdiag fix CONFIG --write writes it: {shown}"
     return tuple(
         replace(
             finding,
-            offered_edits=edits,
+            fixes=(fix,),
             detail=(*finding.detail, advice) if finding is first else finding.detail,
         )
         if finding.code in GRID_CODES

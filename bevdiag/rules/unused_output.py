@@ -22,12 +22,11 @@ from collections.abc import Iterator
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding
-from bevdiag.trace.data_flow import dead_branches
 
 
 def check(evidence: TraceEvidence) -> Iterator[Finding]:
     """Yield a finding for every module without parameters that the loss does not reach."""
-    for branch in dead_branches(evidence.trace):
+    for branch in evidence.trace.wiring.dead_branches:
         # A list of modules never runs itself, and what never runs computes nothing.
         if not branch.params and branch.path in evidence.trace.departures:
             yield finding(

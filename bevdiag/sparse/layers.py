@@ -5,10 +5,18 @@ from typing import Any, ClassVar
 from bevdiag.sparse.conv import Size, SparseConvolution
 
 
-class _RegularConv(SparseConvolution):
-    _NDIM: ClassVar[int]
-    _FIXED: ClassVar[dict[str, Any]] = {}
+class _NamedConv(SparseConvolution):
+    """A convolution whose class says how many axes it has, and of which kind it is."""
 
+    _NDIM: ClassVar[int]
+    _FIXED: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls, ndim: int | None = None, **fixed: bool) -> None:
+        if ndim is not None:  # a subclass of the user's is what its base is
+            cls._NDIM, cls._FIXED = ndim, fixed
+
+
+class _RegularConv(_NamedConv):
     def __init__(
         self,
         in_channels: int,
@@ -38,62 +46,39 @@ class _RegularConv(SparseConvolution):
         )
 
 
-class SparseConv2d(_RegularConv):
+class SparseConv2d(_RegularConv, ndim=2):
     """Convolution that fills every cell its window reaches."""
 
-    _NDIM = 2
 
-
-class SparseConv3d(_RegularConv):
+class SparseConv3d(_RegularConv, ndim=3):
     """Convolution that fills every cell its window reaches."""
 
-    _NDIM = 3
 
-
-class SparseConv4d(_RegularConv):
+class SparseConv4d(_RegularConv, ndim=4):
     """Convolution that fills every cell its window reaches."""
 
-    _NDIM = 4
 
-
-class SubMConv2d(_RegularConv):
+class SubMConv2d(_RegularConv, ndim=2, subm=True):
     """Submanifold convolution: the output has the input's voxels."""
 
-    _NDIM = 2
-    _FIXED: ClassVar[dict[str, Any]] = {"subm": True}
 
-
-class SubMConv3d(_RegularConv):
+class SubMConv3d(_RegularConv, ndim=3, subm=True):
     """Submanifold convolution: the output has the input's voxels."""
 
-    _NDIM = 3
-    _FIXED: ClassVar[dict[str, Any]] = {"subm": True}
 
-
-class SubMConv4d(_RegularConv):
+class SubMConv4d(_RegularConv, ndim=4, subm=True):
     """Submanifold convolution: the output has the input's voxels."""
 
-    _NDIM = 4
-    _FIXED: ClassVar[dict[str, Any]] = {"subm": True}
 
-
-class SparseConvTranspose2d(_RegularConv):
+class SparseConvTranspose2d(_RegularConv, ndim=2, transposed=True):
     """Transposed convolution that fills every cell its window reaches."""
 
-    _NDIM = 2
-    _FIXED: ClassVar[dict[str, Any]] = {"transposed": True}
 
-
-class SparseConvTranspose3d(_RegularConv):
+class SparseConvTranspose3d(_RegularConv, ndim=3, transposed=True):
     """Transposed convolution that fills every cell its window reaches."""
 
-    _NDIM = 3
-    _FIXED: ClassVar[dict[str, Any]] = {"transposed": True}
 
-
-class _InverseConv(SparseConvolution):
-    _NDIM: ClassVar[int]
-
+class _InverseConv(_NamedConv):
     def __init__(
         self,
         in_channels: int,
@@ -115,13 +100,9 @@ class _InverseConv(SparseConvolution):
         )
 
 
-class SparseInverseConv2d(_InverseConv):
+class SparseInverseConv2d(_InverseConv, ndim=2):
     """Goes back to the voxels that the convolution with the same indice_key had."""
 
-    _NDIM = 2
 
-
-class SparseInverseConv3d(_InverseConv):
+class SparseInverseConv3d(_InverseConv, ndim=3):
     """Goes back to the voxels that the convolution with the same indice_key had."""
-
-    _NDIM = 3

@@ -22,7 +22,7 @@ from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
 from bevdiag.errors import InputError
 from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision, grow
-from bevdiag.models.wiring import SpatialShape
+from bevdiag.models.interfaces import SpatialShape
 from bevdiag.sparse.coordinates import output_coordinates
 from bevdiag.sparse.geometry import Geometry
 from bevdiag.trace.focal_rehearsal import FirstStep

@@ -1,31 +1,15 @@
 """What each module looked like when it ran: channels, output shape, parameters."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from bevdiag.trace.wiring import LayerRecord
+
 _IN_NAMES = ("in_channels", "in_features", "num_features", "embed_dim")
 _OUT_NAMES = ("out_channels", "out_features", "num_features", "embed_dim")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerRecord:
-    """One module. `output_shape` is that of its (first) output tensor; None if it never ran.
-
-    Channels are None where the module has none, or where nothing says which they are.
-    """
-
-    name: str
-    type: str
-    depth: int
-    in_channels: int | None
-    out_channels: int | None
-    output_shape: tuple[int, ...] | None
-    params: int
-    has_children: bool
 
 
 class LayerTable:

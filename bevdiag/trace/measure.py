@@ -19,7 +19,7 @@ from bevdiag.memory.device import cudnn_of_number
 from bevdiag.memory.events import Phase
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.builder import build_detector
-from bevdiag.models.wiring import uses_direct_table
+from bevdiag.models.interfaces import uses_direct_table
 from bevdiag.scenes import Batch
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.optimizers import build_optimizer

@@ -7,7 +7,7 @@ optimizer step, gradients dropped.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,13 +23,14 @@ from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
 from bevdiag.trace.checkpoints import meta_checkpoints
 from bevdiag.trace.compiler import without_compiler
+from bevdiag.trace.dead_branches import dead_branches
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.known_values import KnownValues
-from bevdiag.trace.layers import LayerRecord, LayerTable
+from bevdiag.trace.layers import LayerTable
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.training_step import TrainingStep, copied
-from bevdiag.trace.wiring import Wiring
+from bevdiag.trace.wiring import LayerRecord, Wiring
 from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch
 
 FEWEST_STEPS = 2
@@ -79,7 +80,7 @@ class Trace:
         params_not_optimized: by parameter, what the optimizer was not given.
         departures: by module path, the index of the first event after its forward returned, last
             step.
-        wiring: who read and wrote the batch dict in the last step.
+        wiring: who read and wrote the batch dict in the last step, what the loss does not reach.
         notes: what had to be guessed.
         flops: of one step, None where they were not counted (see `bevdiag.trace.flops`).
     """
@@ -206,14 +207,16 @@ def trace_steps(
                     recorder.mark(step, phase)
         recorder.stop()
     wiring = watch.wiring()
+    records = layers.records(wiring.channels_into)
+    dead = dead_branches(wiring, watch.reach, records, without_grad, departures)
     return Trace(
         stream=recorder.stream(options.num_steps),
-        layers=layers.records(wiring.channels_into),
+        layers=records,
         params_by_module=_params_by_module(model),
         params_without_grad=without_grad,
         params_not_optimized=_not_optimized(model, optimizer),
         departures=departures,
-        wiring=wiring,
+        wiring=replace(wiring, dead_branches=dead),
         notes=tuple(dict.fromkeys(recorder.notes)),
     )
 

@@ -1,15 +1,16 @@
 """The batch dict of a traced step, which keeps a record of who writes and reads its keys."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.dead_branches import Reach, reach_of
 from bevdiag.trace.layers import channels_of, first_tensor
-from bevdiag.trace.wiring import Entry, Wiring, loss_reach
+from bevdiag.trace.wiring import Joint, Wiring
 
 _DECLARATIONS = ("num_bev_features", "num_point_features")
 """What OpenPCDet's modules tell the next one when they are built: of a map, of anything else."""
@@ -71,13 +72,9 @@ class WatchedBatch(dict[str, Any]):
 
 @dataclass(slots=True)
 class _Written:
-    key: str
-    writer: str | None
-    shape: tuple[int, ...] | None
-    channels: int | None
-    declared: int | None
-    carries_gradient: bool
-    computed_by: str
+    """A joint, and what becomes of it; `value_readers` read the object under any key."""
+
+    joint: Joint
     readers: dict[str, None]
     value_readers: dict[str, None]
     replaced_by: str | None = None
@@ -96,9 +93,8 @@ class BatchWatch:
         self._attribution = attribution
         self._written: list[_Written] = []
         self._current: dict[str, _Written] = {}
-        self._last_features: _Written | None = None
-        self._reached: frozenset[str] = frozenset()
-        self._unreached: dict[str, tuple[str, ...]] = {}
+        self._last_features: Joint | None = None
+        self.reach = Reach()
 
     def begin(self, batch: WatchedBatch) -> None:
         """Forget what was, and watch this batch from here on; what it holds is the loader's."""
@@ -124,8 +120,8 @@ class BatchWatch:
                 continue
             written.readers.setdefault(reader)
             written.value_readers.setdefault(reader)
-            if written.carries_gradient and written.channels is not None:
-                self._last_features = written
+            if written.joint.carries_gradient and written.joint.channels is not None:
+                self._last_features = written.joint
 
     def last_features(self) -> str:
         """The features that were read last, in a clause for a failure; empty without any."""
@@ -137,31 +133,26 @@ class BatchWatch:
         )
         return (
             f"the features read last are {read.key}, {read.channels} channels, of "
-            f"{read.writer or 'the detector'}{declared}"
+            f"{read.written_by or 'the detector'}{declared}"
         )
 
     def end(self, batch: WatchedBatch, loss: torch.Tensor) -> None:
         """The forward pass is over, its graph still whole."""
-        self._reached, self._unreached = loss_reach(loss, batch, self._attribution)
+        self.reach = reach_of(loss, batch, self._attribution)
 
     def wiring(self) -> Wiring:
         """What was noted."""
-        entries = tuple(
-            Entry(
-                key=written.key,
-                writer=written.writer,
-                shape=written.shape,
-                channels=written.channels,
-                declared=written.declared,
-                carries_gradient=written.carries_gradient,
-                computed_by=written.computed_by,
-                readers=tuple(written.readers),
-                is_read=bool(written.value_readers),
-                replaced_by=written.replaced_by,
+        return Wiring.of(
+            tuple(
+                replace(
+                    written.joint,
+                    read_by=tuple(written.readers),
+                    is_read=bool(written.value_readers),
+                    replaced_by=written.replaced_by,
+                )
+                for written in self._written
             )
-            for written in self._written
         )
-        return Wiring(entries=entries, reached=self._reached, unreached=self._unreached)
 
     def _add(self, batch: WatchedBatch, key: str, value: Any, writer: str | None) -> None:
         tensor = first_tensor([*value.values()] if isinstance(value, dict) else value)
@@ -174,17 +165,16 @@ class BatchWatch:
             ),
             {},
         )
-        written = _Written(
+        joint = Joint(
             key=key,
-            writer=writer,
+            written_by=writer,
+            computed_by=self._computed_by(tensor),
             shape=None if tensor is None else tuple(tensor.shape),
             channels=_channels(tensor),
             declared=None if isinstance(value, dict) else self._declared(writer, tensor),
             carries_gradient=tensor is not None and tensor.requires_grad,
-            computed_by=self._computed_by(tensor),
-            readers={},
-            value_readers=value_readers,
         )
+        written = _Written(joint, {}, value_readers)
         self._written.append(written)
         self._current[key] = written
 

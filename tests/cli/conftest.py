@@ -13,7 +13,7 @@ from bevdiag.memory.history import History
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Peak
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport, Prediction, Scene, Target
+from bevdiag.prediction.result import ConfigReport, FirstStep, Params, Prediction, Scene, Target
 from bevdiag.prediction.variants import CompareReport, Variant
 from bevdiag.rules.finding import Finding
 
@@ -38,9 +38,7 @@ def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
         autocast="off",
         optimizer="adamw",
         scene=_SCENE,
-        params_total=1,
-        params_by_module={"vfe": 1},
-        params_without_grad=0,
+        params=Params(total=1, modules={"vfe": 1}, without_grad=0),
         bev_channels=128,
         peak=Peak(
             allocated_bytes=2**30,
@@ -54,8 +52,8 @@ def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
             holders=(),
             by_category={},
         ),
-        first_step_peak_bytes=2**30,
-        phases=(),
+        first_step=FirstStep(peak_allocated_bytes=2**30),
+        phases={},
         timeline=(),
         layers=(),
         assumptions=(),

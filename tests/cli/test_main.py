@@ -13,7 +13,8 @@ from bevdiag.cli.main import app, run
 from bevdiag.errors import ConfigError, Location, NoVerdictError
 
 COMMANDS = (
-    "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "explain", "doctor",
+    "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "init", "explain",
+    "doctor",
     "gpus", "rule", "schema", "scene", "calibrate", "validate",
 )  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,8 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--points", "--scene", "--point-columns", "--point-dtype",
         "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
         "--margin", "--torch", "--policy", "--isolated",
-        "--compression", "--set", "--assume", "--seed", "--format", "--output", "--help",
+        "--compression", "--set", "--cfg-options", "--assume", "--seed", "--format", "--output",
+        "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",
         "--gpus", "--accumulate", "--scaler", "--ema",
     }  # fmt: skip
@@ -115,7 +117,7 @@ def test_a_config_error_is_one_sentence(diagnosis: Any, capsys: pytest.CaptureFi
     assert run(["inspect", "m.yaml"]) == 2
     assert capsys.readouterr() == (
         "",
-        "error: m.yaml:3:7: A.B: found 'x[2J', expected a number\n",
+        "error: m.yaml:3:7: A.B: found 'x[2J', expected a number; next: bevdiag check m.yaml\n",
     )
 
 

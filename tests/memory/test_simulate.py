@@ -146,7 +146,7 @@ def test_the_reports_out_of_memory_on_80_gb_with_an_old_cudnn(conv):
     assert refusal.alloc.module == "backbone.conv"
     assert oom_message(refusal, target) == (
         "CUDA out of memory. Tried to allocate 75.10 GiB. GPU 0 has a total capacity of 79.14 GiB "
-        "of which 58.54 GiB is free. Including non-PyTorch memory, this process has 20.60 GiB "
+        "of which 58.39 GiB is free. Including non-PyTorch memory, this process has 20.75 GiB "
         "memory in use. Of the allocated memory 20.00 GiB is allocated by PyTorch, and 0 bytes is "
         "reserved by PyTorch but unallocated."
     )

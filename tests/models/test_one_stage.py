@@ -8,7 +8,7 @@ from bevdiag.config.settings import DataSettings, ModelSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.builder import build_detector
 from bevdiag.models.dense_heads.anchors import count_matches
-from bevdiag.models.wiring import sparse_volume
+from bevdiag.models.interfaces import sparse_volume
 from bevdiag.scenes import make_batch
 from bevdiag.sparse import namespace
 

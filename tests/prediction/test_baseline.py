@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, InputError
-from bevdiag.prediction.baseline import compared, record
+from bevdiag.prediction.baseline import Baseline, compared, read_baseline, record
 from bevdiag.prediction.checked import Check
-from bevdiag.prediction.recorded import Baseline, read_baseline
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_each_row_is_what_inspect_says_of_it(small: Any, compared: CompareReport
         assert row.peak_allocated_bytes == report.peak.allocated_bytes
         assert row.high_bytes == report.peak.high_bytes
         assert row.reserved_bytes == report.peak.reserved_bytes
-        assert row.params == report.params_total
+        assert row.params == report.params.total
         assert row.bev_channels == report.bev_channels
         assert row.fits == tuple(g.gpu for g in report.gpus if g.verdict is Verdict.FITS)
 

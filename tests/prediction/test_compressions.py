@@ -3,8 +3,7 @@ from typing import Any
 import pytest
 
 from bevdiag.errors import InputError
-from bevdiag.models.bev import bev_joint
-from bevdiag.prediction.compressions import LEARNED_CHANNELS, MODES, compression_changes
+from bevdiag.models.bev import LEARNED_CHANNELS, MODES, bev_joint, compression_changes
 
 
 def _config(small: Any, *overrides: str, compression: str | None = None) -> Any:

@@ -45,10 +45,10 @@ def test_the_range_holds_the_expected_peak(ranged: Prediction) -> None:
 
 
 def test_the_peak_is_that_of_a_phase_and_of_the_timeline(ranged: Prediction) -> None:
-    phases = {phase.phase: phase for phase in ranged.phases}
+    phases = ranged.phases
     assert list(phases) == ["forward", "backward", "optimizer"]
     assert phases[ranged.peak.phase].peak_allocated_bytes == ranged.peak.allocated_bytes
-    assert max(p.peak_allocated_bytes for p in ranged.phases) == ranged.peak.allocated_bytes
+    assert max(p.peak_allocated_bytes for p in phases.values()) == ranged.peak.allocated_bytes
     assert max(point.allocated_bytes for point in ranged.timeline) == ranged.peak.allocated_bytes
     assert all(point.allocated_bytes <= point.reserved_bytes for point in ranged.timeline)
 
@@ -81,13 +81,13 @@ def test_layers_know_their_channels_and_shapes(ranged: Prediction) -> None:
 
 
 def test_parameters_are_counted(ranged: Prediction) -> None:
-    assert sum(ranged.params_by_module.values()) == ranged.params_total == 1_125_962
-    assert ranged.params_without_grad == 46_656  # the importance convolution
+    assert sum(ranged.params.modules.values()) == ranged.params.total == 1_125_962
+    assert ranged.params.without_grad == 46_656  # the importance convolution
     assert ranged.bev_channels == 1280
 
 
 def test_the_first_step_has_no_optimizer_state_yet(ranged: Prediction) -> None:
-    assert 0 < ranged.first_step_peak_bytes < ranged.peak.allocated_bytes
+    assert 0 < ranged.first_step.peak_allocated_bytes < ranged.peak.allocated_bytes
 
 
 def test_without_a_budget_there_is_no_verdict_but_one_a_gpu(ranged: Prediction) -> None:
@@ -176,7 +176,7 @@ def test_channels_that_are_not_declared_are_a_finding_no_crash(small: Any, tmp_p
     assert "NUM_BEV_FEATURES: 128" in lines[finding.location.line - 1]
     # All figures are those of the config with the channels that arrive.
     assert report.peak == small.report().peak
-    assert report.params_total == small.report().params_total
+    assert report.params.total == small.report().params.total
 
 
 def test_an_encoder_that_is_read_leaves_dsvt_without_gradient(small: Any) -> None:
@@ -187,7 +187,7 @@ def test_an_encoder_that_is_read_leaves_dsvt_without_gradient(small: Any) -> Non
         "backbone_3d.focal_encoder.conv_imp",
     }
     dsvt = next(layer for layer in report.layers if layer.name == "backbone_3d.dsvt")
-    assert report.params_without_grad == 46_656 + dsvt.params
+    assert report.params.without_grad == 46_656 + dsvt.params
 
 
 # -- configs that cannot run ---------------------------------------------------------------------

@@ -42,4 +42,4 @@ def test_a_measured_module_is_told_and_covered(row: str, modules: Any) -> None:
     assert report.peak.allocated_bytes == pytest.approx(seen, rel=LOOSE.get(row, 0.01))
     assert report.peak.low_bytes <= seen <= report.peak.high_bytes
     first = told["first_step_peak_allocated_bytes"]
-    assert report.first_step_peak_bytes == pytest.approx(first, rel=LOOSE.get(row, 0.01))
+    assert report.first_step.peak_allocated_bytes == pytest.approx(first, rel=LOOSE.get(row, 0.01))

@@ -41,7 +41,7 @@ def _inspect(small: Any, points: str, config: str) -> Any:
 @pytest.mark.parametrize("config", ["focalsst_dsvt.yaml", "focalsst_dsvt_declared128.yaml"])
 def test_the_reports_model_asks_for_75_gib_at_once(small: Any, points: str, config: str) -> None:
     report = _inspect(small, points, config)
-    assert report.params_total == 32_166_154
+    assert report.params.total == 32_166_154
     assert report.bev_channels == 22_400
     assert report.verdict is Verdict.OVER
     assert report.exit_code is ExitCode.FINDINGS

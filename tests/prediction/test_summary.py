@@ -2,8 +2,8 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.simulate import simulate
 from bevdiag.prediction.memory_use import Holder
-from bevdiag.prediction.summary import layers_of, peak_of, phases_of, saved_bytes_by_module
-from bevdiag.trace.layers import LayerRecord
+from bevdiag.prediction.summary import layers_of, peak_of, saved_bytes_by_module
+from bevdiag.trace.wiring import LayerRecord
 
 from ..streams import Move, free, make, mark, stream
 
@@ -74,19 +74,6 @@ def test_a_range_holds_the_expected_peak_whatever_its_ends_say() -> None:
     assert peak.high_bytes == 3 * MIB
     peak = peak_of(small, small, large)
     assert (peak.low_bytes, peak.high_bytes) == (2 * MIB, 5 * MIB)
-
-
-def test_phases_tell_what_is_left_of_them() -> None:
-    step = stream(
-        *(mark(1), make(4 * MIB, "a"), make(2 * MIB, "a")),
-        *(mark(1, Phase.BACKWARD), free(0), mark(1, Phase.OPTIMIZER), free(1)),
-    )
-    phases = phases_of(simulate(step, TARGET))
-    assert [(p.phase, p.peak_allocated_bytes, p.allocated_after_bytes) for p in phases] == [
-        ("forward", 6 * MIB, 6 * MIB),
-        ("backward", 6 * MIB, 2 * MIB),
-        ("optimizer", 2 * MIB, 0),
-    ]
 
 
 def test_a_module_that_never_ran_keeps_nothing() -> None:

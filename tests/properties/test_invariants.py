@@ -118,8 +118,8 @@ def test_the_expected_peak_lies_between_its_ends(
 def test_parts_add_up_to_totals(report: Callable[[str], Prediction], config: str) -> None:
     found = report(config)
     layers = found.layers
-    assert sum(found.params_by_module.values()) == found.params_total
-    assert sum(layer.params for layer in layers if layer.depth == 0) == found.params_total
+    assert sum(found.params.modules.values()) == found.params.total
+    assert sum(layer.params for layer in layers if layer.depth == 0) == found.params.total
     assert sum(found.peak.by_category.values()) == found.peak.allocated_bytes
     assert sum(holder.nbytes for holder in found.peak.holders) <= found.peak.allocated_bytes
     for layer in layers:

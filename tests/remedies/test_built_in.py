@@ -7,22 +7,23 @@ from bevdiag.config import load_config
 from bevdiag.models.bev import bev_joint
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.remedies.candidate import Candidate, Price
-from bevdiag.remedies.candidates import candidates
+from bevdiag.remedies.sets import with_fix
+from bevdiag.rules.checks import fixes_of
+from bevdiag.rules.fix import Fix, Price
 
 CONFIGS = Path(__file__).parents[3] / "shared" / "openpcdet" / "cfgs" / "kitti_models"
 
 
-def _candidates(config: Path, options: InspectOptions) -> tuple[Any, dict[str, Candidate]]:
+def _candidates(config: Path, options: InspectOptions) -> tuple[Any, dict[str, Fix]]:
     source = BuiltIn.read(config, options)
-    return source, {candidate.id: candidate for candidate in candidates(source)}
+    return source, {candidate.id: candidate for candidate in fixes_of(source)}
 
 
 @pytest.mark.parametrize("wanted", [{}, {"batch_size": 4}, {"compression": "max"}])
 def test_each_change_leaves_a_config_without_new_notes(small: Any, wanted: dict[str, Any]) -> None:
     variant, found = _candidates(small.config, small.options(**wanted))
     for candidate in found.values():
-        changed = candidate.applied_to(variant)
+        changed = with_fix(variant, candidate)
         assert changed != variant
         assert changed.config.notes == variant.config.notes, candidate.id
         joint = bev_joint(changed.config)
@@ -31,7 +32,7 @@ def test_each_change_leaves_a_config_without_new_notes(small: Any, wanted: dict[
 
 def test_longer_voxels_reach_every_copy_of_the_grid(small: Any) -> None:
     variant, found = _candidates(small.config, small.options())
-    changed = found["voxel-xy-2"].applied_to(variant).config
+    changed = with_fix(variant, found["voxel-xy-2"]).config
     assert changed.data.grid_size == (20, 10, 10)
     assert changed.model.backbone_3d.dsvt.input_layer.sparse_shape == (20, 10, 10)
     assert changed.model.backbone_3d.dsvt.output_shape == (20, 10)
@@ -77,10 +78,10 @@ def test_openpcdets_detectors_have_changes_of_their_own(name: str, expected: set
     variant, found = _candidates(config, InspectOptions(device="meta"))
     assert expected <= set(found)
     assert all(price in Price for price in (c.price for c in found.values()))
-    amp = found["use-amp"].applied_to(variant)
+    amp = with_fix(variant, found["use-amp"])
     assert (amp.autocast, amp.config.optimization.use_amp) == ("fp16", True)
-    smaller = found["batch-2"].applied_to(variant)
+    smaller = with_fix(variant, found["batch-2"])
     assert (smaller.batch_size, smaller.config.optimization.batch_size_per_gpu) == (2, 2)
-    coarse = found["voxel-xy-2"].applied_to(variant).config
+    coarse = with_fix(variant, found["voxel-xy-2"]).config
     fine = load_config(config).data.grid_size
     assert coarse.data.grid_size == (fine[0] // 2, fine[1] // 2, fine[2])

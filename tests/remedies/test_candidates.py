@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.remedies.candidate import Candidate, Price
-from bevdiag.remedies.candidates import candidates
-from bevdiag.remedies.height import height_factors
+from bevdiag.remedies.sets import with_fix
+from bevdiag.rules.cheaper_collapse import height_factors
+from bevdiag.rules.checks import fixes_of
+from bevdiag.rules.fix import Fix, Price
 
 ALL = {
     "voxel-xy-2",
@@ -27,8 +28,8 @@ ALL = {
 }
 
 
-def _candidates(small: Any, **wanted: Any) -> dict[str, Candidate]:
-    return {c.id: c for c in candidates(small.source(**wanted))}
+def _candidates(small: Any, **wanted: Any) -> dict[str, Fix]:
+    return {c.id: c for c in fixes_of(small.source(**wanted))}
 
 
 def test_every_known_change_is_offered_once(small: Any) -> None:
@@ -58,8 +59,8 @@ def test_what_is_done_already_is_not_offered(
 
 def test_each_change_makes_a_config_that_is_still_valid(small: Any) -> None:
     source = small.source()
-    for candidate in candidates(source):
-        changed = candidate.applied_to(source)
+    for candidate in fixes_of(source):
+        changed = with_fix(source, candidate)
         assert changed != source
         assert changed.config.notes == source.config.notes, candidate.id
 
@@ -75,8 +76,8 @@ def test_fewer_slots_lose_nothing(small: Any) -> None:
     few_points = ("DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_POINTS_PER_VOXEL=99",)
     source = small.source(overrides=few_points)
     before = source.batch()
-    fewer = next(c for c in candidates(source) if c.id == "fewer-points")
-    after = fewer.applied_to(source).batch()
+    fewer = next(c for c in fixes_of(source) if c.id == "fewer-points")
+    after = with_fix(source, fewer).batch()
     assert after.voxel_num_points().tolist() == before.voxel_num_points().tolist()
     assert after.voxels is not None
     assert after.voxels[0].max_points == before.voxel_num_points().max()
@@ -88,7 +89,7 @@ def test_a_model_that_voxelizes_itself_has_no_voxels_to_spare(
     source = small.source()
     dynamic = replace(source.batch(), voxels=None)
     monkeypatch.setattr(BuiltIn, "batch", lambda _: dynamic)
-    assert "fewer-voxels" not in {c.id for c in candidates(source)}
+    assert "fewer-voxels" not in {c.id for c in fixes_of(source)}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The whole way of `bevdiag fix` on the small model, with few changes to try."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,9 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.remedies import fix as fixing
 from bevdiag.remedies import search, sets
-from bevdiag.remedies.candidates import candidates
 from bevdiag.remedies.fix import FixOptions, fix
 from bevdiag.remedies.results import FixReport
+from bevdiag.rules.checks import fixes_of
 
 MIB = 2**20
 FEW = {"dsvt-checkpoint", "focal-topk", "fewer-voxels"}
@@ -25,11 +27,11 @@ BUDGET = 235 * MIB
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
+        return (candidate for candidate in fixes_of(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "candidates", few)
-        patch.setattr(sets, "candidates", few)
+        patch.setattr(search, "fixes_of", few)
+        patch.setattr(sets, "fixes_of", few)
         patch.setattr(fixing, "advice_for", lambda *_: ())
         yield
 
@@ -89,6 +91,25 @@ def test_the_diff_changes_only_what_it_shows(found: FixReport) -> None:
     ]
     assert changed == ["+      FOCAL_TOPK: true", "+      FOCAL_THRESHOLD: 0.1"]
     assert not found.written
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("end", ["\n", "", "\r\n"])
+@pytest.mark.parametrize("git", [["git", "apply"], ["patch", "-p1", "--binary"]], ids=" ".join)
+def test_git_and_patch_apply_the_diff(
+    git: list[str], end: str, absolute: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which(git[0]) is None:
+        pytest.skip(f"needs {git[0]}")
+    monkeypatch.chdir(tmp_path)
+    path = Path("cfgs/my model.yaml")
+    path.parent.mkdir()
+    before = f"MODEL:{end or chr(10)}  NAME: A{end}"
+    after = before.replace("A", "B")
+    path.write_bytes(before.encode())
+    diff = fixing._diff(path.absolute() if absolute else path, before, after)
+    subprocess.run(git, input=diff.encode(), check=True, timeout=30)
+    assert path.read_bytes() == after.encode()
 
 
 def test_what_is_written_is_what_was_found_and_needs_no_second_time(

@@ -10,11 +10,12 @@ import pytest
 from bevdiag.memory.device import make_target
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import Prediction
 from bevdiag.remedies import search, sets
-from bevdiag.remedies.candidates import candidates
 from bevdiag.remedies.sets import worth_tracing
+from bevdiag.rules.checks import fixes_of
+from bevdiag.rules.fix import Fix, Price
 from bevdiag.trace import workers
 
 MIB = 2**20
@@ -26,11 +27,11 @@ BUDGET = 235 * MIB
 @pytest.fixture(scope="module", autouse=True)
 def _few_changes() -> Iterator[None]:
     def few(*args: Any) -> Any:
-        return (candidate for candidate in candidates(*args) if candidate.id in FEW)
+        return (candidate for candidate in fixes_of(*args) if candidate.id in FEW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "candidates", few)
-        patch.setattr(sets, "candidates", few)
+        patch.setattr(search, "fixes_of", few)
+        patch.setattr(sets, "fixes_of", few)
         yield
 
 
@@ -68,7 +69,7 @@ def test_a_plans_figures_are_those_of_inspecting_the_edited_config(
     assert plan.peak_allocated_bytes == report.peak.allocated_bytes
     assert plan.high_bytes == report.peak.high_bytes
     assert plan.reserved_bytes == report.peak.reserved_bytes
-    assert plan.params == report.params_total
+    assert plan.params == report.params.total
     assert plan.verdict is report.verdict
 
 
@@ -98,7 +99,9 @@ def test_where_a_step_fits_nothing_is_traced_unless_it_is_asked_for(small: Any) 
 
 
 def _single(name: str, high: int, *, needs: str = "", price: int = 3) -> Plan:
-    change = Change(id=name, group=name, title=name, price=price, loses="", unsafe="", needs=needs)
+    change = Fix(
+        id=name, group=name, title=name, price=Price(price), loses="", unsafe="", needs=needs
+    )
     return Plan(
         changes=(change,), edits={}, verdict=Verdict.OVER, high_bytes=high, flops=10, params=1
     )
@@ -134,7 +137,7 @@ class _Steps:
         self.traced: list[tuple[str, ...]] = []
         self.input = tuple[object, ...]
 
-    def plan(self, ids: tuple[str, ...], known: Mapping[str, Change]) -> Plan:
+    def plan(self, ids: tuple[str, ...], known: Mapping[str, Fix]) -> Plan:
         self.traced.append(ids)
         left = round(100 * prod(self.shares[name] for name in ids))
         return Plan(
@@ -149,11 +152,11 @@ class _Steps:
 _OFFERED = {
     change.id: change
     for change in (
-        Change(id="grid", group="e", title="e", price=0, loses="", unsafe="moves", needs=""),
-        Change(id="data", group="d", title="d", price=4, loses="", unsafe="", needs=""),
-        Change(id="own", group="c", title="c", price=1, loses="", unsafe="", needs="a module"),
-        Change(id="model", group="b", title="b", price=3, loses="", unsafe="", needs=""),
-        Change(id="time", group="a", title="a", price=1, loses="", unsafe="", needs=""),
+        Fix(id="grid", group="e", title="e", price=Price(0), loses="", unsafe="moves", needs=""),
+        Fix(id="data", group="d", title="d", price=Price(4), loses="", unsafe="", needs=""),
+        Fix(id="own", group="c", title="c", price=Price(1), loses="", unsafe="", needs="a module"),
+        Fix(id="model", group="b", title="b", price=Price(3), loses="", unsafe="", needs=""),
+        Fix(id="time", group="a", title="a", price=Price(1), loses="", unsafe="", needs=""),
     )
 }
 
@@ -182,8 +185,7 @@ def test_dearer_changes_wait_until_nothing_cheaper_fits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source: Any = _Steps({**dict.fromkeys(_OFFERED, 1.0), **shares}, remedies=remedies)
-    monkeypatch.setattr(search, "candidates", lambda _: _OFFERED.values())
-    monkeypatch.setattr(search, "change_of", lambda change: change)
+    monkeypatch.setattr(search, "fixes_of", lambda _: _OFFERED.values())
     monkeypatch.setattr(search, "plan_set", lambda _, __, ids, known: source.plan(ids, known))
     monkeypatch.setattr(workers, "usable_cores", lambda: 1)
     goal = replace(make_target(torch="2.11.0"), capacity_bytes=50)

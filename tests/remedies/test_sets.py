@@ -4,23 +4,24 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.plan import Plan
 from bevdiag.remedies.sets import (
     apply_set,
     frontier_of,
     strongest_set,
     worth_tracing,
 )
+from bevdiag.rules.fix import Fix, Price
 
 
 def _plan(name: str, high: int | None, price: int = 3, flops: int = 100, error: str = "") -> Plan:
     """Named <group>_<id>; several names with a plus make a set."""
     changes = tuple(
-        Change(
+        Fix(
             id=part,
             group=part.partition("_")[0],
             title=part,
-            price=price,
+            price=Price(price),
             loses="",
             unsafe="",
             needs="",

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, Location
+from bevdiag.memory.events import Phase
+from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check
-from bevdiag.prediction.memory_use import (
-    Measurement,
-    PhasePeak,
-)
+from bevdiag.prediction.memory_use import Measurement
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.prediction.variants import CompareReport, Variant
-from bevdiag.rules.finding import Finding, Severity, Silenced
+from bevdiag.rules.finding import Finding, Severity, Silencing
 
 from .shipped_report import FIRST_CONV, GIB, KEPT, TARGET, shipped_report
 
@@ -49,13 +48,13 @@ def measured(over: Prediction) -> Prediction:
             peak_allocated_bytes=round(75.2 * GIB),
             peak_reserved_bytes=round(96.1 * GIB),
             error_percent=-0.5,
-            phases=(
-                PhasePeak(
-                    phase="forward",
+            phases={
+                "forward": PhaseUse(
+                    phase=Phase.FORWARD,
                     peak_allocated_bytes=round(75.2 * GIB),
                     allocated_after_bytes=58 * GIB,
                 ),
-            ),
+            },
             modules=modules,
             predicted_modules={"backbone_3d": 51 * GIB},
             context_bytes=619 * 2**20,
@@ -123,7 +122,9 @@ def compared(over: Prediction) -> CompareReport:
 @pytest.fixture
 def checks(over: Prediction) -> tuple[Check, ...]:
     """A config of every outcome."""
-    silenced = Silenced(over.findings[-1], "known", Location(Path("configs/a.yaml"), 3, 1))
+    silenced = replace(
+        over.findings[-1], silenced=Silencing("known", Location(Path("configs/a.yaml"), 3, 1))
+    )
     fits = replace(over, config="configs/fits.yaml", verdict=Verdict.FITS, oom=None, findings=())
     return (
         Check(config=over.config, report=replace(over, silenced=(silenced,))),

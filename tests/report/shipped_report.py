@@ -4,18 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from bevdiag.errors import Location
+from bevdiag.memory.events import Phase
+from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.prediction.memory_use import (
     Holder,
     Layer,
     OutOfMemory,
     Peak,
-    PhasePeak,
     TimelinePoint,
 )
-from bevdiag.prediction.plan import Change, Plan
-from bevdiag.prediction.result import Assumption, Prediction, Scene, Target
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Assumption, FirstStep, Params, Prediction, Scene, Target
 from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.fix import Fix, Price
 
 from .shipped_wiring import shipped_wiring
 
@@ -216,7 +218,15 @@ def _remedies() -> tuple[Plan, ...]:
         members = name.split("+")
         return Plan(
             changes=tuple(
-                Change(id=part, group=part, title=text, price=3, loses=loses, unsafe="", needs="")
+                Fix(
+                    id=part,
+                    group=part,
+                    title=text,
+                    price=Price.MODEL,
+                    loses=loses,
+                    unsafe="",
+                    needs="",
+                )
                 for part, text in zip(members, (title, *members[1:]), strict=True)
             ),
             edits=dict(change.split(": ", 1) for change in changes),
@@ -278,31 +288,30 @@ def shipped_report() -> Prediction:
         autocast="off",
         optimizer="adamw",
         scene=_SCENE,
-        params_total=32_166_154,
-        params_by_module={
-            "vfe": 13_312,
-            "backbone_3d": 1_580_032,
-            "map_to_bev": 0,
-            "backbone_2d": 30_086_656,
-            "dense_head": 486_154,
-        },
-        params_without_grad=1_201_152,
+        params=Params(
+            total=32_166_154,
+            modules={
+                "vfe": 13_312,
+                "backbone_3d": 1_580_032,
+                "map_to_bev": 0,
+                "backbone_2d": 30_086_656,
+                "dense_head": 486_154,
+            },
+            without_grad=1_201_152,
+        ),
         bev_channels=22400,
         peak=_peak(),
-        first_step_peak_bytes=round(74.1 * GIB),
-        phases=(
-            PhasePeak(
-                phase="forward",
-                peak_allocated_bytes=round(74.8 * GIB),
-                allocated_after_bytes=58 * GIB,
-            ),
-            PhasePeak(
-                phase="backward", peak_allocated_bytes=round(66.4 * GIB), allocated_after_bytes=GIB
-            ),
-            PhasePeak(
-                phase="optimizer", peak_allocated_bytes=GIB, allocated_after_bytes=GIB * 4 // 5
-            ),
-        ),
+        first_step=FirstStep(peak_allocated_bytes=round(74.1 * GIB)),
+        phases={
+            phase.value: PhaseUse(
+                phase=phase, peak_allocated_bytes=round(peak * GIB), allocated_after_bytes=after
+            )
+            for phase, peak, after in (
+                (Phase.FORWARD, 74.8, 58 * GIB),
+                (Phase.BACKWARD, 66.4, GIB),
+                (Phase.OPTIMIZER, 1, GIB * 4 // 5),
+            )
+        },
         timeline=_timeline(),
         layers=_layers(),
         assumptions=(

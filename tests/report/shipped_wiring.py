@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from bevdiag.trace.joints import DeadBranch, Joint, WiringReport
+from bevdiag.trace.wiring import DeadBranch, Joint, Wiring
 
 
-def shipped_wiring() -> WiringReport:
+def shipped_wiring() -> Wiring:
     encoder, dsvt, mapper = "backbone_3d.focal_encoder", "backbone_3d.dsvt", "map_to_bev"
     voxels = Joint(
         key="voxels",
@@ -14,6 +14,7 @@ def shipped_wiring() -> WiringReport:
         shape=(37_808, 128, 4),
         channels=4,
         declared=None,
+        carries_gradient=False,
         read_by=("vfe",),
         is_read=True,
         replaced_by=None,
@@ -25,6 +26,7 @@ def shipped_wiring() -> WiringReport:
         shape=(464_367, 128),
         channels=128,
         declared=128,
+        carries_gradient=True,
         read_by=("backbone_3d", mapper),
         is_read=True,
         replaced_by=None,
@@ -42,7 +44,7 @@ def shipped_wiring() -> WiringReport:
         declared=256,
         read_by=("backbone_2d",),
     )
-    return WiringReport(
+    return Wiring(
         joints=(voxels, volume, unread, bev_map),
         bev_map=bev_map,
         bev_sources=(volume,),

@@ -13,10 +13,10 @@ from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver
 from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Packages
-from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess
 from bevdiag.explain.result import Candidate, Certainty, Explanation
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.recorded import Baseline, Entry
+from bevdiag.prediction.baseline import Baseline, Entry
 from bevdiag.report.as_json import as_json
 from bevdiag.report.json_schema import SCHEMAS, json_schema
 
@@ -81,7 +81,11 @@ def test_an_environment():
 def test_an_explanation(over):
     figure = Figure("75.10 GiB", 1, 2)
     failure = Failure(
-        kind=FailureKind.ALLOCATOR, sentence="x", line=1, requested=figure, others=((7, figure),)
+        kind=FailureKind.ALLOCATOR,
+        sentence="x",
+        line=1,
+        requested=figure,
+        others=(OtherProcess(7, figure),),
     )
     candidate = Candidate(
         module="vfe",

@@ -31,7 +31,7 @@ from bevdiag.rules import (
 from bevdiag.rules.checks import step_findings
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity
-from bevdiag.trace.layers import LayerRecord
+from bevdiag.trace.wiring import DeadBranch
 
 from ..streams import Move, make, mark, stream
 
@@ -259,36 +259,22 @@ def test_focal_growth(evidence: StepEvidence, factor: int, fires: bool) -> None:
 # -- BEV601 and BEV602 --------------------------------------------------------------------------
 
 
-def _layer(name: str, params: int) -> LayerRecord:
-    return LayerRecord(
-        name=name,
-        type="Module",
-        depth=name.count("."),
-        in_channels=None,
-        out_channels=None,
-        output_shape=None,
-        params=params,
-        has_children=False,
-    )
-
-
-def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) -> None:
+def _with_dead(evidence: StepEvidence, path: str, params: int) -> StepEvidence:
+    branch = DeadBranch(path=path, params=params, leads_to=(), reason="it never runs in training")
     trace = replace(
         evidence.trace,
-        params_without_grad={"a.b.weight": 10, "a.b.bias": 2, "a.c.weight": 5, "d.e.weight": 3},
-        layers=(
-            _layer("a", 17),
-            _layer("a.b", 12),
-            _layer("a.c", 5),
-            _layer("d", 30),
-            _layer("d.e", 3),
-        ),
+        params_without_grad={f"{path}.weight": params, "other.bias": 3},
         params_by_module={"total": 23},
+        wiring=replace(evidence.trace.wiring, dead_branches=(branch,)),
     )
-    found = _found(parameters_without_gradient, replace(evidence, trace=trace))
-    assert [(f.code, f.module) for f in found] == [("BEV601", "a"), ("BEV601", "d.e")]
-    assert "17 parameters get no gradient: it never runs in training" in found[0].message
-    assert found[0].detail == ("In all, 20 of 23 parameters get no gradient.",)
+    return replace(evidence, trace=trace)
+
+
+def test_a_dead_branch_is_named_with_its_share(evidence: StepEvidence) -> None:
+    (finding,) = _found(parameters_without_gradient, _with_dead(evidence, "a", 17))
+    assert (finding.code, finding.module) == ("BEV601", "a")
+    assert "17 parameters get no gradient: it never runs in training" in finding.message
+    assert finding.detail == ("In all, 20 of 23 parameters get no gradient.",)
 
 
 @pytest.mark.parametrize(
@@ -305,28 +291,15 @@ def test_a_dead_branch_is_named_at_its_outermost_module(evidence: StepEvidence) 
 def test_a_branch_that_the_config_decides_about_points_there(
     evidence: StepEvidence, module: str, key: str, lesson: str
 ) -> None:
-    trace = replace(
-        evidence.trace, params_without_grad={f"{module}.w": 9}, layers=(_layer(module, 9),)
-    )
-    cut_off = replace(trace, wiring=replace(trace.wiring, reached=frozenset()))
-    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=cut_off))
+    (finding,) = _found(parameters_without_gradient, _with_dead(evidence, module, 9))
     assert finding.key == key
     assert lesson in finding.detail[0]
     assert finding.location is not None
 
 
-def test_a_parameter_beside_others_that_learn_is_named_alone(evidence: StepEvidence) -> None:
-    trace = replace(evidence.trace, params_without_grad={"a.bias": 2}, layers=(_layer("a", 17),))
-    (finding,) = _found(parameters_without_gradient, replace(evidence, trace=trace))
-    assert finding.message.startswith("a.bias: 2 parameters get no gradient")
-
-
 def test_a_module_without_parameters_that_no_loss_uses(evidence: StepEvidence) -> None:
     assert _found(unused_output, evidence) == []
-    wiring = replace(evidence.trace.wiring, unreached={"a.pool": ("pooled",)})
-    trace = replace(
-        evidence.trace, layers=(_layer("a.pool", 0),), departures={"a.pool": 1}, wiring=wiring
-    )
+    trace = replace(_with_dead(evidence, "a.pool", 0).trace, departures={"a.pool": 1})
     (finding,) = _found(unused_output, replace(evidence, trace=trace))
     assert (finding.code, finding.module) == ("BEV604", "a.pool")
     assert "a.pool computes what no loss uses" in finding.message

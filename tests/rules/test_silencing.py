@@ -1,5 +1,6 @@
 """Comments that silence findings, and comments that are no good."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from bevdiag.config import IgnoreComment
@@ -23,8 +24,10 @@ def test_a_finding_on_the_line_is_silenced_with_the_reason() -> None:
     stay, silenced = silence([_found()], [_comment("BEV305")], ALL)
     assert stay == ()
     (silent,) = silenced
-    assert (silent.finding, silent.reason) == (_found(), "because")
-    assert silent.location == Location(FILE, 4, 20)
+    assert silent.silenced is not None
+    assert silent.silenced.reason == "because"
+    assert replace(silent, silenced=None) == _found()
+    assert silent.silenced.location == Location(FILE, 4, 20)
 
 
 def test_other_lines_files_and_codes_are_not() -> None:

@@ -41,12 +41,12 @@ def test_parameters_are_those_of_the_repository_s_own_modules(one_stage: SourceT
 
 def test_its_batch_dict_tells_who_wrote_and_who_read_it(one_stage: SourceTrace) -> None:
     wiring = one_stage.trace.wiring
-    joints = {e.key: (e.writer, e.readers, e.channels) for e in wiring.entries}
+    joints = {j.key: (j.written_by, j.read_by, j.channels) for j in wiring.joints}
     assert joints["points"] == (None, ("vfe", "dense_head"), 5)
     assert joints["features"] == ("vfe", ("backbone_3d",), 8)
     assert joints["map"] == ("backbone_3d", ("dense_head",), 32)
     assert joints["loss"] == ("dense_head", ("",), None)
-    assert wiring.unreached == {}
+    assert wiring.dead_branches == ()
 
 
 def test_coordinates_have_values_and_nothing_is_assumed(one_stage: SourceTrace) -> None:
@@ -86,6 +86,12 @@ def test_counts_that_depend_on_features_have_a_range(two_stage: SourceTrace) -> 
         assert assumption.why
         assert ".py:" in assumption.site
     assert set(two_stage.scenarios) == set(Scenario)
+
+
+def test_whose_code_ran_is_said_by_module(one_stage: SourceTrace) -> None:
+    (said,) = [found for found in one_stage.findings if "stubs ran, by module" in found]
+    assert "backbone_3d: SparseConv3d" in said
+    assert "dense_head: roiaware_pool3d_cuda.points_in_boxes_gpu; vfe: none" in said
 
 
 def test_a_site_can_be_pinned(two_stage: SourceTrace, trace_repo: Trace) -> None:

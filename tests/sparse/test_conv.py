@@ -22,6 +22,13 @@ def test_weights_are_laid_out_as_spconv_lays_them_out() -> None:
     assert set(stub.SubMConv3d(4, 6, 3, bias=False).state_dict()) == {"weight"}
 
 
+def test_a_users_subclass_is_what_its_base_is() -> None:
+    class Own(stub.SubMConv3d):
+        pass
+
+    assert (Own(4, 6, 3).ndim, Own(4, 6, 3).subm) == (3, True)
+
+
 @pytest.mark.parametrize(
     ("kernel", "options", "algo"),
     [

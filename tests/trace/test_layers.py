@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.trace.layers import LayerRecord, LayerTable
+from bevdiag.trace.layers import LayerTable
+from bevdiag.trace.wiring import LayerRecord
 
 
 def _table() -> LayerTable:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bevdiag.trace.wiring import Entry, Wiring, is_inside
+from bevdiag.trace.wiring import Joint, Wiring, is_inside
 
 
 class _Encoder(nn.Module):
@@ -68,20 +68,20 @@ def wired(recordings: Any) -> Any:
     return trace
 
 
-def _entries(wiring: Wiring, key: str) -> list[Entry]:
-    return [entry for entry in wiring.entries if entry.key == key]
+def _entries(wiring: Wiring, key: str) -> list[Joint]:
+    return [entry for entry in wiring.joints if entry.key == key]
 
 
-def _entry(key: str, writer: str | None, channels: int | None, *, graph: bool = False) -> Entry:
-    return Entry(
+def _entry(key: str, writer: str | None, channels: int | None, *, graph: bool = False) -> Joint:
+    return Joint(
         key=key,
-        writer=writer,
+        written_by=writer,
         shape=None,
         channels=channels,
         declared=None,
         carries_gradient=graph,
         computed_by="",
-        readers=("head.conv",),
+        read_by=("head.conv",),
         is_read=True,
         replaced_by=None,
     )
@@ -102,9 +102,9 @@ def _entry(key: str, writer: str | None, channels: int | None, *, graph: bool = 
     ],
 )
 def test_what_a_module_takes_from_the_batch_has_one_number_of_channels_or_none(
-    entries: list[Entry], channels: int | None
+    entries: list[Joint], channels: int | None
 ) -> None:
-    wiring = Wiring(entries=tuple(entries), reached=frozenset(), unreached={})
+    wiring = Wiring.of(tuple(entries))
     assert wiring.channels_into("head") == channels
     assert wiring.channels_into("backbone") is None
 
@@ -114,10 +114,10 @@ def test_an_entry_names_its_writer_its_readers_and_who_replaced_it(wired: Any) -
         _entries(wired("encoder"), "x")[0],
         *_entries(wired("encoder"), "features"),
     )
-    assert (given.writer, given.readers, given.shape) == (None, ("encoder",), (16, 8))
-    assert (first.writer, first.readers) == ("encoder", ("", "transformer"))
+    assert (given.written_by, given.read_by, given.shape) == (None, ("encoder",), (16, 8))
+    assert (first.written_by, first.read_by) == ("encoder", ("", "transformer"))
     assert first.replaced_by == "transformer"
-    assert (second.writer, second.readers, second.replaced_by) == ("transformer", (), None)
+    assert (second.written_by, second.read_by, second.replaced_by) == ("transformer", (), None)
 
 
 def test_only_the_last_step_is_told(wired: Any) -> None:
@@ -126,9 +126,9 @@ def test_only_the_last_step_is_told(wired: Any) -> None:
 
 def test_one_value_under_two_keys_is_read_under_both(wired: Any) -> None:
     (again,) = _entries(wired("transformer"), "again")
-    assert (again.readers, again.is_read) == ((), True)
+    assert (again.read_by, again.is_read) == ((), True)
     (again,) = _entries(wired("encoder"), "again")
-    assert (again.readers, again.is_read) == ((), False)
+    assert (again.read_by, again.is_read) == ((), False)
 
 
 def test_a_writer_is_held_to_the_channels_it_declares(wired: Any) -> None:
@@ -151,9 +151,9 @@ def test_the_map_leads_back_to_the_module_that_computed_it(
     wired: Any, reads: str, computed_by: str, unreached: dict[str, tuple[str, ...]]
 ) -> None:
     wiring = wired(reads)
-    (source,) = wiring.bev_sources()
-    assert (source.key, source.writer, source.computed_by) == ("kept", "", computed_by)
-    assert wiring.unreached == unreached
+    (source,) = wiring.bev_sources
+    assert (source.key, source.written_by, source.computed_by) == ("kept", "", computed_by)
+    assert {one.path: one.leads_to for one in wiring.dead_branches} == unreached
 
 
 def test_without_a_map_there_is_nothing_to_lead_back(recordings: Any) -> None:
@@ -167,9 +167,9 @@ def test_without_a_map_there_is_nothing_to_lead_back(recordings: Any) -> None:
             return loss
 
     wiring = recordings.steps(Plain(), {"x": torch.empty(16, 8, device="meta")}).wiring
-    assert wiring.bev_map() is None
-    assert wiring.bev_sources() == ()
-    assert wiring.entries[0].readers == ("",)
+    assert wiring.bev_map is None
+    assert wiring.bev_sources == ()
+    assert wiring.joints[0].read_by == ("",)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
 from bevdiag.models.batch import Batch
-from bevdiag.models.wiring import SparseVolume, SpatialShape
+from bevdiag.models.interfaces import SparseVolume, SpatialShape
 
 
 class FocalDsvt(nn.Module):

@@ -110,21 +110,6 @@ def count(
     return len(grow(coords, decision, spatial_shape, batch_size).coords)
 
 
-def upper_bound(coords: Coords, spatial_shape: tuple[int, int, int]) -> int:
-    """Most voxels that any decision keeps.
-
-    Every kept voxel is one of the N, or a neighbour of one with 0 < coordinate < extent. Merging
-    brings each coordinate down to one entry, so no decision keeps more voxels than that set has
-    members; the merging's key only lowers the count, by taking different voxels for one.
-    """
-    shape = np.asarray(spatial_shape, np.int64)
-    keys = [_distinct_key(coords, shape)]
-    for offset in OFFSETS:
-        moved = coords + np.insert(offset, 0, 0)
-        keys.append(_distinct_key(moved[_inside(moved[:, 1:], spatial_shape)], shape))
-    return len(_representatives(np.concatenate(keys), keep_first=True))
-
-
 def spawned_cells(
     coords: Coords, fore: Mask, spatial_shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.int64], Coords]:

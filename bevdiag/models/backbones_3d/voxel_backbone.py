@@ -7,7 +7,7 @@ from torch import nn
 
 from bevdiag.config.backbone_settings import VoxelBackboneSettings, VoxelResBackboneSettings
 from bevdiag.models.batch import Batch
-from bevdiag.models.wiring import VOXEL_BACKBONE_CHANNELS, SpatialShape
+from bevdiag.models.interfaces import VOXEL_BACKBONE_CHANNELS, SpatialShape
 
 
 class VoxelBackbone(nn.Module):

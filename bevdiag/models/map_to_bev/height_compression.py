@@ -5,8 +5,8 @@ from typing import Any
 from bevdiag.config.settings import HeightCompressionSettings
 from bevdiag.models.batch import Batch
 from bevdiag.models.contracts import MapToBev
+from bevdiag.models.interfaces import SparseVolume
 from bevdiag.models.map_to_bev.height_strides import HeightStrides
-from bevdiag.models.wiring import SparseVolume
 
 
 class HeightCompression(MapToBev):

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from bevdiag.models.wiring import SparseVolume
+from bevdiag.models.interfaces import SparseVolume
 
 
 class HeightStrides(nn.Module):

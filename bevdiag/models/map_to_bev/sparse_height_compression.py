@@ -9,8 +9,8 @@ from bevdiag.config.settings import SparseHeightCompressionSettings
 from bevdiag.models.batch import Batch
 from bevdiag.models.channels import ChannelMismatch
 from bevdiag.models.contracts import MapToBev
+from bevdiag.models.interfaces import SparseVolume
 from bevdiag.models.map_to_bev.height_strides import HeightStrides
-from bevdiag.models.wiring import SparseVolume
 
 
 class SparseHeightCompression(MapToBev):

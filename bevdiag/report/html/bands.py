@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bevdiag.prediction.memory_use import TimelineBlock
+from bevdiag.memory.lifetimes import BlockLife
 
 MOST_MODULES = 8
 """As many colours as people tell apart, whatever their eyes."""
@@ -33,7 +33,7 @@ class Bands:
     of_block: tuple[int, ...]
 
 
-def bands_of(blocks: Sequence[TimelineBlock]) -> Bands:
+def bands_of(blocks: Sequence[BlockLife]) -> Bands:
     """Split the blocks into state and at most `MOST_MODULES` modules.
 
     The module that holds most, in bytes times events, is split into the modules inside it until no
@@ -41,7 +41,7 @@ def bands_of(blocks: Sequence[TimelineBlock]) -> Bands:
     """
     groups = _split(_top_level([block for block in blocks if not block.is_state]))
     path_of = {id(block): path for path, members in groups.items() for block in members}
-    present = {block.category for block in blocks if block.is_state}
+    present = {block.alloc.category.value for block in blocks if block.is_state}
     state = [name for category, name in _STATE.items() if category in present]
     modules = list(dict.fromkeys(path_of[id(block)] for block in blocks if id(block) in path_of))
     names = [*state, *modules]
@@ -50,20 +50,20 @@ def bands_of(blocks: Sequence[TimelineBlock]) -> Bands:
         names=tuple(names),
         num_state=len(state),
         of_block=tuple(
-            index[_STATE[block.category] if block.is_state else path_of[id(block)]]
+            index[_STATE[block.alloc.category.value] if block.is_state else path_of[id(block)]]
             for block in blocks
         ),
     )
 
 
-def _top_level(blocks: Sequence[TimelineBlock]) -> dict[str, list[TimelineBlock]]:
-    groups: dict[str, list[TimelineBlock]] = defaultdict(list)
+def _top_level(blocks: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
+    groups: dict[str, list[BlockLife]] = defaultdict(list)
     for block in blocks:
-        groups[block.module.partition(".")[0] or _OUTSIDE].append(block)
+        groups[block.alloc.module.partition(".")[0] or _OUTSIDE].append(block)
     return dict(groups)
 
 
-def _split(groups: dict[str, list[TimelineBlock]]) -> dict[str, list[TimelineBlock]]:
+def _split(groups: dict[str, list[BlockLife]]) -> dict[str, list[BlockLife]]:
     whole: set[str] = set()
     while candidates := [path for path in groups if path not in whole]:
         path = max(candidates, key=lambda path: _weight(groups[path]))
@@ -76,14 +76,14 @@ def _split(groups: dict[str, list[TimelineBlock]]) -> dict[str, list[TimelineBlo
     return groups
 
 
-def _inside(path: str, members: Sequence[TimelineBlock]) -> dict[str, list[TimelineBlock]]:
+def _inside(path: str, members: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
     """The members by the module one level below `path`; what is its own stays under `path`."""
     level = path.count(".") + 2
-    parts: dict[str, list[TimelineBlock]] = defaultdict(list)
+    parts: dict[str, list[BlockLife]] = defaultdict(list)
     for block in members:
-        parts[".".join(block.module.split(".")[:level]) or path].append(block)
+        parts[".".join(block.alloc.module.split(".")[:level]) or path].append(block)
     return dict(parts)
 
 
-def _weight(members: Sequence[TimelineBlock]) -> int:
+def _weight(members: Sequence[BlockLife]) -> int:
     return sum(block.nbytes * (block.stop - block.start) for block in members)

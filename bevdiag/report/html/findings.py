@@ -7,7 +7,9 @@ from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.report.places import shown_location
 from bevdiag.report.text.findings import worst_first
-from bevdiag.rules.finding import Finding, Severity, Silenced
+from bevdiag.rules.codes import CODES
+from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.pages import RulePage, rule_page
 
 SEVERITY_KINDS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "muted"}
 VERDICT_KINDS = {
@@ -36,16 +38,23 @@ def shown_findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def shown_silenced(silenced: Iterable[Silenced]) -> list[dict[str, str]]:
+def shown_rules(findings: Iterable[Finding], silenced: Iterable[Finding]) -> list[RulePage]:
+    """The pages of the rules that speak, in the order of their codes: the page needs no network."""
+    codes = {finding.code for finding in (*findings, *silenced)}
+    return [rule_page(code) for code in sorted(codes & CODES.keys())]
+
+
+def shown_silenced(silenced: Iterable[Finding]) -> list[dict[str, str]]:
     """Each with its reason and where the comment stands that silences it."""
     return [
         {
-            "code": item.finding.code,
-            "message": item.finding.message,
-            "reason": item.reason,
-            "where": _place(item.location),
+            "code": finding.code,
+            "message": finding.message,
+            "reason": finding.silenced.reason,
+            "where": _place(finding.silenced.location),
         }
-        for item in silenced
+        for finding in silenced
+        if finding.silenced is not None
     ]
 
 

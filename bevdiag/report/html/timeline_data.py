@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from bevdiag.prediction.memory_use import TimelineBlock, TimelinePoint
+from bevdiag.memory.events import Category
+from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.prediction.memory_use import TimelinePoint
 from bevdiag.report.amounts import format_shape
 from bevdiag.report.html.bands import bands_of
 from bevdiag.report.printable import printable
 
 
 def timeline_data(
-    blocks: Sequence[TimelineBlock], points: Sequence[TimelinePoint], capacity_bytes: int | None
+    blocks: Sequence[BlockLife], points: Sequence[TimelinePoint], capacity_bytes: int | None
 ) -> dict[str, Any]:
     """Everything that the timeline draws; events count from 0, stops are exclusive.
 
@@ -40,14 +42,16 @@ def timeline_data(
     }
 
 
-def _name(block: TimelineBlock) -> tuple[str, ...]:
+def _name(block: BlockLife) -> tuple[str, ...]:
+    alloc = block.alloc
+    plain = alloc.category is Category.WORKSPACE and not alloc.shape  # bytes without a shape
     return (
-        printable(block.module),
-        printable(block.op),
-        format_shape(block.shape) if block.dtype else "",
-        block.dtype,
-        block.category,
-        block.phase,
+        printable(alloc.module),
+        printable(alloc.op),
+        format_shape(alloc.shape) if alloc.dtype and not plain else "",
+        alloc.dtype,
+        alloc.category.value,
+        alloc.phase.value,
     )
 
 

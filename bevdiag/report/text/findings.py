@@ -8,7 +8,7 @@ from bevdiag.report.layout import Layout
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
-from bevdiag.rules.finding import Confidence, Finding, Severity, Silenced
+from bevdiag.rules.finding import Confidence, Finding, Severity
 
 _ORDER = tuple(Severity)
 
@@ -19,7 +19,7 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def finding_lines(
-    findings: tuple[Finding, ...], layout: Layout, silenced: tuple[Silenced, ...] = ()
+    findings: tuple[Finding, ...], layout: Layout, silenced: tuple[Finding, ...] = ()
 ) -> list[Text]:
     """The findings, the worst first, and behind them the silenced ones."""
     if not findings and not silenced:
@@ -34,11 +34,13 @@ def finding_lines(
     return lines
 
 
-def _silenced_lines(silenced: Silenced, layout: Layout) -> list[Text]:
+def _silenced_lines(finding: Finding, layout: Layout) -> list[Text]:
     """The code and the reason; the finding itself is what the comment spares the reader."""
+    silenced = finding.silenced
+    assert silenced is not None
     where = shown_location(silenced.location)
     reason = silenced.reason or "no reason given"
-    text = f"silenced {silenced.finding.code}  {where}: {reason}"
+    text = f"silenced {finding.code}  {where}: {reason}"
     return paragraph(text, layout, indent=2, style="dim")
 
 

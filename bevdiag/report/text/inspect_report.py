@@ -9,20 +9,20 @@ from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import assumed_lines, assumption_lines
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import finding_lines
-from bevdiag.report.text.gpus import gpu_lines
+from bevdiag.report.text.gpu_catalogue import gpu_lines
 from bevdiag.report.text.headline import (
     headline_lines,
     stop_sentence,
     verdict_lines,
     verdict_sentence,
 )
+from bevdiag.report.text.joints import wiring_lines
 from bevdiag.report.text.layers import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
 from bevdiag.report.text.prose import paragraph
 from bevdiag.report.text.remedies import remedy_lines
 from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.wiring import wiring_lines
 
 
 def render_inspect(report: Prediction, layout: Layout, *, depth: int, verbose: bool = False) -> str:
@@ -50,14 +50,14 @@ def render_inspect(report: Prediction, layout: Layout, *, depth: int, verbose: b
 def _evaluation_lines(report: Prediction, layout: Layout) -> list[Text]:
     """Whether an evaluation takes more than the training step; nothing where it is the step."""
     found = report.evaluation
-    if all(use.phase != Phase.BACKWARD for use in report.phases):
+    if Phase.BACKWARD.value not in report.phases:
         return []
     if found is None:
-        return paragraph(
-            "Evaluation: not traced, the built-in modules have none; --source CHECKOUT with --full "
-            "says whether it is larger than the training step.",
-            layout,
+        sentence = (
+            "Evaluation: not traced; --source CHECKOUT with --full says whether it is larger than "
+            "the training step, the built-in modules have none."
         )
+        return paragraph(sentence, layout) if report.scene is not None else []
     if found.refusal:
         return paragraph(f"Evaluation: not traced: {found.refusal}", layout)
     is_larger = found.high_bytes > report.peak.high_bytes

@@ -55,7 +55,6 @@ def _entries(measured: Measurement) -> list[tuple[str, str]]:
 
 
 def _figures(report: Prediction, measured: Measurement) -> list[tuple[str, int | None, int | None]]:
-    predicted_phases = {item.phase: item.peak_allocated_bytes for item in report.phases}
     largest = sorted(measured.modules.items(), key=lambda item: (-item[1], item[0]))
     totals = [
         ("peak allocated", measured.peak_allocated_bytes, report.peak.allocated_bytes),
@@ -64,8 +63,12 @@ def _figures(report: Prediction, measured: Measurement) -> list[tuple[str, int |
     return [
         *(figures for figures in totals if figures[1] is not None),
         *(
-            (f"{item.phase} peak", item.peak_allocated_bytes, predicted_phases.get(item.phase))
-            for item in measured.phases
+            (
+                f"{phase} peak",
+                use.peak_allocated_bytes,
+                report.phases[phase].peak_allocated_bytes if phase in report.phases else None,
+            )
+            for phase, use in measured.phases.items()
         ),
         *(
             (module, nbytes, measured.predicted_modules.get(module))

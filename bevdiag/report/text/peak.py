@@ -2,6 +2,7 @@
 
 from rich.text import Text
 
+from bevdiag.memory.events import Category
 from bevdiag.prediction.memory_use import Holder, Peak
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes, format_shape, format_share
@@ -28,6 +29,7 @@ def peak_lines(report: Prediction, layout: Layout) -> list[Text]:
 def _entries(report: Prediction) -> list[tuple[str, str]]:
     peak = report.peak
     doing = f", {peak.op}" if peak.op else ""
+    first = format_bytes(report.first_step.peak_allocated_bytes)
     reserved = format_bytes(peak.reserved_bytes)
     if peak.high_reserved_bytes != peak.reserved_bytes:
         reserved += f", at most {format_bytes(peak.high_reserved_bytes)}"
@@ -35,14 +37,17 @@ def _entries(report: Prediction) -> list[tuple[str, str]]:
     if peak.low_bytes != peak.high_bytes:
         allocated += f", between {format_bytes(peak.low_bytes)} and {format_bytes(peak.high_bytes)}"
     by_phase = ", ".join(
-        f"{item.phase} {format_bytes(item.peak_allocated_bytes)}" for item in report.phases
+        f"{phase} {format_bytes(use.peak_allocated_bytes)}" for phase, use in report.phases.items()
     )
     return [
         ("Where", f"{peak.phase}, in {peak.module or 'the training step itself'}{doing}"),
         ("Allocated", f"{allocated} (as torch.cuda.max_memory_allocated counts)"),
         ("Reserved", f"{reserved} (held from CUDA by the caching allocator)"),
         *([("By phase", by_phase)] if by_phase else []),
-        ("First step", f"{format_bytes(report.first_step_peak_bytes)} allocated at its peak"),
+        (
+            "First step",
+            f"{first} allocated at its peak",
+        ),
     ]
 
 
@@ -83,7 +88,7 @@ def _holder_lines(peak: Peak, layout: Layout) -> list[Text]:
     common = [Column("size", right=True), Column("share", right=True), Column("category")]
     wide = [*common, Column("module", folds=True), Column("op", folds=True), Column("tensor")]
     rows = [
-        [*row, cell(holder.module or "-"), cell(holder.op), cell(_tensor(holder))]
+        [*row, cell(holder.module or "-"), cell(holder.op), cell(tensor_text(holder))]
         for holder, row in zip(shown, figures, strict=True)
     ]
     if natural_width(wide, rows) + 2 <= layout.width:
@@ -108,12 +113,15 @@ def _narrow_holder_lines(
     start = table.header.plain.index(columns[-1].header[:6])
     lines = [table.header]
     for holder, row in zip(holders, table.rows, strict=True):
-        below = f"{holder.op}  {_tensor(holder)}"
+        below = f"{holder.op}  {tensor_text(holder)}".strip()
         lines += [*row, *paragraph(below, layout, indent=start, style="dim")]
     return lines
 
 
-def _tensor(holder: Holder) -> str:
+def tensor_text(holder: Holder) -> str:
+    """How many alike, of which shape and type; a workspace is plain bytes and has neither."""
     times = f"{holder.count} times " if holder.count > 1 else ""
+    if not holder.shape and holder.category == Category.WORKSPACE:
+        return times.strip()
     shape = f"{format_shape(holder.shape)} " if holder.shape else ""
     return f"{times}{shape}{holder.dtype}".strip()

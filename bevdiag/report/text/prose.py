@@ -1,13 +1,18 @@
 """Sentences, headings and verdict words of the text report."""
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.result import Target
+from bevdiag.errors import Verdict
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold, printable
 from bevdiag.rules.finding import Severity
+
+# What a report is about is not loaded for a report of something else.
+if TYPE_CHECKING:
+    from bevdiag.prediction.result import Target
 
 VERDICT_WORDS = {
     Verdict.FITS: ("fits", "green"),
@@ -20,7 +25,7 @@ VERDICT_WORDS = {
 SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
-def budget_name(target: Target) -> str:
+def budget_name(target: "Target") -> str:
     """What the step has to fit, as a sentence calls it."""
     if target.capacity_bytes is None:
         return target.gpu or "the budget"
@@ -28,14 +33,14 @@ def budget_name(target: Target) -> str:
     return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
 
 
-def judged_by(target: Target) -> str:
+def judged_by(target: "Target") -> str:
     """Which memory the step is judged by, and who named it; empty where nobody did."""
     if target.capacity_bytes is None or not target.origin:
         return ""
     return f"Judged by {budget_name(target)}{beside_of(target)}: from {target.origin}"
 
 
-def beside_of(target: Target) -> str:
+def beside_of(target: "Target") -> str:
     """What the process holds beside its allocator, and whether that was measured."""
     if not target.context_bytes:
         return ""

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from bevdiag.models.interfaces import SparseVolume
 from bevdiag.models.map_to_bev.height_strides import HeightStrides
-from bevdiag.models.wiring import SparseVolume
 from bevdiag.sparse import namespace
 
 CHANNELS = 4

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from bevdiag.config.settings import SparseHeightCompressionSettings
+from bevdiag.models.interfaces import SparseVolume
 from bevdiag.models.map_to_bev.sparse_height_compression import SparseHeightCompression
-from bevdiag.models.wiring import SparseVolume
 from bevdiag.sparse import namespace
 
 DEPTH, HEIGHT, WIDTH, CHANNELS = 3, 4, 5, 6

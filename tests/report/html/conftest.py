@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.prediction.memory_use import TimelineBlock, TimelinePoint
+from bevdiag.memory.events import Alloc, Category, Phase
+from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.prediction.memory_use import TimelinePoint
 from bevdiag.prediction.result import Prediction
 
 MIB = 2**20
@@ -17,29 +19,31 @@ def block(
     mebibytes: int,
     module: str,
     category: str = "activation",
-    *,
-    is_state: bool = False,
-) -> TimelineBlock:
+) -> BlockLife:
     """A block of so many MiB."""
-    return TimelineBlock(
+    return BlockLife(
         start=start,
         stop=stop,
         nbytes=mebibytes * MIB,
-        category=category,
-        module=module,
-        op="aten::empty",
-        shape=(mebibytes, MIB // 4),
-        dtype="float32",
-        phase="forward",
-        is_state=is_state,
+        alloc=Alloc(
+            block=start,
+            nbytes=mebibytes * MIB,
+            category=Category(category),
+            phase=Phase.FORWARD,
+            step=2,
+            module=module,
+            op="aten::empty",
+            shape=(mebibytes, MIB // 4),
+            dtype="float32",
+        ),
     )
 
 
 @pytest.fixture
-def blocks() -> tuple[TimelineBlock, ...]:
+def blocks() -> tuple[BlockLife, ...]:
     """Weights, a voxel encoder, a backbone of two blocks and a head."""
     return (
-        block(0, _EVENTS, 40, "vfe", "parameter", is_state=True),
+        block(0, _EVENTS, 40, "vfe", "parameter"),
         block(1, 50, 10, "vfe.pfn"),
         block(5, 45, 100, "backbone_2d.blocks.0"),
         block(10, 40, 80, "backbone_2d.blocks.1"),
@@ -49,7 +53,7 @@ def blocks() -> tuple[TimelineBlock, ...]:
 
 
 @pytest.fixture
-def drawn(over: Prediction, blocks: tuple[TimelineBlock, ...]) -> Prediction:
+def drawn(over: Prediction, blocks: tuple[BlockLife, ...]) -> Prediction:
     """The report with these blocks and the timeline that they add up to."""
     points = []
     for event in range(_EVENTS):

@@ -28,7 +28,7 @@ def test_what_belongs_to_no_module_says_so():
 
 
 def test_gradients_have_a_band_whatever_module_made_them():
-    blocks = [block(0, 3, 1, "a"), block(0, 3, 1, "a", "gradient", is_state=True)]
+    blocks = [block(0, 3, 1, "a"), block(0, 3, 1, "a", "gradient")]
     assert bands_of(blocks).names == ("gradients", "a")
     assert bands_of(blocks).of_block == (1, 0)
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Change, Plan
+from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import Scene, Target
 from bevdiag.remedies.results import Advice, FitPoint, FitReport, FixReport
+from bevdiag.rules.fix import Fix, Price
 
 GIB = 2**30
 _TARGET = Target(
@@ -20,36 +21,36 @@ _SCENE = Scene(
     num_voxels=37_162,
     grid_size=(500, 200, 175),
 )
-_CHECKPOINT = Change(
+_CHECKPOINT = Fix(
     id="dsvt-checkpoint",
     group="checkpoint",
     title="activation checkpointing of the DSVT blocks",
-    price=1,
+    price=Price(1),
     loses="time: DSVT's blocks run forward twice",
     unsafe="",
     needs="",
 )
-_SPARSE_MAX = Change(
+_SPARSE_MAX = Fix(
     id="compression-sparse_max",
     group="height",
     title="sparse_max compression of the height",
-    price=3,
+    price=Price.MODEL,
     loses="the same map as max, without the dense volume",
     unsafe="",
     needs="MAP_TO_BEV's SparseHeightCompression, which OpenPCDet lacks",
 )
-_VOXEL = Change(
+_VOXEL = Fix(
     id="voxel-z-5",
     group="voxel-z",
     title="voxels 5 times as long along z: a grid of 500 x 200 x 35",
-    price=4,
+    price=Price(4),
     loses="resolution along z",
     unsafe="moves the grid that the voxels and the predictions stand on",
     needs="",
 )
 _DIFF = """\
---- model.yaml
-+++ model.yaml
+--- a/model.yaml
++++ b/model.yaml
 @@ -1,2 +1,3 @@
  MODEL:
 -  NAME: HeightCompression # the dense one
@@ -58,7 +59,7 @@ _DIFF = """\
 """
 
 
-def _plan(changes: tuple[Change, ...], peak: float, high: float, tflops: float) -> Plan:
+def _plan(changes: tuple[Fix, ...], peak: float, high: float, tflops: float) -> Plan:
     return Plan(
         changes=changes,
         edits={"MODEL.MAP_TO_BEV.MODE": "sparse_max"} if _SPARSE_MAX in changes else {},

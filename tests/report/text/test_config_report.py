@@ -1,6 +1,7 @@
 """The report of a config that was not traced."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from bevdiag.errors import Location
@@ -9,14 +10,17 @@ from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.inspect_report import render_config
 from bevdiag.rules.codes import finding
-from bevdiag.rules.finding import Silenced
+from bevdiag.rules.finding import Silencing
 
 PLACE = Location(Path("c.yaml"), 7, 9)
 REPORT = ConfigReport(
     config="c.yaml",
     findings=(finding("BEV105", "[1, 2, 4] is no list of [dx, dy, dz]", location=PLACE),),
     silenced=(
-        Silenced(finding("BEV001", "odd", location=PLACE), "the reader calls float()", PLACE),
+        replace(
+            finding("BEV001", "odd", location=PLACE),
+            silenced=Silencing("the reader calls float()", PLACE),
+        ),
     ),
     refusal="KeyError: x",
 )

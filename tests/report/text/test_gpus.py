@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.gpus import gpu_lines
+from bevdiag.report.text.gpu_catalogue import gpu_lines
 
 
 def test_columns_are_read_downward(over: Prediction) -> None:

@@ -1,0 +1,114 @@
+"""What the commands' JSON documents hold: each is a dump of one class of results.
+
+A class is written with all its fields, or with the names that `_WRITTEN` gives it: fields and
+properties, ``key=attribute`` where a document calls one otherwise, ``name?`` where it is null
+for an empty text.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import reduce
+from typing import Any, get_type_hints
+
+from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation
+from bevdiag.doctor.examine import Checkup
+from bevdiag.environment.imports import ImportProbe
+from bevdiag.explain.failure import Failure
+from bevdiag.explain.result import Explanation
+from bevdiag.memory.profile import PhaseUse
+from bevdiag.prediction.checked import Check, Checks
+from bevdiag.prediction.memory_use import Layer
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import ConfigReport, Prediction
+from bevdiag.prediction.variants import CompareReport
+from bevdiag.remedies.results import FitReport, FixReport
+from bevdiag.rules.finding import Finding
+from bevdiag.rules.fix import Fix
+
+DOCUMENTS: Mapping[type, str] = {
+    Prediction: "inspect/2",
+    ConfigReport: "findings/1",
+    Checks: "preflight/2",
+    CompareReport: "compare/1",
+    FixReport: "fix/1",
+    FitReport: "fit/1",
+    Checkup: "doctor/1",
+    Explanation: "explain/1",
+    Validation: "validate/1",
+}
+"""The name and version of each class's document, which is its key ``schema``."""
+
+WHERE_SAID: Mapping[type, tuple[str, ...]] = {
+    Finding: ("command", "stops", "offered_edits", "fixes", "silenced")
+}
+"""The keys that a class's object lacks where there is nothing to say."""
+
+_WRITTEN: Mapping[type, str] = {
+    Prediction: "config model target device autocast optimizer scene params bev_channels peak "
+    "first_step phases timeline layers wiring assumptions verdict exit_code oom gpus findings "
+    "silenced remedies recommended=recommendation unmodelled measurement",
+    PhaseUse: "peak_allocated_bytes allocated_after_bytes",
+    Layer: "name type depth in_channels out_channels output_shape params saved_bytes peak_bytes "
+    "workspace_bytes has_children",
+    Finding: "code severity confidence message location key module detail command stops "
+    "offered_edits fixes silenced",
+    Fix: "id group title price loses unsafe needs",
+    Plan: "id changes edits verdict peak_allocated_bytes high_bytes reserved_bytes params flops "
+    "bev_channels error prices",
+    ConfigReport: "config verdict exit_code refusal? findings silenced",
+    Check: "config exit_code verdict budget failure growth notes report",
+    Checks: "exit_code checks",
+    CompareReport: "config target scene variants assumptions exit_code findings",
+    FixReport: "config target scene unsafe_allowed base chosen recommended diff written refusal "
+    "frontier singles combined advice exit_code",
+    FitReport: "config target scene knob unit now largest binds_until points exit_code",
+    Checkup: "source=environment.source python packages torch_cuda driver=environment.driver "
+    "imports=environment.probes exit_code findings unknown",
+    ImportProbe: "stage error signal",
+    Failure: "kind=kind_name sentence line rank requested device total free in_use allowed "
+    "allocated unallocated reserved others advises stack codes",
+    Explanation: "failure other_processes=others decoded config? target candidates cause "
+    "suspicions notes exit_code",
+    MeasuredOn: "gpu torch cudnn",
+    Outcome: "name=row.name batch_size=row.batch_size autocast=row.autocast "
+    "measured_allocated_bytes=row.peak_allocated_bytes "
+    "measured_reserved_bytes=row.max_reserved_bytes "
+    "measured_first_step_bytes=row.first_step_bytes measured_params=row.params allocated_bytes "
+    "low_bytes high_bytes reserved_bytes params allocated_error reserved_error first_step_bytes "
+    "first_step_error covered error?",
+    Validation: "machine median_error max_error max_reserved_error max_first_step_error "
+    "max_unsettled_error misses num_covered rows=outcomes",
+}
+
+
+def schema_of(kind: type) -> str | None:
+    """The name and version of the class's document, None where it is only part of others."""
+    return next((DOCUMENTS[base] for base in kind.__mro__ if base in DOCUMENTS), None)
+
+
+def written(kind: type) -> Iterator[tuple[str, str]]:
+    """Each key that is written of a class, and the attribute that it is, as `_WRITTEN` has it."""
+    named = next((_WRITTEN[base] for base in kind.__mro__ if base in _WRITTEN), None)
+    names = named.split() if named else getattr(kind, "_fields", None)
+    for name in names or [field.name for field in fields(kind)]:
+        key, _, attribute = name.partition("=")
+        yield key.rstrip("?"), attribute or key
+
+
+def value_of(value: object, attribute: str) -> Any:
+    """What the attribute holds."""
+    found = reduce(getattr, attribute.rstrip("?").split("."), value)
+    return None if attribute.endswith("?") and not found else found
+
+
+def hint_of(kind: type, attribute: str) -> Any:
+    """The annotation of a field or a property."""
+    hint: Any = kind
+    for name in attribute.rstrip("?").split("."):
+        member = getattr(hint, name, None)
+        hint = (
+            get_type_hints(member.fget)["return"]
+            if isinstance(member, property)
+            else get_type_hints(hint)[name]
+        )
+    return hint | None if attribute.endswith("?") else hint

@@ -1,0 +1,94 @@
+"""How the modules are wired: what the map is made of, and what leads nowhere."""
+
+from rich.text import Text
+
+from bevdiag.prediction.result import Prediction
+from bevdiag.report.amounts import count_if_known, format_count
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import heading, paragraph
+from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.trace.wiring import DeadBranch, Joint
+
+
+def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[Text]:
+    """The section "Wiring": what is off, all joints where `verbose`; empty where all is sound."""
+    wiring = report.wiring
+    if wiring is None or (wiring.is_sound and not verbose):
+        return []
+    lines = heading("Wiring", layout)
+    if wiring.bev_map is not None and wiring.bev_sources:
+        lines += paragraph(_map_sentence(wiring.bev_map, wiring.bev_sources), layout, indent=2)
+    for joint in wiring.misdeclared:
+        lines += paragraph(_misdeclared(joint), layout, indent=2, style="yellow")
+    if wiring.dead_branches:
+        lines += [Text(), *_dead_lines(wiring.dead_branches, layout)]
+        lines += paragraph(
+            f"{format_count(report.params.without_grad)} of {format_count(report.params.total)} "
+            "parameters get no gradient.",
+            layout,
+            indent=2,
+            style="dim",
+        )
+    if verbose:
+        lines += [Text(), *_joint_lines(wiring.joints, layout)]
+    return lines
+
+
+def _map_sentence(bev_map: Joint, sources: tuple[Joint, ...]) -> str:
+    channels = f" of {format_count(bev_map.channels)} channels" if bev_map.channels else ""
+    made_of = " and ".join(
+        f"{source.key}, which {module_name(source.written_by)} wrote last"
+        + (f" and {source.computed_by} computed" if source.computed_by else "")
+        for source in sources
+    )
+    return f"{bev_map.written_by} makes the BEV map{channels} of {made_of}."
+
+
+def _misdeclared(joint: Joint) -> str:
+    return (
+        f"{module_name(joint.written_by)} declares {joint.declared} channels and delivers "
+        f"{joint.channels} as {joint.key}."
+    )
+
+
+def _dead_lines(branches: tuple[DeadBranch, ...], layout: Layout) -> list[Text]:
+    columns = [
+        Column("not reached by the loss", folds=True),
+        Column("parameters", right=True),
+        Column("why", folds=True),
+    ]
+    rows = [
+        [
+            cell(branch.path, "bold"),
+            cell(format_count(branch.params) if branch.params else "-"),
+            cell(branch.reason),
+        ]
+        for branch in branches
+    ]
+    return lay_out(columns, rows, layout.width, indent=2).lines()
+
+
+def _joint_lines(joints: tuple[Joint, ...], layout: Layout) -> list[Text]:
+    columns = [
+        Column("batch dict", folds=True),
+        Column("channels", right=True),
+        Column("declared", right=True, spare=1),
+        Column("written by", folds=True),
+        Column("read by", folds=True),
+    ]
+    rows = [
+        [
+            cell(joint.key),
+            cell(count_if_known(joint.channels)),
+            cell(count_if_known(joint.declared)),
+            cell(module_name(joint.written_by)),
+            cell(", ".join(map(module_name, joint.read_by)) or "-"),
+        ]
+        for joint in joints
+    ]
+    return lay_out(columns, rows, layout.width, indent=2).lines()
+
+
+def module_name(module: str | None) -> str:
+    """The module, or who stands where there is none."""
+    return "the loader" if module is None else module or "the detector"

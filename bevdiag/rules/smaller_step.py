@@ -1,0 +1,310 @@
+"""Fixes that take input, resolution, samples or capacity away: they help against any peak.
+
+Those of a repository's config need no module of bevdiag's; what each comes to, its own code says
+when it is run again.
+"""
+
+import re
+from collections.abc import Iterator
+from math import gcd, prod
+from typing import TYPE_CHECKING
+
+from bevdiag.config import DetectorConfig
+from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
+from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
+from bevdiag.config.tree import Path as Keys
+from bevdiag.errors import BevdiagError
+from bevdiag.models.bev import Changes, bev_joint
+from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, batch_key, for_training
+
+# Where no repository is named, nothing of what runs one is imported.
+if TYPE_CHECKING:
+    from bevdiag.source import SourceSettings
+
+_NEW_GRID = "moves the grid that the voxels and the predictions stand on"
+_FEWER_INPUTS = "throws input away"
+_BACKBONE_2D = ("MODEL", "BACKBONE_2D")
+_BACKBONE_3D = ("MODEL", "BACKBONE_3D")
+_ENCODER = (*_BACKBONE_3D, "FOCAL_ENCODER")
+_DSVT = (*_BACKBONE_3D, "DSVT")
+_MAP_CHANNELS = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
+
+_LARGEST_FACTOR = 7
+"""Voxels that are longer than this many of the old ones hold more than one object."""
+_NARROWEST = 16
+"""Channels below which tensor cores have nothing to do."""
+_STRIDE = 8
+"""Of the backbones of OpenPCDet: what a grid shares with it, it keeps."""
+_GRID_KEY = re.compile(r"grid|shape|size|range", re.IGNORECASE)
+
+
+def fixes(step: Fixable) -> Iterator[Fix]:
+    """Longer voxels, a smaller range, fewer voxels, points and channels, and a smaller batch."""
+    if step.config is not None:
+        yield from _longer_voxels(step.config)
+        yield from _narrower_2d(step.config)
+    if step.settings is not None:
+        yield from _longer_voxels_there(step.settings)
+        yield from _smaller_range(step.settings)
+        yield from _fewer_sampled_points(step.settings)
+    yield from _fewer_voxels(step)
+    yield from _smaller_batches(step)
+
+
+def _longer_voxels(config: DetectorConfig) -> Iterator[Fix]:
+    """Longer voxels: along x and y together, and along z."""
+    for group, name, axes in (("voxel-xy", "x and y", (0, 1)), ("voxel-z", "z", (2,))):
+        factor = _factor(config, axes)
+        if factor is None:
+            continue
+        changes = _with_voxels(config, axes, factor)
+        try:
+            changes[_MAP_CHANNELS] = _bev_channels(config.edited(changes))
+        except BevdiagError:
+            continue  # the grid collapses, or a window of _DSVT no longer fits it
+        grid = " x ".join(map(str, _coarser(config.data.grid_size, axes, factor)))
+        yield Fix(
+            id=f"{group}-{factor}",
+            group=group,
+            price=Price.DATA,
+            title=f"voxels {factor} times as long along {name}: a grid of {grid}",
+            loses=f"resolution along {name}; as many fewer voxels as points share one",
+            edits=changes,
+            unsafe=_NEW_GRID,
+        )
+
+
+def _factor(config: DetectorConfig, axes: tuple[int, ...]) -> int | None:
+    """The smallest factor that leaves whole voxels, and whole cells after all strides in x, y."""
+    grid, backbone = config.data.grid_size, config.model.backbone_3d
+    strides = prod(config.model.backbone_2d.layer_strides)
+    if backbone is not None and not isinstance(backbone, FocalDsvtSettings | DsvtSettings):
+        strides *= 8
+    for factor in range(2, _LARGEST_FACTOR + 1):
+        whole = all(grid[axis] % factor == 0 for axis in axes)
+        unit = 1 if axes == (2,) else strides
+        divides = all(grid[axis] % unit or grid[axis] // factor % unit == 0 for axis in axes)
+        if whole and divides:
+            return factor
+    return None
+
+
+def _coarser(grid: tuple[int, int, int], axes: tuple[int, ...], factor: int) -> list[int]:
+    return [size // factor if axis in axes else size for axis, size in enumerate(grid)]
+
+
+def _with_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -> Changes:
+    """The voxel size, the grid, and every copy of either in the model."""
+    data, model = config.data, config.model
+    size = [
+        round(length * factor, 9) if axis in axes else length
+        for axis, length in enumerate(data.voxel_size)
+    ]
+    grid = _coarser(data.grid_size, axes, factor)
+    changes: Changes = {(*VOXELIZER, "VOXEL_SIZE"): size}
+    if data.max_points_per_voxel is None:
+        changes = {(*PROCESSORS, f"{VOXELIZER[-1]}_placeholder", "VOXEL_SIZE"): size}
+    if isinstance(model.vfe, SdaVfeSettings):
+        changes[("MODEL", "VFE", "VOXEL_SIZE")] = size
+    backbone = model.backbone_3d
+    if isinstance(backbone, FocalDsvtSettings):
+        changes[(*_ENCODER, "VOXEL_SIZE")] = size
+        changes |= _dsvt_grid(_DSVT, backbone.dsvt, grid)
+    elif isinstance(backbone, DsvtSettings):
+        changes |= _dsvt_grid(_BACKBONE_3D, backbone, grid)
+    if isinstance(model.map_to_bev, PillarScatter3dSettings):
+        changes[("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")] = [
+            *grid[:2],
+            model.map_to_bev.input_shape[2],
+        ]
+    return changes
+
+
+def _dsvt_grid(path: tuple[str, ...], dsvt: DsvtSettings, grid: list[int]) -> Changes:
+    """_DSVT's own grid and map, and windows that are not longer than the grid."""
+    windows = [
+        [min(edge, size) for edge, size in zip(window, grid, strict=True)]
+        for window in dsvt.input_layer.window_shape
+    ]
+    return {
+        (*path, "INPUT_LAYER", "sparse_shape"): grid,
+        (*path, "INPUT_LAYER", "window_shape"): windows,
+        (*path, "output_shape"): grid[:2],
+    }
+
+
+def _bev_channels(config: DetectorConfig) -> int:
+    """What the map's joint comes to under other grids; pillars keep theirs."""
+    if isinstance(config.model.map_to_bev, PillarScatterSettings | PillarScatter3dSettings):
+        return config.model.map_to_bev.num_bev_features
+    return bev_joint(config).real
+
+
+def _narrower_2d(config: DetectorConfig) -> Iterator[Fix]:
+    backbone = config.model.backbone_2d
+    filters = [*backbone.num_filters, *backbone.num_upsample_filters]
+    if min(filters) < 2 * _NARROWEST or any(count % 2 for count in filters):
+        return
+    changes: Changes = {(*_BACKBONE_2D, "NUM_FILTERS"): [n // 2 for n in backbone.num_filters]}
+    if backbone.num_upsample_filters:
+        halves = [n // 2 for n in backbone.num_upsample_filters]
+        changes[(*_BACKBONE_2D, "NUM_UPSAMPLE_FILTERS")] = halves
+    yield Fix(
+        id="narrower-2d",
+        group="channels",
+        price=Price.MODEL,
+        title="half the channels in the 2D backbone",
+        loses="capacity of the 2D backbone: a quarter of its weights is left",
+        edits=changes,
+    )
+
+
+def _longer_voxels_there(settings: "SourceSettings") -> Iterator[Fix]:
+    """Longer voxels along x and y; along z the channels of the map would follow, unknown here."""
+    size, grid = settings.voxel_size, settings.grid_size
+    if size is None or grid is None:
+        return
+    for factor in range(2, _LARGEST_FACTOR + 1):
+        if all(_is_whole(cells, cells / factor) for cells in grid[:2]):
+            break
+    else:
+        return
+    longer = (round(size[0] * factor, 9), round(size[1] * factor, 9), size[2])
+    coarser = (grid[0] // factor, grid[1] // factor, grid[2])
+    yield Fix(
+        id=f"voxel-xy-{factor}",
+        group="voxel-xy",
+        price=Price.DATA,
+        title=f"voxels {factor} times as long along x and y: a grid of "
+        f"{' x '.join(map(str, coarser))}",
+        loses="resolution along x and y; as many fewer voxels as points share one",
+        edits=_everywhere(settings, {size: longer, **_grids(grid, coarser)}),
+        unsafe=_NEW_GRID,
+    )
+
+
+def _is_whole(before: int, after: float) -> bool:
+    unit = gcd(before, _STRIDE)
+    return after >= unit and after % unit == 0
+
+
+def _smaller_range(settings: "SourceSettings") -> Iterator[Fix]:
+    """A quarter less of the range along x and y, cut off where it is far from the sensor."""
+    size, grid = settings.voxel_size, settings.grid_size
+    if size is None or grid is None or min(grid[:2]) < 8 * _STRIDE:
+        return
+    bounds, cells = list(settings.point_cloud_range), list(grid)
+    for axis in (0, 1):
+        ends = [end for end in (axis, axis + 3) if (bounds[end] < 0) == (end < 3)]
+        unit = gcd(grid[axis], _STRIDE)
+        cut = grid[axis] // 4 // (unit * len(ends)) * unit
+        for end in ends:
+            inwards = size[axis] * cut * (1 if end < 3 else -1)
+            bounds[end] = round(bounds[end] + inwards, 6)
+            cells[axis] -= cut
+    kept = cells[0] * cells[1] / (grid[0] * grid[1])
+    smaller = (cells[0], cells[1], cells[2])
+    before = settings.point_cloud_range
+    yield Fix(
+        id="smaller-range",
+        group="range",
+        price=Price.DATA,
+        title=f"a range of {kept:.0%} of the area: x {bounds[0]:g} to {bounds[3]:g}, "
+        f"y {bounds[1]:g} to {bounds[4]:g}",
+        loses="what lies beyond it",
+        edits=_everywhere(settings, {before: tuple(bounds), **_grids(grid, smaller)}),
+        unsafe=f"{_FEWER_INPUTS}, and {_NEW_GRID}",
+    )
+
+
+def _grids(
+    before: tuple[int, int, int], after: tuple[int, int, int]
+) -> dict[tuple[float, ...], tuple[float, ...]]:
+    """The grid and the map as configs repeat them."""
+    return {before: after, before[:2]: after[:2]}
+
+
+def _everywhere(
+    settings: "SourceSettings", wanted: dict[tuple[float, ...], tuple[float, ...]]
+) -> Changes:
+    """The lists that hold these values, in the data's part of the config and the model's."""
+    root = settings.values()
+    places = [
+        place
+        for part in ("DATA_CONFIG", "MODEL")
+        for place in _lists(root.get(part), (part,))
+        if tuple(place[1]) in wanted and (not _is_grid(place[1]) or _GRID_KEY.search(place[0][-1]))
+    ]
+    return {path: list(wanted[tuple(values)]) for path, values in places}
+
+
+def _is_grid(values: list[float]) -> bool:
+    return all(isinstance(value, int) for value in values)
+
+
+def _lists(node: object, path: Keys) -> Iterator[tuple[Keys, list[float]]]:
+    """Every list of numbers below a node, with its path."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _lists(value, (*path, str(key)))
+    elif isinstance(node, list):
+        if node and all(type(value) in (int, float) for value in node):
+            yield path, node
+            return
+        for index, value in enumerate(node):
+            name = value.get("NAME") if isinstance(value, dict) else None
+            yield from _lists(value, (*path, name if isinstance(name, str) else str(index)))
+
+
+def _fewer_sampled_points(settings: "SourceSettings") -> Iterator[Fix]:
+    count = settings.num_sampled_points
+    if count is None or count < 2:
+        return
+    key = for_training(settings.document, (*PROCESSORS, "sample_points", "NUM_POINTS"))
+    yield Fix(
+        id="fewer-samples",
+        group="samples",
+        price=Price.DATA,
+        title=f"{count // 2:,} points sampled of a cloud instead of {count:,}",
+        loses="half of the points that the detector sees",
+        edits={key: count // 2},
+        unsafe=_FEWER_INPUTS,
+    )
+
+
+def _fewer_voxels(step: Fixable) -> Iterator[Fix]:
+    voxels = step.batch().voxels
+    if voxels is None or step.max_points is None or step.max_voxels is None:
+        return
+    half = max(len(sample.coords) for sample in voxels) // 2
+    if half:
+        yield Fix(
+            id="fewer-voxels",
+            group="voxels",
+            price=Price.DATA,
+            title=f"at most {half:,} voxels a sample",
+            loses="the points of every voxel beyond that, in the order of the cloud",
+            edits={for_training(step.document, (*VOXELIZER, "MAX_NUMBER_OF_VOXELS")): half},
+            unsafe=_FEWER_INPUTS,
+        )
+
+
+def _smaller_batches(step: Fixable) -> Iterator[Fix]:
+    """Fewer samples a step."""
+    key = batch_key(step)
+    size = step.batch_size // 2
+    while size >= 1:
+        steps = step.batch_size / size
+        samples = f"{size} sample{'s' if size > 1 else ''}"
+        yield Fix(
+            id=f"batch-{size}",
+            group="batch",
+            price=Price.MODEL,
+            title=f"{samples} a step instead of {step.batch_size}",
+            loses=f"batch norm sees {samples} at a time",
+            edits={key: size},
+            batch_size=size,
+            unsafe=f"the optimizer's batch shrinks unless the training loop sums the gradients of "
+            f"{steps:g} steps",
+        )
+        size //= 2
