@@ -44,7 +44,7 @@ def test_help_names_the_commands_and_the_exit_codes() -> None:
 @pytest.mark.parametrize("command", ["inspect", "compare"])
 def test_the_options_of_a_command_are_a_promise(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"]).output
-    names = {word.rstrip(",") for word in shown.split() if word.startswith("--")}
+    names = {word.rstrip(",.") for word in shown.split() if word.startswith("--")}
     common = {
         "--points", "--scene", "--point-columns", "--point-dtype",
         "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
@@ -52,7 +52,7 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--compression", "--set", "--cfg-options", "--assume", "--seed", "--format", "--output",
         "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",
-        "--gpus", "--accumulate", "--scaler", "--ema",
+        "--gpus", "--accumulate", "--scaler", "--ema", "--batch", "--entry",
     }  # fmt: skip
     inspects = {
         "--full", "--device", "--depth", "--remedies", "--no-remedies", "--data-root", "--verbose",
