@@ -60,6 +60,7 @@ class StepOptions:
         autocast: off, fp16 or bf16.
         target: the device whose torch picks the kernels; None takes the measured GPU's.
         loop: what the training script does around the step.
+        clips: whether gradients are clipped before the update.
     """
 
     optimization: OptimizationSettings
@@ -68,6 +69,7 @@ class StepOptions:
     num_steps: int = FEWEST_STEPS
     target: DeviceTarget | None = None
     loop: Loop = PLAIN
+    clips: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +189,8 @@ def trace_steps(
             nonlocal without_grad
             without_grad = _without_grad(model)
             held = around.before_update()
-            clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
+            if options.clips:
+                clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
             update(optimizer)
             around.after_update(held)
             optimizer.zero_grad()

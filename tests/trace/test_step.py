@@ -77,6 +77,16 @@ def test_gradients_are_dropped_after_the_optimizer(recordings: Any, stream: Even
         assert not ((stream.made > freed) & (stream.made < optimizer.stop)).any()
 
 
+@pytest.mark.parametrize("clips", [True, False])
+def test_gradients_are_clipped_where_the_training_code_does(recordings: Any, clips: bool) -> None:
+    options = StepOptions(
+        optimization=recordings.optimization(), optimizer="sgd", num_steps=1, clips=clips
+    )
+    stream = trace_steps(_Toy(), _batch(), options).stream
+    norms = [a for a in recordings.allocs(stream, phase=Phase.OPTIMIZER) if "norm" in a.op]
+    assert bool(norms) is clips
+
+
 def test_steps_after_the_first_are_alike(recordings: Any) -> None:
     stream = recordings.steps(_Toy(), _batch(), optimizer="adamw", num_steps=4).stream
     rows = [

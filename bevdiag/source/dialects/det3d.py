@@ -4,6 +4,7 @@ import collections
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +134,17 @@ class Det3d(Dialect):
         return optimizer
 
     def options(self, options: StepOptions) -> StepOptions:
-        """The same; this trainer adds up no gradients.
+        """With the clipping of the trainer's hook, where it has one.
 
         Raises:
-            InputError: the options ask for that.
+            InputError: gradients are to be added up, which this trainer does not.
         """
         if options.loop.accumulate > 1:
             raise InputError(
                 "--accumulate: the trainer of det3d updates after each batch: leave it out"
             )
-        return options
+        hook = self._config.get("optimizer_config") or {}
+        return replace(options, clips=bool(hook.get("grad_clip")))
 
     def _read(self) -> Any:
         """The config as the package's scripts read it, then the overrides."""

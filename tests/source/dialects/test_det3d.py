@@ -164,6 +164,14 @@ def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
         described({**config, "model": {"type": "Toy"}, "data": {"train": train}})
 
 
+@pytest.mark.parametrize("hook", [{}, {"grad_clip": None}, {"grad_clip": {"max_norm": 35}}])
+def test_gradients_are_clipped_where_the_trainers_hook_does(hook: dict[str, Any]) -> None:
+    dialect = Det3d(ROOT, CONFIG, ())
+    dialect._config = EasyDict({"optimizer_config": hook})
+    options = StepOptions(optimization=OptimizationSettings(), optimizer="adam")
+    assert dialect.options(options).clips is bool(hook.get("grad_clip"))
+
+
 def test_batches_that_are_added_up_are_refused() -> None:
     options = StepOptions(
         optimization=OptimizationSettings(), optimizer="adam", loop=Loop(accumulate=2)

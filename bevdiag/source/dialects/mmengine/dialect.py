@@ -32,6 +32,8 @@ from bevdiag.trace.wiring_batch import WatchedBatch
 _IMAGES = "img"
 _OF_A_RIG = 4
 """Axes of a sample's images where there are several cameras."""
+_SPARSE = "mmcv.ops.sparse_"
+"""How the modules of mmcv begin that hold sparse convolutions."""
 _UNMEASURED = "models that look through several cameras"
 
 
@@ -57,13 +59,12 @@ class MMEngine(Dialect):
 
     def install(self) -> StubFinder:
         # mmdetection3d asks whether it is there, and takes mmcv's sparse convolutions if not.
-        has_spconv = find_spec("spconv") is not None
+        self._has_spconv = find_spec("spconv") is not None
         finder = install(self.root)
         sys.modules.update(mmcv_modules())
-        if not has_spconv:
+        if not self._has_spconv:
             for name in [name for name in sys.modules if name.partition(".")[0] == "spconv"]:
                 del sys.modules[name]
-            note("spconv is not installed here, so mmcv's own sparse convolutions run in its place")
         return finder
 
     def describe(self) -> dict[str, Any]:
@@ -89,6 +90,8 @@ class MMEngine(Dialect):
         model: Any = registry.MODELS.build(self._config.model)
         # What the runner's model.to(device) does beside moving the parameters.
         model.data_preprocessor.to("cuda:0")
+        if not self._has_spconv and is_sparse(model):
+            note("spconv is not installed here, so mmcv's own sparse convolutions run in its place")
         return model  # type: ignore[no-any-return]
 
     def loss(self, model: Any, batch: WatchedBatch) -> torch.Tensor:
@@ -120,7 +123,7 @@ class MMEngine(Dialect):
         return optimizer
 
     def options(self, options: StepOptions) -> StepOptions:
-        """With the wrapper's GradScaler, and its accumulation where the options name none."""
+        """With the wrapper's GradScaler and clipping, its accumulation where they name none."""
         wrapper, loop = self._config.get("optim_wrapper") or {}, options.loop
         scales = options.autocast != "off" and uses_amp(wrapper)
         counts = int(wrapper.get("accumulative_counts", 1))
@@ -129,4 +132,9 @@ class MMEngine(Dialect):
             scaler=loop.scaler or scales,
             accumulate=loop.accumulate if loop.accumulate != 1 else counts,
         )
-        return replace(options, loop=loop)
+        return replace(options, loop=loop, clips=bool(wrapper.get("clip_grad")))
+
+
+def is_sparse(model: nn.Module) -> bool:
+    """Whether a model has layers of mmcv's own sparse convolutions."""
+    return any(type(layer).__module__.startswith(_SPARSE) for layer in model.modules())

@@ -10,7 +10,7 @@ from torch import nn
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.loop import Loop
-from bevdiag.source.dialects.mmengine.dialect import MMEngine
+from bevdiag.source.dialects.mmengine.dialect import MMEngine, is_sparse
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.source.stubs.packages import EasyDict
@@ -74,6 +74,12 @@ def test_the_wrapper_scales_and_accumulates(
     assert _dialect(**wrapper).options(options).loop == expected
 
 
+@pytest.mark.parametrize("clip", [None, {"max_norm": 35}])
+def test_gradients_are_clipped_where_the_wrapper_does(clip: Any) -> None:
+    options = StepOptions(optimization=OptimizationSettings(), optimizer="adamw")
+    assert _dialect(clip_grad=clip).options(options).clips is (clip is not None)
+
+
 def test_the_step_is_that_of_training(values: AssumedValues) -> None:
     batch = _batch(torch.ones(3, 4, 5))
     assert _dialect().loss(_Model(), batch) == 3
@@ -85,6 +91,14 @@ def test_the_step_is_that_of_training(values: AssumedValues) -> None:
 def test_several_cameras_leave_the_verdict_open(values: AssumedValues) -> None:
     _dialect().loss(_Model(), _batch(torch.ones(6, 3, 4, 5)))
     assert any("several cameras" in sentence for sentence in values.open)
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"), [("mmcv.ops.sparse_conv", True), ("mmcv.ops.deform_conv", False)]
+)
+def test_a_model_is_sparse_by_its_layers(module: str, expected: bool) -> None:
+    layer = type("Convolution", (nn.Module,), {"__module__": module})
+    assert is_sparse(nn.Sequential(nn.Linear(1, 1), layer())) is expected
 
 
 def test_evaluation_is_refused(values: AssumedValues) -> None:
