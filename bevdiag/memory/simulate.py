@@ -113,7 +113,7 @@ def _sizes(stream: EventStream, of_requests: list[int]) -> Ints:
 
 
 def _reserved_bytes(stream: EventStream, asked: Asked) -> int:
-    """Return the most that is reserved where no capacity stops it, by a walk like it if there is one.
+    """Return the most that is reserved where no capacity stops it, by a known walk if one is alike.
 
     What is made and freed at once leaves the free blocks as they were, whatever its size, unless it
     needs a segment: most targets differ in workspaces alone, and those mostly find room.
@@ -134,7 +134,7 @@ def _walks(_: EventStream) -> list[Totals]:
 
 
 def _reserves_alike(totals: Totals, sizes: Ints) -> bool:
-    """Whether blocks of these sizes take the same segments at the same events as those of a walk."""
+    """Whether blocks of these sizes take segments as those of a walk do, event by event."""
     import numpy as np
 
     for block in np.flatnonzero(sizes != totals.requested).tolist():

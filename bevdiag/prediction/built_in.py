@@ -182,7 +182,9 @@ class BuiltIn(ConfigSource):
         varied = self.scenes_of_their_own()
         if all(site.is_pinned for site in kept):
             scenarios = [s for s in scenarios if s is Scenario.EXPECTED or s in varied]
-        fresh = [s for s in scenarios if s in varied and self._counts_key(s) not in self.shared.counts]
+        fresh = [
+            s for s in scenarios if s in varied and self._counts_key(s) not in self.shared.counts
+        ]
 
         def record(scenario: Scenario) -> tuple[Settled | None, Trace]:
             settled = self._settled(scenario if scenario in varied else Scenario.EXPECTED)

@@ -9,13 +9,18 @@ from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
 from bevdiag.rules.amp_available import reads_amp
 from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.workers import workers
 
 
 def advice_for(source: ConfigSource, goal: DeviceTarget) -> tuple[Advice, ...]:
     """What else would help the source, which is the config with whatever was chosen."""
-    advice = [_expandable(source, goal)]
+    traced = [_expandable]
     if source.options.autocast is None and source.autocast == "off":
-        advice.append(_bfloat16(source, goal))
+        traced.append(_bfloat16)
+    source.input()  # before the workers fork, so that they share it
+    limit = source.options.timeout_seconds
+    with workers(lambda make: make(source, goal), timeout_seconds=limit) as made:
+        advice = list(made(traced))
     if source.batch_size > 1:
         advice.append(_accumulation(source))
     return tuple(advice)
