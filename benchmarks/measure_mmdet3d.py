@@ -2,12 +2,15 @@
 
     python benchmarks/measure_mmdet3d.py prepare --source CHECKOUT --out FOLDER [--row NAME ...]
     python benchmarks/measure_mmdet3d.py measure --source CHECKOUT --out FOLDER [--row NAME ...]
+    python benchmarks/measure_mmdet3d.py table
 
 `prepare` makes each row's point clouds (FOLDER/NAME.N.npy, which `bevdiag inspect --points` takes)
 and runs the config's own training pipeline on them as bevdiag does (FOLDER/NAME.pt.xz). `measure`
 runs on a GPU, with mmcv's operators compiled: the model from its registry, the config's own
 optimizer wrapper, four times `train_step` cut into its parts. It adds NAME to FOLDER/rows.json,
-which holds rows as `bevdiag validate --rows` reads them. CHECKOUT is mmdetection3d 1.4.
+which holds figures named like those of other measured rows. `table` prints the rows that come with
+bevdiag beside what was predicted before they were measured, as docs/mmdetection3d.md shows them.
+CHECKOUT is mmdetection3d 1.4.
 """
 
 import argparse
@@ -22,6 +25,9 @@ from typing import Any
 
 from measure_originals import NUM_STEPS, Meter
 
+ROOT = Path(__file__).parents[1]
+MEASURED = ROOT / "bevdiag" / "accuracy" / "measured" / "mmdet3d_h200.json"
+PREDICTED = ROOT / "benchmarks" / "predicted" / "mmdet3d_h200.json"
 ROWS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "pointpillars_kitti_b6": (
         "pointpillars/pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class.py", 6, ()
@@ -36,6 +42,9 @@ ROWS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "fcos3d_nus_b2": ("fcos3d/fcos3d_r101-caffe-dcn_fpn_head-gn_8xb2-1x_nus-mono3d.py", 2, ()),
     "smoke_kitti_b8": ("smoke/smoke_dla34_dlaneck_gn-all_4xb8-6x_kitti-mono3d.py", 8, ()),
     "pgd_kitti_b3": ("pgd/pgd_r101-caffe_fpn_head-gn_4xb3-4x_kitti-mono3d.py", 3, ()),
+    "petr_vovnet_nus_b1": (
+        "../projects/PETR/configs/petr_vovnet_gridmask_p4_800x320.py", 1, ()
+    ),
 }  # fmt: skip
 """The config, the batch size and --cfg-options."""
 
@@ -43,12 +52,15 @@ ROWS: dict[str, tuple[str, int, tuple[str, ...]]] = {
 def main() -> None:
     """Do what is asked for each row, in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("prepare", "measure"))
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("what", choices=("prepare", "measure", "table"))
+    parser.add_argument("--source", type=Path, default=Path())
+    parser.add_argument("--out", type=Path, default=Path())
     parser.add_argument("--row", choices=list(ROWS), action="append", default=[])
     parser.add_argument("--one", choices=list(ROWS))
     options = parser.parse_args()
+    if options.what == "table":
+        print(table(), end="")
+        return
     options.source, options.out = options.source.resolve(), options.out.resolve()
     if options.one is not None:
         {"prepare": prepare, "measure": measure}[options.what](options.one, options)
@@ -144,6 +156,37 @@ def measure(name: str, options: argparse.Namespace) -> None:
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     file.write_text(json.dumps({**rows, name: row}, indent=1) + "\n", encoding="utf-8")
     print(row["peak_allocated_bytes"], row["max_reserved_bytes"])
+
+
+def table() -> str:
+    """Measured rows beside their predictions, as Markdown."""
+    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
+    predicted = json.loads(PREDICTED.read_text(encoding="utf-8"))
+    titles = "config", "batch", "measured", "predicted", "error", "low", "high", "covered"
+    titles += "reserved", "error", "covered"
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    for name, row in measured.items():
+        peak, real = predicted[name]["peak"], row["peak_allocated_bytes"]
+        reserved = row["max_reserved_bytes"]
+        shown = (
+            Path(row["config"]).stem,
+            row["batch_size"],
+            _gib(real),
+            _gib(peak["allocated_bytes"]),
+            f"{peak['allocated_bytes'] / real - 1:+.2%}",
+            _gib(peak["low_bytes"]),
+            _gib(peak["high_bytes"]),
+            "yes" if real <= peak["high_bytes"] else "no",
+            _gib(reserved),
+            f"{peak['reserved_bytes'] / reserved - 1:+.1%}",
+            "yes" if reserved <= peak["high_reserved_bytes"] else "no",
+        )
+        lines.append(f"| {' | '.join(map(str, shown))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _gib(nbytes: int) -> str:
+    return f"{nbytes / 2**30:.2f} GiB"
 
 
 def versions() -> dict[str, str]:

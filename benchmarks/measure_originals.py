@@ -3,11 +3,11 @@
     python benchmarks/measure_originals.py --source CHECKOUT --out OUT.json [--scenes SCRIPT]
         [--history FOLDER] [--jobs N] [--rows FILE | --set new|roi|misses|loop]
 
-CHECKOUT is a checkout of OpenPCDet whose operators are built in place. Each row runs in a process
-of its own: model and batch on the GPU, AdamW, four times forward, backward, clipping, update. OUT
-maps row names to rows as `bevdiag validate --rows` reads them; the scene script that made the point
-clouds has to lie beside it there. With --history every allocation of all steps is kept as well, one
-file a row, for `benchmarks/diff_originals.py`.
+CHECKOUT is a checkout of OpenPCDet, or of a fork, whose operators are built in place. Each row runs
+in a process of its own: model and batch on the GPU, AdamW, four times forward, backward, clipping,
+update. OUT maps row names to rows as `bevdiag validate --rows` reads them; the scene script that
+made the point clouds has to lie beside it there. With --history every allocation of all steps is
+kept as well, one file a row, for `benchmarks/diff_originals.py`.
 
 The rows of "loop" are what a training script does beside the plain step: a GradScaler, several
 batches an update, and evaluation: model.eval() under no_grad, post-processing included, without
@@ -16,7 +16,6 @@ every box, and what it would need lies outside the allocator.
 """
 
 import argparse
-import importlib
 import json
 import lzma
 import os
@@ -29,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -192,9 +192,9 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from torch import nn
 
-    from bevdiag.config.repository import package_of
     from bevdiag.source import cuda_api, downloads, read_source_config
     from bevdiag.source.dialects.pcdet.dataset import FakeDataset
+    from bevdiag.source.dialects.pcdet.dialect import OpenPcdet
     from bevdiag.source.stubs import inert
     from bevdiag.source.stubs.imports import install_packages
     from bevdiag.source.stubs.packages import EasyDict
@@ -210,19 +210,16 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     tools = options.source / "tools"
     sys.path[:0] = [str(options.source), str(tools)]
     os.chdir(tools)
-    package = package_of(options.source)
-    build_network = importlib.import_module(f"{package}.models").build_network
+    dialect = OpenPcdet(options.source, settings)
+    dialect.open()
     inert.arm()
     config = EasyDict(settings.values())
     torch.manual_seed(0)
     recording = Recording(options.source) if options.history is not None else None
     # cuBLAS takes its workspace before anything else, as it did in the rows measured elsewhere.
     torch.ones(2, 2, device="cuda") @ torch.ones(2, 2, device="cuda")
-    model: nn.Module = build_network(
-        model_cfg=config.MODEL,
-        num_class=len(settings.class_names),
-        dataset=FakeDataset(settings, config),
-    ).cuda()
+    supply = SimpleNamespace(dataset=FakeDataset(settings, config))
+    model: nn.Module = dialect.build(supply).cuda()
     device_batch = {
         key: torch.from_numpy(value).float().cuda() if _is_numeric(value) else value
         for key, value in batch.items()

@@ -1,9 +1,14 @@
-"""Trace every config of an OpenPCDet checkout through --source and write docs/coverage.md.
+"""Predict public repositories' own configs with `inspect --source` and write docs/coverage.md.
 
-    python benchmarks/source_coverage.py CHECKOUT [--params PARAMS.json] [--only PART]
-        [--fork CHECKOUT:CONFIG,CONFIG ...] [--out FILE]
+    python benchmarks/source_coverage.py RESULTS.json [--openpcdet CHECKOUT [--params PARAMS.json]]
+        [--fork [NAME=]CHECKOUT:CONFIG,CONFIG ...] [--jobs N] [--limit SECONDS] [--again PART]
+        [--out docs/coverage.md [--page-alone]]
 
-A fork's configs are named below its tools/cfgs; they get a table of their own.
+Every model config of OpenPCDet is a case, and every config that is named of a fork, below its
+tools/cfgs; a Python config below the checkout. NAME is what the page calls a fork, by default its
+folder and commit. Each case runs the command line in a process of its own. RESULTS.json is written
+after each; cases that it holds are not run again, but those whose name contains PART ("" runs all
+again, "failed" what gave no number).
 
 PARAMS.json holds parameter counts of models that were really built, by config, as in
 {"kitti_models/second.yaml": {"params": 5325576}}; the column "counted" shows them.
@@ -11,177 +16,280 @@ PARAMS.json holds parameter counts of models that were really built, by config, 
 
 import argparse
 import json
+import os
+import platform
+import signal
+import subprocess
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import torch
+import bevdiag
 
-from bevdiag.config.data import frames_of
-from bevdiag.errors import BevdiagError
-from bevdiag.memory.device import make_target
-from bevdiag.memory.simulate import simulate
-from bevdiag.scenes import Batch, Layout, Scenario, Wanted, make_batch
-from bevdiag.source import SourceSettings, SourceTrace, read_source_config, trace_source
-
+ROOT = Path(__file__).parents[1]
+CONFIGS = Path("tools", "cfgs")
+OPENPCDET = "OpenPCDet"
 BATCH_SIZE = 2
-NUM_BOXES = 25
+ASKED = ("--device", "meta", "--gpu", "h200", "--torch", "2.11.0", "--no-remedies", "--isolated")
+FAILED = "failed"
+_MOST_SITES = 3
+_FURTHER = ("; before that, ", "; next: ")
+"""What follows the sentence that says why there is no number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One config of one repository."""
+
+    repository: str
+    checkout: Path
+    config: str
+
+    @property
+    def name(self) -> str:
+        """Unique among all cases."""
+        return f"{self.repository}: {self.config}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What came of one config."""
+class Found:
+    """What came of a case.
 
-    config: str
+    Attributes:
+        remark: the assumptions of a number, or why there is none.
+        errors: the findings of severity "error", code and message.
+    """
+
     params: int | None = None
-    peak: str = ""
+    low_bytes: int = 0
+    peak_bytes: int = 0
+    high_bytes: int = 0
     seconds: float = 0.0
     remark: str = ""
+    errors: tuple[str, ...] = ()
+
+    @property
+    def gives_number(self) -> bool:
+        """Whether the step was predicted."""
+        return self.params is not None
 
 
-def scene(settings: SourceSettings) -> Batch:
-    """A synthetic batch, voxelized as the config says."""
-    wanted = Wanted(
-        layout=Layout(
-            features=settings.point_features, point_cloud_range=settings.point_cloud_range
-        ),
-        batch_size=BATCH_SIZE,
-        dataset=str(settings.document.get("DATA_CONFIG.DATASET") or ""),
-        frames=frames_of(settings.document.get("DATA_CONFIG")),
-    )
-    samples, source = wanted.samples(Scenario.EXPECTED)
-    return make_batch(
-        samples,
-        point_cloud_range=settings.point_cloud_range,
-        voxel_size=settings.voxel_size or (1.0, 1.0, 1.0),
-        grid_size=settings.grid_size or (1, 1, 1),
-        max_points=settings.max_points,
-        max_voxels=settings.max_voxels,
-        num_boxes=NUM_BOXES,
-        num_classes=len(settings.class_names),
-        seed=0,
-        source=source,
-    )
-
-
-def trace(config: Path, checkout: Path) -> Row:
-    """Trace one config."""
-    name = str(config.relative_to(checkout / "tools" / "cfgs"))
+def run(case: Case, limit: float) -> Found:
+    """Run one case, and stop its processes after `limit` seconds."""
+    command = [sys.executable, "-W", "ignore", "-m", "bevdiag", "inspect"]
+    folder = case.checkout if case.config.endswith(".py") else case.checkout / CONFIGS
+    command += [str(folder / case.config), "--source", str(case.checkout)]
+    command += [*ASKED, "--batch-size", str(BATCH_SIZE), "--format", "json"]
+    command += ["--timeout", str(int(limit))]
+    search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     began = time.perf_counter()
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": search},
+        start_new_session=True,
+    )
     try:
-        settings = read_source_config(config)
-        result = trace_source(config, checkout, scenes={Scenario.EXPECTED: scene(settings)})
-    except BevdiagError as error:
-        seconds = time.perf_counter() - began
-        return Row(config=name, seconds=seconds, remark=" ".join(str(error).split()))
-    return Row(
-        config=name,
-        params=result.params_by_module["total"],
-        peak=_peaks(result),
-        seconds=time.perf_counter() - began,
-        remark=f"{len(result.assumptions)} counts assumed" if result.assumptions else "",
+        out, said = child.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        return Found(seconds=limit, remark=f"did not end within {limit:g} s")
+    return _read(out, said, time.perf_counter() - began)
+
+
+def _read(out: str, said: str, seconds: float) -> Found:
+    document = json.loads(out) if out.strip() else {}
+    errors = tuple(
+        f"{finding['code']}: {finding['message']}"
+        for finding in document.get("findings", ())
+        if finding["severity"] == "error"
+    )
+    if document.get("peak") is None:
+        sentence = " ".join((document.get("error") or said or "; ".join(errors)).split())
+        # What comes before it are lines of progress.
+        remark = sentence.partition("error: ")[2] or sentence
+        for further in _FURTHER:
+            remark = remark.partition(further)[0]
+        return Found(seconds=seconds, remark=remark, errors=errors)
+    return Found(
+        params=document["params"]["total"],
+        low_bytes=document["peak"]["low_bytes"],
+        peak_bytes=document["peak"]["allocated_bytes"],
+        high_bytes=document["peak"]["high_bytes"],
+        seconds=seconds,
+        remark=_assumed(document["assumptions"]),
+        errors=errors,
     )
 
 
-def _peaks(result: SourceTrace) -> str:
-    target = make_target(torch="2.11.0", gpu="h200")
-
-    def gib(scenario: Scenario) -> str:
-        profile = simulate(result.scenarios[scenario].stream, target, until_oom=False)
-        return f"{profile.peak.allocated_bytes / 2**30:.2f}"
-
-    expected = gib(Scenario.EXPECTED)
-    if Scenario.LOW not in result.scenarios:
-        return expected
-    return f"{expected} ({gib(Scenario.LOW)} to {gib(Scenario.HIGH)})"
+def _assumed(assumptions: list[dict[str, Any]]) -> str:
+    sites = [entry["site"] for entry in assumptions]
+    if not sites:
+        return ""
+    more = f" and {len(sites) - _MOST_SITES} more" if len(sites) > _MOST_SITES else ""
+    return f"assumed: {', '.join(sites[:_MOST_SITES])}{more}"
 
 
-def page(rows: list[Row], counted: dict[str, int], forks: dict[str, list[Row]]) -> str:
+def cases_of(options: argparse.Namespace) -> list[Case]:
+    """OpenPCDet's configs and those of the named forks."""
+    cases = []
+    if options.openpcdet is not None:
+        folder = options.openpcdet / CONFIGS
+        cases += [
+            Case(OPENPCDET, options.openpcdet, str(config.relative_to(folder)))
+            for config in sorted(folder.glob("*_models/*.yaml"))
+        ]
+    for fork in options.fork:
+        place, _, configs = fork.partition(":")
+        name, named, checkout = place.rpartition("=")
+        folder = Path(checkout).resolve()
+        cases += [
+            Case(name if named else _folder_and_commit(folder), folder, config)
+            for config in configs.split(",")
+        ]
+    return cases
+
+
+def _folder_and_commit(checkout: Path) -> str:
+    git = ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{checkout.name} {commit}".strip()
+
+
+def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) -> str:
     """The page as Markdown."""
-    done = sum(row.params is not None for row in rows)
-    compared = [row for row in rows if row.params is not None and row.config in counted]
-    exact = sum(row.params == counted[row.config] for row in compared)
+    cases = [case for case in asked if case.name in found]
+    own = [case for case in cases if case.repository == OPENPCDET]
+    others = [case for case in cases if case.repository != OPENPCDET]
+    missing = len(asked) - len(cases)
+    exact = [
+        found[case.name].params == counted[case.config]
+        for case in own
+        if case.config in counted and found[case.name].gives_number
+    ]
+    forks = len({case.repository for case in others})
     lines = [
-        "# Coverage of OpenPCDet's configs",
+        "# Coverage: repositories' own configs",
         "",
-        "Written by `benchmarks/source_coverage.py` from a checkout of OpenPCDet (8cacccec): every",
-        "model config under tools/cfgs, traced through `--source` without a GPU.",
-        f"Batch {BATCH_SIZE}, a synthetic scene, fp32, AdamW; peaks are those of an H200 with",
-        "torch 2.11.",
+        "Written by `benchmarks/source_coverage.py`: each config through",
+        "`bevdiag inspect --source` without a GPU, for an H200 with torch 2.11, batch",
+        f"{BATCH_SIZE}, a synthetic scene of the config's data set, its own precision and",
+        "optimizer. Nothing of a repository is changed, compiled or downloaded.",
         "",
-        f"**{done} of {len(rows)} configs give a number.** Parameters are counted on the",
-        "repository's own model; of those counted on a real build as well,",
-        f"{exact} of {len(compared)} agree exactly.",
+        f"Versions: {_versions()}.",
+        "",
+        *([f"{missing} of {len(asked)} configs have not been run yet.", ""] if missing else []),
+        f"**{_share(own, found)} of OpenPCDet's configs give a number** (8cacccec).",
+        "Parameters are counted on the repository's own model; of those counted on a real build as",
+        f"well, {sum(exact)} of {len(exact)} agree exactly.",
         "",
         "| config | parameters | counted | peak, GiB (low to high) | s | remark |",
         "|---|---:|---:|---:|---:|---|",
     ]
-    for row in rows:
-        real = f"{counted[row.config]:,}" if row.config in counted else ""
-        lines.append(f"| {row.config} | {_params(row)} | {real} | {_rest(row)} |")
-    if forks:
-        lines += _fork_lines(forks)
-    return "\n".join(lines) + "\n"
-
-
-def _fork_lines(forks: dict[str, list[Row]]) -> list[str]:
-    traced = [row for rows in forks.values() for row in rows]
-    done = sum(row.params is not None for row in traced)
-    return [
+    for case in own:
+        real = f"{counted[case.config]:,}" if case.config in counted else ""
+        row = found[case.name]
+        lines.append(f"| {case.config} | {_params(row)} | {real} | {_rest(row)} |")
+    lines += [
         "",
         "## Forks",
         "",
-        f"**{done} of {len(traced)} headline configs of {len(forks)} forks give a number**, from",
-        "the fork's own model and data pipeline.",
+        f"**{_share(others, found)} headline configs of {forks} forks give a number**, from the",
+        "fork's own model and data pipeline.",
         "",
         "| fork | config | parameters | peak, GiB (low to high) | s | remark |",
         "|---|---|---:|---:|---:|---|",
-        *(
-            f"| {name} | {row.config} | {_params(row)} | {_rest(row)} |"
-            for name, rows in forks.items()
-            for row in rows
-        ),
     ]
+    for case in others:
+        row = found[case.name]
+        lines.append(f"| {case.repository} | {case.config} | {_params(row)} | {_rest(row)} |")
+    return "\n".join(lines) + "\n"
 
 
-def _params(row: Row) -> str:
-    return f"{row.params:,}" if row.params is not None else "-"
+def _share(cases: list[Case], found: dict[str, Found]) -> str:
+    return f"{sum(found[case.name].gives_number for case in cases)} of {len(cases)}"
 
 
-def _rest(row: Row) -> str:
-    remark = row.remark.replace("|", "\\|")
-    return f"{row.peak or 'none'} | {row.seconds:.0f} | {remark}"
+def _versions() -> str:
+    packages = " ".join(f"{name} {version(name)}," for name in ("torch", "numpy"))
+    return f"bevdiag {bevdiag.__version__}, {packages} Python {platform.python_version()}"
+
+
+def _params(found: Found) -> str:
+    return f"{found.params:,}" if found.params is not None else "-"
+
+
+def _rest(found: Found) -> str:
+    peak = "none"
+    if found.gives_number:
+        low, expected, high = (
+            f"{size / 2**30:.2f}" for size in (found.low_bytes, found.peak_bytes, found.high_bytes)
+        )
+        peak = expected if low == high else f"{expected} ({low} to {high})"
+    said = [found.remark] if found.remark else []
+    if found.gives_number:
+        said += [f"error {error}" for error in found.errors]
+    remark = "; ".join(said).replace("|", "\\|")
+    return f"{peak} | {found.seconds:.0f} | {remark}"
+
+
+def _is_due(name: str, found: dict[str, Found], again: str | None) -> bool:
+    if name not in found:
+        return True
+    if again == FAILED:
+        return not found[name].gives_number
+    return again is not None and again in name
+
+
+def run_all(cases: Iterable[Case], found: dict[str, Found], options: argparse.Namespace) -> None:
+    """Run what is due, `--jobs` at a time, and keep each result at once."""
+    due = [case for case in cases if _is_due(case.name, found, options.again)]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        running = {pool.submit(run, case, options.limit): case for case in due}
+        for done in as_completed(running):
+            name = running[done].name
+            found[name] = done.result()
+            print(name, _rest(found[name]), sep=" | ", flush=True)
+            kept = {key: asdict(value) for key, value in sorted(found.items())}
+            options.results.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
-    """Trace, print a line a config, write the page."""
+    """Run the cases, print a line each, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkout", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--openpcdet", type=Path)
     parser.add_argument("--params", type=Path)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--fork", action="append", default=[], metavar="CHECKOUT:CONFIG,CONFIG")
+    parser.add_argument("--fork", action="append", default=[], metavar="[NAME=]CHECKOUT:CONFIG,...")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=600.0)
+    parser.add_argument("--again")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--page-alone", action="store_true", help="run nothing")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    folder = options.checkout / "tools" / "cfgs"
     counted = {}
     if options.params is not None:
-        listed = json.loads(options.params.read_text())
+        listed = json.loads(options.params.read_text(encoding="utf-8"))
         counted = {config: entry["params"] for config, entry in listed.items()}
-    rows = []
-    for config in sorted(folder.glob("*_models/*.yaml")):
-        if options.only in str(config):
-            rows.append(trace(config, options.checkout))
-            print(rows[-1], flush=True)
-    forks: dict[str, list[Row]] = {}
-    for fork in options.fork:
-        named, _, configs = fork.partition(":")
-        checkout = Path(named)
-        traced = [trace(checkout / "tools" / "cfgs" / c, checkout) for c in configs.split(",")]
-        print(*traced, sep="\n", flush=True)
-        forks[checkout.name] = traced
+    found: dict[str, Found] = {}
+    if options.results.exists():
+        kept = json.loads(options.results.read_text(encoding="utf-8"))
+        found = {
+            key: Found(**{**entry, "errors": tuple(entry["errors"])}) for key, entry in kept.items()
+        }
+    cases = cases_of(options)
+    if not options.page_alone:
+        run_all(cases, found, options)
     if options.out is not None:
-        options.out.write_text(page(rows, counted, forks))
+        options.out.write_text(page(cases, found, counted), encoding="utf-8")
 
 
 if __name__ == "__main__":

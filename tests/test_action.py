@@ -135,6 +135,12 @@ def test_inputs_become_arguments(runner: Runner) -> None:
     assert ran.summary == "## bevdiag\n"
 
 
+def test_check_mode_runs_check_and_nothing_else_is_run(runner: Runner) -> None:
+    assert runner.run(configs="a.yaml", command="check").arguments[0] == "check"
+    ran = runner.run(configs="a.yaml", command="fix; touch owned")
+    assert (ran.code, ran.arguments) == (2, None)
+
+
 def test_what_is_left_out_is_no_argument(runner: Runner) -> None:
     ran = runner.run(configs="a.yaml")
     assert [part.split("=")[0] for part in ran.arguments] == [
@@ -190,8 +196,9 @@ def test_what_is_missing_is_installed_apart(runner: Runner) -> None:
         encoding="utf-8",
     )
     python.chmod(0o755)
-    ran = runner.run("install", system="/usr/bin:/bin")
-    assert (ran.code, ran.out) == (0, f"-m pip install --quiet {ROOT}\n")
+    for command, extra in (("preflight", "[torch]"), ("check", "")):
+        ran = runner.run("install", system="/usr/bin:/bin", command=command)
+        assert (ran.code, ran.out) == (0, f"-m pip install --quiet {ROOT}{extra}\n")
     assert ran.path == f"{runner.folder}/bevdiag/bin\n"
 
 

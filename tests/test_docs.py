@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from benchmarks.reference_pages import DOCS, FOLDERS, pages
 from bevdiag.cli.main import app
+from bevdiag.cli.schema import schema_names
 from bevdiag.rules.codes import CODES
 
 ROOT = Path(__file__).parents[1]
@@ -80,3 +82,21 @@ def test_files_that_are_named_exist(page: Path) -> None:
 def test_rules_that_are_named_exist(page: Path) -> None:
     for code in re.findall(r"\bBEV\d{3}\b", page.read_text(encoding="utf-8")):
         assert code in CODES, f"{page.name}: {code}"
+
+
+def test_the_pages_that_the_code_has_are_todays() -> None:
+    written = pages()
+    stale = [
+        name
+        for name, text in written.items()
+        if not (DOCS / name).exists() or (DOCS / name).read_text(encoding="utf-8") != text
+    ]
+    assert not stale, "make docs writes them anew"
+    there = {f"{folder}/{path.name}" for folder in FOLDERS for path in (DOCS / folder).iterdir()}
+    assert there == {name for name in written if "/" in name}
+
+
+def test_formats_names_every_schema() -> None:
+    text = (DOCS / "formats.md").read_text(encoding="utf-8")
+    for name in schema_names():
+        assert f"[{name}](schemas/{name.replace('/', '-')}.json)" in text

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "gpus": (["gpus"], 0),
     "rule": (["rule"], 0),
     "schema": (["schema"], 0),
+    "init": (["init", "-o", "{folder}/bevdiag.toml"], 0),
     "scene measure": (["scene", "measure", "{folder}/cloud.npy", "-o", "{folder}/scene.json"], 0),
     "calibrate": (["calibrate", "-o", "{folder}/profile.json"], 3),
     "validate": (["validate"], 0),

@@ -41,7 +41,8 @@ def validate(
     """Predict the rows of `files`, or those that come with bevdiag, for their machine.
 
     With `source`, rows of `files` are traced with that repository's code, which is what they were
-    measured with; of the rows that come with bevdiag, those whose modules are not built in.
+    measured with; of the rows that come with bevdiag, those of OpenPCDet whose modules are not
+    built in, or those of the fork whose name the checkout's path holds.
 
     Raises:
         InputError: a file that is no rows file.
@@ -87,13 +88,18 @@ def _outcome(
 
     A fork's config may name the modules that are built in and mean its own by them.
     """
+    if row.fork and not (source and (measured_with or row.fork in source.resolve().parts)):
+        return Outcome(
+            row=row,
+            error=f"measured with {row.fork}'s code: name its checkout, a folder {row.fork}, with "
+            "--source",
+        )
     if row.config is None:
         return Outcome(row=row, error=_NEEDS_CONFIGS)
-    if row.fork and source is None:
-        return Outcome(row=row, error=f"measured with {row.fork}'s code: name it with --source")
+    has_own_code = bool(row.fork) or (measured_with and not row.is_focal)
     predict = partial(_predict, row, row.config, clouds, folder, machine)
     try:
-        if source is not None and measured_with and not row.is_focal:
+        if source is not None and has_own_code:
             return predict(source)
         try:
             return predict(None)

@@ -1,7 +1,8 @@
-"""The measured rows that come with bevdiag: the shipped model's, and those of OpenPCDet's code.
+"""The measured rows that come with bevdiag: the shipped model's, OpenPCDet's and its forks'.
 
-The first are predicted anywhere. The others name OpenPCDet's configs, which bevdiag does not carry:
-the plain step on the newest stack, two older stacks, and what training loops do around the step.
+The first are predicted anywhere. The others name configs that bevdiag does not carry: OpenPCDet's
+with the plain step on the newest stack, two older stacks, and what training loops do around the
+step; those of its forks with the plain step, each with the fork's own code.
 """
 
 import json
@@ -18,6 +19,7 @@ from bevdiag.config.shipped import shipped_file
 _MEASURED = Path(__file__).parent / "measured"
 _SHIPPED_MODEL = "focalsst_dsvt_h200.json"
 _ORIGINALS = "originals_h200.json"
+_FORKS = "forks_h200.json"
 _OTHERS = ("stacks_h200.json", "ddp_h200.json", "loops_h200.json")
 """Rows of older stacks and of loops, which were measured with other clouds."""
 _SONAR = "sonar0.npz"
@@ -27,13 +29,13 @@ def shipped_rows(configs: Path | None) -> list[tuple[MeasuredRow, Clouds]]:
     """Every row with what makes its clouds.
 
     Args:
-        configs: the folder of OpenPCDet's configs; without it their rows have no config.
+        configs: the folder of a checkout's configs; without it their rows have no config.
     """
     rows = json.loads((_MEASURED / _SHIPPED_MODEL).read_text(encoding="utf-8"))["rows"]
     own: list[tuple[MeasuredRow, Clouds]] = [
         (_shipped_model(name, row), Stored(_MEASURED / _SONAR)) for name, row in rows.items()
     ]
-    files: list[tuple[str, Clouds]] = [(_ORIGINALS, made_up)]
+    files: list[tuple[str, Clouds]] = [(_ORIGINALS, made_up), (_FORKS, made_up)]
     files += [(name, ray_clouds) for name in _OTHERS]
     for name, clouds in files:
         found = read_rows(_MEASURED / name, configs)

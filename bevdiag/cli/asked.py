@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.errors import InputError
+from bevdiag.files.reading import STDIN
 from bevdiag.memory.loop import Loop
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
@@ -28,8 +29,10 @@ class Asked:
 
     device: opt.Device = "meta"
     source: opt.Source = None
+    entry: opt.EntryFunction = None
     points: opt.Points = None
     scene: opt.SceneFile = None
+    batch: opt.BatchFile = None
     point_columns: opt.PointColumns = None
     point_dtype: opt.PointDtype = None
     batch_size: opt.BatchSize = None
@@ -63,13 +66,16 @@ class Asked:
         Raises:
             InputError: one of them cannot be used, or has no effect on what is asked.
         """
-        if self.source is not None and self.device == "cuda":
+        if self._runs_code and self.device == "cuda":
             raise InputError(
-                "--device cuda measures models that are built in: leave it out with --source"
+                "--device cuda measures models that are built in: leave it out with --source and "
+                "--entry"
             )
         rehearse = values.choose("--rehearse", self.rehearse, ("auto", "off"))
-        if self.source is None and rehearse == "off":
+        if not self._runs_code and rehearse == "off":
             raise InputError("--rehearse off applies to the code of a repository: give --source")
+        if self.entry is not None:
+            self._check_entry()
         for option, text in (
             ("--point-columns", self.point_columns),
             ("--point-dtype", self.point_dtype),
@@ -78,10 +84,13 @@ class Asked:
                 raise InputError(f"{option}: says how a .bin file is read: give one with --points")
         if self.scene is not None and self.points:
             raise InputError("--scene: describes a synthetic scene: leave it out with --points")
+        if self.batch is not None:
+            self._check_batch()
         return InspectOptions(
             device=values.choose("--device", self.device, values.DEVICES),
             points=tuple(self.points or ()),
             scene=self.scene,
+            batch=self.batch,
             point_columns=optional(values.point_columns, "--point-columns", self.point_columns),
             point_dtype=optional(values.point_dtype, "--point-dtype", self.point_dtype),
             profile=self.profile,
@@ -95,12 +104,55 @@ class Asked:
             pins=values.pins(self.assume),
             seed=values.whole_number("--seed", self.seed, least=0),
             remedies=False,
-            source=optional(values.source_folder, "--source", self.source),
+            source=optional(
+                values.source_folder if self.entry is None else values.folder,
+                "--source",
+                self.source,
+            ),
+            entry=self.entry,
             data_root=optional(values.folder, "--data-root", self.data_root),
             timeout_seconds=optional(values.positive, "--timeout", self.timeout),
             rehearses=rehearse == "auto",
             loop=self._loop(),
         )
+
+    @property
+    def _runs_code(self) -> bool:
+        return self.source is not None or self.entry is not None
+
+    def refuse_entry(self, why: str) -> None:
+        """Refuse --entry for a command that has no use for it.
+
+        Raises:
+            InputError: it is given.
+        """
+        if self.entry is not None:
+            raise InputError(f"--entry: {why}: see it with bevdiag inspect")
+
+    def _check_entry(self) -> None:
+        """Refuses what has no effect on a step that a function gives.
+
+        Raises:
+            InputError: there is such an option.
+        """
+        for name in (*POINTS, "batch_size", "compression", "sets", "data_root"):
+            if getattr(self, name):
+                option = "--set" if name == "sets" else f"--{name.replace('_', '-')}"
+                raise InputError(f"{option}: has no effect on what --entry gives: leave it out")
+        if self.step == "eval":
+            raise InputError("--step eval: the function of --entry gives a training step")
+
+    def _check_batch(self) -> None:
+        """Refuses --batch where it is not used, and what has no effect beside it.
+
+        Raises:
+            InputError: there is such an option.
+        """
+        if self.source is None:
+            raise InputError("--batch: is for the model of a repository: give --source too")
+        for option, given in (("--points", self.points), ("--scene", self.scene)):
+            if given:
+                raise InputError(f"{option}: the batch is that of --batch: leave one of them out")
 
     def _loop(self) -> Loop:
         """What the training script does around the step.
@@ -127,7 +179,7 @@ class Asked:
         """One job a config, with what its project's policy decides.
 
         Args:
-            configs: the files.
+            configs: the files; none where --entry needs none.
             judged: whether a GPU or a budget is looked for where no option names one.
 
         Raises:
@@ -135,22 +187,29 @@ class Asked:
         """
         from bevdiag.prediction.jobs import Given, make_jobs
 
+        if self.source is not None and Path(STDIN) in configs:
+            raise InputError("--source reads the config in a process of its own: no config from -")
+        if not configs and self.entry is None:
+            raise InputError("name a CONFIG, or a function with --entry FILE.py:FUNCTION")
+        configs = configs or [Path(str(self.entry).rpartition(":")[0])]
         given = Given(**{field.name: getattr(self, field.name) for field in fields(Given)})
         return make_jobs(
             configs, given, self.options(), self.policy, isolated=self.isolated, judged=judged
         )
 
-    def job(self, config: Path, *, judged: bool = True) -> "Job":
-        """The job of one config."""
-        (job,) = self.jobs([config], judged=judged)
+    def job(self, config: Path | None, *, judged: bool = True) -> "Job":
+        """The job of one config, or of --entry alone."""
+        (job,) = self.jobs([] if config is None else [config], judged=judged)
         return job
 
 
-POINTS = ("points", "scene", "point_columns", "point_dtype")
-"""The point files and how they are read, or what a synthetic scene is to hold."""
+POINTS = ("points", "scene", "batch", "point_columns", "point_dtype")
+"""The point files and how they are read, what a synthetic scene is to hold, or a saved batch."""
 TRAINING = ("gpus", "accumulate", "scaler", "ema")
 """What the training script does around the step."""
-STEP = ("source", *POINTS, "batch_size", "autocast", "optimizer", "compression", *TRAINING, "step")
+MODEL = ("source", "entry")
+"""Whose code builds it."""
+STEP = (*MODEL, *POINTS, "batch_size", "autocast", "optimizer", "compression", *TRAINING, "step")
 """Which model and which step."""
 TARGET = ("gpu", "budget", "margin", "torch", "cudnn", "profile", "cudnn_benchmark")
 """What it is judged by."""

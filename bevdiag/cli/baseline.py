@@ -24,9 +24,10 @@ _File = Annotated[str, typer.Argument(metavar="FILE", help="The record.")]
 def write_command(
     asked: Asked,
     file: _File,
-    configs: opt.Configs,
+    configs: opt.ConfigsOrEntry = None,
 ) -> int:
     """Record configs in FILE; others that FILE has stay."""
+    from bevdiag.config.found import config_files
     from bevdiag.prediction.baseline import Baseline, read_baseline, record
     from bevdiag.prediction.checked import worst
     from bevdiag.prediction.result import Prediction
@@ -35,7 +36,7 @@ def write_command(
     declare_output(path, "FILE", updated=True)
     if path.exists():
         read_baseline(path)  # a file that is none is refused before the work
-    checks = run_jobs(asked.jobs(configs))
+    checks = run_jobs(asked.jobs(config_files(configs or [])))
     with locked(path):
         before = read_baseline(path).configs if path.exists() else {}
         merged = Baseline(configs={**before, **record(checks, path).configs})

@@ -28,6 +28,7 @@ def check_command(
 
     Needs no torch and takes a moment; nothing is said of memory.
     """
+    from bevdiag.config.found import config_files
     from bevdiag.prediction.checked import worst
     from bevdiag.prediction.jobs import policies
     from bevdiag.prediction.untraced import check_untraced
@@ -38,6 +39,7 @@ def check_command(
     beside = formats_and_files(also)
     overrides = values.overrides(sets)
     folder = values.optional(values.folder, "--data-root", data_root)
+    configs = config_files(configs)
     rules = policies(configs, policy, isolated=isolated)
     checks = [
         check_untraced(config, rule.ignore, overrides, Path(folder) if folder else None)

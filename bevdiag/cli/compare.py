@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import POINTS, REST, TARGET, TRAINING, Asked, takes
+from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 
 
-@takes("source", *POINTS, *TRAINING, "optimizer", *TARGET, *REST)
+@takes(*MODEL, *POINTS, *TRAINING, "optimizer", *TARGET, *REST)
 def compare_command(
     asked: Asked,
     config: opt.ConfigOrShipped = None,
@@ -34,6 +34,7 @@ def compare_command(
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
     check_page(html)
+    asked.refuse_entry("compare varies a config")
     axes = (
         _modules(compression) if asked.source is not None else _modes(compression),
         values.batch_sizes(batch_size),

@@ -41,6 +41,7 @@ def explain_command(
     """Tell which tensor an out-of-memory message is about."""
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
+    asked.refuse_entry("explain looks a message up in a config's step")
     seconds = values.optional(values.positive, "--timeout", asked.timeout)
     text = _text(message, log, seconds)
     # The message tells which GPU it was, where no option does.

@@ -28,6 +28,7 @@ def fit_command(
     values.choose("--format", output_format, values.FORMATS)
     values.choose("--what", what, tuple(KNOBS))
     check_output(output)
+    asked.refuse_entry("fit turns a config's own batch and caps")
     wanted = asked.job(config).options
     with progress_bar() as progress:
         with importing_torch(progress):

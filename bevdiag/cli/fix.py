@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import POINTS, REST, TARGET, TRAINING, Asked, takes
+from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
@@ -27,7 +27,7 @@ Unsafe = Annotated[
 ]
 
 
-@takes("source", *POINTS, *TRAINING, "step", "batch_size", "autocast", "optimizer", *TARGET, *REST)
+@takes(*MODEL, *POINTS, *TRAINING, "step", "batch_size", "autocast", "optimizer", *TARGET, *REST)
 def fix_command(
     asked: Asked,
     config: opt.Config,
@@ -40,6 +40,7 @@ def fix_command(
     """Find the cheapest changes with which CONFIG fits."""
     values.choose("--format", output_format, values.FORMATS)
     check_output(output)
+    asked.refuse_entry("fix changes a config")
     if diff and (write or output_format != "text"):
         raise InputError("--diff prints the edits and nothing else: leave out --write and --format")
     wanted = asked.job(config).options

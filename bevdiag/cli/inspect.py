@@ -33,7 +33,7 @@ _LEVELS = 3
 @takes(*STEP, *TARGET, *REST, "device", "data_root", device="auto")
 def inspect_command(
     asked: Asked,
-    config: opt.Config,
+    config: opt.ConfigOrEntry = None,
     full: opt.Full = False,
     depth: opt.Depth = None,
     remedies: opt.Remedies = None,

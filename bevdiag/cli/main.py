@@ -17,7 +17,9 @@ from bevdiag.cli.explain import explain_command
 from bevdiag.cli.fit import fit_command
 from bevdiag.cli.fix import fix_command
 from bevdiag.cli.gpus import gpus_command
+from bevdiag.cli.init import init_command
 from bevdiag.cli.inspect import inspect_command
+from bevdiag.cli.next_command import next_command
 from bevdiag.cli.output import STDOUT, flush_stdout, say, say_error, write_output
 from bevdiag.cli.preflight import preflight_command
 from bevdiag.cli.rule import rule_command
@@ -25,7 +27,7 @@ from bevdiag.cli.scene import scene_app
 from bevdiag.cli.schema import schema_command
 from bevdiag.cli.streams import check_limits, replace_missing_streams
 from bevdiag.cli.validate import validate_command
-from bevdiag.errors import ExitCode, InputError, OutputError
+from bevdiag.errors import ExitCode, InputError, NoVerdictError, OutputError
 from bevdiag.files.known import forget
 
 INTERRUPTED = 130
@@ -68,6 +70,7 @@ app.command("compare")(compare_command)
 app.command("check")(check_command)
 app.command("preflight")(preflight_command)
 app.add_typer(baseline_app, name="baseline")
+app.command("init")(init_command)
 app.add_typer(scene_app, name="scene")
 app.command("explain")(explain_command)
 app.command("doctor")(doctor_command)
@@ -112,6 +115,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _ended(own: list[str], launched: tuple[str, ...] | None) -> int:
     try:
         check_limits()
+    except NoVerdictError as error:  # which names the limit to raise
+        return say_error(error)
+    try:
         command = typer.main.get_command(app)
         return int(
             command.main(
@@ -132,7 +138,8 @@ def _ended(own: list[str], launched: tuple[str, ...] | None) -> int:
                 f"{' '.join(own[:1])} traces a training step with PyTorch, which is not installed "
                 "here: pip install 'bevdiag[torch]', or the wheel of your choice first"
             )
-        return say_error(error, verbose=not {"-v", "--verbose"}.isdisjoint(own))
+        verbose = not {"-v", "--verbose"}.isdisjoint(own)
+        return say_error(error, verbose=verbose, following=next_command(error, own))
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:

@@ -10,6 +10,10 @@ from bevdiag.cli.shipped import SHIPPED_NAME
 from bevdiag.prediction.values import AUTOCASTS, DEVICES, FORMATS
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]
+ConfigOrEntry = Annotated[
+    Path | None,
+    typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config; none is needed with --entry."),
+]
 ConfigOrShipped = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help=f"Default: the shipped {SHIPPED_NAME}.")
 ]
@@ -38,6 +42,15 @@ SceneFile = Annotated[
         metavar="FILE",
         help="Counts that bevdiag scene measure wrote: the synthetic scene is to have as many "
         "points and voxels.",
+    ),
+]
+BatchFile = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="FILE",
+        help="A batch of your own loader for the model of --source, saved by torch.save (tensors, "
+        "numbers and text) or numpy.savez; nothing in it is executed.",
     ),
 ]
 PointColumns = Annotated[
@@ -205,7 +218,17 @@ Also = Annotated[
         help="Also write another format, e.g. sarif=checks.sarif; repeatable.",
     ),
 ]
-Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="OpenPCDet YAML configs.")]
+_CONFIGS = (
+    "OpenPCDet YAML configs: files, folders, patterns such as 'cfgs/**/*.yaml', or - for stdin"
+)
+Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help=f"{_CONFIGS}.")]
+ConfigsOrEntry = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="CONFIG...",
+        help=f"{_CONFIGS}; none is needed with --entry.",
+    ),
+]
 Margin = Annotated[
     str | None,
     typer.Option(
@@ -252,6 +275,15 @@ Source = Annotated[
         metavar="DIR",
         help="Build the model with the code of this OpenPCDet-style repository. "
         "This executes that code, in a child process; nothing is compiled or downloaded.",
+    ),
+]
+EntryFunction = Annotated[
+    str | None,
+    typer.Option(
+        "--entry",
+        metavar="FILE.py:FUNCTION",
+        help="Take model, batch and loss (and optimizer) from this function, which gets the path "
+        "of CONFIG if it takes one. This executes it like --source.",
     ),
 ]
 DataRoot = Annotated[

@@ -45,16 +45,17 @@ def say(message: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def say_error(error: Exception, *, verbose: bool = False) -> ExitCode:
+def say_error(error: Exception, *, verbose: bool = False, following: str = "") -> ExitCode:
     """One sentence on stderr for what ended the work, and the exit code that it leads to.
 
     Where the user's own code failed, the last lines of its traceback follow; `verbose`, like
-    BEVDIAG_DEBUG=1, asks for all of them.
+    BEVDIAG_DEBUG=1, asks for all of them. `following` is the command that goes on from there.
     """
     from bevdiag.children import exhausts_host
 
     if isinstance(error, BevdiagError):
-        say(f"error: {error}")
+        joined = " Next: " if str(error).endswith("?") else "; next: "
+        say(f"error: {error}{joined}{following}" if following else f"error: {error}")
         if isinstance(error, RepositoryError):
             everything = verbose or os.environ.get("BEVDIAG_DEBUG") == "1"
             for line in error.details.splitlines() if everything else error.frames:

@@ -32,7 +32,7 @@ UNCERTAIN = ("fail", "pass")
 def preflight_command(
     asked: Asked,
     context: typer.Context,
-    configs: opt.Configs,
+    configs: opt.ConfigsOrEntry = None,
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +59,7 @@ def preflight_command(
 
     The command follows --. It runs once every config passes, and its exit code is preflight's.
     """
+    from bevdiag.config.found import config_files
     from bevdiag.prediction.baseline import compared, read_baseline
 
     values.choose("--format", output_format, CHECK_FORMATS)
@@ -70,8 +71,8 @@ def preflight_command(
     check_output(output)
     beside = formats_and_files(also)
     recorded = None if baseline is None else read_baseline(baseline)
-    jobs = asked.jobs(configs)
-    checks = run_jobs(jobs)
+    jobs = asked.jobs(config_files(configs or []))
+    checks = run_jobs(jobs, quiet=quiet)
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)
     write_also(checks, beside)
@@ -83,9 +84,9 @@ def preflight_command(
     return _launched(command, jobs)
 
 
-def run_jobs(jobs: "Sequence[Job]") -> "tuple[Check, ...]":
+def run_jobs(jobs: "Sequence[Job]", *, quiet: bool = False) -> "tuple[Check, ...]":
     """Every config through the engine."""
-    with progress_bar() as progress:
+    with progress_bar(quiet=quiet) as progress:
         with importing_torch(progress):
             from bevdiag.prediction.preflight import preflight
 

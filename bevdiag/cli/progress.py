@@ -1,6 +1,7 @@
 """What is being done, on stderr, while work takes a while."""
 
 import gc
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +24,14 @@ a colon names the phase."""
 
 
 class Watch:
-    """Says what is being done, and for how long work has been going on."""
+    """Says what is being done, and for how long work has been going on.
 
-    def __init__(self) -> None:
+    Args:
+        patience: seconds before anything is said.
+    """
+
+    def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
+        self._patience = patience
         self._begun = time.monotonic()
         self._phase = ""
 
@@ -33,7 +39,7 @@ class Watch:
         """One plain line a phase, once work takes a while."""
         phase = doing.partition(":")[0]
         elapsed = time.monotonic() - self._begun
-        if phase != self._phase and elapsed >= PATIENCE_SECONDS:
+        if phase != self._phase and elapsed >= self._patience:
             say(f"[{elapsed:.0f} s] {phase}")
         self._phase = phase
 
@@ -70,10 +76,10 @@ class BarWatch(Watch):
 
 
 @contextmanager
-def progress_bar() -> Iterator[Watch]:
-    """Yields what is to be called: a bar on a terminal, plain lines elsewhere."""
+def progress_bar(*, quiet: bool = False) -> Iterator[Watch]:
+    """Yields what is to be called: a bar on a terminal, plain lines elsewhere unless `quiet`."""
     if not sys.stderr.isatty():
-        yield Watch()
+        yield Watch(math.inf if quiet else PATIENCE_SECONDS)
         return
     from rich.console import Console
     from rich.progress import (

@@ -1,4 +1,4 @@
-"""`bevdiag schema`: the JSON Schema of what a command writes."""
+"""`bevdiag schema`: the JSON Schema of what a command writes, and of the policy that it reads."""
 
 from typing import Annotated
 
@@ -25,11 +25,12 @@ def schema_command(
 
 
 def schema_names() -> tuple[str, ...]:
-    """Every document that a command writes, with its version."""
+    """Every document that a command writes or reads, with its version."""
+    from bevdiag.policy.keys import POLICY_SCHEMA
     from bevdiag.report.json_schema import SCHEMAS
     from bevdiag.scenes.statistics import SCENE_SCHEMA
 
-    return (*SCHEMAS, PROFILE, SCENE_SCHEMA)
+    return (*SCHEMAS, PROFILE, SCENE_SCHEMA, POLICY_SCHEMA)
 
 
 def schema_text(name: str) -> str:
@@ -39,11 +40,14 @@ def schema_text(name: str) -> str:
         InputError: there is no such document.
     """
     from bevdiag.memory.profiles import ProfileFile
-    from bevdiag.report.json_schema import json_schema
+    from bevdiag.policy.keys import POLICY_SCHEMA, policy_schema
+    from bevdiag.report.json_schema import json_schema, with_head
     from bevdiag.scenes.statistics import SCENE_SCHEMA, SceneStatistics
 
     names = schema_names()
     short = name.removeprefix("bevdiag.")
     latest = {known.partition("/")[0]: known for known in names}
     chosen = values.choose("schema", latest.get(short, short), names)
+    if chosen == POLICY_SCHEMA:
+        return with_head(chosen, policy_schema())
     return json_schema(chosen, {PROFILE: ProfileFile, SCENE_SCHEMA: SceneStatistics}.get(chosen))

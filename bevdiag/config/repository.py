@@ -14,8 +14,8 @@ _OTHERS = (
     ("mmdet", "is mmdetection's kind of repository"),
 )
 _INSTEAD = (
-    "bevdiag runs the configs of OpenPCDet's family and of mmdetection3d 1.x; of any other model, "
-    "bevdiag.predict(model, batch) predicts the step"
+    "bevdiag runs the configs of OpenPCDet's family and of mmdetection3d 1.x; of any other code, "
+    "--entry FILE.py:function takes model, batch and loss (docs/source.md)"
 )
 
 

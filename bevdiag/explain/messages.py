@@ -10,7 +10,7 @@ from math import ceil, floor
 
 from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess
 from bevdiag.explain.other_texts import ADVICE, heads
-from bevdiag.rules.texts import last_match
+from bevdiag.rules.texts import Signature, last_match
 
 _UNIT_BYTES = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 # Every repeat is bounded: a log may be anything, and takes no longer for that.
@@ -195,7 +195,7 @@ def _quoted(
 
 
 def _last(
-    heads: Iterable[tuple[FailureKind, re.Pattern[str]]], text: str
+    heads: Iterable[tuple[FailureKind, "re.Pattern[str] | Signature"]], text: str
 ) -> tuple[re.Match[str] | None, FailureKind]:
     found = [(match, kind) for kind, pattern in heads for match in pattern.finditer(text)]
     return max(found, key=lambda item: _place(item[0].span()), default=(None, FailureKind.FAULT))

@@ -5,7 +5,6 @@ a checkpoint. A text is written as on the rules' pages: # is a number, ... anyth
 "(in vfe)" the part of the detector whose code says so.
 """
 
-import re
 from functools import cache
 
 from bevdiag.explain.failure import FailureKind
@@ -176,9 +175,9 @@ ADVICE = {
 }
 
 
-def heads(*, later: bool) -> tuple[tuple[FailureKind, re.Pattern[str]], ...]:
+def heads(*, later: bool) -> tuple[tuple[FailureKind, Signature], ...]:
     """The texts that count whatever part printed them, in one list or the other."""
-    return tuple((kind, one.pattern) for kind, one in _signatures(later=later) if not one.part)
+    return tuple((kind, one) for kind, one in _signatures(later=later) if not one.part)
 
 
 def kind_in(text: str, part: str) -> FailureKind | None:

@@ -17,11 +17,15 @@ Mark = tuple[int, int] | str
 
 @dataclass(slots=True)
 class _Account:
-    """By each mark: of inputs, the file as it was spelled; of the others, the option."""
+    """By each mark: of inputs, the file as it was spelled; of the others, the option.
+
+    `stdin` is what was read from there, for those who read the file `-`.
+    """
 
     inputs: dict[Mark, str] = field(default_factory=dict)
     outputs: dict[Mark, str] = field(default_factory=dict)
     updated: dict[Mark, str] = field(default_factory=dict)
+    stdin: bytes | None = None
 
 
 _account = _Account()
@@ -32,6 +36,17 @@ def forget() -> None:
     _account.inputs.clear()
     _account.outputs.clear()
     _account.updated.clear()
+    _account.stdin = None
+
+
+def keep_stdin(data: bytes) -> None:
+    """Stdin has been read: it can be only once."""
+    _account.stdin = data
+
+
+def kept_stdin() -> bytes | None:
+    """What `keep_stdin` was given in this run."""
+    return _account.stdin
 
 
 def note_input(path: Path, found: os.stat_result | None = None) -> None:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.files.known import note_input
+from bevdiag.files.known import keep_stdin, kept_stdin, note_input
 
 STDIN = "-"
 STDIN_SECONDS = 60.0
@@ -65,6 +65,8 @@ def read_head(path: Path, most: int) -> bytes:
 
 
 def _read(path: Path, most: int, instead: str, *, tail: bool | None) -> bytes:
+    if str(path) == STDIN and (kept := kept_stdin()) is not None:
+        return kept[:most]
     try:
         _require_plain(os.stat(path))
         descriptor = os.open(path, _FLAGS)
@@ -136,6 +138,19 @@ def read_stdin_tail(most: int, seconds: float | None = None) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"stdin cannot be read: {reason}") from error
     return bytes(kept[-most:])
+
+
+def take_stdin(most: int) -> None:
+    """Read stdin as the file `-` of this run.
+
+    Raises:
+        InputError: it cannot be read, or has more than `most` bytes.
+    """
+    if kept_stdin() is None:
+        data = read_stdin_tail(most + 1)
+        if len(data) > most:
+            raise InputError(f"stdin has more than {most} bytes: no config")
+        keep_stdin(data)
 
 
 def _next(descriptor: int, seconds: float) -> bytes:

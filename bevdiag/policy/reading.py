@@ -12,6 +12,7 @@ from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError, Location
 from bevdiag.files.bounds import Place, scan_toml
 from bevdiag.files.reading import read_file, read_head
+from bevdiag.policy.keys import FOR_CONFIGS, KEYS, names
 from bevdiag.policy.settings import IgnoredRule, Policy, Setting
 
 if sys.version_info >= (3, 11):
@@ -23,11 +24,8 @@ FILE_NAME = "bevdiag.toml"
 MAX_BYTES = 2**20
 MAX_NUMBER = 10**18
 
-_TEXTS = ("gpu", "budget", "margin", "torch", "cudnn", "autocast", "optimizer")
-_NUMBERS = ("batch_size",)
-_TABLES = ("assume", "ignore")
-_KEYS = (*_TEXTS, *_NUMBERS, *_TABLES)
-_FOR_CONFIGS = "config"
+_TEXTS, _NUMBERS = names("text"), names("number")
+_KEYS = tuple(key.name for key in KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +90,12 @@ def read_policy(path: Path) -> PolicyFile:
     if path.name == "pyproject.toml":
         tables = tables.get("tool", {}).get("bevdiag", {})
     reader = _Reader(path, text, places)
-    entries = tables.pop(_FOR_CONFIGS, [])
+    entries = tables.pop(FOR_CONFIGS, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise reader.error(_FOR_CONFIGS, "expected [[...config]], a table for some configs")
+        raise reader.error(FOR_CONFIGS, "expected [[...config]], a table for some configs")
     return PolicyFile(
         path=path,
-        common=reader.policy(tables, (_FOR_CONFIGS, *_KEYS)),
+        common=reader.policy(tables, (FOR_CONFIGS, *_KEYS)),
         special=tuple(reader.special(entry) for entry in entries),
     )
 

@@ -20,7 +20,7 @@ from bevdiag.models.builder import build_detector
 from bevdiag.models.interfaces import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport
+from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules.checks import config_findings, sifted, step_findings, stops, with_fixes
@@ -167,9 +167,9 @@ class BuiltIn(ConfigSource):
         added = {key: n for key, n in counts.items() if key.partition("@")[0] not in by_user}
         return replace(self, options=replace(self.options, pins={**added, **self.options.pins}))
 
-    def input(self) -> tuple[Batch, tuple[Assumption, ...]]:
+    def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
         batch, kept = self._settled(Scenario.EXPECTED)
-        return batch, tuple(site.assumption for site in kept)
+        return scene_of(batch), tuple(site.assumption for site in kept)
 
     def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
         """Record the training step in each scenario.

@@ -10,7 +10,6 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import source_of
-from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import target_of
 from bevdiag.prediction.variants import CompareReport, Variant
@@ -60,7 +59,7 @@ def compare(
     return CompareReport(
         config=str(config),
         target=target_of(source.target()),
-        scene=scene_of(scene),
+        scene=scene,
         variants=tuple(rows),
         assumptions=assumptions,
     )

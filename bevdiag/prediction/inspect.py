@@ -7,6 +7,7 @@ from pathlib import Path
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.built_in import BuiltIn
+from bevdiag.prediction.entry import Entry
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions
@@ -40,6 +41,8 @@ def inspect(
     Raises:
         BevdiagError: a config, point file or option that cannot be used, or code that fails.
     """
+    if options.entry is not None:
+        return _of_entry(Entry.read(config, options), options, progress)
     declared = kind_of(options).checked(config, options)
     if isinstance(declared, ConfigReport):
         return declared
@@ -77,6 +80,14 @@ def inspect(
         return report
     measurement = measurement_of(*measured, step.trace, step.expected)
     return replace(report, device="cuda", measurement=measurement)
+
+
+def _of_entry(source: Entry, options: InspectOptions, progress: Progress) -> Prediction:
+    progress("training step", 0.05)
+    recorded = source.record()
+    step = judged(recorded.traces, source.target())
+    report = prediction_of(source, recorded, step)
+    return with_history(report, options, step.trace.stream, step.target)
 
 
 def _wants_plans(options: InspectOptions, step: Judged) -> bool:

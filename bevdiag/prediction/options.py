@@ -20,6 +20,8 @@ class InspectOptions:
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
     `scene` is a file of `bevdiag scene measure`, whose counts a synthetic scene is to have.
+    `batch` is the file of a batch that the user's own loader made, which a repository's model gets.
+    `entry` is the function ("FILE.py:function") that gives model, batch and loss.
     `point_columns` and `point_dtype` say how .bin files are read; `in_file_order` keeps points
     in their order where the config shuffles them or a repository's own data pipeline would make
     the batch of them, as a measured row of these files did.
@@ -38,6 +40,7 @@ class InspectOptions:
     device: str = "auto"
     points: tuple[str, ...] = ()
     scene: str | None = None
+    batch: str | None = None
     point_columns: int | None = None
     point_dtype: str | None = None
     in_file_order: bool = False
@@ -59,6 +62,7 @@ class InspectOptions:
     loop: Loop = PLAIN
     remedies: bool | None = None
     source: str | None = None
+    entry: str | None = None
     data_root: str | None = None
     timeout_seconds: float | None = None
     rehearses: bool = True

@@ -32,7 +32,7 @@ def _limit(jobs: Sequence[Job]) -> float:
     """For one config; what a worker's own child is stopped for, the worker has time to tell."""
     return max(
         (job.options.timeout_seconds or TIMEOUT_SECONDS)
-        + (_GRACE_SECONDS if job.options.source else 0.0)
+        + (_GRACE_SECONDS if job.options.source or job.options.entry else 0.0)
         for job in jobs
     )
 

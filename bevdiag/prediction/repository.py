@@ -16,15 +16,24 @@ from bevdiag.errors import InputError
 from bevdiag.models.bev import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport
-from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
+from bevdiag.prediction.result import ConfigReport, Scene
+from bevdiag.prediction.scene import SceneSettings, scene_assumption
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules import repository_stubbed, unknown_key
-from bevdiag.rules.checks import sifted, source_findings, step_findings, with_fixes
+from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
-from bevdiag.source import SourceSettings, read_settings, trace_source
+from bevdiag.scenes import Batch
+from bevdiag.source import (
+    SavedBatch,
+    SourceSettings,
+    read_saved_batch,
+    read_settings,
+    trace_source,
+)
 from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.pins import Assumption
+from bevdiag.trace.wiring import Wiring
 
 _PACKAGE = Path("pcdet/models/backbones_2d/map_to_bev/__init__.py")
 
@@ -37,6 +46,7 @@ class Repository(ConfigSource):
         root: the folder of the repository.
         settings: what the config says, edits included.
         overrides: ``KEY=value`` texts: the user's, those of --compression, and the edits.
+        saved: the batch that the user saved, None where the scene makes it.
     """
 
     UNCHANGED = "as configured"
@@ -44,6 +54,7 @@ class Repository(ConfigSource):
     root: Path
     settings: SourceSettings
     overrides: tuple[str, ...]
+    saved: SavedBatch | None = None
 
     @classmethod
     def read(
@@ -63,12 +74,17 @@ class Repository(ConfigSource):
             overrides = (*overrides, f"MODEL.MAP_TO_BEV.NAME={module}")
         settings = read_settings(path, source, overrides, options.loop.split)
         chosen: dict[str, Any] = step_settings(options, settings.optimization)
+        saved = None
+        if options.batch is not None:
+            saved = read_saved_batch(Path(options.batch), options.batch_size)
+            chosen["batch_size"] = saved.batch_size
         return cls(
             path=path,
             options=options,
             root=source,
             settings=settings,
             overrides=overrides,
+            saved=saved,
             **chosen,
         ).edited(repairs or {})
 
@@ -84,6 +100,12 @@ class Repository(ConfigSource):
     @property
     def model(self) -> str:
         return str(self.document.get("MODEL.NAME") or "")
+
+    @property
+    def decided(self) -> tuple[str, ...]:
+        """Of a config that is code, all but what an option of the command line sets too."""
+        others = [group for group in GROUPS if group not in ("precision", "batch")]
+        return (*super().decided, *(others if self.settings.is_code else ()))
 
     @property
     def bev_channels(self) -> None:
@@ -126,15 +148,44 @@ class Repository(ConfigSource):
         module = require_module(mode, self.root)
         return self.edited({("MODEL", "MAP_TO_BEV", "NAME"): module})
 
+    def run_with(
+        self, *, batch_size: int | None = None, autocast: str | None = None
+    ) -> "Repository":
+        if self.saved is not None and batch_size not in (None, self.batch_size):
+            raise InputError(
+                f"--batch {self.saved.path}: holds {self.batch_size} samples, so no step of "
+                f"{batch_size} can be made of it"
+            )
+        return super().run_with(batch_size=batch_size, autocast=autocast)
+
+    def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
+        if self.saved is None:
+            scene, counts = super().input()
+            return replace(scene, grid_size=self.settings.grid_size), counts
+        scene = Scene(
+            source=f"the batch of {self.saved.path}",
+            batch_size=self.batch_size,
+            num_points=self.saved.rows("points"),
+            num_voxels=self.saved.rows("voxels"),
+            grid_size=self.settings.grid_size,
+        )
+        return scene, ()
+
+    def _scenes(self, scenarios: Sequence[Scenario]) -> dict[Scenario, Batch | SavedBatch]:
+        if self.saved is not None:
+            return {Scenario.EXPECTED: self.saved}
+        varied = self.scenes_of_their_own()
+        scenes = {s: self.batch(s) for s in varied if s in scenarios}
+        scenes.setdefault(Scenario.EXPECTED, self.batch())
+        return dict(scenes)
+
     def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
         """Record the training step; which scenarios differ is known to the run alone.
 
         Raises:
             BevdiagError: the code fails, or asks for something that is not modelled.
         """
-        varied = self.scenes_of_their_own()
-        scenes = {s: self.batch(s) for s in varied if s in scenarios}
-        scenes.setdefault(Scenario.EXPECTED, self.batch())
+        scenes = self._scenes(scenarios)
         traced = trace_source(
             self.path,
             self.root,
@@ -150,7 +201,8 @@ class Repository(ConfigSource):
             loop=self.options.loop,
             settings=self.settings,
         )
-        scene = scene_of(scenes[Scenario.EXPECTED])
+        made = {s: batch for s, batch in scenes.items() if isinstance(batch, Batch)}
+        scene, _ = self.input()
         points, voxels = traced.num_points, traced.num_voxels
         return Recorded(
             traces={Scenario.EXPECTED: traced.trace, **traced.scenarios},
@@ -158,10 +210,10 @@ class Repository(ConfigSource):
             scene=replace(
                 scene,
                 num_points=scene.num_points if points is None else points,
-                num_voxels=scene.num_voxels if voxels is None else voxels,
+                num_voxels=voxels or _voxels_made(traced.trace.wiring) or scene.num_voxels,
             ),
-            batch=scenes[Scenario.EXPECTED],
-            assumptions=(*scene_assumption(scenes), *traced.assumptions),
+            batch=made.get(Scenario.EXPECTED),
+            assumptions=(*scene_assumption(made), *traced.assumptions),
             notes=traced.findings,
             unread=traced.unread,
         )
@@ -196,6 +248,15 @@ class Repository(ConfigSource):
         return ConfigReport(
             config=self.name, findings=findings, silenced=silenced, refusal=str(refusal)
         )
+
+
+def _voxels_made(wiring: Wiring) -> int:
+    """How many voxels the model's own voxelizer makes of the points, 0 where there is none."""
+    for joint in wiring.joints:
+        names_voxels = joint.key.endswith("coords") and not joint.key.startswith("point")
+        if joint.written_by is not None and names_voxels and joint.shape is not None:
+            return joint.shape[0]
+    return 0
 
 
 def require_module(name: str, source: Path) -> str:

@@ -47,13 +47,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """The input the step was run on. `source` is e.g. "synthetic sonar, seed 0" or file names."""
+    """The input the step was run on. `source` is e.g. "synthetic sonar, seed 0" or file names.
+
+    `num_voxels` counts those that a model's own voxelizer makes too, 0 where there are none;
+    `grid_size` is None where the model takes points alone.
+    """
 
     source: str
     batch_size: int
     num_points: int
     num_voxels: int
-    grid_size: tuple[int, int, int]
+    grid_size: tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from bevdiag.models.bev import Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
-from bevdiag.prediction.scene import SceneSettings, Shared
+from bevdiag.prediction.scene import SceneSettings, Shared, scene_of
 from bevdiag.prediction.target import device_target
 from bevdiag.rules.finding import Finding
 from bevdiag.scenes import Batch
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from bevdiag.source import SourceSettings
 
 EVERY = tuple(Scenario)
+_OF_INPUT = ("voxel-xy", "voxel-z", "range", "samples", "points", "voxels", "batch")
+"""The groups of fixes that change what a step is fed."""
 ENDS_THAT_JUDGE = (Scenario.EXPECTED, Scenario.HIGH)
 """What a verdict needs."""
 
@@ -160,7 +162,9 @@ class ConfigSource(ABC):
             "precision": self.options.autocast,
             "batch": self.options.batch_size,
         }
-        return tuple(group for group, option in chosen.items() if option is not None)
+        groups = tuple(group for group, option in chosen.items() if option is not None)
+        # A saved batch stays what it is, whatever the config says.
+        return groups if self.options.batch is None else (*groups, *_OF_INPUT)
 
     @property
     def max_points(self) -> int | None:
@@ -223,12 +227,12 @@ class ConfigSource(ABC):
             return ()
         return self.scene_settings.wanted(self.batch_size, self.options).scenarios
 
-    def input(self) -> tuple[Batch, tuple[Assumption, ...]]:
-        """The batch, and those counts of its step that are known before one is traced.
+    def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
+        """The scene, and those counts of its step that are known before one is traced.
 
         What they share is made here; called before processes are forked, these have it.
         """
-        return self.batch(), ()
+        return scene_of(self.batch()), ()
 
     def uses_cuda(self) -> bool:
         """Whether the step is measured on a GPU too."""

@@ -8,6 +8,7 @@ from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
 from bevdiag.rules.amp_available import reads_amp
+from bevdiag.rules.fix import batch_key
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.workers import workers
 
@@ -50,7 +51,7 @@ def _expandable(source: ConfigSource, goal: DeviceTarget) -> Advice:
 def _bfloat16(source: ConfigSource, goal: DeviceTarget) -> Advice:
     half = source.run_with(autocast="bf16")
     plan = plan_of(half, half.record(ENDS_THAT_JUDGE), goal)
-    key = "; OPTIMIZATION.USE_AMP: true is fp16" if reads_amp(source) else ""
+    key = "; OPTIMIZATION.USE_AMP: true is fp16" if _has_switch(source) else ""
     return Advice(
         id="autocast-bf16",
         title="bf16 autocast: half the bytes in matrix products and convolutions, less precision",
@@ -66,6 +67,11 @@ def _accumulation(source: ConfigSource) -> Advice:
         id="gradient-accumulation",
         title="fewer samples a step and the gradients of several steps summed",
         how=f"optimizer.step() after every n-th backward pass, n times fewer samples than the "
-        f"{source.batch_size} of OPTIMIZATION.BATCH_SIZE_PER_GPU; batch norm sees the smaller "
+        f"{source.batch_size} of {'.'.join(batch_key(source))}; batch norm sees the smaller "
         "batch",
     )
+
+
+def _has_switch(source: ConfigSource) -> bool:
+    is_code = source.settings is not None and source.settings.is_code
+    return not is_code and reads_amp(source)

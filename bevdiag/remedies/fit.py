@@ -12,7 +12,6 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import KNOBS, InspectOptions
 from bevdiag.prediction.predicted import source_of
-from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.results import FitPoint, FitReport
@@ -41,7 +40,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     goal = require_capacity(declared.target())
     source: ConfigSource = declared.as_it_arrives()
     now = _now(source, knob, options)
-    source.input()  # before the workers fork, so that they share it
+    scene, _ = source.input()  # before the workers fork, so that they share it
     most = _most(source, knob)
     step = 1 if knob != "max-voxels" else max(1, most // _PRECISION)
 
@@ -54,7 +53,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     return FitReport(
         config=str(config),
         target=target_of(goal),
-        scene=scene_of(source.batch()),
+        scene=scene,
         knob=knob,
         unit=KNOBS[knob],
         now=now,
@@ -119,6 +118,10 @@ def _between(below: int, above: int, count: int) -> list[int]:
 
 
 def _now(source: ConfigSource, knob: str, options: InspectOptions) -> int:
+    if options.batch is not None:
+        raise InputError(
+            f"--batch: a saved batch stays as it is, its {KNOBS[knob]} too: leave it out"
+        )
     if knob == "batch":
         if options.batch_size is not None:
             raise InputError("--what batch: --batch-size says how many already: leave it out")

@@ -13,13 +13,12 @@ from pathlib import Path
 from bevdiag.config.allowance import MAX_BYTES
 from bevdiag.config.edits import edited_text, says
 from bevdiag.config.load import read_document
-from bevdiag.errors import BevdiagError
+from bevdiag.errors import BevdiagError, InputError
 from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import source_of
-from bevdiag.prediction.scene import scene_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.advice import advice_for
@@ -48,6 +47,10 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
     """
+    if config.suffix == ".py":
+        raise InputError(
+            f"{config} is code, which bevdiag does not edit: `bevdiag inspect` lists what helps"
+        )
     # A grid on which no step runs is put right whether or not anybody asks for a size. What a
     # repository's own code makes of a grid, it knows alone.
     document = read_document(config, options.overrides)
@@ -61,7 +64,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     report = FixReport(
         config=str(config),
         target=target_of(goal),
-        scene=scene_of(source.batch()),
+        scene=source.input()[0],
         base=base,
         unsafe_allowed=how.unsafe,
     )
@@ -124,11 +127,15 @@ def _without_mark(text: str) -> tuple[str, str]:
 
 
 def _diff(path: Path, before: str, after: str) -> str:
+    """The edits as git apply and patch -p1 take them, in the folder where this runs."""
+    here = path.absolute()
+    name = (here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else path).as_posix()
+    end = "\t" if " " in name else ""  # which ends a name with spaces
     lines = unified_diff(
         before.splitlines(keepends=True),
         after.splitlines(keepends=True),
-        fromfile=str(path),
-        tofile=str(path),
+        fromfile=f"a/{name}{end}",
+        tofile=f"b/{name}{end}",
     )
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
 

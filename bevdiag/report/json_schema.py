@@ -39,6 +39,11 @@ def json_schema(name: str, described: type | None = None) -> str:
     """
     kind = described or _as_written(_DESCRIBED[name])
     schema = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_Generator)
+    return with_head(name, schema)
+
+
+def with_head(name: str, schema: dict[str, Any]) -> str:
+    """A schema as JSON and a newline, under the document's name and version."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"bevdiag.{name}"}
     return dumps(head | {key: value for key, value in schema.items() if key != "title"})
 

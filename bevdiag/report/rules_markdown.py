@@ -36,7 +36,7 @@ def index_markdown(pages: tuple[RulePage, ...]) -> str:
         "",
         "Every finding has a stable code. `bevdiag rule CODE` prints the same pages; a comment",
         "`# bevdiag: ignore[CODE] reason` on the blamed line, or alone on the line above, silences",
-        "one. Written by `benchmarks/rule_pages.py` from the rules' docstrings.",
+        "one. Written by `make docs` from the rules' docstrings.",
         "",
         "| code | name | severity | confidence | what it is about |",
         "|---|---|---|---|---|",

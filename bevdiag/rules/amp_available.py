@@ -57,7 +57,9 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
 
 
 def fixes(step: Fixable) -> Iterator[Fix]:
-    """OpenPCDet's key for autocast, for code that reads it."""
+    """The key for autocast, for code that reads it."""
+    usual: tuple[tuple[str, ...], object] = (tuple(_SWITCH.split(".")), True)
+    key, value = usual if step.settings is None else step.settings.half_precision
     if step.autocast == "off" and reads_amp(step):
         yield Fix(
             id="use-amp",
@@ -65,13 +67,15 @@ def fixes(step: Fixable) -> Iterator[Fix]:
             price=Price.PRECISION,
             title="fp16 autocast",
             loses="precision of matrix products and convolutions",
-            edits={tuple(_SWITCH.split(".")): True},
+            edits={key: value},
             autocast="fp16",
         )
 
 
 def reads_amp(step: Fixable) -> bool:
     """Whether the training code reads USE_AMP; that of the focal detector's repository does not."""
+    if step.settings is not None and step.settings.is_code:
+        return True
     if step.root is not None:
         return bool(keys_read(step.root.resolve(), _USE_AMP))
     config = step.config

@@ -19,7 +19,7 @@ from bevdiag.rules.silencing import silence
 from bevdiag.rules.sound_grid import with_sound_grid
 from bevdiag.rules.texts import codes_for
 
-_GROUPS = (
+GROUPS = (
     "voxel-xy", "voxel-z", "range", "height", "points", "voxels", "samples", "growth",
     "checkpoint", "channels", "precision", "batch",
 )  # fmt: skip
@@ -103,7 +103,7 @@ def sifted(
 def fixes_of(step: Fixable) -> tuple[Fix, ...]:
     """What all rules can write into this config, but for what the user's options decide."""
     found = (fix for row in CODES.values() for fix in _fixes(row, step))
-    return tuple(sorted(found, key=lambda fix: _GROUPS.index(fix.group)))
+    return tuple(sorted(found, key=lambda fix: GROUPS.index(fix.group)))
 
 
 def with_fixes(findings: Iterable[Finding], step: Fixable) -> tuple[Finding, ...]:

@@ -92,6 +92,13 @@ class Fixable(Protocol):
     def batch(self) -> "Batch": ...
 
 
+def batch_key(step: Fixable) -> tuple[str, ...]:
+    """Where the batch size is written."""
+    if step.settings is None:
+        return "OPTIMIZATION", "BATCH_SIZE_PER_GPU"
+    return step.settings.batch_key
+
+
 def for_training(document: Document, key: tuple[str, ...]) -> tuple[str, ...]:
     """The key itself, or its entry for training where it is written by mode."""
     by_mode = isinstance(document.get(".".join(key)), dict)

@@ -15,7 +15,7 @@ from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSetti
 from bevdiag.config.tree import Path as Keys
 from bevdiag.errors import BevdiagError
 from bevdiag.models.bev import Changes, bev_joint
-from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, for_training
+from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, batch_key, for_training
 
 # Where no repository is named, nothing of what runs one is imported.
 if TYPE_CHECKING:
@@ -291,6 +291,7 @@ def _fewer_voxels(step: Fixable) -> Iterator[Fix]:
 
 def _smaller_batches(step: Fixable) -> Iterator[Fix]:
     """Fewer samples a step."""
+    key = batch_key(step)
     size = step.batch_size // 2
     while size >= 1:
         steps = step.batch_size / size
@@ -301,9 +302,9 @@ def _smaller_batches(step: Fixable) -> Iterator[Fix]:
             price=Price.MODEL,
             title=f"{samples} a step instead of {step.batch_size}",
             loses=f"batch norm sees {samples} at a time",
-            edits={("OPTIMIZATION", "BATCH_SIZE_PER_GPU"): size},
+            edits={key: size},
             batch_size=size,
             unsafe=f"the optimizer's batch shrinks unless the training loop sums the gradients of "
-            f"{steps:g} steps, for which OpenPCDet has no key",
+            f"{steps:g} steps",
         )
         size //= 2

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from bevdiag.rules.codes import CODES
 from bevdiag.rules.pages import PRINTED, rule_page
@@ -28,11 +28,22 @@ class Signature:
         code: the rule that looks for the fault.
         part: the detector's child whose code prints it, empty where any may.
         pattern: the text, with holes.
+        word: its longest word in small letters; what lacks it has no match.
     """
 
     code: str
     part: str
     pattern: re.Pattern[str]
+    word: str
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        """Every match. Most texts lack the word, which is found out many times sooner."""
+        return self.pattern.finditer(text) if self.word in _in_small_letters(text) else iter(())
+
+
+@lru_cache(maxsize=1)
+def _in_small_letters(text: str) -> str:
+    return text.lower()
 
 
 @cache
@@ -45,7 +56,7 @@ def signatures() -> tuple[Signature, ...]:
 
 def last_match(text: str) -> tuple[int, int] | None:
     """Where the last text that a rule knows starts and ends, the longest such; None if none is."""
-    found = [match.span() for one in signatures() for match in one.pattern.finditer(text)]
+    found = [match.span() for one in signatures() for match in one.finditer(text)]
     return max(found, key=lambda span: (span[1], -span[0]), default=None)
 
 
@@ -74,7 +85,8 @@ def signature(code: str, text: str) -> Signature:
     """A text as the pages write it, with "(in PART)" at its end where only that part prints it."""
     match = _PART.fullmatch(text)
     words, part = (match[1], match[2]) if match else (text, "")
-    return Signature(code, part, re.compile("".join(_pattern(words)), re.IGNORECASE))
+    word = max(_HOLES.split(words), key=len).lower()
+    return Signature(code, part, re.compile("".join(_pattern(words)), re.IGNORECASE), word)
 
 
 def _pattern(words: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from bevdiag.children import Tell, announce, exhausts_host
 from bevdiag.errors import BevdiagError
@@ -20,9 +21,11 @@ from bevdiag.source.failures import as_failure, exits_reported, watch_exits, wit
 from bevdiag.source.locks import lock
 from bevdiag.source.programs import divert_programs
 from bevdiag.source.real_run import rehearse
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.state import current, noted
 from bevdiag.source.stubs import inert
+from bevdiag.source.stubs.called import whose_code
 from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues
@@ -50,7 +53,7 @@ class SourceTask:
 
     dialect: Dialect
     scratch: Path
-    scenes: Mapping[Scenario, Batch]
+    scenes: Mapping[Scenario, Batch | SavedBatch]
     options: StepOptions
     pins: Mapping[str, int]
     overrides: Sequence[str] = ()
@@ -165,9 +168,8 @@ def _with_what_it_reads(
             added = [supply.add(missing.key) for supply in supplies.values()]
             if all(added):
                 continue
-            if failure := supplies[Scenario.EXPECTED].failure:
-                raise NotInBatchError(missing.key, f"{missing}; {failure}") from missing
-            raise
+            failure = supplies[Scenario.EXPECTED].failure
+            raise NotInBatchError(missing.key, f"{missing}; {failure}") from missing
 
 
 def _scenarios(task: SourceTask, supplies: Supplies, findings: list[str], tell: Tell) -> TracedStep:
@@ -221,15 +223,21 @@ def _traced(task: SourceTask, supply: Supply, values: AssumedValues) -> Trace:
         with counter.around(recorder), built.gpu:
             yield
 
+    def own_optimizer(model: nn.Module) -> torch.optim.Optimizer | None:
+        with built.recorder, built.gpu:
+            return dialect.optimizer(model)
+
     options = dialect.options(task.options)
     hooks = StepHooks(
         forward=dialect.predictions if options.loop.evaluates else dialect.loss,
         batch=dialect.BATCH,
         recorder=built.recorder,
-        optimizer=dialect.optimizer,
+        optimizer=own_optimizer,
         around=around,
+        is_bare=dialect.IS_BARE,
     )
     loaded = supply.batch(labelled=not options.loop.evaluates)
     current().boxes = loaded.boxes
     trace = settle(trace_steps(built.model, loaded.entries, options, hooks))
-    return replace(trace, flops=counter.flops)
+    code = whose_code(built.model)
+    return replace(trace, flops=counter.flops, notes=(*trace.notes, *([code] if code else [])))

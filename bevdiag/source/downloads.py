@@ -107,9 +107,10 @@ def _outside(frame: FrameType | None) -> FrameType | None:
 
 
 def _loading(frame: FrameType | None) -> nn.Module | None:
-    """The module that the code around a call belongs to."""
-    mine = None if frame is None else frame.f_locals.get("self")
-    return mine if isinstance(mine, nn.Module) else None
+    """The module that the code around a call fills: its own, or a larger one that it has made."""
+    held = [] if frame is None else list(frame.f_locals.values())
+    modules = [value for value in held if isinstance(value, nn.Module)]
+    return max(modules, key=lambda module: len(module.state_dict()), default=None)
 
 
 _LOADERS: tuple[tuple[ModuleType, str], ...] = (

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.children import ChildError, in_child
+from bevdiag.config.entry import EntryFile
 from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.scenes import Batch
 from bevdiag.source.child import DescribeTask, SourceTask, describe_child, run_child
 from bevdiag.source.dialects import dialect_of
+from bevdiag.source.dialects.entry import Entry
+from bevdiag.source.dialects.protocol import Dialect
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings, read_source_config
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.pins import Assumption
@@ -80,7 +84,7 @@ def trace_source(
     config_path: Path,
     source_dir: Path,
     *,
-    scenes: Mapping[Scenario, Batch],
+    scenes: Mapping[Scenario, Batch | SavedBatch],
     autocast: str = "off",
     optimizer: str = "adamw",
     overrides: Sequence[str] = (),
@@ -101,7 +105,7 @@ def trace_source(
         config_path: a YAML config of the repository.
         source_dir: the folder that holds the package `pcdet`.
         scenes: the expected one and those of other scenarios, where they differ from it, voxelized
-            as `read_source_config` says.
+            as `read_source_config` says; or a saved batch.
         autocast: off, fp16 or bf16.
         optimizer: adam, adamw, sgd, adam_onecycle or adam_cosineanneal.
         overrides: `KEY=value` texts for the config.
@@ -123,25 +127,73 @@ def trace_source(
     if not source_dir.is_dir():
         raise InputError(f"--source {source_dir}: there is no such folder")
     settings = settings or read_settings(config_path, source_dir, overrides, loop.split)
+    return _recorded(
+        dialect_of(source_dir.resolve(), settings, overrides),
+        StepOptions(
+            optimization=settings.optimization,
+            optimizer=optimizer,
+            autocast=autocast,
+            num_steps=num_steps,
+            target=target,
+            loop=loop,
+        ),
+        timeout_seconds,
+        scenes=scenes,
+        overrides=tuple(overrides),
+        pins=dict(assumptions or {}),
+        rehearses=rehearses,
+        loads=loads,
+    )
+
+
+def trace_entry(
+    entry: EntryFile,
+    root: Path,
+    config: Path | None,
+    options: StepOptions,
+    *,
+    replaces_optimizer: bool,
+    pins: Mapping[str, int],
+    timeout_seconds: float | None = None,
+    rehearses: bool = True,
+) -> SourceTrace:
+    """Trace the training step that a function of the user's own gives, in a child process.
+
+    This imports and runs the function's file, and what it imports.
+
+    Args:
+        entry: the function.
+        root: the folder whose imports get stubs for what is not installed.
+        config: the path that the function gets.
+        options: how the step is run.
+        replaces_optimizer: whether that of the options takes the place of the function's own.
+        pins: counts by site, as an earlier trace named the sites.
+        timeout_seconds: of silence, after which the child is stopped.
+        rehearses: whether the forward pass is run on the CPU for values that decide.
+
+    Raises:
+        InputError: the function returns something else.
+        NoVerdictError: the code fails, asks for something that is not modelled, dies or hangs.
+    """
+    given = SavedBatch(entry.path, {})
+    return _recorded(
+        Entry(root.resolve(), entry, config, replaces_optimizer=replaces_optimizer),
+        options,
+        timeout_seconds,
+        scenes={Scenario.EXPECTED: given},
+        pins=pins,
+        rehearses=rehearses,
+    )
+
+
+def _recorded(
+    dialect: Dialect, options: StepOptions, timeout_seconds: float | None, **task: Any
+) -> SourceTrace:
     with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
-        task = SourceTask(
-            dialect=dialect_of(source_dir.resolve(), settings, overrides),
-            scratch=Path(scratch),
-            scenes=scenes,
-            options=StepOptions(
-                optimization=settings.optimization,
-                optimizer=optimizer,
-                autocast=autocast,
-                num_steps=num_steps,
-                target=target,
-                loop=loop,
-            ),
-            overrides=tuple(overrides),
-            pins=dict(assumptions or {}),
-            rehearses=rehearses,
-            loads=loads,
+        result = _run(
+            SourceTask(dialect=dialect, options=options, scratch=Path(scratch), **task),
+            timeout_seconds,
         )
-        result = _run(task, timeout_seconds)
     trace = result.traces[Scenario.EXPECTED]
     return SourceTrace(
         trace=trace,

@@ -29,6 +29,9 @@ class SourceSettings:
         num_sampled_points: points a sample is cut or filled up to, None for all.
         depth_downsample_factor: of the depth maps, None without.
         box_size: columns of a ground-truth box without its class.
+        batch_key: where the batch size is written.
+        half_precision: the key that turns fp16 autocast on, and its value.
+        is_code: whether the file is a program, whose values have no places in it.
     """
 
     path: Path
@@ -44,6 +47,9 @@ class SourceSettings:
     depth_downsample_factor: int | None
     box_size: int
     optimization: OptimizationSettings
+    batch_key: tuple[str, ...] = ("OPTIMIZATION", "BATCH_SIZE_PER_GPU")
+    half_precision: tuple[tuple[str, ...], object] = (("OPTIMIZATION", "USE_AMP"), True)
+    is_code: bool = False
 
     def values(self) -> dict[str, Any]:
         """The whole config as dicts, lists and scalars."""
@@ -111,7 +117,8 @@ def _nearest_optimizer(written: str) -> str:
     if lowered.startswith("adam_"):
         # Schedules of their own; the state of Adam is the same for all of them.
         return "adam_onecycle"
-    return next((name for name in ("adam", "sgd") if name in lowered), written)
+    # Of one that is none of these, the repository's own code knows more; or else a note says so.
+    return next((name for name in ("adam", "sgd") if name in lowered), "adamw")
 
 
 def _processed(processors: list[Any], bounds: list[float], split: str) -> dict[str, Any]:

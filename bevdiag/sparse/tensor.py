@@ -9,6 +9,7 @@ import torch
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.tags import allocating
+from bevdiag.sparse import constants
 
 
 class ConvAlgo(Enum):
@@ -100,11 +101,14 @@ class SparseConvTensor:
 
     @property
     def features(self) -> torch.Tensor:
-        """[N, C]; exchanged with `replace_feature`."""
+        """[N, C]; exchanged with `replace_feature`, in spconv 1 by setting it."""
         return self._features
 
     @features.setter
     def features(self, value: torch.Tensor) -> None:
+        if constants.FIRST_GENERATION:
+            self._features = value
+            return
         raise ValueError("features cannot be set: use x = x.replace_feature(...) instead")
 
     @property

@@ -12,11 +12,23 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from bevdiag.children import announce
 
 # AccumulateGrad nodes all carry this number: they are made on first use, not by an operation.
 _NO_SEQUENCE_NR = 2**64 - 1
+_BELOW_FUNCTION: Any = torch.autograd.function._SingleLevelFunction
+
+
+def _next_number() -> int:
+    """The number that the next autograd node of this thread gets."""
+    number: int = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+    return number
+
+
+def _tensors(made: Any) -> list[torch.Tensor]:
+    return [tensor for tensor in tree_leaves(made) if isinstance(tensor, torch.Tensor)]
 
 
 class Attribution:
@@ -37,6 +49,8 @@ class Attribution:
         self._stack: list[str] = [""]
         self._boundaries: list[int] = []
         self._paths: list[str] = []
+        self._idle: list[int] = []
+        """Of the numbers from each boundary on, how many no gradient's node took."""
         self._on_leave = on_leave
         self._hooks: list[Any] = []
 
@@ -46,6 +60,9 @@ class Attribution:
             register.register_module_forward_pre_hook(self._enter_module),
             register.register_module_forward_hook(self._leave_module, always_call=True),
         ]
+        # Not Function.apply, which code takes from its classes when it is imported.
+        self._apply_before = vars(_BELOW_FUNCTION).get("apply")
+        _BELOW_FUNCTION.apply = classmethod(self._applied)
         return self
 
     def __exit__(
@@ -56,6 +73,10 @@ class Attribution:
     ) -> None:
         for hook in self._hooks:
             hook.remove()
+        if self._apply_before is None:
+            del _BELOW_FUNCTION.apply
+        else:
+            _BELOW_FUNCTION.apply = self._apply_before
 
     @property
     def forward_path(self) -> str:
@@ -64,8 +85,9 @@ class Attribution:
 
     def begin_step(self) -> None:
         """Forget the previous step's graph: its numbers will not come back."""
-        self._boundaries = [torch.autograd._get_sequence_nr()]  # type: ignore[attr-defined]
+        self._boundaries = [_next_number()]
         self._paths = [""]
+        self._idle = [0]
 
     def current_path(self) -> str:
         """The module to charge right now, whichever pass is running."""
@@ -86,21 +108,37 @@ class Attribution:
 
     def modules_with_nodes(self) -> frozenset[str]:
         """The modules whose own code, children aside, has made autograd nodes in this step."""
-        now = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        now = _next_number()
         ends = (*self._boundaries[1:], now)
         return frozenset(
             path
-            for path, start, end in zip(self._paths, self._boundaries, ends, strict=True)
-            if end > start
+            for path, start, end, idle in zip(
+                self._paths, self._boundaries, ends, self._idle, strict=True
+            )
+            if end - start > idle
         )
 
+    def _applied(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """`Function.apply`, which takes a number even where no gradient will ever pass."""
+        plain: Any = super(_BELOW_FUNCTION, function)
+        if not self._idle:
+            return plain.apply(*args, **kwargs)
+        before, here = _next_number(), len(self._idle) - 1
+        idle = self._idle[here]
+        made = plain.apply(*args, **kwargs)
+        if not any(tensor.requires_grad for tensor in _tensors(made)):
+            # What was applied inside is part of it.
+            self._idle[here] = idle + _next_number() - before
+        return made
+
     def _note_boundary(self) -> None:
-        number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        number = _next_number()
         if self._boundaries and self._boundaries[-1] == number:
             self._paths[-1] = self._stack[-1]
             return
         self._boundaries.append(number)
         self._paths.append(self._stack[-1])
+        self._idle.append(0)
 
     def _enter_module(self, module: nn.Module, inputs: Any) -> None:
         # A module that is not the model's own (made inside a forward) runs on its caller's account.

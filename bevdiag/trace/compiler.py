@@ -6,9 +6,12 @@ That import takes as long as importing torch itself.
 """
 
 import importlib
+import importlib.abc
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +22,11 @@ _NAME = "torch._dynamo"
 
 class _Unneeded(ModuleType):
     """Answers the wrappers; hands over to the real module as soon as anything else is asked."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        # A package: what imports a part of it gets the real one's, see `_Parts`.
+        self.__path__ = []
 
     @staticmethod
     def disable(fn: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
@@ -33,6 +41,37 @@ class _Unneeded(ModuleType):
             raise AttributeError(name)
         _remove(self)
         return getattr(importlib.import_module(_NAME), name)
+
+
+class _Parts(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds `torch._dynamo.utils` and its like while the stub stands for their package.
+
+    Libraries import them by themselves, torchvision among them.
+    """
+
+    def __init__(self, stub: ModuleType) -> None:
+        self._stub = stub
+        self._specs: dict[str, ModuleSpec | None] = {}
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """The spec of a part of the real package, which is imported with all that it imports."""
+        if sys.modules.get(_NAME) is not self._stub or not name.startswith(f"{_NAME}."):
+            return None
+        _remove(self._stub)
+        importlib.import_module(_NAME)
+        importlib.import_module(name)
+        return importlib.util.spec_from_loader(name, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The part that is there already; a second one would have a state of its own."""
+        part = sys.modules[spec.name]
+        self._specs[spec.name] = part.__spec__
+        return part
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run."""
+        assert module.__spec__ is not None
+        module.__spec__ = self._specs[module.__spec__.name]
 
 
 def _remove(stub: ModuleType) -> None:
@@ -51,7 +90,10 @@ def without_compiler() -> Iterator[None]:
     stub = _Unneeded(_NAME)
     sys.modules[_NAME] = stub
     torch._dynamo = stub
+    parts = _Parts(stub)
+    sys.meta_path.insert(0, parts)
     try:
         yield
     finally:
+        sys.meta_path.remove(parts)
         _remove(stub)

@@ -147,4 +147,4 @@ def test_a_forks_row_without_its_code_asks_for_it(rows_file: Path) -> None:
     rows_file.write_text(json.dumps({"one": fork_row()}))
     configs = REPOSITORY / "tools" / "cfgs"
     (outcome,) = validate([rows_file], configs, MeasuredOn(), nothing).outcomes
-    assert "Toy's code: name it with --source" in outcome.error
+    assert "Toy's code: name its checkout" in outcome.error

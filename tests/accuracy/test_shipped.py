@@ -92,3 +92,29 @@ def test_every_row_reserves_as_promised(num_far: int, is_broken: bool) -> None:
     outcomes = (*[far] * num_far, *[near] * (10 - num_far))
     misses = Validation(machine=MeasuredOn(), outcomes=outcomes).misses
     assert any("reserved" in miss for miss in misses) is is_broken
+
+
+def _fork_rows() -> list[MeasuredRow]:
+    return [row for row, _ in shipped_rows(Path("cfgs")) if row.fork]
+
+
+def test_rows_of_forks_come_along_with_their_forks_names() -> None:
+    rows = _fork_rows()
+    assert len(rows) >= 6
+    assert all(row.name.startswith(f"{row.fork}:") for row in rows)
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_forks_row_is_predicted_with_its_own_checkout_alone(
+    is_named: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = _fork_rows()[0]
+    checkout = tmp_path / (row.fork if is_named else "OpenPCDet")
+    monkeypatch.setattr(run, "_predict", lambda row, *_: Outcome(row=row, with_source=bool(_[-1])))
+    (outcome,) = (
+        run._outcome(row, clouds, tmp_path, MeasuredOn(), checkout, measured_with=False)
+        for other, clouds in shipped_rows(checkout / "tools" / "cfgs")
+        if other.name == row.name
+    )
+    assert outcome.with_source is is_named
+    assert (f"{row.fork}'s code" in outcome.error) is not is_named

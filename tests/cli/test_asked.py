@@ -37,12 +37,21 @@ def test_evaluation_is_a_repositorys_own(tmp_path: Any) -> None:
         ({"accumulate": "x"}, "--accumulate"),
         ({"step": "test"}, "--step: 'test' is not one of train, eval"),
         ({"step": "eval"}, "--step eval .* give --source"),
+        ({"batch": "b.pt"}, "--batch: is for the model of a repository: give --source too"),
         ({"gpus": "2", "device": "cuda"}, "--device cuda measures the plain step"),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         Asked(**given).options()
+
+
+@pytest.mark.parametrize("other", [{"points": ["a.bin"]}, {"scene": "counts.json"}])
+def test_a_saved_batch_leaves_nothing_to_another_scene(tmp_path: Any, other: Any) -> None:
+    _repository(tmp_path)
+    (option,) = other
+    with pytest.raises(InputError, match=f"--{option}: the batch is that of --batch"):
+        Asked(source=str(tmp_path), batch="b.pt", **other).options()
 
 
 def test_evaluation_updates_nothing(tmp_path: Any) -> None:
@@ -58,3 +67,40 @@ def test_every_predicting_command_takes_them(
     assert run([command, "--help"]) == 0
     shown = capsys.readouterr().out
     assert all(option in shown for option in ("--gpus", "--accumulate", "--scaler", "--ema"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"points": ["a.bin"]}, "--points: has no effect on what --entry gives"),
+        ({"batch": "b.pt"}, "--batch: has no effect"),
+        ({"batch_size": "2"}, "--batch-size: has no effect"),
+        ({"sets": ["A.B=1"]}, "--set: has no effect"),
+        ({"compression": "max"}, "--compression: has no effect"),
+        ({"step": "eval"}, "gives a training step"),
+        ({"device": "cuda"}, "--device cuda measures models that are built in"),
+    ],
+)
+def test_what_has_no_effect_on_an_entry_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Asked(entry="step.py:make", **given).options()
+
+
+def test_an_entry_may_be_rehearsed_or_not_and_names_any_folder(tmp_path: Any) -> None:
+    options = Asked(entry="step.py:make", rehearse="off", source=str(tmp_path)).options()
+    assert (options.entry, options.rehearses) == ("step.py:make", False)
+    assert options.source == str(tmp_path)
+
+
+def test_a_config_or_an_entry_is_needed() -> None:
+    with pytest.raises(InputError, match="name a CONFIG, or a function with --entry"):
+        Asked().jobs([])
+    assert str(Asked(entry="a/step.py:make", isolated=True).job(None).config) == "a/step.py"
+
+
+@pytest.mark.parametrize("command", ["fix", "fit", "compare"])
+def test_what_works_on_configs_refuses_an_entry(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([command, "model.yaml", "--entry", "step.py:make"]) == 2
+    assert f"--entry: {command} " in capsys.readouterr().err

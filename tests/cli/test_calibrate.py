@@ -19,7 +19,9 @@ def test_without_a_gpu_it_says_so_and_gives_no_verdict(
 ) -> None:
     monkeypatch.setattr(calibration.torch.cuda, "is_available", lambda: False)
     assert run(["calibrate"]) == 3
-    assert capsys.readouterr().err.count("\n") == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "no usable CUDA device" in error
+    assert error.endswith("; next: bevdiag doctor")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from bevdiag.cli.main import app, run
 from bevdiag.errors import ConfigError, Location, NoVerdictError
 
 COMMANDS = (
-    "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "explain", "doctor",
+    "inspect", "fix", "fit", "compare", "check", "preflight", "baseline", "init", "explain",
+    "doctor",
     "gpus", "rule", "schema", "scene", "calibrate", "validate",
 )  # fmt: skip
 _ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ def test_help_names_the_commands_and_the_exit_codes() -> None:
 @pytest.mark.parametrize("command", ["inspect", "compare"])
 def test_the_options_of_a_command_are_a_promise(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"]).output
-    names = {word.rstrip(",") for word in shown.split() if word.startswith("--")}
+    names = {word.rstrip(",.") for word in shown.split() if word.startswith("--")}
     common = {
         "--points", "--scene", "--point-columns", "--point-dtype",
         "--batch-size", "--autocast", "--optimizer", "--gpu", "--budget", "--cudnn",
@@ -51,7 +52,7 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--compression", "--set", "--cfg-options", "--assume", "--seed", "--format", "--output",
         "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",
-        "--gpus", "--accumulate", "--scaler", "--ema",
+        "--gpus", "--accumulate", "--scaler", "--ema", "--batch", "--entry",
     }  # fmt: skip
     inspects = {
         "--full", "--device", "--depth", "--remedies", "--no-remedies", "--data-root", "--verbose",
@@ -116,7 +117,7 @@ def test_a_config_error_is_one_sentence(diagnosis: Any, capsys: pytest.CaptureFi
     assert run(["inspect", "m.yaml"]) == 2
     assert capsys.readouterr() == (
         "",
-        "error: m.yaml:3:7: A.B: found 'x[2J', expected a number\n",
+        "error: m.yaml:3:7: A.B: found 'x[2J', expected a number; next: bevdiag check m.yaml\n",
     )
 
 

@@ -31,5 +31,6 @@ def test_an_unknown_rule_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["rule", "height-flatten"]) == 2
     error = capsys.readouterr().err
     assert error == (
-        "error: there is no rule 'height-flatten'; did you mean 'height-flatten-blowup'?\n"
+        "error: there is no rule 'height-flatten'; did you mean 'height-flatten-blowup'? Next: "
+        "bevdiag rule --help\n"
     )

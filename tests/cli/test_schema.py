@@ -1,7 +1,6 @@
-"""`bevdiag schema`, and the schemas that are checked in."""
+"""`bevdiag schema`; tests/test_docs.py holds the schemas that are checked in."""
 
 import json
-import os
 from pathlib import Path
 
 import jsonschema
@@ -11,23 +10,6 @@ from bevdiag.cli.main import run
 from bevdiag.cli.schema import schema_names, schema_text
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = ROOT / "docs/schemas"
-
-
-def file_of(name: str) -> Path:
-    return SCHEMAS / f"{name.replace('/', '-')}.json"
-
-
-@pytest.mark.parametrize("name", schema_names())
-def test_the_checked_in_schema_is_the_one_of_this_code(name: str) -> None:
-    if os.environ.get("BEVDIAG_WRITE_GOLDEN") == "1":
-        file_of(name).write_text(schema_text(name), encoding="utf-8")
-    assert file_of(name).read_text(encoding="utf-8") == schema_text(name)
-    assert json.loads(schema_text(name))["title"] == f"bevdiag.{name}"
-
-
-def test_no_schema_is_left_over() -> None:
-    assert set(SCHEMAS.iterdir()) == {file_of(name) for name in schema_names()}
 
 
 def test_the_shipped_profiles_hold_their_schema() -> None:

@@ -48,7 +48,7 @@ def test_the_command_runs_where_streams_are_closed(tmp_path: Path) -> None:
 def test_a_full_stdout_is_a_sentence_and_never_a_verdict(arguments: str) -> None:
     done = ended(arguments, ">/dev/full")
     assert done.stderr.startswith("error: ")
-    assert done.stderr.endswith(": No space left on device\n")
+    assert ": No space left on device" in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.returncode == 3
 

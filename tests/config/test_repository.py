@@ -21,9 +21,9 @@ def test_the_package_may_have_any_name(tmp_path: Path) -> None:
     ("name", "said"),
     [
         ("below/pcdet/models/detectors/__init__.py", "give .*below"),
-        ("mmdet3d/__init__.py", "mmdetection3d's kind.*bevdiag.predict"),
+        ("mmdet3d/__init__.py", "mmdetection3d's kind.*--entry FILE.py:function"),
         ("det3d/__init__.py", "det3d's kind"),
-        ("src/main.py", "has no package with models/detectors"),
+        ("src/main.py", "has no package with models/detectors.*--entry FILE.py:function"),
     ],
 )
 def test_what_else_it_is_is_one_sentence(tmp_path: Path, name: str, said: str) -> None:

@@ -1,13 +1,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.result import Prediction
+from bevdiag.remedies.fit import fit
+from bevdiag.rules.checks import fixes_of
 
 REPOSITORY = Path(__file__).parents[1] / "source" / "repo"
 CONFIG = next(iter(sorted((REPOSITORY / "tools" / "cfgs" / "models").glob("*.yaml"))))
@@ -55,3 +59,62 @@ def test_the_repositorys_step_is_traced_on_each_scene() -> None:
     assert isinstance(pinned, Prediction)
     assert all(assumption.site != "scene" for assumption in pinned.assumptions)
     assert found.peak.low_bytes < pinned.peak.low_bytes
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> InspectOptions:
+    """The options of a batch of two samples."""
+    points = np.random.default_rng(0).uniform(0, 8, (60, 5))
+    points[:, 0] = np.repeat([0, 1], 30)
+    coords = np.c_[points[:, 0], points[:, 1:4] // 4]
+    np.savez(
+        tmp_path / "batch.npz",
+        points=points,
+        voxels=points[:, None, 1:],
+        voxel_coords=coords,
+        voxel_num_points=np.ones(60),
+        gt_boxes=np.ones((2, 3, 8)),
+        batch_size=2,
+    )
+    return InspectOptions(source=str(REPOSITORY), batch=str(tmp_path / "batch.npz"))
+
+
+def test_a_saved_batch_is_the_scene(saved: InspectOptions) -> None:
+    found = inspect(CONFIG, saved, nothing)
+    assert isinstance(found, Prediction)
+    assert found.scene is not None
+    scene = found.scene
+    assert scene.source == f"the batch of {saved.batch}"
+    assert (scene.batch_size, scene.num_points, scene.num_voxels) == (2, 60, 60)
+    assert all(assumption.site != "scene" for assumption in found.assumptions)
+
+
+def test_a_saved_batch_has_one_size(saved: InspectOptions) -> None:
+    with pytest.raises(InputError, match="so no step of 3 can be made of it"):
+        Repository.read(CONFIG, saved).run_with(batch_size=3)
+    with pytest.raises(InputError, match="a saved batch stays as it is"):
+        fit(CONFIG, replace(saved, process_bytes=2**33), "batch", nothing)
+
+
+def test_no_remedy_changes_what_a_saved_batch_holds(saved: InspectOptions) -> None:
+    source = Repository.read(CONFIG, saved)
+    without = Repository.read(CONFIG, replace(saved, batch=None))
+    assert {"batch", "range"} & {fix.group for fix in fixes_of(without)}
+    assert not {"batch", "range", "voxels", "points"} & {fix.group for fix in fixes_of(source)}
+
+
+def test_voxels_that_the_model_makes_are_counted(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).uniform(0, 20, (60, 9)).astype(np.float32)
+    points[:, 0] = 0
+    np.savez(tmp_path / "batch.npz", points=points, gt_boxes=np.ones((1, 3, 8)), batch_size=1)
+    own = REPOSITORY.parent / "own_data"
+    options = InspectOptions(
+        source=str(own),
+        batch=str(tmp_path / "batch.npz"),
+        overrides=("MODEL.NAME=Dynamic", "DATA_CONFIG.DATA_PROCESSOR=[]"),
+    )
+    found = inspect(own / "tools" / "cfgs" / "own.yaml", options, nothing)
+    assert isinstance(found, Prediction)
+    assert found.scene is not None
+    assert found.scene.num_voxels == len(np.unique((points[:, :4] / 4).astype(int), axis=0))
+    assert found.scene.grid_size is None

@@ -1,5 +1,7 @@
 """The whole way of `bevdiag fix` on the small model, with few changes to try."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,25 @@ def test_the_diff_changes_only_what_it_shows(found: FixReport) -> None:
     ]
     assert changed == ["+      FOCAL_TOPK: true", "+      FOCAL_THRESHOLD: 0.1"]
     assert not found.written
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("end", ["\n", "", "\r\n"])
+@pytest.mark.parametrize("git", [["git", "apply"], ["patch", "-p1", "--binary"]], ids=" ".join)
+def test_git_and_patch_apply_the_diff(
+    git: list[str], end: str, absolute: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which(git[0]) is None:
+        pytest.skip(f"needs {git[0]}")
+    monkeypatch.chdir(tmp_path)
+    path = Path("cfgs/my model.yaml")
+    path.parent.mkdir()
+    before = f"MODEL:{end or chr(10)}  NAME: A{end}"
+    after = before.replace("A", "B")
+    path.write_bytes(before.encode())
+    diff = fixing._diff(path.absolute() if absolute else path, before, after)
+    subprocess.run(git, input=diff.encode(), check=True, timeout=30)
+    assert path.read_bytes() == after.encode()
 
 
 def test_what_is_written_is_what_was_found_and_needs_no_second_time(

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from bevdiag.errors import InputError
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
+from bevdiag.remedies.fix import FixOptions, fix
 from bevdiag.remedies.sets import with_fix
 from bevdiag.rules.amp_available import reads_amp
 from bevdiag.rules.checks import fixes_of
 from bevdiag.rules.fix import Fix
+from bevdiag.source.dialects.mmengine.config import settings_of
 
 TOY = Path(__file__).parents[1] / "source" / "repo"
 CONFIG = "tools/cfgs/models/one_stage.yaml"
@@ -113,3 +116,30 @@ def test_fewer_points_are_sampled(find: Find) -> None:
     (candidate,) = (c for c in find(processors).values() if c.group == "samples")
     key = ("DATA_CONFIG", "DATA_PROCESSOR", "sample_points", "NUM_POINTS", "train")
     assert candidate.edits == {key: 200}
+
+
+def test_of_a_config_that_is_code_the_command_lines_options_are_changed() -> None:
+    said = {
+        "model": "VoxelNet", "dataset": "KittiDataset", "class_names": ["Car"],
+        "features": ["x", "y", "z"], "stored": ["x", "y", "z"], "shuffled": True, "frames": 1,
+        "range": [0, -40, -3, 70.4, 40, 1], "voxel_size": [0.05, 0.05, 0.1], "max_points": 5,
+        "max_voxels": [16000, 40000], "batch_size": 6, "optimizer": "AdamW", "autocast": "off",
+    }  # fmt: skip
+    config = Path("detector.py")
+    source = Repository(
+        path=config,
+        options=InspectOptions(source="."),
+        root=Path(),
+        settings=settings_of(config, said, "train"),
+        overrides=(),
+        batch_size=6,
+        autocast="off",
+        optimizer="adamw",
+    )
+    assert {found.id: found.edits for found in fixes_of(source)} == {
+        "use-amp": {("optim_wrapper", "type"): "AmpOptimWrapper"},
+        "batch-3": {("train_dataloader", "batch_size"): 3},
+        "batch-1": {("train_dataloader", "batch_size"): 1},
+    }
+    with pytest.raises(InputError, match="is code, which bevdiag does not edit"):
+        fix(config, source.options, FixOptions(), lambda *_: None)

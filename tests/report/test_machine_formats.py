@@ -11,14 +11,12 @@ from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.github import MOST_OF_A_KIND, github
 from bevdiag.report.junit import junit
 from bevdiag.report.markdown import MOST_CHARACTERS, escaped, markdown
-from bevdiag.report.sarif import sarif
 from bevdiag.rules.finding import Finding, Severity
 
 
 @pytest.mark.parametrize(
     ("render", "name"),
     [
-        (sarif, "checks.sarif"),
         (junit, "checks.junit.xml"),
         (github, "checks.github.txt"),
         (markdown, "checks.md"),

@@ -13,6 +13,7 @@ from bevdiag.errors import Location
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.sarif import sarif
+from bevdiag.rules.codes import CODES
 from bevdiag.rules.finding import Finding, Severity, Silencing
 
 SCHEMA = "BEVDIAG_SARIF_SCHEMA"
@@ -33,6 +34,16 @@ def lost(document, loaded, place=""):
             yield from lost(value, other, f"{place}[]")
     elif document != loaded:
         yield place
+
+
+def test_golden(checks, golden):
+    """But for the rules that found nothing: docs/rules holds their pages."""
+    document = json.loads(sarif(checks))
+    (run,) = document["runs"]
+    found = {result["ruleId"] for result in run["results"]}
+    driver = run["tool"]["driver"]
+    driver["rules"] = [rule for rule in driver["rules"] if rule["id"] in found]
+    golden("checks.sarif", json.dumps(document, indent=1) + "\n")
 
 
 def test_a_reader_of_the_standard_loses_nothing(checks):
@@ -116,6 +127,7 @@ def test_keeps_a_fingerprint_when_lines_move(checks):
 def test_names_every_rule_and_points_into_its_table(checks):
     run = json.loads(sarif(checks))["runs"][0]
     rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(CODES)
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
     assert run["invocations"][0]["executionSuccessful"] is False

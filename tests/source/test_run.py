@@ -88,6 +88,12 @@ def test_counts_that_depend_on_features_have_a_range(two_stage: SourceTrace) -> 
     assert set(two_stage.scenarios) == set(Scenario)
 
 
+def test_whose_code_ran_is_said_by_module(one_stage: SourceTrace) -> None:
+    (said,) = [found for found in one_stage.findings if "stubs ran, by module" in found]
+    assert "backbone_3d: SparseConv3d" in said
+    assert "dense_head: roiaware_pool3d_cuda.points_in_boxes_gpu; vfe: none" in said
+
+
 def test_a_site_can_be_pinned(two_stage: SourceTrace, trace_repo: Trace) -> None:
     sites = [a.site for a in two_stage.assumptions if a.site.endswith(":nms")]
     (site,) = sites

@@ -163,3 +163,60 @@ def test_each_step_starts_its_books_anew(recordings: Any) -> None:
 
 def _in_backward(event: Alloc, step: int) -> bool:
     return event.step == step and event.phase is Phase.BACKWARD
+
+
+class _Nearest(torch.autograd.Function):
+    """Indices, as ball queries and furthest point sampling make them, or features."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, features: bool) -> Tensor:
+        return x * 2 if features else torch.empty(4, dtype=torch.long, device="meta")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * 2, None
+
+
+class _Grouper(nn.Module):
+    def __init__(self, *, features: bool = False, enabled: bool = True) -> None:
+        super().__init__()
+        self.features, self.enabled = features, enabled
+        self.apply_it = _Nearest.apply
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.set_grad_enabled(self.enabled):
+            return self.apply_it(x, self.features)
+
+
+class _Grouping(nn.Module):
+    def __init__(self, grouper: nn.Module) -> None:
+        super().__init__()
+        self.grouper = grouper
+        self.scale = nn.Parameter(torch.empty(8, device="meta"))
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        self.grouper(batch["x"])
+        return (batch["x"] * self.scale).sum()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("grouper", "is_dead"),
+    [
+        (_Grouper(), False),
+        (_Grouper(features=True), True),
+        (_Grouper(features=True, enabled=False), False),
+    ],
+)
+def test_what_a_function_applies_without_a_gradient_is_no_dead_branch(
+    recordings: Any, grouper: nn.Module, is_dead: bool
+) -> None:
+    trace = recordings.steps(_Grouping(grouper), _batch())
+    dead = [branch.path for branch in trace.wiring.dead_branches]
+    assert ("grouper" in dead) is is_dead
+
+
+def test_the_way_to_apply_a_function_is_put_back() -> None:
+    below = torch.autograd.function._SingleLevelFunction
+    with Attribution(nn.Module()), Attribution(nn.Module()):
+        assert "apply" in vars(below)
+    assert "apply" not in vars(below)

@@ -43,6 +43,22 @@ seen["still there"] = sys.modules["torch._dynamo"] is real
 print(json.dumps(seen))
 """
 
+_PARTS = """
+import sys
+from bevdiag.trace.compiler import without_compiler
+
+with without_compiler():
+    stub = sys.modules["torch._dynamo"]
+    # As torchvision does when it is imported.
+    from torch._dynamo.utils import is_compile_supported
+    import torch
+    assert sys.modules["torch._dynamo"] is torch._dynamo is not stub
+    assert torch._dynamo.utils is sys.modules["torch._dynamo.utils"]
+    assert torch._dynamo.utils.is_compile_supported is is_compile_supported
+    assert torch._dynamo.utils.__spec__.origin.endswith("utils.py")
+assert all(type(finder).__name__ != "_Parts" for finder in sys.meta_path)
+"""
+
 
 @pytest.fixture(scope="module")
 def seen() -> dict[str, object]:
@@ -76,3 +92,10 @@ def test_the_compiler_is_usable_afterwards(seen: dict[str, object]) -> None:
 def test_a_compiler_that_is_imported_already_is_left_alone(seen: dict[str, object]) -> None:
     assert seen["left alone"] is True
     assert seen["still there"] is True
+
+
+def test_a_library_that_imports_a_part_of_the_compiler_gets_the_real_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PARTS], capture_output=True, text=True, check=False, timeout=90
+    )
+    assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ from bevdiag import __version__
 from bevdiag.prediction.variants import CompareReport, Variant
 from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known
 from bevdiag.report.html.document import render_page
-from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings
+from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_rules
 from bevdiag.report.text.assumed import scene_entries, target_entries
 from bevdiag.report.text.compare_report import variant_label
 from bevdiag.report.text.prose import VERDICT_WORDS
@@ -22,6 +22,7 @@ def compare_page(report: CompareReport) -> str:
         version=__version__,
         variants=[_variant(variant, report, highest) for variant in report.variants],
         findings=shown_findings(report.findings),
+        rules=shown_rules(report.findings, ()),
         assumed=[*target_entries(report.target), *scene_entries(report.scene)],
     )
 

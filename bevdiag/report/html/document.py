@@ -7,18 +7,21 @@ module puts in, by their hashes.
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bevdiag.report.amounts import format_bytes, format_count, format_shape
 from bevdiag.report.printable import printable
 
 _ASSETS = "assets"
+_LONG = re.compile(r"[\w./:=-]{24,}")
+_SEAM = re.compile(r"([._/:=])(?=[^\W\d_])")
 
 
 def render_page(template: str, scripts: Sequence[str], **values: Any) -> str:
@@ -48,7 +51,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"bytes": format_bytes, "count": format_count, "shape": format_shape}
+    environment.filters["parts"] = _parts
     return environment
+
+
+def _parts(text: str) -> Markup:
+    """Text whose long names, such as dotted keys, may break between their parts."""
+    return Markup(_LONG.sub(_with_seams, str(escape(printable(text)))))
+
+
+def _with_seams(word: re.Match[str]) -> str:
+    return _SEAM.sub(r"\1<wbr>", word[0])
 
 
 def _finalize(value: Any) -> Any:

@@ -7,7 +7,9 @@ from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.report.places import shown_location
 from bevdiag.report.text.findings import worst_first
+from bevdiag.rules.codes import CODES
 from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.pages import RulePage, rule_page
 
 SEVERITY_KINDS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "muted"}
 VERDICT_KINDS = {
@@ -34,6 +36,12 @@ def shown_findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
         }
         for finding in worst_first(findings)
     ]
+
+
+def shown_rules(findings: Iterable[Finding], silenced: Iterable[Finding]) -> list[RulePage]:
+    """The pages of the rules that speak, in the order of their codes: the page needs no network."""
+    codes = {finding.code for finding in (*findings, *silenced)}
+    return [rule_page(code) for code in sorted(codes & CODES.keys())]
 
 
 def shown_silenced(silenced: Iterable[Finding]) -> list[dict[str, str]]:

@@ -9,12 +9,18 @@ from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import bytes_if_known, format_count
 from bevdiag.report.html.document import render_page
-from bevdiag.report.html.findings import VERDICT_KINDS, shown_findings, shown_silenced
+from bevdiag.report.html.findings import (
+    VERDICT_KINDS,
+    shown_findings,
+    shown_rules,
+    shown_silenced,
+)
 from bevdiag.report.html.scatter import flops_per_sample, remedy_chart
 from bevdiag.report.html.timeline_data import timeline_data
 from bevdiag.report.text.assumed import assumed_entries
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
 from bevdiag.report.text.joints import module_name
+from bevdiag.report.text.peak import tensor_text
 from bevdiag.report.text.prose import VERDICT_WORDS
 from bevdiag.report.text.remedies import singles_first
 from bevdiag.trace.wiring import Wiring
@@ -36,12 +42,14 @@ def inspect_page(report: Prediction) -> str:
         timeline=timeline_data(report.blocks, report.timeline, report.target.capacity_bytes),
         findings=shown_findings(report.findings),
         silenced=shown_silenced(report.silenced),
+        rules=shown_rules(report.findings, report.silenced),
         remedies=_remedies(report),
         chart=remedy_chart(report),
         layers=_layers(report.layers),
         joints=_joints(report.wiring),
         gpus=_gpus(report),
         assumed=assumed_entries(report),
+        tensor_text=tensor_text,
     )
 
 
@@ -54,6 +62,7 @@ def config_page(report: ConfigReport) -> str:
         version=__version__,
         findings=shown_findings(report.findings),
         silenced=shown_silenced(report.silenced),
+        rules=shown_rules(report.findings, report.silenced),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from bevdiag.memory.events import Category
 from bevdiag.memory.lifetimes import BlockLife
 from bevdiag.prediction.memory_use import TimelinePoint
 from bevdiag.report.amounts import format_shape
@@ -42,13 +43,15 @@ def timeline_data(
 
 
 def _name(block: BlockLife) -> tuple[str, ...]:
+    alloc = block.alloc
+    plain = alloc.category is Category.WORKSPACE and not alloc.shape  # bytes without a shape
     return (
-        printable(block.alloc.module),
-        printable(block.alloc.op),
-        format_shape(block.alloc.shape) if block.alloc.dtype else "",
-        block.alloc.dtype,
-        block.alloc.category.value,
-        block.alloc.phase.value,
+        printable(alloc.module),
+        printable(alloc.op),
+        format_shape(alloc.shape) if alloc.dtype and not plain else "",
+        alloc.dtype,
+        alloc.category.value,
+        alloc.phase.value,
     )
 
 

@@ -93,15 +93,20 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
 
 def scene_entries(scene: Scene) -> list[tuple[str, str]]:
     """Label and text for the input."""
-    grid = " x ".join(format_count(size) for size in scene.grid_size)
-    return [
-        ("Scene", scene.source),
-        (
-            "Voxels",
-            f"{format_count(scene.num_voxels)} from {format_count(scene.num_points)} points, "
-            f"in a grid of {grid} (x, y, z)",
-        ),
-    ]
+    sides = " x ".join(format_count(size) for size in scene.grid_size or ())
+    grid = f", in a grid of {sides} (x, y, z)" if sides else ""
+    points = format_count(scene.num_points)
+    held = ("Points", f"{points} points{grid}")
+    if scene.num_voxels:
+        held = ("Voxels", f"{format_count(scene.num_voxels)} from {points} points{grid}")
+    return [("Scene", scene.source), held]
+
+
+def scene_words(scene: Scene) -> str:
+    """The input in a few words."""
+    points = f"{format_count(scene.num_points)} points"
+    voxels = f"{format_count(scene.num_voxels)} voxels from " if scene.num_voxels else ""
+    return f"{scene.source}: {voxels}{points}"
 
 
 def assumption_lines(assumptions: tuple[Assumption, ...], layout: Layout) -> list[Text]:

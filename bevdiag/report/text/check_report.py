@@ -28,7 +28,17 @@ def render_check(checks: Sequence[Check], layout: Layout) -> str:
             lines += _detail_lines(check, layout)
     counts = Counter(check.exit_code for check in checks)
     told = ", ".join(f"{counts[code]} {words}" for code, words in _WORDS.items() if counts[code])
-    lines += [*([Text()] if lines else []), *paragraph(f"Configs: {told}.", layout)]
+    last: list[Text] = []
+    if unjudged := sum(bool(check.notes) for check in checks):
+        last += paragraph(
+            f"{unjudged} with modules that are not built in, of which less could be said: "
+            "bevdiag inspect CONFIG --source DIR traces them with their repository's code.",
+            layout,
+        )
+    if counts[ExitCode.USAGE]:
+        last += paragraph("Once they can be read: bevdiag check CONFIG... again.", layout)
+    last += paragraph(f"Configs: {told}.", layout)
+    lines += [*([Text()] if lines else []), *last]
     return render_lines(lines, layout)
 
 

@@ -15,6 +15,7 @@ from bevdiag.report.amounts import (
     format_flops,
 )
 from bevdiag.report.layout import Layout
+from bevdiag.report.printable import printable
 from bevdiag.report.text.assumed import setting_lines
 from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, labelled, paragraph
 from bevdiag.report.text.render import render_lines
@@ -93,7 +94,8 @@ def _edit_lines(report: FixReport, chosen: Plan, layout: Layout) -> list[Text]:
     lines.append(Text())
     styles = {"+": "green", "-": "red", "@": "cyan"}
     for line in report.diff.splitlines():
-        lines += paragraph(line, layout, indent=2, style=styles.get(line[:1], ""))
+        # To be copied: a line of a diff is never folded.
+        lines.append(Text.assemble("  ", (printable(line), styles.get(line[:1], ""))))
     return lines
 
 

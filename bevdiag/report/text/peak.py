@@ -2,6 +2,7 @@
 
 from rich.text import Text
 
+from bevdiag.memory.events import Category
 from bevdiag.prediction.memory_use import Holder, Peak
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes, format_shape, format_share
@@ -87,7 +88,7 @@ def _holder_lines(peak: Peak, layout: Layout) -> list[Text]:
     common = [Column("size", right=True), Column("share", right=True), Column("category")]
     wide = [*common, Column("module", folds=True), Column("op", folds=True), Column("tensor")]
     rows = [
-        [*row, cell(holder.module or "-"), cell(holder.op), cell(_tensor(holder))]
+        [*row, cell(holder.module or "-"), cell(holder.op), cell(tensor_text(holder))]
         for holder, row in zip(shown, figures, strict=True)
     ]
     if natural_width(wide, rows) + 2 <= layout.width:
@@ -112,12 +113,15 @@ def _narrow_holder_lines(
     start = table.header.plain.index(columns[-1].header[:6])
     lines = [table.header]
     for holder, row in zip(holders, table.rows, strict=True):
-        below = f"{holder.op}  {_tensor(holder)}"
+        below = f"{holder.op}  {tensor_text(holder)}".strip()
         lines += [*row, *paragraph(below, layout, indent=start, style="dim")]
     return lines
 
 
-def _tensor(holder: Holder) -> str:
+def tensor_text(holder: Holder) -> str:
+    """How many alike, of which shape and type; a workspace is plain bytes and has neither."""
     times = f"{holder.count} times " if holder.count > 1 else ""
+    if not holder.shape and holder.category == Category.WORKSPACE:
+        return times.strip()
     shape = f"{format_shape(holder.shape)} " if holder.shape else ""
     return f"{times}{shape}{holder.dtype}".strip()

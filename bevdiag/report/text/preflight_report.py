@@ -1,5 +1,6 @@
 """`bevdiag preflight` as text: a line a config, the worst last, then why."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import module_or_phase
+from bevdiag.report.printable import printable
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
 from bevdiag.report.text.prose import heading, paragraph
@@ -46,7 +48,22 @@ def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
     for check in ordered:
         if check.exit_code is not ExitCode.FITS or check.notes:
             lines += _detail_lines(check, layout)
-    return render_lines(lines, layout)
+    return render_lines([*lines, *_next_lines(ordered)], layout)
+
+
+def _next_lines(checks: Sequence[Check]) -> list[Text]:
+    """What to do about the worst config that could not be judged; a command is never folded."""
+    unjudged = [c for c in checks if c.exit_code in (ExitCode.USAGE, ExitCode.NO_VERDICT)]
+    if not unjudged:
+        return []
+    config = shlex.quote(printable(unjudged[-1].config))
+    if unjudged[-1].exit_code is ExitCode.USAGE:
+        command = f"bevdiag check {config}"
+    elif unjudged[-1].report is None:
+        command = f"bevdiag inspect {config} --source DIR"
+    else:
+        command = f"bevdiag inspect {config} --full"
+    return [Text(), Text(f"Next: {command}")]
 
 
 def _row(check: Check) -> list[Text]:

@@ -5,16 +5,17 @@ import shlex
 from rich.text import Text
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.memory_use import Holder
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.amounts import format_bytes, format_count, format_shape, format_share
+from bevdiag.report.amounts import format_bytes, format_count, format_share
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import fold, printable
+from bevdiag.report.text.assumed import scene_words
 from bevdiag.report.text.chart import chart_lines
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_lines
+from bevdiag.report.text.peak import tensor_text
 from bevdiag.report.text.prose import (
     SEVERITY_STYLES,
     VERDICT_WORDS,
@@ -71,7 +72,8 @@ def _head_lines(report: Prediction, layout: Layout) -> list[Text]:
         if peak.low_bytes < peak.high_bytes
         else ""
     )
-    doing = f", {peak.op}" if peak.op else ""
+    op = peak.op.removeprefix("aten.").removesuffix(".default")
+    doing = f", {op}" if op else ""
     where = f"{peak.module or 'the training step itself'}{doing}"
     return lines + paragraph(
         f"Peak {format_bytes(peak.allocated_bytes)} allocated{between}, "
@@ -92,13 +94,7 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
     entries = [("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn}")]
     if scene is not None:
         step = f"batch size {scene.batch_size}, {step}"
-        entries.append(
-            (
-                "Scene",
-                f"{scene.source}: {format_count(scene.num_voxels)} voxels from "
-                f"{format_count(scene.num_points)} points",
-            )
-        )
+        entries.append(("Scene", scene_words(scene)))
     entries.append(("Step", f"{step}; {format_count(report.params.total)} parameters"))
     ranged = sorted(
         (item for item in report.assumptions if item.low < item.high),
@@ -127,9 +123,9 @@ def _chart_lines(report: Prediction, layout: Layout) -> list[Text]:
     if report.verdict is Verdict.FITS:
         return []
     capacity = report.target.capacity_bytes
-    usable = "" if capacity is None else f", {format_bytes(capacity)} usable"
+    usable = "" if capacity is None else f", dashed: usable {format_bytes(capacity)}"
     lines = chart_lines(report, layout, ticks=_CHART_TICKS, captioned=False)
-    return _title(f"GiB over the step{usable}", layout) + lines if lines else []
+    return _title(f"GiB over the step, dotted: reserved{usable}", layout) + lines if lines else []
 
 
 def _findings_lines(report: Prediction, layout: Layout, count: int) -> list[Text]:
@@ -169,16 +165,12 @@ def _holders_lines(report: Prediction, layout: Layout) -> list[Text]:
         size = format_bytes(holder.nbytes).rjust(10)
         share = format_share(holder.nbytes, peak.allocated_bytes).rjust(7)
         text = f"{size} {share}  {holder.category.ljust(10)}  {holder.module or holder.op}"
-        with_tensor = f"{text}  {_tensor(holder)}"
-        fits = len(with_tensor) + 2 <= layout.width
-        lines.append(Text.assemble("  ", printable(with_tensor if fits else text)))
+        tensor = tensor_text(holder) or holder.op
+        # Where space is short the type goes, then the shape.
+        longest = (f"{text}  {tensor}", f"{text}  {tensor.rpartition(' ')[0]}", text)
+        line = next((one for one in longest if len(one) + 2 <= layout.width), text)
+        lines.append(Text.assemble("  ", printable(line.rstrip())))
     return lines
-
-
-def _tensor(holder: Holder) -> str:
-    times = f"{holder.count} times " if holder.count > 1 else ""
-    shape = f"{format_shape(holder.shape)} " if holder.shape else ""
-    return f"{times}{shape}{holder.dtype}".strip()
 
 
 def _fix_lines(report: Prediction, layout: Layout) -> list[Text]:

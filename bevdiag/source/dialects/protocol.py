@@ -11,10 +11,16 @@ from torch import nn
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
+
+_VALUES_BELOW = 3
+"""Arrays of as many dimensions are features without values in a trace, unless their name says
+that they are boxes or coordinates."""
+_GEOMETRY = ("box", "coord", "num_points", "matrix", "trans_", "2", "intrinsics", "masks")
 
 
 class Loaded(NamedTuple):
@@ -29,14 +35,24 @@ class Loaded(NamedTuple):
     boxes: torch.Tensor | None
 
 
+def without_values(key: str, value: Any) -> Any:
+    """A batch's entry as a trace gets it: features are meta tensors, the rest stays."""
+    if not isinstance(value, torch.Tensor) or value.dim() < _VALUES_BELOW:
+        return value
+    if any(part in key for part in _GEOMETRY) or not value.is_floating_point():
+        return value
+    return torch.empty(value.shape, dtype=value.dtype, device="meta")
+
+
 class Supply(Protocol):
     """One scene, as the training code loads it.
 
     Attributes:
-        failure: why the repository's own data pipeline did not run, in a sentence; empty if it did.
+        failure: why an entry that the model asks for is not in the batch, and what helps.
     """
 
-    failure: str
+    @property
+    def failure(self) -> str: ...
 
     def load(self) -> None:
         """Have the repository's code make the batch; what fails there is a finding."""
@@ -67,7 +83,7 @@ class Unread:
 
 
 class NotInBatchError(NoVerdictError, KeyError):
-    """A model asks its batch for something that bevdiag's scenes do not have.
+    """A model asks its batch for something that is not in it.
 
     Attributes:
         key: what it asks for.
@@ -95,6 +111,8 @@ class Dialect(ABC):
 
     BATCH: ClassVar[type[WatchedBatch]] = WatchedBatch
     """The class of the batch dict that `loss` gets."""
+    IS_BARE: ClassVar[bool] = False
+    """Whether the loop keeps no batch on the GPU beside the one of the step."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -108,11 +126,11 @@ class Dialect(ABC):
         """Import what the model is built from; what that puts on the GPU stays there."""
 
     @abstractmethod
-    def supply(self, scene: Batch, findings: list[str], *, loads: bool) -> Supply:
+    def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
         """The batches of a scene.
 
         Args:
-            scene: points and boxes.
+            scene: points and boxes, or a batch that the user saved.
             findings: gets a sentence for what was left out or did not work.
             loads: whether the repository's own data pipeline makes the batch.
         """

@@ -1,16 +1,23 @@
 """Deformable convolutions and attention: what their C++ allocates beside the outputs.
 
 The convolutions copy each sample's windows into columns and multiply those, as the C++ of mmcv
-does; no value of an output is computed.
+does. Where everything has values, so do their outputs; their gradients have none.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.source.state import current
 from bevdiag.source.stubs.arrays import Op, fills_its_outputs
+
+_WINDOWS = (
+    (("kH", "kW"), ("dH", "dW"), ("padH", "padW"), ("dilationH", "dilationW")),
+    tuple((f"{name}_h", f"{name}_w") for name in ("kernel", "stride", "pad", "dilation")),
+)
+"""What the sizes are called, along height and width: in DCNv1, and in DCNv2."""
 
 
 def _out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
@@ -32,6 +39,9 @@ def modulated_forward(
     columns = _plane(x, ones, sizes, samples=1)
     _multiplied()
     del columns
+    _compute(x, weight, offset, mask, output, sizes)
+    if sizes["with_bias"]:
+        output += bias.view(1, -1, 1, 1)
 
 
 def modulated_backward(
@@ -67,6 +77,7 @@ def deform_forward(
     buffer = torch.zeros_like(output)
     _multiplied()
     del columns, buffer
+    _compute(x, weight, offset, None, output, sizes)
 
 
 def deform_backward_input(
@@ -104,23 +115,58 @@ def deform_backward_parameters(
 
 def _plane(x: Tensor, ones: Tensor | None, sizes: dict[str, Any], *, samples: int) -> Tensor:
     """The columns; the plane of ones that multiplies the bias is made beside them."""
-    height, width, channels = x.shape[2], x.shape[3], x.shape[1]
-    if "kernel_h" in sizes:
-        kernel = (sizes["kernel_h"], sizes["kernel_w"])
-        stride, padding = (sizes["stride_h"], sizes["stride_w"]), (sizes["pad_h"], sizes["pad_w"])
-        dilation = (sizes["dilation_h"], sizes["dilation_w"])
-    else:
-        kernel, stride = (sizes["kH"], sizes["kW"]), (sizes["dH"], sizes["dW"])
-        padding = (sizes["padH"], sizes["padW"])
-        dilation = (sizes["dilationH"], sizes["dilationW"])
-    out = [
-        _out_size(*args)
-        for args in zip((height, width), kernel, stride, padding, dilation, strict=True)
-    ]
+    kernel, *others = _window(sizes)
+    out = [_out_size(*axis) for axis in zip(x.shape[2:], kernel, *others, strict=True)]
+    channels = x.shape[1]
     plane = None if ones is None else x.new_ones(out)
     columns = x.new_zeros((channels * kernel[0] * kernel[1], samples * out[0] * out[1]))
     del plane
     return columns
+
+
+def _window(sizes: dict[str, Any]) -> tuple[tuple[int, int], ...]:
+    """Kernel, stride, padding and dilation, along the height and the width."""
+    names = _WINDOWS["kernel_h" in sizes]
+    return tuple((int(sizes[high]), int(sizes[wide])) for high, wide in names)
+
+
+def _compute(
+    x: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    output: Tensor,
+    sizes: dict[str, Any],
+) -> None:
+    """The output's values: each tap of the window sampled where its offset moves it."""
+    if any(tensor.is_meta for tensor in (x, weight, offset, output)):
+        return
+    kernel, stride, padding, dilation = _window(sizes)
+    batch, _, *out = output.shape
+    groups, moved = int(sizes["group"]), int(sizes["deformable_group"])
+    rows, columns = (torch.arange(n) * s - p for n, s, p in zip(out, stride, padding, strict=True))
+    moves = offset.view(batch, moved, -1, 2, *out)
+    taps = []
+    for tap in range(kernel[0] * kernel[1]):
+        y, x_ = divmod(tap, kernel[1])
+        place = torch.stack(
+            (
+                columns.view(1, 1, 1, -1) + x_ * dilation[1] + moves[:, :, tap, 1],
+                rows.view(1, 1, -1, 1) + y * dilation[0] + moves[:, :, tap, 0],
+            ),
+            dim=-1,
+        )
+        size = torch.tensor([max(x.shape[3] - 1, 1), max(x.shape[2] - 1, 1)])
+        found = nn.functional.grid_sample(
+            x.view(batch * moved, -1, *x.shape[2:]),
+            (2 * place / size - 1).view(batch * moved, *out, 2),
+            align_corners=True,
+        ).view(batch, moved, -1, *out)
+        if mask is not None:
+            found = found * mask.view(batch, moved, -1, 1, *out)[:, :, tap]
+        taps.append(found.view(batch, x.shape[1], -1))
+    windows = torch.stack(taps, dim=2).view(batch, groups, -1, out[0] * out[1])
+    output.copy_((weight.view(groups, len(weight) // groups, -1) @ windows).view(output.shape))
 
 
 def _multiplied() -> None:
@@ -137,6 +183,8 @@ def attention_forward(
     im2col_step: int,
 ) -> Tensor:
     """Multi-scale deformable attention: value [B, N, heads, C] to [B, queries, heads * C]."""
+    if not value.is_meta:
+        raise NoVerdictError("multi-scale deformable attention has no values on the CPU")
     batch, _, heads, channels = value.shape
     return value.new_zeros((batch, places.shape[1], heads, channels)).view(
         batch, places.shape[1], heads * channels

@@ -1,7 +1,8 @@
-"""Finds a stub for what a repository imports and is not there.
+"""Finds a stub for what a repository imports and is not there, or is compiled for a GPU.
 
 Who imports decides: only the repository's own files get one. What torch, NumPy or another installed
-package tries to import and does not find must fail for it, as it has code for that case.
+package tries to import and does not find must fail for it, as it has code for that case. Extension
+modules get theirs although they are built: their kernels ask for memory that is not there.
 """
 
 import ast
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from bevdiag.source.stubs.called import watched
 from bevdiag.source.stubs.definitions import Extensions
 from bevdiag.source.stubs.inert import InertModule
 from bevdiag.source.stubs.ops import OPS
@@ -27,6 +29,10 @@ _IMPORTLIB = str(Path(importlib.__file__).parent)
 _COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
 _COMMON = ("forward", "backward")
 """Names of functions that say nothing."""
+_ON_GPU = ("pytorch3d", "triton")
+"""Packages whose functions are kernels: a repository gets a stub although they are installed."""
+_OF_WINDOWS, _WINDOWS = "_tkinter", ("tkinter", "turtle")
+"""What Python may be built without, and what needs it; editors import `turtle` by themselves."""
 
 
 class StubFinder:
@@ -57,7 +63,7 @@ class StubFinder:
             return None
         if isinstance(module, Path):
             return importlib.machinery.PathFinder.find_spec(name, [str(module)])
-        return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
+        return _spec(name, module)
 
     def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | Path | None:
         """A stub, or the folder to find a package in that the repository brings along."""
@@ -110,7 +116,40 @@ class StubFinder:
             for function in defined.values()
             if function.name not in known
         }
-        return _filled(name, {**unknown, **known})
+        return _filled(name, watched(name, {**unknown, **known}))
+
+    def of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
+        """A stub for what is built or installed and asks for a GPU, None for anything else."""
+        if path is None:
+            if name in _ON_GPU:
+                made = self._module(name, None)
+                return made if isinstance(made, ModuleType) else None
+            return _filled(name, self._ops[name]) if name in self._ops else None
+        folders = [Path(p) for p in path if Path(p).is_relative_to(self._root)]
+        built = importlib.machinery.PathFinder.find_spec(name, path) if folders else None
+        if built is None or not isinstance(built.loader, importlib.machinery.ExtensionFileLoader):
+            return None
+        last = name.rpartition(".")[2]
+        folder = self._extensions.folder_of(last, folders)
+        return self._extension(name, last, folder or folders[0])
+
+
+class CompiledFinder:
+    """The first finder in sys.meta_path: what is compiled is not run, whether it is there or not.
+
+    Args:
+        stubs: makes them.
+    """
+
+    def __init__(self, stubs: StubFinder) -> None:
+        self._stubs = stubs
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of a stub, None where others are to look."""
+        module = self._stubs.of_built(name, path)
+        return None if module is None else _spec(name, module)
 
 
 def known_by_name(
@@ -151,6 +190,10 @@ class _Loader(importlib.abc.Loader):
         pass
 
 
+def _spec(name: str, module: ModuleType) -> importlib.machinery.ModuleSpec | None:
+    return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
+
+
 def _filled(name: str, members: Mapping[str, Any]) -> ModuleType:
     module = ModuleType(name)
     module.__dict__.update(members)
@@ -160,7 +203,16 @@ def _filled(name: str, members: Mapping[str, Any]) -> ModuleType:
 def install(root: Path) -> StubFinder:
     """Put the stubs in place for a repository at `root`."""
     sys.modules.update(spconv_modules())
-    return install_packages(root, OPS)
+    stub_windows()
+    finder = install_packages(root, OPS)
+    sys.meta_path.insert(0, CompiledFinder(finder))
+    return finder
+
+
+def stub_windows() -> None:
+    """Stubs for what opens windows, where Python was built without."""
+    if importlib.util.find_spec(_OF_WINDOWS) is None:
+        sys.modules.update({name: InertModule(name) for name in _WINDOWS})
 
 
 def install_packages(root: Path, ops: Mapping[str, Mapping[str, Any]]) -> StubFinder:

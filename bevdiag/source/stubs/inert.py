@@ -12,6 +12,11 @@ from typing import Any
 from bevdiag.errors import NoVerdictError
 from bevdiag.trace.places import user_place
 
+OF_KERNELS = (
+    *("MinkowskiEngine", "apex", "cupy", "flash_attn", "mamba_ssm"),
+    *("natten", "pytorch3d", "torchsparse", "xformers"),
+)
+"""Packages that compute on a GPU alone: to install one helps no prediction."""
 _armed: list[bool] = []
 
 
@@ -34,9 +39,16 @@ class Inert:
         if not _armed:
             only = args[0] if len(args) == 1 else None
             return only if callable(only) else self
+        where = user_place(sys._getframe(1))
+        if self._name.partition(".")[0] in OF_KERNELS:
+            raise NoVerdictError(
+                f"{where}: {self._name} is called, of a package of GPU kernels that has no stub: "
+                "what it allocates is not known, installed or not; take it out of the training "
+                "step, or put plain PyTorch in its place for the prediction"
+            )
         raise NoVerdictError(
-            f"{user_place(sys._getframe(1))}: {self._name} is called, which is not installed here "
-            "and has no stub: install the package, or take it out of the training step"
+            f"{where}: {self._name} is called, which is not installed here and has no stub: "
+            "install the package, or take it out of the training step"
         )
 
     def __iter__(self) -> Any:

@@ -4,6 +4,7 @@ Checked against csrc of mmcv 2.1. Functions whose wrapper allocates the outputs 
 the C++ makes tensors of its own, its lines are followed in PyTorch, so that they are recorded.
 """
 
+import sys
 from collections.abc import Mapping
 from functools import wraps
 from importlib.machinery import ModuleSpec
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.scenes.voxels import voxelize
 from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
@@ -23,6 +25,7 @@ from bevdiag.source.stubs.definitions import Function
 from bevdiag.source.stubs.ops import all_boxes_kept
 from bevdiag.source.stubs.pairs import counted
 from bevdiag.source.stubs.unknown_ops import unknown_op
+from bevdiag.trace.places import user_place
 
 NAME = "mmcv._ext"
 
@@ -80,9 +83,31 @@ def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
     return named
 
 
-def _filling(*_: Any, **__: Any) -> int:
-    """A function of features: its wrapper has allocated what it fills, and nothing else is."""
+def _filling(*args: Any, **_: Any) -> int:
+    """A function of features: its wrapper has allocated what it fills, and nothing else is.
+
+    Raises:
+        NoVerdictError: the features have values, which it would have to compute.
+    """
+    if not any(isinstance(arg, Tensor) and arg.is_meta for arg in args):
+        raise NoVerdictError(
+            f"{user_place(sys._getframe(1))}: an operation of {NAME} has no values on the CPU"
+        )
     return 1
+
+
+def _sigmoid_focal_loss(
+    scores: Array, target: Array, weight: Array, out: Filled, gamma: float, alpha: float
+) -> None:
+    """Scores [N, classes] before the sigmoid, targets [N]: losses [N, classes]."""
+    chance = 1 / (1 + np.exp(-scores))
+    hit = target[:, None] == np.arange(scores.shape[1])
+    tiny = np.finfo(np.float32).tiny
+    positive = alpha * (1 - chance) ** gamma * np.log(np.maximum(chance, tiny))
+    negative = (1 - alpha) * chance**gamma * np.log(np.maximum(1 - chance, tiny))
+    out[...] = -np.where(hit, positive, negative)
+    if weight.size:
+        out *= weight[target.clip(0, len(weight) - 1)][:, None]
 
 
 # -- voxels ----------------------------------------------------------------------------------------
@@ -386,7 +411,6 @@ _FILLING = dict.fromkeys(
         "roi_align_rotated_forward",
         "roiaware_pool3d_backward",
         "sigmoid_focal_loss_backward",
-        "sigmoid_focal_loss_forward",
         "softmax_focal_loss_backward",
         "softmax_focal_loss_forward",
         "three_interpolate_backward",
@@ -439,6 +463,7 @@ _OPS: dict[str, Op] = {
     "nms": nms,
     "nms_rotated": nms_rotated,
     "roiaware_pool3d_forward": _roiaware,
+    "sigmoid_focal_loss_forward": _by_name(_sigmoid_focal_loss),
     "get_compiler_version": lambda: "",
     "get_compiling_cuda_version": lambda: "",
 }

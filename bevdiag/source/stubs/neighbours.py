@@ -15,6 +15,10 @@ _MOST_CANDIDATES = 2**22
 _MARGIN = 1.001
 """Cells a little larger than the radius, so that rounding hides no neighbour."""
 _MOST_CELLS = 2**19
+_MANY_PAIRS = 2**24
+"""From here on the nearest of points are looked for near them, not among all."""
+_TRIED, _ROUNDS = 32, 3
+"""How many say how far to look, and how often that is doubled for those that found too few."""
 
 
 def ball_query_batch(
@@ -234,7 +238,45 @@ def three_nearest_stack(
 
 
 def _fill_nearest(unknown: Array, known: Array, squares: Array, out: Array) -> None:
-    squares[...], out[...] = np.inf, 0
+    squares[...], out[...] = remembered(_three_nearest, (unknown, known))
+
+
+def _three_nearest(unknown: Array, known: Array) -> Array:
+    """Squared distances and rows, [2, N, 3]; infinite and 0 where there are fewer than three."""
+    found = np.zeros((2, len(unknown), 3))
+    found[0] = np.inf
+    left = np.arange(len(unknown))
+    if len(unknown) * len(known) > _MANY_PAIRS:
+        # Most have three known points within a reach that suits a few of them.
+        few = unknown[:: max(len(unknown) // _TRIED, 1)]
+        reach = float(np.sqrt(np.median(_nearest_of_all(few, known)[0, :, 2])))
+        for _ in range(_ROUNDS if np.isfinite(reach) else 0):
+            reach = max(2 * reach, 1e-9)
+            left = left[~_fill_within(unknown[left], known, reach, found, left)]
+    found[:, left] = _nearest_of_all(unknown[left], known)
+    return found
+
+
+def _fill_within(unknown: Array, known: Array, reach: float, found: Array, places: Ints) -> Array:
+    """Which of `unknown` have three known points within `reach`: their places get them."""
+    is_done = np.zeros(len(unknown), bool)
+    for rows, columns in pairs_within(unknown, known, reach):
+        square = _squares(unknown[rows] - known[columns])
+        near = square <= np.float32(reach) * np.float32(reach)
+        rows, columns, square = rows[near], columns[near], square[near]
+        is_done |= np.bincount(rows, minlength=len(unknown)) >= 3
+        order = np.lexsort((columns, square, rows))
+        rank = ranks(rows[order])
+        order, rank = order[rank < 3], rank[rank < 3]
+        order, rank = order[is_done[rows[order]]], rank[is_done[rows[order]]]
+        found[:, places[rows[order]], rank] = square[order], columns[order]
+    return is_done
+
+
+def _nearest_of_all(unknown: Array, known: Array) -> Array:
+    """The same by all distances."""
+    found = np.zeros((2, len(unknown), 3))
+    found[0] = np.inf
     for part in chunks(len(unknown), len(known), _MOST_CANDIDATES):
         square = np.zeros((part.stop - part.start, len(known)), np.float32)
         for axis in range(3):
@@ -244,8 +286,9 @@ def _fill_nearest(unknown: Array, known: Array, squares: Array, out: Array) -> N
         rows = np.arange(len(square))
         for place in range(min(3, len(known))):
             best = square.argmin(axis=1)
-            squares[part, place], out[part, place] = square[rows, best], best
+            found[:, part, place] = square[rows, best], best
             square[rows, best] = np.inf
+    return found
 
 
 def stacked_neighbours(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bevdiag.source.stubs.assignment import linear_sum_assignment
+from bevdiag.source.stubs.chamfer import chamfer_distance
 from bevdiag.source.stubs.einops import einops_modules
 from bevdiag.source.stubs.inert import InertModule
 from bevdiag.source.stubs.scans import causal_conv1d_fn
@@ -115,6 +116,11 @@ def _causal_conv1d() -> dict[str, ModuleType]:
     return {"causal_conv1d": _module("causal_conv1d", causal_conv1d_fn=causal_conv1d_fn)}
 
 
+def _pytorch3d() -> dict[str, ModuleType]:
+    loss = _module("pytorch3d.loss", chamfer_distance=chamfer_distance)
+    return {"pytorch3d": _module("pytorch3d", loss=loss), "pytorch3d.loss": loss}
+
+
 def _timm() -> dict[str, ModuleType]:
     """The layers that most code takes from timm."""
     layers = {
@@ -152,6 +158,7 @@ PACKAGES: dict[str, Callable[[], dict[str, ModuleType]]] = {
     "einops": einops_modules,
     "easydict": lambda: {"easydict": _module("easydict", EasyDict=EasyDict)},
     "numba": _numba,
+    "pytorch3d": _pytorch3d,
     "scipy": _scipy,
     "timm": _timm,
     "tqdm": _tqdm,

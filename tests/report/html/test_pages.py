@@ -12,6 +12,7 @@ from bevdiag.report.html.inspect_page import config_page, inspect_page
 from bevdiag.report.html.scatter import remedy_chart, ticks_up_to
 from bevdiag.report.text.compare_report import variant_label
 from bevdiag.rules.finding import Severity
+from bevdiag.rules.pages import rule_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202egnp"
 
@@ -40,7 +41,8 @@ def test_the_policy_admits_its_own_style_and_script_and_nothing_else(drawn):
 
 def test_nothing_is_fetched_and_no_handler_or_style_stands_in_the_markup(drawn, compared):
     for page in (inspect_page(drawn), compare_page(compared)):
-        assert not re.search(r"(?:src|href)\s*=", page)
+        assert not re.search(r"src\s*=", page)
+        assert set(re.findall(r"href\s*=\s*(..)", page)) <= {'"#'}
         assert not re.search(r"<[^>]+\s(?:style|on\w+)\s*=", page)
 
 
@@ -103,7 +105,37 @@ def test_the_worst_finding_stands_first(drawn):
     error = replace(drawn.findings[0], severity=Severity.ERROR)
     note = replace(error, code="BEV901", severity=Severity.INFO)
     page = inspect_page(replace(drawn, findings=(note, error)))
-    assert page.index(f">{error.code} ") < page.index(">BEV901 ")
+    assert page.index(f">{error.code}<") < page.index(">BEV901<")
+
+
+def test_a_code_leads_to_its_rule_on_the_page(drawn, compared):
+    pages = (
+        inspect_page(drawn),
+        compare_page(replace(compared, findings=drawn.findings)),
+        config_page(ConfigReport(config="broken.yaml", findings=drawn.findings)),
+    )
+    for page in pages:
+        linked = set(re.findall(r'href="#(rule-BEV\d+)"', page))
+        assert linked == {f"rule-{finding.code}" for finding in drawn.findings}
+        assert linked <= set(re.findall(r'id="(rule-BEV\d+)"', page))
+        assert rule_page("BEV203").parts["How to fix"][0].split("`")[0][:30] in page
+
+
+def test_the_contents_name_the_sections_that_are_there(drawn):
+    for report in (drawn, replace(drawn, remedies=(), gpus=(), wiring=None)):
+        page = inspect_page(report)
+        listed = re.findall(r'href="#(\w+-title)"', page)
+        assert listed == re.findall(r'<h2 id="(\w+-title)"', page)
+    assert "remedies-title" not in listed
+
+
+def test_a_workspace_is_named_by_what_it_serves(drawn):
+    served = {"category": "workspace", "op": "forward convolution"}
+    workspace = replace(drawn.peak.holders[0], **served, shape=(), dtype="uint8")
+    page = inspect_page(replace(drawn, peak=replace(drawn.peak, holders=(workspace,))))
+    section = page.partition('id="peak-title"')[2].partition("</section>")[0]
+    assert "<code>forward convolution</code>" in section
+    assert "uint8" not in section
 
 
 @pytest.mark.parametrize("most", [0.7, 1, 3.2, 9.9, 116, 227, 1000])

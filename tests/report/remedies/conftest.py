@@ -49,8 +49,8 @@ _VOXEL = Fix(
     needs="",
 )
 _DIFF = """\
---- model.yaml
-+++ model.yaml
+--- a/model.yaml
++++ b/model.yaml
 @@ -1,2 +1,3 @@
  MODEL:
 -  NAME: HeightCompression # the dense one

@@ -43,3 +43,9 @@ def test_nothing_to_do(fixed: FixReport) -> None:
 def test_what_became_of_the_file(fixed: FixReport) -> None:
     assert "inspected again" in outcome(replace(fixed, written=True))
     assert "Not written: an alias" in outcome(replace(fixed, refusal="an alias"))
+
+
+def test_a_line_of_the_diff_is_never_folded(fixed: FixReport) -> None:
+    long = f"+  KEYS: [{', '.join(map(str, range(80)))}]"
+    text = render_fix(replace(fixed, diff=f"--- a/x\n+++ b/x\n{long}\n"), Layout(80))
+    assert f"  {long}\n" in text

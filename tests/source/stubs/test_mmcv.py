@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.memory.events import Alloc, Category
+from bevdiag.memory.events import Category
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.source.stubs.mmcv import NAME, mmcv_modules
@@ -35,11 +35,11 @@ def held(recorder: Recorder) -> Held:
     """The sizes of what a call allocates on the device, in order."""
 
     def sizes(call: Callable[[], object]) -> list[int]:
-        before = recorder.position
+        before = len(recorder.stream(1).nbytes)
         with recorder:
             call()
-        events = recorder.stream(1).events[before:]
-        return [event.nbytes for event in events if isinstance(event, Alloc)]
+        made: list[int] = recorder.stream(1).nbytes[before:].tolist()
+        return made
 
     return sizes
 
@@ -180,3 +180,49 @@ def test_rotated_boxes_share_what_they_overlap() -> None:
     assert ious.item() == pytest.approx(1 / 3, abs=0.01)
     EXT.box_iou_rotated(a, b, ious, mode_flag=1, aligned=True)
     assert ious.item() == pytest.approx(1 / 2, abs=0.01)
+
+
+@pytest.mark.parametrize("modulated", [False, True])
+@pytest.mark.usefixtures("computes")
+def test_a_deformable_convolution_samples_where_its_offsets_say(modulated: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    x, weight = (torch.rand(shape, generator=random) for shape in ((2, 4, 6, 7), (6, 2, 3, 3)))
+    # One cell down and two to the left, for every tap of every group.
+    offset = (
+        torch.tensor([1.0, -2.0]).view(1, 1, 2, 1, 1).expand(2, 18, 2, 6, 7).reshape(2, 36, 6, 7)
+    )
+    moved = torch.zeros_like(x)
+    moved[:, :, :5, 2:] = x[:, :, 1:, :5]
+    output, none = torch.empty(2, 6, 6, 7), torch.empty(0)
+    if modulated:
+        EXT.modulated_deform_conv_forward(
+            x, weight, torch.ones(6), none, offset, torch.full((2, 18, 6, 7), 0.5), output, none,
+            kernel_h=3, kernel_w=3, stride_h=1, stride_w=1, pad_h=1, pad_w=1, dilation_h=1,
+            dilation_w=1, group=2, deformable_group=2, with_bias=True,
+        )  # fmt: skip
+        whole = nn.functional.conv2d(moved, weight / 2, torch.ones(6), padding=1, groups=2)
+    else:
+        EXT.deform_conv_forward(
+            x, weight, offset, output, none, none, kW=3, kH=3, dW=1, dH=1, padW=1, padH=1,
+            dilationW=1, dilationH=1, group=2, deformable_group=2, im2col_step=2,
+        )  # fmt: skip
+        whole = nn.functional.conv2d(moved, weight, None, padding=1, groups=2)
+    # At the border the window itself, which is padded, moves over the map.
+    torch.testing.assert_close(output[:, :, 1:4, 3:6], whole[:, :, 1:4, 3:6])
+
+
+@pytest.mark.usefixtures("computes")
+def test_the_focal_loss_is_its_definition() -> None:
+    scores = torch.tensor([[0.3, -1.0], [2.0, 0.5]])
+    target, out = torch.tensor([1, 2]), torch.zeros(2, 2)
+    EXT.sigmoid_focal_loss_forward(scores, target, torch.empty(0), out, gamma=2.0, alpha=0.25)
+    p, hit = scores.sigmoid(), torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    entropy = nn.functional.binary_cross_entropy(p, hit, reduction="none")
+    share = torch.where(hit > 0, 0.25 * (1 - p) ** 2, 0.75 * p**2)
+    torch.testing.assert_close(out, share * entropy)
+
+
+@pytest.mark.usefixtures("computes")
+def test_what_no_kernel_is_there_for_is_not_rehearsed() -> None:
+    with pytest.raises(NoVerdictError, match="has no values on the CPU"):
+        EXT.roi_align_forward(torch.ones(1, 2, 3, 3), torch.ones(1, 5), torch.ones(1, 2, 1, 1))

@@ -50,8 +50,10 @@ def test_inert_names_can_be_imported_and_subclassed_but_not_called(
     assert Sub().__class__ is Sub
     assert package.decorate(half := (lambda: 1)) is half
     inert.arm()
-    with pytest.raises(NoVerdictError, match=r"cv2\.io\.read is called"):
+    with pytest.raises(NoVerdictError, match=r"cv2\.io\.read is called.*install the package"):
         package.io.read("file")
+    with pytest.raises(NoVerdictError, match=r"flash_attn\.attend is called.*installed or not"):
+        InertModule("flash_attn").attend()
 
 
 def test_spconv_has_the_modules_that_detectors_import() -> None:

@@ -18,6 +18,12 @@ from bevdiag.source.settings import SourceSettings
 _COLUMNS = ("x", "y", "z", "intensity", "timestamp", "elongation")
 _AUTOCASTS = {"bfloat16": "bf16"}
 _OPTIMIZERS = {"Adam": "adam", "AdamW": "adamw", "SGD": "sgd"}
+_OWN_ALLOCATORS = {
+    "MinkResNet": "MinkowskiEngine",
+    "minkowski": "MinkowskiEngine",
+    "torchsparse": "TorchSparse",
+}
+"""By what types and settings of a model contain."""
 _UNBOUNDED = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 """The range of a scene that no part of the config limits: nuScenes' usual one."""
 
@@ -58,7 +64,13 @@ def read_config(path: Path, overrides: Sequence[str]) -> Any:
 
 
 def training_set(config: Any) -> Any:
-    """The data set behind what repeats, balances or joins it."""
+    """The data set behind what repeats, balances or joins it.
+
+    Raises:
+        NoVerdictError: the config trains nothing.
+    """
+    if not (config.get("train_dataloader") or {}).get("dataset"):
+        raise NoVerdictError("the config names no data set to train on (train_dataloader.dataset)")
     found = config.train_dataloader.dataset
     while "dataset" in found or "datasets" in found:
         found = found.dataset if "dataset" in found else found.datasets[0]
@@ -70,8 +82,27 @@ def step_of(transforms: Sequence[Any], name: str) -> Any:
     return next((step for step in transforms if str(step["type"]).endswith(name)), {})
 
 
+def _library_of_its_own(model: Any) -> str:
+    """The sparse library in the model that allocates for itself; empty without one."""
+    if isinstance(model, Mapping):
+        return next(filter(None, map(_library_of_its_own, model.values())), "")
+    if isinstance(model, (list, tuple)):
+        return next(filter(None, map(_library_of_its_own, model)), "")
+    return next((_OWN_ALLOCATORS[part] for part in _OWN_ALLOCATORS if part in str(model)), "")
+
+
 def described(config: Any) -> dict[str, Any]:
-    """The config in plain values: what decides the scene and the step beside the model."""
+    """The config in plain values: what decides the scene and the step beside the model.
+
+    Raises:
+        NoVerdictError: the model stands on a library whose memory is not modelled.
+    """
+    library = _library_of_its_own(config.model)
+    if library:
+        raise NoVerdictError(
+            f"the model runs on {library}, which keeps memory in ways of its own: bevdiag does not "
+            "model it"
+        )
     dataset = training_set(config)
     transforms = dataset.get("pipeline") or config.get("train_pipeline") or []
     points = step_of(transforms, "LoadPointsFromFile")
@@ -94,8 +125,7 @@ def described(config: Any) -> dict[str, Any]:
         "max_voxels": _plain(layer.get("max_voxels", -1)),
         "batch_size": int(config.train_dataloader.get("batch_size", 1)),
         "optimizer": str((wrapper.get("optimizer") or {}).get("type", "")),
-        "autocast": _autocast(config, wrapper),
-        "grad_norm_clip": (wrapper.get("clip_grad") or {}).get("max_norm"),
+        "autocast": _autocast(wrapper),
     }
 
 
@@ -150,6 +180,9 @@ def settings_of(path: Path, said: Mapping[str, Any], split: str) -> SourceSettin
             optimizer=_OPTIMIZERS.get(said["optimizer"], "adamw"),  # type: ignore[arg-type]
             use_amp=said["autocast"] != "off",
         ),
+        batch_key=("train_dataloader", "batch_size"),
+        half_precision=(("optim_wrapper", "type"), "AmpOptimWrapper"),
+        is_code=True,
     )
 
 
@@ -174,8 +207,13 @@ def _class_names(config: Any, dataset: Any) -> Sequence[str]:
     return named or dataset.get("classes") or []
 
 
-def _autocast(config: Any, wrapper: Mapping[str, Any]) -> str:
-    if "Amp" not in str(wrapper.get("type", "")):
+def uses_amp(wrapper: Mapping[str, Any]) -> bool:
+    """Whether a wrapper trains in mixed precision, which takes a GradScaler with it."""
+    return "Amp" in str(wrapper.get("type", ""))
+
+
+def _autocast(wrapper: Mapping[str, Any]) -> str:
+    if not uses_amp(wrapper):
         return "off"
     return _AUTOCASTS.get(str(wrapper.get("dtype")), "fp16")
 

@@ -10,10 +10,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmengine.config import described, read_config, required, settings_of
+from bevdiag.source.dialects.mmengine.config import (
+    described,
+    read_config,
+    required,
+    settings_of,
+    uses_amp,
+)
 from bevdiag.source.dialects.mmengine.supply import PipelineSupply
 from bevdiag.source.dialects.protocol import Dialect, Supply
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current, note
 from bevdiag.source.stubs.imports import StubFinder, install
@@ -72,7 +80,12 @@ class MMEngine(Dialect):
         self._config = read_config(self._path, self._overrides)
         required("mmdet3d.utils").register_all_modules(init_default_scope=True)
 
-    def supply(self, scene: Batch, findings: list[str], *, loads: bool) -> Supply:
+    def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
+        if isinstance(scene, SavedBatch):
+            raise InputError(
+                f"--batch {scene.path}: a batch of MMEngine holds objects, which no such file can: "
+                "leave it out, or give model and batch with --entry"
+            )
         return PipelineSupply(scene, self._config, findings)
 
     def build(self, supply: Supply) -> nn.Module:
@@ -84,12 +97,17 @@ class MMEngine(Dialect):
 
     def loss(self, model: Any, batch: WatchedBatch) -> torch.Tensor:
         """The loss of `BaseModel.train_step`."""
-        losses = self._run(model, batch, mode="loss", training=True)
-        loss: torch.Tensor = model.parse_losses(losses)[0]
+        values, images = current().values, batch["inputs"].get(_IMAGES, ())
+        if any(image.dim() == _OF_A_RIG for image in images) and isinstance(values, AssumedValues):
+            values.leave_open(_UNMEASURED)
+        data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, True)
+        loss: torch.Tensor = model.parse_losses(model(**data, mode="loss"))[0]
         return loss
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        return self._run(model, batch, mode="predict", training=False)
+        raise NoVerdictError(
+            "of Python configs the training step is predicted: evaluation has a pipeline of its own"
+        )
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
         """What the config's wrapper builds, running foreach kernels as it would on a GPU."""
@@ -107,16 +125,13 @@ class MMEngine(Dialect):
         return optimizer
 
     def options(self, options: StepOptions) -> StepOptions:
-        """With the wrapper's accumulation, where the options name none."""
-        counts = int((self._config.get("optim_wrapper") or {}).get("accumulative_counts", 1))
-        if counts == 1 or options.loop.accumulate != 1:
-            return options
-        return replace(options, loop=replace(options.loop, accumulate=counts))
-
-    def _run(self, model: Any, batch: WatchedBatch, *, mode: str, training: bool) -> Any:
-        values = current().values
-        images = batch["inputs"].get(_IMAGES, ())
-        if any(image.dim() == _OF_A_RIG for image in images) and isinstance(values, AssumedValues):
-            values.leave_open(_UNMEASURED)
-        data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, training)
-        return model(**data, mode=mode)
+        """With the wrapper's GradScaler, and its accumulation where the options name none."""
+        wrapper, loop = self._config.get("optim_wrapper") or {}, options.loop
+        scales = options.autocast != "off" and uses_amp(wrapper)
+        counts = int(wrapper.get("accumulative_counts", 1))
+        loop = replace(
+            loop,
+            scaler=loop.scaler or scales,
+            accumulate=loop.accumulate if loop.accumulate != 1 else counts,
+        )
+        return replace(options, loop=loop)

@@ -12,6 +12,7 @@ from bevdiag.source.dialects.mmengine.config import required, step_of
 
 Floats = NDArray[np.float32]
 _DEPTH_AXIS = 2
+_MOST_LABELS = 1 << 16
 _SMALLEST_DEPTH = 0.5
 """Metres before a camera, nearer than which a box is not in its image."""
 
@@ -60,6 +61,7 @@ _AROUND = ("FRONT", "FRONT_LEFT", "BACK_LEFT", "BACK", "BACK_RIGHT", "FRONT_RIGH
 _RIGS = {
     "Kitti": Rig(("CAM2",), (375, 1242), 1.42),
     "NuScenes": Rig(tuple(f"CAM_{name}" for name in _AROUND), (900, 1600), 1.22),
+    "SUNRGBD": Rig(("CAM0",), (530, 730), 1.21),
     "Waymo": Rig(tuple(f"CAM_{name}" for name in _AROUND[:5]), (1280, 1920), 1.22),
 }
 
@@ -105,12 +107,24 @@ def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> di
         "images": images,
         **({} if len(images) > 1 else {"img_path": first["img_path"]}),
         "plane": None,
+        **_masks(len(cloud), index, dataset, folder),
         "ann_info": _annotations(scene, index, dataset, rig, kind, structures),
         "box_type_3d": getattr(structures, f"{kind}Instance3DBoxes"),
         "box_mode_3d": getattr(structures.Box3DMode, "CAM" if kind == "Camera" else written),
         **{f"{part}_fields": [] for part in ("bbox", "bbox3d", "pts_mask", "pts_seg", "mask")},
         "seg_fields": [],
         "img_fields": [],
+    }
+
+
+def _masks(num_points: int, index: int, dataset: Any, folder: Path) -> dict[str, Any]:
+    """Files of a class and an instance for each point: every class maps to the first one."""
+    written = str(step_of(dataset.pipeline, "LoadAnnotations3D").get("seg_3d_dtype", "np.int64"))
+    path = folder / f"{index}.label"
+    np.zeros(num_points, np.dtype(written.removeprefix("np."))).tofile(path)
+    return {
+        **{f"pts_{of}_mask_path": str(path) for of in ("semantic", "instance", "panoptic")},
+        "seg_label_mapping": np.zeros(_MOST_LABELS, np.int64),
     }
 
 
@@ -169,6 +183,7 @@ def _annotations(
         "attr_labels": np.zeros(len(labels), np.int64),
         "centers_2d": places,
         "depths": depths,
+        "axis_align_matrix": np.eye(4, dtype=np.float32),
         "difficulty": np.zeros(len(labels), np.int64),
         "num_lidar_pts": np.full(len(labels), 10),
     }

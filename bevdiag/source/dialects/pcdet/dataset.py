@@ -45,8 +45,7 @@ class LoadedBatch(WatchedBatch):
     def __missing__(self, key: str) -> Any:
         raise NotInBatchError(
             key,
-            f"{user_place(sys._getframe(2))}: the model reads {key!r} from its batch; bevdiag's "
-            f"scenes hold points, voxels and boxes, and the detector has not put it there",
+            f"{user_place(sys._getframe(2))}: the model reads {key!r} from its batch",
         )
 
 

@@ -3,8 +3,7 @@
 import importlib
 import inspect
 import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,23 @@ import torch
 from torch import nn
 
 from bevdiag.config.repository import DETECTORS, package_of
-from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.pcdet.dataset import LoadedBatch
 from bevdiag.source.dialects.pcdet.reading import unread_in, watched
 from bevdiag.source.dialects.pcdet.supply import Supply
+from bevdiag.source.dialects.pcdet.training import (
+    loss_in,
+    own_optimizer,
+    returned_by,
+    step_function,
+)
 from bevdiag.source.dialects.protocol import Dialect, Unread
+from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.imports import StubFinder, install
+from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
-
-_MISMATCH = re.compile(
-    r"shapes cannot be multiplied|same reduction dim|expected input\b.* to have \d+ channels|"
-    r"must match the size of tensor|size mismatch|normalized_shape|running_mean should contain|"
-    r"but got input .*channels"
-)
-"""What layers say of an input that does not suit them."""
 
 
 class OpenPcdet(Dialect):
@@ -42,6 +42,8 @@ class OpenPcdet(Dialect):
     def __init__(self, root: Path, settings: SourceSettings) -> None:
         super().__init__(root)
         self._settings = settings
+        self._step_function: Any = None
+        self._is_replaced = True
 
     @classmethod
     def recognise(cls, root: Path, config: Path) -> bool:
@@ -55,8 +57,9 @@ class OpenPcdet(Dialect):
         self._package = package_of(self.root)
         models = importlib.import_module(f"{self._package}.models")
         self._build_network = models.build_network
+        self._step_function = step_function(models)
 
-    def supply(self, scene: Batch, findings: list[str], *, loads: bool) -> Supply:
+    def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
         return Supply(self._package, scene, self._settings, findings, loads=loads)
 
     def build(self, supply: Any) -> nn.Module:
@@ -64,19 +67,28 @@ class OpenPcdet(Dialect):
         return model
 
     def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-        """The loss that OpenPCDet's `model_fn_decorator` hands to the training loop."""
-        returned = _called(model, batch)
-        loss = _loss_in(returned)
-        if loss is None:
-            raise NoVerdictError(
-                "the model returns no loss: expected a dict with 'loss', alone or first in a "
-                f"tuple, found {type(returned).__name__}"
-            )
-        return loss.mean()
+        """The loss that the repository's `model_fn_decorator` hands to the training loop."""
+        if self._step_function is None:
+            return loss_in(returned_by(model, batch, batch=batch))
+        return loss_in(returned_by(self._step_function, model, batch, batch=batch))
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
         """The boxes that an evaluated model kept, and what recall it counted."""
-        return _called(model, batch)
+        return returned_by(model, batch, batch=batch)
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
+        if self._is_replaced:
+            return None
+        made: torch.optim.Optimizer | None = own_optimizer(
+            model, watched(self._settings.values()).OPTIMIZATION
+        )
+        return made
+
+    def options(self, options: StepOptions) -> StepOptions:
+        # The name of --optimizer is not in the config: the loop's own function knows nothing of it.
+        written = self._settings.optimization.optimizer
+        self._is_replaced = options.loop.evaluates or options.optimizer != written
+        return options
 
     def unread(self, overrides: Sequence[str]) -> tuple[Unread, ...]:
         return unread_in(self._settings.values(), self.root, overrides)
@@ -105,25 +117,3 @@ class OpenPcdet(Dialect):
                     f"supply: it knows {', '.join(known)}"
                 )
         return given
-
-
-def _called(model: nn.Module, batch: WatchedBatch) -> Any:
-    try:
-        return model(batch)
-    except RuntimeError as error:
-        # A layer that is fed other channels than it was built for: say who feeds it.
-        mismatch = _MISMATCH.search(str(error)) and batch.watch is not None
-        fed = batch.watch.last_features() if mismatch and batch.watch is not None else ""
-        error.args = (f"{error}; {fed}" if fed else str(error),)
-        raise
-
-
-def _loss_in(returned: Any) -> torch.Tensor | None:
-    """What OpenPCDet's models return is a dict with the loss, and two more; others vary it."""
-    if isinstance(returned, torch.Tensor):
-        return returned
-    if isinstance(returned, Mapping):
-        return _loss_in(returned.get("loss"))
-    if isinstance(returned, (tuple, list)):
-        return next((loss for part in returned if (loss := _loss_in(part)) is not None), None)
-    return None

@@ -30,6 +30,8 @@ _AT_REST = {"ROT_ANGLE": 0.0, "ROT_RANGE": 0.0, "TRANSLATE_STD": 0.0, "TRANSLATI
 _SCALES = ("SCALE_RANGE", "SCALING_RANGE")
 _SCALES_AT_REST = (0.9995, 1.0006)
 """As good as 1; OpenPCDet's scaling fails where both ends are within 0.001."""
+_OF_OBJECTS = ("LOCAL_ROT", "LOCAL_SCALE", "LOCAL_TRANSLATION")
+"""Keys of augmentations that move each object by itself; loops that a compiler is missed for."""
 _MOST_LEFT_OUT = 32
 
 
@@ -140,6 +142,8 @@ def open_dataset(package: str, settings: SourceSettings, findings: list[str]) ->
     kind, template = _dataset_class(package, settings)
     config = watched(settings.values()).DATA_CONFIG
     entries = _augmentations(config)
+    # At rest they move nothing.
+    entries[:] = [entry for entry in entries if not _moves_objects(entry)]
     for entry in entries:
         _put_to_rest(entry)
     for entry in [entry for entry in entries if _needs_files(entry)]:
@@ -221,6 +225,10 @@ def _augmentations(config: Any) -> list[Any]:
 
 def _needs_files(entry: Any) -> bool:
     return any("DB_INFO" in key or "DB_PATH" in key for key in entry)
+
+
+def _moves_objects(entry: Any) -> bool:
+    return any(part in key for key in entry for part in _OF_OBJECTS)
 
 
 def _put_to_rest(entry: Any) -> None:

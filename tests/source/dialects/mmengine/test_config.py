@@ -67,6 +67,21 @@ def test_the_wrapper_decides_the_precision() -> None:
     assert described(_config(optim_wrapper=wrapper))["autocast"] == "bf16"
 
 
+@pytest.mark.parametrize(
+    ("part", "library"),
+    [({"type": "TR3DMinkResNet"}, "MinkowskiEngine"), ({"backend": "torchsparse"}, "TorchSparse")],
+)
+def test_libraries_with_allocators_of_their_own_are_refused(part: Any, library: str) -> None:
+    model = {"type": "Detector", "backbone": part}
+    with pytest.raises(NoVerdictError, match=f"the model runs on {library}"):
+        described(_config(model=model))
+
+
+def test_a_config_that_trains_nothing_is_one_sentence() -> None:
+    with pytest.raises(NoVerdictError, match=r"no data set to train on \(train_dataloader"):
+        described(_config(train_dataloader={}))
+
+
 def test_a_config_without_classes_is_one_sentence() -> None:
     said = {**described(_config()), "class_names": []}
     with pytest.raises(ConfigError, match="expected the data set's classes"):

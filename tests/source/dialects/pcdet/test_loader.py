@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario, make_batch
 from bevdiag.source import SourceTrace, read_source_config, trace_source
+from bevdiag.source.dialects.pcdet.frames import Frames, calibration_of
 
 REPOSITORY = Path(__file__).parents[2] / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
@@ -88,6 +90,10 @@ def test_a_frame_is_not_turned_at_random(own: Own, plain: SourceTrace) -> None:
     assert own("Plain").num_voxels == plain.num_voxels
 
 
+def test_what_would_move_each_object_is_not_even_called(plain: SourceTrace) -> None:
+    assert not any("shake" in finding for finding in plain.findings)
+
+
 def test_the_scene_itself_is_the_batch_where_it_was_measured(own: Own) -> None:
     with pytest.raises(NoVerdictError, match=r"but got \[600, 4\] X \[8, 4\]"):
         own("Plain", "OPTIMIZATION.OPTIMIZER=adamW", loads=False)
@@ -101,7 +107,7 @@ def test_cameras_see_the_scene(own: Own) -> None:
 
 def test_an_unknown_operation_fills_what_it_is_given(own: Own) -> None:
     trace = own("Twisting")
-    noted = [f for f in trace.findings if "TWIST_OP.twist_wrapper" in f]
+    noted = [f for f in trace.findings if "TWIST_OP.twist_wrapper (defined in" in f]
     assert len(noted) == 1
     assert "src/twist.cpp:3" in noted[0]
     assert not trace.unmodelled
@@ -168,3 +174,35 @@ def test_a_table_is_read_where_it_is_and_named_where_not(own: Own, tmp_path: Pat
         own("ReadingTable", f"MODEL.TABLE={table}")
     torch.save(torch.arange(6).view(2, 3), table)
     assert own("ReadingTable", f"MODEL.TABLE={table}").findings
+
+
+def test_a_calibration_that_asks_for_a_storage_client_is_made_without() -> None:
+    class Calibration:
+        def __init__(self, file: dict[str, Any], client: Any, scale: float = 1.0) -> None:
+            self.projection, self.client, self.scale = file["P2"], client, scale
+
+    module = ModuleType("calibration_of_fork")
+    module.__dict__["Calibration"] = Calibration
+    method = FunctionType(compile("None", "get_calib", "exec"), {"calibration_of_fork": module})
+    batch = make_batch(
+        [np.zeros((1, 4), np.float32)],
+        point_cloud_range=(0, 0, 0, 1, 1, 1),
+        voxel_size=(1.0, 1.0, 1.0),
+        grid_size=(1, 1, 1),
+        max_points=None,
+        max_voxels=None,
+        num_boxes=1,
+        num_classes=1,
+        seed=0,
+        source="test",
+    )
+    frames = Frames(batch, named="xyzi", stored="xyzi", columns=4, class_names=("Car",), box_size=7)
+    made = calibration_of(method, frames)
+    assert made.projection.shape == (3, 4)
+    assert (made.client, made.scale) == (None, 1.0)
+
+
+def test_a_refiner_gets_the_boxes_that_another_run_would_have_kept(own: Own) -> None:
+    trace = own("Refining", "DATA_CONFIG.SEQUENCE_CONFIG={SAMPLE_OFFSET: [-2, 0]}")
+    assert _inputs(trace)["batch['roi_boxes']"] == (2, 3, 4 * 4, 9)
+    assert any("'roi_boxes' is synthetic" in finding for finding in trace.findings)

@@ -24,6 +24,10 @@ class Augmentor:
         data["points"][:, 1] = x * np.sin(angle) + y * np.cos(angle)
         return data
 
+    def shake(self, data=None, config=None):
+        """Each object by itself, in loops that take minutes without numba."""
+        raise AssertionError("it would move nothing")
+
     def blur(self, data=None, config=None):
         if data is None:
             return partial(self.blur, config=config)

@@ -6,3 +6,18 @@ from .detectors import DETECTORS
 def build_network(model_cfg, num_class, dataset, logger):
     logger.info("building %s", model_cfg.NAME)
     return DETECTORS[model_cfg.NAME](model_cfg, num_class, dataset)
+
+
+def load_data_to_gpu(batch):
+    for key in batch:
+        raise AssertionError(f"{key} is on the GPU already")
+
+
+def model_fn_decorator():
+    def model_func(model, batch, **kwargs):
+        load_data_to_gpu(batch)
+        found, *others, scales = model(batch)
+        loss = found["loss"] if "loss" in found else found["part"] + found["other_part"]
+        return (loss, *others, scales)
+
+    return model_func

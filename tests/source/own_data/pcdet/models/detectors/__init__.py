@@ -27,6 +27,34 @@ class Plain(_Detector):
         return (x * lattice.STEP).mean()
 
 
+class Loose(_Detector):
+    """A parameter of a module that has children."""
+
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.loose = nn.Parameter(torch.zeros(1000))
+
+    def loss(self, x, batch):
+        return x.mean() + self.loose.mean()
+
+
+class Dynamic(_Detector):
+    """Voxelizes the points itself."""
+
+    def loss(self, x, batch):
+        batch["point_coords"] = batch["points"][:, :4]
+        batch["voxel_coords"] = torch.unique((batch["points"][:, :4] / 4).int(), dim=0)
+        return x.mean()
+
+
+class InParts(_Detector):
+    """The training loop's function adds up the loss."""
+
+    def forward(self, batch):
+        x = self.layer(batch["points"][:, 1:])
+        return {"part": x.mean(), "other_part": x.exp().mean()}, {}, {}, {}, self.scales
+
+
 class Twisting(_Detector):
     def loss(self, x, batch):
         return twist(x).mean()
@@ -103,7 +131,19 @@ class FirstGeneration(_Detector):
         grid = [40, 100, 100]
         cells = (batch["points"][:, 1:4] / 0.5).int()[:, [2, 1, 0]].clamp(0, 39)
         coords = torch.cat((batch["points"][:, :1].int(), cells), dim=1)
-        return self.conv(spconv.SparseConvTensor(x, coords, grid, 2)).features.mean()
+        sparse = self.conv(spconv.SparseConvTensor(x, coords, grid, 2))
+        sparse.features = sparse.features.relu()
+        return sparse.features.mean()
+
+
+class Refining(_Detector):
+    """Starts from the boxes that another detector's run left in a file."""
+
+    def loss(self, x, batch):
+        boxes, scores = batch["roi_boxes"], batch["roi_scores"]
+        assert boxes.shape[:3] == scores.shape == batch["roi_labels"].shape
+        assert (boxes[:, :, ::4, :7] == batch["gt_boxes"][:, None, :, :7]).all()
+        return x.mean() + boxes.mean()
 
 
 class ReadingTable(_Detector):
@@ -136,20 +176,40 @@ class Pretrained(_Detector):
         self.load_state_dict(state)
 
 
+class PretrainedPart(_Detector):
+    """Compares a checkpoint that is not there with a part that the detector does not hold yet."""
+
+    def __init__(self, cfg, num_class, dataset):
+        super().__init__(cfg, num_class, dataset)
+        self.part = self.make_part()
+
+    def make_part(self):
+        model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+        saved = torch.load("pretrained.pth")
+        assert saved["0.weight"].shape[0] == model.state_dict()["0.weight"].shape[0]
+        model.load_state_dict(saved)
+        return model
+
+
 DETECTORS = {
     kind.__name__: kind
     for kind in (
         Plain,
+        Loose,
+        InParts,
+        Dynamic,
         Twisting,
         TwistingLabels,
         TwistingBoth,
         Geometric,
         Assigning,
         Pretrained,
+        PretrainedPart,
         Choosy,
         Returning,
         Cameras,
         FirstGeneration,
+        Refining,
         ReadingTable,
     )
 }

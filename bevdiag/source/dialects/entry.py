@@ -1,0 +1,146 @@
+"""A function of the user's own that gives model, batch and loss: for every loop that there is."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import TreeSpec, keystr, tree_flatten_with_path, tree_unflatten
+
+from bevdiag.config.entry import EntryFile
+from bevdiag.errors import InputError
+from bevdiag.scenes import Batch
+from bevdiag.source.dialects.pcdet.training import as_on_a_gpu, loss_in
+from bevdiag.source.dialects.protocol import Dialect, Loaded, without_values
+from bevdiag.source.saved_batch import SavedBatch
+from bevdiag.source.stubs.imports import StubFinder, install
+from bevdiag.trace.wiring_batch import WatchedBatch
+
+_RETURNS = "model, batch, loss or model, batch, loss, optimizer"
+
+
+class Returned:
+    """What the function returned last; one call makes model and batch."""
+
+    failure = "the function named by --entry makes the batch"
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+        self.structure: TreeSpec | None = None
+        self.loss: Callable[[nn.Module, Any], Any] | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
+
+    def load(self) -> None:
+        """The batch comes with the model."""
+
+    def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
+        # Copies, in the place of what was made while the recorder took it for the host's or had
+        # noted it on the GPU already.
+        for key, value in self.entries.items():
+            copied = value.detach().clone() if isinstance(value, torch.Tensor) else value
+            self.entries[key] = copied if with_values else without_values(_name_in(key), copied)
+        entries = self.entries
+        boxes = next((v for k, v in entries.items() if k.endswith("['gt_boxes']")), None)
+        return Loaded(dict(entries), boxes if isinstance(boxes, torch.Tensor) else None)
+
+    def add(self, key: str) -> bool:
+        return False
+
+    def counts(self) -> tuple[int | None, int | None]:
+        return None, None
+
+
+class Entry(Dialect):
+    """Code that need not follow any family's conventions.
+
+    Args:
+        root: the folder whose imports get stubs: the repository that the function uses.
+        entry: the function.
+        config: the path that it gets, None for none.
+        replaces_optimizer: whether its own optimizer is left out.
+    """
+
+    IS_BARE = True
+
+    def __init__(
+        self, root: Path, entry: EntryFile, config: Path | None, *, replaces_optimizer: bool
+    ) -> None:
+        super().__init__(root)
+        self._entry = entry
+        self._config = config
+        self._replaces_optimizer = replaces_optimizer
+        self._returned = Returned()
+
+    def install(self) -> StubFinder:
+        return install(self.root)
+
+    def open(self) -> None:
+        path = self._entry.path.resolve()
+        sys.path.insert(0, str(path.parent))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+        self._function = getattr(module, self._entry.function)
+
+    def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Returned:
+        return self._returned
+
+    def build(self, supply: Any) -> nn.Module:
+        arguments = () if self._config is None else (str(self._config),)
+        returned = self._function(*arguments)
+        if not isinstance(returned, (tuple, list)) or len(returned) not in (3, 4):
+            raise InputError(f"--entry {self._entry}: {_of_kind(returned)}: return {_RETURNS}")
+        model, batch, loss, *more = returned
+        (optimizer,) = more or (None,)
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"--entry {self._entry}: its model is a {type(model).__name__}, not an nn.Module: "
+                "several go into one nn.ModuleDict"
+            )
+        if not callable(loss):
+            raise InputError(
+                f"--entry {self._entry}: its loss is a {type(loss).__name__}: return a function of "
+                "the model and the batch"
+            )
+        if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+            raise InputError(
+                f"--entry {self._entry}: its optimizer is a {type(optimizer).__name__}, not a "
+                "torch.optim.Optimizer"
+            )
+        leaves, supply.structure = tree_flatten_with_path(batch)
+        supply.entries = {f"batch{keystr(path)}": leaf for path, leaf in leaves}
+        supply.loss, supply.optimizer = loss, optimizer
+        return model
+
+    def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
+        made = self._returned
+        assert made.loss is not None
+        assert made.structure is not None
+        return loss_in(made.loss(model, tree_unflatten(batch.values(), made.structure)))
+
+    def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
+        raise InputError("--step eval: the function named by --entry gives a training step")
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
+        made = self._returned.optimizer
+        if made is None or self._replaces_optimizer:
+            return None
+        as_on_a_gpu(made)
+        return made
+
+
+def _name_in(key: str) -> str:
+    """The last name in a path such as `batch[0]['gt_boxes'][1]`; empty where there is none."""
+    return key.rpartition("['")[2].partition("']")[0] if "['" in key else ""
+
+
+def _of_kind(returned: Any) -> str:
+    if isinstance(returned, (tuple, list)):
+        return f"its function returns {len(returned)} values"
+    return f"its function returns a {type(returned).__name__}"
