@@ -15,7 +15,7 @@ from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
-from bevdiag.models.bev import bev_joint
+from bevdiag.models.bev import map_input_of
 from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
@@ -115,7 +115,7 @@ def evidence(small: Inspections) -> StepEvidence:
         optimizer=source.optimizer,
         batch=recorded.batch,
         target=target,
-        joint=bev_joint(source.config),
+        map_input=map_input_of(source.config),
         trace=replace(
             trace, params_without_grad={}, wiring=replace(trace.wiring, dead_branches=())
         ),

@@ -1,9 +1,9 @@
 """Predict each measured row as a user would, and say how far off it is."""
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from bevdiag.accuracy.clouds import CloudOrder, Clouds, Scripted
@@ -11,13 +11,14 @@ from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validatio
 from bevdiag.accuracy.rows import read_rows
 from bevdiag.accuracy.shipped import shipped_rows
 from bevdiag.errors import BevdiagError, NoVerdictError
-from bevdiag.memory.device import NO_PROFILE
-from bevdiag.prediction.judged import Judged, judged
+from bevdiag.memory.device import NO_PROFILE, DeviceTarget
+from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.step_source import EVERY
 from bevdiag.source import read_source_config
 from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.step import Trace
 from bevdiag.trace.workers import workers
 
 Progress = Callable[[str, float], None]
@@ -31,6 +32,36 @@ _NEEDS_CONFIGS = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedRow:
+    """A measured row with the traces of its step, before the allocator's simulation.
+
+    `is_unsettled` and `with_source` are those of `Outcome`.
+    """
+
+    row: MeasuredRow
+    traces: Mapping[Scenario, Trace]
+    target: DeviceTarget
+    is_unsettled: bool
+    with_source: bool
+
+    def outcome(self) -> Outcome:
+        """Return the row beside what its traces come to on the target."""
+        step = judged(self.traces, self.target)
+        first = step.expected.first_step
+        return Outcome(
+            row=self.row,
+            params=step.trace.params_by_module["total"],
+            allocated_bytes=step.expected.peak.allocated_bytes,
+            low_bytes=step.low_bytes,
+            high_bytes=step.high_bytes,
+            reserved_bytes=step.expected.max_reserved_bytes,
+            first_step_bytes=first.allocated_bytes if first else None,
+            with_source=self.with_source,
+            is_unsettled=self.is_unsettled,
+        )
+
+
 def validate(
     files: Sequence[Path],
     configs: Path | None,
@@ -40,19 +71,23 @@ def validate(
 ) -> Validation:
     """Predict the rows of `files`, or those that come with bevdiag, for their machine.
 
-    With `source`, rows of `files` are traced with that repository's code, which is what they were
-    measured with; of the rows that come with bevdiag, those of OpenPCDet whose modules are not
-    built in, or those of the fork whose name the checkout's path holds.
+    With `source`, rows are traced with that repository's code where they were measured with it:
+    those of OpenPCDet, or those of the fork whose name the checkout's path holds. Others, and all
+    without `source`, are traced with bevdiag's own modules.
 
     Raises:
         InputError: a file that is no rows file.
     """
-    tasks = _tasks(files, configs, source)
+    tasks = rows_to_predict(files, configs, source)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
 
         def predict(task: Task) -> Outcome:
-            return _outcome(*task, Path(folder), machine, source, measured_with=bool(files))
+            try:
+                traced = trace_row(*task, Path(folder), machine, source, measured_with=bool(files))
+                return traced.outcome()
+            except BevdiagError as error:
+                return Outcome(row=task[0], error=str(error))
 
         with workers(predict, died=_died) as predicted:
             for outcome in predicted(tasks):
@@ -61,7 +96,12 @@ def validate(
     return Validation(machine=machine, outcomes=tuple(outcomes))
 
 
-def _tasks(files: Sequence[Path], configs: Path | None, source: Path | None) -> list[Task]:
+def rows_to_predict(files: Sequence[Path], configs: Path | None, source: Path | None) -> list[Task]:
+    """Return the rows of `files`, or those that come with bevdiag, with what makes their clouds.
+
+    Raises:
+        InputError: a file that is no rows file.
+    """
     if not files:
         return shipped_rows(configs or (source / _CONFIGS if source else None))
     return [
@@ -75,7 +115,7 @@ def _died(task: Task, death: BevdiagError) -> Outcome:
     return Outcome(row=task[0], error=str(death))
 
 
-def _outcome(
+def trace_row(
     row: MeasuredRow,
     clouds: Clouds,
     folder: Path,
@@ -83,42 +123,51 @@ def _outcome(
     source: Path | None,
     *,
     measured_with: bool,
-) -> Outcome:
-    """One row's prediction; `measured_with` says that `source` is what the row was measured with.
+) -> TracedRow:
+    """Return a row's traces, with the code that it was measured with where that is at hand.
 
-    A fork's config may name the modules that are built in and mean its own by them.
+    Built-in modules stand for it otherwise, except a fork's: its config may name modules that are
+    built in and mean its own by them.
+
+    Args:
+        row: what was measured.
+        clouds: makes its points.
+        folder: takes the point files.
+        machine: whose libraries the row has where it names none.
+        source: the checkout of a repository.
+        measured_with: whether the row was measured with it, whatever its path.
+
+    Raises:
+        BevdiagError: there is no prediction.
     """
     if row.fork and not (source and (measured_with or row.fork in source.resolve().parts)):
-        return Outcome(
-            row=row,
-            error=f"measured with {row.fork}'s code: name its checkout, a folder {row.fork}, with "
-            "--source",
+        raise NoVerdictError(
+            f"measured with {row.fork}'s code: name its checkout, a folder {row.fork}, with "
+            "--source"
         )
     if row.config is None:
-        return Outcome(row=row, error=_NEEDS_CONFIGS)
-    has_own_code = bool(row.fork) or (measured_with and not row.is_focal)
-    predict = partial(_predict, row, row.config, clouds, folder, machine)
-    try:
-        if source is not None and has_own_code:
-            return predict(source)
-        try:
-            return predict(None)
-        except NoVerdictError:
-            if source is None:
-                raise
-            return predict(source)
-    except BevdiagError as error:
-        return Outcome(row=row, error=str(error))
+        raise NoVerdictError(_NEEDS_CONFIGS)
+    # The focal detector is built in: its rows are not of the repository that --source names.
+    is_others = not (measured_with or row.fork or source is None) and _is_forks(source)
+    code = None if row.is_focal or is_others else source
+    return _trace(row, row.config, clouds, folder, machine, code)
 
 
-def _predict(
+@cache
+def _is_forks(source: Path) -> bool:
+    """Whether a checkout's path holds the name of a fork that rows were measured with."""
+    forks = {row.fork for row, _ in shipped_rows(None)} - {""}
+    return not forks.isdisjoint(source.resolve().parts)
+
+
+def _trace(
     row: MeasuredRow,
     config: Path,
     clouds: Clouds,
     folder: Path,
     machine: MeasuredOn,
     source: Path | None,
-) -> Outcome:
+) -> TracedRow:
     if row.loop.evaluates and source is None:
         raise NoVerdictError("evaluation is predicted with a repository's own code")
     settings = read_source_config(config, row.overrides, row.loop.split)
@@ -153,21 +202,10 @@ def _predict(
     is_unsettled = bool(pins) and row.first_step_bytes is not None
     if source:
         is_unsettled = any(counted.low != counted.high for counted in recorded.assumptions)
-    step = judged(traces, free.target())
-    return _beside(row, step, is_unsettled=is_unsettled, with_source=source is not None)
-
-
-def _beside(row: MeasuredRow, step: Judged, *, is_unsettled: bool, with_source: bool) -> Outcome:
-    first = step.expected.first_step
-    allocated = step.expected.peak.allocated_bytes
-    return Outcome(
+    return TracedRow(
         row=row,
-        params=step.trace.params_by_module["total"],
-        allocated_bytes=allocated,
-        low_bytes=step.low_bytes,
-        high_bytes=step.high_bytes,
-        reserved_bytes=step.expected.max_reserved_bytes,
-        first_step_bytes=first.allocated_bytes if first else None,
-        with_source=with_source,
+        traces=traces,
+        target=free.target(),
         is_unsettled=is_unsettled,
+        with_source=source is not None,
     )

@@ -59,6 +59,7 @@ def inspect_command(
         remedies=False if as_snapshot and html is None else remedies,
         blocks=html is not None,
         snapshot=as_snapshot,
+        evaluation=full,
     )
     levels = levels or (_LEVELS if full or verbose else None)
     is_early = output_format == "text" and output == STDOUT

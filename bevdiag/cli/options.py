@@ -185,7 +185,12 @@ Verbose = Annotated[
     bool,
     typer.Option("--verbose", "-v", help="--full, and the wiring where nothing is wrong with it."),
 ]
-Full = Annotated[bool, typer.Option("--full", help="Show every layer, holder, finding and change.")]
+Full = Annotated[
+    bool,
+    typer.Option(
+        "--full", help="Show every layer, holder, finding, change; with --source the evaluation."
+    ),
+]
 Format = Annotated[
     str,
     typer.Option("--format", metavar="|".join(FORMATS), help="For people or programs."),

@@ -24,18 +24,16 @@ stay within the same bounds, but may be nothing; the much larger workspaces that
 live in the first step alone, shrink to what is free, and are given back to CUDA.
 
 Held against what cuDNN 9.19 asked an H200 for, in some 6,400 cases (configs/devices). What was not
-measured has the lower bound 0. Older versions have more ways (older_cudnn.py).
+measured has the lower bound 0. Older versions have more ways (older_cudnn.py). Which engine a call
+that was not measured takes is expected of those that were (engines.py).
 """
 
-from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from math import ceil, prod
 
 from bevdiag.memory.conv import INT32_MAX
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.older_cudnn import LIKE_THE_NEWEST, older_high
-from bevdiag.memory.profiles import shipped_profile
 from bevdiag.memory.requests import ConvCall
 
 VECTOR_BYTES = 16
@@ -64,8 +62,6 @@ WINOGRAD_BATCH, WINOGRAD_CHANNELS = 16, 32
 TENSOR_CORE_HALF = (7, 0)
 TENSOR_CORE_FP32 = (8, 0)
 """First compute capabilities with fp16 and with TF32 tensor cores."""
-MEASURED = ("h200", "2.11.0", (9, 19, 0))
-"""GPU, torch and cuDNN of the profile whose calls show which kernels write NCHW."""
 MEASURED_CAPABILITY = (9, 0)
 MEASURED_CHANNELS = 64
 MEASURED_POSITIONS = 10_000
@@ -96,7 +92,7 @@ def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
 
 
 def _with_older_engines(bounds: CudnnBytes, call: ConvCall, target: DeviceTarget) -> CudnnBytes:
-    copies = _Copies.of(call, group_channels=GROUP_CHANNELS).total
+    copies = Copies.of(call, group_channels=GROUP_CHANNELS).total
     most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
     high = older_high(call, target.cudnn, copies, most_sums)
     # What the H200's profile of the newest cuDNN was never under, older ones were.
@@ -105,14 +101,14 @@ def _with_older_engines(bounds: CudnnBytes, call: ConvCall, target: DeviceTarget
 
 
 def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
-    copies = _Copies.of(call)
+    copies = Copies.of(call)
     sums = _partial_sums(call, target) if call.direction == "wgrad" else 0
     most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
-    high = _Copies.of(call, group_channels=GROUP_CHANNELS).total + most_sums
+    high = Copies.of(call, group_channels=GROUP_CHANNELS).total + most_sums
     if call.channels_last:
         # Nearly always nothing is copied; where channels are few or grouped, all operands may be.
         return CudnnBytes(0, sums, max(sums, high))
-    if not _has_tensor_cores(call, target):
+    if not has_tensor_cores(call, target):
         winograd = _winograd(call)
         return CudnnBytes(0, winograd, max(high, winograd))
     if prod(call.weight_shape[2:]) == 1:
@@ -121,12 +117,11 @@ def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     if _has_few_inputs(call):
         copied = _of_images(call, target)
         return CudnnBytes(0, copied, max(high, copied))
-    result = 0 if _writes_nchw(call) else copies.result(call)
     staged = copies.total - copies.result(call)
     low = 0
     if _is_measured(call, target):
         low = staged if _is_forward_product(call) and call.element_bytes == 4 else copies.total
-    return CudnnBytes(low, staged + result + sums, max(high, _padded_winograd(call)))
+    return CudnnBytes(low, copies.total + sums, max(high, _padded_winograd(call)))
 
 
 def _has_few_inputs(call: ConvCall) -> bool:
@@ -145,7 +140,7 @@ def _of_images(call: ConvCall, target: DeviceTarget) -> int:
     )
 
 
-def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
+def _pointwise(call: ConvCall, copies: "Copies", target: DeviceTarget) -> int:
     """Return what a 1x1 kernel takes: nothing where it is one matrix product a sample.
 
     It is none where it leaves positions out, nor where the samples' rows do not start at the
@@ -175,7 +170,7 @@ def _pointwise(call: ConvCall, copies: "_Copies", target: DeviceTarget) -> int:
 
 
 def _with_64_bit_indices(call: ConvCall) -> CudnnBytes:
-    copies = _Copies.of(call, samples=call.input_shape[0])
+    copies = Copies.of(call, samples=call.input_shape[0])
     # A pointwise weight has no layout, so it is the one operand that needs no copy.
     is_pointwise = prod(call.weight_shape[2:]) == 1
     operands = (copies.input, copies.output, *(() if is_pointwise else (copies.weight,)))
@@ -184,7 +179,7 @@ def _with_64_bit_indices(call: ConvCall) -> CudnnBytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Copies:
+class Copies:
     """Bytes of the channels-last copies."""
 
     input: int
@@ -201,9 +196,7 @@ class _Copies:
         return by_direction[call.direction]
 
     @classmethod
-    def of(
-        cls, call: ConvCall, *, samples: int | None = None, group_channels: int = 1
-    ) -> "_Copies":
+    def of(cls, call: ConvCall, *, samples: int | None = None, group_channels: int = 1) -> "Copies":
         """Return the copies of a call, of a given number of samples or of as many as run at once.
 
         `group_channels` is what the channels of each group are padded to, where there are groups.
@@ -233,7 +226,8 @@ def _pad(channels: int, multiple: int) -> int:
     return ceil(channels / multiple) * multiple
 
 
-def _has_tensor_cores(call: ConvCall, target: DeviceTarget) -> bool:
+def has_tensor_cores(call: ConvCall, target: DeviceTarget) -> bool:
+    """Return whether the GPU multiplies the call's type with tensor cores."""
     needed = TENSOR_CORE_HALF if call.element_bytes == 2 else TENSOR_CORE_FP32
     return call.element_bytes in (2, 4) and target.compute_capability >= needed
 
@@ -254,34 +248,6 @@ def _is_measured(call: ConvCall, target: DeviceTarget) -> bool:
 def _is_forward_product(call: ConvCall) -> bool:
     """Whether cuDNN runs it as a forward pass: the input gradient of a transposed one is one."""
     return call.direction == ("dgrad" if call.transposed else "forward")
-
-
-def _writes_nchw(call: ConvCall) -> bool:
-    """Whether cuDNN is expected to take a TF32 kernel that writes NCHW itself.
-
-    Its heuristics weigh the kernels' speeds, for which no formula is known. The measured calls with
-    the same weight tell, by majority over their maps; without any, the copy is counted.
-    """
-    if call.element_bytes != 4 or not _is_forward_product(call) or call.groups != 1:
-        return False
-    return _nchw_votes()[_kernel(call)] > 0
-
-
-@cache
-def _nchw_votes() -> Counter[tuple[object, ...]]:
-    """By kernel, how many more of the measured calls left their result's copy out than made it."""
-    votes: Counter[tuple[object, ...]] = Counter()
-    profile = shipped_profile(*MEASURED)
-    for call, nbytes in profile.workspaces.items() if profile is not None else ():
-        if call.element_bytes == 4 and call.groups == 1 and not call.channels_last:
-            copies = _Copies.of(call)
-            votes[_kernel(call)] += 1 if nbytes < copies.total - copies.result(call) // 2 else -1
-    return votes
-
-
-def _kernel(call: ConvCall) -> tuple[object, ...]:
-    """What a call has in common with one on another map."""
-    return (call.direction, call.weight_shape, call.stride, call.dilation, call.transposed)
 
 
 def _most_partial_sums(call: ConvCall, target: DeviceTarget) -> int:

@@ -41,17 +41,17 @@ def older_high(call: ConvCall, cudnn: tuple[int, int, int], copies: int, sums: i
     is_gradient = call.direction == "wgrad"
     is_old = cudnn < FIRST_NINE
     if call.element_bytes < FLOAT_BYTES and (is_gradient or is_old or max(kernel) >= LARGE_KERNEL):
-        found.append(_float_copies(call) + sums)
+        found.append(float_copies(call) + sums)
     if is_gradient:
-        found += [_winograd(call) + sums, copies + sums + _product_a_sample(call)]
+        found += [winograd(call) + sums, copies + sums + _product_a_sample(call)]
     if max(kernel) >= LARGE_KERNEL and call.element_bytes == FLOAT_BYTES:
-        found.append(_fourier(call) + copies + sums)
+        found.append(fourier(call) + copies + sums)
     if is_old and prod(kernel) == 1:
         found.append(CUBLAS_BYTES + copies + sums)
     return max(found)
 
 
-def _float_copies(call: ConvCall) -> int:
+def float_copies(call: ConvCall) -> int:
     """Operands and result in float32: a 16-bit convolution without a kernel of its own."""
     shapes = (call.input_shape, call.output_shape, call.weight_shape)
     return FLOAT_BYTES * sum(map(prod, shapes))
@@ -62,7 +62,7 @@ def _product_a_sample(call: ConvCall) -> int:
     return call.input_shape[0] * prod(call.weight_shape) * FLOAT_BYTES
 
 
-def _winograd(call: ConvCall) -> int:
+def winograd(call: ConvCall) -> int:
     """The transformed operands of a 3x3 weight gradient; 0 for others."""
     is_plain = all(step == 1 for step in (*call.stride, *call.dilation)) and not call.transposed
     if call.weight_shape[2:] != (3, 3) or not is_plain:
@@ -75,7 +75,7 @@ def _winograd(call: ConvCall) -> int:
     return WINOGRAD_TILE**2 * products * FLOAT_BYTES
 
 
-def _fourier(call: ConvCall) -> int:
+def fourier(call: ConvCall) -> int:
     """The transforms of the whole maps and of each weight, two for each; 0 without two axes.
 
     A side is rounded up to a power of two; of its numbers symmetry leaves half and one.

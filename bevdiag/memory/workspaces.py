@@ -8,6 +8,7 @@ from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.conv import Backend, conv_backend
 from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.engines import engine_bytes
 from bevdiag.memory.reduction import reduction_buffer
 from bevdiag.memory.requests import ConvCall, GemmWorkspace, Request, RnnCall, StridedReduction
 from bevdiag.memory.rnn import rnn_workspace
@@ -74,7 +75,11 @@ def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
         nbytes = 0 if choice.columns is None else choice.columns.nbytes
         return WorkspaceBytes(nbytes, nbytes, nbytes)
     scratch = cudnn_workspace(call, target)
-    return WorkspaceBytes(scratch.low, scratch.expected, scratch.high, is_optional)
+    expected = scratch.expected
+    if not (target.cudnn_benchmark or choice.needs_64bit):
+        chosen = engine_bytes(call, target, expected)
+        expected = min(max(chosen, scratch.low), scratch.high)
+    return WorkspaceBytes(scratch.low, expected, scratch.high, is_optional)
 
 
 def _measured(call: ConvCall, target: DeviceTarget) -> int | None:

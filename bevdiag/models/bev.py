@@ -1,4 +1,4 @@
-"""The joint between the 3D and the 2D half of a detector: how high, how many channels."""
+"""The map_input between the 3D and the 2D half of a detector: how high, how many channels."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -29,7 +29,7 @@ _MAP = ("MODEL", "MAP_TO_BEV")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BevJoint:
+class MapInput:
     """What the BEV map is made of, and what becomes of its channels.
 
     Attributes:
@@ -66,19 +66,19 @@ class HasModel(Protocol):
     def data(self) -> DataSettings: ...
 
 
-def bev_joint(config: HasModel) -> BevJoint:
-    """Derive the joint from the settings alone."""
+def map_input_of(config: HasModel) -> MapInput:
+    """Derive the map_input from the settings alone."""
     model, mapping = config.model, config.model.map_to_bev
     volume = sparse_volume(model, config.data)
     if isinstance(mapping, (PillarScatterSettings, PillarScatter3dSettings)) or volume is None:
-        return _pillar_joint(config)
+        return _pillar_input(config)
     reads = bev_input(model) if isinstance(model.backbone_3d, FocalDsvtSettings) else "backbone_3d"
     mode = mapping.mode if isinstance(mapping, SparseHeightCompressionSettings) else "none"
     z, y, x = volume.spatial_shape
     for stride in mapping.height_strides:
         z = ceil(z / stride)
     flat = {"none": volume.channels * z, "learned": mapping.num_bev_features}
-    return BevJoint(
+    return MapInput(
         reads=reads,
         channels=volume.channels,
         depth=z,
@@ -90,12 +90,12 @@ def bev_joint(config: HasModel) -> BevJoint:
     )
 
 
-def _pillar_joint(config: HasModel) -> BevJoint:
+def _pillar_input(config: HasModel) -> MapInput:
     mapping, channels = config.model.map_to_bev, pillar_channels(config.model, config.data)
     x, y, z = config.data.grid_size
     if isinstance(mapping, PillarScatter3dSettings):
         x, y, z = mapping.input_shape
-    return BevJoint(
+    return MapInput(
         reads=PILLARS,
         channels=channels,
         depth=z,
@@ -115,19 +115,19 @@ def compression_changes(config: DetectorConfig, mode: str) -> Changes:
     """
     if mode not in MODES:
         raise InputError(f"--compression {mode!r} is unknown: choose from {', '.join(MODES)}")
-    joint = bev_joint(config)
-    if not joint.is_volume:
+    map_input = map_input_of(config)
+    if not map_input.is_volume:
         if mode == "none":
             return {}
         name = config.model.map_to_bev.name
         raise InputError(f"--compression {mode}: {name} scatters pillars, there is no height to it")
-    flat = joint.channels * joint.depth
+    flat = map_input.channels * map_input.depth
     if mode == "none":
         return {(*_MAP, "NAME"): "HeightCompression", (*_MAP, "NUM_BEV_FEATURES"): flat}
     changes: Changes = {
         (*_MAP, "NAME"): "SparseHeightCompression",
         (*_MAP, "MODE"): mode,
-        (*_MAP, "NUM_BEV_FEATURES"): joint.channels,
+        (*_MAP, "NUM_BEV_FEATURES"): map_input.channels,
     }
     if mode == "learned":
         changes[(*_MAP, "INPUT_FEATURES")] = flat

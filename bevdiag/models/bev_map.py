@@ -11,7 +11,7 @@ from bevdiag.config.bev_settings import (
 from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.parts import Parts, UpToMap
 from bevdiag.config.settings import FocalDsvtSettings
-from bevdiag.models.bev import bev_joint
+from bevdiag.models.bev import map_input_of
 from bevdiag.models.interfaces import bev_input, sparse_volume
 
 
@@ -33,8 +33,8 @@ def bev_map(parts: Parts) -> BevMap | None:
     scatters = isinstance(mapping, (PillarScatterSettings, PillarScatter3dSettings))
     if not scatters and sparse_volume(made.model, made.data) is None:
         return None
-    joint = bev_joint(made)
-    return BevMap(joint.height, joint.width, _stride(made))
+    map_input = map_input_of(made)
+    return BevMap(map_input.height, map_input.width, _stride(made))
 
 
 def level_strides(backbone: Backbone2dSettings) -> list[float]:

@@ -15,7 +15,7 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.models.bev import Changes, bev_joint, compression_changes
+from bevdiag.models.bev import Changes, compression_changes, map_input_of
 from bevdiag.models.builder import build_detector
 from bevdiag.models.interfaces import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.judged import Judged
@@ -111,7 +111,7 @@ class BuiltIn(ConfigSource):
 
     @property
     def bev_channels(self) -> int:
-        return bev_joint(self.config).real
+        return map_input_of(self.config).real
 
     @property
     def scene_settings(self) -> SceneSettings:
@@ -142,8 +142,12 @@ class BuiltIn(ConfigSource):
         return self.edited(compression_changes(self.config, mode))
 
     def as_it_arrives(self) -> "BuiltIn":
-        joint = bev_joint(self.config)
-        return self if joint.declared == joint.real else self.edited({_DECLARED: joint.real})
+        map_input = map_input_of(self.config)
+        return (
+            self
+            if map_input.declared == map_input.real
+            else self.edited({_DECLARED: map_input.real})
+        )
 
     def uses_cuda(self) -> bool:
         """Whether the step is measured on a GPU too.
@@ -222,7 +226,7 @@ class BuiltIn(ConfigSource):
             optimizer=self.optimizer,
             batch=recorded.batch,
             target=step.target,
-            joint=bev_joint(self.declared),
+            map_input=map_input_of(self.declared),
             trace=step.trace,
             profile=step.expected,
             high=step.high,

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bevdiag.errors import NoVerdictError
+from bevdiag.errors import BevdiagError, NoVerdictError
+from bevdiag.memory.loop import Loop
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.entry import Entry
@@ -12,8 +13,8 @@ from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plans
-from bevdiag.prediction.predicted import kind_of, prediction_of
-from bevdiag.prediction.result import ConfigReport, Prediction
+from bevdiag.prediction.predicted import kind_of, prediction_of, source_of
+from bevdiag.prediction.result import ConfigReport, Evaluation, Prediction
 from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.prediction.summary import with_history
 
@@ -75,11 +76,27 @@ def inspect(
         report = replace(
             report, remedies=(*plans.singles, *plans.combined), recommended=plans.chosen
         )
+    if options.evaluation and options.source is not None and not options.loop.evaluates:
+        progress("evaluation step", 0.95)
+        report = replace(report, evaluation=_evaluation(config, options))
     report = with_history(report, options, step.trace.stream, step.target)
     if measured is None:
         return report
     measurement = measurement_of(*measured, step.trace, step.expected)
     return replace(report, device="cuda", measurement=measurement)
+
+
+def _evaluation(config: Path, options: InspectOptions) -> Evaluation:
+    """The evaluation step that the repository's own code runs after such a training."""
+    loop = Loop(gpus=options.loop.gpus, evaluates=True)
+    try:
+        source = source_of(config, replace(options, loop=loop)).as_it_arrives()
+        step = judged(source.record().traces, source.target())
+    except BevdiagError as refusal:
+        return Evaluation(refusal=str(refusal))
+    return Evaluation(
+        allocated_bytes=step.expected.peak.allocated_bytes, high_bytes=step.high_bytes
+    )
 
 
 def _of_entry(source: Entry, options: InspectOptions, progress: Progress) -> Prediction:

@@ -34,7 +34,8 @@ class InspectOptions:
     paths start from. `timeout_seconds` is how long a child process may say nothing; `rehearses`
     says whether values that decide are computed on the CPU. `blocks` asks
     for every block of the step, which a timeline is drawn from, `snapshot` for the allocator's
-    history of the whole run.
+    history of the whole run, `evaluation` for the evaluation step beside the training step, where
+    a repository's own code is run.
     """
 
     device: str = "auto"
@@ -68,6 +69,7 @@ class InspectOptions:
     rehearses: bool = True
     blocks: bool = False
     snapshot: bool = False
+    evaluation: bool = False
 
     @property
     def data_folder(self) -> Path | None:

@@ -252,10 +252,10 @@ class Repository(ConfigSource):
 
 def _voxels_made(wiring: Wiring) -> int:
     """How many voxels the model's own voxelizer makes of the points, 0 where there is none."""
-    for joint in wiring.joints:
-        names_voxels = joint.key.endswith("coords") and not joint.key.startswith("point")
-        if joint.written_by is not None and names_voxels and joint.shape is not None:
-            return joint.shape[0]
+    for entry in wiring.entries:
+        names_voxels = entry.key.endswith("coords") and not entry.key.startswith("point")
+        if entry.written_by is not None and names_voxels and entry.shape is not None:
+            return entry.shape[0]
     return 0
 
 

@@ -26,10 +26,10 @@ class Target:
     """The GPU and library versions that the numbers are for.
 
     `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
-    says which device profile the numbers stand on, None where rules alone tell. `context_bytes` is
-    what the process holds beside the allocator, `origin` where GPU and budget come from, `loop`
-    what the training script does around the plain step. `doubt_bytes` is how much less the
-    capacity may be where GPU or context are assumed.
+    says which device profile the numbers stand on, None without one; `rules` what does then.
+    `context_bytes` is what the process holds beside the allocator, `origin` where GPU and budget
+    come from, `loop` what the training script does around the plain step. `doubt_bytes` is how much
+    less the capacity may be where GPU or context are assumed.
     """
 
     gpu: str | None
@@ -38,6 +38,7 @@ class Target:
     cudnn: str
     compute_capability: str
     profile: str | None = None
+    rules: str = ""
     cudnn_benchmark: bool = False
     context_bytes: int = 0
     origin: str = ""
@@ -81,13 +82,22 @@ SCENE_SITE = "scene"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The evaluation step of the same batch size; `refusal` says why there is none, else empty."""
+
+    allocated_bytes: int = 0
+    high_bytes: int = 0
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What one training step asks of a GPU; every command shows a view of it.
 
     `scene` is None where the model came with inputs of its own.
     `remedies` are the plans that were traced, changes alone first; `recommended` is the one to
     take. `blocks` are the blocks of the timeline, `snapshot` is the allocator's
-    history, where they were asked for.
+    history, `evaluation` the step of an evaluation, where they were asked for.
     """
 
     config: str
@@ -118,6 +128,7 @@ class Prediction:
     measurement: Measurement | None = None
     blocks: tuple[BlockLife, ...] = ()
     snapshot: History | None = None
+    evaluation: Evaluation | None = None
 
     @property
     def recommendation(self) -> Recommendation | None:

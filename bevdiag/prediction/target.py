@@ -12,8 +12,9 @@ from bevdiag.environment.gpus import GpuState, read_driver
 from bevdiag.errors import InputError
 from bevdiag.memory.catalogue import gpu_called
 from bevdiag.memory.device import DeviceTarget, make_target
+from bevdiag.memory.engines import measured_like
 from bevdiag.memory.oom import format_size
-from bevdiag.memory.profiles import DeviceProfile
+from bevdiag.memory.profiles import CudnnVersion, DeviceProfile
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Target
 
@@ -107,11 +108,22 @@ def target_of(target: DeviceTarget) -> Target:
         cudnn=".".join(map(str, target.cudnn)),
         compute_capability=".".join(map(str, target.compute_capability)),
         profile=None if target.profile is None else _profile(target.profile),
+        rules=_rules(target.cudnn) if target.profile is None else "",
         cudnn_benchmark=target.cudnn_benchmark,
         loop=target.loop,
         context_bytes=target.context_bytes,
         origin=target.origin,
         doubt_bytes=target.doubt_bytes,
+    )
+
+
+def _rules(cudnn: CudnnVersion) -> str:
+    """What the workspaces stand on without a profile: what is measured, ruled and assumed."""
+    like = measured_like(cudnn)
+    other = "" if cudnn == like else f", which cuDNN {'.'.join(map(str, cudnn))} is assumed to do"
+    return (
+        "none of this GPU with this cuDNN: workspaces by rules, with the engines that cuDNN "
+        f"{'.'.join(map(str, like))} takes on an H200, measured{other}"
     )
 
 

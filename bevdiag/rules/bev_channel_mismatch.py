@@ -25,7 +25,7 @@ Seen in:
 from collections.abc import Iterator
 
 from bevdiag.config.bev_settings import PillarScatterSettings
-from bevdiag.models.bev import BevJoint, bev_joint
+from bevdiag.models.bev import MapInput, map_input_of
 from bevdiag.models.bev_map import bev_map
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
@@ -39,33 +39,33 @@ def check(evidence: ConfigEvidence) -> Iterator[Finding]:
     made = evidence.parts.up_to_map()
     if made is None or bev_map(evidence.parts) is None:
         return
-    joint = bev_joint(made)
+    map_input = map_input_of(made)
     # Pillars above each other and a height that vanishes are other rules' faults.
-    is_tall = isinstance(made.model.map_to_bev, PillarScatterSettings) and joint.depth > 1
-    if joint.declared == joint.real or joint.depth < 1 or is_tall:
+    is_tall = isinstance(made.model.map_to_bev, PillarScatterSettings) and map_input.depth > 1
+    if map_input.declared == map_input.real or map_input.depth < 1 or is_tall:
         return
     yield finding(
         "BEV201",
-        f"NUM_BEV_FEATURES declares {joint.declared} BEV channels, but {joint.real} arrive: "
-        f"{_arithmetic(joint)}",
+        f"NUM_BEV_FEATURES declares {map_input.declared} BEV channels, but {map_input.real} "
+        f"arrive: {_arithmetic(map_input)}",
         document=evidence.document,
         key=KEY,
         module="map_to_bev_module",
-        detail=_lesson(joint, traced=evidence.config is not None),
+        detail=_lesson(map_input, traced=evidence.config is not None),
     )
 
 
-def _arithmetic(joint: BevJoint) -> str:
-    if joint.flattens or not joint.is_volume:
-        return f"{joint.channels} channels x {joint.depth} height levels = {joint.real}"
-    return f"the reduced map keeps the volume's {joint.real} channels"
+def _arithmetic(map_input: MapInput) -> str:
+    if map_input.flattens or not map_input.is_volume:
+        return f"{map_input.channels} channels x {map_input.depth} height levels = {map_input.real}"
+    return f"the reduced map keeps the volume's {map_input.real} channels"
 
 
-def _lesson(joint: BevJoint, *, traced: bool) -> tuple[str, ...]:
+def _lesson(map_input: MapInput, *, traced: bool) -> tuple[str, ...]:
     stop = (
-        f"The first convolution of the 2D backbone is built for {joint.declared} channels; "
-        f'PyTorch stops there with "expected input to have {joint.declared} channels, but got '
-        f'{joint.real} channels instead".'
+        f"The first convolution of the 2D backbone is built for {map_input.declared} channels; "
+        f'PyTorch stops there with "expected input to have {map_input.declared} channels, but got '
+        f'{map_input.real} channels instead".'
     )
-    fixed = f"All memory figures here are for the config with {joint.real} declared."
+    fixed = f"All memory figures here are for the config with {map_input.real} declared."
     return (stop, fixed) if traced else (stop,)

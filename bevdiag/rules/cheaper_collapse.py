@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from bevdiag.config import DetectorConfig
 from bevdiag.config.settings import FocalDsvtSettings, SparseHeightCompressionSettings
 from bevdiag.memory.verdict import Verdict
-from bevdiag.models.bev import bev_joint, compression_changes
+from bevdiag.models.bev import compression_changes, map_input_of
 from bevdiag.rules.codes import finding
 from bevdiag.rules.convolutions import first_bev_convolution
 from bevdiag.rules.evidence import StepEvidence
@@ -48,19 +48,19 @@ _COMPRESSIONS = {
 
 def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding where a step that does not surely fit flattens more than one level."""
-    joint = evidence.joint
+    map_input = evidence.map_input
     if evidence.verdict not in (Verdict.OVER, Verdict.DEPENDS):
         return
     call = first_bev_convolution(evidence.trace.stream)
-    if not joint.flattens or joint.depth == 1 or call is None:
+    if not map_input.flattens or map_input.depth == 1 or call is None:
         return
-    now, then = joint.channels * joint.depth, joint.channels
+    now, then = map_input.channels * map_input.depth, map_input.channels
     out_channels, _, height, width = call.weight_shape
     weights = (now - then) * out_channels * height * width
     yield finding(
         "BEV503",
-        f"{joint.depth} levels are flattened into {now:,} channels: collapsed with sparse_max the "
-        f"map has {then}, and the first convolution {weights:,} weights fewer",
+        f"{map_input.depth} levels are flattened into {now:,} channels: collapsed with sparse_max "
+        f"the map has {then}, and the first convolution {weights:,} weights fewer",
         document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module="map_to_bev_module",
@@ -76,7 +76,7 @@ def fixes(step: Fixable) -> Iterator[Fix]:
 
 
 def _compressions(config: DetectorConfig) -> Iterator[Fix]:
-    if not bev_joint(config).is_volume:
+    if not map_input_of(config).is_volume:
         return
     mapping = config.model.map_to_bev
     current = mapping.mode if isinstance(mapping, SparseHeightCompressionSettings) else "none"
@@ -95,12 +95,12 @@ def _compressions(config: DetectorConfig) -> Iterator[Fix]:
 
 def _height_in_dsvt(config: DetectorConfig) -> Iterator[Fix]:
     """Stages that pool the real height away, one block each; the last stage is read flat."""
-    joint, backbone = bev_joint(config), config.model.backbone_3d
+    map_input, backbone = map_input_of(config), config.model.backbone_3d
     if not isinstance(backbone, FocalDsvtSettings):
         return
     dsvt = backbone.dsvt
     z = dsvt.input_layer.sparse_shape[2]
-    if joint.reads != "dsvt" or dsvt.num_stages > 1 or z == 1:
+    if map_input.reads != "dsvt" or dsvt.num_stages > 1 or z == 1:
         return
     strides = height_factors(z)
     heights = [z]
@@ -140,27 +140,27 @@ def _height_in_dsvt(config: DetectorConfig) -> Iterator[Fix]:
             **{(*_DSVT, "INPUT_LAYER", key): value for key, value in inputs.items()},
             **{(*_DSVT, key): value for key, value in outer.items()},
             (*_MAP, "NAME"): "HeightCompression",
-            (*_MAP, "NUM_BEV_FEATURES"): joint.channels,
+            (*_MAP, "NUM_BEV_FEATURES"): map_input.channels,
         },
     )
 
 
 def _height_strides(config: DetectorConfig) -> Iterator[Fix]:
-    joint = bev_joint(config)
-    if joint.depth == 1 or not joint.is_volume:
+    map_input = map_input_of(config)
+    if map_input.depth == 1 or not map_input.is_volume:
         return
-    strides = height_factors(joint.depth)
+    strides = height_factors(map_input.depth)
     yield Fix(
         id="height-strides",
         group="height",
         price=Price.MODEL,
-        title=f"strided 3D convolutions bring the height {joint.depth} to 1 before the map",
+        title=f"strided 3D convolutions bring the height {map_input.depth} to 1 before the map",
         loses="height resolution, by learned convolutions",
         needs=OWN_MODULE.format(name="HEIGHT_STRIDES"),
         edits={
             (*_MAP, "NAME"): "HeightCompression",
             (*_MAP, "HEIGHT_STRIDES"): strides,
-            (*_MAP, "NUM_BEV_FEATURES"): joint.channels,
+            (*_MAP, "NUM_BEV_FEATURES"): map_input.channels,
         },
     )
 

@@ -30,8 +30,10 @@ _MAPPER = "map_to_bev_module"
 
 def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding for a dense volume of a GiB or more."""
-    joint, batch_size = evidence.joint, evidence.batch.batch_size
-    elements = batch_size * joint.channels * joint.depth * joint.height * joint.width
+    map_input, batch_size = evidence.map_input, evidence.batch.batch_size
+    elements = (
+        batch_size * map_input.channels * map_input.depth * map_input.height * map_input.width
+    )
     stream = evidence.trace.stream
     volumes = [
         event
@@ -43,7 +45,7 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
     ]
     if not volumes or volumes[0].nbytes < _NOTEWORTHY_BYTES:
         return
-    cells = elements // joint.channels
+    cells = elements // map_input.channels
     # Behind FocalDSVT the volume holds what the encoder kept; elsewhere the count is not at hand.
     occupied = "".join(
         f", for {kept.used / cells:.1%} of occupied cells" for kept in evidence.kept_voxels

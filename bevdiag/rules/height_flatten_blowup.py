@@ -40,17 +40,17 @@ _LAST_WITHOUT_64BIT = (CUDNN_64BIT[0], CUDNN_64BIT[1] - 1, 0)
 
 def check(evidence: StepEvidence) -> Iterator[Finding]:
     """Yield a finding where the flattened map has more channels than `BLOWUP_CHANNELS`."""
-    joint = evidence.joint
-    channels = joint.channels * joint.depth
-    if not joint.flattens or channels <= BLOWUP_CHANNELS:
+    map_input = evidence.map_input
+    channels = map_input.channels * map_input.depth
+    if not map_input.flattens or channels <= BLOWUP_CHANNELS:
         return
     call = first_bev_convolution(evidence.trace.stream)
     # Beyond 32-bit indices no setting of the GPU helps; below, the map is merely expensive.
     too_large = call is not None and conv_backend(call, evidence.target.cudnn).needs_64bit
     yield finding(
         "BEV203",
-        f"the BEV map has {channels} channels: {joint.channels} x {joint.depth} height levels "
-        "are flattened into it",
+        f"the BEV map has {channels} channels: {map_input.channels} x {map_input.depth} height "
+        "levels are flattened into it",
         document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module="map_to_bev_module",
@@ -60,15 +60,15 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
 
 
 def _lesson(evidence: StepEvidence, call: ConvCall) -> tuple[str, ...]:
-    joint = evidence.joint
+    map_input = evidence.map_input
     _, channels, height, width = call.input_shape
     out_channels, _, *kernel = call.weight_shape
     weights = channels * out_channels * kernel[0] * kernel[1]
     elements = channels * height * width
     lines = [
-        f"{joint.reads} hands over a volume of {joint.channels} channels on "
-        f"{joint.depth} x {joint.height} x {joint.width} voxels; HeightCompression turns each of "
-        f"its {joint.depth} levels into {joint.channels} channels.",
+        f"{map_input.reads} hands over a volume of {map_input.channels} channels on "
+        f"{map_input.depth} x {map_input.height} x {map_input.width} voxels; HeightCompression "
+        f"turns each of its {map_input.depth} levels into {map_input.channels} channels.",
         f"The first convolution of the 2D backbone then has {channels} x {out_channels} x "
         f"{kernel[0]} x {kernel[1]} = {weights:,} weights.",
     ]

@@ -51,7 +51,7 @@ _INPUT_FEATURES = "MODEL.MAP_TO_BEV.INPUT_FEATURES"
 
 
 def check(evidence: ConfigEvidence) -> Iterator[Finding]:
-    """Yield a finding for each joint that does not fit."""
+    """Yield a finding for each map_input that does not fit."""
     yield from _into_dsvt(evidence)
     yield from _into_projection(evidence)
 

@@ -14,7 +14,7 @@ from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSe
 from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
 from bevdiag.config.tree import Path as Keys
 from bevdiag.errors import BevdiagError
-from bevdiag.models.bev import Changes, bev_joint
+from bevdiag.models.bev import Changes, map_input_of
 from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, batch_key, for_training
 
 # Where no repository is named, nothing of what runs one is imported.
@@ -134,10 +134,10 @@ def _dsvt_grid(path: tuple[str, ...], dsvt: DsvtSettings, grid: list[int]) -> Ch
 
 
 def _bev_channels(config: DetectorConfig) -> int:
-    """What the map's joint comes to under other grids; pillars keep theirs."""
+    """What the map's map_input comes to under other grids; pillars keep theirs."""
     if isinstance(config.model.map_to_bev, PillarScatterSettings | PillarScatter3dSettings):
         return config.model.map_to_bev.num_bev_features
-    return bev_joint(config).real
+    return map_input_of(config).real
 
 
 def _narrower_2d(config: DetectorConfig) -> Iterator[Fix]:

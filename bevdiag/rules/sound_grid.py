@@ -18,7 +18,7 @@ from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import read_parts
 from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, whole
 from bevdiag.errors import ConfigError
-from bevdiag.models.bev import Changes, bev_joint
+from bevdiag.models.bev import Changes, map_input_of
 from bevdiag.models.bev_map import BevMap, bev_map, head_stride
 from bevdiag.rules.codes import CODES
 from bevdiag.rules.evidence import ConfigEvidence
@@ -210,9 +210,9 @@ def _of_the_map(document: Document, *, declares: bool) -> Changes:
                 changes[(*_ANCHORS, str(index), "feature_map_stride")] = int(stride)
     made = parts.up_to_map() if declares else None
     if made is not None and bev_map(parts) is not None:
-        joint = bev_joint(made)
-        if joint.depth > 0:
-            changes[_CHANNELS] = joint.real
+        map_input = map_input_of(made)
+        if map_input.depth > 0:
+            changes[_CHANNELS] = map_input.real
     return changes
 
 

@@ -114,8 +114,8 @@ def _reason(wiring: Wiring, reach: Reach, path: str) -> str:
     leads_to = reach.unreached.get(path)
     if leads_to is None:
         return "what it computes is cut off from the loss"
-    ends = [j for j in wiring.joints if j.key in leads_to and j.replaced_by is None]
-    if ends and not any(joint.is_read for joint in ends):
+    ends = [j for j in wiring.entries if j.key in leads_to and j.replaced_by is None]
+    if ends and not any(entry.is_read for entry in ends):
         return f"it only leads to {_listed(leads_to)}, which nothing reads"
     return "what it computes reaches the loss through nothing that passes a gradient"
 

@@ -26,8 +26,8 @@ def meta_batch(batch: Batch) -> dict[str, Any]:
         slots = batch.voxels[0].max_points
         num_features = batch.points.shape[1] - 1
         tensors["voxels"] = _shape_only((len(coords), slots, num_features))
-        tensors["voxel_num_points"] = _shape_only((len(coords),))
         tensors["voxel_coords"] = torch.from_numpy(coords.astype(np.float32))
+        tensors["voxel_num_points"] = _shape_only((len(coords),))
     return tensors
 
 

@@ -131,8 +131,8 @@ def cuda_batch(batch: Batch, device: torch.device) -> dict[str, Any]:
     }
     if batch.voxels is not None:
         tensors["voxels"] = load(batch.padded_voxels())
-        tensors["voxel_num_points"] = load(batch.voxel_num_points())
         tensors["voxel_coords"] = load(batch.voxel_coords())
+        tensors["voxel_num_points"] = load(batch.voxel_num_points())
     return tensors
 
 

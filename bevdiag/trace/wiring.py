@@ -32,7 +32,7 @@ class LayerRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Joint:
+class BatchEntry:
     """One value that was put under a key, until another took its place.
 
     Attributes:
@@ -81,49 +81,49 @@ class Wiring:
     """How the modules of the last step are wired.
 
     Attributes:
-        joints: every value of the batch dict, in the order of writing.
+        entries: every value of the batch dict, in the order of writing.
         bev_map: the bird's-eye-view map as it was written last, None where no module makes one.
         bev_sources: the features that the map is made of: what its module reads that autograd
             follows.
         dead_branches: what the loss does not reach.
     """
 
-    joints: tuple[Joint, ...]
-    bev_map: Joint | None = None
-    bev_sources: tuple[Joint, ...] = ()
+    entries: tuple[BatchEntry, ...]
+    bev_map: BatchEntry | None = None
+    bev_sources: tuple[BatchEntry, ...] = ()
     dead_branches: tuple[DeadBranch, ...] = ()
 
     @classmethod
-    def of(cls, joints: tuple[Joint, ...]) -> "Wiring":
+    def of(cls, entries: tuple[BatchEntry, ...]) -> "Wiring":
         """The wiring that these values show, without what the loss does not reach."""
-        maps = [j for j in joints if j.key == BEV_MAP_KEY and j.written_by is not None]
+        maps = [j for j in entries if j.key == BEV_MAP_KEY and j.written_by is not None]
         if not maps:
-            return cls(joints=joints)
+            return cls(entries=entries)
         made_by = maps[-1].written_by or ""
-        read = cls(joints=joints).read_inside(made_by)
+        read = cls(entries=entries).read_inside(made_by)
         sources = tuple(j for j in read if j.carries_gradient and j is not maps[-1])
-        return cls(joints=joints, bev_map=maps[-1], bev_sources=sources)
+        return cls(entries=entries, bev_map=maps[-1], bev_sources=sources)
 
     @property
-    def misdeclared(self) -> tuple[Joint, ...]:
-        """The joints whose writer announces other channels than it delivers."""
-        return tuple(j for j in self.joints if j.declared not in (None, j.channels))
+    def misdeclared(self) -> tuple[BatchEntry, ...]:
+        """The entries whose writer announces other channels than it delivers."""
+        return tuple(j for j in self.entries if j.declared not in (None, j.channels))
 
     @property
     def is_sound(self) -> bool:
         """Whether nothing is off."""
         return not self.dead_branches and not self.misdeclared
 
-    def written_inside(self, module: str) -> tuple[Joint, ...]:
+    def written_inside(self, module: str) -> tuple[BatchEntry, ...]:
         """What the module or one inside it put into the batch."""
-        return tuple(joint for joint in self.joints if is_inside(joint.written_by, module))
+        return tuple(entry for entry in self.entries if is_inside(entry.written_by, module))
 
-    def read_inside(self, module: str) -> tuple[Joint, ...]:
+    def read_inside(self, module: str) -> tuple[BatchEntry, ...]:
         """What the module or one inside it took from the batch."""
         return tuple(
-            joint
-            for joint in self.joints
-            if any(is_inside(reader, module) for reader in joint.read_by)
+            entry
+            for entry in self.entries
+            if any(is_inside(reader, module) for reader in entry.read_by)
         )
 
     def channels_into(self, module: str) -> int | None:

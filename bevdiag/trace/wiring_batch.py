@@ -10,7 +10,7 @@ from torch import nn
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.dead_branches import Reach, reach_of
 from bevdiag.trace.layers import channels_of, first_tensor
-from bevdiag.trace.wiring import Joint, Wiring
+from bevdiag.trace.wiring import BatchEntry, Wiring
 
 _DECLARATIONS = ("num_bev_features", "num_point_features")
 """What OpenPCDet's modules tell the next one when they are built: of a map, of anything else."""
@@ -72,9 +72,9 @@ class WatchedBatch(dict[str, Any]):
 
 @dataclass(slots=True)
 class _Written:
-    """A joint, and what becomes of it; `value_readers` read the object under any key."""
+    """A entry, and what becomes of it; `value_readers` read the object under any key."""
 
-    joint: Joint
+    entry: BatchEntry
     readers: dict[str, None]
     value_readers: dict[str, None]
     replaced_by: str | None = None
@@ -93,7 +93,7 @@ class BatchWatch:
         self._attribution = attribution
         self._written: list[_Written] = []
         self._current: dict[str, _Written] = {}
-        self._last_features: Joint | None = None
+        self._last_features: BatchEntry | None = None
         self.reach = Reach()
 
     def begin(self, batch: WatchedBatch) -> None:
@@ -120,8 +120,8 @@ class BatchWatch:
                 continue
             written.readers.setdefault(reader)
             written.value_readers.setdefault(reader)
-            if written.joint.carries_gradient and written.joint.channels is not None:
-                self._last_features = written.joint
+            if written.entry.carries_gradient and written.entry.channels is not None:
+                self._last_features = written.entry
 
     def last_features(self) -> str:
         """The features that were read last, in a clause for a failure; empty without any."""
@@ -145,7 +145,7 @@ class BatchWatch:
         return Wiring.of(
             tuple(
                 replace(
-                    written.joint,
+                    written.entry,
                     read_by=tuple(written.readers),
                     is_read=bool(written.value_readers),
                     replaced_by=written.replaced_by,
@@ -165,7 +165,7 @@ class BatchWatch:
             ),
             {},
         )
-        joint = Joint(
+        entry = BatchEntry(
             key=key,
             written_by=writer,
             computed_by=self._computed_by(tensor),
@@ -174,7 +174,7 @@ class BatchWatch:
             declared=None if isinstance(value, dict) else self._declared(writer, tensor),
             carries_gradient=tensor is not None and tensor.requires_grad,
         )
-        written = _Written(joint, {}, value_readers)
+        written = _Written(entry, {}, value_readers)
         self._written.append(written)
         self._current[key] = written
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from bevdiag.accuracy import run
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
 from bevdiag.accuracy.shipped import shipped_rows
 from bevdiag.cli import validate as command
-from bevdiag.errors import ExitCode
+from bevdiag.errors import ExitCode, NoVerdictError
 
 
 def test_the_shipped_models_rows_need_nothing_else() -> None:
@@ -105,16 +106,21 @@ def test_rows_of_forks_come_along_with_their_forks_names() -> None:
 
 
 @pytest.mark.parametrize("is_named", [False, True])
-def test_a_forks_row_is_predicted_with_its_own_checkout_alone(
+def test_a_row_is_predicted_with_the_checkout_that_it_was_measured_with(
     is_named: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    row = _fork_rows()[0]
-    checkout = tmp_path / (row.fork if is_named else "OpenPCDet")
-    monkeypatch.setattr(run, "_predict", lambda row, *_: Outcome(row=row, with_source=bool(_[-1])))
-    (outcome,) = (
-        run._outcome(row, clouds, tmp_path, MeasuredOn(), checkout, measured_with=False)
-        for other, clouds in shipped_rows(checkout / "tools" / "cfgs")
-        if other.name == row.name
-    )
-    assert outcome.with_source is is_named
-    assert (f"{row.fork}'s code" in outcome.error) is not is_named
+    fork = _fork_rows()[0].fork
+    checkout = tmp_path / (fork if is_named else "OpenPCDet")
+    monkeypatch.setattr(run, "_trace", lambda *given: given[-1])
+    of_fork, of_others = [], []
+    for row, clouds in shipped_rows(checkout / "tools" / "cfgs"):
+        trace = partial(run.trace_row, row, clouds, tmp_path, MeasuredOn(), checkout)
+        if row.fork == fork and not is_named:
+            with pytest.raises(NoVerdictError, match=f"{fork}'s code"):
+                trace(measured_with=False)
+        elif row.fork == fork:
+            of_fork.append(trace(measured_with=False))
+        elif not row.fork and not row.is_focal and row.config is not None:
+            of_others.append(trace(measured_with=False))
+    assert set(of_fork) == ({checkout} if is_named else set())
+    assert set(of_others) == ({None} if is_named else {checkout})

@@ -30,4 +30,4 @@ def test_a_trained_config_is_no_cause_for_alarm(config: str, source: str) -> Non
     assert [f.code for f in report.findings if f.severity is Severity.ERROR] == []
     assert report.wiring is not None
     assert report.wiring.is_sound
-    assert [joint.key for joint in report.wiring.bev_sources] == [source]
+    assert [map_input.key for map_input in report.wiring.bev_sources] == [source]

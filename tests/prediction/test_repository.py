@@ -9,8 +9,10 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Evaluation, Prediction
 from bevdiag.remedies.fit import fit
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.inspect_report import render_inspect
 from bevdiag.rules.checks import fixes_of
 
 REPOSITORY = Path(__file__).parents[1] / "source" / "repo"
@@ -33,8 +35,46 @@ def test_a_repository_is_inspected_by_its_own_code() -> None:
     assert report.verdict in (Verdict.FITS, Verdict.UNKNOWN)
     assert any(layer.output_shape for layer in report.layers)
     assert report.wiring is not None
-    assert {joint.written_by for joint in report.wiring.joints} >= {None, "vfe", "backbone_3d"}
+    assert {entry.written_by for entry in report.wiring.entries} >= {None, "vfe", "backbone_3d"}
     assert report.wiring.is_sound
+
+
+@pytest.fixture(scope="module")
+def both() -> Prediction:
+    """Of a model that evaluates without boxes."""
+    overrides = ("MODEL.NAME=Asking", "MODEL.WAY=plain")
+    given = InspectOptions(source=str(REPOSITORY), batch_size=1, overrides=overrides)
+    found = inspect(CONFIG, replace(given, evaluation=True), nothing)
+    assert isinstance(found, Prediction)
+    return found
+
+
+def test_the_evaluation_is_traced_beside_the_training_step(both: Prediction) -> None:
+    assert both.evaluation is not None
+    assert both.evaluation.refusal == ""
+    assert 0 < both.evaluation.allocated_bytes < both.peak.allocated_bytes
+
+
+def test_the_full_report_says_which_step_is_the_larger(both: Prediction) -> None:
+    def sentence(report: Prediction) -> str:
+        text = " ".join(render_inspect(report, Layout(200), depth=1).split())
+        return text[text.index("Evaluation: ") :]
+
+    assert "at most" in sentence(both)
+    assert "the training step is the larger one." in sentence(both)
+    larger = Evaluation(allocated_bytes=1, high_bytes=both.peak.high_bytes + 1)
+    assert "larger than the training step" in sentence(replace(both, evaluation=larger))
+    refused = replace(both, evaluation=Evaluation(refusal="it reads 'gt_boxes'"))
+    assert "not traced: it reads 'gt_boxes'" in sentence(refused)
+    assert "--source CHECKOUT with --full" in sentence(replace(both, evaluation=None))
+
+
+def test_a_model_that_cannot_evaluate_is_trained_all_the_same() -> None:
+    given = InspectOptions(source=str(REPOSITORY), batch_size=1, pins={"none": 1})
+    found = inspect(CONFIG, replace(given, evaluation=True), nothing)
+    assert isinstance(found, Prediction)
+    assert found.evaluation is not None
+    assert "gt_boxes" in found.evaluation.refusal
 
 
 def test_a_folder_that_is_not_there_is_refused() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from bevdiag.config import load_config
-from bevdiag.models.bev import bev_joint
+from bevdiag.models.bev import map_input_of
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.remedies.sets import with_fix
@@ -26,8 +26,8 @@ def test_each_change_leaves_a_config_without_new_notes(small: Any, wanted: dict[
         changed = with_fix(variant, candidate)
         assert changed != variant
         assert changed.config.notes == variant.config.notes, candidate.id
-        joint = bev_joint(changed.config)
-        assert joint.declared == joint.real, candidate.id
+        map_input = map_input_of(changed.config)
+        assert map_input.declared == map_input.real, candidate.id
 
 
 def test_longer_voxels_reach_every_copy_of_the_grid(small: Any) -> None:

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from bevdiag.trace.wiring import DeadBranch, Joint, Wiring
+from bevdiag.trace.wiring import BatchEntry, DeadBranch, Wiring
 
 
 def shipped_wiring() -> Wiring:
     encoder, dsvt, mapper = "backbone_3d.focal_encoder", "backbone_3d.dsvt", "map_to_bev"
-    voxels = Joint(
+    voxels = BatchEntry(
         key="voxels",
         written_by=None,
         computed_by="",
@@ -19,7 +19,7 @@ def shipped_wiring() -> Wiring:
         is_read=True,
         replaced_by=None,
     )
-    volume = Joint(
+    volume = BatchEntry(
         key="encoded_spconv_tensor",
         written_by=encoder,
         computed_by=f"{encoder}.conv_focal",
@@ -45,7 +45,7 @@ def shipped_wiring() -> Wiring:
         read_by=("backbone_2d",),
     )
     return Wiring(
-        joints=(voxels, volume, unread, bev_map),
+        entries=(voxels, volume, unread, bev_map),
         bev_map=bev_map,
         bev_sources=(volume,),
         dead_branches=(

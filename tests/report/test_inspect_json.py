@@ -113,15 +113,15 @@ def test_every_figure_of_a_layer_is_told(over: Prediction) -> None:
     assert set(plain(over)["layers"][0]) == set(Layer.__dataclass_fields__)
 
 
-def test_the_wiring_is_told_with_every_joint(over: Prediction) -> None:
+def test_the_wiring_is_told_with_every_entry(over: Prediction) -> None:
     wiring = plain(over)["wiring"]
-    assert [joint["key"] for joint in wiring["joints"]] == [
+    assert [entry["key"] for entry in wiring["entries"]] == [
         "voxels",
         "encoded_spconv_tensor",
         "voxel_features",
         "spatial_features",
     ]
-    assert wiring["joints"][0]["written_by"] is None
+    assert wiring["entries"][0]["written_by"] is None
     assert wiring["bev_sources"][0]["written_by"] == "backbone_3d.focal_encoder"
     assert wiring["dead_branches"][0]["params"] == 1_201_152
     assert plain(replace(over, wiring=None))["wiring"] is None

@@ -88,8 +88,8 @@ def test_a_sound_run_gives_no_finding(evidence: StepEvidence) -> None:
 
 
 def _flattened(evidence: StepEvidence, depth: int) -> StepEvidence:
-    joint = replace(evidence.joint, channels=128, depth=depth, height=200, width=500)
-    return replace(evidence, joint=replace(joint, flattens=True, real=128 * depth))
+    map_input = replace(evidence.map_input, channels=128, depth=depth, height=200, width=500)
+    return replace(evidence, map_input=replace(map_input, flattens=True, real=128 * depth))
 
 
 def test_flattening_beyond_32_bits_teaches_where_the_buffer_comes_from(
@@ -125,8 +125,8 @@ def test_flattening_to_a_thousand_channels_is_common(evidence: StepEvidence, dep
 
 
 def test_a_reduction_flattens_nothing(evidence: StepEvidence) -> None:
-    joint = replace(evidence.joint, channels=128, depth=175, flattens=False)
-    assert _found(height_flatten_blowup, replace(evidence, joint=joint)) == []
+    map_input = replace(evidence.map_input, channels=128, depth=175, flattens=False)
+    assert _found(height_flatten_blowup, replace(evidence, map_input=map_input)) == []
 
 
 def test_cudnn_is_bypassed(evidence: StepEvidence) -> None:

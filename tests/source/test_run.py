@@ -41,11 +41,11 @@ def test_parameters_are_those_of_the_repository_s_own_modules(one_stage: SourceT
 
 def test_its_batch_dict_tells_who_wrote_and_who_read_it(one_stage: SourceTrace) -> None:
     wiring = one_stage.trace.wiring
-    joints = {j.key: (j.written_by, j.read_by, j.channels) for j in wiring.joints}
-    assert joints["points"] == (None, ("vfe", "dense_head"), 5)
-    assert joints["features"] == ("vfe", ("backbone_3d",), 8)
-    assert joints["map"] == ("backbone_3d", ("dense_head",), 32)
-    assert joints["loss"] == ("dense_head", ("",), None)
+    entries = {j.key: (j.written_by, j.read_by, j.channels) for j in wiring.entries}
+    assert entries["points"] == (None, ("vfe", "dense_head"), 5)
+    assert entries["features"] == ("vfe", ("backbone_3d",), 8)
+    assert entries["map"] == ("backbone_3d", ("dense_head",), 32)
+    assert entries["loss"] == ("dense_head", ("",), None)
     assert wiring.dead_branches == ()
 
 

@@ -224,5 +224,5 @@ def test_a_dead_branch_is_named_at_its_outermost_module(
     layers: dict[str, int], without_grad: dict[str, int], found: list[tuple[str, int]]
 ) -> None:
     records = [_layer(name, params) for name, params in layers.items()]
-    dead = dead_branches(Wiring(joints=()), Reach(), records, without_grad, ())
+    dead = dead_branches(Wiring(entries=()), Reach(), records, without_grad, ())
     assert [(branch.path, branch.params) for branch in dead] == found

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bevdiag.trace.wiring import Joint, Wiring, is_inside
+from bevdiag.trace.wiring import BatchEntry, Wiring, is_inside
 
 
 class _Encoder(nn.Module):
@@ -68,12 +68,14 @@ def wired(recordings: Any) -> Any:
     return trace
 
 
-def _entries(wiring: Wiring, key: str) -> list[Joint]:
-    return [entry for entry in wiring.joints if entry.key == key]
+def _entries(wiring: Wiring, key: str) -> list[BatchEntry]:
+    return [entry for entry in wiring.entries if entry.key == key]
 
 
-def _entry(key: str, writer: str | None, channels: int | None, *, graph: bool = False) -> Joint:
-    return Joint(
+def _entry(
+    key: str, writer: str | None, channels: int | None, *, graph: bool = False
+) -> BatchEntry:
+    return BatchEntry(
         key=key,
         written_by=writer,
         shape=None,
@@ -102,7 +104,7 @@ def _entry(key: str, writer: str | None, channels: int | None, *, graph: bool = 
     ],
 )
 def test_what_a_module_takes_from_the_batch_has_one_number_of_channels_or_none(
-    entries: list[Joint], channels: int | None
+    entries: list[BatchEntry], channels: int | None
 ) -> None:
     wiring = Wiring.of(tuple(entries))
     assert wiring.channels_into("head") == channels
@@ -169,7 +171,7 @@ def test_without_a_map_there_is_nothing_to_lead_back(recordings: Any) -> None:
     wiring = recordings.steps(Plain(), {"x": torch.empty(16, 8, device="meta")}).wiring
     assert wiring.bev_map is None
     assert wiring.bev_sources == ()
-    assert wiring.joints[0].read_by == ("",)
+    assert wiring.entries[0].read_by == ("",)
 
 
 @pytest.mark.parametrize(

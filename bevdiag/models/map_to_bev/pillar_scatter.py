@@ -1,7 +1,6 @@
 """PointPillarScatter and PointPillarScatter3d: pillars and voxels onto the map."""
 
 import torch
-from torch import Tensor
 
 from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
 from bevdiag.models.batch import Batch
@@ -36,24 +35,24 @@ class PillarScatter(MapToBev):
         """Add `spatial_features` [B, C * nz, ny, nx] from `pillar_features` and `voxel_coords`."""
         pillar_features, coords = batch["pillar_features"], batch["voxel_coords"]
         batch_size = batch["batch_size"]
-        maps = [self._scatter(pillar_features, coords, sample) for sample in range(batch_size)]
+        maps = []
+        # One loop, as in the original: a sample's pillars live until the next one's are made.
+        for sample in range(batch_size):
+            cells = torch.zeros(
+                self.channels,
+                self.nz * self.nx * self.ny,
+                dtype=pillar_features.dtype,
+                device=pillar_features.device,
+            )
+            mask = coords[:, 0] == sample
+            own = coords[mask, :]
+            index = own[:, 1] * self.ny * self.nx + own[:, 2] * self.nx + own[:, 3]
+            index = index.type(torch.long)
+            pillars = pillar_features[mask, :].t()
+            cells[:, index] = pillars
+            maps.append(cells)
         stacked = torch.stack(maps, 0)
         batch["spatial_features"] = stacked.view(
             batch_size, self.channels * self.nz, self.ny, self.nx
         )
         return batch
-
-    def _scatter(self, pillar_features: Tensor, coords: Tensor, sample: int) -> Tensor:
-        cells = torch.zeros(
-            self.channels,
-            self.nz * self.nx * self.ny,
-            dtype=pillar_features.dtype,
-            device=pillar_features.device,
-        )
-        mask = coords[:, 0] == sample
-        own = coords[mask, :]
-        index = own[:, 1] * self.ny * self.nx + own[:, 2] * self.nx + own[:, 3]
-        index = index.type(torch.long)
-        pillars = pillar_features[mask, :].t()
-        cells[:, index] = pillars
-        return cells

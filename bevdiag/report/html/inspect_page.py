@@ -19,10 +19,10 @@ from bevdiag.report.html.scatter import flops_per_sample, remedy_chart
 from bevdiag.report.html.timeline_data import timeline_data
 from bevdiag.report.text.assumed import assumed_entries
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
-from bevdiag.report.text.joints import module_name
 from bevdiag.report.text.peak import tensor_text
 from bevdiag.report.text.prose import VERDICT_WORDS
 from bevdiag.report.text.remedies import singles_first
+from bevdiag.report.text.wiring import module_name
 from bevdiag.trace.wiring import Wiring
 
 
@@ -46,7 +46,7 @@ def inspect_page(report: Prediction) -> str:
         remedies=_remedies(report),
         chart=remedy_chart(report),
         layers=_layers(report.layers),
-        joints=_joints(report.wiring),
+        entries=_entries(report.wiring),
         gpus=_gpus(report),
         assumed=assumed_entries(report),
         tensor_text=tensor_text,
@@ -118,16 +118,16 @@ def _gpus(report: Prediction) -> list[dict[str, Any]]:
     ]
 
 
-def _joints(wiring: Wiring | None) -> list[dict[str, str]]:
+def _entries(wiring: Wiring | None) -> list[dict[str, str]]:
     if wiring is None:
         return []
     return [
         {
-            "key": joint.key,
-            "channels": "" if joint.channels is None else format_count(joint.channels),
-            "declared": "" if joint.declared is None else format_count(joint.declared),
-            "written_by": module_name(joint.written_by),
-            "read_by": ", ".join(map(module_name, joint.read_by)),
+            "key": entry.key,
+            "channels": "" if entry.channels is None else format_count(entry.channels),
+            "declared": "" if entry.declared is None else format_count(entry.declared),
+            "written_by": module_name(entry.written_by),
+            "read_by": ", ".join(map(module_name, entry.read_by)),
         }
-        for joint in wiring.joints
+        for entry in wiring.entries
     ]

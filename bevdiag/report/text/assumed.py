@@ -82,8 +82,8 @@ def target_entries(target: Target) -> list[tuple[str, str]]:
         ("GPU", f"{gpu}{capability}{usable}{origin}"),
         ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
     ]
-    if target.profile is not None:
-        entries.append(("Profile", target.profile))
+    if stands_on := target.profile or target.rules:
+        entries.append(("Profile", stands_on))
     if target.loop:
         entries.append(("Loop", target.loop))
     if target.cudnn_benchmark:

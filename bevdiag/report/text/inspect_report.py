@@ -2,7 +2,9 @@
 
 from rich.text import Text
 
+from bevdiag.memory.events import Phase
 from bevdiag.prediction.result import ConfigReport, Prediction
+from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import assumed_lines, assumption_lines
 from bevdiag.report.text.chart import chart_lines
@@ -15,13 +17,13 @@ from bevdiag.report.text.headline import (
     verdict_lines,
     verdict_sentence,
 )
-from bevdiag.report.text.joints import wiring_lines
 from bevdiag.report.text.layers import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
 from bevdiag.report.text.prose import paragraph
 from bevdiag.report.text.remedies import remedy_lines
 from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.wiring import wiring_lines
 
 
 def render_opening(report: Prediction, layout: Layout) -> str:
@@ -37,7 +39,7 @@ def render_inspect(
     verbose: bool = False,
     is_begun: bool = False,
 ) -> str:
-    """The whole report, verdict first and last: `depth` levels of layers, `verbose` all joints.
+    """The whole report, verdict first and last: `depth` levels of layers, `verbose` all entries.
 
     Where it `is_begun`, what `render_opening` says is left out.
     """
@@ -50,6 +52,7 @@ def render_inspect(
             *wiring_lines(report, layout, verbose=verbose),
             *chart_lines(report, layout),
             *peak_lines(report, layout),
+            *_evaluation_lines(report, layout),
             *measurement_lines(report, layout),
             *gpu_lines(report, layout),
             *finding_lines(report.findings, layout, report.silenced),
@@ -57,6 +60,32 @@ def render_inspect(
             Text(),
             *verdict_lines(report, layout),
         ],
+        layout,
+    )
+
+
+def _evaluation_lines(report: Prediction, layout: Layout) -> list[Text]:
+    """Whether an evaluation takes more than the training step; nothing where it is the step."""
+    found = report.evaluation
+    if Phase.BACKWARD.value not in report.phases:
+        return []
+    if found is None:
+        sentence = (
+            "Evaluation: not traced; --source CHECKOUT with --full says whether it is larger than "
+            "the training step, the built-in modules have none."
+        )
+        return paragraph(sentence, layout) if report.scene is not None else []
+    if found.refusal:
+        return paragraph(f"Evaluation: not traced: {found.refusal}", layout)
+    is_larger = found.high_bytes > report.peak.high_bytes
+    return paragraph(
+        f"Evaluation: {format_bytes(found.allocated_bytes)} allocated, at most "
+        f"{format_bytes(found.high_bytes)}: "
+        + (
+            "larger than the training step; `--step eval` says whether it fits."
+            if is_larger
+            else "the training step is the larger one."
+        ),
         layout,
     )
 

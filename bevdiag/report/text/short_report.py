@@ -92,6 +92,10 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
         gpu += f" (from {target.origin})"
     step = f"autocast {report.autocast}, optimizer {report.optimizer}"
     entries = [("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn}")]
+    if stands_on := target.profile or target.rules:
+        entries.append(("Profile", stands_on))
+    if target.loop:
+        entries.append(("Loop", target.loop))
     if scene is not None:
         step = f"batch size {scene.batch_size}, {step}"
         entries.append(("Scene", scene_words(scene)))

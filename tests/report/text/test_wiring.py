@@ -4,8 +4,8 @@ import pytest
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.joints import wiring_lines
 from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.wiring import wiring_lines
 from bevdiag.trace.wiring import Wiring
 
 
@@ -17,8 +17,8 @@ def _text(report: Prediction, *, width: int = 120, verbose: bool = False) -> str
 @pytest.fixture
 def sound(over: Prediction) -> Prediction:
     assert over.wiring is not None
-    joints = tuple(replace(joint, declared=joint.channels) for joint in over.wiring.joints)
-    wiring = replace(over.wiring, joints=joints, bev_map=joints[-1], dead_branches=())
+    entries = tuple(replace(entry, declared=entry.channels) for entry in over.wiring.entries)
+    wiring = replace(over.wiring, entries=entries, bev_map=entries[-1], dead_branches=())
     return replace(over, wiring=wiring)
 
 
@@ -52,6 +52,6 @@ def test_without_a_record_there_is_no_section(over: Prediction) -> None:
     assert _text(replace(over, wiring=None), verbose=True).strip() == ""
 
 
-def test_a_model_without_a_map_has_its_joints(sound: Prediction) -> None:
-    wiring = Wiring(joints=(), bev_map=None, bev_sources=(), dead_branches=())
+def test_a_model_without_a_map_has_its_entries(sound: Prediction) -> None:
+    wiring = Wiring(entries=(), bev_map=None, bev_sources=(), dead_branches=())
     assert "BEV map" not in _text(replace(sound, wiring=wiring), verbose=True)

@@ -7,19 +7,19 @@ from bevdiag.report.amounts import count_if_known, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph
 from bevdiag.report.text.table import Column, cell, lay_out
-from bevdiag.trace.wiring import DeadBranch, Joint
+from bevdiag.trace.wiring import BatchEntry, DeadBranch
 
 
 def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[Text]:
-    """The section "Wiring": what is off, all joints where `verbose`; empty where all is sound."""
+    """The section "Wiring": what is off, all entries where `verbose`; empty where all is sound."""
     wiring = report.wiring
     if wiring is None or (wiring.is_sound and not verbose):
         return []
     lines = heading("Wiring", layout)
     if wiring.bev_map is not None and wiring.bev_sources:
         lines += paragraph(_map_sentence(wiring.bev_map, wiring.bev_sources), layout, indent=2)
-    for joint in wiring.misdeclared:
-        lines += paragraph(_misdeclared(joint), layout, indent=2, style="yellow")
+    for entry in wiring.misdeclared:
+        lines += paragraph(_misdeclared(entry), layout, indent=2, style="yellow")
     if wiring.dead_branches:
         lines += [Text(), *_dead_lines(wiring.dead_branches, layout)]
         lines += paragraph(
@@ -30,11 +30,11 @@ def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[T
             style="dim",
         )
     if verbose:
-        lines += [Text(), *_joint_lines(wiring.joints, layout)]
+        lines += [Text(), *_entry_lines(wiring.entries, layout)]
     return lines
 
 
-def _map_sentence(bev_map: Joint, sources: tuple[Joint, ...]) -> str:
+def _map_sentence(bev_map: BatchEntry, sources: tuple[BatchEntry, ...]) -> str:
     channels = f" of {format_count(bev_map.channels)} channels" if bev_map.channels else ""
     made_of = " and ".join(
         f"{source.key}, which {module_name(source.written_by)} wrote last"
@@ -44,10 +44,10 @@ def _map_sentence(bev_map: Joint, sources: tuple[Joint, ...]) -> str:
     return f"{bev_map.written_by} makes the BEV map{channels} of {made_of}."
 
 
-def _misdeclared(joint: Joint) -> str:
+def _misdeclared(entry: BatchEntry) -> str:
     return (
-        f"{module_name(joint.written_by)} declares {joint.declared} channels and delivers "
-        f"{joint.channels} as {joint.key}."
+        f"{module_name(entry.written_by)} declares {entry.declared} channels and delivers "
+        f"{entry.channels} as {entry.key}."
     )
 
 
@@ -68,7 +68,7 @@ def _dead_lines(branches: tuple[DeadBranch, ...], layout: Layout) -> list[Text]:
     return lay_out(columns, rows, layout.width, indent=2).lines()
 
 
-def _joint_lines(joints: tuple[Joint, ...], layout: Layout) -> list[Text]:
+def _entry_lines(entries: tuple[BatchEntry, ...], layout: Layout) -> list[Text]:
     columns = [
         Column("batch dict", folds=True),
         Column("channels", right=True),
@@ -78,13 +78,13 @@ def _joint_lines(joints: tuple[Joint, ...], layout: Layout) -> list[Text]:
     ]
     rows = [
         [
-            cell(joint.key),
-            cell(count_if_known(joint.channels)),
-            cell(count_if_known(joint.declared)),
-            cell(module_name(joint.written_by)),
-            cell(", ".join(map(module_name, joint.read_by)) or "-"),
+            cell(entry.key),
+            cell(count_if_known(entry.channels)),
+            cell(count_if_known(entry.declared)),
+            cell(module_name(entry.written_by)),
+            cell(", ".join(map(module_name, entry.read_by)) or "-"),
         ]
-        for joint in joints
+        for entry in entries
     ]
     return lay_out(columns, rows, layout.width, indent=2).lines()
 

@@ -1,0 +1,229 @@
+"""Which engine cuDNN takes: the one that the nearest measured calls took.
+
+cuDNN weighs the speeds of its engines by heuristics of its own, for which no formula is known. What
+each engine asks for has one: copies of some operands in the layout or type that its kernels want,
+and room for sums that several thread blocks share. So a call that was not measured is held against
+those that were, on the H200 with the same generation of cuDNN: the four of its kind that are
+nearest in batch, channels and positions. Every engine whose formula gives what one of them asked
+for has its vote, the nearer the more; the engine with the most votes is sized for the call at hand
+and for its GPU's multiprocessors. No byte of a neighbour is taken over.
+
+Held against the measured calls, each with itself left out: tests/memory/test_engines.py.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from heapq import nsmallest
+from itertools import combinations, product
+from math import ceil, log, prod
+
+from bevdiag.memory.cudnn import (
+    ACCUMULATOR_BYTES,
+    Copies,
+    cudnn_workspace,
+    has_tensor_cores,
+)
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.older_cudnn import (
+    CUBLAS_BYTES,
+    FIRST_NINE,
+    LARGE_KERNEL,
+    LIKE_THE_NEWEST,
+    float_copies,
+    fourier,
+    winograd,
+)
+from bevdiag.memory.profiles import DeviceProfile, shipped_profile
+from bevdiag.memory.requests import ConvCall
+
+MEASURED_GPU = "h200"
+GENERATIONS = (
+    (LIKE_THE_NEWEST, "2.11.0", (9, 19, 0)),
+    (FIRST_NINE, "2.5.1", (9, 1, 0)),
+    ((0, 0, 0), "2.1.2", (8, 9, 2)),
+)
+"""From which version on, the torch and cuDNN of the profile that shows what it does."""
+NEIGHBOURS = 4
+WEIGHTS = (1.0, 2.0, 2.0, 1.0)
+"""Of differences in batch, input channels, output channels and output positions. Channels count
+more: tiles are cut from them, and with other tiles another engine is the fastest."""
+FARTHEST = 2.8
+"""Beyond it no call is near: sizes that differ by a factor of 16 in all. Of the measured calls left
+out, those whose nearest neighbour lies beyond are met more often by the rule."""
+OWN_DISTANCE = 0.05
+"""Added to distances, which are logarithms of ratios: the weight of a call of the same shape."""
+EXPLAINED_BYTES = 512 * 1024
+"""An engine explains what was measured within this: copies and sums are aligned and counted."""
+TILES = (32, 64, 128, 256)
+SMALL_CUBLAS_BYTES = 4 * 1024**2
+MOST_SPLITS = 64
+SMALLEST_SPLIT_BYTES = 64 * 1024
+"""Smaller gradients fit any figure some number of times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A measured call, how far it is in shape, and what it asked for."""
+
+    distance: float
+    call: ConvCall
+    nbytes: int
+
+
+def engine_bytes(call: ConvCall, target: DeviceTarget, rule: int) -> int:
+    """Return the bytes of the engine that a call is expected to take; `rule` where none is known.
+
+    Args:
+        call: a convolution with 32-bit indices that goes through cuDNN.
+        target: its cuDNN says which measured calls to ask, its multiprocessors size the sums.
+        rule: what the rule of `cudnn.py` expects, an engine like the others.
+    """
+    if not has_tensor_cores(call, target):
+        return rule
+    return agreed(call, target, rule, nearest(call, target.cudnn, NEIGHBOURS))
+
+
+def agreed(call: ConvCall, target: DeviceTarget, rule: int, neighbours: Sequence[Neighbour]) -> int:
+    """Return the bytes of the engine that explains most of the neighbours, weighted by distance."""
+    profile = _profile(target.cudnn)
+    sizes = _engines(call, target.multiprocessors, rule)
+    votes: dict[str, float] = defaultdict(float)
+    if profile is not None:
+        machine = replace(
+            target,
+            compute_capability=profile.compute_capability,
+            multiprocessors=profile.multiprocessors,
+            profile=None,
+        )
+        for near in neighbours:
+            weight = 1 / (near.distance + OWN_DISTANCE)
+            expected = cudnn_workspace(near.call, machine).expected
+            for name, nbytes in _engines(near.call, machine.multiprocessors, expected).items():
+                if abs(nbytes - near.nbytes) <= EXPLAINED_BYTES and name in sizes:
+                    votes[name] += weight
+    return sizes[max(votes, key=lambda name: votes[name])] if votes else rule
+
+
+def nearest(call: ConvCall, cudnn: tuple[int, int, int], number: int) -> list[Neighbour]:
+    """Return the measured calls of the same kind that are nearest in shape, nearest first.
+
+    None where the nearest is beyond FARTHEST: what is the fastest for sizes that far off says
+    nothing.
+    """
+    place = _place(call)
+    calls = _measured(cudnn).get(_kind(call), [])
+    found = nsmallest(
+        number,
+        (
+            (sum(map(_distance, place, other, WEIGHTS)), index)
+            for index, (other, _, _) in enumerate(calls)
+        ),
+    )
+    if found and found[0][0] > FARTHEST:
+        return []
+    return [Neighbour(distance, *calls[index][1:]) for distance, index in found]
+
+
+def _distance(one: float, other: float, weight: float) -> float:
+    return weight * abs(one - other)
+
+
+def _place(call: ConvCall) -> tuple[float, ...]:
+    """Logarithms of batch, input channels, output channels and output positions."""
+    sizes = (*call.input_shape[:2], call.output_shape[1], prod(call.output_shape[2:]))
+    return tuple(log(max(1, size)) for size in sizes)
+
+
+def _kind(call: ConvCall) -> tuple[object, ...]:
+    return (
+        call.direction,
+        call.element_bytes,
+        call.weight_shape[2:],
+        call.stride,
+        call.dilation,
+        call.transposed,
+        call.groups > 1,
+        call.channels_last,
+    )
+
+
+def measured_like(cudnn: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the measured cuDNN that a version is taken to choose like."""
+    return next(version for first, _, version in GENERATIONS if cudnn >= first)
+
+
+def _profile(cudnn: tuple[int, int, int]) -> DeviceProfile | None:
+    version = measured_like(cudnn)
+    torch = next(torch for _, torch, measured in GENERATIONS if measured == version)
+    return shipped_profile(MEASURED_GPU, torch, version)
+
+
+@cache
+def _measured(
+    cudnn: tuple[int, int, int],
+) -> Mapping[tuple[object, ...], list[tuple[tuple[float, ...], ConvCall, int]]]:
+    """The measured calls of a generation by kind, each with its place."""
+    kinds = defaultdict(list)
+    profile = _profile(cudnn)
+    for call, nbytes in profile.workspaces.items() if profile is not None else ():
+        kinds[_kind(call)].append((_place(call), call, nbytes))
+    return dict(kinds)
+
+
+def _engines(call: ConvCall, multiprocessors: int, rule: int) -> dict[str, int]:
+    """Return what each engine asks for by its name, the simplest first."""
+    found = {"rule": rule}
+    sums = _sums(call, multiprocessors)
+    for (copied, copies), (summed, room) in product(_copied(call).items(), sums.items()):
+        found[f"{copied} + {summed}"] = copies + room
+    in_float = float_copies(call)
+    found |= {f"float + {name}": in_float + room for name, room in sums.items()}
+    tiles = winograd(call)
+    if tiles:
+        found["Winograd"] = tiles
+    if len(call.input_shape) == 4 and max(call.weight_shape[2:]) >= LARGE_KERNEL:
+        found["Fourier"] = fourier(call)
+    return found
+
+
+def _copied(call: ConvCall) -> dict[str, int]:
+    copies = Copies.of(call)
+    operands = {"input": copies.input, "weight": copies.weight, "output": copies.output}
+    return {
+        " ".join(chosen): sum(operands[name] for name in chosen)
+        for number in range(len(operands) + 1)
+        for chosen in combinations(operands, number)
+    }
+
+
+def _sums(call: ConvCall, multiprocessors: int) -> dict[str, int]:
+    """Return the rooms for sums: fixed ones of cuBLAS, shared tiles, or whole gradients."""
+    gradient = prod(call.weight_shape) * ACCUMULATOR_BYTES
+    batch = call.input_shape[0]
+    found = {
+        "nothing": 0,
+        "cuBLAS": CUBLAS_BYTES,
+        "small cuBLAS": SMALL_CUBLAS_BYTES,
+        "product a sample": batch * gradient,
+        "product a sample, cuBLAS": batch * gradient + CUBLAS_BYTES,
+        "product a sample, small cuBLAS": batch * gradient + SMALL_CUBLAS_BYTES,
+        "weight in float": gradient,
+    }
+    for rows, columns in product(TILES, TILES):
+        for name, kept in (("", 0), (" but one", 1)):
+            nbytes = _tiles(call, rows, columns, multiprocessors, kept)
+            if nbytes:
+                found[f"tiles of {rows} x {columns}{name}"] = nbytes
+    if call.direction == "wgrad" and gradient >= SMALLEST_SPLIT_BYTES:
+        found |= {f"{splits} gradients": splits * gradient for splits in range(2, MOST_SPLITS + 1)}
+    return found
+
+
+def _tiles(call: ConvCall, rows: int, columns: int, multiprocessors: int, kept: int) -> int:
+    """Return the bytes of tiles that as many blocks share as the GPU runs, `kept` in registers."""
+    outputs, inputs, *kernel = call.weight_shape
+    tiles = call.groups * prod(kernel) * ceil(outputs / call.groups / rows) * ceil(inputs / columns)
+    shares = multiprocessors // tiles
+    return 0 if shares < 2 else (shares - kept) * tiles * rows * columns * ACCUMULATOR_BYTES
