@@ -62,8 +62,10 @@ def inspect_command(
         evaluation=full,
     )
     levels = levels or (_LEVELS if full or verbose else None)
-    is_early = output_format == "text" and output == STDOUT and levels is None
-    report, is_begun = _inspect(replace(job, options=wanted), is_early=is_early)
+    is_early = output_format == "text" and output == STDOUT
+    report, is_begun = _inspect(
+        replace(job, options=wanted), is_early=is_early, is_full=levels is not None
+    )
     if as_snapshot:
         _write_snapshot(report, output)
     else:
@@ -83,7 +85,9 @@ def _check_remedies(options: "InspectOptions") -> None:
         raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
 
 
-def _inspect(job: "Job", *, is_early: bool) -> "tuple[Prediction | ConfigReport, bool]":
+def _inspect(
+    job: "Job", *, is_early: bool, is_full: bool
+) -> "tuple[Prediction | ConfigReport, bool]":
     """The report, and whether its first lines have been written: the verdict waits for no plans."""
     with progress_bar() as progress:
         with importing_torch(progress):
@@ -93,10 +97,12 @@ def _inspect(job: "Job", *, is_early: bool) -> "tuple[Prediction | ConfigReport,
         begun = []
 
         def begin(report: "Prediction") -> None:
+            from bevdiag.report.text.inspect_report import render_opening
             from bevdiag.report.text.short_report import render_head
 
+            render = render_opening if is_full else render_head
             with progress.aside():
-                write_output(render_head(report, layout_for(STDOUT)), STDOUT)
+                write_output(render(report, layout_for(STDOUT)), STDOUT)
             begun.append(report)
 
         report = inspect(
@@ -149,6 +155,6 @@ def _write(
         as_text = (
             partial(render_short, is_begun=is_begun)
             if depth is None
-            else partial(render_inspect, depth=depth, verbose=verbose)
+            else partial(render_inspect, depth=depth, verbose=verbose, is_begun=is_begun)
         )
         write_report(report, output_format, output, as_text=as_text)

@@ -10,6 +10,7 @@ from threading import Timer
 from typing import TYPE_CHECKING
 
 from bevdiag.cli.output import say
+from bevdiag.trace.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -113,10 +114,13 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Watch]:
 def importing_torch(progress: Report) -> Iterator[None]:
     """Announce imports that take a second, and keep the garbage collector out of them.
 
+    Whoever imports torch is about to trace: what the process frees is kept for that.
+
     They make a million objects that stay: looking through them takes a third of that second, and a
     worker that did so would copy every page of them.
     """
     progress("importing torch", 0.0)
+    keep_freed_memory()
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -106,6 +106,11 @@ class CachingAllocator:
         self.allocated_bytes += block.size
         return block
 
+    def room(self) -> tuple[int, int]:
+        """Return the largest free block of the small and of the large pool, 0 without one."""
+        small, large = self._small.free, self._large.free
+        return small[-1][0] if small else 0, large[-1][0] if large else 0
+
     def free(self, block: Block) -> None:
         """Take a block back and merge it with its free neighbours."""
         self.allocated_bytes -= block.size

@@ -117,12 +117,15 @@ class Totals:
     Attributes:
         requested: [blocks] what each asked for.
         granted: [blocks] the bytes of the block, 0 where none was needed or reached.
+        room: [blocks, 2] for what is freed again at once, the largest free block of the small and
+            of the large pool before it was made; -1 for other blocks.
         allocated: [events reached] the total after each event; `reserved` likewise.
         refusal: where the run stops, None where it ends.
     """
 
     requested: Ints
     granted: Ints
+    room: Ints
     allocated: Ints
     reserved: Ints
     refusal: Refusal | None

@@ -2,7 +2,14 @@
 
 from functools import lru_cache
 
-from bevdiag.memory.allocator import MIN_BLOCK_BYTES, AllocationRefusedError, CachingAllocator
+from bevdiag.memory.allocator import (
+    MIN_BLOCK_BYTES,
+    SMALL_REQUEST_BYTES,
+    AllocationRefusedError,
+    CachingAllocator,
+    block_bytes,
+    segment_bytes,
+)
 from bevdiag.memory.blocks import Block
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import MARK, EventStream, Ints
@@ -71,7 +78,7 @@ def fits(stream: EventStream, target: DeviceTarget, *, bound: Bound = Bound.EXPE
         return True
     if floor_bytes(stream, target, bound) > capacity:
         return False
-    if walk(stream, target, until_oom=False, bound=bound).max_reserved_bytes <= capacity:
+    if _reserved_bytes(stream, asked_of(stream, target, bound)) <= capacity:
         return True
     return walk(stream, target, bound=bound).refusal is None
 
@@ -105,6 +112,46 @@ def _sizes(stream: EventStream, of_requests: list[int]) -> Ints:
     return np.where(stream.request < 0, stream.nbytes, settled)
 
 
+def _reserved_bytes(stream: EventStream, asked: Asked) -> int:
+    """Return the most that is reserved where no capacity stops it, by a known walk if one is alike.
+
+    What is made and freed at once leaves the free blocks as they were, whatever its size, unless it
+    needs a segment: most targets differ in workspaces alone, and those mostly find room.
+    """
+    sizes = _sizes(stream, [nbytes for nbytes, _ in asked])
+    known = _walks(stream)
+    for totals in known:
+        if _reserves_alike(totals, sizes):
+            return totals.max_reserved_bytes
+    known.append(_walk(stream, asked, None, False))
+    return known[-1].max_reserved_bytes
+
+
+@lru_cache(maxsize=8)
+def _walks(_: EventStream) -> list[Totals]:
+    """The walks of a stream that nothing stopped, which `_reserved_bytes` adds to."""
+    return []
+
+
+def _reserves_alike(totals: Totals, sizes: Ints) -> bool:
+    """Whether blocks of these sizes take segments as those of a walk do, event by event."""
+    import numpy as np
+
+    for block in np.flatnonzero(sizes != totals.requested).tolist():
+        room = totals.room[block].tolist()
+        if room[0] < 0:
+            return False
+        before, now = (
+            segment_bytes(block_bytes(nbytes))
+            if nbytes and block_bytes(nbytes) > room[nbytes > SMALL_REQUEST_BYTES]
+            else 0
+            for nbytes in (int(totals.requested[block]), int(sizes[block]))
+        )
+        if before != now:
+            return False
+    return True
+
+
 @lru_cache(maxsize=32)
 def _walk(stream: EventStream, asked: Asked, capacity: int | None, expandable: bool) -> Totals:
     allocator = (ExpandableAllocator if expandable else CachingAllocator)(capacity)
@@ -124,12 +171,16 @@ def run(stream: EventStream, asked: Asked, allocator: CachingAllocator) -> Total
     sizes: list[int] = _sizes(stream, [nbytes for nbytes, _ in asked]).tolist()
     blocks: list[Block | None] = [None] * len(sizes)
     granted = [0] * len(sizes)
+    room = np.full((len(sizes), 2), -1, np.int64)
+    passing = _freed_at_once(stream)
     allocated: list[int] = []
     reserved: list[int] = []
     refusal = None
     malloc, free = allocator.malloc, allocator.free
     for code in stream.events.tolist():
         if code >= 0:
+            if passing[code]:
+                room[code] = allocator.room()
             if nbytes := sizes[code]:
                 allocator.serving = code
                 try:
@@ -157,7 +208,14 @@ def run(stream: EventStream, asked: Asked, allocator: CachingAllocator) -> Total
     return Totals(
         requested=np.array(sizes, np.int64),
         granted=np.array(granted, np.int64),
+        room=room,
         allocated=np.array(allocated, np.int64),
         reserved=np.array(reserved, np.int64),
         refusal=refusal,
     )
+
+
+def _freed_at_once(stream: EventStream) -> list[bool]:
+    """[blocks] Whether the next event after each was made is its end."""
+    found: list[bool] = (stream.freed == stream.made + 1).tolist()
+    return found

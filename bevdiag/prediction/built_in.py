@@ -38,6 +38,7 @@ from bevdiag.trace.settling import settle
 from bevdiag.trace.step import FEWEST_STEPS, StepHooks, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers
 
+Settled = tuple[Batch, tuple[KeptVoxels, ...]]
 _DECLARED = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
 
 
@@ -185,14 +186,26 @@ class BuiltIn(ConfigSource):
         varied = self.scenes_of_their_own()
         if all(site.is_pinned for site in kept):
             scenarios = [s for s in scenarios if s is Scenario.EXPECTED or s in varied]
-        own = {s: self._settled(s) for s in scenarios if s in varied}
+        fresh = [
+            s for s in scenarios if s in varied and self._counts_key(s) not in self.shared.counts
+        ]
 
-        def record(scenario: Scenario) -> Trace:
+        def record(scenario: Scenario) -> tuple[Settled | None, Trace]:
+            settled = self._settled(scenario if scenario in varied else Scenario.EXPECTED)
             with failures_told():
-                return self._trace(*own.get(scenario, (batch, kept)), scenario)
+                trace = self._trace(*settled, scenario)
+            return settled if scenario in fresh else None, trace
 
+        # Scenes that are still to be made take longest; the denser, the longer.
+        order = sorted(scenarios, key=lambda s: (s not in fresh, -EVERY.index(s)))
+        found = {}
         with workers(record, timeout_seconds=self.options.timeout_seconds) as traced:
-            traces = dict(zip(scenarios, traced(scenarios), strict=True))
+            for scenario, (settled, trace) in zip(order, traced(order), strict=True):
+                if settled is not None:
+                    self._keep(scenario, *settled)
+                found[scenario] = trace
+        traces = {s: found[s] for s in scenarios}
+        own = {s: self._settled(s) for s in scenarios if s in varied}
         kept = between_ends(kept, {s: counts for s, (_, counts) in own.items()})
         scenes = {s: scene for s, (scene, _) in own.items()}
         return Recorded(
@@ -225,24 +238,30 @@ class BuiltIn(ConfigSource):
         found = (*found, *step_findings(evidence))
         return sifted(with_fixes(found, self), document, *stages)
 
-    def _settled(self, scenario: Scenario) -> tuple[Batch, tuple[KeptVoxels, ...]]:
+    def _settled(self, scenario: Scenario) -> Settled:
         """The scenario's scene, and the counts of it that depend on values."""
+        key = self._counts_key(scenario)
         with failures_told():
             batch = self.batch(scenario)
-            return batch, self._kept_voxels(batch, scenario)
+            if key not in self.shared.counts:
+                self.shared.counts[key] = settle_kept_voxels(
+                    self.config, batch, seed=self.options.seed, pins=self.options.pins
+                )
+        return batch, cast(tuple[KeptVoxels, ...], self.shared.counts[key])
 
-    def _kept_voxels(self, batch: Batch, scenario: Scenario) -> tuple[KeptVoxels, ...]:
+    def _keep(self, scenario: Scenario, batch: Batch, kept: tuple[KeptVoxels, ...]) -> None:
+        """Have what a worker settled, for the variants that come after."""
+        self.shared.keep(self.scene_settings, self.batch_size, scenario, batch)
+        self.shared.counts[self._counts_key(scenario)] = kept
+
+    def _counts_key(self, scenario: Scenario) -> object:
+        """What the counts of a scenario's scene depend on."""
         model = self.config.model
         backbone = model.backbone_3d
         # What DSVT's settings say does not bear on the encoder in front of it.
         decides = backbone.focal_encoder if isinstance(backbone, FocalDsvtSettings) else backbone
         pins = tuple(sorted(self.options.pins.items()))
-        key = (model.vfe, decides, self.config.data, batch.batch_size, pins, scenario)
-        if key not in self.shared.counts:
-            self.shared.counts[key] = settle_kept_voxels(
-                self.config, batch, seed=self.options.seed, pins=self.options.pins
-            )
-        return cast(tuple[KeptVoxels, ...], self.shared.counts[key])
+        return (model.vfe, decides, self.config.data, self.batch_size, pins, scenario)
 
     def _trace(self, batch: Batch, kept: tuple[KeptVoxels, ...], scenario: Scenario) -> Trace:
         config = self.config

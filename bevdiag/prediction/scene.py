@@ -99,6 +99,12 @@ class Shared:
             self._batches[key] = settings.make(batch_size, options, scenario)
         return self._batches[key]
 
+    def keep(
+        self, settings: SceneSettings, batch_size: int, scenario: Scenario, batch: Batch
+    ) -> None:
+        """Have the batch of these settings, which another process made."""
+        self._batches[settings, batch_size, scenario] = batch
+
 
 def scene_of(batch: Batch) -> Scene:
     """The input as reports show it."""

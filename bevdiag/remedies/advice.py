@@ -1,5 +1,7 @@
 """What helps but does not stand in the config: said, with figures where it can be traced."""
 
+from collections.abc import Callable
+
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
@@ -10,13 +12,24 @@ from bevdiag.remedies.sets import plan_of
 from bevdiag.rules.amp_available import reads_amp
 from bevdiag.rules.fix import batch_key
 from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.workers import workers
+
+_Traced = Callable[[ConfigSource, DeviceTarget], Advice]
 
 
 def advice_for(source: ConfigSource, goal: DeviceTarget) -> tuple[Advice, ...]:
     """What else would help the source, which is the config with whatever was chosen."""
-    advice = [_expandable(source, goal)]
+
+    def trace(make: _Traced) -> Advice:
+        return make(source, goal)
+
+    traced = [_expandable]
     if source.options.autocast is None and source.autocast == "off":
-        advice.append(_bfloat16(source, goal))
+        traced.append(_bfloat16)
+    source.input()  # before the workers fork, so that they share it
+    limit = source.options.timeout_seconds
+    with workers(trace, timeout_seconds=limit) as made:
+        advice = list(made(traced))
     if source.batch_size > 1:
         advice.append(_accumulation(source))
     return tuple(advice)

@@ -187,7 +187,7 @@ def _settled(
     Where they decide sizes or become tensors of the host, their values are asked for. Anything else
     makes features of them, of which nothing is known but that: they go by the name of NaN.
     """
-    if any(type(value) is LazyNumber for value in (*args, *kwargs.values())):
+    if LazyNumber in map(type, args) or (kwargs and LazyNumber in map(type, kwargs.values())):
         asks = func in _SIZED_BY_NUMBERS
 
         def settle(value: Any) -> Any:

@@ -9,6 +9,7 @@ one for each column.
 import math
 import weakref
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -49,12 +50,11 @@ class Intervals:
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """An operation has made or written its outputs."""
-        name = func._overloadpacket._qualified_op_name.removeprefix("aten::")
         made = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
         if not isinstance(made, torch.Tensor) or not made.is_meta:
             return
         writes = func._schema.is_mutable
-        rule = _RULES.get(name.rstrip("_") if writes else name)
+        rule = _rule_of(func)
         found = rule(self, args, made) if rule is not None else None
         if writes:
             target = args[0] if args and isinstance(args[0], torch.Tensor) else made
@@ -97,6 +97,13 @@ class Intervals:
         if 0 < table.numel() <= _MOST_READ:
             columns = table.detach().reshape(-1, table.shape[-1]).unbind(1)
             self._columns[made.untyped_storage()._cdata] = [_ends(column) for column in columns]
+
+
+@cache
+def _rule_of(func: Any) -> Any:
+    """What the values of an operation's result follow from, None where nothing is known."""
+    name = func._overloadpacket._qualified_op_name.removeprefix("aten::")
+    return _RULES.get(name.rstrip("_") if func._schema.is_mutable else name)
 
 
 def _ends(tensor: torch.Tensor) -> Interval:

@@ -9,6 +9,7 @@ made on the host on purpose (no device given, or computed from such tensors alon
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -28,6 +29,11 @@ from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import Supplier, UnknownValues
 
 _HOST = -1
+
+
+@cache
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 Watcher = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
@@ -149,7 +155,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.attribution.current_path() if module is None else module,
             op,
             tuple(tensor.shape),
-            str(tensor.dtype).removeprefix("torch."),
+            _name_of(tensor.dtype),
         )
         self._hold(storage, block)
         return block
@@ -295,17 +301,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""
         inputs = list(tensors_in(args, kwargs))
-        args, kwargs = self.on_one_lane(args, kwargs)
+        args, kwargs = self.on_one_lane(args, kwargs, inputs)
         outputs = outputs_of(func, args, kwargs)
         self.record_outputs(outputs, str(func), inputs, kwargs)
         return outputs
 
     def on_one_lane(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: Sequence[torch.Tensor] | None = None,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments, all of them meta tensors if one of them is."""
-        inputs = list(tensors_in(args, kwargs))
-        if any(t.is_meta for t in inputs) and not all(t.is_meta for t in inputs):
+        """The arguments, all of them meta tensors if one of them is; `inputs` are their tensors."""
+        lanes = {t.is_meta for t in (tensors_in(args, kwargs) if inputs is None else inputs)}
+        if len(lanes) > 1:
             return all_meta(args), {k: all_meta(v) for k, v in kwargs.items()}
         return args, kwargs
 

@@ -26,29 +26,28 @@ def test_the_report_is_all_that_stdout_holds(
     assert diagnosis.options == InspectOptions()
 
 
+@pytest.mark.parametrize("how", [[], ["--full"]])
 def test_the_verdict_waits_for_no_plans(
-    diagnosis: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    diagnosis.verdict = Verdict.OVER
-    early: list[str] = []
-    diagnosis.searches = lambda: early.append(capsys.readouterr().out)
-    assert run(["inspect", "model.yaml"]) == 1
-    rest = capsys.readouterr().out
-    assert early[0].startswith("model.yaml: CenterPoint\nDoes not fit")
-    whole = tmp_path / "report.txt"
-    assert run(["inspect", "model.yaml", "-o", str(whole)]) == 1
-    assert early == [early[0], ""]
-    assert early[0] + rest == whole.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("how", [["--full"], ["--format", "json"]])
-def test_what_is_no_first_screen_comes_at_once(
-    diagnosis: Any, capsys: pytest.CaptureFixture[str], how: list[str]
+    diagnosis: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, how: list[str]
 ) -> None:
     diagnosis.verdict = Verdict.OVER
     early: list[str] = []
     diagnosis.searches = lambda: early.append(capsys.readouterr().out)
     assert run(["inspect", "model.yaml", *how]) == 1
+    rest = capsys.readouterr().out
+    assert early[0].startswith("model.yaml: CenterPoint\n")
+    assert "\nDoes not fit" in early[0]
+    whole = tmp_path / "report.txt"
+    assert run(["inspect", "model.yaml", *how, "-o", str(whole)]) == 1
+    assert early == [early[0], ""]
+    assert early[0] + rest == whole.read_text(encoding="utf-8")
+
+
+def test_json_comes_at_once(diagnosis: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    diagnosis.verdict = Verdict.OVER
+    early: list[str] = []
+    diagnosis.searches = lambda: early.append(capsys.readouterr().out)
+    assert run(["inspect", "model.yaml", "--format", "json"]) == 1
     assert early == [""]
     assert capsys.readouterr().out
 

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bevdiag.memory.allocator import CachingAllocator
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.oom import format_size, oom_message
 from bevdiag.memory.requests import GemmWorkspace
-from bevdiag.memory.simulate import fits, floor_bytes, simulate, walk
+from bevdiag.memory.simulate import _reserved_bytes, _walks, fits, floor_bytes, simulate, walk
+from bevdiag.memory.simulate import run as _drive
 from bevdiag.memory.workspaces import Bound, conv_workspace
 
 from ..streams import free, make, mark, stream
@@ -252,6 +254,47 @@ def test_a_profile_agrees_with_itself_and_with_the_verdict(run, capacity):
     if limited.refusal is not None:
         refusal = limited.refusal
         assert refusal.reserved_bytes + refusal.requested_bytes > capacity
+
+
+@st.composite
+def passing_requests(draw):
+    """A stream of plain blocks and two requests, freed at once or later, and what they come to."""
+    moves, live, made = [mark(1)], [], 0
+    for _ in range(draw(st.integers(5, 25))):
+        kind = draw(st.sampled_from(["block", "passing", "request", "end"]))
+        if kind == "end" and live:
+            moves.append(free(live.pop(draw(st.integers(0, len(live) - 1)))))
+        elif kind == "block":
+            moves.append(make(draw(st.integers(1, 30 * MIB))))
+            live.append(made)
+            made += 1
+        elif kind != "end":
+            moves.append(make(0, request=GemmWorkspace(draw(st.sampled_from("ab")))))
+            if kind == "passing":
+                moves.append(free(made))
+            else:
+                live.append(made)
+            made += 1
+    sizes = st.sampled_from([0, 512, 700, MIB, 3 * MIB, 9 * MIB, 10 * MIB, 25 * MIB])
+    asked = st.tuples(sizes, sizes).map(lambda pair: tuple((size, False) for size in pair))
+    return stream(*moves), draw(st.lists(asked, min_size=2, max_size=8))
+
+
+@settings(max_examples=200, deadline=None)
+@given(passing_requests())
+def test_targets_that_share_a_walk_reserve_what_their_own_would(drawn):
+    run, every = drawn
+    for asked in every:
+        own = asked[: len(run.requests)]
+        alone = _drive(run, own, CachingAllocator())
+        assert _reserved_bytes(run, own) == alone.max_reserved_bytes
+
+
+def test_workspaces_that_find_room_share_a_walk():
+    run = stream(make(40 * MIB), free(0), make(0, request=GemmWorkspace("a")), free(1))
+    for nbytes in (0, 700, 3 * MIB, 40 * MIB):
+        _reserved_bytes(run, ((nbytes, False),))
+    assert len(_walks(run)) == 2  # there is no small segment for 700 bytes
 
 
 def three_rounds(call):

@@ -45,3 +45,21 @@ def test_beyond_what_is_free_an_allocation_fails() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "refused\n", done.stderr
+
+
+@linux
+def test_what_is_freed_is_used_again_without_new_pages() -> None:
+    script = (
+        "import resource\n"
+        "from bevdiag.trace.host_memory import keep_freed_memory\n"
+        "keep_freed_memory()\n"
+        "def faults():\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "bytearray(1 << 26)\n"
+        "before = faults()\n"
+        "for _ in range(4):\n"
+        "    bytearray(1 << 26)\n"
+        "print(faults() - before)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < (1 << 26) // os.sysconf("SC_PAGE_SIZE")

@@ -12,8 +12,8 @@ from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, judged_by, par
 from bevdiag.rules.finding import Severity
 
 
-def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """Config, verdict, PyTorch's own message where the step stops, errors and a way out."""
+def opening_lines(report: Prediction, layout: Layout) -> list[Text]:
+    """Config, verdict, and PyTorch's own message where the step stops: plans change none of it."""
     lines = paragraph(f"{report.config}: {report.model}", layout, style="dim")
     if named := judged_by(report.target):
         lines += paragraph(named, layout, style="dim")
@@ -21,6 +21,12 @@ def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
     if report.oom is not None:
         lines += paragraph(stop_sentence(report.oom, report.verdict), layout)
         lines += paragraph(report.oom.message, layout, indent=2, style="red")
+    return lines
+
+
+def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
+    """The opening, errors and a way out."""
+    lines = opening_lines(report, layout)
     for finding in report.findings:
         if finding.severity is Severity.ERROR:
             lines += paragraph(f"{finding.code}: {finding.message}", layout)

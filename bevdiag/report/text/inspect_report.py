@@ -12,6 +12,7 @@ from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.gpu_catalogue import gpu_lines
 from bevdiag.report.text.headline import (
     headline_lines,
+    opening_lines,
     stop_sentence,
     verdict_lines,
     verdict_sentence,
@@ -25,11 +26,27 @@ from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.wiring import wiring_lines
 
 
-def render_inspect(report: Prediction, layout: Layout, *, depth: int, verbose: bool = False) -> str:
-    """The whole report, verdict first and last: `depth` levels of layers, `verbose` all entries."""
+def render_opening(report: Prediction, layout: Layout) -> str:
+    """The first lines of `render_inspect`."""
+    return render_lines(opening_lines(report, layout), layout)
+
+
+def render_inspect(
+    report: Prediction,
+    layout: Layout,
+    *,
+    depth: int,
+    verbose: bool = False,
+    is_begun: bool = False,
+) -> str:
+    """The whole report, verdict first and last: `depth` levels of layers, `verbose` all entries.
+
+    Where it `is_begun`, what `render_opening` says is left out.
+    """
+    said = len(opening_lines(report, layout)) if is_begun else 0
     return render_lines(
         [
-            *headline_lines(report, layout),
+            *headline_lines(report, layout)[said:],
             *assumed_lines(report, layout),
             *layer_lines(report, layout, depth),
             *wiring_lines(report, layout, verbose=verbose),

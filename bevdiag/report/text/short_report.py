@@ -45,12 +45,15 @@ def render_head(report: Prediction, layout: Layout) -> str:
 def render_short(report: Prediction, layout: Layout, *, is_begun: bool = False) -> str:
     """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines.
 
-    Where the report `is_begun`, what `render_head` says is left out.
+    Where the report `is_begun`, what `render_head` says is left out. Plans push the verdict out of
+    sight, and may come long after it: behind them it is said again.
     """
     head = _head_lines(report, layout)
     before = head + _assumed_lines(report, layout)
     after = _chart_lines(report, layout) + _holders_lines(report, layout)
     after += _fix_lines(report, layout) + _next_lines(report, layout)
+    if report.remedies:
+        after += [Text(), *verdict_lines(report, layout)]
     findings: list[Text] = []
     for count in range(_FINDINGS, -1, -1):
         findings = _findings_lines(report, layout, count)

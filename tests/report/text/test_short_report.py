@@ -26,6 +26,7 @@ def test_the_verdict_the_worst_finding_the_plan_and_the_next_command_are_on_it(
 ) -> None:
     text = render_short(over, Layout(100))
     assert text.splitlines()[1].startswith("Does not fit")
+    assert text.rstrip().rpartition("\n\n")[2].startswith("Does not fit")
     assert "BEV203" in text
     assert over.recommended is None or over.recommended.id in text
     assert f"bevdiag inspect {over.config} --gpu {over.target.gpu} --full" in text
