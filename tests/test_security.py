@@ -112,9 +112,10 @@ def test_nothing_is_executed(audit: Audit) -> None:
     own = f'file "{ROOT / "bevdiag"}/'
     assert not [args for _, args in audit.of("exec") if own not in args[0]]
     assert not audit.of("code.", "function.", "object.__reduce", "pickle.")
-    # The driver is asked for the GPU at hand, by a name that no file chooses.
+    # The driver is asked for the GPU at hand, by a name that no file chooses, and the C library
+    # that is loaded already ("None") how it keeps memory.
     opened = [args for _, args in audit.of("ctypes.dlopen")]
-    assert all(args == ["libnvidia-ml.so.1"] for args in opened)
+    assert all(args in (["libnvidia-ml.so.1"], ["None"]) for args in opened)
 
 
 def test_nothing_that_a_config_names_is_imported(audit: Audit) -> None:
