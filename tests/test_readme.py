@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.cli.main import run
+from bevdiag.memory import verdict
+from bevdiag.memory.catalogue import all_gpus
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE
@@ -37,6 +39,8 @@ def _printed(command: str, capsys: pytest.CaptureFixture[str], *more: str) -> li
 @pytest.fixture(autouse=True)
 def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    # Other tests' session judges few GPUs, for speed; people see all.
+    monkeypatch.setattr(verdict, "all_gpus", all_gpus)
     for name in ("BEVDIAG_GPU", "BEVDIAG_BUDGET", "COLUMNS", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
