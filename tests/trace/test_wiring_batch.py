@@ -19,7 +19,7 @@ def _watched() -> tuple[WatchedBatch, BatchWatch]:
 
 
 def _read(watch: BatchWatch) -> list[str]:
-    return [entry.key for entry in watch.wiring().entries if entry.readers]
+    return [entry.key for entry in watch.wiring().entries if entry.read_by]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_every_way_to_write_is_noted() -> None:
     batch["c"] = {"level": torch.empty(7, 5)}
     batch.update(d=torch.empty(2, 6, 3, 3))
     batch.setdefault("e", 1)
-    written = [(e.key, e.shape, e.channels) for e in watch.wiring().entries if e.writer is not None]
+    written = [(e.key, e.shape, e.channels) for e in watch.wiring().entries if e.written_by is not None]
     assert written == [("c", (7, 5), 5), ("d", (2, 6, 3, 3), 6), ("e", None, None)]
     assert watch.wiring().entries[2].replaced_by == ""
 
@@ -70,7 +70,7 @@ def test_a_second_step_starts_anew() -> None:
     batch, watch = _watched()
     assert batch["a"] is not None
     watch.begin(WatchedBatch(x=torch.empty(1)))
-    assert [(entry.key, entry.readers) for entry in watch.wiring().entries] == [("x", ())]
+    assert [(entry.key, entry.read_by) for entry in watch.wiring().entries] == [("x", ())]
 
 
 def test_no_tensor_is_kept_alive() -> None:
