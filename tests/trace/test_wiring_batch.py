@@ -61,7 +61,9 @@ def test_every_way_to_write_is_noted() -> None:
     batch["c"] = {"level": torch.empty(7, 5)}
     batch.update(d=torch.empty(2, 6, 3, 3))
     batch.setdefault("e", 1)
-    written = [(e.key, e.shape, e.channels) for e in watch.wiring().entries if e.written_by is not None]
+    written = [
+        (e.key, e.shape, e.channels) for e in watch.wiring().entries if e.written_by is not None
+    ]
     assert written == [("c", (7, 5), 5), ("d", (2, 6, 3, 3), 6), ("e", None, None)]
     assert watch.wiring().entries[2].replaced_by == ""
 
