@@ -177,15 +177,15 @@ def originals_table(rows: dict[str, Any]) -> str:
     ]
     errors = []
     for name, row in rows.items():
-        measured, told = row["peak_allocated_bytes"], row["predicted_when_measured"]
+        measured, reported = row["peak_allocated_bytes"], row["predicted_when_measured"]
         reserved = row["max_reserved_bytes"]
         line = f"| {name} | {measured / 2**30:.2f} GiB "
-        if "error" in told:
+        if "error" in reported:
             lines.append(f"{line}| none | | | | {reserved / 2**30:.2f} GiB | |")
             continue
-        peak, low, high = (told[f"{key}_bytes"] for key in ("peak", "low", "high"))
+        peak, low, high = (reported[f"{key}_bytes"] for key in ("peak", "low", "high"))
         errors.append(abs(100 * (peak / measured - 1)))
-        reserved_error = 100 * (told["reserved_bytes"] / reserved - 1)
+        reserved_error = 100 * (reported["reserved_bytes"] / reserved - 1)
         lines.append(
             f"{line}| {peak / 2**30:.2f} GiB | {100 * (peak / measured - 1):+.2f} % "
             f"| {100 * (low / measured - 1):+.2f} % | {100 * (high / measured - 1):+.2f} % "

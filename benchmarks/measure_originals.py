@@ -452,10 +452,10 @@ class Recording:
 
     def _place(self, frames: Any) -> str:
         """The innermost function, and the innermost lines of the repository."""
-        told = [frame["name"] for frame in frames[:1]]
+        reported = [frame["name"] for frame in frames[:1]]
         own = [frame for frame in frames if frame["filename"].startswith(self._source)]
-        told += [f"{f['filename'].rpartition('/')[2]}:{f['line']}" for f in own[:FRAMES_KEPT]]
-        return " < ".join(told)
+        reported += [f"{f['filename'].rpartition('/')[2]}:{f['line']}" for f in own[:FRAMES_KEPT]]
+        return " < ".join(reported)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class ChildError(NoVerdictError):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reported:
     """What a child says while it works."""
 
     value: Any
@@ -116,7 +116,7 @@ class Child:
     A context manager: whatever happens inside, no process is left behind.
 
     Args:
-        function: what `tell` is given arrives here as `Told`.
+        function: what `tell` is given arrives here as `Reported`.
         name: what a sentence about its death begins with, e.g. "the measuring process".
         method: "fork" (functions of any kind) or "spawn" (importable ones only).
         capped: let an allocation beyond the host's memory fail rather than have the kernel choose
@@ -168,7 +168,7 @@ class Child:
         with suppress(OSError):  # it is dead: `receive` says so
             self._channel.send(task)
 
-    def receive(self, timeout_seconds: float | None = None) -> Told | Answer:
+    def receive(self, timeout_seconds: float | None = None) -> Reported | Answer:
         """The next report, or the answer to the task.
 
         Raises:
@@ -182,7 +182,7 @@ class Child:
             connection.wait(self.waitables, left)
         return message
 
-    def received(self) -> Told | Answer | None:
+    def received(self) -> Reported | Answer | None:
         """What `receive` returns, if it has come; None where it may still come.
 
         Raises:
@@ -194,7 +194,7 @@ class Child:
                 if has_ended:
                     raise EOFError
                 return None
-            message: Told | Answer = self._channel.recv()
+            message: Reported | Answer = self._channel.recv()
         except GarbledError as error:
             raise self._error(f"gave an answer that cannot be read ({error})") from None
         except (EOFError, OSError):
@@ -246,12 +246,12 @@ def in_child(
     task: Task,
     *,
     name: str,
-    told: Tell = lambda _: None,
+    reported: Tell = lambda _: None,
     timeout_seconds: float | None = None,
     capped: bool = False,
     captured: bool = False,
 ) -> Result:
-    """The result of `function(task, tell)` from a fresh interpreter; `told` hears its reports.
+    """The result of `function(task, tell)` from a fresh interpreter; `reported` hears its reports.
 
     `capped` and `captured` as for `Child`.
 
@@ -261,8 +261,8 @@ def in_child(
     """
     with Child(function, name=name, capped=capped, captured=captured) as child:
         child.give(task)
-        while isinstance(message := child.receive(timeout_seconds or TIMEOUT_SECONDS), Told):
-            told(message.value)
+        while isinstance(message := child.receive(timeout_seconds or TIMEOUT_SECONDS), Reported):
+            reported(message.value)
     result: Result = message.unwrap()
     return result
 
@@ -312,7 +312,9 @@ def _serve(
     with suppress(EOFError, OSError):  # the parent is gone
         while True:
             task = channel.recv()
-            channel.send_pickled(_answer(function, task, lambda report: channel.send(Told(report))))
+            channel.send_pickled(
+                _answer(function, task, lambda report: channel.send(Reported(report)))
+            )
 
 
 def _stand_alone(channel: Channel) -> None:

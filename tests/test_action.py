@@ -113,8 +113,8 @@ def test_no_input_is_text_of_a_script() -> None:
 def test_every_input_arrives_at_the_step() -> None:
     used = set(re.findall(r"inputs\.([\w-]+)", " ".join(STEPS["preflight"]["env"].values())))
     assert used == set(ACTION["inputs"])
-    told = set(re.findall(r"outputs\.([\w-]+) }}", str(ACTION["outputs"])))
-    assert told == set(ACTION["outputs"])
+    reported = set(re.findall(r"outputs\.([\w-]+) }}", str(ACTION["outputs"])))
+    assert reported == set(ACTION["outputs"])
 
 
 def test_inputs_become_arguments(runner: Runner) -> None:

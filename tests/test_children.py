@@ -22,8 +22,8 @@ import pytest
 from bevdiag.children import (
     Child,
     ChildError,
+    Reported,
     Tell,
-    Told,
     announce,
     ending,
     exhausts_host,
@@ -54,7 +54,7 @@ def answer(function: Function, task: object = None, seconds: float = 20.0, **wan
     with Child(function, name="the child", method="fork", **wanted) as child:
         child.give(task)
         message = child.receive(seconds)
-        assert not isinstance(message, Told)
+        assert not isinstance(message, Reported)
         return message.unwrap()
 
 
@@ -85,7 +85,7 @@ def follow_a_wild_pointer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("death", "told"),
+    ("death", "cause"),
     [
         (lambda: os.kill(os.getpid(), signal.SIGKILL), r"died of SIGKILL \(is the host out of"),
         (follow_a_wild_pointer, "died of SIGSEGV"),
@@ -97,8 +97,8 @@ def follow_a_wild_pointer() -> None:
         (torch_out_of_memory, "ran out of the host's memory"),
     ],
 )
-def test_a_death_is_told_with_its_cause_and_place(death: Callable[[], object], told: str) -> None:
-    with pytest.raises(ChildError, match=rf"^the child {told}.* in backbone_3d\.conv1$") as raised:
+def test_a_death_has_its_cause_and_place(death: Callable[[], object], cause: str) -> None:
+    with pytest.raises(ChildError, match=rf"^the child {cause}.* in backbone_3d\.conv1$") as raised:
         answer(in_backbone(death))
     assert raised.value.exit_code is ExitCode.NO_VERDICT
 
@@ -132,7 +132,7 @@ def test_tasks_one_by_one() -> None:
         for task in ("a", "b"):
             child.give(task)
             message = child.receive(20)
-            assert not isinstance(message, Told)
+            assert not isinstance(message, Reported)
             answers.append(message.unwrap())
     assert [text for text, _ in answers] == ["a", "b"]
     assert len({process for _, process in answers} - {os.getpid()}) == 1
@@ -183,7 +183,7 @@ def test_reports_come_before_the_result(monkeypatch: pytest.MonkeyPatch) -> None
     fork = multiprocessing.get_context("fork")
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: fork)
     heard: list[int] = []
-    assert in_child(add, (2, 3), name="the child", told=heard.append) == 5
+    assert in_child(add, (2, 3), name="the child", reported=heard.append) == 5
     assert heard == [2, 3]
 
 
@@ -318,7 +318,7 @@ def test_grandchildren_hold_up_nobody_and_end_too(
     with Child(start, name="the child", method="fork", captured=True) as child:
         child.give(None)
         first = child.receive(20)
-        assert isinstance(first, Told)
+        assert isinstance(first, Reported)
         with contextlib.suppress(ChildError):
             child.receive(50)
     assert time.monotonic() - began < 30

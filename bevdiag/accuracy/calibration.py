@@ -212,7 +212,7 @@ def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
         run_child,
         task,
         name="the measuring process",
-        told=tell,
+        reported=tell,
         timeout_seconds=TIMEOUT_SECONDS,
     )
 

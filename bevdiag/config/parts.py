@@ -32,8 +32,8 @@ class Parts:
 
     def up_to_map(self) -> "UpToMap | None":
         """The modules that make the BEV map, or None where one of them is not known."""
-        told = self.backbone_3d is not None or not self.has_backbone_3d
-        if self.data is None or self.vfe is None or self.map_to_bev is None or not told:
+        reported = self.backbone_3d is not None or not self.has_backbone_3d
+        if self.data is None or self.vfe is None or self.map_to_bev is None or not reported:
             return None
         model = ModelSettings.model_construct(
             vfe=self.vfe, backbone_3d=self.backbone_3d, map_to_bev=self.map_to_bev

@@ -47,7 +47,7 @@ def measure(source: BuiltIn) -> tuple[StepMeasurements, str | None]:
             run_child,
             task,
             name="the measuring process",
-            told=note,
+            reported=note,
             timeout_seconds=source.options.timeout_seconds,
         )
     except NoVerdictError as failure:

@@ -72,8 +72,8 @@ def divert_programs(findings: list[str]) -> None:
 
 
 def _note(findings: list[str], command: Any) -> None:
-    told = command if isinstance(command, (str, bytes)) else " ".join(map(os.fsdecode, command))
+    words = command if isinstance(command, (str, bytes)) else " ".join(map(os.fsdecode, command))
     findings.append(
-        f"{user_place(sys._getframe(2), 'a package')}: the program `{os.fsdecode(told)[:80]}` was "
+        f"{user_place(sys._getframe(2), 'a package')}: the program `{os.fsdecode(words)[:80]}` was "
         "not started; the code goes on as if it had said nothing"
     )

@@ -210,22 +210,22 @@ def _recorded(
 
 def _run(task: SourceTask, timeout_seconds: float | None) -> TracedStep:
     """What the child found, or what it had reported before it died, where that includes a trace."""
-    told: list[TracedStep] = []
+    reported: list[TracedStep] = []
     try:
         return in_child(
             run_child,
             task,
             name="the process that ran the repository",
-            told=told.append,
+            reported=reported.append,
             timeout_seconds=timeout_seconds,
             capped=True,
             captured=True,
         )
     except ChildError as death:
-        if not told:
+        if not reported:
             raise
         failure = f"with other counts than the expected ones, {death}"
-        result = told[-1]
+        result = reported[-1]
         result.findings = (*result.findings, failure)
         result.leave_open(failure)
         return result

@@ -64,12 +64,12 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
 
 def test_an_option_reads_the_same_wherever_it_stands() -> None:
     """But for those that a policy speaks for too, and --format, which has its own words."""
-    told: dict[str, set[str | None]] = {}
+    reported: dict[str, set[str | None]] = {}
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         for option in command.params:
             if name not in ("preflight", "baseline", "scene") and option.opts[0].startswith("-"):
-                told.setdefault(option.opts[0], set()).add(f"{option.metavar} {option.help}")
-    several = {option for option, texts in told.items() if len(texts) > 1}
+                reported.setdefault(option.opts[0], set()).add(f"{option.metavar} {option.help}")
+    several = {option for option, texts in reported.items() if len(texts) > 1}
     assert several == {
         "--format",
         "--batch-size", "--autocast", "--compression",  # compare and calibrate take lists

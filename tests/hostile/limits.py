@@ -40,11 +40,11 @@ def ended(*arguments: str) -> Ending:
         _run_limited(arguments, writer)
     os.close(writer)
     with open(reader, "rb") as pipe:
-        told = pipe.read()
+        reported = pipe.read()
     _, status = os.waitpid(child, 0)
-    if not told:
+    if not reported:
         return Ending(os.waitstatus_to_exitcode(status), "", "", 0)
-    return Ending(*json.loads(told))
+    return Ending(*json.loads(reported))
 
 
 def _run_limited(arguments: tuple[str, ...], writer: int) -> None:
@@ -61,9 +61,9 @@ def _run_limited(arguments: tuple[str, ...], writer: int) -> None:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = int(run(list(arguments)))
         growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        told = (code, out.getvalue(), err.getvalue(), growth * 1024)
+        reported = (code, out.getvalue(), err.getvalue(), growth * 1024)
         with open(writer, "wb") as pipe:
-            pipe.write(json.dumps(told).encode("utf-8", "surrogatepass"))
+            pipe.write(json.dumps(reported).encode("utf-8", "surrogatepass"))
     finally:
         os._exit(0)
 

@@ -22,8 +22,8 @@ def _check_told(ending: Ending, *, names_a_module: bool = False) -> None:
         assert ending.err.count("\n") == 1
     assert len(ending.err) < _LONGEST_SENTENCE
     assert "Traceback" not in ending.err
-    told = (ending.out + ending.err).replace("\n", "")
-    assert told.isprintable(), told
+    reported = (ending.out + ending.err).replace("\n", "")
+    assert reported.isprintable(), reported
 
 
 @pytest.mark.parametrize("name", _CONFIGS)

@@ -32,9 +32,9 @@ def test_the_reports_first_conv_asks_75_10_gib_of_columns(reports_conv):
 @pytest.mark.parametrize("batch", [1, 4])
 def test_columns_are_one_samples_in_every_direction(conv, direction, batch):
     call = conv(direction, (batch, 22400, 202, 502), 128, padding=0)
-    told = conv_workspace(call, make_target(torch="2.6.0"))
-    assert told.low == told.expected == told.high == 80_640_000_000
-    assert not told.is_optional
+    reported = conv_workspace(call, make_target(torch="2.6.0"))
+    assert reported.low == reported.expected == reported.high == 80_640_000_000
+    assert not reported.is_optional
 
 
 def test_cudnn_from_9_3_on_takes_64_bit_indices(reports_conv):

@@ -56,11 +56,11 @@ def test_every_measured_call_lies_in_the_interval_that_the_rule_states():
     measured = MEASURED.profile.workspaces
     outside, close = [], 0
     for call, seen in measured.items():
-        told = conv_workspace(call, H200)
-        assert told.low <= told.expected <= told.high
-        close += abs(told.expected - seen) <= MIB
-        if not told.low <= seen <= told.high:
-            outside.append((call, told, seen))
+        reported = conv_workspace(call, H200)
+        assert reported.low <= reported.expected <= reported.high
+        close += abs(reported.expected - seen) <= MIB
+        if not reported.low <= seen <= reported.high:
+            outside.append((call, reported, seen))
     assert len(measured) > 6000
     assert not outside
     assert close / len(measured) > 0.78
@@ -72,10 +72,10 @@ def test_every_shared_case_lies_in_its_interval_and_is_exact_with_the_profile(co
     close = total = 0
     for row in json.loads(SHARED.read_text(encoding="utf-8")):
         for call, seen in calls(row, conv):
-            told = cudnn_workspace(call, H200)
-            assert told.low <= seen <= told.high, (call, told, seen)
+            reported = cudnn_workspace(call, H200)
+            assert reported.low <= seen <= reported.high, (call, reported, seen)
             assert conv_workspace(call, MEASURED).expected == seen
-            close += abs(told.expected - seen) <= MIB
+            close += abs(reported.expected - seen) <= MIB
             total += 1
     assert total == 168
     assert close >= 147
@@ -87,12 +87,12 @@ def test_with_benchmark_every_measured_call_lies_in_its_interval():
     seen = MEASURED.profile.benchmarked
     assert len(seen) > 300
     for call, measured in seen.items():
-        told = conv_workspace(call, rule)
-        assert told.low == 0
-        assert measured.steady <= told.high, (call, told, measured)
+        reported = conv_workspace(call, rule)
+        assert reported.low == 0
+        assert measured.steady <= reported.high, (call, reported, measured)
         known = conv_workspace(call, profiled)
         assert (known.low, known.expected) == (0, measured.steady)
-        assert known.high >= told.high
+        assert known.high >= reported.high
 
 
 def test_with_benchmark_the_heuristics_choice_is_expected_where_no_time_was_measured():
@@ -111,10 +111,10 @@ def test_a_batch_of_samples_beyond_32_bits_is_copied_whole(conv):
 
 def test_a_half_precision_gradient_of_32_channels_may_go_through_padded_winograd(conv):
     narrow = conv("dgrad", (2, 32, 188, 188), 32, nbytes=2)
-    told = cudnn_workspace(narrow, H200)
-    assert told.high == 325_877_760
-    assert told.expected < told.high // 10
-    assert cudnn_workspace(replace(narrow, direction="forward"), H200).high < told.high
+    reported = cudnn_workspace(narrow, H200)
+    assert reported.high == 325_877_760
+    assert reported.expected < reported.high // 10
+    assert cudnn_workspace(replace(narrow, direction="forward"), H200).high < reported.high
 
 
 def test_without_tf32_a_3x3_weight_gradient_is_winograds(conv):
@@ -134,14 +134,14 @@ def test_channels_are_padded_to_sixteen_bytes(conv):
 
 
 def test_a_pointwise_convolution_copies_nothing(conv):
-    told = cudnn_workspace(conv("forward", (4, 384, 248, 216), 18, kernel=1, padding=0), H200)
-    assert (told.low, told.expected) == (0, 0)
+    reported = cudnn_workspace(conv("forward", (4, 384, 248, 216), 18, kernel=1, padding=0), H200)
+    assert (reported.low, reported.expected) == (0, 0)
 
 
 def test_64_bit_indices_make_even_a_pointwise_convolution_copy(conv):
     call = conv("forward", (1, 22400, 200, 500), 256, kernel=1, padding=0)
-    told = cudnn_workspace(call, H200)
-    assert told.low == told.expected == told.high == 9_062_400_256
+    reported = cudnn_workspace(call, H200)
+    assert reported.low == reported.expected == reported.high == 9_062_400_256
 
 
 def test_the_reports_first_conv_asks_8812_mib(conv):
@@ -166,9 +166,9 @@ def test_a_wide_weight_gradient_is_not_split(conv):
     ],
 )
 def test_what_was_not_measured_may_ask_nothing(conv, other):
-    told = cudnn_workspace(conv("forward", (1, 128, 100, 100), 64, **other), H200)
-    assert told.low == 0
-    assert told.expected <= told.high
+    reported = cudnn_workspace(conv("forward", (1, 128, 100, 100), 64, **other), H200)
+    assert reported.low == 0
+    assert reported.expected <= reported.high
 
 
 def test_a_gpu_without_tf32_copies_no_fp32(conv):

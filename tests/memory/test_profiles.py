@@ -111,9 +111,9 @@ def test_a_file_that_is_missing_or_no_json_is_refused(tmp_path):
 def test_what_was_measured_goes_before_the_rule(calls, file):
     target = make_target(torch="2.13.0", profile=str(file))
     for number, call in enumerate(calls):
-        told = conv_workspace(call, target)
-        assert (told.low, told.expected, told.high) == (1000 + number,) * 3
-        assert told.is_optional
+        reported = conv_workspace(call, target)
+        assert (reported.low, reported.expected, reported.high) == (1000 + number,) * 3
+        assert reported.is_optional
     other = replace(calls[0], padding=(2, 2))
     rule = replace(target, profile=None)
     assert conv_workspace(other, target) == conv_workspace(other, rule)

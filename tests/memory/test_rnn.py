@@ -23,7 +23,7 @@ def test_the_reserve_is_exact_and_the_workspace_in_its_interval(row: dict[str, A
         element_bytes=row["element_bytes"],
     )
     assert reserve_bytes(call) == reserve
-    told = workspace(call, H200)
-    assert told.low <= seen <= told.high
+    reported = workspace(call, H200)
+    assert reported.low <= seen <= reported.high
     if row["kind"] in ("lstm", "gru") and row["hidden"] >= 200 and row["directions"] == 1:
-        assert told.expected == pytest.approx(seen, rel=0.025)
+        assert reported.expected == pytest.approx(seen, rel=0.025)

@@ -165,10 +165,10 @@ def test_the_message_has_the_words_of_a_measured_one(conv):
     target = make_target(torch="2.11.0", gpu="h200", cudnn="9.1", budget_bytes=int(79.3 * GIB))
     refusal = simulate(workspace_stream(call, 60 * GIB), target).refusal
     figures = re.compile(r"\d+(\.\d+)? (GiB|MiB|bytes)")
-    told = oom_message(refusal, target)
-    assert figures.sub("_", told) == figures.sub("_", seen)
-    assert "139.80 GiB" in told
-    assert "79.30 GiB allowed; " in told
+    reported = oom_message(refusal, target)
+    assert figures.sub("_", reported) == figures.sub("_", seen)
+    assert "139.80 GiB" in reported
+    assert "79.30 GiB allowed; " in reported
 
 
 def test_a_target_without_a_capacity_has_no_message(two_steps):

@@ -55,27 +55,27 @@ def hangs(task: MeasureTask, tell: Tell) -> StepMeasurements:
 def test_what_a_child_told_before_it_died_is_kept(
     run: Any, function: Measure, failure: str
 ) -> None:
-    latest, told = run(function, timeout_seconds=1.0)
-    assert told == f"the measuring process {failure} in backbone_3d.dsvt"
+    latest, reported = run(function, timeout_seconds=1.0)
+    assert reported == f"the measuring process {failure} in backbone_3d.dsvt"
     assert latest.gpu == "made up"
 
 
 def test_a_child_that_dies_before_the_first_module(run: Any) -> None:
-    latest, told = run(lambda task, tell: os._exit(1))
-    assert "before the first module" in told
+    latest, reported = run(lambda task, tell: os._exit(1))
+    assert "before the first module" in reported
     assert latest == StepMeasurements()
 
 
 def test_a_child_that_raises_tells_what(run: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    _, told = run(run_child)  # there is no CUDA device to measure on
-    assert told.startswith("the measuring process stopped with ")
-    assert "before the first module" in told
+    _, reported = run(run_child)  # there is no CUDA device to measure on
+    assert reported.startswith("the measuring process stopped with ")
+    assert "before the first module" in reported
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_child_that_ends_well(run: Any) -> None:
-    latest, told = run(lambda task, tell: StepMeasurements(gpu=str(task.seed)))
-    assert told is None
+    latest, reported = run(lambda task, tell: StepMeasurements(gpu=str(task.seed)))
+    assert reported is None
     assert latest.gpu == "3"  # it was given the task
 
 

@@ -31,15 +31,15 @@ def modules() -> Any:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_measured_module_is_told_and_covered(row: str, modules: Any) -> None:
-    told = ROWS[row]
-    case = modules[told["name"].partition("@")[0]]()
-    autocast = told["autocast"].removesuffix("+kept")
+    reported = ROWS[row]
+    case = modules[reported["name"].partition("@")[0]]()
+    autocast = reported["autocast"].removesuffix("+kept")
     options = InspectOptions(gpu="h200", torch="2.11.0", autocast=autocast)
-    kept = told["output_kept"]
+    kept = reported["output_kept"]
     report = predict(Module(case.model, case.inputs, case.loss, options, keeps_output=kept))
-    seen = told["peak_allocated_bytes"]
-    assert sum(p.numel() for p in case.model.parameters()) == told["params"]
+    seen = reported["peak_allocated_bytes"]
+    assert sum(p.numel() for p in case.model.parameters()) == reported["params"]
     assert report.peak.allocated_bytes == pytest.approx(seen, rel=LOOSE.get(row, 0.01))
     assert report.peak.low_bytes <= seen <= report.peak.high_bytes
-    first = told["first_step_peak_allocated_bytes"]
+    first = reported["first_step_peak_allocated_bytes"]
     assert report.first_step.peak_allocated_bytes == pytest.approx(first, rel=LOOSE.get(row, 0.01))

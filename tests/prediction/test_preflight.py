@@ -81,11 +81,11 @@ def test_a_config_with_faults_that_no_step_survives_fails(small):
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "reported"),
     [(signal.SIGSEGV, "died of SIGSEGV"), (signal.SIGKILL, "died of SIGKILL")],
 )
 def test_a_config_that_kills_its_process_is_one_without_a_verdict(
-    small, tmp_path, monkeypatch, number, told
+    small, tmp_path, monkeypatch, number, reported
 ):
     deadly = tmp_path / "deadly.yaml"
 
@@ -98,7 +98,7 @@ def test_a_config_that_kills_its_process_is_one_without_a_verdict(
 
     monkeypatch.setattr(preflight_module, "inspect", dies)
     dead, well = preflight([job(small, deadly), job(small)], lambda *_: None)
-    assert dead.failure.startswith(f"the process that traced it {told}")
+    assert dead.failure.startswith(f"the process that traced it {reported}")
     assert dead.failure.endswith("in backbone_3d.conv1")
     assert dead.exit_code is ExitCode.NO_VERDICT
     assert well.failure == ""

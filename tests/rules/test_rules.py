@@ -309,8 +309,8 @@ def test_a_module_without_parameters_that_no_loss_uses(evidence: StepEvidence) -
 
 def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:
     trace = replace(evidence.trace, params_not_optimized={"a.b.in_proj": 1000, "c.in_proj": 24})
-    told = replace(evidence, trace=trace, optimizer="adam_onecycle")
-    (finding,) = _found(parameters_not_optimized, told)
+    reported = replace(evidence, trace=trace, optimizer="adam_onecycle")
+    (finding,) = _found(parameters_not_optimized, reported)
     assert (finding.code, finding.module) == ("BEV602", "a.b")
     assert "1,024 parameters in 2 tensors" in finding.message
     assert "adam_onecycle" in finding.message

@@ -11,9 +11,9 @@ from bevdiag.source.programs import divert_programs
 def findings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(subprocess, "Popen", subprocess.Popen)
     monkeypatch.setattr(os, "system", os.system)
-    told: list[str] = []
-    divert_programs(told)
-    return told
+    reported: list[str] = []
+    divert_programs(reported)
+    return reported
 
 
 def test_a_program_says_nothing_and_ends_well(findings: list[str]) -> None:
@@ -31,5 +31,5 @@ def test_a_program_says_nothing_and_ends_well(findings: list[str]) -> None:
 
 def test_each_is_reported(findings: list[str]) -> None:
     subprocess.run(["git", "rev-parse", "HEAD"], stdout=subprocess.PIPE)
-    (told,) = findings
-    assert "the program `git rev-parse HEAD` was not started" in told
+    (reported,) = findings
+    assert "the program `git rev-parse HEAD` was not started" in reported

@@ -152,8 +152,8 @@ def test_a_config_that_cannot_be_read(tmp_path: Path, repository: Path) -> None:
 def test_a_death_in_a_later_scenario_leaves_what_was_traced(
     one_stage: SourceTrace, trace_repo: Trace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(*_: Any, told: Tell, **__: Any) -> None:
-        told(TracedStep(traces={Scenario.EXPECTED: one_stage.trace}, findings=("seen",)))
+    def dies(*_: Any, reported: Tell, **__: Any) -> None:
+        reported(TracedStep(traces={Scenario.EXPECTED: one_stage.trace}, findings=("seen",)))
         raise ChildError("the process that ran the repository died of SIGKILL in roi_head")
 
     monkeypatch.setattr(run, "in_child", dies)

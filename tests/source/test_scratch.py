@@ -56,12 +56,12 @@ def test_the_repository_stays_as_it_is(
 
 
 def test_each_place_that_writes_is_reported_once(writing: SourceTrace) -> None:
-    told = [finding for finding in writing.findings if "writes to" in finding]
-    places = [finding.partition(": ")[0] for finding in told]
+    reported = [finding for finding in writing.findings if "writes to" in finding]
+    places = [finding.partition(": ")[0] for finding in reported]
     assert len(set(places)) == len(places)
     assert len(places) >= 10
     assert all("failing.py:" in place for place in places)
-    assert any("mask.npy" in finding for finding in told)
+    assert any("mask.npy" in finding for finding in reported)
 
 
 def test_nothing_is_left_behind(writing: SourceTrace, tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def test_tied_weights_stay_tied_and_frozen_ones_frozen() -> None:
 )
 def test_the_loss_that_a_model_returns_is_taken(returned: Any) -> None:
     taken = trace(_Returns(returned))
-    told = trace(_Returns(returned), loss=lambda _: _plain_loss(_))
-    assert _backward_ops(taken) == _backward_ops(told)
+    reported = trace(_Returns(returned), loss=lambda _: _plain_loss(_))
+    assert _backward_ops(taken) == _backward_ops(reported)
 
 
 def _plain_loss(output: Any) -> torch.Tensor:

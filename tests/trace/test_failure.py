@@ -19,9 +19,9 @@ class _Inner(nn.Module):
 
 def _told(error: Exception) -> str:
     model = nn.Sequential(nn.Identity(), nn.Sequential(_Inner(error)))
-    with pytest.raises(NoVerdictError) as told, failures_told():
+    with pytest.raises(NoVerdictError) as reported, failures_told():
         model(torch.empty(1))
-    return str(told.value)
+    return str(reported.value)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_long_words_are_cut() -> None:
 
 
 def test_outside_of_modules_nothing_is_named() -> None:
-    with pytest.raises(NoVerdictError) as told, failures_told():
+    with pytest.raises(NoVerdictError) as reported, failures_told():
         torch.empty(2**62, 2**62, device="meta")
-    assert str(told.value).startswith("the training step cannot run: Storage size")
+    assert str(reported.value).startswith("the training step cannot run: Storage size")
 
 
 def test_an_error_of_the_user_passes() -> None:

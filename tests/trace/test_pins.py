@@ -19,7 +19,7 @@ def test_a_count_holds_until_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pins", "told"),
+    ("pins", "reported"),
     [
         ({"c.kept_voxels": 1}, "no such site; this model has a.kept_voxels, b.kept_voxels"),
         ({"a.kept_voxels@0": 1}, r"expected a.kept_voxels@STEP"),
@@ -28,8 +28,8 @@ def test_a_count_holds_until_the_next() -> None:
         ({"a.kept_voxels": 1, "a.kept_voxels@1": 1}, "the first step is pinned twice"),
     ],
 )
-def test_pins_that_say_nothing_clear_are_refused(pins: dict[str, int], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_pins_that_say_nothing_clear_are_refused(pins: dict[str, int], reported: str) -> None:
+    with pytest.raises(InputError, match=reported):
         Pins.read(pins, SITES)
 
 

@@ -30,7 +30,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not multiprocessing.active_children()
 
 
-def told(task: object, death: ChildError) -> str:
+def reported(task: object, death: ChildError) -> str:
     return f"{task}: {death}"
 
 
@@ -42,7 +42,7 @@ def dies_on_odd(task: int) -> str:
 
 
 def test_who_dies_takes_no_other_with_it() -> None:
-    with workers(dies_on_odd, died=told) as traced:
+    with workers(dies_on_odd, died=reported) as traced:
         results = list(traced(range(5)))
     assert results[::2] == ["0 is well", "2 is well", "4 is well"]
     assert results[1] == "1: the process that traced it died of SIGSEGV in layer1"
@@ -63,7 +63,7 @@ def test_who_hangs_is_killed() -> None:
         time.sleep(60 * task)
         return "done"
 
-    with workers(hangs, died=told, timeout_seconds=0.5) as traced:
+    with workers(hangs, died=reported, timeout_seconds=0.5) as traced:
         assert list(traced([1, 0])) == [
             "1: the process that traced it was stopped after 0.5 s without an answer in neck",
             "done",
@@ -112,7 +112,7 @@ def test_workers_of_a_worker() -> None:
         return task
 
     def outer(task: int) -> list[str]:
-        with workers(inner, died=told) as traced:
+        with workers(inner, died=reported) as traced:
             return list(traced([task, task]))
 
     with workers(outer) as traced:
@@ -144,5 +144,5 @@ def test_exhausted_memory_is_told_without_a_worker_too(monkeypatch: pytest.Monke
         raise MemoryError
 
     monkeypatch.setattr(workers_module, "_cores", lambda: 1)
-    with workers(exhausts, died=told) as traced:
+    with workers(exhausts, died=reported) as traced:
         assert list(traced([1])) == ["1: the trace ran out of the host's memory"]

@@ -27,7 +27,7 @@ def render_check(checks: Sequence[Check], layout: Layout) -> str:
         if check.failure or check.findings or check.silenced or check.notes:
             lines += _detail_lines(check, layout)
     counts = Counter(check.exit_code for check in checks)
-    told = ", ".join(f"{counts[code]} {words}" for code, words in _WORDS.items() if counts[code])
+    counted = ", ".join(f"{counts[code]} {words}" for code, words in _WORDS.items() if counts[code])
     last: list[Text] = []
     if unjudged := sum(bool(check.notes) for check in checks):
         last += paragraph(
@@ -37,7 +37,7 @@ def render_check(checks: Sequence[Check], layout: Layout) -> str:
         )
     if counts[ExitCode.USAGE]:
         last += paragraph("Once they can be read: bevdiag check CONFIG... again.", layout)
-    last += paragraph(f"Configs: {told}.", layout)
+    last += paragraph(f"Configs: {counted}.", layout)
     lines += [*([Text()] if lines else []), *last]
     return render_lines(lines, layout)
 

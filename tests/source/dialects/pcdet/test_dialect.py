@@ -48,11 +48,11 @@ def _run(layer: nn.Module) -> torch.Tensor:
 
 
 def test_a_layer_that_is_fed_other_channels_is_told_by_whom() -> None:
-    told = (
+    reported = (
         r"mat1 and mat2 shapes cannot be multiplied .*; the features read last are features, 4 "
         "channels, of encoder, which declares 6"
     )
-    with pytest.raises(RuntimeError, match=told):
+    with pytest.raises(RuntimeError, match=reported):
         _run(nn.Linear(6, 1))
 
 
