@@ -16,10 +16,12 @@ from bevdiag.config.load import read_document
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.models.bev import Changes
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import source_of
-from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
+from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.advice import advice_for
 from bevdiag.remedies.results import FixReport
@@ -51,15 +53,8 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
         raise InputError(
             f"{config} is code, which bevdiag does not edit: `bevdiag inspect` lists what helps"
         )
-    # A grid on which no step runs is put right whether or not anybody asks for a size. What a
-    # repository's own code makes of a grid, it knows alone.
-    document = read_document(config, options.overrides)
-    repairs = sound_grid(document) if options.source is None else {}
-    declared = source_of(config, options, repairs)
-    goal = declared.target() if repairs else require_capacity(declared.target())
-    source: ConfigSource = declared.as_it_arrives()
     progress("training step", 0.02)
-    recorded = source.record(ENDS_THAT_JUDGE)
+    source, goal, recorded = _first_step(config, options)
     base = plan_of(source, recorded, goal)
     report = FixReport(
         config=str(config),
@@ -95,6 +90,33 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
         return report
     with locked(config) if how.write else nullcontext():
         return _with_edits(source, report, how)
+
+
+def _first_step(
+    config: Path, options: InspectOptions
+) -> tuple[ConfigSource, DeviceTarget, Recorded]:
+    """The step that is to be changed, what it must fit, and its traces.
+
+    It is that of the sound grid where it runs on no other, and then nobody need ask for a size.
+    What a repository's own code makes of a grid, it knows alone: its step is tried first.
+    """
+    grid = sound_grid(read_document(config, options.overrides))
+
+    def on(edits: Changes) -> tuple[ConfigSource, DeviceTarget, Recorded]:
+        declared = source_of(config, options, edits)
+        target = declared.target() if grid else require_capacity(declared.target())
+        source: ConfigSource = declared.as_it_arrives()
+        return source, target, source.record(ENDS_THAT_JUDGE)
+
+    if options.source is None:
+        return on(grid)
+    try:
+        source, target, recorded = on({})
+    except BevdiagError:
+        if not grid:
+            raise
+        return on(grid)
+    return source, require_capacity(target), recorded
 
 
 def _with_edits(source: ConfigSource, report: FixReport, how: FixOptions) -> FixReport:

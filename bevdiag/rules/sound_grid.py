@@ -78,7 +78,10 @@ def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Fin
     first = next((f for f in about if f.severity is Severity.ERROR), about[0])
     edits = replace(first, fixes=(fix,)).offered_edits
     shown = "; ".join(f"{key}: {value}" for key, value in edits.items())
-    advice = f"One edit makes the grid sound, and bevdiag fix CONFIG --write writes it: {shown}"
+    advice = (
+        "One edit makes the grid sound, and bevdiag fix CONFIG --write (with --source DIR where "
+        f"modules are not built in) writes it: {shown}"
+    )
     return tuple(
         replace(
             finding,
