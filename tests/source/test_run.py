@@ -107,7 +107,7 @@ def test_a_site_can_be_pinned(two_stage: SourceTrace, trace_repo: Trace) -> None
     [
         ("Aborting", "died of SIGABRT after layer"),
         ("Exiting", "exit code 3 after layer; the last it said was: about to leave"),
-        ("MissingPackage", r"failing\.py:\d+: cv2\.resize is called, which is not installed"),
+        ("MissingPackage", r"failing\.py:\d+: open3d\.resize is called, which is not installed"),
         ("AskingForRadar", r"failing\.py:\d+: the model reads 'radar_cube' from its batch"),
         ("UnknownOp", r"op\.py:\d+: pcdet\.ops\.mystery\.mystery_cuda\.forward"),
     ],

@@ -7,8 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
+import open3d
 import torch
 from torch import nn
 
@@ -53,7 +53,7 @@ class Hanging(_Failing):
 
 class MissingPackage(_Failing):
     def fail(self, out):
-        cv2.resize(out)
+        open3d.resize(out)
 
 
 class UnknownOp(_Failing):
