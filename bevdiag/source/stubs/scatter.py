@@ -1,26 +1,34 @@
 """torch_scatter, along any axis: with values where there are any, with its memory where not."""
 
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from bevdiag.source.state import running
-from bevdiag.source.stubs.reductions import (
+from bevdiag.models.scatter import (
     Extreme,
     Product,
     Repeated,
     Segments,
     add,
-    out_shape,
+    apply,
+    counts,
+    extreme,
+    mean,
+    shape_of,
     spread,
-    without_values,
 )
+from bevdiag.source.state import running
 
 __version__ = "2.1.2"
 
 Reduced = tuple[Tensor, Tensor]
+
+
+def without_values(src: Tensor) -> Tensor:
+    """Features lose their values where a trace is running."""
+    trace = running()
+    return trace.gpu.valueless(src) if trace and src.is_floating_point() else src
 
 
 def scatter_sum(
@@ -47,7 +55,7 @@ def scatter_mul(
     """Products by index."""
     src, dim = without_values(src), dim % src.dim()
     wide = spread(index, src, dim)
-    made: Tensor = _apply(Product, src, wide, dim, _shape(src, wide, dim, out, dim_size))
+    made: Tensor = apply(Product, src, wide, dim, shape_of(src, wide, dim, out, dim_size))
     return made if out is None else out.mul_(made)
 
 
@@ -59,14 +67,7 @@ def scatter_mean(
     dim_size: int | None = None,
 ) -> Tensor:
     """Means by index; what has no rows is 0."""
-    dim %= src.dim()
-    out = scatter_sum(src, index, dim, out, dim_size)
-    count = _counts(out, index, dim, out.shape[dim])
-    count.clamp_(min=1)
-    count = spread(count, out, dim)
-    if out.is_floating_point():
-        return out.true_divide_(count)
-    return out.div_(count, rounding_mode="floor")
+    return mean(without_values(src), index, dim % src.dim(), out, dim_size)
 
 
 def scatter_max(
@@ -77,7 +78,7 @@ def scatter_max(
     dim_size: int | None = None,
 ) -> Reduced:
     """Maxima by index, and which row each is."""
-    return _extreme("amax", src, index, dim, out, dim_size)
+    return extreme("amax", without_values(src), index, dim % src.dim(), out, dim_size)
 
 
 def scatter_min(
@@ -88,18 +89,7 @@ def scatter_min(
     dim_size: int | None = None,
 ) -> Reduced:
     """Minima by index, and which row each is."""
-    return _extreme("amin", src, index, dim, out, dim_size)
-
-
-def _extreme(
-    how: str, src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
-) -> Reduced:
-    src, dim = without_values(src), dim % src.dim()
-    wide = spread(index, src, dim)
-    values, places = _apply(Extreme, src, wide, dim, _shape(src, wide, dim, out, dim_size), how)
-    if out is not None:
-        values = out.copy_((torch.maximum if how == "amax" else torch.minimum)(out, values))
-    return values, places
+    return extreme("amin", without_values(src), index, dim % src.dim(), out, dim_size)
 
 
 def scatter(
@@ -112,27 +102,12 @@ def scatter(
 ) -> Tensor:
     """The reduction called sum (or add), mul, mean, max or min."""
     if reduce in ("max", "min"):
-        return _extreme(f"a{reduce}", src, index, dim, out, dim_size)[0]
+        kept = without_values(src)
+        return extreme(f"a{reduce}", kept, index, dim % src.dim(), out, dim_size)[0]
     return _BY_NAME[reduce](src, index, dim, out, dim_size)
 
 
 _BY_NAME = {"sum": scatter_sum, "add": scatter_sum, "mul": scatter_mul, "mean": scatter_mean}
-
-
-def _apply(kernel: type[torch.autograd.Function], *args: Any) -> Any:
-    return kernel.apply(*args)  # type: ignore[no-untyped-call]
-
-
-def _shape(
-    src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
-) -> list[int]:
-    return list(out.shape) if out is not None else out_shape(src, index, dim, dim_size)
-
-
-def _counts(like: Tensor, index: Tensor, dim: int, dim_size: int | None) -> Tensor:
-    """How many rows each index has, in the type of `like`."""
-    ones = like.new_ones(index.shape)
-    return add(ones, index, min(dim, index.dim() - 1), None, dim_size)
 
 
 # -- composites: torch_scatter writes them in these operations -------------------------------------
@@ -149,7 +124,7 @@ def scatter_std(
     """Standard deviations by index."""
     src, dim = without_values(src), dim % src.dim()
     dim_size = out.shape[dim] if out is not None else dim_size
-    count = _counts(src, index, dim, dim_size)
+    count = counts(src, index, dim, dim_size)
     wide = spread(index, src, dim)
     total = add(src, wide, dim, None, dim_size)
     count = spread(count, total, dim).clamp(1)
@@ -192,7 +167,7 @@ def scatter_logsumexp(
     """The logarithm of the sum of powers by index."""
     src, dim = without_values(src), dim % src.dim()
     wide = spread(index, src, dim)
-    size = _shape(src, wide, dim, out, dim_size)[dim]
+    size = shape_of(src, wide, dim, out, dim_size)[dim]
     largest = scatter_max(src.detach(), wide, dim, dim_size=size)[0]
     centred = src - largest.gather(dim, wide)
     total = add(centred.exp_(), wide, dim, out, size)
@@ -221,7 +196,7 @@ def segment_coo(
     """Like `scatter` with a sorted index, along the index's last axis."""
     src, dim = without_values(src), index.dim() - 1
     wide = _wide(index, src)
-    shape = _shape(src, wide, dim, out, dim_size)
+    shape = shape_of(src, wide, dim, out, dim_size)
     return _reduced(src, wide, dim, shape, out, reduce)
 
 
@@ -238,7 +213,7 @@ def segment_csr(
 def gather_coo(src: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
     """Row `index[i]` for each i, along the index's last axis."""
     src = without_values(src)
-    made: Tensor = _apply(Repeated, src, _wide(index, src), index.dim() - 1)
+    made: Tensor = apply(Repeated, src, _wide(index, src), index.dim() - 1)
     return made if out is None else out.copy_(made)
 
 
@@ -251,9 +226,9 @@ def _reduced(
     src: Tensor, wide: Tensor, dim: int, shape: list[int], out: Tensor | None, reduce: str
 ) -> Tensor:
     if reduce in ("max", "min"):
-        made: Tensor = _apply(Extreme, src, wide, dim, shape, f"a{reduce}")[0]
+        made: Tensor = apply(Extreme, src, wide, dim, shape, f"a{reduce}")[0]
     else:
-        made = _apply(Segments, src, wide, dim, shape, reduce == "mean")
+        made = apply(Segments, src, wide, dim, shape, reduce == "mean")
     return made if out is None else out.copy_(made)
 
 
