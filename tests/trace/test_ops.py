@@ -432,7 +432,7 @@ def test_the_gradient_of_a_strided_batch_norm_is_dense(recordings: Any, is_strid
     data.register_hook(grads.append)
     channels = data.shape[1]
     weight, bias, mean, var = (_meta(channels) for _ in range(4))
-    with recordings.recording() as recorder:
+    with recordings.recording():
         out = torch.batch_norm(data, weight, bias, mean, var, True, 0.1, 1e-3, False)
         torch.autograd.backward(out, torch.empty_like(out))
     assert data.is_contiguous() is not is_strided

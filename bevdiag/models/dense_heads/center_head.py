@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranchSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.batch import Batch
-from bevdiag.models.contracts import DenseHead
+from bevdiag.models.contracts import DenseHead, Detections, Limits
 from bevdiag.models.dense_heads.center_boxes import (
     Objects,
     decode_boxes,
@@ -24,6 +24,7 @@ from bevdiag.models.dense_heads.center_targets import (
     boxes_of_head,
     draw_targets,
 )
+from bevdiag.models.dense_heads.detections import best_peaks, suppressed
 from bevdiag.models.losses import heatmap_loss, regression_loss
 from bevdiag.models.values import to_device
 
@@ -138,6 +139,17 @@ class CenterHead(DenseHead):
         self.predictions = predictions
         return batch
 
+    def detect(self, batch: Batch) -> list[Detections]:
+        stride = self.settings.target_assigner_config.feature_map_stride
+        heads = []
+        for predicted in self.predictions:
+            peaks = best_peaks(predicted, stride, self.data, self.limits)
+            heads.append([_kept(found, self.limits) for found in peaks])
+        return [
+            {name: torch.cat([part[name] for part in parts], dim=0) for name in parts[0]}
+            for parts in zip(*heads, strict=True)
+        ]
+
     def loss(self) -> Tensor:
         """The last forward pass's loss, summed over the heads."""
         config = self.settings.loss_config.loss_weights
@@ -195,6 +207,12 @@ class CenterHead(DenseHead):
             ]
             targets.append(_to_device(samples, device))
         return targets
+
+
+def _kept(found: Detections, limits: Limits) -> Detections:
+    """What overlaps nothing better."""
+    kept = suppressed(found["scores"], found["boxes"], limits)
+    return {name: values[kept] for name, values in found.items()}
 
 
 def _to_device(samples: list[SampleTargets], device: torch.device) -> HeadTargets:

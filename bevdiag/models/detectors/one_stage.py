@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from bevdiag.models.backbones_2d.base_bev_backbone import BevLevels
 from bevdiag.models.batch import Batch
 from bevdiag.models.channels import ChannelMismatch
-from bevdiag.models.contracts import DenseHead, MapToBev
+from bevdiag.models.contracts import DenseHead, Detections, MapToBev
 
 
 class OneStageDetector(nn.Module):
-    """A detector in training: forward returns the loss.
+    """A detector: forward returns the loss, in evaluation the boxes of each sample.
 
     A 3D backbone's own loss is not part of it, as in the original.
     """
@@ -42,15 +42,13 @@ class OneStageDetector(nn.Module):
             raise ChannelMismatch("map_to_bev_module", self.backbone_2d.in_channels, found)
         return found
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The loss of a batch (see `bevdiag.models.batch`), a scalar.
+    def forward(self, batch: Batch) -> Tensor | list[Detections]:
+        """Return the loss of a batch (see `bevdiag.models.batch`), or what is found in it.
 
         Raises:
             ChannelMismatch: before anything runs; the original fails in the first 2D convolution.
         """
-        if not self.training:
-            raise RuntimeError("this detector only trains: call train() before forward")
         self.check_channels()
         for module in self.children():
             batch = module(batch)
-        return self.dense_head.loss()
+        return self.dense_head.loss() if self.training else self.dense_head.detect(batch)
