@@ -69,7 +69,7 @@ class SimulatedGpu(TorchFunctionMode):
     # -- moving ----------------------------------------------------------------------------------
 
     def to_device(self, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-        """A copy on the device, values kept; the tensor itself if it is there already."""
+        """Return a copy on the device, values kept; the tensor itself if it is there already."""
         if self.recorder.is_device(tensor):
             return tensor if dtype is None else tensor.to(dtype)
         source = tensor.detach()  # not inside: the copy is the device's, the original stays
@@ -78,7 +78,7 @@ class SimulatedGpu(TorchFunctionMode):
         return copied.requires_grad_(tensor.requires_grad and copied.is_floating_point())
 
     def to_host(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """A copy on the host; zeros where nobody knows the values."""
+        """Return a copy on the host; zeros where nobody knows the values."""
         copied = copied_to_host(self.recorder, tensor, dtype)
         if copied is not None:
             return copied
@@ -88,7 +88,7 @@ class SimulatedGpu(TorchFunctionMode):
             return tensor.detach().to(dtype or tensor.dtype, copy=True)
 
     def valueless(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The same memory as a meta tensor; in a rehearsal the tensor itself."""
+        """Return the same memory as a meta tensor; in a rehearsal the tensor itself."""
         if tensor.is_meta or self.is_rehearsing:
             return tensor
         meta = as_unwatched_meta(tensor)

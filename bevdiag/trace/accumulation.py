@@ -40,7 +40,7 @@ def _called_by_engine() -> bool:
 
 
 def accumulate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """A sum; the engine's own at a fan-out goes into the buffer that it alone owns."""
+    """Run a sum; the engine's own at a fan-out goes into the buffer that it alone owns."""
     buffer, addend = args[:2]
     if (
         recorder.phase is Phase.BACKWARD

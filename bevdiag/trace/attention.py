@@ -120,7 +120,7 @@ def _broadcasts(mask: Tensor, shape: tuple[int, ...]) -> bool:
 
 
 def _bias(mask: Tensor, query: Tensor, key: Tensor, kernel: Kernel) -> Tensor:
-    """The mask as something to add, laid out as the kernel reads it."""
+    """Return the mask as something to add, laid out as the kernel reads it."""
     if mask.dtype is torch.bool:
         zero = torch.zeros((), dtype=query.dtype, device=query.device)
         low = torch.full((), _MOST_NEGATIVE, dtype=query.dtype, device=query.device)
@@ -147,7 +147,7 @@ def _unrecorded(make: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _by_rows(shape: Any, like: Tensor) -> Tensor:
-    """A [B, H, M, K] tensor that lies in memory as [B, M, H, K]."""
+    """Return a [B, H, M, K] tensor that lies in memory as [B, M, H, K]."""
     _, heads, rows, width = shape
     strides = (rows * heads * width, width, heads * width, 1)
     # Not a view: autograd adds into a gradient in place only if nothing else holds its storage.

@@ -18,7 +18,7 @@ _INT64_BYTES = 8
 
 
 def distinct(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """The distinct rows, where each row went, and how often each occurs; the last two if asked."""
+    """Find the distinct rows, where each row went, how often each occurs; the last two if asked."""
     source = args[0]
     given = _given(func, args, kwargs)
     dim = given.get("dim")
@@ -48,7 +48,7 @@ def distinct(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
 
 
 def _given(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The operation's arguments by name, defaults too."""
+    """Return the operation's arguments by name, defaults too."""
     found = {}
     for position, argument in enumerate(func._schema.arguments):
         value = args[position] if position < len(args) else kwargs.get(argument.name)

@@ -14,14 +14,14 @@ aten = torch.ops.aten
 
 
 def _rank(value: torch.Tensor | bool | int | float) -> int:
-    """The category that type promotion knows: bool below integers below floats."""
+    """Return the category that type promotion knows: bool below integers below floats."""
     if isinstance(value, torch.Tensor):
         return 2 if value.is_floating_point() else int(value.dtype is not torch.bool)
     return 2 if isinstance(value, float) else int(not isinstance(value, bool))
 
 
 def _broadcast(tensors: list[torch.Tensor]) -> tuple[int, ...] | None:
-    """The common shape, None where there is none."""
+    """Return the common shape, None where there is none."""
     shape: list[int] = []
     for column in zip_longest(*(reversed(t.shape) for t in tensors), fillvalue=1):
         sizes = set(column) - {1}

@@ -33,7 +33,7 @@ class FirstStep:
     failure: str = ""
 
     def decision_at(self, module: str, coords: Coords) -> FocalDecision:
-        """The module's decision for these voxels; those that the run did not have stay as is."""
+        """Return the module's decision for these voxels; those the run did not have stay as is."""
         seen, decision = self.levels[module]
         extents = np.concatenate((seen, coords)).max(axis=0).astype(np.int64) + 1
         keys, wanted = (np.ravel_multi_index(tuple(c.T), tuple(extents)) for c in (seen, coords))
@@ -63,7 +63,7 @@ class _Budget:
         self.flops = 0
 
     def add(self, flops: int) -> None:
-        """A layer computes this much."""
+        """Count what a layer computes."""
         self.flops += flops
         if self.flops > MAX_FLOPS:
             raise _TooLargeError
@@ -127,7 +127,7 @@ def rehearse_levels(
 
 
 def _with_values(batch: Batch) -> dict[str, Any]:
-    """What the loader would give the model, on the CPU."""
+    """Make what the loader would give the model, on the CPU."""
     return {
         "points": torch.from_numpy(batch.points),
         "gt_boxes": torch.from_numpy(batch.gt_boxes),

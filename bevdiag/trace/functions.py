@@ -182,7 +182,7 @@ _SIZED_BY_NUMBERS = _FACTORIES | {torch.range, torch.nn.functional.interpolate}
 def _settled(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments without lazy numbers: C++ would read them as 1.0.
+    """Settle lazy numbers among the arguments: C++ would read them as 1.0.
 
     Where they decide sizes or become tensors of the host, their values are asked for. Anything else
     makes features of them, of which nothing is known but that: they go by the name of NaN.
@@ -284,7 +284,7 @@ class CudaFunctions(TorchFunctionMode):
         return _HANDLERS.get(func, func)(*args, **kwargs)
 
     def _read(self, func: Any, tensor: torch.Tensor) -> Any:
-        """What Python makes of a tensor's one value, None where nobody supplies it."""
+        """Return what Python makes of a tensor's one value, None where nobody supplies it."""
         supplier = self._recorder.supplier
         if supplier is None:
             return None
@@ -308,7 +308,7 @@ class CudaFunctions(TorchFunctionMode):
 def cuda_functions(
     recorder: Recorder, autocast: Autocast | None, target: DeviceTarget | None = None
 ) -> Iterator[None]:
-    """Calls inside behave as on a GPU."""
+    """Make calls inside behave as on a GPU."""
     replaced = [
         (module, name, getattr(module, name))
         for module in _PYTHON_FUNCTIONS

@@ -9,7 +9,7 @@ from bevdiag.scenes.batch import Batch
 
 
 def meta_batch(batch: Batch) -> dict[str, Any]:
-    """What OpenPCDet's loader would have put on the GPU, for a model on the meta device.
+    """Make what OpenPCDet's loader would have put on the GPU, for a model on the meta device.
 
     Everything is float32, as `load_data_to_gpu` makes it, the coordinates too; see models/batch.py
     for the keys. Points are [N, 1 + F] with the sample's index first; where the model groups them

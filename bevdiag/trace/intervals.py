@@ -35,7 +35,7 @@ class Intervals:
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def of(self, tensor: torch.Tensor) -> Interval:
-        """The smallest and the largest value that the tensor can hold."""
+        """Return the smallest and the largest value that the tensor can hold."""
         if not tensor.is_meta:
             return _ends(tensor)
         key = tensor.untyped_storage()._cdata
@@ -49,7 +49,7 @@ class Intervals:
         return _BOOL if tensor.dtype is torch.bool else _FINITE
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """An operation has made or written its outputs."""
+        """Note that an operation has made or written its outputs."""
         made = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
         if not isinstance(made, torch.Tensor) or not made.is_meta:
             return
@@ -93,7 +93,7 @@ class Intervals:
             self._refs[key] = weakref.ref(storage, forget)
 
     def of_columns(self, made: torch.Tensor, table: torch.Tensor) -> None:
-        """The rows of `made`, [..., C], are some of those of `table`, which has values."""
+        """Note that the rows of `made`, [..., C], are some of `table`'s, which has values."""
         if 0 < table.numel() <= _MOST_READ:
             columns = table.detach().reshape(-1, table.shape[-1]).unbind(1)
             self._columns[made.untyped_storage()._cdata] = [_ends(column) for column in columns]
@@ -101,13 +101,13 @@ class Intervals:
 
 @cache
 def _rule_of(func: Any) -> Any:
-    """What the values of an operation's result follow from, None where nothing is known."""
+    """Find what the values of an operation's result follow from, None where nothing is known."""
     name = func._overloadpacket._qualified_op_name.removeprefix("aten::")
     return _RULES.get(name.rstrip("_") if func._schema.is_mutable else name)
 
 
 def _ends(tensor: torch.Tensor) -> Interval:
-    """The smallest and the largest of values that are there."""
+    """Return the smallest and the largest of values that are there."""
     if 0 < tensor.numel() <= _MOST_READ and not tensor.is_complex():
         ends = tensor.detach().aminmax()
         low, high = (end.double().numpy().item() for end in ends)
@@ -117,7 +117,7 @@ def _ends(tensor: torch.Tensor) -> Interval:
 
 
 def compare(name: str, left: Interval, right: Interval) -> Interval:
-    """The truth of a comparison: (0, 0) never, (1, 1) always, (0, 1) sometimes."""
+    """Decide a comparison: (0, 0) never, (1, 1) always, (0, 1) sometimes."""
     (a, b), (c, d) = left, right
     always = {"lt": b < c, "le": b <= c, "gt": a > d, "ge": a >= d, "eq": a == b == c == d}
     never = {"lt": a >= d, "le": a > d, "gt": b <= c, "ge": b < c, "eq": b < c or a > d}
@@ -171,7 +171,7 @@ def _same(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interv
 
 
 def _converted(interval: Interval, source: torch.dtype, target: torch.dtype) -> Interval | None:
-    """What becomes of the interval where its values change their type."""
+    """Convert the interval where its values change their type."""
     if source is target or target.is_floating_point or target.is_complex:
         return interval
     if target is torch.bool:

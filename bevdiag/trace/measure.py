@@ -118,7 +118,7 @@ def run_child(task: MeasureTask, tell: Tell) -> StepMeasurements:
 
 
 def cuda_batch(batch: Batch, device: torch.device) -> dict[str, Any]:
-    """The batch as OpenPCDet's loader puts it on the GPU: float32, coordinates too."""
+    """Put the batch on the GPU as OpenPCDet's loader does: float32, coordinates too."""
 
     def load(array: Any) -> torch.Tensor:
         return torch.from_numpy(array).float().to(device)
@@ -170,7 +170,7 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
 
 
 def _build(config: DetectorConfig, device: torch.device) -> nn.Module:
-    """The model with weights drawn on the CPU, as a training script draws them before it moves it.
+    """Build with weights drawn on the CPU, as a training script draws them before it moves it.
 
     A GPU draws others for the same seed, and with them other voxels would be kept than the
     predictions for that seed say.

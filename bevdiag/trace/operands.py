@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 
 def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
-    """The tensors among an operation's arguments, which nest one level deep."""
+    """Return the tensors among an operation's arguments, which nest one level deep."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, torch.Tensor):
             yield value
@@ -19,7 +19,7 @@ def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Te
 
 
 def stored_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """The tensors among `values` that have storage: of a sparse one, its parts."""
+    """Return the tensors among `values` that have storage: of a sparse one, its parts."""
     for tensor in tensors_in(values, {}):
         if tensor.layout is torch.strided:
             yield tensor
@@ -29,7 +29,7 @@ def stored_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
 
 
 def as_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """The same shape, strides and type without the values. The stub itself is no allocation."""
+    """Return the same shape, strides and type without the values; the stub is no allocation."""
     return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
@@ -40,7 +40,7 @@ def as_unwatched_meta(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def all_meta(value: Any) -> Any:
-    """The value with every real tensor in it replaced by a meta one."""
+    """Return the value with every real tensor in it replaced by a meta one."""
     if isinstance(value, torch.Tensor):
         # A 0-dim host tensor is a scalar argument to a GPU kernel, not a tensor on the GPU.
         return value if value.is_meta or value.dim() == 0 else as_meta(value)

@@ -54,7 +54,7 @@ def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
 def build_optimizer(
     model: nn.Module, settings: OptimizationSettings, name: str
 ) -> torch.optim.Optimizer:
-    """The optimizer called `name` with the config's settings, running foreach kernels."""
+    """Build the optimizer called `name` with the config's settings, running foreach kernels."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     lr, decay = settings.lr, settings.weight_decay
     if name in _LEAF_MODULE_OPTIMIZERS:

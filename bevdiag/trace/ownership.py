@@ -49,7 +49,7 @@ class _Probe(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @cache
 def sole_owner_counts() -> tuple[int, int]:
-    """Counts of a buffer that only the engine owns; to be called first outside any mode."""
+    """Count the references of a buffer that only the engine owns; to be called outside any mode."""
     with without_compiler():
         source = torch.ones(2, device="meta", requires_grad=True)
         shared = source * 2

@@ -171,7 +171,7 @@ SHAPES: dict[Any, Shape] = {
 
 
 def outputs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What `func` returns for these meta operands."""
+    """Return what `func` returns for these meta operands."""
     shape = SHAPES.get(func)
     if shape is not None:
         result = shape(args, kwargs)

@@ -24,7 +24,7 @@ _SUM_BYTES = 4
 
 
 def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: str) -> list[int]:
-    """The index range and the alternate buffers of cub's radix sort of (key, int64 index) pairs."""
+    """Allocate the index range and alternate buffers of cub's radix sort of (key, int64) pairs."""
     return [
         recorder.temporary(count * _INT64_BYTES, op),
         recorder.temporary(count * (key_bytes + _INT64_BYTES), op),
@@ -32,13 +32,13 @@ def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: st
 
 
 def release_all(recorder: "Recorder", blocks: list[int]) -> None:
-    """The end of temporaries, the last one first."""
+    """End temporaries, the last one first."""
     for block in reversed(blocks):
         recorder.release(block)
 
 
 def sort(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """A sort along one axis, as one radix sort of everything."""
+    """Sort along one axis, as one radix sort of everything."""
     source = args[0]
     values = ranked(recorder, func, args, kwargs)
     if recorder.is_device(source) and source.numel() > 1:
@@ -124,7 +124,7 @@ def _unknown_unique(
 
 
 def index_put_buffers(recorder: "Recorder", indices: Sequence[torch.Tensor | None]) -> None:
-    """The index_put_with_sort kernel's linear index, sorted copy, permutation and sort."""
+    """Allocate the index_put_with_sort kernel's linear index, sorted copy, permutation and sort."""
     count = max((_places(recorder, index) for index in indices if index is not None), default=0)
     held = [recorder.temporary(count * _INT64_BYTES, "aten.index_put_") for _ in range(3)]
     held += _radix_sort_buffers(recorder, count, _INT64_BYTES, "aten.index_put_")
@@ -144,7 +144,7 @@ def index_count(index: torch.Tensor) -> int:
 
 
 def embedding_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """A dense gradient of a table's rows: many indices are sorted and summed in segments."""
+    """Make a dense gradient of a table's rows: many indices are sorted and summed in segments."""
     grad, indices = args[:2]
     count = indices.numel()
     if not recorder.is_device(grad) or count <= _FEW_INDICES:

@@ -232,7 +232,7 @@ def _load(
     *,
     is_bare: bool,
 ) -> None:
-    """The model is moved to the device (children first, as Module._apply does), then the batch."""
+    """Move the model to the device (children first, as Module._apply does), then the batch."""
 
     def move(module: nn.Module, path: str) -> None:
         for name, child in module.named_children():

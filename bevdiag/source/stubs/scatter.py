@@ -30,7 +30,7 @@ def scatter_sum(
     out: Tensor | None = None,
     dim_size: int | None = None,
 ) -> Tensor:
-    """Sums by index: [..., N, ...] to [..., M, ...] along `dim`."""
+    """Sum by index: [..., N, ...] to [..., M, ...] along `dim`."""
     return add(without_values(src), index, dim % src.dim(), out, dim_size)
 
 
@@ -110,7 +110,7 @@ def scatter(
     dim_size: int | None = None,
     reduce: str = "sum",
 ) -> Tensor:
-    """The reduction called sum (or add), mul, mean, max or min."""
+    """Reduce by the name: sum (or add), mul, mean, max or min."""
     if reduce in ("max", "min"):
         return _extreme(f"a{reduce}", src, index, dim, out, dim_size)[0]
     return _BY_NAME[reduce](src, index, dim, out, dim_size)
@@ -146,7 +146,7 @@ def scatter_std(
     dim_size: int | None = None,
     unbiased: bool = True,
 ) -> Tensor:
-    """Standard deviations by index."""
+    """Compute standard deviations by index."""
     src, dim = without_values(src), dim % src.dim()
     dim_size = out.shape[dim] if out is not None else dim_size
     count = _counts(src, index, dim, dim_size)
@@ -189,7 +189,7 @@ def scatter_logsumexp(
     dim_size: int | None = None,
     eps: float = 1e-12,
 ) -> Tensor:
-    """The logarithm of the sum of powers by index."""
+    """Compute the logarithm of the sum of powers by index."""
     src, dim = without_values(src), dim % src.dim()
     wide = spread(index, src, dim)
     size = _shape(src, wide, dim, out, dim_size)[dim]
@@ -258,7 +258,7 @@ def _reduced(
 
 
 def _wide(index: Tensor, src: Tensor) -> Tensor:
-    """The index for all axes that follow its own."""
+    """Return the index for all axes that follow its own."""
     shape = (*index.shape, *src.shape[index.dim() :])
     return index.view(*index.shape, *[1] * (src.dim() - index.dim())).expand(shape)
 
