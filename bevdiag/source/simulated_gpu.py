@@ -45,13 +45,7 @@ class SimulatedGpu(TorchFunctionMode):
         """Whether everything has values, and keeps them."""
         return isinstance(self.values, RehearsedValues)
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         by_library = _asked_by_library()
         handler = FOR_THE_REPOSITORY.get(func)

@@ -210,18 +210,16 @@ def _not(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interva
     return 1.0 - high, 1.0 - low
 
 
-def _and(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
-    if made.dtype is not torch.bool:
-        return None
-    (a, b), (c, d) = (_number(known, value) for value in args[:2])
-    return min(a, c), min(b, d)
+def _bitwise(pick: Callable[[float, float], float]) -> Rule:
+    """Masks' ends, one of each pair; of the bits of numbers nothing is known."""
 
+    def rule(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+        if made.dtype is not torch.bool:
+            return None
+        (a, b), (c, d) = (_number(known, value) for value in args[:2])
+        return pick(a, c), pick(b, d)
 
-def _or(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
-    if made.dtype is not torch.bool:
-        return None
-    (a, b), (c, d) = (_number(known, value) for value in args[:2])
-    return max(a, c), max(b, d)
+    return rule
 
 
 def _product(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
@@ -275,43 +273,20 @@ def _rows(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interv
     return known.of(table)
 
 
-def _constant(value: float) -> Rule:
-    return lambda known, args, made: (value, value)
-
-
-def _filled(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
-    return _number(known, args[1])
-
-
 def _between(low: float, high: float) -> Rule:
     return lambda known, args, made: (low, high)
 
 
 _RULES: dict[str, Rule] = {
     **{name: _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
-    "isnan": _constant(0.0),
-    "isinf": _constant(0.0),
-    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), _constant(0.0)),
-    **dict.fromkeys(("ones", "ones_like", "new_ones"), _constant(1.0)),
-    **dict.fromkeys(("full", "full_like", "fill"), _filled),
+    **dict.fromkeys(("isnan", "isinf"), _between(0.0, 0.0)),
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), _between(0.0, 0.0)),
+    **dict.fromkeys(("ones", "ones_like", "new_ones"), _between(1.0, 1.0)),
+    **dict.fromkeys(("full", "full_like", "fill"), _either(1)),
     **dict.fromkeys(
         (
-            "_to_copy",
-            "clone",
-            "max",
-            "min",
-            "amax",
-            "amin",
-            "mean",
-            "median",
-            "repeat",
-            "gather",
-            "index_select",
-            "masked_select",
-            "sort",
-            "topk",
-            "flip",
-            "_unique2",
+            *("_to_copy", "clone", "max", "min", "amax", "amin", "mean", "median", "repeat"),
+            *("gather", "index_select", "masked_select", "sort", "topk", "flip", "_unique2"),
         ),
         _same,
     ),
@@ -323,11 +298,10 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("cat", "stack"), _joined),
     "sum": _total,
     "count_nonzero": _count,
-    "any": _any_or_all,
-    "all": _any_or_all,
+    **dict.fromkeys(("any", "all"), _any_or_all),
     **dict.fromkeys(("logical_not", "bitwise_not"), _not),
-    **dict.fromkeys(("logical_and", "bitwise_and"), _and),
-    **dict.fromkeys(("logical_or", "bitwise_or"), _or),
+    **dict.fromkeys(("logical_and", "bitwise_and"), _bitwise(min)),
+    **dict.fromkeys(("logical_or", "bitwise_or"), _bitwise(max)),
     "mul": _product,
     "abs": _magnitude,
     **dict.fromkeys(("relu", "exp"), _between(0.0, math.inf)),

@@ -19,11 +19,11 @@ from bevdiag.children import announce
 from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.memory.tags import current_category
+from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.columns import KnownColumns
 from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, stored_in, tensors_in
-from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import Supplier, UnknownValues
@@ -259,13 +259,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # -- dispatch ------------------------------------------------------------------------------
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from bevdiag.trace.ops import RULES  # the rules need the class that is being defined here
 
         kwargs = kwargs or {}
