@@ -18,7 +18,7 @@ from bevdiag.source import factories
 from bevdiag.source.handlers import FOR_ALL, FOR_THE_REPOSITORY
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.data_dependence import copied_to_host
-from bevdiag.trace.operands import as_unwatched_meta
+from bevdiag.trace.operands import as_meta, unrecorded
 from bevdiag.trace.recorder import Recorder
 
 _LIBRARIES = (
@@ -85,7 +85,7 @@ class SimulatedGpu(TorchFunctionMode):
         """Return the same memory as a meta tensor; in a rehearsal the tensor itself."""
         if tensor.is_meta or self.is_rehearsing:
             return tensor
-        meta = as_unwatched_meta(tensor)
+        meta = unrecorded(as_meta, tensor)
         self.recorder.share(tensor, meta)
         return meta
 

@@ -1,6 +1,6 @@
 """An operation's tensors: finding them, and bringing real and meta ones together."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -18,6 +18,15 @@ def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Te
                     yield item
 
 
+def given_arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the operation's arguments by name, defaults too."""
+    found = {}
+    for position, argument in enumerate(func._schema.arguments):
+        value = args[position] if position < len(args) else kwargs.get(argument.name)
+        found[argument.name] = argument.default_value if value is None else value
+    return found
+
+
 def stored_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
     """Return the tensors among `values` that have storage: of a sparse one, its parts."""
     for tensor in tensors_in(values, {}):
@@ -33,10 +42,10 @@ def as_meta(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
-def as_unwatched_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """`as_meta` for code that runs above the dispatch, where a recorder would see it."""
+def unrecorded(make: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+    """Return what `make` makes where no mode looks: for code that runs above the dispatch."""
     with _disable_current_modes():
-        return as_meta(tensor)
+        return make(*args, **kwargs)
 
 
 def all_meta(value: Any) -> Any:
