@@ -17,7 +17,7 @@ _FINDINGS = 3
 
 
 def as_failure(error: BaseException, findings: Sequence[str] = ()) -> RepositoryError:
-    """An error of the repository's code: its type, message and place, and the way to it."""
+    """Return an error of the repository's code: its type, message and place, and the way to it."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if relative_file(f.filename)]
     shown = tuple(_shown(frame) for frame in frames[-_FRAMES:])
     place = shown[-1].partition(" ")[0] if shown else "the repository"
@@ -34,7 +34,7 @@ def as_failure(error: BaseException, findings: Sequence[str] = ()) -> Repository
 
 
 def with_findings(error: BevdiagError, findings: Sequence[str]) -> BevdiagError:
-    """The error, which also says what was found before it: a prediction would have listed that."""
+    """Return the error, with what was found before it: a prediction would have listed that."""
     if findings:
         error.args = (f"{error}{_before(findings)}",)
     return error

@@ -55,7 +55,7 @@ class SourceTrace:
 def read_settings(
     config: Path, source_dir: Path, overrides: Sequence[str] = (), split: str = "train"
 ) -> SourceSettings:
-    """What bevdiag itself needs of a repository's config.
+    """Read what bevdiag itself needs of a repository's config.
 
     A Python config is code: it is run in a child process.
 
@@ -209,7 +209,7 @@ def _recorded(
 
 
 def _run(task: SourceTask, timeout_seconds: float | None) -> TracedStep:
-    """What the child found, or what it had reported before it died, where that includes a trace."""
+    """Return what the child found, or had reported before it died, where that includes a trace."""
     reported: list[TracedStep] = []
     try:
         return in_child(

@@ -30,7 +30,7 @@ def spread(index: Tensor, other: Tensor, dim: int) -> Tensor:
 
 
 def out_shape(src: Tensor, index: Tensor, dim: int, dim_size: int | None) -> list[int]:
-    """The source's shape with as many rows along `dim` as there are indices."""
+    """Return the source's shape with as many rows along `dim` as there are indices."""
     if dim_size is None:
         dim_size = int(index.max()) + 1 if index.numel() else 0
     shape = list(src.shape)
@@ -39,7 +39,7 @@ def out_shape(src: Tensor, index: Tensor, dim: int, dim_size: int | None) -> lis
 
 
 def add(src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None) -> Tensor:
-    """Sums of `src` by `index`, into `out` if it is given."""
+    """Sum `src` by `index`, into `out` if it is given."""
     wide = spread(index, src, dim)
     if out is None:
         out = src.new_zeros(out_shape(src, wide, dim, dim_size))
@@ -149,7 +149,7 @@ class Repeated(torch.autograd.Function):
 
 
 def _narrow(wide: Tensor, dim: int) -> Tensor:
-    """The index without the axes that follow its own."""
+    """Return the index without the axes that follow its own."""
     while wide.dim() > dim + 1:
         wide = wide.select(-1, 0)
     return wide

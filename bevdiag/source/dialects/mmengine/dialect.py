@@ -95,7 +95,7 @@ class MMEngine(Dialect):
         return model  # type: ignore[no-any-return]
 
     def loss(self, model: Any, batch: WatchedBatch) -> torch.Tensor:
-        """The loss of `BaseModel.train_step`."""
+        """Return the loss of `BaseModel.train_step`."""
         if any(image.dim() == _OF_A_RIG for image in batch["inputs"].get(_IMAGES, ())):
             leave_unmeasured(_UNMEASURED)
         data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, True)
@@ -108,7 +108,7 @@ class MMEngine(Dialect):
         )
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """What the config's wrapper builds, running foreach kernels as it would on a GPU."""
+        """Build what the config's wrapper does, running foreach kernels as it would on a GPU."""
         settings = self._config.get("optim_wrapper")
         if not settings:
             return None
