@@ -103,7 +103,7 @@ def examine(
 
 
 def findings_of(environment: Environment) -> tuple[Finding, ...]:
-    """What all rules of an environment find, errors first."""
+    """Return what all rules of an environment find, errors first."""
     return tuple(sorted(_found(environment), key=lambda finding: _ORDER[finding.severity]))
 
 
@@ -121,7 +121,7 @@ def _driver(version: str) -> Driver:
 
 
 def _unknown(environment: Environment) -> list[str]:
-    """The questions that neither the environment nor the options answer."""
+    """List the questions that neither the environment nor the options answer."""
     torch, spconvs = environment.torch, environment.packages.spconv()
     missing = []
     if torch is None and not spconvs:
@@ -135,7 +135,7 @@ def _unknown(environment: Environment) -> list[str]:
 
 
 def _unknown_builds(environment: Environment) -> Iterator[str]:
-    """What was compiled in a way that no list and no table tells."""
+    """Yield what was compiled in a way that no list and no table tells."""
     torch, cuda = environment.torch, environment.torch_cuda()
     version = torch.version if torch is not None else None
     is_cpu = version is not None and version.local == "cpu"

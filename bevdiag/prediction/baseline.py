@@ -46,7 +46,7 @@ class Baseline(BaseModel):
     configs: dict[str, Entry]
 
     def text(self) -> str:
-        """The file's text; the same state gives the same bytes."""
+        """Return the file's text; the same state gives the same bytes."""
         document = {
             "schema": self.schema_,
             "configs": {name: entry.model_dump() for name, entry in sorted(self.configs.items())},
@@ -55,7 +55,7 @@ class Baseline(BaseModel):
 
 
 def read_baseline(file: Path) -> Baseline:
-    """A recorded state.
+    """Read a recorded state.
 
     Raises:
         InputError: the file cannot be read or is no baseline.
@@ -73,7 +73,7 @@ def read_baseline(file: Path) -> Baseline:
 
 
 def record(checks: Iterable[Check], file: Path) -> Baseline:
-    """The state of every config that was traced."""
+    """Record the state of every config that was traced."""
     return Baseline(
         configs={
             _name(check.config, file): _entry(check.report)
@@ -84,7 +84,7 @@ def record(checks: Iterable[Check], file: Path) -> Baseline:
 
 
 def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> Check:
-    """The check with what has grown by more than `tolerance`, a share of the recorded figure."""
+    """Add what has grown by more than `tolerance`, a share of the recorded figure, to the check."""
     if not isinstance(check.report, Prediction):
         return check
     entry = baseline.configs.get(_name(check.config, file))

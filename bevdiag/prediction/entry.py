@@ -44,7 +44,7 @@ class Entry:
 
     @classmethod
     def read(cls, config: Path, options: InspectOptions) -> "Entry":
-        """The function; nothing of it is run yet.
+        """Find the function; nothing of it is run yet.
 
         Args:
             config: a config for the function, or the function's own file where there is none.
@@ -115,5 +115,5 @@ class Entry:
         )
 
     def findings(self, recorded: Recorded, step: Judged) -> Sifted:
-        """What was left out or had a stub; there is no config to find anything in."""
+        """Report what was left out or had a stub; there is no config to find anything in."""
         return tuple(repository_stubbed.check(recorded.notes)), ()

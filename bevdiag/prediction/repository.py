@@ -60,7 +60,7 @@ class Repository(ConfigSource):
     def read(
         cls, path: Path, options: InspectOptions, repairs: Changes | None = None
     ) -> "Repository":
-        """The config at `path` with the user's options applied; nothing of the code is run yet.
+        """Read the config at `path` with the user's options applied; no code of it is run yet.
 
         Raises:
             BevdiagError: it or an option cannot be used.
@@ -260,7 +260,7 @@ def _voxels_made(wiring: Wiring) -> int:
 
 
 def require_module(name: str, source: Path) -> str:
-    """The name of a way to the BEV map, which the repository must have.
+    """Check that the repository has a way to the BEV map of this name, and return that.
 
     Raises:
         InputError: it has no such module.
@@ -274,7 +274,7 @@ def require_module(name: str, source: Path) -> str:
 
 
 def map_to_bev_modules(source: Path) -> tuple[str, ...]:
-    """The names under which the repository registers its ways to the BEV map; nothing is run."""
+    """Return the names by which the repository registers its ways to the BEV map; runs nothing."""
     file = source / _PACKAGE
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))

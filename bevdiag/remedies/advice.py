@@ -18,7 +18,7 @@ _Traced = Callable[[ConfigSource, DeviceTarget], Advice]
 
 
 def advice_for(source: ConfigSource, goal: DeviceTarget) -> tuple[Advice, ...]:
-    """What else would help the source, which is the config with whatever was chosen."""
+    """Return what else would help the source, which is the config with whatever was chosen."""
 
     def trace(make: _Traced) -> Advice:
         return make(source, goal)

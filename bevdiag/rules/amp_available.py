@@ -57,7 +57,7 @@ def check(evidence: StepEvidence) -> Iterator[Finding]:
 
 
 def fixes(step: Fixable) -> Iterator[Fix]:
-    """The key for autocast, for code that reads it."""
+    """Yield the key for autocast, for code that reads it."""
     usual: tuple[tuple[str, ...], object] | None = (tuple(_SWITCH.split(".")), True)
     switch = usual if step.settings is None else step.settings.half_precision
     if switch is not None and step.autocast == "off" and reads_amp(step):

@@ -62,7 +62,7 @@ def check(evidence: TraceEvidence) -> Iterator[Finding]:
 
 
 def _switch(evidence: TraceEvidence, stack: str) -> str:
-    """What switches it on, where the config has such a key."""
+    """Name what switches it on, where the config has such a key."""
     section, keys = dsvt_key(evidence.document), checkpoint_keys(evidence.document)
     if section is None or keys is None or not stack.startswith("backbone_3d"):
         return ""
@@ -72,7 +72,7 @@ def _switch(evidence: TraceEvidence, stack: str) -> str:
 
 
 def fixes(step: Fixable) -> Iterator[Fix]:
-    """The switch of DSVT, or those that a class named in a repository's config reads."""
+    """Yield the switch of DSVT, or those that a class named in a repository's config reads."""
     backbone = None if step.config is None else step.config.model.backbone_3d
     dsvt = backbone.dsvt if isinstance(backbone, FocalDsvtSettings) else backbone
     section, keys = dsvt_key(step.document), checkpoint_keys(step.document)

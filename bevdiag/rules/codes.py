@@ -148,7 +148,7 @@ def finding(
     command: str = "",
     stops: bool | None = None,
 ) -> Finding:
-    """A finding of that code; it points at where `key` stands in `document`, or at `location`."""
+    """Make a finding of that code, at where `key` stands in `document`, or at `location`."""
     row = CODES[code]
     if document is not None and key:
         location = document.key_location(key)
@@ -167,7 +167,7 @@ def finding(
 
 
 def noted(code: str, kind: NoteCode, notes: Sequence[ReadingNote]) -> Iterator[Finding]:
-    """A finding of that code for every note of that kind."""
+    """Yield a finding of that code for every note of that kind."""
     for note in notes:
         if note.code is kind:
             yield finding(code, note.message, key=note.key, location=note.location)

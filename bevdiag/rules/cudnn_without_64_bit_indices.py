@@ -55,7 +55,7 @@ def check(environment: Environment) -> Iterator[Finding]:
 
 
 def cudnn_version(environment: Environment) -> CudnnVersion | None:
-    """The cuDNN that torch loads; None for a CPU build, or where nothing tells."""
+    """Return the cuDNN that torch loads; None for a CPU build, or where nothing tells."""
     probe, torch = environment.probe("torch"), environment.torch
     if probe is not None and probe.facts:
         number = probe.facts.get("cudnn")

@@ -68,7 +68,7 @@ def check(environment: Environment) -> Iterator[Finding]:
 
 
 def built_for(package: Package) -> tuple[tuple[int, int] | None, CudaVersion | None] | None:
-    """The torch and the CUDA that a package's version names; None where it names neither."""
+    """Return the torch and the CUDA that a package's version names; None where it names neither."""
     local = package.version.local if package.version is not None else None
     if local is None or package.name == "torch":
         return None

@@ -82,7 +82,7 @@ def _encoder_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
 
 
 def fixes(step: Fixable) -> Iterator[Fix]:
-    """A bound on the voxels that may spawn neighbours, or a higher threshold for them."""
+    """Yield a bound on the voxels that may spawn neighbours, or a higher threshold for them."""
     backbone = None if step.config is None else step.config.model.backbone_3d
     if isinstance(backbone, FocalDsvtSettings):
         encoder = backbone.focal_encoder

@@ -34,7 +34,7 @@ class RulePage:
 
 
 def find_code(name: str) -> Code:
-    """The row of a code such as BEV203, or of a rule's name; letter case is no difference.
+    """Find the row of a code such as BEV203, or of a rule's name; letter case is no difference.
 
     Raises:
         InputError: there is none; the sentence names the nearest.
@@ -50,7 +50,7 @@ def find_code(name: str) -> Code:
 
 @cache
 def rule_page(code: str) -> RulePage:
-    """The page of the rule with that code.
+    """Return the page of the rule with that code.
 
     Raises:
         ValueError: the docstring lacks one of the parts, or has them in another order.

@@ -12,7 +12,7 @@ from bevdiag.rules.finding import Finding, Silencing
 def silence(
     findings: Iterable[Finding], ignores: Iterable[IgnoreComment], stages: Collection[Stage]
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """The findings that stay, and those that are silenced.
+    """Part the findings that stay from those that are silenced.
 
     Args:
         findings: what the rules found.
