@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 
-from bevdiag import rules
 from bevdiag.environment.environment import (
     Chip,
     Environment,
@@ -17,8 +15,8 @@ from bevdiag.environment.packages import is_spconv_1
 from bevdiag.environment.wheels import compilable, driver_cuda
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.catalogue import find_gpu
-from bevdiag.rules.codes import CODES, Stage
-from bevdiag.rules.extension_for_another_torch import built_for
+from bevdiag.rules.codes import CODES, Stage, rule_of
+from bevdiag.rules.env_packages import built_for
 from bevdiag.rules.finding import Confidence, Finding, Severity
 
 Progress = Callable[[str, float], None]
@@ -110,7 +108,7 @@ def findings_of(environment: Environment) -> tuple[Finding, ...]:
 def _found(environment: Environment) -> Iterator[Finding]:
     for row in CODES.values():
         if row.stage is Stage.ENVIRONMENT:
-            yield from import_module(f"{rules.__name__}.{row.module}").check(environment)
+            yield from rule_of(row)(environment)
 
 
 def _driver(version: str) -> Driver:

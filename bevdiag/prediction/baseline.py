@@ -18,8 +18,7 @@ from bevdiag.files.bounds import check_json
 from bevdiag.files.reading import read_file
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import Prediction
-from bevdiag.rules import grown_since_baseline
-from bevdiag.rules.grown_since_baseline import Growth
+from bevdiag.rules.budget import Growth, grown_since_baseline
 
 SCHEMA: Literal["bevdiag.baseline/1"] = "bevdiag.baseline/1"
 MAX_BYTES = 2**24
@@ -92,7 +91,7 @@ def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> 
         note = f"{file.name} does not record it: bevdiag baseline write adds it"
         return replace(check, notes=(*check.notes, note))
     now = _entry(check.report)
-    grown = tuple(grown_since_baseline.check(_growth(entry, now, tolerance)))
+    grown = tuple(grown_since_baseline(_growth(entry, now, tolerance)))
     return replace(check, growth=grown, notes=(*check.notes, *_notes(entry, now)))
 
 

@@ -17,7 +17,7 @@ from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.step_source import EVERY, Recorded, Sifted
 from bevdiag.prediction.target import device_target
-from bevdiag.rules import repository_stubbed
+from bevdiag.rules.guesses import repository_stubbed
 from bevdiag.source import trace_entry
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import StepOptions
@@ -116,4 +116,4 @@ class Entry:
 
     def findings(self, recorded: Recorded, step: Judged) -> Sifted:
         """Report what was left out or had a stub; there is no config to find anything in."""
-        return tuple(repository_stubbed.check(recorded.notes)), ()
+        return tuple(repository_stubbed(recorded.notes)), ()

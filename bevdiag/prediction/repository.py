@@ -19,10 +19,11 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, scene_assumption
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
-from bevdiag.rules import repository_stubbed, unknown_key
 from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
+from bevdiag.rules.guesses import repository_stubbed
+from bevdiag.rules.reading import unread
 from bevdiag.scenes import Batch
 from bevdiag.source import (
     SavedBatch,
@@ -231,9 +232,9 @@ class Repository(ConfigSource):
         )
         found = (
             *source_findings(self.document, self.options.data_folder, ran=True),
-            *unknown_key.unread(self.document, recorded.unread),
+            *unread(self.document, recorded.unread),
             *step_findings(evidence),
-            *repository_stubbed.check(recorded.notes),
+            *repository_stubbed(recorded.notes),
         )
         return sifted(
             with_fixes(found, self), self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE

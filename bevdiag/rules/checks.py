@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bevdiag import rules
 from bevdiag.config import DetectorConfig, Document, from_document
 from bevdiag.config.parts import Parts, read_parts
 from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.rules.codes import CODES, Code, Stage
+from bevdiag.rules.codes import CODES, Code, Stage, rule_of
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
 from bevdiag.rules.finding import Confidence, Finding, Severity
 from bevdiag.rules.fix import Fix, Fixable
@@ -113,15 +111,14 @@ def with_fixes(findings: Iterable[Finding], step: Fixable) -> tuple[Finding, ...
 
 def _fixes(row: Code, step: Fixable) -> Iterator[Fix]:
     if row.has_fixes:
-        fixes = import_module(f"{rules.__name__}.{row.module}").fixes(step)
+        fixes = rule_of(row, "_fixes")(step)
         yield from (fix for fix in fixes if fix.group not in step.decided)
 
 
 def stops(findings: Iterable[Finding]) -> bool:
     """Whether one of them is a fault that stops every step, and that bevdiag does not fix."""
     return any(
-        f.stops and not CODES[f.code].is_traced_fixed and f.severity is Severity.ERROR
-        for f in findings
+        f.stops and not CODES[f.code].is_fixed and f.severity is Severity.ERROR for f in findings
     )
 
 
@@ -164,8 +161,6 @@ def _doubted(found: Finding, doubt: str) -> Finding:
 
 
 def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:
-    # Imported by name: the table is the only list of rules, and a stage imports its own alone.
     for row in CODES.values():
         if row.stage in stages:
-            rule = import_module(f"{rules.__name__}.{row.module}")
-            yield from rule.check(evidence)
+            yield from rule_of(row)(evidence)

@@ -8,11 +8,9 @@ and follows from the grid is part of the edit.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from importlib import import_module
 from itertools import product
 from math import ceil, floor, isclose, lcm, log10
 
-from bevdiag import rules
 from bevdiag.config import Document, tree
 from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import read_parts
@@ -20,7 +18,7 @@ from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, wh
 from bevdiag.errors import ConfigError
 from bevdiag.models.bev import Changes, map_input_of
 from bevdiag.models.bev_map import BevMap, bev_map, head_stride
-from bevdiag.rules.codes import CODES
+from bevdiag.rules.codes import CODES, rule_of
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.rules.fix import GRID, Fix, Price
@@ -97,8 +95,7 @@ def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Fin
 def grid_faults(document: Document) -> tuple[Finding, ...]:
     """Return what the rules about the grid find."""
     evidence = ConfigEvidence(document=document, parts=read_parts(document))
-    modules = (import_module(f"{rules.__name__}.{CODES[code].module}") for code in GRID_CODES)
-    return tuple(found for module in modules for found in module.check(evidence))
+    return tuple(found for code in GRID_CODES for found in rule_of(CODES[code])(evidence))
 
 
 def _solved(document: Document, size_path: tree.Path, axes: list[_Axis]) -> Changes:
