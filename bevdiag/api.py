@@ -31,7 +31,7 @@ class Prediction(result.Prediction):
     """
 
     def to_json(self) -> str:
-        """The document that `bevdiag inspect --format json` writes."""
+        """Return the document that `bevdiag inspect --format json` writes."""
         return as_json(self)
 
     def _repr_html_(self) -> str:

@@ -54,7 +54,7 @@ def render_validation(validation: Validation, layout: Layout) -> str:
 
 
 def validation_markdown(validation: Validation) -> str:
-    """The same as a Markdown table."""
+    """Write the same as a Markdown table."""
     lines = [f"| {' | '.join(_HEADER)} |", "|" + "---|" * len(_HEADER)]
     lines += [f"| {' | '.join(_cells(outcome))} |" for outcome in validation.predicted]
     lines += ["", *(f"- {line}" for line in _summary(validation))]
@@ -63,7 +63,7 @@ def validation_markdown(validation: Validation) -> str:
 
 
 def groups_markdown(validation: Validation) -> str:
-    """A line for each stack and loop."""
+    """Write a line for each stack and loop."""
     lines = [
         "| measured with | rows | median | largest | covered | reserved, largest | within 5 % |",
         "|---|---|---|---|---|---|---|",
