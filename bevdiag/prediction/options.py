@@ -22,7 +22,7 @@ class InspectOptions:
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
     `scene` is a file of `bevdiag scene measure`, whose counts a synthetic scene is to have.
-    `batch` is a batch that the user's own loader made, which a repository's model gets, or its file.
+    `batch` is what the user's own loader made, which a repository's model gets, or its file.
     `entry` is the function ("FILE.py:function") that gives model, batch and loss.
     `point_columns` and `point_dtype` say how .bin files are read; `in_file_order` keeps points
     in their order where the config shuffles them or a repository's own data pipeline would make
