@@ -77,7 +77,7 @@ class Repository(ConfigSource):
         chosen: dict[str, Any] = step_settings(options, settings.optimization)
         saved = None
         if options.batch is not None:
-            saved = read_saved_batch(Path(options.batch), options.batch_size)
+            saved = read_saved_batch(options.batch, options.batch_size)
             chosen["batch_size"] = saved.batch_size
         return cls(
             path=path,
