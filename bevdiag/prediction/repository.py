@@ -200,6 +200,7 @@ class Repository(ConfigSource):
             rehearses=self.options.rehearses,
             loads=not self.options.in_file_order,
             loop=self.options.loop,
+            replaced=self.options.replaced,
             settings=self.settings,
         )
         made = {s: batch for s, batch in scenes.items() if isinstance(batch, Batch)}

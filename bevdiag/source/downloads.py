@@ -172,7 +172,7 @@ def _data(read: Any, file: Any) -> Any:
 
 
 def made_by(name: str) -> str:
-    """Return the line of the repository that names files like this one, in a script that saves some."""
+    """Return the line of a script of the repository that names and saves files like this one."""
     for root in roots():
         for file in sorted(root.rglob("*.py")):
             line = _line_that_saves(file, name)
