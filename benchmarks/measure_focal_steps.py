@@ -50,7 +50,7 @@ def runs() -> Iterator[dict[str, Any]]:
 
 
 def measure(run: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The row: counts by site and step, and what each phase of each step allocated at most."""
+    """Measure counts by site and step, and what each phase of each step allocated at most."""
     config = load_config(CONFIG, (f"MODEL.MAP_TO_BEV.INPUT={run['bev_reads']}",))
     config = config.edited(compression_changes(config, run["height_compression"]))
     batch = real_batch(_batch(config, run), device)

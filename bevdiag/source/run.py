@@ -95,6 +95,7 @@ def trace_source(
     rehearses: bool = True,
     loads: bool = True,
     loop: Loop = PLAIN,
+    replaced: Mapping[str, str] | None = None,
     settings: SourceSettings | None = None,
 ) -> SourceTrace:
     """Trace a training step of the repository's own model, in a child process.
@@ -117,6 +118,7 @@ def trace_source(
         loads: whether the repository's own data pipeline makes the batch of the scene; where not,
             the scene's points, voxels and boxes are the batch.
         loop: what the training script does around the step.
+        replaced: what stands for a package's operators, see `bevdiag.models.scatter`.
         settings: what `read_settings` says of the config with these overrides; None reads it here.
 
     Raises:
@@ -136,6 +138,7 @@ def trace_source(
             num_steps=num_steps,
             target=target,
             loop=loop,
+            replaced=replaced or {},
         ),
         timeout_seconds,
         scenes=scenes,

@@ -23,6 +23,11 @@ def set_root(*roots: Path) -> None:
     _roots[:] = [root.resolve() for root in roots]
 
 
+def roots() -> tuple[Path, ...]:
+    """Return the folders that were set."""
+    return tuple(_roots)
+
+
 def user_place(frame: FrameType | None = None, otherwise: str = "") -> str:
     """`file:line` of the innermost frame of the user's code, or what is to be said otherwise."""
     frame = frame or sys._getframe(1)

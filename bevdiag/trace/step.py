@@ -7,7 +7,7 @@ optimizer step, gradients dropped.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +19,7 @@ from bevdiag.memory.device import DEFAULT_GPU, DeviceTarget, make_target
 from bevdiag.memory.events import Category, EventStream
 from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.memory.tags import allocating
+from bevdiag.models import scatter
 from bevdiag.trace.around_step import AroundStep
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
@@ -48,6 +49,7 @@ class StepOptions:
         target: the device whose torch picks the kernels; None takes the measured GPU's.
         loop: what the training script does around the step.
         clips: whether gradients are clipped before the update.
+        replaced: what stands for a package's operators, see `bevdiag.models.scatter`.
     """
 
     optimization: OptimizationSettings
@@ -57,6 +59,7 @@ class StepOptions:
     target: DeviceTarget | None = None
     loop: Loop = PLAIN
     clips: bool = True
+    replaced: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +192,12 @@ def trace_steps(
             update=None if options.loop.evaluates else change_weights,
             accumulate=options.loop.accumulate,
         )
-        with recorder, cuda_functions(recorder, autocast, target), hooks.around(recorder):
+        with (
+            recorder,
+            cuda_functions(recorder, autocast, target),
+            hooks.around(recorder),
+            scatter.replaced(options.replaced),
+        ):
             for step in range(1, options.num_steps + 1):
                 hooks.begin_step(step)
                 attribution.begin_step()

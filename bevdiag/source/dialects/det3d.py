@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch import nn
 
-from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects import python_configs
 from bevdiag.source.dialects.pcdet.training import as_on_a_gpu
@@ -26,6 +26,7 @@ from bevdiag.source.dialects.python_configs import (
     settings_of,
     step_of,
 )
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.imports import StubFinder, install
@@ -77,7 +78,7 @@ class Det3d(Dialect):
         return install(self.root)
 
     def describe(self) -> dict[str, Any]:
-        return described(self._read())
+        return described(self._read(), self._path)
 
     def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
         return settings_of(self._path, said, split)
@@ -113,8 +114,11 @@ class Det3d(Dialect):
         return loss
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise NoVerdictError(
-            "of Python configs the training step is predicted: evaluation has a pipeline of its own"
+        raise stopped(
+            "of Python configs the training step is predicted, as evaluation has a pipeline of its "
+            "own",
+            Remedy.TRAINING,
+            str(self._path),
         )
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
@@ -225,7 +229,7 @@ def _nothing(set_to_none: bool = True) -> None:
     """Keep the gradients."""
 
 
-def described(config: Mapping[str, Any]) -> dict[str, Any]:
+def described(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Describe the config in plain values: what decides the scene and the step beside the model.
 
     Raises:
@@ -234,14 +238,16 @@ def described(config: Mapping[str, Any]) -> dict[str, Any]:
     data = config.get("data") or {}
     dataset = data.get("train")
     if not dataset:
-        raise NoVerdictError("the config names no data set to train on (data.train)")
+        raise stopped("there is no data set to train on (data.train)", Remedy.CONFIG, str(path))
     voxels = step_of(dataset.get("pipeline") or [], "Voxelization").get("cfg") or {}
     reader = _first_stage(config["model"]).get("reader") or {}
     bounds = voxels.get("range") or reader.get("pc_range")
     if not bounds:
-        raise NoVerdictError(
-            "the config has no range of points: neither Voxelization in data.train.pipeline nor "
-            "the model's reader names one"
+        raise stopped(
+            "there is no range of points: neither Voxelization in data.train.pipeline nor the "
+            "model's reader has one",
+            Remedy.CONFIG,
+            str(path),
         )
     features = list(COLUMNS[: _num_features(config)])
     return {

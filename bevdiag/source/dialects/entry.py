@@ -122,7 +122,7 @@ class Entry(Dialect):
         made = self._returned
         assert made.loss is not None
         assert made.structure is not None
-        return loss_in(made.loss(model, tree_unflatten(batch.values(), made.structure)))
+        return loss_in(made.loss(model, tree_unflatten(batch.values(), made.structure)), made.loss)
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
         raise InputError("--step eval: the function named by --entry gives a training step")

@@ -6,7 +6,6 @@ decides counts is assumed. Gradients have no values in any case: a step goes bac
 tensors only.
 """
 
-import sys
 from functools import wraps
 from inspect import signature
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bevdiag.errors import NoVerdictError
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, running
 from bevdiag.source.stubs import boxes, neighbours, points, pooling, rois, scans
 from bevdiag.source.stubs.arrays import (
@@ -29,7 +28,6 @@ from bevdiag.source.stubs.arrays import (
 )
 from bevdiag.source.stubs.pairs import assumed_pairs, counted, pairs_found
 from bevdiag.trace.assumed_values import AssumedValues
-from bevdiag.trace.places import user_place
 
 
 def all_boxes_kept(boxes: Tensor, keep: FilledTensor, threshold: float, *_: int) -> int:
@@ -126,9 +124,10 @@ def _by_arguments(*forms: Op) -> Op:
     def op(*args: Any) -> Any:
         form = by_count.get(len(args))
         if form is None:
-            raise NoVerdictError(
-                f"{user_place(sys._getframe(1))}: {forms[0].__name__} is called with {len(args)} "
-                f"arguments; bevdiag knows it with {' or '.join(map(str, by_count))}"
+            raise stopped(
+                f"{forms[0].__name__} is called with {len(args)} arguments; bevdiag knows it with "
+                f"{' or '.join(map(str, by_count))}",
+                Remedy.KERNEL,
             )
         return form(*args)
 

@@ -8,23 +8,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bevdiag.source.state import running
-from bevdiag.source.stubs.reductions import (
+from bevdiag.models.scatter import (
     Extreme,
     Product,
     Repeated,
     Segments,
     add,
-    out_shape,
+    apply,
+    counts,
+    extreme,
+    mean,
+    shape_of,
     spread,
-    without_values,
 )
+from bevdiag.source.state import running
 
 __version__ = "2.1.2"
 
 Reduced = tuple[Tensor, Tensor]
 Out = Tensor | None
 Size = int | None
+
+
+def without_values(src: Tensor) -> Tensor:
+    """Take the values from features where a trace is running."""
+    trace = running()
+    return trace.gpu.valueless(src) if trace and src.is_floating_point() else src
 
 
 def _by_index(reduce: Callable[..., Any]) -> Any:
@@ -62,40 +71,26 @@ scatter_add = scatter_sum
 def scatter_mul(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
     """Multiply by index."""
     wide = spread(index, src, dim)
-    made: Tensor = _apply(Product, src, wide, dim, _shape(src, wide, dim, out, dim_size))
+    made: Tensor = apply(Product, src, wide, dim, shape_of(src, wide, dim, out, dim_size))
     return made if out is None else out.mul_(made)
 
 
 @_by_index
 def scatter_mean(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
     """Average by index; what has no rows is 0."""
-    out = add(src, index, dim, out, dim_size)
-    count = _counts(out, index, dim, out.shape[dim])
-    count.clamp_(min=1)
-    count = spread(count, out, dim)
-    if out.is_floating_point():
-        return out.true_divide_(count)
-    return out.div_(count, rounding_mode="floor")
+    return mean(src, index, dim, out, dim_size)
 
 
 @_by_index
 def scatter_max(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
     """Return maxima by index, and which row each is."""
-    return _extreme("amax", src, index, dim, out, dim_size)
+    return extreme("amax", src, index, dim, out, dim_size)
 
 
 @_by_index
 def scatter_min(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
     """Return minima by index, and which row each is."""
-    return _extreme("amin", src, index, dim, out, dim_size)
-
-
-def _extreme(how: str, src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
-    wide = spread(index, src, dim)
-    values, places = _apply(Extreme, src, wide, dim, _shape(src, wide, dim, out, dim_size), how)
-    if out is not None:
-        values = out.copy_((torch.maximum if how == "amax" else torch.minimum)(out, values))
-    return values, places
+    return extreme("amin", src, index, dim, out, dim_size)
 
 
 @_by_index
@@ -114,20 +109,6 @@ _BY_NAME = {
 }
 
 
-def _apply(kernel: type[torch.autograd.Function], *args: Any) -> Any:
-    return kernel.apply(*args)  # type: ignore[no-untyped-call]
-
-
-def _shape(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> list[int]:
-    return list(out.shape) if out is not None else out_shape(src, index, dim, dim_size)
-
-
-def _counts(like: Tensor, index: Tensor, dim: int, dim_size: Size) -> Tensor:
-    """How many rows each index has, in the type of `like`."""
-    ones = like.new_ones(index.shape)
-    return add(ones, index, min(dim, index.dim() - 1), None, dim_size)
-
-
 # -- composites: torch_scatter writes them in these operations -------------------------------------
 
 
@@ -137,7 +118,7 @@ def scatter_std(
 ) -> Tensor:
     """Compute standard deviations by index."""
     dim_size = out.shape[dim] if out is not None else dim_size
-    count = _counts(src, index, dim, dim_size)
+    count = counts(src, index, dim, dim_size)
     wide = spread(index, src, dim)
     total = add(src, wide, dim, None, dim_size)
     count = spread(count, total, dim).clamp(1)
@@ -173,7 +154,7 @@ def scatter_logsumexp(
 ) -> Tensor:
     """Compute the logarithm of the sum of powers by index."""
     wide = spread(index, src, dim)
-    size = _shape(src, wide, dim, out, dim_size)[dim]
+    size = shape_of(src, wide, dim, out, dim_size)[dim]
     largest = scatter_max(src.detach(), wide, dim, dim_size=size)[0]
     centred = src - largest.gather(dim, wide)
     total = add(centred.exp_(), wide, dim, out, size)
@@ -196,7 +177,7 @@ def segment_coo(
     """Like `scatter` with a sorted index, along the index's last axis."""
     src, dim = without_values(src), index.dim() - 1
     wide = _wide(index, src)
-    shape = _shape(src, wide, dim, out, dim_size)
+    shape = shape_of(src, wide, dim, out, dim_size)
     return _reduced(src, wide, dim, shape, out, reduce)
 
 
@@ -211,7 +192,7 @@ def segment_csr(src: Tensor, indptr: Tensor, out: Out = None, reduce: str = "sum
 def gather_coo(src: Tensor, index: Tensor, out: Out = None) -> Tensor:
     """Row `index[i]` for each i, along the index's last axis."""
     src = without_values(src)
-    made: Tensor = _apply(Repeated, src, _wide(index, src), index.dim() - 1)
+    made: Tensor = apply(Repeated, src, _wide(index, src), index.dim() - 1)
     return made if out is None else out.copy_(made)
 
 
@@ -224,9 +205,9 @@ def _reduced(
     src: Tensor, wide: Tensor, dim: int, shape: list[int], out: Out, reduce: str
 ) -> Tensor:
     if reduce in ("max", "min"):
-        made: Tensor = _apply(Extreme, src, wide, dim, shape, f"a{reduce}")[0]
+        made: Tensor = apply(Extreme, src, wide, dim, shape, f"a{reduce}")[0]
     else:
-        made = _apply(Segments, src, wide, dim, shape, reduce == "mean")
+        made = apply(Segments, src, wide, dim, shape, reduce == "mean")
     return made if out is None else out.copy_(made)
 
 

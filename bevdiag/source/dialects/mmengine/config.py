@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.errors import InputError
 from bevdiag.source.dialects import python_configs
 from bevdiag.source.dialects.python_configs import COLUMNS, plain, step_of
+from bevdiag.source.failures import Remedy, stopped
 
 _AUTOCASTS = {"bfloat16": "bf16"}
 _OWN_ALLOCATORS = {
@@ -56,7 +57,11 @@ def training_set(config: Any) -> Any:
         NoVerdictError: the config trains nothing.
     """
     if not (config.get("train_dataloader") or {}).get("dataset"):
-        raise NoVerdictError("the config names no data set to train on (train_dataloader.dataset)")
+        raise stopped(
+            "there is no data set to train on (train_dataloader.dataset)",
+            Remedy.CONFIG,
+            getattr(config, "filename", None) or "the config",
+        )
     found = config.train_dataloader.dataset
     while "dataset" in found or "datasets" in found:
         found = found.dataset if "dataset" in found else found.datasets[0]
@@ -80,9 +85,11 @@ def described(config: Any) -> dict[str, Any]:
     """
     library = _library_of_its_own(config.model)
     if library:
-        raise NoVerdictError(
-            f"the model runs on {library}, which keeps memory in ways of its own: bevdiag does not "
-            "model it"
+        raise stopped(
+            f"the model runs on {library}, which keeps memory in ways of its own that bevdiag does "
+            "not model",
+            Remedy.KERNEL,
+            getattr(config, "filename", None) or "the config",
         )
     dataset = training_set(config)
     transforms = dataset.get("pipeline") or config.get("train_pipeline") or []

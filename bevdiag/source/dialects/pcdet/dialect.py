@@ -69,8 +69,9 @@ class OpenPcdet(Dialect):
     def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
         """Return the loss that the repository's `model_fn_decorator` hands to the training loop."""
         if self._step_function is None:
-            return loss_in(returned_by(model, batch, batch=batch))
-        return loss_in(returned_by(self._step_function, model, batch, batch=batch))
+            return loss_in(returned_by(model, batch, batch=batch), type(model).forward)
+        returned = returned_by(self._step_function, model, batch, batch=batch)
+        return loss_in(returned, type(model).forward)
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
         """Return the boxes that an evaluated model kept, and what recall it counted."""

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.errors import NoVerdictError
-from bevdiag.source.failures import as_failure
+from bevdiag.source.failures import Remedy, as_failure, place_of, stopped
 from bevdiag.source.state import note
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -58,17 +57,22 @@ def returned_by(function: Any, *arguments: Any, batch: WatchedBatch) -> Any:
         raise
 
 
-def loss_in(returned: Any) -> torch.Tensor:
+def loss_in(returned: Any, function: Any) -> torch.Tensor:
     """Return the loss, which is a dict's 'loss' or stands first in a tuple of any length.
+
+    Args:
+        returned: what the function returned.
+        function: the forward pass of a model, or the user's own.
 
     Raises:
         NoVerdictError: there is none.
     """
     loss = _loss_in(returned)
     if loss is None:
-        raise NoVerdictError(
-            "the model returns no loss: expected a dict with 'loss', alone or first in a tuple, "
-            f"found {type(returned).__name__}"
+        raise stopped(
+            f"the model returns no loss, but {type(returned).__name__}",
+            Remedy.LOSS,
+            place_of(function),
         )
     return loss.mean()
 
