@@ -3,10 +3,10 @@ from collections.abc import Callable
 import pytest
 
 from bevdiag.errors import NoVerdictError, RepositoryError
-from bevdiag.source import SourceTrace
 from bevdiag.source.failures import as_failure, with_findings
+from bevdiag.trace.alternatives import TracedStep
 
-Trace = Callable[..., SourceTrace]
+Trace = Callable[..., TracedStep]
 
 
 def _failure(name: str, trace_repo: Trace) -> RepositoryError:
