@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bevdiag.memory.events import Category
-from bevdiag.memory.tags import allocating
+from bevdiag.memory.events import Category, allocating
 from bevdiag.sparse import constants, work
 from bevdiag.sparse.coordinates import (
     Coordinates,
