@@ -9,8 +9,7 @@ from bevdiag.errors import ExitCode
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
-from bevdiag.report.text.prose import heading, paragraph
-from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.prose import heading, paragraph, render_lines
 
 _WORDS = {
     ExitCode.FITS: "without errors",

@@ -16,9 +16,8 @@ from bevdiag.report.places import module_or_phase
 from bevdiag.report.printable import printable
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
-from bevdiag.report.text.prose import heading, paragraph
-from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import heading, paragraph, render_lines
+from bevdiag.report.text.table import Row, cell, columns, lay_out
 from bevdiag.rules.finding import Severity
 
 if TYPE_CHECKING:
@@ -30,14 +29,8 @@ _WORDS = {
     ExitCode.NO_VERDICT: ("no verdict", "yellow"),
     ExitCode.USAGE: ("BROKEN", "bold red"),
 }
-_COLUMNS = [
-    Column("config", folds=True),
-    Column("", right=False),
-    Column("peak", right=True),
-    Column("reserved", right=True),
-    Column("budget", right=True, spare=1),
-    Column("why", folds=True),
-]
+_RECORDED = columns("config~ | peak> | reserved> | parameters> | recorded with~")
+_COLUMNS = columns("config~ |  | peak> | reserved> | budget>1 | why~")
 
 
 def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
@@ -66,13 +59,13 @@ def _next_lines(checks: Sequence[Check]) -> list[Text]:
     return [Text(), Text(f"Next: {command}")]
 
 
-def _row(check: Check) -> list[Text]:
+def _row(check: Check) -> Row:
     word, style = _WORDS[check.exit_code]
     return [
-        cell(check.config),
+        check.config,
         cell(word, style),
-        *(cell(bytes_if_known(figure)) for figure in figures(check)),
-        cell(why(check)),
+        *map(bytes_if_known, figures(check)),
+        why(check),
     ]
 
 
@@ -137,21 +130,14 @@ def _detail_lines(check: Check, layout: Layout) -> list[Text]:
 
 def render_baseline(baseline: "Baseline", layout: Layout) -> str:
     """Every recorded config with its figures and the conditions they hold under."""
-    columns = [
-        Column("config", folds=True),
-        Column("peak", right=True),
-        Column("reserved", right=True),
-        Column("parameters", right=True),
-        Column("recorded with", folds=True),
-    ]
     rows = [
         [
-            cell(name),
-            cell(format_bytes(entry.peak_allocated_bytes)),
-            cell(format_bytes(entry.high_reserved_bytes)),
-            cell(format_count(entry.params)),
-            cell(", ".join(f"{what} {value}" for what, value in entry.conditions.items())),
+            name,
+            format_bytes(entry.peak_allocated_bytes),
+            format_bytes(entry.high_reserved_bytes),
+            format_count(entry.params),
+            ", ".join(f"{what} {value}" for what, value in entry.conditions.items()),
         ]
         for name, entry in sorted(baseline.configs.items())
     ]
-    return render_lines(lay_out(columns, rows, layout.width).lines(), layout)
+    return render_lines(lay_out(_RECORDED, rows, layout.width).lines(), layout)
