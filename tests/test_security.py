@@ -23,7 +23,7 @@ from bevdiag.prediction.checked import Check
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.report_pages import inspect_page
 from bevdiag.scenes import Layout, read_points
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
-    from bevdiag.prediction.variants import CompareReport
+    from bevdiag.prediction.result import CompareReport
 
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 
@@ -48,7 +48,7 @@ def compare_command(
 
     write_report(report, output_format, output, as_text=render_compare)
     if html is not None:
-        from bevdiag.report.html.compare_page import compare_page
+        from bevdiag.report.html.report_pages import compare_page
 
         write_output(compare_page(report), html, option="--html", exact=True)
     return report.exit_code

@@ -23,7 +23,7 @@ from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings,
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.guesses import repository_stubbed
-from bevdiag.rules.reading import unread
+from bevdiag.rules.keys_and_names import unread
 from bevdiag.scenes import Batch
 from bevdiag.source import (
     SavedBatch,

@@ -2,8 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.prediction.result import Target
-from bevdiag.prediction.variants import CompareReport, Variant
+from bevdiag.prediction.result import CompareReport, Target, Variant
 from bevdiag.report.amounts import (
     bytes_if_known,
     count_if_known,

@@ -1,4 +1,4 @@
-"""`bevdiag preflight` as text: a line a config, the worst last, then why."""
+"""Several configs as text: of preflight a line each, then why; of check what is found."""
 
 import shlex
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from bevdiag.rules.finding import Severity
 
 if TYPE_CHECKING:
     from bevdiag.prediction.baseline import Baseline
+from collections import Counter
 
 _WORDS = {
     ExitCode.FITS: ("pass", "green"),
@@ -141,3 +142,43 @@ def render_baseline(baseline: "Baseline", layout: Layout) -> str:
         for name, entry in sorted(baseline.configs.items())
     ]
     return render_lines(lay_out(_RECORDED, rows, layout.width).lines(), layout)
+
+
+_KINDS = {
+    ExitCode.FITS: "without errors",
+    ExitCode.NO_VERDICT: "not checked",
+    ExitCode.FINDINGS: "with errors",
+    ExitCode.USAGE: "that cannot be used",
+}
+
+
+def render_check(checks: Sequence[Check], layout: Layout) -> str:
+    """Write the findings of every config that has some, then how many there are of each kind."""
+    lines: list[Text] = []
+    for check in worst_last(checks):
+        if check.failure or check.findings or check.silenced or check.notes:
+            lines += _checked_lines(check, layout)
+    counts = Counter(check.exit_code for check in checks)
+    counted = ", ".join(f"{counts[code]} {words}" for code, words in _KINDS.items() if counts[code])
+    last: list[Text] = []
+    if unjudged := sum(bool(check.notes) for check in checks):
+        last += paragraph(
+            f"{unjudged} with modules that are not built in, of which less could be said: "
+            "bevdiag inspect CONFIG --source DIR traces them with their repository's code.",
+            layout,
+        )
+    if counts[ExitCode.USAGE]:
+        last += paragraph("Once they can be read: bevdiag check CONFIG... again.", layout)
+    last += paragraph(f"Configs: {counted}.", layout)
+    lines += [*([Text()] if lines else []), *last]
+    return render_lines(lines, layout)
+
+
+def _checked_lines(check: Check, layout: Layout) -> list[Text]:
+    lines = heading(check.config, layout)
+    if check.failure:
+        lines += paragraph(check.failure, layout, indent=2)
+    lines += finding_lines(check.findings, layout, check.silenced)
+    for note in check.notes:
+        lines += paragraph(f"Note: {note}.", layout, indent=2, style="dim")
+    return lines
