@@ -272,6 +272,7 @@ class BuiltIn(ConfigSource):
             num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
             target=self.target(),
             loop=self.options.loop,
+            replaced=self.options.replaced,
         )
         counter = FlopCounter(step.num_steps)
         direct_table = uses_direct_table(config.model)

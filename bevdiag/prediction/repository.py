@@ -77,7 +77,7 @@ class Repository(ConfigSource):
         chosen: dict[str, Any] = step_settings(options, settings.optimization)
         saved = None
         if options.batch is not None:
-            saved = read_saved_batch(Path(options.batch), options.batch_size)
+            saved = read_saved_batch(options.batch, options.batch_size)
             chosen["batch_size"] = saved.batch_size
         return cls(
             path=path,
@@ -200,6 +200,7 @@ class Repository(ConfigSource):
             rehearses=self.options.rehearses,
             loads=not self.options.in_file_order,
             loop=self.options.loop,
+            replaced=self.options.replaced,
             settings=self.settings,
         )
         made = {s: batch for s, batch in scenes.items() if isinstance(batch, Batch)}

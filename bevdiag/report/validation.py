@@ -9,6 +9,7 @@ from bevdiag.accuracy.outcome import (
     LARGEST_LIMIT,
     MEDIAN_LIMIT,
     RESERVED_LIMIT,
+    RESERVED_SHARE,
     Outcome,
     Validation,
     by_stack_and_loop,
@@ -126,11 +127,11 @@ def _summary(validation: Validation) -> Iterator[str]:
             f"{_magnitude(validation.max_unsettled_error)}"
         )
     yield f"upper end not under the truth: {sum(o.is_covered for o in rows)} of {len(rows)}"
-    promises = "; ".join(validation.misses) or "all kept"
+    near, most = RESERVED_SHARE
     yield (
-        f"promised: median at most {MEDIAN_LIMIT:.0%}, largest {LARGEST_LIMIT:.0%}, reserved "
-        f"{RESERVED_LIMIT:.0%}, every upper end covers, parameters exact: "
-        f"{promises}"
+        f"promised for each stack and loop: median at most {MEDIAN_LIMIT:.1%}, largest "
+        f"{LARGEST_LIMIT:.0%}, reserved within {RESERVED_LIMIT:.0%} in {near} of {most} rows, "
+        f"every upper end covers, parameters exact: {'; '.join(validation.misses) or 'all kept'}"
     )
 
 
@@ -138,7 +139,8 @@ def _figures(validation: Validation) -> str:
     return (
         f"peak allocated: median |error| {_magnitude(validation.median_error)}, largest "
         f"{_magnitude(validation.max_error)}; reserved: largest "
-        f"{_magnitude(validation.max_reserved_error)}"
+        f"{_magnitude(validation.max_reserved_error)}, within {RESERVED_LIMIT:.0%} in "
+        f"{validation.num_reserved_near} of {len(validation.predicted)}"
     )
 
 

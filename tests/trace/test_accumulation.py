@@ -1,6 +1,6 @@
 import torch
 
-from bevdiag.trace.ownership import _is_dense, sole_owner_counts
+from bevdiag.trace.accumulation import _is_dense, sole_owner_counts
 
 
 def test_the_counts_are_found_once_and_do_not_change() -> None:

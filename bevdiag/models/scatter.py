@@ -3,20 +3,42 @@
 Sums are PyTorch's own scatter_add_, as in torch_scatter. The others are its CUDA kernels: an
 output, for extremes an index tensor of the same shape, and in the backward pass a gradient of the
 source's shape. Where there are values they are computed, along any axis.
+
+Built-in modules and the stub of the package share them. `replaced` puts PyTorch's operations in
+their place, with which some steps were measured.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bevdiag.source.state import running
+PACKAGE, BY_PYTORCH = "torch_scatter", "scatter_reduce"
+REPLACEMENTS = {PACKAGE: (BY_PYTORCH,)}
+"""What may stand for a package's operators in a step, by package."""
+_ROWS_AT_ONCE = 2**16
+_by_pytorch: ContextVar[bool] = ContextVar("by_pytorch", default=False)
 
 
-def without_values(src: Tensor) -> Tensor:
-    """Features lose their values where a trace is running."""
-    trace = running()
-    return trace.gpu.valueless(src) if trace and src.is_floating_point() else src
+@contextmanager
+def replaced(by: Mapping[str, str]) -> Iterator[None]:
+    """Run with what stands for a package's operators.
+
+    `torch_scatter` by `scatter_reduce` makes sums and means with index_add_, maxima and minima with
+    scatter_reduce, where the index has one axis.
+    """
+    token = _by_pytorch.set(by.get(PACKAGE) == BY_PYTORCH)
+    try:
+        yield
+    finally:
+        _by_pytorch.reset(token)
+
+
+def _is_replaced(index: Tensor) -> bool:
+    return _by_pytorch.get() and index.dim() == 1
 
 
 def spread(index: Tensor, other: Tensor, dim: int) -> Tensor:
@@ -30,7 +52,7 @@ def spread(index: Tensor, other: Tensor, dim: int) -> Tensor:
 
 
 def out_shape(src: Tensor, index: Tensor, dim: int, dim_size: int | None) -> list[int]:
-    """The source's shape with as many rows along `dim` as there are indices."""
+    """Return the source's shape with as many rows along `dim` as there are indices."""
     if dim_size is None:
         dim_size = int(index.max()) + 1 if index.numel() else 0
     shape = list(src.shape)
@@ -39,11 +61,64 @@ def out_shape(src: Tensor, index: Tensor, dim: int, dim_size: int | None) -> lis
 
 
 def add(src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None) -> Tensor:
-    """Sums of `src` by `index`, into `out` if it is given."""
+    """Sum `src` by `index`, into `out` if it is given."""
+    if _is_replaced(index):
+        if out is None:
+            out = src.new_zeros(out_shape(src, index, dim, dim_size))
+        return out.index_add_(dim, index, src)
     wide = spread(index, src, dim)
     if out is None:
         out = src.new_zeros(out_shape(src, wide, dim, dim_size))
     return out.scatter_add_(dim, wide, src)
+
+
+def counts(like: Tensor, index: Tensor, dim: int, dim_size: int | None) -> Tensor:
+    """How many rows each index has, in the type of `like`."""
+    ones = like.new_ones(index.shape)
+    return add(ones, index, min(dim, index.dim() - 1), None, dim_size)
+
+
+def mean(src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None) -> Tensor:
+    """Means of `src` by `index`; what has no rows is 0."""
+    out = add(src, index, dim, out, dim_size)
+    count = counts(out, index, dim, out.shape[dim])
+    if _is_replaced(index):
+        return out / spread(count.clamp(min=1), out, dim)
+    count.clamp_(min=1)
+    count = spread(count, out, dim)
+    if out.is_floating_point():
+        return out.true_divide_(count)
+    return out.div_(count, rounding_mode="floor")
+
+
+def extreme(
+    how: str, src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
+) -> tuple[Tensor, Tensor]:
+    """Maxima ("amax") or minima ("amin") of `src` by `index`, and which row each is."""
+    wide = spread(index, src, dim)
+    shape = shape_of(src, wide, dim, out, dim_size)
+    if _is_replaced(index):
+        # Which row it was, nobody knows then; the tensor was made all the same.
+        start = src.new_zeros(shape)
+        values = start.scatter_reduce(dim, wide, src, how, include_self=False)
+        places = torch.empty_like(values, dtype=torch.int64)
+    else:
+        values, places = apply(Extreme, src, wide, dim, shape, how)
+    if out is not None:
+        values = out.copy_((torch.maximum if how == "amax" else torch.minimum)(out, values))
+    return values, places
+
+
+def shape_of(
+    src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
+) -> list[int]:
+    """Return the shape of a result: that of `out` if it is given."""
+    return list(out.shape) if out is not None else out_shape(src, index, dim, dim_size)
+
+
+def apply(kernel: type[torch.autograd.Function], *args: Any) -> Any:
+    """Call a kernel of this module."""
+    return kernel.apply(*args)  # type: ignore[no-untyped-call]
 
 
 class Extreme(torch.autograd.Function):
@@ -62,11 +137,14 @@ class Extreme(torch.autograd.Function):
         else:
             arg = wide.new_full(shape, rows)
             out.zero_().scatter_reduce_(dim, wide, src, how, include_self=False)
-            along = [1] * src.dim()
-            along[dim] = rows
-            places = torch.arange(rows, device=src.device).view(along).expand(src.shape)
-            best = torch.where(src == out.gather(dim, wide), places, rows)
-            arg.scatter_reduce_(dim, wide, best, "amin")
+            # The kernel has no temporaries; a few rows at once keep these small.
+            for first in range(0, rows, _ROWS_AT_ONCE):
+                many = min(_ROWS_AT_ONCE, rows - first)
+                places = torch.arange(first, first + many, device=src.device)
+                places = spread(places, src.narrow(dim, first, many), dim)
+                index = wide.narrow(dim, first, many)
+                is_best = src.narrow(dim, first, many) == out.gather(dim, index)
+                arg.scatter_reduce_(dim, index, torch.where(is_best, places, rows), "amin")
         ctx.save_for_backward(wide, arg)
         ctx.dim, ctx.shape = dim, list(src.shape)
         ctx.mark_non_differentiable(arg)
@@ -149,7 +227,7 @@ class Repeated(torch.autograd.Function):
 
 
 def _narrow(wide: Tensor, dim: int) -> Tensor:
-    """The index without the axes that follow its own."""
+    """Return the index without the axes that follow its own."""
     while wide.dim() > dim + 1:
         wide = wide.select(-1, 0)
     return wide
