@@ -1,6 +1,6 @@
 import pytest
 
-from bevdiag.report.canonical_json import dumps
+from bevdiag.report.as_json import dumps
 
 
 def test_json_is_ascii_and_ends_with_a_newline() -> None:
