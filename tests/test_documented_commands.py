@@ -158,9 +158,8 @@ def test_it_runs_and_prints_what_is_shown(shown: Shown, ran: Callable[[Shown], R
     assert ended.code in ((3,) if shown.command in ENDS_WITH_3 else (0, 1)), ended.err
     if shown.output:
         printed = ended.out
-        if (
-            " -- " in shown.command
-        ):  # stdout is the command's, and off a terminal a phase has a line
+        # Then stdout is the command's, and stderr has a line for each phase too.
+        if " -- " in shown.command:
             printed += re.sub(r"^\[\d+ s\].*\n", "", ended.err, flags=re.MULTILINE)
         if shown.command in QUICKER:
             printed = _shown_fix_added(printed, shown)
