@@ -126,7 +126,7 @@ class Wanted:
         return street(self._data_set, self.frames, bounds, values, seed, scenario, classes)
 
     def _matched(self, statistics: SceneStatistics, scenario: Scenario, seed: int) -> Points:
-        """A cloud with the counts of the statistics, of which the config's range sees a part."""
+        """Make a cloud with the counts of the statistics; the config's range sees a part of it."""
         bounds = statistics.grid.point_cloud_range
         numbered = partial(self._numbered, scenario, bounds, seed)
         points = matched(numbered, statistics, scenario, seed)
