@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def prepare(name: str, options: argparse.Namespace) -> None:
-    """The row's clouds and its collated batch."""
+    """Write the row's clouds and its collated batch."""
     import numpy as np
     import torch
 
@@ -198,7 +198,7 @@ def _gib(nbytes: int) -> str:
 
 
 def versions() -> dict[str, str]:
-    """What the row was measured with."""
+    """Return what the row was measured with."""
     from importlib.metadata import version
 
     import mmcv

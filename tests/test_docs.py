@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=lambda page: page.relative_to(ROOT)
 )
-_MADE_UP = ("what_is_wrong", "BEV1xx", "test_x")
+_MADE_UP = ("what_it_is_about", "BEV1xx", "test_x")
 
 
 @cache

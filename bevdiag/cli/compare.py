@@ -59,7 +59,7 @@ def _modes(text: str | None) -> tuple[str, ...]:
 
 
 def _modules(text: str | None) -> tuple[str, ...]:
-    """What the repository's own modules are called is known to the repository alone."""
+    """Split a list of the repository's own modules, whose names it alone knows."""
     return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 

@@ -9,7 +9,7 @@ SHIPPED_NAME = "configs/focalsst_dsvt.yaml"
 
 
 def shipped_config() -> Path:
-    """The shipped model.
+    """Return the shipped model's config.
 
     Raises:
         InputError: this installation lacks it.

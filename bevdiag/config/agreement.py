@@ -22,7 +22,7 @@ _Copy = tuple[tree.Path, tuple[float, ...], tuple[float, ...], str]
 def with_class_names(
     model: ModelSettings, class_names: tuple[str, ...], root: Section
 ) -> ModelSettings:
-    """The model with heads for `class_names` alone, as CenterHead drops the others.
+    """Return the model with heads for `class_names` alone, as CenterHead drops the others.
 
     AnchorHeadSingle's anchors are for the classes that they name, whatever CLASS_NAMES says.
 
@@ -49,7 +49,7 @@ def with_class_names(
 
 
 def check_voxelizer(data: DataSettings, model: ModelSettings, root: Section) -> None:
-    """Checks that the VFE gets the voxels it reads.
+    """Check that the VFE gets the voxels it reads.
 
     Raises:
         ConfigError: where a VFE that reads padded voxels is fed by a dynamic voxelizer.
@@ -64,7 +64,7 @@ def check_voxelizer(data: DataSettings, model: ModelSettings, root: Section) -> 
 def copies_that_differ(
     data: DataSettings, model: ModelSettings, root: Section
 ) -> Iterator[ReadingNote]:
-    """Notes on the model's own copies of the grid's figures that differ from DATA_CONFIG's."""
+    """Yield notes on the model's copies of the grid's figures that differ from DATA_CONFIG's."""
     for path, copy, original, named in _copies(data, model):
         if copy != original:
             message = f"{list(copy)} differs from DATA_CONFIG's {named} {list(original)}"

@@ -24,7 +24,7 @@ processors and augmentations are looked up."""
 
 @cache
 def repository_of(config: Path) -> Path | None:
-    """The package of detectors around a config, pcdet as a rule; None where there is none."""
+    """Return the package of detectors around a config, pcdet as a rule; None if there is none."""
     for folder in config.absolute().parents:
         if (folder / _MODELS).is_dir():
             return folder / _MODELS.parent
@@ -36,7 +36,7 @@ def repository_of(config: Path) -> Path | None:
 
 @cache
 def module_names(repository: Path) -> frozenset[str]:
-    """The names that its models and data steps go by, as far as its files can be read."""
+    """Return the names that its models and data steps go by, as far as its files can be read."""
     names: set[str] = set()
     files = [sorted((repository / folder).rglob("*.py"))[:_MOST_FILES] for folder in _FOLDERS]
     for path in chain.from_iterable(files):

@@ -61,7 +61,7 @@ class TreeBuilder:
         self._depth = 0
 
     def document(self) -> Node | None:
-        """The root, or None where the text holds no document."""
+        """Return the root, or None where the text holds no document."""
         try:
             next(self._events)  # stream start
             if isinstance(next(self._events), yaml.StreamEndEvent):
@@ -145,7 +145,7 @@ class TreeBuilder:
         return bool(event.implicit[0])
 
     def _merged(self, event: yaml.Event) -> dict[str, Node]:
-        """What ``<<: *anchor`` or ``<<: [*one, *two]`` brings in; the first one wins."""
+        """Return what ``<<: *anchor`` or ``<<: [*one, *two]`` brings in; the first one wins."""
         node = self._node(event)
         sources = node.items if isinstance(node, Listing) else (node,)
         entries: dict[str, Node] = {}
@@ -236,7 +236,7 @@ class TreeBuilder:
         return self._location(mark.line, mark.column) if mark else self._location(0, 0)
 
     def _location(self, line: int, column: int) -> Location:
-        """The place of a line and column that count from 0."""
+        """Return the place of a line and column that count from 0."""
         if self._origin is None:
             return Location(self._file, line + 1, column + 1)
         return Location(self._file, self._origin.line, self._origin.column + column)

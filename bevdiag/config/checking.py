@@ -26,7 +26,7 @@ _BOUNDS = {
 
 
 def checked(settings: type[SettingsType], root: Section, path: tree.Path) -> SettingsType:
-    """The section at `path` as settings; an empty one where it is not written.
+    """Read the section at `path` as settings; an empty one where it is not written.
 
     Raises:
         ConfigError: lists every problem, one a line, the first with its location and key.
@@ -65,7 +65,7 @@ def combined(problems: Sequence[Problem]) -> ConfigError:
 
 
 def _distinct(error: ValidationError) -> list[Any]:
-    """The errors, without those that repeat or follow from another one.
+    """Return the errors, without those that repeat or follow from another one.
 
     A problem that all entries of a list have is reported for the first; and pydantic calls a list
     too short when entries of it are wrong.
@@ -130,7 +130,7 @@ class _Translator:
         return words
 
     def _written(self, keys: tuple[str | int, ...]) -> tree.Path:
-        """The path in the config; pydantic's has a module's NAME where it chose between several."""
+        """Return the path in the config; pydantic's has a NAME where it chose between modules."""
         path, node = list(self._path), tree.find(self._root, self._path)
         for key in map(str, keys):
             below = None if node is None else tree.child(node, key)

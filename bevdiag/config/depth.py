@@ -18,7 +18,7 @@ _Mean = MeanVfeSettings | DynamicMeanVfeSettings
 
 
 def check_depth(model: ModelSettings, root: Section) -> None:
-    """Checks that the layers which a config counts are few enough to be traced.
+    """Check that the layers which a config counts are few enough to be traced.
 
     Raises:
         ConfigError: they are not; names the section that asks for most of them.

@@ -25,7 +25,7 @@ class Document:
     """The comments that silence findings."""
 
     def get(self, key: str) -> object:
-        """The plain value at `key` (dicts, tuples, scalars), None where nothing stands."""
+        """Return the plain value at `key` (dicts, tuples, scalars), None where nothing stands."""
         node = tree.find(self.root, key.split("."))
         return None if node is None else tree.plain(node)
 
@@ -41,7 +41,7 @@ class Document:
         return tree.key_location(self.root, key.split("."))
 
     def edited(self, changes: Mapping[tuple[str, ...], object]) -> "Document":
-        """A copy with each value replaced, or its key removed where the value is None.
+        """Return a copy with each value replaced, or its key removed where the value is None.
 
         A replaced value keeps the location of the old one, a new key gets that of its section.
 

@@ -10,7 +10,7 @@ _MANY = {int: "whole numbers", float: "numbers", bool: "true or false", str: "te
 
 
 def type_at(settings: type[BaseModel], keys: Sequence[str | int]) -> Any:
-    """The type of the value that pydantic's error location `keys` leads to."""
+    """Return the type of the value that pydantic's error location `keys` leads to."""
     here: Any = settings
     for key in keys:
         here = _below(_bare(here), key)
@@ -18,7 +18,7 @@ def type_at(settings: type[BaseModel], keys: Sequence[str | int]) -> Any:
 
 
 def in_words(annotation: Any) -> str:
-    """What is expected, as in "expected ..."."""
+    """Say what is expected, as in "expected ..."."""
     kind = _bare(annotation)
     if get_origin(kind) is Literal:
         return " or ".join(repr(value) for value in get_args(kind))
@@ -39,7 +39,7 @@ def _entries(kind: Any) -> str:
 
 
 def _bare(annotation: Any) -> Any:
-    """The type without `Annotated` and without "or None"."""
+    """Return the type without `Annotated` and without "or None"."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
     members = [member for member in get_args(annotation) if member is not type(None)]

@@ -43,7 +43,7 @@ class DetectorConfig:
     notes: tuple[ReadingNote, ...]
 
     def edited(self, changes: Mapping[tuple[str, ...], object]) -> "DetectorConfig":
-        """The config with values replaced, checked again from the start.
+        """Return the config with values replaced, checked again from the start.
 
         Args:
             changes: new value by path, as in ``{("OPTIMIZATION", "USE_AMP"): True}``; None removes
@@ -58,7 +58,7 @@ class DetectorConfig:
 
 
 def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
-    """Reads and merges a config without checking what it says.
+    """Read and merge a config without checking what it says.
 
     Raises:
         ConfigError: where the text or an override cannot be read.
@@ -68,7 +68,7 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
-    """Reads, merges and checks a config in OpenPCDet's dialect.
+    """Read, merge and check a config in OpenPCDet's dialect.
 
     Args:
         path: the YAML file.
@@ -82,7 +82,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
 
 
 def from_document(path: Path, document: Document) -> DetectorConfig:
-    """The checked settings of a document that was read from `path`.
+    """Check the settings of a document that was read from `path`.
 
     Raises:
         ConfigError: where a value makes no sense.

@@ -14,7 +14,7 @@ OPTION = Path("--set")
 
 
 def overridden(root: Section, overrides: Sequence[str]) -> Section:
-    """The tree with every ``KEY=value`` applied, in order.
+    """Return the tree with every ``KEY=value`` applied, in order.
 
     A value's location is named ``--set``, with the number of the option as its line.
 

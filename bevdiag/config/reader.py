@@ -22,7 +22,7 @@ class FileText(NamedTuple):
 
 
 def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = None) -> FileText:
-    """The root section of a YAML file, its notes, and its comments that silence findings.
+    """Read the root section of a YAML file, its notes, and its comments that silence findings.
 
     Args:
         path: the file.
@@ -66,7 +66,7 @@ def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = N
 
 
 def read_value(text: str, option: Location) -> Node:
-    """The value of ``--set KEY=value``: a YAML scalar, ``[list]`` or ``{mapping}``.
+    """Read the value of ``--set KEY=value``: a YAML scalar, ``[list]`` or ``{mapping}``.
 
     Args:
         text: what stands after the equals sign; nothing means null.

@@ -21,7 +21,7 @@ _INSTEAD = (
 
 
 def package_of(root: Path) -> str:
-    """The name of the package that holds the detectors.
+    """Return the name of the package that holds the detectors.
 
     Raises:
         InputError: no folder in it looks like OpenPCDet's; the sentence says what it is.
@@ -33,7 +33,7 @@ def package_of(root: Path) -> str:
 
 
 def check_repository(root: Path) -> None:
-    """A folder must hold detectors, or Python configs that build them.
+    """Check that a folder holds detectors, or Python configs that build them.
 
     Raises:
         InputError: it holds neither; the sentence says what it is.

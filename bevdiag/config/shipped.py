@@ -6,7 +6,7 @@ import bevdiag
 
 
 def shipped_file(name: str) -> Path | None:
-    """The file or folder `configs/...` of that name, None where this installation lacks it.
+    """Return the file or folder `configs/...` of that name, None where this installation lacks it.
 
     An installed package holds configs/ inside; in a checkout it lies beside the package.
     """

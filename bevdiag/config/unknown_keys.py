@@ -53,7 +53,7 @@ def is_batch_size(key: str) -> bool:
 
 
 def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterator[ReadingNote]:
-    """Notes on the keys below `path` that the settings, and those in them, have no field for."""
+    """Yield notes on the keys below `path` that the settings, and those in them, do not know."""
     fields = type(settings).model_fields
     known = [field.alias or name for name, field in fields.items()]
     for key in settings.model_extra or ():

@@ -164,7 +164,7 @@ def _profile(cudnn: tuple[int, int, int]) -> DeviceProfile | None:
 def _measured(
     cudnn: tuple[int, int, int],
 ) -> Mapping[tuple[object, ...], list[tuple[tuple[float, ...], ConvCall, int]]]:
-    """The measured calls of a generation by kind, each with its place."""
+    """Return the measured calls of a generation by kind, each with its place."""
     kinds = defaultdict(list)
     profile = _profile(cudnn)
     for call, nbytes in profile.workspaces.items() if profile is not None else ():

@@ -129,7 +129,7 @@ def _reserved_bytes(stream: EventStream, asked: Asked) -> int:
 
 @lru_cache(maxsize=8)
 def _walks(_: EventStream) -> list[Totals]:
-    """The walks of a stream that nothing stopped, which `_reserved_bytes` adds to."""
+    """Return the walks of a stream that nothing stopped, which `_reserved_bytes` adds to."""
     return []
 
 

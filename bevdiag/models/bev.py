@@ -108,7 +108,7 @@ def _pillar_input(config: HasModel) -> MapInput:
 
 
 def compression_changes(config: DetectorConfig, mode: str) -> Changes:
-    """The keys that switch a config to `mode`, with the channels that follow from it.
+    """Return the keys that switch a config to `mode`, with the channels that follow from it.
 
     Raises:
         InputError: no such mode, or no volume that it could reduce.

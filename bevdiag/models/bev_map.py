@@ -25,7 +25,7 @@ class BevMap:
 
 
 def bev_map(parts: Parts) -> BevMap | None:
-    """The map's size, or None where it is not known."""
+    """Return the map's size, or None where it is not known."""
     made = parts.up_to_map()
     if made is None:
         return None
@@ -38,7 +38,7 @@ def bev_map(parts: Parts) -> BevMap | None:
 
 
 def level_strides(backbone: Backbone2dSettings) -> list[float]:
-    """The stride of each level of the 2D backbone after it was brought back up."""
+    """Return the stride of each level of the 2D backbone after it was brought back up."""
     ups = backbone.upsample_strides
     return [
         prod(backbone.layer_strides[: level + 1]) / ups[level]
@@ -58,7 +58,7 @@ def level_sizes(backbone: Backbone2dSettings, size: int) -> list[int]:
 
 
 def head_stride(parts: Parts) -> float | None:
-    """The stride of the map that the head reads, in voxels, or None where it is not known."""
+    """Return the stride of the map that the head reads, in voxels, or None if it is not known."""
     before, backbone = bev_map(parts), parts.backbone_2d
     if before is None or backbone is None:
         return None

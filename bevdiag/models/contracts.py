@@ -28,4 +28,4 @@ class DenseHead(nn.Module, ABC):
 
     @abstractmethod
     def loss(self) -> Tensor:
-        """The last forward pass's loss, a scalar."""
+        """Return the last forward pass's loss, a scalar."""

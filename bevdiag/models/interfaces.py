@@ -51,7 +51,7 @@ def pillar_channels(model: ModelSettings, data: DataSettings) -> int:
 
 
 def sparse_volume(model: ModelSettings, data: DataSettings) -> SparseVolume | None:
-    """The sparse tensor that is there for MAP_TO_BEV, None where no module makes one."""
+    """Return the sparse tensor that is there for MAP_TO_BEV, None where no module makes one."""
     backbone = model.backbone_3d
     if isinstance(backbone, FocalDsvtSettings):
         if bev_input(model) == "encoder":
@@ -82,7 +82,7 @@ def box_values(model: ModelSettings) -> int:
 
 
 def uses_direct_table(model: ModelSettings) -> bool:
-    """What the originals set spconv's SPCONV_USE_DIRECT_TABLE to as they import it.
+    """Return what the originals set spconv's SPCONV_USE_DIRECT_TABLE to as they import it.
 
     OpenPCDet (pcdet/utils/spconv_utils.py) switches it off. The focal detector's repository was
     forked before that and keeps spconv's own choice.
@@ -112,7 +112,7 @@ def _eighth(data: DataSettings, last_pad: tuple[int, int, int]) -> SpatialShape:
 
 
 def eighth_heights(grid_height: int, last_pad: int = 0) -> tuple[int, ...]:
-    """The heights that VoxelBackBone8x and its kind go through, in voxels: at first, then strided.
+    """Return the heights, in voxels, of VoxelBackBone8x and its kind: at first, then strided.
 
     The first grid is one voxel higher than the config's; each kernel is 3 wide. A height below 1
     is one that spconv refuses.

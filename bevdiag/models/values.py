@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def without_values(tensor: Tensor) -> Tensor:
-    """A meta tensor of the same shape and type; its elements share one, so it takes no memory."""
+    """Make a meta tensor of the same shape and type; its elements share one and take no memory."""
     return torch.empty((), dtype=tensor.dtype, device="meta").expand(tensor.shape)
 
 

@@ -52,12 +52,12 @@ KEYS = (
 
 
 def names(kind: Kind) -> tuple[str, ...]:
-    """The keys whose values are of this kind."""
+    """Return the keys whose values are of this kind."""
     return tuple(key.name for key in KEYS if key.kind == kind)
 
 
 def policy_toml(gpu: str | None = None) -> str:
-    """A file with every key explained and commented out, but for the GPU where one is named."""
+    """Write a file with every key explained and commented out, but for the GPU if one is named."""
     lines = [
         "# What this project has decided once, for every bevdiag command. The file nearest to a",
         "# config counts; options and the variables BEVDIAG_GPU, BEVDIAG_BUDGET, ... go before it.",
@@ -81,7 +81,7 @@ def policy_toml(gpu: str | None = None) -> str:
 
 
 def policy_schema() -> dict[str, Any]:
-    """A JSON Schema of the file, as `json_schema` begins one."""
+    """Return a JSON Schema of the file, as `json_schema` begins one."""
     own = {key.name: _described(key) for key in KEYS}
     text = {"type": "string"}
     files = {

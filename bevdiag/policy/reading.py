@@ -44,7 +44,7 @@ class PolicyFile:
     special: tuple[tuple[tuple[str, ...], Policy], ...] = ()
 
     def of(self, config: Path) -> Policy:
-        """What holds for this config."""
+        """Return what holds for this config."""
         policy = self.common
         name = _seen_from(self.path.parent, config)
         for patterns, special in self.special:
@@ -54,7 +54,7 @@ class PolicyFile:
 
 
 def find_policy(config: Path) -> Path | None:
-    """The nearest policy's file, from the config's folder upwards to the root of its repository."""
+    """Find the nearest policy's file, from the config's folder up to the root of its repository."""
     for folder in (config.resolve().parent, *config.resolve().parent.parents):
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
@@ -74,7 +74,7 @@ def _names_bevdiag(project: Path) -> bool:
 
 
 def read_policy(path: Path) -> PolicyFile:
-    """The policies of a file.
+    """Read the policies of a file.
 
     Raises:
         ConfigError: the file cannot be read, is no TOML, or says what no policy can say.
@@ -189,7 +189,7 @@ def _is_count(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value as a sentence quotes it; of a long one, its kind."""
+    """Show a value as a sentence quotes it; of a long one, its kind."""
     if isinstance(value, int) and abs(value) >= MAX_NUMBER:
         return "a number of more than 18 digits"
     return reprlib.repr(value)

@@ -48,7 +48,7 @@ class Policy:
     ignore: Mapping[str, IgnoredRule] = field(default_factory=dict)
 
     def overridden(self, other: "Policy") -> "Policy":
-        """This policy with everything that `other` decides."""
+        """Return this policy with everything that `other` decides."""
         values = {part.name: getattr(self, part.name) for part in fields(self)}
         if other.gpu is not None or other.budget is not None:
             values |= {"gpu": None, "budget": None}

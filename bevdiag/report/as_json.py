@@ -29,12 +29,12 @@ TIMELINE_POINTS = 256
 
 
 def as_json(report: object) -> str:
-    """The document of a command's report, of several checks too, and a newline."""
+    """Write the document of a command's report, of several checks too, and a newline."""
     return dumps(plain(Checks(tuple(report)) if isinstance(report, Sequence) else report))
 
 
 def plain(value: object) -> Any:
-    """A value as dicts, lists and scalars; places are as seen from the working directory."""
+    """Turn a value into dicts, lists and scalars; places are as seen from the working directory."""
     if isinstance(value, Enum):
         return None if value is Verdict.NO_BUDGET else value.value
     if isinstance(value, Location):

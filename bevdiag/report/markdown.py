@@ -36,7 +36,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@:])")
 
 
 def markdown(checks: Sequence[Check]) -> str:
-    """The table of configs, the worst first, and below it what stands against them."""
+    """Write the table of configs, the worst first, and below it what stands against them."""
     ordered = worst_last(checks)[::-1]
     rows = [_row(check) for check in ordered]
     shown_rows = _fitting(rows, MOST_CHARACTERS // 2)

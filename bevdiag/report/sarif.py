@@ -32,7 +32,7 @@ _RULES = tuple(CODES)
 
 
 def sarif(checks: Sequence[Check]) -> str:
-    """The checks as one SARIF log and a newline."""
+    """Write the checks as one SARIF log and a newline."""
     results = [
         result
         for check in checks

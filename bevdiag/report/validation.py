@@ -9,6 +9,7 @@ from bevdiag.accuracy.outcome import (
     LARGEST_LIMIT,
     MEDIAN_LIMIT,
     RESERVED_LIMIT,
+    RESERVED_SHARE,
     Outcome,
     Validation,
     by_stack_and_loop,
@@ -54,7 +55,7 @@ def render_validation(validation: Validation, layout: Layout) -> str:
 
 
 def validation_markdown(validation: Validation) -> str:
-    """The same as a Markdown table."""
+    """Write the same as a Markdown table."""
     lines = [f"| {' | '.join(_HEADER)} |", "|" + "---|" * len(_HEADER)]
     lines += [f"| {' | '.join(_cells(outcome))} |" for outcome in validation.predicted]
     lines += ["", *(f"- {line}" for line in _summary(validation))]
@@ -63,7 +64,7 @@ def validation_markdown(validation: Validation) -> str:
 
 
 def groups_markdown(validation: Validation) -> str:
-    """A line for each stack and loop."""
+    """Write a line for each stack and loop."""
     lines = [
         "| measured with | rows | median | largest | covered | reserved, largest | within 5 % |",
         "|---|---|---|---|---|---|---|",
@@ -137,11 +138,11 @@ def _summary(validation: Validation) -> Iterator[str]:
             f"{_magnitude(validation.max_unsettled_error)}"
         )
     yield f"upper end not under the truth: {sum(o.is_covered for o in rows)} of {len(rows)}"
-    promises = "; ".join(validation.misses) or "all kept"
+    near, most = RESERVED_SHARE
     yield (
-        f"promised: median at most {MEDIAN_LIMIT:.0%}, largest {LARGEST_LIMIT:.0%}, reserved "
-        f"{RESERVED_LIMIT:.0%}, every upper end covers, parameters exact: "
-        f"{promises}"
+        f"promised for each stack and loop: median at most {MEDIAN_LIMIT:.1%}, largest "
+        f"{LARGEST_LIMIT:.0%}, reserved within {RESERVED_LIMIT:.0%} in {near} of {most} rows, "
+        f"every upper end covers, parameters exact: {'; '.join(validation.misses) or 'all kept'}"
     )
 
 
@@ -149,7 +150,8 @@ def _figures(validation: Validation) -> str:
     return (
         f"peak allocated: median |error| {_magnitude(validation.median_error)}, largest "
         f"{_magnitude(validation.max_error)}; reserved: largest "
-        f"{_magnitude(validation.max_reserved_error)}"
+        f"{_magnitude(validation.max_reserved_error)}, within {RESERVED_LIMIT:.0%} in "
+        f"{validation.num_reserved_near} of {len(validation.predicted)}"
     )
 
 

@@ -138,7 +138,7 @@ class Wanted:
         return street(self._data_set, self.frames, bounds, values, seed, scenario, classes)
 
     def _matched(self, statistics: SceneStatistics, scenario: Scenario, seed: int) -> Points:
-        """A cloud with the counts of the statistics, of which the config's range sees a part."""
+        """Make a cloud with the counts of the statistics; the config's range sees a part of it."""
         bounds = statistics.grid.point_cloud_range
         numbered = partial(self._numbered, scenario, bounds, seed)
         points = matched(numbered, statistics, scenario, seed)
@@ -166,7 +166,7 @@ class Wanted:
 
 
 def fitting_kind(point_cloud_range: Range, dataset: str) -> SceneKind:
-    """A room or sonar when the dataset's name says so, sonar when it is about as high as wide.
+    """Tell a room and sonar by the name of the data set, sonar by its height as well.
 
     Driving scenes are flat: their height is under a tenth of their width.
     """

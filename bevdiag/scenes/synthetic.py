@@ -85,7 +85,7 @@ def _onto_a_side(points: NDArray[np.float64], rng: np.random.Generator) -> None:
 def synthetic_lidar(
     num_points: int, point_cloud_range: Range, num_features: int, seed: int
 ) -> Points:
-    """A spinning 64-beam sensor on flat ground among round obstacles.
+    """Scan flat ground among round obstacles with a spinning 64-beam sensor.
 
     Each revolution fires every beam at every azimuth column in a random order; what returns from
     inside the range counts, until `num_points` have returned. A beam ends at the ground, at the

@@ -58,7 +58,7 @@ def _is_gpu(value: Any) -> bool:
 
 
 def make(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What the call makes, with or without values, as suits it, counted as the device's.
+    """Make what the call makes, with or without values, as suits it, counted as the device's.
 
     Next to tensors it goes where they are. What has no values worth keeping follows the device it
     was given: that of features makes features.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bevdiag.errors import NoVerdictError
+from bevdiag.source.failures import Remedy, stopped
 
 
 class ValuelessCoo:
@@ -31,17 +31,17 @@ class ValuelessCoo:
     ) -> Any:
         if func is torch._sparse_sum:
             return cls._sum(*args, **(kwargs or {}))
-        raise NoVerdictError(
-            f"{getattr(func, '__name__', func)} of a sparse tensor without values is not modelled: "
-            "sums over one axis are"
-        )
+        name = getattr(func, "__name__", func)
+        raise stopped(f"{name} of a sparse tensor without values", Remedy.KERNEL)
 
     def _sum(self, dim: Any, *_: Any, **__: Any) -> "ValuelessCoo":
         """Sum over one of the axes that indices stand for, and coalesce, as the C++ does."""
         axes = [dim] if isinstance(dim, int) else list(dim)
         kept = [axis for axis in range(len(self._indices)) if axis not in axes]
         if len(axes) != 1 or len(kept) + 1 != len(self._indices):
-            raise NoVerdictError("a sparse tensor without values is summed over one axis at a time")
+            raise stopped(
+                "a sparse tensor without values is summed over several axes", Remedy.KERNEL
+            )
         cells, rows = torch.unique(self._indices[kept], dim=1, return_inverse=True)
         values = self._values.clone()
         summed = values.new_zeros((cells.shape[1], *values.shape[1:]))

@@ -53,11 +53,11 @@ class Asked:
         self._counter = QuestionCounter()
 
     def begin_pass(self) -> None:
-        """A forward or backward pass begins."""
+        """Begin a forward or backward pass."""
         self._counter.begin_pass()
 
     def question(self, kind: str) -> Question:
-        """The question that the code asks right now."""
+        """Give a number to the question that the code asks right now."""
         module = self.module()
         return self._counter.question(kind, user_place(sys._getframe(1), module), module)
 
@@ -65,7 +65,7 @@ class Asked:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
-        """An operator that nobody sees into may have written into these arguments."""
+        """Note that an operator that nobody sees into may have written into these arguments."""
 
 
 class _Nobody:
@@ -86,11 +86,11 @@ class RehearsedValues(Asked):
         self._prompter = prompter
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
-        """The run has the answer to a question."""
+        """Pass on the answer that the run has to a question."""
         self._prompter.seen(question, value)
 
     def counted(self, kind: str, count: int) -> None:
-        """An operator has found out a count that a trace has to ask for."""
+        """Pass on a count that an operator has found out and a trace has to ask for."""
         self.seen(self.question(kind), torch.tensor(count))
 
 
@@ -156,7 +156,7 @@ class AssumedValues(Asked):
         self.given.overwritten(found)
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
-        """A question about values that the trace has: nobody needs to be asked."""
+        """Ignore a question about values that the trace has: nobody needs to be asked."""
 
     # -- counts ------------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class AssumedValues(Asked):
     def _rehearsed_mask(
         self, mask: torch.Tensor, answer: torch.Tensor, question: Question
     ) -> torch.Tensor:
-        """The answer in the first step, and wherever the expected count is asked for."""
+        """Return the answer in the first step, and wherever the expected count is asked for."""
         total, found = mask.numel(), int(answer.count_nonzero())
         low = min(1, total)
         used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self.scenario]
@@ -305,7 +305,7 @@ class AssumedValues(Asked):
     # -- numbers -----------------------------------------------------------------------------------
 
     def branch(self, tensor: torch.Tensor, question: Question) -> bool:
-        """The truth of a tensor that the code branches on."""
+        """Decide the truth of a tensor that the code branches on."""
         low, high = self._intervals.of(tensor)
         if low > 0 or high < 0 or low == high:
             return bool(low)
@@ -315,7 +315,7 @@ class AssumedValues(Asked):
         return self._computed(question.place, bool(answer))
 
     def number(self, tensor: torch.Tensor, question: Question) -> "int | float":
-        """What `.item()` returns: a count, or a number that is asked for once it matters."""
+        """Return what `.item()` returns: a count, or a number that is asked for once it matters."""
         low, high = self._intervals.of(tensor)
         if low == high:
             return low if tensor.is_floating_point() else int(low)
@@ -337,7 +337,7 @@ class AssumedValues(Asked):
         return LazyNumber(value, decide, guess)
 
     def size(self, tensor: torch.Tensor, question: Question) -> int:
-        """An integer that the code reads, as `int()` does: mostly a size."""
+        """Return an integer that the code reads, as `int()` does: mostly a size."""
         low, high = self._intervals.of(tensor)
         if low == high:
             return int(low)
@@ -362,7 +362,7 @@ class AssumedValues(Asked):
         return self._unbounded(question, int(answer))
 
     def _unbounded(self, question: Question, found: int) -> int:
-        """A number that no operation bounds: what other weights give is its range later on."""
+        """Return a number that no operation bounds: what other weights give is its range later."""
         assert self._rehearsal is not None
         others = [
             int(answer.numpy().item())
@@ -380,7 +380,7 @@ class AssumedValues(Asked):
         return used
 
     def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
-        """The values of features that are copied to the host; None where nobody knows them."""
+        """Return values of features that are copied to the host; None where nobody knows them."""
         low, high = self._intervals.of(tensor)
         if low == high:
             return torch.full(tensor.shape, low, dtype=tensor.dtype)
@@ -390,7 +390,7 @@ class AssumedValues(Asked):
         return answer
 
     def _computed(self, site: str, way: bool) -> bool:
-        """The way that the rehearsal goes, and which later steps are taken to go."""
+        """Return the way that the rehearsal goes, and which later steps are taken to go."""
         count = int(way)
         self._assume(f"{site}:branch", count, count, count, count, _REHEARSED_BRANCH)
         return way

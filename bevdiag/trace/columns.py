@@ -58,7 +58,7 @@ class KnownColumns:
             kept.pop(key, None)
 
     def of(self, view: torch.Tensor) -> torch.Tensor | None:
-        """The values of a view that lies in one known column, laid out alike; else None."""
+        """Return the values of a view that lies in one known column, laid out alike; else None."""
         key = view.untyped_storage()._cdata
         columns = self._columns.get(key)
         if columns is None:
@@ -75,7 +75,7 @@ class KnownColumns:
 
 
 def column_of(view: torch.Tensor, width: int) -> int | None:
-    """The one column that a view of rows of `width` numbers lies in, None if in several."""
+    """Return the one column that a view of rows of `width` numbers lies in, None if in several."""
     axes = zip(view.shape, view.stride(), strict=True)
     if any(size > 1 and stride % width for size, stride in axes):
         return None
@@ -92,7 +92,7 @@ def concatenated(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs:
 
 
 def picked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """A view: with its values where they are known and no gradient has to pass."""
+    """Return a view: with its values where they are known and no gradient has to pass."""
     view = recorder.run(func, args, kwargs)
     if not view.is_meta or args[0].requires_grad:
         return view

@@ -16,7 +16,7 @@ class DataDependenceError(NoVerdictError):
 
 
 def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
-    """The error for an operation that the recorder is about to run."""
+    """Return the error for an operation that the recorder is about to run."""
     where = recorder.attribution.current_path() or "the detector"
     return DataDependenceError(
         f"{where}: the result of {func} depends on feature values, which a run without a GPU does "
@@ -27,7 +27,7 @@ def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
 def copied_to_host(
     recorder: "Recorder", tensor: torch.Tensor, dtype: torch.dtype | None = None
 ) -> torch.Tensor | None:
-    """A copy of a meta tensor on the host, of zeros where nobody knows its values.
+    """Copy a meta tensor to the host, as zeros where nobody knows its values.
 
     None for a tensor that has values; the question is numbered all the same.
     """

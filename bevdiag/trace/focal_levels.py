@@ -65,7 +65,7 @@ def settle_focal_levels(
     pins: Pins,
     rehearse: Callable[[], FirstStep],
 ) -> tuple[KeptVoxels, ...]:
-    """The counts of all three levels.
+    """Settle the counts of all three levels.
 
     Args:
         settings: the backbone's.
@@ -115,7 +115,7 @@ def settle_focal_levels(
 
 
 def _largest(steps: Sequence[_Level]) -> int:
-    """The most voxels that are kept in a step after the first."""
+    """Return the most voxels that are kept in a step after the first."""
     return max(len(level.kept) for level in steps[1:] or steps)
 
 

@@ -21,7 +21,7 @@ class Given:
         self._has_inputs = False
 
     def add(self, tensor: torch.Tensor) -> None:
-        """The tensor is an input."""
+        """Note that the tensor is an input."""
         self._has_inputs = True
         self._keep(tensor)
 
@@ -30,7 +30,7 @@ class Given:
         return not tensor.is_meta or tensor.untyped_storage()._cdata in self._storages
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """An operation has made or written its outputs."""
+        """Note that an operation has made or written its outputs."""
         if not self._has_inputs:
             return
         made = [tensor for tensor in stored_in((outputs,)) if tensor.is_meta]
@@ -45,7 +45,7 @@ class Given:
                 self._storages.pop(tensor.untyped_storage()._cdata, None)
 
     def overwritten(self, tensors: Sequence[torch.Tensor]) -> None:
-        """An operator that nobody sees into reads and writes these: one feature goes into all."""
+        """Note that unseen code reads and writes these: one feature goes into all."""
         if not all(map(self.holds, tensors)):
             for tensor in tensors:
                 self._storages.pop(tensor.untyped_storage()._cdata, None)

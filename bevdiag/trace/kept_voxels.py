@@ -29,9 +29,9 @@ from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, coun
 from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
 from bevdiag.models.vfe.packed import PackedVoxels
 from bevdiag.scenes import Batch
+from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.focal_levels import MODULES, settle_focal_levels
 from bevdiag.trace.focal_rehearsal import rehearse_levels
-from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
 from bevdiag.trace.scenarios import Scenario as Scenario

@@ -41,12 +41,12 @@ class LazyNumber(float):
     _guess: Callable[[], float]
 
     def needed(self) -> float:
-        """The number, or a guess."""
+        """Return the number, or a guess."""
         known = self._value()
         return self._guess() if known is None else known
 
     def derived(self, compute: Callable[..., Any], *arguments: Any) -> "LazyNumber":
-        """What `compute` makes of arguments, this number among them, once it matters."""
+        """Return what `compute` makes of arguments, this number among them, once it matters."""
 
         def value() -> float | None:
             known = [_value_of(argument) for argument in arguments]

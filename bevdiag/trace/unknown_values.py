@@ -15,52 +15,52 @@ class UnknownValues(Protocol):
     """
 
     def begin_pass(self) -> None:
-        """A forward or backward pass begins."""
+        """Begin a forward or backward pass."""
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """An operation has run."""
+        """Note that an operation has run."""
 
     def question(self, kind: str) -> Question:
-        """The question that arises right now."""
+        """Give a number to the question that arises right now."""
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
-        """The answer was there already."""
+        """Note that the answer was there already."""
 
 
 class Supplier(UnknownValues, Protocol):
     """Supplies values to a trace on meta tensors."""
 
     def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
-        """A bool tensor with values in place of a meta one; the same one for the same tensor."""
+        """Return a bool tensor with values in place of a meta one; the same for the same tensor."""
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        """`result` is the meta tensor of `~mask`."""
+        """Note that `result` is the meta tensor of `~mask`."""
 
     def order(
         self, shape: tuple[int, ...], dim: int, length: int, question: Question
     ) -> torch.Tensor | None:
-        """Indices int64 along `dim` of a tensor of this shape, `length` of them, none twice.
+        """Return indices int64 along `dim` of a tensor of this shape, `length`, none twice.
 
         None where they may stay without values.
         """
 
     def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
-        """An int64 index with values below `size` in place of a meta one."""
+        """Return an int64 index with values below `size` in place of a meta one."""
 
     def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
         """How many distinct ones there are among `count` rows, or among all values of `source`."""
 
     def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
-        """The source's distinct values, in order, where their number alone settles them."""
+        """Return the source's distinct values, in order, where their number alone settles them."""
 
     def branch(self, tensor: torch.Tensor, question: Question) -> bool:
-        """The truth of a tensor."""
+        """Decide the truth of a tensor."""
 
     def number(self, tensor: torch.Tensor, question: Question) -> int | float:
-        """What `.item()` returns."""
+        """Return what `.item()` returns."""
 
     def size(self, tensor: torch.Tensor, question: Question) -> int:
-        """What `int()` returns."""
+        """Return what `int()` returns."""
 
     def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
-        """The values of a copy on the host, None where nobody knows them."""
+        """Return the values of a copy on the host, None where nobody knows them."""

@@ -49,5 +49,5 @@ def test_other_operations_are_named(recorder: Recorder) -> None:
     made = torch.sparse_coo_tensor(torch.tensor(INDICES), torch.empty(4, 7, device="meta"))
     with pytest.raises(NoVerdictError, match="relu of a sparse tensor without values"):
         torch.relu(made)
-    with pytest.raises(NoVerdictError, match="one axis at a time"):
+    with pytest.raises(NoVerdictError, match="summed over several axes"):
         torch.sparse.sum(made, dim=[0, 1])

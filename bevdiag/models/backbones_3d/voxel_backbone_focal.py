@@ -74,7 +74,7 @@ class FocalSparseConv(VoxelGrowth):
         self.register_buffer("cell", torch.tensor(_VOXEL_SIZE, device=device), persistent=False)
 
     def forward(self, x: Any, batch: Batch) -> tuple[Any, Tensor]:
-        """A sparse tensor to one on the kept voxels, and the importance's loss."""
+        """Turn a sparse tensor into one on the kept voxels, and the importance's loss."""
         cells = x.indices[:, 1:] * self.voxel_stride
         centres = (without_values(cells) if x.features.is_meta else cells) * self.cell
         centres = centres + self.origin
@@ -122,7 +122,7 @@ class FocalLevel(nn.Module):
             self.add_module(str(index), layer)
 
     def forward(self, x: Any, batch: Batch) -> tuple[Any, Tensor | int]:
-        """A sparse tensor to another, and the focal convolution's loss."""
+        """Turn a sparse tensor into another, and the focal convolution's loss."""
         loss: Tensor | int = 0
         for layer in self.children():
             if isinstance(layer, FocalSparseConv):

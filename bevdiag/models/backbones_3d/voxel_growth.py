@@ -86,7 +86,7 @@ class VoxelGrowth(nn.Module):
             self._growth = None
 
     def grown(self, x: Any, logits: Tensor) -> "Grown":
-        """The kept voxels, and what was made on the way to them.
+        """Return the kept voxels, and what was made on the way to them.
 
         Args:
             x: sparse tensor of N voxels.

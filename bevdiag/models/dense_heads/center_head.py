@@ -139,7 +139,7 @@ class CenterHead(DenseHead):
         return batch
 
     def loss(self) -> Tensor:
-        """The last forward pass's loss, summed over the heads."""
+        """Return the last forward pass's loss, summed over the heads."""
         config = self.settings.loss_config.loss_weights
         loss: Tensor | int = 0
         for predicted, target in zip(self.predictions, self.targets, strict=True):
@@ -160,7 +160,7 @@ class CenterHead(DenseHead):
     def _with_overlap(
         self, loss: Tensor, predicted: dict[str, Tensor], target: HeadTargets
     ) -> Tensor:
-        """The loss with those of a head's predicted IoU and, if wanted, of its boxes' overlap."""
+        """Add to the loss those of a head's predicted IoU and, if wanted, of its boxes' overlap."""
         assert self.grid is not None
         boxes = decode_boxes(predicted, self.grid).permute(0, 3, 1, 2)
         objects = Objects(target.mask, target.cells, target.source_boxes, target.num_objects)

@@ -43,7 +43,7 @@ class OneStageDetector(nn.Module):
         return found
 
     def forward(self, batch: Batch) -> Tensor:
-        """The loss of a batch (see `bevdiag.models.batch`), a scalar.
+        """Return the loss of a batch (see `bevdiag.models.batch`), a scalar.
 
         Raises:
             ChannelMismatch: before anything runs; the original fails in the first 2D convolution.

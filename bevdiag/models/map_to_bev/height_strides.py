@@ -40,5 +40,5 @@ class HeightStrides(nn.Module):
         self.volume = SparseVolume(channels, (depth, height, width))
 
     def forward(self, sparse: Any) -> Any:
-        """A sparse tensor on the full height to one on the reduced height."""
+        """Turn a sparse tensor on the full height into one on the reduced height."""
         return self.layers(sparse)

@@ -77,7 +77,7 @@ def _split(groups: dict[str, list[BlockLife]]) -> dict[str, list[BlockLife]]:
 
 
 def _inside(path: str, members: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
-    """The members by the module one level below `path`; what is its own stays under `path`."""
+    """Group the members by the module one level below `path`; its own stay under `path`."""
     level = path.count(".") + 2
     parts: dict[str, list[BlockLife]] = defaultdict(list)
     for block in members:

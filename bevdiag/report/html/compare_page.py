@@ -13,7 +13,7 @@ from bevdiag.report.text.prose import VERDICT_WORDS
 
 
 def compare_page(report: CompareReport) -> str:
-    """The report as one HTML document."""
+    """Render the report as one HTML document."""
     highest = max((variant.high_bytes or 0 for variant in report.variants), default=0) or 1
     return render_page(
         "compare.html",

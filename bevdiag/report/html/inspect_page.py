@@ -27,7 +27,7 @@ from bevdiag.trace.wiring import Wiring
 
 
 def inspect_page(report: Prediction) -> str:
-    """The report as one HTML document.
+    """Render the report as one HTML document.
 
     The timeline needs `report.blocks`, which an inspection fills where it was asked for them.
     """
@@ -54,7 +54,7 @@ def inspect_page(report: Prediction) -> str:
 
 
 def config_page(report: ConfigReport) -> str:
-    """The findings of a config that was not traced, as one HTML document."""
+    """Render the findings of a config that was not traced, as one HTML document."""
     return render_page(
         "config.html",
         (),

@@ -22,7 +22,7 @@ _DEVICES = {
 
 
 def assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """The section "Assumed"."""
+    """Write the section "Assumed"."""
     lines = _section(assumed_entries(report), layout)
     lines += assumption_lines(report.assumptions, layout)
     if report.unmodelled:
@@ -32,7 +32,7 @@ def assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
 
 
 def setting_lines(target: Target, scene: Scene, layout: Layout) -> list[Text]:
-    """The section "Assumed" of several steps, which share target and scene alone."""
+    """Write the section "Assumed" of several steps, which share target and scene alone."""
     return _section([*target_entries(target), *scene_entries(scene)], layout)
 
 
@@ -103,7 +103,7 @@ def scene_entries(scene: Scene) -> list[tuple[str, str]]:
 
 
 def scene_words(scene: Scene) -> str:
-    """The input in a few words."""
+    """Describe the input in a few words."""
     points = f"{format_count(scene.num_points)} points"
     voxels = f"{format_count(scene.num_voxels)} voxels from " if scene.num_voxels else ""
     return f"{scene.source}: {voxels}{points}"

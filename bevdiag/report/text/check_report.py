@@ -21,7 +21,7 @@ _WORDS = {
 
 
 def render_check(checks: Sequence[Check], layout: Layout) -> str:
-    """The findings of every config that has some, then how many there are of each kind."""
+    """Write the findings of every config that has some, then how many there are of each kind."""
     lines: list[Text] = []
     for check in worst_last(checks):
         if check.failure or check.findings or check.silenced or check.notes:

@@ -29,7 +29,7 @@ _COLUMNS = [
 
 
 def render_compare(report: CompareReport, layout: Layout) -> str:
-    """The table of variants; below each its largest request and the GPUs that it fits."""
+    """Write the table of variants; below each its largest request and the GPUs that it fits."""
     lines = paragraph(report.config, layout, style="dim")
     lines += heading("Variants", layout)
     rows = [
@@ -51,7 +51,7 @@ def render_compare(report: CompareReport, layout: Layout) -> str:
 
 
 def variant_label(variant: Variant, report: CompareReport) -> str:
-    """The compression, and what else tells it from its neighbours."""
+    """Name a variant by its compression, and by what else tells it from its neighbours."""
     batches = {other.batch_size for other in report.variants}
     batch = f", batch {variant.batch_size}" if len(batches) > 1 else ""
     autocast = f", {variant.autocast}" if variant.autocast != "off" else ""

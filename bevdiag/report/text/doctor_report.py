@@ -17,7 +17,7 @@ _STYLES = {ExitCode.FITS: "green", ExitCode.FINDINGS: "red", ExitCode.NO_VERDICT
 
 
 def render_doctor(checkup: Checkup, layout: Layout) -> str:
-    """The verdict, what was looked at, what is wrong, and what is unknown."""
+    """Write the verdict, what was looked at, what is wrong, and what is unknown."""
     lines = paragraph(_sentence(checkup), layout, style=f"bold {_STYLES[checkup.exit_code]}")
     lines += heading("Looked at", layout)
     for label, text in _entries(checkup.environment):

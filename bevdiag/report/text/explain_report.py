@@ -27,7 +27,7 @@ _SAYING = (
 
 
 def render_explain(explanation: Explanation, layout: Layout) -> str:
-    """The answer first, then what the text says, then what else it could be."""
+    """Write the answer first, then what the text says, then what else it could be."""
     lines = _answer(explanation, layout)
     lines += heading("The message", layout)
     for label, text in _message(explanation.failure):
@@ -78,7 +78,7 @@ def _answer(explanation: Explanation, layout: Layout) -> list[Text]:
 
 
 def _suspected(explanation: Explanation, layout: Layout) -> list[Text]:
-    """The rules that know the text: what they found, or what is to be looked for."""
+    """Write which rules know the text: what they found, or what is to be looked for."""
     lines: list[Text] = []
     found = [one for one in explanation.suspicions if one.findings]
     if explanation.config and not found:
@@ -110,7 +110,7 @@ def _suspected(explanation: Explanation, layout: Layout) -> list[Text]:
 
 
 def _size(figure: Figure) -> str:
-    """The figure as it was printed, and in a unit that can be read where it was in bytes."""
+    """Write the figure as it was printed, and in a unit that can be read where it was in bytes."""
     readable = format_bytes(figure.middle_bytes)
     return f"{figure.text} ({readable})" if figure.text.endswith("bytes") else figure.text
 

@@ -14,7 +14,7 @@ _FIGURES = 34
 
 
 def answer(report: FitReport) -> str:
-    """The largest value that fits, and whether it matters, in a few sentences."""
+    """Say the largest value that fits, and whether it matters, in a few sentences."""
     where = budget_name(report.target)
     now = f"the config has {format_count(report.now)}"
     if report.largest is None:

@@ -35,7 +35,7 @@ _LABEL_COLUMN = 9
 
 
 def outcome(report: FixReport) -> str:
-    """What came of it, in a few sentences."""
+    """Say what came of it, in a few sentences."""
     where = budget_name(report.target)
     chosen = report.chosen
     if report.base.fits and chosen is None:

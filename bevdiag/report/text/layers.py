@@ -24,7 +24,7 @@ _FIGURES = [
 
 
 def layer_lines(report: Prediction, layout: Layout, depth: int) -> list[Text]:
-    """The tree down to `depth` levels; deeper where the step peaks or stops.
+    """Write the tree down to `depth` levels; deeper where the step peaks or stops.
 
     One line a layer where the screen is wide enough for every column, else two.
     """
@@ -55,7 +55,7 @@ def layer_lines(report: Prediction, layout: Layout, depth: int) -> list[Text]:
 
 
 def shown_layers(report: Prediction, depth: int) -> list[tuple[Layer, int, str]]:
-    """The layers to show, each with its level of indentation and its name below its parent."""
+    """Return the layers to show, each with its indentation and its name below its parent."""
     culprits = _culprits(report)
     shown: list[tuple[Layer, int, str]] = []
     path: list[tuple[str, int]] = []

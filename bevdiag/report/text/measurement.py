@@ -19,7 +19,7 @@ _COLUMNS = [
 
 
 def measurement_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """The section "Measured"; nothing without a measurement."""
+    """Write the section "Measured"; nothing without a measurement."""
     measured = report.measurement
     if measured is None:
         return []

@@ -41,7 +41,7 @@ _COLUMNS = [
 
 
 def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
-    """The table of configs and, below, what stands against those that did not pass."""
+    """Write the table of configs and, below, what stands against those that did not pass."""
     ordered = worst_last(checks)
     table = lay_out(_COLUMNS, [_row(check) for check in ordered], layout.width)
     lines = [*table.lines(), *_budgets(ordered, layout)]
@@ -52,7 +52,7 @@ def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
 
 
 def _next_lines(checks: Sequence[Check]) -> list[Text]:
-    """What to do about the worst config that could not be judged; a command is never folded."""
+    """Say what to do about the worst config that could not be judged; a command is never folded."""
     unjudged = [c for c in checks if c.exit_code in (ExitCode.USAGE, ExitCode.NO_VERDICT)]
     if not unjudged:
         return []
@@ -85,7 +85,7 @@ def figures(check: Check) -> tuple[int | None, int | None, int | None]:
 
 
 def why(check: Check) -> str:
-    """What decides the check, in a few words."""
+    """Say what decides the check, in a few words."""
     report = check.report
     if report is None:
         return check.failure

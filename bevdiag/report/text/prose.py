@@ -26,7 +26,7 @@ SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.I
 
 
 def budget_name(target: "Target") -> str:
-    """What the step has to fit, as a sentence calls it."""
+    """Name what the step has to fit, as a sentence calls it."""
     if target.capacity_bytes is None:
         return target.gpu or "the budget"
     capacity = format_bytes(target.capacity_bytes)
@@ -41,7 +41,7 @@ def judged_by(target: "Target") -> str:
 
 
 def beside_of(target: "Target") -> str:
-    """What the process holds beside its allocator, and whether that was measured."""
+    """Say what the process holds beside its allocator, and whether that was measured."""
     if not target.context_bytes:
         return ""
     known = "measured" if target.profile is not None else "assumed"
@@ -50,7 +50,7 @@ def beside_of(target: "Target") -> str:
 
 
 def heading(title: str, layout: Layout) -> list[Text]:
-    """A blank line, then the title with a rule to the right edge."""
+    """Write a blank line, then the title with a rule to the right edge."""
     title = printable(title)
     rule = ("\u2500" if layout.unicode else "-") * (layout.width - len(title) - 1)
     return [Text(), Text.assemble((title, "bold"), " ", (rule, "dim"))]
@@ -63,7 +63,7 @@ def paragraph(text: str, layout: Layout, *, indent: int = 0, style: str = "") ->
 
 
 def labelled(label: str, text: str, layout: Layout, *, indent: int = 2, column: int) -> list[Text]:
-    """A dim label and its text, which starts `column` columns after the indent."""
+    """Write a dim label and its text, which starts `column` columns after the indent."""
     parts = fold(printable(text), layout.width - indent - column) or [""]
     first = Text.assemble(" " * indent, (label.ljust(column), "dim"), parts[0])
     return [first, *(Text(" " * (indent + column) + part) for part in parts[1:])]

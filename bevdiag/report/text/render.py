@@ -10,7 +10,7 @@ from bevdiag.report.layout import Layout
 
 
 def render_lines(lines: Sequence[Text], layout: Layout) -> str:
-    """The lines as one string, with colour codes only where the layout wants them.
+    """Join the lines to one string, with colour codes only where the layout wants them.
 
     The lines are laid out already: the console neither wraps, highlights nor reads markup, and
     looks at no environment variable.

@@ -38,7 +38,7 @@ _CHANGES = 3
 
 
 def render_head(report: Prediction, layout: Layout) -> str:
-    """The first lines, of which plans change nothing: the verdict and the peak."""
+    """Write the first lines, of which plans change nothing: the verdict and the peak."""
     return render_lines(_head_lines(report, layout), layout)
 
 
@@ -233,7 +233,7 @@ def _next_lines(report: Prediction, layout: Layout) -> list[Text]:
 
 
 def _title(title: str, layout: Layout) -> list[Text]:
-    """A heading without the blank line ahead of it: the rule sets it off, and lines are few."""
+    """Write a heading without the blank line ahead of it: the rule sets it off, lines are few."""
     return heading(title, layout)[1:]
 
 

@@ -38,7 +38,7 @@ class Table:
 
 
 def cell(value: str, style: str = "") -> Text:
-    """A table cell from any text, neutralised."""
+    """Make a table cell from any text, neutralised."""
     return Text(printable(value), style=style)
 
 

@@ -11,7 +11,7 @@ from bevdiag.trace.wiring import BatchEntry, DeadBranch
 
 
 def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[Text]:
-    """The section "Wiring": what is off, all entries where `verbose`; empty where all is sound."""
+    """Write the section "Wiring": what is off, all if `verbose`; empty where all is sound."""
     wiring = report.wiring
     if wiring is None or (wiring.is_sound and not verbose):
         return []
@@ -90,5 +90,5 @@ def _entry_lines(entries: tuple[BatchEntry, ...], layout: Layout) -> list[Text]:
 
 
 def module_name(module: str | None) -> str:
-    """The module, or who stands where there is none."""
+    """Name the module, or who stands where there is none."""
     return "the loader" if module is None else module or "the detector"

@@ -13,7 +13,7 @@ from bevdiag.source.settings import SourceSettings
 
 
 def dialect_of(root: Path, config: SourceSettings | Path, overrides: Sequence[str]) -> Dialect:
-    """The dialect of a repository's training code; nothing of it is run.
+    """Return the dialect of a repository's training code; nothing of it is run.
 
     Args:
         root: the repository.

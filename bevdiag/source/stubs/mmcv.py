@@ -84,7 +84,7 @@ def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
 
 
 def _filling(*args: Any, **_: Any) -> int:
-    """A function of features: its wrapper has allocated what it fills, and nothing else is.
+    """Return a function of features: its wrapper has allocated what it fills, and nothing else is.
 
     Raises:
         NoVerdictError: the features have values, which it would have to compute.
@@ -170,7 +170,7 @@ def dynamic_voxelize(
 
 
 def _grid(voxel_size: Array, coors_range: Array) -> Ints:
-    """The grid's x, y, z."""
+    """Return the grid's x, y, z."""
     cells: Ints = np.round((coors_range[3:] - coors_range[:3]) / voxel_size).astype(np.int64)
     return cells
 
@@ -195,7 +195,7 @@ def scatter_points(feats: Tensor, coors: Tensor, reduce_type: str) -> tuple[Tens
 
 
 def _reduce(feats: Array, rows: Array, out: Array, how: str) -> None:
-    """Sums by row, or the largest value of each; rows below 0 belong to no cell."""
+    """Sum by row, or take the largest value of each; rows below 0 belong to no cell."""
     out[...] = -np.inf if how == "max" else 0
     inside = rows >= 0
     ufunc = np.maximum if how == "max" else np.add
@@ -282,7 +282,7 @@ def _points_in_first_box(boxes_: Array, cloud: Array, out: Filled) -> None:
 
 
 def _points_in_every_box(boxes_: Array, cloud: Array, out: Filled) -> None:
-    """The same as 0 and 1: [B, N, M]."""
+    """Mark the points in boxes as `_points_in_first_box` takes them: 0 and 1, [B, N, M]."""
     for sample, inside in enumerate(_inside(boxes_, cloud)):
         out[sample] = inside.T
 
@@ -375,20 +375,20 @@ def nms_3d(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: f
 def nms_3d_unturned(
     boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float
 ) -> None:
-    """The same as if no box were turned."""
+    """Suppress as if no box were turned."""
     unturned = boxes_.clone()
     unturned[:, 6] = 0
     nms_3d(unturned, keep, keep_num, nms_overlap_thresh)
 
 
 def _mask(rows: Tensor) -> Tensor:
-    """The kernels' bits: 64 boxes of each box an int64, and a byte a box of what survives."""
+    """Allocate the kernels' bits, 64 boxes of each box an int64, and a byte a box that survives."""
     rows.new_empty((len(rows), -(-len(rows) // 64)), dtype=torch.int64)
     return rows.new_zeros(len(rows), dtype=torch.bool)
 
 
 def _kept(rows: Tensor, threshold: float, as_boxes: Any) -> Tensor:
-    """The rows of the boxes [N, ...], best first, that survive: int64, with values."""
+    """Return the rows of the boxes [N, ...], best first, that survive: int64, with values."""
     with current().gpu.recorder.for_device():
         keep = torch.zeros(len(rows), dtype=torch.int64)
         if rows.is_meta:
@@ -433,7 +433,7 @@ def _roiaware(
     pooled: Tensor,
     pool_method: int,
 ) -> int:
-    """A mask of which points lie in which cell: [boxes, points], int32, as the C++ makes it."""
+    """Mark which points lie in which cell: [boxes, points], int32, as the C++ makes it."""
     boxes_.new_full((len(boxes_), len(cloud)), -1, dtype=torch.int32)
     return int(
         on_values(rois.pool_cells, rois.expect_occupied_cells)(

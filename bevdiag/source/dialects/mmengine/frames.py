@@ -39,7 +39,7 @@ class Rig:
 
     @classmethod
     def of(cls, dataset: Any) -> "Rig":
-        """The cameras of a public data set, by the name of its class."""
+        """Return the cameras of a public data set, by the name of its class."""
         name = str(dataset["type"])
         found = next((rig for part, rig in _RIGS.items() if part in name), _RIGS["NuScenes"])
         if str(dataset.get("load_type", "frame_based")) != "frame_based":
@@ -47,7 +47,7 @@ class Rig:
         return found
 
     def intrinsics(self) -> Floats:
-        """A camera's matrix, 4 x 4."""
+        """Return a camera's matrix, 4 x 4."""
         height, width = self.size
         matrix = np.eye(4, dtype=np.float32)
         matrix[0, 0] = matrix[1, 1] = width / 2 / np.tan(self.view / 2)
@@ -85,7 +85,7 @@ def on_points(scene: Batch) -> Batch:
 
 
 def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> dict[str, Any]:
-    """What the data set's `parse_data_info` would make of a frame.
+    """Make what the data set's `parse_data_info` would make of a frame.
 
     Args:
         scene: whose points and boxes the frame holds.

@@ -48,7 +48,7 @@ def _proposing(method: Any) -> Any:
 
 
 def _truth(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """The boxes of a sample, [M, 7 or more] in space or [M, 4] in its image, and labels [M]."""
+    """Return the boxes of a sample, [M, 7 or more] in space or [M, 4] in its image, and labels [M]."""
     if "gt_instances_3d" in sample and "bboxes_3d" in sample.gt_instances_3d:
         found = sample.gt_instances_3d
         return getattr(found.bboxes_3d, "tensor", found.bboxes_3d), found.labels_3d
@@ -102,7 +102,7 @@ def near(boxes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def _standing_for(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """The values in the memory of a tensor, as long as they are there."""
+    """Return the values in the memory of a tensor, as long as they are there."""
     values = values.detach().to(tensor.dtype).clone()
     current().gpu.recorder.share(tensor, values)
     return values

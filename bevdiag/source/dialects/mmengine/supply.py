@@ -81,7 +81,7 @@ class _Frames:
         return self._of[0].batch_size
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """A frame before any transform."""
+        """Return a frame before any transform."""
         scene, *others = self._of
         return sample(scene, index, *others)
 

@@ -85,8 +85,8 @@ def test_a_config_that_trains_nothing_is_one_sentence() -> None:
 
 
 def test_a_config_of_before_mmengine_says_so() -> None:
-    with pytest.raises(NoVerdictError, match=r"before MMEngine \(data.train\)"):
-        described(_config(data={"train": {"type": "CocoDataset"}}))
+    with pytest.raises(NoVerdictError, match=r"only one of before MMEngine, data\.train"):
+        described(_config(train_dataloader={}, data={"train": {"type": "CocoDataset"}}))
 
 
 def test_an_indoor_data_set_is_seen_as_a_room() -> None:
