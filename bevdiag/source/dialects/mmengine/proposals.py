@@ -48,7 +48,7 @@ def _proposing(method: Any) -> Any:
 
 
 def _truth(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the boxes of a sample, [M, 7 or more] in space or [M, 4] in its image, and labels [M]."""
+    """Return a sample's boxes, [M, 7 or more] in space or [M, 4] in its image, and labels [M]."""
     if "gt_instances_3d" in sample and "bboxes_3d" in sample.gt_instances_3d:
         found = sample.gt_instances_3d
         return getattr(found.bboxes_3d, "tensor", found.bboxes_3d), found.labels_3d
