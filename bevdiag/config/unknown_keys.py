@@ -6,13 +6,13 @@ from pydantic import BaseModel
 
 from bevdiag.config import tree
 from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
+from bevdiag.config.document import NoteCode, ReadingNote
 from bevdiag.config.head_settings import (
     AnchorHeadSettings,
     AnchorTargetSettings,
     CenterHeadSettings,
 )
 from bevdiag.config.nearest import did_you_mean, slip_of
-from bevdiag.config.notes import NoteCode, ReadingNote
 from bevdiag.config.settings import ModelSettings, OptimizationSettings
 from bevdiag.config.tree import Section
 

@@ -13,7 +13,7 @@ from bevdiag.config import Document
 from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.config.edits import flow
 from bevdiag.errors import InputError
-from bevdiag.models.bev import MODES, Changes
+from bevdiag.models.bev_map import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
@@ -23,7 +23,7 @@ from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings,
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.guesses import repository_stubbed
-from bevdiag.rules.reading import unread
+from bevdiag.rules.keys_and_names import unread
 from bevdiag.scenes import Batch
 from bevdiag.source import (
     SavedBatch,

@@ -6,8 +6,7 @@ from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompr
 from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.config.written import whole
-from bevdiag.models.bev import MapInput, map_input_of
-from bevdiag.models.bev_map import bev_map
+from bevdiag.models.bev_map import MapInput, bev_map, map_input_of
 from bevdiag.models.interfaces import sparse_volume, voxel_channels
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence

@@ -10,7 +10,7 @@ from bevdiag.memory.oom import format_size
 from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import conv_workspace
-from bevdiag.models.bev import compression_changes, map_input_of
+from bevdiag.models.bev_map import compression_changes, map_input_of
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity

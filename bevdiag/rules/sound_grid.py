@@ -16,8 +16,7 @@ from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import read_parts
 from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, whole
 from bevdiag.errors import ConfigError
-from bevdiag.models.bev import Changes, map_input_of
-from bevdiag.models.bev_map import BevMap, bev_map, head_stride
+from bevdiag.models.bev_map import BevMap, Changes, bev_map, head_stride, map_input_of
 from bevdiag.rules.codes import CODES, rule_of
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding, Severity
