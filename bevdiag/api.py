@@ -27,7 +27,7 @@ from bevdiag.trace.any_model import Loss
 class Prediction(result.Prediction):
     """One training step, predicted: `fits`, `peak`, `layers`, `findings` and all that is known.
 
-    Sizes are bytes. In a notebook it shows as the first screen of what `bevdiag inspect --html` writes.
+    Sizes are bytes. In a notebook it shows as the first screen of `bevdiag inspect --html`'s page.
     """
 
     def to_json(self) -> str:
