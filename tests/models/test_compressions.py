@@ -4,6 +4,9 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.models.bev_map import LEARNED_CHANNELS, MODES, compression_changes, map_input_of
+from tests import small_model
+
+small = small_model.small
 
 
 def _config(small: Any, *overrides: str, compression: str | None = None) -> Any:
