@@ -27,14 +27,15 @@ from bevdiag.report.text.wiring import module_name
 from bevdiag.trace.wiring import Wiring
 
 
-def inspect_page(report: Prediction) -> str:
-    """Render the report as one HTML document.
+def inspect_page(report: Prediction, *, whole: bool = True) -> str:
+    """Render the report as one HTML document; its first screen alone where that is not `whole`.
 
     The timeline needs `report.blocks`, which an inspection fills where it was asked for them.
     """
     return render_page(
         "inspect.html",
         ("timeline.js", "layers.js"),
+        whole=whole,
         report=report,
         version=__version__,
         headline=verdict_sentence(report),
