@@ -2,9 +2,9 @@
 
 from bevdiag.errors import InputError
 
-MAX_VALUES = 2**25
-"""Of all points together, e.g. 8,388,608 points of 4 values: 52 scans of a 64-beam lidar; their
-voxels and rulebooks take some gigabytes and minutes."""
+MAX_VALUES = 2**26
+"""Of all points together, e.g. 16 frames a sample for three samples of Waymo, of 6 values a point;
+their voxels and rulebooks take some gigabytes and minutes."""
 
 
 def check_batch(num_points: int, num_features: int) -> None:
