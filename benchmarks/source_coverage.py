@@ -166,7 +166,7 @@ def _folder_and_commit(checkout: Path) -> str:
 
 
 def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     cases = [case for case in asked if case.name in found]
     own = [case for case in cases if case.repository == OPENPCDET]
     others = [case for case in cases if case.repository != OPENPCDET]
@@ -251,7 +251,7 @@ def _is_due(name: str, found: dict[str, Found], again: str | None) -> bool:
 
 
 def _shares(jobs: int) -> SimpleQueue[set[int]]:
-    """The cores of this process, dealt out to jobs."""
+    """Deal the cores of this process out to jobs."""
     cores = sorted(os.sched_getaffinity(0))
     shares: SimpleQueue[set[int]] = SimpleQueue()
     for job in range(jobs):
@@ -260,7 +260,7 @@ def _shares(jobs: int) -> SimpleQueue[set[int]]:
 
 
 def _keep_to(cores: set[int]) -> None:
-    """This thread, and the processes that it starts, run on these cores."""
+    """Keep this thread, and the processes that it starts, to these cores."""
     os.sched_setaffinity(0, cores)
 
 

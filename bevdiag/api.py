@@ -17,7 +17,7 @@ from bevdiag.prediction.module import Module, rehearses_if
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict as from_source
 from bevdiag.report.as_json import as_json
-from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.report_pages import inspect_page
 from bevdiag.scenes.layout import DTYPES
 from bevdiag.scenes.table import MAX_COLUMNS
 from bevdiag.trace.any_model import Loss
@@ -31,7 +31,7 @@ class Prediction(result.Prediction):
     """
 
     def to_json(self) -> str:
-        """The document that `bevdiag inspect --format json` writes."""
+        """Return the document that `bevdiag inspect --format json` writes."""
         return as_json(self)
 
     def _repr_html_(self) -> str:

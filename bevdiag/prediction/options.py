@@ -29,7 +29,8 @@ class InspectOptions:
     the batch of them, as a measured row of these files did.
     `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
     reserve; `origin` says where GPU and budget come from.
-    `loop` is what the training script does around the step.
+    `loop` is what the training script does around the step. `replaced` says what stands for a
+    package's operators in it, see `bevdiag.models.scatter`.
     `remedies` None searches for plans where the step may not fit.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
@@ -63,6 +64,7 @@ class InspectOptions:
     pins: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     loop: Loop = PLAIN
+    replaced: dict[str, str] = field(default_factory=dict)
     remedies: bool | None = None
     source: str | None = None
     entry: str | None = None

@@ -80,7 +80,7 @@ class DescribeTask:
 
 
 def describe_child(task: DescribeTask, _: Tell) -> dict[str, Any]:
-    """The dialect's description of the config.
+    """Return the dialect's description of the config.
 
     Raises:
         BevdiagError: the config fails.
@@ -166,7 +166,7 @@ Supplies = Mapping[Scenario, Supply]
 def _with_what_it_reads(
     task: SourceTask, supplies: Supplies, findings: list[str], tell: Tell
 ) -> TracedStep:
-    """The traces, begun again with each entry that the model misses in its batch."""
+    """Trace again, with each entry that the model misses in its batch."""
     while True:
         try:
             return _scenarios(task, supplies, findings, tell)

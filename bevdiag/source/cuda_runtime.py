@@ -170,7 +170,7 @@ def _instead_of(name: str, member: Any) -> Any:
 
 
 def promised(function: Any) -> Callable[[], Any]:
-    """What gives a value of the type that a function's annotation promises."""
+    """Return what gives a value of the type that a function's annotation promises."""
     annotations = getattr(function, "__annotations__", {})
     if "return" not in annotations:
         return bool if getattr(function, "__name__", "").startswith("is_") else Idle
@@ -221,7 +221,7 @@ class _Generator(metaclass=_AnyGenerator):
 
 
 def _stay_on_one_device() -> None:
-    """Copies between GPUs, of which there is one: `torch.cuda.comm` and nn.parallel's functions."""
+    """Copy between GPUs, of which there is one: `torch.cuda.comm` and nn.parallel's functions."""
     one_device: dict[str, Callable[..., Any]] = {
         "broadcast": lambda tensor, *_, **__: (tensor,),
         "broadcast_coalesced": lambda tensors, *_, **__: (tuple(tensors),),

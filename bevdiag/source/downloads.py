@@ -108,14 +108,14 @@ class NoWeights(dict[str, Any]):
 
 
 def _outside(frame: FrameType | None) -> FrameType | None:
-    """The first frame from here on that is not this module's."""
+    """Find the first frame from here on that is not this module's."""
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
     return frame
 
 
 def _loading(frame: FrameType | None) -> nn.Module | None:
-    """The module that the code around a call fills: its own, or a larger one that it has made."""
+    """Find the module that the code around a call fills: its own, or a larger one it has made."""
     held = [] if frame is None else list(frame.f_locals.values())
     modules = [value for value in held if isinstance(value, nn.Module)]
     return max(modules, key=lambda module: len(module.state_dict()), default=None)
@@ -171,7 +171,7 @@ def refuse(findings: list[str]) -> None:
 
 
 def _data(read: Any, file: Any) -> Any:
-    """What a file holds, None where it is not there, cannot be read safely, or holds weights."""
+    """Read a file: None where it is not there, cannot be read safely, or holds weights."""
     if not isinstance(file, (str, os.PathLike)) or not Path(file).is_file():
         return None
     try:
@@ -182,7 +182,7 @@ def _data(read: Any, file: Any) -> Any:
 
 
 def made_by(name: str) -> str:
-    """The line of the repository that names files like this one, in a script that saves some."""
+    """Return the line of a script of the repository that names and saves files like this one."""
     for root in roots():
         for file in sorted(root.rglob("*.py")):
             line = _line_that_saves(file, name)

@@ -51,7 +51,7 @@ _BY_ERROR: tuple[tuple[type[BaseException], Remedy], ...] = (
 
 
 def stopped(reason: str, remedy: Remedy, place: str = "") -> NoVerdictError:
-    """The error for what bevdiag cannot follow.
+    """Return the error for what bevdiag cannot follow.
 
     Args:
         reason: what is met.
@@ -62,7 +62,7 @@ def stopped(reason: str, remedy: Remedy, place: str = "") -> NoVerdictError:
 
 
 def place_of(function: Any) -> str:
-    """`file:line` where a function of the repository is defined, or what it is."""
+    """Return `file:line` where a function of the repository is defined, or what it is."""
     code = getattr(unwrap(function), "__code__", None)
     if code is None:
         return f"a {type(function).__name__}"
@@ -70,7 +70,7 @@ def place_of(function: Any) -> str:
 
 
 def failed(error: BaseException, findings: Sequence[str]) -> RepositoryError:
-    """An error of the repository's code that ends the trace, with what helps and came before."""
+    """Return an error of the repository's code that ends the trace, with what helps."""
     remedy = next((it for kind, it in _BY_ERROR if isinstance(error, kind)), Remedy.STEP)
     failure = as_failure(error)
     failure.args = (f"{failure}: {remedy.value}{_before(findings)}",)
@@ -78,7 +78,7 @@ def failed(error: BaseException, findings: Sequence[str]) -> RepositoryError:
 
 
 def as_failure(error: BaseException) -> RepositoryError:
-    """An error of the repository's code: its type, message and place, and the way to it."""
+    """Return an error of the repository's code: its type, message and place, and the way to it."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if relative_file(f.filename)]
     shown = tuple(_shown(frame) for frame in frames[-_FRAMES:])
     place = shown[-1].partition(" ")[0] if shown else "the repository"
@@ -93,7 +93,7 @@ def as_failure(error: BaseException) -> RepositoryError:
 
 
 def _compared(error: BaseException, line: str) -> str:
-    """The numbers and texts that a failed assertion names."""
+    """Name the numbers and texts that a failed assertion names."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     frame = next((f for f in reversed(frames) if relative_file(f.f_code.co_filename)), None)
     try:
@@ -112,7 +112,7 @@ def _compared(error: BaseException, line: str) -> str:
 
 
 def _held(node: ast.expr, frame: FrameType) -> Any:
-    """What a name or an attribute of an object held when the frame was left; None without it."""
+    """Return what a name or an attribute held when the frame was left; None without it."""
     if isinstance(node, ast.Name):
         return frame.f_locals.get(node.id, frame.f_globals.get(node.id))
     if isinstance(node, ast.Attribute):
@@ -121,7 +121,7 @@ def _held(node: ast.expr, frame: FrameType) -> Any:
 
 
 def with_findings(error: BevdiagError, findings: Sequence[str]) -> BevdiagError:
-    """The error, which also says what was found before it: a prediction would have listed that."""
+    """Return the error, with what was found before it: a prediction would have listed that."""
     if findings:
         error.args = (f"{error}{_before(findings)}",)
     return error

@@ -156,7 +156,7 @@ def _size(path: Path, entries: Mapping[str, Any]) -> int:
 
 
 def _check_samples(saved: SavedBatch) -> None:
-    """The entries must be of as many samples as `batch_size` says."""
+    """Check that the entries are of as many samples as `batch_size` says."""
     boxes = saved.entries.get("gt_boxes")
     if isinstance(boxes, torch.Tensor) and len(boxes) != saved.batch_size:
         raise InputError(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from bevdiag.source.failures import Remedy, stopped
-from bevdiag.trace.operands import as_unwatched_meta
+from bevdiag.trace.operands import as_meta, unrecorded
 from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
 
@@ -47,7 +47,7 @@ def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[An
 
 def without_values(recorder: Recorder, target: torch.Tensor) -> bool:
     """Turn `target` into a meta tensor of the same memory; False where others hold on to it."""
-    meta = as_unwatched_meta(target)
+    meta = unrecorded(as_meta, target)
     recorder.rehome(target, meta)
     try:
         torch.utils.swap_tensors(target, meta)  # type: ignore[no-untyped-call]

@@ -44,7 +44,7 @@ def _can_fork() -> bool:
 
 
 def own_cores() -> int:
-    """How many cores this process may run on."""
+    """Return how many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
@@ -60,7 +60,7 @@ def workers(
     isolated: bool = False,
     timeout_seconds: float | None = None,
 ) -> Iterator[Map[Task, Result]]:
-    """A parallel `map` of this one function; results come in the tasks' order.
+    """Run a parallel `map` of this one function; results come in the tasks' order.
 
     Args:
         function: any callable, closures too: forks inherit it. Tasks and results must be picklable.
@@ -92,7 +92,7 @@ def _here(function: Callable[[Task], Result], died: Died[Task, Result], task: Ta
 
 
 def _work(function: Callable[[Any], object], share: int, forked: bool, task: Any, _: Tell) -> Any:
-    """What a worker does with a task."""
+    """Do a task in a worker."""
     global _share
     _share = share
     if not forked:

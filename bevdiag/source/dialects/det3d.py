@@ -41,7 +41,7 @@ _PASTES = ("GT-AUG", "it pastes objects of a database that is part of the data s
 
 
 def required(name: str) -> Any:
-    """A module of the repository's package, or of what it imports.
+    """Import a module of the repository's package, or of what it imports.
 
     Raises:
         NoVerdictError: it is not installed where bevdiag runs.
@@ -103,7 +103,7 @@ class Det3d(Dialect):
         return model.cuda()
 
     def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-        """The loss of the trainer's `batch_processor_inline`."""
+        """Return the loss of the trainer's `batch_processor_inline`."""
         leave_unmeasured("models of det3d")
         trainer = required(f"{_PACKAGE}.torchie.trainer.trainer")
         moved = trainer.example_to_device(batch[_BATCH], torch.cuda.current_device())
@@ -122,7 +122,7 @@ class Det3d(Dialect):
         )
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """What `train_detector` builds; its wrapper changes values in place and keeps nothing."""
+        """Build what `train_detector` does; its wrapper changes values in place, keeps nothing."""
         train, config = required(f"{_PACKAGE}.torchie.apis.train"), self._config
         settings, schedule = config.get("optimizer"), config.get("lr_config") or {}
         if not settings:
@@ -151,7 +151,7 @@ class Det3d(Dialect):
         return replace(options, clips=bool(hook.get("grad_clip")))
 
     def _read(self) -> Any:
-        """The config as the package's scripts read it, then the overrides."""
+        """Read the config as the package's scripts do, then the overrides."""
         config = required(f"{_PACKAGE}.torchie").Config.fromfile(str(self._path))._cfg_dict
         for text in self._overrides:
             key, equals, value = text.partition("=")
@@ -195,7 +195,7 @@ class _Det3dSupply(PipelineSupply):
         return {_BATCH: required(f"{_PACKAGE}.torchie.parallel").collate_kitti(samples)}
 
     def _loaded(self, index: int, dataset: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the transforms that read files leave of a frame, and its info."""
+        """Return what the transforms that read files leave of a frame, and its info."""
         cloud = self.scene.points[self.scene.points[:, 0] == index, 1:]
         points = np.zeros((len(cloud), _num_features(self.config)), np.float32)
         points[:, : cloud.shape[1]] = cloud
@@ -226,11 +226,11 @@ class _Det3dSupply(PipelineSupply):
 
 
 def _nothing(set_to_none: bool = True) -> None:
-    """Keeps the gradients."""
+    """Keep the gradients."""
 
 
 def described(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The config in plain values: what decides the scene and the step beside the model.
+    """Describe the config in plain values: what decides the scene and the step beside the model.
 
     Raises:
         NoVerdictError: it trains nothing, or says nowhere which part of the scene it sees.
@@ -270,7 +270,7 @@ def described(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _first_stage(model: Any) -> Any:
-    """The part of a detector that sees points."""
+    """Return the part of a detector that sees points."""
     return model.get("first_stage_cfg") or model
 
 
@@ -289,7 +289,7 @@ def _class_names(config: Mapping[str, Any], dataset: Any) -> Sequence[str]:
 
 
 def _without_checkpoints(model: Any) -> Any:
-    """The same model; weights that were trained before take the place of others."""
+    """Return the same model; weights that were trained before take the place of others."""
     for key, value in model.items():
         if key == "pretrained":
             model[key] = None

@@ -55,7 +55,7 @@ class Inert:
 
 
 def _inert(full: str, name: str) -> Any:
-    """What an inert module or object has under a name; an exception class where it names one."""
+    """Make what an inert module or object has under a name; an exception where it names one."""
     if name.startswith("__"):
         raise AttributeError(name)
     if name.endswith(("Error", "Exception")):

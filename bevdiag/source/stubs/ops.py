@@ -55,13 +55,13 @@ def _counted(compute: Op) -> Op:
 
 
 def _ingroup_indices(groups: Array, result: Filled) -> None:
-    """Result [N]: how many earlier entries of `groups` have the same value."""
+    """Count, in result [N], how many earlier entries of `groups` have the same value."""
     order = groups.argsort(kind="stable")
     result[order] = ranks(groups[order])
 
 
 def _members(groups: Array, result: Filled) -> None:
-    """Result [G, K]: the first K places of each group in `groups`, repeated if there are fewer."""
+    """Fill result [G, K]: the first K places of each group in `groups`, repeated if fewer."""
     order = groups.argsort(kind="stable")
     sizes = np.bincount(groups, minlength=len(result))
     starts = np.cumsum(sizes) - sizes
@@ -98,27 +98,27 @@ def _unknown_neighbours(
 
 
 def _gradient(*args: Any) -> int:
-    """The last tensor gets a gradient, which has no values: no rehearsal goes backward."""
+    """Make the last tensor a gradient, which has no values: no rehearsal goes backward."""
     lose_values([arg for arg in args if isinstance(arg, Tensor)][-1:])
     return 1
 
 
-def _overwriting(op: Op) -> Op:
-    """The operator; what was known of a meta tensor that it may write into is known no longer."""
+def overwriting(op: Op) -> Op:
+    """Wrap an operator: what is known of a meta tensor that it may write into is forgotten."""
 
     @wraps(op)
-    def overwriting(*args: Any) -> Any:
-        result = op(*args)
+    def forgetting(*args: Any, **named: Any) -> Any:
+        result = op(*args, **named)
         trace = running()
         if trace is not None:
-            trace.values.overwritten(args)
+            trace.values.overwritten((*args, *named.values()))
         return result
 
-    return overwriting
+    return forgetting
 
 
 def _by_arguments(*forms: Op) -> Op:
-    """The form of an operation that takes as many arguments as it is given."""
+    """Return the form of an operation that takes as many arguments as it is given."""
     by_count = {len(signature(form).parameters): on_values(form) for form in forms}
 
     def op(*args: Any) -> Any:
@@ -221,5 +221,5 @@ _OPS: dict[str, dict[str, Op]] = {
         "group_inner_inds_wrapper": on_values(_members),
     },
 }
-OPS = {module: {name: _overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}
+OPS = {module: {name: overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}
 """Functions by the name of the extension module that holds them."""

@@ -32,7 +32,7 @@ class Kernel:
         return unknown_op(module, Function(self.__name__, False, ""))
 
     def run(self, *args: Any, **kwargs: Any) -> int:
-        """The same, as older code calls it."""
+        """Run, as older code calls it."""
         return self[None](*args, **kwargs)
 
 
@@ -44,7 +44,7 @@ def _is_uniform(tensor: Tensor) -> bool:
 
 
 def unknown_op(module: str, function: Function) -> Callable[..., int]:
-    """What is called in place of a function whose kernel is not known."""
+    """Return what is called in place of a function whose kernel is not known."""
 
     def fills_what_it_is_given(*args: Any, **kwargs: Any) -> int:
         caller = user_place(sys._getframe(1))

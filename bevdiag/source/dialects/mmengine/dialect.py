@@ -18,6 +18,7 @@ from bevdiag.source.dialects.mmengine.config import (
     required,
     uses_amp,
 )
+from bevdiag.source.dialects.mmengine.proposals import with_proposals
 from bevdiag.source.dialects.mmengine.supply import MMEngineSupply
 from bevdiag.source.dialects.protocol import Dialect, Supply
 from bevdiag.source.dialects.python_configs import leave_unmeasured, settings_of
@@ -93,10 +94,10 @@ class MMEngine(Dialect):
         model.data_preprocessor.to("cuda:0")
         if not self._has_spconv and is_sparse(model):
             note("spconv is not installed here, so mmcv's own sparse convolutions run in its place")
-        return model  # type: ignore[no-any-return]
+        return with_proposals(model)
 
     def loss(self, model: Any, batch: WatchedBatch) -> torch.Tensor:
-        """The loss of `BaseModel.train_step`."""
+        """Return the loss of `BaseModel.train_step`."""
         if any(image.dim() == _OF_A_RIG for image in batch["inputs"].get(_IMAGES, ())):
             leave_unmeasured(_UNMEASURED)
         data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, True)
@@ -112,7 +113,7 @@ class MMEngine(Dialect):
         )
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """What the config's wrapper builds, running foreach kernels as it would on a GPU."""
+        """Build what the config's wrapper does, running foreach kernels as it would on a GPU."""
         settings = self._config.get("optim_wrapper")
         if not settings:
             return None
