@@ -15,8 +15,8 @@ Points: TypeAlias = NDArray[np.float32]
 """[N, F]: x, y, z in metres, then the sensor's features."""
 DTYPES = ("float16", "float32", "float64")
 MAX_VALUES = 2**26
-"""Of all points together, e.g. 16 frames a sample for three samples of Waymo, of 6 values a point.
-Every one is voxelized and paired with its neighbours on the CPU, which takes gigabytes and minutes."""
+"""Of all points together, e.g. three samples of 16 frames of Waymo, of 6 values a point. Every one
+is voxelized and paired with its neighbours on the CPU, which takes gigabytes and minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
