@@ -151,7 +151,7 @@ convolution. The workloads differ, so these figures do not rank the tools.
 
 
 def own_table(rows: dict[str, Any]) -> str:
-    """The rows measured here, and what was predicted for them."""
+    """Return the rows measured here as a table, with what was predicted for them."""
     lines = [
         "| row | batch | autocast | measured | predicted | error | interval covers | reserved |",
         "|---|---|---|---|---|---|---|---|",
@@ -171,7 +171,7 @@ def own_table(rows: dict[str, Any]) -> str:
 
 
 def originals_table(rows: dict[str, Any]) -> str:
-    """The rows of a repository's own code, and what was predicted for them."""
+    """Return the rows of a repository's own code as a table, with what was predicted for them."""
     lines = [
         "| row | measured | predicted | error | low | high | reserved | error |",
         "|---|---|---|---|---|---|---|---|",

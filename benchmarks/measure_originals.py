@@ -259,7 +259,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def scene(row: Row, settings: Any, scenes: Path) -> Any:
-    """The row's clouds, voxelized as the config says."""
+    """Voxelize the row's clouds as the config says."""
     from bevdiag.scenes import Layout, make_batch, read_samples
 
     num_features = len(settings.point_features)
@@ -288,7 +288,7 @@ def scene(row: Row, settings: Any, scenes: Path) -> Any:
 
 
 def host_batch(row: Row, settings: Any, scenes: Path) -> dict[str, Any]:
-    """The batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
+    """Return the batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
     from bevdiag.source.dialects.pcdet.dataset import source_batch
 
     batch = scene(row, settings, scenes)
@@ -333,7 +333,7 @@ class Meter:
         )
 
     def figures(self) -> dict[str, Any]:
-        """The row's figures, named as in the published rows."""
+        """Return the row's figures, named as in the published rows."""
 
         def highest(key: str, steps: range) -> int:
             return max(p[key] for p in self.phases if p["step"] in steps)
@@ -379,7 +379,7 @@ def run_steps(model: Any, batch: dict[str, Any], row: Row, meter: Meter) -> None
 
 
 def run_evaluation(model: Any, batch: dict[str, Any], row: Row, meter: Meter) -> None:
-    """The batch, evaluated four times."""
+    """Evaluate the batch four times."""
     import torch
 
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(row.autocast)
@@ -412,7 +412,7 @@ def _fresh(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What the row was measured with."""
+    """Return what the row was measured with."""
     from importlib.metadata import version
 
     import numpy
@@ -463,7 +463,7 @@ class Recording:
         out.write_bytes(lzma.compress(json.dumps(kept).encode(), preset=1))
 
     def _place(self, frames: Any) -> str:
-        """The innermost function, and the innermost lines of the repository."""
+        """Return the innermost function, and the innermost lines of the repository."""
         reported = [frame["name"] for frame in frames[:1]]
         own = [frame for frame in frames if frame["filename"].startswith(self._source)]
         reported += [f"{f['filename'].rpartition('/')[2]}:{f['line']}" for f in own[:FRAMES_KEPT]]

@@ -20,10 +20,9 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.scenes.arrays import Points
 from bevdiag.scenes.datasets import DATA_SETS, DataSet
 from bevdiag.scenes.files import read_points
-from bevdiag.scenes.layout import Layout
+from bevdiag.scenes.layout import Layout, Points
 from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.statistics import STRIDES, Grid, counted
 from bevdiag.scenes.street import street
@@ -187,7 +186,7 @@ def _predicted(config: str, source: Path, options: InspectOptions) -> Prediction
 
 
 def page(kept: dict[str, Any]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     return "\n".join([HEAD, *_scene_rows(), FRAME_HEAD, *_frame_rows(kept), PEAK_HEAD,
                       *_peak_rows(kept), _sources(), ""])  # fmt: skip
 

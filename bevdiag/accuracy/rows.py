@@ -32,7 +32,7 @@ _LAST_CUDNN_WITHOUT_64BIT = "9.2"
 
 
 def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
-    """The rows of a file that ended with a peak; runs that were stopped are left out.
+    """Read the rows of a file that ended with a peak; runs that were stopped are left out.
 
     Args:
         file: JSON, see the module's docstring.
@@ -107,7 +107,7 @@ def replacements(named: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cudnn(row: dict[str, Any]) -> str | None:
-    """The row's own cuDNN, None where it is that of most rows."""
+    """Return the row's own cuDNN, None where it is that of most rows."""
     if not row.get("cudnn_64bit_indexing", True):
         return _LAST_CUDNN_WITHOUT_64BIT
     if "cudnn" not in row or _torch(row) is None:

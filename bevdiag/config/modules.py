@@ -12,7 +12,7 @@ from bevdiag.errors import BevdiagError, ConfigError, NoVerdictError
 
 
 def check_modules(root: Section) -> None:
-    """Checks that bevdiag builds every module that MODEL names, with the options that it has.
+    """Check that bevdiag builds every module that MODEL names, with the options that it has.
 
     Raises:
         ConfigError: for a NAME that is missing or that no known code base has.
@@ -29,7 +29,8 @@ def check_modules(root: Section) -> None:
         path = ("MODEL", slot) if slot == DETECTOR else ("MODEL", slot, "NAME")
         section = model.entries.get(slot)
         # CenterPoint's template skips a module whose section is missing or empty.
-        if slot != DETECTOR and (section is None or _is_null(section)):
+        is_null = isinstance(section, Scalar) and section.value is None
+        if slot != DETECTOR and (section is None or is_null):
             continue
         name_node = tree.find(root, path)
         name = _name(root, path, name_node)
@@ -47,10 +48,6 @@ def check_modules(root: Section) -> None:
             raise NoVerdictError(message)
 
 
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None
-
-
 def _name(root: Section, path: tree.Path, node: Node | None) -> str:
     key = tree.dotted(path)
     if node is None:
@@ -63,7 +60,7 @@ def _name(root: Section, path: tree.Path, node: Node | None) -> str:
 
 
 def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> BevdiagError:
-    """The error of a name that is a slip, or that only the user's own repository can have."""
+    """Return the error of a name that is a slip, or that only the user's repository can have."""
     built = built_names(slot)
     known = {*built, *PUBLISHED[slot]}
     where = tree.descend(root, path)[0].location

@@ -52,7 +52,7 @@ def spread(index: Tensor, other: Tensor, dim: int) -> Tensor:
 
 
 def out_shape(src: Tensor, index: Tensor, dim: int, dim_size: int | None) -> list[int]:
-    """The source's shape with as many rows along `dim` as there are indices."""
+    """Return the source's shape with as many rows along `dim` as there are indices."""
     if dim_size is None:
         dim_size = int(index.max()) + 1 if index.numel() else 0
     shape = list(src.shape)
@@ -61,7 +61,7 @@ def out_shape(src: Tensor, index: Tensor, dim: int, dim_size: int | None) -> lis
 
 
 def add(src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None) -> Tensor:
-    """Sums of `src` by `index`, into `out` if it is given."""
+    """Sum `src` by `index`, into `out` if it is given."""
     if _is_replaced(index):
         if out is None:
             out = src.new_zeros(out_shape(src, index, dim, dim_size))
@@ -112,7 +112,7 @@ def extreme(
 def shape_of(
     src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
 ) -> list[int]:
-    """The shape of a result: that of `out` if it is given."""
+    """Return the shape of a result: that of `out` if it is given."""
     return list(out.shape) if out is not None else out_shape(src, index, dim, dim_size)
 
 
@@ -227,7 +227,7 @@ class Repeated(torch.autograd.Function):
 
 
 def _narrow(wide: Tensor, dim: int) -> Tensor:
-    """The index without the axes that follow its own."""
+    """Return the index without the axes that follow its own."""
     while wide.dim() > dim + 1:
         wide = wide.select(-1, 0)
     return wide

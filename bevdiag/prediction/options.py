@@ -1,7 +1,9 @@
 """What is asked of a prediction; light, as the command line imports it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bevdiag.memory.loop import PLAIN, Loop
 
@@ -20,7 +22,7 @@ class InspectOptions:
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
     `scene` is a file of `bevdiag scene measure`, whose counts a synthetic scene is to have.
-    `batch` is the file of a batch that the user's own loader made, which a repository's model gets.
+    `batch` is what the user's own loader made, which a repository's model gets, or its file.
     `entry` is the function ("FILE.py:function") that gives model, batch and loss.
     `point_columns` and `point_dtype` say how .bin files are read; `in_file_order` keeps points
     in their order where the config shuffles them or a repository's own data pipeline would make
@@ -42,7 +44,7 @@ class InspectOptions:
     device: str = "auto"
     points: tuple[str, ...] = ()
     scene: str | None = None
-    batch: str | None = None
+    batch: str | Mapping[str, Any] | None = None
     point_columns: int | None = None
     point_dtype: str | None = None
     in_file_order: bool = False

@@ -37,18 +37,15 @@ def printable_lines(text: str) -> str:
 
 
 def inert(text: str, *, coloured: bool = False) -> str:
-    """A whole report without what a terminal obeys, and with no line that is a command to a CI.
+    """Strip a whole report of what a terminal obeys, and of lines that are commands to a CI.
 
     What comes from others has passed `printable`; this is the last gate, whatever the format. It
     leaves line breaks and, where the report is `coloured`, colours.
     """
     hidden = _HIDDEN_BESIDE_COLOURS if coloured else _HIDDEN
-    clean = text if _is_clean(text) else hidden.sub(_without, text)
+    is_clean = text.isascii() and text.replace("\n", "").isprintable()
+    clean = text if is_clean else hidden.sub(_without, text)
     return _COMMAND.sub(r"\1: :", clean).replace("##[", "## [")
-
-
-def _is_clean(text: str) -> bool:
-    return text.isascii() and text.replace("\n", "").isprintable()
 
 
 def _without(match: re.Match[str]) -> str:

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points
+from bevdiag.scenes.files import point_files, read_points
+from bevdiag.scenes.layout import Layout, Points, within
 from bevdiag.scenes.scenario import Scenario
 
+MOST_FRAMES = 1000
+"""Of one folder; enough for its percentiles."""
 SCENE_SCHEMA = "scene/1"
 STRIDES = (1, 2, 4, 8, 16)
 _PERCENTILES = (5, 50, 95)
@@ -37,16 +40,14 @@ class Grid:
     voxel_size: tuple[_Length, _Length, _Length]
 
     def cells(self, points: Points) -> Cells:
-        """The cells of the points, which must lie inside the range."""
+        """Return the cells of the points, which must lie inside the range."""
         low = np.asarray(self.point_cloud_range[:3], np.float64)
         cells: Cells = np.floor((points[:, :3] - low) / self.voxel_size).astype(np.int64)
         return cells
 
     def inside(self, points: Points) -> NDArray[np.bool_]:
         """Whether each point lies inside the range."""
-        low, high = np.asarray(self.point_cloud_range[:3]), np.asarray(self.point_cloud_range[3:])
-        inside: NDArray[np.bool_] = np.all((points[:, :3] >= low) & (points[:, :3] < high), axis=1)
-        return inside
+        return within(points, self.point_cloud_range)
 
 
 DEFAULT_GRID = Grid(
@@ -64,7 +65,7 @@ class Percentiles:
     high: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     def of(self, scenario: Scenario) -> float:
-        """The one that this scenario's scene has."""
+        """Return the one that this scenario's scene has."""
         return {Scenario.LOW: self.low, Scenario.HIGH: self.high}.get(scenario, self.median)
 
 
@@ -121,7 +122,7 @@ def counted(points: Points, grid: Grid) -> FrameCounts:
 
 
 def statistics_of(frames: Sequence[FrameCounts], grid: Grid) -> SceneStatistics:
-    """The percentiles of frames, of which there is at least one."""
+    """Return the percentiles of frames, of which there is at least one."""
     return SceneStatistics(
         schema="bevdiag.scene/1",
         frames=len(frames),
@@ -133,6 +134,37 @@ def statistics_of(frames: Sequence[FrameCounts], grid: Grid) -> SceneStatistics:
         ),
         lone_share=_percentiles([frame.lone_share for frame in frames], digits=3),
     )
+
+
+def measured(
+    paths: Sequence[Path], layout: Layout, grid: Grid
+) -> tuple[SceneStatistics, tuple[str, ...]]:
+    """Count the frames of all paths, of a folder up to `MOST_FRAMES`, evenly spread.
+
+    Args:
+        paths: files, and folders that stand for their files.
+        layout: how a file is read.
+        grid: where cells are counted.
+
+    Returns:
+        The statistics, and notes on doubtful files.
+
+    Raises:
+        InputError: a file cannot be used, or has no point inside the range.
+    """
+    frames: list[FrameCounts] = []
+    notes: list[str] = []
+    for path in (file for given in paths for file in point_files(given, MOST_FRAMES)):
+        points, doubts = read_points(path, layout)
+        frame = counted(points, grid)
+        if not frame.points:
+            raise InputError(
+                f"{path}: none of its {len(points)} points lies inside the range "
+                f"{list(grid.point_cloud_range)}: give --config with the range of your data"
+            )
+        frames.append(frame)
+        notes += [f"{path.name}: {doubt}" for doubt in doubts]
+    return statistics_of(frames, grid), tuple(notes)
 
 
 def read_statistics(path: Path) -> SceneStatistics:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.size import check_batch
+from bevdiag.scenes.layout import check_batch
 
 MAX_HEADER_BYTES = 2**16
 MAX_COLUMNS = 1024
@@ -56,7 +56,7 @@ def read_text_rows(path: Path, body: bytes, columns: Sequence[Column], num_rows:
 
 
 def numbers(path: Path, rows: Sequence[Sequence[bytes]], width: int) -> Table:
-    """The words of rows of text as float64 [rows, width].
+    """Read the words of rows of text as float64 [rows, width].
 
     Raises:
         InputError: a row has another number of words, or a word is not a number.

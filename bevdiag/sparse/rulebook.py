@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bevdiag.memory.events import Category
-from bevdiag.memory.tags import allocating
+from bevdiag.memory.events import Category, allocating
 from bevdiag.sparse import constants, work
 from bevdiag.sparse.coordinates import (
     Coordinates,
@@ -51,7 +50,7 @@ class MaskTables:
     bwd_order: tuple[torch.Tensor, ...]
 
     def swapped(self) -> "MaskTables":
-        """The tables of the inverse layer."""
+        """Return the tables of the inverse layer."""
         if self.pair_bwd is None:
             raise ValueError("a submanifold layer has no inverse")
         return MaskTables(self.pair_bwd, self.pair_fwd, self.bwd_order, self.fwd_order)
@@ -65,7 +64,7 @@ class NativeTables:
     num_pairs: torch.Tensor
 
     def swapped(self) -> "NativeTables":
-        """The tables of the inverse layer; the native code swaps the two halves as it reads."""
+        """Return the inverse layer's tables; the native code swaps the two halves as it reads."""
         return self
 
 
@@ -76,7 +75,7 @@ class PairLists:
     pairs: tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
     def swapped(self) -> "PairLists":
-        """The lists of the inverse layer."""
+        """Return the lists of the inverse layer."""
         return PairLists(tuple((outputs, inputs) for inputs, outputs in self.pairs))
 
 
@@ -205,7 +204,7 @@ def _implicit_gemm(
 
 
 def _find_outputs_by_hash(grid: Grid, geometry: Geometry, wide: bool) -> list[object]:
-    """The scratch that lives until the rulebook is made."""
+    """Allocate the scratch that lives until the rulebook is made."""
     unique = _output_keys(grid, geometry, wide)
     slots = _hash_table(grid, int(geometry.most_outputs(grid.num_voxels) * _HASH_SCALE), wide)
     backup = torch.empty_like(unique)
@@ -213,7 +212,7 @@ def _find_outputs_by_hash(grid: Grid, geometry: Geometry, wide: bool) -> list[ob
 
 
 def _find_outputs_by_sorting(grid: Grid, geometry: Geometry, wide: bool) -> list[object]:
-    """The same where `Tensor.unique` finds the outputs: its result stays as long as its input."""
+    """Allocate where `Tensor.unique` finds the outputs: its result stays as long as its input."""
     keys = _output_keys(grid, geometry, wide)
     with allocating(Category.WORKSPACE):
         ordered = torch.empty_like(keys)
@@ -242,8 +241,7 @@ def _native(
         _hash_table(grid, num * _SUBM_HASH_SLOTS, wide)
         return grid.indices, NativeTables(pairs, num_pairs)
     cells = _output_cells(grid, geometry)
-    key = torch.int64 if wide else torch.int32
-    unique = torch.empty(geometry.kernel_volume * num + 1, dtype=key, device=grid.device)
+    unique = _output_keys(grid, geometry, wide)
     backup = torch.empty_like(unique)
     # A radix sort writes into a second copy of its keys.
     with allocating(Category.WORKSPACE):

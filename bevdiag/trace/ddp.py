@@ -16,9 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bevdiag.memory.events import Category
+from bevdiag.memory.events import Category, allocating
 from bevdiag.memory.loop import Loop
-from bevdiag.memory.tags import allocating
 from bevdiag.trace.recorder import Recorder
 
 MIB = 1024**2
@@ -47,7 +46,7 @@ class Reducer:
         self._is_rebuilt = loop.finds_unused
 
     def wrap(self) -> None:
-        """The constructor: every rank gets the same weights, then the first buckets are made."""
+        """Wrap as the constructor: every rank gets the same weights, the first buckets are made."""
         state = [*self._model.parameters(), *self._model.buffers()]
         for chunk in bucketed([_nbytes(tensor) for tensor in state], [BROADCAST_BYTES]):
             flat = sum(_nbytes(state[index]) for index in chunk)
@@ -84,7 +83,7 @@ class Reducer:
                 offset += parameter.numel()
 
     def _take(self, parameter: nn.Parameter) -> None:
-        """A gradient is complete."""
+        """Take a gradient, which is complete."""
         if not self._is_rebuilt:
             self._ready.append(parameter)
         if self._loop.bucket_view and parameter in self._views:

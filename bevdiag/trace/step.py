@@ -5,24 +5,23 @@ batch is copied, forward in train mode, loss, the batch dict dropped, backward, 
 optimizer step, gradients dropped.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import DEFAULT_GPU, DeviceTarget, make_target
-from bevdiag.memory.events import Category, EventStream
+from bevdiag.memory.events import Category, EventStream, allocating
 from bevdiag.memory.loop import PLAIN, Loop
-from bevdiag.memory.tags import allocating
 from bevdiag.models import scatter
 from bevdiag.trace.around_step import AroundStep
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
-from bevdiag.trace.checkpoints import meta_checkpoints
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.dead_branches import dead_branches
 from bevdiag.trace.functions import cuda_functions
@@ -38,19 +37,6 @@ FEWEST_STEPS = 2
 """The first step has no optimizer state yet; from the second on they are alike."""
 
 Forward = Callable[[nn.Module, WatchedBatch], torch.Tensor]
-
-
-def _call(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-    loss: torch.Tensor = model(batch)
-    return loss
-
-
-def _nothing_around(_: Recorder) -> AbstractContextManager[object]:
-    return nullcontext()
-
-
-def _nothing_before(step: int) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +102,12 @@ class StepHooks:
             copied for each step, and no cuBLAS workspace is there before the first product.
     """
 
-    forward: Forward = _call
+    forward: Forward = lambda model, batch: model(batch)
     batch: type[WatchedBatch] = WatchedBatch
     recorder: Recorder | None = None
     optimizer: Callable[[nn.Module], torch.optim.Optimizer | None] = lambda _: None
-    around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
-    begin_step: Callable[[int], None] = _nothing_before
+    around: Callable[[Recorder], AbstractContextManager[object]] = lambda _: nullcontext()
+    begin_step: Callable[[int], object] = lambda _: None
     is_bare: bool = False
 
 
@@ -232,6 +218,22 @@ def trace_steps(
     )
 
 
+@contextmanager
+def meta_checkpoints() -> Iterator[None]:
+    """Inside, forking the meta device's random numbers does nothing, as in newer versions.
+
+    A checkpoint restores the random numbers' state of its inputs' device before it recomputes. The
+    meta device draws none: newer versions leave the state alone there, 2.5 raises.
+    """
+    fork = torch.random.fork_rng
+
+    def fork_rng(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
+        return nullcontext() if kwargs.get("device_type") == "meta" else fork(*args, **kwargs)
+
+    with patch.object(torch.random, "fork_rng", fork_rng):
+        yield
+
+
 def _load(
     recorder: Recorder,
     model: nn.Module,
@@ -240,7 +242,7 @@ def _load(
     *,
     is_bare: bool,
 ) -> None:
-    """The model is moved to the device (children first, as Module._apply does), then the batch."""
+    """Move the model to the device (children first, as Module._apply does), then the batch."""
 
     def move(module: nn.Module, path: str) -> None:
         for name, child in module.named_children():

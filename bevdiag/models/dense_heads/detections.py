@@ -38,7 +38,7 @@ def limits_of(document: Document) -> Limits:
 
 
 def _most(written: object, otherwise: int) -> int:
-    """The number, the largest of a class's each, or `otherwise` where there is none."""
+    """Return the number, the largest of a class's each, or `otherwise` where there is none."""
     counts = written if isinstance(written, (list, tuple)) else (written,)
     return max((n for n in counts if type(n) is int and n > 0), default=otherwise)
 
@@ -81,7 +81,7 @@ def _best(scores: Tensor, boxes: Tensor, labels: Tensor, limits: Limits) -> Dete
 
 
 def _rows(mask: Tensor) -> Tensor:
-    """The places [n] of a mask's true values, as indexing by it makes them."""
+    """Return the places [n] of a mask's true values, as indexing by it makes them."""
     return nonzero(mask, len(mask))[:, 0]
 
 

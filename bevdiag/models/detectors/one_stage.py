@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.models.backbones_2d.base_bev_backbone import BevLevels
-from bevdiag.models.batch import Batch
-from bevdiag.models.channels import ChannelMismatch
-from bevdiag.models.contracts import DenseHead, Detections, MapToBev
+from bevdiag.models.contracts import Batch, DenseHead, Detections, MapToBev
+from bevdiag.models.interfaces import ChannelMismatch
 
 
 class OneStageDetector(nn.Module):
@@ -43,7 +42,7 @@ class OneStageDetector(nn.Module):
         return found
 
     def forward(self, batch: Batch) -> Tensor | list[Detections]:
-        """Return the loss of a batch (see `bevdiag.models.batch`), or what is found in it.
+        """Return the loss of a batch (see `bevdiag.models.contracts`), or what is found in it.
 
         Raises:
             ChannelMismatch: before anything runs; the original fails in the first 2D convolution.

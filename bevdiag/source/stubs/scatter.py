@@ -1,6 +1,9 @@
 """torch_scatter, along any axis: with values where there are any, with its memory where not."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial, wraps
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,106 +26,97 @@ from bevdiag.source.state import running
 __version__ = "2.1.2"
 
 Reduced = tuple[Tensor, Tensor]
+Out = Tensor | None
+Size = int | None
 
 
 def without_values(src: Tensor) -> Tensor:
-    """Features lose their values where a trace is running."""
+    """Take the values from features where a trace is running."""
     trace = running()
     return trace.gpu.valueless(src) if trace and src.is_floating_point() else src
 
 
-def scatter_sum(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Tensor:
-    """Sums by index: [..., N, ...] to [..., M, ...] along `dim`."""
-    return add(without_values(src), index, dim % src.dim(), out, dim_size)
+def _by_index(reduce: Callable[..., Any]) -> Any:
+    """Give a reduction torch_scatter's arguments.
+
+    `reduce` gets features without values, an axis from 0 on, and options of its own behind both.
+    """
+
+    @wraps(reduce)
+    def reduced(
+        src: Tensor,
+        index: Tensor,
+        dim: int = -1,
+        out: Out = None,
+        dim_size: Size = None,
+        *options: Any,
+        **named: Any,
+    ) -> Any:
+        dim %= src.dim()
+        return reduce(without_values(src), index, dim, out, dim_size, *options, **named)
+
+    return reduced
+
+
+@_by_index
+def scatter_sum(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
+    """Sum by index: [..., N, ...] to [..., M, ...] along `dim`."""
+    return add(src, index, dim, out, dim_size)
 
 
 scatter_add = scatter_sum
 
 
-def scatter_mul(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Tensor:
-    """Products by index."""
-    src, dim = without_values(src), dim % src.dim()
+@_by_index
+def scatter_mul(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
+    """Multiply by index."""
     wide = spread(index, src, dim)
     made: Tensor = apply(Product, src, wide, dim, shape_of(src, wide, dim, out, dim_size))
     return made if out is None else out.mul_(made)
 
 
-def scatter_mean(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Tensor:
-    """Means by index; what has no rows is 0."""
-    return mean(without_values(src), index, dim % src.dim(), out, dim_size)
+@_by_index
+def scatter_mean(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
+    """Average by index; what has no rows is 0."""
+    return mean(src, index, dim, out, dim_size)
 
 
-def scatter_max(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Reduced:
-    """Maxima by index, and which row each is."""
-    return extreme("amax", without_values(src), index, dim % src.dim(), out, dim_size)
+@_by_index
+def scatter_max(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
+    """Return maxima by index, and which row each is."""
+    return extreme("amax", src, index, dim, out, dim_size)
 
 
-def scatter_min(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Reduced:
-    """Minima by index, and which row each is."""
-    return extreme("amin", without_values(src), index, dim % src.dim(), out, dim_size)
+@_by_index
+def scatter_min(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
+    """Return minima by index, and which row each is."""
+    return extreme("amin", src, index, dim, out, dim_size)
 
 
+@_by_index
 def scatter(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-    reduce: str = "sum",
+    src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size, reduce: str = "sum"
 ) -> Tensor:
-    """The reduction called sum (or add), mul, mean, max or min."""
-    if reduce in ("max", "min"):
-        kept = without_values(src)
-        return extreme(f"a{reduce}", kept, index, dim % src.dim(), out, dim_size)[0]
-    return _BY_NAME[reduce](src, index, dim, out, dim_size)
+    """Reduce by the name: sum (or add), mul, mean, max or min."""
+    found = _BY_NAME[reduce](src, index, dim, out, dim_size)
+    made: Tensor = found[0] if isinstance(found, tuple) else found
+    return made
 
 
-_BY_NAME = {"sum": scatter_sum, "add": scatter_sum, "mul": scatter_mul, "mean": scatter_mean}
+_BY_NAME = {
+    **{"sum": scatter_sum, "add": scatter_sum, "mul": scatter_mul, "mean": scatter_mean},
+    **{"max": scatter_max, "min": scatter_min},
+}
 
 
 # -- composites: torch_scatter writes them in these operations -------------------------------------
 
 
+@_by_index
 def scatter_std(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-    unbiased: bool = True,
+    src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size, unbiased: bool = True
 ) -> Tensor:
-    """Standard deviations by index."""
-    src, dim = without_values(src), dim % src.dim()
+    """Compute standard deviations by index."""
     dim_size = out.shape[dim] if out is not None else dim_size
     count = counts(src, index, dim, dim_size)
     wide = spread(index, src, dim)
@@ -137,9 +131,7 @@ def scatter_std(
     return out.div(count + 1e-6).sqrt()
 
 
-def scatter_softmax(
-    src: Tensor, index: Tensor, dim: int = -1, dim_size: int | None = None
-) -> Tensor:
+def scatter_softmax(src: Tensor, index: Tensor, dim: int = -1, dim_size: Size = None) -> Tensor:
     """Softmax among the rows of each index: of the source's shape."""
     centred, wide, dim = _centred(src, index, dim, dim_size)
     powers = centred.exp_()
@@ -148,7 +140,7 @@ def scatter_softmax(
 
 
 def scatter_log_softmax(
-    src: Tensor, index: Tensor, dim: int = -1, eps: float = 1e-12, dim_size: int | None = None
+    src: Tensor, index: Tensor, dim: int = -1, eps: float = 1e-12, dim_size: Size = None
 ) -> Tensor:
     """Log-softmax among the rows of each index: of the source's shape."""
     centred, wide, dim = _centred(src, index, dim, dim_size)
@@ -156,16 +148,11 @@ def scatter_log_softmax(
     return centred.sub_(total.add_(eps).log_().gather(dim, wide))
 
 
+@_by_index
 def scatter_logsumexp(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-    eps: float = 1e-12,
+    src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size, eps: float = 1e-12
 ) -> Tensor:
-    """The logarithm of the sum of powers by index."""
-    src, dim = without_values(src), dim % src.dim()
+    """Compute the logarithm of the sum of powers by index."""
     wide = spread(index, src, dim)
     size = shape_of(src, wide, dim, out, dim_size)[dim]
     largest = scatter_max(src.detach(), wide, dim, dim_size=size)[0]
@@ -174,9 +161,7 @@ def scatter_logsumexp(
     return total.add_(eps).log_().add_(largest)
 
 
-def _centred(
-    src: Tensor, index: Tensor, dim: int, dim_size: int | None
-) -> tuple[Tensor, Tensor, int]:
+def _centred(src: Tensor, index: Tensor, dim: int, dim_size: Size) -> tuple[Tensor, Tensor, int]:
     src, dim = without_values(src), dim % src.dim()
     wide = spread(index, src, dim)
     largest = scatter_max(src, wide, dim, dim_size=dim_size)[0]
@@ -187,11 +172,7 @@ def _centred(
 
 
 def segment_coo(
-    src: Tensor,
-    index: Tensor,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-    reduce: str = "sum",
+    src: Tensor, index: Tensor, out: Out = None, dim_size: Size = None, reduce: str = "sum"
 ) -> Tensor:
     """Like `scatter` with a sorted index, along the index's last axis."""
     src, dim = without_values(src), index.dim() - 1
@@ -200,30 +181,28 @@ def segment_coo(
     return _reduced(src, wide, dim, shape, out, reduce)
 
 
-def segment_csr(
-    src: Tensor, indptr: Tensor, out: Tensor | None = None, reduce: str = "sum"
-) -> Tensor:
-    """Reduces rows `indptr[i]` to `indptr[i + 1]` along the last axis of `indptr`."""
+def segment_csr(src: Tensor, indptr: Tensor, out: Out = None, reduce: str = "sum") -> Tensor:
+    """Reduce rows `indptr[i]` to `indptr[i + 1]` along the last axis of `indptr`."""
     src, dim = without_values(src), indptr.dim() - 1
     shape = list(src.shape)
     shape[dim] = max(indptr.shape[-1] - 1, 0)
     return _reduced(src, _wide(_rows(indptr), src), dim, shape, out, reduce)
 
 
-def gather_coo(src: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
+def gather_coo(src: Tensor, index: Tensor, out: Out = None) -> Tensor:
     """Row `index[i]` for each i, along the index's last axis."""
     src = without_values(src)
     made: Tensor = apply(Repeated, src, _wide(index, src), index.dim() - 1)
     return made if out is None else out.copy_(made)
 
 
-def gather_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
+def gather_csr(src: Tensor, indptr: Tensor, out: Out = None) -> Tensor:
     """Row i as often as `indptr[i]` and `indptr[i + 1]` are apart."""
     return gather_coo(src, _rows(indptr), out)
 
 
 def _reduced(
-    src: Tensor, wide: Tensor, dim: int, shape: list[int], out: Tensor | None, reduce: str
+    src: Tensor, wide: Tensor, dim: int, shape: list[int], out: Out, reduce: str
 ) -> Tensor:
     if reduce in ("max", "min"):
         made: Tensor = apply(Extreme, src, wide, dim, shape, f"a{reduce}")[0]
@@ -233,7 +212,7 @@ def _reduced(
 
 
 def _wide(index: Tensor, src: Tensor) -> Tensor:
-    """The index for all axes that follow its own."""
+    """Return the index for all axes that follow its own."""
     shape = (*index.shape, *src.shape[index.dim() :])
     return index.view(*index.shape, *[1] * (src.dim() - index.dim())).expand(shape)
 
@@ -247,11 +226,5 @@ def _rows(indptr: Tensor) -> Tensor:
         return torch.stack(rows).view(*indptr.shape[:-1], -1)
 
 
-def segment_sum_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
-    """See `segment_csr`."""
-    return segment_csr(src, indptr, out, "sum")
-
-
-def segment_mean_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
-    """See `segment_csr`."""
-    return segment_csr(src, indptr, out, "mean")
+segment_sum_csr = partial(segment_csr, reduce="sum")
+segment_mean_csr = partial(segment_csr, reduce="mean")

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.errors import InputError
+from bevdiag.scenes import ROOM_RANGE, SceneKind, fitting_kind
 from bevdiag.source.dialects import python_configs
 from bevdiag.source.dialects.python_configs import COLUMNS, plain, step_of
+from bevdiag.source.failures import Remedy, stopped
 
 _AUTOCASTS = {"bfloat16": "bf16"}
 _OWN_ALLOCATORS = {
@@ -23,7 +25,7 @@ _UNBOUNDED = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 
 
 def required(name: str) -> Any:
-    """A module of the packages that this family stands on.
+    """Import a module of the packages that this family stands on.
 
     Raises:
         NoVerdictError: it is not installed where bevdiag runs.
@@ -32,7 +34,7 @@ def required(name: str) -> Any:
 
 
 def read_config(path: Path, overrides: Sequence[str]) -> Any:
-    """The config as MMEngine's scripts read it, with `KEY=value` texts as --cfg-options.
+    """Read the config as MMEngine's scripts do, with `KEY=value` texts as --cfg-options.
 
     Raises:
         InputError: an override is no `KEY=value`.
@@ -50,13 +52,18 @@ def read_config(path: Path, overrides: Sequence[str]) -> Any:
 
 
 def training_set(config: Any) -> Any:
-    """The data set behind what repeats, balances or joins it.
+    """Return the data set behind what repeats, balances or joins it.
 
     Raises:
         NoVerdictError: the config trains nothing.
     """
     if not (config.get("train_dataloader") or {}).get("dataset"):
-        raise NoVerdictError("the config names no data set to train on (train_dataloader.dataset)")
+        older = ", only one of before MMEngine, data.train" if config.get("data") else ""
+        raise stopped(
+            f"there is no data set to train on (train_dataloader.dataset){older}",
+            Remedy.CONFIG,
+            getattr(config, "filename", None) or "the config",
+        )
     found = config.train_dataloader.dataset
     while "dataset" in found or "datasets" in found:
         found = found.dataset if "dataset" in found else found.datasets[0]
@@ -64,7 +71,7 @@ def training_set(config: Any) -> Any:
 
 
 def _library_of_its_own(model: Any) -> str:
-    """The sparse library in the model that allocates for itself; empty without one."""
+    """Return the sparse library in the model that allocates for itself; empty without one."""
     if isinstance(model, Mapping):
         return next(filter(None, map(_library_of_its_own, model.values())), "")
     if isinstance(model, (list, tuple)):
@@ -73,16 +80,18 @@ def _library_of_its_own(model: Any) -> str:
 
 
 def described(config: Any) -> dict[str, Any]:
-    """The config in plain values: what decides the scene and the step beside the model.
+    """Describe the config in plain values: what decides the scene and the step beside the model.
 
     Raises:
         NoVerdictError: the model stands on a library whose memory is not modelled.
     """
     library = _library_of_its_own(config.model)
     if library:
-        raise NoVerdictError(
-            f"the model runs on {library}, which keeps memory in ways of its own: bevdiag does not "
-            "model it"
+        raise stopped(
+            f"the model runs on {library}, which keeps memory in ways of its own that bevdiag does "
+            "not model",
+            Remedy.KERNEL,
+            getattr(config, "filename", None) or "the config",
         )
     dataset = training_set(config)
     transforms = dataset.get("pipeline") or config.get("train_pipeline") or []
@@ -113,7 +122,7 @@ def described(config: Any) -> dict[str, Any]:
 
 
 def _voxel_layer(model: Any) -> Any:
-    """The settings of the voxels that hold points, wherever the model keeps them."""
+    """Return the settings of the voxels that hold points, wherever the model keeps them."""
     preprocessor = model.get("data_preprocessor") or {}
     for holder in (preprocessor, preprocessor.get("voxelize_cfg") or {}, model):
         for name in ("voxel_layer", "pts_voxel_layer"):
@@ -125,12 +134,21 @@ def _voxel_layer(model: Any) -> Any:
 def _range(config: Any, transforms: Sequence[Any], layer: Any) -> list[float]:
     filtered = step_of(transforms, "PointsRangeFilter").get("point_cloud_range")
     found = filtered or config.get("point_cloud_range") or layer.get("point_cloud_range")
-    return [float(value) for value in found or _UNBOUNDED]
+    indoor = fitting_kind(_UNBOUNDED, str(training_set(config)["type"])) is SceneKind.ROOM
+    return [float(value) for value in found or (ROOM_RANGE if indoor else _UNBOUNDED)]
 
 
 def _class_names(config: Any, dataset: Any) -> Sequence[str]:
     named = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
-    return named or dataset.get("classes") or []
+    return named or dataset.get("classes") or _own_classes(str(dataset["type"]))
+
+
+def _own_classes(name: str) -> Sequence[str]:
+    """Those that the class of a data set names itself, for configs that name none."""
+    required("mmdet3d.utils").register_all_modules(init_default_scope=True)
+    found = required("mmdet3d.registry").DATASETS.get(name)
+    classes: Sequence[str] = getattr(found, "METAINFO", {}).get("classes", ())
+    return classes
 
 
 def uses_amp(wrapper: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmengine.config import (
     described,
@@ -18,9 +18,11 @@ from bevdiag.source.dialects.mmengine.config import (
     required,
     uses_amp,
 )
+from bevdiag.source.dialects.mmengine.proposals import with_proposals
 from bevdiag.source.dialects.mmengine.supply import MMEngineSupply
 from bevdiag.source.dialects.protocol import Dialect, Supply
 from bevdiag.source.dialects.python_configs import leave_unmeasured, settings_of
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import note
@@ -92,10 +94,10 @@ class MMEngine(Dialect):
         model.data_preprocessor.to("cuda:0")
         if not self._has_spconv and is_sparse(model):
             note("spconv is not installed here, so mmcv's own sparse convolutions run in its place")
-        return model  # type: ignore[no-any-return]
+        return with_proposals(model)
 
     def loss(self, model: Any, batch: WatchedBatch) -> torch.Tensor:
-        """The loss of `BaseModel.train_step`."""
+        """Return the loss of `BaseModel.train_step`."""
         if any(image.dim() == _OF_A_RIG for image in batch["inputs"].get(_IMAGES, ())):
             leave_unmeasured(_UNMEASURED)
         data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, True)
@@ -103,12 +105,15 @@ class MMEngine(Dialect):
         return loss
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise NoVerdictError(
-            "of Python configs the training step is predicted: evaluation has a pipeline of its own"
+        raise stopped(
+            "of Python configs the training step is predicted, as evaluation has a pipeline of its "
+            "own",
+            Remedy.TRAINING,
+            str(self._path),
         )
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """What the config's wrapper builds, running foreach kernels as it would on a GPU."""
+        """Build what the config's wrapper does, running foreach kernels as it would on a GPU."""
         settings = self._config.get("optim_wrapper")
         if not settings:
             return None
