@@ -231,7 +231,7 @@ def predict(
                     )
                     file.with_suffix(".part").write_bytes(pickle.dumps(traced))
                     file.with_suffix(".part").rename(file)
-                traced = pickle.loads(file.read_bytes())
+                traced = replace(pickle.loads(file.read_bytes()), row=row)
                 outcomes.append(traced.outcome())
             except BevdiagError as error:
                 outcomes.append(Outcome(row=row, error=str(error)))
