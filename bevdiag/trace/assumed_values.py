@@ -69,26 +69,17 @@ class Asked:
         """Note that an operator that nobody sees into may have written into these arguments."""
 
 
-class _Nobody:
-    """Waits for no answer."""
-
-    def seen(self, question: Question, value: torch.Tensor) -> None:
-        """See `bevdiag.trace.rehearsal.Prompter`."""
-
-
-NOBODY = _Nobody()
-
-
 class RehearsedValues(Asked):
     """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
 
-    def __init__(self, prompter: Prompter | _Nobody) -> None:
+    def __init__(self, prompter: Prompter | None = None) -> None:
         super().__init__()
         self._prompter = prompter
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """Pass on the answer that the run has to a question."""
-        self._prompter.seen(question, value)
+        if self._prompter is not None:
+            self._prompter.seen(question, value)
 
     def counted(self, kind: str, count: int) -> None:
         """Pass on a count that an operator has found out and a trace has to ask for."""
@@ -145,7 +136,6 @@ class AssumedValues(Asked):
         self._rounds.clear()
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         self._intervals.note(func, args, outputs)
         self.given.note(func, args, outputs)
 
@@ -199,7 +189,6 @@ class AssumedValues(Asked):
             )
 
     def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         low, high = self._intervals.of(mask)
         if low == high:
             return torch.full(mask.shape, bool(low))
@@ -249,12 +238,10 @@ class AssumedValues(Asked):
         self._shares[shape] = (share, why)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         storage = result.untyped_storage()
         self._negations[storage._cdata] = (mask, weakref.ref(storage))
 
     def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         whole = None if source is None else self._whole_numbers(source)
         count = min(count, len(whole)) if whole is not None else count
         return self.count(
@@ -282,7 +269,6 @@ class AssumedValues(Asked):
     def order(
         self, shape: tuple[int, ...], dim: int, length: int, question: Question
     ) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         wanted = [*shape]
         wanted[dim] = length
         answer = self._rehearsed(question, tuple(wanted))
@@ -294,7 +280,6 @@ class AssumedValues(Asked):
         return picked.view(along).expand(wanted).contiguous()
 
     def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         answer = self._rehearsed(question, tuple(index.shape))
         if answer is not None:
             return answer.clamp(-size, max(size - 1, 0))

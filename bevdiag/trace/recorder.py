@@ -170,9 +170,31 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         module = self.attribution.current_path()
         return self._ledger.allocate(nbytes, category, module, op, request=request)
 
-    def release(self, block: int) -> None:
-        """End a block from `temporary`."""
-        self._ledger.free(block)
+    def release(self, *blocks: int) -> None:
+        """End blocks from `temporary`, the last one first."""
+        for block in reversed(blocks):
+            self._ledger.free(block)
+
+    def scratch(
+        self,
+        nbytes: int,
+        op: str,
+        category: Category = Category.TEMPORARY,
+        request: Request | None = None,
+    ) -> None:
+        """Record a block that does not outlive the operation."""
+        self.release(self.temporary(nbytes, op, category, request))
+
+    def dense_copy(
+        self,
+        tensor: torch.Tensor,
+        layout: torch.memory_format = torch.contiguous_format,
+        op: str = "aten.contiguous",
+    ) -> list[int]:
+        """Record a copy for the length of a call, if the tensor is not laid out so."""
+        if tensor.is_contiguous(memory_format=layout):
+            return []
+        return [self.temporary(tensor.nbytes, op)]
 
     def gemm(self, op: str) -> None:
         """Note that a matrix product is about to run: its thread needs a cuBLAS workspace, once."""
