@@ -15,13 +15,14 @@ from typing import Any
 import torch
 
 from bevdiag.trace.given import Given
-from bevdiag.trace.intervals import Intervals
+from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Effort, Prompter, Question, QuestionCounter, Rehearsal
+from bevdiag.trace.rehearsal import Effort, Prompter, Question, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
+from bevdiag.trace.unknown_values import Asked
 
 EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""
@@ -42,33 +43,6 @@ _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
 
 
-class Asked:
-    """Numbers the questions that a run meets, by their place in the code.
-
-    Attributes:
-        module: names the module that is running, for places outside of the user's code.
-    """
-
-    def __init__(self) -> None:
-        self.module: Callable[[], str] = str
-        self._counter = QuestionCounter()
-
-    def begin_pass(self) -> None:
-        """Begin a forward or backward pass."""
-        self._counter.begin_pass()
-
-    def question(self, kind: str) -> Question:
-        """Give a number to the question that the code asks right now."""
-        module = self.module()
-        return self._counter.question(kind, user_place(sys._getframe(1), module), module)
-
-    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
-
-    def overwritten(self, tensors: Iterable[Any]) -> None:
-        """Note that an operator that nobody sees into may have written into these arguments."""
-
-
 class RehearsedValues(Asked):
     """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
 
@@ -86,7 +60,7 @@ class RehearsedValues(Asked):
         self.seen(self.question(kind), torch.tensor(count))
 
 
-class AssumedValues(Asked):
+class AssumedValues(KnownValues):
     """Supplies values for one trace.
 
     Args:
@@ -119,7 +93,6 @@ class AssumedValues(Asked):
         self.scenario = scenario
         self._pins = pins
         self._rehearsal = rehearsal
-        self._intervals = Intervals()
         self.given = Given()
         self._random = torch.Generator().manual_seed(0)
         self._masks: StorageNotes[torch.Tensor] = StorageNotes()
@@ -131,12 +104,14 @@ class AssumedValues(Asked):
         self.assumptions: dict[str, Assumption] = {}
         self.open: list[str] = []
 
+    question = Asked.question
+
     def begin_pass(self) -> None:
         super().begin_pass()
         self._rounds.clear()
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        self._intervals.note(func, args, outputs)
+        super().note(func, args, outputs)
         self.given.note(func, args, outputs)
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
@@ -144,9 +119,6 @@ class AssumedValues(Asked):
         for tensor in found:
             self._intervals.overwritten(tensor)
         self.given.overwritten(found)
-
-    def seen(self, question: Question, value: torch.Tensor) -> None:
-        """Ignore a question about values that the trace has: nobody needs to be asked."""
 
     # -- counts ------------------------------------------------------------------------------------
 
