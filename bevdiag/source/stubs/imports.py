@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from bevdiag.source.stubs.called import watched
+from bevdiag.source.state import watched
 from bevdiag.source.stubs.definitions import Extensions
 from bevdiag.source.stubs.inert import InertModule, filled
 from bevdiag.source.stubs.ops import OPS
