@@ -35,14 +35,6 @@ def _get_device(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: A
     return 0 if gpu.recorder.is_device(args[0]) else -1
 
 
-def _cuda(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return gpu.to_device(args[0], None)
-
-
-def _cpu(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return gpu.to_host(args[0])
-
-
 def _to(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     tensor = args[0]
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
@@ -149,8 +141,8 @@ FOR_THE_REPOSITORY: dict[Any, Handler] = {
     _property("is_cuda"): _is_cuda,
     _property("is_cpu"): _is_cpu,
     _T.get_device: _get_device,
-    _T.cuda: _cuda,
-    _T.cpu: _cpu,
+    _T.cuda: lambda gpu, _, args, __: gpu.to_device(args[0], None),
+    _T.cpu: lambda gpu, _, args, __: gpu.to_host(args[0]),
     _T.to: _to,
     _T.type: _type,
     _T.type_as: _type_as,
