@@ -7,7 +7,7 @@ Sources: the registries of OpenPCDet (8cacccec), DSVT (8cfc2a6f) and Focal-SST-S
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from bevdiag.config.settings import ModelSettings
+from bevdiag.config.model_settings import ModelSettings
 
 DETECTOR = "NAME"
 """The slot of the detector itself; every other slot is a section of MODEL."""

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.tree import Path as Keys
 from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.memory.events import Category

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.models.builder import build_detector
 from bevdiag.models.contracts import Batch
 from bevdiag.models.detectors.one_stage import OneStageDetector

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.builder import build_detector
 from bevdiag.models.dense_heads.anchors import count_matches

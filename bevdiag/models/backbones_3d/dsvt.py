@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from bevdiag.config.settings import DsvtSettings
+from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.models.backbones_3d.dsvt_input_layer import DsvtInputLayer, Pooling, Stage
 from bevdiag.models.backbones_3d.dsvt_reduction import build_reduction
 from bevdiag.models.contracts import Batch

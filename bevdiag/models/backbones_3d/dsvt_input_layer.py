@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import DsvtInputSettings
+from bevdiag.config.dsvt_settings import DsvtInputSettings
 from bevdiag.models.backbones_3d.dsvt_sets import SetPartition, partition
 from bevdiag.models.backbones_3d.dsvt_windows import PoolGrid, Triple, WindowGrid
 from bevdiag.models.backbones_3d.focal_growth import Coords

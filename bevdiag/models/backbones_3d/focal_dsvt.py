@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.config.settings import BevInput, FocalDsvtSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.bev_settings import BevInput
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bevdiag.config.backbone_settings import FocalEncoderSettings
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision
 from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder

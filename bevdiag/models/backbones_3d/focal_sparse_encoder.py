@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import FocalEncoderSettings
+from bevdiag.config.backbone_settings import FocalEncoderSettings
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS
 from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth

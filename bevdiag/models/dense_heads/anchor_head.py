@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.head_settings import AnchorHeadSettings
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.contracts import Batch, DenseHead
 from bevdiag.models.dense_heads.anchor_losses import (

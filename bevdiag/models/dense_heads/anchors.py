@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bevdiag.config.head_settings import AnchorClassSettings
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 
 Floats = NDArray[np.float32]
 

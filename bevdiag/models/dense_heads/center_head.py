@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranchSettings
+from bevdiag.config.head_settings import CenterHeadSettings, HeadBranchSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.contracts import Batch, DenseHead
 from bevdiag.models.dense_heads.center_boxes import (

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.vfe_settings import DynamicPillarVfeSettings, DynamicVoxelVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.scatter import extreme, mean
