@@ -7,7 +7,7 @@ from pathlib import Path
 from bevdiag.explain.decode import cause_of, decode
 from bevdiag.explain.failure import PREDICTABLE, FailureKind
 from bevdiag.explain.faults import suspect, unknown_text
-from bevdiag.explain.log import read_log
+from bevdiag.explain.messages import read_log
 from bevdiag.explain.result import Explanation
 from bevdiag.prediction.options import InspectOptions
 

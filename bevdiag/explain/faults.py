@@ -13,8 +13,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.rules.checks import check_config
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.pages import rule_page
-from bevdiag.rules.texts import codes_for, named_in, signatures
+from bevdiag.rules.pages import codes_for, named_in, rule_page, signatures
 
 Progress = Callable[[str, float], None]
 

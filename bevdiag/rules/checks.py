@@ -13,9 +13,9 @@ from bevdiag.rules.codes import CODES, Code, Stage, rule_of
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
 from bevdiag.rules.finding import Confidence, Finding, Severity
 from bevdiag.rules.fix import Fix, Fixable
+from bevdiag.rules.pages import codes_for
 from bevdiag.rules.silencing import silence
 from bevdiag.rules.sound_grid import with_sound_grid
-from bevdiag.rules.texts import codes_for
 
 GROUPS = (
     "voxel-xy", "voxel-z", "range", "height", "points", "voxels", "samples", "growth",

@@ -8,9 +8,8 @@ from torch.nn import functional
 
 from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS
-from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
 from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackbone, sparse_norm
-from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
+from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth, points_in_boxes
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
 

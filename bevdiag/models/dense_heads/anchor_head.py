@@ -15,8 +15,7 @@ from bevdiag.models.dense_heads.anchor_losses import (
     direction_loss,
     direction_targets,
 )
-from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner
-from bevdiag.models.dense_heads.anchors import make_anchors
+from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner, make_anchors
 from bevdiag.models.sized_ops import to_device
 
 _PRIOR = 0.01

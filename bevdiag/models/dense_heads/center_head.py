@@ -14,8 +14,10 @@ from bevdiag.models.contracts import Batch, DenseHead
 from bevdiag.models.dense_heads.center_boxes import (
     Objects,
     decode_boxes,
+    heatmap_loss,
     iou_loss,
     iou_regression_loss,
+    regression_loss,
 )
 from bevdiag.models.dense_heads.center_targets import (
     BevGrid,
@@ -24,7 +26,6 @@ from bevdiag.models.dense_heads.center_targets import (
     boxes_of_head,
     draw_targets,
 )
-from bevdiag.models.losses import heatmap_loss, regression_loss
 from bevdiag.models.sized_ops import to_device
 
 _HEATMAP_BIAS = -2.19
