@@ -34,7 +34,7 @@ def rule_command(
     ] = None,
 ) -> int:
     """Explain the finding CODE; without it, list all rules."""
-    from bevdiag.report.text.rule import render_rule, render_rules
+    from bevdiag.report.rule_pages import render_rule, render_rules
     from bevdiag.rules.codes import CODES
     from bevdiag.rules.pages import find_code, rule_page
 
