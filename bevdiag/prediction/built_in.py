@@ -13,7 +13,7 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
-from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.models.bev_map import Changes, compression_changes, map_input_of
 from bevdiag.models.builder import build_detector

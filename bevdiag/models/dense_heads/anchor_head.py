@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.head_settings import AnchorHeadSettings
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.contracts import Batch, DenseHead
 from bevdiag.models.dense_heads.anchor_losses import (
@@ -15,8 +15,7 @@ from bevdiag.models.dense_heads.anchor_losses import (
     direction_loss,
     direction_targets,
 )
-from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner
-from bevdiag.models.dense_heads.anchors import make_anchors
+from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner, make_anchors
 from bevdiag.models.sized_ops import to_device
 
 _PRIOR = 0.01

@@ -7,14 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranchSettings
+from bevdiag.config.head_settings import CenterHeadSettings, HeadBranchSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.contracts import Batch, DenseHead
 from bevdiag.models.dense_heads.center_boxes import (
     Objects,
     decode_boxes,
+    heatmap_loss,
     iou_loss,
     iou_regression_loss,
+    regression_loss,
 )
 from bevdiag.models.dense_heads.center_targets import (
     BevGrid,
@@ -23,7 +26,6 @@ from bevdiag.models.dense_heads.center_targets import (
     boxes_of_head,
     draw_targets,
 )
-from bevdiag.models.losses import heatmap_loss, regression_loss
 from bevdiag.models.sized_ops import to_device
 
 _HEATMAP_BIAS = -2.19

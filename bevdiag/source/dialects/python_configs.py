@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bevdiag.config import Document, tree
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location, NoVerdictError
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current

@@ -11,23 +11,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bevdiag.config.backbone_settings import Backbone3dSettings
-from bevdiag.config.backbone_settings import FocalDsvtSettings as FocalDsvtSettings
-from bevdiag.config.backbone_settings import FocalEncoderSettings as FocalEncoderSettings
 from bevdiag.config.bev_settings import Backbone2dSettings, MapToBevSettings
-from bevdiag.config.bev_settings import BevInput as BevInput
-from bevdiag.config.bev_settings import CompressionMode as CompressionMode
-from bevdiag.config.bev_settings import HeightCompressionSettings as HeightCompressionSettings
-from bevdiag.config.bev_settings import (
-    SparseHeightCompressionSettings as SparseHeightCompressionSettings,
-)
-from bevdiag.config.dsvt_settings import DsvtInputSettings as DsvtInputSettings
-from bevdiag.config.dsvt_settings import DsvtSettings as DsvtSettings
 from bevdiag.config.fields import Flag, Lengths, PositiveInt, Range, Real, Settings, Triple
-from bevdiag.config.head_settings import CenterHeadSettings as CenterHeadSettings
-from bevdiag.config.head_settings import CenterTargetSettings as CenterTargetSettings
 from bevdiag.config.head_settings import DenseHeadSettings
-from bevdiag.config.head_settings import HeadBranchSettings as HeadBranchSettings
-from bevdiag.config.vfe_settings import SdaVfeSettings as SdaVfeSettings
 from bevdiag.config.vfe_settings import VfeSettings
 
 
