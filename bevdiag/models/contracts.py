@@ -16,11 +16,27 @@ Modules add `voxel_features`, `encoded_spconv_tensor`, `encoded_spconv_tensor_st
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 Batch = dict[str, Any]
+
+
+class Kept(dict[str, Any]):
+    """What a module keeps from one step until the next one overwrites it, entry by entry.
+
+    Attributes:
+        overwritten: hears of each entry that has just been written.
+    """
+
+    overwritten: ClassVar[Callable[["Kept", str], None] | None] = None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        if Kept.overwritten is not None:
+            Kept.overwritten(self, key)
 
 
 class MapToBev(nn.Module, ABC):
@@ -43,6 +59,10 @@ class MapToBev(nn.Module, ABC):
 
 class DenseHead(nn.Module, ABC):
     """Predicts from `spatial_features_2d`, assigns targets, and keeps both for `loss`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = Kept()
 
     @abstractmethod
     def loss(self) -> Tensor:

@@ -122,6 +122,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whatever dies from here on dies after the run."""
         self._ledger.is_open = False
 
+    def take_frees(self, since: int) -> list[int]:
+        """Return the blocks that were let go since an event, as if they had not been."""
+        return self._ledger.take_frees(since)
+
     def stream(self, num_steps: int) -> EventStream:
         """Return the finished events, each allocation with its category."""
         return self._ledger.stream(num_steps)

@@ -72,7 +72,6 @@ class AnchorHead(DenseHead):
         nn.init.constant_(self.conv_cls.bias, -math.log((1 - _PRIOR) / _PRIOR))
         if not self.conv_box.weight.is_meta:
             nn.init.normal_(self.conv_box.weight, mean=0, std=0.001)
-        self.kept: dict[str, Tensor] = {}
 
     @property
     def anchors(self) -> list[Tensor]:

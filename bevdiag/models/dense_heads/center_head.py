@@ -125,8 +125,6 @@ class CenterHead(DenseHead):
             heatmap = HeadBranchSettings(out_channels=len(names), num_conv=settings.num_hm_conv)
             branches = {**settings.separate_head_cfg.head_dict, "hm": heatmap}
             self.heads_list.append(SeparateHead(channels, branches, settings))
-        self.predictions: list[dict[str, Tensor]] = []
-        self.targets: list[HeadTargets] = []
         self.grid: BevGrid | None = None
 
     def forward(self, batch: Batch) -> Batch:
@@ -135,15 +133,17 @@ class CenterHead(DenseHead):
         predictions = [head(x) for head in self.heads_list]
         if self.training:
             height, width = x.shape[2:]
-            self.targets = self._assign(batch["gt_boxes_host"], height, width, x.device)
-        self.predictions = predictions
+            self.kept["targets"] = self._assign(batch["gt_boxes_host"], height, width, x.device)
+        self.kept["predictions"] = predictions
         return batch
 
     def loss(self) -> Tensor:
         """Return the last forward pass's loss, summed over the heads."""
         config = self.settings.loss_config.loss_weights
         loss: Tensor | int = 0
-        for predicted, target in zip(self.predictions, self.targets, strict=True):
+        predictions: list[dict[str, Tensor]] = self.kept["predictions"]
+        targets: list[HeadTargets] = self.kept["targets"]
+        for predicted, target in zip(predictions, targets, strict=True):
             predicted["hm"] = torch.clamp(predicted["hm"].sigmoid(), min=1e-4, max=1 - 1e-4)
             centre = heatmap_loss(predicted["hm"], target.heatmap, has_centres=target.has_centres)
             centre *= config.cls_weight
