@@ -76,7 +76,9 @@ class KnownValues:
     def size(self, tensor: torch.Tensor, question: Question) -> int:
         return int(self._only(tensor, question))
 
-    def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
+    def copied(
+        self, tensor: torch.Tensor, question: Question, *, is_read: bool = True
+    ) -> torch.Tensor | None:
         return torch.full(tensor.shape, self._only(tensor, question), dtype=tensor.dtype)
 
     def _only(self, tensor: torch.Tensor, question: Question) -> float:

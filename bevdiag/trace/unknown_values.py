@@ -62,5 +62,7 @@ class Supplier(UnknownValues, Protocol):
     def size(self, tensor: torch.Tensor, question: Question) -> int:
         """Return what `int()` returns."""
 
-    def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
+    def copied(
+        self, tensor: torch.Tensor, question: Question, *, is_read: bool = True
+    ) -> torch.Tensor | None:
         """Return the values of a copy on the host, None where nobody knows them."""
