@@ -1,11 +1,17 @@
 """What families whose configs are Python code share: what the parent learns of such a config."""
 
+import collections.abc
 import importlib
+import os
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from bevdiag.config import Document, tree
 from bevdiag.config.settings import OptimizationSettings
@@ -48,6 +54,40 @@ def step_of(transforms: Iterable[Any], name: str) -> Any:
 def plain(value: Any) -> Any:
     """A sequence of any kind as a list."""
     return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def as_old_python() -> None:
+    """Give back what code for Python before 3.10 and numba before 0.59 asks for.
+
+    Newer ones of numba refuse kernels that those compiled: they run as the Python that they are.
+    """
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    for name in collections.abc.__all__:
+        if not hasattr(collections, name):
+            setattr(collections, name, getattr(collections.abc, name))
+    with suppress(ImportError):
+        sys.modules["numba.errors"] = importlib.import_module("numba.core.errors")
+
+
+class HookedGradients:
+    """Gradients that a trainer's hook frees between forward and backward, not after the update."""
+
+    _held: tuple[nn.Module, torch.optim.Optimizer] | None = None
+
+    def keep(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Let the update leave them."""
+        optimizer.zero_grad = _nothing  # type: ignore[method-assign]
+        self._held = model, optimizer
+
+    def free(self, model: nn.Module) -> None:
+        """Drop those of a model that is trained."""
+        if self._held is not None and self._held[0] is model:
+            optimizer = self._held[1]
+            type(optimizer).zero_grad(optimizer)
+
+
+def _nothing(set_to_none: bool = True) -> None:
+    pass
 
 
 def leave_unmeasured(what: str) -> None:

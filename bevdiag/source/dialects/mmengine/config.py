@@ -7,19 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.source.dialects import python_configs
-from bevdiag.source.dialects.python_configs import COLUMNS, plain, step_of
+from bevdiag.errors import NoVerdictError
+from bevdiag.source.dialects import openmmlab, python_configs
+from bevdiag.source.dialects.openmmlab import innermost, scene_of
 
 _AUTOCASTS = {"bfloat16": "bf16"}
-_OWN_ALLOCATORS = {
-    "MinkResNet": "MinkowskiEngine",
-    "minkowski": "MinkowskiEngine",
-    "torchsparse": "TorchSparse",
-}
-"""By what types and settings of a model contain."""
-_UNBOUNDED = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
-"""The range of a scene that no part of the config limits: nuScenes' usual one."""
 
 
 def required(name: str) -> Any:
@@ -32,21 +24,15 @@ def required(name: str) -> Any:
 
 
 def read_config(path: Path, overrides: Sequence[str]) -> Any:
-    """The config as MMEngine's scripts read it, with `KEY=value` texts as --cfg-options.
+    """Read the config as MMEngine's scripts do, with `KEY=value` texts as --cfg-options.
 
     Raises:
         InputError: an override is no `KEY=value`.
     """
     module = required("mmengine.config")
-    config = module.Config.fromfile(str(path))
-    options = {}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"--cfg-options {text}: expected KEY=value")
-        options[key.strip()] = module.DictAction._parse_iterable(value)
-    config.merge_from_dict(options)
-    return config
+    return openmmlab.read_config(
+        module.Config, module.DictAction._parse_iterable, path, overrides
+    )
 
 
 def training_set(config: Any) -> Any:
@@ -57,80 +43,26 @@ def training_set(config: Any) -> Any:
     """
     if not (config.get("train_dataloader") or {}).get("dataset"):
         raise NoVerdictError("the config names no data set to train on (train_dataloader.dataset)")
-    found = config.train_dataloader.dataset
-    while "dataset" in found or "datasets" in found:
-        found = found.dataset if "dataset" in found else found.datasets[0]
-    return found
-
-
-def _library_of_its_own(model: Any) -> str:
-    """The sparse library in the model that allocates for itself; empty without one."""
-    if isinstance(model, Mapping):
-        return next(filter(None, map(_library_of_its_own, model.values())), "")
-    if isinstance(model, (list, tuple)):
-        return next(filter(None, map(_library_of_its_own, model)), "")
-    return next((_OWN_ALLOCATORS[part] for part in _OWN_ALLOCATORS if part in str(model)), "")
+    return innermost(config.train_dataloader.dataset)
 
 
 def described(config: Any) -> dict[str, Any]:
-    """The config in plain values: what decides the scene and the step beside the model.
+    """Return the config in plain values: what decides the scene and the step beside the model.
 
     Raises:
         NoVerdictError: the model stands on a library whose memory is not modelled.
     """
-    library = _library_of_its_own(config.model)
-    if library:
-        raise NoVerdictError(
-            f"the model runs on {library}, which keeps memory in ways of its own: bevdiag does not "
-            "model it"
-        )
     dataset = training_set(config)
-    transforms = dataset.get("pipeline") or config.get("train_pipeline") or []
-    points = step_of(transforms, "LoadPointsFromFile")
-    sweeps = step_of(transforms, "LoadPointsFromMultiSweeps")
-    used = points.get("use_dim", 4)
-    columns = len(used) if isinstance(used, (list, tuple)) else int(used)
     wrapper = config.get("optim_wrapper") or {}
-    layer = _voxel_layer(config.model)
+    classes = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
     return {
-        "model": str(config.model["type"]),
-        "dataset": str(dataset["type"]),
-        "class_names": list(map(str, _class_names(config, dataset))),
-        "features": list(COLUMNS[: max(columns, 3)]),
-        "stored": list(COLUMNS[: int(points.get("load_dim", columns))]),
-        "shuffled": bool(step_of(transforms, "PointShuffle")),
-        "frames": 1 + int(sweeps.get("sweeps_num", 0)),
-        "range": _range(config, transforms, layer),
-        "voxel_size": plain(layer.get("voxel_size")),
-        "max_points": int(layer.get("max_num_points", -1)),
-        "max_voxels": plain(layer.get("max_voxels", -1)),
+        **scene_of(config, dataset, classes or dataset.get("classes")),
         "batch_size": int(config.train_dataloader.get("batch_size", 1)),
         "batch_key": ["train_dataloader", "batch_size"],
         "half_precision": (("optim_wrapper", "type"), "AmpOptimWrapper"),
         "optimizer": str((wrapper.get("optimizer") or {}).get("type", "")),
         "autocast": _autocast(wrapper),
     }
-
-
-def _voxel_layer(model: Any) -> Any:
-    """The settings of the voxels that hold points, wherever the model keeps them."""
-    preprocessor = model.get("data_preprocessor") or {}
-    for holder in (preprocessor, preprocessor.get("voxelize_cfg") or {}, model):
-        for name in ("voxel_layer", "pts_voxel_layer"):
-            if holder.get(name):
-                return holder[name]
-    return preprocessor.get("voxelize_cfg") or {}
-
-
-def _range(config: Any, transforms: Sequence[Any], layer: Any) -> list[float]:
-    filtered = step_of(transforms, "PointsRangeFilter").get("point_cloud_range")
-    found = filtered or config.get("point_cloud_range") or layer.get("point_cloud_range")
-    return [float(value) for value in found or _UNBOUNDED]
-
-
-def _class_names(config: Any, dataset: Any) -> Sequence[str]:
-    named = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
-    return named or dataset.get("classes") or []
 
 
 def uses_amp(wrapper: Mapping[str, Any]) -> bool:
