@@ -378,9 +378,7 @@ def nms_3d_unturned(
     nms_3d(unturned, keep, keep_num, nms_overlap_thresh)
 
 
-def _keep(
-    rows: Tensor, keep: Tensor, keep_num: Tensor, threshold: float, as_boxes: Any
-) -> None:
+def _keep(rows: Tensor, keep: Tensor, keep_num: Tensor, threshold: float, as_boxes: Any) -> None:
     _mask(rows)
     kept = _kept(rows, threshold, as_boxes)
     keep[: len(kept)] = kept

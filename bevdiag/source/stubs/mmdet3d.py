@@ -5,7 +5,6 @@ arguments into mmcv's order, or read the boxes as they were written then.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -114,9 +113,7 @@ _OWN: dict[str, dict[str, Op]] = {
     },
     "ball_query_ext": {"ball_query_wrapper": _BATCH["ball_query_dilated_wrapper"]},
     "group_points_ext": _GROUPING,
-    **dict.fromkeys(
-        ("furthest_point_sample_ext", "gather_points_ext", "interpolate_ext"), _BATCH
-    ),
+    **dict.fromkeys(("furthest_point_sample_ext", "gather_points_ext", "interpolate_ext"), _BATCH),
 }
 EXTENSIONS = {**OPS, **_OWN}
 """Functions by the name of the extension module, those of other families among them."""

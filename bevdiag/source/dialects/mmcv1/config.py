@@ -60,9 +60,7 @@ def read_config(path: Path, overrides: Sequence[str]) -> Any:
         InputError: an override is no `KEY=value`.
     """
     module = required("mmcv.utils.config")
-    return openmmlab.read_config(
-        module.Config, module.DictAction._parse_iterable, path, overrides
-    )
+    return openmmlab.read_config(module.Config, module.DictAction._parse_iterable, path, overrides)
 
 
 def training_set(config: Any) -> Any:

@@ -1,6 +1,7 @@
 """mmcv 1.x's conventions: plugins, registries, `train_step`, hooks that update."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,7 +19,6 @@ from bevdiag.source.dialects.mmcv1.config import (
     is_of_mmcv,
     read_config,
     required,
-    uses_half,
 )
 from bevdiag.source.dialects.mmcv1.supply import Mmcv1Supply, is_image, moved
 from bevdiag.source.dialects.openmmlab import OpenMMLab
@@ -83,7 +83,7 @@ class Mmcv1(OpenMMLab):
 
     def build(self, supply: Supply) -> nn.Module:
         models, config = required(f"{_PACKAGE}.models"), self._config
-        build = getattr(models, "build_model", models.build_detector)
+        build = getattr(models, "build_model", None) or models.build_detector
         settings = {name: config.get(name) for name in ("train_cfg", "test_cfg")}
         model: nn.Module = build(config.model, **settings)
         self.note_sparse_convolutions(model)
@@ -98,13 +98,18 @@ class Mmcv1(OpenMMLab):
         data = moved(dict(batch))
         if is_image(data):
             leave_unmeasured(_UNMEASURED)
-        if torch.is_autocast_enabled("cuda"):
-            # What is marked so casts what it gets; nothing else does.
+        # What mmcv marks casts by itself, to fp16; anything else would go around the whole step.
+        by_mark = (
+            torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") is torch.float16
+        )
+        if by_mark:
             required("mmcv.runner").wrap_fp16_model(model)
-        with torch.autocast("cuda", enabled=False):
+        with torch.autocast("cuda", enabled=False) if by_mark else nullcontext():
             found = model.train_step(data, None)
         if not isinstance(found, dict) or not isinstance(found.get("loss"), torch.Tensor):
-            raise NoVerdictError("train_step returns no loss: a runner of its own drives this model")
+            raise NoVerdictError(
+                "train_step returns no loss: a runner of its own drives this model"
+            )
         self._gradients.free(model)
         loss: torch.Tensor = found["loss"]
         return loss
@@ -124,12 +129,9 @@ class Mmcv1(OpenMMLab):
         """Return the options with the hook's scaler, clipping and accumulation.
 
         Raises:
-            InputError: bf16, which mmcv 1.x does not train in, or batches to be added up that the
-                hook does not.
+            InputError: batches are to be added up, and the hook does not.
         """
         hook, loop = hook_of(self._config), options.loop
-        if options.autocast == "bf16":
-            raise InputError("--autocast bf16: mmcv 1.x trains in fp16 alone")
         counts = int(hook.get("cumulative_iters", 1))
         if loop.accumulate > 1 and counts == 1:
             raise InputError(
@@ -138,7 +140,7 @@ class Mmcv1(OpenMMLab):
             )
         loop = replace(
             loop,
-            scaler=loop.scaler or options.autocast != "off",
+            scaler=loop.scaler or options.autocast == "fp16",
             accumulate=loop.accumulate if loop.accumulate != 1 else counts,
         )
         return replace(options, loop=loop, clips=bool(hook.get("grad_clip")))

@@ -75,9 +75,7 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
 
 
 def _nuscenes(scene: Batch, dataset: Any, rig: Rig, folder: Path) -> list[dict[str, Any]]:
-    cameras = {
-        name: _camera(rig, number, folder, dataset) for number, name in enumerate(rig.names)
-    }
+    cameras = {name: _camera(rig, number, folder, dataset) for number, name in enumerate(rig.names)}
     empty = folder / "empty.bin"
     empty.touch()
     # The scene's points are those of all sweeps together; none at all would be padded with copies.
@@ -141,9 +139,16 @@ def _camera(rig: Rig, number: int, folder: Path, dataset: Any) -> dict[str, Any]
 
 
 def _quaternion(turned: Floats) -> list[float]:
-    """The rotation [3, 3] as w, x, y, z."""
-    made: Any = required("pyquaternion").Quaternion(matrix=np.asarray(turned, np.float64), atol=1e-5)
-    return [float(part) for part in made]
+    """Return a rotation [3, 3] as w, x, y, z: the eigenvector that Bar-Itzhack's matrix has."""
+    m = np.asarray(turned, np.float64)
+    sums, differences = m + m.T, m.T - m
+    matrix = np.empty((4, 4))
+    matrix[:3, :3] = sums - np.eye(3) * np.trace(m)
+    matrix[np.diag_indices(3)] = 2 * np.diag(m) - np.trace(m)
+    matrix[3, :3] = matrix[:3, 3] = differences[1, 2], differences[2, 0], differences[0, 1]
+    matrix[3, 3] = np.trace(m)
+    x, y, z, w = np.linalg.eigh(matrix)[1][:, -1]
+    return [float(w), float(x), float(y), float(z)]
 
 
 def _labels(scene: Batch, index: int, dataset: Any, rig: Rig) -> dict[str, Any]:

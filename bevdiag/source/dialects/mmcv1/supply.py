@@ -36,7 +36,7 @@ class Mmcv1Supply(PipelineSupply):
         written = deepcopy(training_set(self.config))
         written["pipeline"] = self.kept(written["pipeline"])
         dataset, last = write_scene(self.scene, written, Path(mkdtemp()))
-        prepare = getattr(dataset, "prepare_train_data", dataset.__getitem__)
+        prepare = getattr(dataset, "prepare_train_data", None) or dataset.__getitem__
         samples = [prepare(index) for index in last]
         if any(sample is None for sample in samples):
             raise ValueError(f"{type(dataset).__name__} drops the sample")
@@ -92,9 +92,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
     yield from found
 
 
-def _each_tensor(
-    value: Any, change: Callable[[torch.Tensor], Any], inner: Any = None
-) -> Any:
+def _each_tensor(value: Any, change: Callable[[torch.Tensor], Any], inner: Any = None) -> Any:
     """Return the value with each tensor in it changed, also in containers and sequences."""
     inner = inner or _each_tensor
     if isinstance(value, torch.Tensor):

@@ -156,7 +156,7 @@ def write_points(scene: Batch, index: int, dataset: Any, path: Path) -> tuple[in
     stored = np.zeros((len(cloud), columns), np.float32)
     stored[:, : cloud.shape[1]] = cloud
     stored.tofile(path)
-    return stored.shape
+    return len(cloud), columns
 
 
 def _masks(num_points: int, index: int, dataset: Any, folder: Path) -> dict[str, Any]:
@@ -212,8 +212,10 @@ def _annotations(
     wide[:, :7] = boxes
     lidar = structures.LiDARInstance3DBoxes(wide, box_dim=7 + speeds, origin=(0.5, 0.5, 0.5))
     modes = structures.Box3DMode
-    kept = lidar if kind == "LiDAR" else lidar.convert_to(
-        getattr(modes, _MODES[kind]), rig.to_camera(0)
+    kept = (
+        lidar
+        if kind == "LiDAR"
+        else lidar.convert_to(getattr(modes, _MODES[kind]), rig.to_camera(0))
     )
     return {
         "gt_bboxes_3d": kept,
