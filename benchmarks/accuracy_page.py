@@ -1,7 +1,7 @@
 """Write docs/accuracy_rows.md and the table of docs/accuracy.md: predictions beside the measured.
 
     python benchmarks/accuracy_page.py --rows FILE [--rows FILE ...] [--source CHECKOUT]
-        [--traces FOLDER]
+        [--traces FOLDER] [--replaced torch_scatter=scatter_reduce]
 
 The rows of the files are predicted now, as `bevdiag validate` does, and so are those that come with
 bevdiag. FOLDER keeps each row's traces: a run that was interrupted goes on with them, and so does
@@ -22,6 +22,7 @@ from typing import Any
 from focal_steps import drift_text, read_steps, steps_table
 
 from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation
+from bevdiag.accuracy.rows import replacements
 from bevdiag.accuracy.run import rows_to_predict, trace_row
 from bevdiag.errors import BevdiagError
 from bevdiag.report.validation import groups_markdown, validation_markdown
@@ -150,7 +151,7 @@ convolution. The workloads differ, so these figures do not rank the tools.
 
 
 def own_table(rows: dict[str, Any]) -> str:
-    """The rows measured here, and what was predicted for them."""
+    """Return the rows measured here as a table, with what was predicted for them."""
     lines = [
         "| row | batch | autocast | measured | predicted | error | interval covers | reserved |",
         "|---|---|---|---|---|---|---|---|",
@@ -170,7 +171,7 @@ def own_table(rows: dict[str, Any]) -> str:
 
 
 def originals_table(rows: dict[str, Any]) -> str:
-    """The rows of a repository's own code, and what was predicted for them."""
+    """Return the rows of a repository's own code as a table, with what was predicted for them."""
     lines = [
         "| row | measured | predicted | error | low | high | reserved | error |",
         "|---|---|---|---|---|---|---|---|",
@@ -211,14 +212,16 @@ def agreement_table(rows: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def predict(files: list[Path], source: Path | None, kept: Path | None) -> Validation:
+def predict(
+    files: list[Path], source: Path | None, kept: Path | None, replaced: dict[str, str]
+) -> Validation:
     """As `validate` does, with the traces of each row kept in a folder."""
     machine = MeasuredOn()
     outcomes = []
     with TemporaryDirectory() as folder:
         kept = kept or Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
-        for row, clouds in rows_to_predict(files, None, source):
+        for row, clouds in rows_to_predict(files, None, source, replaced):
             file = kept / f"{'named' if files else 'shipped'}.{row.name.replace(':', '.')}.pickle"
             print(row.name, flush=True)
             try:
@@ -241,9 +244,11 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, action="append", required=True)
     parser.add_argument("--source", type=Path)
     parser.add_argument("--traces", type=Path)
+    parser.add_argument("--replaced", metavar="PACKAGE=BY", action="append", default=[])
     options = parser.parse_args()
+    replaced = replacements(dict(pair.split("=", 1) for pair in options.replaced))
     shipped, validation = (
-        predict(files, options.source, options.traces) for files in ([], options.rows)
+        predict(files, options.source, options.traces, replaced) for files in ([], options.rows)
     )
     own = json.loads(OWN_ROWS.read_text(encoding="utf-8"))
     agreement = json.loads(AGREEMENT_ROWS.read_text(encoding="utf-8"))

@@ -24,7 +24,7 @@ GRANULE = 512
 
 
 def rounded(nbytes: int) -> int:
-    """What the allocator makes of a request."""
+    """Round a request as the allocator does."""
     return -(-nbytes // GRANULE) * GRANULE
 
 

@@ -44,7 +44,7 @@ class Asked:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """A history."""
+    """Read a history."""
     found: dict[str, Any] = json.loads(lzma.decompress(file.read_bytes()))
     return found
 
@@ -63,7 +63,7 @@ def replay(history: dict[str, Any]) -> tuple[int, int]:
 
 
 def recorded(history: dict[str, Any]) -> list[Asked]:
-    """The allocations of a history; what came before the first step is step 0."""
+    """Return the allocations of a history; what came before the first step is step 0."""
     found, phases, step, phase = [], list(history["phases"]), 0, "load"
     for action, _, nbytes, time_us, place in history["events"]:
         while phases and time_us >= phases[0]["begin_us"]:
@@ -75,7 +75,7 @@ def recorded(history: dict[str, Any]) -> list[Asked]:
 
 
 def predicted(row: dict[str, Any], source: Path) -> list[Asked]:
-    """The allocations of the traced row."""
+    """Return the allocations of the traced row."""
     wanted = Row(**{name: row[name] for name in Row.__slots__})
     config = source / "tools" / "cfgs" / wanted.config
     scenes = {Scenario.EXPECTED: scene(wanted, read_source_config(config), SCENES)}
@@ -92,7 +92,7 @@ def predicted(row: dict[str, Any], source: Path) -> list[Asked]:
 
 
 def differences(ours: list[Asked], theirs: list[Asked], step: int) -> list[str]:
-    """What one side alone asks for in a step: - predicted, + recorded."""
+    """Return what one side alone asks for in a step: - predicted, + recorded."""
     lines = []
     for phase in PHASES.values():
         sides = [

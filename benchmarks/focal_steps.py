@@ -26,13 +26,13 @@ PREDICTED_SEED = 0
 
 
 def read_steps() -> dict[str, Any]:
-    """The rows by name."""
+    """Read the rows by name."""
     rows: dict[str, Any] = json.loads(ROWS.read_text(encoding="utf-8"))
     return rows
 
 
 def drift_text(rows: dict[str, Any]) -> str:
-    """What a step after the first keeps, relative to the first step."""
+    """Say what a step after the first keeps, relative to the first step."""
     counts = [list(row["kept_voxels"].values()) for row in rows.values()]
     second = [kept[1] / kept[0] for kept in counts]
     later = [number / kept[0] for kept in counts for number in kept[1:]]

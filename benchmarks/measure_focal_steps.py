@@ -20,10 +20,10 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, load_config
 from bevdiag.memory.events import Phase
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
-from bevdiag.models.bev import compression_changes
+from bevdiag.models.bev_map import compression_changes
 from bevdiag.models.builder import build_detector
 from bevdiag.scenes.batch import make_batch
-from bevdiag.trace.measure import cuda_batch
+from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.training_step import cuda_step
 
 ROOT = Path(__file__).parents[1]
@@ -50,10 +50,10 @@ def runs() -> Iterator[dict[str, Any]]:
 
 
 def measure(run: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The row: counts by site and step, and what each phase of each step allocated at most."""
+    """Measure counts by site and step, and what each phase of each step allocated at most."""
     config = load_config(CONFIG, (f"MODEL.MAP_TO_BEV.INPUT={run['bev_reads']}",))
     config = config.edited(compression_changes(config, run["height_compression"]))
-    batch = cuda_batch(_batch(config, run), device)
+    batch = real_batch(_batch(config, run), device)
     torch.manual_seed(run["seed"])
     arguments = config.model, config.data, config.class_names
     spconv = sparse.namespace("cuda")

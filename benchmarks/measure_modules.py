@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
 
 
 def load(path: Path) -> Any:
-    """The script that defines the modules."""
+    """Load the script that defines the modules."""
     spec = importlib.util.spec_from_file_location("modules", path)
     assert spec is not None
     assert spec.loader is not None

@@ -25,8 +25,8 @@ from bevdiag.models.builder import build_detector
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.kept_voxels import Scenario
-from bevdiag.trace.measure import cuda_batch
 from bevdiag.trace.optimizers import build_optimizer
 from bevdiag.trace.training_step import cuda_step
 
@@ -137,7 +137,7 @@ def _train(variant: Any, scene: Any, capacity: int | None) -> dict[str, Any]:
         ).train()
         optimizer = build_optimizer(model, config.optimization, variant.optimizer)
         torch.ones(1, 1, device=device) @ torch.ones(1, 1, device=device)
-        batch = cuda_batch(scene, device)
+        batch = real_batch(scene, device)
         with Attribution(model) as attribution:
             for step in range(1, NUM_STEPS + 1):
                 where.update(step=step)

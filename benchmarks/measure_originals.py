@@ -2,6 +2,7 @@
 
     python benchmarks/measure_originals.py --source CHECKOUT --out OUT.json [--scenes SCRIPT]
         [--history FOLDER] [--jobs N] [--rows FILE | --set new|roi|misses|loop]
+        [--replaced torch_scatter=scatter_reduce]
 
 CHECKOUT is a checkout of OpenPCDet, or of a fork, whose operators are built in place. Each row runs
 in a process of its own: model and batch on the GPU, AdamW, four times forward, backward, clipping,
@@ -13,6 +14,9 @@ The rows of "loop" are what a training script does beside the plain step: a Grad
 batches an update, and evaluation: model.eval() under no_grad, post-processing included, without
 ground truth, so that no recall is computed. No operator of NMS is needed there: the stub keeps
 every box, and what it would need lies outside the allocator.
+
+torch_scatter is not needed: its kernels are those of `bevdiag.models.scatter`, or with
+`--replaced torch_scatter=scatter_reduce` PyTorch's operations, which the row then names.
 """
 
 import argparse
@@ -162,6 +166,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--history", type=Path)
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--rows", type=Path)
+    parser.add_argument("--replaced", metavar="PACKAGE=BY", action="append", default=[])
     parser.add_argument("--set", choices=list(SETS), action="append", default=[])
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -172,6 +177,8 @@ def _in_child(row: Row, options: argparse.Namespace) -> dict[str, Any] | str:
     for name in ("source", "out", "scenes", "history"):
         value = getattr(options, name)
         command += [f"--{name}", str(value.resolve())] if value is not None else []
+    for pair in options.replaced:
+        command += ["--replaced", pair]
     try:
         child = subprocess.run(
             command, capture_output=True, text=True, timeout=ROW_TIMEOUT_SECONDS, check=False
@@ -192,6 +199,8 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from torch import nn
 
+    from bevdiag.accuracy.rows import replacements
+    from bevdiag.models import scatter
     from bevdiag.source import cuda_api, downloads, read_source_config
     from bevdiag.source.dialects.pcdet.dataset import FakeDataset
     from bevdiag.source.dialects.pcdet.dialect import OpenPcdet
@@ -225,15 +234,18 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
         for key, value in batch.items()
     }
     meter = Meter(recording)
-    if row.step == "eval":
-        del device_batch["gt_boxes"]
-        run_evaluation(model.eval(), device_batch, row, meter)
-    else:
-        run_steps(model.train(), device_batch, row, meter)
+    replaced = replacements(dict(pair.split("=", 1) for pair in options.replaced))
+    with scatter.replaced(replaced):
+        if row.step == "eval":
+            del device_batch["gt_boxes"]
+            run_evaluation(model.eval(), device_batch, row, meter)
+        else:
+            run_steps(model.train(), device_batch, row, meter)
     if recording is not None:
         recording.write(options.history / f"{row.name}.json.xz", meter)
     return {
         **asdict(row),
+        "replaced": replaced,
         "params": sum(p.numel() for p in model.parameters()),
         "num_points": len(batch["points"]),
         "num_voxels": len(batch["voxels"]) if "voxels" in batch else None,
@@ -247,7 +259,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def scene(row: Row, settings: Any, scenes: Path) -> Any:
-    """The row's clouds, voxelized as the config says."""
+    """Voxelize the row's clouds as the config says."""
     from bevdiag.scenes import Layout, make_batch, read_samples
 
     num_features = len(settings.point_features)
@@ -276,7 +288,7 @@ def scene(row: Row, settings: Any, scenes: Path) -> Any:
 
 
 def host_batch(row: Row, settings: Any, scenes: Path) -> dict[str, Any]:
-    """The batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
+    """Return the batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
     from bevdiag.source.dialects.pcdet.dataset import source_batch
 
     batch = scene(row, settings, scenes)
@@ -321,7 +333,7 @@ class Meter:
         )
 
     def figures(self) -> dict[str, Any]:
-        """The row's figures, named as in the published rows."""
+        """Return the row's figures, named as in the published rows."""
 
         def highest(key: str, steps: range) -> int:
             return max(p[key] for p in self.phases if p["step"] in steps)
@@ -367,7 +379,7 @@ def run_steps(model: Any, batch: dict[str, Any], row: Row, meter: Meter) -> None
 
 
 def run_evaluation(model: Any, batch: dict[str, Any], row: Row, meter: Meter) -> None:
-    """The batch, evaluated four times."""
+    """Evaluate the batch four times."""
     import torch
 
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(row.autocast)
@@ -400,7 +412,7 @@ def _fresh(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What the row was measured with."""
+    """Return what the row was measured with."""
     from importlib.metadata import version
 
     import numpy
@@ -451,7 +463,7 @@ class Recording:
         out.write_bytes(lzma.compress(json.dumps(kept).encode(), preset=1))
 
     def _place(self, frames: Any) -> str:
-        """The innermost function, and the innermost lines of the repository."""
+        """Return the innermost function, and the innermost lines of the repository."""
         reported = [frame["name"] for frame in frames[:1]]
         own = [frame for frame in frames if frame["filename"].startswith(self._source)]
         reported += [f"{f['filename'].rpartition('/')[2]}:{f['line']}" for f in own[:FRAMES_KEPT]]

@@ -98,7 +98,7 @@ def keep(rows: dict[str, Any], out: Path, name: str, config: Path, options: Insp
 
 
 def row(report: Prediction) -> dict[str, Any]:
-    """What is kept of a report."""
+    """Return what is kept of a report."""
     measured = report.measurement
     assert measured is not None
     return {

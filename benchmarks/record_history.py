@@ -17,7 +17,7 @@ from bevdiag import sparse
 from bevdiag.models.builder import build_detector
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.trace.measure import cuda_batch
+from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.optimizers import build_optimizer
 from bevdiag.trace.training_step import cuda_step
 
@@ -41,7 +41,7 @@ def main(out: Path, config: Path, points: str, overrides: tuple[str, ...]) -> No
         device=device,
     ).train()
     optimizer = build_optimizer(model, settings.optimization, source.optimizer)
-    batch = cuda_batch(source.batch(), device)
+    batch = real_batch(source.batch(), device)
     _step(model, batch, optimizer)
     before = torch.cuda.memory_allocated()
     torch.cuda.memory._record_memory_history(stacks="python", max_entries=2_000_000)

@@ -39,7 +39,7 @@ def pages() -> dict[str, str]:
 
 
 def example_of(code: str) -> Path | None:
-    """The first of the rule's own test cases; None for a rule that looks at no file."""
+    """Return the first of the rule's own test cases; None for a rule that looks at no file."""
     return min((CASES / code).glob("bad*"), default=None)
 
 

@@ -187,7 +187,7 @@ def _predicted(config: str, source: Path, options: InspectOptions) -> Prediction
 
 
 def page(kept: dict[str, Any]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     return "\n".join([HEAD, *_scene_rows(), FRAME_HEAD, *_frame_rows(kept), PEAK_HEAD,
                       *_peak_rows(kept), _sources(), ""])  # fmt: skip
 

@@ -165,7 +165,7 @@ def _folder_and_commit(checkout: Path) -> str:
 
 
 def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     cases = [case for case in asked if case.name in found]
     own = [case for case in cases if case.repository == OPENPCDET]
     others = [case for case in cases if case.repository != OPENPCDET]

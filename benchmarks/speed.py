@@ -70,12 +70,12 @@ class Timed:
 
 
 def inspection(config: Path, *extra: str) -> tuple[str, ...]:
-    """The arguments of an inspection as Python runs it."""
+    """Return the arguments of an inspection as Python runs it."""
     return ("-m", "bevdiag", "inspect", str(config), *extra, *QUIET)
 
 
 def cases(configs: Path) -> list[Case]:
-    """The commands on other models, then those on the shipped configs, each with its limit."""
+    """List the commands on other models, then those on the shipped configs, each with its limit."""
     second = configs / "kitti_models/second.yaml"
     centerpoint = configs / "waymo_models/centerpoint.yaml"
     found = [

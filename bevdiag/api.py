@@ -1,7 +1,7 @@
 """The Python API: `bevdiag.predict` of a config, of a repository's config or of any nn.Module."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bevdiag.prediction.module import Module, rehearses_if
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict as from_source
 from bevdiag.report.as_json import as_json
-from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.report_pages import inspect_page
 from bevdiag.scenes.layout import DTYPES
 from bevdiag.scenes.table import MAX_COLUMNS
 from bevdiag.trace.any_model import Loss
@@ -31,7 +31,7 @@ class Prediction(result.Prediction):
     """
 
     def to_json(self) -> str:
-        """The document that `bevdiag inspect --format json` writes."""
+        """Return the document that `bevdiag inspect --format json` writes."""
         return as_json(self)
 
     def _repr_html_(self) -> str:
@@ -40,7 +40,7 @@ class Prediction(result.Prediction):
 
 
 def predict(
-    model_or_config: nn.Module | str | os.PathLike[str],
+    model_or_config: nn.Module | str | os.PathLike[str] | None = None,
     inputs: Any = None,
     *,
     gpu: str | None = None,
@@ -55,6 +55,8 @@ def predict(
     scene: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     source: str | os.PathLike[str] | None = None,
+    batch: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    entry: str | None = None,
     cudnn: str | None = None,
     rehearse: str = "auto",
     policy: str | os.PathLike[str] | None = None,
@@ -63,7 +65,8 @@ def predict(
     """Predict what a training step asks of a GPU, without one.
 
     Args:
-        model_or_config: a module, which stays as it is, or the file of a config.
+        model_or_config: a module, which stays as it is, or the file of a config; nothing where
+            `entry` needs none.
         inputs: of a module: tensors in any nesting of tuples, lists and dicts; a tuple is given as
             several arguments, a dict of the forward's arguments by their names.
         gpu: a GPU of the catalogue, e.g. "rtx4090". Without it and a budget, BEVDIAG_GPU and
@@ -81,6 +84,10 @@ def predict(
         scene: counts that `bevdiag scene measure` wrote, for a synthetic scene to have.
         overrides: ``KEY=value`` texts for the config.
         source: the repository whose own code builds the config's model. This executes that code.
+        batch: what a repository's model gets: the file of a batch of your own loader, or the batch
+            itself, as the loader gives it.
+        entry: "FILE.py:function", a function that returns model, batch and loss; it gets the path
+            of the config, or nothing. This executes that code.
         cudnn: the cuDNN that will train, by default the one that the installed torch ships with.
         rehearse: "auto" runs a module or a repository's model once on the CPU if its step asks for
             values; "off" takes the interval of all that they can be.
@@ -97,6 +104,21 @@ def predict(
         NoVerdictError: the step asks for something that is not modelled.
     """
     rehearses = rehearses_if(rehearse)
+    if entry is not None:
+        _refuse(
+            "what entry gives",
+            inputs=inputs,
+            loss=loss,
+            batch_size=batch_size,
+            batch=batch,
+            points=tuple(points),
+            point_columns=point_columns,
+            point_dtype=point_dtype,
+            scene=scene,
+            overrides=tuple(overrides),
+        )
+    elif model_or_config is None:
+        raise InputError("name a module or a config, or a function with entry='FILE.py:function'")
     if isinstance(model_or_config, nn.Module):
         # A module belongs to the project that works in this folder.
         place = Path.cwd() / "model"
@@ -109,12 +131,17 @@ def predict(
             scene=scene,
             overrides=tuple(overrides),
             source=source,
+            batch=batch,
+            entry=entry,
         )
     else:
-        place = Path(model_or_config)
+        place = Path(str(entry).rpartition(":")[0] if model_or_config is None else model_or_config)
         _refuse("a config", inputs=inputs, loss=loss)
-        if source is None and not rehearses:
-            _refuse("a config without source", rehearse=rehearse)
+        if source is None and entry is None:
+            unused = None if rehearses else rehearse
+            _refuse("a config without source", batch=batch, rehearse=unused)
+        if batch is not None:
+            _refuse("a batch of your own", points=tuple(points), scene=scene)
         if point_dtype is not None and point_dtype not in DTYPES:
             raise InputError(f"point_dtype={point_dtype!r}: take one of {', '.join(DTYPES)}")
         if point_columns is not None and not 3 <= point_columns <= MAX_COLUMNS:
@@ -137,6 +164,8 @@ def predict(
         scene=None if scene is None else os.fspath(scene),
         overrides=tuple(overrides),
         source=None if source is None else os.fspath(source),
+        batch=batch if batch is None or isinstance(batch, Mapping) else os.fspath(batch),
+        entry=entry,
         rehearses=rehearses,
         blocks=True,
     )

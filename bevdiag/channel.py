@@ -26,7 +26,7 @@ class GarbledError(Exception):
 
 
 def make_channel() -> "tuple[Channel, Channel]":
-    """The two ends of a new channel."""
+    """Return the two ends of a new channel."""
     ours, theirs = socket.socketpair()
     mark = secrets.token_bytes(_MARK_BYTES)
     return Channel(ours, mark), Channel(theirs, mark)
@@ -46,7 +46,7 @@ class Channel:
         self._received = bytearray()
 
     def fileno(self) -> int:
-        """The descriptor, for waiting."""
+        """Return the descriptor, for waiting."""
         return self._stream.fileno()
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Channel:
         return True
 
     def recv(self, seconds: float | None = None) -> Any:
-        """The next thing that was sent.
+        """Receive the next thing that was sent.
 
         Raises:
             EOFError: nothing will come any more.

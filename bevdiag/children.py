@@ -73,7 +73,7 @@ class Answer:
     """The files that were read for it."""
 
     def unwrap(self) -> Any:
-        """The result; raises the error."""
+        """Return the result, or raise the error."""
         if self.error is not None:
             raise self.error from RuntimeError(self.details)
         return self.result
@@ -86,12 +86,12 @@ def announce(where: str) -> None:
 
 
 def whereabouts() -> str:
-    """What was announced last in this process."""
+    """Return what was announced last in this process."""
     return BEGINNING if _place is None else _decoded(_place)
 
 
 def last_words() -> str:
-    """What this process printed last, in words that follow a sentence; "" if it keeps nothing."""
+    """Return what this process printed last, in words that follow a sentence; "" if nothing."""
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     if not _is_captured:
@@ -169,7 +169,7 @@ class Child:
             self._channel.send(task)
 
     def receive(self, timeout_seconds: float | None = None) -> Reported | Answer:
-        """The next report, or the answer to the task.
+        """Wait for the next report, or the answer to the task.
 
         Raises:
             ChildError: there will be none.
@@ -183,7 +183,7 @@ class Child:
         return message
 
     def received(self) -> Reported | Answer | None:
-        """What `receive` returns, if it has come; None where it may still come.
+        """Return what `receive` returns, if it has come; None where it may still come.
 
         Raises:
             ChildError: there will be none.
@@ -211,7 +211,7 @@ class Child:
         return message
 
     def silent_for(self, seconds: float) -> ChildError:
-        """What there is to say when the process had its time."""
+        """Return the error of a process that had its time."""
         return self._error(f"was stopped after {seconds:g} s without an answer")
 
     def stop(self) -> None:
@@ -251,7 +251,7 @@ def in_child(
     capped: bool = False,
     captured: bool = False,
 ) -> Result:
-    """The result of `function(task, tell)` from a fresh interpreter; `reported` hears its reports.
+    """Run `function(task, tell)` in a fresh interpreter; `reported` hears its reports.
 
     `capped` and `captured` as for `Child`.
 
@@ -345,7 +345,7 @@ def die_with_parent() -> None:
 
 
 def _end_of(process: Any) -> int:
-    """A descriptor that is ready once the process has ended, whoever else holds its pipes."""
+    """Open a descriptor that is ready once the process has ended, whoever else holds its pipes."""
     if sys.platform == "linux":
         with suppress(OSError):  # an old kernel
             return os.pidfd_open(process.pid)

@@ -30,7 +30,7 @@ _REHEARSE = "rehearse"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The setting that replaces an installed spconv."""
+    """Declare the setting that replaces an installed spconv."""
     parser.addini(
         STUB_SETTING,
         "let every import of spconv in this session give bevdiag's stub, which needs no GPU",
@@ -104,7 +104,7 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
 
 
 def _module(returned: object, marker: pytest.Mark) -> "Module":
-    """What the test returned, to be run and judged as the marker says."""
+    """Take what the test returned, to be run and judged as the marker says."""
     from bevdiag.memory.sizes import parse_bytes
     from bevdiag.prediction.module import Module, rehearses_if
     from bevdiag.prediction.options import InspectOptions
@@ -126,7 +126,7 @@ def _module(returned: object, marker: pytest.Mark) -> "Module":
 
 
 def _parts(returned: object) -> tuple[Any, Any, Any]:
-    """The model, its inputs and a loss function or None."""
+    """Split what the test returned into the model, its inputs and a loss function or None."""
     from torch import nn
 
     if isinstance(returned, tuple) and len(returned) in (2, 3):

@@ -21,7 +21,7 @@ _FOLDER = Path(tempfile.mkdtemp(prefix="bevdiag-fuzz-", dir=os.environ.get("TMPD
 
 
 def config(data: bytes) -> None:
-    """A config file."""
+    """Read a config file."""
     path = _FOLDER / "config.yaml"
     path.write_bytes(data)
     with suppress(BevdiagError):
@@ -29,7 +29,7 @@ def config(data: bytes) -> None:
 
 
 def points(data: bytes) -> None:
-    """A point file; the first byte says of which kind."""
+    """Read a point file; the first byte says of which kind."""
     kind = _POINT_FILES[data[0] % len(_POINT_FILES)] if data else _POINT_FILES[0]
     path = _FOLDER / f"points{kind}"
     path.write_bytes(data[1:])
@@ -38,7 +38,7 @@ def points(data: bytes) -> None:
 
 
 def log(data: bytes) -> None:
-    """A training log."""
+    """Read a training log."""
     for failure in read_log(data.decode("utf-8", "replace")):
         decode(failure)
 

@@ -3,15 +3,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import bevdiag
 from bevdiag.errors import ConfigError, InputError
-from bevdiag.report.html import inspect_page
+from bevdiag.report.html.report_pages import inspect_page
 
 SMALL = Path(__file__).parent / "data" / "small.yaml"
+REPOSITORY = Path(__file__).parent / "source" / "own_data"
+STEP = """\
+from torch import nn
+import torch
+
+
+def make(config="conv"):
+    model = nn.Conv2d(4, 8 if config == "conv" else 16, 3)
+    return model, torch.zeros(2, 4, 64, 64), lambda model, batch: model(batch).sum()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +88,7 @@ def test_a_notebook_shows_the_page_without_a_way_out_of_its_frame() -> None:
     shown = found._repr_html_()
     assert shown.startswith("<iframe")
     assert shown.count('"') == 4
-    assert "Fits rtx3090" in inspect_page.inspect_page(found)
+    assert "Fits rtx3090" in inspect_page(found)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +133,57 @@ def test_a_config_whose_step_cannot_run_is_refused_with_its_place() -> None:
     size = "DATA_CONFIG.POINT_CLOUD_RANGE=[0, -4, -1, 8, 4, -0.97]"
     with pytest.raises(ConfigError, match="BEV101"):
         bevdiag.predict(SMALL, overrides=[size])
+
+
+def _batch() -> dict[str, object]:
+    points = np.random.default_rng(0).uniform(0, 20, (140, 9))
+    points[:, 0] = np.repeat([0, 1], 70)
+    return {"points": points, "gt_boxes": np.ones((2, 3, 8)), "batch_size": 2}
+
+
+def test_a_batch_is_taken_from_memory_as_from_a_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "batch.npz", **_batch())
+    config, twisting = REPOSITORY / "tools" / "cfgs" / "own.yaml", ["MODEL.NAME=Twisting"]
+    found = [
+        bevdiag.predict(config, source=REPOSITORY, batch=batch, overrides=twisting)
+        for batch in (_batch(), tmp_path / "batch.npz")
+    ]
+    assert {(one.scene.num_points, one.peak.allocated_bytes) for one in found} == {
+        (140, found[0].peak.allocated_bytes)
+    }
+    assert "batch.npz" in found[1].scene.source
+
+
+def test_an_entry_is_predicted_with_and_without_a_config(tmp_path: Path) -> None:
+    (tmp_path / "step.py").write_text(STEP)
+    entry = f"{tmp_path}/step.py:make"
+    narrow, wide = bevdiag.predict(entry=entry), bevdiag.predict(SMALL, entry=entry)
+    assert (narrow.params.total, wide.params.total) == (4 * 8 * 9 + 8, 4 * 16 * 9 + 16)
+    assert narrow.config.endswith("step.py:make")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "name a module or a config, or a function with entry="),
+        ({"entry": "step.py:make", "batch_size": 2}, "batch_size: without effect on what entry"),
+        ({"entry": "step.py"}, "'step.py' names no function: write it as FILE.py:function"),
+        ({"model_or_config": SMALL, "batch": {}}, "batch: without effect on a config without so"),
+        (
+            {"model_or_config": SMALL, "source": REPOSITORY, "batch": {}, "scene": "a.json"},
+            "scene: without effect on a batch of your own",
+        ),
+        (
+            {"model_or_config": SMALL, "source": REPOSITORY, "batch": {"points": 1}},
+            "batch: has no 'batch_size', the number of its samples; it has points",
+        ),
+    ],
+)
+def test_a_batch_or_an_entry_that_cannot_be_used_is_one_sentence(
+    given: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        bevdiag.predict(**given)
 
 
 def test_the_package_alone_stays_light() -> None:

@@ -242,7 +242,7 @@ def _grid(path: Path | None) -> DeviceProfile:
 
 
 def _held_bytes() -> int:
-    """What other processes hold on the GPU, 0 where NVML does not tell."""
+    """Return what other processes hold on the GPU, 0 where NVML does not tell."""
     import pynvml
 
     try:

@@ -5,9 +5,14 @@ A rows file maps names to rows. Two kinds are understood: those of OpenPCDet's c
 "cudnn", "mode", "world_size", "accumulate", "scaler" and "step") and those of the focal detector
 ("bev_reads", "height_compression"). Their point clouds are made by the script `scenes.py` that lies
 beside the rows; running it executes it, and nothing else can give the same clouds.
+
+"replaced" says by package what stood for its operators when the row was measured, e.g.
+{"torch_scatter": "scatter_reduce"}; the row is predicted with the same in their place. A package
+that it does not name ran with its own kernels, or with others of the same memory.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from bevdiag.files.bounds import check_json
 from bevdiag.files.reading import read_file
 from bevdiag.memory.device import cudnn_of_number
 from bevdiag.memory.loop import Loop
+from bevdiag.models.scatter import REPLACEMENTS
 from bevdiag.trace.kept_voxels import SITE
 
 MAX_BYTES = 2**24
@@ -26,7 +32,7 @@ _LAST_CUDNN_WITHOUT_64BIT = "9.2"
 
 
 def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
-    """The rows of a file that ended with a peak; runs that were stopped are left out.
+    """Read the rows of a file that ended with a peak; runs that were stopped are left out.
 
     Args:
         file: JSON, see the module's docstring.
@@ -79,6 +85,7 @@ def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> Me
         cudnn=_cudnn(row),
         torch=_torch(row),
         loop=_loop(row),
+        replaced=replacements(row.get("replaced", {})),
         params=row["params"],
         peak_allocated_bytes=row["peak_allocated_bytes"],
         max_reserved_bytes=row["max_reserved_bytes"],
@@ -86,8 +93,21 @@ def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> Me
     )
 
 
+def replacements(named: Mapping[str, str]) -> dict[str, str]:
+    """Check what stood for packages' operators, by package.
+
+    Raises:
+        InputError: it is none that a step can be predicted with.
+    """
+    for package, by in named.items():
+        if by not in REPLACEMENTS.get(package, ()):
+            known = ", ".join(f"{p}={b}" for p, choices in REPLACEMENTS.items() for b in choices)
+            raise InputError(f"replaced {package}={by}: no step is predicted with it; {known} is")
+    return dict(named)
+
+
 def _cudnn(row: dict[str, Any]) -> str | None:
-    """The row's own cuDNN, None where it is that of most rows."""
+    """Return the row's own cuDNN, None where it is that of most rows."""
     if not row.get("cudnn_64bit_indexing", True):
         return _LAST_CUDNN_WITHOUT_64BIT
     if "cudnn" not in row or _torch(row) is None:

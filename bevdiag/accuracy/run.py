@@ -68,17 +68,19 @@ def validate(
     machine: MeasuredOn,
     progress: Progress,
     source: Path | None = None,
+    replaced: Mapping[str, str] | None = None,
 ) -> Validation:
     """Predict the rows of `files`, or those that come with bevdiag, for their machine.
 
     With `source`, rows are traced with that repository's code where they were measured with it:
     those of OpenPCDet, or those of the fork whose name the checkout's path holds. Others, and all
-    without `source`, are traced with bevdiag's own modules.
+    without `source`, are traced with bevdiag's own modules. `replaced` is that of rows of `files`
+    that say nothing of it.
 
     Raises:
         InputError: a file that is no rows file.
     """
-    tasks = rows_to_predict(files, configs, source)
+    tasks = rows_to_predict(files, configs, source, replaced)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
 
@@ -96,8 +98,15 @@ def validate(
     return Validation(machine=machine, outcomes=tuple(outcomes))
 
 
-def rows_to_predict(files: Sequence[Path], configs: Path | None, source: Path | None) -> list[Task]:
+def rows_to_predict(
+    files: Sequence[Path],
+    configs: Path | None,
+    source: Path | None,
+    replaced: Mapping[str, str] | None = None,
+) -> list[Task]:
     """Return the rows of `files`, or those that come with bevdiag, with what makes their clouds.
+
+    `replaced` is that of rows of `files` that say nothing of it.
 
     Raises:
         InputError: a file that is no rows file.
@@ -105,7 +114,7 @@ def rows_to_predict(files: Sequence[Path], configs: Path | None, source: Path | 
     if not files:
         return shipped_rows(configs or (source / _CONFIGS if source else None))
     return [
-        (row, Scripted(file.parent / "scenes.py"))
+        (replace(row, replaced=row.replaced or replaced or {}), Scripted(file.parent / "scenes.py"))
         for file in files
         for row in read_rows(file, configs)
     ]
@@ -190,6 +199,7 @@ def _trace(
         if row.cudnn is not None and machine.profile != NO_PROFILE
         else machine.profile,
         loop=row.loop,
+        replaced=dict(row.replaced),
     )
     free = source_of(config, options).as_it_arrives()
     pins = {} if source else dict(row.pins)

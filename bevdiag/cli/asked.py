@@ -61,7 +61,7 @@ class Asked:
     isolated: opt.Isolated = False
 
     def options(self) -> InspectOptions:
-        """What no policy decides, each checked; a step is predicted, and no remedy tried.
+        """Return what no policy decides, each checked; a step is predicted, and no remedy tried.
 
         Raises:
             InputError: one of them cannot be used, or has no effect on what is asked.
@@ -155,7 +155,7 @@ class Asked:
                 raise InputError(f"{option}: the batch is that of --batch: leave one of them out")
 
     def _loop(self) -> Loop:
-        """What the training script does around the step.
+        """Return what the training script does around the step.
 
         Raises:
             InputError: one of them cannot be used here.
@@ -198,7 +198,7 @@ class Asked:
         )
 
     def job(self, config: Path | None, *, judged: bool = True) -> "Job":
-        """The job of one config, or of --entry alone."""
+        """Return the job of one config, or of --entry alone."""
         (job,) = self.jobs([] if config is None else [config], judged=judged)
         return job
 

@@ -56,7 +56,7 @@ def explain_command(
 
 
 def _text(message: str | None, log: str | None, seconds: int | None) -> str:
-    """The message, or what the log holds.
+    """Return the message, or what the log holds.
 
     Raises:
         InputError: neither or both are given, or the log cannot be read.

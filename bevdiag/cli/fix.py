@@ -60,7 +60,7 @@ def fix_command(
 
 
 def _write_diff(diff: str, output: str) -> None:
-    """The diff byte for byte into a file; on stdout without what a terminal or a CI obeys."""
+    """Write the diff byte for byte into a file; to stdout without what a terminal or a CI obeys."""
     from bevdiag.report.printable import inert
 
     if output != STDOUT:

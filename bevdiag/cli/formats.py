@@ -33,32 +33,32 @@ def render_checks(
     output: str,
     as_text: "Callable[[Sequence[Check], Layout], str]",
 ) -> str:
-    """The checks in one of `CHECK_FORMATS`; `as_text` renders the command's own text."""
+    """Render the checks in one of `CHECK_FORMATS`; `as_text` renders the command's own text."""
     if output_format == "text":
         return as_text(checks, layout_for(output))
     return renderer(output_format)(checks)
 
 
 def write_also(checks: "Sequence[Check]", beside: Sequence[tuple[str, str]]) -> None:
-    """The checks in further formats, each to its file."""
+    """Write the checks in further formats, each to its file."""
     for output_format, file in beside:
         write_checks(renderer(output_format)(checks), output_format, file, option="--also")
 
 
 def write_checks(text: str, output_format: str, output: str, option: str = "-o") -> None:
-    """Checks that have been rendered; of GitHub's format, lines are meant as commands."""
+    """Write checks that have been rendered; of GitHub's format, lines are meant as commands."""
     write_output(text, output, option, exact=output_format == "github")
 
 
 def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":
-    """What writes checks in one of the formats for machines."""
+    """Return what writes checks in one of the formats for machines."""
     module, function = _RENDERERS[output_format].split(":")
     render: Callable[[Sequence[Check]], str] = getattr(import_module(module), function)
     return render
 
 
 def formats_and_files(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    """The --also values as formats and files, each of which can be written.
+    """Split the --also values into formats and files, each of which can be written.
 
     Raises:
         InputError: one is not FORMAT=FILE, or names a format or a file that cannot be.

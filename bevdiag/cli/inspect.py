@@ -88,7 +88,7 @@ def _check_remedies(options: "InspectOptions") -> None:
 def _inspect(
     job: "Job", *, is_early: bool, is_full: bool
 ) -> "tuple[Prediction | ConfigReport, bool]":
-    """The report, and whether its first lines have been written: the verdict waits for no plans."""
+    """Return the report, and whether its first lines are written: they wait for no plans."""
     with progress_bar() as progress:
         with importing_torch(progress):
             from bevdiag.prediction.checked import without_ignored
@@ -113,7 +113,7 @@ def _inspect(
 
 def _page(report: "Prediction | ConfigReport") -> str:
     from bevdiag.prediction.result import ConfigReport
-    from bevdiag.report.html.inspect_page import config_page, inspect_page
+    from bevdiag.report.html.report_pages import config_page, inspect_page
 
     return config_page(report) if isinstance(report, ConfigReport) else inspect_page(report)
 

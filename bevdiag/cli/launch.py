@@ -80,7 +80,7 @@ def _signals_held() -> Iterator[set[signal.Signals]]:
 
 
 def _prepared(mask: set[signal.Signals]) -> Callable[[], None]:
-    """What the command's process does before it becomes the command."""
+    """Return what the command's process does before it becomes the command."""
     parent = os.getpid()
 
     def prepare() -> None:
@@ -146,7 +146,7 @@ class _Copy(threading.Thread):
             os.close(descriptor)
 
     def tail(self) -> str:
-        """What was written last."""
+        """Return what was written last."""
         return b"".join(self._chunks).decode("utf-8", "replace")
 
     def _read_on(self) -> None:

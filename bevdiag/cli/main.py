@@ -100,7 +100,7 @@ def _common(
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit code; `arguments` default to the process's own."""
+    """Run one command and return the exit code; `arguments` default to the process's own."""
     replace_missing_streams()
     forget()
     own, launched = _split(sys.argv[1:] if arguments is None else arguments)

@@ -12,7 +12,7 @@ _READS_CONFIGS = ("inspect", "fix", "fit", "compare", "preflight", "baseline")
 
 
 def next_command(error: Exception, arguments: Sequence[str]) -> str:
-    """The command; empty where the error names it already, or is a defect of bevdiag.
+    """Return the command; empty where the error names it already, or is a defect of bevdiag.
 
     Args:
         error: what ended the work.

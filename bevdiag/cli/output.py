@@ -76,13 +76,13 @@ def say_error(error: Exception, *, verbose: bool = False, following: str = "") -
 
 
 def say_report(report: str) -> None:
-    """A report's lines on stderr."""
+    """Print a report's lines on stderr."""
     for line in report.rstrip("\n").split("\n"):
         say(line)
 
 
 def layout_for(output: str) -> Layout:
-    """What the reader of `output` can see: a file is laid out like a pipe."""
+    """Return the layout for the reader of `output`: a file is laid out like a pipe."""
     return layout_of(sys.stdout) if output == STDOUT else Layout()
 
 
@@ -128,7 +128,7 @@ def write_output(
     exact: bool = False,
     updated: bool = False,
 ) -> None:
-    """Writes the report; a file appears whole or not at all.
+    """Write the report; a file appears whole or not at all.
 
     Args:
         report: text, or bytes that are none.
@@ -159,7 +159,7 @@ def write_report(
     *,
     as_text: Callable[[_Report, Layout], str],
 ) -> None:
-    """Writes the report as JSON or as text.
+    """Write the report as JSON or as text.
 
     Raises:
         InputError: the file cannot be written.
@@ -201,7 +201,7 @@ def flush_stdout() -> None:
 
 
 def _give_up(error: OSError) -> None:
-    """What is still buffered must not fail when the process ends."""
+    """Drop what is still buffered, which must not fail when the process ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -77,7 +77,7 @@ class BarWatch(Watch):
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Watch]:
-    """Yields what is to be called: a bar on a terminal, plain lines elsewhere unless `quiet`."""
+    """Yield what is to be called: a bar on a terminal, plain lines elsewhere unless `quiet`."""
     if not sys.stderr.isatty():
         yield Watch(math.inf if quiet else PATIENCE_SECONDS)
         return

@@ -34,7 +34,7 @@ def schema_names() -> tuple[str, ...]:
 
 
 def schema_text(name: str) -> str:
-    """The schema of a document, also by its full name or without its version.
+    """Return the schema of a document, also by its full name or without its version.
 
     Raises:
         InputError: there is no such document.

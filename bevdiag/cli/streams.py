@@ -117,7 +117,7 @@ def _mapped_bytes() -> int:
 
 
 def _torch_bytes() -> int:
-    """What the libraries of the torch that is about to be imported take."""
+    """Return what the libraries of the torch that is about to be imported take."""
     found = PathFinder.find_spec("torch")
     folders = (found.submodule_search_locations if found else None) or ()
     libraries = (file for folder in folders for file in (Path(folder) / "lib").glob("*.so*"))

@@ -33,6 +33,15 @@ def validate_command(
         ),
     ] = None,
     source: opt.Source = None,
+    replaced: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--replaced",
+            metavar="PACKAGE=BY",
+            help="What stood for a package's operators when the rows of --rows were measured, "
+            "where they say nothing of it: torch_scatter=scatter_reduce.",
+        ),
+    ] = None,
     profile: opt.Profile = None,
     output_format: Annotated[
         str,
@@ -44,7 +53,8 @@ def validate_command(
 ) -> int:
     """Predict measured training steps and tell how far off that is.
 
-    The exit code is 1 where a promise of docs/accuracy.md is broken, 3 where no row is predicted.
+    The exit code is 1 where the rows of a stack and loop break a promise of docs/accuracy.md, 3
+    where no row is predicted.
     """
     values.choose("--format", output_format, FORMATS)
     check_output(output)
@@ -52,14 +62,24 @@ def validate_command(
     for file in files:
         if not file.is_file():
             raise InputError(f"--rows {file}: there is no such file")
+    if replaced and not files:
+        raise InputError(
+            "--replaced: is of --rows; the rows that come with bevdiag say it themselves"
+        )
     folder = values.optional(values.source_folder, "--source", source)
     from bevdiag.accuracy.outcome import MeasuredOn
+    from bevdiag.accuracy.rows import replacements
     from bevdiag.accuracy.run import validate
     from bevdiag.report import validation as report
 
     with progress_bar() as progress:
         validation = validate(
-            files, configs, MeasuredOn(profile=profile), progress, Path(folder) if folder else None
+            files,
+            configs,
+            MeasuredOn(profile=profile),
+            progress,
+            Path(folder) if folder else None,
+            replacements(dict(text.partition("=")[::2] for text in replaced or [])),
         )
     if output_format == "markdown":
         write_output(report.validation_markdown(validation), output)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import Allowance
+from bevdiag.config.builder import Allowance
+from bevdiag.config.document import ReadingNote
 from bevdiag.config.ignores import IgnoreComment
-from bevdiag.config.notes import ReadingNote
 from bevdiag.config.reader import FileText, read_file
 from bevdiag.config.tree import Node, Scalar, Section, describe, shortened
 from bevdiag.errors import ConfigError
@@ -24,7 +24,7 @@ MAX_FILES = 64
 
 
 def read_merged(path: Path) -> FileText:
-    """The merged tree of a config file and its bases, without the ``_BASE_CONFIG_`` keys.
+    """Read the merged tree of a config file and its bases, without the ``_BASE_CONFIG_`` keys.
 
     Raises:
         ConfigError: where a file cannot be read, a base is not found, or bases go in a circle.
@@ -95,7 +95,7 @@ class _Merger:
 
 
 def _allowed_root(config: Path) -> Path:
-    """The repository around a config, or where there is none, the first folder of its path.
+    """Return the repository around a config, or where there is none, the first folder of its path.
 
     Args:
         config: absolute, symbolic links followed.

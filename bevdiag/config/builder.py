@@ -5,13 +5,13 @@ object is ever constructed, and a hostile text is refused before it costs memory
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import MAX_NODES, Allowance
-from bevdiag.config.notes import NoteCode, ReadingNote
+from bevdiag.config.document import NoteCode, ReadingNote
 from bevdiag.config.scalars import (
     TAG,
     NotPlainError,
@@ -23,6 +23,24 @@ from bevdiag.config.scalars import (
 )
 from bevdiag.config.tree import Listing, Node, Scalar, Section
 from bevdiag.errors import ConfigError, Location
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 10_000
+"""How much a config may hold: far more than any honest one, and little enough to read at once."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What is left for the files of one config, which share it.
+
+    Attributes:
+        num_bytes: of text.
+        num_nodes: values and keys, those that an alias brings in again included.
+    """
+
+    num_bytes: int = MAX_BYTES
+    num_nodes: int = MAX_NODES
+
 
 MAX_DEPTH = 64
 MAX_ALIASES = 64
@@ -61,7 +79,7 @@ class TreeBuilder:
         self._depth = 0
 
     def document(self) -> Node | None:
-        """The root, or None where the text holds no document."""
+        """Return the root, or None where the text holds no document."""
         try:
             next(self._events)  # stream start
             if isinstance(next(self._events), yaml.StreamEndEvent):
@@ -145,7 +163,7 @@ class TreeBuilder:
         return bool(event.implicit[0])
 
     def _merged(self, event: yaml.Event) -> dict[str, Node]:
-        """What ``<<: *anchor`` or ``<<: [*one, *two]`` brings in; the first one wins."""
+        """Return what ``<<: *anchor`` or ``<<: [*one, *two]`` brings in; the first one wins."""
         node = self._node(event)
         sources = node.items if isinstance(node, Listing) else (node,)
         entries: dict[str, Node] = {}
@@ -236,7 +254,7 @@ class TreeBuilder:
         return self._location(mark.line, mark.column) if mark else self._location(0, 0)
 
     def _location(self, line: int, column: int) -> Location:
-        """The place of a line and column that count from 0."""
+        """Return the place of a line and column that count from 0."""
         if self._origin is None:
             return Location(self._file, line + 1, column + 1)
         return Location(self._file, self._origin.line, self._origin.column + column)

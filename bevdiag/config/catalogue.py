@@ -102,13 +102,13 @@ UNMODELLED_VALUES: Mapping[tuple[str, ...], tuple[Callable[[Any], bool], str]] =
 
 
 def built_names(slot: str) -> tuple[str, ...]:
-    """The names that bevdiag builds in a slot, as its settings say; none for another slot."""
+    """Return the names that bevdiag builds in a slot, as its settings say; none for other slots."""
     field = ModelSettings.model_fields.get(slot.lower())
     return () if field is None else tuple(_literal_names(field.annotation))
 
 
 def _literal_names(annotation: Any) -> Iterator[str]:
-    """The NAMEs in a field's type: a literal, or one or more settings that have a `name`."""
+    """Yield the NAMEs in a field's type: a literal, or one or more settings that have a `name`."""
     if get_origin(annotation) is Literal:
         yield from get_args(annotation)
     elif fields := getattr(annotation, "model_fields", None):

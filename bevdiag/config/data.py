@@ -93,7 +93,7 @@ class PaddedVoxelizer(DynamicVoxelizer):
 
 
 def read_data(root: Section) -> DataSettings:
-    """The data settings of a merged config.
+    """Read the data settings of a merged config.
 
     Raises:
         ConfigError: for missing or ill-typed keys, no voxelizer, or a grid of broken voxels.
@@ -143,7 +143,7 @@ def frames_of(data_config: object) -> int:
 
 
 def stored_features_of(data_config: object) -> tuple[str, ...]:
-    """The values of a point in the data set's files (src_feature_list); empty where none are named.
+    """Return the values of a point in the data set's files (src_feature_list); empty if not named.
 
     What is not written as OpenPCDet writes it counts as none: only point files ask.
     """
@@ -153,7 +153,7 @@ def stored_features_of(data_config: object) -> tuple[str, ...]:
 
 
 def pasted_classes_of(data_config: object) -> tuple[str, ...]:
-    """The class of each object that gt_sampling pastes into a frame (SAMPLE_GROUPS).
+    """Return the class of each object that gt_sampling pastes into a frame (SAMPLE_GROUPS).
 
     What is not written as OpenPCDet writes it counts as none: only the synthetic scene asks.
     """

@@ -1,13 +1,33 @@
-"""The merged config as it was written: values and where each one stands."""
+"""The merged config as it was written: values, where each one stands, and what is suspicious."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from bevdiag.config import tree
 from bevdiag.config.ignores import IgnoreComment
-from bevdiag.config.notes import ReadingNote
 from bevdiag.config.tree import Section
 from bevdiag.errors import ConfigError, Location
+
+
+class NoteCode(str, Enum):
+    """What kind of thing a note is about."""
+
+    AMBIGUOUS_SCALAR = "ambiguous-scalar"
+    DUPLICATE_KEY = "duplicate-key"
+    NUMBER_AS_TEXT = "number-as-text"
+    UNKNOWN_KEY = "unknown-key"
+    COPIES_DIFFER = "copies-differ"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingNote:
+    """One suspicious thing; `key` is its dotted path."""
+
+    code: NoteCode
+    message: str
+    key: str
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +45,7 @@ class Document:
     """The comments that silence findings."""
 
     def get(self, key: str) -> object:
-        """The plain value at `key` (dicts, tuples, scalars), None where nothing stands."""
+        """Return the plain value at `key` (dicts, tuples, scalars), None where nothing stands."""
         node = tree.find(self.root, key.split("."))
         return None if node is None else tree.plain(node)
 
@@ -41,7 +61,7 @@ class Document:
         return tree.key_location(self.root, key.split("."))
 
     def edited(self, changes: Mapping[tuple[str, ...], object]) -> "Document":
-        """A copy with each value replaced, or its key removed where the value is None.
+        """Return a copy with each value replaced, or its key removed where the value is None.
 
         A replaced value keeps the location of the old one, a new key gets that of its section.
 

@@ -45,7 +45,7 @@ class _Splice:
 
 
 def edited_text(path: Path, text: str, document: Document, changes: Changes) -> str:
-    """The text of the config file with every change written in.
+    """Return the text of the config file with every change written in.
 
     Args:
         path: of the file, for errors.
@@ -80,7 +80,7 @@ def edited_text(path: Path, text: str, document: Document, changes: Changes) -> 
 
 
 def _own_target(root: Spot, document: Document, path: tree.Path) -> tree.Path:
-    """The path itself, or that of the base's list around it, which must be written whole."""
+    """Return the path itself, or that of the base's list around it, which must be written whole."""
     _, rest = _descend(root, path)
     for depth in range(len(path) - len(rest), len(path)):
         node = tree.find(document.root, path[:depth])
@@ -167,7 +167,7 @@ def _addition(text: str, spot: Spot, additions: dict[str, object], newline: str)
 
 
 def _block(key: str, value: object, column: int) -> list[str]:
-    """The lines of an entry: mappings and lists of mappings in blocks, everything else in flow."""
+    """Write the lines of an entry: mappings and lists of mappings in blocks, the rest in flow."""
     pad = " " * column
     if isinstance(value, dict) and value:
         inner = [line for name, item in value.items() for line in _block(name, item, column + 2)]
@@ -182,7 +182,7 @@ def _block(key: str, value: object, column: int) -> list[str]:
 
 
 def flow(value: object) -> str:
-    """A plain value on one line, as every YAML reader understands it."""
+    """Write a plain value on one line, as every YAML reader understands it."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{flow(k)}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):

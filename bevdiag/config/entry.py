@@ -31,7 +31,7 @@ class EntryFile:
 
 
 def read_entry(text: str) -> EntryFile:
-    """The function that a text such as `step.py:make` names.
+    """Find the function that a text such as `step.py:make` names.
 
     Raises:
         InputError: there is no such file or no such function in it, or it asks for more than the

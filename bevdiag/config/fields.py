@@ -40,7 +40,7 @@ class LowerCaseSettings(BaseModel):
 
 
 def blame(key: str, problem: str) -> PydanticCustomError:
-    """The error of a check across fields.
+    """Return the error of a check across fields.
 
     Args:
         key: the key to fix, below the section whose validator raises this.

@@ -15,7 +15,7 @@ _HEAD_BYTES = 2**20
 
 
 def config_files(named: Sequence[Path]) -> list[Path]:
-    """The files, in the order in which they are named, none twice.
+    """Find the files, in the order in which they are named, none twice.
 
     Of a folder all configs of detectors below it; of a pattern what it matches, ** over folders.
     What is neither a folder nor a pattern that matches is taken as it is: whoever reads it says

@@ -18,7 +18,7 @@ TOLERANCE_VOXELS = 1e-3
 def grid_of(
     point_range: Sequence[float], voxel_size: Sequence[float], *, location: Location, key: str
 ) -> tuple[int, int, int]:
-    """The grid (x, y, z) in voxels, rounded as OpenPCDet does it where it is no whole number.
+    """Return the grid (x, y, z) in voxels, rounded as OpenPCDet does where it is not whole.
 
     Args:
         point_range: x, y, z minimum, then x, y, z maximum, in metres.
@@ -47,7 +47,7 @@ def _voxels(axis: int, low: float, high: float, voxel: float, location: Location
 
 
 def rounded_voxels(low: float, high: float, voxel: float) -> int | None:
-    """The voxels that a grid between two bounds (all in metres) gets; None where it is none.
+    """Return the voxels that a grid between two bounds (all in metres) gets; None where it is none.
 
     OpenPCDet takes the length in float32 and rounds with np.round, to the even neighbour as Python
     does.
@@ -59,7 +59,7 @@ def rounded_voxels(low: float, high: float, voxel: float) -> int | None:
 
 
 def whole_voxels(low: float, high: float, voxel: float) -> int | None:
-    """The voxels between two bounds (all in metres), None where that is no whole number of them."""
+    """Return the voxels between two bounds (all in metres), None where they are not whole."""
     count = rounded_voxels(low, high, voxel)
     if count is None or abs((high - low) / voxel - count) > TOLERANCE_VOXELS:
         return None
@@ -67,7 +67,7 @@ def whole_voxels(low: float, high: float, voxel: float) -> int | None:
 
 
 def misfit(axis: int, low: float, high: float, voxel: float) -> str:
-    """What is odd where `whole_voxels` is None, with lengths that would do."""
+    """Say what is odd where `whole_voxels` is None, with lengths that would do."""
     length = high - low
     quotient = length / voxel if voxel else math.inf
     found = f"{AXES[axis]}: {length:g} m / {voxel:g} m = {quotient:g} voxels"

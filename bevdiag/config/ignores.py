@@ -41,7 +41,7 @@ class IgnoreComment:
 
 
 def ignore_comments(text: str, file: Path) -> tuple[IgnoreComment, ...]:
-    """The comments of a YAML text that was read without an error.
+    """Return the comments of a YAML text that was read without an error.
 
     Raises:
         ConfigError: there are more than anybody writes.

@@ -12,7 +12,7 @@ from bevdiag.errors import BevdiagError, ConfigError, NoVerdictError
 
 
 def check_modules(root: Section) -> None:
-    """Checks that bevdiag builds every module that MODEL names, with the options that it has.
+    """Check that bevdiag builds every module that MODEL names, with the options that it has.
 
     Raises:
         ConfigError: for a NAME that is missing or that no known code base has.
@@ -63,7 +63,7 @@ def _name(root: Section, path: tree.Path, node: Node | None) -> str:
 
 
 def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> BevdiagError:
-    """The error of a name that is a slip, or that only the user's own repository can have."""
+    """Return the error of a name that is a slip, or that only the user's repository can have."""
     built = built_names(slot)
     known = {*built, *PUBLISHED[slot]}
     where = tree.descend(root, path)[0].location

@@ -8,20 +8,20 @@ _SLIP = 2
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
-    """The known names most like a mistyped one, the nearest first."""
+    """Return the known names most like a mistyped one, the nearest first."""
     by_upper = {candidate.upper(): candidate for candidate in sorted(known)}
     nearest = get_close_matches(name.upper(), by_upper, n=count, cutoff=0.6)
     return tuple(by_upper[key] for key in nearest)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint at the nearest known name, or nothing; letter case is no difference."""
+    """Hint at the nearest known name, if there is one; letter case is no difference."""
     nearest = nearest_names(name, known, 1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def slip_of(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was meant, where two letters at most are wrong; else None.
+    """Return the known name that was meant, where two letters at most are wrong; else None.
 
     Forks call a module of theirs after the one that it came from, with more than that added.
     """

@@ -31,7 +31,7 @@ class Parts:
     has_backbone_3d: bool
 
     def up_to_map(self) -> "UpToMap | None":
-        """The modules that make the BEV map, or None where one of them is not known."""
+        """Return the modules that make the BEV map, or None where one of them is not known."""
         reported = self.backbone_3d is not None or not self.has_backbone_3d
         if self.data is None or self.vfe is None or self.map_to_bev is None or not reported:
             return None
@@ -49,7 +49,7 @@ class UpToMap(NamedTuple):
 
 
 def read_parts(document: Document) -> Parts:
-    """The sections of a merged config; never raises."""
+    """Read the sections of a merged config; never raise."""
     try:
         data = read_data(document.root)
     except ConfigError:
@@ -78,5 +78,5 @@ def _part(document: Document, slot: str) -> Any:
 
 @cache
 def _modules(slot: str) -> TypeAdapter[Any]:
-    """The settings of all modules that can stand in a slot."""
+    """Return the settings of all modules that can stand in a slot."""
     return TypeAdapter(ModelSettings.__annotations__[slot])

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import MAX_BYTES, Allowance
-from bevdiag.config.builder import TreeBuilder
+from bevdiag.config.builder import MAX_BYTES, Allowance, TreeBuilder
+from bevdiag.config.document import ReadingNote
 from bevdiag.config.ignores import IgnoreComment, ignore_comments
-from bevdiag.config.notes import ReadingNote
 from bevdiag.config.tree import Node, Scalar, Section, describe
 from bevdiag.errors import ConfigError, InputError, Location
 from bevdiag.files.reading import read_head
@@ -22,7 +21,7 @@ class FileText(NamedTuple):
 
 
 def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = None) -> FileText:
-    """The root section of a YAML file, its notes, and its comments that silence findings.
+    """Read the root section of a YAML file, its notes, and its comments that silence findings.
 
     Args:
         path: the file.
@@ -66,7 +65,7 @@ def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = N
 
 
 def read_value(text: str, option: Location) -> Node:
-    """The value of ``--set KEY=value``: a YAML scalar, ``[list]`` or ``{mapping}``.
+    """Read the value of ``--set KEY=value``: a YAML scalar, ``[list]`` or ``{mapping}``.
 
     Args:
         text: what stands after the equals sign; nothing means null.

@@ -26,7 +26,7 @@ class NotPlainError(ValueError):
 
 
 def exponent_number(event: yaml.ScalarEvent) -> float | None:
-    """The number that an unquoted scalar such as 1e-3 means, which YAML 1.1 reads as text."""
+    """Return the number that an unquoted scalar such as 1e-3 means, text to YAML 1.1."""
     if event.style is not None or event.tag is not None:
         return None
     if not _EXPONENT_NUMBER.fullmatch(event.value) or _tag(event) != TAG + "str":
@@ -35,7 +35,7 @@ def exponent_number(event: yaml.ScalarEvent) -> float | None:
 
 
 def scalar_value(event: yaml.ScalarEvent) -> Plain:
-    """The value of a scalar.
+    """Return the value of a scalar.
 
     Raises:
         NotPlainError: for a tag of Python's or of an application, and for an absurd number.
@@ -65,13 +65,13 @@ def is_ambiguous(event: yaml.ScalarEvent, value: Plain) -> bool:
 
 
 def foreign_tag(tag: str) -> str:
-    """What to say of a tag beyond the plain ones."""
+    """Say what is wrong with a tag beyond the plain ones."""
     named = shortened(tag.replace(TAG, "!!"))
     return f"the tag {named} is not allowed: a config holds plain values only"
 
 
 def with_dot(number: float) -> str:
-    """The number with a dot and a signed exponent, which every YAML reader takes for a number."""
+    """Write the number with a dot and a signed exponent, a number to every YAML reader."""
     mantissa, _, exponent = f"{number!r}".partition("e")
     if not exponent:
         return mantissa

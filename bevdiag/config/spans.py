@@ -35,7 +35,7 @@ class Spot:
     items: list["Spot"] = field(default_factory=list)
 
     def child(self, key: str) -> "Spot | None":
-        """The part that `key` names: a key, an index, or the NAME of a list's entry."""
+        """Return the part that `key` names: a key, an index, or the NAME of a list's entry."""
         if self.is_mapping:
             entry = self.entries.get(key)
             return None if entry is None else entry.value
@@ -59,7 +59,7 @@ class Entry:
 
 
 def read_spans(text: str) -> Spot:
-    """The spans of the one document in `text`, which is known to be a mapping."""
+    """Read the spans of the one document in `text`, which is known to be a mapping."""
     events = yaml.parse(text, Loader=yaml.SafeLoader)
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent):
@@ -94,7 +94,7 @@ def _spot(event: yaml.Event, events: Iterator[yaml.Event]) -> Spot:
 
 
 def _contents(spot: Spot, events: Iterator[yaml.Event]) -> yaml.Event:
-    """Reads the parts of a mapping or list up to its closing event, which is returned."""
+    """Read the parts of a mapping or list up to its closing event, and return that."""
     while not isinstance(event := next(events), yaml.CollectionEndEvent):
         if not spot.is_mapping:
             spot.items.append(_spot(event, events))

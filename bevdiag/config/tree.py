@@ -42,12 +42,12 @@ Node = Scalar | Listing | Section
 
 
 def dotted(path: Sequence[str]) -> str:
-    """The path as messages and ``--set`` write it: ``MODEL.VFE.NAME``."""
+    """Write the path as messages and ``--set`` do: ``MODEL.VFE.NAME``."""
     return ".".join(path)
 
 
 def child(node: Node, key: str) -> Node | None:
-    """The entry of a section or list that `key` names, or None."""
+    """Return the entry of a section or list that `key` names, or None."""
     if isinstance(node, Section):
         return node.entries.get(key)
     if isinstance(node, Listing):
@@ -57,7 +57,7 @@ def child(node: Node, key: str) -> Node | None:
 
 
 def entry_index(listing: Listing, key: str) -> int | None:
-    """The index that `key` names in a list: its decimal digits or the NAME of an entry."""
+    """Return the index that `key` names in a list: its decimal digits or the NAME of an entry."""
     if key.isdecimal() and key.isascii():
         index = int(key[:9])
         return index if index < len(listing.items) else None
@@ -69,13 +69,13 @@ def entry_index(listing: Listing, key: str) -> int | None:
 
 
 def find(root: Node, path: Sequence[str]) -> Node | None:
-    """The node at `path`, or None."""
+    """Return the node at `path`, or None."""
     node, rest = descend(root, path)
     return None if rest else node
 
 
 def descend(root: Node, path: Sequence[str]) -> tuple[Node, tuple[str, ...]]:
-    """The deepest node on the way to `path` that exists, and the keys that are left."""
+    """Return the deepest node on the way to `path` that exists, and the keys that are left."""
     node = root
     for depth, key in enumerate(path):
         below = child(node, key)
@@ -116,7 +116,7 @@ class Extent:
 
 
 def extent(node: Node) -> Extent:
-    """What a node holds, itself included."""
+    """Measure what a node holds, itself included."""
     if isinstance(node, Scalar):
         return Extent(1, 0)
     below = [extent(item) for item in _contents(node)]
@@ -126,7 +126,7 @@ def extent(node: Node) -> Extent:
 
 
 def plain(node: Node) -> object:
-    """The values alone: dicts, tuples for lists, and scalars."""
+    """Return the values alone: dicts, tuples for lists, and scalars."""
     if isinstance(node, Section):
         return {key: plain(value) for key, value in node.entries.items()}
     if isinstance(node, Listing):
@@ -135,7 +135,7 @@ def plain(node: Node) -> object:
 
 
 def located(value: object, location: Location) -> Node:
-    """The opposite of `plain`: every value stands at the one `location`.
+    """Put every value at the one `location`: the opposite of `plain`.
 
     Raises:
         TypeError: for a value that YAML has no plain form for.
@@ -151,7 +151,7 @@ def located(value: object, location: Location) -> Node:
 
 
 def describe(node: Node) -> str:
-    """What was found, for a message."""
+    """Say what was found, for a message."""
     if isinstance(node, Section):
         return "a mapping"
     if isinstance(node, Listing):
@@ -164,12 +164,12 @@ def describe(node: Node) -> str:
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """The text, cut with three dots where it is longer than `limit` characters."""
+    """Cut the text with three dots where it is longer than `limit` characters."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def with_node(root: Section, path: Path, node: Node) -> Section:
-    """A copy of the tree with `node` at `path`; sections that are missing on the way are made.
+    """Return a copy of the tree with `node` at `path`; sections missing on the way are made.
 
     Raises:
         KeyError: where the way leads through a value, or to an entry that a list does not have.
@@ -178,7 +178,7 @@ def with_node(root: Section, path: Path, node: Node) -> Section:
 
 
 def without(root: Section, path: Path) -> Section:
-    """A copy of the tree that lacks what is at `path`; the tree itself where nothing is there."""
+    """Return a copy of the tree without what is at `path`; the tree itself if nothing is there."""
     if find(root, path) is None:
         return root
     return _as_section(_placed(root, path, None))

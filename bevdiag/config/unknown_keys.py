@@ -6,13 +6,13 @@ from pydantic import BaseModel
 
 from bevdiag.config import tree
 from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
+from bevdiag.config.document import NoteCode, ReadingNote
 from bevdiag.config.head_settings import (
     AnchorHeadSettings,
     AnchorTargetSettings,
     CenterHeadSettings,
 )
 from bevdiag.config.nearest import did_you_mean, slip_of
-from bevdiag.config.notes import NoteCode, ReadingNote
 from bevdiag.config.settings import ModelSettings, OptimizationSettings
 from bevdiag.config.tree import Section
 
@@ -53,7 +53,7 @@ def is_batch_size(key: str) -> bool:
 
 
 def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterator[ReadingNote]:
-    """Notes on the keys below `path` that the settings, and those in them, have no field for."""
+    """Yield notes on the keys below `path` that the settings, and those in them, do not know."""
     fields = type(settings).model_fields
     known = [field.alias or name for name, field in fields.items()]
     for key in settings.model_extra or ():

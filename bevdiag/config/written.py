@@ -12,19 +12,19 @@ Triple = tuple[int, int, int]
 
 
 def text(document: Document, key: str) -> str | None:
-    """The text at `key`."""
+    """Return the text at `key`."""
     value = document.get(key)
     return value if isinstance(value, str) else None
 
 
 def whole(document: Document, key: str) -> int | None:
-    """The whole number at `key`."""
+    """Return the whole number at `key`."""
     value = document.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def triple(document: Document, key: str) -> Triple | None:
-    """The list of three positive whole numbers at `key`."""
+    """Return the list of three positive whole numbers at `key`."""
     return as_triple(document.get(key))
 
 
@@ -39,7 +39,7 @@ def as_triple(value: object) -> Triple | None:
 
 
 def lengths(document: Document, key: str, count: int) -> tuple[float, ...] | None:
-    """The list of `count` numbers at `key`."""
+    """Return the list of `count` numbers at `key`."""
     value = document.get(key)
     if not isinstance(value, tuple) or len(value) != count:
         return None
@@ -47,7 +47,7 @@ def lengths(document: Document, key: str, count: int) -> tuple[float, ...] | Non
 
 
 def voxel_size_key(document: Document) -> str | None:
-    """The key of the voxelizer's VOXEL_SIZE, where there is a voxelizer."""
+    """Return the key of the voxelizer's VOXEL_SIZE, where there is a voxelizer."""
     try:
         path, _ = voxelizer_path(document.root)
     except ConfigError:
@@ -56,7 +56,7 @@ def voxel_size_key(document: Document) -> str | None:
 
 
 def dsvt_key(document: Document) -> str | None:
-    """The key of DSVT's section: the 3D backbone, or a part of it."""
+    """Return the key of DSVT's section: the 3D backbone, or a part of it."""
     backbone = "MODEL.BACKBONE_3D"
     if text(document, f"{backbone}.NAME") == "DSVT":
         return backbone
@@ -65,7 +65,7 @@ def dsvt_key(document: Document) -> str | None:
 
 
 def checkpoint_keys(document: Document) -> tuple[str, str] | None:
-    """The name of DSVT's checkpointing key that its code reads, and the one that it ignores.
+    """Return the name of DSVT's checkpointing key that its code reads, and the one that it ignores.
 
     FocalDSVT's repository has DSVT's own code, which reads a misspelt name; OpenPCDet's copy reads
     the right one. None without DSVT.

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 
-from bevdiag import rules
 from bevdiag.environment.environment import (
     Chip,
     Environment,
@@ -17,8 +15,8 @@ from bevdiag.environment.packages import is_spconv_1
 from bevdiag.environment.wheels import compilable, driver_cuda
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.catalogue import find_gpu
-from bevdiag.rules.codes import CODES, Stage
-from bevdiag.rules.extension_for_another_torch import built_for
+from bevdiag.rules.codes import CODES, Stage, rule_of
+from bevdiag.rules.env_packages import built_for
 from bevdiag.rules.finding import Confidence, Finding, Severity
 
 Progress = Callable[[str, float], None]
@@ -103,14 +101,14 @@ def examine(
 
 
 def findings_of(environment: Environment) -> tuple[Finding, ...]:
-    """What all rules of an environment find, errors first."""
+    """Return what all rules of an environment find, errors first."""
     return tuple(sorted(_found(environment), key=lambda finding: _ORDER[finding.severity]))
 
 
 def _found(environment: Environment) -> Iterator[Finding]:
     for row in CODES.values():
         if row.stage is Stage.ENVIRONMENT:
-            yield from import_module(f"{rules.__name__}.{row.module}").check(environment)
+            yield from rule_of(row)(environment)
 
 
 def _driver(version: str) -> Driver:
@@ -121,7 +119,7 @@ def _driver(version: str) -> Driver:
 
 
 def _unknown(environment: Environment) -> list[str]:
-    """The questions that neither the environment nor the options answer."""
+    """List the questions that neither the environment nor the options answer."""
     torch, spconvs = environment.torch, environment.packages.spconv()
     missing = []
     if torch is None and not spconvs:
@@ -135,7 +133,7 @@ def _unknown(environment: Environment) -> list[str]:
 
 
 def _unknown_builds(environment: Environment) -> Iterator[str]:
-    """What was compiled in a way that no list and no table tells."""
+    """Yield what was compiled in a way that no list and no table tells."""
     torch, cuda = environment.torch, environment.torch_cuda()
     version = torch.version if torch is not None else None
     is_cpu = version is not None and version.local == "cpu"

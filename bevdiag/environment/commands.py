@@ -49,7 +49,7 @@ def _pinned(release: TorchRelease, index: str | None) -> str:
 
 
 def _spconv_beside(environment: Environment, index: str | None) -> str:
-    """What has to be done to spconv once torch comes from that index; empty for nothing."""
+    """Say what must be done to spconv once torch comes from that index; empty for nothing."""
     cuda = suffix_cuda(index) if index is not None else None
     built = [suffix_cuda(cuda_suffix(package)) for package in environment.packages.spconv()]
     if cuda is None or all(one is None or one[0] == cuda[0] for one in built):

@@ -62,7 +62,7 @@ class Environment:
         return self.packages.get("torch")
 
     def torch_cuda(self) -> CudaVersion | None:
-        """The CUDA that torch was built with; None for a CPU build, or where nothing tells."""
+        """Return the CUDA that torch was built with; None for a CPU build, or if nothing tells."""
         probe = self.probe("torch")
         if probe is not None and probe.facts:
             return parse_cuda(probe.facts.get("cuda") or "")
@@ -88,7 +88,7 @@ class Environment:
 
 
 def installed_environment(progress: Callable[[str, float], None]) -> Environment:
-    """The interpreter that runs this, its packages, its machine, and imports that can crash."""
+    """Look at the interpreter that runs this, its packages, machine, and imports that can crash."""
     progress("installed packages", 0.0)
     packages = _installed_packages()
     stages = [
@@ -112,7 +112,7 @@ def installed_environment(progress: Callable[[str, float], None]) -> Environment
 
 
 def listed_environment(path: Path) -> Environment:
-    """The environment that a file describes; nothing of it need be here.
+    """Read the environment that a file describes; nothing of it need be here.
 
     Raises:
         InputError: the file cannot be read, or is no list of packages.

@@ -57,7 +57,7 @@ def probe_imports(
 
 
 def _run(python: str, stages: Sequence[str], timeout: float) -> list[ImportProbe]:
-    """The stages that one child got through, the one that it died in included."""
+    """Return the stages that one child got through, the one that it died in included."""
     command = [python, "-W", "ignore", "-c", _LAUNCH, str(Path(__file__).with_name("child.py"))]
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
     ended = run_program([*command, *stages], timeout, environ)
@@ -87,7 +87,7 @@ def _dead(stage: str, code: int, timeout: float) -> ImportProbe:
 
 
 def _reports(output: str) -> list[dict[str, Any]]:
-    """The JSON lines of the child; foreign modules may print beside them."""
+    """Return the JSON lines of the child; foreign modules may print beside them."""
     found = []
     for line in output.splitlines():
         if line.startswith('{"stage"'):

@@ -74,7 +74,7 @@ class _Entry(Package):
 
 
 def _applicable(entries: list[_Entry], python: Version | None) -> Iterator[Package]:
-    """The entries whose markers hold for the listed Python, else for the one that runs."""
+    """Yield the entries whose markers hold for the listed Python, else for the one that runs."""
     environment = {k: str(v) for k, v in default_environment().items()}
     # A list is for the machine that trains: Linux with a GPU, wherever it is read.
     environment |= {"sys_platform": "linux", "platform_system": "Linux"}
@@ -91,7 +91,7 @@ def _applicable(entries: list[_Entry], python: Version | None) -> Iterator[Packa
 
 
 def _both(first: Package, second: Package) -> Package:
-    """Listed twice, as in requirements and constraints: both conditions hold."""
+    """Join two entries of a package, as in requirements and constraints: both conditions hold."""
     return Package(
         name=first.name,
         specifier=first.specifier & second.specifier,
@@ -101,7 +101,7 @@ def _both(first: Package, second: Package) -> Package:
 
 
 def _entries(path: Path, parents: tuple[Path, ...], files: Iterator[int]) -> Iterator[_Entry]:
-    """The entries of a file; `files` counts those that were read before."""
+    """Yield the entries of a file; `files` counts those that were read before."""
     if next(files) > MAX_FILES:
         raise InputError(f"{path}: more than {MAX_FILES} files are included in all")
     text = _read(path)
@@ -160,7 +160,7 @@ def _line(line: str, where: Location) -> Iterator[_Entry]:
 
 
 def _from_address(line: str, where: Location) -> Iterator[_Entry]:
-    """A checkout has a name but no version; a wheel's file name has both."""
+    """Yield the package at an address: a checkout has no version, a wheel's file name has both."""
     egg = _EGG.search(line)
     wheel = _WHEEL.search(line.replace("%2B", "+"))
     if wheel is not None:

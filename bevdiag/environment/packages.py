@@ -70,7 +70,7 @@ class Packages:
     by_name: Mapping[str, Package]
 
     def get(self, *names: str) -> Package | None:
-        """The first of these packages that is there."""
+        """Return the first of these packages that is there."""
         found = (self.by_name.get(canonicalize_name(name)) for name in names)
         return next((package for package in found if package is not None), None)
 

@@ -48,7 +48,7 @@ class TorchRelease:
         return self.torch is None
 
     def index_for(self, limit: CudaVersion | None, capability: int | None) -> str | None:
-        """The newest index whose CUDA the driver runs and whose kernels the GPU does; or None."""
+        """Return the newest index whose CUDA the driver runs and whose kernels the GPU does."""
         known = _facts()["torch_indexes"]["capabilities"]
         fitting = [
             (cuda, index)
@@ -74,7 +74,7 @@ def suffix_cuda(suffix: str) -> CudaVersion | None:
 
 
 def default_torch_cuda(torch: Version) -> CudaVersion | None:
-    """The CUDA of torch's default Linux wheel, None where that release is not listed."""
+    """Return the CUDA of torch's default Linux wheel, None where that release is not listed."""
     listed = _facts()["torch_cuda"]["default_wheels"].get(f"{torch.major}.{torch.minor}")
     return parse_cuda(listed) if listed is not None else None
 
@@ -85,7 +85,7 @@ def first_cumm_for_numpy_2() -> Version:
 
 
 def spconv_line(version: Version) -> SpconvLine | None:
-    """The line of releases that a version of spconv belongs to, None for an older one."""
+    """Return the line of releases that a version of spconv belongs to, None for an older one."""
     for line in _facts()["spconv"]["lines"]:
         if version >= Version(line["from"]):
             first, last = line["python"]
@@ -98,13 +98,13 @@ def spconv_line(version: Version) -> SpconvLine | None:
 
 
 def newest_spconv(suffix: str) -> Version | None:
-    """The newest release for a CUDA suffix, None where there is no such distribution."""
+    """Return the newest release for a CUDA suffix, None where there is no such distribution."""
     newest = _facts()["spconv"]["newest"].get(suffix)
     return Version(newest) if newest is not None else None
 
 
 def spconv_taken(package: Package) -> Version | None:
-    """The version that is there, or the newest that pip may take for a range; None if none fits."""
+    """Return the version that is there, or the newest that pip may take for a range, if any."""
     if package.version is not None:
         return package.version
     newest = newest_spconv(cuda_suffix(package))
@@ -114,14 +114,14 @@ def spconv_taken(package: Package) -> Version | None:
 
 
 def newest_spconv_line() -> SpconvLine:
-    """The line of the newest release."""
+    """Return the line of the newest release."""
     newest = spconv_line(Version(_facts()["spconv"]["lines"][0]["from"]))
     assert newest is not None
     return newest
 
 
 def torch_command(limit: CudaVersion | None = None, capability: int | None = None) -> str:
-    """The command that installs torch's newest wheels for a driver and a GPU.
+    """Return the command that installs torch's newest wheels for a driver and a GPU.
 
     Args:
         limit: the newest CUDA that the driver runs; minor versions do not matter.
@@ -137,7 +137,7 @@ def torch_command(limit: CudaVersion | None = None, capability: int | None = Non
 
 
 def newest_torch_for(python: Version) -> TorchRelease | None:
-    """The newest torch that has a wheel for that Python; None where none is known."""
+    """Return the newest torch that has a wheel for that Python; None where none is known."""
     minor = Version(f"{python.major}.{python.minor}")
     fitting = (r for r in _torch_releases() if r.pythons[0] <= minor <= r.pythons[1])
     return next(fitting, None)
@@ -145,7 +145,7 @@ def newest_torch_for(python: Version) -> TorchRelease | None:
 
 @cache
 def _torch_releases() -> tuple[TorchRelease, ...]:
-    """The last torch for each Python, the newest first."""
+    """Return the last torch for each Python, the newest first."""
     return tuple(
         TorchRelease(
             torch=entry["torch"],
@@ -166,7 +166,7 @@ def runs_code_for(capability: int, bounds: tuple[int, int]) -> bool:
 
 
 def install_command(module: str) -> str:
-    """The command that brings a module such as torch_scatter or pcdet.ops.iou3d_nms."""
+    """Return the command that brings a module such as torch_scatter or pcdet.ops.iou3d_nms."""
     known = _facts()["modules"]["install"]
     parts = module.split(".")
     names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
@@ -175,7 +175,7 @@ def install_command(module: str) -> str:
 
 
 def spconv_for(cuda: CudaVersion | None, python: Version | None = None) -> str:
-    """The newest spconv for a CUDA: same major version, at most that minor one, as a requirement.
+    """Return the newest spconv for a CUDA (same major version, at most that minor one) for pip.
 
     Minor versions of CUDA are compatible within a major one (spconv's own read-me says so), and a
     driver for a newer CUDA runs what was built with an older.
@@ -200,7 +200,7 @@ def spconv_for(cuda: CudaVersion | None, python: Version | None = None) -> str:
 
 
 def spconv_kernels(suffix: str) -> Kernels | None:
-    """The kernels in spconv's wheels for a CUDA suffix; None for one that is not listed."""
+    """Return the kernels in spconv's wheels for a CUDA suffix; None for one that is not listed."""
     if newest_spconv(suffix) is None:
         return None
     cuda = suffix_cuda(suffix)
@@ -210,7 +210,7 @@ def spconv_kernels(suffix: str) -> Kernels | None:
 
 
 def first_driver(cuda: CudaVersion) -> int | None:
-    """The oldest Linux driver branch that runs programs of this CUDA's major version."""
+    """Return the oldest Linux driver branch that runs programs of this CUDA's major version."""
     drivers = _facts()["cuda_drivers"]
     exact = drivers["exact"].get(f"{cuda[0]}.{cuda[1]}")
     first = exact or drivers["first"].get(str(cuda[0]))
@@ -218,7 +218,7 @@ def first_driver(cuda: CudaVersion) -> int | None:
 
 
 def driver_cuda(version: str) -> CudaVersion | None:
-    """The newest CUDA, to its major version, that a driver such as 535.104.05 runs."""
+    """Return the newest CUDA, to its major version, that a driver such as 535.104.05 runs."""
     branch = version.strip().partition(".")[0]
     if not (branch.isascii() and branch.isdigit()):
         return None

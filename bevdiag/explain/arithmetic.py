@@ -13,7 +13,7 @@ _FIXED = ".".join(map(str, CUDNN_64BIT[:2]))
 
 
 def what_of(alloc: Alloc, target: DeviceTarget) -> str:
-    """The allocation in words: the im2col buffer of a convolution, a gradient, an activation."""
+    """Say what the allocation is: a convolution's im2col buffer, a gradient, an activation."""
     request = alloc.request
     if isinstance(request, ConvCall):
         choice = conv_backend(request, target.cudnn)
@@ -27,7 +27,7 @@ def what_of(alloc: Alloc, target: DeviceTarget) -> str:
 
 
 def arithmetic_of(alloc: Alloc, nbytes: int, target: DeviceTarget) -> str:
-    """The product that gives the bytes, and the segment that they become."""
+    """Return the product that gives the bytes, and the segment that they become."""
     segment = segment_bytes(block_bytes(nbytes))
     printed = f"{nbytes:,} B = {format_size(nbytes)}"
     if format_size(segment) != format_size(nbytes):
@@ -53,7 +53,7 @@ def arithmetic_of(alloc: Alloc, nbytes: int, target: DeviceTarget) -> str:
 
 
 def condition_of(alloc: Alloc, target: DeviceTarget) -> str:
-    """What must hold for the step to ask for this, where cuDNN's version decides; else empty."""
+    """Say what must hold for the step to ask for this, where cuDNN's version decides; else ""."""
     request = alloc.request
     if not isinstance(request, ConvCall):
         return ""

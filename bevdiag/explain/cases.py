@@ -34,7 +34,7 @@ _COUNTS = {
 def predicted_cases(
     failure: Failure, config: Path, options: InspectOptions
 ) -> tuple[DeviceTarget, tuple[Case, ...], tuple[str, ...]]:
-    """The assumed target, the cases, and what is taken for granted.
+    """Return the assumed target, the cases, and what is taken for granted.
 
     Raises:
         BevdiagError: the config, the repository or an option cannot be used.
@@ -59,14 +59,14 @@ def predicted_cases(
 
 
 def _gpu_of(failure: Failure) -> str | None:
-    """The GPU of the catalogue whose memory prints like the message's; None if several differ."""
+    """Return the catalogue's GPU whose memory prints like the message's; None if several differ."""
     total = failure.total
     alike = [gpu for gpu in all_gpus() if total is not None and total.holds(gpu.total_bytes)]
     return alike[0].name if len({gpu.compute_capability for gpu in alike}) == 1 else None
 
 
 def _streams(config: Path, options: InspectOptions, target: DeviceTarget) -> _Streams:
-    """The step in each scenario, as for any prediction, but for the message's GPU."""
+    """Trace the step in each scenario, as for any prediction, but for the message's GPU."""
     source = source_of(config, replace(options, gpu=target.gpu)).as_it_arrives()
     recorded = source.record()
     streams = {scenario: trace.stream for scenario, trace in recorded.traces.items()}

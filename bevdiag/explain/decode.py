@@ -62,7 +62,7 @@ lazily, cuDNN's and spconv's kernels and NCCL's buffers add to it."""
 
 
 def cause_of(failure: Failure) -> str:
-    """The one sentence that matters most where the figures alone decide it; empty elsewhere."""
+    """Return the sentence that matters most where the figures alone decide it; else empty."""
     elsewhere, requested = _elsewhere_bytes(failure), failure.requested
     if requested is None:
         return ""
@@ -117,7 +117,7 @@ def asks_for(nbytes: int, figure: Figure) -> bool:
 
 
 def _segments(figure: Figure) -> range | tuple[int, ...]:
-    """The sizes of segments that print like this."""
+    """Return the sizes of segments that print like this."""
     if figure.holds(SMALL_SEGMENT_BYTES):
         return (SMALL_SEGMENT_BYTES,)
     first = max(round_up(figure.low_bytes, SEGMENT_ROUND_BYTES), MIN_OWN_SEGMENT_BYTES)
@@ -191,7 +191,7 @@ def _fragmentation(failure: Failure) -> Iterator[str]:
 
 
 def _remedy(failure: Failure) -> str:
-    """What helps against fragmentation in the torch that printed this."""
+    """Say what helps against fragmentation in the torch that printed this."""
     if "expandable_segments" in failure.advises:
         return f"expandable segments ({failure.advises}) would have served it"
     split = "PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128"
@@ -217,7 +217,7 @@ def _others(failure: Failure) -> Iterator[str]:
 
 
 def _elsewhere_bytes(failure: Failure) -> int:
-    """What nobody but others can hold, as far as the figures tell; 0 where they tell nothing.
+    """Return what nobody but others can hold, as far as the figures tell; else 0.
 
     Newer messages say what the process holds; older ones only what its allocator has reserved, so
     more than a process ever needs beside that must be missing.
@@ -238,7 +238,7 @@ def _elsewhere_bytes(failure: Failure) -> int:
 
 
 def _in_use(failure: Failure) -> Figure | None:
-    """What the process holds, where the message can be right: in containers it can be nonsense."""
+    """Return what the process holds, but where the message is wrong, as in containers."""
     in_use, total = failure.in_use, failure.total
     if in_use is None or in_use.high_bytes < (failure.reserved_bytes or 0):
         return None

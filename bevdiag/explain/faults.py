@@ -30,7 +30,7 @@ _STEP_STAGES = (Stage.STEP, Stage.TRACE)
 def suspect(
     answer: Explanation, config: Path | None, options: InspectOptions, progress: Progress
 ) -> Explanation:
-    """The answer with the rules that know the text, and with what they find in the config.
+    """Add the rules that know the text to the answer, and what they find in the config.
 
     Raises:
         BevdiagError: the config or an option cannot be used.
@@ -74,7 +74,7 @@ def suspect(
 
 
 def _elsewhere(text: str, part: str) -> str:
-    """What to say of a text that rules know from other parts of the detector alone."""
+    """Say of a text that rules know it, but from other parts of the detector alone."""
     known = ", ".join(codes_for(text, ""))
     return (
         f"{known} would be the rule for this text elsewhere in the detector; the traceback ends in "
@@ -83,7 +83,7 @@ def _elsewhere(text: str, part: str) -> str:
 
 
 def unknown_text(text: str, config: Path | None, overrides: Sequence[str]) -> BevdiagError:
-    """What to say of a text in which nothing is known, and of the config beside it.
+    """Return the error of a text in which nothing is known, and of the config beside it.
 
     Raises:
         BevdiagError: the config cannot be read.
@@ -140,7 +140,7 @@ def _names(finding: Finding, word: str) -> bool:
 def _of_step(
     config: Path, options: InspectOptions, progress: Progress, notes: list[str]
 ) -> tuple[Finding, ...] | None:
-    """What the rules of a traced step find; None, and a note, where it cannot be traced."""
+    """Return what the rules of a traced step find; None, and a note, where it cannot be traced."""
     progress("importing torch", 0.0)
     from bevdiag.prediction.inspect import inspect
     from bevdiag.prediction.result import Prediction

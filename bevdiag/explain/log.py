@@ -33,7 +33,7 @@ _PARTS = {
 
 
 def read_log(text: str) -> tuple[Failure, ...]:
-    """The last failure of each process, in the order of the text; the last one is the log's."""
+    """Return the last failure of each process, in the order of the text; the last is the log's."""
     streams: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for number, raw in enumerate(_ESCAPE.sub("", text).splitlines(), start=1):
         rank, line = _split(raw)
@@ -45,7 +45,7 @@ def read_log(text: str) -> tuple[Failure, ...]:
 
 
 def _split(line: str) -> tuple[str, str]:
-    """The rank, and the line without its prefixes: torchrun puts its own before torch's."""
+    """Split off the rank and the prefixes of a line: torchrun puts its own before torch's."""
     rank = ""
     for pattern in _PREFIXES:
         while match := pattern.match(line):
@@ -70,7 +70,7 @@ def _last(rank: str, lines: list[tuple[int, str]]) -> Failure | None:
 
 
 def _stack(lines: list[str]) -> Stack:
-    """What the traceback that ends in the last line says."""
+    """Read what the traceback that ends in the last line says."""
     start = max(
         (i for i, line in enumerate(lines) if line.lstrip().startswith("Traceback (most recent")),
         default=None,

@@ -24,7 +24,7 @@ _MAX_LINE = 200
 
 
 def _pattern(text: str, *, flags: int = 0) -> re.Pattern[str]:
-    """A pattern in which a blank is any white space and SIZE a captured size."""
+    """Compile a pattern in which a blank is any white space and SIZE a captured size."""
     return re.compile(text.replace("SIZE", f"({_SIZE})").replace(" ", r"\s+"), flags)
 
 
@@ -140,7 +140,7 @@ _ADVICE = re.compile(r"PYTORCH_(?:CUDA_)?ALLOC_CONF=expandable_segments:True|max
 
 
 def parse_figure(text: str) -> Figure:
-    """A printed size; one with decimals stands for all that round to it."""
+    """Parse a printed size; one with decimals stands for all that round to it."""
     number, unit = re.fullmatch(r"([\d.]+)\s*(\w+)", text.strip()).groups()  # type: ignore[union-attr]
     scale = _UNIT_BYTES[unit]
     decimals = len(number.partition(".")[2])
@@ -155,7 +155,7 @@ def parse_figure(text: str) -> Figure:
 
 
 def last_failure(text: str, line_of: list[int], rank: str) -> Failure | None:
-    """The last failure in the joined lines of one process.
+    """Return the last failure in the joined lines of one process.
 
     Args:
         text: the lines, joined by newlines.
@@ -185,7 +185,7 @@ def _place(span: tuple[int, int]) -> tuple[int, int]:
 def _quoted(
     kind: FailureKind, text: str, span: tuple[int, int], line_of: list[int], rank: str
 ) -> Failure:
-    """A failure without figures: its whole line, as far as that is no novel."""
+    """Return a failure without figures: its whole line, as far as that is no novel."""
     start = text.rfind("\n", 0, span[0]) + 1
     end = text.find("\n", span[1])
     end = min(len(text) if end < 0 else end, span[1] + _MAX_LINE)

@@ -176,12 +176,12 @@ ADVICE = {
 
 
 def heads(*, later: bool) -> tuple[tuple[FailureKind, Signature], ...]:
-    """The texts that count whatever part printed them, in one list or the other."""
+    """Return the texts that count whatever part printed them, in one list or the other."""
     return tuple((kind, one) for kind, one in _signatures(later=later) if not one.part)
 
 
 def kind_in(text: str, part: str) -> FailureKind | None:
-    """What the text is where that part of the detector printed it; None if it is nothing here."""
+    """Return what the text is where that part of the detector printed it; None if nothing."""
     return next(
         (
             kind

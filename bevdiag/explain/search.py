@@ -25,7 +25,7 @@ MAX_CANDIDATES = 6
 
 
 def search(failure: Failure, cases: Sequence[Case]) -> tuple[Candidate, ...]:
-    """The allocations that the message may be about, the likeliest first.
+    """Find the allocations that the message may be about, the likeliest first.
 
     Where no allocation has the size, those stand in at which the walks stop.
     """
@@ -133,7 +133,7 @@ def _reasons(failure: Failure, match: Match) -> Iterator[str]:
 
 
 def with_capacity(target: DeviceTarget, failure: Failure) -> DeviceTarget:
-    """The target with the memory that the message says the allocator could have had."""
+    """Return the target with the memory that the message says the allocator could have had."""
     capacity = failure.capacity_bytes
     total = failure.total.middle_bytes if failure.total is not None else capacity
     return replace(target, capacity_bytes=capacity, total_bytes=total)

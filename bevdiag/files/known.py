@@ -45,12 +45,12 @@ def keep_stdin(data: bytes) -> None:
 
 
 def kept_stdin() -> bytes | None:
-    """What `keep_stdin` was given in this run."""
+    """Return what `keep_stdin` was given in this run."""
     return _account.stdin
 
 
 def note_input(path: Path, found: os.stat_result | None = None) -> None:
-    """A file is being read; `found` is what its open descriptor says of it.
+    """Note that a file is being read; `found` is what its open descriptor says of it.
 
     Raises:
         InputError: it is to be written.
@@ -69,18 +69,18 @@ def note_input(path: Path, found: os.stat_result | None = None) -> None:
 
 
 def inputs() -> dict[Mark, str]:
-    """What has been read so far, for `add_inputs` in another process."""
+    """Return what has been read so far, for `add_inputs` in another process."""
     return dict(_account.inputs)
 
 
 def add_inputs(others: dict[Mark, str]) -> None:
-    """A child process has read these."""
+    """Note what a child process has read."""
     for mark, name in others.items():
         _account.inputs.setdefault(mark, name)
 
 
 def note_output(path: Path, option: str, *, updated: bool = False) -> None:
-    """A file is to be written; one that is `updated` is read as well.
+    """Note that a file is to be written; one that is `updated` is read as well.
 
     Raises:
         InputError: another output is the same file, or it is read.
@@ -111,7 +111,7 @@ def _is_read(option: str, name: str) -> InputError:
 
 
 def _file_marks(path: Path) -> Iterable[Mark]:
-    """The marks of a plain file or one that is yet to be; none of a pipe or a device."""
+    """Return the marks of a plain file or one that is yet to be; none of a pipe or a device."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

@@ -47,7 +47,7 @@ def read_file(path: Path, most: int, *, instead: str = "") -> bytes:
 
 
 def read_tail(path: Path, most: int) -> bytes:
-    """The last bytes of a plain file, `most` of them.
+    """Read the last bytes of a plain file, `most` of them.
 
     Raises:
         InputError: it cannot be read, or is no plain file.
@@ -56,7 +56,7 @@ def read_tail(path: Path, most: int) -> bytes:
 
 
 def read_head(path: Path, most: int) -> bytes:
-    """The first bytes of a plain file, `most` of them.
+    """Read the first bytes of a plain file, `most` of them.
 
     Raises:
         InputError: it cannot be read, or is no plain file.
@@ -94,7 +94,7 @@ def _require_plain(found: os.stat_result) -> None:
 
 
 def _up_to(descriptor: int, most: int) -> bytes:
-    """What is there, but no more than `most`: a file of /proc has no size and may never end."""
+    """Read what is there, at most `most` bytes: a file of /proc has no size and may never end."""
     parts, left = [], most
     while left and (part := os.read(descriptor, min(_CHUNK, left))):
         parts.append(part)
@@ -111,7 +111,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def read_stdin_tail(most: int, seconds: float | None = None) -> bytes:
-    """The last bytes of stdin, `most` of them.
+    """Read the last bytes of stdin, `most` of them.
 
     Args:
         most: bytes to keep.
@@ -154,7 +154,7 @@ def take_stdin(most: int) -> None:
 
 
 def _next(descriptor: int, seconds: float) -> bytes:
-    """The next bytes; none at the end."""
+    """Read the next bytes; none at the end."""
     deadline = time.monotonic() + seconds
     while True:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))

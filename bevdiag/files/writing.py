@@ -222,12 +222,12 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def _resolved(path: Path) -> Path:
-    """The path behind all links; the file itself need not exist."""
+    """Return the path behind all links; the file itself need not exist."""
     return Path(os.path.realpath(path))
 
 
 def _descriptor(path: Path) -> int | None:
-    """The number of this process's descriptor that the path stands for, as /dev/stdout does."""
+    """Return the number of this process's descriptor that the path, as /dev/stdout, stands for."""
     folders = {os.path.realpath(folder) for folder in _DESCRIPTORS}
     here = os.path.abspath(path)
     for _ in range(_MOST_LINKS):

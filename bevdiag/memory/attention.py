@@ -201,7 +201,7 @@ def backward_scratch(call: AttentionCall, kernel: Kernel) -> tuple[int, ...]:
 
 
 def _cudnn_backward(call: AttentionCall) -> int:
-    """The gradient of queries in float32, the sums over each row; keys' per head, where shared."""
+    """Return queries' gradient in float32, the sums over each row; keys' per head, where shared."""
     heads = call.batch * call.heads
     nbytes = 4 * heads * call.queries * (call.width + 1) + CUDNN_ALIGNMENT_BYTES
     if call.key_heads != call.heads:

@@ -102,7 +102,7 @@ def find_gpu(name: str) -> Gpu:
 
 
 def _nearest(name: str) -> tuple[str, ...]:
-    """The GPUs of the same number, as 4090 in "4090 D"; else those that are spelt most like it."""
+    """Return the GPUs of the same number, as 4090 in "4090 D"; else those that are spelt alike."""
     names = {_key(known): gpu for gpu in all_gpus() for known in (gpu.name, *gpu.aliases)}
     key = _key(name)
     number = _NUMBER.search(key)

@@ -57,7 +57,7 @@ class DeviceTarget:
     loop: str = ""
 
     def on(self, gpu: Gpu) -> "DeviceTarget":
-        """The same library versions on a GPU of the catalogue, all of its memory free."""
+        """Return the same library versions on a GPU of the catalogue, all of its memory free."""
         profile = self.profile
         if profile is None or not same_gpu(gpu, profile.gpu):
             profile = None

@@ -172,7 +172,7 @@ class EventStream:
         return phases
 
     def sections(self, stop: int | None = None) -> list[Section]:
-        """The events from mark to mark, up to the event `stop` (exclusive)."""
+        """Yield the events from mark to mark, up to the event `stop` (exclusive)."""
         stop = len(self.events) if stop is None else stop
         starts = [int(mark) for mark in self.marks if mark < stop]
         return [
@@ -202,7 +202,7 @@ class EventStream:
         return chosen
 
     def allocs(self, chosen: "Flags | Ints | Sequence[int] | None" = None) -> Iterator[Alloc]:
-        """The chosen blocks' allocations (a mask or their numbers), by default all."""
+        """Return the chosen blocks' allocations (a mask or their numbers), by default all."""
         import numpy as np
 
         blocks = np.arange(len(self.nbytes))
@@ -236,5 +236,5 @@ class EventStream:
             )
 
     def alloc(self, block: int) -> Alloc:
-        """The allocation of one block."""
+        """Return the allocation of one block."""
         return next(self.allocs([block]))

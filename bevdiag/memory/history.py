@@ -106,7 +106,7 @@ class _Recorder(CachingAllocator):
                 self._note(Action.SEGMENT_FREE, size, address)
 
     def filled(self) -> list[FilledSegment]:
-        """The segments as they are now."""
+        """Return the segments as they are now."""
         return [
             FilledSegment(
                 address=blocks[0].address,

@@ -81,6 +81,6 @@ def saved_bytes_by_module(stream: EventStream) -> dict[str, int]:
 
 
 def ancestors(module: str) -> list[str]:
-    """The path itself and every module around it, without the detector."""
+    """Return the path itself and every module around it, without the detector."""
     parts = module.split(".")
     return [".".join(parts[: end + 1]) for end in range(len(parts))] if module else []

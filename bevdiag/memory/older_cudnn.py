@@ -58,12 +58,12 @@ def float_copies(call: ConvCall) -> int:
 
 
 def _product_a_sample(call: ConvCall) -> int:
-    """A weight gradient of its own for each sample, added up afterwards."""
+    """Count a weight gradient of its own for each sample, added up afterwards."""
     return call.input_shape[0] * prod(call.weight_shape) * FLOAT_BYTES
 
 
 def winograd(call: ConvCall) -> int:
-    """The transformed operands of a 3x3 weight gradient; 0 for others."""
+    """Count the transformed operands of a 3x3 weight gradient; 0 for others."""
     is_plain = all(step == 1 for step in (*call.stride, *call.dilation)) and not call.transposed
     if call.weight_shape[2:] != (3, 3) or not is_plain:
         return 0
@@ -76,7 +76,7 @@ def winograd(call: ConvCall) -> int:
 
 
 def fourier(call: ConvCall) -> int:
-    """The transforms of the whole maps and of each weight, two for each; 0 without two axes.
+    """Count the transforms of the maps and of each weight, two for each; 0 without two axes.
 
     A side is rounded up to a power of two; of its numbers symmetry leaves half and one.
     """

@@ -61,5 +61,5 @@ def _block(call: StridedReduction, vector: int) -> tuple[int, int]:
 
 
 def _power_of_two(count: int) -> int:
-    """The largest power of two that is not above `count` > 0."""
+    """Return the largest power of two that is not above `count` > 0."""
     return 1 << (count.bit_length() - 1)

@@ -102,7 +102,7 @@ def _workspaces(stream: EventStream, totals: Totals) -> dict[str, int]:
 
 
 def _largest_by_module(stream: EventStream, blocks: Ints, values: Ints) -> dict[str, int]:
-    """The largest of the blocks' values by module, each with that of what lies inside it."""
+    """Return the largest of the blocks' values by module, each with that of what lies inside it."""
     largest = np.zeros(len(stream.names), np.int64)
     np.maximum.at(largest, stream.module[blocks], values)
     result: dict[str, int] = {}

@@ -14,7 +14,7 @@ _current: ContextVar[Category | None] = ContextVar("bevdiag_category", default=N
 
 
 def current_category() -> Category | None:
-    """The category named by the innermost `allocating`, None outside of any."""
+    """Return the category named by the innermost `allocating`, None outside of any."""
     return _current.get()
 
 

@@ -26,7 +26,7 @@ def judge(
     *,
     unsplit_bytes: int,
 ) -> Verdict:
-    """The verdict for a target.
+    """Judge a step's memory on a target.
 
     Args:
         target: its capacity decides; without one there is no verdict.
@@ -51,7 +51,7 @@ def judge(
 def fit_on_gpus(
     target: DeviceTarget, expected: EventStream, upper: EventStream, *, unsplit_bytes: int
 ) -> tuple[GpuFit, ...]:
-    """The same step on the catalogue's usual GPUs, with the target's library versions."""
+    """Judge the same step on the catalogue's usual GPUs, with the target's library versions."""
     fits_on = []
     for gpu in all_gpus():
         candidate = target.on(gpu)

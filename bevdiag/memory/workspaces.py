@@ -66,11 +66,10 @@ def workspace(request: Request, target: DeviceTarget) -> WorkspaceBytes:
 def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     """Return the workspace of a convolution: as measured on the target, else by rule."""
     choice = conv_backend(call, target.cudnn)
-    # No engine without a workspace is known to index with 64 bits, and other backends have none.
-    is_optional = choice.backend is Backend.CUDNN and not choice.needs_64bit
+    optional = is_optional(call, target)
     measured = _measured(call, target)
     if measured is not None:
-        return WorkspaceBytes(measured, measured, measured, is_optional)
+        return WorkspaceBytes(measured, measured, measured, optional)
     if choice.backend is not Backend.CUDNN:
         nbytes = 0 if choice.columns is None else choice.columns.nbytes
         return WorkspaceBytes(nbytes, nbytes, nbytes)
@@ -79,7 +78,16 @@ def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     if not (target.cudnn_benchmark or choice.needs_64bit):
         chosen = engine_bytes(call, target, expected)
         expected = min(max(chosen, scratch.low), scratch.high)
-    return WorkspaceBytes(scratch.low, expected, scratch.high, is_optional)
+    return WorkspaceBytes(scratch.low, expected, scratch.high, optional)
+
+
+def is_optional(request: Request, target: DeviceTarget) -> bool:
+    """Return whether the step goes on where the device cannot give what a request asks for."""
+    if not isinstance(request, ConvCall):
+        return False
+    choice = conv_backend(request, target.cudnn)
+    # No engine without a workspace is known to index with 64 bits, and other backends have none.
+    return choice.backend is Backend.CUDNN and not choice.needs_64bit
 
 
 def _measured(call: ConvCall, target: DeviceTarget) -> int | None:

@@ -17,6 +17,7 @@ from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.settings import DataSettings, ModelSettings
 from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings
+from bevdiag.errors import BevdiagError
 
 SpatialShape = tuple[int, int, int]
 """Extents z, y, x."""
@@ -51,7 +52,7 @@ def pillar_channels(model: ModelSettings, data: DataSettings) -> int:
 
 
 def sparse_volume(model: ModelSettings, data: DataSettings) -> SparseVolume | None:
-    """The sparse tensor that is there for MAP_TO_BEV, None where no module makes one."""
+    """Return the sparse tensor that is there for MAP_TO_BEV, None where no module makes one."""
     backbone = model.backbone_3d
     if isinstance(backbone, FocalDsvtSettings):
         if bev_input(model) == "encoder":
@@ -82,7 +83,7 @@ def box_values(model: ModelSettings) -> int:
 
 
 def uses_direct_table(model: ModelSettings) -> bool:
-    """What the originals set spconv's SPCONV_USE_DIRECT_TABLE to as they import it.
+    """Return what the originals set spconv's SPCONV_USE_DIRECT_TABLE to as they import it.
 
     OpenPCDet (pcdet/utils/spconv_utils.py) switches it off. The focal detector's repository was
     forked before that and keeps spconv's own choice.
@@ -112,7 +113,7 @@ def _eighth(data: DataSettings, last_pad: tuple[int, int, int]) -> SpatialShape:
 
 
 def eighth_heights(grid_height: int, last_pad: int = 0) -> tuple[int, ...]:
-    """The heights that VoxelBackBone8x and its kind go through, in voxels: at first, then strided.
+    """Return the heights, in voxels, of VoxelBackBone8x and its kind: at first, then strided.
 
     The first grid is one voxel higher than the config's; each kernel is 3 wide. A height below 1
     is one that spconv refuses.
@@ -125,3 +126,25 @@ def eighth_heights(grid_height: int, last_pad: int = 0) -> tuple[int, ...]:
 
 def _halved(size: int, padding: int) -> int:
     return (size + 2 * padding - 3) // 2 + 1
+
+
+class ChannelMismatch(BevdiagError):  # noqa: N818 - named after what is found
+    """A module was declared for one number of channels and is fed another.
+
+    Attributes:
+        module: path of the module whose declaration is wrong, e.g. "map_to_bev_module".
+        declared: channels that the config declares.
+        found: channels that arrive.
+    """
+
+    def __init__(self, module: str, declared: int, found: int) -> None:
+        self.module = module
+        self.declared = declared
+        self.found = found
+        super().__init__(
+            f"{module} declares {declared} channels, but {found} arrive: declare {found}"
+        )
+
+    def __reduce__(self) -> tuple[type["ChannelMismatch"], tuple[str, int, int]]:
+        """How it travels between processes."""
+        return type(self), (self.module, self.declared, self.found)

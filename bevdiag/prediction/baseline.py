@@ -18,8 +18,7 @@ from bevdiag.files.bounds import check_json
 from bevdiag.files.reading import read_file
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import Prediction
-from bevdiag.rules import grown_since_baseline
-from bevdiag.rules.grown_since_baseline import Growth
+from bevdiag.rules.budget import Growth, grown_since_baseline
 
 SCHEMA: Literal["bevdiag.baseline/1"] = "bevdiag.baseline/1"
 MAX_BYTES = 2**24
@@ -46,7 +45,7 @@ class Baseline(BaseModel):
     configs: dict[str, Entry]
 
     def text(self) -> str:
-        """The file's text; the same state gives the same bytes."""
+        """Return the file's text; the same state gives the same bytes."""
         document = {
             "schema": self.schema_,
             "configs": {name: entry.model_dump() for name, entry in sorted(self.configs.items())},
@@ -55,7 +54,7 @@ class Baseline(BaseModel):
 
 
 def read_baseline(file: Path) -> Baseline:
-    """A recorded state.
+    """Read a recorded state.
 
     Raises:
         InputError: the file cannot be read or is no baseline.
@@ -73,7 +72,7 @@ def read_baseline(file: Path) -> Baseline:
 
 
 def record(checks: Iterable[Check], file: Path) -> Baseline:
-    """The state of every config that was traced."""
+    """Record the state of every config that was traced."""
     return Baseline(
         configs={
             _name(check.config, file): _entry(check.report)
@@ -84,7 +83,7 @@ def record(checks: Iterable[Check], file: Path) -> Baseline:
 
 
 def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> Check:
-    """The check with what has grown by more than `tolerance`, a share of the recorded figure."""
+    """Add what has grown by more than `tolerance`, a share of the recorded figure, to the check."""
     if not isinstance(check.report, Prediction):
         return check
     entry = baseline.configs.get(_name(check.config, file))
@@ -92,7 +91,7 @@ def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> 
         note = f"{file.name} does not record it: bevdiag baseline write adds it"
         return replace(check, notes=(*check.notes, note))
     now = _entry(check.report)
-    grown = tuple(grown_since_baseline.check(_growth(entry, now, tolerance)))
+    grown = tuple(grown_since_baseline(_growth(entry, now, tolerance)))
     return replace(check, growth=grown, notes=(*check.notes, *_notes(entry, now)))
 
 

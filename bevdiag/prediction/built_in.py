@@ -15,7 +15,7 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.models.bev import Changes, compression_changes, map_input_of
+from bevdiag.models.bev_map import Changes, compression_changes, map_input_of
 from bevdiag.models.builder import build_detector
 from bevdiag.models.interfaces import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.judged import Judged
@@ -58,7 +58,7 @@ class BuiltIn(ConfigSource):
 
     @classmethod
     def read(cls, path: Path, options: InspectOptions, repairs: Changes | None = None) -> "BuiltIn":
-        """The config at `path` with the user's options applied, and `repairs` before them.
+        """Read the config at `path` with the user's options applied, and `repairs` before them.
 
         Raises:
             BevdiagError: it or an option cannot be used.
@@ -162,7 +162,7 @@ class BuiltIn(ConfigSource):
         )
 
     def pinned(self, counts: Mapping[str, int]) -> "BuiltIn":
-        """The same with these counts where the user pinned none.
+        """Return the same with these counts where the user pinned none.
 
         Args:
             counts: by site and step, see `bevdiag.trace.pins`.
@@ -239,7 +239,7 @@ class BuiltIn(ConfigSource):
         return sifted(with_fixes(found, self), document, *stages)
 
     def _settled(self, scenario: Scenario) -> Settled:
-        """The scenario's scene, and the counts of it that depend on values."""
+        """Return the scenario's scene, and the counts of it that depend on values."""
         key = self._counts_key(scenario)
         with failures_told():
             batch = self.batch(scenario)
@@ -255,7 +255,7 @@ class BuiltIn(ConfigSource):
         self.shared.counts[self._counts_key(scenario)] = kept
 
     def _counts_key(self, scenario: Scenario) -> object:
-        """What the counts of a scenario's scene depend on."""
+        """Return what the counts of a scenario's scene depend on."""
         model = self.config.model
         backbone = model.backbone_3d
         # What DSVT's settings say does not bear on the encoder in front of it.
@@ -272,6 +272,7 @@ class BuiltIn(ConfigSource):
             num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
             target=self.target(),
             loop=self.options.loop,
+            replaced=self.options.replaced,
         )
         counter = FlopCounter(step.num_steps)
         direct_table = uses_direct_table(config.model)

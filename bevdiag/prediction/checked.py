@@ -87,7 +87,7 @@ class Checks:
 
 
 def defect(config: Path, error: Exception, budget: str = "") -> Check:
-    """The check of a config that met a defect of bevdiag.
+    """Make the check of a config that met a defect of bevdiag.
 
     That is no reason to keep quiet about the other configs. A host whose memory did not suffice
     is: there the error is raised again.
@@ -106,7 +106,7 @@ def defect(config: Path, error: Exception, budget: str = "") -> Check:
 def without_ignored(
     report: Prediction | ConfigReport, ignore: Mapping[str, IgnoredRule]
 ) -> Prediction | ConfigReport:
-    """The report without the findings that the policy silences; they stay listed as such."""
+    """Return the report without the findings that the policy silences; they stay listed as such."""
     silenced = tuple(
         replace(finding, silenced=Silencing(rule.reason, rule.location))
         for finding in report.findings
@@ -117,7 +117,7 @@ def without_ignored(
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """The one that speaks for all.
+    """Return the code that speaks for all.
 
     A config that cannot be used comes before one that does not fit, and that before one without a
     verdict: what is broken hides what is wrong, and what is wrong is known.
@@ -127,5 +127,5 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
 
 
 def worst_last(checks: Iterable[Check]) -> list[Check]:
-    """The checks with the one that matters most at the end, where a terminal leaves it."""
+    """Sort the checks so that what matters most is at the end, where a terminal leaves it."""
     return sorted(checks, key=lambda check: -_WORST_FIRST.index(check.exit_code))

@@ -17,7 +17,7 @@ from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.step_source import EVERY, Recorded, Sifted
 from bevdiag.prediction.target import device_target
-from bevdiag.rules import repository_stubbed
+from bevdiag.rules.guesses import repository_stubbed
 from bevdiag.source import trace_entry
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import StepOptions
@@ -44,7 +44,7 @@ class Entry:
 
     @classmethod
     def read(cls, config: Path, options: InspectOptions) -> "Entry":
-        """The function; nothing of it is run yet.
+        """Find the function; nothing of it is run yet.
 
         Args:
             config: a config for the function, or the function's own file where there is none.
@@ -115,5 +115,5 @@ class Entry:
         )
 
     def findings(self, recorded: Recorded, step: Judged) -> Sifted:
-        """What was left out or had a stub; there is no config to find anything in."""
-        return tuple(repository_stubbed.check(recorded.notes)), ()
+        """Report what was left out or had a stub; there is no config to find anything in."""
+        return tuple(repository_stubbed(recorded.notes)), ()

@@ -87,7 +87,7 @@ def inspect(
 
 
 def _evaluation(config: Path, options: InspectOptions) -> Evaluation:
-    """The evaluation step that the repository's own code runs after such a training."""
+    """Predict the evaluation step that the repository's own code runs after such a training."""
     loop = Loop(gpus=options.loop.gpus, evaluates=True)
     try:
         source = source_of(config, replace(options, loop=loop)).as_it_arrives()

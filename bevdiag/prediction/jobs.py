@@ -45,7 +45,7 @@ class Given:
     batch_size: str | None = None
 
     def label(self, name: str) -> str:
-        """A setting's name, as whoever gave it writes it."""
+        """Return a setting's name, as whoever gave it writes it."""
         return f"{self.dashes}{name.replace('_', '-')}" if self.dashes else name
 
 
@@ -97,7 +97,7 @@ def make_jobs(
 
 
 def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) -> list[Policy]:
-    """What the project wants of each config; the arguments are those of `make_jobs`.
+    """Read what the project wants of each config; the arguments are those of `make_jobs`.
 
     Raises:
         BevdiagError: a policy that cannot be used.
@@ -148,7 +148,7 @@ def _said(given: Given, policy: Policy) -> dict[str, _Said]:
 def _judged(
     options: InspectOptions, given: Given, policy: Policy, *, beyond_options: bool
 ) -> InspectOptions:
-    """The options with a GPU and a budget, both from the first place that names either."""
+    """Return the options with a GPU and a budget, both from the first place that names either."""
     from bevdiag.prediction.target import chosen
 
     places = [
@@ -189,7 +189,7 @@ def _words(options: InspectOptions) -> str:
 
 
 def _with_margin(options: InspectOptions, margin: _Said) -> InspectOptions:
-    """The options with less to spend, by a share such as 10% or by a size."""
+    """Take a margin off what may be spent, a share such as 10% or a size."""
     from bevdiag.memory.device import make_target
 
     target = make_target(

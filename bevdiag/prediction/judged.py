@@ -51,7 +51,7 @@ class Judged:
         return simulate(self.low_trace.stream, self.target, until_oom=False, bound=Bound.LOW)
 
     def peak(self) -> Peak:
-        """The peak between its ends."""
+        """Return the peak between its ends."""
         return peak_of(self.expected, self.low, self.high)
 
     def oom(self) -> OutOfMemory | None:
@@ -60,7 +60,7 @@ class Judged:
         return stop or oom_of(self.high_trace, self.target, Bound.HIGH)
 
     def gpus(self) -> tuple[GpuFit, ...]:
-        """The same step on every GPU of the catalogue."""
+        """Return the same step on every GPU of the catalogue."""
         return fit_on_gpus(
             self.target,
             self.trace.stream,

@@ -68,7 +68,7 @@ def predicted_modules(trace: Trace, profile: MemoryProfile) -> dict[str, int]:
 def measurement_of(
     measured: StepMeasurements, failure: str | None, trace: Trace, profile: MemoryProfile
 ) -> Measurement:
-    """What was measured, beside the prediction for the same kept voxels."""
+    """Put what was measured beside the prediction for the same kept voxels."""
     peak = measured.peak_allocated_bytes
     predicted_peak = profile.peak.allocated_bytes
     predicted = predicted_modules(trace, profile)

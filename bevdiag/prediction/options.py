@@ -1,7 +1,9 @@
 """What is asked of a prediction; light, as the command line imports it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bevdiag.memory.loop import PLAIN, Loop
 
@@ -20,14 +22,15 @@ class InspectOptions:
     `profile` is the file of a device profile or "none" for rules alone; without it the shipped one
     is used, where there is one.
     `scene` is a file of `bevdiag scene measure`, whose counts a synthetic scene is to have.
-    `batch` is the file of a batch that the user's own loader made, which a repository's model gets.
+    `batch` is what the user's own loader made, which a repository's model gets, or its file.
     `entry` is the function ("FILE.py:function") that gives model, batch and loss.
     `point_columns` and `point_dtype` say how .bin files are read; `in_file_order` keeps points
     in their order where the config shuffles them or a repository's own data pipeline would make
     the batch of them, as a measured row of these files did.
     `process_bytes` is what the process may take in all, `budget_bytes` what its allocator may
     reserve; `origin` says where GPU and budget come from.
-    `loop` is what the training script does around the step.
+    `loop` is what the training script does around the step. `replaced` says what stands for a
+    package's operators in it, see `bevdiag.models.scatter`.
     `remedies` None searches for plans where the step may not fit.
     `device` is "auto", "meta" or "cuda". `pins` maps a site to its count. `source` is the folder
     of a repository whose own code builds the model, `data_root` the one that the config's data
@@ -41,7 +44,7 @@ class InspectOptions:
     device: str = "auto"
     points: tuple[str, ...] = ()
     scene: str | None = None
-    batch: str | None = None
+    batch: str | Mapping[str, Any] | None = None
     point_columns: int | None = None
     point_dtype: str | None = None
     in_file_order: bool = False
@@ -61,6 +64,7 @@ class InspectOptions:
     pins: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     loop: Loop = PLAIN
+    replaced: dict[str, str] = field(default_factory=dict)
     remedies: bool | None = None
     source: str | None = None
     entry: str | None = None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bevdiag.models.bev import Changes
+from bevdiag.models.bev_map import Changes
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def kind_of(options: InspectOptions) -> "type[BuiltIn] | type[Repository]":
-    """The kind of source that the options ask for."""
+    """Return the kind of source that the options ask for."""
     if options.source is None:
         return BuiltIn
     from bevdiag.prediction.repository import Repository  # stubs for all that user code imports
@@ -28,7 +28,7 @@ def kind_of(options: InspectOptions) -> "type[BuiltIn] | type[Repository]":
 def source_of(
     config: Path, options: InspectOptions, repairs: Changes | None = None
 ) -> "BuiltIn | Repository":
-    """The step of a config, of whichever kind the options ask for.
+    """Read the step of a config, of whichever kind the options ask for.
 
     Args:
         config: the file.
@@ -52,7 +52,7 @@ def predict(source: StepSource) -> Prediction:
 
 
 def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Prediction:
-    """The prediction of a recorded and judged step, whatever gave its model."""
+    """Make the prediction of a recorded and judged step, whatever gave its model."""
     trace, expected = step.trace, step.expected
     by_module, first = dict(trace.params_by_module), expected.first_step
     findings, silenced = source.findings(recorded, step)

@@ -13,16 +13,17 @@ from bevdiag.config import Document
 from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.config.edits import flow
 from bevdiag.errors import InputError
-from bevdiag.models.bev import MODES, Changes
+from bevdiag.models.bev_map import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, scene_assumption
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
-from bevdiag.rules import repository_stubbed, unknown_key
 from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
+from bevdiag.rules.guesses import repository_stubbed
+from bevdiag.rules.keys_and_names import unread
 from bevdiag.scenes import Batch
 from bevdiag.source import (
     SavedBatch,
@@ -60,7 +61,7 @@ class Repository(ConfigSource):
     def read(
         cls, path: Path, options: InspectOptions, repairs: Changes | None = None
     ) -> "Repository":
-        """The config at `path` with the user's options applied; nothing of the code is run yet.
+        """Read the config at `path` with the user's options applied; no code of it is run yet.
 
         Raises:
             BevdiagError: it or an option cannot be used.
@@ -76,7 +77,7 @@ class Repository(ConfigSource):
         chosen: dict[str, Any] = step_settings(options, settings.optimization)
         saved = None
         if options.batch is not None:
-            saved = read_saved_batch(Path(options.batch), options.batch_size)
+            saved = read_saved_batch(options.batch, options.batch_size)
             chosen["batch_size"] = saved.batch_size
         return cls(
             path=path,
@@ -199,6 +200,7 @@ class Repository(ConfigSource):
             rehearses=self.options.rehearses,
             loads=not self.options.in_file_order,
             loop=self.options.loop,
+            replaced=self.options.replaced,
             settings=self.settings,
         )
         made = {s: batch for s, batch in scenes.items() if isinstance(batch, Batch)}
@@ -231,9 +233,9 @@ class Repository(ConfigSource):
         )
         found = (
             *source_findings(self.document, self.options.data_folder, ran=True),
-            *unknown_key.unread(self.document, recorded.unread),
+            *unread(self.document, recorded.unread),
             *step_findings(evidence),
-            *repository_stubbed.check(recorded.notes),
+            *repository_stubbed(recorded.notes),
         )
         return sifted(
             with_fixes(found, self), self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE
@@ -260,7 +262,7 @@ def _voxels_made(wiring: Wiring) -> int:
 
 
 def require_module(name: str, source: Path) -> str:
-    """The name of a way to the BEV map, which the repository must have.
+    """Check that the repository has a way to the BEV map of this name, and return that.
 
     Raises:
         InputError: it has no such module.
@@ -274,7 +276,7 @@ def require_module(name: str, source: Path) -> str:
 
 
 def map_to_bev_modules(source: Path) -> tuple[str, ...]:
-    """The names under which the repository registers its ways to the BEV map; nothing is run."""
+    """Return the names by which the repository registers its ways to the BEV map; runs nothing."""
     file = source / _PACKAGE
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))

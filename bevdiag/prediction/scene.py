@@ -42,7 +42,7 @@ class SceneSettings:
     pasted: tuple[str, ...] = ()
 
     def make(self, batch_size: int, options: InspectOptions, scenario: Scenario) -> Batch:
-        """The user's points or a synthetic scene, voxelized."""
+        """Make the user's points or a synthetic scene, voxelized."""
         samples, source = self.wanted(batch_size, options).samples(scenario)
         return make_batch(
             samples,
@@ -59,7 +59,7 @@ class SceneSettings:
         )
 
     def wanted(self, batch_size: int, options: InspectOptions) -> Wanted:
-        """What the clouds of a batch are to be."""
+        """Say what the clouds of a batch are to be."""
         return Wanted(
             files=options.points,
             scene=options.scene,
@@ -93,7 +93,7 @@ class Shared:
         options: InspectOptions,
         scenario: Scenario = Scenario.EXPECTED,
     ) -> Batch:
-        """The batch of these settings, made when it is first asked for."""
+        """Return the batch of these settings, made when it is first asked for."""
         key = (settings, batch_size, scenario)
         if key not in self._batches:
             self._batches[key] = settings.make(batch_size, options, scenario)
@@ -107,7 +107,7 @@ class Shared:
 
 
 def scene_of(batch: Batch) -> Scene:
-    """The input as reports show it."""
+    """Describe the input as reports show it."""
     return Scene(
         source=batch.source,
         batch_size=batch.batch_size,
@@ -118,7 +118,7 @@ def scene_of(batch: Batch) -> Scene:
 
 
 def scene_assumption(scenes: Mapping[Scenario, Batch]) -> tuple[Assumption, ...]:
-    """The scene as a count that is not known, by its voxels, or its points where it has none.
+    """Return the scene as a count that is not known, by its voxels, or its points if it has none.
 
     Args:
         scenes: of every scenario that has one of its own; empty where the user gave the scene.

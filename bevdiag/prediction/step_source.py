@@ -15,7 +15,7 @@ import torch
 from bevdiag.config import DetectorConfig, Document
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.models.bev import Changes
+from bevdiag.models.bev_map import Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
@@ -84,7 +84,7 @@ class StepSource(Protocol):
     def bev_channels(self) -> int | None: ...
 
     def target(self) -> DeviceTarget:
-        """The GPU and versions that the step is predicted for."""
+        """Return the GPU and versions that the step is predicted for."""
         ...
 
     def record(self, scenarios: Sequence[Scenario] = EVERY) -> Recorded:
@@ -92,7 +92,7 @@ class StepSource(Protocol):
         ...
 
     def findings(self, recorded: Recorded, step: Judged) -> Sifted:
-        """What is wrong with it, worst first, and what comments silence."""
+        """Return what is wrong with it, worst first, and what comments silence."""
         ...
 
 
@@ -178,7 +178,7 @@ class ConfigSource(ABC):
 
     @abstractmethod
     def edited(self: Self, changes: Changes) -> Self:
-        """The same with changed keys in the config.
+        """Return the same with changed keys in the config.
 
         Raises:
             BevdiagError: the edited config cannot be used.
@@ -186,7 +186,7 @@ class ConfigSource(ABC):
 
     @abstractmethod
     def reduced(self: Self, mode: str) -> Self:
-        """The same with another way to the BEV map.
+        """Return the same with another way to the BEV map.
 
         Raises:
             BevdiagError: it has no such way.
@@ -199,15 +199,15 @@ class ConfigSource(ABC):
     def findings(self, recorded: Recorded, step: Judged) -> Sifted: ...
 
     def as_it_arrives(self: Self) -> Self:
-        """The same with the channels that arrive, where the config declares others."""
+        """Return the same with the channels that arrive, where the config declares others."""
         return self
 
     def fault_behind(self, refusal: Exception) -> ConfigReport | None:
-        """The fault of the config that explains why its step could not be recorded."""
+        """Return the fault of the config that explains why its step could not be recorded."""
         return None
 
     def run_with(self: Self, *, batch_size: int | None = None, autocast: str | None = None) -> Self:
-        """The same step with other settings beside the config."""
+        """Return the same step with other settings beside the config."""
         return replace(
             self,
             batch_size=batch_size or self.batch_size,
@@ -218,17 +218,17 @@ class ConfigSource(ABC):
         return device_target(self.options, torch.__version__)
 
     def batch(self, scenario: Scenario = Scenario.EXPECTED) -> Batch:
-        """The user's points or a synthetic scene, voxelized as the config says; made once."""
+        """Return the user's points or a synthetic scene, voxelized as the config says."""
         return self.shared.batch(self.scene_settings, self.batch_size, self.options, scenario)
 
     def scenes_of_their_own(self) -> tuple[Scenario, ...]:
-        """The scenarios whose scene is not the expected one, and that one."""
+        """Return the scenarios whose scene is not the expected one, and that one."""
         if self.options.pins:  # A count that the user pinned is one of the expected scene.
             return ()
         return self.scene_settings.wanted(self.batch_size, self.options).scenarios
 
     def input(self) -> tuple[Scene, tuple[Assumption, ...]]:
-        """The scene, and those counts of its step that are known before one is traced.
+        """Return the scene, and those counts of its step that are known before one is traced.
 
         What they share is made here; called before processes are forked, these have it.
         """

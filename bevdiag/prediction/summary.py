@@ -24,7 +24,7 @@ _TOP_HOLDERS = 12
 
 
 def unsplit_bytes(profile: MemoryProfile) -> int:
-    """What the blocks alive at the peak may count beyond their requests.
+    """Return what the blocks alive at the peak may count beyond their requests.
 
     A large block may be taken from a cached one that is up to 1 MiB larger, and then counts whole.
     Which cached blocks there are differs from step to step, even where every step asks for the
@@ -35,12 +35,12 @@ def unsplit_bytes(profile: MemoryProfile) -> int:
 
 
 def upper_end_bytes(expected: MemoryProfile, high: MemoryProfile) -> int:
-    """The most that the peak may come to, with what blocks may leave unsplit."""
+    """Return the most that the peak may come to, with what blocks may leave unsplit."""
     return max(high.peak.allocated_bytes, expected.peak.allocated_bytes) + unsplit_bytes(high)
 
 
 def lower_end_bytes(expected: MemoryProfile, low: MemoryProfile) -> int:
-    """The least that the peak may come to: the large blocks find others in the cache that fit."""
+    """Return the least that the peak may come to: large blocks find cached ones that fit."""
     unsplit = sum(
         block.nbytes - block_bytes(block.alloc.nbytes)
         for block in low.holders
@@ -50,7 +50,7 @@ def lower_end_bytes(expected: MemoryProfile, low: MemoryProfile) -> int:
 
 
 def peak_of(expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile) -> Peak:
-    """The peak of the expected run, bounded by the other two."""
+    """Return the peak of the expected run, bounded by the other two."""
     moment, high_bytes = expected.peak, upper_end_bytes(expected, high)
     reserved = max(high.peak_reserved_bytes, expected.peak_reserved_bytes)
     return Peak(
@@ -69,7 +69,7 @@ def peak_of(expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile) ->
 
 
 def _holders(blocks: Sequence[LiveBlock]) -> tuple[Holder, ...]:
-    """The largest blocks, alike ones of one module and operation taken together."""
+    """Return the largest blocks, alike ones of one module and operation taken together."""
     alike: dict[tuple[object, ...], list[LiveBlock]] = defaultdict(list)
     for live in blocks:
         alloc = live.alloc
@@ -116,7 +116,7 @@ def timeline_of(stream: EventStream, profile: MemoryProfile) -> tuple[TimelinePo
 def with_history(
     report: Prediction, options: InspectOptions, stream: EventStream, target: DeviceTarget
 ) -> Prediction:
-    """The report with what a timeline or a snapshot is drawn from, where it is asked for."""
+    """Add what a timeline or a snapshot is drawn from to the report, where it is asked for."""
     if options.blocks:
         report = replace(report, blocks=block_lives(stream, target))
     if options.snapshot:
@@ -127,7 +127,7 @@ def with_history(
 def layers_of(
     records: Sequence[LayerRecord], stream: EventStream, profile: MemoryProfile
 ) -> tuple[Layer, ...]:
-    """The layer tree with what each module keeps for backward, its peak and its workspace."""
+    """Build the layer tree with what each module keeps for backward, its peak and its workspace."""
     saved = saved_bytes_by_module(stream)
     workspaces = _including_children(profile.workspaces)
     return tuple(

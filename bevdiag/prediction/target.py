@@ -44,7 +44,7 @@ class Choice:
 
 
 def chosen(options: InspectOptions, choices: Sequence[Choice]) -> InspectOptions:
-    """The options with the GPU and the budget of the first choice that names any, and its origin.
+    """Take the GPU and the budget of the first choice that names any, and note its origin.
 
     Where none does, the GPU at hand is taken; where there is none, nothing is judged.
     """
@@ -63,7 +63,7 @@ def chosen(options: InspectOptions, choices: Sequence[Choice]) -> InspectOptions
 
 
 def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
-    """The GPU and versions that the options name.
+    """Return the GPU and versions that the options name.
 
     Args:
         options: the user's.
@@ -86,7 +86,7 @@ def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
 
 
 def require_capacity(target: DeviceTarget) -> DeviceTarget:
-    """The target, which must say what the step has to fit.
+    """Check that the target says what the step has to fit, and return it.
 
     Raises:
         InputError: nobody named a GPU or a budget, and there is no GPU at hand.
@@ -100,7 +100,7 @@ def require_capacity(target: DeviceTarget) -> DeviceTarget:
 
 
 def target_of(target: DeviceTarget) -> Target:
-    """The target as reports show it."""
+    """Describe the target as reports show it."""
     return Target(
         gpu=target.gpu,
         capacity_bytes=target.capacity_bytes,
@@ -118,7 +118,7 @@ def target_of(target: DeviceTarget) -> Target:
 
 
 def _rules(cudnn: CudnnVersion) -> str:
-    """What the workspaces stand on without a profile: what is measured, ruled and assumed."""
+    """Say what the workspaces stand on without a profile: what is measured, ruled and assumed."""
     like = measured_like(cudnn)
     other = "" if cudnn == like else f", which cuDNN {'.'.join(map(str, cudnn))} is assumed to do"
     return (
@@ -133,7 +133,7 @@ def _profile(profile: DeviceProfile) -> str:
 
 
 def gpu_at_hand() -> GpuAtHand | None:
-    """The GPU that a training would have to make do with; None where there is none.
+    """Return the GPU that a training would have to make do with; None where there is none.
 
     With several, a training that uses all of them stops on the one with the least free memory.
     """

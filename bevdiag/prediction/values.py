@@ -34,7 +34,7 @@ def choose(option: str, value: str, allowed: Sequence[str]) -> str:
 
 
 def choose_several(option: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
-    """The distinct items of a comma-separated list, in its order, each one of `allowed`."""
+    """Split a comma-separated list into its distinct items, in its order, each one of `allowed`."""
     return tuple(dict.fromkeys(choose(option, item.strip(), allowed) for item in text.split(",")))
 
 
@@ -68,20 +68,20 @@ def point_columns(option: str, text: str) -> int:
 
 
 def point_dtype(option: str, text: str) -> str:
-    """The name of a type of .bin files' values."""
+    """Check the name of a type of .bin files' values."""
     from bevdiag.scenes.layout import DTYPES
 
     return choose(option, text, DTYPES)
 
 
 def batch_sizes(text: str | None) -> tuple[int, ...]:
-    """The distinct --batch-size values of a comma-separated list, in its order; none of None."""
+    """Split --batch-size, a comma-separated list, into its distinct values; None has none."""
     sizes = () if text is None else text.split(",")
     return tuple(dict.fromkeys(positive("--batch-size", size) for size in sizes))
 
 
 def percentage(option: str, text: str) -> float:
-    """A share such as `10%` as a number from 0 to 1.
+    """Parse a share such as `10%` into a number from 0 to 1.
 
     Raises:
         InputError: it is none.
@@ -93,7 +93,7 @@ def percentage(option: str, text: str) -> float:
 
 
 def overrides(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """The --set values, each of the form KEY=VALUE.
+    """Check that each of the --set values has the form KEY=VALUE.
 
     Raises:
         InputError: one has no key or no equals sign.
@@ -105,7 +105,7 @@ def overrides(texts: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def pins(texts: Sequence[str] | None) -> dict[str, int]:
-    """The --assume values by site.
+    """Parse the --assume values by site.
 
     Raises:
         InputError: one is not SITE=COUNT, or names a site twice.
@@ -127,7 +127,7 @@ def autocast(option: str, text: str) -> str:
 
 
 def autocasts(text: str | None) -> tuple[str, ...]:
-    """The distinct --autocast values of a comma-separated list, in its order; none of None."""
+    """Split --autocast, a comma-separated list, into its distinct values; None has none."""
     return () if text is None else choose_several("--autocast", text, AUTOCASTS)
 
 
@@ -137,7 +137,7 @@ def compression(option: str, text: str) -> str:
 
 
 def module(option: str, text: str) -> str:
-    """The name of a repository's own module; whether it has one of that name, it knows alone.
+    """Check the name of a repository's own module; whether it has one so named, it knows alone.
 
     Raises:
         InputError: the text is empty.
@@ -163,7 +163,7 @@ def optimizer(option: str, text: str) -> str:
 
 
 def gpu_name(option: str, text: str) -> str:
-    """The catalogue's name of the GPU.
+    """Find the catalogue's name of the GPU.
 
     Raises:
         InputError: the catalogue has none of that name.
@@ -174,7 +174,7 @@ def gpu_name(option: str, text: str) -> str:
 
 
 def size_bytes(option: str, text: str) -> int:
-    """A size such as 22GiB in bytes.
+    """Parse a size such as 22GiB into bytes.
 
     Raises:
         InputError: the text is no size.
@@ -185,7 +185,7 @@ def size_bytes(option: str, text: str) -> int:
 
 
 def torch_version(option: str, text: str) -> str:
-    """The text, which must be a version such as 2.4 or 2.4.1.
+    """Check that the text is a version such as 2.4 or 2.4.1.
 
     Raises:
         InputError: it is none.
@@ -198,7 +198,7 @@ def torch_version(option: str, text: str) -> str:
 
 
 def cudnn_version(option: str, text: str) -> str:
-    """The text, which must be a version of cuDNN.
+    """Check that the text is a version of cuDNN.
 
     Raises:
         InputError: it is none.
@@ -210,7 +210,7 @@ def cudnn_version(option: str, text: str) -> str:
 
 
 def folder(option: str, text: str) -> str:
-    """The text, which must name an existing folder.
+    """Check that the text names an existing folder.
 
     Raises:
         InputError: there is none of that name.
@@ -221,20 +221,20 @@ def folder(option: str, text: str) -> str:
 
 
 def source_folder(option: str, text: str) -> str:
-    """The folder of a repository whose family bevdiag runs.
+    """Check that the text names the folder of a repository whose family bevdiag runs.
 
     Raises:
         InputError: there is no such folder, or nothing in it that builds detectors.
     """
     folder(option, text)
-    from bevdiag.config.repository import check_repository  # loads pydantic
+    from bevdiag.config.around import check_repository  # loads pydantic
 
     _labelled(option, check_repository, Path(text))
     return text
 
 
 def optional(parse: Callable[[str, str], _Parsed], option: str, text: str | None) -> _Parsed | None:
-    """What `parse` makes of the option's text; None stays None."""
+    """Apply `parse` to the option's text; None stays None."""
     return None if text is None else parse(option, text)
 
 

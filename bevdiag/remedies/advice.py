@@ -9,8 +9,8 @@ from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
-from bevdiag.rules.amp_available import reads_amp
 from bevdiag.rules.fix import batch_key
+from bevdiag.rules.switches import reads_amp
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.workers import workers
 
@@ -18,7 +18,7 @@ _Traced = Callable[[ConfigSource, DeviceTarget], Advice]
 
 
 def advice_for(source: ConfigSource, goal: DeviceTarget) -> tuple[Advice, ...]:
-    """What else would help the source, which is the config with whatever was chosen."""
+    """Return what else would help the source, which is the config with whatever was chosen."""
 
     def trace(make: _Traced) -> Advice:
         return make(source, goal)

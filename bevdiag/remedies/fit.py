@@ -134,7 +134,7 @@ def _now(source: ConfigSource, knob: str, options: InspectOptions) -> int:
 
 
 def _most(source: ConfigSource, knob: str) -> int:
-    """The largest value that makes a difference: a cap above what the scene has changes nothing."""
+    """Return the largest value that makes a difference: caps above the scene change nothing."""
     if knob == "batch":
         return _MOST_SAMPLES
     uncapped = _turned(source, knob, _NO_CAP).batch()

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 
-from bevdiag.config.allowance import MAX_BYTES
+from bevdiag.config.builder import MAX_BYTES
 from bevdiag.config.edits import edited_text, says
 from bevdiag.config.load import read_document
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.models.bev import Changes
+from bevdiag.models.bev_map import Changes
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import source_of
@@ -95,7 +95,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
 def _first_step(
     config: Path, options: InspectOptions
 ) -> tuple[ConfigSource, DeviceTarget, Recorded]:
-    """The step that is to be changed, what it must fit, and its traces.
+    """Return the step that is to be changed, what it must fit, and its traces.
 
     It is that of the sound grid where it runs on no other, and then nobody need ask for a size.
     What a repository's own code makes of a grid, it knows alone: its step is tried first.
@@ -120,7 +120,7 @@ def _first_step(
 
 
 def _with_edits(source: ConfigSource, report: FixReport, how: FixOptions) -> FixReport:
-    """The report with the diff; where it is wanted, the file written and inspected again."""
+    """Add the diff to the report; where it is wanted, write the file and inspect it again."""
     chosen, path, edits = report.chosen, source.path, source.edits
     assert chosen is not None
     text = read_file(path, MAX_BYTES).decode("utf-8")
@@ -144,12 +144,12 @@ def _with_edits(source: ConfigSource, report: FixReport, how: FixOptions) -> Fix
 
 
 def _without_mark(text: str) -> tuple[str, str]:
-    """The byte order mark that the text begins with, if it does, and the rest."""
+    """Split off the byte order mark that the text begins with, if it does."""
     return (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
 
 
 def _diff(path: Path, before: str, after: str) -> str:
-    """The edits as git apply and patch -p1 take them, in the folder where this runs."""
+    """Write the edits as git apply and patch -p1 take them, in the folder where this runs."""
     here = path.absolute()
     name = (here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else path).as_posix()
     end = "\t" if " " in name else ""  # which ends a name with spaces
@@ -163,7 +163,7 @@ def _diff(path: Path, before: str, after: str) -> str:
 
 
 def _checked_again(promised: Plan, path: Path, options: InspectOptions) -> str:
-    """What is wrong with the written config, read and traced from the start; empty if nothing."""
+    """Read and trace the written config from the start, and say what is wrong; empty if nothing."""
     try:
         written = source_of(path, options).as_it_arrives()
         found = plan_of(written, written.record(ENDS_THAT_JUDGE), written.target())

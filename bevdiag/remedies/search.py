@@ -92,7 +92,7 @@ def search_plans(
 
 
 def _rounds(known: Mapping[str, Fix], *, unsafe: bool) -> list[list[str]]:
-    """The changes by what a plan with one of them costs at least, the cheapest first."""
+    """Group the changes by what a plan with one of them costs at least, the cheapest first."""
     rounds: dict[tuple[bool, bool, int], list[str]] = {}
     for name, change in known.items():
         is_shown_only = bool(change.unsafe) and not unsafe
@@ -110,7 +110,7 @@ def _combined(
     traced: Map[Ids, Plan],
     progress: Progress,
 ) -> list[Plan]:
-    """Sets of several that were not tried yet, the cheapest first, until one fits."""
+    """Try sets of several that were not tried yet, the cheapest first, until one fits."""
     assert goal.capacity_bytes is not None
     ready = [single for single in singles if single.fits and not single.needs]
     below = min((single.prices for single in ready), default=None)
@@ -143,6 +143,6 @@ def _without_needless(found: Plan, traced: Map[Ids, Plan]) -> list[Plan]:
 
 
 def plans_for(source: ConfigSource, recorded: Recorded, progress: Progress) -> Plans:
-    """What `bevdiag fix` would find for a step that an inspection has recorded already."""
+    """Find what `bevdiag fix` would for a step that an inspection has recorded already."""
     goal = source.target()
     return search_plans(source, goal, plan_of(source, recorded, goal), progress)

@@ -46,7 +46,7 @@ def apply_set(source: ConfigSource, ids: Sequence[str]) -> tuple[ConfigSource, t
 
 
 def with_fix(source: Source, fix: Fix) -> Source:
-    """The source with this fix.
+    """Return the source with this fix.
 
     Raises:
         BevdiagError: it leaves a config that makes no sense.
@@ -66,7 +66,7 @@ def plan_set(source: ConfigSource, goal: DeviceTarget, ids: Ids, known: Mapping[
 
 
 def refused_set(ids: Ids, known: Mapping[str, Fix], error: BevdiagError) -> Plan:
-    """A set of changes of which only this is known."""
+    """Make the plan of a set of changes of which only the refusal is known."""
     changes = tuple(known[name] for name in ids)
     return Plan(changes=changes, edits={}, verdict=Verdict.UNKNOWN, error=str(error))
 
@@ -77,7 +77,7 @@ def plan_of(
     goal: DeviceTarget,
     changes: tuple[Fix, ...] = (),
 ) -> Plan:
-    """What a source's recorded step comes to; the changes and its edits are what led to it."""
+    """Make the plan of a recorded step; the changes and the source's edits are what led to it."""
     step = judged(recorded.traces, goal)
     flops = step.trace.flops
     return Plan(
@@ -96,7 +96,7 @@ def plan_of(
 def worth_tracing(
     base: Plan, singles: Sequence[Plan], capacity_bytes: int, below: tuple[int, ...] | None
 ) -> Iterator[Ids]:
-    """Sets of two and more that may fit, the cheapest first, members in the singles' order.
+    """Yield sets of two and more that may fit, the cheapest first, members in the singles' order.
 
     Args:
         base: the config as it is.
@@ -121,7 +121,7 @@ def worth_tracing(
 
 
 def strongest_set(base: Plan, singles: Sequence[Plan]) -> Ids:
-    """The change of each group that alone leaves the least."""
+    """Return the change of each group that alone leaves the least."""
     strongest: dict[str, Plan] = {}
     for plan in sorted(singles, key=_high):
         if plan.error == "" and _high(plan) < _high(base):

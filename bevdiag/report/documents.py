@@ -19,8 +19,7 @@ from bevdiag.memory.profile import PhaseUse
 from bevdiag.prediction.checked import Check, Checks
 from bevdiag.prediction.memory_use import Layer
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import ConfigReport, Prediction
-from bevdiag.prediction.variants import CompareReport
+from bevdiag.prediction.result import CompareReport, ConfigReport, Prediction
 from bevdiag.remedies.results import FitReport, FixReport
 from bevdiag.rules.finding import Finding
 from bevdiag.rules.fix import Fix
@@ -82,7 +81,7 @@ _WRITTEN: Mapping[type, str] = {
 
 
 def schema_of(kind: type) -> str | None:
-    """The name and version of the class's document, None where it is only part of others."""
+    """Return the name and version of the class's document, None where it is only part of others."""
     return next((DOCUMENTS[base] for base in kind.__mro__ if base in DOCUMENTS), None)
 
 
@@ -96,13 +95,13 @@ def written(kind: type) -> Iterator[tuple[str, str]]:
 
 
 def value_of(value: object, attribute: str) -> Any:
-    """What the attribute holds."""
+    """Return what the attribute holds."""
     found = reduce(getattr, attribute.rstrip("?").split("."), value)
     return None if attribute.endswith("?") and not found else found
 
 
 def hint_of(kind: type, attribute: str) -> Any:
-    """The annotation of a field or a property."""
+    """Return the annotation of a field or a property."""
     hint: Any = kind
     for name in attribute.rstrip("?").split("."):
         member = getattr(hint, name, None)

@@ -17,7 +17,7 @@ from pydantic_core import core_schema
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.baseline import Baseline
-from bevdiag.report.canonical_json import dumps
+from bevdiag.report.as_json import dumps
 from bevdiag.report.documents import DOCUMENTS, WHERE_SAID, hint_of, schema_of, written
 
 _DESCRIBED: Mapping[str, type] = {
@@ -28,7 +28,7 @@ SCHEMAS = tuple(_DESCRIBED)
 
 
 def json_schema(name: str, described: type | None = None) -> str:
-    """A document's schema as JSON and a newline.
+    """Write a document's schema as JSON and a newline.
 
     Args:
         name: its name and version.
@@ -43,13 +43,13 @@ def json_schema(name: str, described: type | None = None) -> str:
 
 
 def with_head(name: str, schema: dict[str, Any]) -> str:
-    """A schema as JSON and a newline, under the document's name and version."""
+    """Write a schema as JSON and a newline, under the document's name and version."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"bevdiag.{name}"}
     return dumps(head | {key: value for key, value in schema.items() if key != "title"})
 
 
 def _as_written(hint: Any) -> Any:
-    """An annotation, with classes that have just the keys which documents have."""
+    """Return an annotation, with classes that have just the keys which documents have."""
     if hint is Version:
         return str
     if is_dataclass(hint) or hasattr(hint, "_fields"):

@@ -19,7 +19,7 @@ from bevdiag.rules.finding import Finding, Severity
 
 
 def junit(checks: Sequence[Check]) -> str:
-    """The checks as one XML document and a newline."""
+    """Write the checks as one XML document and a newline."""
     root = ET.Element("testsuites", name="bevdiag")
     suites = [_suite(check) for check in checks]
     root.extend(suites)

@@ -22,7 +22,7 @@ class Layout:
 
 
 def layout_of(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Layout:
-    """The layout for `stream`: its own width on a terminal, a fixed one elsewhere.
+    """Return the layout for `stream`: its own width on a terminal, a fixed one elsewhere.
 
     A non-empty NO_COLOR takes colour from a terminal, a non-empty FORCE_COLOR gives it to a pipe
     (no-color.org, force-color.org); NO_COLOR is the stronger.

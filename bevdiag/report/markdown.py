@@ -13,9 +13,9 @@ from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
+from bevdiag.report.text.checks_report import figures, why
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
-from bevdiag.report.text.preflight_report import figures, why
 from bevdiag.rules.finding import Finding
 
 MOST_CHARACTERS = 65_536
@@ -36,7 +36,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@:])")
 
 
 def markdown(checks: Sequence[Check]) -> str:
-    """The table of configs, the worst first, and below it what stands against them."""
+    """Write the table of configs, the worst first, and below it what stands against them."""
     ordered = worst_last(checks)[::-1]
     rows = [_row(check) for check in ordered]
     shown_rows = _fitting(rows, MOST_CHARACTERS // 2)

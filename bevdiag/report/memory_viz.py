@@ -22,7 +22,7 @@ _Frames = Callable[[Alloc], list[dict[str, Any]]]
 
 
 def memory_viz(history: History) -> bytes:
-    """The pickled snapshot of one device."""
+    """Pickle the snapshot of one device."""
     # Equal frames become one list, which the pickle holds once.
     frames = cache(_frames)
     events = [event for entry in history.entries for event in _events(entry, frames)]

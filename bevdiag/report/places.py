@@ -8,7 +8,7 @@ from bevdiag.errors import Location
 
 
 def shown_location(location: Location) -> Location:
-    """The location with its file as seen from the working directory, if it lies below that."""
+    """Return the location with its file as seen from the working directory, if below that."""
     if not location.file.is_absolute():
         return location
     try:
@@ -21,13 +21,13 @@ def shown_location(location: Location) -> Location:
 
 
 def posix_uri(path: str) -> str:
-    """A path as a URI reference: relative from the working directory where it lies below that."""
+    """Write a path as a URI reference: relative from the working directory if it lies below."""
     shown = shown_location(Location(Path(path), 1, 1)).file
     return shown.as_uri() if shown.is_absolute() else quote(shown.as_posix())
 
 
 def module_or_phase(module: str, phase: str) -> str:
-    """The module that an operation belongs to; for one outside of all, the part of the step."""
+    """Name the module that an operation belongs to; outside of all, the part of the step."""
     outside = {
         "forward": "the loss",
         "backward": "the backward pass of the loss",

@@ -37,7 +37,7 @@ def printable_lines(text: str) -> str:
 
 
 def inert(text: str, *, coloured: bool = False) -> str:
-    """A whole report without what a terminal obeys, and with no line that is a command to a CI.
+    """Strip a whole report of what a terminal obeys, and of lines that are commands to a CI.
 
     What comes from others has passed `printable`; this is the last gate, whatever the format. It
     leaves line breaks and, where the report is `coloured`, colours.

@@ -30,7 +30,7 @@ def rule_markdown(page: RulePage, example: Path | None = None) -> str:
 
 
 def index_markdown(pages: tuple[RulePage, ...]) -> str:
-    """The list of all rules."""
+    """Write the list of all rules."""
     lines = [
         "# Rules",
         "",

@@ -7,7 +7,7 @@ from bevdiag.prediction.memory_use import TimelinePoint
 
 
 def phase_stretches(points: Sequence[TimelinePoint]) -> list[tuple[str, list[TimelinePoint]]]:
-    """The points phase by phase, in order."""
+    """Split the points phase by phase, in order."""
     return [(phase, list(group)) for phase, group in groupby(points, lambda p: p.phase)]
 
 

@@ -9,6 +9,7 @@ from bevdiag.accuracy.outcome import (
     LARGEST_LIMIT,
     MEDIAN_LIMIT,
     RESERVED_LIMIT,
+    RESERVED_SHARE,
     Outcome,
     Validation,
     by_stack_and_loop,
@@ -16,23 +17,12 @@ from bevdiag.accuracy.outcome import (
 from bevdiag.report.amounts import UNKNOWN, bytes_if_known, format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
-from bevdiag.report.text.prose import paragraph
-from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import paragraph, render_lines
+from bevdiag.report.text.table import cell, columns, lay_out
 
-_COLUMNS = (
-    Column("row", folds=True),
-    Column("batch", right=True, spare=5),
-    Column("autocast", right=True, spare=6),
-    Column("measured", right=True),
-    Column("predicted", right=True),
-    Column("error", right=True),
-    Column("low", right=True, spare=8),
-    Column("high", right=True, spare=4),
-    Column("covered", right=True),
-    Column("reserved", right=True, spare=7),
-    Column("error", right=True, spare=2),
-    Column("parameters", right=True, spare=3),
+_COLUMNS = columns(
+    "row~ | batch>5 | autocast>6 | measured> | predicted> | error> | low>8 | "
+    "high>4 | covered> | reserved>7 | error>2 | parameters>3"
 )
 _HEADER = tuple(column.header for column in _COLUMNS)
 _MOST_NAMED = 8
@@ -54,7 +44,7 @@ def render_validation(validation: Validation, layout: Layout) -> str:
 
 
 def validation_markdown(validation: Validation) -> str:
-    """The same as a Markdown table."""
+    """Write the same as a Markdown table."""
     lines = [f"| {' | '.join(_HEADER)} |", "|" + "---|" * len(_HEADER)]
     lines += [f"| {' | '.join(_cells(outcome))} |" for outcome in validation.predicted]
     lines += ["", *(f"- {line}" for line in _summary(validation))]
@@ -63,7 +53,7 @@ def validation_markdown(validation: Validation) -> str:
 
 
 def groups_markdown(validation: Validation) -> str:
-    """A line for each stack and loop."""
+    """Write a line for each stack and loop."""
     lines = [
         "| measured with | rows | median | largest | covered | reserved, largest | within 5 % |",
         "|---|---|---|---|---|---|---|",
@@ -137,11 +127,11 @@ def _summary(validation: Validation) -> Iterator[str]:
             f"{_magnitude(validation.max_unsettled_error)}"
         )
     yield f"upper end not under the truth: {sum(o.is_covered for o in rows)} of {len(rows)}"
-    promises = "; ".join(validation.misses) or "all kept"
+    near, most = RESERVED_SHARE
     yield (
-        f"promised: median at most {MEDIAN_LIMIT:.0%}, largest {LARGEST_LIMIT:.0%}, reserved "
-        f"{RESERVED_LIMIT:.0%}, every upper end covers, parameters exact: "
-        f"{promises}"
+        f"promised for each stack and loop: median at most {MEDIAN_LIMIT:.1%}, largest "
+        f"{LARGEST_LIMIT:.0%}, reserved within {RESERVED_LIMIT:.0%} in {near} of {most} rows, "
+        f"every upper end covers, parameters exact: {'; '.join(validation.misses) or 'all kept'}"
     )
 
 
@@ -149,7 +139,8 @@ def _figures(validation: Validation) -> str:
     return (
         f"peak allocated: median |error| {_magnitude(validation.median_error)}, largest "
         f"{_magnitude(validation.max_error)}; reserved: largest "
-        f"{_magnitude(validation.max_reserved_error)}"
+        f"{_magnitude(validation.max_reserved_error)}, within {RESERVED_LIMIT:.0%} in "
+        f"{validation.num_reserved_near} of {len(validation.predicted)}"
     )
 
 

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bevdiag import rules
 from bevdiag.config import DetectorConfig, Document, from_document
 from bevdiag.config.parts import Parts, read_parts
 from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.rules.codes import CODES, Code, Stage
+from bevdiag.rules.codes import CODES, Code, Stage, rule_of
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
 from bevdiag.rules.finding import Confidence, Finding, Severity
 from bevdiag.rules.fix import Fix, Fixable
@@ -37,7 +35,7 @@ _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 def check_config(
     path: Path, document: Document, *, data_root: Path | None = None
 ) -> tuple[Finding, ...]:
-    """What the rules find that need the config alone; imports no torch and never raises.
+    """Find what the rules find that need the config alone; import no torch and never raise.
 
     Args:
         path: the config's file.
@@ -87,7 +85,7 @@ def source_findings(
 
 
 def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
-    """What the rules find that look at a traced step, and at the settings where they are known."""
+    """Find what the rules find that look at a traced step, and at the settings where known."""
     stages = (Stage.TRACE, Stage.STEP) if isinstance(evidence, StepEvidence) else (Stage.TRACE,)
     return tuple(_found(evidence, *stages))
 
@@ -95,38 +93,37 @@ def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
 def sifted(
     findings: Iterable[Finding], document: Document, *stages: Stage
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """The findings that the config's comments do not silence, errors first, and the silenced."""
+    """Sift out what the config's comments silence: the findings, errors first, and the silenced."""
     stay, silenced = silence(findings, document.ignores, stages)
     return tuple(sorted(stay, key=lambda finding: _ORDER[finding.severity])), silenced
 
 
 def fixes_of(step: Fixable) -> tuple[Fix, ...]:
-    """What all rules can write into this config, but for what the user's options decide."""
+    """Return what all rules can write into this config, but for what the user's options decide."""
     found = (fix for row in CODES.values() for fix in _fixes(row, step))
     return tuple(sorted(found, key=lambda fix: GROUPS.index(fix.group)))
 
 
 def with_fixes(findings: Iterable[Finding], step: Fixable) -> tuple[Finding, ...]:
-    """The findings, each with the fixes of its rule."""
+    """Return the findings, each with the fixes of its rule."""
     return tuple(replace(f, fixes=(*f.fixes, *_fixes(CODES[f.code], step))) for f in findings)
 
 
 def _fixes(row: Code, step: Fixable) -> Iterator[Fix]:
     if row.has_fixes:
-        fixes = import_module(f"{rules.__name__}.{row.module}").fixes(step)
+        fixes = rule_of(row, "_fixes")(step)
         yield from (fix for fix in fixes if fix.group not in step.decided)
 
 
 def stops(findings: Iterable[Finding]) -> bool:
     """Whether one of them is a fault that stops every step, and that bevdiag does not fix."""
     return any(
-        f.stops and not CODES[f.code].is_traced_fixed and f.severity is Severity.ERROR
-        for f in findings
+        f.stops and not CODES[f.code].is_fixed and f.severity is Severity.ERROR for f in findings
     )
 
 
 def _foreign(parts: Parts) -> str:
-    """The keys by which a module shows that it is another one than OpenPCDet's; empty if none."""
+    """Return the keys by which a module shows that it is not OpenPCDet's own; empty if none."""
     modules = {
         "VFE": parts.vfe,
         "BACKBONE_3D": parts.backbone_3d,
@@ -142,7 +139,7 @@ def _foreign(parts: Parts) -> str:
 
 
 def _softened(found: Finding, foreign: str) -> Finding:
-    """The finding, no longer certain where a fork's code may do something else."""
+    """Soften the finding: no longer certain where a fork's code may do something else."""
     doubt = (
         f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
         "--source DIR traces it."
@@ -151,7 +148,7 @@ def _softened(found: Finding, foreign: str) -> Finding:
 
 
 def _doubted(found: Finding, doubt: str) -> Finding:
-    """A derived error as a warning, which does not explain why a step stops."""
+    """Turn a derived error into a warning, which does not explain why a step stops."""
     if found.code not in _DERIVED or found.severity is not Severity.ERROR:
         return found
     return replace(
@@ -164,8 +161,6 @@ def _doubted(found: Finding, doubt: str) -> Finding:
 
 
 def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:
-    # Imported by name: the table is the only list of rules, and a stage imports its own alone.
     for row in CODES.values():
         if row.stage in stages:
-            rule = import_module(f"{rules.__name__}.{row.module}")
-            yield from rule.check(evidence)
+            yield from rule_of(row)(evidence)

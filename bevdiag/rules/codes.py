@@ -1,14 +1,16 @@
 """The table of findings: a stable code, a name that says the fault, and how much it matters.
 
-A row's rule is the module of the same name in bevdiag/rules/; its docstring is the page
-that `bevdiag rule` prints. A new rule is a row here and a file there.
+A row's rule is the function of the same name in the module of its topic; its docstring is the page
+that `bevdiag rule` prints. A new rule is a row here and a function there.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
+from typing import Any
 
-from bevdiag.config import Document, NoteCode, ReadingNote
+from bevdiag import rules
+from bevdiag.config import Document
 from bevdiag.errors import Location
 from bevdiag.rules.finding import Confidence, Finding, Severity
 
@@ -30,108 +32,112 @@ class Code:
     """One row of the table.
 
     Attributes:
+        module: the module of bevdiag/rules/ that has the rule.
         stage: what the rule looks at, and so when it can run: the config alone, a traced step with
             the settings behind it, the traced step of any model, a repository's own code, the
             comments that silence findings, the environment, or a recorded state.
         stops: whether a step cannot run with this fault, where it is an error; none is traced then.
             A rule may say otherwise of one finding.
-        has_fixes: whether its rule knows edits that help, as `fixes` (see fix.py).
-        is_traced_fixed: whether bevdiag traces the config as if the fault were fixed, and says so.
+        has_fixes: whether edits that help are known: `<rule>_fixes` beside the rule (see fix.py).
+        is_fixed: whether bevdiag traces the config as if the fault were fixed, and says so.
     """
 
     code: str
     name: str
+    module: str
     severity: Severity
-    confidence: Confidence
     stage: Stage
+    confidence: Confidence = Confidence.CERTAIN
     stops: bool = False
     has_fixes: bool = False
-    is_traced_fixed: bool = False
+    is_fixed: bool = False
 
     @property
-    def module(self) -> str:
-        """The name of the rule's module."""
+    def function(self) -> str:
+        """The name of the rule's function."""
         return self.name.replace("-", "_")
 
 
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
-_CERTAIN, _LIKELY = Confidence.CERTAIN, Confidence.LIKELY
-_CONFIG, _STEP, _TRACE = Stage.CONFIG, Stage.STEP, Stage.TRACE
+_LIKELY = Confidence.LIKELY
+_CONFIG, _STEP, _TRACE, _MACHINE = Stage.CONFIG, Stage.STEP, Stage.TRACE, Stage.ENVIRONMENT
 
 _ROWS = (
-    Code("BEV001", "scalar-read-as-string", _WARNING, _CERTAIN, _CONFIG),
-    Code("BEV002", "duplicate-key", _WARNING, _CERTAIN, _CONFIG),
-    Code("BEV003", "ambiguous-scalar", _WARNING, _CERTAIN, _CONFIG),
-    Code("BEV004", "unknown-key", _WARNING, _LIKELY, _CONFIG),
-    Code("BEV006", "ignore-without-reason", _WARNING, _CERTAIN, Stage.IGNORES),
-    Code("BEV007", "ignore-without-effect", _WARNING, _CERTAIN, Stage.IGNORES),
-    Code("BEV008", "unknown-module", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV009", "data-path-missing", _ERROR, _CERTAIN, _CONFIG),
-    Code("BEV010", "point-feature-not-stored", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV011", "sampled-points-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV101", "range-not-multiple-of-voxel", _WARNING, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV102", "depth-collapses-to-zero", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV103", "bev-not-divisible-by-stride", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV104", "sparse-shape-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV105", "downsample-stride-unusable", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV106", "feature-map-stride-mismatch", _ERROR, _CERTAIN, _CONFIG),
-    Code("BEV107", "window-height-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV108", "anchor-stride-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV109", "pillars-on-tall-grid", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV110", "camera-bounds-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code(
-        "BEV201",
-        "bev-channel-mismatch",
-        _ERROR,
-        _CERTAIN,
-        _CONFIG,
-        stops=True,
-        is_traced_fixed=True,
-    ),
-    Code("BEV202", "input-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV203", "height-flatten-blowup", _ERROR, _CERTAIN, _STEP),
-    Code("BEV204", "importance-channel-mismatch", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV205", "focal-supervision-channel", _ERROR, _CERTAIN, _CONFIG),
-    Code("BEV206", "raw-points-without-features", _ERROR, _CERTAIN, _CONFIG, stops=True),
-    Code("BEV301", "over-budget", _ERROR, _CERTAIN, _TRACE, has_fixes=True),
-    Code("BEV302", "budget-depends-on-values", _WARNING, _CERTAIN, _TRACE),
-    Code("BEV303", "unbounded-dynamic-voxels", _INFO, _LIKELY, _STEP),
-    Code("BEV304", "peak-dominated-by-one-block", _INFO, _CERTAIN, _TRACE),
-    Code("BEV305", "padded-voxel-features", _WARNING, _CERTAIN, _STEP, has_fixes=True),
-    Code("BEV306", "densified-volume", _WARNING, _CERTAIN, _STEP),
-    Code("BEV307", "focal-growth", _WARNING, _LIKELY, _STEP, has_fixes=True),
-    Code("BEV308", "within-margin", _WARNING, _LIKELY, _TRACE),
-    Code("BEV309", "attention-maps", _INFO, _CERTAIN, _TRACE),
-    Code("BEV310", "dense-anchors", _WARNING, _CERTAIN, _STEP),
-    Code("BEV311", "grown-since-baseline", _ERROR, _CERTAIN, Stage.BASELINE),
-    Code("BEV401", "spconv-int32-bytes", _ERROR, _LIKELY, _TRACE),
-    Code("BEV402", "spconv-64-bit-keys", _INFO, _CERTAIN, _TRACE),
-    Code("BEV403", "convolution-beyond-32-bit", _WARNING, _CERTAIN, _TRACE),
-    Code("BEV501", "amp-available", _INFO, _LIKELY, _STEP, has_fixes=True),
-    Code("BEV502", "checkpoint-candidate", _INFO, _LIKELY, _TRACE, has_fixes=True),
-    Code("BEV503", "cheaper-collapse", _INFO, _LIKELY, _STEP, has_fixes=True),
-    Code("BEV601", "parameters-without-gradient", _WARNING, _CERTAIN, _TRACE),
-    Code("BEV602", "parameters-not-optimized", _WARNING, _CERTAIN, _TRACE),
-    Code("BEV603", "copies-differ", _WARNING, _CERTAIN, _CONFIG),
-    Code("BEV604", "unused-output", _INFO, _CERTAIN, _TRACE),
-    Code("BEV605", "batch-size-not-read", _WARNING, _CERTAIN, _CONFIG),
-    Code("BEV701", "numpy-2-with-old-cumm", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV702", "import-fails", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV703", "spconv-cumm-mismatch", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV704", "no-spconv-for-python", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV705", "driver-too-old", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV706", "spconv-for-another-cuda", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV707", "no-kernels-for-gpu", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV708", "cudnn-without-64-bit-indices", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV709", "pynvml-deprecated", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV710", "gpu-memory-taken", _WARNING, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV711", "torch-without-cuda", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV712", "extension-for-another-torch", _ERROR, _CERTAIN, Stage.ENVIRONMENT),
-    Code("BEV901", "scalar-guessed", _WARNING, _CERTAIN, _STEP),
-    Code("BEV902", "repository-stubbed", _INFO, _CERTAIN, Stage.SOURCE),
+    Code("BEV001", "scalar-read-as-string", "keys_and_names", _WARNING, _CONFIG),
+    Code("BEV002", "duplicate-key", "keys_and_names", _WARNING, _CONFIG),
+    Code("BEV003", "ambiguous-scalar", "keys_and_names", _WARNING, _CONFIG),
+    Code("BEV004", "unknown-key", "keys_and_names", _WARNING, _CONFIG, _LIKELY),
+    Code("BEV006", "ignore-without-reason", "silencing", _WARNING, Stage.IGNORES),
+    Code("BEV007", "ignore-without-effect", "silencing", _WARNING, Stage.IGNORES),
+    Code("BEV008", "unknown-module", "keys_and_names", _ERROR, _CONFIG, stops=True),
+    Code("BEV009", "data-path-missing", "point_data", _ERROR, _CONFIG),
+    Code("BEV010", "point-feature-not-stored", "point_data", _ERROR, _CONFIG, stops=True),
+    Code("BEV011", "sampled-points-mismatch", "point_data", _ERROR, _CONFIG, stops=True),
+    Code("BEV101", "range-not-multiple-of-voxel", "voxel_grid", _WARNING, _CONFIG, stops=True),
+    Code("BEV102", "depth-collapses-to-zero", "voxel_grid", _ERROR, _CONFIG, stops=True),
+    Code("BEV103", "bev-not-divisible-by-stride", "bev_grid", _ERROR, _CONFIG, stops=True),
+    Code("BEV104", "sparse-shape-mismatch", "dsvt_shapes", _ERROR, _CONFIG, stops=True),
+    Code("BEV105", "downsample-stride-unusable", "dsvt_shapes", _ERROR, _CONFIG, stops=True),
+    Code("BEV106", "feature-map-stride-mismatch", "bev_grid", _ERROR, _CONFIG),
+    Code("BEV107", "window-height-mismatch", "dsvt_shapes", _ERROR, _CONFIG, stops=True),
+    Code("BEV108", "anchor-stride-mismatch", "bev_grid", _ERROR, _CONFIG, stops=True),
+    Code("BEV109", "pillars-on-tall-grid", "voxel_grid", _ERROR, _CONFIG, stops=True),
+    Code("BEV110", "camera-bounds-mismatch", "bev_grid", _ERROR, _CONFIG, stops=True),
+    Code("BEV201", "bev-channel-mismatch", "channels", _ERROR, _CONFIG, stops=True, is_fixed=True),
+    Code("BEV202", "input-channel-mismatch", "channels", _ERROR, _CONFIG, stops=True),
+    Code("BEV203", "height-flatten-blowup", "height", _ERROR, _STEP),
+    Code("BEV204", "importance-channel-mismatch", "channels", _ERROR, _CONFIG, stops=True),
+    Code("BEV205", "focal-supervision-channel", "channels", _ERROR, _CONFIG),
+    Code("BEV206", "raw-points-without-features", "point_data", _ERROR, _CONFIG, stops=True),
+    Code("BEV301", "over-budget", "budget", _ERROR, _TRACE, has_fixes=True),
+    Code("BEV302", "budget-depends-on-values", "budget", _WARNING, _TRACE),
+    Code("BEV303", "unbounded-dynamic-voxels", "holders", _INFO, _STEP, _LIKELY),
+    Code("BEV304", "peak-dominated-by-one-block", "holders", _INFO, _TRACE),
+    Code("BEV305", "padded-voxel-features", "holders", _WARNING, _STEP, has_fixes=True),
+    Code("BEV306", "densified-volume", "height", _WARNING, _STEP),
+    Code("BEV307", "focal-growth", "focal_growth", _WARNING, _STEP, _LIKELY, has_fixes=True),
+    Code("BEV308", "within-margin", "budget", _WARNING, _TRACE, _LIKELY),
+    Code("BEV309", "attention-maps", "holders", _INFO, _TRACE),
+    Code("BEV310", "dense-anchors", "holders", _WARNING, _STEP),
+    Code("BEV311", "grown-since-baseline", "budget", _ERROR, Stage.BASELINE),
+    Code("BEV401", "spconv-int32-bytes", "index_limits", _ERROR, _TRACE, _LIKELY),
+    Code("BEV402", "spconv-64-bit-keys", "index_limits", _INFO, _TRACE),
+    Code("BEV403", "convolution-beyond-32-bit", "index_limits", _WARNING, _TRACE),
+    Code("BEV501", "amp-available", "switches", _INFO, _STEP, _LIKELY, has_fixes=True),
+    Code("BEV502", "checkpoint-candidate", "switches", _INFO, _TRACE, _LIKELY, has_fixes=True),
+    Code("BEV503", "cheaper-collapse", "height", _INFO, _STEP, _LIKELY, has_fixes=True),
+    Code("BEV601", "parameters-without-gradient", "unused", _WARNING, _TRACE),
+    Code("BEV602", "parameters-not-optimized", "unused", _WARNING, _TRACE),
+    Code("BEV603", "copies-differ", "keys_and_names", _WARNING, _CONFIG),
+    Code("BEV604", "unused-output", "unused", _INFO, _TRACE),
+    Code("BEV605", "batch-size-not-read", "keys_and_names", _WARNING, _CONFIG),
+    Code("BEV701", "numpy-2-with-old-cumm", "env_spconv", _ERROR, _MACHINE),
+    Code("BEV702", "import-fails", "env_packages", _ERROR, _MACHINE),
+    Code("BEV703", "spconv-cumm-mismatch", "env_spconv", _ERROR, _MACHINE),
+    Code("BEV704", "no-spconv-for-python", "env_spconv", _ERROR, _MACHINE),
+    Code("BEV705", "driver-too-old", "env_gpu", _ERROR, _MACHINE),
+    Code("BEV706", "spconv-for-another-cuda", "env_spconv", _WARNING, _MACHINE),
+    Code("BEV707", "no-kernels-for-gpu", "env_gpu", _ERROR, _MACHINE),
+    Code("BEV708", "cudnn-without-64-bit-indices", "env_packages", _WARNING, _MACHINE),
+    Code("BEV709", "pynvml-deprecated", "env_packages", _WARNING, _MACHINE),
+    Code("BEV710", "gpu-memory-taken", "env_gpu", _WARNING, _MACHINE),
+    Code("BEV711", "torch-without-cuda", "env_gpu", _ERROR, _MACHINE),
+    Code("BEV712", "extension-for-another-torch", "env_packages", _ERROR, _MACHINE),
+    Code("BEV901", "scalar-guessed", "guesses", _WARNING, _STEP),
+    Code("BEV902", "repository-stubbed", "guesses", _INFO, Stage.SOURCE),
 )
 
 CODES = {row.code: row for row in _ROWS}
+
+
+def rule_of(row: Code, suffix: str = "") -> Any:
+    """Return the rule's function; its module is imported by name, for the table is the only list.
+
+    Args:
+        row: the rule's.
+        suffix: "_fixes" for the function that knows edits.
+    """
+    return getattr(import_module(f"{rules.__name__}.{row.module}"), row.function + suffix)
 
 
 def finding(
@@ -148,7 +154,7 @@ def finding(
     command: str = "",
     stops: bool | None = None,
 ) -> Finding:
-    """A finding of that code; it points at where `key` stands in `document`, or at `location`."""
+    """Make a finding of that code, at where `key` stands in `document`, or at `location`."""
     row = CODES[code]
     if document is not None and key:
         location = document.key_location(key)
@@ -164,10 +170,3 @@ def finding(
         command=command,
         stops=row.stops if stops is None else stops,
     )
-
-
-def noted(code: str, kind: NoteCode, notes: Sequence[ReadingNote]) -> Iterator[Finding]:
-    """A finding of that code for every note of that kind."""
-    for note in notes:
-        if note.code is kind:
-            yield finding(code, note.message, key=note.key, location=note.location)

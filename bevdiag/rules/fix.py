@@ -100,6 +100,6 @@ def batch_key(step: Fixable) -> tuple[str, ...]:
 
 
 def for_training(document: Document, key: tuple[str, ...]) -> tuple[str, ...]:
-    """The key itself, or its entry for training where it is written by mode."""
+    """Return the key itself, or its entry for training where it is written by mode."""
     by_mode = isinstance(document.get(".".join(key)), dict)
     return (*key, "train") if by_mode else key

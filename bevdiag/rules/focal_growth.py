@@ -1,21 +1,4 @@
-"""How many voxels a focal module keeps is a matter of values, not of the config.
-
-What it means:
-    A focal convolution may hand over more than twice the voxels that it was given, and all that
-    follows runs on them.
-
-Why it happens:
-    Foreground voxels spawn those of their 26 neighbours that pass a threshold on predicted values.
-    At random initialisation those are near the threshold for the whole scene at once, so the
-    growth depends on the seed; a trained network keeps fewer.
-
-How to fix:
-    TOPK with a small THRESHOLD bounds the foreground, and with it the growth.
-
-Seen in:
-    JIA-Lab-research/FocalsConv#27 (https://github.com/JIA-Lab-research/FocalsConv/issues/27): 17 to
-    19 GB for three lidar samples; its author's advice is to lower the ratio of 0.5 to 0.3.
-"""
+"""The rule about focal convolutions, which add voxels by feature values."""
 
 from collections.abc import Iterator
 
@@ -35,8 +18,26 @@ _TOPK_SHARE = 0.1
 _RAISED_THRESHOLD = 0.7
 
 
-def check(evidence: StepEvidence) -> Iterator[Finding]:
-    """Yield a finding where the upper end keeps more than twice the voxels that came in."""
+def focal_growth(evidence: StepEvidence) -> Iterator[Finding]:
+    """How many voxels a focal module keeps is a matter of values, not of the config.
+
+    What it means:
+        A focal convolution may hand over more than twice the voxels that it was given, and all that
+        follows runs on them.
+
+    Why it happens:
+        Foreground voxels spawn those of their 26 neighbours that pass a threshold on predicted
+        values. At random initialisation those are near the threshold for the whole scene at once,
+        so the growth depends on the seed; a trained network keeps fewer.
+
+    How to fix:
+        TOPK with a small THRESHOLD bounds the foreground, and with it the growth.
+
+    Seen in:
+        JIA-Lab-research/FocalsConv#27 (https://github.com/JIA-Lab-research/FocalsConv/issues/27):
+        17 to 19 GB for three lidar samples; its author's advice is to lower the ratio of 0.5 to
+        0.3.
+    """
     for kept in evidence.kept_voxels:
         if kept.high > 2 * kept.incoming:
             is_encoder = isinstance(evidence.config.model.backbone_3d, FocalDsvtSettings)
@@ -81,8 +82,8 @@ def _encoder_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
     )
 
 
-def fixes(step: Fixable) -> Iterator[Fix]:
-    """A bound on the voxels that may spawn neighbours, or a higher threshold for them."""
+def focal_growth_fixes(step: Fixable) -> Iterator[Fix]:
+    """Yield a bound on the voxels that may spawn neighbours, or a higher threshold for them."""
     backbone = None if step.config is None else step.config.model.backbone_3d
     if isinstance(backbone, FocalDsvtSettings):
         encoder = backbone.focal_encoder

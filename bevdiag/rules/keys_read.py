@@ -51,7 +51,7 @@ def keys_read(root: Path, wanted: re.Pattern[str]) -> tuple[KeyRead, ...]:
 
 
 def _code(root: Path) -> Iterator[Path]:
-    """The files of the code; folders without any, such as data, are not looked into."""
+    """Yield the files of the code; folders without any, such as data, are not looked into."""
     for folder, below, names in os.walk(root):
         files = sorted(name for name in names if name.endswith(".py"))
         yield from (Path(folder, name) for name in files)
@@ -70,7 +70,7 @@ def _reads(node: ast.AST, owner: str) -> Iterator[KeyRead]:
 
 
 def _read(node: ast.AST, owner: str) -> KeyRead | None:
-    """The key that a node reads: `cfg.get("KEY", False)`, `cfg["KEY"]` or `cfg.KEY`."""
+    """Return the key that a node reads: `cfg.get("KEY", False)`, `cfg["KEY"]` or `cfg.KEY`."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         key = node.args[0] if node.func.attr == "get" and node.args else None
         if not isinstance(key, ast.Constant) or not _is_config(node.func.value):

@@ -1,4 +1,4 @@
-"""The page of every rule, read from its module's docstring without importing the module.
+"""The page of every rule, read from its function's docstring without importing the module.
 
 A docstring is one sentence, then the parts named in `PARTS`, each a line that ends in a colon and
 an indented text. A rule whose fault shows in a text of its own has that too, as `PRINTED`: what the
@@ -34,7 +34,7 @@ class RulePage:
 
 
 def find_code(name: str) -> Code:
-    """The row of a code such as BEV203, or of a rule's name; letter case is no difference.
+    """Find the row of a code such as BEV203, or of a rule's name; letter case is no difference.
 
     Raises:
         InputError: there is none; the sentence names the nearest.
@@ -50,15 +50,15 @@ def find_code(name: str) -> Code:
 
 @cache
 def rule_page(code: str) -> RulePage:
-    """The page of the rule with that code.
+    """Return the page of the rule with that code.
 
     Raises:
         ValueError: the docstring lacks one of the parts, or has them in another order.
     """
     row = CODES[code]
     (folder,) = rules.__path__
-    source = (Path(folder) / f"{row.module}.py").read_text(encoding="utf-8")
-    docstring = ast.get_docstring(ast.parse(source), clean=True) or ""
+    functions = _functions(Path(folder) / f"{row.module}.py")
+    docstring = ast.get_docstring(functions[row.function], clean=True) or ""
     summary, _, rest = docstring.partition("\n")
     parts: dict[str, list[str]] = {}
     for line in rest.splitlines():
@@ -67,8 +67,14 @@ def rule_page(code: str) -> RulePage:
         elif line.strip() or parts:
             parts[next(reversed(parts))].append(line)
     if tuple(name for name in parts if name != PRINTED) != PARTS:
-        raise ValueError(f"{row.module}: its docstring has the parts {list(parts)}")
+        raise ValueError(f"{row.function}: its docstring has the parts {list(parts)}")
     return RulePage(row, summary, {name: _paragraphs(lines) for name, lines in parts.items()})
+
+
+@cache
+def _functions(module: Path) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def _paragraphs(lines: list[str]) -> tuple[str, ...]:

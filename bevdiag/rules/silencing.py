@@ -1,18 +1,18 @@
 """Findings that a comment in the config silences, and comments that are no good."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bevdiag.config import IgnoreComment
-from bevdiag.rules import ignore_without_effect, ignore_without_reason
-from bevdiag.rules.codes import CODES, Stage
+from bevdiag.config.nearest import did_you_mean
+from bevdiag.rules.codes import CODES, Stage, finding
 from bevdiag.rules.finding import Finding, Silencing
 
 
 def silence(
     findings: Iterable[Finding], ignores: Iterable[IgnoreComment], stages: Collection[Stage]
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """The findings that stay, and those that are silenced.
+    """Part the findings that stay from those that are silenced.
 
     Args:
         findings: what the rules found.
@@ -29,19 +29,19 @@ def silence(
     }
     stay: list[Finding] = []
     silenced: list[Finding] = []
-    for finding in findings:
-        where = finding.location
-        comment = by_place.get((finding.code, where.file, where.line)) if where else None
+    for found in findings:
+        where = found.location
+        comment = by_place.get((found.code, where.file, where.line)) if where else None
         if comment is None:
-            stay.append(finding)
+            stay.append(found)
         else:
             silencing = Silencing(comment.reason, comment.location)
-            silenced.append(replace(finding, silenced=silencing))
+            silenced.append(replace(found, silenced=silencing))
     effective = {(f.code, f.silenced.location) for f in silenced if f.silenced is not None}
     for comment in ignores:
-        stay += ignore_without_reason.check(comment)
+        stay += ignore_without_reason(comment)
         idle = [code for code in comment.codes if (code, comment.location) not in effective]
-        stay += ignore_without_effect.check(comment, list(_told(idle, stages)))
+        stay += ignore_without_effect(comment, list(_told(idle, stages)))
     return tuple(stay), tuple(silenced)
 
 
@@ -50,3 +50,54 @@ def _told(idle: list[str], stages: Collection[Stage]) -> Iterator[str]:
     for code in idle:
         if code not in CODES or CODES[code].stage in stages:
             yield code
+
+
+def ignore_without_reason(comment: IgnoreComment) -> Iterator[Finding]:
+    """A comment silences a finding and does not say why.
+
+    What it means:
+        The finding is silenced all the same; nobody who reads the config will know whether that was
+        right.
+
+    Why it happens:
+        The comment was written to get on with the day.
+
+    How to fix:
+        Write the reason behind the bracket: # bevdiag: ignore[BEV305] sonar frames fill their
+        voxels.
+
+    Seen in:
+        eslint/eslint#1495 (https://github.com/eslint/eslint/issues/1495): without a reason beside
+        it, a rule that was silenced for good looks like one that was silenced for convenience.
+    """
+    if comment.codes and not comment.reason:
+        codes = ", ".join(comment.codes)
+        yield finding("BEV006", f"{codes} is silenced without a reason", location=comment.location)
+
+
+def ignore_without_effect(comment: IgnoreComment, idle: Sequence[str]) -> Iterator[Finding]:
+    """A comment asks to silence what is not found, or what no rule is called.
+
+    What it means:
+        The comment changes nothing: the code does not exist, the finding points at another line, or
+        the fault was fixed and the comment stayed.
+
+    Why it happens:
+        Codes are easy to mistype, lines move, and comments outlive their cause.
+
+    How to fix:
+        Correct the code, move the comment to the blamed line or alone above it, or remove it.
+
+    Seen in:
+        Instagram/Fixit#53 (https://github.com/Instagram/Fixit/issues/53): suppressions that
+        suppress nothing any more fill a code base and mislead its readers.
+    """
+    if not comment.codes:
+        message = "not understood: expected # bevdiag: ignore[BEV203] and a reason"
+        yield finding("BEV007", message, location=comment.location)
+    for code in idle:
+        if code in CODES:
+            message = f"{code} is not found on line {comment.line}, so nothing is silenced"
+        else:
+            message = f"there is no rule {code}{did_you_mean(code, CODES)}"
+        yield finding("BEV007", message, location=comment.location)

@@ -14,7 +14,7 @@ from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSe
 from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
 from bevdiag.config.tree import Path as Keys
 from bevdiag.errors import BevdiagError
-from bevdiag.models.bev import Changes, map_input_of
+from bevdiag.models.bev_map import Changes, map_input_of
 from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, batch_key, for_training
 
 # Where no repository is named, nothing of what runs one is imported.
@@ -75,7 +75,7 @@ def _longer_voxels(config: DetectorConfig) -> Iterator[Fix]:
 
 
 def _factor(config: DetectorConfig, axes: tuple[int, ...]) -> int | None:
-    """The smallest factor that leaves whole voxels, and whole cells after all strides in x, y."""
+    """Return the smallest factor that leaves whole voxels, and whole cells after all strides."""
     grid, backbone = config.data.grid_size, config.model.backbone_3d
     strides = prod(config.model.backbone_2d.layer_strides)
     if backbone is not None and not isinstance(backbone, FocalDsvtSettings | DsvtSettings):
@@ -94,7 +94,7 @@ def _coarser(grid: tuple[int, int, int], axes: tuple[int, ...], factor: int) -> 
 
 
 def _with_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -> Changes:
-    """The voxel size, the grid, and every copy of either in the model."""
+    """Return the voxel size, the grid, and every copy of either in the model."""
     data, model = config.data, config.model
     size = [
         round(length * factor, 9) if axis in axes else length
@@ -134,7 +134,7 @@ def _dsvt_grid(path: tuple[str, ...], dsvt: DsvtSettings, grid: list[int]) -> Ch
 
 
 def _bev_channels(config: DetectorConfig) -> int:
-    """What the map's map_input comes to under other grids; pillars keep theirs."""
+    """Return what the map's map_input comes to under other grids; pillars keep theirs."""
     if isinstance(config.model.map_to_bev, PillarScatterSettings | PillarScatter3dSettings):
         return config.model.map_to_bev.num_bev_features
     return map_input_of(config).real
@@ -189,7 +189,7 @@ def _is_whole(before: int, after: float) -> bool:
 
 
 def _smaller_range(settings: "SourceSettings") -> Iterator[Fix]:
-    """A quarter less of the range along x and y, cut off where it is far from the sensor."""
+    """Yield a quarter less of the range along x and y, cut off where it is far from the sensor."""
     size, grid = settings.voxel_size, settings.grid_size
     if size is None or grid is None or min(grid[:2]) < 8 * _STRIDE:
         return
@@ -220,14 +220,14 @@ def _smaller_range(settings: "SourceSettings") -> Iterator[Fix]:
 def _grids(
     before: tuple[int, int, int], after: tuple[int, int, int]
 ) -> dict[tuple[float, ...], tuple[float, ...]]:
-    """The grid and the map as configs repeat them."""
+    """Return the grid and the map as configs repeat them."""
     return {before: after, before[:2]: after[:2]}
 
 
 def _everywhere(
     settings: "SourceSettings", wanted: dict[tuple[float, ...], tuple[float, ...]]
 ) -> Changes:
-    """The lists that hold these values, in the data's part of the config and the model's."""
+    """Return the lists that hold these values, in the data's part of the config and the model's."""
     root = settings.values()
     places = [
         place

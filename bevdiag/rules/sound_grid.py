@@ -8,19 +8,16 @@ and follows from the grid is part of the edit.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from importlib import import_module
 from itertools import product
 from math import ceil, floor, isclose, lcm, log10
 
-from bevdiag import rules
 from bevdiag.config import Document, tree
 from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import read_parts
 from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, whole
 from bevdiag.errors import ConfigError
-from bevdiag.models.bev import Changes, map_input_of
-from bevdiag.models.bev_map import BevMap, bev_map, head_stride
-from bevdiag.rules.codes import CODES
+from bevdiag.models.bev_map import BevMap, Changes, bev_map, head_stride, map_input_of
+from bevdiag.rules.codes import CODES, rule_of
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.rules.fix import GRID, Fix, Price
@@ -46,7 +43,7 @@ _Axis = tuple[float, float, float]
 
 
 def sound_grid(document: Document) -> Changes:
-    """The edit with which all rules about the grid pass; empty where none is needed or found."""
+    """Return the edit with which all rules about the grid pass; empty if none needed or found."""
     size_key = voxel_size_key(document)
     bounds = lengths(document, ".".join(_RANGE), 6)
     size = lengths(document, size_key, 3) if size_key is not None else None
@@ -62,7 +59,7 @@ def sound_grid(document: Document) -> Changes:
 
 
 def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The findings, those about the grid with the edit that makes it sound; the worst says so."""
+    """Return the findings, those about the grid with the edit for it; the worst says so."""
     about = [finding for finding in found if finding.code in GRID_CODES]
     changes = sound_grid(document) if about else {}
     if not changes:
@@ -95,10 +92,9 @@ def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Fin
 
 
 def grid_faults(document: Document) -> tuple[Finding, ...]:
-    """What the rules about the grid find."""
+    """Return what the rules about the grid find."""
     evidence = ConfigEvidence(document=document, parts=read_parts(document))
-    modules = (import_module(f"{rules.__name__}.{CODES[code].module}") for code in GRID_CODES)
-    return tuple(found for module in modules for found in module.check(evidence))
+    return tuple(found for code in GRID_CODES for found in rule_of(CODES[code])(evidence))
 
 
 def _solved(document: Document, size_path: tree.Path, axes: list[_Axis]) -> Changes:
@@ -130,7 +126,7 @@ def _multiple(document: Document) -> int:
 
 
 def _multiple_of(axis: _Axis, multiple: int) -> _Axis:
-    """The axis with the nearest multiple of so many voxels; itself where it has one."""
+    """Return the axis with the nearest multiple of so many voxels; itself where it has one."""
     low, high, voxel = axis
     count = whole_voxels(*axis)
     if count is not None and count % multiple == 0:
@@ -142,7 +138,7 @@ def _multiple_of(axis: _Axis, multiple: int) -> _Axis:
 
 
 def _stretched(low: float, high: float, voxel: float, count: int) -> _Axis:
-    """The range of that many voxels: a range about 0 stays so, any other keeps its low end."""
+    """Stretch the range to that many voxels: one about 0 stays so, any other keeps its low end."""
     if isclose(low, -high):
         half = round(count * voxel / 2, _DIGITS)
         return -half, half, voxel
@@ -150,7 +146,7 @@ def _stretched(low: float, high: float, voxel: float, count: int) -> _Axis:
 
 
 def _heights(axis: _Axis) -> Iterator[_Axis]:
-    """The height as it is, and with other numbers of voxels, the nearest first."""
+    """Yield the height as it is, and with other numbers of voxels, the nearest first."""
     low, high, voxel = axis
     quotient = (high - low) / voxel
     yield axis
@@ -163,14 +159,14 @@ def _heights(axis: _Axis) -> Iterator[_Axis]:
 
 
 def _coarse(length: float) -> float:
-    """The length, rounded up to two digits."""
+    """Round the length up to two digits."""
     digits = 1 - floor(log10(length))
     scale = 10.0**digits
     return round(ceil(length * scale - 1e-9) / scale, max(digits, 0))
 
 
 def _rounded(axes: Iterable[_Axis]) -> list[_Axis]:
-    """The axes with at least one voxel each, so that a grid can be made of them."""
+    """Return the axes with at least one voxel each, so that a grid can be made of them."""
     return [
         axis if rounded_voxels(*axis) is not None else (axis[0], axis[1], axis[1] - axis[0])
         for axis in axes

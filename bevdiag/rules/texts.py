@@ -48,7 +48,7 @@ def _in_small_letters(text: str) -> str:
 
 @cache
 def signatures() -> tuple[Signature, ...]:
-    """The signatures of all rules, in the order of the table."""
+    """Return the signatures of all rules, in the order of the table."""
     return tuple(
         signature(code, text) for code in CODES for text in rule_page(code).parts.get(PRINTED, ())
     )
@@ -61,13 +61,13 @@ def last_match(text: str) -> tuple[int, int] | None:
 
 
 def named_in(code: str, text: str) -> tuple[str, ...]:
-    """The numbers and names in the text that a finding of the rule names too, if there are any."""
+    """Return the numbers and names in the text that a finding of the rule names too, if any."""
     found = [one.pattern.search(text) for one in signatures() if one.code == code]
     return max((match.groups() for match in found if match), key=len, default=())
 
 
 def codes_for(text: str, part: str) -> tuple[str, ...]:
-    """The rules that the text speaks of, each once, in the order of the table.
+    """Return the rules that the text speaks of, each once, in the order of the table.
 
     Args:
         text: what was printed.
@@ -82,7 +82,7 @@ def codes_for(text: str, part: str) -> tuple[str, ...]:
 
 
 def signature(code: str, text: str) -> Signature:
-    """A text as the pages write it, with "(in PART)" at its end where only that part prints it."""
+    """Read a text as the pages write it, with "(in PART)" at its end if only PART prints it."""
     match = _PART.fullmatch(text)
     words, part = (match[1], match[2]) if match else (text, "")
     word = max(_HOLES.split(words), key=len).lower()

@@ -18,7 +18,7 @@ _AXES = ("x", "y", "z")
 def chosen_columns(
     path: Path, num_columns: int, names: Sequence[str], layout: Layout
 ) -> tuple[list[int], list[str]]:
-    """The columns of the used features, in their order, and notes on those that had to be guessed.
+    """Choose the columns of the used features, in their order; notes on those that were guessed.
 
     Args:
         path: the file, for errors.

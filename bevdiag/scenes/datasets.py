@@ -139,7 +139,7 @@ _RADAR_FEATURES = frozenset(("rcs", "v_r", "v_r_comp"))
 def matching(
     dataset: str, features: Sequence[str], point_cloud_range: Range
 ) -> tuple[DataSet, str]:
-    """The data set that these features, this name or else this range speak of.
+    """Find the data set that these features, this name or else this range speak of.
 
     Returns:
         The data set, and which of the three spoke: "features", "name" or "range". By range it is

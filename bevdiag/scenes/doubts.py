@@ -36,7 +36,7 @@ def inside_share(points: np.ndarray, bounds: Range) -> float:  # type: ignore[ty
 
 
 def without_gaps(path: Path, points: Points) -> tuple[Points, list[str]]:
-    """The points whose values are all finite, and a note on the others.
+    """Return the points whose values are all finite, and a note on the others.
 
     Raises:
         InputError: there are none.
@@ -54,7 +54,7 @@ def without_gaps(path: Path, points: Points) -> tuple[Points, list[str]]:
 
 
 def doubts_of(path: Path, points: Points, bounds: Range) -> list[str]:
-    """Notes on what is odd about finite points [N, F].
+    """Note what is odd about finite points [N, F].
 
     Raises:
         InputError: they cannot be what they were taken for.

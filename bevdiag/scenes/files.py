@@ -112,7 +112,7 @@ def _is_raw(path: Path) -> bool:
 
 
 def point_files(path: Path, most: int) -> list[Path]:
-    """The path itself or, of a folder, up to `most` files of its commonest kind, evenly spread.
+    """List the path or, of a folder, up to `most` files of its commonest kind, evenly spread.
 
     Raises:
         InputError: a folder cannot be read or holds no point files.

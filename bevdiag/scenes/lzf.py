@@ -6,7 +6,7 @@ _LONG = 7
 
 
 def lzf_decompressed(data: bytes, size: int) -> bytes:
-    """The `size` bytes that `data` holds.
+    """Decompress the `size` bytes that `data` holds.
 
     Raises:
         ValueError: the data is damaged or holds another number of bytes.

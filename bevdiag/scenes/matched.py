@@ -22,7 +22,7 @@ Cloud = Callable[[int], Points]
 
 
 def matched(cloud: Cloud, statistics: SceneStatistics, scenario: Scenario, seed: int) -> Points:
-    """A cloud with the counts that this scenario's frame has.
+    """Make a cloud with the counts that this scenario's frame has.
 
     The points are exact; the cells are as many as were measured where up to eight synthetic clouds
     together hold as many finer cells inside the coarser ones that were kept, else a few fewer.

@@ -30,7 +30,7 @@ class _Reading:
     columns: int
 
     def of(self, data: bytes) -> Table | None:
-        """The table, None where the size is no multiple of a row."""
+        """Return the table, None where the size is no multiple of a row."""
         if len(data) % self.row_bytes:
             return None
         return np.frombuffer(data, np.dtype(self.dtype).newbyteorder("<")).reshape(-1, self.columns)
@@ -103,7 +103,7 @@ def _doubts(path: Path, data: bytes, assumed: _Reading, table: Table, layout: La
 
 
 def _best(readings: Iterable[tuple[_Reading, float]]) -> tuple[_Reading | None, float]:
-    """The narrowest of the readings whose columns differ most, and how well they do.
+    """Return the narrowest of the readings whose columns differ most, and how well they do.
 
     A multiple of the true width tells its columns apart just as well.
     """
@@ -115,7 +115,7 @@ def _best(readings: Iterable[tuple[_Reading, float]]) -> tuple[_Reading | None, 
 def _readings(
     data: bytes, layout: Layout, dtypes: tuple[str, ...]
 ) -> Iterator[tuple[_Reading, float]]:
-    """Readings of the data that make sense, each with how well its columns differ."""
+    """Yield readings of the data that make sense, each with how well its columns differ."""
     for dtype in dtypes:
         for columns in _WIDTHS:
             reading = _Reading(dtype, columns)

@@ -37,7 +37,7 @@ class Grid:
     voxel_size: tuple[_Length, _Length, _Length]
 
     def cells(self, points: Points) -> Cells:
-        """The cells of the points, which must lie inside the range."""
+        """Return the cells of the points, which must lie inside the range."""
         low = np.asarray(self.point_cloud_range[:3], np.float64)
         cells: Cells = np.floor((points[:, :3] - low) / self.voxel_size).astype(np.int64)
         return cells
@@ -64,7 +64,7 @@ class Percentiles:
     high: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     def of(self, scenario: Scenario) -> float:
-        """The one that this scenario's scene has."""
+        """Return the one that this scenario's scene has."""
         return {Scenario.LOW: self.low, Scenario.HIGH: self.high}.get(scenario, self.median)
 
 
@@ -121,7 +121,7 @@ def counted(points: Points, grid: Grid) -> FrameCounts:
 
 
 def statistics_of(frames: Sequence[FrameCounts], grid: Grid) -> SceneStatistics:
-    """The percentiles of frames, of which there is at least one."""
+    """Return the percentiles of frames, of which there is at least one."""
     return SceneStatistics(
         schema="bevdiag.scene/1",
         frames=len(frames),

@@ -109,7 +109,7 @@ def _revolution(
     leaves: Floats,
     rng: np.random.Generator,
 ) -> Floats:
-    """Returns [N, 3] relative to the ground under the sensor."""
+    """Make one revolution [N, 3], relative to the ground under the sensor."""
     turn = 360.0 / lidar.columns
     beams = len(lidar.elevations)
     azimuth = np.repeat(turn * (np.arange(lidar.columns) + rng.random()), beams)

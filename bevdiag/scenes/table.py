@@ -56,7 +56,7 @@ def read_text_rows(path: Path, body: bytes, columns: Sequence[Column], num_rows:
 
 
 def numbers(path: Path, rows: Sequence[Sequence[bytes]], width: int) -> Table:
-    """The words of rows of text as float64 [rows, width].
+    """Read the words of rows of text as float64 [rows, width].
 
     Raises:
         InputError: a row has another number of words, or a word is not a number.

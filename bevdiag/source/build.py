@@ -77,7 +77,7 @@ def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
 
 
 def build_model(build: Callable[[], nn.Module], values: AssumedValues | RehearsedValues) -> Built:
-    """The model, and the recorder that has seen its construction.
+    """Build the model under a recorder, which has then seen its construction.
 
     Its parameters are meta tensors, but in a rehearsal.
     """

@@ -17,7 +17,13 @@ from bevdiag.files.known import note_input
 from bevdiag.scenes import Batch, Scenario
 from bevdiag.source import build, cuda_api, downloads
 from bevdiag.source.dialects.protocol import Dialect, NotInBatchError, Supply
-from bevdiag.source.failures import as_failure, exits_reported, watch_exits, with_findings
+from bevdiag.source.failures import (
+    as_failure,
+    exits_reported,
+    failed,
+    watch_exits,
+    with_findings,
+)
 from bevdiag.source.locks import lock
 from bevdiag.source.programs import divert_programs
 from bevdiag.source.real_run import rehearse
@@ -74,7 +80,7 @@ class DescribeTask:
 
 
 def describe_child(task: DescribeTask, _: Tell) -> dict[str, Any]:
-    """The dialect's description of the config.
+    """Return the dialect's description of the config.
 
     Raises:
         BevdiagError: the config fails.
@@ -86,7 +92,7 @@ def describe_child(task: DescribeTask, _: Tell) -> dict[str, Any]:
     except BevdiagError:
         raise
     except Exception as error:
-        raise as_failure(error) from error
+        raise failed(error, ()) from error
 
 
 def run_child(task: SourceTask, tell: Tell) -> TracedStep:
@@ -104,7 +110,7 @@ def run_child(task: SourceTask, tell: Tell) -> TracedStep:
     except Exception as error:
         if exhausts_host(error):
             raise
-        raise as_failure(error, findings) from error
+        raise failed(error, findings) from error
 
 
 def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
@@ -160,7 +166,7 @@ Supplies = Mapping[Scenario, Supply]
 def _with_what_it_reads(
     task: SourceTask, supplies: Supplies, findings: list[str], tell: Tell
 ) -> TracedStep:
-    """The traces, begun again with each entry that the model misses in its batch."""
+    """Trace again, with each entry that the model misses in its batch."""
     while True:
         try:
             return _scenarios(task, supplies, findings, tell)

@@ -40,7 +40,7 @@ class CudaTensorType:
         self.dtype = dtype
 
     def __call__(self, *args: Any) -> torch.Tensor:
-        """An uninitialized tensor of the sizes, or a copy of the data."""
+        """Return an uninitialized tensor of the sizes, or a copy of the data."""
         sizes = args[0] if len(args) == 1 and isinstance(args[0], torch.Size) else args
         if all(isinstance(size, (int, np.integer)) for size in sizes):
             shape = tuple(map(int, sizes))
@@ -134,7 +134,7 @@ def _is_device(value: Any) -> bool:
 
 
 def restore_old_names() -> None:
-    """The names that NumPy has dropped: np.int and its like."""
+    """Restore the names that NumPy has dropped: np.int and its like."""
     old = (("int", int), ("float", float), ("bool", bool), ("object", object), ("str", str))
     for name, meaning in (*old, ("long", int)):
         if name not in np.__dict__:

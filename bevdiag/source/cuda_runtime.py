@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 
-from bevdiag.errors import NoVerdictError
 from bevdiag.source.devices import VALUES
-from bevdiag.trace.places import user_place
+from bevdiag.source.failures import Remedy, stopped
 
 _HOMES = ("torch.cuda", "torch.accelerator")
 _WITHOUT_RUNTIME = ("torch.cuda.amp", "torch.cuda._memory_viz")
@@ -171,7 +170,7 @@ def _instead_of(name: str, member: Any) -> Any:
 
 
 def promised(function: Any) -> Callable[[], Any]:
-    """What gives a value of the type that a function's annotation promises."""
+    """Return what gives a value of the type that a function's annotation promises."""
     annotations = getattr(function, "__annotations__", {})
     if "return" not in annotations:
         return bool if getattr(function, "__name__", "").startswith("is_") else Idle
@@ -194,9 +193,9 @@ def shut(name: str) -> Callable[..., Any]:
         if name.endswith("getAccelerator"):
             return VALUES
         reached.append(name)
-        raise NoVerdictError(
-            f"{user_place(sys._getframe(1))}: torch._C.{name} asks the CUDA runtime, of which a "
-            "run without a GPU has none"
+        raise stopped(
+            f"torch._C.{name} asks the CUDA runtime, of which a run without a GPU has none",
+            Remedy.ON_GPU,
         )
 
     return stop
@@ -204,9 +203,8 @@ def shut(name: str) -> Callable[..., Any]:
 
 def _refuse_tensor() -> None:
     reached.append("_lazy_init")
-    raise NoVerdictError(
-        f"{user_place(sys._getframe(1))}: a CUDA tensor is made in a way that a run without a GPU "
-        "cannot follow: make it with a function of torch and device='cuda'"
+    raise stopped(
+        "a CUDA tensor is made in a way that a run without a GPU cannot follow", Remedy.ON_GPU
     )
 
 
@@ -223,7 +221,7 @@ class _Generator(metaclass=_AnyGenerator):
 
 
 def _stay_on_one_device() -> None:
-    """Copies between GPUs, of which there is one: `torch.cuda.comm` and nn.parallel's functions."""
+    """Copy between GPUs, of which there is one: `torch.cuda.comm` and nn.parallel's functions."""
     one_device: dict[str, Callable[..., Any]] = {
         "broadcast": lambda tensor, *_, **__: (tensor,),
         "broadcast_coalesced": lambda tensors, *_, **__: (tuple(tensors),),

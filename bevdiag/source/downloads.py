@@ -4,7 +4,9 @@ A file of data (a table, a curve) decides what the model is, so it is loaded if 
 named if it is not. Nothing but tensors and plain containers is read from it.
 """
 
+import ast
 import os
+import re
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -16,9 +18,12 @@ import torch
 from torch import nn
 from torch.utils import model_zoo
 
-from bevdiag.errors import NoVerdictError
-from bevdiag.trace.places import user_place
+from bevdiag.source.failures import Remedy, stopped
+from bevdiag.trace.places import roots, user_place
 
+_SAVES = re.compile(r"\b(?:save|savez|dump)\(")
+_LEAST_WRITTEN = 8
+"""Characters of a file's name that a program has to have for it to be that file's."""
 _OF_CHECKPOINTS = ("model_state", "state_dict", "model", "optimizer", "optimizer_state")
 
 
@@ -93,21 +98,23 @@ class NoWeights(dict[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise NoVerdictError(
-            f"{self._place}: the code computes with what it loads from {self._what} (`.{name}`), "
-            "which is not there: put the file there, and it is read as data"
+        raise stopped(
+            f"the code computes with what it loads from {self._what} (`.{name}`), which is not "
+            f"there{made_by(Path(self._what).name)}",
+            Remedy.DATA,
+            self._place,
         )
 
 
 def _outside(frame: FrameType | None) -> FrameType | None:
-    """The first frame from here on that is not this module's."""
+    """Find the first frame from here on that is not this module's."""
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
     return frame
 
 
 def _loading(frame: FrameType | None) -> nn.Module | None:
-    """The module that the code around a call fills: its own, or a larger one that it has made."""
+    """Find the module that the code around a call fills: its own, or a larger one it has made."""
     held = [] if frame is None else list(frame.f_locals.values())
     modules = [value for value in held if isinstance(value, nn.Module)]
     return max(modules, key=lambda module: len(module.state_dict()), default=None)
@@ -154,7 +161,7 @@ def refuse(findings: list[str]) -> None:
 
 
 def _data(read: Any, file: Any) -> Any:
-    """What a file holds, None where it is not there, cannot be read safely, or holds weights."""
+    """Read a file: None where it is not there, cannot be read safely, or holds weights."""
     if not isinstance(file, (str, os.PathLike)) or not Path(file).is_file():
         return None
     try:
@@ -162,6 +169,41 @@ def _data(read: Any, file: Any) -> Any:
     except Exception:
         return None
     return None if _is_checkpoint(found) else found
+
+
+def made_by(name: str) -> str:
+    """Return the line of a script of the repository that names and saves files like this one."""
+    for root in roots():
+        for file in sorted(root.rglob("*.py")):
+            line = _line_that_saves(file, name)
+            if line:
+                return f" (a file that {file.relative_to(root)}:{line} makes)"
+    return ""
+
+
+def _line_that_saves(file: Path, name: str) -> int:
+    """Where a program that saves files has a name like this one; 0 where it has none."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        tree = ast.parse(text) if _SAVES.search(text) else None
+    except (OSError, SyntaxError, ValueError):
+        return 0
+    return next(
+        (
+            node.lineno
+            for node in ast.walk(tree or ast.Module([], []))
+            if isinstance(node, (ast.JoinedStr, ast.Constant)) and _names(node, name)
+        ),
+        0,
+    )
+
+
+def _names(node: ast.JoinedStr | ast.Constant, name: str) -> bool:
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    texts = [getattr(part, "value", None) for part in parts]
+    written = "".join(text if isinstance(text, str) else "\0" for text in texts).rpartition("/")[2]
+    pattern = re.escape(written).replace(re.escape("\0"), r"\w+")
+    return len(written) >= _LEAST_WRITTEN and bool(re.fullmatch(pattern, name))
 
 
 def _is_checkpoint(found: Any) -> bool:

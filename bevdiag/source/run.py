@@ -55,7 +55,7 @@ class SourceTrace:
 def read_settings(
     config: Path, source_dir: Path, overrides: Sequence[str] = (), split: str = "train"
 ) -> SourceSettings:
-    """What bevdiag itself needs of a repository's config.
+    """Read what bevdiag itself needs of a repository's config.
 
     A Python config is code: it is run in a child process.
 
@@ -95,6 +95,7 @@ def trace_source(
     rehearses: bool = True,
     loads: bool = True,
     loop: Loop = PLAIN,
+    replaced: Mapping[str, str] | None = None,
     settings: SourceSettings | None = None,
 ) -> SourceTrace:
     """Trace a training step of the repository's own model, in a child process.
@@ -117,6 +118,7 @@ def trace_source(
         loads: whether the repository's own data pipeline makes the batch of the scene; where not,
             the scene's points, voxels and boxes are the batch.
         loop: what the training script does around the step.
+        replaced: what stands for a package's operators, see `bevdiag.models.scatter`.
         settings: what `read_settings` says of the config with these overrides; None reads it here.
 
     Raises:
@@ -136,6 +138,7 @@ def trace_source(
             num_steps=num_steps,
             target=target,
             loop=loop,
+            replaced=replaced or {},
         ),
         timeout_seconds,
         scenes=scenes,
@@ -209,7 +212,7 @@ def _recorded(
 
 
 def _run(task: SourceTask, timeout_seconds: float | None) -> TracedStep:
-    """What the child found, or what it had reported before it died, where that includes a trace."""
+    """Return what the child found, or had reported before it died, where that includes a trace."""
     reported: list[TracedStep] = []
     try:
         return in_child(

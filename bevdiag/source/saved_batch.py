@@ -1,6 +1,7 @@
 """A batch that the user's own loader made and they saved; reading it runs nothing of it."""
 
 import math
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from bevdiag.files.reading import read_head
 
 MOST_BYTES = 2**32
 """Of the file, and of what it unpacks to."""
+_GIVEN = Path("batch")
+"""What sentences call one that came from no file."""
 _SAMPLES_FIRST = ("points", "voxel_coords")
 """Entries whose first column is the sample's index."""
 _HOW = "docs/source.md shows the lines that save one"
@@ -45,21 +48,21 @@ class SavedBatch:
         return len(value) if isinstance(value, torch.Tensor) and value.dim() else 0
 
 
-def read_saved_batch(path: Path, batch_size: int | None = None) -> SavedBatch:
-    """Read a file of torch.save or numpy.savez.
+def read_saved_batch(
+    batch: str | os.PathLike[str] | Mapping[str, Any], batch_size: int | None = None
+) -> SavedBatch:
+    """Read a file of torch.save or numpy.savez, or take what a loader gives as it is.
 
     Args:
-        path: the file.
+        batch: the file, or what it would hold.
         batch_size: the samples that are asked for, None for those that it holds.
 
     Raises:
         InputError: it cannot be read without running code, lacks the batch's size, contradicts
             itself, or holds another number of samples than asked for.
     """
-    read_head(path, 1)
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(f"{path}: is larger than {MOST_BYTES} bytes, the most a batch may have")
-    found = _from_npz(path) if path.suffix == ".npz" else _from_torch(path)
+    path = _GIVEN if isinstance(batch, Mapping) else Path(batch)
+    found = batch if isinstance(batch, Mapping) else _from_file(path)
     if not isinstance(found, Mapping) or not all(isinstance(key, str) for key in found):
         raise InputError(
             f"{path}: expected a dict with names as keys, found {type(found).__name__}: {_HOW}"
@@ -73,6 +76,13 @@ def read_saved_batch(path: Path, batch_size: int | None = None) -> SavedBatch:
             "for: save another batch, or leave the batch size out"
         )
     return saved
+
+
+def _from_file(path: Path) -> Any:
+    read_head(path, 1)
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(f"{path}: is larger than {MOST_BYTES} bytes, the most a batch may have")
+    return _from_npz(path) if path.suffix == ".npz" else _from_torch(path)
 
 
 def _from_torch(path: Path) -> Any:
@@ -121,7 +131,7 @@ def _loaded(path: Path, key: str, value: Any) -> Any:
             return value
         return torch.from_numpy(np.array(value, dtype=np.float32)) if value.ndim else value.item()
     if isinstance(value, torch.Tensor):
-        return value.detach()
+        return value.detach().cpu()
     if isinstance(value, dict):
         return {inner: _loaded(path, key, item) for inner, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -146,7 +156,7 @@ def _size(path: Path, entries: Mapping[str, Any]) -> int:
 
 
 def _check_samples(saved: SavedBatch) -> None:
-    """The entries must be of as many samples as `batch_size` says."""
+    """Check that the entries are of as many samples as `batch_size` says."""
     boxes = saved.entries.get("gt_boxes")
     if isinstance(boxes, torch.Tensor) and len(boxes) != saved.batch_size:
         raise InputError(

@@ -53,7 +53,7 @@ class SourceSettings:
     is_code: bool = False
 
     def values(self) -> dict[str, Any]:
-        """The whole config as dicts, lists and scalars."""
+        """Return the whole config as dicts, lists and scalars."""
         return as_plain(self.document.root)
 
 
@@ -109,7 +109,7 @@ def _optimization(path: Path, document: Document, overrides: Sequence[str]) -> O
 
 
 def _nearest_optimizer(written: str) -> str:
-    """The name that OpenPCDet has for what a repository calls its optimizer."""
+    """Find the name that OpenPCDet has for what a repository calls its optimizer."""
     lowered = written.lower()
     if lowered in _OPTIMIZERS:
         return lowered
@@ -161,7 +161,7 @@ def _section(config: dict[str, Any], key: str, where: Location) -> dict[str, Any
 
 
 def as_plain(root: tree.Section) -> dict[str, Any]:
-    """The values of a config as dicts, lists and scalars."""
+    """Return the values of a config as dicts, lists and scalars."""
     values = _listed(tree.plain(root))
     assert isinstance(values, dict)
     return values

@@ -17,9 +17,9 @@ from torch.overrides import TorchFunctionMode
 from bevdiag.source import factories
 from bevdiag.source.handlers import FOR_ALL, FOR_THE_REPOSITORY
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
-from bevdiag.trace.data_dependence import copied_to_host
-from bevdiag.trace.operands import as_unwatched_meta
+from bevdiag.trace.operands import as_meta, unrecorded
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.unknown_values import copied_to_host
 
 _LIBRARIES = (
     str(Path(torch.__file__).parent) + "/",
@@ -45,13 +45,7 @@ class SimulatedGpu(TorchFunctionMode):
         """Whether everything has values, and keeps them."""
         return isinstance(self.values, RehearsedValues)
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         by_library = _asked_by_library()
         handler = FOR_THE_REPOSITORY.get(func)
@@ -69,7 +63,7 @@ class SimulatedGpu(TorchFunctionMode):
     # -- moving ----------------------------------------------------------------------------------
 
     def to_device(self, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-        """A copy on the device, values kept; the tensor itself if it is there already."""
+        """Return a copy on the device, values kept; the tensor itself if it is there already."""
         if self.recorder.is_device(tensor):
             return tensor if dtype is None else tensor.to(dtype)
         source = tensor.detach()  # not inside: the copy is the device's, the original stays
@@ -78,7 +72,7 @@ class SimulatedGpu(TorchFunctionMode):
         return copied.requires_grad_(tensor.requires_grad and copied.is_floating_point())
 
     def to_host(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """A copy on the host; zeros where nobody knows the values."""
+        """Return a copy on the host; zeros where nobody knows the values."""
         copied = copied_to_host(self.recorder, tensor, dtype)
         if copied is not None:
             return copied
@@ -88,10 +82,10 @@ class SimulatedGpu(TorchFunctionMode):
             return tensor.detach().to(dtype or tensor.dtype, copy=True)
 
     def valueless(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The same memory as a meta tensor; in a rehearsal the tensor itself."""
+        """Return the same memory as a meta tensor; in a rehearsal the tensor itself."""
         if tensor.is_meta or self.is_rehearsing:
             return tensor
-        meta = as_unwatched_meta(tensor)
+        meta = unrecorded(as_meta, tensor)
         self.recorder.share(tensor, meta)
         return meta
 

@@ -30,12 +30,12 @@ def begin(running: Running) -> None:
 
 
 def running() -> Running | None:
-    """The trace that is running, None where code runs on real tensors."""
+    """Return the trace that is running, None where code runs on real tensors."""
     return _running[0] if _running else None
 
 
 def current() -> Running:
-    """The trace that is running.
+    """Return the trace that is running.
 
     Raises:
         RuntimeError: none is.
@@ -55,5 +55,5 @@ def note(sentence: str) -> None:
 
 
 def noted() -> tuple[str, ...]:
-    """What was said so far in this process."""
+    """Return what was said so far in this process."""
     return tuple(_noted)

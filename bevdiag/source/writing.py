@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from bevdiag.errors import NoVerdictError
-from bevdiag.trace.operands import as_unwatched_meta
+from bevdiag.source.failures import Remedy, stopped
+from bevdiag.trace.operands import as_meta, unrecorded
 from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
 
@@ -37,15 +37,17 @@ def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[An
     if not target.is_floating_point() or not torch.is_grad_enabled():
         recorder.notes.append(f"{place}: values computed from features were not written")
         return
-    raise NoVerdictError(
-        f"{place}: features are written into a part of a tensor that holds constants, which a "
-        "run without a GPU cannot follow; make the tensor with new_zeros of the features"
+    raise stopped(
+        "features are written into a part of a tensor that holds constants, which a run without a "
+        "GPU cannot follow",
+        Remedy.CONSTANTS,
+        place,
     )
 
 
 def without_values(recorder: Recorder, target: torch.Tensor) -> bool:
     """Turn `target` into a meta tensor of the same memory; False where others hold on to it."""
-    meta = as_unwatched_meta(target)
+    meta = unrecorded(as_meta, target)
     recorder.rehome(target, meta)
     try:
         torch.utils.swap_tensors(target, meta)  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ __all__ = ["library", "namespace"]
 
 @contextmanager
 def library(device: str, *, direct_table: bool) -> Iterator[ModuleType]:
-    """The same as `namespace` gives, with spconv's SPCONV_USE_DIRECT_TABLE set while it lasts.
+    """Give what `namespace` gives, with spconv's SPCONV_USE_DIRECT_TABLE set while it lasts.
 
     The stub looks at the switch in every layer. spconv itself looks once, when
     `spconv.pytorch` is first imported: there, the first call of a process decides.
@@ -33,7 +33,7 @@ def library(device: str, *, direct_table: bool) -> Iterator[ModuleType]:
 
 
 def namespace(device: str) -> ModuleType:
-    """The module that provides SparseConvTensor, SubMConv3d and their like for a device type.
+    """Return the module with SparseConvTensor, SubMConv3d and their like for a device type.
 
     Args:
         device: "meta" or "cpu" for the stub, "cuda" for the real spconv.

@@ -140,12 +140,12 @@ class SparseConvolution(SparseModule):
         return self.indice_key is not None and not self.subm
 
     def get_max_num_voxels(self) -> torch.Tensor | None:
-        """The largest number of outputs so far, where it is recorded."""
+        """Return the largest number of outputs so far, where it is recorded."""
         count: torch.Tensor | None = getattr(self, "max_num_voxels_during_training", None)
         return count
 
     def extra_repr(self) -> str:
-        """The arguments that differ from their defaults."""
+        """Return the arguments that differ from their defaults."""
         text = (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"stride={self.stride}"
@@ -266,7 +266,7 @@ class SparseConvolution(SparseModule):
 
 
 def expand_nd(ndim: int, value: Size) -> list[int]:
-    """A number for every axis, or the numbers as given.
+    """Return a number for every axis, or the numbers as given.
 
     Raises:
         ValueError: their count is not that of the axes.

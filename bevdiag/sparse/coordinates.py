@@ -38,7 +38,7 @@ _MOST_MARKED_CELLS = 2**27
 def output_coordinates(
     coordinates: Coordinates, spatial_shape: Sequence[int], geometry: Geometry
 ) -> Coordinates:
-    """The cells that at least one input reaches, each once: int32 [M, 1 + axes], in grid order.
+    """Return the cells that some input reaches, each once: int32 [M, 1 + axes], in grid order.
 
     Every step of a trace asks for the same cells, and so do many variants of a config: the last
     answers are kept, read-only.
@@ -63,7 +63,7 @@ def output_coordinates(
 
 
 def _cells_reached(coordinates: Coordinates, tables: Tables, shape: Sequence[int]) -> Keys:
-    """The distinct keys of the cells that are reached, in order."""
+    """Return the distinct keys of the cells that are reached, in order."""
     samples, *positions = coordinates.T
     cells = math.prod(shape)
     if cells > _MOST_MARKED_CELLS:
@@ -84,7 +84,7 @@ def _cells_reached(coordinates: Coordinates, tables: Tables, shape: Sequence[int
 def _keys_reached(
     keys: Keys, positions: Sequence[Column], tables: Tables, shape: Sequence[int]
 ) -> Iterator[Keys]:
-    """The keys of all cells that these inputs reach, with repeats, an offset at a time.
+    """Return the keys of all cells that these inputs reach, with repeats, an offset at a time.
 
     `keys` are those of the axes before `positions`; inputs that leave the grid are dropped early.
     """
@@ -205,7 +205,7 @@ def _reached(axis: int, size: int, out_size: int, geometry: Geometry) -> NDArray
 
 
 def _packed(reached: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same targets in as few rows as any position needs: a stride of 2 leaves 2 rows of 3."""
+    """Pack the targets in as few rows as any position needs: a stride of 2 leaves 2 rows of 3."""
     rows = int((reached != _NOWHERE).sum(axis=0).max(initial=0))
     return -np.sort(-reached, axis=0)[: max(rows, 1)]
 

@@ -137,7 +137,7 @@ class _ImplicitGemm(Function):
 
 
 def _split_k_flags(weight: torch.Tensor) -> torch.Tensor:
-    """A 4-byte flag a tile of the weight's gradient [C_out, kv * C_in]; dies with the caller."""
+    """Make 4 bytes a tile of the weight's gradient [C_out, kv * C_in]; dies with its caller."""
     rows, columns = weight.shape[0], weight[0].numel()
     tiles = -(-rows // _SMALLEST_TILE) * -(-columns // _SMALLEST_TILE)
     return weight.new_empty(4 * tiles, dtype=torch.int8)

@@ -41,7 +41,7 @@ class Geometry:
         return product(*map(range, self.kernel_size))
 
     def output_shape(self, spatial_shape: Sequence[int]) -> list[int]:
-        """The grid that comes out of a grid.
+        """Return the grid that comes out of a grid.
 
         Raises:
             ValueError: an axis shrinks to nothing.
@@ -70,14 +70,14 @@ class Geometry:
         return shape
 
     def most_outputs(self, num_in: int) -> int:
-        """A bound on the output coordinates, by which spconv sizes its hash table."""
+        """Return a bound on the output coordinates, by which spconv sizes its hash table."""
         if self.transposed:
             return num_in * self.kernel_volume
         steps = zip(self.kernel_size, self.stride, strict=True)
         return num_in * math.prod(-(-k // s) if k > s else 1 for k, s in steps)
 
     def describe(self) -> str:
-        """The window in words, for error messages."""
+        """Describe the window in words, for error messages."""
         return (
             f"kernel_size {list(self.kernel_size)}, stride {list(self.stride)}, "
             f"padding {list(self.padding)}, dilation {list(self.dilation)}"

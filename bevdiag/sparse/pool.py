@@ -52,7 +52,7 @@ class SparseMaxPool(SparseModule):
         self.algo = algo or (ConvAlgo.MaskImplicitGemm if masked else ConvAlgo.Native)
 
     def extra_repr(self) -> str:
-        """The window and the algorithm."""
+        """Return the window and the algorithm."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}, algo={self.algo}"
 
     def forward(self, input: SparseConvTensor) -> SparseConvTensor:

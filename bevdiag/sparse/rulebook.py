@@ -51,7 +51,7 @@ class MaskTables:
     bwd_order: tuple[torch.Tensor, ...]
 
     def swapped(self) -> "MaskTables":
-        """The tables of the inverse layer."""
+        """Return the tables of the inverse layer."""
         if self.pair_bwd is None:
             raise ValueError("a submanifold layer has no inverse")
         return MaskTables(self.pair_bwd, self.pair_fwd, self.bwd_order, self.fwd_order)
@@ -65,7 +65,7 @@ class NativeTables:
     num_pairs: torch.Tensor
 
     def swapped(self) -> "NativeTables":
-        """The tables of the inverse layer; the native code swaps the two halves as it reads."""
+        """Return the inverse layer's tables; the native code swaps the two halves as it reads."""
         return self
 
 
@@ -76,7 +76,7 @@ class PairLists:
     pairs: tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
     def swapped(self) -> "PairLists":
-        """The lists of the inverse layer."""
+        """Return the lists of the inverse layer."""
         return PairLists(tuple((outputs, inputs) for inputs, outputs in self.pairs))
 
 
@@ -205,7 +205,7 @@ def _implicit_gemm(
 
 
 def _find_outputs_by_hash(grid: Grid, geometry: Geometry, wide: bool) -> list[object]:
-    """The scratch that lives until the rulebook is made."""
+    """Allocate the scratch that lives until the rulebook is made."""
     unique = _output_keys(grid, geometry, wide)
     slots = _hash_table(grid, int(geometry.most_outputs(grid.num_voxels) * _HASH_SCALE), wide)
     backup = torch.empty_like(unique)
@@ -213,7 +213,7 @@ def _find_outputs_by_hash(grid: Grid, geometry: Geometry, wide: bool) -> list[ob
 
 
 def _find_outputs_by_sorting(grid: Grid, geometry: Geometry, wide: bool) -> list[object]:
-    """The same where `Tensor.unique` finds the outputs: its result stays as long as its input."""
+    """Allocate where `Tensor.unique` finds the outputs: its result stays as long as its input."""
     keys = _output_keys(grid, geometry, wide)
     with allocating(Category.WORKSPACE):
         ordered = torch.empty_like(keys)

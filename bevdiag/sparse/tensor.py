@@ -122,7 +122,7 @@ class SparseConvTensor:
         return int(np.prod(self.spatial_shape, dtype=np.int64))
 
     def replace_feature(self, feature: torch.Tensor) -> "SparseConvTensor":
-        """The same voxels with other features."""
+        """Return the same voxels with other features."""
         other = SparseConvTensor(
             feature,
             self.indices,
@@ -139,18 +139,18 @@ class SparseConvTensor:
         return other
 
     def shadow_copy(self) -> "SparseConvTensor":
-        """A new tensor that shares every part with this one."""
+        """Return a new tensor that shares every part with this one."""
         return self.replace_feature(self._features)
 
     def select_by_index(self, valid_indices: torch.Tensor) -> "SparseConvTensor":
-        """The voxels picked by an index or a mask; empties the shared rulebooks, as spconv does."""
+        """Pick voxels by an index or a mask; empties the shared rulebooks, as spconv does."""
         other = self.replace_feature(self._features[valid_indices])
         other.indices = self.indices[valid_indices]
         other.indice_dict.clear()
         return other
 
     def find_indice_pair(self, key: str | None) -> Any:
-        """The rulebook kept under an indice_key, or None."""
+        """Return the rulebook kept under an indice_key, or None."""
         return None if key is None else self.indice_dict.get(key)
 
     def dense(self, channels_first: bool = True) -> torch.Tensor:
@@ -170,7 +170,7 @@ class SparseConvTensor:
         return dense.permute(0, len(shape) - 1, *axes).contiguous()
 
     def minus(self) -> "SparseConvTensor":
-        """The same voxels with negated features."""
+        """Return the same voxels with negated features."""
         return self.replace_feature(-self._features)
 
     def __add__(self, other: "SparseConvTensor | torch.Tensor") -> "SparseConvTensor":

@@ -17,7 +17,7 @@ class WorkListener(Protocol):
         """Whether what is computed right now counts."""
 
     def add(self, flops: int) -> None:
-        """A sparse layer computes this much."""
+        """Count what a sparse layer computes."""
 
 
 _listener: ContextVar[WorkListener | None] = ContextVar("bevdiag_work", default=None)

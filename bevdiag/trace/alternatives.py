@@ -26,7 +26,7 @@ _LONGEST_MESSAGE = 300
 
 
 def in_one_line(error: Exception) -> str:
-    """What an error is and says."""
+    """Say what an error is and says, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_MESSAGE]
 
 
@@ -53,7 +53,7 @@ class TracedStep:
         return self.traces[Scenario.EXPECTED]
 
     def widen(self, met: Mapping[str, Assumption]) -> None:
-        """The counts' ends hold those of another scene too."""
+        """Widen the counts' ends to those of another scene."""
         self.assumptions = tuple(
             site
             if (other := met.get(site.site)) is None
@@ -98,7 +98,7 @@ class Scenarios:
     def run(
         self, findings: list[str], tell: Callable[[TracedStep], object] = lambda _: None
     ) -> TracedStep:
-        """The expected trace, and those with the least and the most memory.
+        """Run the expected trace, and those with the least and the most memory.
 
         `tell` hears the result so far before each trace that follows the expected one. Whatever
         might be the most memory and cannot be traced leaves the step without an upper end.

@@ -142,7 +142,7 @@ def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
 
 
 def _real(leaf: Any) -> Any:
-    """What a real run is given.
+    """Return what a real run is given.
 
     Raises:
         InputError: it has no values, or only where the fork of a process cannot read them.
@@ -237,7 +237,7 @@ def _loss_of(output: Any) -> torch.Tensor:
 
 
 def _returned_loss(output: Any) -> torch.Tensor | None:
-    """A scalar; what a dict calls its loss; either of them first in a tuple."""
+    """Return a scalar; what a dict calls its loss; either of them first in a tuple."""
     if isinstance(output, torch.Tensor):
         return output.reshape(()) if output.numel() == 1 and output.requires_grad else None
     if isinstance(output, Mapping):

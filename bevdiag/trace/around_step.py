@@ -45,7 +45,7 @@ class AroundStep:
             self._reducer.before_forward()
 
     def scaled(self, loss: torch.Tensor) -> torch.Tensor:
-        """The loss that backward starts from."""
+        """Scale the loss that backward starts from."""
         if not self.loop.scaler:
             return loss
         self._recorder.once("scale", 4, "GradScaler's scale")
@@ -62,7 +62,7 @@ class AroundStep:
         ]
 
     def after_update(self, held: list[int]) -> None:
-        """The scaler forgets its finding; weights flow into their average one by one."""
+        """Forget what the scaler found; weights flow into their average one by one."""
         for block in held:
             self._recorder.release(block)
         for copy in self._average.values():

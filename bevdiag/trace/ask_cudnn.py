@@ -31,7 +31,7 @@ class CudnnHeuristics:
 
     @classmethod
     def if_installed(cls) -> "CudnnHeuristics | None":
-        """The heuristics, None where nvidia-cudnn-frontend is not installed."""
+        """Return the heuristics, None where nvidia-cudnn-frontend is not installed."""
         return None if util.find_spec("cudnn") is None else cls()
 
     def workspace_bytes(self, call: ConvCall) -> int | None:
@@ -99,7 +99,7 @@ def _per_axis(values: tuple[int, ...], of_height: int) -> list[int]:
 
 
 def _strides(shape: Sequence[int], *, channels_last: bool) -> list[int]:
-    """The strides of a dense tensor, in the order of its dimensions."""
+    """Return the strides of a dense tensor, in the order of its dimensions."""
     rank = len(shape)
     order = [0, *range(2, rank), 1] if channels_last else list(range(rank))
     inner = accumulate([1, *(shape[axis] for axis in reversed(order[1:]))], lambda a, b: a * b)

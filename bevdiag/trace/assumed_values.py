@@ -17,6 +17,7 @@ import torch
 from bevdiag.trace.given import Given
 from bevdiag.trace.intervals import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
+from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
 from bevdiag.trace.rehearsal import Effort, Prompter, Question, QuestionCounter, Rehearsal
@@ -53,11 +54,11 @@ class Asked:
         self._counter = QuestionCounter()
 
     def begin_pass(self) -> None:
-        """A forward or backward pass begins."""
+        """Begin a forward or backward pass."""
         self._counter.begin_pass()
 
     def question(self, kind: str) -> Question:
-        """The question that the code asks right now."""
+        """Give a number to the question that the code asks right now."""
         module = self.module()
         return self._counter.question(kind, user_place(sys._getframe(1), module), module)
 
@@ -65,7 +66,7 @@ class Asked:
         """See `bevdiag.trace.unknown_values.UnknownValues`."""
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
-        """An operator that nobody sees into may have written into these arguments."""
+        """Note that an operator that nobody sees into may have written into these arguments."""
 
 
 class _Nobody:
@@ -86,11 +87,11 @@ class RehearsedValues(Asked):
         self._prompter = prompter
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
-        """The run has the answer to a question."""
+        """Pass on the answer that the run has to a question."""
         self._prompter.seen(question, value)
 
     def counted(self, kind: str, count: int) -> None:
-        """An operator has found out a count that a trace has to ask for."""
+        """Pass on a count that an operator has found out and a trace has to ask for."""
         self.seen(self.question(kind), torch.tensor(count))
 
 
@@ -130,9 +131,8 @@ class AssumedValues(Asked):
         self._intervals = Intervals()
         self.given = Given()
         self._random = torch.Generator().manual_seed(0)
-        self._masks: dict[int, torch.Tensor] = {}
+        self._masks: StorageNotes[torch.Tensor] = StorageNotes()
         self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
-        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._shares: dict[tuple[int, ...], tuple[float, str]] = {}
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
@@ -156,7 +156,7 @@ class AssumedValues(Asked):
         self.given.overwritten(found)
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
-        """A question about values that the trace has: nobody needs to be asked."""
+        """Ignore a question about values that the trace has: nobody needs to be asked."""
 
     # -- counts ------------------------------------------------------------------------------------
 
@@ -179,14 +179,17 @@ class AssumedValues(Asked):
             expected, why = int(known), _REHEARSED
         elif self._rehearsal is not None and site not in self._pins:
             why = f"{why} (not computed: {self.unrehearsed})"
-        used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self.scenario]
-        if known is not None and self.step() <= 1:
-            used = expected
+        is_known = known is not None and self.step() <= 1
+        used = expected if is_known else self._end(low, expected, high)
         if site in self._pins:
             low = expected = high = used = min(self._pins[site], total)
             why = "pinned by --assume"
         self._assume(site, low, expected, high, used, why)
         return used
+
+    def _end(self, low: int, expected: int, high: int) -> int:
+        ends = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}
+        return ends[self.scenario]
 
     def _assume(self, site: str, low: int, expected: int, high: int, used: int, why: str) -> None:
         seen = self.assumptions.get(site)
@@ -200,36 +203,34 @@ class AssumedValues(Asked):
         low, high = self._intervals.of(mask)
         if low == high:
             return torch.full(mask.shape, bool(low))
-        key = mask.untyped_storage()._cdata
-        negation = self._negations.get(key)
+        negation = self._negations.get(mask.untyped_storage()._cdata)
         if negation is not None and negation[1]() is not None:
             return ~self.mask(negation[0], question)
-        known = self._masks.get(key)
+        known = self._masks.of(mask)
         if known is not None and known.numel() == mask.numel():
             return known.view(mask.shape)
         total = mask.numel()
-        answer = None
-        if question.place not in self._pins:
-            answer = self._rehearsed(question, tuple(mask.shape))
+        is_pinned = question.place in self._pins
+        answer = None if is_pinned else self._rehearsed(question, tuple(mask.shape))
         if answer is not None:
             filled = self._rehearsed_mask(mask, answer.bool(), question)
-            self._keep(key, mask, filled)
+            self._masks.keep(mask, filled)
             return filled
         share, why = self._shares.get(tuple(mask.shape[1:]), _UNKNOWN_SHARE)
         count = self.count(
             total, expected=round(total * share), why=f"{why} pass", question=question
         )
         filled = self._filled(total, count)
-        self._keep(key, mask, filled)
+        self._masks.keep(mask, filled)
         return filled.view(mask.shape)
 
     def _rehearsed_mask(
         self, mask: torch.Tensor, answer: torch.Tensor, question: Question
     ) -> torch.Tensor:
-        """The answer in the first step, and wherever the expected count is asked for."""
+        """Return the answer in the first step, and wherever the expected count is asked for."""
         total, found = mask.numel(), int(answer.count_nonzero())
         low = min(1, total)
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self.scenario]
+        used = self._end(low, found, total)
         if self.given.holds(mask):
             self._assume(question.place, found, found, found, found, _OF_INPUTS)
             return answer
@@ -305,7 +306,7 @@ class AssumedValues(Asked):
     # -- numbers -----------------------------------------------------------------------------------
 
     def branch(self, tensor: torch.Tensor, question: Question) -> bool:
-        """The truth of a tensor that the code branches on."""
+        """Decide the truth of a tensor that the code branches on."""
         low, high = self._intervals.of(tensor)
         if low > 0 or high < 0 or low == high:
             return bool(low)
@@ -315,7 +316,7 @@ class AssumedValues(Asked):
         return self._computed(question.place, bool(answer))
 
     def number(self, tensor: torch.Tensor, question: Question) -> "int | float":
-        """What `.item()` returns: a count, or a number that is asked for once it matters."""
+        """Return what `.item()` returns: a count, or a number that is asked for once it matters."""
         low, high = self._intervals.of(tensor)
         if low == high:
             return low if tensor.is_floating_point() else int(low)
@@ -337,7 +338,7 @@ class AssumedValues(Asked):
         return LazyNumber(value, decide, guess)
 
     def size(self, tensor: torch.Tensor, question: Question) -> int:
-        """An integer that the code reads, as `int()` does: mostly a size."""
+        """Return an integer that the code reads, as `int()` does: mostly a size."""
         low, high = self._intervals.of(tensor)
         if low == high:
             return int(low)
@@ -362,7 +363,7 @@ class AssumedValues(Asked):
         return self._unbounded(question, int(answer))
 
     def _unbounded(self, question: Question, found: int) -> int:
-        """A number that no operation bounds: what other weights give is its range later on."""
+        """Return a number that no operation bounds: what other weights give is its range later."""
         assert self._rehearsal is not None
         others = [
             int(answer.numpy().item())
@@ -370,9 +371,7 @@ class AssumedValues(Asked):
             if answer.numel() == 1
         ]
         low, high = min([found, *others]), max([found, *others])
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: high}[self.scenario]
-        if self.step() <= 1:
-            used = found
+        used = found if self.step() <= 1 else self._end(low, found, high)
         seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""
         self._assume(
             question.place, low, found, high, used, f"{_REHEARSED}, without a bound{seeds}"
@@ -380,7 +379,7 @@ class AssumedValues(Asked):
         return used
 
     def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
-        """The values of features that are copied to the host; None where nobody knows them."""
+        """Return values of features that are copied to the host; None where nobody knows them."""
         low, high = self._intervals.of(tensor)
         if low == high:
             return torch.full(tensor.shape, low, dtype=tensor.dtype)
@@ -390,7 +389,7 @@ class AssumedValues(Asked):
         return answer
 
     def _computed(self, site: str, way: bool) -> bool:
-        """The way that the rehearsal goes, and which later steps are taken to go."""
+        """Return the way that the rehearsal goes, and which later steps are taken to go."""
         count = int(way)
         self._assume(f"{site}:branch", count, count, count, count, _REHEARSED_BRANCH)
         return way
@@ -400,9 +399,9 @@ class AssumedValues(Asked):
         way = self.branches.get(site, True)
         rounds = self._rounds[site] = self._rounds.get(site, 0) + 1
         if rounds > _LONGEST_LOOP:
-            sentence = f"{site}: how often a loop runs depends on values, and has no upper bound"
-            if sentence not in self.open:
-                self.open.append(sentence)
+            self.leave_open(
+                f"{site}: how often a loop runs depends on values, and has no upper bound"
+            )
             way = not way
             self._rounds[site] = 0
         self.branches_met.setdefault(site, way)
@@ -438,12 +437,3 @@ class AssumedValues(Asked):
         answer = self._rehearsed(question, ())
         # Not int() of the tensor: where modes are on, that would be a question itself.
         return None if answer is None else answer.numpy().item()
-
-    def _keep(self, key: int, mask: torch.Tensor, filled: torch.Tensor) -> None:
-        self._masks[key] = filled
-
-        def forget(_: object) -> None:
-            self._masks.pop(key, None)
-            self._refs.pop(key, None)
-
-        self._refs[key] = weakref.ref(mask.untyped_storage(), forget)

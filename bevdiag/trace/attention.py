@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils._python_dispatch import _disable_current_modes
 
 from bevdiag.memory.attention import (
     AttentionCall,
@@ -23,6 +22,7 @@ from bevdiag.memory.attention import (
 )
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Category
+from bevdiag.trace.operands import unrecorded
 from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _broadcasts(mask: Tensor, shape: tuple[int, ...]) -> bool:
 
 
 def _bias(mask: Tensor, query: Tensor, key: Tensor, kernel: Kernel) -> Tensor:
-    """The mask as something to add, laid out as the kernel reads it."""
+    """Return the mask as something to add, laid out as the kernel reads it."""
     if mask.dtype is torch.bool:
         zero = torch.zeros((), dtype=query.dtype, device=query.device)
         low = torch.full((), _MOST_NEGATIVE, dtype=query.dtype, device=query.device)
@@ -140,18 +140,12 @@ def _padded(tensor: Tensor, multiple: int) -> Tensor:
     return functional.pad(tensor, (0, missing)) if missing else tensor
 
 
-def _unrecorded(make: Any, *args: Any, **kwargs: Any) -> Tensor:
-    with _disable_current_modes():
-        made: Tensor = make(*args, **kwargs)
-    return made
-
-
 def _by_rows(shape: Any, like: Tensor) -> Tensor:
-    """A [B, H, M, K] tensor that lies in memory as [B, M, H, K]."""
+    """Return a [B, H, M, K] tensor that lies in memory as [B, M, H, K]."""
     _, heads, rows, width = shape
     strides = (rows * heads * width, width, heads * width, 1)
     # Not a view: autograd adds into a gradient in place only if nothing else holds its storage.
-    return _unrecorded(torch.empty_strided, shape, strides, dtype=like.dtype, device="meta")
+    return unrecorded(torch.empty_strided, shape, strides, dtype=like.dtype, device="meta")
 
 
 class _Fused(torch.autograd.Function):
@@ -175,12 +169,12 @@ class _Fused(torch.autograd.Function):
         if kernel is Kernel.EFFICIENT or shape != tuple(query.shape):
             out = _by_rows(shape, query)
         else:
-            out = _unrecorded(torch.empty_like, query.detach())
+            out = unrecorded(torch.empty_like, query.detach())
         recorder.track(out, op)
         saved = [query, key, value, out]
         if call.has_grad:
             nbytes = logsumexp_bytes(call, kernel)
-            lse = _unrecorded(torch.empty, nbytes // 4, dtype=torch.float32, device="meta")
+            lse = unrecorded(torch.empty, nbytes // 4, dtype=torch.float32, device="meta")
             recorder.track(lse, op)
             saved.append(lse)
         scratch = forward_scratch(call, kernel, target)
@@ -208,7 +202,7 @@ class _Fused(torch.autograd.Function):
             if kernel is Kernel.EFFICIENT:
                 grads.append(_by_rows(tensor.shape, tensor))
             else:
-                grads.append(_unrecorded(torch.empty_like, tensor.detach()))
+                grads.append(unrecorded(torch.empty_like, tensor.detach()))
             recorder.track(grads[-1], op)
         grads.append(_grad_of_bias(rest[0]) if ctx.has_bias and ctx.needs_input_grad[7] else None)
         if grads[-1] is not None:
@@ -235,9 +229,7 @@ def _scratch(recorder: "Recorder", nbytes: int, op: str) -> int:
 def _grad_of_bias(bias: Tensor) -> Tensor:
     *outer, length = bias.shape
     aligned = length + -length % _GRAD_MASK_ALIGNMENT
-    return _unrecorded(torch.empty, (*outer, aligned), dtype=bias.dtype, device="meta")[
-        ..., :length
-    ]
+    return unrecorded(torch.empty, (*outer, aligned), dtype=bias.dtype, device="meta")[..., :length]
 
 
 def _watch(recorder: "Recorder", packet: Any, args: tuple[Any, ...], outputs: Any) -> None:

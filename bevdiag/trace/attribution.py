@@ -22,7 +22,7 @@ _BELOW_FUNCTION: Any = torch.autograd.function._SingleLevelFunction
 
 
 def _next_number() -> int:
-    """The number that the next autograd node of this thread gets."""
+    """Return the number that the next autograd node of this thread gets."""
     number: int = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
     return number
 
@@ -90,7 +90,7 @@ class Attribution:
         self._idle = [0]
 
     def current_path(self) -> str:
-        """The module to charge right now, whichever pass is running."""
+        """Return the module to charge right now, whichever pass is running."""
         node = torch._C._current_autograd_node()
         # A module's forward runs inside the backward pass too, where a checkpoint recomputes it.
         if node is None or len(self._stack) > 1:
@@ -98,7 +98,7 @@ class Attribution:
         return self.module_of(node)
 
     def module_of(self, node: Any) -> str:
-        """The module whose forward made this autograd node of the current step."""
+        """Return the module whose forward made this autograd node of the current step."""
         sequence_nr = node._sequence_nr()
         if sequence_nr == _NO_SEQUENCE_NR:
             variable = getattr(node, "variable", None)
@@ -107,7 +107,7 @@ class Attribution:
         return self._paths[position] if position >= 0 else ""
 
     def modules_with_nodes(self) -> frozenset[str]:
-        """The modules whose own code, children aside, has made autograd nodes in this step."""
+        """Return the modules whose own code, children aside, has made nodes in this step."""
         now = _next_number()
         ends = (*self._boundaries[1:], now)
         return frozenset(

@@ -19,7 +19,7 @@ _HOMES = (
 
 
 def _python_names(operations: str) -> frozenset[Any]:
-    """What Python code calls to get to these operations; some have no name there."""
+    """Return what Python code calls to get to these operations; some have no name there."""
     found = [
         getattr(home, name) for name in operations.split() for home in _HOMES if hasattr(home, name)
     ]
@@ -83,7 +83,7 @@ class Autocast:
 
     @contextmanager
     def region(self) -> Iterator[None]:
-        """The forward pass; code that asks (spconv does) finds CUDA's autocast switched on."""
+        """Enter the forward pass; code that asks (spconv does) finds CUDA's autocast on."""
         before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
         torch.set_autocast_enabled("cuda", True)
         torch.set_autocast_dtype("cuda", self.dtype)
@@ -103,7 +103,7 @@ class Autocast:
     def cast(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments as autocast would hand them to the function."""
+        """Cast the arguments as autocast would hand them to the function."""
         if func in _LOWER_PRECISION:
             return self._cast_all(args, kwargs, self.dtype)
         if func in _FULL_PRECISION:

@@ -119,7 +119,7 @@ def _device(task: CalibrationTask, device: torch.device) -> DeviceProfile:
 def _measured(
     call: ConvCall, device: torch.device, heuristics: CudnnHeuristics | None
 ) -> MeasuredCall:
-    """What a call asks for, cuDNN's own word where it cannot be run."""
+    """Measure what a call asks for, cuDNN's own word where it cannot be run."""
     seen = _scratch_bytes(call, device)
     # An illegal access shows with the next synchronization, and no call after it can succeed.
     torch.cuda.synchronize()
@@ -135,7 +135,7 @@ def _requested(kind: str) -> int:
 
 
 def _cublas_workspaces(device: torch.device) -> dict[str, int]:
-    """What the first matrix product of each thread leaves behind, by thread."""
+    """Measure what the first matrix product of each thread leaves behind, by thread."""
     data = torch.ones(8, 8, device=device, requires_grad=True)
     before = _requested("current")
     product = data @ data.detach()
@@ -192,7 +192,7 @@ def _train_sparse_layer(device: torch.device) -> str | None:
 
 
 def _context_bytes(device: torch.device, held_bytes: int) -> int:
-    """What this process holds on the device outside the allocator."""
+    """Measure what this process holds on the device outside the allocator."""
     torch.cuda.synchronize()
     free, total = torch.cuda.mem_get_info(device)
     return max(0, total - free - torch.cuda.memory_reserved(device) - held_bytes)
@@ -204,7 +204,7 @@ def _cudnn_version() -> tuple[int, int, int]:
 
 
 def _driver_version() -> str:
-    """The driver's version as NVML tells it, empty where NVML is not there."""
+    """Return the driver's version as NVML has it, empty where NVML is not there."""
     import pynvml
 
     try:
@@ -216,7 +216,7 @@ def _driver_version() -> str:
 
 
 def _scratch_bytes(call: ConvCall, device: torch.device) -> tuple[int, int] | None:
-    """What the first and the second run of a call ask for, None where it cannot be run."""
+    """Measure the first and the second run of a call, None where it cannot be run."""
     free, total = torch.cuda.mem_get_info(device)
     if free < total // 2:
         # What earlier calls left in the cache is not to crowd this one out.
@@ -237,7 +237,7 @@ def _scratch_of(run: Callable[[], Sequence[torch.Tensor | None]]) -> int:
 
 
 def _prepared(call: ConvCall, device: torch.device) -> Callable[[], Sequence[torch.Tensor | None]]:
-    """The call on zeros: which algorithm is chosen does not depend on values."""
+    """Prepare the call on zeros: which algorithm is chosen does not depend on values."""
     layout = torch.channels_last if call.channels_last else torch.contiguous_format
 
     def zeros(shape: tuple[int, ...]) -> torch.Tensor:

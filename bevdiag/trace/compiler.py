@@ -54,7 +54,7 @@ class _Parts(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._specs: dict[str, ModuleSpec | None] = {}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """The spec of a part of the real package, which is imported with all that it imports."""
+        """Find a part of the real package, which is imported with all that it imports."""
         if sys.modules.get(_NAME) is not self._stub or not name.startswith(f"{_NAME}."):
             return None
         _remove(self._stub)
@@ -63,13 +63,13 @@ class _Parts(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.util.spec_from_loader(name, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The part that is there already; a second one would have a state of its own."""
+        """Return the part that is there already; a second one would have a state of its own."""
         part = sys.modules[spec.name]
         self._specs[spec.name] = part.__spec__
         return part
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run."""
+        """Restore its own spec: it has run."""
         assert module.__spec__ is not None
         module.__spec__ = self._specs[module.__spec__.name]
 

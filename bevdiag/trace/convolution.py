@@ -32,14 +32,14 @@ def _layout(data: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
 
 
 def _laid_out(tensor: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
-    """A result with the strides that cuDNN gives it: the shape functions of some torch differ."""
+    """Lay a result out as cuDNN does: the shape functions of some torch differ."""
     if layout is torch.contiguous_format or tensor.is_contiguous(memory_format=layout):
         return tensor
     return torch.empty_like(tensor, memory_format=layout)
 
 
 def _copy(recorder: "Recorder", tensor: torch.Tensor, layout: torch.memory_format) -> list[int]:
-    """A copy for the length of a call, if the tensor is not laid out as the backend works."""
+    """Copy for the length of a call, if the tensor is not laid out as the backend works."""
     if tensor.is_contiguous(memory_format=layout):
         return []
     nbytes = tensor.numel() * tensor.element_size()

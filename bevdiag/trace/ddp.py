@@ -47,7 +47,7 @@ class Reducer:
         self._is_rebuilt = loop.finds_unused
 
     def wrap(self) -> None:
-        """The constructor: every rank gets the same weights, then the first buckets are made."""
+        """Wrap as the constructor: every rank gets the same weights, the first buckets are made."""
         state = [*self._model.parameters(), *self._model.buffers()]
         for chunk in bucketed([_nbytes(tensor) for tensor in state], [BROADCAST_BYTES]):
             flat = sum(_nbytes(state[index]) for index in chunk)
@@ -84,7 +84,7 @@ class Reducer:
                 offset += parameter.numel()
 
     def _take(self, parameter: nn.Parameter) -> None:
-        """A gradient is complete."""
+        """Take a gradient, which is complete."""
         if not self._is_rebuilt:
             self._ready.append(parameter)
         if self._loop.bucket_view and parameter in self._views:

@@ -27,7 +27,7 @@ class Reach:
 
 
 def reach_of(loss: torch.Tensor, batch: dict[str, Any], attribution: Attribution) -> Reach:
-    """What a step's loss leads back to.
+    """Find what a step's loss leads back to.
 
     To be called between the forward and the backward pass; nothing of the graph is kept.
 
@@ -60,7 +60,7 @@ def dead_branches(
     without_grad: Mapping[str, int],
     ran: Iterable[str],
 ) -> tuple[DeadBranch, ...]:
-    """The outermost modules that the loss does not reach, and lone parameters beside them.
+    """Find the outermost modules that the loss does not reach, and lone parameters beside them.
 
     Args:
         wiring: who read and wrote the batch.
@@ -97,7 +97,7 @@ def dead_branches(
 def _without_gradient(
     params: Mapping[str, int], without_grad: Mapping[str, int], reach: Reach
 ) -> set[str]:
-    """The modules all of whose parameters lack a gradient; parameters where siblings have one."""
+    """Find modules all of whose parameters lack a gradient; parameters where siblings have one."""
     missing: dict[str, int] = defaultdict(int)
     for parameter, count in without_grad.items():
         for path in _around(parameter.rpartition(".")[0]):
@@ -133,7 +133,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _modules_behind(tensor: torch.Tensor, attribution: Attribution) -> set[str]:
-    """The modules whose code took part in a tensor, and all around them."""
+    """Find the modules whose code took part in a tensor, and all around them."""
     paths = {attribution.module_of(node) for node in _nodes_behind(tensor)}
     return {outer for path in paths for outer in _around(path)}
 
@@ -150,7 +150,7 @@ def _nodes_behind(tensor: torch.Tensor) -> Iterator[Any]:
 
 
 def _around(path: str) -> Iterator[str]:
-    """The path and those of all modules around it but the detector."""
+    """Return the path and those of all modules around it but the detector."""
     while path:
         yield path
         path = path.rpartition(".")[0]

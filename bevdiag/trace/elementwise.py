@@ -11,17 +11,18 @@ from typing import Any
 import torch
 
 aten = torch.ops.aten
+Shape = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
 def _rank(value: torch.Tensor | bool | int | float) -> int:
-    """The category that type promotion knows: bool below integers below floats."""
+    """Return the category that type promotion knows: bool below integers below floats."""
     if isinstance(value, torch.Tensor):
         return 2 if value.is_floating_point() else int(value.dtype is not torch.bool)
     return 2 if isinstance(value, float) else int(not isinstance(value, bool))
 
 
 def _broadcast(tensors: list[torch.Tensor]) -> tuple[int, ...] | None:
-    """The common shape, None where there is none."""
+    """Return the common shape, None where there is none."""
     shape: list[int] = []
     for column in zip_longest(*(reversed(t.shape) for t in tensors), fillvalue=1):
         sizes = set(column) - {1}
@@ -59,31 +60,32 @@ def _common(operands: Sequence[Any]) -> tuple[tuple[int, ...], torch.dtype] | No
     return None if shape is None or dtype.is_complex else (shape, dtype)
 
 
-def _numeric(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    common = _common((*args, *kwargs.values()))
-    if common is None or common[1] is torch.bool:
-        return NotImplemented
-    return torch.empty(common[0], dtype=common[1], device="meta")
+def _dense(allows: Callable[[torch.dtype], bool], made: torch.dtype | None = None) -> Shape:
+    """Return the rule of what makes a dense result where the operands' common type is one of these.
+
+    Args:
+        allows: tells which.
+        made: the result's type, None for the common one.
+    """
+
+    def rule(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        common = _common((*args, *kwargs.values()))
+        if common is None or not allows(common[1]):
+            return NotImplemented
+        return torch.empty(common[0], dtype=made or common[1], device="meta")
+
+    return rule
 
 
-def _floating(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    common = _common((*args, *kwargs.values()))
-    if common is None or not common[1].is_floating_point:
-        return NotImplemented
-    return torch.empty(common[0], dtype=common[1], device="meta")
+_numeric = _dense(lambda dtype: dtype is not torch.bool)
+_floating = _dense(lambda dtype: dtype.is_floating_point)
+_comparison = _dense(lambda dtype: True, torch.bool)
 
 
 def _gradient(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # threshold_backward lets a tensor without axes raise the type.
     shaped = all(a.dim() for a in args if isinstance(a, torch.Tensor))
     return _floating(args, kwargs) if shaped else NotImplemented
-
-
-def _comparison(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    common = _common((*args, *kwargs.values()))
-    if common is None:
-        return NotImplemented
-    return torch.empty(common[0], dtype=torch.bool, device="meta")
 
 
 def _where(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -103,52 +105,29 @@ def _in_place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return target
 
 
-_NUMERIC = (
-    aten.add.Tensor,
-    aten.sub.Tensor,
-    aten.mul.Tensor,
-    aten.rsub.Scalar,
-    aten.maximum.default,
-    aten.minimum.default,
-    aten.clamp.default,
-    aten.clamp_min.default,
-    aten.relu.default,
-    aten.abs.default,
-    aten.neg.default,
-    aten.floor.default,
-)
-_FLOATING = (
-    aten.div.Tensor,
-    aten.pow.Tensor_Scalar,
-    aten.sqrt.default,
-    aten.exp.default,
-    aten.log.default,
-    aten.gelu.default,
-    aten.sigmoid.default,
-)
-_GRADIENTS = (
-    aten.threshold_backward.default,
-    aten.gelu_backward.default,
-    aten.sigmoid_backward.default,
-)
-_COMPARISONS = (
-    aten.gt.Scalar,
-    aten.ge.Scalar,
-    aten.lt.Scalar,
-    aten.eq.Scalar,
-    aten.ne.Scalar,
-    aten.gt.Tensor,
-    aten.eq.Tensor,
-)
-_IN_PLACE = (
-    aten.add_.Tensor,
-    aten.sub_.Tensor,
-    aten.mul_.Tensor,
-    aten.div_.Tensor,
-    aten.relu_.default,
-)
+def overloads(*names: str) -> list[Any]:
+    """Return aten's operations of these names, such as "add.Tensor"."""
+    return [getattr(getattr(aten, op), kind) for op, kind in (name.split(".") for name in names)]
 
-ELEMENTWISE: dict[Any, Callable[[tuple[Any, ...], dict[str, Any]], Any]] = {
+
+_NUMERIC = overloads(
+    *("add.Tensor", "sub.Tensor", "mul.Tensor", "rsub.Scalar", "maximum.default"),
+    *("minimum.default", "clamp.default", "clamp_min.default", "relu.default"),
+    *("abs.default", "neg.default", "floor.default"),
+)
+_FLOATING = overloads(
+    *("div.Tensor", "pow.Tensor_Scalar", "sqrt.default", "exp.default", "log.default"),
+    *("gelu.default", "sigmoid.default"),
+)
+_GRADIENTS = overloads(
+    "threshold_backward.default", "gelu_backward.default", "sigmoid_backward.default"
+)
+_COMPARISONS = overloads(
+    *("gt.Scalar", "ge.Scalar", "lt.Scalar", "eq.Scalar", "ne.Scalar", "gt.Tensor", "eq.Tensor")
+)
+_IN_PLACE = overloads("add_.Tensor", "sub_.Tensor", "mul_.Tensor", "div_.Tensor", "relu_.default")
+
+ELEMENTWISE: dict[Any, Shape] = {
     **dict.fromkeys(_NUMERIC, _numeric),
     **dict.fromkeys(_FLOATING, _floating),
     **dict.fromkeys(_GRADIENTS, _gradient),

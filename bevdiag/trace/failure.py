@@ -15,7 +15,7 @@ _REFUSALS = (ArithmeticError, MemoryError, RuntimeError, ValueError)
 
 @contextmanager
 def failures_told(kinds: tuple[type[Exception], ...] = _REFUSALS) -> Iterator[None]:
-    """What a layer, PyTorch or the machine refuses, as an error of the user's.
+    """Turn what a layer, PyTorch or the machine refuses into an error of the user's.
 
     Training would meet the same refusal of a shape. Anything else that is raised is a defect.
 
@@ -37,7 +37,7 @@ def failures_told(kinds: tuple[type[Exception], ...] = _REFUSALS) -> Iterator[No
 
 
 def _running_module(trace: TracebackType | None) -> str:
-    """The dotted path of the innermost module, seen from the outermost; empty outside of all."""
+    """Return the innermost module's dotted path, seen from the outermost; empty outside of all."""
     owners = [frame.f_locals.get("self") for frame, _ in walk_tb(trace)]
     running = [owner for owner in owners if isinstance(owner, nn.Module)]
     names = {id(module): name for name, module in running[0].named_modules()} if running else {}

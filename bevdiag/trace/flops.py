@@ -39,7 +39,7 @@ class FlopCounter:
         return self._recorder is not None and self._recorder.step == self._step
 
     def add(self, flops: int) -> None:
-        """A sparse layer computes this much."""
+        """Count what a sparse layer computes."""
         self.flops += flops
 
     @contextmanager

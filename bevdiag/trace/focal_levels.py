@@ -65,7 +65,7 @@ def settle_focal_levels(
     pins: Pins,
     rehearse: Callable[[], FirstStep],
 ) -> tuple[KeptVoxels, ...]:
-    """The counts of all three levels.
+    """Settle the counts of all three levels.
 
     Args:
         settings: the backbone's.
@@ -115,7 +115,7 @@ def settle_focal_levels(
 
 
 def _largest(steps: Sequence[_Level]) -> int:
-    """The most voxels that are kept in a step after the first."""
+    """Return the most voxels that are kept in a step after the first."""
     return max(len(level.kept) for level in steps[1:] or steps)
 
 
@@ -136,7 +136,7 @@ def _walk(
             shape = z, y, x
         site = f"{module}.kept_voxels"
         if site in pins:
-            decision = _pinned(site, pins[site], coords, shape, batch_size, share)
+            decision = pinned_decision(site, pins[site], coords, shape, batch_size, share)
         else:
             decision = decide(module, coords, shape)
         kept = grow(coords, decision, shape, batch_size).coords
@@ -144,16 +144,16 @@ def _walk(
     return levels
 
 
-def _pinned(
-    site: str,
-    target: int,
-    coords: Coords,
-    shape: SpatialShape,
-    batch_size: int,
-    share: float | None,
+def pinned_decision(
+    site: str, target: int, coords: Coords, shape: SpatialShape, size: int, share: float | None
 ) -> FocalDecision:
+    """Return a decision of a batch of `size` samples that keeps the pinned count.
+
+    Raises:
+        InputError: the count cannot be reached.
+    """
     try:
-        return decision_for_count(coords, target, shape, batch_size, top_share=share)
+        return decision_for_count(coords, target, shape, size, top_share=share)
     except ValueError as error:
         raise InputError(f"--assume {site}: {error}") from error
 

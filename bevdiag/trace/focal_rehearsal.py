@@ -19,6 +19,7 @@ from bevdiag.models.backbones_3d.focal_sampling import decided
 from bevdiag.models.builder import build_detector
 from bevdiag.scenes import Batch
 from bevdiag.sparse.work import listening
+from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.rehearsal import MAX_FLOPS
 
 
@@ -33,7 +34,7 @@ class FirstStep:
     failure: str = ""
 
     def decision_at(self, module: str, coords: Coords) -> FocalDecision:
-        """The module's decision for these voxels; those that the run did not have stay as is."""
+        """Return the module's decision for these voxels; those the run did not have stay as is."""
         seen, decision = self.levels[module]
         extents = np.concatenate((seen, coords)).max(axis=0).astype(np.int64) + 1
         keys, wanted = (np.ravel_multi_index(tuple(c.T), tuple(extents)) for c in (seen, coords))
@@ -63,7 +64,7 @@ class _Budget:
         self.flops = 0
 
     def add(self, flops: int) -> None:
-        """A layer computes this much."""
+        """Count what a layer computes."""
         self.flops += flops
         if self.flops > MAX_FLOPS:
             raise _TooLargeError
@@ -112,7 +113,7 @@ def rehearse_levels(
                     lambda _module, _inputs, output, name=module: note(name, output)
                 )
             assert model.backbone_3d is not None
-            model.backbone_3d(model.vfe(_with_values(batch)))
+            model.backbone_3d(model.vfe(real_batch(batch, "cpu")))
     except _DecidedError:
         return found
     except _TooLargeError:
@@ -124,16 +125,3 @@ def rehearse_levels(
             return FirstStep(failure="the host's memory does not suffice to run the backbone")
         raise
     raise AssertionError("the backbone has no focal convolution")
-
-
-def _with_values(batch: Batch) -> dict[str, Any]:
-    """What the loader would give the model, on the CPU."""
-    return {
-        "points": torch.from_numpy(batch.points),
-        "gt_boxes": torch.from_numpy(batch.gt_boxes),
-        "gt_boxes_host": batch.gt_boxes,
-        "batch_size": batch.batch_size,
-        "voxels": torch.from_numpy(batch.padded_voxels()),
-        "voxel_num_points": torch.from_numpy(batch.voxel_num_points().astype(np.float32)),
-        "voxel_coords": torch.from_numpy(batch.voxel_coords().astype(np.float32)),
-    }

@@ -19,28 +19,20 @@ from bevdiag.memory.events import Phase
 from bevdiag.trace import rnn
 from bevdiag.trace.attention import attend
 from bevdiag.trace.autocast import Autocast
-from bevdiag.trace.data_dependence import copied_to_host
 from bevdiag.trace.lazy_number import LazyNumber, lazy_math
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.unknown_values import copied_to_host
 
 # cudnnBatchNormalizationForwardTraining: limits in aten/src/ATen/native/Normalization.cpp.
 _CUDNN_BATCH_LIMIT = 880_801
 _CUDNN_MIN_EPSILON = 1e-5
 
 _FACTORIES = frozenset(
-    {
-        torch.empty,
-        torch.zeros,
-        torch.ones,
-        torch.full,
-        torch.arange,
-        torch.linspace,
-        torch.tensor,
-        torch.rand,
-        torch.randn,
-        torch.eye,
-        torch.as_tensor,
-    }
+    getattr(torch, name)
+    for name in (
+        *("empty", "zeros", "ones", "full", "eye", "rand", "randn"),
+        *("arange", "linspace", "tensor", "as_tensor"),
+    )
 )
 
 _CROSS_ENTROPY = torch._C._nn.cross_entropy_loss
@@ -116,32 +108,17 @@ def _linear(
     return torch.matmul(data, weight.t()).add_(bias)
 
 
-def _softmax(data: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
-    if _is_half_to_float(data, dtype):
-        return torch._softmax(data, dim, True)
-    return torch.softmax(data, dim, dtype=dtype)
+def _widening(plain: Any, kernel: Any) -> Callable[..., torch.Tensor]:
+    """Return a softmax whose kernel widens float16 itself, as on CUDA (SoftMax.cpp)."""
 
+    def softmax(data: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        if data.is_meta and data.dtype is torch.float16 and dtype is torch.float32:
+            widened: torch.Tensor = kernel(data, dim, True)
+            return widened
+        kept: torch.Tensor = plain(data, dim, dtype=dtype)
+        return kept
 
-def _log_softmax(data: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> torch.Tensor:
-    if _is_half_to_float(data, dtype):
-        return torch._log_softmax(data, dim, True)
-    return torch.log_softmax(data, dim, dtype=dtype)
-
-
-def _is_half_to_float(data: torch.Tensor, dtype: torch.dtype | None) -> bool:
-    # On CUDA, and for float16 alone, the kernel itself widens (SoftMax.cpp); else a copy does.
-    return data.is_meta and data.dtype is torch.float16 and dtype is torch.float32
-
-
-def _takes_class_indices(
-    data: torch.Tensor,
-    target: torch.Tensor,
-    weight: torch.Tensor | None = None,
-    reduction: int = 1,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-) -> bool:
-    return not target.is_floating_point() and not label_smoothing
+    return softmax
 
 
 def _cross_entropy_of_classes(
@@ -151,7 +128,9 @@ def _cross_entropy_of_classes(
     reduction: int = 1,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
-) -> torch.Tensor:
+) -> torch.Tensor | None:
+    if target.is_floating_point() or label_smoothing:
+        return None
     # at::cross_entropy_loss names the type of its log_softmax, its input's, so autocast leaves it
     # alone and widens what the loss then reads (LossNLL.cpp).
     scores = torch.log_softmax(data, min(data.dim() - 1, 1), dtype=data.dtype)
@@ -171,8 +150,13 @@ _HANDLERS: dict[Any, Callable[..., torch.Tensor]] = {
     torch.dropout: _dropout,
     torch.batch_norm: _batch_norm,
     torch.nn.functional.linear: _linear,
-    **dict.fromkeys((torch.softmax, torch.Tensor.softmax), _softmax),
-    **dict.fromkeys((torch.log_softmax, torch.Tensor.log_softmax), _log_softmax),
+    **dict.fromkeys(
+        (torch.softmax, torch.Tensor.softmax), _widening(torch.softmax, torch._softmax)
+    ),
+    **dict.fromkeys(
+        (torch.log_softmax, torch.Tensor.log_softmax),
+        _widening(torch.log_softmax, torch._log_softmax),
+    ),
 }
 
 
@@ -182,7 +166,7 @@ _SIZED_BY_NUMBERS = _FACTORIES | {torch.range, torch.nn.functional.interpolate}
 def _settled(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments without lazy numbers: C++ would read them as 1.0.
+    """Settle lazy numbers among the arguments: C++ would read them as 1.0.
 
     Where they decide sizes or become tensors of the host, their values are asked for. Anything else
     makes features of them, of which nothing is known but that: they go by the name of NaN.
@@ -202,18 +186,9 @@ def _settled(
     return args, kwargs
 
 
-_READS = frozenset(
-    {
-        torch.Tensor.item,
-        torch.Tensor.__bool__,
-        torch.Tensor.__int__,
-        torch.Tensor.__index__,
-        torch.Tensor.__float__,
-    }
-)
-
-
-_COPIES = frozenset({torch.Tensor.cpu, torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.to})
+_T = torch.Tensor
+_READS = frozenset({_T.item, _T.__bool__, _T.__int__, _T.__index__, _T.__float__})
+_COPIES = frozenset({_T.cpu, _T.numpy, _T.tolist, _T.to})
 
 
 def _goes_to_host(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -241,15 +216,8 @@ class CudaFunctions(TorchFunctionMode):
         self._autocast = autocast
         self._target = target
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        args, kwargs = _settled(func, args, kwargs)
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = _settled(func, args, kwargs or {})
         if func in _READS and args[0].is_meta and args[0].numel() == 1:
             read = self._read(func, args[0])
             if read is not None:
@@ -262,9 +230,11 @@ class CudaFunctions(TorchFunctionMode):
             with self._recorder.on_host():
                 return func(*args, **kwargs)
         if self._autocast is not None and (self._autocast.is_on() or self._is_recomputing()):
-            if func is _CROSS_ENTROPY and _takes_class_indices(*args, **kwargs):
+            if func is _CROSS_ENTROPY:
                 with self:
-                    return _cross_entropy_of_classes(*args, **kwargs)
+                    loss = _cross_entropy_of_classes(*args, **kwargs)
+                if loss is not None:
+                    return loss
             args, kwargs = self._autocast.cast(func, args, kwargs)
         if func in rnn.KINDS and self._target is not None:
             dtype = None
@@ -284,7 +254,7 @@ class CudaFunctions(TorchFunctionMode):
         return _HANDLERS.get(func, func)(*args, **kwargs)
 
     def _read(self, func: Any, tensor: torch.Tensor) -> Any:
-        """What Python makes of a tensor's one value, None where nobody supplies it."""
+        """Return what Python makes of a tensor's one value, None where nobody supplies it."""
         supplier = self._recorder.supplier
         if supplier is None:
             return None
@@ -308,7 +278,7 @@ class CudaFunctions(TorchFunctionMode):
 def cuda_functions(
     recorder: Recorder, autocast: Autocast | None, target: DeviceTarget | None = None
 ) -> Iterator[None]:
-    """Calls inside behave as on a GPU."""
+    """Make calls inside behave as on a GPU."""
     replaced = [
         (module, name, getattr(module, name))
         for module in _PYTHON_FUNCTIONS

@@ -27,7 +27,7 @@ _REUSE = {-1: 1 << 30, -2: 1 << 26, -3: 1 << 30}
 
 
 def available_bytes() -> int | None:
-    """What can be allocated without swapping; None where the system does not say."""
+    """Return what can be allocated without swapping; None where the system does not say."""
     found = [*_of_machine(), *_of_container()]
     return max(min(found), 0) if found else None
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bevdiag.trace.accumulation import scatter_into_zeros
-from bevdiag.trace.data_dependence import data_dependent, known_mask
 from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.sorting import index_count, index_put_buffers, release_all
+from bevdiag.trace.unknown_values import data_dependent, known_mask
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -22,7 +22,7 @@ _INT64_BYTES = 8
 
 
 def index_put(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """Writing through indices: into fresh zeros, as a fill under a mask, or in general."""
+    """Write through indices: into fresh zeros, as a fill under a mask, or in general."""
     questions = _questions(recorder, args[1])
     if func is aten.index_put.default and recorder.block_of(args[0]) == recorder.last_block:
         return scatter_into_zeros(recorder, func, args, kwargs)
@@ -129,7 +129,7 @@ def _like(value: Any, source: torch.Tensor) -> Any:
 
 
 def negate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """A mask's opposite, of which the supplier of values must know."""
+    """Negate a mask, and say so to the supplier of values."""
     result = recorder.run(func, args, kwargs)
     if recorder.supplier is not None and args[0].is_meta and args[0].dtype is torch.bool:
         recorder.supplier.negated(args[0], result)
@@ -143,7 +143,7 @@ def masked_select(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs
 
 
 def nonzero(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """The indices of a mask."""
+    """Return the indices of a mask."""
     mask = args[0]
     question = recorder.asked("nonzero", mask)
     if not mask.is_meta:

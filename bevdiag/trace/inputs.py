@@ -1,4 +1,4 @@
-"""The batch dict of a traced step: features as meta tensors, coordinates with their values."""
+"""The batch dict of a step: of a traced one, features are meta tensors."""
 
 from typing import Any
 
@@ -9,19 +9,20 @@ from bevdiag.scenes.batch import Batch
 
 
 def meta_batch(batch: Batch) -> dict[str, Any]:
-    """What OpenPCDet's loader would have put on the GPU, for a model on the meta device.
+    """Make what OpenPCDet's loader would have put on the GPU, for a model on the meta device.
 
     Everything is float32, as `load_data_to_gpu` makes it, the coordinates too; see models/batch.py
     for the keys. Points are [N, 1 + F] with the sample's index first; where the model groups them
     itself, which decides how many voxels there are, they keep their values.
     """
     tensors: dict[str, Any] = {
-        "points": _points(batch),
+        "points": torch.from_numpy(batch.points),
         "gt_boxes": _shape_only(batch.gt_boxes.shape),
         "gt_boxes_host": batch.gt_boxes,
         "batch_size": batch.batch_size,
     }
     if batch.voxels is not None:
+        tensors["points"] = _shape_only(batch.points.shape)
         coords = batch.voxel_coords()
         slots = batch.voxels[0].max_points
         num_features = batch.points.shape[1] - 1
@@ -31,10 +32,23 @@ def meta_batch(batch: Batch) -> dict[str, Any]:
     return tensors
 
 
-def _points(batch: Batch) -> torch.Tensor:
+def real_batch(batch: Batch, device: torch.device | str) -> dict[str, Any]:
+    """Make what OpenPCDet's loader would put on a device: float32, coordinates too."""
+
+    def load(array: Any) -> torch.Tensor:
+        return torch.from_numpy(array).float().to(device)
+
+    tensors: dict[str, Any] = {
+        "points": load(batch.points),
+        "gt_boxes": load(batch.gt_boxes),
+        "gt_boxes_host": batch.gt_boxes,
+        "batch_size": batch.batch_size,
+    }
     if batch.voxels is not None:
-        return _shape_only(batch.points.shape)
-    return torch.from_numpy(batch.points)
+        tensors["voxels"] = load(batch.padded_voxels())
+        tensors["voxel_coords"] = load(batch.voxel_coords())
+        tensors["voxel_num_points"] = load(batch.voxel_num_points())
+    return tensors
 
 
 def _shape_only(shape: tuple[int, ...]) -> torch.Tensor:

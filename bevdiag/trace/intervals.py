@@ -7,7 +7,6 @@ one for each column.
 """
 
 import math
-import weakref
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from bevdiag.trace.columns import column_of
+from bevdiag.trace.operands import StorageNotes
 
 aten = torch.ops.aten
 Interval = tuple[float, float]
@@ -30,26 +30,24 @@ class Intervals:
     """Follows one trace's operations."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Interval] = {}
-        self._columns: dict[int, list[Interval]] = {}
-        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._known: StorageNotes[Interval] = StorageNotes()
+        self._columns: StorageNotes[list[Interval]] = StorageNotes()
 
     def of(self, tensor: torch.Tensor) -> Interval:
-        """The smallest and the largest value that the tensor can hold."""
+        """Return the smallest and the largest value that the tensor can hold."""
         if not tensor.is_meta:
             return _ends(tensor)
-        key = tensor.untyped_storage()._cdata
-        columns = self._columns.get(key)
+        columns = self._columns.of(tensor)
         place = column_of(tensor, len(columns)) if columns else None
         if columns and place is not None:
             return columns[place]
-        known = self._known.get(key)
+        known = self._known.of(tensor)
         if known is not None:
             return known
         return _BOOL if tensor.dtype is torch.bool else _FINITE
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """An operation has made or written its outputs."""
+        """Note that an operation has made or written its outputs."""
         made = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
         if not isinstance(made, torch.Tensor) or not made.is_meta:
             return
@@ -60,7 +58,7 @@ class Intervals:
             target = args[0] if args and isinstance(args[0], torch.Tensor) else made
             self._write(target, found)
         elif found is not None and not _is_view(made, args):
-            self._keep(made, found)
+            self._known.keep(made, found)
 
     def overwritten(self, target: torch.Tensor) -> None:
         """Anything may have been written into the tensor."""
@@ -69,45 +67,31 @@ class Intervals:
     def _write(self, target: torch.Tensor, found: Interval | None) -> None:
         if not target.is_meta:
             return
-        key = target.untyped_storage()._cdata
-        self._columns.pop(key, None)
+        self._columns.drop(target)
         if found is None:
-            self._known.pop(key, None)
+            self._known.drop(target)
         elif target.numel() * target.element_size() < target.untyped_storage().nbytes():
             before = self.of(target)
-            self._keep(target, (min(before[0], found[0]), max(before[1], found[1])))
+            self._known.keep(target, (min(before[0], found[0]), max(before[1], found[1])))
         else:
-            self._keep(target, found)
-
-    def _keep(self, tensor: torch.Tensor, interval: Interval) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-
-        def forget(_: object) -> None:
-            self._known.pop(key, None)
-            self._columns.pop(key, None)
-            self._refs.pop(key, None)
-
-        self._known[key] = interval
-        if key not in self._refs:
-            self._refs[key] = weakref.ref(storage, forget)
+            self._known.keep(target, found)
 
     def of_columns(self, made: torch.Tensor, table: torch.Tensor) -> None:
-        """The rows of `made`, [..., C], are some of those of `table`, which has values."""
+        """Note that the rows of `made`, [..., C], are some of `table`'s, which has values."""
         if 0 < table.numel() <= _MOST_READ:
             columns = table.detach().reshape(-1, table.shape[-1]).unbind(1)
-            self._columns[made.untyped_storage()._cdata] = [_ends(column) for column in columns]
+            self._columns.keep(made, [_ends(column) for column in columns])
 
 
 @cache
 def _rule_of(func: Any) -> Any:
-    """What the values of an operation's result follow from, None where nothing is known."""
+    """Find what the values of an operation's result follow from, None where nothing is known."""
     name = func._overloadpacket._qualified_op_name.removeprefix("aten::")
     return _RULES.get(name.rstrip("_") if func._schema.is_mutable else name)
 
 
 def _ends(tensor: torch.Tensor) -> Interval:
-    """The smallest and the largest of values that are there."""
+    """Return the smallest and the largest of values that are there."""
     if 0 < tensor.numel() <= _MOST_READ and not tensor.is_complex():
         ends = tensor.detach().aminmax()
         low, high = (end.double().numpy().item() for end in ends)
@@ -117,7 +101,7 @@ def _ends(tensor: torch.Tensor) -> Interval:
 
 
 def compare(name: str, left: Interval, right: Interval) -> Interval:
-    """The truth of a comparison: (0, 0) never, (1, 1) always, (0, 1) sometimes."""
+    """Decide a comparison: (0, 0) never, (1, 1) always, (0, 1) sometimes."""
     (a, b), (c, d) = left, right
     always = {"lt": b < c, "le": b <= c, "gt": a > d, "ge": a >= d, "eq": a == b == c == d}
     never = {"lt": a >= d, "le": a > d, "gt": b <= c, "ge": b < c, "eq": b < c or a > d}
@@ -171,7 +155,7 @@ def _same(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interv
 
 
 def _converted(interval: Interval, source: torch.dtype, target: torch.dtype) -> Interval | None:
-    """What becomes of the interval where its values change their type."""
+    """Convert the interval where its values change their type."""
     if source is target or target.is_floating_point or target.is_complex:
         return interval
     if target is torch.bool:
@@ -210,18 +194,16 @@ def _not(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interva
     return 1.0 - high, 1.0 - low
 
 
-def _and(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
-    if made.dtype is not torch.bool:
-        return None
-    (a, b), (c, d) = (_number(known, value) for value in args[:2])
-    return min(a, c), min(b, d)
+def _bitwise(pick: Callable[[float, float], float]) -> Rule:
+    """Masks' ends, one of each pair; of the bits of numbers nothing is known."""
 
+    def rule(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
+        if made.dtype is not torch.bool:
+            return None
+        (a, b), (c, d) = (_number(known, value) for value in args[:2])
+        return pick(a, c), pick(b, d)
 
-def _or(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
-    if made.dtype is not torch.bool:
-        return None
-    (a, b), (c, d) = (_number(known, value) for value in args[:2])
-    return max(a, c), max(b, d)
+    return rule
 
 
 def _product(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
@@ -275,43 +257,20 @@ def _rows(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interv
     return known.of(table)
 
 
-def _constant(value: float) -> Rule:
-    return lambda known, args, made: (value, value)
-
-
-def _filled(known: Intervals, args: tuple[Any, ...], made: torch.Tensor) -> Interval | None:
-    return _number(known, args[1])
-
-
 def _between(low: float, high: float) -> Rule:
     return lambda known, args, made: (low, high)
 
 
 _RULES: dict[str, Rule] = {
     **{name: _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
-    "isnan": _constant(0.0),
-    "isinf": _constant(0.0),
-    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), _constant(0.0)),
-    **dict.fromkeys(("ones", "ones_like", "new_ones"), _constant(1.0)),
-    **dict.fromkeys(("full", "full_like", "fill"), _filled),
+    **dict.fromkeys(("isnan", "isinf"), _between(0.0, 0.0)),
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), _between(0.0, 0.0)),
+    **dict.fromkeys(("ones", "ones_like", "new_ones"), _between(1.0, 1.0)),
+    **dict.fromkeys(("full", "full_like", "fill"), _either(1)),
     **dict.fromkeys(
         (
-            "_to_copy",
-            "clone",
-            "max",
-            "min",
-            "amax",
-            "amin",
-            "mean",
-            "median",
-            "repeat",
-            "gather",
-            "index_select",
-            "masked_select",
-            "sort",
-            "topk",
-            "flip",
-            "_unique2",
+            *("_to_copy", "clone", "max", "min", "amax", "amin", "mean", "median", "repeat"),
+            *("gather", "index_select", "masked_select", "sort", "topk", "flip", "_unique2"),
         ),
         _same,
     ),
@@ -323,11 +282,10 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("cat", "stack"), _joined),
     "sum": _total,
     "count_nonzero": _count,
-    "any": _any_or_all,
-    "all": _any_or_all,
+    **dict.fromkeys(("any", "all"), _any_or_all),
     **dict.fromkeys(("logical_not", "bitwise_not"), _not),
-    **dict.fromkeys(("logical_and", "bitwise_and"), _and),
-    **dict.fromkeys(("logical_or", "bitwise_or"), _or),
+    **dict.fromkeys(("logical_and", "bitwise_and"), _bitwise(min)),
+    **dict.fromkeys(("logical_or", "bitwise_or"), _bitwise(max)),
     "mul": _product,
     "abs": _magnitude,
     **dict.fromkeys(("relu", "exp"), _between(0.0, math.inf)),

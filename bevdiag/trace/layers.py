@@ -26,7 +26,7 @@ class LayerTable:
         self._shapes[path] = (_shape(inputs), left)
 
     def _written(self, batch: dict[str, Any]) -> tuple[int, ...] | None:
-        """The shape of what a module put into the batch dict: the last entry that is not as before.
+        """Return the shape of what a module put into the batch dict: the last entry that changed.
 
         Features that autograd follows go before plain numbers, those before coordinates.
         Entries are distinguished by identity alone; to hold on to them would keep their memory.
@@ -87,7 +87,7 @@ def channels_of(shape: tuple[int, ...]) -> int | None:
 
 
 def first_tensor(value: Any) -> torch.Tensor | None:
-    """The first tensor of a value, the features [N, C] of a sparse tensor; None without any."""
+    """Return the first tensor of a value, the features [N, C] of a sparse one; None without any."""
     if isinstance(value, torch.Tensor):
         return value
     features = getattr(value, "features", None)

@@ -92,11 +92,11 @@ class Ledger:
             self._events.append(~block)
 
     def is_gradient(self, block: int) -> None:
-        """The block turned out to be a parameter's gradient."""
+        """Note that the block turned out to be a parameter's gradient."""
         self._gradients.add(block)
 
     def stream(self, num_steps: int) -> EventStream:
-        """The finished events, each allocation with its category."""
+        """Return the finished events, each allocation with its category."""
         marks = np.array(self._marks, np.int32)
         columns = np.array(self._blocks, np.int64).reshape(-1, 7).T
         module, op, dtype, shape, request = columns[2:].astype(np.int32)
@@ -139,5 +139,5 @@ class Ledger:
 
 
 def _place(known: dict[_Named, int], value: _Named) -> int:
-    """The place of a value among the distinct ones."""
+    """Return the place of a value among the distinct ones."""
     return known.setdefault(value, len(known))

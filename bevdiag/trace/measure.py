@@ -6,6 +6,7 @@ phase, so that the parent has what was measured until then.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from bevdiag.models.builder import build_detector
 from bevdiag.models.interfaces import uses_direct_table
 from bevdiag.scenes import Batch
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.optimizers import build_optimizer
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.training_step import cuda_step
@@ -103,12 +105,8 @@ def run_child(task: MeasureTask, tell: Tell) -> StepMeasurements:
         NoVerdictError: anything but an exhausted memory, which is a result.
     """
     result = StepMeasurements()
-
-    def report() -> None:
-        tell(result)
-
     try:
-        _measure(task, result, report)
+        _measure(task, result, partial(tell, result))
     except torch.OutOfMemoryError as error:
         result.oom_message = str(error).partition(" If reserved but")[0]
     except Exception as error:  # what a foreign kernel raises is for the parent to tell
@@ -117,26 +115,7 @@ def run_child(task: MeasureTask, tell: Tell) -> StepMeasurements:
     return result
 
 
-def cuda_batch(batch: Batch, device: torch.device) -> dict[str, Any]:
-    """The batch as OpenPCDet's loader puts it on the GPU: float32, coordinates too."""
-
-    def load(array: Any) -> torch.Tensor:
-        return torch.from_numpy(array).float().to(device)
-
-    tensors: dict[str, Any] = {
-        "points": load(batch.points),
-        "gt_boxes": load(batch.gt_boxes),
-        "gt_boxes_host": batch.gt_boxes,
-        "batch_size": batch.batch_size,
-    }
-    if batch.voxels is not None:
-        tensors["voxels"] = load(batch.padded_voxels())
-        tensors["voxel_coords"] = load(batch.voxel_coords())
-        tensors["voxel_num_points"] = load(batch.voxel_num_points())
-    return tensors
-
-
-def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], None]) -> None:
+def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], object]) -> None:
     device = torch.device("cuda", torch.cuda.current_device())
     properties = torch.cuda.get_device_properties(device)
     result.gpu, result.total_bytes = properties.name, properties.total_memory
@@ -158,46 +137,11 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], N
         if result.step == 1:
             report()
 
-    optimizer = build_optimizer(model, task.config.optimization, task.options.optimizer)
-    # The main thread's cuBLAS workspace, which every trace counts from the start (see step.py).
-    torch.ones(1, 1, device=device) @ torch.ones(1, 1, device=device)
-    batch = cuda_batch(task.batch, device)
-    with Attribution(model, leave):
-        for step in range(1, task.options.num_steps + 1):
-            _step(model, batch, optimizer, task, result, report, step)
-    free, total = torch.cuda.mem_get_info(device)
-    result.context_bytes = total - free - torch.cuda.memory_reserved(device)
-
-
-def _build(config: DetectorConfig, device: torch.device) -> nn.Module:
-    """The model with weights drawn on the CPU, as a training script draws them before it moves it.
-
-    A GPU draws others for the same seed, and with them other voxels would be kept than the
-    predictions for that seed say.
-    """
-    with sparse.library("cuda", direct_table=uses_direct_table(config.model)) as spconv:
-        drawn, model = (
-            build_detector(config.model, config.data, config.class_names, spconv=spconv, device=on)
-            for on in (torch.device("cpu"), device)
-        )
-    model.load_state_dict(drawn.state_dict())
-    return model
-
-
-def _step(
-    model: nn.Module,
-    batch: dict[str, Any],
-    optimizer: torch.optim.Optimizer,
-    task: MeasureTask,
-    result: StepMeasurements,
-    report: Callable[[], None],
-    step: int,
-) -> None:
     def end_phase(phase: Phase) -> None:
         torch.cuda.synchronize()
         result.phases.append(
             PhaseMeasurement(
-                step=step,
+                step=result.step,
                 phase=phase.value,
                 peak_allocated_bytes=torch.cuda.max_memory_allocated(),
                 allocated_after_bytes=torch.cuda.memory_allocated(),
@@ -209,12 +153,37 @@ def _step(
         torch.cuda.reset_peak_memory_stats()
         report()
 
-    clip = task.config.optimization.grad_norm_clip
-    running = cuda_step(model, batch, optimizer, autocast=task.options.autocast, max_norm=clip)
-    result.step = step
-    torch.cuda.reset_peak_memory_stats()
-    announce(f"in the forward phase of step {step}")
-    for phase in running.ended():
-        end_phase(phase)
-        if phase in _FOLLOWING:
-            announce(f"in the {_FOLLOWING[phase].value} phase of step {step}")
+    optimizer = build_optimizer(model, task.config.optimization, task.options.optimizer)
+    # The main thread's cuBLAS workspace, which every trace counts from the start (see step.py).
+    torch.ones(1, 1, device=device) @ torch.ones(1, 1, device=device)
+    batch = real_batch(task.batch, device)
+    with Attribution(model, leave):
+        for step in range(1, task.options.num_steps + 1):
+            clip = task.config.optimization.grad_norm_clip
+            running = cuda_step(
+                model, batch, optimizer, autocast=task.options.autocast, max_norm=clip
+            )
+            result.step = step
+            torch.cuda.reset_peak_memory_stats()
+            announce(f"in the forward phase of step {step}")
+            for phase in running.ended():
+                end_phase(phase)
+                if phase in _FOLLOWING:
+                    announce(f"in the {_FOLLOWING[phase].value} phase of step {step}")
+    free, total = torch.cuda.mem_get_info(device)
+    result.context_bytes = total - free - torch.cuda.memory_reserved(device)
+
+
+def _build(config: DetectorConfig, device: torch.device) -> nn.Module:
+    """Build with weights drawn on the CPU, as a training script draws them before it moves it.
+
+    A GPU draws others for the same seed, and with them other voxels would be kept than the
+    predictions for that seed say.
+    """
+    with sparse.library("cuda", direct_table=uses_direct_table(config.model)) as spconv:
+        drawn, model = (
+            build_detector(config.model, config.data, config.class_names, spconv=spconv, device=on)
+            for on in (torch.device("cpu"), device)
+        )
+    model.load_state_dict(drawn.state_dict())
+    return model

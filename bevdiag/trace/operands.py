@@ -1,14 +1,15 @@
-"""An operation's tensors: finding them, and bringing real and meta ones together."""
+"""An operation's tensors: finding them, noting facts of them, bringing real and meta together."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 
 def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
-    """The tensors among an operation's arguments, which nest one level deep."""
+    """Return the tensors among an operation's arguments, which nest one level deep."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, torch.Tensor):
             yield value
@@ -18,8 +19,17 @@ def tensors_in(args: Iterable[Any], kwargs: dict[str, Any]) -> Iterator[torch.Te
                     yield item
 
 
+def given_arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the operation's arguments by name, defaults too."""
+    found = {}
+    for position, argument in enumerate(func._schema.arguments):
+        value = args[position] if position < len(args) else kwargs.get(argument.name)
+        found[argument.name] = argument.default_value if value is None else value
+    return found
+
+
 def stored_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """The tensors among `values` that have storage: of a sparse one, its parts."""
+    """Return the tensors among `values` that have storage: of a sparse one, its parts."""
     for tensor in tensors_in(values, {}):
         if tensor.layout is torch.strided:
             yield tensor
@@ -29,21 +39,60 @@ def stored_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
 
 
 def as_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """The same shape, strides and type without the values. The stub itself is no allocation."""
+    """Return the same shape, strides and type without the values; the stub is no allocation."""
     return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
-def as_unwatched_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """`as_meta` for code that runs above the dispatch, where a recorder would see it."""
+def unrecorded(make: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+    """Return what `make` makes where no mode looks: for code that runs above the dispatch."""
     with _disable_current_modes():
-        return as_meta(tensor)
+        return make(*args, **kwargs)
 
 
 def all_meta(value: Any) -> Any:
-    """The value with every real tensor in it replaced by a meta one."""
+    """Return the value with every real tensor in it replaced by a meta one."""
     if isinstance(value, torch.Tensor):
         # A 0-dim host tensor is a scalar argument to a GPU kernel, not a tensor on the GPU.
         return value if value.is_meta or value.dim() == 0 else as_meta(value)
     if isinstance(value, (list, tuple)):
         return type(value)(all_meta(item) for item in value)
     return value
+
+
+Note = TypeVar("Note")
+
+
+class StorageNotes(Generic[Note]):
+    """Notes on tensors by their storages, so a view's are those of what it looks at.
+
+    A note goes with its storage.
+    """
+
+    def __init__(self) -> None:
+        self._notes: dict[int, Note] = {}
+        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def of(self, tensor: torch.Tensor) -> Note | None:
+        """Return the note on the tensor, None without one."""
+        return self._notes.get(tensor.untyped_storage()._cdata)
+
+    def keep(self, tensor: torch.Tensor, note: Note) -> None:
+        """Note something, in place of what was noted before."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        self._notes[key] = note
+        if key not in self._refs:
+
+            def forget(_: object) -> None:
+                self._notes.pop(key, None)
+                del self._refs[key]
+
+            self._refs[key] = weakref.ref(storage, forget)
+
+    def drop(self, tensor: torch.Tensor) -> None:
+        """Forget the note on the tensor, if there is one."""
+        if self._notes:
+            self._notes.pop(tensor.untyped_storage()._cdata, None)

@@ -8,9 +8,9 @@ from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
-from bevdiag.trace import columns, convolution, distinct, indexing, reductions, sorting
+from bevdiag.trace import columns, convolution, indexing, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
-from bevdiag.trace.data_dependence import data_dependent
+from bevdiag.trace.unknown_values import data_dependent
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -158,7 +158,7 @@ RULES: dict[Any, Rule] = {
     aten.masked_select.default: indexing.masked_select,
     aten._unique2.default: sorting.unique,
     torch.ops.bevdiag.unique2.default: sorting.unique,
-    **dict.fromkeys(distinct.DISTINCT, distinct.distinct),
+    **dict.fromkeys(sorting.DISTINCT, sorting.distinct),
     aten.nonzero.default: indexing.nonzero,
     aten._local_scalar_dense.default: _item,
     aten.equal.default: _equal,

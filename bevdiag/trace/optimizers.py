@@ -4,8 +4,7 @@ On CUDA, PyTorch's optimizers and gradient clipping run their "foreach" kernels,
 temporaries of the size of the parameters; on meta tensors they would fall back to loops.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from inspect import unwrap
 from typing import Any
 from unittest import mock
@@ -54,15 +53,14 @@ def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
 def build_optimizer(
     model: nn.Module, settings: OptimizationSettings, name: str
 ) -> torch.optim.Optimizer:
-    """The optimizer called `name` with the config's settings, running foreach kernels."""
+    """Build the optimizer called `name` with the config's settings, running foreach kernels."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     lr, decay = settings.lr, settings.weight_decay
     if name in _LEAF_MODULE_OPTIMIZERS:
         return LeafModuleAdam(model, lr, decay, foreach=True)
-    if name == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, foreach=True)
-    if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay, foreach=True)
+    if name in ("adam", "adamw"):
+        kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+        return kind(parameters, lr=lr, weight_decay=decay, foreach=True)
     return torch.optim.SGD(
         parameters, lr=lr, weight_decay=decay, momentum=settings.momentum, foreach=True
     )
@@ -80,12 +78,6 @@ def update(optimizer: torch.optim.Optimizer) -> None:
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
     """torch.nn.utils.clip_grad_norm_ with the foreach kernels that CUDA would use."""
-    with _foreach_everywhere():
-        nn.utils.clip_grad_norm_(parameters, max_norm, foreach=True)
-
-
-@contextmanager
-def _foreach_everywhere() -> Iterator[None]:
-    # clip_grad_norm_ refuses foreach=True for device types outside a list that lacks "meta".
+    # It refuses foreach=True for device types outside a list that lacks "meta".
     with mock.patch.object(nn.utils.clip_grad, "_device_has_foreach_support", return_value=True):
-        yield
+        nn.utils.clip_grad_norm_(parameters, max_norm, foreach=True)

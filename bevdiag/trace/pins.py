@@ -67,7 +67,7 @@ class Pins:
         return max(self.by_step, default=1)
 
     def at(self, step: int) -> dict[str, int]:
-        """Counts by site in a step, 1 being the first."""
+        """Return counts by site in a step, 1 being the first."""
         return {
             site: count
             for begin in sorted(self.by_step)

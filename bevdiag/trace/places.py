@@ -23,6 +23,11 @@ def set_root(*roots: Path) -> None:
     _roots[:] = [root.resolve() for root in roots]
 
 
+def roots() -> tuple[Path, ...]:
+    """Return the folders that were set."""
+    return tuple(_roots)
+
+
 def user_place(frame: FrameType | None = None, otherwise: str = "") -> str:
     """`file:line` of the innermost frame of the user's code, or what is to be said otherwise."""
     frame = frame or sys._getframe(1)
@@ -38,14 +43,14 @@ def user_place(frame: FrameType | None = None, otherwise: str = "") -> str:
 
 
 def relative_file(name: str) -> str | None:
-    """A source file's path inside the repository, None for the code of others."""
+    """Return a source file's path inside the repository, None for the code of others."""
     file = Path(name)
     found = (file.relative_to(root) for root in _roots if file.is_relative_to(root))
     return next(map(str, found), None)
 
 
 def _file_of_others(name: str) -> str | None:
-    """A source file's path below the working folder or where packages are installed."""
+    """Return a source file's path below the working folder or where packages are installed."""
     if name.startswith((*_LIBRARIES, "<frozen")):
         return None
     file = Path(name)

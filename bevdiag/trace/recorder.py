@@ -19,11 +19,11 @@ from bevdiag.children import announce
 from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.memory.tags import current_category
+from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.columns import KnownColumns
 from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, stored_in, tensors_in
-from bevdiag.trace.ownership import sole_owner_counts
 from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import Supplier, UnknownValues
@@ -123,7 +123,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._ledger.is_open = False
 
     def stream(self, num_steps: int) -> EventStream:
-        """The finished events, each allocation with its category."""
+        """Return the finished events, each allocation with its category."""
         return self._ledger.stream(num_steps)
 
     # -- what operations (and their rules) record ---------------------------------------------
@@ -172,31 +172,31 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._ledger.allocate(nbytes, category, module, op, request=request)
 
     def release(self, block: int) -> None:
-        """The end of a block from `temporary`."""
+        """End a block from `temporary`."""
         self._ledger.free(block)
 
     def gemm(self, op: str) -> None:
-        """A matrix product is about to run: its thread needs a cuBLAS workspace, once."""
+        """Note that a matrix product is about to run: its thread needs a cuBLAS workspace, once."""
         thread = "autograd" if self.phase is Phase.BACKWARD else "main"
         if thread not in self._made_once:
             self._made_once.add(thread)
             self.temporary(0, op, Category.WORKSPACE, GemmWorkspace(thread))
 
     def once(self, name: str, nbytes: int, op: str) -> None:
-        """A library's own buffer, made when it is first needed and never given back."""
+        """Record a library's own buffer, made when it is first needed and never given back."""
         if name not in self._made_once:
             self._made_once.add(name)
             self.temporary(nbytes, op, Category.WORKSPACE)
 
     def hide(self, tensor: torch.Tensor) -> None:
-        """The tensor is the host's: neither it nor what is computed from such is recorded."""
+        """Leave out a tensor of the host: neither it nor what is computed from such is recorded."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._live:
             self._hold(storage, _HOST)
 
     @contextmanager
     def on_host(self) -> Iterator[None]:
-        """What is made inside stays on the host."""
+        """Keep what is made inside on the host."""
         self._host_only = True
         try:
             yield
@@ -205,7 +205,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def for_device(self) -> Iterator[None]:
-        """What is made inside is the device's, whatever it is made from."""
+        """Count what is made inside as the device's, whatever it is made from."""
         before, self._device_only = self._device_only, True
         try:
             yield
@@ -221,7 +221,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._hold(new.untyped_storage(), block)
 
     def share(self, old: torch.Tensor, new: torch.Tensor) -> None:
-        """The block of `old` stands behind `new` too, and lives until both are gone."""
+        """Let the block of `old` stand behind `new` too, and live until both are gone."""
         storage = new.untyped_storage()
         key = storage._cdata
         self._live[key] = self._live.get(old.untyped_storage()._cdata, _HOST)
@@ -232,7 +232,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._refs[key] = weakref.ref(storage, forget)
 
     def block_of(self, tensor: torch.Tensor) -> int | None:
-        """The live block behind a tensor, None for the host's and for unknown ones."""
+        """Return the live block behind a tensor, None for the host's and for unknown ones."""
         block = self._live.get(tensor.untyped_storage()._cdata)
         return None if block == _HOST else block
 
@@ -259,13 +259,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # -- dispatch ------------------------------------------------------------------------------
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from bevdiag.trace.ops import RULES  # the rules need the class that is being defined here
 
         kwargs = kwargs or {}
@@ -282,7 +276,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return outputs
 
     def asked(self, kind: str, value: torch.Tensor | None) -> Question | None:
-        """Number a question about values that arises right now; None where nobody counts them.
+        """Count a question about values that arises right now; None where nobody counts them.
 
         `value` is the answer if it is no meta tensor.
         """
@@ -312,7 +306,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any],
         inputs: Sequence[torch.Tensor] | None = None,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments, all of them meta tensors if one of them is; `inputs` are their tensors."""
+        """Return the arguments, all meta tensors if one of them is; `inputs` are their tensors."""
         lanes = {t.is_meta for t in (tensors_in(args, kwargs) if inputs is None else inputs)}
         if len(lanes) > 1:
             return all_meta(args), {k: all_meta(v) for k, v in kwargs.items()}

@@ -23,7 +23,7 @@ _SUM_BYTES = 4
 
 
 def summed(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """A sum or a mean along axes.
+    """Run a sum or a mean along axes.
 
     Masks and narrow integers are copied to the type in which they are summed, after the result is
     made (make_reduction in ReduceOpsUtils.h, impl_func_cum_ops in ReduceOps.cpp).

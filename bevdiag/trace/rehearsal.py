@@ -82,7 +82,7 @@ class QuestionCounter:
         self._asked.clear()
 
     def question(self, kind: str, place: str, module: str) -> Question:
-        """The next question of this kind at this place."""
+        """Return the next question of this kind at this place."""
         key = kind, place, module
         number = self._asked.get(key, 0)
         self._asked[key] = number + 1
@@ -103,14 +103,14 @@ class Prompter:
         self._give(os.getpid())
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
-        """The run knows the answer to a question now."""
+        """Send the answer to a question that the run now knows."""
         if value.numel() == 1:
             self._numbers[question] = value.detach().clone()
         if question == self._awaited:
             self._send(value)
 
     def end(self, failure: str = "") -> None:
-        """The run is over: what is still asked was never met, or it failed before."""
+        """End the run: what is still asked was never met, or it failed before."""
         while True:
             self._send(self._numbers.get(self._awaited), failure)
 
@@ -231,7 +231,7 @@ class Rehearsal:
         return sum(answer is not None for answer in self._lines[0].answers.values())
 
     def answer(self, question: Question, effort: Effort = _NONE) -> torch.Tensor | None:
-        """The real run's values, None where it cannot say; `failure` then says why.
+        """Return the real run's values, None where it cannot say; `failure` then says why.
 
         Args:
             question: what the trace asks.
@@ -247,7 +247,7 @@ class Rehearsal:
         return first.answer(question)
 
     def others(self, question: Question) -> list[torch.Tensor]:
-        """The answers of other weights to a question that the first run has answered in time."""
+        """Return the answers of other weights to a question that the first run answered in time."""
         if self._lines[0].seconds > LONGEST_SECONDS_OF_FIRST_SEED:
             return []
         answers = [line.answer(question) for line in self._lines[1:]]
@@ -271,7 +271,7 @@ def can_rehearse() -> bool:
 
 
 def _serve(runs: list[tuple[Run, Channel]]) -> None:
-    """What the fork does, before it has run anything: it never returns into the code it is of."""
+    """Serve in a fork that has run nothing yet; it never returns into the code it is of."""
     try:
         with suppress(ValueError):  # of threads, the main one alone may
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -309,7 +309,7 @@ def _prompt(run: Run, pipe: Channel) -> None:
 
 
 def _keep_quiet() -> None:
-    """The trace runs the same code and prints the same."""
+    """Keep quiet: the trace runs the same code and prints the same."""
     if os.environ.get("BEVDIAG_DEBUG"):
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import RnnCall
 from bevdiag.memory.rnn import GATES, bias_elements, reserve_bytes, weight_elements
+from bevdiag.trace.operands import unrecorded
 from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ def recur(
 
 
 def _unrecorded(shape: Any, dtype: torch.dtype) -> Tensor:
-    with _disable_current_modes():
-        return torch.empty(shape, dtype=dtype, device="meta")
+    return unrecorded(torch.empty, shape, dtype=dtype, device="meta")
 
 
 def _copy_of_strided(recorder: "Recorder", tensor: Tensor, op: str) -> list[int]:

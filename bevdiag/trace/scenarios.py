@@ -75,7 +75,7 @@ class KeptVoxels:
 def between_ends(
     kept: Sequence[KeptVoxels], own: Mapping[Scenario, Sequence[KeptVoxels]]
 ) -> tuple[KeptVoxels, ...]:
-    """The counts of the expected scene, with the ends that those of other scenes have.
+    """Join the counts of the expected scene with the ends that those of other scenes have.
 
     Args:
         kept: of the expected scene.

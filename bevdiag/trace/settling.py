@@ -39,7 +39,7 @@ def settle(trace: Trace) -> Trace:
 
 
 def _repeated(stream: EventStream, count: int) -> EventStream | None:
-    """The stream with its last step `count` times more; None where no step like it can follow."""
+    """Repeat the stream's last step `count` times; None where no step like it can follow."""
     events = stream.events
     first_mark = int(np.flatnonzero(stream.mark_steps == stream.num_steps)[0])
     begin = int(stream.marks[first_mark])

@@ -5,20 +5,15 @@ of a trace's time. Where all operands agree in shape, strides and type there is 
 out. Every rule here gives what PyTorch's own gives; the tests hold each against it.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from bevdiag.trace.elementwise import ELEMENTWISE
+from bevdiag.trace.elementwise import ELEMENTWISE, Shape, overloads
+from bevdiag.trace.operands import as_meta
 
 aten = torch.ops.aten
-Shape = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 _META = torch.device("meta")
-
-
-def _like(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 def _dense(shape: Any, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -70,14 +65,14 @@ def _cat(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _softmax(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, half_to_float = args[0], args[2]
-    return NotImplemented if half_to_float or not _agree([data]) else _like(data)
+    return NotImplemented if half_to_float or not _agree([data]) else as_meta(data)
 
 
 def _foreach(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors = args[0]
     if not all(t.is_meta and t.is_contiguous() for t in tensors):
         return NotImplemented
-    return [_like(t) for t in tensors]
+    return [as_meta(t) for t in tensors]
 
 
 def _foreach_in_place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -90,7 +85,7 @@ def _layer_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return NotImplemented
     kept = data.dim() - len(normalized_shape)
     statistics = (*data.shape[:kept], *(1,) * len(normalized_shape))
-    return _like(data), _dense(statistics, data), _dense(statistics, data)
+    return as_meta(data), _dense(statistics, data), _dense(statistics, data)
 
 
 def _layer_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -98,7 +93,7 @@ def _layer_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not _agree([grad, data]) or weight is None or bias is None:
         return NotImplemented
     return tuple(
-        _like(tensor) if wanted else None
+        as_meta(tensor) if wanted else None
         for tensor, wanted in zip((data, weight, bias), mask, strict=True)
     )
 
@@ -110,7 +105,7 @@ def _batch_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Statistics of a half-precision map are float32.
     if not data.dtype is weight.dtype is torch.float32:
         return NotImplemented
-    return _like(data), _like(weight), _like(weight)
+    return as_meta(data), as_meta(weight), as_meta(weight)
 
 
 def _batch_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -118,7 +113,7 @@ def _batch_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if weight is None or not _agree([grad, data]) or data.dtype is not weight.dtype:
         return NotImplemented
     return tuple(
-        _like(tensor) if wanted else None
+        as_meta(tensor) if wanted else None
         for tensor, wanted in zip((data, weight, weight), args[9], strict=True)
     )
 
@@ -138,17 +133,10 @@ def _product(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return _dense(shape, left)
 
 
-_FOREACH_IN_PLACE = (
-    aten._foreach_add_.Scalar,
-    aten._foreach_add_.List,
-    aten._foreach_mul_.Scalar,
-    aten._foreach_mul_.Tensor,
-    aten._foreach_lerp_.Scalar,
-    aten._foreach_addcmul_.Scalar,
-    aten._foreach_addcdiv_.Scalar,
-    aten._foreach_addcdiv_.ScalarList,
-    aten._foreach_div_.Scalar,
-    aten._foreach_div_.ScalarList,
+_FOREACH_IN_PLACE = overloads(
+    *("_foreach_add_.Scalar", "_foreach_add_.List", "_foreach_mul_.Scalar", "_foreach_mul_.Tensor"),
+    *("_foreach_lerp_.Scalar", "_foreach_addcmul_.Scalar", "_foreach_addcdiv_.Scalar"),
+    *("_foreach_addcdiv_.ScalarList", "_foreach_div_.Scalar", "_foreach_div_.ScalarList"),
 )
 
 SHAPES: dict[Any, Shape] = {
@@ -171,7 +159,7 @@ SHAPES: dict[Any, Shape] = {
 
 
 def outputs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What `func` returns for these meta operands."""
+    """Return what `func` returns for these meta operands."""
     shape = SHAPES.get(func)
     if shape is not None:
         result = shape(args, kwargs)

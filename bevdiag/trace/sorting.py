@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bevdiag.models import sized_ops  # noqa: F401  # registers the operator named below
-from bevdiag.trace.data_dependence import data_dependent, known_mask
+from bevdiag.trace.operands import given_arguments
+from bevdiag.trace.unknown_values import data_dependent, known_mask
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -24,7 +25,7 @@ _SUM_BYTES = 4
 
 
 def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: str) -> list[int]:
-    """The index range and the alternate buffers of cub's radix sort of (key, int64 index) pairs."""
+    """Allocate the index range and alternate buffers of cub's radix sort of (key, int64) pairs."""
     return [
         recorder.temporary(count * _INT64_BYTES, op),
         recorder.temporary(count * (key_bytes + _INT64_BYTES), op),
@@ -32,13 +33,13 @@ def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: st
 
 
 def release_all(recorder: "Recorder", blocks: list[int]) -> None:
-    """The end of temporaries, the last one first."""
+    """End temporaries, the last one first."""
     for block in reversed(blocks):
         recorder.release(block)
 
 
 def sort(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """A sort along one axis, as one radix sort of everything."""
+    """Sort along one axis, as one radix sort of everything."""
     source = args[0]
     values = ranked(recorder, func, args, kwargs)
     if recorder.is_device(source) and source.numel() > 1:
@@ -60,18 +61,11 @@ def ranked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
         return found
     question = supplier.question("order")
     outputs = func(*args, **kwargs)
-    dim = _sorted_dim(func, args, kwargs) % source.dim()
+    dim = given_arguments(func, args, kwargs)["dim"] % source.dim()
     order = supplier.order(tuple(source.shape), dim, outputs[1].shape[dim], question)
     order = outputs[1] if order is None else order
     recorder.record_outputs((outputs[0], order), str(func), [source], {})
     return outputs[0], order
-
-
-def _sorted_dim(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    names = [argument.name for argument in func._schema.arguments]
-    position = names.index("dim")
-    dim: int = args[position] if len(args) > position else kwargs.get("dim", -1)
-    return dim
 
 
 def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -79,13 +73,13 @@ def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     source = args[0]
     if source.is_meta and func is aten._unique2.default:
         return _unknown_unique(recorder, func, args, kwargs)
-    if not recorder.is_device(source):
-        outputs = recorder.run(func, args, kwargs)
-        _answer_distinct(recorder, func, outputs)
+    on_device = recorder.is_device(source)
+    outputs = func(*args, **kwargs) if on_device else recorder.run(func, args, kwargs)
+    if func is aten._unique2.default:
+        _answer_distinct(recorder, outputs)
+    if not on_device:
         return outputs
     op, count = str(func), source.numel()
-    outputs = func(*args, **kwargs)
-    _answer_distinct(recorder, func, outputs)
     key_bytes = source.element_size()
     held = [
         recorder.temporary(count * key_bytes, op),
@@ -100,9 +94,8 @@ def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     return outputs
 
 
-def _answer_distinct(recorder: "Recorder", func: Any, outputs: Any) -> None:
-    if func is aten._unique2.default:
-        recorder.asked("distinct", torch.tensor(len(outputs[0])))
+def _answer_distinct(recorder: "Recorder", outputs: Any, dim: int | None = None) -> None:
+    recorder.asked("distinct", torch.tensor(outputs[0].shape[dim or 0]))
 
 
 def _unknown_unique(
@@ -123,8 +116,72 @@ def _unknown_unique(
     return values, inverse, counts
 
 
+def distinct(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Find the distinct rows, where each row went, how often each occurs; the last two if asked."""
+    source = args[0]
+    given = given_arguments(func, args, kwargs)
+    dim = given.get("dim")
+    if not recorder.is_device(source):
+        made = recorder.run(func, args, kwargs)
+        _answer_distinct(recorder, made, dim)
+        return made
+    rows = source.numel() if dim is None else source.shape[dim]
+    outputs = _outputs(recorder, func, args, kwargs, given)
+    op = str(func)
+    is_sorted = func is aten.unique_dim.default
+    held = [recorder.temporary(rows * _INT64_BYTES, op)] if dim is not None else []
+    if dim is None:
+        # A copy of the input becomes the output, and is only shortened.
+        recorder.track(outputs[0], op, nbytes=rows * source.element_size())
+    if is_sorted:
+        recorder.release(recorder.temporary(rows * _INT64_BYTES, op))
+    if given["return_inverse"]:
+        held.append(recorder.temporary(rows * _INT64_BYTES, op))
+        recorder.track(outputs[1], op)
+    if given["return_counts"]:
+        held.append(recorder.temporary((rows + 1) * _INT64_BYTES, op))
+        recorder.track(outputs[2], op)
+    recorder.track(outputs[0], op)
+    release_all(recorder, held)
+    return outputs
+
+
+def _outputs(
+    recorder: "Recorder",
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    given: dict[str, Any],
+) -> tuple[torch.Tensor, ...]:
+    source, dim = args[0], given.get("dim")
+    if not source.is_meta:
+        outputs: tuple[torch.Tensor, ...] = func(*args, **kwargs)
+        _answer_distinct(recorder, outputs, dim)
+        return outputs
+    supplier = recorder.supplier
+    if supplier is None:
+        raise data_dependent(recorder, func)
+    rows = source.numel() if dim is None else source.shape[dim]
+    count = supplier.distinct(rows, supplier.question("distinct"))
+    shape = [count] if dim is None else list(source.shape)
+    if dim is not None:
+        shape[dim] = count
+    wide = list(source.shape) if dim is None else [rows]
+    inverse = wide if given["return_inverse"] else [0]
+    counts = [count] if given["return_counts"] else [0]
+    indices = (torch.empty(s, dtype=torch.int64, device="meta") for s in (inverse, counts))
+    return (source.new_empty(shape), *indices)
+
+
+DISTINCT = (
+    aten.unique_dim.default,
+    aten.unique_consecutive.default,
+    aten.unique_dim_consecutive.default,
+)
+
+
 def index_put_buffers(recorder: "Recorder", indices: Sequence[torch.Tensor | None]) -> None:
-    """The index_put_with_sort kernel's linear index, sorted copy, permutation and sort."""
+    """Allocate the index_put_with_sort kernel's linear index, sorted copy, permutation and sort."""
     count = max((_places(recorder, index) for index in indices if index is not None), default=0)
     held = [recorder.temporary(count * _INT64_BYTES, "aten.index_put_") for _ in range(3)]
     held += _radix_sort_buffers(recorder, count, _INT64_BYTES, "aten.index_put_")
@@ -144,7 +201,7 @@ def index_count(index: torch.Tensor) -> int:
 
 
 def embedding_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """A dense gradient of a table's rows: many indices are sorted and summed in segments."""
+    """Make a dense gradient of a table's rows: many indices are sorted and summed in segments."""
     grad, indices = args[:2]
     count = indices.numel()
     if not recorder.is_device(grad) or count <= _FEW_INDICES:

@@ -5,10 +5,11 @@ batch is copied, forward in train mode, loss, the batch dict dropped, backward, 
 optimizer step, gradients dropped.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -18,10 +19,10 @@ from bevdiag.memory.device import DEFAULT_GPU, DeviceTarget, make_target
 from bevdiag.memory.events import Category, EventStream
 from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.memory.tags import allocating
+from bevdiag.models import scatter
 from bevdiag.trace.around_step import AroundStep
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
-from bevdiag.trace.checkpoints import meta_checkpoints
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.dead_branches import dead_branches
 from bevdiag.trace.functions import cuda_functions
@@ -39,19 +40,6 @@ FEWEST_STEPS = 2
 Forward = Callable[[nn.Module, WatchedBatch], torch.Tensor]
 
 
-def _call(model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-    loss: torch.Tensor = model(batch)
-    return loss
-
-
-def _nothing_around(_: Recorder) -> AbstractContextManager[object]:
-    return nullcontext()
-
-
-def _nothing_before(step: int) -> None:
-    pass
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOptions:
     """How the step is run.
@@ -61,6 +49,7 @@ class StepOptions:
         target: the device whose torch picks the kernels; None takes the measured GPU's.
         loop: what the training script does around the step.
         clips: whether gradients are clipped before the update.
+        replaced: what stands for a package's operators, see `bevdiag.models.scatter`.
     """
 
     optimization: OptimizationSettings
@@ -70,6 +59,7 @@ class StepOptions:
     target: DeviceTarget | None = None
     loop: Loop = PLAIN
     clips: bool = True
+    replaced: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +103,12 @@ class StepHooks:
             copied for each step, and no cuBLAS workspace is there before the first product.
     """
 
-    forward: Forward = _call
+    forward: Forward = lambda model, batch: model(batch)
     batch: type[WatchedBatch] = WatchedBatch
     recorder: Recorder | None = None
     optimizer: Callable[[nn.Module], torch.optim.Optimizer | None] = lambda _: None
-    around: Callable[[Recorder], AbstractContextManager[object]] = _nothing_around
-    begin_step: Callable[[int], None] = _nothing_before
+    around: Callable[[Recorder], AbstractContextManager[object]] = lambda _: nullcontext()
+    begin_step: Callable[[int], object] = lambda _: None
     is_bare: bool = False
 
 
@@ -202,7 +192,12 @@ def trace_steps(
             update=None if options.loop.evaluates else change_weights,
             accumulate=options.loop.accumulate,
         )
-        with recorder, cuda_functions(recorder, autocast, target), hooks.around(recorder):
+        with (
+            recorder,
+            cuda_functions(recorder, autocast, target),
+            hooks.around(recorder),
+            scatter.replaced(options.replaced),
+        ):
             for step in range(1, options.num_steps + 1):
                 hooks.begin_step(step)
                 attribution.begin_step()
@@ -224,6 +219,22 @@ def trace_steps(
     )
 
 
+@contextmanager
+def meta_checkpoints() -> Iterator[None]:
+    """Inside, forking the meta device's random numbers does nothing, as in newer versions.
+
+    A checkpoint restores the random numbers' state of its inputs' device before it recomputes. The
+    meta device draws none: newer versions leave the state alone there, 2.5 raises.
+    """
+    fork = torch.random.fork_rng
+
+    def fork_rng(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
+        return nullcontext() if kwargs.get("device_type") == "meta" else fork(*args, **kwargs)
+
+    with patch.object(torch.random, "fork_rng", fork_rng):
+        yield
+
+
 def _load(
     recorder: Recorder,
     model: nn.Module,
@@ -232,7 +243,7 @@ def _load(
     *,
     is_bare: bool,
 ) -> None:
-    """The model is moved to the device (children first, as Module._apply does), then the batch."""
+    """Move the model to the device (children first, as Module._apply does), then the batch."""
 
     def move(module: nn.Module, path: str) -> None:
         for name, child in module.named_children():

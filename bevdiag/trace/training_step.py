@@ -12,7 +12,7 @@ from bevdiag.trace.autocast import DTYPES
 
 
 def copied(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The batch with copies of its tensors: every step of a training run has a new one."""
+    """Return the batch with copies of its tensors: every step of a training run has a new one."""
     return {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
 
 
@@ -85,7 +85,7 @@ def cuda_step(
     autocast: str,
     max_norm: float,
 ) -> TrainingStep:
-    """The step of a model on the GPU, whose loss it returns itself.
+    """Return the step of a model on the GPU, whose loss it returns itself.
 
     Args:
         model: called with the batch dict in train mode.

@@ -95,7 +95,7 @@ class Wiring:
 
     @classmethod
     def of(cls, entries: tuple[BatchEntry, ...]) -> "Wiring":
-        """The wiring that these values show, without what the loss does not reach."""
+        """Return the wiring that these values show, without what the loss does not reach."""
         maps = [j for j in entries if j.key == BEV_MAP_KEY and j.written_by is not None]
         if not maps:
             return cls(entries=entries)
@@ -115,11 +115,11 @@ class Wiring:
         return not self.dead_branches and not self.misdeclared
 
     def written_inside(self, module: str) -> tuple[BatchEntry, ...]:
-        """What the module or one inside it put into the batch."""
+        """Return what the module or one inside it put into the batch."""
         return tuple(entry for entry in self.entries if is_inside(entry.written_by, module))
 
     def read_inside(self, module: str) -> tuple[BatchEntry, ...]:
-        """What the module or one inside it took from the batch."""
+        """Return what the module or one inside it took from the batch."""
         return tuple(
             entry
             for entry in self.entries

@@ -35,7 +35,7 @@ class WatchedBatch(dict[str, Any]):
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value, or `default` where there is none."""
+        """Return the value, or `default` where there is none."""
         if self.watch is not None:
             self.watch.read((key,))
         return super().get(key, default)
@@ -47,7 +47,7 @@ class WatchedBatch(dict[str, Any]):
         return super().pop(key, *default)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """The value; `default` where there is none, which is then put there."""
+        """Return the value; `default` where there is none, which is then put there."""
         if key not in self:
             self[key] = default
         return self[key]
@@ -104,7 +104,7 @@ class BatchWatch:
         batch.watch = self
 
     def wrote(self, batch: WatchedBatch, key: str, value: Any) -> None:
-        """A value was put under a key."""
+        """Note that a value was put under a key."""
         before = self._current.get(key)
         writer = self._attribution.forward_path
         if before is not None:
@@ -112,7 +112,7 @@ class BatchWatch:
         self._add(batch, key, value, writer)
 
     def read(self, keys: Iterable[str]) -> None:
-        """The values under these keys were looked at."""
+        """Note that the values under these keys were looked at."""
         reader = self._attribution.forward_path
         for key in keys:
             written = self._current.get(key)
@@ -124,7 +124,7 @@ class BatchWatch:
                 self._last_features = written.entry
 
     def last_features(self) -> str:
-        """The features that were read last, in a clause for a failure; empty without any."""
+        """Name the features that were read last, in a clause for a failure; empty without any."""
         read = self._last_features
         if read is None:
             return ""
@@ -137,11 +137,11 @@ class BatchWatch:
         )
 
     def end(self, batch: WatchedBatch, loss: torch.Tensor) -> None:
-        """The forward pass is over, its graph still whole."""
+        """End the forward pass, its graph still whole."""
         self.reach = reach_of(loss, batch, self._attribution)
 
     def wiring(self) -> Wiring:
-        """What was noted."""
+        """Return what was noted."""
         return Wiring.of(
             tuple(
                 replace(

@@ -59,7 +59,7 @@ def workers(
     isolated: bool = False,
     timeout_seconds: float | None = None,
 ) -> Iterator[Map[Task, Result]]:
-    """A parallel `map` of this one function; results come in the tasks' order.
+    """Run a parallel `map` of this one function; results come in the tasks' order.
 
     Args:
         function: any callable, closures too: forks inherit it. Tasks and results must be picklable.
@@ -91,7 +91,7 @@ def _here(function: Callable[[Task], Result], died: Died[Task, Result], task: Ta
 
 
 def _work(function: Callable[[Any], object], share: int, forked: bool, task: Any, _: Tell) -> Any:
-    """What a worker does with a task."""
+    """Do a task in a worker."""
     global _share
     _share = share
     if not forked:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation, by_stack_and_loop
 from bevdiag.accuracy.shipped import shipped_rows
+from bevdiag.errors import ExitCode
 from bevdiag.report.validation import groups_markdown
 
 
@@ -35,3 +36,17 @@ def test_each_stack_and_loop_has_its_own_figures() -> None:
     table = groups_markdown(Validation(machine=MeasuredOn(), outcomes=outcomes)).splitlines()
     assert table[2].startswith("| torch 2.5.1, cuDNN 9.1.0 | 1 | 2.00 % | 2.00 % | 1 of 1 |")
     assert table[3].endswith("| 6.00 % | 0 of 1 |")
+
+
+def test_a_promise_is_of_a_stack_and_loop() -> None:
+    """Nine rows that are met do not make up for a stack whose only one is not."""
+    met = [_outcome("torch2.5:kitti_models.second_b4", 0.0)] * 9
+    missed = _outcome("torch2.1:kitti_models.second_b4", 0.06)
+    validation = Validation(machine=MeasuredOn(), outcomes=(*met, missed))
+    assert validation.misses == (
+        "torch 2.1.2, cuDNN 8.9.2: median above 0.5%",
+        "torch 2.1.2, cuDNN 8.9.2: largest above 3%",
+        "torch 2.1.2, cuDNN 8.9.2: reserved within 5% in 0 of 1",
+    )
+    assert validation.exit_code is ExitCode.FINDINGS
+    assert Validation(machine=MeasuredOn(), outcomes=(*met,)).exit_code is ExitCode.FITS

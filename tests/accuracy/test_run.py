@@ -7,7 +7,7 @@ import pytest
 
 from bevdiag.accuracy.outcome import MeasuredOn
 from bevdiag.accuracy.rows import read_rows
-from bevdiag.accuracy.run import validate
+from bevdiag.accuracy.run import rows_to_predict, validate
 from bevdiag.errors import InputError
 from bevdiag.prediction.built_in import BuiltIn
 
@@ -90,6 +90,18 @@ def test_rows_say_which_steps_their_counts_are_of(rows_file: Path) -> None:
     first, settled = read_rows(rows_file, None)
     assert (first.pins, first.first_step_bytes) == ({site: 1000}, 7)
     assert (settled.pins, settled.first_step_bytes) == (by_step, None)
+
+
+def test_rows_say_what_stood_for_a_packages_operators(rows_file: Path) -> None:
+    by_pytorch = {"torch_scatter": "scatter_reduce"}
+    rows = {"one": focal_row(replaced=by_pytorch), "two": focal_row()}
+    rows_file.write_text(json.dumps(rows))
+    assert [row.replaced for row in read_rows(rows_file, None)] == [by_pytorch, {}]
+    named = rows_to_predict([rows_file], None, None, {"torch_scatter": "scatter_reduce"})
+    assert [row.replaced for row, _ in named] == [by_pytorch, by_pytorch]
+    rows_file.write_text(json.dumps({"one": focal_row(replaced={"torch_scatter": "other"})}))
+    with pytest.raises(InputError, match="torch_scatter=scatter_reduce is"):
+        read_rows(rows_file, None)
 
 
 def test_a_run_that_was_stopped_is_no_row(rows_file: Path) -> None:

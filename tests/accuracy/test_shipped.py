@@ -46,8 +46,8 @@ def _outcome(row: MeasuredRow, *, off: float, high: float = 2.0, params: int = 0
 @pytest.mark.parametrize(
     ("off", "high", "params", "missed"),
     [
-        (0.005, 2.0, 0, ""),
-        (-0.02, 2.0, 0, "median above 1%"),
+        (0.004, 2.0, 0, ""),
+        (-0.02, 2.0, 0, "median above 0.5%"),
         (0.04, 2.0, 0, "largest above 3%"),
         (0.0, 0.99, 0, "an upper end is under the truth"),
         (0.0, 2.0, 1, "a parameter count is not exact"),
@@ -85,8 +85,8 @@ def test_older_stacks_and_loops_come_with_their_rows() -> None:
     assert rows["kitti_models.second_b4_ddp_find_unused_parameters"].loop.finds_unused
 
 
-@pytest.mark.parametrize(("num_far", "is_broken"), [(0, False), (1, True), (2, True)])
-def test_every_row_reserves_as_promised(num_far: int, is_broken: bool) -> None:
+@pytest.mark.parametrize(("num_far", "is_broken"), [(0, False), (1, False), (2, True)])
+def test_nine_of_ten_rows_reserve_as_promised(num_far: int, is_broken: bool) -> None:
     row = shipped_rows(None)[0][0]
     near = _outcome(row, off=0.0)
     far = replace(near, reserved_bytes=2 * row.max_reserved_bytes)

@@ -12,9 +12,9 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.remedies.fix import FixOptions, fix
 from bevdiag.remedies.sets import with_fix
-from bevdiag.rules.amp_available import reads_amp
 from bevdiag.rules.checks import fixes_of
 from bevdiag.rules.fix import Fix
+from bevdiag.rules.switches import reads_amp
 from bevdiag.source.dialects.python_configs import settings_of
 
 TOY = Path(__file__).parents[1] / "source" / "repo"

@@ -1,7 +1,7 @@
 """Each rule fires where it should and keeps quiet where it should not."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,33 +13,30 @@ from bevdiag.memory.profile import LiveBlock
 from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
-from bevdiag.rules import (
-    budget_depends_on_values,
-    convolution_beyond_32_bit,
-    densified_volume,
-    focal_growth,
-    height_flatten_blowup,
-    over_budget,
-    padded_voxel_features,
-    parameters_not_optimized,
-    parameters_without_gradient,
-    peak_dominated_by_one_block,
-    scalar_guessed,
-    unused_output,
-    within_margin,
-)
+from bevdiag.rules.budget import budget_depends_on_values, over_budget, within_margin
 from bevdiag.rules.checks import step_findings
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.focal_growth import focal_growth
+from bevdiag.rules.guesses import scalar_guessed
+from bevdiag.rules.height import densified_volume, height_flatten_blowup
+from bevdiag.rules.holders import padded_voxel_features, peak_dominated_by_one_block
+from bevdiag.rules.index_limits import convolution_beyond_32_bit
+from bevdiag.rules.unused import (
+    parameters_not_optimized,
+    parameters_without_gradient,
+    unused_output,
+)
 from bevdiag.trace.wiring import DeadBranch
 
 from ..streams import Move, make, mark, stream
 
 GIB = 2**30
+Rule = Callable[[Any], Iterator[Finding]]
 
 
-def _found(rule: ModuleType, evidence: StepEvidence) -> list[Finding]:
-    return list(rule.check(evidence))
+def _found(rule: Rule, evidence: StepEvidence) -> list[Finding]:
+    return list(rule(evidence))
 
 
 def _with_events(evidence: StepEvidence, *moves: Move) -> StepEvidence:

@@ -243,5 +243,5 @@ def _refuse(*_: object) -> None:
 def test_meta_copies_made_above_the_dispatch_are_not_recorded(
     gpu: SimulatedGpu, recorder: Recorder
 ) -> None:
-    operands.as_unwatched_meta(torch.ones(11))
+    operands.unrecorded(operands.as_meta, torch.ones(11))
     assert allocated(recorder.stream(1)) == []

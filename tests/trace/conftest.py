@@ -12,11 +12,10 @@ from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import Autocast
-from bevdiag.trace.checkpoints import meta_checkpoints
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.step import StepOptions, Trace, trace_steps
+from bevdiag.trace.step import StepOptions, Trace, meta_checkpoints, trace_steps
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,6 +15,7 @@ from bevdiag.scenes import Batch, make_batch
 from bevdiag.trace import focal_rehearsal
 from bevdiag.trace.focal_levels import MODULES
 from bevdiag.trace.focal_rehearsal import rehearse_levels
+from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.kept_voxels import settle_kept_voxels
 from bevdiag.trace.scenarios import KeptVoxels, Scenario
 
@@ -62,7 +63,7 @@ def test_the_first_step_keeps_what_a_run_with_these_weights_keeps(
         device="cpu",
     )
     with torch.no_grad():
-        model.backbone_3d(model.vfe(focal_rehearsal._with_values(batch)))
+        model.backbone_3d(model.vfe(real_batch(batch, "cpu")))
     kept = [model.get_submodule(module).num_kept for module in MODULES]
     assert kept == [level.expected for level in levels]
 

@@ -62,7 +62,7 @@ class AttentionReduction(nn.Module):
 def build_reduction(
     reduction_type: str, channels: int, next_channels: int, volume: int
 ) -> nn.Module:
-    """The module for one transition.
+    """Build the module for one transition.
 
     Args:
         reduction_type: "linear", "maxpool" or "attention".

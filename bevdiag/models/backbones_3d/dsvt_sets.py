@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bevdiag.models.backbones_3d.dsvt_windows import WindowGrid
-from bevdiag.models.sized_ops import bincount, unique_with_inverse
-from bevdiag.models.values import to_device
+from bevdiag.models.sized_ops import bincount, to_device, unique_with_inverse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +107,7 @@ def _rank_in_window(unordered: Tensor, arrival: Tensor, order: Tensor) -> Tensor
 
 
 def _voxel_of_rank(ranked: Tensor, size: int) -> Tensor:
-    """The inverse of `ranked`, -1 where no voxel is: a slot for every cell of every window."""
+    """Invert `ranked`, -1 where no voxel is: a slot for every cell of every window."""
     table = -1 * torch.ones(size, dtype=torch.long, device=ranked.device)
     table[ranked] = torch.arange(0, ranked.shape[0], dtype=torch.long, device=ranked.device)
     return table

@@ -108,7 +108,7 @@ class PoolGrid:
         return pool, position, torch.stack([coords[:, 0], z, y, x], dim=-1)
 
     def pooled(self, coords: Coords) -> Coords:
-        """The next stage's distinct coordinates, in the order of the pool index."""
+        """Return the next stage's distinct coordinates, in the order of the pool index."""
         num_x, num_y, num_z = self.next_shape
         key = coords[:, 0].astype(np.int64)
         for axis, extent in enumerate((num_x, num_y, num_z)):

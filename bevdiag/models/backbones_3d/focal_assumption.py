@@ -27,7 +27,7 @@ def decision_for_count(
     *,
     top_share: float | None = None,
 ) -> FocalDecision:
-    """A decision after which exactly `target` voxels are kept.
+    """Make a decision after which exactly `target` voxels are kept.
 
     All voxels are foreground (in top-k mode as many as it picks), and neighbours are on at even
     odds, spread over the scene: as in a real run, some open a cell, and some fall on one that is
@@ -98,7 +98,7 @@ def _foreground(coords: Coords, batch_size: int, top_share: float | None) -> Mas
 def _order(
     coords: Coords, fore: Mask, spatial_shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The foreground's neighbours inside the grid, shuffled, and which of them open a cell.
+    """Shuffle the foreground's neighbours inside the grid; say which of them open a cell.
 
     Those that reach a sample's largest y or x come first: the merging's key depends on the largest
     coordinates, and once they are fixed, every further cell adds one voxel or, if the key takes it

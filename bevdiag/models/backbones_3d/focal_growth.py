@@ -106,14 +106,14 @@ def grow(
 def count(
     coords: Coords, decision: FocalDecision, spatial_shape: tuple[int, int, int], batch_size: int
 ) -> int:
-    """Number of voxels the encoder keeps."""
+    """Count the voxels that the encoder keeps."""
     return len(grow(coords, decision, spatial_shape, batch_size).coords)
 
 
 def spawned_cells(
     coords: Coords, fore: Mask, spatial_shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.int64], Coords]:
-    """The distinct cells that the foreground's neighbours open where no voxel is.
+    """Find the distinct cells that the foreground's neighbours open where no voxel is.
 
     Returns:
         For each cell one neighbour that opens it, as a flat index into [N, 26], and its
@@ -127,7 +127,7 @@ def spawned_cells(
 def opening(
     coords: Coords, cells: Coords, spatial_shape: tuple[int, int, int]
 ) -> NDArray[np.int64]:
-    """Indices of the cells, ascending, that neither a voxel nor a cell before them holds."""
+    """Find the indices of the cells, ascending, that no voxel and no earlier cell holds."""
     shape = np.asarray(spatial_shape, np.int64)
     keys = _distinct_key(np.concatenate((coords, cells)), shape)
     first = _representatives(keys, keep_first=True) - len(coords)
@@ -157,7 +157,7 @@ def _rows_of(decision: FocalDecision, rows: NDArray[np.int64]) -> FocalDecision:
 def _split(
     zyx: Coords, decision: FocalDecision, shape: tuple[int, int, int]
 ) -> tuple[Coords, int, Mask, Mask, Mask]:
-    """Merged foreground, its size before merging, and the masks of `SampleGrowth`."""
+    """Return the merged foreground, its size before merging, and the masks of `SampleGrowth`."""
     fore = decision.fore_mask
     neighbours = decision.kernel_mask[fore]
     origin = zyx[fore]
@@ -208,7 +208,7 @@ def _run_ends(
 
 
 def _representatives(key: Keys, *, keep_first: bool) -> NDArray[np.int64]:
-    """Indices of the first (or last) occurrence of each distinct key, ascending."""
+    """Find the first (or last) occurrence of each distinct key; indices, ascending."""
     if not len(key):
         return np.empty(0, np.int64)
     low, high = int(key.min()), int(key.max())

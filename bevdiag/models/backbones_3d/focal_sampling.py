@@ -62,7 +62,7 @@ class DecisionSampler:
 
     @torch.no_grad()
     def sample(self, seed: int) -> FocalDecision:
-        """What an encoder initialised with `seed` decides in its first training step."""
+        """Decide as an encoder initialised with `seed` does in its first training step."""
         vfe, encoder = self._build(seed)
         features = packed_voxel_features(vfe, self._voxels)
         for i in range(0, len(encoder.conv_input), 3):
@@ -92,7 +92,7 @@ class DecisionSampler:
         return vfe, encoder
 
     def _convolve(self, conv: Any, features: Tensor) -> Tensor:
-        """A submanifold convolution 3x3x3; spconv's weights are [out, z, y, x, in]."""
+        """Run a submanifold convolution 3x3x3; spconv's weights are [out, z, y, x, in]."""
         output: Tensor = features @ conv.weight[:, 1, 1, 1].T
         pairs = self._neighbours
         taken = torch.split(features[pairs.source], [number for _, number in pairs.offsets])
@@ -106,7 +106,7 @@ class DecisionSampler:
 def decided(
     scores: NDArray[np.float32], coords: Coords, *, threshold: float, topk: bool
 ) -> FocalDecision:
-    """What scores decide.
+    """Turn scores into a decision.
 
     Args:
         scores: [N, 27] from 0 to 1: 26 neighbours, then the voxel's own importance.

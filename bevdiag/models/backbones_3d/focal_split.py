@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from bevdiag.models.backbones_3d.focal_growth import SampleGrowth
-from bevdiag.models.sized_ops import unique_consecutive_rows
-from bevdiag.models.values import to_device, without_values
+from bevdiag.models.sized_ops import to_device, unique_consecutive_rows, without_values
 
 
 class Decisions(Protocol):
@@ -27,7 +26,7 @@ class Decisions(Protocol):
         """Voxels after merging with the background."""
 
     def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices or masks of foreground and background from importance [N]."""
+        """Return indices or masks of foreground and background from importance [N]."""
 
     def neighbours(self, scores: Tensor) -> Tensor:
         """Mask [n, 26] of the neighbours that are on, from the foreground's scores [n, 26]."""
@@ -52,7 +51,7 @@ class EvaluatedDecisions:
         """Decided by values."""
 
     def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """The `threshold` share with the highest scores, or all with scores above `threshold`."""
+        """Take the `threshold` share with the highest scores, or all scores above `threshold`."""
         if self.topk:
             return _top_share(scores, self.threshold)
         return scores > self.threshold, scores <= self.threshold
@@ -100,11 +99,11 @@ class AssumedDecisions:
         )
 
     def neighbours(self, scores: Tensor) -> Tensor:
-        """The assumed mask."""
+        """Return the assumed mask."""
         return to_device(self.growth.neighbours, scores.device, keep_values=True)
 
     def inside(self, cells: Tensor, spatial_shape: list[int]) -> Tensor:
-        """The mask that follows from the coordinates."""
+        """Return the mask that follows from the coordinates."""
         return to_device(self.growth.inside, cells.device, keep_values=True)
 
 
@@ -228,6 +227,6 @@ def _sort(
 
 
 def _position_key(zyx: Tensor) -> Tensor:
-    """The largest coordinates stand where the extents should: see `focal_growth`."""
+    """Key positions by the largest coordinates, instead of extents: see `focal_growth`."""
     z, y, x = zyx.select(1, 0), zyx.select(1, 1), zyx.select(1, 2)
     return z * zyx[:, 1].max() * zyx[:, 2].max() + y * zyx[:, 2].max() + x

@@ -8,7 +8,7 @@ _MARGIN = 1e-5
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
-    """The first box that holds each point, -1 where none does.
+    """Find the first box that holds each point, -1 where none does.
 
     Allocates on the device what the operator does: the result, and contiguous operands.
 

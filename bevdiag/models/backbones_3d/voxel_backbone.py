@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from bevdiag.config.backbone_settings import VoxelBackboneSettings, VoxelResBackboneSettings
-from bevdiag.models.batch import Batch
+from bevdiag.models.contracts import Batch
 from bevdiag.models.interfaces import VOXEL_BACKBONE_CHANNELS, SpatialShape
 
 
@@ -44,7 +44,7 @@ class VoxelBackbone(nn.Module):
         return self.handed_over(batch, levels)
 
     def sparse_input(self, batch: Batch) -> Any:
-        """The voxels as a sparse tensor."""
+        """Make a sparse tensor of the voxels."""
         return self.spconv.SparseConvTensor(
             features=batch["voxel_features"],
             indices=batch["voxel_coords"].int(),
@@ -53,7 +53,7 @@ class VoxelBackbone(nn.Module):
         )
 
     def handed_over(self, batch: Batch, levels: Sequence[Any]) -> Batch:
-        """The batch with every level's tensor, and the last convolution's."""
+        """Return the batch with every level's tensor, and the last convolution's."""
         out = self.conv_out(levels[-1])
         batch["encoded_spconv_tensor"] = out
         batch["encoded_spconv_tensor_stride"] = 8
@@ -77,7 +77,7 @@ class VoxelBackbone(nn.Module):
         stride: Sequence[int] = (2, 2, 2),
         padding: Sequence[int] = (1, 1, 1),
     ) -> nn.Module:
-        """A strided sparse convolution without bias, BatchNorm, ReLU."""
+        """Build a strided sparse convolution without bias, BatchNorm, ReLU."""
         conv = self.spconv.SparseConv3d(
             in_channels,
             out_channels,
@@ -90,7 +90,7 @@ class VoxelBackbone(nn.Module):
         return self._activated(conv, out_channels)
 
     def last(self, in_channels: int, padding: Sequence[int]) -> nn.Module:
-        """The convolution along the height that hands over."""
+        """Build the convolution along the height that hands over."""
         channels = VOXEL_BACKBONE_CHANNELS
         return self.down(
             in_channels,
@@ -109,7 +109,7 @@ class VoxelBackbone(nn.Module):
 
 
 def sparse_norm(channels: int) -> nn.BatchNorm1d:
-    """The BatchNorm of OpenPCDet's sparse layers."""
+    """Build the BatchNorm of OpenPCDet's sparse layers."""
     return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
 
 
@@ -157,7 +157,7 @@ class ResidualBlock(nn.Module):
         self.bn2 = sparse_norm(channels)
 
     def forward(self, x: Any) -> Any:
-        """A sparse tensor of C channels to another on the same voxels."""
+        """Turn a sparse tensor of C channels into another on the same voxels."""
         out = self.conv1(x)
         out = out.replace_feature(self.bn1(out.features))
         out = out.replace_feature(self.relu(out.features))

@@ -11,8 +11,8 @@ from bevdiag.models.backbones_3d.focal_growth import OFFSETS
 from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
 from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackbone, sparse_norm
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
-from bevdiag.models.batch import Batch
-from bevdiag.models.values import without_values
+from bevdiag.models.contracts import Batch
+from bevdiag.models.sized_ops import without_values
 
 _FOCAL_EPSILON = 1e-7
 _FOCAL_GAMMA = 2.0
@@ -74,7 +74,7 @@ class FocalSparseConv(VoxelGrowth):
         self.register_buffer("cell", torch.tensor(_VOXEL_SIZE, device=device), persistent=False)
 
     def forward(self, x: Any, batch: Batch) -> tuple[Any, Tensor]:
-        """A sparse tensor to one on the kept voxels, and the importance's loss."""
+        """Turn a sparse tensor into one on the kept voxels, and the importance's loss."""
         cells = x.indices[:, 1:] * self.voxel_stride
         centres = (without_values(cells) if x.features.is_meta else cells) * self.cell
         centres = centres + self.origin
@@ -122,7 +122,7 @@ class FocalLevel(nn.Module):
             self.add_module(str(index), layer)
 
     def forward(self, x: Any, batch: Batch) -> tuple[Any, Tensor | int]:
-        """A sparse tensor to another, and the focal convolution's loss."""
+        """Turn a sparse tensor into another, and the focal convolution's loss."""
         loss: Tensor | int = 0
         for layer in self.children():
             if isinstance(layer, FocalSparseConv):

@@ -21,7 +21,7 @@ from bevdiag.models.backbones_3d.focal_split import (
     merge_repeats,
     split_voxels,
 )
-from bevdiag.models.values import to_device
+from bevdiag.models.sized_ops import to_device
 
 
 class Grown(NamedTuple):
@@ -86,7 +86,7 @@ class VoxelGrowth(nn.Module):
             self._growth = None
 
     def grown(self, x: Any, logits: Tensor) -> "Grown":
-        """The kept voxels, and what was made on the way to them.
+        """Return the kept voxels, and what was made on the way to them.
 
         Args:
             x: sparse tensor of N voxels.

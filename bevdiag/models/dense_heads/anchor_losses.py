@@ -80,7 +80,7 @@ def box_loss(
 
 
 def with_sine_difference(codes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The heading codes replaced so that their difference is the sine of the headings'."""
+    """Replace the heading codes so that their difference is the sine of the headings'."""
     predicted = torch.sin(codes[..., 6:7]) * torch.cos(targets[..., 6:7])
     wanted = torch.cos(codes[..., 6:7]) * torch.sin(targets[..., 6:7])
     codes = torch.cat([codes[..., :6], predicted, codes[..., 7:]], dim=-1)

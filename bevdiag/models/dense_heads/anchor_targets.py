@@ -192,7 +192,7 @@ def _match(
 
 
 def _without_padding(boxes: Floats) -> Floats:
-    """The boxes [n, 8+] up to the last that is not all zeros; at least one."""
+    """Return the boxes [n, 8+] up to the last that is not all zeros; at least one."""
     used = np.flatnonzero(boxes[:, :-1].sum(axis=1) != 0)
     return boxes[: (used[-1] if len(used) else 0) + 1]
 
@@ -223,7 +223,7 @@ def _overlaps(a: Tensor, b: Tensor) -> Tensor:
 
 
 def limit_period(angle: Tensor, *, offset: float, period: float) -> Tensor:
-    """The angle moved by whole periods into [-offset * period, (1 - offset) * period)."""
+    """Move the angle by whole periods into [-offset * period, (1 - offset) * period)."""
     return angle - torch.floor(angle / period + offset) * period
 
 

@@ -64,7 +64,7 @@ class MatchCounts:
 
 
 def count_matches(anchors: Floats, boxes: Floats, settings: AnchorClassSettings) -> MatchCounts:
-    """Counts for anchors [N, 7+] and boxes [n, 7+], n above 0, by their nearest upright boxes.
+    """Count matches of anchors [N, 7+] and boxes [n, 7+], n above 0, by the nearest upright boxes.
 
     A box meets few anchors, so only those are compared with it; with all others it shares nothing.
     """

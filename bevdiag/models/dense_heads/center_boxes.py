@@ -30,7 +30,7 @@ class Objects:
     count: int
 
     def pick(self, values: Tensor) -> Tensor:
-        """The objects' rows [count, C] of values [B, O, C], as indexing by the mask gives."""
+        """Pick the objects' rows [count, C] of values [B, O, C], as indexing by the mask does."""
         rows = nonzero(self.mask.bool(), self.count)
         return values[rows[:, 0], rows[:, 1]]
 

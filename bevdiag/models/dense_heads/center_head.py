@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranchSettings
 from bevdiag.errors import ConfigError
-from bevdiag.models.batch import Batch
-from bevdiag.models.contracts import DenseHead
+from bevdiag.models.contracts import Batch, DenseHead
 from bevdiag.models.dense_heads.center_boxes import (
     Objects,
     decode_boxes,
@@ -25,7 +24,7 @@ from bevdiag.models.dense_heads.center_targets import (
     draw_targets,
 )
 from bevdiag.models.losses import heatmap_loss, regression_loss
-from bevdiag.models.values import to_device
+from bevdiag.models.sized_ops import to_device
 
 _HEATMAP_BIAS = -2.19
 """Makes the sigmoid start near 0.1 (CenterNet)."""
@@ -139,7 +138,7 @@ class CenterHead(DenseHead):
         return batch
 
     def loss(self) -> Tensor:
-        """The last forward pass's loss, summed over the heads."""
+        """Return the last forward pass's loss, summed over the heads."""
         config = self.settings.loss_config.loss_weights
         loss: Tensor | int = 0
         for predicted, target in zip(self.predictions, self.targets, strict=True):
@@ -160,7 +159,7 @@ class CenterHead(DenseHead):
     def _with_overlap(
         self, loss: Tensor, predicted: dict[str, Tensor], target: HeadTargets
     ) -> Tensor:
-        """The loss with those of a head's predicted IoU and, if wanted, of its boxes' overlap."""
+        """Add to the loss those of a head's predicted IoU and, if wanted, of its boxes' overlap."""
         assert self.grid is not None
         boxes = decode_boxes(predicted, self.grid).permute(0, 3, 1, 2)
         objects = Objects(target.mask, target.cells, target.source_boxes, target.num_objects)

@@ -51,7 +51,7 @@ class BevGrid:
 
 
 def boxes_of_head(boxes: Floats, class_names: tuple[str, ...], head: tuple[str, ...]) -> Floats:
-    """The boxes [n, 8+] whose class the head knows, their class now counted within the head.
+    """Pick the boxes [n, 8+] whose class the head knows, their class now counted within the head.
 
     Args:
         boxes: [M, 8+], the class from 1 in the last column; rows of class 0 pad.

@@ -5,26 +5,11 @@ from torch import Tensor, nn
 
 from bevdiag.config.settings import DataSettings
 from bevdiag.config.vfe_settings import DynamicPillarVfeSettings, DynamicVoxelVfeSettings
-from bevdiag.models.batch import Batch
-from bevdiag.models.values import without_values
+from bevdiag.models.contracts import Batch
+from bevdiag.models.scatter import extreme, mean
+from bevdiag.models.sized_ops import without_values
 from bevdiag.models.vfe.pillar_vfe import layer_channels, point_channels
 from bevdiag.models.vfe.point_grouping import Grouped, PointGrouping
-
-
-def voxel_means(points: Tensor, voxel_of_point: Tensor, num_voxels: int) -> Tensor:
-    """Means [M, C] of points [N, C]; torch_scatter's scatter_mean on PyTorch's operations."""
-    sums = points.new_zeros((num_voxels, points.shape[1]))
-    sums.index_add_(0, voxel_of_point, points)
-    counts = points.new_zeros(num_voxels)
-    counts.index_add_(0, voxel_of_point, points.new_ones(len(points)))
-    return sums / counts.clamp(min=1).view(-1, 1)
-
-
-def voxel_maxima(features: Tensor, voxel_of_point: Tensor, num_voxels: int) -> Tensor:
-    """Maxima [M, C] of features [N, C]; torch_scatter's scatter_max on PyTorch's operations."""
-    start = features.new_zeros((num_voxels, features.shape[1]))
-    wide = voxel_of_point.view(-1, 1).expand_as(features)
-    return start.scatter_reduce(0, wide, features, "amax", include_self=False)
 
 
 class DynamicMeanVfe(nn.Module):
@@ -42,7 +27,7 @@ class DynamicMeanVfe(nn.Module):
         grouped = self.grouping(batch["points"])
         features = grouped.points[:, 1:].contiguous()
         values = features if self.has_values else without_values(features)
-        means = voxel_means(values, grouped.voxel_of_point, len(grouped.voxels))
+        means = mean(values, grouped.voxel_of_point, 0, None, len(grouped.voxels))
         coords = self.grouping.coords(grouped.voxels)
         batch["voxel_features"] = means.contiguous()
         batch["voxel_coords"] = coords.contiguous()
@@ -65,7 +50,7 @@ class PointNetLayer(nn.Module):
         if self.norm is not None:
             x = self.norm(x)
         x = self.relu(x)
-        strongest = voxel_maxima(x, voxel_of_point, num_voxels)
+        strongest, _ = extreme("amax", x, voxel_of_point, 0, None, num_voxels)
         if self.last:
             return strongest
         return torch.cat([x, strongest[voxel_of_point, :]], dim=1)
@@ -115,7 +100,7 @@ class DynamicPointNetVfe(nn.Module):
         points, cells = grouped.points, grouped.cells
         if not self.has_values:
             points, cells, xyz = map(without_values, (points, cells, xyz))
-        means = voxel_means(xyz, grouped.voxel_of_point, len(grouped.voxels))
+        means = mean(xyz, grouped.voxel_of_point, 0, None, len(grouped.voxels))
         from_mean = xyz - means[grouped.voxel_of_point, :]
         from_centre = torch.zeros_like(xyz)
         for axis in range(3):

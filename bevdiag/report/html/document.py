@@ -25,7 +25,7 @@ _SEAM = re.compile(r"([._/:=])(?=[^\W\d_])")
 
 
 def render_page(template: str, scripts: Sequence[str], **values: Any) -> str:
-    """The template as HTML, with the style sheet and the scripts inlined."""
+    """Render the template as HTML, with the style sheet and the scripts inlined."""
     style = _asset("style.css")
     script = "\n".join(_asset(name) for name in scripts)
     return (

@@ -39,7 +39,7 @@ def shown_findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
 
 
 def shown_rules(findings: Iterable[Finding], silenced: Iterable[Finding]) -> list[RulePage]:
-    """The pages of the rules that speak, in the order of their codes: the page needs no network."""
+    """Return the pages of the rules that speak, by their codes: the page needs no network."""
     codes = {finding.code for finding in (*findings, *silenced)}
     return [rule_page(code) for code in sorted(codes & CODES.keys())]
 

@@ -59,7 +59,7 @@ def remedy_chart(report: Prediction) -> dict[str, Any] | None:
 
 
 def flops_per_sample(report: Prediction) -> int | None:
-    """What plans' own figures are compared with; None where nothing was counted."""
+    """Return what plans' own figures are compared with; None where nothing was counted."""
     if report.flops is None or report.scene is None:
         return None
     return report.flops // report.scene.batch_size

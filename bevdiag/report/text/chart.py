@@ -41,7 +41,7 @@ _ASCII = _Glyphs(" .:#", "'", "-", "|", "+", "+", "-", "+")
 def chart_lines(
     report: Prediction, layout: Layout, *, ticks: int = _TICKS, captioned: bool = True
 ) -> list[Text]:
-    """The section "Memory over the step", `ticks` labels high; nothing without a timeline.
+    """Draw the section "Memory over the step", `ticks` labels high; nothing without a timeline.
 
     Without `captioned` it is the picture alone, for a heading and words of the caller's own.
     """

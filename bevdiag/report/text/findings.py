@@ -21,7 +21,7 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 def finding_lines(
     findings: tuple[Finding, ...], layout: Layout, silenced: tuple[Finding, ...] = ()
 ) -> list[Text]:
-    """The findings, the worst first, and behind them the silenced ones."""
+    """Write the findings, the worst first, and behind them the silenced ones."""
     if not findings and not silenced:
         return []
     lines = heading("Findings", layout)
@@ -35,7 +35,7 @@ def finding_lines(
 
 
 def _silenced_lines(finding: Finding, layout: Layout) -> list[Text]:
-    """The code and the reason; the finding itself is what the comment spares the reader."""
+    """Write the code and the reason; the finding itself is what the comment spares the reader."""
     silenced = finding.silenced
     assert silenced is not None
     where = shown_location(silenced.location)

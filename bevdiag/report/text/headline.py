@@ -25,7 +25,7 @@ def opening_lines(report: Prediction, layout: Layout) -> list[Text]:
 
 
 def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """The opening, errors and a way out."""
+    """Write the opening, errors and a way out."""
     lines = opening_lines(report, layout)
     for finding in report.findings:
         if finding.severity is Severity.ERROR:
@@ -36,7 +36,7 @@ def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
 
 
 def verdict_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """The verdict's sentence in the verdict's colour."""
+    """Write the verdict's sentence in the verdict's colour."""
     style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
     return paragraph(verdict_sentence(report), layout, style=style)
 
@@ -110,7 +110,7 @@ def stop_sentence(oom: OutOfMemory, verdict: Verdict) -> str:
 
 
 def way_out(report: Prediction) -> str:
-    """The recommended plan, where the step may not fit; empty where there is nothing to say."""
+    """Name the recommended plan, if the step may not fit; empty if there is nothing to say."""
     if report.verdict not in (Verdict.OVER, Verdict.DEPENDS) or not report.remedies:
         return ""
     plan = report.recommended

@@ -20,14 +20,13 @@ from bevdiag.report.text.headline import (
 from bevdiag.report.text.layers import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
-from bevdiag.report.text.prose import paragraph
+from bevdiag.report.text.prose import paragraph, render_lines
 from bevdiag.report.text.remedies import remedy_lines
-from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.wiring import wiring_lines
 
 
 def render_opening(report: Prediction, layout: Layout) -> str:
-    """The first lines of `render_inspect`."""
+    """Render the first lines of `render_inspect`."""
     return render_lines(opening_lines(report, layout), layout)
 
 
@@ -39,7 +38,7 @@ def render_inspect(
     verbose: bool = False,
     is_begun: bool = False,
 ) -> str:
-    """The whole report, verdict first and last: `depth` levels of layers, `verbose` all entries.
+    """Render the report, verdict first and last: `depth` levels of layers, `verbose` all entries.
 
     Where it `is_begun`, what `render_opening` says is left out.
     """
@@ -103,7 +102,7 @@ def render_model(report: Prediction, layout: Layout) -> str:
 
 
 def render_config(report: ConfigReport, layout: Layout) -> str:
-    """What stops the step, then everything found."""
+    """Write what stops the step, then everything found."""
     verdict = Text.assemble(("cannot run", "bold red"))
     why = f"{report.config}: the errors below stop every training step, so none was traced."
     lines = [verdict, *paragraph(why, layout)]

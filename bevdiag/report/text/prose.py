@@ -1,7 +1,10 @@
-"""Sentences, headings and verdict words of the text report."""
+"""Sentences, headings and verdict words of the text report, and its lines as characters."""
 
+from collections.abc import Iterable, Sequence
+from io import StringIO
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from bevdiag.errors import Verdict
@@ -26,7 +29,7 @@ SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.I
 
 
 def budget_name(target: "Target") -> str:
-    """What the step has to fit, as a sentence calls it."""
+    """Name what the step has to fit, as a sentence calls it."""
     if target.capacity_bytes is None:
         return target.gpu or "the budget"
     capacity = format_bytes(target.capacity_bytes)
@@ -41,7 +44,7 @@ def judged_by(target: "Target") -> str:
 
 
 def beside_of(target: "Target") -> str:
-    """What the process holds beside its allocator, and whether that was measured."""
+    """Say what the process holds beside its allocator, and whether that was measured."""
     if not target.context_bytes:
         return ""
     known = "measured" if target.profile is not None else "assumed"
@@ -50,7 +53,7 @@ def beside_of(target: "Target") -> str:
 
 
 def heading(title: str, layout: Layout) -> list[Text]:
-    """A blank line, then the title with a rule to the right edge."""
+    """Write a blank line, then the title with a rule to the right edge."""
     title = printable(title)
     rule = ("\u2500" if layout.unicode else "-") * (layout.width - len(title) - 1)
     return [Text(), Text.assemble((title, "bold"), " ", (rule, "dim"))]
@@ -63,7 +66,45 @@ def paragraph(text: str, layout: Layout, *, indent: int = 0, style: str = "") ->
 
 
 def labelled(label: str, text: str, layout: Layout, *, indent: int = 2, column: int) -> list[Text]:
-    """A dim label and its text, which starts `column` columns after the indent."""
+    """Write a dim label and its text, which starts `column` columns after the indent."""
     parts = fold(printable(text), layout.width - indent - column) or [""]
     first = Text.assemble(" " * indent, (label.ljust(column), "dim"), parts[0])
     return [first, *(Text(" " * (indent + column) + part) for part in parts[1:])]
+
+
+def labelled_lines(
+    entries: Iterable[tuple[str, str]], layout: Layout, *, indent: int = 2, column: int
+) -> list[Text]:
+    """Write `labelled` for each label that has a text."""
+    return [
+        line
+        for label, text in entries
+        if text
+        for line in labelled(label, text, layout, indent=indent, column=column)
+    ]
+
+
+def render_lines(lines: Sequence[Text], layout: Layout) -> str:
+    """Join the lines to one string, with colour codes only where the layout wants them.
+
+    The lines are laid out already: the console neither wraps, highlights nor reads markup, and
+    looks at no environment variable.
+    """
+    console = Console(
+        file=StringIO(),
+        width=layout.width,
+        color_system="standard" if layout.colour else None,
+        force_terminal=layout.colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    with console.capture() as capture:
+        for line in lines:
+            # One character for one, so that the styles keep their places.
+            line.plain = "".join(char if char.isprintable() else " " for char in line.plain)
+            console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
+    text = capture.get()
+    return text if layout.unicode else text.encode("ascii", "backslashreplace").decode("ascii")

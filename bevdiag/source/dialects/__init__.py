@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bevdiag.config.repository import package_of
+from bevdiag.config.around import package_of
 from bevdiag.errors import InputError
 from bevdiag.source.dialects.det3d import Det3d
 from bevdiag.source.dialects.mmcv1.dialect import Mmcv1
@@ -14,7 +14,7 @@ from bevdiag.source.settings import SourceSettings
 
 
 def dialect_of(root: Path, config: SourceSettings | Path, overrides: Sequence[str]) -> Dialect:
-    """The dialect of a repository's training code; nothing of it is run.
+    """Return the dialect of a repository's training code; nothing of it is run.
 
     Args:
         root: the repository.

@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects import python_configs
 from bevdiag.source.dialects.pcdet.training import as_on_a_gpu
@@ -26,6 +26,7 @@ from bevdiag.source.dialects.python_configs import (
     settings_of,
     step_of,
 )
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.imports import StubFinder, install
@@ -40,7 +41,7 @@ _PASTES = ("GT-AUG", "it pastes objects of a database that is part of the data s
 
 
 def required(name: str) -> Any:
-    """A module of the repository's package, or of what it imports.
+    """Import a module of the repository's package, or of what it imports.
 
     Raises:
         NoVerdictError: it is not installed where bevdiag runs.
@@ -72,7 +73,7 @@ class Det3d(Dialect):
         return install(self.root)
 
     def describe(self) -> dict[str, Any]:
-        return described(self._read())
+        return described(self._read(), self._path)
 
     def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
         return settings_of(self._path, said, split)
@@ -97,7 +98,7 @@ class Det3d(Dialect):
         return model.cuda()
 
     def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-        """The loss of the trainer's `batch_processor_inline`."""
+        """Return the loss of the trainer's `batch_processor_inline`."""
         leave_unmeasured("models of det3d")
         trainer = required(f"{_PACKAGE}.torchie.trainer.trainer")
         moved = trainer.example_to_device(batch[_BATCH], torch.cuda.current_device())
@@ -106,12 +107,15 @@ class Det3d(Dialect):
         return loss
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise NoVerdictError(
-            "of Python configs the training step is predicted: evaluation has a pipeline of its own"
+        raise stopped(
+            "of Python configs the training step is predicted, as evaluation has a pipeline of its "
+            "own",
+            Remedy.TRAINING,
+            str(self._path),
         )
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """What `train_detector` builds; its wrapper changes values in place and keeps nothing."""
+        """Build what `train_detector` does; its wrapper changes values in place, keeps nothing."""
         train, config = required(f"{_PACKAGE}.torchie.apis.train"), self._config
         settings, schedule = config.get("optimizer"), config.get("lr_config") or {}
         if not settings:
@@ -138,7 +142,7 @@ class Det3d(Dialect):
         return replace(options, clips=bool(hook.get("grad_clip")))
 
     def _read(self) -> Any:
-        """The config as the package's scripts read it, then the overrides."""
+        """Read the config as the package's scripts do, then the overrides."""
         config = required(f"{_PACKAGE}.torchie").Config.fromfile(str(self._path))._cfg_dict
         for text in self._overrides:
             key, equals, value = text.partition("=")
@@ -182,7 +186,7 @@ class _Det3dSupply(PipelineSupply):
         return {_BATCH: required(f"{_PACKAGE}.torchie.parallel").collate_kitti(samples)}
 
     def _loaded(self, index: int, dataset: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the transforms that read files leave of a frame, and its info."""
+        """Return what the transforms that read files leave of a frame, and its info."""
         cloud = self.scene.points[self.scene.points[:, 0] == index, 1:]
         points = np.zeros((len(cloud), _num_features(self.config)), np.float32)
         points[:, : cloud.shape[1]] = cloud
@@ -212,8 +216,8 @@ class _Det3dSupply(PipelineSupply):
         }, info
 
 
-def described(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config in plain values: what decides the scene and the step beside the model.
+def described(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Describe the config in plain values: what decides the scene and the step beside the model.
 
     Raises:
         NoVerdictError: it trains nothing, or says nowhere which part of the scene it sees.
@@ -221,14 +225,16 @@ def described(config: Mapping[str, Any]) -> dict[str, Any]:
     data = config.get("data") or {}
     dataset = data.get("train")
     if not dataset:
-        raise NoVerdictError("the config names no data set to train on (data.train)")
+        raise stopped("there is no data set to train on (data.train)", Remedy.CONFIG, str(path))
     voxels = step_of(dataset.get("pipeline") or [], "Voxelization").get("cfg") or {}
     reader = _first_stage(config["model"]).get("reader") or {}
     bounds = voxels.get("range") or reader.get("pc_range")
     if not bounds:
-        raise NoVerdictError(
-            "the config has no range of points: neither Voxelization in data.train.pipeline nor "
-            "the model's reader names one"
+        raise stopped(
+            "there is no range of points: neither Voxelization in data.train.pipeline nor the "
+            "model's reader has one",
+            Remedy.CONFIG,
+            str(path),
         )
     features = list(COLUMNS[: _num_features(config)])
     return {
@@ -251,7 +257,7 @@ def described(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _first_stage(model: Any) -> Any:
-    """The part of a detector that sees points."""
+    """Return the part of a detector that sees points."""
     return model.get("first_stage_cfg") or model
 
 
@@ -270,7 +276,7 @@ def _class_names(config: Mapping[str, Any], dataset: Any) -> Sequence[str]:
 
 
 def _without_checkpoints(model: Any) -> Any:
-    """The same model; weights that were trained before take the place of others."""
+    """Return the same model; weights that were trained before take the place of others."""
     for key, value in model.items():
         if key == "pretrained":
             model[key] = None

@@ -34,7 +34,7 @@ class Returned:
         self.optimizer: torch.optim.Optimizer | None = None
 
     def load(self) -> None:
-        """The batch comes with the model."""
+        """Load nothing: the batch comes with the model."""
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
         # Copies, in the place of what was made while the recorder took it for the host's or had
@@ -70,7 +70,9 @@ class Entry(Dialect):
     ) -> None:
         super().__init__(root)
         self._entry = entry
-        self._config = config
+        # The child that builds the model works in another folder.
+        self._path = entry.path.resolve()
+        self._config = config and config.resolve()
         self._replaces_optimizer = replaces_optimizer
         self._returned = Returned()
 
@@ -78,7 +80,7 @@ class Entry(Dialect):
         return install(self.root)
 
     def open(self) -> None:
-        path = self._entry.path.resolve()
+        path = self._path
         sys.path.insert(0, str(path.parent))
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
@@ -122,7 +124,7 @@ class Entry(Dialect):
         made = self._returned
         assert made.loss is not None
         assert made.structure is not None
-        return loss_in(made.loss(model, tree_unflatten(batch.values(), made.structure)))
+        return loss_in(made.loss(model, tree_unflatten(batch.values(), made.structure)), made.loss)
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
         raise InputError("--step eval: the function named by --entry gives a training step")
@@ -136,7 +138,7 @@ class Entry(Dialect):
 
 
 def _name_in(key: str) -> str:
-    """The last name in a path such as `batch[0]['gt_boxes'][1]`; empty where there is none."""
+    """Return the last name in a path such as `batch[0]['gt_boxes'][1]`; empty if there is none."""
     return key.rpartition("['")[2].partition("']")[0] if "['" in key else ""
 
 

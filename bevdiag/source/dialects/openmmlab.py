@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.scenes import Batch
+from bevdiag.errors import InputError
+from bevdiag.scenes import ROOM_RANGE, Batch, SceneKind, fitting_kind
 from bevdiag.source.dialects.protocol import Dialect, Supply
 from bevdiag.source.dialects.python_configs import COLUMNS, plain, settings_of, step_of
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import note
@@ -76,8 +77,11 @@ class OpenMMLab(Dialect):
     def _supply(self, scene: Batch, findings: list[str]) -> Supply: ...
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise NoVerdictError(
-            "of Python configs the training step is predicted: evaluation has a pipeline of its own"
+        raise stopped(
+            "of Python configs the training step is predicted, as evaluation has a pipeline of its "
+            "own",
+            Remedy.TRAINING,
+            str(self._path),
         )
 
     def note_sparse_convolutions(self, model: nn.Module) -> None:
@@ -124,22 +128,24 @@ def innermost(dataset: Any) -> Any:
     return dataset
 
 
-def scene_of(config: Any, dataset: Any, classes: Sequence[str] | None) -> dict[str, Any]:
+def scene_of(config: Any, dataset: Any, classes: Sequence[str]) -> dict[str, Any]:
     """Return what decides the scene, in plain values.
 
     Args:
         config: the whole of it.
         dataset: the part about the data set, without what repeats it.
-        classes: that it names itself; None takes the config's.
+        classes: their names.
 
     Raises:
         NoVerdictError: the model stands on a library whose memory is not modelled.
     """
     library = _library_of_its_own(config.model)
     if library:
-        raise NoVerdictError(
-            f"the model runs on {library}, which keeps memory in ways of its own: bevdiag does not "
-            "model it"
+        raise stopped(
+            f"the model runs on {library}, which keeps memory in ways of its own that bevdiag does "
+            "not model",
+            Remedy.KERNEL,
+            getattr(config, "filename", None) or "the config",
         )
     transforms = dataset.get("pipeline") or config.get("train_pipeline") or []
     points = step_of(transforms, "LoadPointsFromFile")
@@ -150,12 +156,12 @@ def scene_of(config: Any, dataset: Any, classes: Sequence[str] | None) -> dict[s
     return {
         "model": str(config.model["type"]),
         "dataset": str(dataset["type"]),
-        "class_names": list(map(str, classes or config.get("class_names") or [])),
+        "class_names": list(map(str, classes)),
         "features": list(COLUMNS[: max(columns, 3)]),
         "stored": list(COLUMNS[: int(points.get("load_dim", columns))]),
         "shuffled": bool(step_of(transforms, "PointShuffle")),
         "frames": 1 + int(sweeps.get("sweeps_num", 0)),
-        "range": _range(config, transforms, layer),
+        "range": _range(config, dataset, transforms, layer),
         "voxel_size": plain(layer.get("voxel_size")),
         "max_points": int(layer.get("max_num_points", -1)),
         "max_voxels": plain(layer.get("max_voxels", -1)),
@@ -163,7 +169,7 @@ def scene_of(config: Any, dataset: Any, classes: Sequence[str] | None) -> dict[s
 
 
 def _library_of_its_own(model: Any) -> str:
-    """The sparse library in the model that allocates for itself; empty without one."""
+    """Return the sparse library in the model that allocates for itself; empty without one."""
     if isinstance(model, Mapping):
         return next(filter(None, map(_library_of_its_own, model.values())), "")
     if isinstance(model, (list, tuple)):
@@ -172,7 +178,7 @@ def _library_of_its_own(model: Any) -> str:
 
 
 def _voxel_layer(model: Any) -> Any:
-    """The settings of the voxels that hold points, wherever the model keeps them."""
+    """Return the settings of the voxels that hold points, wherever the model keeps them."""
     preprocessor = model.get("data_preprocessor") or {}
     for holder in (preprocessor, preprocessor.get("voxelize_cfg") or {}, model):
         for name in ("voxel_layer", "pts_voxel_layer"):
@@ -181,7 +187,8 @@ def _voxel_layer(model: Any) -> Any:
     return preprocessor.get("voxelize_cfg") or {}
 
 
-def _range(config: Any, transforms: Sequence[Any], layer: Any) -> list[float]:
+def _range(config: Any, dataset: Any, transforms: Sequence[Any], layer: Any) -> list[float]:
     filtered = step_of(transforms, "PointsRangeFilter").get("point_cloud_range")
     found = filtered or config.get("point_cloud_range") or layer.get("point_cloud_range")
-    return [float(value) for value in found or _UNBOUNDED]
+    indoor = fitting_kind(_UNBOUNDED, str(dataset["type"])) is SceneKind.ROOM
+    return [float(value) for value in found or (ROOM_RANGE if indoor else _UNBOUNDED)]

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
 from bevdiag.source import build
 from bevdiag.source.dialects.protocol import Loaded
-from bevdiag.source.failures import as_failure
+from bevdiag.source.failures import failed
 
 _SEED = 0
 _AT_REST: dict[str, Callable[[Any], Any]] = {
@@ -59,10 +58,12 @@ class PipelineSupply(ABC):
                 _seed()
                 self.own = self.collated()
             except Exception as error:
-                raise NoVerdictError(
-                    f"the config's own training pipeline does not run on a synthetic sample: "
-                    f"{as_failure(error)}"
-                ) from error
+                failure = failed(error, ())
+                failure.args = (
+                    "the config's own training pipeline does not run on a synthetic sample: "
+                    f"{failure}",
+                )
+                raise failure from error
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
         boxes = torch.from_numpy(np.array(self.scene.gt_boxes, dtype=np.float32))

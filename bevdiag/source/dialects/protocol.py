@@ -36,7 +36,7 @@ class Loaded(NamedTuple):
 
 
 def without_values(key: str, value: Any) -> Any:
-    """A batch's entry as a trace gets it: features are meta tensors, the rest stays."""
+    """Return a batch's entry as a trace gets it: features are meta tensors, the rest stays."""
     if not isinstance(value, torch.Tensor) or value.dim() < _VALUES_BELOW:
         return value
     if any(part in key for part in _GEOMETRY) or not value.is_floating_point():
@@ -58,7 +58,7 @@ class Supply(Protocol):
         """Have the repository's code make the batch; what fails there is a finding."""
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
-        """The batch of a step; features without values, and the labels left out, if so asked."""
+        """Make the batch of a step; features without values, the labels left out, if so asked."""
 
     def add(self, key: str) -> bool:
         """Give the batch an entry that the model asks for; False where nobody knows its like."""
@@ -127,7 +127,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
-        """The batches of a scene.
+        """Return the batches of a scene.
 
         Args:
             scene: points and boxes, or a batch that the user saved.
@@ -137,7 +137,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def build(self, supply: Supply) -> nn.Module:
-        """The model, on the device that the code puts it on.
+        """Build the model, on the device that the code puts it on.
 
         Raises:
             InputError: the code asks for something that nobody knows.
@@ -145,7 +145,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-        """The loss that the training loop goes backward from.
+        """Return the loss that the training loop goes backward from.
 
         Raises:
             NoVerdictError: the model returns none.
@@ -153,18 +153,18 @@ class Dialect(ABC):
 
     @abstractmethod
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        """What the model returns when it is evaluated."""
+        """Return what the model returns when it is evaluated."""
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """The optimizer of the training script; None takes the one that the options name."""
+        """Build the optimizer of the training script; None takes the one that the options name."""
         return None
 
     def options(self, options: StepOptions) -> StepOptions:
-        """The options of the step, with what the training script does of its own accord."""
+        """Return the options of the step, with what the training script does of its own accord."""
         return options
 
     def unread(self, overrides: Sequence[str]) -> tuple[Unread, ...]:
-        """What nobody read of the config in this process.
+        """Return what nobody read of the config in this process.
 
         Args:
             overrides: `KEY=value` texts; one in the model has to be read by this very step.
@@ -172,7 +172,7 @@ class Dialect(ABC):
         return ()
 
     def describe(self) -> dict[str, Any]:
-        """What the parent has to know of a config that is code, in plain values.
+        """Describe a config that is code, in plain values: what the parent has to know of it.
 
         Called in the child, instead of `open`.
         """

@@ -26,7 +26,7 @@ _OPTIMIZERS = ("adam", "adamw", "sgd")
 
 
 def required(name: str, needs: str) -> Any:
-    """A module of the packages that a family stands on.
+    """Import a module of the packages that a family stands on.
 
     Args:
         name: of the module.
@@ -47,12 +47,12 @@ def required(name: str, needs: str) -> Any:
 
 
 def step_of(transforms: Iterable[Any], name: str) -> Any:
-    """The first transform whose type's name ends so; an empty mapping without one."""
+    """Return the first transform whose type's name ends so; an empty mapping without one."""
     return next((step for step in transforms if str(step["type"]).endswith(name)), {})
 
 
 def plain(value: Any) -> Any:
-    """A sequence of any kind as a list."""
+    """Return a sequence of any kind as a list."""
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
@@ -102,7 +102,7 @@ def leave_unmeasured(what: str) -> None:
 
 
 def settings_of(path: Path, said: Mapping[str, Any], split: str) -> SourceSettings:
-    """A description as the settings of a repository's config.
+    """Return a description as the settings of a repository's config.
 
     Raises:
         ConfigError: the config names no classes.

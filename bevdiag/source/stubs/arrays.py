@@ -32,12 +32,12 @@ FilledTensor = Annotated[Tensor, _ForOutputs]
 
 
 def fills_its_outputs(*_: Any) -> int:
-    """What a wrapper that writes into meta tensors has to do."""
+    """Do what a wrapper that writes into meta tensors has to do."""
     return 1
 
 
 def on_values(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
-    """An operator that computes where every tensor among its arguments has values.
+    """Make an operator that computes where every tensor among its arguments has values.
 
     `compute` gets the tensors' memory as arrays and writes into those that the caller allocated,
     its `Filled` parameters; returning None counts as success, 1. NumPy does the work because
@@ -73,7 +73,7 @@ def _filled_by(function: Op) -> Callable[[int], bool]:
 
 
 def lose_values(outputs: Iterable[Any]) -> None:
-    """An operator has written what nobody knows into these tensors: they become meta tensors.
+    """Make tensors meta that an operator has filled with what nobody knows.
 
     Where another tensor looks at the same memory that cannot be, and the step has no upper end.
     """
@@ -113,7 +113,7 @@ def remembered(answer: Callable[..., Array], inputs: tuple[Array, ...], *setting
 
 
 def array(tensor: Tensor) -> Array:
-    """A tensor's memory."""
+    """Return a tensor's memory."""
     values: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
     return values
 

@@ -45,7 +45,7 @@ def corner_overlaps(a: Array, b: Array, out: Filled) -> None:
 
 
 def corner_ious(a: Array, b: Array, out: Filled) -> None:
-    """The same boxes: intersections over unions [N, M]."""
+    """Compute intersections over unions of such boxes: [N, M]."""
     ious(from_corners(a), from_corners(b), out)
 
 
@@ -65,12 +65,12 @@ def suppress(boxes: Array, keep: Filled, threshold: float) -> int:
 
 
 def suppress_corners(boxes: Array, keep: Filled, threshold: float, *_: int) -> int:
-    """The same for boxes [N, 5]: x1, y1, x2, y2, angle."""
+    """Suppress boxes [N, 5]: x1, y1, x2, y2, angle."""
     return _suppress(from_corners(boxes), keep, threshold, _OLD_MARGIN)
 
 
 def suppress_unturned(boxes: Array, keep: Filled, threshold: float) -> int:
-    """The same as if no box were turned."""
+    """Suppress boxes [N, 7] as if none were turned."""
     boxes = _boxes(boxes).copy()
     boxes[:, 6] = 0
     return _suppress(boxes, keep, threshold, 0.0)
@@ -115,7 +115,7 @@ def _share(a: Array, b: Array, area: Array) -> Array:
 def _meeting(
     a: Array, b: Array, margin: float = _MARGIN, threshold: float | None = None
 ) -> list[tuple[Array, Array, Array]]:
-    """The pairs that may overlap, in order, and their areas; a row's pairs are all in one piece.
+    """Find the pairs that may overlap, in order, and their areas; a row's pairs are in one piece.
 
     With a threshold only pairs of a row and a later one, and of those only the ones whose
     intersection over union can exceed it.
@@ -146,7 +146,7 @@ def _meeting(
 
 
 def _flat(boxes: Array) -> Array:
-    """The centres [N, 3], all at one height."""
+    """Return the centres [N, 3], all at one height."""
     return np.concatenate((boxes[:, :2], np.zeros((len(boxes), 1))), axis=1)
 
 

@@ -15,7 +15,7 @@ _ran: dict[str, set[str]] = defaultdict(set)
 
 
 def watched(module: str, functions: Mapping[str, Any]) -> dict[str, Any]:
-    """The functions of an extension module, each noting in which module it is called."""
+    """Wrap the functions of an extension module: each notes in which module it is called."""
 
     def noting(name: str, function: FunctionType) -> Any:
         @functools.wraps(function)

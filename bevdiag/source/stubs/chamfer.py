@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bevdiag.errors import NoVerdictError
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.stubs.arrays import array
 
 _MOST_PAIRS = 2**24
@@ -61,9 +61,10 @@ def chamfer_distance(
     """
     asked = [name for name, value in others.items() if value is not None]
     if x_lengths is not None or y_lengths is not None or asked or point_reduction is None:
-        raise NoVerdictError(
+        raise stopped(
             "pytorch3d.loss.chamfer_distance is called with lengths, normals, another norm or "
-            "without a reduction of points, which bevdiag does not know"
+            "without a reduction of points, which bevdiag does not know",
+            Remedy.KERNEL,
         )
     device = y.device if y.is_meta else x.device
     x_lengths, y_lengths = (

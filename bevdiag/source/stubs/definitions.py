@@ -60,7 +60,7 @@ class Extensions:
         return None
 
     def functions(self, folder: Path) -> dict[str, Function]:
-        """What the C++ in a folder gives to Python, by name."""
+        """Find what the C++ in a folder gives to Python, by name."""
         found = self._functions.get(folder)
         if found is None:
             found = self._functions[folder] = dict(self._read(folder))
@@ -72,7 +72,7 @@ class Extensions:
         return _declared(self.root)
 
     def libraries(self) -> dict[str, Path]:
-        """The folders of what is registered with TORCH_LIBRARY, by namespace."""
+        """Find the folders of what is registered with TORCH_LIBRARY, by namespace."""
         return {
             name: file.parent
             for file in _files(self.root, _SOURCES)
@@ -80,7 +80,7 @@ class Extensions:
         }
 
     def _sources_of(self, name: str, folder: Path) -> Path:
-        """The folder whose C++ names the module itself, else the one of its setup.py."""
+        """Find the folder whose C++ names the module itself, else the one of its setup.py."""
         for file in _files(folder, _SOURCES):
             if name in _MODULE.findall(_text(file)):
                 return file.parent

@@ -90,7 +90,7 @@ def deform_backward_input(
     columns: Tensor,
     **sizes: Any,
 ) -> None:
-    """The gradients of input and offsets."""
+    """Compute the gradients of input and offsets."""
     columns = _plane(x, None, sizes, samples=int(sizes["im2col_step"]))
     _multiplied()
     del columns
@@ -105,7 +105,7 @@ def deform_backward_parameters(
     ones: Tensor,
     **sizes: Any,
 ) -> None:
-    """The gradient of the weights; the output's gradient is copied into the columns' order."""
+    """Compute the weights' gradient; the output's is copied into the columns' order."""
     columns = _plane(x, None, sizes, samples=int(sizes["im2col_step"]))
     buffer = torch.zeros_like(grad_output)
     buffer = buffer.contiguous()
@@ -114,7 +114,7 @@ def deform_backward_parameters(
 
 
 def _plane(x: Tensor, ones: Tensor | None, sizes: dict[str, Any], *, samples: int) -> Tensor:
-    """The columns; the plane of ones that multiplies the bias is made beside them."""
+    """Make the columns, and the plane of ones that multiplies the bias beside them."""
     kernel, *others = _window(sizes)
     out = [_out_size(*axis) for axis in zip(x.shape[2:], kernel, *others, strict=True)]
     channels = x.shape[1]
@@ -138,7 +138,7 @@ def _compute(
     output: Tensor,
     sizes: dict[str, Any],
 ) -> None:
-    """The output's values: each tap of the window sampled where its offset moves it."""
+    """Compute the output's values: each tap of the window sampled where its offset moves it."""
     if any(tensor.is_meta for tensor in (x, weight, offset, output)):
         return
     kernel, stride, padding, dilation = _window(sizes)
@@ -170,7 +170,7 @@ def _compute(
 
 
 def _multiplied() -> None:
-    """The columns are multiplied in place, which takes cuBLAS's workspace."""
+    """Multiply the columns in place, which takes cuBLAS's workspace."""
     current().gpu.recorder.gemm("deformable convolution")
 
 

@@ -21,7 +21,7 @@ def rearrange(tensor: Any, pattern: str, **lengths: int) -> Tensor:
 
 
 def repeat(tensor: Any, pattern: str, **lengths: int) -> Tensor:
-    """The same with axes on the right alone, of the given lengths, along which values repeat."""
+    """Rearrange axes, with some on the right alone, of given lengths, along which values repeat."""
     return _transformed(tensor, pattern, lengths)
 
 
@@ -108,7 +108,7 @@ class Rearrange(nn.Module):
         self._pattern, self._lengths = pattern, lengths
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """The tensor, rearranged."""
+        """Rearrange the tensor."""
         return rearrange(tensor, self._pattern, **self._lengths)
 
 

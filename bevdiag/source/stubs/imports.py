@@ -62,7 +62,7 @@ class StubFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of a stub, None where the import is to fail."""
+        """Return the spec of a stub, None where the import is to fail."""
         module = self._module(name, path)
         if module is None:
             return None
@@ -71,7 +71,7 @@ class StubFinder:
         return _spec(name, module)
 
     def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | Path | None:
-        """A stub, or the folder to find a package in that the repository brings along."""
+        """Make a stub, or find the folder of a package that the repository brings along."""
         top, last = name.partition(".")[0], name.rpartition(".")[2]
         if path and any(self._is_ours(p) for p in path):
             return self._of_repository(name, last, [Path(p) for p in path])
@@ -111,7 +111,7 @@ class StubFinder:
         return None if folder is None else self._extension(name, last, folder)
 
     def _extension(self, name: str, last: str, folder: Path) -> ModuleType:
-        """A module with the operations that are known, and the others that its C++ defines."""
+        """Make a module with the operations that are known, and the others that its C++ defines."""
         defined = self._extensions.functions(folder)
         known = self._ops.get(last) or known_by_name(self._ops, last, defined)
         if not known and not defined:
@@ -125,7 +125,7 @@ class StubFinder:
         return _filled(name, watched(name, {**unknown, **known}))
 
     def of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
-        """A stub for what is built or installed and asks for a GPU, None for anything else."""
+        """Make a stub for what is built or installed and asks for a GPU, None for anything else."""
         if path is None:
             if name in _ON_GPU:
                 made = self._module(name, None)
@@ -153,7 +153,7 @@ class CompiledFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of a stub, None where others are to look."""
+        """Return the spec of a stub, None where others are to look."""
         module = self._stubs.of_built(name, path)
         return None if module is None else _spec(name, module)
 
@@ -161,7 +161,7 @@ class CompiledFinder:
 def known_by_name(
     ops: Mapping[str, Mapping[str, Any]], module: str, defined: Iterable[str]
 ) -> dict[str, Any]:
-    """The operations of a module under another name: those of the one whose name it begins with.
+    """Find a module's operations: those of the one whose name it begins with.
 
     Functions whose name only one known module uses are that module's, wherever they are.
     """
@@ -178,7 +178,7 @@ def known_by_name(
 
 @cache
 def _brought_along(root: Path, name: str) -> Path | None:
-    """The folder below the repository whose setup.py would install this package."""
+    """Find the folder below the repository whose setup.py would install this package."""
     for below in sorted(root.glob(f"**/{name}/__init__.py")):
         if (below.parents[1] / "setup.py").is_file() and below.parents[1] != root:
             return below.parents[1]
@@ -236,7 +236,7 @@ def install_packages(
 
 
 def _importer(frame: FrameType | None) -> FrameType | None:
-    """The frame whose import statement, or call of importlib, is running."""
+    """Find the frame whose import statement, or call of importlib, is running."""
     while frame is not None and _is_machinery(frame.f_code.co_filename):
         frame = frame.f_back
     return frame

@@ -70,7 +70,7 @@ def _cells(
     dilation: Sequence[int],
     transposed: bool,
 ) -> Ints:
-    """The output that each offset of each input reaches, as one number; -1 for none: [K, N]."""
+    """Find the output that each offset of each input reaches as one number, -1 for none: [K, N]."""
     offsets = np.stack(np.meshgrid(*map(np.arange, kernel), indexing="ij"), axis=-1)
     found = np.empty((offsets.reshape(-1, len(kernel)).shape[0], len(coords)), np.int64)
     for place, offset in enumerate(offsets.reshape(-1, len(kernel))):
@@ -95,7 +95,7 @@ def _keys(coords: Ints, shape: Sequence[int]) -> Ints:
 
 
 def _fill(pairs: Tensor, counts: Tensor, met: Array, rows: Array) -> None:
-    """The pairs of each offset from the front."""
+    """Fill in the pairs of each offset from the front."""
     table = array(pairs)
     for place, here in enumerate(met):
         inputs = np.flatnonzero(here)
@@ -138,7 +138,7 @@ def convolve_backward(
     inverse: int,
     submanifold: int,
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of features and filters, through the same buffers."""
+    """Compute the gradients of features and filters, through the same buffers."""
     features = current().gpu.valueless(features)
     most = int(array(counts).max(initial=0))
     of_input, of_filters = torch.zeros_like(features), torch.zeros_like(filters)
@@ -152,7 +152,7 @@ def convolve_backward(
 
 
 def pool(features: Tensor, pairs: Tensor, counts: Tensor, num_out: int) -> Tensor:
-    """The largest features of each output's inputs, or 0: [num_out, C]."""
+    """Pool to the largest features of each output's inputs, or 0: [num_out, C]."""
     features = current().gpu.valueless(features)
     output = features.new_zeros((num_out, features.shape[1]))
     if not features.is_meta:
@@ -162,7 +162,7 @@ def pool(features: Tensor, pairs: Tensor, counts: Tensor, num_out: int) -> Tenso
 
 
 def pool_backward(features: Tensor, output: Tensor, grad: Tensor, *_: Any) -> Tensor:
-    """The gradient of the features."""
+    """Compute the gradient of the features."""
     return torch.zeros_like(features)
 
 

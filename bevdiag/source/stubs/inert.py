@@ -4,13 +4,11 @@ Importing one, subclassing what is in it and decorating with it does no harm; ca
 model is built or runs stops the trace at the place of the call.
 """
 
-import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from bevdiag.errors import NoVerdictError
-from bevdiag.trace.places import user_place
+from bevdiag.source.failures import Remedy, stopped
 
 OF_KERNELS = (
     *("MinkowskiEngine", "apex", "cupy", "flash_attn", "mamba_ssm"),
@@ -39,16 +37,14 @@ class Inert:
         if not _armed:
             only = args[0] if len(args) == 1 else None
             return only if callable(only) else self
-        where = user_place(sys._getframe(1))
         if self._name.partition(".")[0] in OF_KERNELS:
-            raise NoVerdictError(
-                f"{where}: {self._name} is called, of a package of GPU kernels that has no stub: "
-                "what it allocates is not known, installed or not; take it out of the training "
-                "step, or put plain PyTorch in its place for the prediction"
+            raise stopped(
+                f"{self._name} is called, of a package of GPU kernels that has no stub: what it "
+                "allocates is not known, installed or not",
+                Remedy.KERNEL,
             )
-        raise NoVerdictError(
-            f"{where}: {self._name} is called, which is not installed here and has no stub: "
-            "install the package, or take it out of the training step"
+        raise stopped(
+            f"{self._name} is called, which is not installed here and has no stub", Remedy.PACKAGE
         )
 
     def __iter__(self) -> Any:
@@ -59,7 +55,7 @@ class Inert:
 
 
 def _inert(full: str, name: str) -> Any:
-    """What an inert module or object has under a name; an exception class where it names one."""
+    """Make what an inert module or object has under a name; an exception where it names one."""
     if name.startswith("__"):
         raise AttributeError(name)
     if name.endswith(("Error", "Exception")):

@@ -22,7 +22,7 @@ from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, fills_its_outputs, on_values
 from bevdiag.source.stubs.definitions import Function
-from bevdiag.source.stubs.ops import all_boxes_kept
+from bevdiag.source.stubs.ops import all_boxes_kept, overwriting
 from bevdiag.source.stubs.pairs import counted
 from bevdiag.source.stubs.unknown_ops import unknown_op
 from bevdiag.trace.places import user_place
@@ -67,7 +67,7 @@ class Extension(ModuleType):
 
 def mmcv_modules() -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
-    return {NAME: Extension(_OPS)}
+    return {NAME: Extension({name: overwriting(op) for name, op in _OPS.items()})}
 
 
 def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
@@ -84,7 +84,7 @@ def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
 
 
 def _filling(*args: Any, **_: Any) -> int:
-    """A function of features: its wrapper has allocated what it fills, and nothing else is.
+    """Return a function of features: its wrapper has allocated what it fills, and nothing else is.
 
     Raises:
         NoVerdictError: the features have values, which it would have to compute.
@@ -170,7 +170,7 @@ def dynamic_voxelize(
 
 
 def _grid(voxel_size: Array, coors_range: Array) -> Ints:
-    """The grid's x, y, z."""
+    """Return the grid's x, y, z."""
     cells: Ints = np.round((coors_range[3:] - coors_range[:3]) / voxel_size).astype(np.int64)
     return cells
 
@@ -195,7 +195,7 @@ def scatter_points(feats: Tensor, coors: Tensor, reduce_type: str) -> tuple[Tens
 
 
 def _reduce(feats: Array, rows: Array, out: Array, how: str) -> None:
-    """Sums by row, or the largest value of each; rows below 0 belong to no cell."""
+    """Sum by row, or take the largest value of each; rows below 0 belong to no cell."""
     out[...] = -np.inf if how == "max" else 0
     inside = rows >= 0
     ufunc = np.maximum if how == "max" else np.add
@@ -260,7 +260,10 @@ def _group(
 def _three_nearest(
     unknown: Array, known: Array, squares: Filled, out: Filled, b: int, n: int, m: int
 ) -> None:
-    neighbours.three_nearest_batch(b, n, m, unknown, known, squares, out)
+    # The kernel steps by three, however long the rows are that it is given.
+    places = (rows.reshape(-1)[: b * count * 3] for rows, count in ((unknown, n), (known, m)))
+    first, second = (rows.reshape(b, -1, 3) for rows in places)
+    neighbours.three_nearest_batch(b, n, m, first, second, squares, out)
 
 
 def _interpolate(
@@ -279,7 +282,7 @@ def points_in_first_box(boxes_: Array, cloud: Array, out: Filled) -> None:
 
 
 def points_in_every_box(boxes_: Array, cloud: Array, out: Filled) -> None:
-    """The same as 0 and 1: [B, N, M]."""
+    """Mark the points in boxes as `points_in_first_box` takes them: 0 and 1, [B, N, M]."""
     for sample, inside in enumerate(_inside(boxes_, cloud)):
         out[sample] = inside.T
 
@@ -348,12 +351,14 @@ def nms_rotated(
     scores: Tensor,
     order: Tensor,
     dets_sorted: Tensor,
-    iou_threshold: float | None = None,
-    multi_label: int = 0,
+    *others: Any,
     **named: Any,
 ) -> Tensor:
-    """Boxes [N, 5 or 6] of x, y, width, height, angle and a label: the survivors' rows."""
-    threshold = iou_threshold if iou_threshold is not None else named["iou_threshold"]
+    """Boxes [N, 5 or 6] of x, y, width, height, angle and a label: the survivors' rows.
+
+    The others are, since mmcv 2.1, labels, then the threshold and whether there are labels.
+    """
+    threshold = named["iou_threshold"] if "iou_threshold" in named else others[-2]
     _mask(dets_sorted)
     kept = _kept(dets_sorted, threshold, _flat_boxes)
     return order[kept]
@@ -365,14 +370,14 @@ def nms_3d(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: f
 
 
 def nms_corners(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
-    """The same for boxes [N, 5] of x1, y1, x2, y2, angle, as mmcv before 1.5 has them."""
+    """Suppress boxes [N, 5] of x1, y1, x2, y2, angle, as mmcv before 1.5 has them."""
     _keep(boxes_, keep, keep_num, nms_overlap_thresh, boxes.from_corners)
 
 
 def nms_3d_unturned(
     boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float
 ) -> None:
-    """The same as if no box were turned."""
+    """Suppress as if no box were turned."""
     unturned = boxes_.clone()
     unturned[:, 6] = 0
     nms_3d(unturned, keep, keep_num, nms_overlap_thresh)
@@ -386,13 +391,13 @@ def _keep(rows: Tensor, keep: Tensor, keep_num: Tensor, threshold: float, as_box
 
 
 def _mask(rows: Tensor) -> Tensor:
-    """The kernels' bits: 64 boxes of each box an int64, and a byte a box of what survives."""
+    """Allocate the kernels' bits, 64 boxes of each box an int64, and a byte a box that survives."""
     rows.new_empty((len(rows), -(-len(rows) // 64)), dtype=torch.int64)
     return rows.new_zeros(len(rows), dtype=torch.bool)
 
 
 def _kept(rows: Tensor, threshold: float, as_boxes: Any) -> Tensor:
-    """The rows of the boxes [N, ...], best first, that survive: int64, with values."""
+    """Return the rows of the boxes [N, ...], best first, that survive: int64, with values."""
     with current().gpu.recorder.for_device():
         keep = torch.zeros(len(rows), dtype=torch.int64)
         if rows.is_meta:
@@ -437,7 +442,7 @@ def _roiaware(
     pooled: Tensor,
     pool_method: int,
 ) -> int:
-    """A mask of which points lie in which cell: [boxes, points], int32, as the C++ makes it."""
+    """Mark which points lie in which cell: [boxes, points], int32, as the C++ makes it."""
     boxes_.new_full((len(boxes_), len(cloud)), -1, dtype=torch.int32)
     return int(
         on_values(rois.pool_cells, rois.expect_occupied_cells)(

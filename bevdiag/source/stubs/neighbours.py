@@ -40,7 +40,7 @@ def dilated_ball_query_batch(
     points: Array,
     out: Filled,
 ) -> None:
-    """The same for distances from `least` on; a point at the centre itself counts too."""
+    """Query balls for distances from `least` on; a point at the centre itself counts too."""
     for sample in range(len(centres)):
         _fill_balls(centres[sample], points[sample], least, radius, out[sample])
 
@@ -56,7 +56,7 @@ def counted_ball_query_batch(
     counts: Filled,
     out: Filled,
 ) -> None:
-    """The ball query of 3DSSD's kind: counts [B, M] get how many of a row's places are hits."""
+    """Query balls as 3DSSD does: counts [B, M] get how many of a row's places are hits."""
     counted_dilated_ball_query_batch(b, n, m, 0.0, radius, nsample, centres, points, counts, out)
 
 
@@ -72,7 +72,7 @@ def counted_dilated_ball_query_batch(
     counts: Filled,
     out: Filled,
 ) -> None:
-    """The same for distances from `least` on."""
+    """Query and count as 3DSSD does for distances from `least` on."""
     for sample in range(len(centres)):
         met = _fill_balls(centres[sample], points[sample], least, radius, out[sample])
         # A row's hits differ, and the places that are left repeat the first one.
@@ -118,7 +118,7 @@ def _balls(centres: Array, points: Array, least: float, radius: float, nsample: 
 
 
 def _fill_first(rows: Ints, columns: Array, out: Array) -> None:
-    """The first hits of each row, the very first one in the places that are left."""
+    """Fill in the first hits of each row, the very first one in the places that are left."""
     rank = ranks(rows)
     first = rank == 0
     out[rows[first]] = columns[first, None]
@@ -230,7 +230,7 @@ def three_nearest_batch(
 def three_nearest_stack(
     unknown: Array, unknown_counts: Array, known: Array, known_counts: Array, *outputs: Filled
 ) -> None:
-    """The same for samples one after another; the rows are those of all samples' points."""
+    """Find the three nearest, samples one after another; rows are those of all samples' points."""
     squares, out = outputs
     for mine, theirs in samples(unknown_counts, known_counts):
         _fill_nearest(unknown[mine], known[theirs], squares[mine], out[mine])
@@ -274,7 +274,7 @@ def _fill_within(unknown: Array, known: Array, reach: float, found: Array, place
 
 
 def _nearest_of_all(unknown: Array, known: Array) -> Array:
-    """The same by all distances."""
+    """Find the three nearest by all distances."""
     found = np.zeros((2, len(unknown), 3))
     found[0] = np.inf
     for part in chunks(len(unknown), len(known), _MOST_CANDIDATES):
@@ -332,7 +332,7 @@ MOST_STACKED = 1000
 def local_neighbours(
     centres: Array, points: Array, reach: float, kind: int
 ) -> Iterator[tuple[Ints, Ints]]:
-    """The pairs in a ball (kind 1) or a cube, borders included."""
+    """Find the pairs in a ball (kind 1) or a cube, borders included."""
     for rows, columns in pairs_within(centres, points, reach):
         local = points[columns] - centres[rows]
         if kind == 1:

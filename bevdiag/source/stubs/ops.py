@@ -6,7 +6,6 @@ decides counts is assumed. Gradients have no values in any case: a step goes bac
 tensors only.
 """
 
-import sys
 from functools import wraps
 from inspect import signature
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bevdiag.errors import NoVerdictError
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, running
 from bevdiag.source.stubs import boxes, neighbours, points, pooling, rois, scans
 from bevdiag.source.stubs.arrays import (
@@ -29,7 +28,6 @@ from bevdiag.source.stubs.arrays import (
 )
 from bevdiag.source.stubs.pairs import assumed_pairs, counted, pairs_found
 from bevdiag.trace.assumed_values import AssumedValues
-from bevdiag.trace.places import user_place
 
 
 def all_boxes_kept(boxes: Tensor, keep: FilledTensor, threshold: float, *_: int) -> int:
@@ -57,13 +55,13 @@ def _counted(compute: Op) -> Op:
 
 
 def _ingroup_indices(groups: Array, result: Filled) -> None:
-    """Result [N]: how many earlier entries of `groups` have the same value."""
+    """Count, in result [N], how many earlier entries of `groups` have the same value."""
     order = groups.argsort(kind="stable")
     result[order] = ranks(groups[order])
 
 
 def _members(groups: Array, result: Filled) -> None:
-    """Result [G, K]: the first K places of each group in `groups`, repeated if there are fewer."""
+    """Fill result [G, K]: the first K places of each group in `groups`, repeated if fewer."""
     order = groups.argsort(kind="stable")
     sizes = np.bincount(groups, minlength=len(result))
     starts = np.cumsum(sizes) - sizes
@@ -100,35 +98,36 @@ def _unknown_neighbours(
 
 
 def _gradient(*args: Any) -> int:
-    """The last tensor gets a gradient, which has no values: no rehearsal goes backward."""
+    """Make the last tensor a gradient, which has no values: no rehearsal goes backward."""
     lose_values([arg for arg in args if isinstance(arg, Tensor)][-1:])
     return 1
 
 
-def _overwriting(op: Op) -> Op:
-    """The operator; what was known of a meta tensor that it may write into is known no longer."""
+def overwriting(op: Op) -> Op:
+    """Wrap an operator: what is known of a meta tensor that it may write into is forgotten."""
 
     @wraps(op)
-    def overwriting(*args: Any) -> Any:
-        result = op(*args)
+    def forgetting(*args: Any, **named: Any) -> Any:
+        result = op(*args, **named)
         trace = running()
         if trace is not None:
-            trace.values.overwritten(args)
+            trace.values.overwritten((*args, *named.values()))
         return result
 
-    return overwriting
+    return forgetting
 
 
 def _by_arguments(*forms: Op) -> Op:
-    """The form of an operation that takes as many arguments as it is given."""
+    """Return the form of an operation that takes as many arguments as it is given."""
     by_count = {len(signature(form).parameters): on_values(form) for form in forms}
 
     def op(*args: Any) -> Any:
         form = by_count.get(len(args))
         if form is None:
-            raise NoVerdictError(
-                f"{user_place(sys._getframe(1))}: {forms[0].__name__} is called with {len(args)} "
-                f"arguments; bevdiag knows it with {' or '.join(map(str, by_count))}"
+            raise stopped(
+                f"{forms[0].__name__} is called with {len(args)} arguments; bevdiag knows it with "
+                f"{' or '.join(map(str, by_count))}",
+                Remedy.KERNEL,
             )
         return form(*args)
 
@@ -222,5 +221,5 @@ _OPS: dict[str, dict[str, Op]] = {
         "group_inner_inds_wrapper": on_values(_members),
     },
 }
-OPS = {module: {name: _overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}
+OPS = {module: {name: overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}
 """Functions by the name of the extension module that holds them."""

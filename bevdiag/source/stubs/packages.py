@@ -106,7 +106,7 @@ def _triton() -> dict[str, ModuleType]:
 
 
 def _kernel(function: Any = None, **_: Any) -> Any:
-    """A Triton kernel, which fills the tensors that it is given."""
+    """Return a Triton kernel, which fills the tensors that it is given."""
     if function is None:
         return _kernel
     return function if isinstance(function, Kernel) else Kernel(function)
@@ -122,7 +122,7 @@ def _pytorch3d() -> dict[str, ModuleType]:
 
 
 def _timm() -> dict[str, ModuleType]:
-    """The layers that most code takes from timm."""
+    """Return the layers that most code takes from timm."""
     layers = {
         name: _module(
             name,

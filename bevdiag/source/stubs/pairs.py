@@ -17,7 +17,7 @@ _MOST_CELLS = 2**40
 
 
 def counted(kind: str, count: int) -> int:
-    """A count that was computed; a trace that has no values is answered with it."""
+    """Note a count that was computed; a trace that has no values is answered with it."""
     trace = running()
     if trace is not None and isinstance(trace.values, RehearsedValues):
         trace.values.counted(kind, count)
@@ -25,12 +25,12 @@ def counted(kind: str, count: int) -> int:
 
 
 def pairs_found(count: int) -> int:
-    """The number of pairs that an operator with values has found."""
+    """Return the number of pairs that an operator with values has found."""
     return counted(_KIND, count)
 
 
 def assumed_pairs(points: Tensor, centres: Tensor, reach: float, limit: int, room: int) -> int:
-    """The number of pairs without values.
+    """Ask for the number of pairs without values.
 
     Args:
         points: [N, 3] of all samples.

@@ -24,7 +24,7 @@ def farthest_batch(b: int, n: int, count: int, points: Array, scratch: Filled, o
 def farthest_by_distance(
     b: int, n: int, count: int, squares: Array, scratch: Filled, out: Filled
 ) -> None:
-    """The same for distances [B, N, N]."""
+    """Pick points by their distances [B, N, N]."""
     for sample in range(len(out)):
         out[sample] = _picked(len(squares[sample]), count, squares[sample].__getitem__)
 
@@ -37,7 +37,7 @@ def farthest_stack(points: Array, scratch: Filled, sizes: Array, out: Filled, co
 
 
 def farthest_points(points: Array, count: int) -> Array:
-    """The first point, and then again and again the one that is farthest from all before it."""
+    """Pick the first point, then again and again the one that is farthest from all before it."""
     columns = np.ascontiguousarray(points.T, np.float32)
     square: Array = np.empty(len(points), np.float32)
     step = np.empty_like(square)

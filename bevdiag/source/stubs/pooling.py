@@ -32,7 +32,7 @@ def vector_pool(
     kind: int,
     method: int,
 ) -> int:
-    """Sums of the points in each cell around each centre (method 0), or one point a cell.
+    """Sum the points in each cell around each centre (method 0), or take one point a cell.
 
     Args:
         xyz: [N, 3] of all samples, counted in `xyz_counts`.

@@ -32,7 +32,7 @@ def in_box_frames(boxes: Floats, points: Floats) -> Floats:
 
 
 def _inside(box: Array, points: Array, margin: float) -> tuple[Array, Array]:
-    """The rows of the points in one box, in order, and the points as seen from it.
+    """Find the rows of the points in one box, in order, and the points as seen from it.
 
     The margin is that of the kernels: sideways, not upwards.
     """

@@ -1,155 +1,124 @@
 """torch_scatter, along any axis: with values where there are any, with its memory where not."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bevdiag.source.state import running
-from bevdiag.source.stubs.reductions import (
+from bevdiag.models.scatter import (
     Extreme,
     Product,
     Repeated,
     Segments,
     add,
-    out_shape,
+    apply,
+    counts,
+    extreme,
+    mean,
+    shape_of,
     spread,
-    without_values,
 )
+from bevdiag.source.state import running
 
 __version__ = "2.1.2"
 
 Reduced = tuple[Tensor, Tensor]
+Out = Tensor | None
+Size = int | None
 
 
-def scatter_sum(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Tensor:
-    """Sums by index: [..., N, ...] to [..., M, ...] along `dim`."""
-    return add(without_values(src), index, dim % src.dim(), out, dim_size)
+def without_values(src: Tensor) -> Tensor:
+    """Take the values from features where a trace is running."""
+    trace = running()
+    return trace.gpu.valueless(src) if trace and src.is_floating_point() else src
+
+
+def _by_index(reduce: Callable[..., Any]) -> Any:
+    """Give a reduction torch_scatter's arguments.
+
+    `reduce` gets features without values, an axis from 0 on, and options of its own behind both.
+    """
+
+    @wraps(reduce)
+    def reduced(
+        src: Tensor,
+        index: Tensor,
+        dim: int = -1,
+        out: Out = None,
+        dim_size: Size = None,
+        *options: Any,
+        **named: Any,
+    ) -> Any:
+        dim %= src.dim()
+        return reduce(without_values(src), index, dim, out, dim_size, *options, **named)
+
+    return reduced
+
+
+@_by_index
+def scatter_sum(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
+    """Sum by index: [..., N, ...] to [..., M, ...] along `dim`."""
+    return add(src, index, dim, out, dim_size)
 
 
 scatter_add = scatter_sum
 
 
-def scatter_mul(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Tensor:
-    """Products by index."""
-    src, dim = without_values(src), dim % src.dim()
+@_by_index
+def scatter_mul(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
+    """Multiply by index."""
     wide = spread(index, src, dim)
-    made: Tensor = _apply(Product, src, wide, dim, _shape(src, wide, dim, out, dim_size))
+    made: Tensor = apply(Product, src, wide, dim, shape_of(src, wide, dim, out, dim_size))
     return made if out is None else out.mul_(made)
 
 
-def scatter_mean(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Tensor:
-    """Means by index; what has no rows is 0."""
-    dim %= src.dim()
-    out = scatter_sum(src, index, dim, out, dim_size)
-    count = _counts(out, index, dim, out.shape[dim])
-    count.clamp_(min=1)
-    count = spread(count, out, dim)
-    if out.is_floating_point():
-        return out.true_divide_(count)
-    return out.div_(count, rounding_mode="floor")
+@_by_index
+def scatter_mean(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
+    """Average by index; what has no rows is 0."""
+    return mean(src, index, dim, out, dim_size)
 
 
-def scatter_max(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Reduced:
-    """Maxima by index, and which row each is."""
-    return _extreme("amax", src, index, dim, out, dim_size)
+@_by_index
+def scatter_max(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
+    """Return maxima by index, and which row each is."""
+    return extreme("amax", src, index, dim, out, dim_size)
 
 
-def scatter_min(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-) -> Reduced:
-    """Minima by index, and which row each is."""
-    return _extreme("amin", src, index, dim, out, dim_size)
+@_by_index
+def scatter_min(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
+    """Return minima by index, and which row each is."""
+    return extreme("amin", src, index, dim, out, dim_size)
 
 
-def _extreme(
-    how: str, src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
-) -> Reduced:
-    src, dim = without_values(src), dim % src.dim()
-    wide = spread(index, src, dim)
-    values, places = _apply(Extreme, src, wide, dim, _shape(src, wide, dim, out, dim_size), how)
-    if out is not None:
-        values = out.copy_((torch.maximum if how == "amax" else torch.minimum)(out, values))
-    return values, places
-
-
+@_by_index
 def scatter(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-    reduce: str = "sum",
+    src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size, reduce: str = "sum"
 ) -> Tensor:
-    """The reduction called sum (or add), mul, mean, max or min."""
-    if reduce in ("max", "min"):
-        return _extreme(f"a{reduce}", src, index, dim, out, dim_size)[0]
-    return _BY_NAME[reduce](src, index, dim, out, dim_size)
+    """Reduce by the name: sum (or add), mul, mean, max or min."""
+    found = _BY_NAME[reduce](src, index, dim, out, dim_size)
+    made: Tensor = found[0] if isinstance(found, tuple) else found
+    return made
 
 
-_BY_NAME = {"sum": scatter_sum, "add": scatter_sum, "mul": scatter_mul, "mean": scatter_mean}
-
-
-def _apply(kernel: type[torch.autograd.Function], *args: Any) -> Any:
-    return kernel.apply(*args)  # type: ignore[no-untyped-call]
-
-
-def _shape(
-    src: Tensor, index: Tensor, dim: int, out: Tensor | None, dim_size: int | None
-) -> list[int]:
-    return list(out.shape) if out is not None else out_shape(src, index, dim, dim_size)
-
-
-def _counts(like: Tensor, index: Tensor, dim: int, dim_size: int | None) -> Tensor:
-    """How many rows each index has, in the type of `like`."""
-    ones = like.new_ones(index.shape)
-    return add(ones, index, min(dim, index.dim() - 1), None, dim_size)
+_BY_NAME = {
+    **{"sum": scatter_sum, "add": scatter_sum, "mul": scatter_mul, "mean": scatter_mean},
+    **{"max": scatter_max, "min": scatter_min},
+}
 
 
 # -- composites: torch_scatter writes them in these operations -------------------------------------
 
 
+@_by_index
 def scatter_std(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-    unbiased: bool = True,
+    src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size, unbiased: bool = True
 ) -> Tensor:
-    """Standard deviations by index."""
-    src, dim = without_values(src), dim % src.dim()
+    """Compute standard deviations by index."""
     dim_size = out.shape[dim] if out is not None else dim_size
-    count = _counts(src, index, dim, dim_size)
+    count = counts(src, index, dim, dim_size)
     wide = spread(index, src, dim)
     total = add(src, wide, dim, None, dim_size)
     count = spread(count, total, dim).clamp(1)
@@ -162,9 +131,7 @@ def scatter_std(
     return out.div(count + 1e-6).sqrt()
 
 
-def scatter_softmax(
-    src: Tensor, index: Tensor, dim: int = -1, dim_size: int | None = None
-) -> Tensor:
+def scatter_softmax(src: Tensor, index: Tensor, dim: int = -1, dim_size: Size = None) -> Tensor:
     """Softmax among the rows of each index: of the source's shape."""
     centred, wide, dim = _centred(src, index, dim, dim_size)
     powers = centred.exp_()
@@ -173,7 +140,7 @@ def scatter_softmax(
 
 
 def scatter_log_softmax(
-    src: Tensor, index: Tensor, dim: int = -1, eps: float = 1e-12, dim_size: int | None = None
+    src: Tensor, index: Tensor, dim: int = -1, eps: float = 1e-12, dim_size: Size = None
 ) -> Tensor:
     """Log-softmax among the rows of each index: of the source's shape."""
     centred, wide, dim = _centred(src, index, dim, dim_size)
@@ -181,27 +148,20 @@ def scatter_log_softmax(
     return centred.sub_(total.add_(eps).log_().gather(dim, wide))
 
 
+@_by_index
 def scatter_logsumexp(
-    src: Tensor,
-    index: Tensor,
-    dim: int = -1,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-    eps: float = 1e-12,
+    src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size, eps: float = 1e-12
 ) -> Tensor:
-    """The logarithm of the sum of powers by index."""
-    src, dim = without_values(src), dim % src.dim()
+    """Compute the logarithm of the sum of powers by index."""
     wide = spread(index, src, dim)
-    size = _shape(src, wide, dim, out, dim_size)[dim]
+    size = shape_of(src, wide, dim, out, dim_size)[dim]
     largest = scatter_max(src.detach(), wide, dim, dim_size=size)[0]
     centred = src - largest.gather(dim, wide)
     total = add(centred.exp_(), wide, dim, out, size)
     return total.add_(eps).log_().add_(largest)
 
 
-def _centred(
-    src: Tensor, index: Tensor, dim: int, dim_size: int | None
-) -> tuple[Tensor, Tensor, int]:
+def _centred(src: Tensor, index: Tensor, dim: int, dim_size: Size) -> tuple[Tensor, Tensor, int]:
     src, dim = without_values(src), dim % src.dim()
     wide = spread(index, src, dim)
     largest = scatter_max(src, wide, dim, dim_size=dim_size)[0]
@@ -212,53 +172,47 @@ def _centred(
 
 
 def segment_coo(
-    src: Tensor,
-    index: Tensor,
-    out: Tensor | None = None,
-    dim_size: int | None = None,
-    reduce: str = "sum",
+    src: Tensor, index: Tensor, out: Out = None, dim_size: Size = None, reduce: str = "sum"
 ) -> Tensor:
     """Like `scatter` with a sorted index, along the index's last axis."""
     src, dim = without_values(src), index.dim() - 1
     wide = _wide(index, src)
-    shape = _shape(src, wide, dim, out, dim_size)
+    shape = shape_of(src, wide, dim, out, dim_size)
     return _reduced(src, wide, dim, shape, out, reduce)
 
 
-def segment_csr(
-    src: Tensor, indptr: Tensor, out: Tensor | None = None, reduce: str = "sum"
-) -> Tensor:
-    """Reduces rows `indptr[i]` to `indptr[i + 1]` along the last axis of `indptr`."""
+def segment_csr(src: Tensor, indptr: Tensor, out: Out = None, reduce: str = "sum") -> Tensor:
+    """Reduce rows `indptr[i]` to `indptr[i + 1]` along the last axis of `indptr`."""
     src, dim = without_values(src), indptr.dim() - 1
     shape = list(src.shape)
     shape[dim] = max(indptr.shape[-1] - 1, 0)
     return _reduced(src, _wide(_rows(indptr), src), dim, shape, out, reduce)
 
 
-def gather_coo(src: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
+def gather_coo(src: Tensor, index: Tensor, out: Out = None) -> Tensor:
     """Row `index[i]` for each i, along the index's last axis."""
     src = without_values(src)
-    made: Tensor = _apply(Repeated, src, _wide(index, src), index.dim() - 1)
+    made: Tensor = apply(Repeated, src, _wide(index, src), index.dim() - 1)
     return made if out is None else out.copy_(made)
 
 
-def gather_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
+def gather_csr(src: Tensor, indptr: Tensor, out: Out = None) -> Tensor:
     """Row i as often as `indptr[i]` and `indptr[i + 1]` are apart."""
     return gather_coo(src, _rows(indptr), out)
 
 
 def _reduced(
-    src: Tensor, wide: Tensor, dim: int, shape: list[int], out: Tensor | None, reduce: str
+    src: Tensor, wide: Tensor, dim: int, shape: list[int], out: Out, reduce: str
 ) -> Tensor:
     if reduce in ("max", "min"):
-        made: Tensor = _apply(Extreme, src, wide, dim, shape, f"a{reduce}")[0]
+        made: Tensor = apply(Extreme, src, wide, dim, shape, f"a{reduce}")[0]
     else:
-        made = _apply(Segments, src, wide, dim, shape, reduce == "mean")
+        made = apply(Segments, src, wide, dim, shape, reduce == "mean")
     return made if out is None else out.copy_(made)
 
 
 def _wide(index: Tensor, src: Tensor) -> Tensor:
-    """The index for all axes that follow its own."""
+    """Return the index for all axes that follow its own."""
     shape = (*index.shape, *src.shape[index.dim() :])
     return index.view(*index.shape, *[1] * (src.dim() - index.dim())).expand(shape)
 
@@ -272,11 +226,5 @@ def _rows(indptr: Tensor) -> Tensor:
         return torch.stack(rows).view(*indptr.shape[:-1], -1)
 
 
-def segment_sum_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
-    """See `segment_csr`."""
-    return segment_csr(src, indptr, out, "sum")
-
-
-def segment_mean_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
-    """See `segment_csr`."""
-    return segment_csr(src, indptr, out, "mean")
+segment_sum_csr = partial(segment_csr, reduce="sum")
+segment_mean_csr = partial(segment_csr, reduce="mean")

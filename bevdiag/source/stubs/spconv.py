@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bevdiag.errors import NoVerdictError
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, note
 from bevdiag.source.stubs.inert import InertModule
 from bevdiag.source.stubs.voxelizers import HostVoxelizer, from_numpy
 from bevdiag.sparse import constants, stub
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
+from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
 
 VERSION = "2.3.8"
@@ -48,9 +49,11 @@ def _rehearsed_coordinates(indices: Tensor) -> Tensor:
     supplier = gpu.recorder.supplier
     known = supplier.copied(indices, question) if supplier and question else None
     if known is None:
-        raise NoVerdictError(
-            f"{user_place(sys._getframe(2))}: the coordinates of a sparse tensor depend on values "
-            "of features, which nobody computed: which voxels its layers meet is not known"
+        why = f" ({supplier.unrehearsed})" if isinstance(supplier, AssumedValues) else ""
+        raise stopped(
+            "which voxels a layer meets is not known, as the coordinates of its sparse tensor "
+            f"depend on values of features, which nobody computed{why}",
+            Remedy.VALUES,
         )
     with gpu.recorder.on_host():
         coordinates = known.to(indices.dtype)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import note, running
 from bevdiag.source.stubs.arrays import array, lose_values
 from bevdiag.source.stubs.definitions import Function
@@ -31,7 +32,7 @@ class Kernel:
         return unknown_op(module, Function(self.__name__, False, ""))
 
     def run(self, *args: Any, **kwargs: Any) -> int:
-        """The same, as older code calls it."""
+        """Run, as older code calls it."""
         return self[None](*args, **kwargs)
 
 
@@ -43,17 +44,18 @@ def _is_uniform(tensor: Tensor) -> bool:
 
 
 def unknown_op(module: str, function: Function) -> Callable[..., int]:
-    """What is called in place of a function whose kernel is not known."""
+    """Return what is called in place of a function whose kernel is not known."""
 
     def fills_what_it_is_given(*args: Any, **kwargs: Any) -> int:
         caller = user_place(sys._getframe(1))
         where = f" (defined in {function.place})" if function.place else ""
         named = f"{caller}: {module}.{function.name}{where}"
         if function.returns_tensors:
-            raise NoVerdictError(
-                f"{named} is a compiled operation that bevdiag does not know, and it returns "
-                "tensors whose sizes only its kernel knows: take it out of the training step, or "
-                "put plain PyTorch in its place for the prediction"
+            raise stopped(
+                f"{module}.{function.name}{where} is a compiled operation that bevdiag does not "
+                "know, and it returns tensors whose sizes only its kernel knows",
+                Remedy.KERNEL,
+                caller,
             )
         trace = running()
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]

@@ -12,7 +12,7 @@ class TensorViewArray(np.ndarray[Any, Any]):
     """An array as cumm's tensorview hands it out."""
 
     def numpy(self) -> NDArray[Any]:
-        """A NumPy array."""
+        """Return a NumPy array."""
         return np.asarray(self)
 
     numpy_view = numpy
@@ -53,7 +53,7 @@ class HostVoxelizer:
         return found.padded(), found.coords, found.num_points
 
     def point_to_voxel(self, points: Any, *_: Any, **__: Any) -> Any:
-        """The same as arrays of tensorview."""
+        """Voxelize into arrays of tensorview."""
         return tuple(from_numpy(part) for part in self.generate(points))
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bevdiag.errors import NoVerdictError
 from bevdiag.source.dialects import openmmlab, python_configs
 from bevdiag.source.dialects.openmmlab import innermost, scene_of
+from bevdiag.source.failures import Remedy, stopped
 
 _OWN, _LATER = {"data"}, {"train_dataloader", "optim_wrapper", "default_scope"}
 """Names that only configs of mmcv 1.x set, and that only later ones do."""
@@ -71,7 +71,11 @@ def training_set(config: Any) -> Any:
     """
     found = (config.get("data") or {}).get("train")
     if not found:
-        raise NoVerdictError("the config names no data set to train on (data.train)")
+        raise stopped(
+            "there is no data set to train on (data.train)",
+            Remedy.CONFIG,
+            getattr(config, "filename", None) or "the config",
+        )
     return innermost(found)
 
 
@@ -82,15 +86,28 @@ def described(config: Any) -> dict[str, Any]:
         NoVerdictError: the model stands on a library whose memory is not modelled.
     """
     dataset = training_set(config)
-    classes = dataset.get("classes")
     return {
-        **scene_of(config, dataset, None if isinstance(classes, str) else classes),
+        **scene_of(config, dataset, _class_names(config, dataset)),
         "batch_size": int(config.data.get("samples_per_gpu", 1)),
         "batch_key": ["data", "samples_per_gpu"],
         "half_precision": (("fp16", "loss_scale"), 512.0),
         "optimizer": str((config.get("optimizer") or {}).get("type", "")),
         "autocast": "fp16" if uses_half(config) else "off",
     }
+
+
+def _class_names(config: Any, dataset: Any) -> Sequence[str]:
+    named = dataset.get("classes") or config.get("class_names")
+    if isinstance(named, (list, tuple)):
+        return named
+    # A file of names, or those that the class of the data set has for configs that name none.
+    known = class_of(dataset)
+    return [] if known is None else list(known.get_classes(named))
+
+
+def class_of(dataset: Any) -> Any:
+    """Return the class of a data set, by its name in the registry."""
+    return required("mmdet3d.datasets").DATASETS.get(dataset["type"])
 
 
 def hook_of(config: Any) -> Mapping[str, Any]:

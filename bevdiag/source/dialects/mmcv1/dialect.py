@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmcv1.config import (
     described,
@@ -29,6 +29,7 @@ from bevdiag.source.dialects.python_configs import (
     as_old_python,
     leave_unmeasured,
 )
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.source.stubs.mmdet3d import EXTENSIONS
 from bevdiag.trace.step import StepOptions
@@ -107,9 +108,7 @@ class Mmcv1(OpenMMLab):
         with torch.autocast("cuda", enabled=False) if by_mark else nullcontext():
             found = model.train_step(data, None)
         if not isinstance(found, dict) or not isinstance(found.get("loss"), torch.Tensor):
-            raise NoVerdictError(
-                "train_step returns no loss: a runner of its own drives this model"
-            )
+            raise stopped("train_step returns no loss to go backward from", Remedy.LOSS)
         self._gradients.free(model)
         loss: torch.Tensor = found["loss"]
         return loss

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmcv1.config import required
+from bevdiag.source.dialects.mmcv1.config import class_of, required
 from bevdiag.source.dialects.mmengine.frames import Rig, image_file, write_points
 from bevdiag.source.dialects.python_configs import step_of
+from bevdiag.source.failures import Remedy, stopped
 
 Floats = NDArray[np.float32]
 _FRAMES = 16
@@ -46,7 +46,7 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
         NoVerdictError: the data set reads files of another kind.
     """
     registry = required("mmdet3d.datasets").DATASETS
-    kinds = [base.__name__ for base in registry.get(dataset["type"]).__mro__]
+    kinds = [base.__name__ for base in class_of(dataset).__mro__]
     rig = Rig.of(dataset)
     file = folder / "infos.pkl"
     changed = {**dataset, "ann_file": str(file), "data_root": f"{folder}/"}
@@ -65,9 +65,11 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
             path.parent.mkdir(parents=True, exist_ok=True)
             write_points(scene, index, dataset, path)
         return built, list(range(scene.batch_size))
-    raise NoVerdictError(
-        f"{dataset['type']} reads files of a data set that bevdiag makes no samples of: of mmcv "
-        "1.x it does of nuScenes', Lyft's, KITTI's and Waymo's"
+    raise stopped(
+        f"{dataset['type']} reads files of a data set that bevdiag makes no samples of (of mmcv "
+        "1.x, it does of nuScenes', Lyft's, KITTI's and Waymo's)",
+        Remedy.ENTRY,
+        "data.train",
     )
 
 
@@ -185,8 +187,7 @@ def _named(scene: Batch, index: int, dataset: Any) -> tuple[Floats, NDArray[Any]
 
 
 def _classes(dataset: Any) -> list[str]:
-    built = required("mmdet3d.datasets").DATASETS.get(dataset["type"])
-    return list(built.get_classes(dataset.get("classes")))
+    return list(class_of(dataset).get_classes(dataset.get("classes")))
 
 
 def _has_old_boxes() -> bool:

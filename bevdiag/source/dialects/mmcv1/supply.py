@@ -59,7 +59,7 @@ def moved(value: Any, move: Callable[[torch.Tensor], Any] | None = None) -> Any:
 
 
 def _to_gpu(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy in any case: what has no values counts as the GPU's wherever it is."""
+    """Copy in any case: what has no values counts as the GPU's wherever it is."""
     return tensor.clone() if tensor.is_meta else tensor.to("cuda:0")
 
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bevdiag.errors import NoVerdictError
 from bevdiag.source.dialects import openmmlab, python_configs
 from bevdiag.source.dialects.openmmlab import innermost, scene_of
+from bevdiag.source.failures import Remedy, stopped
 
 _AUTOCASTS = {"bfloat16": "bf16"}
 
 
 def required(name: str) -> Any:
-    """A module of the packages that this family stands on.
+    """Import a module of the packages that this family stands on.
 
     Raises:
         NoVerdictError: it is not installed where bevdiag runs.
@@ -34,33 +34,49 @@ def read_config(path: Path, overrides: Sequence[str]) -> Any:
 
 
 def training_set(config: Any) -> Any:
-    """The data set behind what repeats, balances or joins it.
+    """Return the data set behind what repeats, balances or joins it.
 
     Raises:
         NoVerdictError: the config trains nothing.
     """
     if not (config.get("train_dataloader") or {}).get("dataset"):
-        raise NoVerdictError("the config names no data set to train on (train_dataloader.dataset)")
+        older = ", only one of before MMEngine, data.train" if config.get("data") else ""
+        raise stopped(
+            f"there is no data set to train on (train_dataloader.dataset){older}",
+            Remedy.CONFIG,
+            getattr(config, "filename", None) or "the config",
+        )
     return innermost(config.train_dataloader.dataset)
 
 
 def described(config: Any) -> dict[str, Any]:
-    """Return the config in plain values: what decides the scene and the step beside the model.
+    """Describe the config in plain values: what decides the scene and the step beside the model.
 
     Raises:
         NoVerdictError: the model stands on a library whose memory is not modelled.
     """
-    dataset = training_set(config)
-    wrapper = config.get("optim_wrapper") or {}
-    classes = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
+    dataset, wrapper = training_set(config), config.get("optim_wrapper") or {}
     return {
-        **scene_of(config, dataset, classes or dataset.get("classes")),
+        **scene_of(config, dataset, _class_names(config, dataset)),
         "batch_size": int(config.train_dataloader.get("batch_size", 1)),
         "batch_key": ["train_dataloader", "batch_size"],
         "half_precision": (("optim_wrapper", "type"), "AmpOptimWrapper"),
         "optimizer": str((wrapper.get("optimizer") or {}).get("type", "")),
         "autocast": _autocast(wrapper),
     }
+
+
+def _class_names(config: Any, dataset: Any) -> Sequence[str]:
+    named = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
+    return named or dataset.get("classes") or _own_classes(str(dataset["type"]))
+
+
+def _own_classes(name: str) -> Sequence[str]:
+    """Those that the class of a data set names itself, for configs that name none."""
+    required("mmdet3d.utils").register_all_modules(init_default_scope=True)
+    found = required("mmdet3d.registry").DATASETS.get(name)
+    classes: Sequence[str] = getattr(found, "METAINFO", {}).get("classes", ())
+    return classes
 
 
 def uses_amp(wrapper: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from bevdiag.source.dialects.mmengine.config import (
     required,
     uses_amp,
 )
+from bevdiag.source.dialects.mmengine.proposals import with_proposals
 from bevdiag.source.dialects.mmengine.supply import MMEngineSupply
 from bevdiag.source.dialects.openmmlab import OpenMMLab
 from bevdiag.source.dialects.protocol import Supply
@@ -53,10 +54,10 @@ class MMEngine(OpenMMLab):
         # What the runner's model.to(device) does beside moving the parameters.
         model.data_preprocessor.to("cuda:0")
         self.note_sparse_convolutions(model)
-        return model  # type: ignore[no-any-return]
+        return with_proposals(model)
 
     def loss(self, model: Any, batch: WatchedBatch) -> torch.Tensor:
-        """The loss of `BaseModel.train_step`."""
+        """Return the loss of `BaseModel.train_step`."""
         if any(image.dim() == _OF_A_RIG for image in batch["inputs"].get(_IMAGES, ())):
             leave_unmeasured(_UNMEASURED)
         data = model.data_preprocessor({**batch, "inputs": dict(batch["inputs"])}, True)
@@ -64,7 +65,7 @@ class MMEngine(OpenMMLab):
         return loss
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """What the config's wrapper builds, running foreach kernels as it would on a GPU."""
+        """Build what the config's wrapper does, running foreach kernels as it would on a GPU."""
         settings = self._config.get("optim_wrapper")
         if not settings:
             return None

@@ -38,7 +38,7 @@ class Cameras:
         self._rig_size = tuple(int(n) for n in final) if final else None
 
     def make(self, key: str) -> Any:
-        """The entry, as a tensor or as `load_data_to_gpu` leaves it; None for an unknown name."""
+        """Make the entry, as a tensor or as `load_data_to_gpu` leaves it; None if unknown."""
         size, batch = self._frames.image_size, len(self._frames)
         height, width = self._rig_size or size
         rig = self._rig_of(key, height, width)
@@ -99,7 +99,7 @@ def _matrices(matrix: Any, batch: int) -> torch.Tensor:
 
 
 def _turned(angle: float) -> Floats:
-    """A rotation about z, 4 x 4."""
+    """Return a rotation about z, 4 x 4."""
     turned = np.eye(4, dtype=np.float32)
     turned[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     return turned

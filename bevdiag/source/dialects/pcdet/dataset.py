@@ -52,7 +52,7 @@ class LoadedBatch(WatchedBatch):
 def source_batch(
     batch: Batch, settings: SourceSettings, *, with_voxels: bool = False
 ) -> dict[str, Any]:
-    """The batch dict with points, coordinates and boxes that have values, and meta voxels.
+    """Make the batch dict: points, coordinates and boxes that have values, and meta voxels.
 
     `with_voxels` gives the voxels their values too.
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.config.repository import DETECTORS, package_of
+from bevdiag.config.around import DETECTORS, package_of
 from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.pcdet.dataset import LoadedBatch
@@ -67,13 +67,14 @@ class OpenPcdet(Dialect):
         return model
 
     def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-        """The loss that the repository's `model_fn_decorator` hands to the training loop."""
+        """Return the loss that the repository's `model_fn_decorator` hands to the training loop."""
         if self._step_function is None:
-            return loss_in(returned_by(model, batch, batch=batch))
-        return loss_in(returned_by(self._step_function, model, batch, batch=batch))
+            return loss_in(returned_by(model, batch, batch=batch), type(model).forward)
+        returned = returned_by(self._step_function, model, batch, batch=batch)
+        return loss_in(returned, type(model).forward)
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        """The boxes that an evaluated model kept, and what recall it counted."""
+        """Return the boxes that an evaluated model kept, and what recall it counted."""
         return returned_by(model, batch, batch=batch)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
@@ -94,7 +95,7 @@ class OpenPcdet(Dialect):
         return unread_in(self._settings.values(), self.root, overrides)
 
     def _arguments(self, dataset: Any) -> dict[str, Any]:
-        """What `build_network` asks for, by the names of its parameters."""
+        """Return what `build_network` asks for, by the names of its parameters."""
         config = watched(self._settings.values())
         known = {
             "model_cfg": config.MODEL,

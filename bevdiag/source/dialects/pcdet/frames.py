@@ -63,7 +63,7 @@ class Frames:
         return len(self.points)
 
     def raw(self, index: int) -> dict[str, Any]:
-        """What a loader hands to `prepare_data`."""
+        """Make what a loader hands to `prepare_data`."""
         return {
             "points": self.points[index].copy(),
             "frame_id": f"{index:06d}",
@@ -72,7 +72,7 @@ class Frames:
         }
 
     def info(self, index: int, *, in_camera: bool) -> dict[str, Any]:
-        """A frame's entry in an info file; boxes in the camera's frame where there is a camera."""
+        """Make a frame's entry in an info file; boxes in the camera's frame if there is one."""
         boxes, names = self.boxes[index], self.names[index]
         count = len(boxes)
         located = _camera_boxes(boxes) if in_camera else boxes
@@ -144,7 +144,7 @@ class Frames:
         }
 
     def intrinsics(self) -> Floats:
-        """A camera's matrix, 4 x 4, for images of the frames' size."""
+        """Return a camera's matrix, 4 x 4, for images of the frames' size."""
         height, width = self.image_size
         matrix = np.eye(4, dtype=np.float32)
         matrix[0, 0] = matrix[1, 1] = _FOCAL * width
@@ -152,7 +152,7 @@ class Frames:
         return matrix
 
     def image(self) -> Floats:
-        """An image [H, W, 3] of values from 0 to 1."""
+        """Make an image [H, W, 3] of values from 0 to 1."""
         return np.full((*self.image_size, 3), 0.5, np.float32)
 
     def _image_boxes(self, count: int) -> Floats:
@@ -198,7 +198,7 @@ class Getters:
 
 
 def calibration_of(method: Any, frames: Frames) -> Any:
-    """The repository's own object of what `method` reads, made from matrices in place of a file."""
+    """Make the repository's own object of what `method` reads, of matrices in place of a file."""
     matrices = frames.calibration()
     for value in getattr(method, "__globals__", {}).values():
         kind = value.__dict__.get("Calibration") if isinstance(value, ModuleType) else None

@@ -54,7 +54,7 @@ class Loader:
         self.failure = ""
 
     def collated(self, batch: Batch) -> dict[str, Any]:
-        """The batch dict before it is loaded to the GPU: arrays, lists and numbers.
+        """Return the batch dict before it is loaded to the GPU: arrays, lists and numbers.
 
         Raises:
             Exception: what the repository's code raises.
@@ -134,7 +134,7 @@ class Loader:
 
 
 def open_dataset(package: str, settings: SourceSettings, findings: list[str]) -> Any:
-    """The object of the dataset class that the config names, with as much of it as could be built.
+    """Open the dataset that the config names: an object of its class, as far as it can be built.
 
     Raises:
         Exception: there is no such class, or what its constructor raises.
@@ -180,7 +180,7 @@ def open_dataset(package: str, settings: SourceSettings, findings: list[str]) ->
 
 
 def calibrated(dataset: Any, frames: Frames) -> Any:
-    """Makes the calibration object that the dataset's class reads; None where it reads none."""
+    """Make the calibration object that the dataset's class reads; None where it reads none."""
     method = getattr(type(dataset), "get_calib", None)
     return None if method is None else lambda: calibration_of(method, frames)
 
@@ -197,7 +197,7 @@ def to_tensors(collated: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dataset_class(package: str, settings: SourceSettings) -> tuple[Any, Any]:
-    """The class that DATA_CONFIG.DATASET names, and the template that it is made from."""
+    """Find the class that DATA_CONFIG.DATASET names, and the template that it is made from."""
     datasets = importlib.import_module(f"{package}.datasets")
     name = str(settings.document.get("DATA_CONFIG.DATASET") or "")
     registered = getattr(datasets, "__all__", None)
@@ -217,7 +217,7 @@ def _templates(datasets: ModuleType) -> Iterator[Any]:
 
 
 def _augmentations(config: Any) -> list[Any]:
-    """The config's own list of augmentations, to be changed in place."""
+    """Return the config's own list of augmentations, to be changed in place."""
     augmentor = config.get("DATA_AUGMENTOR") or []
     entries = augmentor if isinstance(augmentor, list) else augmentor.get("AUG_CONFIG_LIST") or []
     return entries if isinstance(entries, list) else []
@@ -260,7 +260,7 @@ def _sampling_left_out(entry: Any) -> str:
 
 
 def _culprit(error: BaseException, entries: list[Any]) -> Any:
-    """The augmentation that was being built or run when it failed, None where none was."""
+    """Find the augmentation that was being built or run when it failed, None where none was."""
     trace = error.__traceback__
     found = None
     while trace is not None:

@@ -40,7 +40,7 @@ class Proposals:
         self._boxes[..., :7] = near
 
     def make(self, key: str) -> Any:
-        """The entry as `load_data_to_gpu` leaves it; None for an unknown name.
+        """Make the entry as `load_data_to_gpu` leaves it; None for an unknown name.
 
         Boxes are [B, frames, proposals, 9], scores and labels [B, frames, proposals], poses
         [B, 4 * frames, 4].

@@ -86,14 +86,14 @@ _read: set[str] = set()
 
 
 def watched(values: Mapping[str, Any]) -> Watched:
-    """The config as a repository's code gets it; this process remembers what is read of it."""
+    """Return the config as a repository's code gets it; this process notes what is read of it."""
     return Watched(values, "", _read)
 
 
 def unread_in(
     values: Mapping[str, Any], root: Path, overrides: Sequence[str]
 ) -> tuple[Unread, ...]:
-    """What nobody read of a config in this process.
+    """Return what nobody read of a config in this process.
 
     Args:
         values: the whole config.

@@ -75,7 +75,7 @@ class Supply:
                 self._note(error)
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
-        """The batch dict; features without values unless `with_values`."""
+        """Return the batch dict; features without values unless `with_values`."""
         if self._own is None:
             assert not isinstance(self._batch, SavedBatch)
             made = source_batch(self._batch, self._settings, with_voxels=with_values)

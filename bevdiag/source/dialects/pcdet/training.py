@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.errors import NoVerdictError
-from bevdiag.source.failures import as_failure
+from bevdiag.source.failures import Remedy, as_failure, place_of, stopped
 from bevdiag.source.state import note
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -27,7 +26,7 @@ _MISMATCH = re.compile(
 
 
 def step_function(models: ModuleType) -> Any:
-    """What the training loop calls with the model and a batch; None where that is the model.
+    """Find what the training loop calls with the model and a batch; None where that is the model.
 
     Args:
         models: the repository's package of models.
@@ -48,7 +47,7 @@ def step_function(models: ModuleType) -> Any:
 
 
 def returned_by(function: Any, *arguments: Any, batch: WatchedBatch) -> Any:
-    """What a call returns; a layer that is fed other channels than its own says who feeds it."""
+    """Call the function; a layer that is fed other channels than its own says who feeds it."""
     try:
         return function(*arguments)
     except RuntimeError as error:
@@ -58,17 +57,22 @@ def returned_by(function: Any, *arguments: Any, batch: WatchedBatch) -> Any:
         raise
 
 
-def loss_in(returned: Any) -> torch.Tensor:
-    """The loss, which is a dict's 'loss' or stands first in a tuple of any length.
+def loss_in(returned: Any, function: Any) -> torch.Tensor:
+    """Return the loss, which is a dict's 'loss' or stands first in a tuple of any length.
+
+    Args:
+        returned: what the function returned.
+        function: the forward pass of a model, or the user's own.
 
     Raises:
         NoVerdictError: there is none.
     """
     loss = _loss_in(returned)
     if loss is None:
-        raise NoVerdictError(
-            "the model returns no loss: expected a dict with 'loss', alone or first in a tuple, "
-            f"found {type(returned).__name__}"
+        raise stopped(
+            f"the model returns no loss, but {type(returned).__name__}",
+            Remedy.LOSS,
+            place_of(function),
         )
     return loss.mean()
 
@@ -84,7 +88,7 @@ def _loss_in(returned: Any) -> torch.Tensor | None:
 
 
 def own_optimizer(model: nn.Module, config: Any) -> Any:
-    """What the repository's `build_optimizer` makes of OPTIMIZATION, as it behaves on a GPU.
+    """Build what the repository's `build_optimizer` makes of OPTIMIZATION, as it acts on a GPU.
 
     None where there is none, which is noted.
     """
@@ -102,14 +106,14 @@ def own_optimizer(model: nn.Module, config: Any) -> Any:
 
 
 def _torch_optimizers(made: Any) -> list[torch.optim.Optimizer]:
-    """The optimizer itself, or those that it wraps."""
+    """Return the optimizer itself, or those that it wraps."""
     if isinstance(made, torch.optim.Optimizer):
         return [made]
     return [held for held in vars(made).values() if isinstance(held, torch.optim.Optimizer)]
 
 
 def as_on_a_gpu(optimizer: torch.optim.Optimizer) -> None:
-    """Runs the foreach kernels that CUDA takes by default, and no wrapper of `step`.
+    """Make it run the foreach kernels that CUDA takes by default, and no wrapper of `step`.
 
     The wrappers import torch._dynamo, which takes as long as importing torch.
     """

@@ -1,0 +1,232 @@
+"""Rules about channels that are declared and channels that arrive."""
+
+from collections.abc import Iterator
+
+from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompressionSettings
+from bevdiag.config.dsvt_settings import DsvtSettings
+from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.config.written import whole
+from bevdiag.models.bev_map import MapInput, bev_map, map_input_of
+from bevdiag.models.interfaces import sparse_volume, voxel_channels
+from bevdiag.rules.codes import finding
+from bevdiag.rules.evidence import ConfigEvidence
+from bevdiag.rules.finding import Finding
+
+_DECLARED = "MODEL.MAP_TO_BEV.NUM_BEV_FEATURES"
+_BACKBONE = "MODEL.BACKBONE_3D"
+_MADE = f"{_BACKBONE}.FOCAL_ENCODER.OUT_CHANNELS"
+_INPUT_FEATURES = "MODEL.MAP_TO_BEV.INPUT_FEATURES"
+_IMPORTANCE = "MODEL.BACKBONE_3D.FOCAL_ENCODER.IMPORTANCE_CHANNELS"
+_KERNEL = 3
+_SUPERVISED = "MODEL.BACKBONE_3D.FOCAL_ENCODER.LOSS_CONFIG.SUPERVISED_CHANNEL"
+_LAST_CHANNEL = (-1, 26)
+
+
+def bev_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
+    """The 2D backbone is built for other channels than the BEV map has.
+
+    What it means:
+        MAP_TO_BEV.NUM_BEV_FEATURES differs from the channels that arrive. The first convolution of
+        the 2D backbone is built for the declared number and stops at the first batch with "expected
+        input to have ... channels".
+
+    What is printed:
+        expected input... to have <#> channels, but got <#> channels instead (in backbone_2d)
+
+    Why it happens:
+        OpenPCDet never derives the number. Flattening makes C x D channels of a volume that is D
+        voxels high, and D follows from the range, the voxel's height and the strides of the 3D
+        backbone: any change to one of them changes the channels.
+
+    How to fix:
+        Declare the number that the finding names, if you want that many; else change the height of
+        the range or of the voxel until C x D is what is declared.
+
+    Seen in:
+        open-mmlab/OpenPCDet#1162 (https://github.com/open-mmlab/OpenPCDet/issues/1162): PV-RCNN++
+        on its owner's data, where 128 x 3 = 384 channels met a declared 256.
+    """
+    made = evidence.parts.up_to_map()
+    if made is None or bev_map(evidence.parts) is None:
+        return
+    map_input = map_input_of(made)
+    # Pillars above each other and a height that vanishes are other rules' faults.
+    is_tall = isinstance(made.model.map_to_bev, PillarScatterSettings) and map_input.depth > 1
+    if map_input.declared == map_input.real or map_input.depth < 1 or is_tall:
+        return
+    yield finding(
+        "BEV201",
+        f"NUM_BEV_FEATURES declares {map_input.declared} BEV channels, but {map_input.real} "
+        f"arrive: {_arithmetic(map_input)}",
+        document=evidence.document,
+        key=_DECLARED,
+        module="map_to_bev_module",
+        detail=_lesson(map_input, traced=evidence.config is not None),
+    )
+
+
+def _arithmetic(map_input: MapInput) -> str:
+    if map_input.flattens or not map_input.is_volume:
+        return f"{map_input.channels} channels x {map_input.depth} height levels = {map_input.real}"
+    return f"the reduced map keeps the volume's {map_input.real} channels"
+
+
+def _lesson(map_input: MapInput, *, traced: bool) -> tuple[str, ...]:
+    stop = (
+        f"The first convolution of the 2D backbone is built for {map_input.declared} channels; "
+        f'PyTorch stops there with "expected input to have {map_input.declared} channels, but got '
+        f'{map_input.real} channels instead".'
+    )
+    fixed = f"All memory figures here are for the config with {map_input.real} declared."
+    return (stop, fixed) if traced else (stop,)
+
+
+def input_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
+    """A module reads other channels than the one before it makes.
+
+    What it means:
+        DSVT adds its position embedding to features of d_model[0] channels, and the learned
+        projection of the height reads INPUT_FEATURES channels. With others the first batch stops at
+        two tensors that do not fit.
+
+    What is printed:
+        The size of tensor a (<#>) must match the size of tensor b (<#>) at non-singleton dimension
+        # (in backbone_3d)
+
+        expected input... to have <#> channels, but got <#> channels instead (in map_to_bev_module)
+
+        mat1 and mat2 shapes cannot be multiplied (in backbone_3d)
+
+        mat1 and mat2 shapes cannot be multiplied (#x<#> and <#>x#) (in backbone_3d)
+
+        size mismatch, m1: [# x <#>], m2: [<#> x #] (in backbone_3d)
+
+        channel size mismatch (in backbone_3d)
+
+        inp.dim(1) == filters.dim(-1) assert fail (in backbone_3d)
+
+        mat1 dim 1 must match mat2 dim 0 (in backbone_3d)
+
+    Why it happens:
+        OpenPCDet passes the channels from module to module, but these modules take them from their
+        own keys and do not compare.
+
+    How to fix:
+        Let the first module make what the second reads, or the second read what is made.
+
+    Seen in:
+        open-mmlab/mmdetection3d#553 (https://github.com/open-mmlab/mmdetection3d/issues/553): an
+        encoder whose declared input channels are not those of its voxels.
+    """
+    yield from _into_dsvt(evidence)
+    yield from _into_projection(evidence)
+
+
+def _into_dsvt(evidence: ConfigEvidence) -> Iterator[Finding]:
+    made, document = evidence.parts.up_to_map(), evidence.document
+    if made is None:
+        return
+    backbone, key = made.model.backbone_3d, f"{_BACKBONE}.d_model"
+    maker: str
+    if isinstance(backbone, FocalDsvtSettings):
+        maker, channels = backbone.focal_encoder.name, backbone.focal_encoder.out_channels
+        dsvt = backbone.dsvt
+        key = f"{_BACKBONE}.DSVT.d_model" if document.get(_MADE) is None else _MADE
+    elif isinstance(backbone, DsvtSettings):
+        maker, channels = made.model.vfe.name, voxel_channels(made.model, made.data)
+        dsvt = backbone
+    else:
+        return
+    if channels != dsvt.d_model[0]:
+        yield finding(
+            "BEV202",
+            f"{maker} makes {channels} channels, but DSVT's first stage reads {dsvt.d_model[0]}",
+            document=document,
+            key=key,
+            module="backbone_3d",
+        )
+
+
+def _into_projection(evidence: ConfigEvidence) -> Iterator[Finding]:
+    made = evidence.parts.up_to_map()
+    mapping = evidence.parts.map_to_bev
+    if made is None or not isinstance(mapping, SparseHeightCompressionSettings):
+        return
+    volume = sparse_volume(made.model, made.data)
+    if volume is None or mapping.mode != "learned" or mapping.height_strides:
+        return
+    height = volume.spatial_shape[0]
+    if mapping.input_features != volume.channels * height:
+        yield finding(
+            "BEV202",
+            f"the learned projection reads {mapping.input_features} channels, but "
+            f"{volume.channels} channels x {height} height levels = {volume.channels * height} "
+            "arrive",
+            document=evidence.document,
+            key=_INPUT_FEATURES,
+            module="map_to_bev_module",
+        )
+
+
+def importance_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
+    """The importance convolution does not speak of every voxel of its kernel.
+
+    What it means:
+        A focal convolution reads one channel for each neighbour that a voxel may spawn and one, the
+        last, for the voxel itself: 27 for a kernel of 3 x 3 x 3. With fewer the split of the voxels
+        runs out of channels.
+
+    Why it happens:
+        The convolution looks like one that rates a voxel, which would take 1 channel.
+
+    How to fix:
+        Give it the kernel's volume: 27 channels for a kernel of 3.
+
+    Seen in:
+        JIA-Lab-research/FocalsConv#2 (https://github.com/JIA-Lab-research/FocalsConv/issues/2): a
+        focal backbone set up by hand, whose settings have to agree with its convolutions.
+    """
+    written = whole(evidence.document, _IMPORTANCE)
+    if written is None or written == _KERNEL**3:
+        return
+    yield finding(
+        "BEV204",
+        f"{written} importance channels, where the focal convolution reads {_KERNEL**3}: one for "
+        f"each of {_KERNEL**3 - 1} neighbours and one for the voxel itself",
+        document=evidence.document,
+        key=_IMPORTANCE,
+        module="backbone_3d.focal_encoder.conv_imp",
+    )
+
+
+def focal_supervision_channel(evidence: ConfigEvidence) -> Iterator[Finding]:
+    """The focal loss looks at a neighbour's channel instead of the voxel's own.
+
+    What it means:
+        Of the importance channels the last one rates the voxel itself; the others rate its
+        neighbours. A loss on another channel, or on all, teaches "this voxel lies in a box" to the
+        wrong output.
+
+    Why it happens:
+        The order of the channels is a convention of the split that reads them, and nothing checks
+        it.
+
+    How to fix:
+        Supervise the last channel: -1, or 26 of 27.
+
+    Seen in:
+        JIA-Lab-research/FocalsConv#27 (https://github.com/JIA-Lab-research/FocalsConv/issues/27): a
+        focal backbone that keeps more voxels than its user can hold, which is what the loss is
+        against.
+    """
+    written = whole(evidence.document, _SUPERVISED)
+    if written is None or written in _LAST_CHANNEL:
+        return
+    yield finding(
+        "BEV205",
+        f"the focal loss supervises channel {written}, which rates a neighbour: the voxel's own "
+        f"importance is the last channel ({_LAST_CHANNEL[1]}, or {_LAST_CHANNEL[0]})",
+        document=evidence.document,
+        key=_SUPERVISED,
+        module="backbone_3d.focal_encoder",
+    )

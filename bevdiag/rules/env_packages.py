@@ -1,0 +1,253 @@
+"""Rules about packages that cannot be imported or do not go together."""
+
+import re
+from collections.abc import Iterator
+
+from bevdiag.environment.environment import Environment
+from bevdiag.environment.imports import ImportProbe
+from bevdiag.environment.packages import Package
+from bevdiag.environment.wheels import CudaVersion, suffix_cuda
+from bevdiag.memory.catalogue import cudnn_of_torch
+from bevdiag.memory.conv import CUDNN_64BIT
+from bevdiag.memory.device import parse_cudnn
+from bevdiag.memory.profiles import CudnnVersion
+from bevdiag.rules.codes import finding
+from bevdiag.rules.finding import Finding
+
+_TESTS = {
+    "torch": "import torch",
+    "cumm": "import numpy; from cumm import tensorview as tv; tv.from_numpy(numpy.zeros(1))",
+    "spconv": "import spconv.pytorch",
+}
+_BUILD = re.compile(r"cudnn(\d+(?:\.\d+)+)")
+_PACKAGES = ("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "cudnn")
+_PYG = re.compile(r"pt(\d)(\d+)(cu\d+|cpu)?")
+_TORCH_LAST = re.compile(r"(cu\d+)?\.?torch(\d+)\.(\d+).*")
+_TOGETHER = ("torchvision", "torchaudio")
+"""Released with torch, whose local version says the CUDA alone."""
+
+
+def import_fails(environment: Environment) -> Iterator[Finding]:
+    """A library of the training cannot be imported, or kills the interpreter.
+
+    What it means:
+        The training ends before its first step: with a traceback where the import raises, without
+        one where a signal ends the process.
+
+    What is printed:
+        No module named '...'
+
+        cannot open shared object file: No such file or directory
+
+        SIGSEGV
+
+        Segmentation fault
+
+    Why it happens:
+        An extension module was compiled against another library than the one it meets: another
+        cumm, another NumPy, a C++ library that is not there. What a C++ extension does then is
+        anyone's guess; SIGFPE, SIGSEGV and SIGABRT are the common ends.
+
+    How to fix:
+        Fix the other findings about versions first. Else install the package that fails anew, with
+        those that it depends on.
+
+    Seen in:
+        traveller59/spconv#655 (https://github.com/traveller59/spconv/issues/655): "cannot import
+        name 'CUDAEvent' from 'cumm.core_cc.tensorview_bind'", for versions of cumm and spconv that
+        do not match.
+    """
+    for probe in environment.probes:
+        if probe.signal or probe.error:
+            yield _failed(environment, probe)
+
+
+def _failed(environment: Environment, probe: ImportProbe) -> Finding:
+    packages = environment.packages
+    beside = {"cumm": packages.cumm(), "spconv": (*packages.spconv(), *packages.cumm())}
+    torch = environment.torch
+    involved = beside.get(probe.stage, (torch,) if torch is not None else ())
+    names = " ".join(f"{package.name}=={package.version}" for package in involved)
+    how = f"dies of {probe.signal}" if probe.signal else f"fails: {probe.error}"
+    return finding(
+        "BEV702",
+        f"{probe.stage} {how}",
+        detail=(
+            f'It was tried in a process of its own: python -c "{_TESTS[probe.stage]}"',
+            "A training ends at the same place.",
+        ),
+        command=f"python -m pip install --force-reinstall --no-deps {names}",
+    )
+
+
+def cudnn_without_64_bit_indices(environment: Environment) -> Iterator[Finding]:
+    """cuDNN before 9.3 is bypassed where a sample has more than 2^31 - 1 elements.
+
+    What it means:
+        A convolution whose input or output exceeds 2^31 - 1 elements in one sample goes to a slow
+        kernel, whose im2col buffer is the kernel's area times larger than the map. Smaller maps are
+        not affected.
+
+    Why it happens:
+        PyTorch gives convolutions that need 64-bit indices to cuDNN 9.3 and later only. torch's
+        default wheels bring cuDNN 9.1 up to torch 2.6, and 9.5 or later from torch 2.7 on.
+
+    How to fix:
+        Take torch 2.7 or later, or keep the BEV map below 2^31 elements: `bevdiag inspect` says how
+        large it is.
+
+    Seen in:
+        pytorch/pytorch#128947 (https://github.com/pytorch/pytorch/issues/128947): 161.37 GiB asked
+        for by one convolution whose sample is beyond 32-bit indices.
+    """
+    torch = environment.torch
+    cudnn = cudnn_version(environment)
+    if torch is None or cudnn is None or cudnn >= CUDNN_64BIT:
+        return
+    named = f"cuDNN {'.'.join(map(str, cudnn))}"
+    if torch.version is not None and not cudnn_of_torch(str(torch.version)).is_known:
+        named = f"the cuDNN of torch {torch.version}"  # older than those that are listed
+    yield finding(
+        "BEV708",
+        f"{named} cannot index more than 2^31 - 1 elements",
+        location=torch.location,
+        detail=(
+            "A BEV map beyond that makes PyTorch ask for an im2col buffer nine times its size in "
+            "a 3 x 3 convolution: 75.10 GiB for 22,400 channels on 200 x 500 cells.",
+        ),
+        command='python -m pip install "torch>=2.7"',
+    )
+
+
+def cudnn_version(environment: Environment) -> CudnnVersion | None:
+    """Return the cuDNN that torch loads; None for a CPU build, or where nothing tells."""
+    probe, torch = environment.probe("torch"), environment.torch
+    if probe is not None and probe.facts:
+        number = probe.facts.get("cudnn")
+        return parse_cudnn(str(number)) if number else None
+    if torch is None or environment.torch_cuda() is None:
+        return None
+    if match := _BUILD.search(torch.build):
+        return parse_cudnn(match[1])
+    package = environment.packages.get(*_PACKAGES)
+    if package is not None and package.version is not None:
+        return parse_cudnn(".".join(map(str, package.version.release[:3])))
+    if torch.version is None or torch.version.local is not None:
+        return None  # a range of versions, or a wheel of another index than the default one
+    return parse_cudnn(cudnn_of_torch(str(torch.version)).cudnn)
+
+
+def pynvml_deprecated(environment: Environment) -> Iterator[Finding]:
+    """The distribution pynvml is deprecated; nvidia-ml-py provides its module.
+
+    What it means:
+        Importing torch prints a FutureWarning, once for every process of a training. Old releases
+        (before 12) also install an outdated module over the one that nvidia-ml-py installs.
+
+    Why it happens:
+        Two distributions provide the module `pynvml`. NVIDIA maintains nvidia-ml-py; the one named
+        pynvml is a wrapper around it now and says so.
+
+    How to fix:
+        Uninstall pynvml and install nvidia-ml-py anew, since both own the same file.
+
+    Seen in:
+        PrimeIntellect-ai/prime-rl#881 (https://github.com/PrimeIntellect-ai/prime-rl/issues/881):
+        "The pynvml package is deprecated. Please install nvidia-ml-py instead."
+    """
+    package = environment.packages.get("pynvml")
+    if package is not None:
+        yield finding(
+            "BEV709",
+            f"{package} is deprecated",
+            location=package.location,
+            detail=("Every `import torch` warns about it; nvidia-ml-py provides the module.",),
+            command="python -m pip uninstall -y pynvml && "
+            "python -m pip install --force-reinstall nvidia-ml-py",
+        )
+
+
+def extension_for_another_torch(environment: Environment) -> Iterator[Finding]:
+    """An extension of torch was built for another torch, or another CUDA, than the one it meets.
+
+    What it means:
+        Its import fails with an undefined symbol, or it stops because its CUDA is not torch's.
+
+    What is printed:
+        undefined symbol: ...
+
+        compiled with different CUDA versions
+
+        Detected that PyTorch and ... were compiled with different CUDA
+
+        cannot import name '..._cuda'
+
+    Why it happens:
+        Extensions such as torch-scatter are compiled against one torch and say which in their
+        version: 2.0.9+pt112cu113 is for torch 1.12 with CUDA 11.3. pip compares none of that, and
+        an upgrade of torch leaves them behind.
+
+    How to fix:
+        Install the extension's wheel for the torch that is there, after every change of torch. What
+        the repository compiles itself has to be compiled again.
+
+    Seen in:
+        rusty1s/pytorch_scatter#153 (https://github.com/rusty1s/pytorch_scatter/issues/153): an
+        undefined symbol after an upgrade to torch 1.6.
+    """
+    torch = environment.torch
+    version = torch.version if torch is not None else None
+    if torch is None or version is None:
+        return
+    cuda = environment.torch_cuda()
+    for name, package in sorted(environment.packages.by_name.items()):
+        built = built_for(package)
+        if built is None:
+            continue
+        release, built_cuda = built
+        wrong = release is not None and release != (version.major, version.minor)
+        other = built_cuda is not None and cuda is not None and not _together(built_cuda, cuda)
+        if not wrong and not other:
+            continue
+        yield finding(
+            "BEV712",
+            f"{package} is built for {_named(release, built_cuda)}, and {torch} is there"
+            + (f" with CUDA {cuda[0]}.{cuda[1]}" if cuda is not None else ""),
+            location=package.location,
+            detail=("Its import fails, or its first operation does.",),
+            command=_command(name, f"{version.major}.{version.minor}.0", cuda),
+        )
+
+
+def built_for(package: Package) -> tuple[tuple[int, int] | None, CudaVersion | None] | None:
+    """Return the torch and the CUDA that a package's version names; None where it names neither."""
+    local = package.version.local if package.version is not None else None
+    if local is None or package.name == "torch":
+        return None
+    if match := _PYG.fullmatch(local):
+        return (int(match[1]), int(match[2])), suffix_cuda(match[3] or "")
+    if match := _TORCH_LAST.match(local):
+        # Such wheels name the major version of CUDA alone.
+        return (int(match[2]), int(match[3])), None
+    if package.name in _TOGETHER and (cuda := suffix_cuda(local)) is not None:
+        return None, cuda
+    return None
+
+
+def _together(one: CudaVersion, other: CudaVersion) -> bool:
+    """Whether libraries of both go together: from CUDA 11 on the minor version does not matter."""
+    return one == other if min(one, other)[0] < 11 else one[0] == other[0]
+
+
+def _named(release: tuple[int, int] | None, cuda: CudaVersion | None) -> str:
+    torch = f"torch {release[0]}.{release[1]}" if release is not None else ""
+    built = f"CUDA {cuda[0]}.{cuda[1]}" if cuda is not None else ""
+    return " with ".join(part for part in (torch, built) if part)
+
+
+def _command(name: str, torch: str, cuda: CudaVersion | None) -> str:
+    index = f"cu{cuda[0]}{cuda[1]}" if cuda is not None else "cpu"
+    remove = f"python -m pip uninstall -y {name} && python -m pip install {name}"
+    if name in _TOGETHER:
+        return f"{remove} --index-url https://download.pytorch.org/whl/{index}"
+    return f"{remove} -f https://data.pyg.org/whl/torch-{torch}+{index}.html"

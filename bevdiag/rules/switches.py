@@ -1,0 +1,181 @@
+"""Rules about switches of the training code that save memory."""
+
+import re
+from collections.abc import Iterator
+
+from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings
+from bevdiag.config.tree import Path as Keys
+from bevdiag.config.written import checkpoint_keys, dsvt_key
+from bevdiag.memory.events import Category
+from bevdiag.memory.lifetimes import saved_bytes_by_module
+from bevdiag.memory.oom import format_size
+from bevdiag.memory.verdict import Verdict
+from bevdiag.rules.codes import finding
+from bevdiag.rules.evidence import StepEvidence, TraceEvidence
+from bevdiag.rules.finding import Finding
+from bevdiag.rules.fix import Fix, Fixable, Price
+from bevdiag.rules.keys_read import keys_read
+
+_WITH_BF16 = (8, 0)
+_WITH_FP16 = (7, 0)
+_AMP = "OPTIMIZATION.USE_AMP"
+_USE_AMP = re.compile(r"\bUSE_AMP\b")
+_SHARE = 0.4
+_CHECKPOINTING = re.compile(r"checkpoint|ckpt|^with_cp$", re.IGNORECASE)
+"""How code names a switch of activation checkpointing."""
+
+
+def amp_available(evidence: StepEvidence) -> Iterator[Finding]:
+    """The step does not fit in single precision, and the GPU could run it in half.
+
+    What it means:
+        Activations are kept in float32 though the GPU computes in bfloat16 or float16 as well.
+        Autocast would keep those of convolutions and matrix products at half the size.
+
+    Why it happens:
+        OpenPCDet trains in single precision unless it is asked otherwise (USE_AMP or --use_amp).
+
+    How to fix:
+        Train with autocast. bfloat16 (compute capability 8.0 and later) needs no loss scaling,
+        float16 does. Norms, losses and sums stay in float32, and spconv knows float16 alone.
+
+    Seen in:
+        torch-points3d/torch-points3d#618
+        (https://github.com/torch-points3d/torch-points3d/pull/618): mixed precision takes a sparse
+        model from 48.8 to 28.8 GB.
+    """
+    capability = evidence.target.compute_capability
+    in_need = evidence.verdict in (Verdict.OVER, Verdict.DEPENDS)
+    if not in_need or evidence.autocast != "off" or capability < _WITH_FP16:
+        return
+    single = sum(
+        block.nbytes
+        for block in evidence.profile.holders
+        if block.alloc.category is Category.ACTIVATION and block.alloc.dtype == "float32"
+    )
+    dtype = "bf16" if capability >= _WITH_BF16 else "fp16"
+    yield finding(
+        "BEV501",
+        f"{format_size(single)} of the peak are float32 activations: --autocast {dtype} would save "
+        "up to half of them",
+        document=evidence.document,
+        key="" if evidence.document.get(_AMP) is None else _AMP,
+    )
+
+
+def amp_available_fixes(step: Fixable) -> Iterator[Fix]:
+    """Yield the key for autocast, for code that reads it."""
+    usual: tuple[tuple[str, ...], object] | None = (tuple(_AMP.split(".")), True)
+    switch = usual if step.settings is None else step.settings.half_precision
+    if switch is not None and step.autocast == "off" and reads_amp(step):
+        key, value = switch
+        yield Fix(
+            id="use-amp",
+            group="precision",
+            price=Price.PRECISION,
+            title="fp16 autocast",
+            loses="precision of matrix products and convolutions",
+            edits={key: value},
+            autocast="fp16",
+        )
+
+
+def reads_amp(step: Fixable) -> bool:
+    """Whether the training code reads USE_AMP; that of the focal detector's repository does not."""
+    if step.settings is not None and step.settings.is_code:
+        return step.settings.half_precision is not None
+    if step.root is not None:
+        return bool(keys_read(step.root.resolve(), _USE_AMP))
+    config = step.config
+    return config is not None and not isinstance(config.model.backbone_3d, FocalDsvtSettings)
+
+
+def checkpoint_candidate(evidence: TraceEvidence) -> Iterator[Finding]:
+    """One stack of layers keeps most of the memory, and could be computed twice instead.
+
+    What it means:
+        Two fifths or more of the peak are activations that one module keeps for its backward pass.
+        Checkpointing keeps the inputs of its blocks alone and computes the rest again.
+
+    Why it happens:
+        Every operation saves what its gradient needs. In a deep stack that adds up to many times
+        the stack's input.
+
+    How to fix:
+        Checkpoint the blocks (torch.utils.checkpoint); DSVT has a switch for it, USE_CHECKPOINT in
+        OpenPCDet and ues_checkpoint in the original. It costs one more forward pass of the stack
+        and changes no result.
+
+    Seen in:
+        Haiyang-W/DSVT#27 (https://github.com/Haiyang-W/DSVT/issues/27): the authors' answer to too
+        little memory is torch's checkpointing, which halves it.
+    """
+    if evidence.verdict not in (Verdict.OVER, Verdict.DEPENDS):
+        return
+    saved = saved_bytes_by_module(evidence.trace.stream)
+    enough = _SHARE * evidence.profile.peak.allocated_bytes
+    stacks = [
+        layer.name
+        for layer in evidence.trace.layers
+        if layer.has_children and saved.get(layer.name, 0) > enough
+    ]
+    if not stacks:
+        return
+    stack = max(stacks, key=lambda name: name.count("."))
+    yield finding(
+        "BEV502",
+        f"{stack} keeps {format_size(saved[stack])} for its backward pass, "
+        f"{saved[stack] / evidence.profile.peak.allocated_bytes:.0%} of the peak: checkpointing "
+        f"would free most of it for one more forward pass{_switch(evidence, stack)}",
+        module=stack,
+    )
+
+
+def _switch(evidence: TraceEvidence, stack: str) -> str:
+    """Name what switches it on, where the config has such a key."""
+    section, keys = dsvt_key(evidence.document), checkpoint_keys(evidence.document)
+    if section is None or keys is None or not stack.startswith("backbone_3d"):
+        return ""
+    read, other = keys
+    elsewhere = f" ({other} in DSVT's own repository)" if read == "USE_CHECKPOINT" else ""
+    return f": {section}.{read}: true{elsewhere}"
+
+
+def checkpoint_candidate_fixes(step: Fixable) -> Iterator[Fix]:
+    """Yield the switch of DSVT, or those that a class named in a repository's config reads."""
+    backbone = None if step.config is None else step.config.model.backbone_3d
+    dsvt = backbone.dsvt if isinstance(backbone, FocalDsvtSettings) else backbone
+    section, keys = dsvt_key(step.document), checkpoint_keys(step.document)
+    if isinstance(dsvt, DsvtSettings) and section is not None and keys is not None:
+        is_on = dsvt.USE_CHECKPOINT or dsvt.ues_checkpoint
+        if not is_on:
+            yield Fix(
+                id="dsvt-checkpoint",
+                group="checkpoint",
+                price=Price.TIME,
+                title="activation checkpointing of the DSVT blocks",
+                loses="time: DSVT's blocks run forward twice",
+                edits={(*section.split("."), keys[0]): True},
+            )
+    if step.settings is not None and step.root is not None:
+        model = step.settings.values().get("MODEL")
+        for read in keys_read(step.root.resolve(), _CHECKPOINTING):
+            for path, named in _sections(model, ("MODEL",)):
+                now = named.get(read.key)
+                is_off = now is False or (now is None and read.is_switch)
+                if is_off and read.owner in (named.get("NAME"), path[-1]):
+                    yield Fix(
+                        id=f"checkpoint-{'-'.join(path[1:]).lower()}",
+                        group="checkpoint",
+                        price=Price.TIME,
+                        title=f"activation checkpointing in {read.owner}",
+                        loses="time: what is checkpointed runs forward twice",
+                        edits={(*path, read.key): True},
+                    )
+
+
+def _sections(node: object, path: Keys) -> Iterator[tuple[Keys, dict[str, object]]]:
+    if isinstance(node, dict):
+        yield path, node
+        for key, value in node.items():
+            yield from _sections(value, (*path, str(key)))
