@@ -160,7 +160,7 @@ def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
     assert (said["range"], said["voxel_size"]) == ([-4, -4, -1, 4, 4, 1], [1, 1, 2])
     assert (said["max_points"], said["max_voxels"]) == (-1, -1)
     assert said["features"] == ["x", "y", "z"]
-    with pytest.raises(NoVerdictError, match="the config has no range of points"):
+    with pytest.raises(NoVerdictError, match="there is no range of points"):
         described({**config, "model": {"type": "Toy"}, "data": {"train": train}}, CONFIG)
 
 

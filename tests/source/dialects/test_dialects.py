@@ -13,7 +13,7 @@ from bevdiag.source.dialects.mmengine.dialect import MMEngine
 _NAMES = re.compile(r"mmdet|mmengine|mmcv|det3d|openmmlab", re.IGNORECASE)
 _PACKAGE = Path(bevdiag.__file__).parent
 _KNOW_THEM = (
-    "config/repository.py",  # says what a folder is
+    "config/around.py",  # says what a folder is
     "source/dialects/",
     "source/stubs/mmcv.py",
     "source/stubs/mmdet3d.py",
