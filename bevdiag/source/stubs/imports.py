@@ -29,7 +29,7 @@ _IMPORTLIB = str(Path(importlib.__file__).parent)
 _COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
 _COMMON = ("forward", "backward")
 """Names of functions that say nothing."""
-_ON_GPU = ("pytorch3d", "triton")
+_ON_GPU = ("flash_attn", "pytorch3d", "triton")
 """Packages whose functions are kernels: a repository gets a stub although they are installed."""
 _OF_WINDOWS, _WINDOWS = "_tkinter", ("tkinter", "turtle")
 """What Python may be built without, and what needs it; editors import `turtle` by themselves."""

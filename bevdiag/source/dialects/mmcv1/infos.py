@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmcv1.config import class_of, required
 from bevdiag.source.dialects.mmengine.frames import Rig, image_file, write_points
-from bevdiag.source.dialects.python_configs import step_of
 from bevdiag.source.failures import Remedy, stopped
 
 Floats = NDArray[np.float32]
 _FRAMES = 16
 """Of a sample, its own the last; no queue of a public config is longer."""
+_SWEEPS = 10
 _SECONDS = 0.5
 """Between two frames."""
 _UPRIGHT = [1.0, 0.0, 0.0, 0.0]
@@ -77,12 +77,12 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
 
 
 def _nuscenes(scene: Batch, dataset: Any, rig: Rig, folder: Path) -> list[dict[str, Any]]:
-    cameras = {name: _camera(rig, number, folder, dataset) for number, name in enumerate(rig.names)}
+    cameras = {name: _camera(rig, number, folder) for number, name in enumerate(rig.names)}
     empty = folder / "empty.bin"
     empty.touch()
-    # The scene's points are those of all sweeps together; none at all would be padded with copies.
-    loads_sweeps = step_of(dataset["pipeline"], "LoadPointsFromMultiSweeps")
-    sweeps = [{**_place(), "data_path": str(empty), "timestamp": _CLOCK}] if loads_sweeps else []
+    # The scene's points are those of all sweeps together. Cameras' sweeps are in the same list, and
+    # a frame without any begins a scene.
+    sweep = {**_place(), "data_path": str(empty), "timestamp": _CLOCK, **cameras}
     infos: list[dict[str, Any]] = []
     for index in range(scene.batch_size):
         path = folder / f"{index}.bin"
@@ -100,7 +100,7 @@ def _nuscenes(scene: Batch, dataset: Any, rig: Rig, folder: Path) -> list[dict[s
                 "scene_name": f"scene-{index:04d}",
                 "lidar_token": f"lidar {number}",
                 "frame_idx": frame,
-                "sweeps": sweeps,
+                "sweeps": [sweep] * _SWEEPS if frame else [],
                 "cams": cameras,
                 "timestamp": _CLOCK + int(number * _SECONDS * 1e6),
                 "can_bus": np.zeros(_CAN_BUS),
@@ -126,7 +126,7 @@ def _place() -> dict[str, Any]:
     }
 
 
-def _camera(rig: Rig, number: int, folder: Path, dataset: Any) -> dict[str, Any]:
+def _camera(rig: Rig, number: int, folder: Path) -> dict[str, Any]:
     turned = np.linalg.inv(rig.to_camera(number))[:3, :3]
     return {
         **_place(),
@@ -137,6 +137,9 @@ def _camera(rig: Rig, number: int, folder: Path, dataset: Any) -> dict[str, Any]
         "sample_data_token": rig.names[number],
         "timestamp": _CLOCK,
         "cam_intrinsic": rig.intrinsics()[:3, :3],
+        "intrinsics": rig.intrinsics(),
+        "extrinsics": rig.to_camera(number),
+        "lidar2img": rig.intrinsics() @ rig.to_camera(number),
     }
 
 
