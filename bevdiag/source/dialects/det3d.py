@@ -22,6 +22,7 @@ from bevdiag.source.dialects.python_configs import (
     HookedGradients,
     as_old_python,
     leave_unmeasured,
+    no_evaluation,
     plain,
     settings_of,
     step_of,
@@ -107,12 +108,7 @@ class Det3d(Dialect):
         return loss
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise stopped(
-            "of Python configs the training step is predicted, as evaluation has a pipeline of its "
-            "own",
-            Remedy.TRAINING,
-            str(self._path),
-        )
+        raise no_evaluation(self._path)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
         """Build what `train_detector` does; its wrapper changes values in place, keeps nothing."""

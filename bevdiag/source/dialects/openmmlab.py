@@ -12,7 +12,13 @@ from torch import nn
 from bevdiag.errors import InputError
 from bevdiag.scenes import ROOM_RANGE, Batch, SceneKind, fitting_kind
 from bevdiag.source.dialects.protocol import Dialect, Supply
-from bevdiag.source.dialects.python_configs import COLUMNS, plain, settings_of, step_of
+from bevdiag.source.dialects.python_configs import (
+    COLUMNS,
+    no_evaluation,
+    plain,
+    settings_of,
+    step_of,
+)
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
@@ -77,12 +83,7 @@ class OpenMMLab(Dialect):
     def _supply(self, scene: Batch, findings: list[str]) -> Supply: ...
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise stopped(
-            "of Python configs the training step is predicted, as evaluation has a pipeline of its "
-            "own",
-            Remedy.TRAINING,
-            str(self._path),
-        )
+        raise no_evaluation(self._path)
 
     def note_sparse_convolutions(self, model: nn.Module) -> None:
         """Say whose run where spconv would."""
@@ -95,37 +96,52 @@ def is_sparse(model: nn.Module) -> bool:
     return any(type(layer).__module__.startswith(_SPARSE) for layer in model.modules())
 
 
-def read_config(config_class: Any, parse: Any, path: Path, overrides: Sequence[str]) -> Any:
+def read_config(library: Any, path: Path, overrides: Sequence[str]) -> Any:
     """Read a config as the scripts do, with `KEY=value` texts as --cfg-options.
 
     Args:
-        config_class: `Config` of the library.
-        parse: its function from the text of a value to the value.
+        library: the module that has `Config` and `DictAction`.
         path: of the config.
         overrides: the texts.
 
     Raises:
         InputError: an override is no `KEY=value`.
     """
-    config = config_class.fromfile(str(path))
+    config = library.Config.fromfile(str(path))
     options = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--cfg-options {text}: expected KEY=value")
-        options[key.strip()] = parse(value)
+        options[key.strip()] = library.DictAction._parse_iterable(value)
     config.merge_from_dict(options)
     return config
 
 
-def innermost(dataset: Any) -> Any:
-    """Return the data set behind what repeats, balances or joins it."""
+def training_set(config: Any, dataset: Any, name: str) -> Any:
+    """Return the data set behind what repeats, balances or joins it.
+
+    Args:
+        config: the whole of it.
+        dataset: what it trains on.
+        name: where that is in it.
+
+    Raises:
+        NoVerdictError: the config trains on nothing.
+    """
+    if not dataset:
+        raise stopped(f"there is no data set to train on ({name})", Remedy.CONFIG, place_in(config))
     while isinstance(dataset, (list, tuple)) or "dataset" in dataset or "datasets" in dataset:
         if isinstance(dataset, (list, tuple)):
             dataset = dataset[0]
         else:
             dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"]
     return dataset
+
+
+def place_in(config: Any) -> str:
+    """Return the file of a config."""
+    return getattr(config, "filename", None) or "the config"
 
 
 def scene_of(config: Any, dataset: Any, classes: Sequence[str]) -> dict[str, Any]:
@@ -145,7 +161,7 @@ def scene_of(config: Any, dataset: Any, classes: Sequence[str]) -> dict[str, Any
             f"the model runs on {library}, which keeps memory in ways of its own that bevdiag does "
             "not model",
             Remedy.KERNEL,
-            getattr(config, "filename", None) or "the config",
+            place_in(config),
         )
     transforms = dataset.get("pipeline") or config.get("train_pipeline") or []
     points = step_of(transforms, "LoadPointsFromFile")

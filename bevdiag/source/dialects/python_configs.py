@@ -16,6 +16,7 @@ from torch import nn
 from bevdiag.config import Document, tree
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location, NoVerdictError
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current
 from bevdiag.trace.assumed_values import AssumedValues
@@ -88,6 +89,15 @@ class HookedGradients:
 
 def _nothing(set_to_none: bool = True) -> None:
     pass
+
+
+def no_evaluation(path: Path) -> NoVerdictError:
+    """Return the error for an evaluated model of a config."""
+    return stopped(
+        "of Python configs the training step is predicted, as evaluation has a pipeline of its own",
+        Remedy.TRAINING,
+        str(path),
+    )
 
 
 def leave_unmeasured(what: str) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.source.dialects import openmmlab, python_configs
-from bevdiag.source.dialects.openmmlab import innermost, scene_of
-from bevdiag.source.failures import Remedy, stopped
+from bevdiag.source.dialects.openmmlab import scene_of
 
 _OWN, _LATER = {"data"}, {"train_dataloader", "optim_wrapper", "default_scope"}
 """Names that only configs of mmcv 1.x set, and that only later ones do."""
@@ -59,24 +58,16 @@ def read_config(path: Path, overrides: Sequence[str]) -> Any:
     Raises:
         InputError: an override is no `KEY=value`.
     """
-    module = required("mmcv.utils.config")
-    return openmmlab.read_config(module.Config, module.DictAction._parse_iterable, path, overrides)
+    return openmmlab.read_config(required("mmcv.utils.config"), path, overrides)
 
 
 def training_set(config: Any) -> Any:
     """Return the data set behind what repeats, balances or joins it.
 
     Raises:
-        NoVerdictError: the config trains nothing.
+        NoVerdictError: the config trains on nothing.
     """
-    found = (config.get("data") or {}).get("train")
-    if not found:
-        raise stopped(
-            "there is no data set to train on (data.train)",
-            Remedy.CONFIG,
-            getattr(config, "filename", None) or "the config",
-        )
-    return innermost(found)
+    return openmmlab.training_set(config, (config.get("data") or {}).get("train"), "data.train")
 
 
 def described(config: Any) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.source.dialects import openmmlab, python_configs
-from bevdiag.source.dialects.openmmlab import innermost, scene_of
-from bevdiag.source.failures import Remedy, stopped
+from bevdiag.source.dialects.openmmlab import scene_of
 
 _AUTOCASTS = {"bfloat16": "bf16"}
 
@@ -29,24 +28,18 @@ def read_config(path: Path, overrides: Sequence[str]) -> Any:
     Raises:
         InputError: an override is no `KEY=value`.
     """
-    module = required("mmengine.config")
-    return openmmlab.read_config(module.Config, module.DictAction._parse_iterable, path, overrides)
+    return openmmlab.read_config(required("mmengine.config"), path, overrides)
 
 
 def training_set(config: Any) -> Any:
     """Return the data set behind what repeats, balances or joins it.
 
     Raises:
-        NoVerdictError: the config trains nothing.
+        NoVerdictError: the config trains on nothing.
     """
-    if not (config.get("train_dataloader") or {}).get("dataset"):
-        older = ", only one of before MMEngine, data.train" if config.get("data") else ""
-        raise stopped(
-            f"there is no data set to train on (train_dataloader.dataset){older}",
-            Remedy.CONFIG,
-            getattr(config, "filename", None) or "the config",
-        )
-    return innermost(config.train_dataloader.dataset)
+    older = "; only one of before MMEngine, data.train" if config.get("data") else ""
+    found = (config.get("train_dataloader") or {}).get("dataset")
+    return openmmlab.training_set(config, found, f"train_dataloader.dataset{older}")
 
 
 def described(config: Any) -> dict[str, Any]:
