@@ -15,7 +15,7 @@ from bevdiag.config.fields import (
     blame,
 )
 from bevdiag.config.grid import AXES, grid_of
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.tree import Listing, Section
 from bevdiag.errors import ConfigError
 

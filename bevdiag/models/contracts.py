@@ -16,14 +16,30 @@ Modules add `voxel_features`, `encoded_spconv_tensor`, `encoded_spconv_tensor_st
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 Batch = dict[str, Any]
 Detections = dict[str, Tensor]
 """A sample's `boxes` [n, 7+], `scores` [n] and `labels` [n], as an evaluation finds them."""
+
+
+class Kept(dict[str, Any]):
+    """What a module keeps from one step until the next one overwrites it, entry by entry.
+
+    Attributes:
+        overwritten: hears of each entry that has just been written.
+    """
+
+    overwritten: ClassVar[Callable[["Kept", str], None] | None] = None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        if Kept.overwritten is not None:
+            Kept.overwritten(self, key)
 
 
 class MapToBev(nn.Module, ABC):
@@ -69,6 +85,10 @@ class DenseHead(nn.Module, ABC):
     """
 
     limits: Limits = Limits()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = Kept()
 
     @abstractmethod
     def loss(self) -> Tensor:

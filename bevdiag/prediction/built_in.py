@@ -13,7 +13,7 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
-from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.models.bev_map import Changes, compression_changes, map_input_of
 from bevdiag.models.builder import build_detector
@@ -265,12 +265,23 @@ class BuiltIn(ConfigSource):
         return (model.vfe, decides, self.config.data, self.batch_size, pins, scenario)
 
     def _trace(self, batch: Batch, kept: tuple[KeptVoxels, ...], scenario: Scenario) -> Trace:
+        steps = max([1, *(site.num_steps for site in kept)])
+        if steps == 1 and self.options.loop.gpus == 1:  # several regroup after the first step
+            trace = self._traced(batch, kept, scenario, steps)
+            if trace.leftovers is None:
+                return trace
+        return self._traced(batch, kept, scenario, max(FEWEST_STEPS, steps))
+
+    def _traced(
+        self, batch: Batch, kept: tuple[KeptVoxels, ...], scenario: Scenario, num_steps: int
+    ) -> Trace:
+        """Trace so many steps; the trace keeps its leftovers where one step does not suffice."""
         config = self.config
         step = StepOptions(
             optimization=config.optimization,
             optimizer=self.optimizer,
             autocast=self.autocast,
-            num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
+            num_steps=num_steps,
             target=self.target(),
             loop=self.options.loop,
             replaced=self.options.replaced,

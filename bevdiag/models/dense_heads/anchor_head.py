@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.head_settings import AnchorHeadSettings
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.contracts import Batch, DenseHead, Detections
 from bevdiag.models.dense_heads.anchor_losses import (
@@ -15,8 +15,7 @@ from bevdiag.models.dense_heads.anchor_losses import (
     direction_loss,
     direction_targets,
 )
-from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner, limit_period
-from bevdiag.models.dense_heads.anchors import make_anchors
+from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner, limit_period, make_anchors
 from bevdiag.models.dense_heads.detections import best_of_anchors, decode
 from bevdiag.models.sized_ops import to_device
 
@@ -74,7 +73,6 @@ class AnchorHead(DenseHead):
         nn.init.constant_(self.conv_cls.bias, -math.log((1 - _PRIOR) / _PRIOR))
         if not self.conv_box.weight.is_meta:
             nn.init.normal_(self.conv_box.weight, mean=0, std=0.001)
-        self.kept: dict[str, Tensor] = {}
 
     @property
     def anchors(self) -> list[Tensor]:

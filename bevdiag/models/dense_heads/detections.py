@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from bevdiag.config import Document
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.models.contracts import Detections, Limits
-from bevdiag.models.losses import gather_cells
+from bevdiag.models.dense_heads.center_boxes import gather_cells
 from bevdiag.models.sized_ops import nonzero
 
 _PLACES = ("MODEL.DENSE_HEAD.POST_PROCESSING", "MODEL.POST_PROCESSING")
