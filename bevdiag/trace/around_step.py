@@ -10,7 +10,6 @@ from bevdiag.memory.loop import Loop
 from bevdiag.trace.ddp import Reducer
 from bevdiag.trace.optimizers import make_state
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.sorting import release_all
 
 SCALE = 65536.0
 
@@ -55,7 +54,7 @@ class AroundStep:
         ]
         for tensor in make_state(optimizer):
             self._recorder.adopt(tensor, Category.OPTIMIZER_STATE, "", "checkpoint")
-        release_all(self._recorder, copies)
+        self._recorder.release(*copies)
 
     def before_forward(self) -> None:
         """Before each batch's forward pass."""
