@@ -11,8 +11,8 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from types import FunctionType, ModuleType, SimpleNamespace
+from collections.abc import Callable
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -120,7 +120,9 @@ def replace_runtime() -> None:
     torch.cuda.default_generators = (torch.default_generator,)
     torch.version.cuda = torch.version.cuda or "12.4"
     torch.backends.cuda.is_built = lambda: True
-    for module in _modules():
+    for home, module in list(sys.modules.items()):
+        if not home.startswith(_HOMES) or home.startswith(_WITHOUT_RUNTIME):
+            continue
         for name, member in list(vars(module).items()):
             if name not in _KEPT and _touches_runtime(member):
                 setattr(module, name, _instead_of(name, member))
@@ -135,12 +137,6 @@ def replace_runtime() -> None:
     for name in dir(torch._C):
         if name.startswith(_GATED):
             setattr(torch._C, name, shut(name))
-
-
-def _modules() -> Iterator[ModuleType]:
-    for name, module in list(sys.modules.items()):
-        if name.startswith(_HOMES) and not name.startswith(_WITHOUT_RUNTIME):
-            yield module
 
 
 def _touches_runtime(member: Any) -> bool:

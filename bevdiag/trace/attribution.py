@@ -27,10 +27,6 @@ def _next_number() -> int:
     return number
 
 
-def _tensors(made: Any) -> list[torch.Tensor]:
-    return [tensor for tensor in tree_leaves(made) if isinstance(tensor, torch.Tensor)]
-
-
 class Attribution:
     """Follows one model; use as a context manager around everything that is traced.
 
@@ -126,7 +122,8 @@ class Attribution:
         before, here = _next_number(), len(self._idle) - 1
         idle = self._idle[here]
         made = plain.apply(*args, **kwargs)
-        if not any(tensor.requires_grad for tensor in _tensors(made)):
+        results = (value for value in tree_leaves(made) if isinstance(value, torch.Tensor))
+        if not any(tensor.requires_grad for tensor in results):
             # What was applied inside is part of it.
             self._idle[here] = idle + _next_number() - before
         return made

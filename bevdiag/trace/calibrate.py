@@ -103,7 +103,7 @@ def _device(task: CalibrationTask, device: torch.device) -> DeviceProfile:
         compute_capability=(properties.major, properties.minor),
         multiprocessors=properties.multi_processor_count,
         torch=torch.__version__,
-        cudnn=_cudnn_version(),
+        cudnn=cudnn_of_number(torch.backends.cudnn.version() or 0),  # type: ignore[no-untyped-call]
         cuda=torch.version.cuda or "",
         driver=_driver_version(),
         context_bytes=dense,
@@ -196,11 +196,6 @@ def _context_bytes(device: torch.device, held_bytes: int) -> int:
     torch.cuda.synchronize()
     free, total = torch.cuda.mem_get_info(device)
     return max(0, total - free - torch.cuda.memory_reserved(device) - held_bytes)
-
-
-def _cudnn_version() -> tuple[int, int, int]:
-    number = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
-    return cudnn_of_number(number)
 
 
 def _driver_version() -> str:

@@ -176,7 +176,7 @@ def trace_steps(
 
         def change_weights() -> None:
             nonlocal without_grad
-            without_grad = _without_grad(model)
+            without_grad = _trained(model, lambda parameter: parameter.grad is None)
             held = around.before_update()
             if options.clips:
                 clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
@@ -205,13 +205,14 @@ def trace_steps(
         recorder.stop()
     wiring = watch.wiring()
     records = layers.records(wiring.channels_into)
+    updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
     dead = dead_branches(wiring, watch.reach, records, without_grad, departures)
     return Trace(
         stream=recorder.stream(options.num_steps),
         layers=records,
         params_by_module=_params_by_module(model),
         params_without_grad=without_grad,
-        params_not_optimized=_not_optimized(model, optimizer),
+        params_not_optimized=_trained(model, lambda parameter: id(parameter) not in updated),
         departures=departures,
         wiring=replace(wiring, dead_branches=dead),
         notes=tuple(dict.fromkeys(recorder.notes)),
@@ -270,18 +271,10 @@ def _params_by_module(model: nn.Module) -> dict[str, int]:
     return counts
 
 
-def _without_grad(model: nn.Module) -> dict[str, int]:
+def _trained(model: nn.Module, lacks: Callable[[nn.Parameter], bool]) -> dict[str, int]:
+    """Return the numbers of each trained parameter that lacks something, by its name."""
     return {
         name: parameter.numel()
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad and parameter.grad is None
-    }
-
-
-def _not_optimized(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
-    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    return {
-        name: parameter.numel()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and id(parameter) not in known
+        if parameter.requires_grad and lacks(parameter)
     }
