@@ -335,13 +335,15 @@ class AssumedValues(KnownValues):
         )
         return used
 
-    def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
+    def copied(
+        self, tensor: torch.Tensor, question: Question, *, is_read: bool = True
+    ) -> torch.Tensor | None:
         """Return values of features that are copied to the host; None where nobody knows them."""
         low, high = self._intervals.of(tensor)
         if low == high:
             return torch.full(tensor.shape, low, dtype=tensor.dtype)
         answer = self._rehearsed(question, tuple(tensor.shape))
-        if answer is None:
+        if answer is None and is_read:
             self._open(question, "features copied to the host")
         return answer
 

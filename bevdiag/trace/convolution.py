@@ -108,8 +108,9 @@ def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dic
             recorder.track(output, str(func))
         recorder.scratch(0, f"{direction} convolution", Category.WORKSPACE, call)
         recorder.release(*own)
+    # The backend's copies are gone when the bias's gradient is summed (Convolution.cpp).
+    recorder.release(*held)
     if outputs[2] is not None:
         recorder.track(outputs[2], str(func))
         reductions.sum_over(recorder, grad_output, [0, *range(2, grad_output.dim())], str(func))
-    recorder.release(*held)
     return (*results, outputs[2])

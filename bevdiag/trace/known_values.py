@@ -80,7 +80,9 @@ class KnownValues(Asked):
         """Return what `int()` returns."""
         return int(self._only(tensor, question))
 
-    def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
+    def copied(
+        self, tensor: torch.Tensor, question: Question, *, is_read: bool = True
+    ) -> torch.Tensor | None:
         """Return the values of a copy on the host, None where nobody knows them."""
         return torch.full(tensor.shape, self._only(tensor, question), dtype=tensor.dtype)
 

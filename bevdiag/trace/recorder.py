@@ -122,6 +122,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whatever dies from here on dies after the run."""
         self._ledger.is_open = False
 
+    def take_frees(self, since: int) -> list[int]:
+        """Return the blocks that were let go since an event, as if they had not been."""
+        return self._ledger.take_frees(since)
+
     def stream(self, num_steps: int) -> EventStream:
         """Return the finished events, each allocation with its category."""
         return self._ledger.stream(num_steps)
@@ -262,7 +266,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whether the tensor would live on the GPU."""
         if tensor.layout is not torch.strided:
             return tensor.is_meta or any(map(self.is_device, stored_in((tensor,))))
-        return tensor.is_meta or self.block_of(tensor) is not None
+        block = self._live.get(tensor.untyped_storage()._cdata)
+        return tensor.is_meta if block is None else block != _HOST
 
     def on_device(self, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]) -> bool:
         """Whether what an operation makes from these inputs would live on the GPU.
@@ -342,7 +347,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in stored_in((outputs,)):
             if on_device:
                 self.track(tensor, op)
-            elif not tensor.is_meta:
+            else:
                 self.hide(tensor)
 
     # -- storages --------------------------------------------------------------------------

@@ -61,11 +61,17 @@ def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
 
 
 def copied_to_host(
-    recorder: "Recorder", tensor: torch.Tensor, dtype: torch.dtype | None = None
+    recorder: "Recorder",
+    tensor: torch.Tensor,
+    dtype: torch.dtype | None = None,
+    *,
+    is_read: bool = True,
 ) -> torch.Tensor | None:
-    """Copy a meta tensor to the host, as zeros where nobody knows its values.
+    """Copy a meta tensor to the host.
 
-    None for a tensor that has values; the question is numbered all the same.
+    None for a tensor that has values; the question is numbered all the same. Where nobody knows
+    the values the copy is one of zeros if it `is_read`, else a meta tensor of the host's: training
+    code copies what it logs, and a copy decides something only where it is read.
     """
     question = recorder.asked("copy", tensor)
     if not tensor.is_meta:
@@ -73,7 +79,11 @@ def copied_to_host(
     with recorder.on_host():
         known = None
         if recorder.supplier is not None and question is not None:
-            known = recorder.supplier.copied(tensor, question)
+            known = recorder.supplier.copied(tensor, question, is_read=is_read)
+        if known is None and not is_read:
+            kept = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device="meta")
+            recorder.hide(kept)
+            return kept
         made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
         return made if known is None else made.copy_(known)
 

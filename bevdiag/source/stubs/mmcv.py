@@ -251,19 +251,19 @@ def _three_nearest(
 # -- boxes -----------------------------------------------------------------------------------------
 
 
-def _points_in_first_box(boxes_: Array, cloud: Array, out: Filled) -> None:
+def points_in_first_box(boxes_: Array, cloud: Array, out: Filled) -> None:
     """Boxes [B, M, 7] about the centre of their bottom, points [B, N, 3]: rows [B, N], or -1."""
     for sample, inside in enumerate(_inside(boxes_, cloud)):
         out[sample] = np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
 
 
-def _points_in_every_box(boxes_: Array, cloud: Array, out: Filled) -> None:
-    """Mark the points in boxes as `_points_in_first_box` takes them: 0 and 1, [B, N, M]."""
+def points_in_every_box(boxes_: Array, cloud: Array, out: Filled) -> None:
+    """Mark the points in boxes as `points_in_first_box` takes them: 0 and 1, [B, N, M]."""
     for sample, inside in enumerate(_inside(boxes_, cloud)):
         out[sample] = inside.T
 
 
-def _points_in_boxes_of_host(boxes_: Array, cloud: Array, out: Filled) -> None:
+def points_in_boxes_of_host(boxes_: Array, cloud: Array, out: Filled) -> None:
     """Boxes [M, 7], points [N, 3]: 0 and 1, [M, N]."""
     out[...] = next(_inside(boxes_[None], cloud[None]))
 
@@ -342,10 +342,12 @@ def nms_rotated(
 
 def nms_3d(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
     """Boxes [N, 7], best first; `keep` [N] gets the survivors' rows, `keep_num` their number."""
-    _mask(boxes_)
-    kept = _kept(boxes_, nms_overlap_thresh, lambda rows: rows)
-    keep[: len(kept)] = kept
-    array(keep_num)[...] = len(kept)
+    _keep(boxes_, keep, keep_num, nms_overlap_thresh, lambda rows: rows)
+
+
+def nms_corners(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
+    """Suppress boxes [N, 5] of x1, y1, x2, y2, angle, as mmcv before 1.5 has them."""
+    _keep(boxes_, keep, keep_num, nms_overlap_thresh, boxes.from_corners)
 
 
 def nms_3d_unturned(
@@ -355,6 +357,13 @@ def nms_3d_unturned(
     unturned = boxes_.clone()
     unturned[:, 6] = 0
     nms_3d(unturned, keep, keep_num, nms_overlap_thresh)
+
+
+def _keep(rows: Tensor, keep: Tensor, keep_num: Tensor, threshold: float, as_boxes: Any) -> None:
+    _mask(rows)
+    kept = _kept(rows, threshold, as_boxes)
+    keep[: len(kept)] = kept
+    array(keep_num)[...] = len(kept)
 
 
 def _mask(rows: Tensor) -> Tensor:
@@ -426,12 +435,14 @@ _OPS: dict[str, Op] = {
     "group_points_forward": _sizes_last(points.group_batch, "b c n npoints nsample"),
     "three_nn_forward": _by_name(_three_nearest),
     "three_interpolate_forward": _sizes_last(points.interpolate_batch, "b c m n"),
-    "points_in_boxes_part_forward": _by_name(_points_in_first_box),
-    "points_in_boxes_all_forward": _by_name(_points_in_every_box),
-    "points_in_boxes_cpu_forward": _by_name(_points_in_boxes_of_host),
+    "points_in_boxes_part_forward": _by_name(points_in_first_box),
+    "points_in_boxes_all_forward": _by_name(points_in_every_box),
+    "points_in_boxes_cpu_forward": _by_name(points_in_boxes_of_host),
     "iou3d_boxes_overlap_bev_forward": _by_name(boxes.overlaps),
     "box_iou_rotated": _by_name(_box_iou_rotated),
     "bbox_overlaps": _by_name(_bbox_overlaps),
+    "iou3d_boxes_iou_bev_forward": _by_name(boxes.corner_ious),
+    "iou3d_nms_forward": nms_corners,
     "iou3d_nms3d_forward": nms_3d,
     "iou3d_nms3d_normal_forward": nms_3d_unturned,
     "nms": nms,

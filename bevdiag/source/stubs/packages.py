@@ -10,6 +10,7 @@ from torch import nn
 from bevdiag.source.stubs.assignment import linear_sum_assignment
 from bevdiag.source.stubs.chamfer import chamfer_distance
 from bevdiag.source.stubs.einops import einops_modules
+from bevdiag.source.stubs.flash import flash_modules
 from bevdiag.source.stubs.inert import inert_with
 from bevdiag.source.stubs.scans import causal_conv1d_fn
 from bevdiag.source.stubs.unknown_ops import Kernel
@@ -151,6 +152,7 @@ PACKAGES: dict[str, Callable[[], dict[str, ModuleType]]] = {
     "causal_conv1d": _causal_conv1d,
     "einops": einops_modules,
     "easydict": lambda: {"easydict": inert_with("easydict", EasyDict=EasyDict)},
+    "flash_attn": flash_modules,
     "numba": _numba,
     "pytorch3d": _pytorch3d,
     "scipy": _scipy,
