@@ -258,24 +258,11 @@ def _geometry(call: ConvCall) -> tuple[Any, ...]:
     """Stride to groups, in the order of aten::convolution's arguments."""
     beyond = [0] * len(call.stride)
     if call.transposed:
-        axes = zip(
-            call.output_shape[2:],
-            call.input_shape[2:],
-            call.weight_shape[2:],
-            call.stride,
-            call.padding,
-            call.dilation,
-            strict=True,
-        )
+        spaces = (call.output_shape[2:], call.input_shape[2:], call.weight_shape[2:])
+        axes = zip(*spaces, call.stride, call.padding, call.dilation, strict=True)
         beyond = [
             out - ((size - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
             for out, size, kernel, stride, pad, dilation in axes
         ]
-    return (
-        list(call.stride),
-        list(call.padding),
-        list(call.dilation),
-        call.transposed,
-        beyond,
-        call.groups,
-    )
+    steps = map(list, (call.stride, call.padding, call.dilation))
+    return (*steps, call.transposed, beyond, call.groups)
