@@ -7,7 +7,6 @@ numbers that were current while a module ran therefore lead back to that module.
 
 from bisect import bisect_right
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -61,12 +60,7 @@ class Attribution:
         _BELOW_FUNCTION.apply = classmethod(self._applied)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for hook in self._hooks:
             hook.remove()
         if self._apply_before is None:
