@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bevdiag.source.cuda_runtime import replace_runtime
-from bevdiag.source.devices import FEATURES, VALUES, is_cuda
+from bevdiag.source.cuda_runtime import FEATURES, VALUES, is_cuda, replace_runtime
 from bevdiag.source.state import current
 from bevdiag.trace.places import user_place
 
