@@ -67,10 +67,10 @@ class History:
     segments: tuple[FilledSegment, ...]
 
 
-def record(stream: EventStream, target: DeviceTarget, *, bound: Bound = Bound.EXPECTED) -> History:
+def record(stream: EventStream, target: DeviceTarget) -> History:
     """Run the stream through the allocator, up to where the target's memory does not suffice."""
     recorder = _Recorder(stream, target.capacity_bytes)
-    run(stream, asked_of(stream, target, bound), recorder)
+    run(stream, asked_of(stream, target, Bound.EXPECTED), recorder)
     return History(tuple(recorder.entries), tuple(recorder.filled()))
 
 

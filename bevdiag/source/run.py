@@ -57,7 +57,6 @@ def trace_source(
     optimizer: str = "adamw",
     overrides: Sequence[str] = (),
     assumptions: Mapping[str, int] | None = None,
-    num_steps: int = 2,
     target: DeviceTarget | None = None,
     timeout_seconds: float | None = None,
     rehearses: bool = True,
@@ -79,7 +78,6 @@ def trace_source(
         optimizer: adam, adamw, sgd, adam_onecycle or adam_cosineanneal.
         overrides: `KEY=value` texts for the config.
         assumptions: counts by site, as an earlier trace named the sites.
-        num_steps: training steps to record.
         target: the device whose torch picks the kernels; None takes the measured GPU's.
         timeout_seconds: of silence, after which the child is stopped.
         rehearses: whether the forward pass is run on the CPU for values that decide.
@@ -103,7 +101,6 @@ def trace_source(
             optimization=settings.optimization,
             optimizer=optimizer,
             autocast=autocast,
-            num_steps=num_steps,
             target=target,
             loop=loop,
             replaced=replaced or {},
