@@ -14,7 +14,7 @@ from bevdiag.memory.allocator import (
     round_up,
     segment_bytes,
 )
-from bevdiag.memory.oom import format_size
+from bevdiag.memory.sizes import format_size
 
 _SAYS = ADVICE | {
     FailureKind.CUBLAS: "cuBLAS found no memory for its handle or workspace. PyTorch's allocator "

@@ -20,8 +20,8 @@ from bevdiag.explain.result import Candidate, Certainty
 from bevdiag.memory.allocator import block_bytes, segment_bytes
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, EventStream
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.simulate import walk
+from bevdiag.memory.sizes import format_size
 from bevdiag.memory.workspaces import workspace
 
 PREDICTION_ERROR = 0.10

@@ -180,7 +180,7 @@ def _choice(said: Mapping[str, _Said]) -> "Choice":
 
 def _words(options: InspectOptions) -> str:
     """GPU and budget as a sentence names them; empty where there is none."""
-    from bevdiag.memory.oom import format_size
+    from bevdiag.memory.sizes import format_size
 
     size = None if options.process_bytes is None else format_size(options.process_bytes)
     if options.origin.startswith("GPU "):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bevdiag.config.backbone_settings import FocalDsvtSettings, VoxelFocalBackboneSettings
-from bevdiag.memory.oom import format_size
+from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding
