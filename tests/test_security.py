@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bevdiag.cli.formats import CHECK_FORMATS, renderer
+from bevdiag.cli.output import CHECK_FORMATS, renderer
 from bevdiag.config import load_config
 from bevdiag.config.agreement import MAX_LAYERS
 from bevdiag.config.builder import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, MAX_NODES

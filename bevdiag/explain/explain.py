@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from bevdiag.explain.answer import PREDICTABLE, Explanation, FailureKind
 from bevdiag.explain.decode import cause_of, decode
-from bevdiag.explain.failure import PREDICTABLE, FailureKind
 from bevdiag.explain.faults import suspect, unknown_text
 from bevdiag.explain.messages import read_log
-from bevdiag.explain.result import Explanation
 from bevdiag.prediction.options import InspectOptions, Progress
 
 

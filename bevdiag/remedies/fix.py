@@ -18,8 +18,8 @@ from bevdiag.files.writing import locked, write_file
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.models.bev_map import Changes
 from bevdiag.prediction.options import InspectOptions, Progress
-from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.result import Plan
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.advice import advice_for

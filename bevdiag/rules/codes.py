@@ -37,7 +37,7 @@ class Code:
             comments that silence findings, the environment, or a recorded state.
         stops: whether a step cannot run with this fault, where it is an error; none is traced then.
             A rule may say otherwise of one finding.
-        has_fixes: whether edits that help are known: `<rule>_fixes` beside the rule (see fix.py).
+        has_fixes: whether edits that help are known: `<rule>_fixes` beside it (see finding.py).
         is_fixed: whether bevdiag traces the config as if the fault were fixed, and says so.
     """
 

@@ -13,8 +13,15 @@ from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver
 from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Packages
-from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess
-from bevdiag.explain.result import Candidate, Certainty, Explanation
+from bevdiag.explain.answer import (
+    Candidate,
+    Certainty,
+    Explanation,
+    Failure,
+    FailureKind,
+    Figure,
+    OtherProcess,
+)
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.baseline import Baseline, Entry
 from bevdiag.report.as_json import as_json

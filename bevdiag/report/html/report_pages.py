@@ -4,8 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Prediction, Variant
+from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Plan, Prediction, Variant
 from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import (

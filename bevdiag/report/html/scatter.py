@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.html.findings import VERDICT_KINDS
 
