@@ -265,10 +265,14 @@ SCENE_SITE = "scene"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The evaluation step of the same batch size; `refusal` says why there is none, else empty."""
+    """The evaluation step of the same batch size; `refusal` says why there is none, else empty.
+
+    `after_bytes` is the most that its process reserves where it has trained before.
+    """
 
     allocated_bytes: int = 0
     high_bytes: int = 0
+    after_bytes: int = 0
     refusal: str = ""
 
 

@@ -258,7 +258,7 @@ class Dsvt(nn.Module):
         voxels = [sets.voxels for sets in stage.sets]
         repeated = [sets.repeated for sets in stage.sets]
         arguments = (features, voxels, repeated, stage.embeddings[index], block)
-        if not self.use_checkpoint:
+        if not (self.use_checkpoint and self.training):
             out: Tensor = module(*arguments)
             return out
         recomputed: Tensor = checkpoint(module, *arguments, use_reentrant=True)
