@@ -50,8 +50,8 @@ def _predicted(
     answer: Explanation, config: Path, options: InspectOptions, progress: Progress
 ) -> Explanation:
     progress("importing torch", 0.0)
+    from bevdiag.explain.candidates import search
     from bevdiag.explain.cases import predicted_cases
-    from bevdiag.explain.search import search
     from bevdiag.prediction.target import target_of
 
     progress("training step", 0.1)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 
-from bevdiag.config.builder import MAX_BYTES
 from bevdiag.config.edits import edited_text, says
 from bevdiag.config.load import read_document
+from bevdiag.config.yaml_tree import MAX_BYTES
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation
 from bevdiag.doctor.examine import Checkup
-from bevdiag.environment.imports import ImportProbe
+from bevdiag.environment.probes import ImportProbe
 from bevdiag.explain.answer import Explanation, Failure
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.prediction.checked import Check, Checks

@@ -94,7 +94,7 @@ _ROWS = (
     Code("BEV304", "peak-dominated-by-one-block", "holders", _INFO, _TRACE),
     Code("BEV305", "padded-voxel-features", "holders", _WARNING, _STEP, has_fixes=True),
     Code("BEV306", "densified-volume", "height", _WARNING, _STEP),
-    Code("BEV307", "focal-growth", "focal_growth", _WARNING, _STEP, _LIKELY, has_fixes=True),
+    Code("BEV307", "focal-growth", "focal_voxels", _WARNING, _STEP, _LIKELY, has_fixes=True),
     Code("BEV308", "within-margin", "budget", _WARNING, _TRACE, _LIKELY),
     Code("BEV309", "attention-maps", "holders", _INFO, _TRACE),
     Code("BEV310", "dense-anchors", "holders", _WARNING, _STEP),

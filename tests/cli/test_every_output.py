@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bevdiag.accuracy import calibration
-from bevdiag.accuracy import run as accuracy_run
+from bevdiag.accuracy import validate as accuracy_run
 from bevdiag.accuracy.calibration import GRID, Calibration
 from bevdiag.accuracy.outcome import MeasuredOn, Validation
 from bevdiag.cli.main import run

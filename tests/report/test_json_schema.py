@@ -11,8 +11,8 @@ from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validatio
 from bevdiag.doctor.examine import Checkup
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver
-from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Packages
+from bevdiag.environment.probes import ImportProbe
 from bevdiag.explain.answer import (
     Candidate,
     Certainty,

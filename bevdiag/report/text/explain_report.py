@@ -17,7 +17,7 @@ from bevdiag.explain.answer import (
 from bevdiag.explain.other_texts import ADVICE
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.places import module_or_phase, shown_location
+from bevdiag.report.locations import module_or_phase, shown_location
 from bevdiag.report.text.prose import heading, labelled_lines, paragraph, render_lines
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
