@@ -24,7 +24,7 @@ from focal_steps import drift_text, read_steps, steps_table
 
 from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation
 from bevdiag.accuracy.rows import replacements
-from bevdiag.accuracy.run import rows_to_predict, trace_row
+from bevdiag.accuracy.validate import rows_to_predict, trace_row
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.report.validation import groups_markdown, validation_markdown
 

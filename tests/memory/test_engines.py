@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.config.shipped import shipped_file
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import make_target
 from bevdiag.memory.engines import (
