@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.fix import Fix
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.step_source import Recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +103,11 @@ class Plans:
         singles: every change alone; `combined` every set of several that was traced.
         frontier: of all that may be written, what nothing else beats in both cost and memory,
             the cheapest first.
-        chosen: the plan to take, None where none fits.
+        chosen: the plan to take, None where none fits; `recorded` is its step.
     """
 
     singles: tuple[Plan, ...]
     combined: tuple[Plan, ...]
     frontier: tuple[Plan, ...]
     chosen: Plan | None
+    recorded: "Recorded | None" = None
