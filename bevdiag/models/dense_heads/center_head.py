@@ -7,14 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranchSettings
+from bevdiag.config.head_settings import CenterHeadSettings, HeadBranchSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import ConfigError
-from bevdiag.models.contracts import Batch, DenseHead
+from bevdiag.models.contracts import Batch, DenseHead, Detections, Limits
 from bevdiag.models.dense_heads.center_boxes import (
     Objects,
     decode_boxes,
+    heatmap_loss,
     iou_loss,
     iou_regression_loss,
+    regression_loss,
 )
 from bevdiag.models.dense_heads.center_targets import (
     BevGrid,
@@ -23,7 +26,7 @@ from bevdiag.models.dense_heads.center_targets import (
     boxes_of_head,
     draw_targets,
 )
-from bevdiag.models.losses import heatmap_loss, regression_loss
+from bevdiag.models.dense_heads.detections import best_peaks, suppressed
 from bevdiag.models.sized_ops import to_device
 
 _HEATMAP_BIAS = -2.19
@@ -135,6 +138,17 @@ class CenterHead(DenseHead):
         self.kept["predictions"] = predictions
         return batch
 
+    def detect(self, batch: Batch) -> list[Detections]:
+        stride = self.settings.target_assigner_config.feature_map_stride
+        heads = []
+        for predicted in self.kept["predictions"]:
+            peaks = best_peaks(predicted, stride, self.data, self.limits)
+            heads.append([_kept(found, self.limits) for found in peaks])
+        return [
+            {name: torch.cat([part[name] for part in parts], dim=0) for name in parts[0]}
+            for parts in zip(*heads, strict=True)
+        ]
+
     def loss(self) -> Tensor:
         """Return the last forward pass's loss, summed over the heads."""
         config = self.settings.loss_config.loss_weights
@@ -194,6 +208,12 @@ class CenterHead(DenseHead):
             ]
             targets.append(_to_device(samples, device))
         return targets
+
+
+def _kept(found: Detections, limits: Limits) -> Detections:
+    """Leave out what overlaps something better."""
+    kept = suppressed(found["scores"], found["boxes"], limits)
+    return {name: values[kept] for name, values in found.items()}
 
 
 def _to_device(samples: list[SampleTargets], device: torch.device) -> HeadTargets:
