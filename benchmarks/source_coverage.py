@@ -36,7 +36,10 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = Path("tools", "cfgs")
 OPENPCDET = "OpenPCDet"
 BATCH_SIZE = 2
-ASKED = ("--device", "meta", "--gpu", "h200", "--torch", "2.11.0", "--no-remedies", "--isolated")
+ASKED = (
+    *("--device", "meta", "--gpu", "h200", "--torch", "2.11.0", "--profile", "none"),
+    *("--no-remedies", "--isolated"),
+)
 FAILED = "failed"
 _MOST_SITES = 3
 _FURTHER = ("; before that, ", "; next: ")
@@ -181,9 +184,9 @@ def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
         "# Coverage: repositories' own configs",
         "",
         "Written by `benchmarks/source_coverage.py`: each config through",
-        "`bevdiag inspect --source` without a GPU, for an H200 with torch 2.11, batch",
-        f"{BATCH_SIZE}, a synthetic scene of the config's data set, its own precision and",
-        "optimizer. Nothing of a repository is changed, compiled or downloaded.",
+        "`bevdiag inspect --source` without a GPU, for an H200 with torch 2.11 by rules alone",
+        f"(`--profile none`), batch {BATCH_SIZE}, a synthetic scene of the config's data set, its",
+        "own precision and optimizer. Nothing of a repository is changed, compiled or downloaded.",
         "",
         f"Versions: {_versions()}.",
         "",
