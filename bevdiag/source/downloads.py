@@ -156,9 +156,13 @@ def refuse(findings: list[str]) -> None:
         instead(url)
         _found_later(Path(file))
 
-    torch.hub.load = instead
-    torch.hub.load_state_dict_from_url = model_zoo.load_url = fetch
-    torch.hub.download_url_to_file = save
+    for module, name, function in (
+        (torch.hub, "load", instead),
+        (torch.hub, "load_state_dict_from_url", fetch),
+        (torch.hub, "download_url_to_file", save),
+        (model_zoo, "load_url", fetch),
+    ):
+        setattr(module, name, function)
     torch.load = load
     plain = nn.Module.load_state_dict
 
