@@ -156,14 +156,14 @@ def refuse(findings: list[str]) -> None:
         instead(url)
         _found_later(Path(file))
 
-    for module, name, function in (
+    for module, name, refusal in (
         (torch.hub, "load", instead),
         (torch.hub, "load_state_dict_from_url", fetch),
-        (torch.hub, "download_url_to_file", save),
         (model_zoo, "load_url", fetch),
+        (torch.hub, "download_url_to_file", save),
+        (torch, "load", load),
     ):
-        setattr(module, name, function)
-    torch.load = load
+        setattr(module, name, refusal)
     plain = nn.Module.load_state_dict
 
     def load_state_dict(module: nn.Module, state: Any, *args: Any, **kwargs: Any) -> Any:
