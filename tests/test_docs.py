@@ -10,8 +10,9 @@ import typer
 
 from benchmarks.reference_pages import DOCS, FOLDERS, pages
 from bevdiag.cli.main import app
-from bevdiag.cli.schema import schema_names
+from bevdiag.cli.reference import schema_names
 from bevdiag.rules.codes import CODES
+from tests.documented import commands
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -40,9 +41,9 @@ def _options() -> dict[str, set[str]]:
 
 
 def _commands(text: str) -> list[list[str]]:
-    shown = re.findall(r"^ {4,}(?:\$ )?(bevdiag [a-z].*)$", text, re.MULTILINE)
+    shown = [shown.command for shown in commands(text, "")]
+    shown = [found[0] for line in shown if (found := re.search("bevdiag [a-z].*", line))]
     shown += re.findall(r"`(bevdiag [a-z][^`]*)`", text)
-    shown += re.findall(r"^\$ (bevdiag [a-z].*)$", text, re.MULTILINE)
     found = []
     for line in shown:
         try:

@@ -102,7 +102,7 @@ def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
 
 def _write(checks: "Sequence[Check]", output_format: str, output: str, *, beside: bool) -> None:
     """Write the report to its place; to stderr where a command's own output follows on stdout."""
-    from bevdiag.report.text.preflight_report import render_preflight
+    from bevdiag.report.text.checks_report import render_preflight
 
     text = render_checks(checks, output_format, output, render_preflight)
     if beside and output == STDOUT:
@@ -126,7 +126,7 @@ def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:
 def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     """On stderr, what the command ran out of memory for, if it did."""
     from bevdiag.explain.explain import explain
-    from bevdiag.explain.log import read_log
+    from bevdiag.explain.messages import read_log
     from bevdiag.report.layout import Layout
     from bevdiag.report.text.explain_report import render_explain
 

@@ -149,14 +149,14 @@ def module(option: str, text: str) -> str:
 
 def compressions() -> tuple[str, ...]:
     """Every MODE of the height compression, as the config knows them."""
-    from bevdiag.config.settings import CompressionMode
+    from bevdiag.config.bev_settings import CompressionMode
 
     return get_args(CompressionMode)
 
 
 def optimizer(option: str, text: str) -> str:
     """One of the optimizers that a config can name."""
-    from bevdiag.config.settings import OptimizationSettings
+    from bevdiag.config.model_settings import OptimizationSettings
 
     known = get_args(OptimizationSettings.model_fields["optimizer"].annotation)
     return choose(option, text, known)
@@ -227,7 +227,7 @@ def source_folder(option: str, text: str) -> str:
         InputError: there is no such folder, or nothing in it that builds detectors.
     """
     folder(option, text)
-    from bevdiag.config.repository import check_repository  # loads pydantic
+    from bevdiag.config.around import check_repository  # loads pydantic
 
     _labelled(option, check_repository, Path(text))
     return text

@@ -38,14 +38,6 @@ def _get_device(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: A
     return 0 if gpu.recorder.is_device(args[0]) else -1
 
 
-def _cuda(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return gpu.to_device(args[0], None)
-
-
-def _cpu(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return gpu.to_host(args[0])
-
-
 def _to(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     tensor = args[0]
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
@@ -110,6 +102,8 @@ def _new(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> 
         # Labels, indices and masks made beside features are constants, and have values.
         with gpu.recorder.for_device():
             return func(*args, **kwargs, device=CPU)
+    if device is None and not args[0].is_meta and gpu.recorder.is_device(args[0]):
+        device = torch.device("cuda")
     if device is None or (is_cuda(device) and args[0].is_meta):
         return func(*args, **kwargs)
     if is_cuda(device):
@@ -167,8 +161,8 @@ FOR_THE_REPOSITORY: dict[Any, Handler] = {
     _property("is_cuda"): _is_cuda,
     _property("is_cpu"): _is_cpu,
     _T.get_device: _get_device,
-    _T.cuda: _cuda,
-    _T.cpu: _cpu,
+    _T.cuda: lambda gpu, _, args, __: gpu.to_device(args[0], None),
+    _T.cpu: lambda gpu, _, args, __: gpu.to_host(args[0]),
     _T.to: _to,
     _T.type: _type,
     _T.type_as: _type_as,

@@ -15,12 +15,14 @@ from typing import Any
 import torch
 
 from bevdiag.trace.given import Given
-from bevdiag.trace.intervals import Intervals
+from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.lazy_number import LazyNumber
+from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Effort, Prompter, Question, QuestionCounter, Rehearsal
+from bevdiag.trace.rehearsal import Effort, Prompter, Question, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
+from bevdiag.trace.unknown_values import Asked
 
 EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""
@@ -41,60 +43,24 @@ _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
 
 
-class Asked:
-    """Numbers the questions that a run meets, by their place in the code.
-
-    Attributes:
-        module: names the module that is running, for places outside of the user's code.
-    """
-
-    def __init__(self) -> None:
-        self.module: Callable[[], str] = str
-        self._counter = QuestionCounter()
-
-    def begin_pass(self) -> None:
-        """Begin a forward or backward pass."""
-        self._counter.begin_pass()
-
-    def question(self, kind: str) -> Question:
-        """Give a number to the question that the code asks right now."""
-        module = self.module()
-        return self._counter.question(kind, user_place(sys._getframe(1), module), module)
-
-    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
-
-    def overwritten(self, tensors: Iterable[Any]) -> None:
-        """Note that an operator that nobody sees into may have written into these arguments."""
-
-
-class _Nobody:
-    """Waits for no answer."""
-
-    def seen(self, question: Question, value: torch.Tensor) -> None:
-        """See `bevdiag.trace.rehearsal.Prompter`."""
-
-
-NOBODY = _Nobody()
-
-
 class RehearsedValues(Asked):
     """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
 
-    def __init__(self, prompter: Prompter | _Nobody) -> None:
+    def __init__(self, prompter: Prompter | None = None) -> None:
         super().__init__()
         self._prompter = prompter
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """Pass on the answer that the run has to a question."""
-        self._prompter.seen(question, value)
+        if self._prompter is not None:
+            self._prompter.seen(question, value)
 
     def counted(self, kind: str, count: int) -> None:
         """Pass on a count that an operator has found out and a trace has to ask for."""
         self.seen(self.question(kind), torch.tensor(count))
 
 
-class AssumedValues(Asked):
+class AssumedValues(KnownValues):
     """Supplies values for one trace.
 
     Args:
@@ -127,12 +93,10 @@ class AssumedValues(Asked):
         self.scenario = scenario
         self._pins = pins
         self._rehearsal = rehearsal
-        self._intervals = Intervals()
         self.given = Given()
         self._random = torch.Generator().manual_seed(0)
-        self._masks: dict[int, torch.Tensor] = {}
+        self._masks: StorageNotes[torch.Tensor] = StorageNotes()
         self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
-        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._shares: dict[tuple[int, ...], tuple[float, str]] = {}
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
@@ -140,13 +104,14 @@ class AssumedValues(Asked):
         self.assumptions: dict[str, Assumption] = {}
         self.open: list[str] = []
 
+    question = Asked.question
+
     def begin_pass(self) -> None:
         super().begin_pass()
         self._rounds.clear()
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
-        self._intervals.note(func, args, outputs)
+        super().note(func, args, outputs)
         self.given.note(func, args, outputs)
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
@@ -154,9 +119,6 @@ class AssumedValues(Asked):
         for tensor in found:
             self._intervals.overwritten(tensor)
         self.given.overwritten(found)
-
-    def seen(self, question: Question, value: torch.Tensor) -> None:
-        """Ignore a question about values that the trace has: nobody needs to be asked."""
 
     # -- counts ------------------------------------------------------------------------------------
 
@@ -179,14 +141,17 @@ class AssumedValues(Asked):
             expected, why = int(known), _REHEARSED
         elif self._rehearsal is not None and site not in self._pins:
             why = f"{why} (not computed: {self.unrehearsed})"
-        used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self.scenario]
-        if known is not None and self.step() <= 1:
-            used = expected
+        is_known = known is not None and self.step() <= 1
+        used = expected if is_known else self._end(low, expected, high)
         if site in self._pins:
             low = expected = high = used = min(self._pins[site], total)
             why = "pinned by --assume"
         self._assume(site, low, expected, high, used, why)
         return used
+
+    def _end(self, low: int, expected: int, high: int) -> int:
+        ends = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}
+        return ends[self.scenario]
 
     def _assume(self, site: str, low: int, expected: int, high: int, used: int, why: str) -> None:
         seen = self.assumptions.get(site)
@@ -196,31 +161,28 @@ class AssumedValues(Asked):
             )
 
     def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         low, high = self._intervals.of(mask)
         if low == high:
             return torch.full(mask.shape, bool(low))
-        key = mask.untyped_storage()._cdata
-        negation = self._negations.get(key)
+        negation = self._negations.get(mask.untyped_storage()._cdata)
         if negation is not None and negation[1]() is not None:
             return ~self.mask(negation[0], question)
-        known = self._masks.get(key)
+        known = self._masks.of(mask)
         if known is not None and known.numel() == mask.numel():
             return known.view(mask.shape)
         total = mask.numel()
-        answer = None
-        if question.place not in self._pins:
-            answer = self._rehearsed(question, tuple(mask.shape))
+        is_pinned = question.place in self._pins
+        answer = None if is_pinned else self._rehearsed(question, tuple(mask.shape))
         if answer is not None:
             filled = self._rehearsed_mask(mask, answer.bool(), question)
-            self._keep(key, mask, filled)
+            self._masks.keep(mask, filled)
             return filled
         share, why = self._shares.get(tuple(mask.shape[1:]), _UNKNOWN_SHARE)
         count = self.count(
             total, expected=round(total * share), why=f"{why} pass", question=question
         )
         filled = self._filled(total, count)
-        self._keep(key, mask, filled)
+        self._masks.keep(mask, filled)
         return filled.view(mask.shape)
 
     def _rehearsed_mask(
@@ -229,7 +191,7 @@ class AssumedValues(Asked):
         """Return the answer in the first step, and wherever the expected count is asked for."""
         total, found = mask.numel(), int(answer.count_nonzero())
         low = min(1, total)
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self.scenario]
+        used = self._end(low, found, total)
         if self.given.holds(mask):
             self._assume(question.place, found, found, found, found, _OF_INPUTS)
             return answer
@@ -248,12 +210,10 @@ class AssumedValues(Asked):
         self._shares[shape] = (share, why)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         storage = result.untyped_storage()
         self._negations[storage._cdata] = (mask, weakref.ref(storage))
 
     def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         whole = None if source is None else self._whole_numbers(source)
         count = min(count, len(whole)) if whole is not None else count
         return self.count(
@@ -281,7 +241,6 @@ class AssumedValues(Asked):
     def order(
         self, shape: tuple[int, ...], dim: int, length: int, question: Question
     ) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         wanted = [*shape]
         wanted[dim] = length
         answer = self._rehearsed(question, tuple(wanted))
@@ -293,7 +252,6 @@ class AssumedValues(Asked):
         return picked.view(along).expand(wanted).contiguous()
 
     def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         answer = self._rehearsed(question, tuple(index.shape))
         if answer is not None:
             return answer.clamp(-size, max(size - 1, 0))
@@ -370,9 +328,7 @@ class AssumedValues(Asked):
             if answer.numel() == 1
         ]
         low, high = min([found, *others]), max([found, *others])
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: high}[self.scenario]
-        if self.step() <= 1:
-            used = found
+        used = found if self.step() <= 1 else self._end(low, found, high)
         seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""
         self._assume(
             question.place, low, found, high, used, f"{_REHEARSED}, without a bound{seeds}"
@@ -402,9 +358,9 @@ class AssumedValues(Asked):
         way = self.branches.get(site, True)
         rounds = self._rounds[site] = self._rounds.get(site, 0) + 1
         if rounds > _LONGEST_LOOP:
-            sentence = f"{site}: how often a loop runs depends on values, and has no upper bound"
-            if sentence not in self.open:
-                self.open.append(sentence)
+            self.leave_open(
+                f"{site}: how often a loop runs depends on values, and has no upper bound"
+            )
             way = not way
             self._rounds[site] = 0
         self.branches_met.setdefault(site, way)
@@ -440,12 +396,3 @@ class AssumedValues(Asked):
         answer = self._rehearsed(question, ())
         # Not int() of the tensor: where modes are on, that would be a question itself.
         return None if answer is None else answer.numpy().item()
-
-    def _keep(self, key: int, mask: torch.Tensor, filled: torch.Tensor) -> None:
-        self._masks[key] = filled
-
-        def forget(_: object) -> None:
-            self._masks.pop(key, None)
-            self._refs.pop(key, None)
-
-        self._refs[key] = weakref.ref(mask.untyped_storage(), forget)

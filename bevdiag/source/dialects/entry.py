@@ -70,7 +70,9 @@ class Entry(Dialect):
     ) -> None:
         super().__init__(root)
         self._entry = entry
-        self._config = config
+        # The child that builds the model works in another folder.
+        self._path = entry.path.resolve()
+        self._config = config and config.resolve()
         self._replaces_optimizer = replaces_optimizer
         self._returned = Returned()
 
@@ -78,7 +80,7 @@ class Entry(Dialect):
         return install(self.root)
 
     def open(self) -> None:
-        path = self._entry.path.resolve()
+        path = self._path
         sys.path.insert(0, str(path.parent))
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None

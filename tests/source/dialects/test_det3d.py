@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import Loop

@@ -72,6 +72,17 @@ def test_what_is_on_the_gpu_already_counts_once(tmp_path: Path) -> None:
     assert parameters[0] == parameters[1]
 
 
+def test_relative_paths_hold_in_a_repository_whose_scripts_lie_in_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "model.txt").write_text("7")
+    layer = LAYER.replace("1000", "int(open(config).read())")
+    _file(tmp_path, layer + LOSS + "    return model, batch, loss\n", "config")
+    monkeypatch.chdir(tmp_path)
+    assert _entry(Path("step.py"), Path("model.txt"), source=Path()).record().traces
+
+
 def test_the_function_gets_the_config_that_it_asks_for(tmp_path: Path) -> None:
     config = tmp_path / "model.txt"
     config.write_text("7")
