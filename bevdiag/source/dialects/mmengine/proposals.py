@@ -65,9 +65,9 @@ def _truth(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _fill(result: Any, boxes: torch.Tensor, labels: torch.Tensor) -> None:
     """Give a sample's result values; one that holds no boxes stays as it is."""
-    if "bboxes_3d" in result:
+    if hasattr(result, "bboxes_3d"):
         holder, key, ending = result.bboxes_3d, "tensor", "_3d"
-    elif "bboxes" in result:
+    elif hasattr(result, "bboxes"):
         holder, key, ending = result, "bboxes", ""
     else:
         return
