@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category, Phase
