@@ -78,6 +78,10 @@ class SparseConvTranspose3d(_RegularConv, ndim=3, transposed=True):
     """Transposed convolution that fills every cell its window reaches."""
 
 
+class SparseConvTranspose4d(_RegularConv, ndim=4, transposed=True):
+    """Transposed convolution that fills every cell its window reaches."""
+
+
 class _InverseConv(_NamedConv):
     def __init__(
         self,
@@ -105,4 +109,8 @@ class SparseInverseConv2d(_InverseConv, ndim=2):
 
 
 class SparseInverseConv3d(_InverseConv, ndim=3):
+    """Goes back to the voxels that the convolution with the same indice_key had."""
+
+
+class SparseInverseConv4d(_InverseConv, ndim=4):
     """Goes back to the voxels that the convolution with the same indice_key had."""
