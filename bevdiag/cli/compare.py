@@ -36,7 +36,9 @@ def compare_command(
     check_page(html)
     asked.refuse_entry("compare varies a config")
     axes = (
-        _modules(compression) if asked.source is not None else _modes(compression),
+        values.choose_several("--compression", compression or DEFAULT_MODES, values.compressions())
+        if asked.source is None
+        else _modules(compression),
         values.batch_sizes(batch_size),
         values.autocasts(autocast),
     )
@@ -52,10 +54,6 @@ def compare_command(
 
         write_output(compare_page(report), html, option="--html", exact=True)
     return report.exit_code
-
-
-def _modes(text: str | None) -> tuple[str, ...]:
-    return values.choose_several("--compression", text or DEFAULT_MODES, values.compressions())
 
 
 def _modules(text: str | None) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def measure_command(
     check_output(output)
     from bevdiag.report.as_json import dumps
     from bevdiag.scenes.layout import Layout
-    from bevdiag.scenes.measure import measured
+    from bevdiag.scenes.statistics import measured
 
     grid, features, stored = _where(config)
     layout = Layout(

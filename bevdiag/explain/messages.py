@@ -1,16 +1,19 @@
-"""Recognise the messages of PyTorch and its libraries, of every age.
+"""Recognise the messages of PyTorch and its libraries, of every age, in texts and logs.
 
-Messages are taken apart after their lines were joined, since terminals and people wrap them.
+Messages are taken apart after their lines were joined, since terminals and people wrap them. Each
+belongs to a process and comes with its traceback.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from math import ceil, floor
 
-from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess
-from bevdiag.explain.other_texts import ADVICE, heads
-from bevdiag.rules.texts import Signature, last_match
+from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess, Stack
+from bevdiag.explain.other_texts import ADVICE, heads, kind_in
+from bevdiag.rules.pages import Signature, codes_for, last_match
 
 _UNIT_BYTES = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 # Every repeat is bounded: a log may be anything, and takes no longer for that.
@@ -23,75 +26,60 @@ _MAX_LINE = 200
 """Characters of a line that are quoted before and behind what was recognised in it."""
 
 
-def _pattern(text: str, *, flags: int = 0) -> re.Pattern[str]:
+def _pattern(text: str) -> re.Pattern[str]:
     """Compile a pattern in which a blank is any white space and SIZE a captured size."""
-    return re.compile(text.replace("SIZE", f"({_SIZE})").replace(" ", r"\s+"), flags)
+    return re.compile(text.replace("SIZE", f"({_SIZE})").replace(" ", r"\s+"))
 
 
-_HEADS = (
-    (
-        FailureKind.ALLOCATOR,
-        _pattern(r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate SIZE"),
-    ),
+def _compiled(*heads: tuple[FailureKind, str]) -> tuple[tuple[FailureKind, re.Pattern[str]], ...]:
+    return tuple((kind, _pattern(text)) for kind, text in heads)
+
+
+_HEADS = _compiled(
+    (FailureKind.ALLOCATOR, r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate SIZE"),
     (  # torch 0.4 and older name the line of their allocator, and no figure.
         FailureKind.ALLOCATOR,
-        _pattern(
-            r"(?:cuda runtime error \(2\) ?:|CUDA error:) out of memory (?:\(malloc )?at "
-            r"\S{0,120}(?:THCStorage|THCCachingAllocator|CUDACachingAllocator|THCTensor)\w{0,20}"
-        ),
+        r"(?:cuda runtime error \(2\) ?:|CUDA error:) out of memory (?:\(malloc )?at "
+        r"\S{0,120}(?:THCStorage|THCCachingAllocator|CUDACachingAllocator|THCTensor)\w{0,20}",
     ),
-    (
-        FailureKind.ASYNC_ALLOCATOR,
-        _pattern(r"Allocation on device \d+ would exceed allowed memory"),
-    ),
-    (
-        FailureKind.CUBLAS,
-        _pattern(r"CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)(?: when calling \S+)?"),
-    ),
-    (FailureKind.CUDNN, _pattern(r"CUDNN_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)")),
+    (FailureKind.ASYNC_ALLOCATOR, r"Allocation on device \d+ would exceed allowed memory"),
+    (FailureKind.CUBLAS, r"CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)(?: when calling \S+)?"),
+    (FailureKind.CUDNN, r"CUDNN_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)"),
     (
         FailureKind.NO_ENGINE,
-        _pattern(r"(?:GET|FIND) was unable to find an engine to execute this computation"),
+        r"(?:GET|FIND) was unable to find an engine to execute this computation",
     ),
     (
         FailureKind.NCCL,
-        _pattern(
-            r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40}(?: async)? (\d{1,15} bytes)"
-            r"|Cuda failure (?:\d+ )?'out of memory')"
-        ),
+        r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40}(?: async)? (\d{1,15} bytes)"
+        r"|Cuda failure (?:\d+ )?'out of memory')",
     ),
-    (FailureKind.SPCONV, _pattern(r"cuda (?:execution )?failed with error (?:code )?2\b")),
-    (FailureKind.NO_VOXEL, _pattern(r"N > 0 assert fail\w{0,4}")),
+    (FailureKind.SPCONV, r"cuda (?:execution )?failed with error (?:code )?2\b"),
+    (FailureKind.NO_VOXEL, r"N > 0 assert fail\w{0,4}"),
     (
         FailureKind.DRIVER,
-        _pattern(
-            r"CUDA (?:driver )?error: out of memory|GPUassert: out of memory"
-            r"|cuda runtime error \(2\) ?: out of memory"
-            r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY"
-        ),
+        r"CUDA (?:driver )?error: out of memory|GPUassert: out of memory"
+        r"|cuda runtime error \(2\) ?: out of memory"
+        r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY",
     ),
     (
         FailureKind.HOST,
-        _pattern(
-            r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): "
-            r"you tried to allocate (\d{1,15} bytes)|Torch: not enough memory"
-        ),
+        r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): "
+        r"you tried to allocate (\d{1,15} bytes)|Torch: not enough memory",
     ),
-    (FailureKind.HOST, _pattern(r"unable to mmap (\d{1,15} bytes) from")),
-    (FailureKind.HOST, _pattern(r"Unable to allocate SIZE for an array")),
-    (FailureKind.HOST, _pattern(r"Unable to allocate array with shape")),
-    (FailureKind.HOST, _pattern(r"\[Errno 12\] Cannot allocate memory|std::bad_alloc")),
+    (FailureKind.HOST, r"unable to mmap (\d{1,15} bytes) from"),
+    (FailureKind.HOST, r"Unable to allocate SIZE for an array"),
+    (FailureKind.HOST, r"Unable to allocate array with shape"),
+    (FailureKind.HOST, r"\[Errno 12\] Cannot allocate memory|std::bad_alloc"),
     (
         FailureKind.SHARED_MEMORY,
-        _pattern(
-            r"unable to write to file </torch_|insufficient shared memory|\(shm\)"
-            r"|unable to open shared memory object|No space left on device: '/dev/shm"
-            r"|No such file or directory: '?(?:shm://|/dev/shm)"
-        ),
+        r"unable to write to file </torch_|insufficient shared memory|\(shm\)"
+        r"|unable to open shared memory object|No space left on device: '/dev/shm"
+        r"|No such file or directory: '?(?:shm://|/dev/shm)",
     ),
     (
         FailureKind.WORKER,
-        _pattern(r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: (?:Killed|Bus error)"),
+        r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: (?:Killed|Bus error)",
     ),
 )
 
@@ -111,29 +99,21 @@ _BARE_HEADS = (
 
 _DEVICE = _pattern(r"GPU (\d{1,4})(?: has a total|;)|on device (\d{1,4})")
 _PARTS = {
-    "total": (
-        _pattern(r"total capaci?ty of SIZE"),
-        _pattern(r"SIZE total capacity"),
-        _pattern(r"Device limit : SIZE"),
-    ),
-    "free": (
-        _pattern(r"of which SIZE is free"),
-        _pattern(r"SIZE free;"),
-        _pattern(r"Free \(according to CUDA\): SIZE"),
-    ),
-    "in_use": (_pattern(r"this process has SIZE memory in use"),),
-    "allowed": (_pattern(r"SIZE allowed;"),),
-    "allocated": (
-        _pattern(r"Of the allocated memory SIZE is allocated by PyTorch"),
-        _pattern(r"SIZE already allocated"),
-        _pattern(r"Currently allocated : SIZE"),
-    ),
-    "unallocated": (
-        _pattern(r"and SIZE is reserved by PyTorch but unallocated"),
-        _pattern(r"SIZE cached\)"),
-    ),
-    "reserved": (_pattern(r"SIZE reserved in total by PyTorch"),),
-    "requested": (_pattern(r"Requested : SIZE"),),
+    name: tuple(map(_pattern, texts))
+    for name, texts in {
+        "total": (r"total capaci?ty of SIZE", r"SIZE total capacity", r"Device limit : SIZE"),
+        "free": (r"of which SIZE is free", r"SIZE free;", r"Free \(according to CUDA\): SIZE"),
+        "in_use": (r"this process has SIZE memory in use",),
+        "allowed": (r"SIZE allowed;",),
+        "allocated": (
+            r"Of the allocated memory SIZE is allocated by PyTorch",
+            r"SIZE already allocated",
+            r"Currently allocated : SIZE",
+        ),
+        "unallocated": (r"and SIZE is reserved by PyTorch but unallocated", r"SIZE cached\)"),
+        "reserved": (r"SIZE reserved in total by PyTorch",),
+        "requested": (r"Requested : SIZE",),
+    }.items()
 }
 _OTHER = _pattern(r"Process (\d{1,15}) has SIZE memory in use")
 _ADVICE = re.compile(r"PYTORCH_(?:CUDA_)?ALLOC_CONF=expandable_segments:True|max_split_size_mb")
@@ -232,3 +212,93 @@ def _failure(match: re.Match[str], kind: FailureKind, body: str, line: int, rank
 def _first(patterns: tuple[re.Pattern[str], ...], body: str) -> Figure | None:
     matches = (pattern.search(body) for pattern in patterns)
     return next((parse_figure(match[1]) for match in matches if match), None)
+
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_PREFIXES = (
+    re.compile(r"\[(?:default|rank):?\s?(\d+)\]:?\s?"),  # torchrun, torch's own hook, lightning
+    re.compile(r"\[\d+,(\d+)\]<std(?:out|err)>:\s?"),  # mpirun --tag-output
+    re.compile(r"(\d+): "),  # srun --label
+)
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+_FOLDERS = re.compile(r"models/((?:\w+/){1,4})[^/]+\.py$")
+_OWN = re.compile(r"(?:^|/)torch/")
+_LAYER = re.compile(r"torch/nn/modules/(?!module\.py|container\.py)(\w+)\.py$")
+_CHILDREN = {
+    "backbones_2d": "backbone_2d",
+    "backbones_3d": "backbone_3d",
+    "dense_heads": "dense_head",
+    "fuser": "fuser",
+    "map_to_bev": "map_to_bev_module",
+    "pfe": "pfe",
+    "roi_heads": "roi_head",
+    "vfe": "vfe",
+}
+"""OpenPCDet's folders of models, and the attribute of the detector that each becomes."""
+
+
+def read_log(text: str) -> tuple[Failure, ...]:
+    """Return the last failure of each process, in the order of the text; the last is the log's."""
+    streams: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for number, raw in enumerate(_ESCAPE.sub("", text).splitlines(), start=1):
+        rank, line = _split(raw)
+        if line:
+            streams[rank].append((number, line))
+    last = [_last_of(rank, lines) for rank, lines in streams.items()]
+    found = [failure for failure in last if failure is not None]
+    return tuple(sorted(found, key=lambda failure: failure.line))
+
+
+def _split(line: str) -> tuple[str, str]:
+    """Split off the rank and the prefixes of a line: torchrun puts its own before torch's."""
+    rank = ""
+    for pattern in _PREFIXES:
+        while match := pattern.match(line):
+            rank, line = rank or match[1], line[match.end() :]
+            if pattern is _PREFIXES[-1]:
+                break
+    return rank, line
+
+
+def _last_of(rank: str, lines: list[tuple[int, str]]) -> Failure | None:
+    numbers = [number for number, _ in lines]
+    failure = last_failure("\n".join(line for _, line in lines), numbers, rank)
+    if failure is None:
+        return None
+    before = [line for number, line in lines if number <= failure.line]
+    stack = _stack(before)
+    if failure.kind is not FailureKind.FAULT and failure.kind not in ADVICE:
+        return replace(failure, stack=stack)
+    codes = codes_for(failure.sentence, stack.part)
+    kind = failure.kind if codes else kind_in(failure.sentence, stack.part) or failure.kind
+    return replace(failure, kind=kind, stack=stack, codes=codes)
+
+
+def _stack(lines: list[str]) -> Stack:
+    """Read what the traceback that ends in the last line says."""
+    start = max(
+        (i for i, line in enumerate(lines) if line.lstrip().startswith("Traceback (most recent")),
+        default=None,
+    )
+    frames = [] if start is None else _FRAME.findall("\n".join(lines[start:]))
+    part = layer = frame = phase = ""
+    for file, line, function in frames:
+        path = file.replace("\\", "/")
+        if match := _FOLDERS.search(path):
+            known = [_CHILDREN[folder] for folder in match[1].split("/") if folder in _CHILDREN]
+            part = known[-1] if known else part
+        if match := _LAYER.search(path):
+            layer = match[1]
+        elif not _OWN.search(path):
+            layer, frame = "", f"{path}:{line}"
+        phase = _phase(path, function) or phase
+    return Stack(phase=phase, part=part, layer=layer, frame=frame)
+
+
+def _phase(path: str, function: str) -> str:
+    if path.endswith(("torch/_tensor.py", "torch/autograd/__init__.py")) and function == "backward":
+        return "backward"
+    if "torch/optim/" in path or path.endswith("torch/nn/utils/clip_grad.py"):
+        return "optimizer"
+    # A checkpoint runs forward functions inside the backward pass; the outer frame came first.
+    return "forward" if function == "forward" else ""

@@ -1,7 +1,5 @@
 """Bytes of the scratch memory that operators ask for beside their outputs."""
 
-from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 
 from bevdiag.memory.catalogue import torch_release
@@ -10,7 +8,15 @@ from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.engines import engine_bytes
 from bevdiag.memory.reduction import reduction_buffer
-from bevdiag.memory.requests import ConvCall, GemmWorkspace, Request, RnnCall, StridedReduction
+from bevdiag.memory.requests import Bound as Bound
+from bevdiag.memory.requests import (
+    ConvCall,
+    GemmWorkspace,
+    Request,
+    RnnCall,
+    StridedReduction,
+    WorkspaceBytes,
+)
 from bevdiag.memory.rnn import rnn_workspace
 
 HOPPER_GEMM_WORKSPACE_BYTES = 32 * 1024**2
@@ -19,34 +25,6 @@ GEMM_WORKSPACE_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
 BLACKWELL_GEMM_TORCH = (2, 12)
 """First torch taken to give compute capability 10 and 12 Hopper's workspace: pytorch PR 175344 was
 made in February 2026, and no release notes at hand say which release carries it."""
-
-
-class Bound(Enum):
-    """Which end of an interval to take."""
-
-    LOW = "low"
-    EXPECTED = "expected"
-    HIGH = "high"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkspaceBytes:
-    """Bounds and the most likely size of a workspace.
-
-    `is_optional` says whether the step goes on where the device cannot give it: cuDNN then skips
-    the engine and takes one that needs no workspace.
-    """
-
-    low: int
-    expected: int
-    high: int
-    is_optional: bool = False
-
-    def at(self, bound: Bound) -> int:
-        """Return the bytes at one end of the interval, or between."""
-        if bound is Bound.EXPECTED:
-            return self.expected
-        return self.low if bound is Bound.LOW else self.high
 
 
 @lru_cache(maxsize=4096)
@@ -58,8 +36,7 @@ def workspace(request: Request, target: DeviceTarget) -> WorkspaceBytes:
         nbytes = reduction_buffer(request, target)
         return WorkspaceBytes(nbytes, nbytes, nbytes)
     if isinstance(request, RnnCall):
-        scratch = rnn_workspace(request)
-        return WorkspaceBytes(scratch.low, scratch.expected, scratch.high)
+        return rnn_workspace(request)
     return conv_workspace(request, target)
 
 

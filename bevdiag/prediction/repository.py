@@ -207,12 +207,12 @@ class Repository(ConfigSource):
         scene, _ = self.input()
         points, voxels = traced.num_points, traced.num_voxels
         return Recorded(
-            traces={Scenario.EXPECTED: traced.trace, **traced.scenarios},
+            traces=traced.traces,
             # Points and voxels are as the repository's own data pipeline left them.
             scene=replace(
                 scene,
                 num_points=scene.num_points if points is None else points,
-                num_voxels=voxels or _voxels_made(traced.trace.wiring) or scene.num_voxels,
+                num_voxels=voxels or _voxels_made(traced.expected.wiring) or scene.num_voxels,
             ),
             batch=made.get(Scenario.EXPECTED),
             assumptions=(*scene_assumption(made), *traced.assumptions),

@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import Any
 
 from bevdiag import rules
-from bevdiag.config import Document
 from bevdiag.errors import Location
 from bevdiag.rules.finding import Confidence, Finding, Severity
 
@@ -144,7 +143,6 @@ def finding(
     code: str,
     message: str,
     *,
-    document: Document | None = None,
     key: str = "",
     location: Location | None = None,
     detail: tuple[str, ...] = (),
@@ -154,10 +152,8 @@ def finding(
     command: str = "",
     stops: bool | None = None,
 ) -> Finding:
-    """Make a finding of that code, at where `key` stands in `document`, or at `location`."""
+    """Make a finding of that code; without a `location` it gets that of its `key` in the config."""
     row = CODES[code]
-    if document is not None and key:
-        location = document.key_location(key)
     return Finding(
         code=code,
         severity=severity or row.severity,

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
-from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings, VoxelFocalBackboneSettings
 from bevdiag.memory.oom import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
@@ -50,7 +49,6 @@ def _level_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
         "BEV307",
         f"{kept.module} turns {kept.incoming:,} voxels into {kept.low:,} to {kept.high:,}, by "
         "feature values",
-        document=evidence.document,
         key="MODEL.BACKBONE_3D.NAME",
         module=kept.module,
         detail=(
@@ -69,7 +67,6 @@ def _encoder_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
         "BEV307",
         f"the focal encoder turns {incoming:,} voxels into {kept.low:,} to {kept.high:,}: "
         f"{kept.low / incoming:.1f} to {kept.high / incoming:.1f} times, by feature values",
-        document=evidence.document,
         key="MODEL.BACKBONE_3D.FOCAL_ENCODER",
         module=kept.module,
         detail=(

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from bevdiag.config import DetectorConfig
-from bevdiag.config.settings import FocalDsvtSettings, SparseHeightCompressionSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.bev_settings import SparseHeightCompressionSettings
 from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, Backend, conv_backend
 from bevdiag.memory.events import Phase
 from bevdiag.memory.oom import format_size
@@ -71,7 +72,6 @@ def height_flatten_blowup(evidence: StepEvidence) -> Iterator[Finding]:
         "BEV203",
         f"the BEV map has {channels} channels: {map_input.channels} x {map_input.depth} height "
         "levels are flattened into it",
-        document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module="map_to_bev_module",
         severity=None if too_large else Severity.WARNING,
@@ -165,7 +165,6 @@ def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
         "BEV306",
         f"a sparse volume is made dense: {format_size(volumes[0].nbytes)}, held {len(volumes)} "
         f"times at once{occupied}",
-        document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module=_MAPPER,
         detail=(
@@ -208,7 +207,6 @@ def cheaper_collapse(evidence: StepEvidence) -> Iterator[Finding]:
         "BEV503",
         f"{map_input.depth} levels are flattened into {now:,} channels: collapsed with sparse_max "
         f"the map has {then}, and the first convolution {weights:,} weights fewer",
-        document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module="map_to_bev_module",
     )

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.layout import Points, Range, within
 
 NUM_BEAMS = 64
 NUM_COLUMNS = 2650
@@ -108,8 +108,7 @@ def synthetic_lidar(
     for _ in range(_MAX_REVOLUTIONS):
         returns = sensor + _revolution(posts, radii, reach, rng)
         # Rounded before the test: a float64 just inside the range may be on its edge in float32.
-        rounded = returns.astype(np.float32)
-        returns = returns[np.all((rounded >= low) & (rounded < high), axis=1)][:missing]
+        returns = returns[within(returns.astype(np.float32), point_cloud_range)][:missing]
         collected.append(returns)
         missing -= len(returns)
         if missing <= 0 or not len(returns):
@@ -183,8 +182,7 @@ def _finish(
     num_features: int,
     rng: np.random.Generator,
 ) -> Points:
-    low, high = _corners(point_cloud_range)
     rounded = xyz.astype(np.float32)
-    inside = rounded[np.all((rounded >= low) & (rounded < high), axis=1)]
+    inside = rounded[within(rounded, point_cloud_range)]
     features = rng.random((len(inside), num_features - 3), dtype=np.float32)
     return np.concatenate((inside, features), axis=1)

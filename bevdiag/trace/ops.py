@@ -10,6 +10,7 @@ from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
 from bevdiag.trace import columns, convolution, indexing, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
+from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import data_dependent
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _softmax(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
     outputs = recorder.run(func, args, kwargs)
     data = args[0]
     if recorder.is_device(data) and not data.is_contiguous():
-        recorder.release(recorder.temporary(data.numel() * data.element_size(), str(func)))
+        recorder.scratch(data.nbytes, str(func))
     return outputs
 
 
@@ -84,8 +85,8 @@ def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kw
     outputs = recorder.run(func, args, kwargs)
     grad = args[0]
     if recorder.is_device(grad):
-        nbytes = grad.numel() * grad.element_size()
-        recorder.release(recorder.temporary(nbytes, str(func)))
+        nbytes = grad.nbytes
+        recorder.scratch(nbytes, str(func))
     return outputs
 
 
@@ -102,6 +103,21 @@ def _batch_norm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: 
     return outputs
 
 
+def _batch_norm_backward(
+    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
+) -> Any:
+    # The fused kernel's gradient is dense, however the input is strided (Normalization.cuh).
+    data = args[1]
+    if not data.is_meta or data.is_contiguous(memory_format=suggest_memory_format(data)):
+        return recorder.run(func, args, kwargs)
+    args, kwargs = recorder.on_one_lane(args, kwargs)
+    found, *statistics = outputs_of(func, args, kwargs)
+    if found is not None:
+        found = torch.empty_like(found, memory_format=torch.contiguous_format)
+    recorder.record_outputs((found, *statistics), str(func), [data], kwargs)
+    return found, *statistics
+
+
 def _dropout(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # The mask comes first (Dropout.cu).
     inputs = [args[0]]
@@ -116,12 +132,7 @@ def _max_pool(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: An
     outputs = recorder.run(func, args, kwargs)
     tensors = [a for a in args[:2] if isinstance(a, torch.Tensor) and recorder.is_device(a)]
     layout = suggest_memory_format(tensors[-1]) if tensors else torch.contiguous_format
-    copies = [
-        recorder.temporary(tensor.numel() * tensor.element_size(), "aten.contiguous")
-        for tensor in tensors
-        if not tensor.is_contiguous(memory_format=layout)
-    ]
-    sorting.release_all(recorder, copies)
+    recorder.release(*(b for tensor in tensors for b in recorder.dense_copy(tensor, layout)))
     return outputs
 
 
@@ -131,7 +142,7 @@ def _roll(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     steps = len(shifts) - 1 if isinstance(shifts, (list, tuple)) else 0
     if not recorder.is_device(data) or not steps:
         return recorder.run(func, args, kwargs)
-    nbytes = data.numel() * data.element_size()
+    nbytes = data.nbytes
     block = recorder.temporary(nbytes, str(func))
     for _ in range(steps - 1):
         following = recorder.temporary(nbytes, str(func))
@@ -144,6 +155,7 @@ def _roll(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
 
 RULES: dict[Any, Rule] = {
     aten.native_batch_norm.default: _batch_norm,
+    aten.native_batch_norm_backward.default: _batch_norm_backward,
     aten.add.Tensor: accumulate,
     aten.scatter.src: scatter_into_zeros,
     aten.scatter_add.default: scatter_into_zeros,

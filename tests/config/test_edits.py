@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bevdiag.config import tree
+from bevdiag.config.bases import read_value
 from bevdiag.config.document import Document
 from bevdiag.config.edits import Changes, edited_text, flow, says
 from bevdiag.config.load import read_document
-from bevdiag.config.reader import read_value
 from bevdiag.errors import ConfigError, Location
 
 BASE = """\

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.builder import build_detector
-from bevdiag.models.dense_heads.anchors import count_matches
+from bevdiag.models.dense_heads.anchor_targets import count_matches
 from bevdiag.models.interfaces import sparse_volume
 from bevdiag.scenes import make_batch
 from bevdiag.sparse import namespace

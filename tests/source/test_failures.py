@@ -10,7 +10,7 @@ from torch import nn
 
 import bevdiag.source
 from bevdiag.errors import NoVerdictError, RepositoryError
-from bevdiag.source import SourceTrace, cuda_runtime, writing
+from bevdiag.source import cuda_runtime, writing
 from bevdiag.source.dialects.det3d import described
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.pcdet.training import loss_in
@@ -21,11 +21,12 @@ from bevdiag.source.state import Running, begin
 from bevdiag.source.stubs import inert
 from bevdiag.source.stubs.spconv import SparseConvTensor
 from bevdiag.trace import places
+from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 
-Trace = Callable[..., SourceTrace]
+Trace = Callable[..., TracedStep]
 
 
 def _failure(name: str, trace_repo: Trace) -> RepositoryError:

@@ -4,9 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.prediction.memory_use import Layer
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import CompareReport, ConfigReport, Prediction, Variant
+from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Prediction, Variant
 from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import (
@@ -27,14 +26,15 @@ from bevdiag.report.text.wiring import module_name
 from bevdiag.trace.wiring import Wiring
 
 
-def inspect_page(report: Prediction) -> str:
-    """Render the report as one HTML document.
+def inspect_page(report: Prediction, *, whole: bool = True) -> str:
+    """Render the report as one HTML document; its first screen alone where that is not `whole`.
 
     The timeline needs `report.blocks`, which an inspection fills where it was asked for them.
     """
     return render_page(
         "inspect.html",
         ("timeline.js", "layers.js"),
+        whole=whole,
         report=report,
         version=__version__,
         headline=verdict_sentence(report),

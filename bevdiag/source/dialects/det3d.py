@@ -30,6 +30,7 @@ from bevdiag.source.dialects.python_configs import (
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
+from bevdiag.source.state import note
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
@@ -274,7 +275,11 @@ def _class_names(config: Mapping[str, Any], dataset: Any) -> Sequence[str]:
 def _without_checkpoints(model: Any) -> Any:
     """Return the same model; weights that were trained before take the place of others."""
     for key, value in model.items():
-        if key == "pretrained":
+        if key == "pretrained" and value:
+            note(
+                f"weights ({value}) were not loaded; the model keeps those it was made with, which "
+                "take the same memory"
+            )
             model[key] = None
         elif isinstance(value, Mapping):
             _without_checkpoints(value)

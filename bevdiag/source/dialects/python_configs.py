@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bevdiag.config import Document, tree
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location, NoVerdictError
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.settings import SourceSettings

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from bevdiag.source.stubs.called import watched
+from bevdiag.source.state import watched
 from bevdiag.source.stubs.definitions import Extensions
-from bevdiag.source.stubs.inert import InertModule
+from bevdiag.source.stubs.inert import InertModule, filled
 from bevdiag.source.stubs.ops import OPS
 from bevdiag.source.stubs.packages import PACKAGES
 from bevdiag.source.stubs.spconv import spconv_modules
@@ -84,7 +84,7 @@ class StubFinder:
         if brought is not None:
             return brought
         if name in self._ops:
-            return _filled(name, self._ops[name])
+            return filled(name, **self._ops[name])
         folder = self._extensions.folder_of(name, []) if "." not in name else None
         if folder is not None and name not in PACKAGES:
             return self._extension(name, name, folder)
@@ -104,7 +104,7 @@ class StubFinder:
 
     def _of_repository(self, name: str, last: str, folders: list[Path]) -> ModuleType | None:
         if last == "version":
-            return _filled(name, {"__version__": "0"})
+            return filled(name, __version__="0")
         folder = self._extensions.folder_of(last, folders)
         if folder is None:
             folder = folders[0] if last in self._ops or last.endswith(_COMPILED_ENDINGS) else None
@@ -122,7 +122,7 @@ class StubFinder:
             for function in defined.values()
             if function.name not in known
         }
-        return _filled(name, watched(name, {**unknown, **known}))
+        return filled(name, **watched(name, {**unknown, **known}))
 
     def of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
         """Make a stub for what is built or installed and asks for a GPU, None for anything else."""
@@ -130,7 +130,7 @@ class StubFinder:
             if name in _ON_GPU:
                 made = self._module(name, None)
                 return made if isinstance(made, ModuleType) else None
-            return _filled(name, self._ops[name]) if name in self._ops else None
+            return filled(name, **self._ops[name]) if name in self._ops else None
         folders = [Path(p) for p in path if self._is_ours(p)]
         built = importlib.machinery.PathFinder.find_spec(name, path) if folders else None
         if built is None or not isinstance(built.loader, importlib.machinery.ExtensionFileLoader):
@@ -198,12 +198,6 @@ class _Loader(importlib.abc.Loader):
 
 def _spec(name: str, module: ModuleType) -> importlib.machinery.ModuleSpec | None:
     return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
-
-
-def _filled(name: str, members: Mapping[str, Any]) -> ModuleType:
-    module = ModuleType(name)
-    module.__dict__.update(members)
-    return module
 
 
 def install(

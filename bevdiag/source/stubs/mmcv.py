@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from functools import wraps
 from importlib.machinery import ModuleSpec
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from types import ModuleType
 from typing import Any
 
@@ -30,22 +30,12 @@ from bevdiag.trace.places import user_place
 NAME = "mmcv._ext"
 
 _RETURN_TENSORS = frozenset(
-    {
-        "bias_act",
-        "contour_expand",
-        "diff_iou_rotated_sort_vertices_forward",
-        "filtered_lrelu",
-        "filtered_lrelu_act_",
-        "fused_bias_leakyrelu",
-        "fused_indice_conv_forward",
-        "get_indice_pairs_2d_backward",
-        "get_indice_pairs_3d_backward",
-        "nms_match",
-        "nms_quadri",
-        "pixel_group",
-        "softnms",
-        "upfirdn2d",
-    }
+    (
+        *("bias_act", "filtered_lrelu", "filtered_lrelu_act_", "fused_bias_leakyrelu", "upfirdn2d"),
+        *("diff_iou_rotated_sort_vertices_forward", "nms_match", "nms_quadri", "softnms"),
+        *("fused_indice_conv_forward", "contour_expand", "pixel_group"),
+        *("get_indice_pairs_2d_backward", "get_indice_pairs_3d_backward"),
+    )
 )
 """Those of pybind.cpp that are not below and whose results only their kernels know the sizes of."""
 
@@ -81,6 +71,20 @@ def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
         return op(*bound.args)
 
     return named
+
+
+def _sizes_last(compute: Op, sizes: str) -> Op:
+    """Call an operation of OpenPCDet's as mmcv does: with its sizes behind the tensors, by name."""
+    names = sizes.split()
+    tensors = list(signature(compute).parameters.values())[len(names) :]
+    last = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+
+    @wraps(compute)
+    def moved(*args: Any) -> Any:
+        return compute(*args[len(tensors) :], *args[: len(tensors)])
+
+    moved.__signature__ = Signature([*tensors, *last])  # type: ignore[attr-defined]
+    return _by_name(moved)
 
 
 def _filling(*args: Any, **_: Any) -> int:
@@ -235,28 +239,6 @@ def _ball_query(
     )
 
 
-def _farthest(cloud: Array, scratch: Filled, out: Filled, b: int, n: int, m: int) -> None:
-    points.farthest_batch(b, n, m, cloud, scratch, out)
-
-
-def _farthest_by_distance(
-    squares: Array, scratch: Filled, out: Filled, b: int, n: int, m: int
-) -> None:
-    points.farthest_by_distance(b, n, m, squares, scratch, out)
-
-
-def _gather(
-    features: Array, rows: Array, out: Filled, b: int, c: int, n: int, npoints: int
-) -> None:
-    points.gather_batch(b, c, n, npoints, features, rows, out)
-
-
-def _group(
-    features: Array, rows: Array, out: Filled, b: int, c: int, n: int, npoints: int, nsample: int
-) -> None:
-    points.group_batch(b, c, n, npoints, nsample, features, rows, out)
-
-
 def _three_nearest(
     unknown: Array, known: Array, squares: Filled, out: Filled, b: int, n: int, m: int
 ) -> None:
@@ -264,12 +246,6 @@ def _three_nearest(
     places = (rows.reshape(-1)[: b * count * 3] for rows, count in ((unknown, n), (known, m)))
     first, second = (rows.reshape(b, -1, 3) for rows in places)
     neighbours.three_nearest_batch(b, n, m, first, second, squares, out)
-
-
-def _interpolate(
-    features: Array, rows: Array, weights: Array, out: Filled, b: int, c: int, m: int, n: int
-) -> None:
-    points.interpolate_batch(b, c, m, n, features, rows, weights, out)
 
 
 # -- boxes -----------------------------------------------------------------------------------------
@@ -417,17 +393,10 @@ def _upright(rows: Array, offset: int) -> Array:
 
 _FILLING = dict.fromkeys(
     (
-        "gather_points_backward",
-        "group_points_backward",
-        "roi_align_backward",
-        "roi_align_forward",
-        "roi_align_rotated_backward",
-        "roi_align_rotated_forward",
-        "roiaware_pool3d_backward",
-        "sigmoid_focal_loss_backward",
-        "softmax_focal_loss_backward",
-        "softmax_focal_loss_forward",
-        "three_interpolate_backward",
+        *("gather_points_backward", "group_points_backward", "three_interpolate_backward"),
+        *(f"roi_align{kind}_{way}" for kind in ("", "_rotated") for way in ("forward", "backward")),
+        *("roiaware_pool3d_backward", "sigmoid_focal_loss_backward"),
+        *("softmax_focal_loss_forward", "softmax_focal_loss_backward"),
     ),
     _filling,
 )
@@ -460,12 +429,12 @@ _OPS: dict[str, Op] = {
     "dynamic_point_to_voxel_forward": scatter_points,
     "dynamic_point_to_voxel_backward": scatter_points_backward,
     "ball_query_forward": _by_name(_ball_query),
-    "furthest_point_sampling_forward": _by_name(_farthest),
-    "furthest_point_sampling_with_dist_forward": _by_name(_farthest_by_distance),
-    "gather_points_forward": _by_name(_gather),
-    "group_points_forward": _by_name(_group),
+    "furthest_point_sampling_forward": _sizes_last(points.farthest_batch, "b n m"),
+    "furthest_point_sampling_with_dist_forward": _sizes_last(points.farthest_by_distance, "b n m"),
+    "gather_points_forward": _sizes_last(points.gather_batch, "b c n npoints"),
+    "group_points_forward": _sizes_last(points.group_batch, "b c n npoints nsample"),
     "three_nn_forward": _by_name(_three_nearest),
-    "three_interpolate_forward": _by_name(_interpolate),
+    "three_interpolate_forward": _sizes_last(points.interpolate_batch, "b c m n"),
     "points_in_boxes_part_forward": _by_name(points_in_first_box),
     "points_in_boxes_all_forward": _by_name(points_in_every_box),
     "points_in_boxes_cpu_forward": _by_name(points_in_boxes_of_host),

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bevdiag.models.backbones_3d.dsvt import SetAttention
-from bevdiag.models.backbones_3d.dsvt_reduction import AttentionReduction
-from bevdiag.models.backbones_3d.dsvt_sets import ingroup_indices, partition
-from bevdiag.models.backbones_3d.dsvt_windows import PoolGrid, WindowGrid
+from bevdiag.models.backbones_3d.dsvt import AttentionReduction, SetAttention
+from bevdiag.models.backbones_3d.dsvt_sets import PoolGrid, WindowGrid, ingroup_indices, partition
 
 SET_SIZE = 4
 GRID = WindowGrid((24, 16, 8), (8, 8, 4), (4, 4, 2))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import Loop
@@ -75,6 +75,11 @@ def test_the_repositorys_own_pipeline_makes_the_batch(recorded: Recorded) -> Non
     # The step moves the batch anew each time, and it is the pipeline's: its caps hold.
     assert in_a_step == [(2 * 200, 4, 5)]
     assert any("GT-AUG was left out" in note for note in recorded.notes)
+
+
+def test_weights_that_are_not_loaded_are_reported(recorded: Recorded) -> None:
+    said = "weights (work_dirs/toy/latest.pth) were not loaded"
+    assert any(said in note for note in recorded.notes)
 
 
 def test_the_step_ends_with_the_optimizer_of_the_schedule(recorded: Recorded) -> None:

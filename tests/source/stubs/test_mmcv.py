@@ -13,7 +13,7 @@ from bevdiag.memory.events import Category
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.source.stubs.mmcv import NAME, mmcv_modules
-from bevdiag.trace.assumed_values import NOBODY, AssumedValues, RehearsedValues, Scenario
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 
@@ -46,7 +46,7 @@ def held(recorder: Recorder) -> Held:
 
 @pytest.fixture
 def computes() -> None:
-    values = RehearsedValues(NOBODY)
+    values = RehearsedValues()
     begin(Running(SimulatedGpu(Recorder(Attribution(nn.Module())), values), values))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.loop import Loop
 from bevdiag.source.dialects.mmengine.dialect import MMEngine

@@ -12,13 +12,14 @@ import torch
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario, make_batch
-from bevdiag.source import SourceTrace, read_source_config, trace_source
+from bevdiag.source import read_source_config, trace_source
 from bevdiag.source.dialects.pcdet.frames import Frames, calibration_of
+from bevdiag.trace.alternatives import TracedStep
 
 REPOSITORY = Path(__file__).parents[2] / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
 POINTS = 300
-Own = Callable[..., SourceTrace]
+Own = Callable[..., TracedStep]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def own() -> Own:
         source="test",
     )
 
-    def trace(model: str, *more: str, **options: Any) -> SourceTrace:
+    def trace(model: str, *more: str, **options: Any) -> TracedStep:
         overrides = (f"MODEL.NAME={model}", *more)
         scenes = {Scenario.EXPECTED: batch}
         return trace_source(CONFIG, REPOSITORY, scenes=scenes, overrides=overrides, **options)
@@ -52,24 +53,33 @@ def own() -> Own:
 
 
 @pytest.fixture(scope="module")
-def plain(own: Own) -> SourceTrace:
+def plain(own: Own) -> TracedStep:
     return own("Plain")
 
 
-def _inputs(trace: SourceTrace) -> dict[str, tuple[int, ...]]:
+def _inputs(trace: TracedStep) -> dict[str, tuple[int, ...]]:
     return {
         event.op: event.shape
-        for event in trace.trace.stream.allocs()
+        for event in trace.expected.stream.allocs()
         if event.category is Category.INPUT
     }
 
 
-def test_its_encoder_makes_eight_features_of_four(plain: SourceTrace) -> None:
-    assert plain.params_by_module["layer"] == 8 * 4 + 4
+def test_its_encoder_makes_eight_features_of_four(plain: TracedStep) -> None:
+    assert plain.expected.params_by_module["layer"] == 8 * 4 + 4
     assert _inputs(plain)["batch['points']"] == (2 * POINTS, 1 + 8)
 
 
-def test_its_voxelizer_runs_under_any_name_and_keeps_all_points(plain: SourceTrace) -> None:
+def test_what_its_own_loading_copies_to_the_gpu_is_counted_and_nothing_else(
+    plain: TracedStep,
+) -> None:
+    inputs = _inputs(plain)
+    assert inputs["batch['halves']"] == (2,)
+    assert "batch['image_shape']" not in inputs
+    assert not any("load_data_to_gpu" in finding for finding in plain.findings)
+
+
+def test_its_voxelizer_runs_under_any_name_and_keeps_all_points(plain: TracedStep) -> None:
     voxels, _, features = _inputs(plain)["batch['voxels']"]
     assert features == 8
     assert plain.num_voxels == voxels
@@ -77,7 +87,7 @@ def test_its_voxelizer_runs_under_any_name_and_keeps_all_points(plain: SourceTra
     assert plain.num_points == 2 * POINTS
 
 
-def test_what_files_would_have_brought_is_said(plain: SourceTrace) -> None:
+def test_what_files_would_have_brought_is_said(plain: TracedStep) -> None:
     text = "\n".join(plain.findings)
     assert "gt_sampling was left out" in text
     assert "15 Diver" in text
@@ -85,12 +95,12 @@ def test_what_files_would_have_brought_is_said(plain: SourceTrace) -> None:
     assert "did not run" not in text
 
 
-def test_a_frame_is_not_turned_at_random(own: Own, plain: SourceTrace) -> None:
+def test_a_frame_is_not_turned_at_random(own: Own, plain: TracedStep) -> None:
     # Turned by the three radians that the config allows, most points would leave the range.
     assert own("Plain").num_voxels == plain.num_voxels
 
 
-def test_what_would_move_each_object_is_not_even_called(plain: SourceTrace) -> None:
+def test_what_would_move_each_object_is_not_even_called(plain: TracedStep) -> None:
     assert not any("shake" in finding for finding in plain.findings)
 
 
@@ -110,22 +120,26 @@ def test_an_unknown_operation_fills_what_it_is_given(own: Own) -> None:
     noted = [f for f in trace.findings if "TWIST_OP.twist_wrapper (defined in" in f]
     assert len(noted) == 1
     assert "src/twist.cpp:3" in noted[0]
-    assert not trace.unmodelled
+    assert not trace.expected.stream.unmodelled
 
 
 def test_what_it_writes_into_values_is_not_known(own: Own) -> None:
     trace = own("TwistingLabels")
-    assert any("what it writes is not known" in sentence for sentence in trace.unmodelled)
+    assert any(
+        "what it writes is not known" in sentence for sentence in trace.expected.stream.unmodelled
+    )
 
 
 def test_what_it_writes_of_features_into_what_its_wrapper_made_is_asked_for(own: Own) -> None:
     trace = own("TwistingBoth")
-    assert not any("what it writes is not known" in sentence for sentence in trace.unmodelled)
-    assert any(":branch" in a.site for a in trace.assumptions) or trace.unmodelled
+    assert not any(
+        "what it writes is not known" in sentence for sentence in trace.expected.stream.unmodelled
+    )
+    assert any(":branch" in a.site for a in trace.assumptions) or trace.expected.stream.unmodelled
 
 
 def test_geometry_in_a_parameter_keeps_its_values(own: Own) -> None:
-    assert not own("Geometric").unmodelled
+    assert not own("Geometric").expected.stream.unmodelled
 
 
 def test_weights_that_are_refused_are_those_that_the_model_has(own: Own) -> None:
@@ -140,7 +154,7 @@ def test_a_teacher_that_nobody_builds_leaves_the_step_without_an_upper_end(own: 
         "MODEL.HEAD={NAME: Any, ALPHA: 1}",
         "MODEL.LAYERZ={WIDTH: 3}",
     )
-    (sentence,) = trace.unmodelled
+    (sentence,) = trace.expected.stream.unmodelled
     assert "nothing read MODEL_TEACHER" in sentence
     assert set(trace.unread) >= {"MODEL_TEACHER", "MODEL.LAYERZ"}
     assert "MODEL.HEAD.ALPHA" not in trace.unread
@@ -148,7 +162,7 @@ def test_a_teacher_that_nobody_builds_leaves_the_step_without_an_upper_end(own: 
 
 def test_labels_beside_predictions_have_values(own: Own) -> None:
     trace = own("Assigning")
-    assert not trace.unmodelled
+    assert not trace.expected.stream.unmodelled
     assert not trace.assumptions
 
 
@@ -163,7 +177,9 @@ def test_layers_of_spconv_itself_are_spconv_1(own: Own) -> None:
     trace = own("FirstGeneration")
     assert any("spconv 1 is assumed" in finding for finding in trace.findings)
     tables = [
-        event.nbytes for event in trace.trace.stream.allocs() if event.category is Category.RULEBOOK
+        event.nbytes
+        for event in trace.expected.stream.allocs()
+        if event.category is Category.RULEBOOK
     ]
     assert 2 * 40 * 100 * 100 * 4 in tables
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
+from bevdiag.models.backbones_3d.voxel_growth import points_in_boxes
 
 
 def test_the_first_box_that_holds_a_point_is_named():

@@ -2,7 +2,7 @@
 
 import torch
 
-from bevdiag.models.losses import gather_cells, heatmap_loss, regression_loss
+from bevdiag.models.dense_heads.center_boxes import gather_cells, heatmap_loss, regression_loss
 
 
 def test_the_heat_map_loss_rewards_the_right_peak():

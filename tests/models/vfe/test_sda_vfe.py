@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bevdiag.models.vfe.packed import PackedVoxels, packed_voxel_features
-from bevdiag.models.vfe.sda_vfe import SdaVfe
+from bevdiag.models.vfe.sda_vfe import PackedVoxels, SdaVfe, packed_voxel_features
 
 
 def packed(batch):

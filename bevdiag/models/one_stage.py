@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.models.backbones_2d.base_bev_backbone import BevLevels
-from bevdiag.models.contracts import Batch, DenseHead, MapToBev
+from bevdiag.models.contracts import Batch, DenseHead, Detections, MapToBev
 from bevdiag.models.interfaces import ChannelMismatch
 
 
 class OneStageDetector(nn.Module):
-    """A detector in training: forward returns the loss.
+    """A detector: forward returns the loss, in evaluation the boxes of each sample.
 
     A 3D backbone's own loss is not part of it, as in the original.
     """
@@ -41,15 +41,13 @@ class OneStageDetector(nn.Module):
             raise ChannelMismatch("map_to_bev_module", self.backbone_2d.in_channels, found)
         return found
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch (see `bevdiag.models.contracts`), a scalar.
+    def forward(self, batch: Batch) -> Tensor | list[Detections]:
+        """Return the loss of a batch (see `bevdiag.models.contracts`), or what is found in it.
 
         Raises:
             ChannelMismatch: before anything runs; the original fails in the first 2D convolution.
         """
-        if not self.training:
-            raise RuntimeError("this detector only trains: call train() before forward")
         self.check_channels()
         for module in self.children():
             batch = module(batch)
-        return self.dense_head.loss()
+        return self.dense_head.loss() if self.training else self.dense_head.detect(batch)

@@ -11,23 +11,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bevdiag.config.backbone_settings import Backbone3dSettings
-from bevdiag.config.backbone_settings import FocalDsvtSettings as FocalDsvtSettings
-from bevdiag.config.backbone_settings import FocalEncoderSettings as FocalEncoderSettings
 from bevdiag.config.bev_settings import Backbone2dSettings, MapToBevSettings
-from bevdiag.config.bev_settings import BevInput as BevInput
-from bevdiag.config.bev_settings import CompressionMode as CompressionMode
-from bevdiag.config.bev_settings import HeightCompressionSettings as HeightCompressionSettings
-from bevdiag.config.bev_settings import (
-    SparseHeightCompressionSettings as SparseHeightCompressionSettings,
-)
-from bevdiag.config.dsvt_settings import DsvtInputSettings as DsvtInputSettings
-from bevdiag.config.dsvt_settings import DsvtSettings as DsvtSettings
 from bevdiag.config.fields import Flag, Lengths, PositiveInt, Range, Real, Settings, Triple
-from bevdiag.config.head_settings import CenterHeadSettings as CenterHeadSettings
-from bevdiag.config.head_settings import CenterTargetSettings as CenterTargetSettings
 from bevdiag.config.head_settings import DenseHeadSettings
-from bevdiag.config.head_settings import HeadBranchSettings as HeadBranchSettings
-from bevdiag.config.vfe_settings import SdaVfeSettings as SdaVfeSettings
 from bevdiag.config.vfe_settings import VfeSettings
 
 
@@ -61,11 +47,11 @@ class DataSettings(BaseModel):
     """What of DATA_CONFIG decides memory.
 
     `grid_size` is (x, y, z) in voxels. `max_points_per_voxel` and `max_voxels` (per sample, in
-    training) are None where the config voxelizes dynamically, without a cap. `frames` counts the
-    sweeps or frames that one sample merges. `stored_features` are the values of a point in the data
-    set's files, of which `point_features` are used; `shuffles_points` says that points lose their
-    order before they are voxelized. `pasted_classes` has one entry for each object that gt_sampling
-    pastes into a frame.
+    training; `max_test_voxels` in evaluation) are None where the config voxelizes dynamically,
+    without a cap. `frames` counts the sweeps or frames that one sample merges. `stored_features`
+    are the values of a point in the data set's files, of which `point_features` are used;
+    `shuffles_points` says that points lose their order before they are voxelized. `pasted_classes`
+    has one entry for each object that gt_sampling pastes into a frame.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,6 +61,7 @@ class DataSettings(BaseModel):
     grid_size: Triple
     max_points_per_voxel: PositiveInt | None
     max_voxels: PositiveInt | None
+    max_test_voxels: PositiveInt | None = None
     point_features: tuple[str, ...]
     dataset: str = ""
     frames: PositiveInt = 1

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.rules.keys_read import KeyRead, keys_read
+from bevdiag.rules.switches import KeyRead, keys_read
 
 WANTED = re.compile("ckpt", re.IGNORECASE)
 
