@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bevdiag.config.settings import OptimizationSettings
 
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import Loop
