@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.answer import Failure, FailureKind, Figure
 from bevdiag.explain.other_texts import ADVICE
 from bevdiag.memory.allocator import (
     LARGE_SEGMENT_BYTES,

@@ -16,10 +16,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError
 from bevdiag.files.bounds import check_json
 from bevdiag.files.reading import read_file
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.requests import ConvCall
 

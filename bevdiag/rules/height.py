@@ -14,8 +14,7 @@ from bevdiag.memory.workspaces import conv_workspace
 from bevdiag.models.bev_map import compression_changes, map_input_of
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
-from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.fix import OWN_MODULE, Fix, Fixable, Price
+from bevdiag.rules.finding import OWN_MODULE, Finding, Fix, Fixable, Price, Severity
 from bevdiag.rules.index_limits import first_bev_convolution
 
 BLOWUP_CHANNELS = 1024

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bevdiag.errors import ExitCode, InputError
+from bevdiag.explain.answer import Certainty, Explanation
 from bevdiag.explain.explain import explain
-from bevdiag.explain.result import Certainty, Explanation
 from bevdiag.memory.device import make_target
 from bevdiag.memory.profile import oom_message
 from bevdiag.memory.simulate import simulate

@@ -6,8 +6,7 @@ from bevdiag.config.backbone_settings import FocalDsvtSettings, VoxelFocalBackbo
 from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
-from bevdiag.rules.finding import Finding
-from bevdiag.rules.fix import Fix, Fixable, Price
+from bevdiag.rules.finding import Finding, Fix, Fixable, Price
 from bevdiag.trace.kept_voxels import KeptVoxels
 
 _BACKBONE = ("MODEL", "BACKBONE_3D")
