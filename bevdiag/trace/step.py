@@ -153,6 +153,8 @@ def trace_steps(
         optimizer = hooks.optimizer(model) or build_optimizer(
             model, options.optimization, options.optimizer
         )
+        if options.loop.resumes:
+            around.resume(optimizer)
         autocast = None
         if options.autocast != "off":
             autocast = Autocast(DTYPES[options.autocast], recorder.is_device)
