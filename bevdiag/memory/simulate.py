@@ -200,7 +200,8 @@ def run(
     blocks: list[Block | None] = [None] * len(sizes)
     granted = [0] * len(sizes)
     room = np.full((len(sizes), 2), -1, np.int64)
-    passing = _freed_at_once(stream)
+    # The next event after the one that makes it is its end.
+    passing: list[bool] = (stream.freed == stream.made + 1).tolist()
     allocated: list[int] = []
     reserved: list[int] = []
     refusal = None
@@ -241,9 +242,3 @@ def run(
         reserved=np.array(reserved, np.int64),
         refusal=refusal,
     )
-
-
-def _freed_at_once(stream: EventStream) -> list[bool]:
-    """[blocks] Whether the next event after each was made is its end."""
-    found: list[bool] = (stream.freed == stream.made + 1).tolist()
-    return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.history import History
@@ -11,6 +12,9 @@ from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.rules.finding import Finding, Fix, Severity
 from bevdiag.trace.pins import Assumption as Assumption
 from bevdiag.trace.wiring import LayerRecord, Wiring
+
+if TYPE_CHECKING:
+    from bevdiag.prediction.step_source import Recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +109,14 @@ class Plans:
         singles: every change alone; `combined` every set of several that was traced.
         frontier: of all that may be written, what nothing else beats in both cost and memory,
             the cheapest first.
-        chosen: the plan to take, None where none fits.
+        chosen: the plan to take, None where none fits; `recorded` is its step.
     """
 
     singles: tuple[Plan, ...]
     combined: tuple[Plan, ...]
     frontier: tuple[Plan, ...]
     chosen: Plan | None
+    recorded: "Recorded | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

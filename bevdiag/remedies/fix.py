@@ -82,7 +82,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
         progress("advice", 0.9)
         if found.chosen is not None:
             source, _ = apply_set(source, found.chosen.ids)
-        report = replace(report, advice=advice_for(source, goal))
+        report = replace(report, advice=advice_for(source, goal, found.recorded or recorded))
     if report.chosen is None:
         return report
     with locked(config) if how.write else nullcontext():

@@ -4,7 +4,7 @@
 never taken where something else fits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from bevdiag.errors import BevdiagError
@@ -52,11 +52,13 @@ def search_plans(
     """
     known = {fix.id: fix for fix in fixes_of(source)}
 
-    def attempt(ids: Ids) -> Plan:
+    def attempt(ids: Ids) -> tuple[Plan, Recorded | None]:
         return plan_set(source, goal, ids, known)
 
-    def refuse(ids: Ids, error: BevdiagError) -> Plan:
-        return refused_set(ids, known, error)
+    def refuse(ids: Ids, error: BevdiagError) -> tuple[Plan, Recorded | None]:
+        return refused_set(ids, known, error), None
+
+    steps: dict[Ids, Recorded | None] = {}
 
     everything = bool(source.options.remedies)
     rounds = [list(known)] if everything else _rounds(known, unsafe=unsafe)
@@ -66,7 +68,13 @@ def search_plans(
     allowed: list[Plan] = []
     tried: list[Plan] = []
     has_fit = False
-    with workers(attempt, died=refuse, timeout_seconds=limit) as traced:
+    with workers(attempt, died=refuse, timeout_seconds=limit) as attempted:
+
+        def traced(sets: Sequence[Ids]) -> Iterator[Plan]:
+            for plan, recorded in attempted(sets):
+                steps[plan.ids] = recorded
+                yield plan
+
         for ids in rounds:
             for plan in traced([(name,) for name in ids]):
                 singles.append(plan)
@@ -82,11 +90,13 @@ def search_plans(
             if tried[-1].fits and not has_fit:
                 tried.extend(_without_needless(tried[-1], traced))
     plans = [*allowed, *tried]
+    chosen = min((p for p in plans if p.fits), key=lambda plan: plan.preference, default=None)
     return Plans(
         singles=tuple(singles),
         combined=tuple(tried),
         frontier=frontier_of([base, *plans]),
-        chosen=min((p for p in plans if p.fits), key=lambda plan: plan.preference, default=None),
+        chosen=chosen,
+        recorded=None if chosen is None else steps[chosen.ids],
     )
 
 

@@ -55,14 +55,21 @@ def with_fix(source: Source, fix: Fix) -> Source:
     return changed.edited(dict(fix.edits))
 
 
-def plan_set(source: ConfigSource, goal: DeviceTarget, ids: Ids, known: Mapping[str, Fix]) -> Plan:
-    """Trace a set of changes and judge it; `known` describes those that cannot be made."""
+def plan_set(
+    source: ConfigSource, goal: DeviceTarget, ids: Ids, known: Mapping[str, Fix]
+) -> tuple[Plan, Recorded | None]:
+    """Trace a set of changes and judge it; `known` describes those that cannot be made.
+
+    Returns:
+        The plan, and the recorded step where it fits.
+    """
     try:
         changed, members = apply_set(source, ids)
         recorded = changed.record(ENDS_THAT_JUDGE)
     except BevdiagError as error:
-        return refused_set(ids, known, error)
-    return plan_of(changed, recorded, goal, members)
+        return refused_set(ids, known, error), None
+    plan = plan_of(changed, recorded, goal, members)
+    return plan, recorded if plan.fits else None
 
 
 def refused_set(ids: Ids, known: Mapping[str, Fix], error: BevdiagError) -> Plan:

@@ -98,8 +98,9 @@ def _new(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> 
     device = kwargs.pop("device", None)
     dtype = kwargs.get("dtype") or args[0].dtype
     on_gpu = device is None or is_cuda(device)
-    if on_gpu and args[0].is_meta and not dtype.is_floating_point and not gpu.is_rehearsing:
-        # Labels, indices and masks made beside features are constants, and have values.
+    is_known = not dtype.is_floating_point or func is _T.new_tensor
+    if on_gpu and args[0].is_meta and is_known and not gpu.is_rehearsing:
+        # Labels, indices and masks made beside features are constants, and have values; so is data.
         with gpu.recorder.for_device():
             return func(*args, **kwargs, device=CPU)
     if device is None and not args[0].is_meta and gpu.recorder.is_device(args[0]):

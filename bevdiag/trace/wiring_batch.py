@@ -9,7 +9,7 @@ from torch import nn
 
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.dead_branches import Reach, reach_of
-from bevdiag.trace.layer_table import channels_of, first_tensor
+from bevdiag.trace.layer_shapes import channels_of, first_tensor
 from bevdiag.trace.wiring import BatchEntry, Wiring
 
 _DECLARATIONS = ("num_bev_features", "num_point_features")

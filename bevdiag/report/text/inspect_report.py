@@ -17,7 +17,7 @@ from bevdiag.report.text.headline import (
     verdict_lines,
     verdict_sentence,
 )
-from bevdiag.report.text.layer_table import layer_lines
+from bevdiag.report.text.layer_tree import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
 from bevdiag.report.text.prose import paragraph, render_lines

@@ -231,7 +231,8 @@ def install_packages(
 
 def _importer(frame: FrameType | None) -> FrameType | None:
     """Find the frame whose import statement, or call of importlib, is running."""
-    while frame is not None and _is_machinery(frame.f_code.co_filename):
+    machinery = (__file__, "<frozen importlib", _IMPORTLIB)
+    while frame is not None and frame.f_code.co_filename.startswith(machinery):
         frame = frame.f_back
     return frame
 
@@ -241,10 +242,6 @@ def _is_guarded(frame: FrameType) -> bool:
     return any(
         first <= frame.f_lineno <= last for first, last in _guarded_lines(frame.f_code.co_filename)
     )
-
-
-def _is_machinery(file: str) -> bool:
-    return file == __file__ or file.startswith(("<frozen importlib", _IMPORTLIB))
 
 
 @cache

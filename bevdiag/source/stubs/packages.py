@@ -107,10 +107,6 @@ def _kernel(function: Any = None, **_: Any) -> Any:
     return function if isinstance(function, Kernel) else Kernel(function)
 
 
-def _causal_conv1d() -> dict[str, ModuleType]:
-    return {"causal_conv1d": inert_with("causal_conv1d", causal_conv1d_fn=causal_conv1d_fn)}
-
-
 def _pytorch3d() -> dict[str, ModuleType]:
     loss = inert_with("pytorch3d.loss", chamfer_distance=chamfer_distance)
     return {"pytorch3d": inert_with("pytorch3d", loss=loss), "pytorch3d.loss": loss}
@@ -149,7 +145,9 @@ class DropPath(nn.Module):
 
 
 PACKAGES: dict[str, Callable[[], dict[str, ModuleType]]] = {
-    "causal_conv1d": _causal_conv1d,
+    "causal_conv1d": lambda: {
+        "causal_conv1d": inert_with("causal_conv1d", causal_conv1d_fn=causal_conv1d_fn)
+    },
     "einops": einops_modules,
     "easydict": lambda: {"easydict": inert_with("easydict", EasyDict=EasyDict)},
     "flash_attn": flash_modules,
