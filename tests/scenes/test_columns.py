@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.scenes.clouds import POINTS, read, text, write
+from tests.scenes.clouds import POINTS, read, write, written
 
 
 def test_columns_are_taken_by_name(tmp_path: Path) -> None:
-    text = "intensity,ring,z,y,x\n" + text().replace(" ", ",").replace("\n", ",9\n")
+    text = "intensity,ring,z,y,x\n" + written().replace(" ", ",").replace("\n", ",9\n")
     path = write(tmp_path / "a.csv", text.encode())
     assert read(path)[0].tolist() == [9, 0.375, 0.25, 0]
 
