@@ -80,7 +80,7 @@ def predicted(row: dict[str, Any], source: Path) -> list[Asked]:
     config = source / "tools" / "cfgs" / wanted.config
     scenes = {Scenario.EXPECTED: scene(wanted, read_source_config(config), SCENES)}
     traced = trace_source(config, source, scenes=scenes, autocast=wanted.autocast, loads=False)
-    stream = traced.trace.stream
+    stream = traced.expected.stream
     target = make_target(torch=row["torch"].partition("+")[0], gpu="h200", cudnn="9.19")
     found = []
     for event in stream.allocs():

@@ -45,6 +45,14 @@ ROWS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "petr_vovnet_nus_b1": (
         "../projects/PETR/configs/petr_vovnet_gridmask_p4_800x320.py", 1, ()
     ),
+    "tpvformer_nus_b1": (
+        "../projects/TPVFormer/configs/tpvformer_8xb1-2x_nus-seg.py", 1, ()
+    ),
+    "cylinder3d_semantickitti_b4": (
+        "cylinder3d/cylinder3d_4xb4-3x_semantickitti.py", 4, ()
+    ),
+    "pvrcnn_kitti_b2": ("pv_rcnn/pv_rcnn_8xb2-80e_kitti-3d-3class.py", 2, ()),
+    "votenet_scannet_b8": ("votenet/votenet_8xb8_scannet-3d.py", 8, ()),
 }  # fmt: skip
 """The config, the batch size and --cfg-options."""
 

@@ -20,10 +20,9 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.scenes.arrays import Points
 from bevdiag.scenes.datasets import DATA_SETS, DataSet
 from bevdiag.scenes.files import read_points
-from bevdiag.scenes.layout import Layout
+from bevdiag.scenes.layout import Layout, Points
 from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.statistics import STRIDES, Grid, counted
 from bevdiag.scenes.street import street

@@ -17,7 +17,7 @@ from bevdiag.prediction.module import Module, rehearses_if
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict as from_source
 from bevdiag.report.as_json import as_json
-from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.report_pages import inspect_page
 from bevdiag.scenes.layout import DTYPES
 from bevdiag.scenes.table import MAX_COLUMNS
 from bevdiag.trace.any_model import Loss
@@ -27,7 +27,7 @@ from bevdiag.trace.any_model import Loss
 class Prediction(result.Prediction):
     """One training step, predicted: `fits`, `peak`, `layers`, `findings` and all that is known.
 
-    Sizes are bytes. In a notebook it shows as the page that `bevdiag inspect --html` writes.
+    Sizes are bytes. In a notebook it shows as the first screen of `bevdiag inspect --html`'s page.
     """
 
     def to_json(self) -> str:
@@ -35,7 +35,7 @@ class Prediction(result.Prediction):
         return as_json(self)
 
     def _repr_html_(self) -> str:
-        page = inspect_page(self).replace("&", "&amp;").replace('"', "&quot;")
+        page = inspect_page(self, whole=False).replace("&", "&amp;").replace('"', "&quot;")
         return f'<iframe style="width:100%;height:40em;border:0" srcdoc="{page}"></iframe>'
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import bevdiag
 from bevdiag.errors import ConfigError, InputError
-from bevdiag.report.html import inspect_page
+from bevdiag.report.html.report_pages import inspect_page
 
 SMALL = Path(__file__).parent / "data" / "small.yaml"
 REPOSITORY = Path(__file__).parent / "source" / "own_data"
@@ -88,7 +88,10 @@ def test_a_notebook_shows_the_page_without_a_way_out_of_its_frame() -> None:
     shown = found._repr_html_()
     assert shown.startswith("<iframe")
     assert shown.count('"') == 4
-    assert "Fits rtx3090" in inspect_page.inspect_page(found)
+    assert "Fits rtx3090" in shown
+    assert "Allocated at the peak" in shown
+    assert all(f"{part}-title" not in shown for part in ("peak", "layers", "assumed"))
+    assert "layers-title" in inspect_page(found)
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,15 @@ import pytest
 
 from bevdiag.cli.formats import CHECK_FORMATS, renderer
 from bevdiag.config import load_config
-from bevdiag.config.allowance import MAX_BYTES, MAX_NODES
-from bevdiag.config.builder import MAX_ALIASES, MAX_DEPTH
-from bevdiag.config.depth import MAX_LAYERS
+from bevdiag.config.agreement import MAX_LAYERS
+from bevdiag.config.builder import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, MAX_NODES
 from bevdiag.errors import BevdiagError, ConfigError, InputError, NoVerdictError
 from bevdiag.policy import read_policy
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.report_pages import inspect_page
 from bevdiag.scenes import Layout, read_points
 
 ROOT = Path(__file__).resolve().parents[1]

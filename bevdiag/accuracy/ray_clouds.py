@@ -7,7 +7,7 @@ are drawn in a fixed order, so that the same seed gives the measured points.
 import numpy as np
 
 from bevdiag.accuracy.clouds import CloudOrder
-from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.layout import Points, Range
 
 NUM_POSTS = 40
 RAYS_PER_POINT = 6

@@ -51,7 +51,7 @@ def write_command(
 def show_command(file: _File) -> int:
     """Print what FILE has recorded."""
     from bevdiag.prediction.baseline import read_baseline
-    from bevdiag.report.text.preflight_report import render_baseline
+    from bevdiag.report.text.checks_report import render_baseline
 
     write_output(render_baseline(read_baseline(Path(file)), layout_for(STDOUT)), STDOUT)
     return ExitCode.FITS

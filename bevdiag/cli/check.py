@@ -32,7 +32,7 @@ def check_command(
     from bevdiag.prediction.checked import worst
     from bevdiag.prediction.jobs import policies
     from bevdiag.prediction.untraced import check_untraced
-    from bevdiag.report.text.check_report import render_check
+    from bevdiag.report.text.checks_report import render_check
 
     values.choose("--format", output_format, CHECK_FORMATS)
     check_output(output)

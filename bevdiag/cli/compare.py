@@ -9,12 +9,12 @@ from bevdiag.cli import options as opt
 from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import importing_torch, progress_bar
-from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
+from bevdiag.config.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 
 if TYPE_CHECKING:
-    from bevdiag.prediction.variants import CompareReport
+    from bevdiag.prediction.result import CompareReport
 
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 
@@ -36,7 +36,9 @@ def compare_command(
     check_page(html)
     asked.refuse_entry("compare varies a config")
     axes = (
-        _modules(compression) if asked.source is not None else _modes(compression),
+        values.choose_several("--compression", compression or DEFAULT_MODES, values.compressions())
+        if asked.source is None
+        else _modules(compression),
         values.batch_sizes(batch_size),
         values.autocasts(autocast),
     )
@@ -48,14 +50,10 @@ def compare_command(
 
     write_report(report, output_format, output, as_text=render_compare)
     if html is not None:
-        from bevdiag.report.html.compare_page import compare_page
+        from bevdiag.report.html.report_pages import compare_page
 
         write_output(compare_page(report), html, option="--html", exact=True)
     return report.exit_code
-
-
-def _modes(text: str | None) -> tuple[str, ...]:
-    return values.choose_several("--compression", text or DEFAULT_MODES, values.compressions())
 
 
 def _modules(text: str | None) -> tuple[str, ...]:

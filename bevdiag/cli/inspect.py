@@ -113,7 +113,7 @@ def _inspect(
 
 def _page(report: "Prediction | ConfigReport") -> str:
     from bevdiag.prediction.result import ConfigReport
-    from bevdiag.report.html.inspect_page import config_page, inspect_page
+    from bevdiag.report.html.report_pages import config_page, inspect_page
 
     return config_page(report) if isinstance(report, ConfigReport) else inspect_page(report)
 

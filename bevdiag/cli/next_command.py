@@ -48,7 +48,8 @@ def _after_config(error: ConfigError, command: str, arguments: Sequence[str]) ->
 
 def _after_no_verdict(command: str, arguments: Sequence[str]) -> str:
     config = _config(arguments)
-    if command in _READS_CONFIGS and config and not _has_source(arguments):
+    has_source = any(word.partition("=")[0] == "--source" for word in arguments)
+    if command in _READS_CONFIGS and config and not has_source:
         return f"{shlex.join(['bevdiag', command, config])} --source DIR"
     if config:
         return shlex.join(["bevdiag", "check", config])
@@ -57,7 +58,3 @@ def _after_no_verdict(command: str, arguments: Sequence[str]) -> str:
 
 def _config(arguments: Sequence[str]) -> str:
     return next((word for word in arguments if Path(word).suffix in (".yaml", ".yml")), "")
-
-
-def _has_source(arguments: Sequence[str]) -> bool:
-    return any(word.partition("=")[0] == "--source" for word in arguments)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bevdiag.cli.formats import CHECK_FORMATS, INSPECT_FORMATS
-from bevdiag.cli.shipped import SHIPPED_NAME
+from bevdiag.config.shipped import SHIPPED_NAME
 from bevdiag.prediction.values import AUTOCASTS, DEVICES, FORMATS
 
 _DEVICES, _AUTOCASTS, _FORMATS = "|".join(DEVICES), "|".join(AUTOCASTS), "|".join(FORMATS)

@@ -15,21 +15,10 @@ from bevdiag.report.layout import Layout, layout_of
 
 STDOUT = "-"
 
-_REFUSED = frozenset(
-    getattr(errno, name)
-    for name in (
-        "EAGAIN",
-        "EDQUOT",
-        "EFBIG",
-        "EIO",
-        "EMFILE",
-        "ENFILE",
-        "ENOMEM",
-        "ENOSPC",
-        "EROFS",
-    )
-    if hasattr(errno, name)
-)
+_NAMES = (
+    "EAGAIN", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EROFS",
+)  # fmt: skip
+_REFUSED = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
 """What the system says where a limit, a disk or the memory is at its end."""
 
 _Report = TypeVar("_Report")

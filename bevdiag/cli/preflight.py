@@ -102,7 +102,7 @@ def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
 
 def _write(checks: "Sequence[Check]", output_format: str, output: str, *, beside: bool) -> None:
     """Write the report to its place; to stderr where a command's own output follows on stdout."""
-    from bevdiag.report.text.preflight_report import render_preflight
+    from bevdiag.report.text.checks_report import render_preflight
 
     text = render_checks(checks, output_format, output, render_preflight)
     if beside and output == STDOUT:

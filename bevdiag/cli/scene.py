@@ -48,9 +48,9 @@ def measure_command(
     A file is one sample as training voxelizes it, sweeps merged.
     """
     check_output(output)
-    from bevdiag.report.canonical_json import dumps
+    from bevdiag.report.as_json import dumps
     from bevdiag.scenes.layout import Layout
-    from bevdiag.scenes.measure import measured
+    from bevdiag.scenes.statistics import measured
 
     grid, features, stored = _where(config)
     layout = Layout(

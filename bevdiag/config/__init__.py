@@ -1,9 +1,8 @@
 """Configs in OpenPCDet's YAML dialect: read with locations, merged, checked, edited."""
 
-from bevdiag.config.document import Document
+from bevdiag.config.document import Document, NoteCode, ReadingNote
 from bevdiag.config.ignores import IgnoreComment
 from bevdiag.config.load import DetectorConfig, from_document, load_config, read_document
-from bevdiag.config.notes import NoteCode, ReadingNote
 
 __all__ = [
     "DetectorConfig",

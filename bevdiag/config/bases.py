@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import Allowance
+from bevdiag.config.builder import Allowance
+from bevdiag.config.document import ReadingNote
 from bevdiag.config.ignores import IgnoreComment
-from bevdiag.config.notes import ReadingNote
 from bevdiag.config.reader import FileText, read_file
 from bevdiag.config.tree import Node, Scalar, Section, describe, shortened
 from bevdiag.errors import ConfigError

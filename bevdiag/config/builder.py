@@ -5,13 +5,13 @@ object is ever constructed, and a hostile text is refused before it costs memory
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import MAX_NODES, Allowance
-from bevdiag.config.notes import NoteCode, ReadingNote
+from bevdiag.config.document import NoteCode, ReadingNote
 from bevdiag.config.scalars import (
     TAG,
     NotPlainError,
@@ -23,6 +23,24 @@ from bevdiag.config.scalars import (
 )
 from bevdiag.config.tree import Listing, Node, Scalar, Section
 from bevdiag.errors import ConfigError, Location
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 10_000
+"""How much a config may hold: far more than any honest one, and little enough to read at once."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What is left for the files of one config, which share it.
+
+    Attributes:
+        num_bytes: of text.
+        num_nodes: values and keys, those that an alias brings in again included.
+    """
+
+    num_bytes: int = MAX_BYTES
+    num_nodes: int = MAX_NODES
+
 
 MAX_DEPTH = 64
 MAX_ALIASES = 64

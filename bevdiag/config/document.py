@@ -1,13 +1,33 @@
-"""The merged config as it was written: values and where each one stands."""
+"""The merged config as it was written: values, where each one stands, and what is suspicious."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from bevdiag.config import tree
 from bevdiag.config.ignores import IgnoreComment
-from bevdiag.config.notes import ReadingNote
 from bevdiag.config.tree import Section
 from bevdiag.errors import ConfigError, Location
+
+
+class NoteCode(str, Enum):
+    """What kind of thing a note is about."""
+
+    AMBIGUOUS_SCALAR = "ambiguous-scalar"
+    DUPLICATE_KEY = "duplicate-key"
+    NUMBER_AS_TEXT = "number-as-text"
+    UNKNOWN_KEY = "unknown-key"
+    COPIES_DIFFER = "copies-differ"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingNote:
+    """One suspicious thing; `key` is its dotted path."""
+
+    code: NoteCode
+    message: str
+    key: str
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ def edited_text(path: Path, text: str, document: Document, changes: Changes) -> 
     for key in changes:
         target = _own_target(root, document, key)
         value = wanted.get(tree.dotted(target))
-        if _is_same(document.get(tree.dotted(target)), value):
+        # 1, 1.0 and true are equal to Python but not to a config.
+        if repr(document.get(tree.dotted(target))) == repr(value):
             continue
         spot, rest = _descend(root, target)
         if _is_shared(root, target) or (rest and not spot.is_mapping):
@@ -84,14 +85,9 @@ def _own_target(root: Spot, document: Document, path: tree.Path) -> tree.Path:
     _, rest = _descend(root, path)
     for depth in range(len(path) - len(rest), len(path)):
         node = tree.find(document.root, path[:depth])
-        if isinstance(node, Listing) and _root_lacks(root, path[:depth]):
+        if isinstance(node, Listing) and _descend(root, path[:depth])[1]:
             return path[:depth]
     return path
-
-
-def _root_lacks(root: Spot, path: tree.Path) -> bool:
-    """Whether the file itself says nothing at `path`."""
-    return bool(_descend(root, path)[1])
 
 
 def _descend(root: Spot, path: tree.Path) -> tuple[Spot, tree.Path]:
@@ -114,11 +110,6 @@ def _put(additions: dict[str, object], path: tree.Path, value: object) -> None:
         assert isinstance(below, dict)
         additions = below
     additions[path[-1]] = value
-
-
-def _is_same(old: object, new: object) -> bool:
-    # 1, 1.0 and true are equal to Python but not to a config.
-    return repr(old) == repr(new)
 
 
 def _not_alone(path: Path, text: str, target: tree.Path, spot: Spot) -> ConfigError:

@@ -6,18 +6,25 @@ from pathlib import Path
 
 from pydantic import Field
 
-from bevdiag.config.agreement import check_voxelizer, copies_that_differ, with_class_names
-from bevdiag.config.bases import read_merged
+from bevdiag.config import tree
+from bevdiag.config.agreement import (
+    check_depth,
+    check_voxelizer,
+    copies_that_differ,
+    with_class_names,
+)
+from bevdiag.config.bases import BASE_KEY, read_merged
 from bevdiag.config.checking import checked
 from bevdiag.config.data import read_data
-from bevdiag.config.depth import check_depth
-from bevdiag.config.document import Document
+from bevdiag.config.document import Document, ReadingNote
 from bevdiag.config.fields import Settings
 from bevdiag.config.modules import check_modules
-from bevdiag.config.notes import ReadingNote
-from bevdiag.config.overrides import overridden
+from bevdiag.config.nearest import did_you_mean
+from bevdiag.config.reader import read_value
 from bevdiag.config.settings import DataSettings, ModelSettings, OptimizationSettings
+from bevdiag.config.tree import Listing, Node, Section, describe
 from bevdiag.config.unknown_keys import unknown_keys
+from bevdiag.errors import ConfigError, Location
 
 _MODEL = ("MODEL",)
 _OPTIMIZATION = ("OPTIMIZATION",)
@@ -111,3 +118,51 @@ def from_document(path: Path, document: Document) -> DetectorConfig:
             *copies_that_differ(data, model, root),
         ),
     )
+
+
+OPTION = Path("--set")
+
+
+def overridden(root: Section, overrides: Sequence[str]) -> Section:
+    """Return the tree with every ``KEY=value`` applied, in order.
+
+    A value's location is named ``--set``, with the number of the option as its line.
+
+    Raises:
+        ConfigError: for a text without ``=``, an unknown path, or a value that is no YAML. A new
+            key is allowed in a section that exists, a new entry of a list is not.
+    """
+    for number, text in enumerate(overrides, start=1):
+        key, equals, value = text.partition("=")
+        start = Location(OPTION, number, 1)
+        path = tuple(key.strip().split("."))
+        if not equals or not all(path):
+            message = f"expected KEY=value such as MODEL.VFE.USE_NORM=false, found {text!r}"
+            raise ConfigError(message, location=start)
+        _check_path(root, path, start)
+        node = read_value(value, Location(OPTION, number, len(key) + 2))
+        root = tree.with_node(root, path, node)
+    return root
+
+
+def _check_path(root: Section, path: tree.Path, start: Location) -> None:
+    deepest, rest = tree.descend(root, path)
+    if not rest:
+        return
+    if path[-1] == BASE_KEY:
+        message = "bases are merged before --set is applied: name another config file instead"
+        raise ConfigError(message, location=start, key=tree.dotted(path))
+    if len(rest) == 1 and isinstance(deepest, Section):
+        return
+    found = tree.dotted(path[: len(path) - len(rest)])
+    message = _no_such_key(rest[0], found, deepest)
+    raise ConfigError(message, location=start, key=tree.dotted(path))
+
+
+def _no_such_key(key: str, found: str, deepest: Node) -> str:
+    where = found or "the config"
+    if isinstance(deepest, Section):
+        return f"{where} has no key {key!r}{did_you_mean(key, deepest.entries)}"
+    if isinstance(deepest, Listing):
+        return f"{where} is {describe(deepest)}, and {key!r} is neither an index nor a NAME in it"
+    return f"{where} is {describe(deepest)} and has no keys"

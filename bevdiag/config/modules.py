@@ -29,7 +29,8 @@ def check_modules(root: Section) -> None:
         path = ("MODEL", slot) if slot == DETECTOR else ("MODEL", slot, "NAME")
         section = model.entries.get(slot)
         # CenterPoint's template skips a module whose section is missing or empty.
-        if slot != DETECTOR and (section is None or _is_null(section)):
+        is_null = isinstance(section, Scalar) and section.value is None
+        if slot != DETECTOR and (section is None or is_null):
             continue
         name_node = tree.find(root, path)
         name = _name(root, path, name_node)
@@ -45,10 +46,6 @@ def check_modules(root: Section) -> None:
         if node is not None and is_foreign(tree.plain(node)):
             message = f"{node.location}: {tree.dotted(option)}: bevdiag does not model {what}"
             raise NoVerdictError(message)
-
-
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None
 
 
 def _name(root: Section, path: tree.Path, node: Node | None) -> str:

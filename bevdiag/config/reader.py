@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import MAX_BYTES, Allowance
-from bevdiag.config.builder import TreeBuilder
+from bevdiag.config.builder import MAX_BYTES, Allowance, TreeBuilder
+from bevdiag.config.document import ReadingNote
 from bevdiag.config.ignores import IgnoreComment, ignore_comments
-from bevdiag.config.notes import ReadingNote
 from bevdiag.config.tree import Node, Scalar, Section, describe
 from bevdiag.errors import ConfigError, InputError, Location
 from bevdiag.files.reading import read_head

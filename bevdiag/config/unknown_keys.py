@@ -6,16 +6,20 @@ from pydantic import BaseModel
 
 from bevdiag.config import tree
 from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
+from bevdiag.config.document import NoteCode, ReadingNote
 from bevdiag.config.head_settings import (
     AnchorHeadSettings,
     AnchorTargetSettings,
     CenterHeadSettings,
 )
 from bevdiag.config.nearest import did_you_mean, slip_of
-from bevdiag.config.notes import NoteCode, ReadingNote
 from bevdiag.config.settings import ModelSettings, OptimizationSettings
 from bevdiag.config.tree import Section
 
+_OF_SCHEDULES = (
+    "BETAS", "DECAY_STEP_LIST", "DIV_FACTOR", "LOSS_SCALE_FP16", "LR_CLIP", "LR_DECAY", "LR_WARMUP",
+    "MOMS", "NUM_EPOCHS", "PCT_START", "WARMUP_EPOCH", "WARMUP_ITER",
+)  # fmt: skip
 WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
     VoxelFocalBackboneSettings: frozenset(
         {"IMG_PRETRAIN", "KERNEL_SIZE", "SKIP_MASK_KERNEL_IMG", "USE_IMG"}
@@ -24,22 +28,7 @@ WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
     AnchorHeadSettings: frozenset({"CLASS_AGNOSTIC", "DIR_LIMIT_OFFSET", "USE_MULTIHEAD"}),
     AnchorTargetSettings: frozenset({"MATCH_HEIGHT", "POS_FRACTION", "SAMPLE_SIZE"}),
     CenterHeadSettings: frozenset({"CLASS_AGNOSTIC", "POST_PROCESSING"}),
-    OptimizationSettings: frozenset(
-        {
-            "BETAS",
-            "DECAY_STEP_LIST",
-            "DIV_FACTOR",
-            "LOSS_SCALE_FP16",
-            "LR_CLIP",
-            "LR_DECAY",
-            "LR_WARMUP",
-            "MOMS",
-            "NUM_EPOCHS",
-            "PCT_START",
-            "WARMUP_EPOCH",
-            "WARMUP_ITER",
-        }
-    ),
+    OptimizationSettings: frozenset(_OF_SCHEDULES),
 }
 """Keys that OpenPCDet reads and that, where bevdiag gets this far, change no byte of a step."""
 

@@ -23,75 +23,60 @@ _MAX_LINE = 200
 """Characters of a line that are quoted before and behind what was recognised in it."""
 
 
-def _pattern(text: str, *, flags: int = 0) -> re.Pattern[str]:
+def _pattern(text: str) -> re.Pattern[str]:
     """Compile a pattern in which a blank is any white space and SIZE a captured size."""
-    return re.compile(text.replace("SIZE", f"({_SIZE})").replace(" ", r"\s+"), flags)
+    return re.compile(text.replace("SIZE", f"({_SIZE})").replace(" ", r"\s+"))
 
 
-_HEADS = (
-    (
-        FailureKind.ALLOCATOR,
-        _pattern(r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate SIZE"),
-    ),
+def _compiled(*heads: tuple[FailureKind, str]) -> tuple[tuple[FailureKind, re.Pattern[str]], ...]:
+    return tuple((kind, _pattern(text)) for kind, text in heads)
+
+
+_HEADS = _compiled(
+    (FailureKind.ALLOCATOR, r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate SIZE"),
     (  # torch 0.4 and older name the line of their allocator, and no figure.
         FailureKind.ALLOCATOR,
-        _pattern(
-            r"(?:cuda runtime error \(2\) ?:|CUDA error:) out of memory (?:\(malloc )?at "
-            r"\S{0,120}(?:THCStorage|THCCachingAllocator|CUDACachingAllocator|THCTensor)\w{0,20}"
-        ),
+        r"(?:cuda runtime error \(2\) ?:|CUDA error:) out of memory (?:\(malloc )?at "
+        r"\S{0,120}(?:THCStorage|THCCachingAllocator|CUDACachingAllocator|THCTensor)\w{0,20}",
     ),
-    (
-        FailureKind.ASYNC_ALLOCATOR,
-        _pattern(r"Allocation on device \d+ would exceed allowed memory"),
-    ),
-    (
-        FailureKind.CUBLAS,
-        _pattern(r"CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)(?: when calling \S+)?"),
-    ),
-    (FailureKind.CUDNN, _pattern(r"CUDNN_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)")),
+    (FailureKind.ASYNC_ALLOCATOR, r"Allocation on device \d+ would exceed allowed memory"),
+    (FailureKind.CUBLAS, r"CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)(?: when calling \S+)?"),
+    (FailureKind.CUDNN, r"CUDNN_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)"),
     (
         FailureKind.NO_ENGINE,
-        _pattern(r"(?:GET|FIND) was unable to find an engine to execute this computation"),
+        r"(?:GET|FIND) was unable to find an engine to execute this computation",
     ),
     (
         FailureKind.NCCL,
-        _pattern(
-            r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40}(?: async)? (\d{1,15} bytes)"
-            r"|Cuda failure (?:\d+ )?'out of memory')"
-        ),
+        r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40}(?: async)? (\d{1,15} bytes)"
+        r"|Cuda failure (?:\d+ )?'out of memory')",
     ),
-    (FailureKind.SPCONV, _pattern(r"cuda (?:execution )?failed with error (?:code )?2\b")),
-    (FailureKind.NO_VOXEL, _pattern(r"N > 0 assert fail\w{0,4}")),
+    (FailureKind.SPCONV, r"cuda (?:execution )?failed with error (?:code )?2\b"),
+    (FailureKind.NO_VOXEL, r"N > 0 assert fail\w{0,4}"),
     (
         FailureKind.DRIVER,
-        _pattern(
-            r"CUDA (?:driver )?error: out of memory|GPUassert: out of memory"
-            r"|cuda runtime error \(2\) ?: out of memory"
-            r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY"
-        ),
+        r"CUDA (?:driver )?error: out of memory|GPUassert: out of memory"
+        r"|cuda runtime error \(2\) ?: out of memory"
+        r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY",
     ),
     (
         FailureKind.HOST,
-        _pattern(
-            r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): "
-            r"you tried to allocate (\d{1,15} bytes)|Torch: not enough memory"
-        ),
+        r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): "
+        r"you tried to allocate (\d{1,15} bytes)|Torch: not enough memory",
     ),
-    (FailureKind.HOST, _pattern(r"unable to mmap (\d{1,15} bytes) from")),
-    (FailureKind.HOST, _pattern(r"Unable to allocate SIZE for an array")),
-    (FailureKind.HOST, _pattern(r"Unable to allocate array with shape")),
-    (FailureKind.HOST, _pattern(r"\[Errno 12\] Cannot allocate memory|std::bad_alloc")),
+    (FailureKind.HOST, r"unable to mmap (\d{1,15} bytes) from"),
+    (FailureKind.HOST, r"Unable to allocate SIZE for an array"),
+    (FailureKind.HOST, r"Unable to allocate array with shape"),
+    (FailureKind.HOST, r"\[Errno 12\] Cannot allocate memory|std::bad_alloc"),
     (
         FailureKind.SHARED_MEMORY,
-        _pattern(
-            r"unable to write to file </torch_|insufficient shared memory|\(shm\)"
-            r"|unable to open shared memory object|No space left on device: '/dev/shm"
-            r"|No such file or directory: '?(?:shm://|/dev/shm)"
-        ),
+        r"unable to write to file </torch_|insufficient shared memory|\(shm\)"
+        r"|unable to open shared memory object|No space left on device: '/dev/shm"
+        r"|No such file or directory: '?(?:shm://|/dev/shm)",
     ),
     (
         FailureKind.WORKER,
-        _pattern(r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: (?:Killed|Bus error)"),
+        r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: (?:Killed|Bus error)",
     ),
 )
 
@@ -111,29 +96,21 @@ _BARE_HEADS = (
 
 _DEVICE = _pattern(r"GPU (\d{1,4})(?: has a total|;)|on device (\d{1,4})")
 _PARTS = {
-    "total": (
-        _pattern(r"total capaci?ty of SIZE"),
-        _pattern(r"SIZE total capacity"),
-        _pattern(r"Device limit : SIZE"),
-    ),
-    "free": (
-        _pattern(r"of which SIZE is free"),
-        _pattern(r"SIZE free;"),
-        _pattern(r"Free \(according to CUDA\): SIZE"),
-    ),
-    "in_use": (_pattern(r"this process has SIZE memory in use"),),
-    "allowed": (_pattern(r"SIZE allowed;"),),
-    "allocated": (
-        _pattern(r"Of the allocated memory SIZE is allocated by PyTorch"),
-        _pattern(r"SIZE already allocated"),
-        _pattern(r"Currently allocated : SIZE"),
-    ),
-    "unallocated": (
-        _pattern(r"and SIZE is reserved by PyTorch but unallocated"),
-        _pattern(r"SIZE cached\)"),
-    ),
-    "reserved": (_pattern(r"SIZE reserved in total by PyTorch"),),
-    "requested": (_pattern(r"Requested : SIZE"),),
+    name: tuple(map(_pattern, texts))
+    for name, texts in {
+        "total": (r"total capaci?ty of SIZE", r"SIZE total capacity", r"Device limit : SIZE"),
+        "free": (r"of which SIZE is free", r"SIZE free;", r"Free \(according to CUDA\): SIZE"),
+        "in_use": (r"this process has SIZE memory in use",),
+        "allowed": (r"SIZE allowed;",),
+        "allocated": (
+            r"Of the allocated memory SIZE is allocated by PyTorch",
+            r"SIZE already allocated",
+            r"Currently allocated : SIZE",
+        ),
+        "unallocated": (r"and SIZE is reserved by PyTorch but unallocated", r"SIZE cached\)"),
+        "reserved": (r"SIZE reserved in total by PyTorch",),
+        "requested": (r"Requested : SIZE",),
+    }.items()
 }
 _OTHER = _pattern(r"Process (\d{1,15}) has SIZE memory in use")
 _ADVICE = re.compile(r"PYTORCH_(?:CUDA_)?ALLOC_CONF=expandable_segments:True|max_split_size_mb")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import ceil
 
+from bevdiag.memory.allocator import round_up
 from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.device import DeviceTarget
 
@@ -165,7 +166,7 @@ def logsumexp_bytes(call: AttentionCall, kernel: Kernel) -> int:
     """Return what is kept of the softmax: one float32 a query."""
     rows = call.queries
     if kernel is Kernel.EFFICIENT:
-        rows = _up(rows, LSE_ALIGNMENT)
+        rows = round_up(rows, LSE_ALIGNMENT)
     return 4 * call.batch * call.heads * rows
 
 
@@ -192,10 +193,10 @@ def backward_scratch(call: AttentionCall, kernel: Kernel) -> tuple[int, ...]:
         return (_cudnn_backward(call),)
     if kernel is Kernel.EFFICIENT:
         return (4 * heads * call.queries, heads * _efficient_backward(call))
-    rows = heads * _up(call.queries, FLASH_ROWS)
+    rows = heads * round_up(call.queries, FLASH_ROWS)
     scratch = (4 * rows, 4 * rows * _flash_width(call))
     if call.key_heads != call.heads:
-        expanded = call.element_bytes * heads * call.keys * _up(call.width, 8)
+        expanded = call.element_bytes * heads * call.keys * round_up(call.width, 8)
         return (*scratch, expanded, expanded)
     return scratch
 
@@ -223,12 +224,16 @@ def _efficient_backward(call: AttentionCall) -> int:
     tiles = ceil(call.queries / rows) * ceil(call.width / columns)
     nbytes = tiles * (4 * rows * columns + GRAD_Q_HEADER_BYTES)
     if half and width > 128:
-        nbytes += 4 * _up(call.keys, 64) * (_up(call.width, 64) + _up(call.value_width, 64))
+        nbytes += (
+            4
+            * round_up(call.keys, 64)
+            * (round_up(call.width, 64) + round_up(call.value_width, 64))
+        )
     return nbytes
 
 
 def _flash_width(call: AttentionCall) -> int:
-    return _up(call.width, 32) if call.width <= 192 else 256
+    return round_up(call.width, 32) if call.width <= 192 else 256
 
 
 def _flash_splits(call: AttentionCall, target: DeviceTarget) -> int:
@@ -248,7 +253,3 @@ def _flash_splits(call: AttentionCall, target: DeviceTarget) -> int:
         efficiency[splits] = waves / ceil(waves)
     best = max(efficiency.values())
     return next(splits for splits, found in efficiency.items() if found >= 0.85 * best)
-
-
-def _up(count: int, multiple: int) -> int:
-    return ceil(count / multiple) * multiple

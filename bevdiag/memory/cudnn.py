@@ -31,10 +31,17 @@ that was not measured takes is expected of those that were (engines.py).
 from dataclasses import dataclass
 from math import ceil, prod
 
+from bevdiag.memory.allocator import round_up
 from bevdiag.memory.conv import INT32_MAX
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.older_cudnn import LIKE_THE_NEWEST, older_high
-from bevdiag.memory.requests import ConvCall
+from bevdiag.memory.older_cudnn import (
+    LIKE_THE_NEWEST,
+    is_plain_3x3,
+    older_high,
+    winograd,
+    winograd_bytes,
+)
+from bevdiag.memory.requests import ConvCall, WorkspaceBytes
 
 VECTOR_BYTES = 16
 """Channels-last kernels load channels in vectors of 16 bytes: 4 of fp32, 8 of fp16."""
@@ -55,8 +62,6 @@ GROUP_CHANNELS = 64
 """Kernels for grouped convolutions work on so many channels; narrower groups are padded."""
 REGISTER_FILE_BYTES = 65536 * 4
 """Partial sums of one multiprocessor: they are accumulated in registers, and it has no more."""
-WINOGRAD_OUTPUT, WINOGRAD_TILE = 4, 6
-"""F(4x4, 3x3) turns every 4 x 4 outputs into 6 x 6 products."""
 WINOGRAD_BATCH, WINOGRAD_CHANNELS = 16, 32
 """Where 16-bit input gradients of 32 channels go through Winograd, it pads the batch to 16."""
 TENSOR_CORE_HALF = (7, 0)
@@ -68,16 +73,7 @@ MEASURED_POSITIONS = 10_000
 """The measured kernels had at least so many channels on both sides, and output positions."""
 
 
-@dataclass(frozen=True, slots=True)
-class CudnnBytes:
-    """Bounds and the most likely size of cuDNN's workspace."""
-
-    low: int
-    expected: int
-    high: int
-
-
-def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
+def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     """Return the workspace of a convolution that goes through cuDNN."""
     if max(prod(call.input_shape[1:]), prod(call.output_shape[1:])) > INT32_MAX:
         return _with_64_bit_indices(call)
@@ -88,40 +84,43 @@ def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
     if target.profile is not None:
         seen = target.profile.benchmarked.get(call)
         expected = target.profile.workspaces.get(call, expected) if seen is None else seen.steady
-    return CudnnBytes(0, expected, max(expected, bounds.high))
+    return WorkspaceBytes(0, expected, max(expected, bounds.high))
 
 
-def _with_older_engines(bounds: CudnnBytes, call: ConvCall, target: DeviceTarget) -> CudnnBytes:
+def _with_older_engines(
+    bounds: WorkspaceBytes, call: ConvCall, target: DeviceTarget
+) -> WorkspaceBytes:
     copies = Copies.of(call, group_channels=GROUP_CHANNELS).total
     most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
     high = older_high(call, target.cudnn, copies, most_sums)
     # What the H200's profile of the newest cuDNN was never under, older ones were.
     low = bounds.low if target.cudnn >= LIKE_THE_NEWEST else 0
-    return CudnnBytes(low, bounds.expected, max(bounds.high, high))
+    return WorkspaceBytes(low, bounds.expected, max(bounds.high, high))
 
 
-def _heuristic(call: ConvCall, target: DeviceTarget) -> CudnnBytes:
+def _heuristic(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     copies = Copies.of(call)
     sums = _partial_sums(call, target) if call.direction == "wgrad" else 0
     most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
     high = Copies.of(call, group_channels=GROUP_CHANNELS).total + most_sums
     if call.channels_last:
         # Nearly always nothing is copied; where channels are few or grouped, all operands may be.
-        return CudnnBytes(0, sums, max(sums, high))
+        return WorkspaceBytes(0, sums, max(sums, high))
     if not has_tensor_cores(call, target):
-        winograd = _winograd(call)
-        return CudnnBytes(0, winograd, max(high, winograd))
+        is_plain = call.direction == "wgrad" and call.groups == 1
+        transformed = winograd(call) if is_plain else 0
+        return WorkspaceBytes(0, transformed, max(high, transformed))
     if prod(call.weight_shape[2:]) == 1:
         expected = _pointwise(call, copies, target)
-        return CudnnBytes(0, min(expected, high), high)
+        return WorkspaceBytes(0, min(expected, high), high)
     if _has_few_inputs(call):
         copied = _of_images(call, target)
-        return CudnnBytes(0, copied, max(high, copied))
+        return WorkspaceBytes(0, copied, max(high, copied))
     staged = copies.total - copies.result(call)
     low = 0
     if _is_measured(call, target):
         low = staged if _is_forward_product(call) and call.element_bytes == 4 else copies.total
-    return CudnnBytes(low, copies.total + sums, max(high, _padded_winograd(call)))
+    return WorkspaceBytes(low, copies.total + sums, max(high, _padded_winograd(call)))
 
 
 def _has_few_inputs(call: ConvCall) -> bool:
@@ -169,13 +168,13 @@ def _pointwise(call: ConvCall, copies: "Copies", target: DeviceTarget) -> int:
     return _partial_sums(call, target)
 
 
-def _with_64_bit_indices(call: ConvCall) -> CudnnBytes:
+def _with_64_bit_indices(call: ConvCall) -> WorkspaceBytes:
     copies = Copies.of(call, samples=call.input_shape[0])
     # A pointwise weight has no layout, so it is the one operand that needs no copy.
     is_pointwise = prod(call.weight_shape[2:]) == 1
     operands = (copies.input, copies.output, *(() if is_pointwise else (copies.weight,)))
     nbytes = sum(operands) + COPY_ALIGNMENT_BYTES * len(operands)
-    return CudnnBytes(nbytes, nbytes, nbytes)
+    return WorkspaceBytes(nbytes, nbytes, nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +208,7 @@ class Copies:
         if groups == 1:
             multiple = max(1, VECTOR_BYTES // element)
         inputs, outputs, rows = (
-            groups * _pad(channels // groups, multiple) for channels in (inputs, outputs, rows)
+            groups * round_up(channels // groups, multiple) for channels in (inputs, outputs, rows)
         )
         if samples is None:
             # A batch beyond 32-bit indices runs in parts of as many samples as they can tell apart.
@@ -217,13 +216,9 @@ class Copies:
             samples = min(batch, max(1, INT32_MAX // largest))
         return cls(
             input=element * samples * inputs * prod(in_space),
-            weight=element * rows * _pad(columns, multiple) * prod(kernel),
+            weight=element * rows * round_up(columns, multiple) * prod(kernel),
             output=element * samples * outputs * prod(out_space),
         )
-
-
-def _pad(channels: int, multiple: int) -> int:
-    return ceil(channels / multiple) * multiple
 
 
 def has_tensor_cores(call: ConvCall, target: DeviceTarget) -> bool:
@@ -265,7 +260,7 @@ def _most_partial_sums(call: ConvCall, target: DeviceTarget) -> int:
     if kernel <= NARROW_ROUNDS_OFFSETS and not narrow:
         return held
     multiple = GROUP_CHANNELS if call.groups > 1 else 1
-    gradient = call.weight_shape[0] * _pad(call.weight_shape[1], multiple) * kernel
+    gradient = call.weight_shape[0] * round_up(call.weight_shape[1], multiple) * kernel
     return max(held, target.multiprocessors * (gradient * ACCUMULATOR_BYTES + COUNTER_BYTES))
 
 
@@ -298,33 +293,12 @@ def _tiled_sums(call: ConvCall, target: DeviceTarget) -> int:
     return buffers * tiles * elements * ACCUMULATOR_BYTES
 
 
-def _winograd(call: ConvCall) -> int:
-    """Return the transformed operands of a 3x3 weight gradient without tensor cores, else 0."""
-    if call.direction != "wgrad" or call.groups != 1 or not _is_plain_3x3(call):
-        return 0
-    outputs, inputs = call.weight_shape[:2]
-    return _winograd_bytes(call, call.output_shape[0], inputs, outputs)
-
-
 def _padded_winograd(call: ConvCall) -> int:
     """Return what Winograd takes of a 16-bit input gradient with groups of 32 channels, else 0."""
     outputs, inputs = call.weight_shape[0] // call.groups, call.weight_shape[1]
     is_narrow = max(inputs, outputs) <= WINOGRAD_CHANNELS
     is_half = call.direction == "dgrad" and call.element_bytes == 2
-    if not (is_narrow and is_half and _is_plain_3x3(call)):
+    if not (is_narrow and is_half and is_plain_3x3(call)):
         return 0
-    samples = _pad(call.output_shape[0], WINOGRAD_BATCH)
-    return call.groups * _winograd_bytes(call, samples, inputs, outputs)
-
-
-def _is_plain_3x3(call: ConvCall) -> bool:
-    steps = (*call.stride, *call.dilation)
-    return (
-        call.weight_shape[2:] == (3, 3) and not call.transposed and all(step == 1 for step in steps)
-    )
-
-
-def _winograd_bytes(call: ConvCall, samples: int, inputs: int, outputs: int) -> int:
-    tiles = samples * prod(ceil(size / WINOGRAD_OUTPUT) for size in call.output_shape[2:])
-    products = tiles * (inputs + outputs) + inputs * outputs
-    return WINOGRAD_TILE**2 * products * ACCUMULATOR_BYTES
+    samples = round_up(call.output_shape[0], WINOGRAD_BATCH)
+    return call.groups * winograd_bytes(call, samples, inputs, outputs)

@@ -13,19 +13,14 @@ Held against the measured calls, each with itself left out: tests/memory/test_en
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from heapq import nsmallest
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import combinations, product
 from math import ceil, log, prod
+from typing import Any
 
-from bevdiag.memory.cudnn import (
-    ACCUMULATOR_BYTES,
-    Copies,
-    cudnn_workspace,
-    has_tensor_cores,
-)
-from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.cudnn import ACCUMULATOR_BYTES, Copies, cudnn_workspace, has_tensor_cores
+from bevdiag.memory.device import NO_PROFILE, DeviceTarget, make_target
 from bevdiag.memory.older_cudnn import (
     CUBLAS_BYTES,
     FIRST_NINE,
@@ -61,6 +56,12 @@ SMALL_CUBLAS_BYTES = 4 * 1024**2
 MOST_SPLITS = 64
 SMALLEST_SPLIT_BYTES = 64 * 1024
 """Smaller gradients fit any figure some number of times."""
+_ALONE = ("rule", "Winograd", "Fourier")
+"""Engines that share no sums, whatever room others make for them."""
+_NOTHING = "nothing"
+
+Engine = tuple[str, str]
+"""What it copies or transforms, and the room that it makes for sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,47 +88,55 @@ def engine_bytes(call: ConvCall, target: DeviceTarget, rule: int) -> int:
 
 def agreed(call: ConvCall, target: DeviceTarget, rule: int, neighbours: Sequence[Neighbour]) -> int:
     """Return the bytes of the engine that explains most of the neighbours, weighted by distance."""
-    profile = _profile(target.cudnn)
-    sizes = _engines(call, target.multiprocessors, rule)
-    votes: dict[str, float] = defaultdict(float)
-    if profile is not None:
-        machine = replace(
-            target,
-            compute_capability=profile.compute_capability,
-            multiprocessors=profile.multiprocessors,
-            profile=None,
-        )
-        for near in neighbours:
-            weight = 1 / (near.distance + OWN_DISTANCE)
-            expected = cudnn_workspace(near.call, machine).expected
-            for name, nbytes in _engines(near.call, machine.multiprocessors, expected).items():
-                if abs(nbytes - near.nbytes) <= EXPLAINED_BYTES and name in sizes:
-                    votes[name] += weight
-    return sizes[max(votes, key=lambda name: votes[name])] if votes else rule
+    votes: dict[Engine, float] = defaultdict(float)
+    for near in neighbours:
+        for engine in _explaining(near.call, near.nbytes):
+            votes[engine] += 1 / (near.distance + OWN_DISTANCE)
+    copies, sums = _engines(call, target.multiprocessors, rule) if votes else ({}, {})
+    known = [(copied, room) for copied, room in votes if copied in copies and room in sums]
+    if not known:
+        return rule
+    copied, room = max(known, key=lambda engine: votes[engine])
+    return copies[copied] + sums[room]
 
 
-def nearest(call: ConvCall, cudnn: tuple[int, int, int], number: int) -> list[Neighbour]:
+@lru_cache(maxsize=4096)
+def _explaining(call: ConvCall, nbytes: int) -> tuple[Engine, ...]:
+    """Return the engines that ask for about so much on the measured GPU, the simplest first."""
+    machine = _measured_machine()
+    rule = cudnn_workspace(call, machine).expected
+    copies, sums = _engines(call, machine.multiprocessors, rule)
+    return tuple(
+        (copied, room)
+        for copied, room in product(copies, sums)
+        if abs(copies[copied] + sums[room] - nbytes) <= EXPLAINED_BYTES
+        and (room == _NOTHING or copied not in _ALONE)
+    )
+
+
+@cache
+def _measured_machine() -> DeviceTarget:
+    return make_target(torch="0", gpu=MEASURED_GPU, profile=NO_PROFILE)
+
+
+@lru_cache(maxsize=4096)
+def nearest(call: ConvCall, cudnn: tuple[int, int, int], number: int) -> tuple[Neighbour, ...]:
     """Return the measured calls of the same kind that are nearest in shape, nearest first.
 
     None where the nearest is beyond FARTHEST: what is the fastest for sizes that far off says
     nothing.
     """
-    place = _place(call)
-    calls = _measured(cudnn).get(_kind(call), [])
-    found = nsmallest(
-        number,
-        (
-            (sum(map(_distance, place, other, WEIGHTS)), index)
-            for index, (other, _, _) in enumerate(calls)
-        ),
-    )
-    if found and found[0][0] > FARTHEST:
-        return []
-    return [Neighbour(distance, *calls[index][1:]) for distance, index in found]
+    import numpy as np
 
-
-def _distance(one: float, other: float, weight: float) -> float:
-    return weight * abs(one - other)
+    known = _measured(cudnn).get(_kind(call))
+    if known is None:
+        return ()
+    places, calls = known
+    distances = sum((np.abs(places - _place(call)) * WEIGHTS).T)
+    order = np.argsort(distances, kind="stable")[:number].tolist()
+    if distances[order[0]] > FARTHEST:
+        return ()
+    return tuple(Neighbour(float(distances[index]), *calls[index]) for index in order)
 
 
 def _place(call: ConvCall) -> tuple[float, ...]:
@@ -163,29 +172,31 @@ def _profile(cudnn: tuple[int, int, int]) -> DeviceProfile | None:
 @cache
 def _measured(
     cudnn: tuple[int, int, int],
-) -> Mapping[tuple[object, ...], list[tuple[tuple[float, ...], ConvCall, int]]]:
-    """Return the measured calls of a generation by kind, each with its place."""
+) -> Mapping[tuple[object, ...], tuple[Any, list[tuple[ConvCall, int]]]]:
+    """Return a generation's measured calls by kind: [calls, 4] their places, what they took."""
+    import numpy as np
+
     kinds = defaultdict(list)
     profile = _profile(cudnn)
     for call, nbytes in profile.workspaces.items() if profile is not None else ():
-        kinds[_kind(call)].append((_place(call), call, nbytes))
-    return dict(kinds)
+        kinds[_kind(call)].append((call, nbytes))
+    return {
+        kind: (np.array([_place(call) for call, _ in calls]), calls)
+        for kind, calls in kinds.items()
+    }
 
 
-def _engines(call: ConvCall, multiprocessors: int, rule: int) -> dict[str, int]:
-    """Return what each engine asks for by its name, the simplest first."""
-    found = {"rule": rule}
-    sums = _sums(call, multiprocessors)
-    for (copied, copies), (summed, room) in product(_copied(call).items(), sums.items()):
-        found[f"{copied} + {summed}"] = copies + room
-    in_float = float_copies(call)
-    found |= {f"float + {name}": in_float + room for name, room in sums.items()}
+def _engines(
+    call: ConvCall, multiprocessors: int, rule: int
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Return what engines copy or transform by its name, the simplest first, and rooms for sums."""
+    copies = {"rule": rule, **_copied(call), "float": float_copies(call)}
     tiles = winograd(call)
     if tiles:
-        found["Winograd"] = tiles
+        copies["Winograd"] = tiles
     if len(call.input_shape) == 4 and max(call.weight_shape[2:]) >= LARGE_KERNEL:
-        found["Fourier"] = fourier(call)
-    return found
+        copies["Fourier"] = fourier(call)
+    return copies, _sums(call, multiprocessors)
 
 
 def _copied(call: ConvCall) -> dict[str, int]:
@@ -203,7 +214,7 @@ def _sums(call: ConvCall, multiprocessors: int) -> dict[str, int]:
     gradient = prod(call.weight_shape) * ACCUMULATOR_BYTES
     batch = call.input_shape[0]
     found = {
-        "nothing": 0,
+        _NOTHING: 0,
         "cuBLAS": CUBLAS_BYTES,
         "small cuBLAS": SMALL_CUBLAS_BYTES,
         "product a sample": batch * gradient,

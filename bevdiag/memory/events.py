@@ -5,6 +5,8 @@ simulation. Sizes are the bytes that were asked for; rounding is the allocator's
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -31,6 +33,28 @@ class Category(str, Enum):
     RULEBOOK = "rulebook"
     INPUT = "input"
     TEMPORARY = "temporary"
+
+
+_current: ContextVar[Category | None] = ContextVar("bevdiag_category", default=None)
+
+
+def current_category() -> Category | None:
+    """Return the category named by the innermost `allocating`, None outside of any."""
+    return _current.get()
+
+
+@contextmanager
+def allocating(category: Category) -> Iterator[None]:
+    """Name the category of every tensor made inside, where the op alone cannot tell; may be nested.
+
+    Whoever makes tensors on behalf of a library (the stub for spconv, say) names it; the recorder
+    asks for it with each allocation.
+    """
+    token = _current.set(category)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 class Phase(str, Enum):

@@ -64,13 +64,22 @@ def _product_a_sample(call: ConvCall) -> int:
 
 def winograd(call: ConvCall) -> int:
     """Count the transformed operands of a 3x3 weight gradient; 0 for others."""
-    is_plain = all(step == 1 for step in (*call.stride, *call.dilation)) and not call.transposed
-    if call.weight_shape[2:] != (3, 3) or not is_plain:
+    if not is_plain_3x3(call):
         return 0
-    tiles = call.output_shape[0] * prod(
-        ceil(size / WINOGRAD_OUTPUT) for size in call.output_shape[2:]
+    return winograd_bytes(call, call.output_shape[0], call.input_shape[1], call.output_shape[1])
+
+
+def is_plain_3x3(call: ConvCall) -> bool:
+    """Whether a kernel of 3x3 meets all positions."""
+    steps = (*call.stride, *call.dilation)
+    return (
+        call.weight_shape[2:] == (3, 3) and not call.transposed and all(step == 1 for step in steps)
     )
-    inputs, outputs = call.input_shape[1], call.output_shape[1]
+
+
+def winograd_bytes(call: ConvCall, samples: int, inputs: int, outputs: int) -> int:
+    """Count the transformed operands of so many samples and channels."""
+    tiles = samples * prod(ceil(size / WINOGRAD_OUTPUT) for size in call.output_shape[2:])
     products = tiles * (inputs + outputs) + inputs * outputs
     return WINOGRAD_TILE**2 * products * FLOAT_BYTES
 

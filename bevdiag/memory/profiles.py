@@ -87,6 +87,13 @@ class DeviceProfile:
         return self.context_with_spconv_bytes or self.context_bytes
 
 
+_PLAIN = (
+    *("torch", "cudnn", "cuda", "driver"),
+    *("context_bytes", "spconv", "context_with_spconv_bytes"),
+)
+"""What a profile and its file call the same, in the file's order."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -182,13 +189,7 @@ def read_profile(path: Path) -> DeviceProfile:
         total_bytes=file.gpu.total_bytes,
         compute_capability=file.gpu.compute_capability,
         multiprocessors=file.gpu.multiprocessors,
-        torch=file.torch,
-        cudnn=file.cudnn,
-        cuda=file.cuda,
-        driver=file.driver,
-        context_bytes=file.context_bytes,
-        spconv=file.spconv,
-        context_with_spconv_bytes=file.context_with_spconv_bytes,
+        **{name: getattr(file, name) for name in _PLAIN},
         cublas_workspace_bytes=file.cublas_workspace_bytes.model_dump(),
         workspaces={
             row.call(direction): nbytes
@@ -217,13 +218,7 @@ def profile_text(profile: DeviceProfile) -> str:
             "compute_capability": profile.compute_capability,
             "multiprocessors": profile.multiprocessors,
         },
-        "torch": profile.torch,
-        "cudnn": profile.cudnn,
-        "cuda": profile.cuda,
-        "driver": profile.driver,
-        "context_bytes": profile.context_bytes,
-        "spconv": profile.spconv,
-        "context_with_spconv_bytes": profile.context_with_spconv_bytes,
+        **{name: getattr(profile, name) for name in _PLAIN},
         "cublas_workspace_bytes": profile.cublas_workspace_bytes,
     }
     lines = [f"{json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]

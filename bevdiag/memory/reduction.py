@@ -20,11 +20,7 @@ THREADS_PER_MULTIPROCESSOR = 2048
 """Resident at once, where `FEWER_THREADS` does not say otherwise (CUDA C++ Programming Guide)."""
 FEWER_THREADS = {
     (7, 5): 1024,
-    (8, 6): 1536,
-    (8, 7): 1536,
-    (8, 9): 1536,
-    (12, 0): 1536,
-    (12, 1): 1536,
+    **dict.fromkeys(((8, 6), (8, 7), (8, 9), (12, 0), (12, 1)), 1536),
 }
 
 

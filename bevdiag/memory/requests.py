@@ -1,6 +1,7 @@
 """What asks for scratch memory whose size the GPU and its libraries settle."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +69,31 @@ class RnnCall:
 
 Request = ConvCall | GemmWorkspace | StridedReduction | RnnCall
 """What asks for scratch memory of a size that the target settles."""
+
+
+class Bound(Enum):
+    """Which end of an interval to take."""
+
+    LOW = "low"
+    EXPECTED = "expected"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceBytes:
+    """Bounds and the most likely size of a workspace.
+
+    `is_optional` says whether the step goes on where the device cannot give it: cuDNN then skips
+    the engine and takes one that needs no workspace.
+    """
+
+    low: int
+    expected: int
+    high: int
+    is_optional: bool = False
+
+    def at(self, bound: Bound) -> int:
+        """Return the bytes at one end of the interval, or between."""
+        if bound is Bound.EXPECTED:
+            return self.expected
+        return self.low if bound is Bound.LOW else self.high

@@ -9,9 +9,7 @@ for each position of the batch the products with the gates, inputs and outputs: 
 hidden size is at least 200. Smaller ones and plain cells run on other kernels that take more.
 """
 
-from dataclasses import dataclass
-
-from bevdiag.memory.requests import RnnCall
+from bevdiag.memory.requests import RnnCall, WorkspaceBytes
 
 LIBRARY_BYTES = 8 * 1024**2
 ALIGNMENT_BYTES = 256
@@ -44,16 +42,7 @@ def reserve_bytes(call: RnnCall) -> int:
     return nbytes
 
 
-@dataclass(frozen=True, slots=True)
-class RnnBytes:
-    """Bounds and the most likely size of the workspace."""
-
-    low: int
-    expected: int
-    high: int
-
-
-def rnn_workspace(call: RnnCall) -> RnnBytes:
+def rnn_workspace(call: RnnCall) -> WorkspaceBytes:
     """Return the workspace of the forward call, and of each of the two backward calls."""
     hidden, inputs = call.hidden, call.inputs
     if call.kind == "gru":
@@ -73,4 +62,4 @@ def rnn_workspace(call: RnnCall) -> RnnBytes:
     is_known = call.kind in ("lstm", "gru") and hidden >= LARGE_HIDDEN
     slack = expected * 3 // 100
     low = expected - slack if is_known and call.directions == 1 else 0
-    return RnnBytes(low, expected, expected + slack if low else MOST * expected)
+    return WorkspaceBytes(low, expected, expected + slack if low else MOST * expected)

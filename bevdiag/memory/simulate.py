@@ -15,7 +15,7 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import MARK, EventStream, Ints
 from bevdiag.memory.expandable import ExpandableAllocator
 from bevdiag.memory.profile import MemoryProfile, Refusal, Totals
-from bevdiag.memory.workspaces import Bound, workspace
+from bevdiag.memory.workspaces import Bound, is_optional, workspace
 
 Asked = tuple[tuple[int, bool], ...]
 """What each distinct request of a stream comes to on a target, and whether it can go without."""
@@ -90,7 +90,10 @@ def floor_bytes(stream: EventStream, target: DeviceTarget, bound: Bound = Bound.
     """
     import numpy as np
 
-    firm = [0 if optional else nbytes for nbytes, optional in asked_of(stream, target, bound)]
+    firm = [
+        0 if is_optional(request, target) else workspace(request, target).at(bound)
+        for request in stream.requests
+    ]
     rounded = -(-_sizes(stream, firm) // MIN_BLOCK_BYTES) * MIN_BLOCK_BYTES
     changes = np.zeros(len(stream.events), np.int64)
     changes[stream.made] = rounded

@@ -1,7 +1,5 @@
 """Bytes of the scratch memory that operators ask for beside their outputs."""
 
-from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 
 from bevdiag.memory.catalogue import torch_release
@@ -10,7 +8,15 @@ from bevdiag.memory.cudnn import cudnn_workspace
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.engines import engine_bytes
 from bevdiag.memory.reduction import reduction_buffer
-from bevdiag.memory.requests import ConvCall, GemmWorkspace, Request, RnnCall, StridedReduction
+from bevdiag.memory.requests import Bound as Bound
+from bevdiag.memory.requests import (
+    ConvCall,
+    GemmWorkspace,
+    Request,
+    RnnCall,
+    StridedReduction,
+    WorkspaceBytes,
+)
 from bevdiag.memory.rnn import rnn_workspace
 
 HOPPER_GEMM_WORKSPACE_BYTES = 32 * 1024**2
@@ -19,34 +25,6 @@ GEMM_WORKSPACE_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
 BLACKWELL_GEMM_TORCH = (2, 12)
 """First torch taken to give compute capability 10 and 12 Hopper's workspace: pytorch PR 175344 was
 made in February 2026, and no release notes at hand say which release carries it."""
-
-
-class Bound(Enum):
-    """Which end of an interval to take."""
-
-    LOW = "low"
-    EXPECTED = "expected"
-    HIGH = "high"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkspaceBytes:
-    """Bounds and the most likely size of a workspace.
-
-    `is_optional` says whether the step goes on where the device cannot give it: cuDNN then skips
-    the engine and takes one that needs no workspace.
-    """
-
-    low: int
-    expected: int
-    high: int
-    is_optional: bool = False
-
-    def at(self, bound: Bound) -> int:
-        """Return the bytes at one end of the interval, or between."""
-        if bound is Bound.EXPECTED:
-            return self.expected
-        return self.low if bound is Bound.LOW else self.high
 
 
 @lru_cache(maxsize=4096)
@@ -58,19 +36,17 @@ def workspace(request: Request, target: DeviceTarget) -> WorkspaceBytes:
         nbytes = reduction_buffer(request, target)
         return WorkspaceBytes(nbytes, nbytes, nbytes)
     if isinstance(request, RnnCall):
-        scratch = rnn_workspace(request)
-        return WorkspaceBytes(scratch.low, scratch.expected, scratch.high)
+        return rnn_workspace(request)
     return conv_workspace(request, target)
 
 
 def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     """Return the workspace of a convolution: as measured on the target, else by rule."""
     choice = conv_backend(call, target.cudnn)
-    # No engine without a workspace is known to index with 64 bits, and other backends have none.
-    is_optional = choice.backend is Backend.CUDNN and not choice.needs_64bit
+    optional = is_optional(call, target)
     measured = _measured(call, target)
     if measured is not None:
-        return WorkspaceBytes(measured, measured, measured, is_optional)
+        return WorkspaceBytes(measured, measured, measured, optional)
     if choice.backend is not Backend.CUDNN:
         nbytes = 0 if choice.columns is None else choice.columns.nbytes
         return WorkspaceBytes(nbytes, nbytes, nbytes)
@@ -79,7 +55,16 @@ def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     if not (target.cudnn_benchmark or choice.needs_64bit):
         chosen = engine_bytes(call, target, expected)
         expected = min(max(chosen, scratch.low), scratch.high)
-    return WorkspaceBytes(scratch.low, expected, scratch.high, is_optional)
+    return WorkspaceBytes(scratch.low, expected, scratch.high, optional)
+
+
+def is_optional(request: Request, target: DeviceTarget) -> bool:
+    """Return whether the step goes on where the device cannot give what a request asks for."""
+    if not isinstance(request, ConvCall):
+        return False
+    choice = conv_backend(request, target.cudnn)
+    # No engine without a workspace is known to index with 64 bits, and other backends have none.
+    return choice.backend is Backend.CUDNN and not choice.needs_64bit
 
 
 def _measured(call: ConvCall, target: DeviceTarget) -> int | None:

@@ -45,12 +45,10 @@ from bevdiag.models.interfaces import (
     sparse_volume,
     voxel_channels,
 )
-from bevdiag.models.map_to_bev.height_compression import HeightCompression
+from bevdiag.models.map_to_bev.height_compression import HeightCompression, SparseHeightCompression
 from bevdiag.models.map_to_bev.pillar_scatter import PillarScatter
-from bevdiag.models.map_to_bev.sparse_height_compression import SparseHeightCompression
 from bevdiag.models.vfe.dynamic_vfe import DynamicMeanVfe, DynamicPointNetVfe
-from bevdiag.models.vfe.mean_vfe import MeanVfe
-from bevdiag.models.vfe.pillar_vfe import PillarVfe
+from bevdiag.models.vfe.pillar_vfe import MeanVfe, PillarVfe
 from bevdiag.models.vfe.sda_vfe import SdaVfe
 
 

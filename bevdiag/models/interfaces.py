@@ -17,6 +17,7 @@ from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.settings import DataSettings, ModelSettings
 from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings
+from bevdiag.errors import BevdiagError
 
 SpatialShape = tuple[int, int, int]
 """Extents z, y, x."""
@@ -125,3 +126,25 @@ def eighth_heights(grid_height: int, last_pad: int = 0) -> tuple[int, ...]:
 
 def _halved(size: int, padding: int) -> int:
     return (size + 2 * padding - 3) // 2 + 1
+
+
+class ChannelMismatch(BevdiagError):  # noqa: N818 - named after what is found
+    """A module was declared for one number of channels and is fed another.
+
+    Attributes:
+        module: path of the module whose declaration is wrong, e.g. "map_to_bev_module".
+        declared: channels that the config declares.
+        found: channels that arrive.
+    """
+
+    def __init__(self, module: str, declared: int, found: int) -> None:
+        self.module = module
+        self.declared = declared
+        self.found = found
+        super().__init__(
+            f"{module} declares {declared} channels, but {found} arrive: declare {found}"
+        )
+
+    def __reduce__(self) -> tuple[type["ChannelMismatch"], tuple[str, int, int]]:
+        """How it travels between processes."""
+        return type(self), (self.module, self.declared, self.found)

@@ -10,9 +10,9 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.result import CompareReport, Variant
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import target_of
-from bevdiag.prediction.variants import CompareReport, Variant
 
 Progress = Callable[[str, float], None]
 

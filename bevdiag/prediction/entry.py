@@ -109,7 +109,7 @@ class Entry:
             rehearses=options.rehearses,
         )
         return Recorded(
-            traces={Scenario.EXPECTED: traced.trace, **traced.scenarios},
+            traces=traced.traces,
             assumptions=traced.assumptions,
             notes=traced.findings,
         )

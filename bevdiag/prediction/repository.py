@@ -13,7 +13,7 @@ from bevdiag.config import Document
 from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.config.edits import flow
 from bevdiag.errors import InputError
-from bevdiag.models.bev import MODES, Changes
+from bevdiag.models.bev_map import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
@@ -23,7 +23,7 @@ from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings,
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.guesses import repository_stubbed
-from bevdiag.rules.reading import unread
+from bevdiag.rules.keys_and_names import unread
 from bevdiag.scenes import Batch
 from bevdiag.source import (
     SavedBatch,
@@ -207,12 +207,12 @@ class Repository(ConfigSource):
         scene, _ = self.input()
         points, voxels = traced.num_points, traced.num_voxels
         return Recorded(
-            traces={Scenario.EXPECTED: traced.trace, **traced.scenarios},
+            traces=traced.traces,
             # Points and voxels are as the repository's own data pipeline left them.
             scene=replace(
                 scene,
                 num_points=scene.num_points if points is None else points,
-                num_voxels=voxels or _voxels_made(traced.trace.wiring) or scene.num_voxels,
+                num_voxels=voxels or _voxels_made(traced.expected.wiring) or scene.num_voxels,
             ),
             batch=made.get(Scenario.EXPECTED),
             assumptions=(*scene_assumption(made), *traced.assumptions),

@@ -1,7 +1,7 @@
 """What an inspection found, ready for any renderer: plain frozen values, bytes as ints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.history import History
@@ -172,3 +172,44 @@ class ConfigReport:
         if self.is_untried and not any(f.severity is Severity.ERROR for f in self.findings):
             return ExitCode.FITS
         return ExitCode.FINDINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One row of `bevdiag compare`; one that could not be traced has no figures, but an error."""
+
+    compression: str
+    batch_size: int
+    autocast: str
+    bev_channels: int | None = None
+    params: int | None = None
+    peak_allocated_bytes: int | None = None
+    high_bytes: int | None = None
+    reserved_bytes: int | None = None
+    largest_request_bytes: int | None = None
+    largest_request_module: str = ""
+    difference_bytes: int | None = None
+    verdict: Verdict
+    fits: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareReport:
+    """What `bevdiag compare` knows."""
+
+    config: str
+    target: Target
+    scene: Scene
+    variants: tuple[Variant, ...]
+    assumptions: tuple[Assumption, ...] = field(default=())
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> ExitCode:
+        verdicts = {variant.verdict for variant in self.variants}
+        if Verdict.OVER in verdicts:
+            return ExitCode.FINDINGS
+        if verdicts & {Verdict.UNKNOWN, Verdict.DEPENDS}:
+            return ExitCode.NO_VERDICT
+        return ExitCode.FITS

@@ -7,7 +7,7 @@ from typing import Any
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import SCENE_SITE, Assumption, Scene
 from bevdiag.scenes import Batch, Layout, Scenario, Wanted, make_batch
-from bevdiag.scenes.arrays import Range
+from bevdiag.scenes.layout import Range
 
 BOXES_PER_SAMPLE = 25
 """Ground-truth boxes of a sample; they cost next to nothing."""

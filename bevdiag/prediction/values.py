@@ -227,7 +227,7 @@ def source_folder(option: str, text: str) -> str:
         InputError: there is no such folder, or nothing in it that builds detectors.
     """
     folder(option, text)
-    from bevdiag.config.repository import check_repository  # loads pydantic
+    from bevdiag.config.around import check_repository  # loads pydantic
 
     _labelled(option, check_repository, Path(text))
     return text

@@ -6,6 +6,7 @@ depends on chance. Keys may be added within a schema's version, never taken away
 meaning.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from enum import Enum
@@ -19,7 +20,6 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Checks
 from bevdiag.prediction.memory_use import TimelinePoint
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.canonical_json import dumps
 from bevdiag.report.documents import WHERE_SAID, schema_of, value_of, written
 from bevdiag.report.places import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
@@ -63,3 +63,12 @@ def _reduced(points: tuple[TimelinePoint, ...]) -> tuple[TimelinePoint, ...]:
         share = -(-TIMELINE_POINTS * len(group) // len(points))
         reduced += reduce_stretch(group, min(len(group), share))
     return tuple(reduced)
+
+
+def dumps(document: dict[str, Any]) -> str:
+    """Two-space indent, ASCII only, keys in the document's order, a newline at the end.
+
+    Raises:
+        ValueError: for an infinity or NaN, which JSON does not have.
+    """
+    return json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n"

@@ -17,7 +17,7 @@ from pydantic_core import core_schema
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.baseline import Baseline
-from bevdiag.report.canonical_json import dumps
+from bevdiag.report.as_json import dumps
 from bevdiag.report.documents import DOCUMENTS, WHERE_SAID, hint_of, schema_of, written
 
 _DESCRIBED: Mapping[str, type] = {

@@ -13,9 +13,9 @@ from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
+from bevdiag.report.text.checks_report import figures, why
 from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
-from bevdiag.report.text.preflight_report import figures, why
 from bevdiag.rules.finding import Finding
 
 MOST_CHARACTERS = 65_536

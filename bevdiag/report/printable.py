@@ -43,12 +43,9 @@ def inert(text: str, *, coloured: bool = False) -> str:
     leaves line breaks and, where the report is `coloured`, colours.
     """
     hidden = _HIDDEN_BESIDE_COLOURS if coloured else _HIDDEN
-    clean = text if _is_clean(text) else hidden.sub(_without, text)
+    is_clean = text.isascii() and text.replace("\n", "").isprintable()
+    clean = text if is_clean else hidden.sub(_without, text)
     return _COMMAND.sub(r"\1: :", clean).replace("##[", "## [")
-
-
-def _is_clean(text: str) -> bool:
-    return text.isascii() and text.replace("\n", "").isprintable()
 
 
 def _without(match: re.Match[str]) -> str:

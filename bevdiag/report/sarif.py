@@ -14,7 +14,7 @@ from typing import Any
 from bevdiag import __version__
 from bevdiag.errors import ExitCode, Location
 from bevdiag.prediction.checked import Check
-from bevdiag.report.canonical_json import dumps
+from bevdiag.report.as_json import dumps
 from bevdiag.report.places import posix_uri, shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.rules_markdown import rule_markdown

@@ -17,23 +17,12 @@ from bevdiag.accuracy.outcome import (
 from bevdiag.report.amounts import UNKNOWN, bytes_if_known, format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
-from bevdiag.report.text.prose import paragraph
-from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import paragraph, render_lines
+from bevdiag.report.text.table import cell, columns, lay_out
 
-_COLUMNS = (
-    Column("row", folds=True),
-    Column("batch", right=True, spare=5),
-    Column("autocast", right=True, spare=6),
-    Column("measured", right=True),
-    Column("predicted", right=True),
-    Column("error", right=True),
-    Column("low", right=True, spare=8),
-    Column("high", right=True, spare=4),
-    Column("covered", right=True),
-    Column("reserved", right=True, spare=7),
-    Column("error", right=True, spare=2),
-    Column("parameters", right=True, spare=3),
+_COLUMNS = columns(
+    "row~ | batch>5 | autocast>6 | measured> | predicted> | error> | low>8 | "
+    "high>4 | covered> | reserved>7 | error>2 | parameters>3"
 )
 _HEADER = tuple(column.header for column in _COLUMNS)
 _MOST_NAMED = 8

@@ -64,7 +64,6 @@ def bev_not_divisible_by_stride(evidence: ConfigEvidence) -> Iterator[Finding]:
         yield finding(
             "BEV103",
             f"the levels of the 2D backbone are brought back to different strides: {shown}",
-            document=evidence.document,
             key=_STRIDES,
             module="backbone_2d",
         )
@@ -84,7 +83,6 @@ def _sides(
                 f"the BEV map is {size} cells along {axis}, and the levels of the 2D backbone come "
                 f"out {' and '.join(map(str, sizes))} cells long: expected a multiple of "
                 f"{multiple} cells, which is {multiple * before.stride} voxels",
-                document=evidence.document,
                 key=_RANGE,
                 module="backbone_2d",
             )
@@ -121,7 +119,6 @@ def feature_map_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     yield finding(
         "BEV106",
         f"FEATURE_MAP_STRIDE is {written}, but the map that the head reads has stride {real:g}",
-        document=evidence.document,
         key=_HEAD_STRIDE,
         module="dense_head",
     )
@@ -169,7 +166,6 @@ def anchor_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
                 "BEV108",
                 f"the anchors of {name} have stride {written}, but the map that the head reads has "
                 f"stride {real:g}",
-                document=document,
                 key=key,
                 module="dense_head",
             )
@@ -190,7 +186,6 @@ def _rounded(evidence: ConfigEvidence, stride: float) -> Iterator[Finding]:
                 f"anchors are made for {made} cells along {name}, {parts.data.grid_size[axis]} "
                 f"voxels // {stride:g}, but the head's map has {sides[axis]}: strided convolutions "
                 "round up",
-                document=evidence.document,
                 key=_RANGE,
                 module="dense_head",
             )
@@ -239,7 +234,6 @@ def camera_bounds_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         yield finding(
             "BEV110",
             f"{name} is [{low:g}, {high:g}]{count}: POINT_CLOUD_RANGE is {wanted}",
-            document=document,
             key=f"{_CAMERA}.{name}",
             module="vtransform",
             severity=None if differs else Severity.WARNING,

@@ -6,8 +6,7 @@ from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompr
 from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.settings import FocalDsvtSettings
 from bevdiag.config.written import whole
-from bevdiag.models.bev import MapInput, map_input_of
-from bevdiag.models.bev_map import bev_map
+from bevdiag.models.bev_map import MapInput, bev_map, map_input_of
 from bevdiag.models.interfaces import sparse_volume, voxel_channels
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
@@ -59,7 +58,6 @@ def bev_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         "BEV201",
         f"NUM_BEV_FEATURES declares {map_input.declared} BEV channels, but {map_input.real} "
         f"arrive: {_arithmetic(map_input)}",
-        document=evidence.document,
         key=_DECLARED,
         module="map_to_bev_module",
         detail=_lesson(map_input, traced=evidence.config is not None),
@@ -142,7 +140,6 @@ def _into_dsvt(evidence: ConfigEvidence) -> Iterator[Finding]:
         yield finding(
             "BEV202",
             f"{maker} makes {channels} channels, but DSVT's first stage reads {dsvt.d_model[0]}",
-            document=document,
             key=key,
             module="backbone_3d",
         )
@@ -163,7 +160,6 @@ def _into_projection(evidence: ConfigEvidence) -> Iterator[Finding]:
             f"the learned projection reads {mapping.input_features} channels, but "
             f"{volume.channels} channels x {height} height levels = {volume.channels * height} "
             "arrive",
-            document=evidence.document,
             key=_INPUT_FEATURES,
             module="map_to_bev_module",
         )
@@ -194,7 +190,6 @@ def importance_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         "BEV204",
         f"{written} importance channels, where the focal convolution reads {_KERNEL**3}: one for "
         f"each of {_KERNEL**3 - 1} neighbours and one for the voxel itself",
-        document=evidence.document,
         key=_IMPORTANCE,
         module="backbone_3d.focal_encoder.conv_imp",
     )
@@ -227,7 +222,6 @@ def focal_supervision_channel(evidence: ConfigEvidence) -> Iterator[Finding]:
         "BEV205",
         f"the focal loss supervises channel {written}, which rates a neighbour: the voxel's own "
         f"importance is the last channel ({_LAST_CHANNEL[1]}, or {_LAST_CHANNEL[0]})",
-        document=evidence.document,
         key=_SUPERVISED,
         module="backbone_3d.focal_encoder",
     )

@@ -163,4 +163,7 @@ def _doubted(found: Finding, doubt: str) -> Finding:
 def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:
     for row in CODES.values():
         if row.stage in stages:
-            yield from rule_of(row)(evidence)
+            for found in rule_of(row)(evidence):
+                if found.location is None and found.key:
+                    found = replace(found, location=evidence.document.key_location(found.key))
+                yield found

@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import Any
 
 from bevdiag import rules
-from bevdiag.config import Document
 from bevdiag.errors import Location
 from bevdiag.rules.finding import Confidence, Finding, Severity
 
@@ -63,13 +62,13 @@ _LIKELY = Confidence.LIKELY
 _CONFIG, _STEP, _TRACE, _MACHINE = Stage.CONFIG, Stage.STEP, Stage.TRACE, Stage.ENVIRONMENT
 
 _ROWS = (
-    Code("BEV001", "scalar-read-as-string", "reading", _WARNING, _CONFIG),
-    Code("BEV002", "duplicate-key", "reading", _WARNING, _CONFIG),
-    Code("BEV003", "ambiguous-scalar", "reading", _WARNING, _CONFIG),
-    Code("BEV004", "unknown-key", "reading", _WARNING, _CONFIG, _LIKELY),
+    Code("BEV001", "scalar-read-as-string", "keys_and_names", _WARNING, _CONFIG),
+    Code("BEV002", "duplicate-key", "keys_and_names", _WARNING, _CONFIG),
+    Code("BEV003", "ambiguous-scalar", "keys_and_names", _WARNING, _CONFIG),
+    Code("BEV004", "unknown-key", "keys_and_names", _WARNING, _CONFIG, _LIKELY),
     Code("BEV006", "ignore-without-reason", "silencing", _WARNING, Stage.IGNORES),
     Code("BEV007", "ignore-without-effect", "silencing", _WARNING, Stage.IGNORES),
-    Code("BEV008", "unknown-module", "reading", _ERROR, _CONFIG, stops=True),
+    Code("BEV008", "unknown-module", "keys_and_names", _ERROR, _CONFIG, stops=True),
     Code("BEV009", "data-path-missing", "point_data", _ERROR, _CONFIG),
     Code("BEV010", "point-feature-not-stored", "point_data", _ERROR, _CONFIG, stops=True),
     Code("BEV011", "sampled-points-mismatch", "point_data", _ERROR, _CONFIG, stops=True),
@@ -108,9 +107,9 @@ _ROWS = (
     Code("BEV503", "cheaper-collapse", "height", _INFO, _STEP, _LIKELY, has_fixes=True),
     Code("BEV601", "parameters-without-gradient", "unused", _WARNING, _TRACE),
     Code("BEV602", "parameters-not-optimized", "unused", _WARNING, _TRACE),
-    Code("BEV603", "copies-differ", "reading", _WARNING, _CONFIG),
+    Code("BEV603", "copies-differ", "keys_and_names", _WARNING, _CONFIG),
     Code("BEV604", "unused-output", "unused", _INFO, _TRACE),
-    Code("BEV605", "batch-size-not-read", "reading", _WARNING, _CONFIG),
+    Code("BEV605", "batch-size-not-read", "keys_and_names", _WARNING, _CONFIG),
     Code("BEV701", "numpy-2-with-old-cumm", "env_spconv", _ERROR, _MACHINE),
     Code("BEV702", "import-fails", "env_packages", _ERROR, _MACHINE),
     Code("BEV703", "spconv-cumm-mismatch", "env_spconv", _ERROR, _MACHINE),
@@ -144,7 +143,6 @@ def finding(
     code: str,
     message: str,
     *,
-    document: Document | None = None,
     key: str = "",
     location: Location | None = None,
     detail: tuple[str, ...] = (),
@@ -154,10 +152,8 @@ def finding(
     command: str = "",
     stops: bool | None = None,
 ) -> Finding:
-    """Make a finding of that code, at where `key` stands in `document`, or at `location`."""
+    """Make a finding of that code; without a `location` it gets that of its `key` in the config."""
     row = CODES[code]
-    if document is not None and key:
-        location = document.key_location(key)
     return Finding(
         code=code,
         severity=severity or row.severity,

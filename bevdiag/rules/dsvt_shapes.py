@@ -72,7 +72,6 @@ def _compared(
     yield finding(
         "BEV104",
         f"{list(written)} {problem}: the grid is {list(grid)} voxels ({axes})",
-        document=evidence.document,
         key=key,
         severity=severity,
         stops=stops,
@@ -116,9 +115,7 @@ def downsample_stride_unusable(evidence: ConfigEvidence) -> Iterator[Finding]:
         # DSVT asks for a stride between two stages and for no more.
         is_spare = all(map(as_triple, strides)) and len(strides) >= stages
         severity = Severity.WARNING if is_spare else None
-        yield finding(
-            "BEV105", problem, document=document, key=key, detail=detail, severity=severity
-        )
+        yield finding("BEV105", problem, key=key, detail=detail, severity=severity)
 
 
 def _problem(strides: tuple[object, ...], stages: int) -> str:
@@ -205,6 +202,5 @@ def window_height_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
                 "BEV107",
                 f"stage {stage + 1} is {height} voxels high, its windows {window[2]} and "
                 f"{window[2] * hybrid[2]}: expected all of them to be 1, or none",
-                document=document,
                 key=f"{layer}.window_shape",
             )

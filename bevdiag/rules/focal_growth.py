@@ -50,7 +50,6 @@ def _level_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
         "BEV307",
         f"{kept.module} turns {kept.incoming:,} voxels into {kept.low:,} to {kept.high:,}, by "
         "feature values",
-        document=evidence.document,
         key="MODEL.BACKBONE_3D.NAME",
         module=kept.module,
         detail=(
@@ -69,7 +68,6 @@ def _encoder_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
         "BEV307",
         f"the focal encoder turns {incoming:,} voxels into {kept.low:,} to {kept.high:,}: "
         f"{kept.low / incoming:.1f} to {kept.high / incoming:.1f} times, by feature values",
-        document=evidence.document,
         key="MODEL.BACKBONE_3D.FOCAL_ENCODER",
         module=kept.module,
         detail=(

@@ -10,7 +10,7 @@ from bevdiag.memory.oom import format_size
 from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import conv_workspace
-from bevdiag.models.bev import compression_changes, map_input_of
+from bevdiag.models.bev_map import compression_changes, map_input_of
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity
@@ -71,7 +71,6 @@ def height_flatten_blowup(evidence: StepEvidence) -> Iterator[Finding]:
         "BEV203",
         f"the BEV map has {channels} channels: {map_input.channels} x {map_input.depth} height "
         "levels are flattened into it",
-        document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module="map_to_bev_module",
         severity=None if too_large else Severity.WARNING,
@@ -165,7 +164,6 @@ def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
         "BEV306",
         f"a sparse volume is made dense: {format_size(volumes[0].nbytes)}, held {len(volumes)} "
         f"times at once{occupied}",
-        document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module=_MAPPER,
         detail=(
@@ -208,7 +206,6 @@ def cheaper_collapse(evidence: StepEvidence) -> Iterator[Finding]:
         "BEV503",
         f"{map_input.depth} levels are flattened into {now:,} channels: collapsed with sparse_max "
         f"the map has {then}, and the first convolution {weights:,} weights fewer",
-        document=evidence.document,
         key="MODEL.MAP_TO_BEV.NAME",
         module="map_to_bev_module",
     )

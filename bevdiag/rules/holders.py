@@ -54,7 +54,6 @@ def unbounded_dynamic_voxels(evidence: StepEvidence) -> Iterator[Finding]:
         "BEV303",
         f"nothing caps the voxels: this scene has {voxels:,} from {len(evidence.batch.points):,} "
         f"points, and each keeps about {format_size(each)} for the backward pass",
-        document=evidence.document,
         key="MODEL.VFE.NAME",
         module="vfe",
     )
@@ -126,7 +125,6 @@ def padded_voxel_features(evidence: StepEvidence) -> Iterator[Finding]:
         f"the voxel encoder keeps {format_size(saved)} for the backward pass, {1 - fill:.1%} of it "
         f"padding: {slots} slots a voxel for {points / evidence.batch.num_voxels:.1f} points on "
         "average",
-        document=evidence.document,
         key="DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_POINTS_PER_VOXEL",
         module="vfe",
     )
@@ -221,7 +219,6 @@ def dense_anchors(evidence: StepEvidence) -> Iterator[Finding]:
         f"{head.num_anchors} anchors at each of {height} x {width} cells are "
         f"{head.num_anchors * height * width:,} a sample; the head holds {format_size(held)} of "
         f"the peak's {format_size(total)} for them",
-        document=evidence.document,
         key="MODEL.DENSE_HEAD.ANCHOR_GENERATOR_CONFIG",
         module=_HEAD,
     )

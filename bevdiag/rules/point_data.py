@@ -53,16 +53,14 @@ def data_path_missing(evidence: ConfigEvidence) -> Iterator[Finding]:
         return
     folder = start / written
     if not folder.is_dir():
-        yield finding("BEV009", f"there is no folder {folder}", document=document, key=_PATH)
+        yield finding("BEV009", f"there is no folder {folder}", key=_PATH)
         return
     # nuScenes keeps each of its versions in a folder of its own.
     version = text(document, f"{_DATA}.VERSION")
     folders = (folder, *([folder / version] if version else []))
     for key, name in _named_files(evidence):
         if not any((base / name).exists() for base in folders):
-            yield finding(
-                "BEV009", f"there is no file {folders[-1] / name}", document=document, key=key
-            )
+            yield finding("BEV009", f"there is no file {folders[-1] / name}", key=key)
 
 
 def _named_files(evidence: ConfigEvidence) -> Iterator[tuple[str, Path]]:
@@ -123,7 +121,6 @@ def point_feature_not_stored(evidence: ConfigEvidence) -> Iterator[Finding]:
                 "BEV010",
                 f"used_feature_list has {name}, and src_feature_list only {', '.join(names)}"
                 f"{did_you_mean(name, names)}",
-                document=document,
                 key=key,
             )
 
@@ -174,7 +171,6 @@ def sampled_points_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
                 "BEV011",
                 f"gt_sampling reads {written} values a point, but src_feature_list names "
                 f"{len(stored)}",
-                document=document,
                 key=key,
             )
 
@@ -209,7 +205,6 @@ def raw_points_without_features(evidence: ConfigEvidence) -> Iterator[Finding]:
         yield finding(
             "BEV206",
             "FEATURES_SOURCE has raw_points, whose features beside x, y and z are none",
-            document=document,
             key=_SOURCES,
             module="pfe",
         )

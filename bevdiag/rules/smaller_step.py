@@ -14,7 +14,7 @@ from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSe
 from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
 from bevdiag.config.tree import Path as Keys
 from bevdiag.errors import BevdiagError
-from bevdiag.models.bev import Changes, map_input_of
+from bevdiag.models.bev_map import Changes, map_input_of
 from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, batch_key, for_training
 
 # Where no repository is named, nothing of what runs one is imported.

@@ -16,8 +16,7 @@ from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import read_parts
 from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, whole
 from bevdiag.errors import ConfigError
-from bevdiag.models.bev import Changes, map_input_of
-from bevdiag.models.bev_map import BevMap, bev_map, head_stride
+from bevdiag.models.bev_map import BevMap, Changes, bev_map, head_stride, map_input_of
 from bevdiag.rules.codes import CODES, rule_of
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding, Severity
@@ -109,7 +108,10 @@ def _solved(document: Document, size_path: tree.Path, axes: list[_Axis]) -> Chan
             changes = _edit(document, size_path, [*flat, z], declares=declares)
             faults = {found.code for found in grid_faults(document.edited(changes))}
             if not faults:
-                return _only_new(document, changes)
+                is_old = {
+                    path for path in changes if document.get(tree.dotted(path)) == changes[path]
+                }
+                return {path: new for path, new in changes.items() if path not in is_old}
             if faults <= set(_FLAT) or (z == axes[2] and faults == {"BEV201"}):
                 break  # no other height helps: another x and y do, or another declaration
     return {}
@@ -228,7 +230,3 @@ def _camera_bounds(document: Document, lidar: BevMap | None) -> Changes:
         for (name, cells), low, high in zip(sides.items(), bounds[:2], bounds[3:5], strict=True)
         if lengths(document, tree.dotted((*_CAMERA, name)), 3) is not None
     }
-
-
-def _only_new(document: Document, changes: Changes) -> Changes:
-    return {path: new for path, new in changes.items() if document.get(tree.dotted(path)) != new}

@@ -58,7 +58,6 @@ def amp_available(evidence: StepEvidence) -> Iterator[Finding]:
         "BEV501",
         f"{format_size(single)} of the peak are float32 activations: --autocast {dtype} would save "
         "up to half of them",
-        document=evidence.document,
         key="" if evidence.document.get(_AMP) is None else _AMP,
     )
 

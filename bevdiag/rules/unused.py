@@ -61,7 +61,6 @@ def _dead_branch(evidence: TraceEvidence, branch: DeadBranch) -> Finding:
     return finding(
         "BEV601",
         f"{branch.path}: {branch.params:,} parameters get no gradient: {branch.reason}",
-        document=evidence.document,
         key=key,
         module=branch.path,
         detail=tuple(detail),
@@ -96,7 +95,6 @@ def parameters_not_optimized(evidence: TraceEvidence) -> Iterator[Finding]:
         "BEV602",
         f"{sum(missing.values()):,} parameters in {len(missing)} tensors are never updated: "
         f"{evidence.optimizer} collects leaf modules only, which leaves out {example} and its like",
-        document=evidence.document,
         key="OPTIMIZATION.OPTIMIZER",
         module=example.rpartition(".")[0],
     )

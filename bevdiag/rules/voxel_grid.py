@@ -47,7 +47,6 @@ def range_not_multiple_of_voxel(evidence: ConfigEvidence) -> Iterator[Finding]:
             yield finding(
                 "BEV101",
                 misfit(axis, low, high, voxel),
-                document=document,
                 key=key,
                 severity=Severity.ERROR if is_none else None,
             )
@@ -91,7 +90,6 @@ def depth_collapses_to_zero(evidence: ConfigEvidence) -> Iterator[Finding]:
         "BEV102",
         f"{name} leaves no height: a grid {data.grid_size[2]} voxels high becomes {chain}, and "
         f"needs at least {least}",
-        document=document,
         key=voxel_size_key(document) or "",
         module="backbone_3d",
     )
@@ -127,7 +125,6 @@ def pillars_on_tall_grid(evidence: ConfigEvidence) -> Iterator[Finding]:
         "BEV109",
         f"PointPillarScatter takes pillars, but the grid is {data.grid_size[2]} voxels high: "
         f"expected a voxel of {high - low:g} m",
-        document=document,
         key=voxel_size_key(document) or "",
         module="map_to_bev_module",
     )

@@ -1,7 +1,7 @@
 """Point clouds from files or synthetic, voxelized into the batch that a training step reads."""
 
 from bevdiag.scenes.batch import Batch, make_batch
-from bevdiag.scenes.choice import SceneKind, Wanted, fitting_kind
+from bevdiag.scenes.choice import ROOM_RANGE, SceneKind, Wanted, fitting_kind
 from bevdiag.scenes.files import read_points, read_samples
 from bevdiag.scenes.layout import Layout
 from bevdiag.scenes.scenario import Scenario
@@ -9,6 +9,7 @@ from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
 from bevdiag.scenes.voxels import Voxels, voxelize
 
 __all__ = [
+    "ROOM_RANGE",
     "Batch",
     "Layout",
     "Scenario",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.size import check_batch
+from bevdiag.scenes.layout import check_batch
 from bevdiag.scenes.table import MAX_COLUMNS, MAX_SAID, NamedTable
 
 

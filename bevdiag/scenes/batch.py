@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.layout import Points, Range
 from bevdiag.scenes.voxels import Voxels, voxelize
 
 _BOX_SHARE = (0.01, 0.06)

@@ -4,6 +4,7 @@ Which clouds training will meet is not known, so a synthetic scene is one of thr
 a common and a dense one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -12,16 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points, Range
 from bevdiag.scenes.datasets import DataSet, matching
 from bevdiag.scenes.files import read_samples
-from bevdiag.scenes.layout import Layout
+from bevdiag.scenes.layout import Layout, Points, Range, check_batch
 from bevdiag.scenes.matched import matched
 from bevdiag.scenes.scenario import Scenario
-from bevdiag.scenes.size import check_batch
 from bevdiag.scenes.statistics import Grid, SceneStatistics, read_statistics
 from bevdiag.scenes.street import street
-from bevdiag.scenes.synthetic import synthetic_sonar
+from bevdiag.scenes.synthetic import synthetic_room, synthetic_sonar
 
 
 class SceneKind(str, Enum):
@@ -29,8 +28,14 @@ class SceneKind(str, Enum):
 
     SONAR = "sonar"
     LIDAR = "lidar"
+    ROOM = "room"
 
 
+ROOM_POINTS = {Scenario.LOW: 50_000, Scenario.EXPECTED: 100_000, Scenario.HIGH: 200_000}
+"""Of a room or a part of one, as indoor data sets keep them; chosen. Most models sample fewer."""
+ROOM_RANGE = (-4.0, -4.0, 0.0, 4.0, 4.0, 3.0)
+"""A room of usual size, in metres: what an indoor detector sees whose config limits nothing."""
+_INDOOR = ("scannet", "sunrgbd", "s3dis")
 SONAR_POINTS = {Scenario.LOW: 20_000, Scenario.EXPECTED: 40_000}
 """Of a ping. Nearly every echo falls into a voxel of its own, so the larger number fills the 40,000
 voxels a sample that a sonar detector's config allows: the most that such a model sees."""
@@ -67,7 +72,7 @@ class Wanted:
             return (Scenario.EXPECTED,)
         if self.scene is not None:
             return tuple(Scenario)
-        return tuple(SONAR_POINTS) if self._is_sonar else tuple(Scenario)
+        return tuple(self._points or Scenario)
 
     def samples(self, scenario: Scenario) -> tuple[tuple[Points, ...], str]:
         """One cloud a sample, and a phrase that names the source.
@@ -94,8 +99,13 @@ class Wanted:
         return tuple(self._matched(statistics, scenario, i) for i in seeds), source
 
     @property
-    def _is_sonar(self) -> bool:
-        return fitting_kind(self.layout.point_cloud_range, self.dataset) is SceneKind.SONAR
+    def _kind(self) -> SceneKind:
+        return fitting_kind(self.layout.point_cloud_range, self.dataset)
+
+    @property
+    def _points(self) -> Mapping[Scenario, int] | None:
+        """Points of a sample by scenario, where the kind of scene fixes them."""
+        return {SceneKind.SONAR: SONAR_POINTS, SceneKind.ROOM: ROOM_POINTS}.get(self._kind)
 
     @property
     def _data_set(self) -> DataSet:
@@ -111,16 +121,16 @@ class Wanted:
         return self.layout.point_cloud_range
 
     def _check_size(self) -> None:
-        most = SONAR_POINTS[Scenario.EXPECTED]
-        if not self._is_sonar:
-            most = self.frames * self._data_set.rays
+        fixed = self._points
+        most = max(fixed.values()) if fixed else self.frames * self._data_set.rays
         check_batch(self.batch_size * most, len(self.layout.features))
 
     def _cloud(self, scenario: Scenario, bounds: Range, seed: int) -> Points:
         values = len(self.layout.features)
-        if self._is_sonar:
-            num_points = SONAR_POINTS.get(scenario, SONAR_POINTS[Scenario.EXPECTED])
-            return synthetic_sonar(num_points, bounds, values, seed)
+        if self._points is not None:
+            num_points = self._points.get(scenario, self._points[Scenario.EXPECTED])
+            make = synthetic_room if self._kind is SceneKind.ROOM else synthetic_sonar
+            return make(num_points, bounds, values, seed)
         # Frames that were measured are taken as training voxelizes them.
         classes = self.pasted if self.scene is None else ()
         return street(self._data_set, self.frames, bounds, values, seed, scenario, classes)
@@ -144,8 +154,8 @@ class Wanted:
         return self._cloud(scenario, bounds, seed + (number << 32))
 
     def _source(self) -> str:
-        if self._is_sonar:
-            return f"synthetic sonar, seed {self.seed}"
+        if self._points is not None:
+            return f"synthetic {self._kind.value}, seed {self.seed}"
         merged = f" of {self.frames} frames" if self.frames > 1 else ""
         data_set, spoke = self._match
         unknown = self.dataset or "a data set without a name"
@@ -154,10 +164,12 @@ class Wanted:
 
 
 def fitting_kind(point_cloud_range: Range, dataset: str) -> SceneKind:
-    """Sonar when the dataset's name says so or the volume is about as high as it is wide.
+    """Tell a room and sonar by the name of the data set, sonar by its height as well.
 
     Driving scenes are flat: their height is under a tenth of their width.
     """
+    if any(name in dataset.lower() for name in _INDOOR):
+        return SceneKind.ROOM
     x_min, y_min, z_min, x_max, y_max, z_max = point_cloud_range
     height, width = z_max - z_min, min(x_max - x_min, y_max - y_min)
     if "sonar" in dataset.lower() or height >= 0.5 * width:

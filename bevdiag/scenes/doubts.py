@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.layout import Points, Range
 
 FAR = 1e4
 """Metres; no sensor of a detector sees as far."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points
+from bevdiag.scenes.layout import Points
 from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.statistics import STRIDES, SceneStatistics, keys_of
 

@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bevdiag.scenes.arrays import Points, Range
-from bevdiag.scenes.datasets import DataSet
-from bevdiag.scenes.lidars import Lidar
+from bevdiag.scenes.datasets import DataSet, Lidar
+from bevdiag.scenes.layout import Points, Range, within
 
 _SIZES = {"ped": (0.7, 0.7, 1.7), "cycl": (1.8, 0.6, 1.7), "": (4.2, 1.8, 1.6)}
 """Length, width and height in metres by what the class's name contains; a car's for any other."""
@@ -78,9 +77,7 @@ def _object(
     across[on_end, 0], across[~on_end, 1] = towards[0], towards[1]
     z = data_set.ground + rng.uniform(0.0, height, count)
     xyz = np.column_stack((across @ turn.T + centre, z))
-    low, high = np.asarray(bounds[:3]), np.asarray(bounds[3:])
-    seen: Points = xyz[np.all((xyz >= low) & (xyz < high), axis=1)].astype(np.float32)
-    return seen
+    return xyz[within(xyz, bounds)].astype(np.float32)
 
 
 def _rays(lidar: Lidar, distance: float, wide: float, height: float) -> float:

@@ -7,8 +7,7 @@ They follow as ascii lines, as packed rows (binary), or column by column under L
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.lzf import lzf_decompressed
-from bevdiag.scenes.size import check_batch
+from bevdiag.scenes.layout import check_batch
 from bevdiag.scenes.table import (
     MAX_HEADER_BYTES,
     Column,
@@ -22,6 +21,9 @@ _KINDS = {"F": "f", "I": "i", "U": "u"}
 _SIZES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
 _PADDING = "_"
 _SIZES_BYTES = 8
+_LITERALS = 32
+"""Control bytes below this one announce a run of literal bytes, all others a repetition."""
+_LONG = 7
 
 
 def read_pcd(path: Path) -> NamedTable:
@@ -58,7 +60,7 @@ def _compressed(path: Path, body: bytes, columns: list[Column], num_points: int)
     try:
         if len(body) < _SIZES_BYTES + packed:
             raise ValueError(f"{packed} bytes promised, {max(0, len(body) - _SIZES_BYTES)} there")
-        data = lzf_decompressed(body[_SIZES_BYTES : _SIZES_BYTES + packed], size)
+        data = _lzf_decompressed(body[_SIZES_BYTES : _SIZES_BYTES + packed], size)
         return read_packed_columns(path, data, columns, num_points)
     except ValueError as error:
         raise InputError(
@@ -98,3 +100,41 @@ def _columns(path: Path, header: dict[str, list[str]]) -> list[Column]:
             )
         columns.append(Column("" if name == _PADDING else name, f"<{_KINDS[kind]}{size}", count))
     return columns
+
+
+def _lzf_decompressed(data: bytes, size: int) -> bytes:
+    """Decompress the `size` bytes that `data` holds.
+
+    Raises:
+        ValueError: the data is damaged or holds another number of bytes.
+    """
+    out = bytearray()
+    at, end = 0, len(data)
+    while at < end and len(out) <= size:
+        control = data[at]
+        at += 1
+        if control < _LITERALS:
+            run = data[at : at + control + 1]
+            if len(run) <= control:
+                raise ValueError("its last run is cut short")
+            out += run
+            at += control + 1
+            continue
+        length = control >> 5
+        if at + (length == _LONG) >= end:
+            raise ValueError("its last repetition is cut short")
+        if length == _LONG:
+            length += data[at]
+            at += 1
+        distance = ((control & 0x1F) << 8) + data[at] + 1
+        at += 1
+        length += 2
+        start = len(out) - distance
+        if start < 0:
+            raise ValueError("a repetition starts before the data")
+        # What is repeated may overlap with its own copy.
+        piece = bytes(out[start : start + length])
+        out += (piece * (length // len(piece) + 1))[:length]
+    if len(out) != size:
+        raise ValueError(f"{len(out)} or more bytes instead of {size}")
+    return bytes(out)

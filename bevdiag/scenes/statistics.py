@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points
+from bevdiag.scenes.files import point_files, read_points
+from bevdiag.scenes.layout import Layout, Points, within
 from bevdiag.scenes.scenario import Scenario
 
+MOST_FRAMES = 1000
+"""Of one folder; enough for its percentiles."""
 SCENE_SCHEMA = "scene/1"
 STRIDES = (1, 2, 4, 8, 16)
 _PERCENTILES = (5, 50, 95)
@@ -44,9 +47,7 @@ class Grid:
 
     def inside(self, points: Points) -> NDArray[np.bool_]:
         """Whether each point lies inside the range."""
-        low, high = np.asarray(self.point_cloud_range[:3]), np.asarray(self.point_cloud_range[3:])
-        inside: NDArray[np.bool_] = np.all((points[:, :3] >= low) & (points[:, :3] < high), axis=1)
-        return inside
+        return within(points, self.point_cloud_range)
 
 
 DEFAULT_GRID = Grid(
@@ -133,6 +134,37 @@ def statistics_of(frames: Sequence[FrameCounts], grid: Grid) -> SceneStatistics:
         ),
         lone_share=_percentiles([frame.lone_share for frame in frames], digits=3),
     )
+
+
+def measured(
+    paths: Sequence[Path], layout: Layout, grid: Grid
+) -> tuple[SceneStatistics, tuple[str, ...]]:
+    """Count the frames of all paths, of a folder up to `MOST_FRAMES`, evenly spread.
+
+    Args:
+        paths: files, and folders that stand for their files.
+        layout: how a file is read.
+        grid: where cells are counted.
+
+    Returns:
+        The statistics, and notes on doubtful files.
+
+    Raises:
+        InputError: a file cannot be used, or has no point inside the range.
+    """
+    frames: list[FrameCounts] = []
+    notes: list[str] = []
+    for path in (file for given in paths for file in point_files(given, MOST_FRAMES)):
+        points, doubts = read_points(path, layout)
+        frame = counted(points, grid)
+        if not frame.points:
+            raise InputError(
+                f"{path}: none of its {len(points)} points lies inside the range "
+                f"{list(grid.point_cloud_range)}: give --config with the range of your data"
+            )
+        frames.append(frame)
+        notes += [f"{path.name}: {doubt}" for doubt in doubts]
+    return statistics_of(frames, grid), tuple(notes)
 
 
 def read_statistics(path: Path) -> SceneStatistics:

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points, Range
-from bevdiag.scenes.datasets import DataSet
-from bevdiag.scenes.lidars import Lidar, even
+from bevdiag.scenes.datasets import DataSet, Lidar, even
+from bevdiag.scenes.layout import Points, Range, within
 from bevdiag.scenes.pasted import pasted
 from bevdiag.scenes.scenario import STREETS, Scenario
 
@@ -67,8 +66,7 @@ def street(
         objects = np.random.default_rng((seed, 1))
         clouds.append(np.tile(pasted(classes, data_set, point_cloud_range, objects), (sweeps, 1)))
     xyz = np.concatenate(clouds).astype(np.float32)
-    low, high = np.asarray(point_cloud_range[:3]), np.asarray(point_cloud_range[3:])
-    inside = np.all((xyz >= low) & (xyz < high), axis=1)
+    inside = within(xyz, point_cloud_range)
     inside &= np.abs(np.rad2deg(np.arctan2(xyz[:, 1], xyz[:, 0]))) <= data_set.view / 2
     xyz = rng.permutation(xyz[inside])
     if not len(xyz):

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.layout import Points, Range, within
 
 NUM_BEAMS = 64
 NUM_COLUMNS = 2650
@@ -17,6 +17,11 @@ _OBSTACLE_RADIUS = (0.6, 2.5)
 _RANGE_NOISE = 0.02
 _MAX_REVOLUTIONS = 64
 _NUM_BLOBS = 60
+_ROOM_SIZE = (8.0, 8.0, 3.0)
+_FURNITURE = 15
+_FURNITURE_SIZE = (0.3, 2.0)
+_ROOM_SHARES = (0.25, 0.45)
+"""Of the points, on the floor and on the walls; the others are on furniture. All chosen."""
 _BLOB_SIGMA_SHARE = 0.01
 
 
@@ -40,6 +45,41 @@ def synthetic_sonar(
     clustered = centres[blob] + rng.normal(0.0, sigma, (num_clustered, 3))
     spread = rng.uniform(low, high, (num_points - num_clustered, 3))
     return _finish(np.concatenate((clustered, spread)), point_cloud_range, num_features, rng)
+
+
+def synthetic_room(
+    num_points: int, point_cloud_range: Range, num_features: int, seed: int
+) -> Points:
+    """Floor, four walls and upright boxes of furniture, evenly covered with points.
+
+    The room is as large as the range, at most 8 x 8 x 3 m about the middle of its floor.
+
+    Returns:
+        float32 [<= num_points, num_features]: x, y, z, then features in [0, 1).
+    """
+    rng = np.random.default_rng(seed)
+    low, high = _corners(point_cloud_range)
+    size = np.minimum(high - low, _ROOM_SIZE)
+    corner = np.append((low + high)[:2] / 2 - size[:2] / 2, low[2])
+    spread = rng.uniform(size=(num_points, 3))
+    floor, walls = (round(share * num_points) for share in _ROOM_SHARES)
+    spread[:floor, 2] = 0
+    _onto_a_side(spread[floor : floor + walls], rng)
+    things = spread[floor + walls :]
+    _onto_a_side(things, rng)
+    extent = np.minimum(rng.uniform(*_FURNITURE_SIZE, (_FURNITURE, 3)), size) / size
+    place = rng.uniform(size=(_FURNITURE, 3)) * (1 - extent) * (1, 1, 0)
+    which = rng.integers(0, _FURNITURE, len(things))
+    things[...] = place[which] + things * extent[which]
+    # What lies on the upper edge of the range would be outside of it.
+    xyz = corner + rng.permutation(spread) * size * (1 - 1e-4)
+    return _finish(xyz, point_cloud_range, num_features, rng)
+
+
+def _onto_a_side(points: NDArray[np.float64], rng: np.random.Generator) -> None:
+    """Move points [N, 3] of a unit cube onto one of its four upright sides each."""
+    rows, axis = np.arange(len(points)), rng.integers(0, 2, len(points))
+    points[rows, axis] = rng.integers(0, 2, len(points))
 
 
 def synthetic_lidar(
@@ -68,8 +108,7 @@ def synthetic_lidar(
     for _ in range(_MAX_REVOLUTIONS):
         returns = sensor + _revolution(posts, radii, reach, rng)
         # Rounded before the test: a float64 just inside the range may be on its edge in float32.
-        rounded = returns.astype(np.float32)
-        returns = returns[np.all((rounded >= low) & (rounded < high), axis=1)][:missing]
+        returns = returns[within(returns.astype(np.float32), point_cloud_range)][:missing]
         collected.append(returns)
         missing -= len(returns)
         if missing <= 0 or not len(returns):
@@ -143,8 +182,7 @@ def _finish(
     num_features: int,
     rng: np.random.Generator,
 ) -> Points:
-    low, high = _corners(point_cloud_range)
     rounded = xyz.astype(np.float32)
-    inside = rounded[np.all((rounded >= low) & (rounded < high), axis=1)]
+    inside = rounded[within(rounded, point_cloud_range)]
     features = rng.random((len(inside), num_features - 3), dtype=np.float32)
     return np.concatenate((inside, features), axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.size import check_batch
+from bevdiag.scenes.layout import check_batch
 
 MAX_HEADER_BYTES = 2**16
 MAX_COLUMNS = 1024

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.size import check_batch
+from bevdiag.scenes.layout import check_batch
 from bevdiag.scenes.table import MAX_COLUMNS, MAX_SAID, NamedTable, numbers
 
 _COMMENTS = (b"#", b"//")

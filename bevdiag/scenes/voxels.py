@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bevdiag.scenes.arrays import Points, Range
+from bevdiag.scenes.layout import Points, Range
 
 
 @dataclass(frozen=True, slots=True, eq=False)

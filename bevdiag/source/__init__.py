@@ -3,14 +3,13 @@
 Running a repository executes its code; it happens in a child process and only when asked for.
 """
 
-from bevdiag.source.run import SourceTrace, read_settings, trace_entry, trace_source
+from bevdiag.source.run import read_settings, trace_entry, trace_source
 from bevdiag.source.saved_batch import SavedBatch, read_saved_batch
 from bevdiag.source.settings import SourceSettings, read_source_config
 
 __all__ = [
     "SavedBatch",
     "SourceSettings",
-    "SourceTrace",
     "read_saved_batch",
     "read_settings",
     "read_source_config",

@@ -76,8 +76,9 @@ def make(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: dict[str
         return func(*args, **{**kwargs, "device": given[0].device})
     if any(tensor.is_meta for tensor in given):
         return func(*args, **{**kwargs, "device": "meta", **_without_generator(kwargs)})
-    makes_features = device is FEATURES and not gpu.is_rehearsing
-    if not given and makes_features and _has_no_values(name) and _floats(kwargs.get("dtype")):
+    # What is to get a gradient, at the latest from features, has to be where they are.
+    has_none = kwargs.get("requires_grad") or (device is FEATURES and _has_no_values(name))
+    if not given and has_none and not gpu.is_rehearsing and _floats(kwargs.get("dtype")):
         return func(*args, **{**kwargs, "device": "meta", **_without_generator(kwargs)})
     target = {"device": CPU} if placed is None else {}
     with gpu.recorder.for_device():

@@ -7,6 +7,7 @@ import torch
 
 from bevdiag.source.devices import CPU, FEATURES, VALUES, is_cuda
 from bevdiag.source.indexing import mixed_get, mixed_set
+from bevdiag.source.sparse_coo import sparse_coo
 from bevdiag.source.writing import IN_PLACE, make_writable
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ def _in_place(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any
     return func(*args, **kwargs)
 
 
+def _sparse(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    result = sparse_coo(*args, **kwargs)
+    return func(*args, **kwargs) if result is NotImplemented else result
+
+
 def _property(name: str) -> Any:
     return getattr(torch.Tensor, name).__get__
 
@@ -153,6 +159,7 @@ _NEW = (_T.new_zeros, _T.new_ones, _T.new_empty, _T.new_full, _T.new_tensor)
 FOR_ALL: dict[Any, Handler] = {
     _T.__getitem__: _getitem,
     _T.__setitem__: _setitem,
+    torch.sparse_coo_tensor: _sparse,
     **dict.fromkeys(_NEW, _new),
     **dict.fromkeys(IN_PLACE, _in_place),
 }

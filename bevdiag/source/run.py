@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +18,8 @@ from bevdiag.source.dialects.protocol import Dialect
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings, read_source_config
 from bevdiag.trace.alternatives import TracedStep
-from bevdiag.trace.pins import Assumption
 from bevdiag.trace.scenarios import Scenario
-from bevdiag.trace.step import StepOptions, Trace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceTrace:
-    """A repository's training step, recorded.
-
-    Attributes:
-        trace: with the expected counts.
-        scenarios: the same step with the lowest and the highest counts and scenes; only the
-            expected one where there is one scene and nothing depends on values.
-        assumptions: every count that depends on values.
-        findings: what was replaced, refused or answered on the way.
-        unmodelled: operations whose memory is not known.
-        params_by_module: the detector's direct children, and "total".
-        num_points: of the batch that was traced; None where that is the scene itself.
-        num_voxels: likewise.
-        unread: the keys of the config that nobody read, and what that means.
-    """
-
-    trace: Trace
-    scenarios: Mapping[Scenario, Trace]
-    assumptions: tuple[Assumption, ...]
-    findings: tuple[str, ...]
-    unmodelled: tuple[str, ...]
-    params_by_module: Mapping[str, int]
-    num_points: int | None
-    num_voxels: int | None
-    unread: Mapping[str, str] = field(default_factory=dict)
+from bevdiag.trace.step import StepOptions
 
 
 def read_settings(
@@ -97,7 +67,7 @@ def trace_source(
     loop: Loop = PLAIN,
     replaced: Mapping[str, str] | None = None,
     settings: SourceSettings | None = None,
-) -> SourceTrace:
+) -> TracedStep:
     """Trace a training step of the repository's own model, in a child process.
 
     This imports and runs the code in `source_dir`.
@@ -159,7 +129,7 @@ def trace_entry(
     pins: Mapping[str, int],
     timeout_seconds: float | None = None,
     rehearses: bool = True,
-) -> SourceTrace:
+) -> TracedStep:
     """Trace the training step that a function of the user's own gives, in a child process.
 
     This imports and runs the function's file, and what it imports.
@@ -191,24 +161,14 @@ def trace_entry(
 
 def _recorded(
     dialect: Dialect, options: StepOptions, timeout_seconds: float | None, **task: Any
-) -> SourceTrace:
+) -> TracedStep:
     with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
         result = _run(
             SourceTask(dialect=dialect, options=options, scratch=Path(scratch), **task),
             timeout_seconds,
         )
-    trace = result.traces[Scenario.EXPECTED]
-    return SourceTrace(
-        trace=trace,
-        scenarios=result.traces,
-        assumptions=result.assumptions,
-        findings=(*result.findings, *trace.notes),
-        unmodelled=tuple(trace.stream.unmodelled),
-        params_by_module=trace.params_by_module,
-        num_points=result.num_points,
-        num_voxels=result.num_voxels,
-        unread=result.unread,
-    )
+    result.findings = (*result.findings, *result.expected.notes)
+    return result
 
 
 def _run(task: SourceTask, timeout_seconds: float | None) -> TracedStep:

@@ -17,9 +17,9 @@ from torch.overrides import TorchFunctionMode
 from bevdiag.source import factories
 from bevdiag.source.handlers import FOR_ALL, FOR_THE_REPOSITORY
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
-from bevdiag.trace.data_dependence import copied_to_host
 from bevdiag.trace.operands import as_meta, unrecorded
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.unknown_values import copied_to_host
 
 _LIBRARIES = (
     str(Path(torch.__file__).parent) + "/",

@@ -12,8 +12,7 @@ import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from bevdiag.memory.events import Category
-from bevdiag.memory.tags import allocating
+from bevdiag.memory.events import Category, allocating
 from bevdiag.sparse import work
 from bevdiag.sparse.rulebook import (
     MaskTables,

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from bevdiag.sparse.conv import Size, SparseConvolution
+from bevdiag.sparse.conv import SparseConvolution
 
 
 class _NamedConv(SparseConvolution):
@@ -10,40 +10,25 @@ class _NamedConv(SparseConvolution):
 
     _NDIM: ClassVar[int]
     _FIXED: ClassVar[dict[str, Any]]
+    _PLACES: ClassVar[tuple[str, ...]]
+    """What arguments by place are, in spconv's order."""
 
     def __init_subclass__(cls, ndim: int | None = None, **fixed: bool) -> None:
         if ndim is not None:  # a subclass of the user's is what its base is
             cls._NDIM, cls._FIXED = ndim, fixed
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        if len(args) > len(self._PLACES):
+            raise TypeError(f"{type(self).__name__} takes at most {len(self._PLACES)} by place")
+        placed = dict(zip(self._PLACES, args, strict=False))
+        super().__init__(self._NDIM, **placed, **self._FIXED, **options)
+
 
 class _RegularConv(_NamedConv):
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-        indice_key: str | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            self._NDIM,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            indice_key=indice_key,
-            **self._FIXED,
-            **options,
-        )
+    _PLACES = (
+        *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation"),
+        *("groups", "bias", "indice_key"),
+    )
 
 
 class SparseConv2d(_RegularConv, ndim=2):
@@ -79,30 +64,12 @@ class SparseConvTranspose3d(_RegularConv, ndim=3, transposed=True):
 
 
 class _InverseConv(_NamedConv):
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        indice_key: str,
-        bias: bool = True,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            self._NDIM,
-            in_channels,
-            out_channels,
-            kernel_size,
-            bias=bias,
-            inverse=True,
-            indice_key=indice_key,
-            **options,
-        )
+    _PLACES = ("in_channels", "out_channels", "kernel_size", "indice_key", "bias")
 
 
-class SparseInverseConv2d(_InverseConv, ndim=2):
+class SparseInverseConv2d(_InverseConv, ndim=2, inverse=True):
     """Goes back to the voxels that the convolution with the same indice_key had."""
 
 
-class SparseInverseConv3d(_InverseConv, ndim=3):
+class SparseInverseConv3d(_InverseConv, ndim=3, inverse=True):
     """Goes back to the voxels that the convolution with the same indice_key had."""

@@ -19,28 +19,26 @@ class SparseModule(nn.Module):
         self._sparse_unique_name = ""
 
 
-class SparseBatchNorm(nn.BatchNorm1d):
+class _OnFeatures(nn.Module):
+    """A layer of features that takes a sparse tensor as well."""
+
+    def forward(self, input: Any) -> Any:
+        """Apply the layer to the features."""
+        if isinstance(input, SparseConvTensor):
+            return input.replace_feature(super().forward(input.features))
+        return super().forward(input)
+
+
+class SparseBatchNorm(_OnFeatures, nn.BatchNorm1d):
     """BatchNorm1d that takes a sparse tensor as well."""
 
-    def forward(self, input: Any) -> Any:
-        """Normalize the features."""
-        return _on_features(super().forward, input)
 
-
-class SparseReLU(nn.ReLU):
+class SparseReLU(_OnFeatures, nn.ReLU):
     """ReLU that takes a sparse tensor as well."""
 
-    def forward(self, input: Any) -> Any:
-        """Rectify the features."""
-        return _on_features(super().forward, input)
 
-
-class SparseIdentity(nn.Identity):
+class SparseIdentity(_OnFeatures, nn.Identity):
     """Identity that takes a sparse tensor as well."""
-
-    def forward(self, input: Any) -> Any:
-        """Return the input."""
-        return _on_features(super().forward, input)
 
 
 class Identity(SparseModule):
@@ -120,9 +118,3 @@ def assign_name_for_sparse_modules(module: nn.Module) -> None:
     for name, child in module.named_modules():
         if isinstance(child, SparseModule):
             child._sparse_unique_name = name
-
-
-def _on_features(forward: Any, input: Any) -> Any:
-    if isinstance(input, SparseConvTensor):
-        return input.replace_feature(forward(input.features))
-    return forward(input)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bevdiag.memory.events import Category
-from bevdiag.memory.tags import allocating
+from bevdiag.memory.events import Category, allocating
 from bevdiag.sparse import constants, work
 from bevdiag.sparse.coordinates import (
     Coordinates,
@@ -242,8 +241,7 @@ def _native(
         _hash_table(grid, num * _SUBM_HASH_SLOTS, wide)
         return grid.indices, NativeTables(pairs, num_pairs)
     cells = _output_cells(grid, geometry)
-    key = torch.int64 if wide else torch.int32
-    unique = torch.empty(geometry.kernel_volume * num + 1, dtype=key, device=grid.device)
+    unique = _output_keys(grid, geometry, wide)
     backup = torch.empty_like(unique)
     # A radix sort writes into a second copy of its keys.
     with allocating(Category.WORKSPACE):

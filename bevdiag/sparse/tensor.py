@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bevdiag.memory.events import Category
-from bevdiag.memory.tags import allocating
+from bevdiag.memory.events import Category, allocating
 from bevdiag.sparse import constants
 
 

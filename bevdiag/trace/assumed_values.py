@@ -17,6 +17,7 @@ import torch
 from bevdiag.trace.given import Given
 from bevdiag.trace.intervals import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
+from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
 from bevdiag.trace.rehearsal import Effort, Prompter, Question, QuestionCounter, Rehearsal
@@ -130,9 +131,8 @@ class AssumedValues(Asked):
         self._intervals = Intervals()
         self.given = Given()
         self._random = torch.Generator().manual_seed(0)
-        self._masks: dict[int, torch.Tensor] = {}
+        self._masks: StorageNotes[torch.Tensor] = StorageNotes()
         self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
-        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._shares: dict[tuple[int, ...], tuple[float, str]] = {}
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
@@ -179,14 +179,17 @@ class AssumedValues(Asked):
             expected, why = int(known), _REHEARSED
         elif self._rehearsal is not None and site not in self._pins:
             why = f"{why} (not computed: {self.unrehearsed})"
-        used = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}[self.scenario]
-        if known is not None and self.step() <= 1:
-            used = expected
+        is_known = known is not None and self.step() <= 1
+        used = expected if is_known else self._end(low, expected, high)
         if site in self._pins:
             low = expected = high = used = min(self._pins[site], total)
             why = "pinned by --assume"
         self._assume(site, low, expected, high, used, why)
         return used
+
+    def _end(self, low: int, expected: int, high: int) -> int:
+        ends = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}
+        return ends[self.scenario]
 
     def _assume(self, site: str, low: int, expected: int, high: int, used: int, why: str) -> None:
         seen = self.assumptions.get(site)
@@ -200,27 +203,25 @@ class AssumedValues(Asked):
         low, high = self._intervals.of(mask)
         if low == high:
             return torch.full(mask.shape, bool(low))
-        key = mask.untyped_storage()._cdata
-        negation = self._negations.get(key)
+        negation = self._negations.get(mask.untyped_storage()._cdata)
         if negation is not None and negation[1]() is not None:
             return ~self.mask(negation[0], question)
-        known = self._masks.get(key)
+        known = self._masks.of(mask)
         if known is not None and known.numel() == mask.numel():
             return known.view(mask.shape)
         total = mask.numel()
-        answer = None
-        if question.place not in self._pins:
-            answer = self._rehearsed(question, tuple(mask.shape))
+        is_pinned = question.place in self._pins
+        answer = None if is_pinned else self._rehearsed(question, tuple(mask.shape))
         if answer is not None:
             filled = self._rehearsed_mask(mask, answer.bool(), question)
-            self._keep(key, mask, filled)
+            self._masks.keep(mask, filled)
             return filled
         share, why = self._shares.get(tuple(mask.shape[1:]), _UNKNOWN_SHARE)
         count = self.count(
             total, expected=round(total * share), why=f"{why} pass", question=question
         )
         filled = self._filled(total, count)
-        self._keep(key, mask, filled)
+        self._masks.keep(mask, filled)
         return filled.view(mask.shape)
 
     def _rehearsed_mask(
@@ -229,7 +230,7 @@ class AssumedValues(Asked):
         """Return the answer in the first step, and wherever the expected count is asked for."""
         total, found = mask.numel(), int(answer.count_nonzero())
         low = min(1, total)
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: total}[self.scenario]
+        used = self._end(low, found, total)
         if self.given.holds(mask):
             self._assume(question.place, found, found, found, found, _OF_INPUTS)
             return answer
@@ -370,9 +371,7 @@ class AssumedValues(Asked):
             if answer.numel() == 1
         ]
         low, high = min([found, *others]), max([found, *others])
-        used = {Scenario.LOW: low, Scenario.EXPECTED: found, Scenario.HIGH: high}[self.scenario]
-        if self.step() <= 1:
-            used = found
+        used = found if self.step() <= 1 else self._end(low, found, high)
         seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""
         self._assume(
             question.place, low, found, high, used, f"{_REHEARSED}, without a bound{seeds}"
@@ -400,9 +399,9 @@ class AssumedValues(Asked):
         way = self.branches.get(site, True)
         rounds = self._rounds[site] = self._rounds.get(site, 0) + 1
         if rounds > _LONGEST_LOOP:
-            sentence = f"{site}: how often a loop runs depends on values, and has no upper bound"
-            if sentence not in self.open:
-                self.open.append(sentence)
+            self.leave_open(
+                f"{site}: how often a loop runs depends on values, and has no upper bound"
+            )
             way = not way
             self._rounds[site] = 0
         self.branches_met.setdefault(site, way)
@@ -438,12 +437,3 @@ class AssumedValues(Asked):
         answer = self._rehearsed(question, ())
         # Not int() of the tensor: where modes are on, that would be a question itself.
         return None if answer is None else answer.numpy().item()
-
-    def _keep(self, key: int, mask: torch.Tensor, filled: torch.Tensor) -> None:
-        self._masks[key] = filled
-
-        def forget(_: object) -> None:
-            self._masks.pop(key, None)
-            self._refs.pop(key, None)
-
-        self._refs[key] = weakref.ref(mask.untyped_storage(), forget)

@@ -5,10 +5,11 @@ and later pick it out again: `rows[:, 0] == 1` decides how many rows there are. 
 column becomes a part of a meta tensor, but it is still known.
 """
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from bevdiag.trace.operands import StorageNotes
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -23,9 +24,7 @@ class KnownColumns:
     """Follows the concatenations of one trace, along their last axis."""
 
     def __init__(self) -> None:
-        self._columns: dict[int, dict[int, torch.Tensor]] = {}
-        self._widths: dict[int, int] = {}
-        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._known: StorageNotes[tuple[dict[int, torch.Tensor], int]] = StorageNotes()
 
     def joined(self, parts: Any, made: torch.Tensor) -> None:
         """`made`, [..., C] and contiguous, consists of `parts` side by side."""
@@ -37,41 +36,28 @@ class KnownColumns:
                 for place, column in enumerate(flat.unbind(1)):
                     columns[start + place] = column.clone()
             start += part.shape[-1]
-        if not columns:
-            return
-        storage = made.untyped_storage()
-        key = storage._cdata
-
-        def forget(_: object) -> None:
-            self._forget(key)
-
-        self._columns[key], self._widths[key] = columns, start
-        self._refs[key] = weakref.ref(storage, forget)
+        if columns:
+            self._known.keep(made, (columns, start))
 
     def written(self, tensor: Any) -> None:
-        """Something was written into the tensor: what was known of it may hold no longer."""
-        if self._columns and isinstance(tensor, torch.Tensor):
-            self._forget(tensor.untyped_storage()._cdata)
-
-    def _forget(self, key: int) -> None:
-        for kept in (self._columns, self._widths, self._refs):
-            kept.pop(key, None)
+        """Forget what was known of a tensor that something was written into."""
+        if isinstance(tensor, torch.Tensor):
+            self._known.drop(tensor)
 
     def of(self, view: torch.Tensor) -> torch.Tensor | None:
         """Return the values of a view that lies in one known column, laid out alike; else None."""
-        key = view.untyped_storage()._cdata
-        columns = self._columns.get(key)
-        if columns is None:
+        known = self._known.of(view)
+        if known is None:
             return None
-        width = self._widths[key]
+        columns, width = known
         place = column_of(view, width)
         column = None if place is None else columns.get(place)
         if column is None:
             return None
         strides = [stride // width for stride in view.stride()]
-        known = column.as_strided(view.shape, strides, view.storage_offset() // width)
+        values = column.as_strided(view.shape, strides, view.storage_offset() // width)
         made = torch.empty_strided(view.shape, view.stride(), dtype=view.dtype, device="cpu")
-        return made.copy_(known)
+        return made.copy_(values)
 
 
 def column_of(view: torch.Tensor, width: int) -> int | None:

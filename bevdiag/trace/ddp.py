@@ -16,9 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bevdiag.memory.events import Category
+from bevdiag.memory.events import Category, allocating
 from bevdiag.memory.loop import Loop
-from bevdiag.memory.tags import allocating
 from bevdiag.trace.recorder import Recorder
 
 MIB = 1024**2

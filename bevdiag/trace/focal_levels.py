@@ -136,7 +136,7 @@ def _walk(
             shape = z, y, x
         site = f"{module}.kept_voxels"
         if site in pins:
-            decision = _pinned(site, pins[site], coords, shape, batch_size, share)
+            decision = pinned_decision(site, pins[site], coords, shape, batch_size, share)
         else:
             decision = decide(module, coords, shape)
         kept = grow(coords, decision, shape, batch_size).coords
@@ -144,16 +144,16 @@ def _walk(
     return levels
 
 
-def _pinned(
-    site: str,
-    target: int,
-    coords: Coords,
-    shape: SpatialShape,
-    batch_size: int,
-    share: float | None,
+def pinned_decision(
+    site: str, target: int, coords: Coords, shape: SpatialShape, size: int, share: float | None
 ) -> FocalDecision:
+    """Return a decision of a batch of `size` samples that keeps the pinned count.
+
+    Raises:
+        InputError: the count cannot be reached.
+    """
     try:
-        return decision_for_count(coords, target, shape, batch_size, top_share=share)
+        return decision_for_count(coords, target, shape, size, top_share=share)
     except ValueError as error:
         raise InputError(f"--assume {site}: {error}") from error
 

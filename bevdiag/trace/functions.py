@@ -19,9 +19,9 @@ from bevdiag.memory.events import Phase
 from bevdiag.trace import rnn
 from bevdiag.trace.attention import attend
 from bevdiag.trace.autocast import Autocast
-from bevdiag.trace.data_dependence import copied_to_host
 from bevdiag.trace.lazy_number import LazyNumber, lazy_math
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.unknown_values import copied_to_host
 
 # cudnnBatchNormalizationForwardTraining: limits in aten/src/ATen/native/Normalization.cpp.
 _CUDNN_BATCH_LIMIT = 880_801

@@ -1,33 +1,31 @@
 """Which meta tensors are made of a step's inputs alone: no training changes their values.
 
-An answer about such a tensor holds for every step with these inputs. Tensors are followed by their
-storages, so views count as what they look at.
+An answer about such a tensor holds for every step with these inputs.
 """
 
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from bevdiag.trace.operands import stored_in, tensors_in
+from bevdiag.trace.operands import StorageNotes, stored_in, tensors_in
 
 
 class Given:
     """Follows one trace's operations from the inputs on."""
 
     def __init__(self) -> None:
-        self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._given: StorageNotes[bool] = StorageNotes()
         self._has_inputs = False
 
     def add(self, tensor: torch.Tensor) -> None:
         """Note that the tensor is an input."""
         self._has_inputs = True
-        self._keep(tensor)
+        self._given.keep(tensor, True)
 
     def holds(self, tensor: torch.Tensor) -> bool:
         """Whether nothing but inputs went into its values."""
-        return not tensor.is_meta or tensor.untyped_storage()._cdata in self._storages
+        return not tensor.is_meta or self._given.of(tensor) is True
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """Note that an operation has made or written its outputs."""
@@ -40,26 +38,15 @@ class Given:
             if not tensor.is_meta:
                 continue
             if is_given:
-                self._keep(tensor)
+                self._given.keep(tensor, True)
             elif written or not self.holds(tensor):
-                self._storages.pop(tensor.untyped_storage()._cdata, None)
+                self._given.drop(tensor)
 
     def overwritten(self, tensors: Sequence[torch.Tensor]) -> None:
         """Note that unseen code reads and writes these: one feature goes into all."""
         if not all(map(self.holds, tensors)):
             for tensor in tensors:
-                self._storages.pop(tensor.untyped_storage()._cdata, None)
-
-    def _keep(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-
-        def forget(gone: object) -> None:
-            if self._storages.get(key) is gone:
-                del self._storages[key]
-
-        if key not in self._storages:
-            self._storages[key] = weakref.ref(storage, forget)
+                self._given.drop(tensor)
 
 
 def _is_determined(func: Any) -> bool:

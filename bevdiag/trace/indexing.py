@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bevdiag.trace.accumulation import scatter_into_zeros
-from bevdiag.trace.data_dependence import data_dependent, known_mask
 from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.sorting import index_count, index_put_buffers, release_all
+from bevdiag.trace.unknown_values import data_dependent, known_mask
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder

@@ -7,7 +7,6 @@ one for each column.
 """
 
 import math
-import weakref
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from bevdiag.trace.columns import column_of
+from bevdiag.trace.operands import StorageNotes
 
 aten = torch.ops.aten
 Interval = tuple[float, float]
@@ -30,20 +30,18 @@ class Intervals:
     """Follows one trace's operations."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Interval] = {}
-        self._columns: dict[int, list[Interval]] = {}
-        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._known: StorageNotes[Interval] = StorageNotes()
+        self._columns: StorageNotes[list[Interval]] = StorageNotes()
 
     def of(self, tensor: torch.Tensor) -> Interval:
         """Return the smallest and the largest value that the tensor can hold."""
         if not tensor.is_meta:
             return _ends(tensor)
-        key = tensor.untyped_storage()._cdata
-        columns = self._columns.get(key)
+        columns = self._columns.of(tensor)
         place = column_of(tensor, len(columns)) if columns else None
         if columns and place is not None:
             return columns[place]
-        known = self._known.get(key)
+        known = self._known.of(tensor)
         if known is not None:
             return known
         return _BOOL if tensor.dtype is torch.bool else _FINITE
@@ -60,7 +58,7 @@ class Intervals:
             target = args[0] if args and isinstance(args[0], torch.Tensor) else made
             self._write(target, found)
         elif found is not None and not _is_view(made, args):
-            self._keep(made, found)
+            self._known.keep(made, found)
 
     def overwritten(self, target: torch.Tensor) -> None:
         """Anything may have been written into the tensor."""
@@ -69,34 +67,20 @@ class Intervals:
     def _write(self, target: torch.Tensor, found: Interval | None) -> None:
         if not target.is_meta:
             return
-        key = target.untyped_storage()._cdata
-        self._columns.pop(key, None)
+        self._columns.drop(target)
         if found is None:
-            self._known.pop(key, None)
+            self._known.drop(target)
         elif target.numel() * target.element_size() < target.untyped_storage().nbytes():
             before = self.of(target)
-            self._keep(target, (min(before[0], found[0]), max(before[1], found[1])))
+            self._known.keep(target, (min(before[0], found[0]), max(before[1], found[1])))
         else:
-            self._keep(target, found)
-
-    def _keep(self, tensor: torch.Tensor, interval: Interval) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-
-        def forget(_: object) -> None:
-            self._known.pop(key, None)
-            self._columns.pop(key, None)
-            self._refs.pop(key, None)
-
-        self._known[key] = interval
-        if key not in self._refs:
-            self._refs[key] = weakref.ref(storage, forget)
+            self._known.keep(target, found)
 
     def of_columns(self, made: torch.Tensor, table: torch.Tensor) -> None:
         """Note that the rows of `made`, [..., C], are some of `table`'s, which has values."""
         if 0 < table.numel() <= _MOST_READ:
             columns = table.detach().reshape(-1, table.shape[-1]).unbind(1)
-            self._columns[made.untyped_storage()._cdata] = [_ends(column) for column in columns]
+            self._columns.keep(made, [_ends(column) for column in columns])
 
 
 @cache

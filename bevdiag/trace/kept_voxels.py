@@ -23,14 +23,14 @@ from bevdiag.config.backbone_settings import (
     VoxelFocalBackboneSettings,
 )
 from bevdiag.config.vfe_settings import SdaVfeSettings
-from bevdiag.errors import InputError, NoVerdictError
-from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
+from bevdiag.errors import NoVerdictError
+from bevdiag.models.backbones_3d.focal_assumption import most_growth
 from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, count
 from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
 from bevdiag.models.vfe.packed import PackedVoxels
 from bevdiag.scenes import Batch
 from bevdiag.trace.accumulation import sole_owner_counts
-from bevdiag.trace.focal_levels import MODULES, settle_focal_levels
+from bevdiag.trace.focal_levels import MODULES, pinned_decision, settle_focal_levels
 from bevdiag.trace.focal_rehearsal import rehearse_levels
 from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
@@ -97,7 +97,20 @@ def _settle_encoder(
     top_share = encoder.focal_threshold if encoder.focal_topk else None
     if pins.by_step:
         targets = [counts[SITE] for counts in pins.each_step()]
-        return _pinned(targets, coords, shape, size, top_share)
+        decisions = [
+            pinned_decision(SITE, target, coords, shape, size, top_share) for target in targets
+        ]
+        largest = max(targets[1:] or targets)
+        return KeptVoxels(
+            module=_ENCODER,
+            incoming=len(coords),
+            low=largest,
+            expected=largest,
+            high=largest,
+            why=pinned_by(targets),
+            is_pinned=True,
+            decisions=dict.fromkeys(Scenario, decisions),
+        )
     vfe = config.model.vfe
     if not isinstance(vfe, SdaVfeSettings):
         raise NoVerdictError(
@@ -118,7 +131,7 @@ def _settle_encoder(
         sole_owner_counts()
         sampled = list(counting)
     kept = sorted(number for number, _ in sampled)
-    decisions = dict(sampled)
+    decision_for = dict(sampled)
     low, expected = kept[0], median_low(kept)
     most = most_growth(coords, shape, top_share)
     counts = ", ".join(f"{n:,}" for n in kept)
@@ -135,37 +148,10 @@ def _settle_encoder(
         ),
         is_pinned=False,
         decisions={
-            Scenario.LOW: [decisions[low]],
-            Scenario.EXPECTED: [decisions[expected]],
+            Scenario.LOW: [decision_for[low]],
+            Scenario.EXPECTED: [decision_for[expected]],
             Scenario.HIGH: [most],
         },
-    )
-
-
-def _pinned(
-    counts: list[int],
-    coords: Coords,
-    shape: tuple[int, int, int],
-    batch_size: int,
-    top_share: float | None,
-) -> KeptVoxels:
-    try:
-        decisions = [
-            decision_for_count(coords, target, shape, batch_size, top_share=top_share)
-            for target in counts
-        ]
-    except ValueError as error:
-        raise InputError(f"--assume {SITE}: {error}") from error
-    largest = max(counts[1:] or counts)
-    return KeptVoxels(
-        module=_ENCODER,
-        incoming=len(coords),
-        low=largest,
-        expected=largest,
-        high=largest,
-        why=pinned_by(counts),
-        is_pinned=True,
-        decisions=dict.fromkeys(Scenario, decisions),
     )
 
 

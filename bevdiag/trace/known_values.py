@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from bevdiag.trace.data_dependence import data_dependent
 from bevdiag.trace.intervals import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.rehearsal import Question, QuestionCounter
+from bevdiag.trace.unknown_values import data_dependent
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder

@@ -59,26 +59,6 @@ class LazyNumber(float):
         unknown = left is None or right is None
         return self._decide(None if unknown else bool(compare(left, right)))
 
-    def __lt__(self, other: Any) -> bool:
-        return self._compared(operator.lt, other)
-
-    def __le__(self, other: Any) -> bool:
-        return self._compared(operator.le, other)
-
-    def __gt__(self, other: Any) -> bool:
-        return self._compared(operator.gt, other)
-
-    def __ge__(self, other: Any) -> bool:
-        return self._compared(operator.ge, other)
-
-    def __eq__(self, other: object) -> bool:
-        return self._compared(operator.eq, other)
-
-    def __ne__(self, other: object) -> bool:
-        return self._compared(operator.ne, other)
-
-    __hash__ = float.__hash__
-
     def __bool__(self) -> bool:
         known = self._value()
         return self._decide(None if known is None else bool(known))
@@ -148,10 +128,16 @@ def _arithmetic(compute: Callable[[Any, Any], Any], *, is_swapped: bool) -> Call
     return method
 
 
+def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[..., bool]:
+    return lambda self, other: self._compared(compare, other)
+
+
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
     _compute = getattr(operator, _name)
     setattr(LazyNumber, f"__{_name}__", _arithmetic(_compute, is_swapped=False))
     setattr(LazyNumber, f"__r{_name}__", _arithmetic(_compute, is_swapped=True))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    setattr(LazyNumber, f"__{_name}__", _comparison(getattr(operator, _name)))
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""An operation's tensors: finding them, and bringing real and meta ones together."""
+"""An operation's tensors: finding them, noting facts of them, bringing real and meta together."""
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
@@ -56,3 +57,42 @@ def all_meta(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(all_meta(item) for item in value)
     return value
+
+
+Note = TypeVar("Note")
+
+
+class StorageNotes(Generic[Note]):
+    """Notes on tensors by their storages, so a view's are those of what it looks at.
+
+    A note goes with its storage.
+    """
+
+    def __init__(self) -> None:
+        self._notes: dict[int, Note] = {}
+        self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def of(self, tensor: torch.Tensor) -> Note | None:
+        """Return the note on the tensor, None without one."""
+        return self._notes.get(tensor.untyped_storage()._cdata)
+
+    def keep(self, tensor: torch.Tensor, note: Note) -> None:
+        """Note something, in place of what was noted before."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        self._notes[key] = note
+        if key not in self._refs:
+
+            def forget(_: object) -> None:
+                self._notes.pop(key, None)
+                del self._refs[key]
+
+            self._refs[key] = weakref.ref(storage, forget)
+
+    def drop(self, tensor: torch.Tensor) -> None:
+        """Forget the note on the tensor, if there is one."""
+        if self._notes:
+            self._notes.pop(tensor.untyped_storage()._cdata, None)

@@ -10,7 +10,7 @@ from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
 from bevdiag.trace import columns, convolution, indexing, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
-from bevdiag.trace.data_dependence import data_dependent
+from bevdiag.trace.unknown_values import data_dependent
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder

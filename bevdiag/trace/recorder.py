@@ -16,9 +16,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevdiag.children import announce
-from bevdiag.memory.events import Category, EventStream, Phase
+from bevdiag.memory.events import Category, EventStream, Phase, current_category
 from bevdiag.memory.requests import GemmWorkspace, Request
-from bevdiag.memory.tags import current_category
 from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.columns import KnownColumns

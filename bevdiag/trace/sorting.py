@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bevdiag.models import sized_ops  # noqa: F401  # registers the operator named below
-from bevdiag.trace.data_dependence import data_dependent, known_mask
 from bevdiag.trace.operands import given_arguments
+from bevdiag.trace.unknown_values import data_dependent, known_mask
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder

@@ -16,9 +16,8 @@ from torch import nn
 
 from bevdiag.config.settings import OptimizationSettings
 from bevdiag.memory.device import DEFAULT_GPU, DeviceTarget, make_target
-from bevdiag.memory.events import Category, EventStream
+from bevdiag.memory.events import Category, EventStream, allocating
 from bevdiag.memory.loop import PLAIN, Loop
-from bevdiag.memory.tags import allocating
 from bevdiag.models import scatter
 from bevdiag.trace.around_step import AroundStep
 from bevdiag.trace.attribution import Attribution

@@ -1,10 +1,14 @@
-"""Who supplies the values that meta tensors do not have."""
+"""The places where the values of a meta tensor would be needed, and who supplies them."""
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.trace.rehearsal import Question
+
+if TYPE_CHECKING:
+    from bevdiag.trace.recorder import Recorder
 
 
 class UnknownValues(Protocol):
@@ -64,3 +68,49 @@ class Supplier(UnknownValues, Protocol):
 
     def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
         """Return the values of a copy on the host, None where nobody knows them."""
+
+
+class DataDependenceError(NoVerdictError):
+    """A shape, a branch or an index depends on values that no one has computed."""
+
+
+def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
+    """Return the error for an operation that the recorder is about to run."""
+    where = recorder.attribution.current_path() or "the detector"
+    return DataDependenceError(
+        f"{where}: the result of {func} depends on feature values, which a run without a GPU does "
+        "not compute; the module needs a rule that states the count"
+    )
+
+
+def copied_to_host(
+    recorder: "Recorder", tensor: torch.Tensor, dtype: torch.dtype | None = None
+) -> torch.Tensor | None:
+    """Copy a meta tensor to the host, as zeros where nobody knows its values.
+
+    None for a tensor that has values; the question is numbered all the same.
+    """
+    question = recorder.asked("copy", tensor)
+    if not tensor.is_meta:
+        return None
+    with recorder.on_host():
+        known = None
+        if recorder.supplier is not None and question is not None:
+            known = recorder.supplier.copied(tensor, question)
+        made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
+        return made if known is None else made.copy_(known)
+
+
+def known_mask(
+    recorder: "Recorder", func: Any, mask: torch.Tensor, question: Question | None
+) -> torch.Tensor:
+    """Values for a meta mask; a mask that has values is returned as it is.
+
+    Raises:
+        DataDependenceError: no one supplies any.
+    """
+    if not mask.is_meta:
+        return mask
+    if recorder.supplier is None or question is None:
+        raise data_dependent(recorder, func)
+    return recorder.supplier.mask(mask, question)

@@ -13,8 +13,16 @@ from bevdiag.memory.history import History
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Peak
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import ConfigReport, FirstStep, Params, Prediction, Scene, Target
-from bevdiag.prediction.variants import CompareReport, Variant
+from bevdiag.prediction.result import (
+    CompareReport,
+    ConfigReport,
+    FirstStep,
+    Params,
+    Prediction,
+    Scene,
+    Target,
+    Variant,
+)
 from bevdiag.rules.finding import Finding
 
 _TARGET = Target(

@@ -1,8 +1,8 @@
 import pytest
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import MAX_BYTES, MAX_NODES
 from bevdiag.config.bases import MAX_FILES, read_merged
+from bevdiag.config.builder import MAX_BYTES, MAX_NODES
 from bevdiag.errors import ConfigError
 
 

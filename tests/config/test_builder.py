@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import MAX_NODES
-from bevdiag.config.builder import MAX_ALIASES, MAX_DEPTH, TreeBuilder
-from bevdiag.config.notes import NoteCode
+from bevdiag.config.builder import MAX_ALIASES, MAX_DEPTH, MAX_NODES, TreeBuilder
+from bevdiag.config.document import NoteCode
 from bevdiag.errors import ConfigError, Location
 
 FILE = Path("c.yaml")

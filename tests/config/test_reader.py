@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import tree
-from bevdiag.config.allowance import MAX_BYTES
 from bevdiag.config.bases import read_merged
+from bevdiag.config.builder import MAX_BYTES
 from bevdiag.config.reader import read_file, read_value
 from bevdiag.errors import ConfigError, Location
 

@@ -11,7 +11,7 @@ import pytest
 
 from bevdiag.errors import BevdiagError
 from bevdiag.scenes import Layout, read_points, read_samples
-from bevdiag.scenes.size import MAX_VALUES
+from bevdiag.scenes.layout import MAX_VALUES
 
 from .limits import Ending, ended
 

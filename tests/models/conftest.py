@@ -9,8 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevdiag.config.settings import DataSettings, ModelSettings
-from bevdiag.models.batch import Batch
 from bevdiag.models.builder import build_detector
+from bevdiag.models.contracts import Batch
 from bevdiag.models.detectors.one_stage import OneStageDetector
 from bevdiag.sparse import namespace
 

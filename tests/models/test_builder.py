@@ -6,7 +6,7 @@ import torch
 
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_3d.focal_growth import FocalDecision, count
-from bevdiag.models.channels import ChannelMismatch
+from bevdiag.models.interfaces import ChannelMismatch
 
 
 def num_parameters(module):

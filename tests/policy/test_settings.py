@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from bevdiag.errors import Location
-from bevdiag.policy.settings import IgnoredRule, Policy, Setting
+from bevdiag.policy.policy_file.py bevdiag.policy.keys import IgnoredRule, Policy, Setting
 
 PLACE = Location(Path("bevdiag.toml"), 1, 1)
 

@@ -5,7 +5,7 @@ import pytest
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.compare import compare
-from bevdiag.prediction.variants import CompareReport
+from bevdiag.prediction.result import CompareReport
 
 
 @pytest.fixture(scope="module")

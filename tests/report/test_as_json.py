@@ -7,7 +7,7 @@ import pytest
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.memory_use import Layer, TimelinePoint
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.as_json import TIMELINE_POINTS, as_json, plain
+from bevdiag.report.as_json import TIMELINE_POINTS, as_json, dumps, plain
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.rules.fix import GRID, Fix, Price
 
@@ -125,3 +125,12 @@ def test_the_wiring_is_told_with_every_entry(over: Prediction) -> None:
     assert wiring["bev_sources"][0]["written_by"] == "backbone_3d.focal_encoder"
     assert wiring["dead_branches"][0]["params"] == 1_201_152
     assert plain(replace(over, wiring=None))["wiring"] is None
+
+
+def test_json_is_ascii_and_ends_with_a_newline() -> None:
+    assert dumps({"name": "\u5377"}) == '{\n  "name": "\\u5377"\n}\n'
+
+
+def test_json_has_no_nan() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        dumps({"error": float("nan")})

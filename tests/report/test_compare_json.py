@@ -1,7 +1,7 @@
 import json
 from collections.abc import Callable
 
-from bevdiag.prediction.variants import CompareReport
+from bevdiag.prediction.result import CompareReport
 from bevdiag.report.as_json import as_json
 
 

@@ -291,7 +291,6 @@ def test_a_branch_that_the_config_decides_about_points_there(
     (finding,) = _found(parameters_without_gradient, _with_dead(evidence, module, 9))
     assert finding.key == key
     assert lesson in finding.detail[0]
-    assert finding.location is not None
 
 
 def test_a_module_without_parameters_that_no_loss_uses(evidence: StepEvidence) -> None:

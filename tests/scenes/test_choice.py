@@ -3,6 +3,7 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.scenes import (
+    ROOM_RANGE,
     Layout,
     Scenario,
     SceneKind,
@@ -10,6 +11,7 @@ from bevdiag.scenes import (
     fitting_kind,
     synthetic_sonar,
 )
+from bevdiag.scenes.choice import ROOM_POINTS
 
 AROUND = (-75.2, -75.2, -2.0, 75.2, 75.2, 4.0)
 FORWARD = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
@@ -30,6 +32,17 @@ def test_volumes_and_names_choose_the_sensor() -> None:
     assert fitting_kind(FORWARD, "KittiDataset") is SceneKind.LIDAR
     assert fitting_kind(SONAR, "CustomDataset") is SceneKind.SONAR
     assert fitting_kind(FORWARD, "SonarDataset") is SceneKind.SONAR
+    assert fitting_kind(FORWARD, "ScanNetSegDataset") is SceneKind.ROOM
+
+
+def test_a_room_is_one_of_three_and_stays_in_its_range() -> None:
+    indoors = wanted(ROOM_RANGE, dataset="S3DISDataset")
+    assert indoors.scenarios == tuple(ROOM_POINTS)
+    (points,), source = indoors.samples(Scenario.LOW)
+    assert (len(points), source) == (ROOM_POINTS[Scenario.LOW], "synthetic room, seed 0")
+    low, high = np.split(np.array(ROOM_RANGE), 2)
+    assert ((points[:, :3] >= low) & (points[:, :3] < high)).all()
+    assert (points[:, 2] == 0).mean() == pytest.approx(0.25, abs=0.02)
 
 
 def test_default_samples_differ_and_name_their_source() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bevdiag.scenes import Batch, Scenario, make_batch
-from bevdiag.source import SourceTrace, read_source_config, trace_source
+from bevdiag.source import read_source_config, trace_source
+from bevdiag.trace.alternatives import TracedStep
 
 REPOSITORY = Path(__file__).parent / "repo"
 MODELS = REPOSITORY / "tools" / "cfgs" / "models"
@@ -47,8 +48,8 @@ def batch_of() -> Callable[..., Batch]:
 
 
 @pytest.fixture(scope="session")
-def trace_repo(batch_of: Callable[..., Batch]) -> Callable[..., SourceTrace]:
-    def trace(config: str, **options: Any) -> SourceTrace:
+def trace_repo(batch_of: Callable[..., Batch]) -> Callable[..., TracedStep]:
+    def trace(config: str, **options: Any) -> TracedStep:
         size = 1 if config == "two_stage.yaml" else 2
         scenes = {Scenario.EXPECTED: batch_of(config, size)}
         return trace_source(MODELS / config, REPOSITORY, scenes=scenes, **options)

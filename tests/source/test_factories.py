@@ -81,3 +81,9 @@ def test_a_sparse_tensor_is_made_from_its_parts(recorder: Recorder) -> None:
     assert made.to_dense().tolist() == [[0.0, 1.0], [1.0, 0.0]]
     features = torch.empty(2, device="meta")
     assert torch.sparse_coo_tensor(indices, features, (2, 2), device="cuda").is_meta
+
+
+def test_what_is_to_get_a_gradient_is_where_features_are(recorder: Recorder) -> None:
+    one_hot = torch.eye(4, device="cuda", requires_grad=True)
+    assert one_hot.is_meta
+    assert torch.eye(4, device="cuda").tolist()[0] == [1, 0, 0, 0]

@@ -1,12 +1,32 @@
+import ast
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+import bevdiag.source
 from bevdiag.errors import NoVerdictError, RepositoryError
-from bevdiag.source import SourceTrace
-from bevdiag.source.failures import as_failure, with_findings
+from bevdiag.source import cuda_runtime, writing
+from bevdiag.source.dialects.det3d import described
+from bevdiag.source.dialects.mmengine.dialect import MMEngine
+from bevdiag.source.dialects.pcdet.training import loss_in
+from bevdiag.source.downloads import NoWeights
+from bevdiag.source.failures import Remedy, as_failure, exits_reported, failed, with_findings
+from bevdiag.source.simulated_gpu import SimulatedGpu
+from bevdiag.source.state import Running, begin
+from bevdiag.source.stubs import inert
+from bevdiag.source.stubs.spconv import SparseConvTensor
+from bevdiag.trace import places
+from bevdiag.trace.alternatives import TracedStep
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.recorder import Recorder
 
-Trace = Callable[..., SourceTrace]
+Trace = Callable[..., TracedStep]
 
 
 def _failure(name: str, trace_repo: Trace) -> RepositoryError:
@@ -56,3 +76,95 @@ def test_many_findings_are_counted() -> None:
 def test_a_message_is_one_line() -> None:
     assert str(as_failure(ValueError("two\n lines"))) == "the repository: ValueError: two lines"
     assert "KeyError: without a message" in str(as_failure(KeyError()))
+
+
+def _raise(error: BaseException) -> None:
+    raise failed(error, ["a finding"])
+
+
+def _exit() -> None:
+    with exits_reported():
+        raise SystemExit(1)
+
+
+def _recorder() -> Recorder:
+    values = AssumedValues(Scenario.EXPECTED, {})
+    recorder = Recorder(Attribution(nn.Module()))
+    recorder.unknown = values
+    begin(Running(SimulatedGpu(recorder, values), values))
+    return recorder
+
+
+def _write_into_constants() -> None:
+    recorder = _recorder()
+    with recorder, recorder.for_device():
+        canvas = torch.zeros(4)
+    writing.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
+
+
+def _refuse(*_: object) -> None:
+    raise RuntimeError("others hold on to it")
+
+
+def _unknown_coordinates() -> None:
+    with _recorder():
+        coordinates = torch.empty(2, 4, dtype=torch.int32, device="meta")
+        SparseConvTensor(torch.empty(2, 3, device="meta"), coordinates, (4, 4, 4), 1)
+
+
+_WAYS: dict[Remedy, Callable[[], Any]] = {
+    Remedy.PACKAGE: lambda: inert.Inert("open3d.resize")(),
+    Remedy.KERNEL: lambda: inert.Inert("flash_attn.attention")(),
+    Remedy.DATA: lambda: NoWeights("curve.pth").shape,
+    Remedy.FILE: lambda: _raise(FileNotFoundError(2, "No such file", "infos.pkl")),
+    Remedy.REFUSED: lambda: _raise(PermissionError("would signal a process")),
+    Remedy.LEAVES: _exit,
+    Remedy.ON_GPU: cuda_runtime.shut("_cuda_sleep"),
+    Remedy.CONSTANTS: _write_into_constants,
+    Remedy.VALUES: _unknown_coordinates,
+    Remedy.LOSS: lambda: loss_in({"boxes": 1}, _exit),
+    Remedy.CONFIG: lambda: described({}, Path("a.py")),
+    Remedy.TRAINING: lambda: MMEngine(Path(), Path("a.py"), ()).predictions(
+        nn.Identity(), MMEngine.BATCH({})
+    ),
+    Remedy.STEP: lambda: _raise(ValueError("any other error")),
+}
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+def test_every_kind_of_failure_says_what_helps(
+    remedy: Remedy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inert, "_armed", [True])
+    monkeypatch.setattr(cuda_runtime, "reached", [])
+    monkeypatch.setattr(torch.utils, "swap_tensors", _refuse)
+    with pytest.raises(NoVerdictError) as caught:
+        _WAYS[remedy]()
+    place, reason, *_ = str(caught.value).split(": ")
+    assert place
+    assert reason
+    assert f": {remedy.value}" in str(caught.value)
+
+
+def test_no_other_failure_of_a_repository_is_without_a_remedy() -> None:
+    """What is raised in a rehearsal alone is a reason among others."""
+    for file in Path(bevdiag.source.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                raised = ast.unparse(node.exc)
+                if raised.startswith("NoVerdictError("):
+                    assert "no values on the CPU" in raised or "in the same env" in raised, file
+
+
+def test_an_assertion_shows_what_it_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.py"
+    file.write_text("SIZE = 32\n\ndef check(self):\n    assert self.size == SIZE\n")
+    monkeypatch.setattr(places, "_roots", [tmp_path])
+    code: dict[str, Any] = {}
+    exec(compile(file.read_text(), str(file), "exec"), code)
+    with pytest.raises(AssertionError) as caught:
+        code["check"](SimpleNamespace(size=16))
+    said = str(as_failure(caught.value))
+    assert said.endswith("at `assert self.size == SIZE`, where self.size is 16, SIZE is 32")

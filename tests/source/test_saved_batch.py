@@ -10,7 +10,8 @@ import torch
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario
-from bevdiag.source import SavedBatch, SourceTrace, read_saved_batch, trace_source
+from bevdiag.source import SavedBatch, read_saved_batch, trace_source
+from bevdiag.trace.alternatives import TracedStep
 
 REPOSITORY = Path(__file__).parent / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
@@ -112,7 +113,7 @@ def test_what_is_no_such_file_is_refused(name: str, tmp_path: Path) -> None:
         read_saved_batch(tmp_path / "none.pt")
 
 
-def _traced(saved: SavedBatch, model: str) -> SourceTrace:
+def _traced(saved: SavedBatch, model: str) -> TracedStep:
     scenes: Any = {Scenario.EXPECTED: saved}
     return trace_source(CONFIG, REPOSITORY, scenes=scenes, overrides=(f"MODEL.NAME={model}",))
 
@@ -121,7 +122,7 @@ def test_the_model_gets_the_batch_as_it_is(tmp_path: Path) -> None:
     trace = _traced(read_saved_batch(_npz_file(tmp_path)), "Twisting")
     inputs = {
         event.op: event.shape
-        for event in trace.trace.stream.allocs()
+        for event in trace.expected.stream.allocs()
         if event.category is Category.INPUT
     }
     assert inputs["batch['points']"] == (140, 9)

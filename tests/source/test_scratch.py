@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.scenes import Batch, Scenario
-from bevdiag.source import SourceTrace, trace_source
+from bevdiag.source import trace_source
+from bevdiag.trace.alternatives import TracedStep
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def before(copied: Path) -> dict[str, tuple[int, str]]:
 @pytest.fixture(scope="module")
 def writing(
     copied: Path, before: dict[str, tuple[int, str]], batch_of: Callable[..., Batch]
-) -> SourceTrace:
+) -> TracedStep:
     config = copied / "tools" / "cfgs" / "models" / "one_stage.yaml"
     return trace_source(
         config,
@@ -49,13 +50,13 @@ def _contents(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def test_the_repository_stays_as_it_is(
-    writing: SourceTrace, copied: Path, before: dict[str, tuple[int, str]]
+    writing: TracedStep, copied: Path, before: dict[str, tuple[int, str]]
 ) -> None:
     assert _contents(copied) == before
     assert not Path("/etc/bevdiag-wrote-this").exists()
 
 
-def test_each_place_that_writes_is_reported_once(writing: SourceTrace) -> None:
+def test_each_place_that_writes_is_reported_once(writing: TracedStep) -> None:
     reported = [finding for finding in writing.findings if "writes to" in finding]
     places = [finding.partition(": ")[0] for finding in reported]
     assert len(set(places)) == len(places)
@@ -64,5 +65,5 @@ def test_each_place_that_writes_is_reported_once(writing: SourceTrace) -> None:
     assert any("mask.npy" in finding for finding in reported)
 
 
-def test_nothing_is_left_behind(writing: SourceTrace, tmp_path: Path) -> None:
+def test_nothing_is_left_behind(writing: TracedStep, tmp_path: Path) -> None:
     assert not list(tmp_path.parent.glob("bevdiag-*"))

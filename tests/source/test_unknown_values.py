@@ -9,10 +9,10 @@ import pytest
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
-from bevdiag.source import SourceTrace
+from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.scenarios import Scenario
 
-Trace = Callable[..., SourceTrace]
+Trace = Callable[..., TracedStep]
 _FILE = Path(__file__).parent / "repo" / "pcdet" / "models" / "detectors" / "asking.py"
 
 
@@ -25,8 +25,8 @@ def _ways() -> list[str]:
     return list(module.WAYS)
 
 
-def _peak(traced: SourceTrace, scenario: Scenario, bound: Bound | None = None) -> int:
-    trace = traced.scenarios.get(scenario, traced.trace)
+def _peak(traced: TracedStep, scenario: Scenario, bound: Bound | None = None) -> int:
+    trace = traced.traces.get(scenario, traced.expected)
     target = make_target(torch="2.13.0", gpu="h200")
     profile = simulate(
         trace.stream, target, until_oom=False, **({} if bound is None else {"bound": bound})
@@ -34,7 +34,7 @@ def _peak(traced: SourceTrace, scenario: Scenario, bound: Bound | None = None) -
     return profile.peak.allocated_bytes
 
 
-def _trace(trace_repo: Trace, way: str, **options: object) -> SourceTrace:
+def _trace(trace_repo: Trace, way: str, **options: object) -> TracedStep:
     overrides = ("MODEL.NAME=Asking", f"MODEL.WAY={way}")
     return trace_repo("one_stage.yaml", overrides=overrides, **options)
 
@@ -49,7 +49,7 @@ def test_a_rehearsal_takes_the_branch_that_training_takes(
     way: str, plain: int, trace_repo: Trace
 ) -> None:
     traced = _trace(trace_repo, way)
-    assert traced.unmodelled == ()
+    assert traced.expected.stream.unmodelled == ()
     assert _peak(traced, Scenario.EXPECTED) == pytest.approx(plain, rel=0.05)
 
 
@@ -59,16 +59,16 @@ def test_without_a_rehearsal_both_branches_are_covered(
 ) -> None:
     traced = _trace(trace_repo, way, rehearses=False)
     # Where nothing bounds it, nobody may say that the step fits.
-    if not traced.unmodelled:
+    if not traced.expected.stream.unmodelled:
         assert _peak(traced, Scenario.HIGH, Bound.HIGH) >= plain * 0.999
     decided = way in ("isnan", "isfinite")
     if decided:
         assert traced.assumptions == ()
     else:
-        assert traced.assumptions or traced.unmodelled
+        assert traced.assumptions or traced.expected.stream.unmodelled
 
 
 def test_a_number_that_is_only_logged_is_never_asked_for(trace_repo: Trace) -> None:
     traced = _trace(trace_repo, "plain", rehearses=False)
     assert traced.assumptions == ()
-    assert traced.unmodelled == ()
+    assert traced.expected.stream.unmodelled == ()

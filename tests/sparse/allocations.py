@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bevdiag.memory.events import Category
-from bevdiag.memory.tags import current_category
+from bevdiag.memory.events import Category, current_category
 
 
 class Allocations(TorchDispatchMode):

@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bevdiag.memory.events import Category, EventStream, Phase
+from bevdiag.memory.events import Category, EventStream, Phase, allocating
 from bevdiag.memory.requests import GemmWorkspace
-from bevdiag.memory.tags import allocating
 
 
 class _Toy(nn.Module):

@@ -7,8 +7,8 @@ from torch import nn
 
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.data_dependence import DataDependenceError
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.unknown_values import DataDependenceError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bevdiag.memory.events import Category, EventStream, Phase, Section
-from bevdiag.trace.data_dependence import DataDependenceError
 from bevdiag.trace.step import StepHooks, StepOptions, meta_checkpoints, trace_steps
+from bevdiag.trace.unknown_values import DataDependenceError
 
 
 class _Toy(nn.Module):

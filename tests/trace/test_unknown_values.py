@@ -5,7 +5,7 @@ import torch
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.events import Category
-from bevdiag.trace.data_dependence import DataDependenceError
+from bevdiag.trace.unknown_values import DataDependenceError
 
 
 def _meta(*shape: int) -> torch.Tensor:

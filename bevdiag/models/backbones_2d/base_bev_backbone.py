@@ -11,7 +11,7 @@ from bevdiag.config.bev_settings import (
     BevLevelsSettings,
 )
 from bevdiag.errors import ConfigError
-from bevdiag.models.batch import Batch
+from bevdiag.models.contracts import Batch
 
 Level = Callable[[int, int, int, int], nn.Module]
 """Makes a level from its input channels, output channels, stride and LAYER_NUMS."""

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from bevdiag.config.settings import DsvtSettings
 from bevdiag.models.backbones_3d.dsvt_input_layer import DsvtInputLayer, Pooling, Stage
 from bevdiag.models.backbones_3d.dsvt_reduction import build_reduction
-from bevdiag.models.batch import Batch
+from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import unique_with_inverse
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -10,9 +10,8 @@ from bevdiag.config.settings import DsvtInputSettings
 from bevdiag.models.backbones_3d.dsvt_sets import SetPartition, partition
 from bevdiag.models.backbones_3d.dsvt_windows import PoolGrid, Triple, WindowGrid
 from bevdiag.models.backbones_3d.focal_growth import Coords
-from bevdiag.models.batch import Batch
-from bevdiag.models.sized_ops import unique_with_inverse
-from bevdiag.models.values import to_device, without_values
+from bevdiag.models.contracts import Batch
+from bevdiag.models.sized_ops import to_device, unique_with_inverse, without_values
 
 _PI = 3.1415
 """As the original has it."""

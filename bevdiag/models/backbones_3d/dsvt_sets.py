@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bevdiag.models.backbones_3d.dsvt_windows import WindowGrid
-from bevdiag.models.sized_ops import bincount, unique_with_inverse
-from bevdiag.models.values import to_device
+from bevdiag.models.sized_ops import bincount, to_device, unique_with_inverse
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from bevdiag.config.settings import BevInput, FocalDsvtSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_sparse_encoder import FocalSparseEncoder
-from bevdiag.models.batch import Batch
+from bevdiag.models.contracts import Batch
 from bevdiag.models.interfaces import SparseVolume, SpatialShape
 
 

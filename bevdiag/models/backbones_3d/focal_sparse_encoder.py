@@ -10,8 +10,8 @@ from bevdiag.config.settings import FocalEncoderSettings
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS
 from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
-from bevdiag.models.batch import Batch
-from bevdiag.models.values import to_device, without_values
+from bevdiag.models.contracts import Batch
+from bevdiag.models.sized_ops import to_device, without_values
 
 
 class FocalSparseEncoder(VoxelGrowth):

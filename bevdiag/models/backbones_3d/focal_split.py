@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from bevdiag.models.backbones_3d.focal_growth import SampleGrowth
-from bevdiag.models.sized_ops import unique_consecutive_rows
-from bevdiag.models.values import to_device, without_values
+from bevdiag.models.sized_ops import to_device, unique_consecutive_rows, without_values
 
 
 class Decisions(Protocol):

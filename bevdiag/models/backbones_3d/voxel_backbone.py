@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from bevdiag.config.backbone_settings import VoxelBackboneSettings, VoxelResBackboneSettings
-from bevdiag.models.batch import Batch
+from bevdiag.models.contracts import Batch
 from bevdiag.models.interfaces import VOXEL_BACKBONE_CHANNELS, SpatialShape
 
 

@@ -11,8 +11,8 @@ from bevdiag.models.backbones_3d.focal_growth import OFFSETS
 from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
 from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackbone, sparse_norm
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
-from bevdiag.models.batch import Batch
-from bevdiag.models.values import without_values
+from bevdiag.models.contracts import Batch
+from bevdiag.models.sized_ops import without_values
 
 _FOCAL_EPSILON = 1e-7
 _FOCAL_GAMMA = 2.0

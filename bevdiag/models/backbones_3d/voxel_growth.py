@@ -21,7 +21,7 @@ from bevdiag.models.backbones_3d.focal_split import (
     merge_repeats,
     split_voxels,
 )
-from bevdiag.models.values import to_device
+from bevdiag.models.sized_ops import to_device
 
 
 class Grown(NamedTuple):

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from bevdiag.config.head_settings import AnchorHeadSettings
 from bevdiag.config.settings import DataSettings
 from bevdiag.errors import ConfigError
-from bevdiag.models.batch import Batch
-from bevdiag.models.contracts import DenseHead
+from bevdiag.models.contracts import Batch, DenseHead
 from bevdiag.models.dense_heads.anchor_losses import (
     box_loss,
     classification_loss,
@@ -18,7 +17,7 @@ from bevdiag.models.dense_heads.anchor_losses import (
 )
 from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner
 from bevdiag.models.dense_heads.anchors import make_anchors
-from bevdiag.models.values import to_device
+from bevdiag.models.sized_ops import to_device
 
 _PRIOR = 0.01
 """The probability that every anchor starts with."""

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranchSettings
 from bevdiag.errors import ConfigError
-from bevdiag.models.batch import Batch
-from bevdiag.models.contracts import DenseHead
+from bevdiag.models.contracts import Batch, DenseHead
 from bevdiag.models.dense_heads.center_boxes import (
     Objects,
     decode_boxes,
@@ -25,7 +24,7 @@ from bevdiag.models.dense_heads.center_targets import (
     draw_targets,
 )
 from bevdiag.models.losses import heatmap_loss, regression_loss
-from bevdiag.models.values import to_device
+from bevdiag.models.sized_ops import to_device
 
 _HEATMAP_BIAS = -2.19
 """Makes the sigmoid start near 0.1 (CenterNet)."""

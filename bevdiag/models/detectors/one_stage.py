@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.models.backbones_2d.base_bev_backbone import BevLevels
-from bevdiag.models.batch import Batch
-from bevdiag.models.channels import ChannelMismatch
-from bevdiag.models.contracts import DenseHead, MapToBev
+from bevdiag.models.contracts import Batch, DenseHead, MapToBev
+from bevdiag.models.interfaces import ChannelMismatch
 
 
 class OneStageDetector(nn.Module):
@@ -43,7 +42,7 @@ class OneStageDetector(nn.Module):
         return found
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch (see `bevdiag.models.batch`), a scalar.
+        """Return the loss of a batch (see `bevdiag.models.contracts`), a scalar.
 
         Raises:
             ChannelMismatch: before anything runs; the original fails in the first 2D convolution.

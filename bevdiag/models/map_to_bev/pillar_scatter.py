@@ -3,8 +3,7 @@
 import torch
 
 from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
-from bevdiag.models.batch import Batch
-from bevdiag.models.contracts import MapToBev
+from bevdiag.models.contracts import Batch, MapToBev
 
 
 class PillarScatter(MapToBev):

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from bevdiag.config.settings import DataSettings
 from bevdiag.config.vfe_settings import DynamicPillarVfeSettings, DynamicVoxelVfeSettings
-from bevdiag.models.batch import Batch
+from bevdiag.models.contracts import Batch
 from bevdiag.models.scatter import extreme, mean
-from bevdiag.models.values import without_values
+from bevdiag.models.sized_ops import without_values
 from bevdiag.models.vfe.pillar_vfe import layer_channels, point_channels
 from bevdiag.models.vfe.point_grouping import Grouped, PointGrouping
 

@@ -1,12 +1,12 @@
-"""PillarVFE: a small PointNet on padded pillars."""
+"""MeanVFE, and PillarVFE, a small PointNet: on padded voxels."""
 
 import torch
 from torch import Tensor, nn
 
 from bevdiag.config.settings import DataSettings
 from bevdiag.config.vfe_settings import PillarVfeSettings, PointNetVfeSettings
-from bevdiag.models.batch import Batch
-from bevdiag.models.values import without_values
+from bevdiag.models.contracts import Batch
+from bevdiag.models.sized_ops import without_values
 from bevdiag.models.vfe.sda_vfe import occupied_slots
 
 _MOST_VOXELS_AT_ONCE = 50_000
@@ -104,4 +104,21 @@ class PillarVfe(nn.Module):
         for layer in self.pfn_layers:
             features = layer(features)
         batch["pillar_features"] = features.squeeze()
+        return batch
+
+
+class MeanVfe(nn.Module):
+    """Without parameters; every point feature takes part."""
+
+    def __init__(self, num_point_features: int) -> None:
+        super().__init__()
+        self.num_point_features = num_point_features
+
+    def forward(self, batch: Batch) -> Batch:
+        """Add `voxel_features` [M, F] from `voxels` [M, P, F] and `voxel_num_points` [M]."""
+        voxels, num_points = batch["voxels"], batch["voxel_num_points"]
+        mean = voxels[:, :, :].sum(dim=1, keepdim=False)
+        count = torch.clamp_min(num_points.view(-1, 1), min=1.0).type_as(voxels)
+        mean = mean / count
+        batch["voxel_features"] = mean.contiguous()
         return batch

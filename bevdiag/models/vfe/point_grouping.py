@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.settings import DataSettings
-from bevdiag.models.values import to_device
+from bevdiag.models.sized_ops import to_device
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.settings import SdaVfeSettings
-from bevdiag.models.batch import Batch
-from bevdiag.models.values import without_values
+from bevdiag.models.contracts import Batch
+from bevdiag.models.sized_ops import without_values
 
 
 class DoubleAttentionLayer(nn.Module):

@@ -1,6 +1,11 @@
-"""The step's memory as the page's script reads it: columns of numbers, names given once."""
+"""The step's memory as the page's script reads it: columns of numbers, names given once.
 
+A block belongs to a band of the timeline: a part of the state, or a module.
+"""
+
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -8,7 +13,6 @@ from bevdiag.memory.events import Category
 from bevdiag.memory.lifetimes import BlockLife
 from bevdiag.prediction.memory_use import TimelinePoint
 from bevdiag.report.amounts import format_shape
-from bevdiag.report.html.bands import bands_of
 from bevdiag.report.printable import printable
 
 
@@ -63,3 +67,86 @@ def _runs(values: Sequence[Any]) -> list[list[Any]]:
         runs.append([event, value])
         event += sum(1 for _ in group)
     return runs
+
+
+MOST_MODULES = 8
+"""As many colours as people tell apart, whatever their eyes."""
+
+_STATE = {
+    "parameter": "weights",
+    "gradient": "gradients",
+    "optimizer state": "optimizer state",
+    "input": "input",
+}
+_OUTSIDE = "outside the modules"
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """The bands from the bottom up, and each block's place among them.
+
+    Attributes:
+        names: state first, then modules in the order in which they first allocate.
+        num_state: how many of them are state, which lives through the whole step.
+        of_block: the index into `names` of every block.
+    """
+
+    names: tuple[str, ...]
+    num_state: int
+    of_block: tuple[int, ...]
+
+
+def bands_of(blocks: Sequence[BlockLife]) -> Bands:
+    """Split the blocks into state and at most `MOST_MODULES` modules.
+
+    The module that holds most, in bytes times events, is split into the modules inside it until no
+    split stays within that number.
+    """
+    groups = _split(_top_level([block for block in blocks if not block.is_state]))
+    path_of = {id(block): path for path, members in groups.items() for block in members}
+    present = {block.alloc.category.value for block in blocks if block.is_state}
+    state = [name for category, name in _STATE.items() if category in present]
+    modules = list(dict.fromkeys(path_of[id(block)] for block in blocks if id(block) in path_of))
+    names = [*state, *modules]
+    index = {name: number for number, name in enumerate(names)}
+    return Bands(
+        names=tuple(names),
+        num_state=len(state),
+        of_block=tuple(
+            index[_STATE[block.alloc.category.value] if block.is_state else path_of[id(block)]]
+            for block in blocks
+        ),
+    )
+
+
+def _top_level(blocks: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
+    groups: dict[str, list[BlockLife]] = defaultdict(list)
+    for block in blocks:
+        groups[block.alloc.module.partition(".")[0] or _OUTSIDE].append(block)
+    return dict(groups)
+
+
+def _split(groups: dict[str, list[BlockLife]]) -> dict[str, list[BlockLife]]:
+    whole: set[str] = set()
+    while candidates := [path for path in groups if path not in whole]:
+        path = max(candidates, key=lambda path: _weight(groups[path]))
+        parts = _inside(path, groups[path])
+        if len(groups) - 1 + len(parts) > MOST_MODULES or set(parts) == {path}:
+            whole.add(path)
+        else:
+            del groups[path]
+            groups |= parts
+    return groups
+
+
+def _inside(path: str, members: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
+    """Group the members by the module one level below `path`; its own stay under `path`."""
+    level = path.count(".") + 2
+    parts: dict[str, list[BlockLife]] = defaultdict(list)
+    for block in members:
+        parts[".".join(block.alloc.module.split(".")[:level]) or path].append(block)
+    return dict(parts)
+
+
+def _weight(members: Sequence[BlockLife]) -> int:
+    return sum(block.nbytes * (block.stop - block.start) for block in members)

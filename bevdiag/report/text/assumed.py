@@ -7,14 +7,15 @@ from rich.text import Text
 from bevdiag.prediction.result import Assumption, Prediction, Scene, Target
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import beside_of, heading, labelled, paragraph
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import beside_of, heading, labelled_lines, paragraph
+from bevdiag.report.text.table import Row, cell, columns, lay_out
 
 _BENCHMARK = (
     "benchmark mode: the first step also tries algorithms, for a moment with up to all memory that "
     "is free; what is reported is the fastest one's, an interval"
 )
 _LABEL_COLUMN = 12
+_COUNTS = columns("counts that depend on values~ | low> | expected> | high> | used>")
 _DEVICES = {
     "meta": "meta tensors: predicted, nothing ran on a GPU",
     "cuda": "cuda: run on the GPU at hand, beside the prediction",
@@ -37,10 +38,7 @@ def setting_lines(target: Target, scene: Scene, layout: Layout) -> list[Text]:
 
 
 def _section(entries: Sequence[tuple[str, str]], layout: Layout) -> list[Text]:
-    lines = heading("Assumed", layout)
-    for label, text in entries:
-        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
-    return lines
+    return heading("Assumed", layout) + labelled_lines(entries, layout, column=_LABEL_COLUMN)
 
 
 def assumed_entries(report: Prediction) -> list[tuple[str, str]]:
@@ -113,25 +111,14 @@ def assumption_lines(assumptions: tuple[Assumption, ...], layout: Layout) -> lis
     """Every count that is not one number, with its range; empty where there is none."""
     if not assumptions:
         return []
-    columns = [
-        Column("counts that depend on values", folds=True),
-        Column("low", right=True),
-        Column("expected", right=True),
-        Column("high", right=True),
-        Column("used", right=True),
-    ]
-    rows = [
+    rows: list[Row] = [
         [
-            cell(item.site),
-            cell(format_count(item.low)),
-            cell(format_count(item.expected)),
-            cell(format_count(item.high)),
+            item.site,
+            *map(format_count, (item.low, item.expected, item.high)),
             cell(format_count(item.used), "bold"),
         ]
         for item in assumptions
     ]
-    table = lay_out(columns, rows, layout.width, indent=2)
-    lines = [Text(), table.header]
-    for item, row in zip(assumptions, table.rows, strict=True):
-        lines += [*row, *paragraph(item.why, layout, indent=4, style="dim")]
-    return lines
+    table = lay_out(_COUNTS, rows, layout.width, indent=2)
+    below = (paragraph(item.why, layout, indent=4, style="dim") for item in assumptions)
+    return [Text(), *table.lines(below)]

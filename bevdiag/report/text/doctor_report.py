@@ -8,8 +8,7 @@ from bevdiag.errors import ExitCode
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
-from bevdiag.report.text.prose import heading, labelled, paragraph
-from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.prose import heading, labelled_lines, paragraph, render_lines
 from bevdiag.rules.finding import Confidence, Severity
 
 _LABEL_COLUMN = 10
@@ -20,8 +19,7 @@ def render_doctor(checkup: Checkup, layout: Layout) -> str:
     """Write the verdict, what was looked at, what is wrong, and what is unknown."""
     lines = paragraph(_sentence(checkup), layout, style=f"bold {_STYLES[checkup.exit_code]}")
     lines += heading("Looked at", layout)
-    for label, text in _entries(checkup.environment):
-        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    lines += labelled_lines(_entries(checkup.environment), layout, column=_LABEL_COLUMN)
     lines += finding_lines(checkup.findings, layout)
     if checkup.unknown:
         lines += heading("Cannot tell", layout)

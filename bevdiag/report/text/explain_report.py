@@ -10,8 +10,7 @@ from bevdiag.explain.result import Candidate, Certainty, Explanation, Suspicion
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import module_or_phase, shown_location
-from bevdiag.report.text.prose import heading, labelled, paragraph
-from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.prose import heading, labelled_lines, paragraph, render_lines
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
 _LABEL_COLUMN = 12
@@ -30,22 +29,20 @@ def render_explain(explanation: Explanation, layout: Layout) -> str:
     """Write the answer first, then what the text says, then what else it could be."""
     lines = _answer(explanation, layout)
     lines += heading("The message", layout)
-    for label, text in _message(explanation.failure):
-        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    lines += labelled_lines(_message(explanation.failure), layout, column=_LABEL_COLUMN)
     for sentence in (one for one in explanation.decoded if one != explanation.cause):
         lines += paragraph(sentence, layout, indent=2)
     if explanation.others:
         lines += heading("Other processes of the log", layout)
-        for failure in explanation.others:
-            lines += labelled(_rank(failure), failure.sentence, layout, column=_LABEL_COLUMN)
+        others = ((_rank(failure), failure.sentence) for failure in explanation.others)
+        lines += labelled_lines(others, layout, column=_LABEL_COLUMN)
     if len(explanation.candidates) > 1:
         lines += heading("It could also be", layout)
         for candidate in explanation.candidates[1:]:
             lines += _alternative(candidate, layout)
     if explanation.target is not None or explanation.notes:
         lines += heading("Assumed", layout)
-        for label, text in _assumed(explanation):
-            lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+        lines += labelled_lines(_assumed(explanation), layout, column=_LABEL_COLUMN)
     return render_lines(lines, layout)
 
 

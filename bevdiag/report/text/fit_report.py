@@ -6,8 +6,7 @@ from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import setting_lines
-from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, paragraph
-from bevdiag.report.text.render import render_lines
+from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, paragraph, render_lines
 
 _AXIS = 12
 _FIGURES = 34

@@ -17,20 +17,18 @@ from bevdiag.report.amounts import (
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
 from bevdiag.report.text.assumed import setting_lines
-from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, labelled, paragraph
-from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import (
+    VERDICT_WORDS,
+    budget_name,
+    heading,
+    labelled_lines,
+    paragraph,
+    render_lines,
+)
+from bevdiag.report.text.table import Row, cell, columns, lay_out
 
 _COST_WORDS = ("nothing", "time", "precision", "model", "input")
-_COLUMNS = [
-    Column("changes", folds=True),
-    Column("peak", right=True),
-    Column("at most", right=True),
-    Column("compute", right=True),
-    Column("parameters", right=True, spare=1),
-    Column("costs", folds=True),
-    Column("verdict"),
-]
+_COLUMNS = columns("changes~ | peak> | at most> | compute> | parameters>1 | costs~ | verdict")
 _LABEL_COLUMN = 9
 
 
@@ -84,13 +82,8 @@ def _edit_lines(report: FixReport, chosen: Plan, layout: Layout) -> list[Text]:
     for change in chosen.changes:
         lines += [Text.assemble("  ", (change.id, "bold"))]
         lines += paragraph(change.title, layout, indent=4)
-        for label, text in (
-            ("loses", change.loses),
-            ("unsafe", change.unsafe),
-            ("needs", change.needs),
-        ):
-            if text:
-                lines += labelled(label, text, layout, indent=4, column=_LABEL_COLUMN)
+        parts = [("loses", change.loses), ("unsafe", change.unsafe), ("needs", change.needs)]
+        lines += labelled_lines(parts, layout, indent=4, column=_LABEL_COLUMN)
     lines.append(Text())
     styles = {"+": "green", "-": "red", "@": "cyan"}
     for line in report.diff.splitlines():
@@ -131,26 +124,25 @@ def _table(
     plans: Sequence[Plan], base: Plan, layout: Layout, *, titles: bool = False
 ) -> list[Text]:
     table = lay_out(_COLUMNS, [_row(plan, base) for plan in plans], layout.width, indent=2)
-    lines = [table.header]
-    for plan, row in zip(plans, table.rows, strict=True):
-        lines += row
-        if titles:
-            lines += paragraph(plan.changes[0].title, layout, indent=4, style="dim")
-            if plan.needs:
-                needs = f"needs {plan.changes[0].needs}"
-                lines += paragraph(needs, layout, indent=4, style="dim")
+    return table.lines(_single_lines(plan, layout) for plan in plans if titles)
+
+
+def _single_lines(plan: Plan, layout: Layout) -> list[Text]:
+    lines = paragraph(plan.changes[0].title, layout, indent=4, style="dim")
+    if plan.needs:
+        lines += paragraph(f"needs {plan.changes[0].needs}", layout, indent=4, style="dim")
     return lines
 
 
-def _row(plan: Plan, base: Plan) -> list[Text]:
+def _row(plan: Plan, base: Plan) -> Row:
     word, style = VERDICT_WORDS[plan.verdict]
     return [
         cell(plan.id.replace("+", " + ") or "as it is", "bold"),
-        cell(bytes_if_known(plan.peak_allocated_bytes)),
-        cell(bytes_if_known(plan.high_bytes)),
-        cell(UNKNOWN if plan.flops is None else format_error(plan.flops, base.flops or 0)),
-        cell(count_if_known(plan.params)),
-        cell(_costs(plan)),
+        bytes_if_known(plan.peak_allocated_bytes),
+        bytes_if_known(plan.high_bytes),
+        UNKNOWN if plan.flops is None else format_error(plan.flops, base.flops or 0),
+        count_if_known(plan.params),
+        _costs(plan),
         cell(word, style),
     ]
 
@@ -168,7 +160,7 @@ def _advice_lines(report: FixReport, layout: Layout) -> list[Text]:
     for advice in report.advice:
         lines += [Text.assemble("  ", (advice.id, "bold"))]
         lines += paragraph(advice.title, layout, indent=4)
-        lines += labelled("how", advice.how, layout, indent=4, column=_LABEL_COLUMN)
+        then = ""
         if advice.verdict not in (None, Verdict.NO_BUDGET):
             figures = [VERDICT_WORDS[advice.verdict][0]]
             if advice.high_bytes is not None:
@@ -176,6 +168,7 @@ def _advice_lines(report: FixReport, layout: Layout) -> list[Text]:
             if advice.reserved_bytes is not None:
                 figures.append(f"{bytes_if_known(advice.reserved_bytes)} reserved")
             after = "after the edits" if report.chosen else "alone"
-            text = f"{', '.join(figures)}, {after}"
-            lines += labelled("then", text, layout, indent=4, column=_LABEL_COLUMN)
+            then = f"{', '.join(figures)}, {after}"
+        entries = [("how", advice.how), ("then", then)]
+        lines += labelled_lines(entries, layout, indent=4, column=_LABEL_COLUMN)
     return lines

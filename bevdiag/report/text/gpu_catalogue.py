@@ -7,9 +7,14 @@ from bevdiag.memory.verdict import GpuFit
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import VERDICT_WORDS, heading, labelled, paragraph
-from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import (
+    VERDICT_WORDS,
+    heading,
+    labelled_lines,
+    paragraph,
+    render_lines,
+)
+from bevdiag.report.text.table import cell, columns, lay_out
 
 _GAP = 4
 
@@ -55,14 +60,7 @@ def _cells(gpus: tuple[GpuFit, ...]) -> list[Text]:
     ]
 
 
-_COLUMNS = [
-    Column("name"),
-    Column("memory", right=True),
-    Column("usable", right=True),
-    Column("compute", right=True),
-    Column("figure", spare=1),
-    Column("also", folds=True),
-]
+_COLUMNS = columns("name | memory> | usable> | compute> | figure1 | also~")
 _LABEL_COLUMN = 10
 
 
@@ -70,12 +68,12 @@ def render_gpus(gpus: tuple[Gpu, ...], layout: Layout) -> str:
     """All GPUs, one a row, the smallest memory first."""
     rows = [
         [
-            cell(gpu.name),
-            cell(format_bytes(gpu.total_bytes)),
-            cell(format_bytes(gpu.usable_bytes)),
-            cell(_compute(gpu)),
-            cell(gpu.total_source.partition(":")[0]),
-            cell(", ".join(gpu.aliases)),
+            gpu.name,
+            format_bytes(gpu.total_bytes),
+            format_bytes(gpu.usable_bytes),
+            _compute(gpu),
+            gpu.total_source.partition(":")[0],
+            ", ".join(gpu.aliases),
         ]
         for gpu in gpus
     ]
@@ -92,15 +90,14 @@ def render_gpus(gpus: tuple[Gpu, ...], layout: Layout) -> str:
 def render_gpu(gpu: Gpu, layout: Layout) -> str:
     """One GPU, with the sources of its figures."""
     lines = [Text(gpu.name, "bold")]
-    for label, text in (
+    entries = [
         ("memory", f"{format_bytes(gpu.total_bytes)}; {gpu.total_source}"),
         ("context", f"{format_bytes(gpu.context_bytes)}; {gpu.context_source}"),
         ("usable", format_bytes(gpu.usable_bytes)),
         ("compute", f"{_compute(gpu)}, {gpu.multiprocessors} multiprocessors"),
         ("also", ", ".join(gpu.aliases)),
-    ):
-        lines += labelled(label, text, layout, column=_LABEL_COLUMN) if text else []
-    return render_lines(lines, layout)
+    ]
+    return render_lines([*lines, *labelled_lines(entries, layout, column=_LABEL_COLUMN)], layout)
 
 
 def _compute(gpu: Gpu) -> str:

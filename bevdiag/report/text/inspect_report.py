@@ -20,9 +20,8 @@ from bevdiag.report.text.headline import (
 from bevdiag.report.text.layers import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
-from bevdiag.report.text.prose import paragraph
+from bevdiag.report.text.prose import paragraph, render_lines
 from bevdiag.report.text.remedies import remedy_lines
-from bevdiag.report.text.render import render_lines
 from bevdiag.report.text.wiring import wiring_lines
 
 

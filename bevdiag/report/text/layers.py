@@ -6,21 +6,16 @@ from rich.text import Text
 
 from bevdiag.prediction.memory_use import Layer
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.amounts import format_bytes, format_count, format_shape
+from bevdiag.report.amounts import bytes_if_known, count_if_known, format_shape
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold
 from bevdiag.report.text.prose import heading, paragraph
-from bevdiag.report.text.table import Column, cell, lay_out, natural_width
+from bevdiag.report.text.table import Column, Row, cell, columns, lay_out, natural_width
 
 _LISTS = frozenset({"ModuleList", "ModuleDict"})
 _NAME = Column("layer", folds=True)
-_DESCRIPTION = [Column("type"), Column("channels"), Column("output")]
-_FIGURES = [
-    Column("parameters", right=True),
-    Column("kept", right=True),
-    Column("workspace", right=True, spare=1),
-    Column("peak inside", right=True),
-]
+_DESCRIPTION = columns("type | channels | output")
+_FIGURES = columns("parameters> | kept> | workspace>1 | peak inside>")
 
 
 def layer_lines(report: Prediction, layout: Layout, depth: int) -> list[Text]:
@@ -37,7 +32,7 @@ def layer_lines(report: Prediction, layout: Layout, depth: int) -> list[Text]:
         for layer, level, label in layers
     ]
     figures = [_figures(layer) for layer, _, _ in layers]
-    wide_rows = [
+    wide_rows: list[Row] = [
         [name, *_description(layer), *row]
         for (layer, _, _), name, row in zip(layers, names, figures, strict=True)
     ]
@@ -46,11 +41,11 @@ def layer_lines(report: Prediction, layout: Layout, depth: int) -> list[Text]:
     if natural_width(wide, wide_rows) + 2 <= layout.width:
         lines += lay_out(wide, wide_rows, layout.width, indent=2).lines()
     else:
-        rows = [[name, *row] for name, row in zip(names, figures, strict=True)]
+        rows: list[Row] = [[name, *row] for name, row in zip(names, figures, strict=True)]
         table = lay_out([_NAME, *_FIGURES], rows, layout.width, indent=2)
-        lines.append(table.header)
-        for (layer, level, _), row in zip(layers, table.rows, strict=True):
-            lines += [*row, *_detail_lines(layer, layout, indent=4 + 2 * level)]
+        lines += table.lines(
+            _detail_lines(layer, layout, indent=4 + 2 * level) for layer, level, _ in layers
+        )
     return lines + paragraph(_legend(report, layers), layout, indent=2, style="dim")
 
 
@@ -84,20 +79,15 @@ def _culprits(report: Prediction) -> set[str]:
     return {report.peak.module} | stop
 
 
-def _description(layer: Layer) -> list[Text]:
-    return [
-        cell(layer.type, "cyan"),
-        cell(_channels(layer)),
-        cell(format_shape(layer.output_shape)),
-    ]
+def _description(layer: Layer) -> Row:
+    return [cell(layer.type, "cyan"), _channels(layer), format_shape(layer.output_shape)]
 
 
-def _figures(layer: Layer) -> list[Text]:
+def _figures(layer: Layer) -> list[str]:
+    sizes = (layer.saved_bytes, layer.workspace_bytes, layer.peak_bytes)
     return [
-        cell(format_count(layer.params) if layer.params else "-"),
-        cell(format_bytes(layer.saved_bytes) if layer.saved_bytes else "-"),
-        cell(format_bytes(layer.workspace_bytes) if layer.workspace_bytes else "-"),
-        cell(format_bytes(layer.peak_bytes) if layer.peak_bytes else "-"),
+        count_if_known(layer.params or None),
+        *(bytes_if_known(size or None) for size in sizes),
     ]
 
 

@@ -6,16 +6,11 @@ from bevdiag.prediction.memory_use import Measurement
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count, format_error
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import heading, labelled, paragraph
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import heading, labelled_lines, paragraph
+from bevdiag.report.text.table import columns, lay_out
 
 TOP_MODULES = 20
-_COLUMNS = [
-    Column("", folds=True),
-    Column("measured", right=True),
-    Column("predicted", right=True),
-    Column("error", right=True),
-]
+_COLUMNS = columns("~ | measured> | predicted> | error>")
 
 
 def measurement_lines(report: Prediction, layout: Layout) -> list[Text]:
@@ -24,8 +19,7 @@ def measurement_lines(report: Prediction, layout: Layout) -> list[Text]:
     if measured is None:
         return []
     lines = heading("Measured beside predicted", layout)
-    for label, text in _entries(measured):
-        lines += labelled(label, text, layout, column=12)
+    lines += labelled_lines(_entries(measured), layout, column=12)
     if measured.failure:
         lines += paragraph(measured.failure, layout, indent=2, style="red")
     if measured.oom_message:
@@ -77,11 +71,11 @@ def _figures(report: Prediction, measured: Measurement) -> list[tuple[str, int |
     ]
 
 
-def _row(what: str, measured: int | None, predicted: int | None) -> list[Text]:
+def _row(what: str, measured: int | None, predicted: int | None) -> list[str]:
     both = measured is not None and predicted is not None
     return [
-        cell(what),
-        cell(bytes_if_known(measured)),
-        cell(bytes_if_known(predicted)),
-        cell(format_error(predicted or 0, measured or 0) if both else "-"),
+        what,
+        bytes_if_known(measured),
+        bytes_if_known(predicted),
+        format_error(predicted or 0, measured or 0) if both else "-",
     ]

@@ -7,19 +7,21 @@ from bevdiag.prediction.memory_use import Holder, Peak
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes, format_shape, format_share
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import heading, labelled, paragraph
-from bevdiag.report.text.table import Column, cell, lay_out, natural_width
+from bevdiag.report.text.prose import heading, labelled_lines, paragraph
+from bevdiag.report.text.table import Row, cell, columns, lay_out, natural_width
 
 TOP_HOLDERS = 12
 _BAR_WIDTH = 30
+_CATEGORIES = columns("alive at the peak | size> | share> | ")
+_WIDE = columns("size> | share> | category | module~ | op~ | tensor")
+_NARROW = columns("size> | share> | category | module, then op and tensor~")
 
 
 def peak_lines(report: Prediction, layout: Layout) -> list[Text]:
     """Where and how high the peak is, its sums by category, and its largest holders."""
     peak = report.peak
     lines = heading("Peak", layout)
-    for label, text in _entries(report):
-        lines += labelled(label, text, layout, column=12)
+    lines += labelled_lines(_entries(report), layout, column=12)
     lines += [Text(), *_category_lines(peak, layout)]
     if peak.holders:
         lines += [Text(), *_holder_lines(peak, layout)]
@@ -43,11 +45,8 @@ def _entries(report: Prediction) -> list[tuple[str, str]]:
         ("Where", f"{peak.phase}, in {peak.module or 'the training step itself'}{doing}"),
         ("Allocated", f"{allocated} (as torch.cuda.max_memory_allocated counts)"),
         ("Reserved", f"{reserved} (held from CUDA by the caching allocator)"),
-        *([("By phase", by_phase)] if by_phase else []),
-        (
-            "First step",
-            f"{first} allocated at its peak",
-        ),
+        ("By phase", by_phase),
+        ("First step", f"{first} allocated at its peak"),
     ]
 
 
@@ -55,23 +54,17 @@ def _category_lines(peak: Peak, layout: Layout) -> list[Text]:
     total = peak.allocated_bytes
     block = "\u2588" if layout.unicode else "#"
     sums = sorted(peak.by_category.items(), key=lambda item: (-item[1], item[0]))
-    rows = [
+    rows: list[Row] = [
         [
-            cell(category),
-            cell(format_bytes(nbytes)),
-            cell(format_share(nbytes, total)),
+            category,
+            format_bytes(nbytes),
+            format_share(nbytes, total),
             cell(block * round(_BAR_WIDTH * nbytes / total) if total else "", "cyan"),
         ]
         for category, nbytes in sums
         if nbytes
     ]
-    columns = [
-        Column("alive at the peak"),
-        Column("size", right=True),
-        Column("share", right=True),
-        Column(""),
-    ]
-    return lay_out(columns, rows, layout.width, indent=2).lines()
+    return lay_out(_CATEGORIES, rows, layout.width, indent=2).lines()
 
 
 def _holder_lines(peak: Peak, layout: Layout) -> list[Text]:
@@ -79,22 +72,20 @@ def _holder_lines(peak: Peak, layout: Layout) -> list[Text]:
     shown, rest = holders[:TOP_HOLDERS], holders[TOP_HOLDERS:]
     figures = [
         [
-            cell(format_bytes(holder.nbytes)),
-            cell(format_share(holder.nbytes, peak.allocated_bytes)),
-            cell(holder.category),
+            format_bytes(holder.nbytes),
+            format_share(holder.nbytes, peak.allocated_bytes),
+            holder.category,
         ]
         for holder in shown
     ]
-    common = [Column("size", right=True), Column("share", right=True), Column("category")]
-    wide = [*common, Column("module", folds=True), Column("op", folds=True), Column("tensor")]
     rows = [
-        [*row, cell(holder.module or "-"), cell(holder.op), cell(tensor_text(holder))]
+        [*row, holder.module or "-", holder.op, tensor_text(holder)]
         for holder, row in zip(shown, figures, strict=True)
     ]
-    if natural_width(wide, rows) + 2 <= layout.width:
-        lines = lay_out(wide, rows, layout.width, indent=2).lines()
+    if natural_width(_WIDE, rows) + 2 <= layout.width:
+        lines = lay_out(_WIDE, rows, layout.width, indent=2).lines()
     else:
-        lines = _narrow_holder_lines(shown, figures, common, layout)
+        lines = _narrow_holder_lines(shown, figures, layout)
     if rest:
         left = format_bytes(sum(holder.nbytes for holder in rest))
         lines += paragraph(f"and {len(rest)} more, {left} together", layout, indent=2, style="dim")
@@ -102,20 +93,14 @@ def _holder_lines(peak: Peak, layout: Layout) -> list[Text]:
 
 
 def _narrow_holder_lines(
-    holders: list[Holder], figures: list[list[Text]], common: list[Column], layout: Layout
+    holders: list[Holder], figures: list[list[str]], layout: Layout
 ) -> list[Text]:
-    columns = [*common, Column("module, then op and tensor", folds=True)]
-    rows = [
-        [*row, cell(holder.module or "-")] for holder, row in zip(holders, figures, strict=True)
-    ]
-    table = lay_out(columns, rows, layout.width, indent=2)
+    rows = [[*row, holder.module or "-"] for holder, row in zip(holders, figures, strict=True)]
+    table = lay_out(_NARROW, rows, layout.width, indent=2)
     # The op and tensor stand below the module: as far in as the last column starts.
-    start = table.header.plain.index(columns[-1].header[:6])
-    lines = [table.header]
-    for holder, row in zip(holders, table.rows, strict=True):
-        below = f"{holder.op}  {tensor_text(holder)}".strip()
-        lines += [*row, *paragraph(below, layout, indent=start, style="dim")]
-    return lines
+    start = table.header.plain.index(_NARROW[-1].header[:6])
+    details = (f"{holder.op}  {tensor_text(holder)}".strip() for holder in holders)
+    return table.lines(paragraph(text, layout, indent=start, style="dim") for text in details)
 
 
 def tensor_text(holder: Holder) -> str:

@@ -1,7 +1,10 @@
-"""Sentences, headings and verdict words of the text report."""
+"""Sentences, headings and verdict words of the text report, and its lines as characters."""
 
+from collections.abc import Iterable, Sequence
+from io import StringIO
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from bevdiag.errors import Verdict
@@ -67,3 +70,41 @@ def labelled(label: str, text: str, layout: Layout, *, indent: int = 2, column: 
     parts = fold(printable(text), layout.width - indent - column) or [""]
     first = Text.assemble(" " * indent, (label.ljust(column), "dim"), parts[0])
     return [first, *(Text(" " * (indent + column) + part) for part in parts[1:])]
+
+
+def labelled_lines(
+    entries: Iterable[tuple[str, str]], layout: Layout, *, indent: int = 2, column: int
+) -> list[Text]:
+    """Write `labelled` for each label that has a text."""
+    return [
+        line
+        for label, text in entries
+        if text
+        for line in labelled(label, text, layout, indent=indent, column=column)
+    ]
+
+
+def render_lines(lines: Sequence[Text], layout: Layout) -> str:
+    """Join the lines to one string, with colour codes only where the layout wants them.
+
+    The lines are laid out already: the console neither wraps, highlights nor reads markup, and
+    looks at no environment variable.
+    """
+    console = Console(
+        file=StringIO(),
+        width=layout.width,
+        color_system="standard" if layout.colour else None,
+        force_terminal=layout.colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    with console.capture() as capture:
+        for line in lines:
+            # One character for one, so that the styles keep their places.
+            line.plain = "".join(char if char.isprintable() else " " for char in line.plain)
+            console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
+    text = capture.get()
+    return text if layout.unicode else text.encode("ascii", "backslashreplace").decode("ascii")

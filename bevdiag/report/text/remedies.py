@@ -12,19 +12,12 @@ from bevdiag.report.amounts import (
     difference_if_known,
 )
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, labelled, paragraph
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, labelled_lines, paragraph
+from bevdiag.report.text.table import Row, cell, columns, lay_out
 
-_COLUMNS = [
-    Column("remedy", folds=True),
-    Column("peak", right=True),
-    Column("difference", right=True),
-    Column("at most", right=True, spare=2),
-    Column("reserved", right=True, spare=3),
-    Column("parameters", right=True),
-    Column("BEV", right=True),
-    Column("verdict"),
-]
+_COLUMNS = columns(
+    "remedy~ | peak> | difference> | at most>2 | reserved>3 | parameters> | BEV> | verdict"
+)
 
 
 def remedy_lines(report: Prediction, layout: Layout) -> list[Text]:
@@ -53,17 +46,17 @@ def singles_first(remedies: Iterable[Plan]) -> list[Plan]:
     return sorted(remedies, key=lambda remedy: remedy.combined)
 
 
-def _row(remedy: Plan, now_bytes: int) -> list[Text]:
+def _row(remedy: Plan, now_bytes: int) -> Row:
     peak = remedy.peak_allocated_bytes
     word, style = VERDICT_WORDS[remedy.verdict]
     return [
         cell(remedy.id, "bold"),
-        cell(bytes_if_known(peak)),
-        cell(difference_if_known(None if peak is None else peak - now_bytes)),
-        cell(bytes_if_known(remedy.high_bytes)),
-        cell(bytes_if_known(remedy.reserved_bytes)),
-        cell(count_if_known(remedy.params)),
-        cell(count_if_known(remedy.bev_channels)),
+        bytes_if_known(peak),
+        difference_if_known(None if peak is None else peak - now_bytes),
+        bytes_if_known(remedy.high_bytes),
+        bytes_if_known(remedy.reserved_bytes),
+        count_if_known(remedy.params),
+        count_if_known(remedy.bev_channels),
         cell("failed", "red") if remedy.error else cell(word, style),
     ]
 
@@ -72,16 +65,13 @@ def _detail_lines(remedy: Plan, layout: Layout) -> list[Text]:
     lines = paragraph(remedy.title, layout, indent=4)
     if remedy.combined:  # its members stand above with what they change and lose
         return lines + _error_lines(remedy, layout)
-    for number, (key, value) in enumerate(remedy.edits.items()):
-        edit = f"{key}: {value}"
-        lines += labelled("" if number else "changes", edit, layout, indent=4, column=9)
-    for label, text in (
-        ("loses", remedy.loses),
-        ("unsafe", "; ".join(remedy.unsafe)),
-        ("needs", "; ".join(remedy.needs)),
-    ):
-        if text:
-            lines += labelled(label, text, layout, indent=4, column=9)
+    entries = [
+        ("" if number else "changes", f"{key}: {value}")
+        for number, (key, value) in enumerate(remedy.edits.items())
+    ]
+    entries += [("loses", remedy.loses), ("unsafe", "; ".join(remedy.unsafe))]
+    entries += [("needs", "; ".join(remedy.needs))]
+    lines += labelled_lines(entries, layout, indent=4, column=9)
     return lines + _error_lines(remedy, layout)
 
 

@@ -3,18 +3,11 @@
 from rich.text import Text
 
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
-from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph, render_lines
+from bevdiag.report.text.table import cell, columns, lay_out
 from bevdiag.rules.pages import RulePage
 
-_COLUMNS = [
-    Column("code"),
-    Column("name"),
-    Column("severity"),
-    Column("confidence", spare=1),
-    Column("what it is about", folds=True),
-]
+_COLUMNS = columns("code | name | severity | confidence1 | what it is about~")
 
 
 def render_rule(page: RulePage, layout: Layout) -> str:
@@ -41,11 +34,11 @@ def render_rules(pages: tuple[RulePage, ...], layout: Layout) -> str:
     """All rules, one a row."""
     rows = [
         [
-            cell(page.code.code),
-            cell(page.code.name),
+            page.code.code,
+            page.code.name,
             cell(page.code.severity.value, SEVERITY_STYLES[page.code.severity]),
-            cell(page.code.confidence.value),
-            cell(page.summary),
+            page.code.confidence.value,
+            page.summary,
         ]
         for page in pages
     ]

@@ -22,9 +22,10 @@ from bevdiag.report.text.prose import (
     beside_of,
     heading,
     labelled,
+    labelled_lines,
     paragraph,
+    render_lines,
 )
-from bevdiag.report.text.render import render_lines
 from bevdiag.rules.finding import Finding, Severity
 
 _LINES = 48
@@ -114,9 +115,7 @@ def _assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
         )
     if len(ranged) > _COUNTS:
         entries.append(("", f"and {len(ranged) - _COUNTS} more counts that depend on values"))
-    lines = _title("Assumed", layout)
-    for label, text in entries:
-        lines += labelled(label, text, layout, column=_LABEL_COLUMN)
+    lines = _title("Assumed", layout) + labelled_lines(entries, layout, column=_LABEL_COLUMN)
     if report.unmodelled:
         missing = f"Not modelled, so no verdict stands: {', '.join(report.unmodelled)}."
         lines += _clipped(missing, layout, indent=2, style="yellow")

@@ -1,7 +1,9 @@
 """A plain table: aligned columns that are left out or folded, never cut, where space is short."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -10,6 +12,10 @@ from bevdiag.report.printable import fold, printable
 
 _GAP = 2
 _NARROWEST_FOLD = 24
+
+Row = Sequence[str | Text]
+"""A plain text is neutralised; what is styled has been."""
+Rows = Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +39,24 @@ class Table:
     header: Text
     rows: list[list[Text]]
 
-    def lines(self) -> list[Text]:
-        return [self.header, *(line for row in self.rows for line in row)]
+    def lines(self, below: Iterable[list[Text]] = ()) -> list[Text]:
+        """Return all lines; those of `below`, a list a row, each follow their row."""
+        nothing: list[Text] = []
+        rows = zip_longest(self.rows, below, fillvalue=nothing)
+        return [self.header, *(line for row, more in rows for line in (*row, *more))]
+
+
+def columns(text: str) -> list[Column]:
+    """Read columns from text such as `name~ | size> | share>1`.
+
+    ~ stands for `folds`, > for `right`, and a digit is `spare`.
+    """
+    found = [re.fullmatch(r"(.*?)([~>]?)(\d?)", part.strip()) for part in text.split("|")]
+    return [
+        Column(match[1], right=match[2] == ">", folds=match[2] == "~", spare=int(match[3] or 0))
+        for match in found
+        if match is not None
+    ]
 
 
 def cell(value: str, style: str = "") -> Text:
@@ -42,25 +64,28 @@ def cell(value: str, style: str = "") -> Text:
     return Text(printable(value), style=style)
 
 
-def natural_width(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> int:
+def natural_width(columns: Sequence[Column], rows: Rows) -> int:
     """Terminal cells that the table takes with every column and no fold."""
-    return sum(_widths(columns, rows)) + _GAP * (len(columns) - 1)
+    return sum(_widths(columns, _cells(rows))) + _GAP * (len(columns) - 1)
 
 
-def lay_out(
-    columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int, indent: int = 0
-) -> Table:
+def lay_out(columns: Sequence[Column], rows: Rows, width: int, indent: int = 0) -> Table:
     """Fits the table into `width` cells, `indent` included: leaves out, then folds."""
     space = width - indent
-    kept = _kept_columns(columns, rows, space)
+    cells = _cells(rows)
+    kept = _kept_columns(columns, cells, space)
     columns = [columns[i] for i in kept]
-    rows = [[row[i] for i in kept] for row in rows]
-    widths = _folded_widths(columns, _widths(columns, rows), space)
+    cells = [[row[i] for i in kept] for row in cells]
+    widths = _folded_widths(columns, _widths(columns, cells), space)
     header = [Text(column.header, style="dim") for column in columns]
     return Table(
         header=_row_lines(columns, header, widths, indent)[0],
-        rows=[_row_lines(columns, row, widths, indent) for row in rows],
+        rows=[_row_lines(columns, row, widths, indent) for row in cells],
     )
+
+
+def _cells(rows: Rows) -> list[list[Text]]:
+    return [[item if isinstance(item, Text) else cell(item) for item in row] for row in rows]
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> list[int]:

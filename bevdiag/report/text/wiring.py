@@ -6,8 +6,11 @@ from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import count_if_known, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.table import Row, cell, columns, lay_out
 from bevdiag.trace.wiring import BatchEntry, DeadBranch
+
+_DEAD = columns("not reached by the loss~ | parameters> | why~")
+_ENTRIES = columns("batch dict~ | channels> | declared>1 | written by~ | read by~")
 
 
 def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[Text]:
@@ -52,41 +55,29 @@ def _misdeclared(entry: BatchEntry) -> str:
 
 
 def _dead_lines(branches: tuple[DeadBranch, ...], layout: Layout) -> list[Text]:
-    columns = [
-        Column("not reached by the loss", folds=True),
-        Column("parameters", right=True),
-        Column("why", folds=True),
-    ]
-    rows = [
+    rows: list[Row] = [
         [
             cell(branch.path, "bold"),
-            cell(format_count(branch.params) if branch.params else "-"),
-            cell(branch.reason),
+            count_if_known(branch.params or None),
+            branch.reason,
         ]
         for branch in branches
     ]
-    return lay_out(columns, rows, layout.width, indent=2).lines()
+    return lay_out(_DEAD, rows, layout.width, indent=2).lines()
 
 
 def _entry_lines(entries: tuple[BatchEntry, ...], layout: Layout) -> list[Text]:
-    columns = [
-        Column("batch dict", folds=True),
-        Column("channels", right=True),
-        Column("declared", right=True, spare=1),
-        Column("written by", folds=True),
-        Column("read by", folds=True),
-    ]
     rows = [
         [
-            cell(entry.key),
-            cell(count_if_known(entry.channels)),
-            cell(count_if_known(entry.declared)),
-            cell(module_name(entry.written_by)),
-            cell(", ".join(map(module_name, entry.read_by)) or "-"),
+            entry.key,
+            count_if_known(entry.channels),
+            count_if_known(entry.declared),
+            module_name(entry.written_by),
+            ", ".join(map(module_name, entry.read_by)) or "-",
         ]
         for entry in entries
     ]
-    return lay_out(columns, rows, layout.width, indent=2).lines()
+    return lay_out(_ENTRIES, rows, layout.width, indent=2).lines()
 
 
 def module_name(module: str | None) -> str:

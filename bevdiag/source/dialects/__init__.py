@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bevdiag.config.repository import package_of
+from bevdiag.config.around import package_of
 from bevdiag.errors import InputError
 from bevdiag.source.dialects.det3d import Det3d
 from bevdiag.source.dialects.mmengine.dialect import MMEngine

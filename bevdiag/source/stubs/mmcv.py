@@ -22,7 +22,7 @@ from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, fills_its_outputs, on_values
 from bevdiag.source.stubs.definitions import Function
-from bevdiag.source.stubs.ops import all_boxes_kept
+from bevdiag.source.stubs.ops import all_boxes_kept, overwriting
 from bevdiag.source.stubs.pairs import counted
 from bevdiag.source.stubs.unknown_ops import unknown_op
 from bevdiag.trace.places import user_place
@@ -67,7 +67,7 @@ class Extension(ModuleType):
 
 def mmcv_modules() -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
-    return {NAME: Extension(_OPS)}
+    return {NAME: Extension({name: overwriting(op) for name, op in _OPS.items()})}
 
 
 def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
@@ -260,7 +260,10 @@ def _group(
 def _three_nearest(
     unknown: Array, known: Array, squares: Filled, out: Filled, b: int, n: int, m: int
 ) -> None:
-    neighbours.three_nearest_batch(b, n, m, unknown, known, squares, out)
+    # The kernel steps by three, however long the rows are that it is given.
+    places = (rows.reshape(-1)[: b * count * 3] for rows, count in ((unknown, n), (known, m)))
+    first, second = (rows.reshape(b, -1, 3) for rows in places)
+    neighbours.three_nearest_batch(b, n, m, first, second, squares, out)
 
 
 def _interpolate(
@@ -348,12 +351,14 @@ def nms_rotated(
     scores: Tensor,
     order: Tensor,
     dets_sorted: Tensor,
-    iou_threshold: float | None = None,
-    multi_label: int = 0,
+    *others: Any,
     **named: Any,
 ) -> Tensor:
-    """Boxes [N, 5 or 6] of x, y, width, height, angle and a label: the survivors' rows."""
-    threshold = iou_threshold if iou_threshold is not None else named["iou_threshold"]
+    """Boxes [N, 5 or 6] of x, y, width, height, angle and a label: the survivors' rows.
+
+    The others are, since mmcv 2.1, labels, then the threshold and whether there are labels.
+    """
+    threshold = named["iou_threshold"] if "iou_threshold" in named else others[-2]
     _mask(dets_sorted)
     kept = _kept(dets_sorted, threshold, _flat_boxes)
     return order[kept]

@@ -103,18 +103,18 @@ def _gradient(*args: Any) -> int:
     return 1
 
 
-def _overwriting(op: Op) -> Op:
-    """Wrap an operator: of a meta tensor that it may write into, nothing is known any longer."""
+def overwriting(op: Op) -> Op:
+    """Wrap an operator: what is known of a meta tensor that it may write into is forgotten."""
 
     @wraps(op)
-    def overwriting(*args: Any) -> Any:
-        result = op(*args)
+    def forgetting(*args: Any, **named: Any) -> Any:
+        result = op(*args, **named)
         trace = running()
         if trace is not None:
-            trace.values.overwritten(args)
+            trace.values.overwritten((*args, *named.values()))
         return result
 
-    return overwriting
+    return forgetting
 
 
 def _by_arguments(*forms: Op) -> Op:
@@ -221,5 +221,5 @@ _OPS: dict[str, dict[str, Op]] = {
         "group_inner_inds_wrapper": on_values(_members),
     },
 }
-OPS = {module: {name: _overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}
+OPS = {module: {name: overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}
 """Functions by the name of the extension module that holds them."""

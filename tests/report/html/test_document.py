@@ -4,8 +4,7 @@ import json
 import re
 from dataclasses import replace
 
-from bevdiag.report.html.compare_page import compare_page
-from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.report_pages import compare_page, inspect_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202egnp"
 

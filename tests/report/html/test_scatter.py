@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.report.html.inspect_page import inspect_page
+from bevdiag.report.html.report_pages import inspect_page
 from bevdiag.report.html.scatter import remedy_chart, ticks_up_to
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from bevdiag.prediction.variants import CompareReport
+from bevdiag.prediction.result import CompareReport
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.compare_report import render_compare
 

@@ -31,6 +31,15 @@ def test_an_unknown_function_that_returns_tensors_stops_the_trace(recorder: Reco
         EXT.softnms(torch.ones(2, 4))
 
 
+def test_zeros_are_forgotten_where_a_kernel_writes(recorder: Recorder) -> None:
+    with recorder:
+        features = torch.empty(1, 2, 3, 3, device="meta")
+        out = features.new_zeros(1, 2, 1, 1)
+        EXT.roi_align_forward(features, torch.zeros(1, 5), output=out, pool_mode=1)
+        question = recorder.unknown.question("mask")
+        assert recorder.unknown.mask((out != 0).flatten(), question).any()
+
+
 @pytest.mark.usefixtures("computes")
 def test_boxes_that_overlap_a_better_one_fall() -> None:
     boxes = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2.1], [5, 5, 6, 6]])
@@ -38,8 +47,20 @@ def test_boxes_that_overlap_a_better_one_fall() -> None:
     assert kept.tolist() == [1, 2]
     turned = torch.tensor([[0.0, 0, 2, 2, 0.1], [0, 0, 2, 2.1, 0.1], [5, 5, 1, 1, 0]])
     order = torch.tensor([1, 0, 2])
-    kept = EXT.nms_rotated(turned, torch.rand(3), order, turned[order], 0.5, 0)
-    assert kept.tolist() == [1, 2]
+    for others in ((0.5, 0), (torch.zeros(0), 0.5, 0)):
+        kept = EXT.nms_rotated(turned, torch.rand(3), order, turned[order], *others)
+        assert kept.tolist() == [1, 2]
+
+
+@pytest.mark.usefixtures("computes")
+def test_the_kernel_of_three_neighbours_steps_by_three_in_longer_rows() -> None:
+    known = torch.tensor([[[0.0, 0, 0, 7], [1, 0, 0, 7], [2, 0, 0, 7]]])
+    unknown = torch.tensor([[[1.0, 0, 0, 9]]])
+    squares, rows = torch.zeros(1, 1, 3), torch.zeros(1, 1, 3, dtype=torch.int32)
+    EXT.three_nn_forward(unknown, known, squares, rows, b=1, n=1, m=3)
+    # Read as the kernel does: (0, 0, 0), (7, 1, 0), (0, 7, 2).
+    assert squares.flatten().tolist() == [1, 37, 54]
+    assert rows.flatten().tolist() == [0, 1, 2]
 
 
 def test_which_box_holds_a_point() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.errors import InputError
+from bevdiag.scenes import ROOM_RANGE, SceneKind, fitting_kind
 from bevdiag.source.dialects import python_configs
 from bevdiag.source.dialects.python_configs import COLUMNS, plain, step_of
 from bevdiag.source.failures import Remedy, stopped
@@ -57,8 +58,9 @@ def training_set(config: Any) -> Any:
         NoVerdictError: the config trains nothing.
     """
     if not (config.get("train_dataloader") or {}).get("dataset"):
+        older = ", only one of before MMEngine, data.train" if config.get("data") else ""
         raise stopped(
-            "there is no data set to train on (train_dataloader.dataset)",
+            f"there is no data set to train on (train_dataloader.dataset){older}",
             Remedy.CONFIG,
             getattr(config, "filename", None) or "the config",
         )
@@ -132,12 +134,21 @@ def _voxel_layer(model: Any) -> Any:
 def _range(config: Any, transforms: Sequence[Any], layer: Any) -> list[float]:
     filtered = step_of(transforms, "PointsRangeFilter").get("point_cloud_range")
     found = filtered or config.get("point_cloud_range") or layer.get("point_cloud_range")
-    return [float(value) for value in found or _UNBOUNDED]
+    indoor = fitting_kind(_UNBOUNDED, str(training_set(config)["type"])) is SceneKind.ROOM
+    return [float(value) for value in found or (ROOM_RANGE if indoor else _UNBOUNDED)]
 
 
 def _class_names(config: Any, dataset: Any) -> Sequence[str]:
     named = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
-    return named or dataset.get("classes") or []
+    return named or dataset.get("classes") or _own_classes(str(dataset["type"]))
+
+
+def _own_classes(name: str) -> Sequence[str]:
+    """Those that the class of a data set names itself, for configs that name none."""
+    required("mmdet3d.utils").register_all_modules(init_default_scope=True)
+    found = required("mmdet3d.registry").DATASETS.get(name)
+    classes: Sequence[str] = getattr(found, "METAINFO", {}).get("classes", ())
+    return classes
 
 
 def uses_amp(wrapper: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from bevdiag.source.dialects.mmengine.config import (
     required,
     uses_amp,
 )
+from bevdiag.source.dialects.mmengine.proposals import with_proposals
 from bevdiag.source.dialects.mmengine.supply import MMEngineSupply
 from bevdiag.source.dialects.protocol import Dialect, Supply
 from bevdiag.source.dialects.python_configs import leave_unmeasured, settings_of
@@ -93,7 +94,7 @@ class MMEngine(Dialect):
         model.data_preprocessor.to("cuda:0")
         if not self._has_spconv and is_sparse(model):
             note("spconv is not installed here, so mmcv's own sparse convolutions run in its place")
-        return model  # type: ignore[no-any-return]
+        return with_proposals(model)
 
     def loss(self, model: Any, batch: WatchedBatch) -> torch.Tensor:
         """Return the loss of `BaseModel.train_step`."""

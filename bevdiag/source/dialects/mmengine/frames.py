@@ -1,6 +1,6 @@
 """A sample of a scene as mmdetection3d's data sets hand it to their pipelines, files included."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmengine.config import required
 from bevdiag.source.dialects.python_configs import step_of
+from bevdiag.source.stubs.rois import in_box_frames
 
 Floats = NDArray[np.float32]
 _DEPTH_AXIS = 2
+_ABOVE = 0.4
+"""Heights of a box from the point that it stands on to its centre: the point is inside."""
 _MOST_LABELS = 1 << 16
 _SMALLEST_DEPTH = 0.5
 """Metres before a camera, nearer than which a box is not in its image."""
@@ -26,11 +29,13 @@ class Rig:
         names: of the cameras.
         size: height and width of an image.
         view: the angle that an image is wide, in radians.
+        axes: rows and columns of a camera's matrix, as the data set keeps it.
     """
 
     names: tuple[str, ...]
     size: tuple[int, int]
     view: float
+    axes: int = 4
 
     @classmethod
     def of(cls, dataset: Any) -> "Rig":
@@ -38,7 +43,7 @@ class Rig:
         name = str(dataset["type"])
         found = next((rig for part, rig in _RIGS.items() if part in name), _RIGS["NuScenes"])
         if str(dataset.get("load_type", "frame_based")) != "frame_based":
-            return cls(found.names[:1], found.size, found.view)
+            return replace(found, names=found.names[:1])
         return found
 
     def intrinsics(self) -> Floats:
@@ -61,10 +66,22 @@ class Rig:
 _AROUND = ("FRONT", "FRONT_LEFT", "BACK_LEFT", "BACK", "BACK_RIGHT", "FRONT_RIGHT")
 _RIGS = {
     "Kitti": Rig(("CAM2",), (375, 1242), 1.42),
-    "NuScenes": Rig(tuple(f"CAM_{name}" for name in _AROUND), (900, 1600), 1.22),
-    "SUNRGBD": Rig(("CAM0",), (530, 730), 1.21),
+    "NuScenes": Rig(tuple(f"CAM_{name}" for name in _AROUND), (900, 1600), 1.22, 3),
+    "SUNRGBD": Rig(("CAM0",), (530, 730), 1.21, 3),
     "Waymo": Rig(tuple(f"CAM_{name}" for name in _AROUND[:5]), (1280, 1920), 1.22),
 }
+
+
+def on_points(scene: Batch) -> Batch:
+    """Put the boxes of a scene where it has points, as every labelled object of a data set is."""
+    rng = np.random.default_rng(0)
+    boxes = np.array(scene.gt_boxes)
+    for index, mine in enumerate(boxes):
+        cloud = scene.points[scene.points[:, 0] == index, 1:4]
+        if len(cloud):
+            mine[:, :3] = cloud[rng.integers(0, len(cloud), len(mine))]
+            mine[:, 2] += _ABOVE * mine[:, 5]
+    return replace(scene, gt_boxes=boxes)
 
 
 def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> dict[str, Any]:
@@ -107,8 +124,10 @@ def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> di
         "lidar_sweeps": [],
         "images": images,
         **({} if len(images) > 1 else {"img_path": first["img_path"]}),
+        "depth2img": np.array(first["lidar2img"], np.float32)[: rig.axes, : rig.axes],
+        "axis_align_matrix": np.eye(4, dtype=np.float32),
         "plane": None,
-        **_masks(len(cloud), index, dataset, folder),
+        **_masks(scene, index, dataset, folder),
         "ann_info": _annotations(scene, index, dataset, rig, kind, structures),
         "box_type_3d": getattr(structures, f"{kind}Instance3DBoxes"),
         "box_mode_3d": getattr(structures.Box3DMode, "CAM" if kind == "Camera" else written),
@@ -118,15 +137,25 @@ def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> di
     }
 
 
-def _masks(num_points: int, index: int, dataset: Any, folder: Path) -> dict[str, Any]:
-    """Files of a class and an instance for each point: every class maps to the first one."""
-    written = str(step_of(dataset.pipeline, "LoadAnnotations3D").get("seg_3d_dtype", "np.int64"))
-    path = folder / f"{index}.label"
-    np.zeros(num_points, np.dtype(written.removeprefix("np."))).tofile(path)
-    return {
-        **{f"pts_{of}_mask_path": str(path) for of in ("semantic", "instance", "panoptic")},
-        "seg_label_mapping": np.zeros(_MOST_LABELS, np.int64),
-    }
+def _masks(scene: Batch, index: int, dataset: Any, folder: Path) -> dict[str, Any]:
+    """Files of a class and an instance for each point; points in no box are of a further class.
+
+    Labels are numbered as training numbers them: each maps to itself.
+    """
+    cloud = scene.points[scene.points[:, 0] == index, 1:4]
+    boxes = np.asarray(scene.gt_boxes[index], np.float32)
+    instance, other = np.zeros(len(cloud), np.int64), int(boxes[:, -1].max(initial=0))
+    for number, inside in enumerate(np.abs(in_box_frames(boxes[:, :7], cloud)), 1):
+        instance[(inside <= boxes[number - 1, 3:6] / 2).all(axis=-1)] = number
+    semantic = np.append(other, boxes[:, -1] - 1).astype(np.int64)[instance]
+    load = step_of(dataset.pipeline, "LoadAnnotations3D")
+    paths = {}
+    for name, labels in (("semantic", semantic), ("instance", instance), ("panoptic", semantic)):
+        path = folder / f"{index}.{name}"
+        written = str(load.get("seg_3d_dtype", "np.int64"))
+        labels.astype(np.dtype(written.removeprefix("np."))).tofile(path)
+        paths[f"pts_{name}_mask_path"] = str(path)
+    return {**paths, "seg_label_mapping": np.arange(_MOST_LABELS)}
 
 
 def _image(rig: Rig, camera: int, folder: Path) -> dict[str, Any]:
@@ -139,7 +168,7 @@ def _image(rig: Rig, camera: int, folder: Path) -> dict[str, Any]:
         "img_path": str(path),
         "height": height,
         "width": width,
-        "cam2img": intrinsics.tolist(),
+        "cam2img": intrinsics[: rig.axes, : rig.axes].tolist(),
         "lidar2cam": pose.tolist(),
         "lidar2img": (intrinsics @ pose).tolist(),
         "cam2ego": np.linalg.inv(pose).tolist(),
@@ -172,9 +201,11 @@ def _annotations(
     speeds = 2 if "NuScenes" in str(dataset["type"]) and dataset.get("with_velocity", True) else 0
     wide = np.zeros((len(boxes), 7 + speeds), np.float32)
     wide[:, :7] = boxes
-    lidar = structures.LiDARInstance3DBoxes(wide, box_dim=7 + speeds, origin=(0.5, 0.5, 0.5))
-    modes = structures.Box3DMode
-    kept = lidar if kind == "LiDAR" else lidar.convert_to(getattr(modes, _MODES[kind]), pose)
+    # Points and boxes of a room are in the same frame, whatever its axes are called.
+    made = structures.DepthInstance3DBoxes if kind == "Depth" else structures.LiDARInstance3DBoxes
+    kept = made(wide, box_dim=7 + speeds, origin=(0.5, 0.5, 0.5))
+    if kind == "Camera":
+        kept = kept.convert_to(structures.Box3DMode.CAM, pose)
     return {
         "gt_bboxes_3d": kept,
         "gt_labels_3d": labels,
@@ -188,6 +219,3 @@ def _annotations(
         "difficulty": np.zeros(len(labels), np.int64),
         "num_lidar_pts": np.full(len(labels), 10),
     }
-
-
-_MODES = {"Camera": "CAM", "Depth": "DEPTH"}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bevdiag.config.repository import DETECTORS, package_of
+from bevdiag.config.around import DETECTORS, package_of
 from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.pcdet.dataset import LoadedBatch

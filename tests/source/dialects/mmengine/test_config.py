@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from bevdiag.errors import ConfigError, NoVerdictError
+from bevdiag.scenes import ROOM_RANGE
 from bevdiag.source.dialects import python_configs
 from bevdiag.source.dialects.mmengine.config import described, required
 from bevdiag.source.dialects.python_configs import settings_of
@@ -23,6 +24,17 @@ def test_libraries_with_allocators_of_their_own_are_refused(part: Any, library: 
 def test_a_config_that_trains_nothing_is_one_sentence() -> None:
     with pytest.raises(NoVerdictError, match=r"no data set to train on \(train_dataloader"):
         described(_config(train_dataloader={}))
+
+
+def test_a_config_of_before_mmengine_says_so() -> None:
+    with pytest.raises(NoVerdictError, match=r"only one of before MMEngine, data\.train"):
+        described(_config(train_dataloader={}, data={"train": {"type": "CocoDataset"}}))
+
+
+def test_an_indoor_data_set_is_seen_as_a_room() -> None:
+    dataset = {"type": "ScanNetDataset", "metainfo": {"classes": ["bed"]}}
+    indoor = _config(model={"type": "VoteNet"}, train_dataloader={"dataset": dataset})
+    assert described(indoor)["range"] == list(ROOM_RANGE)
 
 
 def test_a_config_without_classes_is_one_sentence() -> None:

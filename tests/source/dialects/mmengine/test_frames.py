@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bevdiag.source.dialects.mmengine.frames import Rig, _masks
+from bevdiag.scenes import Batch
+from bevdiag.source.dialects.mmengine.frames import Rig, _masks, on_points
 from bevdiag.source.stubs.packages import EasyDict
 
 
@@ -37,8 +38,22 @@ def test_what_lies_before_a_camera_is_in_the_middle_of_its_image() -> None:
         assert (x / depth, y / depth) == pytest.approx((width / 2, height / 2), abs=1e-2)
 
 
-def test_every_point_has_a_label_of_the_type_that_the_config_reads(tmp_path: Path) -> None:
+def _scene() -> Batch:
+    """Three points, of which the first is in the second of two boxes, of class 3."""
+    points = np.array([[0, 5, 5, 1], [0, 0, 0, 0], [0, 20, 1, 1]], np.float32)
+    boxes = np.array([[[9, 9, 9, 1, 1, 1, 0, 1], [5, 5, 1, 2, 2, 2, 0, 3]]], np.float32)
+    return Batch(points, None, boxes, (1, 1, 1), "a test")
+
+
+def test_points_have_the_labels_of_the_boxes_that_hold_them(tmp_path: Path) -> None:
     load = {"type": "LoadAnnotations3D", "seg_3d_dtype": "np.uint8"}
-    found = _masks(7, 0, EasyDict({"pipeline": [load]}), tmp_path)
+    found = _masks(_scene(), 0, EasyDict({"pipeline": [load]}), tmp_path)
     labels = np.fromfile(found["pts_semantic_mask_path"], np.uint8)
-    assert found["seg_label_mapping"][labels].tolist() == [0] * 7
+    assert found["seg_label_mapping"][labels].tolist() == [2, 3, 3]
+    assert np.fromfile(found["pts_instance_mask_path"], np.uint8).tolist() == [2, 0, 0]
+
+
+def test_boxes_are_put_where_points_are() -> None:
+    scene = on_points(_scene())
+    for x, y, z, *_ in scene.gt_boxes[0]:
+        assert (np.abs(scene.points[:, 1:4] - (x, y, z)) <= 0.8).all(axis=1).any()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bevdiag.scenes import Scenario, make_batch
-from bevdiag.source import SourceTrace, read_source_config, trace_source
+from bevdiag.source import read_source_config, trace_source
+from bevdiag.trace.alternatives import TracedStep
 from tests.source.dialects.pcdet.own_data import CONFIG, POINTS, REPOSITORY, Own
 
 
@@ -32,7 +33,7 @@ def own() -> Own:
         source="test",
     )
 
-    def trace(model: str, *more: str, **options: Any) -> SourceTrace:
+    def trace(model: str, *more: str, **options: Any) -> TracedStep:
         overrides = (f"MODEL.NAME={model}", *more)
         scenes = {Scenario.EXPECTED: batch}
         return trace_source(CONFIG, REPOSITORY, scenes=scenes, overrides=overrides, **options)
@@ -41,5 +42,5 @@ def own() -> Own:
 
 
 @pytest.fixture(scope="module")
-def plain(own: Own) -> SourceTrace:
+def plain(own: Own) -> TracedStep:
     return own("Plain")

@@ -4,17 +4,17 @@ from typing import Any
 import numpy as np
 
 from bevdiag.scenes import make_batch
-from bevdiag.source import SourceTrace
 from bevdiag.source.dialects.pcdet.frames import Frames, calibration_of
+from bevdiag.trace.alternatives import TracedStep
 from tests.source.dialects.pcdet.own_data import Own
 
 
-def test_a_frame_is_not_turned_at_random(own: Own, plain: SourceTrace) -> None:
+def test_a_frame_is_not_turned_at_random(own: Own, plain: TracedStep) -> None:
     # Turned by the three radians that the config allows, most points would leave the range.
     assert own("Plain").num_voxels == plain.num_voxels
 
 
-def test_what_would_move_each_object_is_not_even_called(plain: SourceTrace) -> None:
+def test_what_would_move_each_object_is_not_even_called(plain: TracedStep) -> None:
     assert not any("shake" in finding for finding in plain.findings)
 
 

@@ -5,20 +5,16 @@ import torch
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Category
-from bevdiag.source import SourceTrace
-from tests.source.dialects.pcdet.own_data import (
-    POINTS,
-    Own,
-    _inputs,
-)
+from bevdiag.trace.alternatives import TracedStep
+from tests.source.dialects.pcdet.own_data import POINTS, Own, _inputs
 
 
-def test_its_encoder_makes_eight_features_of_four(plain: SourceTrace) -> None:
-    assert plain.params_by_module["layer"] == 8 * 4 + 4
+def test_its_encoder_makes_eight_features_of_four(plain: TracedStep) -> None:
+    assert plain.expected.params_by_module["layer"] == 8 * 4 + 4
     assert _inputs(plain)["batch['points']"] == (2 * POINTS, 1 + 8)
 
 
-def test_its_voxelizer_runs_under_any_name_and_keeps_all_points(plain: SourceTrace) -> None:
+def test_its_voxelizer_runs_under_any_name_and_keeps_all_points(plain: TracedStep) -> None:
     voxels, _, features = _inputs(plain)["batch['voxels']"]
     assert features == 8
     assert plain.num_voxels == voxels
@@ -31,22 +27,26 @@ def test_an_unknown_operation_fills_what_it_is_given(own: Own) -> None:
     noted = [f for f in trace.findings if "TWIST_OP.twist_wrapper (defined in" in f]
     assert len(noted) == 1
     assert "src/twist.cpp:3" in noted[0]
-    assert not trace.unmodelled
+    assert not trace.expected.stream.unmodelled
 
 
 def test_what_it_writes_into_values_is_not_known(own: Own) -> None:
     trace = own("TwistingLabels")
-    assert any("what it writes is not known" in sentence for sentence in trace.unmodelled)
+    assert any(
+        "what it writes is not known" in sentence for sentence in trace.expected.stream.unmodelled
+    )
 
 
 def test_what_it_writes_of_features_into_what_its_wrapper_made_is_asked_for(own: Own) -> None:
     trace = own("TwistingBoth")
-    assert not any("what it writes is not known" in sentence for sentence in trace.unmodelled)
-    assert any(":branch" in a.site for a in trace.assumptions) or trace.unmodelled
+    assert not any(
+        "what it writes is not known" in sentence for sentence in trace.expected.stream.unmodelled
+    )
+    assert any(":branch" in a.site for a in trace.assumptions) or trace.expected.stream.unmodelled
 
 
 def test_geometry_in_a_parameter_keeps_its_values(own: Own) -> None:
-    assert not own("Geometric").unmodelled
+    assert not own("Geometric").expected.stream.unmodelled
 
 
 def test_weights_that_are_refused_are_those_that_the_model_has(own: Own) -> None:
@@ -61,7 +61,7 @@ def test_a_teacher_that_nobody_builds_leaves_the_step_without_an_upper_end(own: 
         "MODEL.HEAD={NAME: Any, ALPHA: 1}",
         "MODEL.LAYERZ={WIDTH: 3}",
     )
-    (sentence,) = trace.unmodelled
+    (sentence,) = trace.expected.stream.unmodelled
     assert "nothing read MODEL_TEACHER" in sentence
     assert set(trace.unread) >= {"MODEL_TEACHER", "MODEL.LAYERZ"}
     assert "MODEL.HEAD.ALPHA" not in trace.unread
@@ -69,7 +69,7 @@ def test_a_teacher_that_nobody_builds_leaves_the_step_without_an_upper_end(own: 
 
 def test_labels_beside_predictions_have_values(own: Own) -> None:
     trace = own("Assigning")
-    assert not trace.unmodelled
+    assert not trace.expected.stream.unmodelled
     assert not trace.assumptions
 
 
@@ -84,7 +84,9 @@ def test_layers_of_spconv_itself_are_spconv_1(own: Own) -> None:
     trace = own("FirstGeneration")
     assert any("spconv 1 is assumed" in finding for finding in trace.findings)
     tables = [
-        event.nbytes for event in trace.trace.stream.allocs() if event.category is Category.RULEBOOK
+        event.nbytes
+        for event in trace.expected.stream.allocs()
+        if event.category is Category.RULEBOOK
     ]
     assert 2 * 40 * 100 * 100 * 4 in tables
 

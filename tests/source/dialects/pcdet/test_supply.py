@@ -1,11 +1,11 @@
 import pytest
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.source import SourceTrace
+from bevdiag.trace.alternatives import TracedStep
 from tests.source.dialects.pcdet.own_data import Own
 
 
-def test_what_files_would_have_brought_is_said(plain: SourceTrace) -> None:
+def test_what_files_would_have_brought_is_said(plain: TracedStep) -> None:
     text = "\n".join(plain.findings)
     assert "gt_sampling was left out" in text
     assert "15 Diver" in text

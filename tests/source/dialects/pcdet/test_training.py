@@ -10,13 +10,14 @@ import pytest
 
 from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario
-from bevdiag.source import SourceTrace, read_saved_batch, trace_source
+from bevdiag.source import read_saved_batch, trace_source
+from bevdiag.trace.alternatives import TracedStep
 
 REPOSITORY = Path(__file__).parents[2] / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
 PLAIN = 8 * 4 + 4
 LOOSE = 1000
-Traced = Callable[..., SourceTrace]
+Traced = Callable[..., TracedStep]
 
 
 @pytest.fixture
@@ -28,32 +29,32 @@ def traced(tmp_path: Path) -> Traced:
 
     def trace(
         model: str, written: str = "adamW", optimizer: str = "adamw", root: Path = REPOSITORY
-    ) -> SourceTrace:
+    ) -> TracedStep:
         texts = (f"MODEL.NAME={model}", f"OPTIMIZATION.OPTIMIZER={written}")
         return trace_source(CONFIG, root, scenes=scenes, overrides=texts, optimizer=optimizer)
 
     return trace
 
 
-def _state(trace: SourceTrace) -> int:
+def _state(trace: TracedStep) -> int:
     """Values that the optimizer keeps."""
-    kept = trace.trace.stream.allocs()
+    kept = trace.expected.stream.allocs()
     return sum(e.nbytes for e in kept if e.category is Category.OPTIMIZER_STATE) // 4
 
 
 def test_the_optimizer_is_the_repositorys_own_under_its_own_name(traced: Traced) -> None:
     trace = traced("Loose", "adam_cosin", "adam_onecycle")
-    assert dict(trace.trace.params_not_optimized) == {}
+    assert dict(trace.expected.params_not_optimized) == {}
     assert _state(trace) >= 2 * (PLAIN + LOOSE)
 
 
 def test_what_its_optimizer_leaves_out_is_left_out(traced: Traced) -> None:
-    assert dict(traced("Loose").trace.params_not_optimized) == {"loose": LOOSE}
+    assert dict(traced("Loose").expected.params_not_optimized) == {"loose": LOOSE}
 
 
 def test_an_optimizer_of_the_options_replaces_it(traced: Traced) -> None:
     trace = traced("Loose", optimizer="sgd")
-    assert dict(trace.trace.params_not_optimized) == {}
+    assert dict(trace.expected.params_not_optimized) == {}
     assert 0 < _state(trace) < 2 * LOOSE
 
 
@@ -61,11 +62,11 @@ def test_one_that_cannot_be_built_is_said_with_its_place(traced: Traced) -> None
     trace = traced("Loose", "lion")
     (said,) = [finding for finding in trace.findings if "the optimizer is the one of" in finding]
     assert "optimization/__init__.py:27: NotImplementedError: there is no optimizer lion" in said
-    assert dict(trace.trace.params_not_optimized) == {}
+    assert dict(trace.expected.params_not_optimized) == {}
 
 
 def test_the_loss_is_that_of_the_training_loops_function(traced: Traced) -> None:
-    assert traced("InParts").trace.params_without_grad == {}
+    assert traced("InParts").expected.params_without_grad == {}
 
 
 def test_the_package_may_be_called_anything(traced: Traced, tmp_path: Path) -> None:
@@ -73,4 +74,4 @@ def test_the_package_may_be_called_anything(traced: Traced, tmp_path: Path) -> N
     shutil.copytree(REPOSITORY, renamed)
     (renamed / "pcdet").rename(renamed / "sonardet")
     trace = traced("Loose", root=renamed)
-    assert trace.params_by_module["total"] == PLAIN + LOOSE
+    assert trace.expected.params_by_module["total"] == PLAIN + LOOSE

@@ -12,8 +12,7 @@ from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError, Location
 from bevdiag.files.bounds import Place, scan_toml
 from bevdiag.files.reading import read_file, read_head
-from bevdiag.policy.keys import FOR_CONFIGS, KEYS, names
-from bevdiag.policy.settings import IgnoredRule, Policy, Setting
+from bevdiag.policy.keys import FOR_CONFIGS, KEYS, IgnoredRule, Policy, Setting, names
 
 if sys.version_info >= (3, 11):
     import tomllib

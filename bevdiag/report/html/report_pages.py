@@ -1,4 +1,4 @@
-"""`bevdiag inspect` as a page."""
+"""Results of `bevdiag inspect` and `bevdiag compare` as pages."""
 
 from dataclasses import asdict
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from bevdiag import __version__
 from bevdiag.prediction.memory_use import Layer
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import ConfigReport, Prediction
-from bevdiag.report.amounts import bytes_if_known, format_count
+from bevdiag.prediction.result import CompareReport, ConfigReport, Prediction, Variant
+from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import (
     VERDICT_KINDS,
@@ -17,7 +17,8 @@ from bevdiag.report.html.findings import (
 )
 from bevdiag.report.html.scatter import flops_per_sample, remedy_chart
 from bevdiag.report.html.timeline_data import timeline_data
-from bevdiag.report.text.assumed import assumed_entries
+from bevdiag.report.text.assumed import assumed_entries, scene_entries, target_entries
+from bevdiag.report.text.compare_report import variant_label
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_out
 from bevdiag.report.text.peak import tensor_text
 from bevdiag.report.text.prose import VERDICT_WORDS
@@ -26,14 +27,15 @@ from bevdiag.report.text.wiring import module_name
 from bevdiag.trace.wiring import Wiring
 
 
-def inspect_page(report: Prediction) -> str:
-    """Render the report as one HTML document.
+def inspect_page(report: Prediction, *, whole: bool = True) -> str:
+    """Render the report as one HTML document; its first screen alone where that is not `whole`.
 
     The timeline needs `report.blocks`, which an inspection fills where it was asked for them.
     """
     return render_page(
         "inspect.html",
         ("timeline.js", "layers.js"),
+        whole=whole,
         report=report,
         version=__version__,
         headline=verdict_sentence(report),
@@ -131,3 +133,35 @@ def _entries(wiring: Wiring | None) -> list[dict[str, str]]:
         }
         for entry in wiring.entries
     ]
+
+
+def compare_page(report: CompareReport) -> str:
+    """Render the report as one HTML document."""
+    highest = max((variant.high_bytes or 0 for variant in report.variants), default=0) or 1
+    return render_page(
+        "compare.html",
+        (),
+        report=report,
+        version=__version__,
+        variants=[_variant(variant, report, highest) for variant in report.variants],
+        findings=shown_findings(report.findings),
+        rules=shown_rules(report.findings, ()),
+        assumed=[*target_entries(report.target), *scene_entries(report.scene)],
+    )
+
+
+def _variant(variant: Variant, report: CompareReport, highest_bytes: int) -> dict[str, Any]:
+    return {
+        "label": variant_label(variant, report),
+        "error": variant.error,
+        "peak": bytes_if_known(variant.peak_allocated_bytes),
+        "share": (variant.peak_allocated_bytes or 0) / highest_bytes,
+        "high": (variant.high_bytes or 0) / highest_bytes,
+        "difference": difference_if_known(variant.difference_bytes),
+        "reserved": bytes_if_known(variant.reserved_bytes),
+        "bev_channels": count_if_known(variant.bev_channels),
+        "params": count_if_known(variant.params),
+        "kind": VERDICT_KINDS[variant.verdict],
+        "verdict": VERDICT_WORDS[variant.verdict][0],
+        "fits": ", ".join(variant.fits) or "no GPU of the catalogue",
+    }

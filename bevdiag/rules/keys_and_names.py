@@ -115,7 +115,6 @@ def unknown_key(evidence: ConfigEvidence) -> Iterator[Finding]:
         yield finding(
             "BEV004",
             f"{reader} {read}, and nothing checkpoints for {ignored}",
-            document=document,
             key=f"{dsvt}.{ignored}",
         )
 
@@ -128,7 +127,9 @@ def unread(document: Document, messages: Mapping[str, str]) -> Iterator[Finding]
         messages: what that means, by key.
     """
     for key, message in messages.items():
-        yield finding("BEV004", message, document=document, key=key, confidence=Confidence.CERTAIN)
+        place = document.key_location(key)
+        sure = Confidence.CERTAIN
+        yield finding("BEV004", message, key=key, location=place, confidence=sure)
 
 
 def unknown_module(evidence: ConfigEvidence) -> Iterator[Finding]:
@@ -184,7 +185,7 @@ def unknown_module(evidence: ConfigEvidence) -> Iterator[Finding]:
                 f"repository has it, which --source DIR shows{hint}"
             )
             severity = Severity.WARNING
-        yield finding("BEV008", message, document=evidence.document, key=key, severity=severity)
+        yield finding("BEV008", message, key=key, severity=severity)
     yield from _of_the_data(evidence.document)
 
 
@@ -209,7 +210,6 @@ def _of_the_data(document: Document) -> Iterator[Finding]:
                 "BEV008",
                 f"OpenPCDet has no {what} {name}: training does not start{end}"
                 + (f"; the nearest names are {near}" if near else ""),
-                document=document,
                 key=key,
                 severity=Severity.ERROR if slip else Severity.WARNING,
             )
@@ -265,7 +265,6 @@ def batch_size_not_read(evidence: ConfigEvidence) -> Iterator[Finding]:
                     "BEV605",
                     f"nothing reads {name}: OpenPCDet takes OPTIMIZATION.BATCH_SIZE_PER_GPU, the "
                     "samples of one GPU",
-                    document=document,
                     key=key,
                 )
 

@@ -1,4 +1,4 @@
-"""`bevdiag preflight` as text: a line a config, the worst last, then why."""
+"""Several configs as text: of preflight a line each, then why; of check what is found."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from bevdiag.report.places import module_or_phase
 from bevdiag.report.printable import printable
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence
-from bevdiag.report.text.prose import heading, paragraph
-from bevdiag.report.text.render import render_lines
-from bevdiag.report.text.table import Column, cell, lay_out
+from bevdiag.report.text.prose import heading, paragraph, render_lines
+from bevdiag.report.text.table import Row, cell, columns, lay_out
 from bevdiag.rules.finding import Severity
 
 if TYPE_CHECKING:
     from bevdiag.prediction.baseline import Baseline
+from collections import Counter
 
 _WORDS = {
     ExitCode.FITS: ("pass", "green"),
@@ -30,14 +30,8 @@ _WORDS = {
     ExitCode.NO_VERDICT: ("no verdict", "yellow"),
     ExitCode.USAGE: ("BROKEN", "bold red"),
 }
-_COLUMNS = [
-    Column("config", folds=True),
-    Column("", right=False),
-    Column("peak", right=True),
-    Column("reserved", right=True),
-    Column("budget", right=True, spare=1),
-    Column("why", folds=True),
-]
+_RECORDED = columns("config~ | peak> | reserved> | parameters> | recorded with~")
+_COLUMNS = columns("config~ |  | peak> | reserved> | budget>1 | why~")
 
 
 def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
@@ -66,13 +60,13 @@ def _next_lines(checks: Sequence[Check]) -> list[Text]:
     return [Text(), Text(f"Next: {command}")]
 
 
-def _row(check: Check) -> list[Text]:
+def _row(check: Check) -> Row:
     word, style = _WORDS[check.exit_code]
     return [
-        cell(check.config),
+        check.config,
         cell(word, style),
-        *(cell(bytes_if_known(figure)) for figure in figures(check)),
-        cell(why(check)),
+        *map(bytes_if_known, figures(check)),
+        why(check),
     ]
 
 
@@ -137,21 +131,54 @@ def _detail_lines(check: Check, layout: Layout) -> list[Text]:
 
 def render_baseline(baseline: "Baseline", layout: Layout) -> str:
     """Every recorded config with its figures and the conditions they hold under."""
-    columns = [
-        Column("config", folds=True),
-        Column("peak", right=True),
-        Column("reserved", right=True),
-        Column("parameters", right=True),
-        Column("recorded with", folds=True),
-    ]
     rows = [
         [
-            cell(name),
-            cell(format_bytes(entry.peak_allocated_bytes)),
-            cell(format_bytes(entry.high_reserved_bytes)),
-            cell(format_count(entry.params)),
-            cell(", ".join(f"{what} {value}" for what, value in entry.conditions.items())),
+            name,
+            format_bytes(entry.peak_allocated_bytes),
+            format_bytes(entry.high_reserved_bytes),
+            format_count(entry.params),
+            ", ".join(f"{what} {value}" for what, value in entry.conditions.items()),
         ]
         for name, entry in sorted(baseline.configs.items())
     ]
-    return render_lines(lay_out(columns, rows, layout.width).lines(), layout)
+    return render_lines(lay_out(_RECORDED, rows, layout.width).lines(), layout)
+
+
+_KINDS = {
+    ExitCode.FITS: "without errors",
+    ExitCode.NO_VERDICT: "not checked",
+    ExitCode.FINDINGS: "with errors",
+    ExitCode.USAGE: "that cannot be used",
+}
+
+
+def render_check(checks: Sequence[Check], layout: Layout) -> str:
+    """Write the findings of every config that has some, then how many there are of each kind."""
+    lines: list[Text] = []
+    for check in worst_last(checks):
+        if check.failure or check.findings or check.silenced or check.notes:
+            lines += _checked_lines(check, layout)
+    counts = Counter(check.exit_code for check in checks)
+    counted = ", ".join(f"{counts[code]} {words}" for code, words in _KINDS.items() if counts[code])
+    last: list[Text] = []
+    if unjudged := sum(bool(check.notes) for check in checks):
+        last += paragraph(
+            f"{unjudged} with modules that are not built in, of which less could be said: "
+            "bevdiag inspect CONFIG --source DIR traces them with their repository's code.",
+            layout,
+        )
+    if counts[ExitCode.USAGE]:
+        last += paragraph("Once they can be read: bevdiag check CONFIG... again.", layout)
+    last += paragraph(f"Configs: {counted}.", layout)
+    lines += [*([Text()] if lines else []), *last]
+    return render_lines(lines, layout)
+
+
+def _checked_lines(check: Check, layout: Layout) -> list[Text]:
+    lines = heading(check.config, layout)
+    if check.failure:
+        lines += paragraph(check.failure, layout, indent=2)
+    lines += finding_lines(check.findings, layout, check.silenced)
+    for note in check.notes:
+        lines += paragraph(f"Note: {note}.", layout, indent=2, style="dim")
+    return lines

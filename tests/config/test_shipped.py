@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 import bevdiag
-from bevdiag.cli.shipped import SHIPPED_NAME, shipped_config
+from bevdiag.config.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.errors import InputError
 
 

@@ -2,8 +2,7 @@ import re
 from dataclasses import replace
 
 from bevdiag.prediction.result import ConfigReport
-from bevdiag.report.html.compare_page import compare_page
-from bevdiag.report.html.inspect_page import config_page, inspect_page
+from bevdiag.report.html.report_pages import compare_page, config_page, inspect_page
 from bevdiag.report.text.compare_report import variant_label
 
 
