@@ -27,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import bevdiag
@@ -249,10 +250,25 @@ def _is_due(name: str, found: dict[str, Found], again: str | None) -> bool:
     return again is not None and again in name
 
 
+def _shares(jobs: int) -> SimpleQueue[set[int]]:
+    """Deal the cores of this process out to jobs."""
+    cores = sorted(os.sched_getaffinity(0))
+    shares: SimpleQueue[set[int]] = SimpleQueue()
+    for job in range(jobs):
+        shares.put(set(cores[job % len(cores) :: jobs]))
+    return shares
+
+
+def _keep_to(cores: set[int]) -> None:
+    """Keep this thread, and the processes that it starts, to these cores."""
+    os.sched_setaffinity(0, cores)
+
+
 def run_all(cases: Iterable[Case], found: dict[str, Found], options: argparse.Namespace) -> None:
     """Run what is due, `--jobs` at a time, and keep each result at once."""
     due = [case for case in cases if _is_due(case.name, found, options.again)]
-    with ThreadPoolExecutor(options.jobs) as pool:
+    shares = _shares(options.jobs)
+    with ThreadPoolExecutor(options.jobs, initializer=lambda: _keep_to(shares.get())) as pool:
         running = {pool.submit(run, case, options.limit): case for case in due}
         for done in as_completed(running):
             name = running[done].name

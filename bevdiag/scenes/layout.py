@@ -14,8 +14,8 @@ Range = tuple[float, float, float, float, float, float]
 Points: TypeAlias = NDArray[np.float32]
 """[N, F]: x, y, z in metres, then the sensor's features."""
 DTYPES = ("float16", "float32", "float64")
-MAX_VALUES = 2**25
-"""Of all points together, e.g. 8,388,608 points of 4 values: 52 scans of a 64-beam lidar. Every one
+MAX_VALUES = 2**26
+"""Of all points together, e.g. three samples of 16 frames of Waymo, of 6 values a point. Every one
 is voxelized and paired with its neighbours on the CPU, which takes gigabytes and minutes."""
 
 

@@ -117,5 +117,7 @@ def _drop_values(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             for name, buffer in module._buffers.items():
-                if buffer is not None and buffer.is_floating_point():
-                    module._buffers[name] = as_meta(buffer)
+                if buffer is not None:
+                    # How many batches there were keeps its value: a copy, which is not the host's.
+                    floats = buffer.is_floating_point()
+                    module._buffers[name] = as_meta(buffer) if floats else buffer.clone()

@@ -9,9 +9,10 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -120,12 +121,10 @@ def _loading(frame: FrameType | None) -> nn.Module | None:
     return max(modules, key=lambda module: len(module.state_dict()), default=None)
 
 
-_LOADERS: tuple[tuple[ModuleType, str], ...] = (
-    (torch.hub, "load"),
-    (torch.hub, "load_state_dict_from_url"),
-    (torch.hub, "download_url_to_file"),
-    (model_zoo, "load_url"),
-)
+def _found_later(file: Path) -> None:
+    """Code that has fetched a file finds it there, also when the model is built once more."""
+    with suppress(OSError):
+        file.touch()
 
 
 def refuse(findings: list[str]) -> None:
@@ -147,9 +146,24 @@ def refuse(findings: list[str]) -> None:
         found = _data(read, f)
         return instead(f) if found is None else found
 
-    for module, name in _LOADERS:
-        setattr(module, name, instead)
-    torch.load = load
+    def fetch(url: str, folder: Any = None, *_: Any, **others: Any) -> NoWeights:
+        folder = folder or others.get("model_dir")
+        if folder is not None:
+            _found_later(Path(folder) / Path(url).name)
+        return instead(url)
+
+    def save(url: str, file: Any, *_: Any, **__: Any) -> None:
+        instead(url)
+        _found_later(Path(file))
+
+    for module, name, refusal in (
+        (torch.hub, "load", instead),
+        (torch.hub, "load_state_dict_from_url", fetch),
+        (model_zoo, "load_url", fetch),
+        (torch.hub, "download_url_to_file", save),
+        (torch, "load", load),
+    ):
+        setattr(module, name, refusal)
     plain = nn.Module.load_state_dict
 
     def load_state_dict(module: nn.Module, state: Any, *args: Any, **kwargs: Any) -> Any:

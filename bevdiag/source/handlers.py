@@ -107,6 +107,8 @@ def _new(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> 
         # Labels, indices and masks made beside features are constants, and have values.
         with gpu.recorder.for_device():
             return func(*args, **kwargs, device=CPU)
+    if device is None and not args[0].is_meta and gpu.recorder.is_device(args[0]):
+        device = torch.device("cuda")
     if device is None or (is_cuda(device) and args[0].is_meta):
         return func(*args, **kwargs)
     if is_cuda(device):

@@ -130,5 +130,5 @@ def scatter_into_zeros(recorder: "Recorder", func: Any, args: tuple[Any, ...], k
     if not (recorder.phase is Phase.BACKWARD and fresh and _called_by_engine()):
         return recorder.run(func, args, kwargs)
     if func is aten.index_put.default:
-        index_put_buffers(recorder, args[1])
+        index_put_buffers(recorder, *args[1:3])
     return target

@@ -122,8 +122,9 @@ def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dic
             recorder.track(output, str(func))
         _workspace(recorder, call)
         release_all(recorder, own)
+    # The backend's copies are gone when the bias's gradient is summed (Convolution.cpp).
+    release_all(recorder, held)
     if outputs[2] is not None:
         recorder.track(outputs[2], str(func))
         reductions.sum_over(recorder, grad_output, [0, *range(2, grad_output.dim())], str(func))
-    release_all(recorder, held)
     return (*results, outputs[2])

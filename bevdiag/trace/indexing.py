@@ -95,7 +95,7 @@ def _indexed(
     inputs = [source, *(i for i in indices if i is not None)]
     recorder.record_outputs(outputs, str(func), inputs, {})
     if func in INDEX_PUTS and len(rest) > 1 and rest[1]:
-        index_put_buffers(recorder, indices)
+        index_put_buffers(recorder, indices, rest[0])
     release_all(recorder, masks)
     return outputs
 

@@ -10,6 +10,7 @@ from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
 from bevdiag.trace import columns, convolution, indexing, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
+from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import data_dependent
 
 if TYPE_CHECKING:
@@ -102,6 +103,21 @@ def _batch_norm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: 
     return outputs
 
 
+def _batch_norm_backward(
+    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
+) -> Any:
+    # The fused kernel's gradient is dense, however the input is strided (Normalization.cuh).
+    data = args[1]
+    if not data.is_meta or data.is_contiguous(memory_format=suggest_memory_format(data)):
+        return recorder.run(func, args, kwargs)
+    args, kwargs = recorder.on_one_lane(args, kwargs)
+    found, *statistics = outputs_of(func, args, kwargs)
+    if found is not None:
+        found = torch.empty_like(found, memory_format=torch.contiguous_format)
+    recorder.record_outputs((found, *statistics), str(func), [data], kwargs)
+    return found, *statistics
+
+
 def _dropout(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # The mask comes first (Dropout.cu).
     inputs = [args[0]]
@@ -144,6 +160,7 @@ def _roll(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
 
 RULES: dict[Any, Rule] = {
     aten.native_batch_norm.default: _batch_norm,
+    aten.native_batch_norm_backward.default: _batch_norm_backward,
     aten.add.Tensor: accumulate,
     aten.scatter.src: scatter_into_zeros,
     aten.scatter_add.default: scatter_into_zeros,

@@ -3,7 +3,6 @@
 Everything counts as the device's, and every question about values is numbered, as in the trace.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -16,6 +15,7 @@ from bevdiag.trace.assumed_values import RehearsedValues
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.workers import own_cores
 
 SEED = 0
 """Of weights and of what is drawn in the step: that of most training scripts."""
@@ -24,8 +24,8 @@ OTHER_SEEDS = (1, 2)
 
 
 def prepare(seed: int = SEED) -> None:
-    """Settle what all real runs have in common: every core, and a seed."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    """Settle what all real runs have in common: every core that there is for it, and a seed."""
+    torch.set_num_threads(own_cores())
     torch.manual_seed(seed)
 
 

@@ -180,12 +180,16 @@ DISTINCT = (
 )
 
 
-def index_put_buffers(recorder: "Recorder", indices: Sequence[torch.Tensor | None]) -> None:
-    """Allocate the index_put_with_sort kernel's linear index, sorted copy, permutation and sort."""
+def index_put_buffers(
+    recorder: "Recorder", indices: Sequence[torch.Tensor | None], values: torch.Tensor
+) -> None:
+    """Record the index_put_with_sort kernel's dense values, linear index, sorted copy and sort."""
+    copied = [] if values.is_contiguous() else [values.numel() * values.element_size()]
+    copies = [recorder.temporary(nbytes, "aten.contiguous") for nbytes in copied]
     count = max((_places(recorder, index) for index in indices if index is not None), default=0)
     held = [recorder.temporary(count * _INT64_BYTES, "aten.index_put_") for _ in range(3)]
     held += _radix_sort_buffers(recorder, count, _INT64_BYTES, "aten.index_put_")
-    release_all(recorder, held)
+    release_all(recorder, [*copies, *held])
 
 
 def _places(recorder: "Recorder", index: torch.Tensor) -> int:

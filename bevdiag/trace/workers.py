@@ -34,7 +34,7 @@ _share: int | None = None
 
 def usable_cores() -> int:
     """How many traces run side by side."""
-    cores = _cores() if _can_fork() else 1
+    cores = own_cores() if _can_fork() else 1
     return cores if _share is None else min(cores, _share)
 
 
@@ -43,7 +43,8 @@ def _can_fork() -> bool:
     return sys.platform == "linux" and torch.cuda.device_count() == 0
 
 
-def _cores() -> int:
+def own_cores() -> int:
+    """Return how many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
@@ -73,7 +74,7 @@ def workers(
     pool = _Pool(
         function=function,
         died=died,
-        cores=usable_cores() if _can_fork() else _cores(),
+        cores=usable_cores() if _can_fork() else own_cores(),
         method="fork" if _can_fork() else "spawn",
         timeout_seconds=timeout_seconds or TIMEOUT_SECONDS,
     )

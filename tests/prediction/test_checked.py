@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, Location
-from bevdiag.policy.policy_file.py bevdiag.policy.keys import IgnoredRule
+from bevdiag.policy.keys import IgnoredRule
 from bevdiag.prediction.checked import (
     Check,
     Checks,

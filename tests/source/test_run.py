@@ -65,6 +65,11 @@ def test_what_the_constructor_put_on_the_gpu_counts(one_stage: TracedStep) -> No
     assert anchors[0].category is Category.PARAMETER
 
 
+def test_how_many_batches_a_norm_has_seen_is_on_the_gpu(one_stage: TracedStep) -> None:
+    moved = [e for e in one_stage.expected.stream.allocs() if e.op == "Module.to" and e.shape == ()]
+    assert [event.nbytes for event in moved] == [8, 8, 8]
+
+
 def test_what_a_module_puts_on_the_gpu_when_imported_counts(one_stage: TracedStep) -> None:
     kept = [e for e in one_stage.expected.stream.allocs() if e.op == "import"]
     assert [event.shape for event in kept] == [(11, 3)]

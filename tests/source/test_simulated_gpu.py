@@ -207,6 +207,18 @@ def test_ones_made_from_features_are_known_to_be_ones(gpu: SimulatedGpu) -> None
     assert len(ones.nonzero()) == 3  # half of them, as for any other test on features
 
 
+def test_what_a_tensor_of_the_gpu_makes_of_numbers_is_the_gpus(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    places = user["to_device"](torch.arange(3.0))
+    assert isinstance(places, torch.Tensor)
+    made = places.new_tensor([1.0, 2.0])
+    assert recorder.block_of(made) is not None
+    assert made.tolist() == [1.0, 2.0]
+    assert allocated(recorder.stream(1)) == [(3,), (2,)]
+    assert recorder.block_of(torch.arange(3.0).new_tensor([1.0])) is None
+
+
 def test_legacy_type_names(gpu: SimulatedGpu, user: dict[str, User]) -> None:
     features = torch.empty(2, device="meta")
     converted, name = user["as_type"](features, "torch.cuda.HalfTensor")  # type: ignore[misc]

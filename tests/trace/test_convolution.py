@@ -137,6 +137,9 @@ def test_a_gradient_that_comes_through_a_permutation_is_copied(recordings: Any) 
     stream = _run(recordings, Permuted(), _meta(2, 8, 20, 30))
     copies = [e for e in stream.allocs() if e.op == "aten.contiguous"]
     assert [copy.nbytes for copy in copies] == [4 * 2 * 16 * 18 * 28]
+    # It is gone when the bias's gradient is summed.
+    bias = next(e for e in stream.allocs() if e.phase is Phase.BACKWARD and e.shape == (16,))
+    assert stream.freed[copies[0].block] < stream.made[bias.block]
 
 
 def test_channels_last_stays_so_and_only_the_weight_is_copied(recordings: Any) -> None:

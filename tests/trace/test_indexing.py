@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 import torch
 
 from bevdiag.memory.events import Category
@@ -105,3 +106,15 @@ def test_a_fill_under_a_mask_keeps_the_strides_of_a_gradient(recordings: Any) ->
     assert filled.stride() == (1, 20)
     (result,) = recordings.allocs(recorder.stream(1))[-1:]
     assert (result.op, result.nbytes) == ("aten.index_put.default", 20 * 8 * 4)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_accumulating_index_put_wants_its_values_dense(recordings: Any, in_place: bool) -> None:
+    rows = torch.arange(50)
+    with recordings.recording() as recorder:
+        recorder.adopt(rows, Category.INPUT, "", "batch")
+        target, values = _meta(50, 8), _meta(8, 50).t()
+        put = target.index_put_ if in_place else target.index_put
+        put((rows,), values, accumulate=True)
+    copies = [a.nbytes for a in recordings.allocs(recorder.stream(1), op="aten.contiguous")]
+    assert copies == [50 * 8 * 4]

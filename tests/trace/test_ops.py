@@ -205,3 +205,18 @@ def test_a_strided_batch_norm_reduces_through_a_buffer(recordings: Any, is_strid
         torch.batch_norm(data, weight, bias, mean, var, True, 0.1, 1e-3, False)
     requests = [a.request for a in recordings.allocs(recorder.stream(1)) if a.request]
     assert requests == [StridedReduction(64, 500 * 32, 16)] * is_strided
+
+
+@pytest.mark.parametrize("is_strided", [True, False])
+def test_the_gradient_of_a_strided_batch_norm_is_dense(recordings: Any, is_strided: bool) -> None:
+    data = _meta(500, 32, 64).requires_grad_() * 2
+    data = data.transpose(1, 2) if is_strided else data
+    grads: list[torch.Tensor] = []
+    data.register_hook(grads.append)
+    channels = data.shape[1]
+    weight, bias, mean, var = (_meta(channels) for _ in range(4))
+    with recordings.recording():
+        out = torch.batch_norm(data, weight, bias, mean, var, True, 0.1, 1e-3, False)
+        torch.autograd.backward(out, torch.empty_like(out))
+    assert data.is_contiguous() is not is_strided
+    assert grads[0].is_contiguous()

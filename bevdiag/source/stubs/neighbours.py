@@ -12,6 +12,8 @@ import numpy as np
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, chunks, ranks, remembered, samples
 
 _MOST_CANDIDATES = 2**22
+_HALVINGS = 4
+"""How often the points are halved, for the first part of them that a query looks through."""
 _MARGIN = 1.001
 """Cells a little larger than the radius, so that rounding hides no neighbour."""
 _MOST_CELLS = 2**19
@@ -106,24 +108,32 @@ def _fill_balls(centres: Array, points: Array, least: float, radius: float, out:
 
 
 def _balls(centres: Array, points: Array, least: float, radius: float, nsample: int) -> Array:
-    """[M, nsample], -1 where no point is near."""
+    """[M, nsample], -1 where no point is near; the first hit in the places that are left.
+
+    The points are looked through part by part: centres that have all theirs are done.
+    """
     balls = np.full((len(centres), nsample), -1, np.int32)
-    for rows, columns in pairs_within(centres, points, radius):
-        square = _squares(centres[rows] - points[columns])
-        near = square < np.float32(radius) * np.float32(radius)
-        if least:
-            near &= (square >= np.float32(least) * np.float32(least)) | (square == 0)
-        _fill_first(rows[near], columns[near], balls)
-    return balls
+    taken = np.zeros(len(centres), np.int64)
+    left = np.arange(len(centres))
+    first = 0
+    for last in [len(points) >> halving for halving in range(_HALVINGS, -1, -1)]:
+        for rows, columns in pairs_within(centres[left], points[first:last], radius):
+            rows, columns = left[rows], columns + first
+            square = _squares(centres[rows] - points[columns])
+            near = square < np.float32(radius) * np.float32(radius)
+            if least:
+                near &= (square >= np.float32(least) * np.float32(least)) | (square == 0)
+            _fill_next(rows[near], columns[near], balls, taken)
+        left, first = left[taken[left] < nsample], last
+    return np.where(np.arange(nsample) < taken[:, None], balls, balls[:, :1])
 
 
-def _fill_first(rows: Ints, columns: Array, out: Array) -> None:
-    """Fill in the first hits of each row, the very first one in the places that are left."""
-    rank = ranks(rows)
-    first = rank == 0
-    out[rows[first]] = columns[first, None]
-    taken = rank < out.shape[1]
-    out[rows[taken], rank[taken]] = columns[taken]
+def _fill_next(rows: Ints, columns: Array, out: Array, taken: Ints) -> None:
+    """Put the hits of each row behind those that it has taken, as far as there is room."""
+    place = taken[rows] + ranks(rows)
+    fits = place < out.shape[1]
+    out[rows[fits], place[fits]] = columns[fits]
+    taken += np.bincount(rows, minlength=len(taken))
 
 
 def _squares(difference: Array) -> Array:
@@ -168,8 +178,9 @@ def pairs_within(centres: Array, points: Array, reach: float) -> Iterator[tuple[
         within = np.arange(total) - np.repeat(np.cumsum(runs) - runs, runs)
         found = order[np.repeat(begins, runs) + within]
         rows = np.repeat(np.arange(first, last), lengths[first:last].sum(axis=1))
-        near = (np.abs(centres[rows] - points[found]) <= np.float32(side)).all(axis=1)
-        rows, found = rows[near], found[near]
+        for centre, point in zip(centres.T, points.T, strict=True):
+            near = np.abs(centre[rows] - point[found]) <= np.float32(side)
+            rows, found = rows[near], found[near]
         sorting = np.argsort(rows * len(points) + found)
         yield rows[sorting], found[sorting]
         first = last
@@ -197,26 +208,29 @@ def voxel_query(
     out: Filled,
 ) -> None:
     """Centres [M, 3] in cells [M, 4] (sample, z, y, x); rows_of_cells [B, Z, Y, X], -1 for none."""
-    ranges = (z_range, y_range, x_range)
-    window = np.stack(
-        np.meshgrid(*(np.arange(-r, r + 1) for r in ranges), indexing="ij"), axis=-1
-    ).reshape(-1, 3)
-    shape = np.array((depth, height, width))
-    for part in chunks(len(centres), len(window), _MOST_CANDIDATES):
-        seen = cells[part, None, 1:].astype(np.int64) + window
-        inside = ((seen >= 0) & (seen < shape)).all(axis=-1)
-        rows, offsets = np.nonzero(inside)
-        z, y, x = seen[rows, offsets].T
-        sample = cells[part, 0].astype(np.int64)[rows]
-        found = rows_of_cells.reshape(-1)[((sample * depth + z) * height + y) * width + x]
-        rows, found = rows[found >= 0], found[found >= 0]
-        square = _squares(points[found] - centres[part][rows])
+    axes = tuple(zip((depth, height, width), (z_range, y_range, x_range), strict=True))
+    window = np.prod([2 * reach + 1 for _, reach in axes])
+    for part in chunks(len(centres), int(window), _MOST_CANDIDATES):
+        # Axis by axis: what few places each has, put together, are the cells of the window.
+        place = cells[part, 0].astype(np.int64).reshape(-1, 1)
+        inside = np.ones(place.shape, dtype=bool)
+        for axis, (size, reach) in enumerate(axes):
+            seen = cells[part, 1 + axis, None].astype(np.int64) + np.arange(-reach, reach + 1)
+            is_there = (seen >= 0) & (seen < size)
+            place = (place[..., None] * size + seen[:, None]).reshape(len(seen), -1)
+            inside = (inside[..., None] & is_there[:, None]).reshape(len(seen), -1)
+        found = rows_of_cells.reshape(-1)[np.where(inside, place, 0)]
+        rows, offsets = np.nonzero(inside & (found >= 0))
+        columns = found[rows, offsets]
+        square = _squares(points[columns] - centres[part][rows])
         near = square <= np.float32(radius) * np.float32(radius)
-        mine = out[part]
-        met = np.zeros(len(mine), dtype=bool)
-        met[rows[near]] = True
-        _fill_first(rows[near], found[near], mine)
-        mine[~met, 0] = -1
+        rows, columns, mine = rows[near], columns[near], out[part]
+        taken = np.zeros(len(mine), np.int64)
+        _fill_next(rows, columns, mine, taken)
+        mine[...] = np.where(
+            (np.arange(mine.shape[1]) < taken[:, None]) | (taken[:, None] == 0), mine, mine[:, :1]
+        )
+        mine[taken == 0, 0] = -1
 
 
 def three_nearest_batch(

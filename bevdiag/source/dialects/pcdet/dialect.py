@@ -57,10 +57,13 @@ class OpenPcdet(Dialect):
         self._package = package_of(self.root)
         models = importlib.import_module(f"{self._package}.models")
         self._build_network = models.build_network
+        self._to_gpu = getattr(models, "load_data_to_gpu", None)
         self._step_function = step_function(models)
 
     def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
-        return Supply(self._package, scene, self._settings, findings, loads=loads)
+        return Supply(
+            self._package, scene, self._settings, findings, loads=loads, to_gpu=self._to_gpu
+        )
 
     def build(self, supply: Any) -> nn.Module:
         model: nn.Module = self._build_network(**self._arguments(supply.dataset))

@@ -97,8 +97,8 @@ class Frames:
                 "gt_boxes_lidar": boxes,
                 "boxes_3d": boxes,
                 "gt_boxes_upright_depth": boxes,
-                "gt_num": count,
-                "axis_align_matrix": np.eye(4),
+                # Where a camera's frame is, each entry is of one box a row: some are dropped.
+                **({} if in_camera else {"gt_num": count, "axis_align_matrix": np.eye(4)}),
                 "bbox": self._image_boxes(count),
                 "difficulty": np.zeros(count, np.int32),
                 "num_points_in_gt": inside,

@@ -22,6 +22,7 @@ from bevdiag.source.dialects.pcdet.frames import Frames, Getters, calibration_of
 from bevdiag.source.dialects.pcdet.reading import watched
 from bevdiag.source.failures import as_failure
 from bevdiag.source.settings import SourceSettings
+from bevdiag.source.state import note
 
 _TEMPLATE = "DatasetTemplate"
 _SEED = 0
@@ -185,9 +186,22 @@ def calibrated(dataset: Any, frames: Frames) -> Any:
     return None if method is None else lambda: calibration_of(method, frames)
 
 
-def to_tensors(collated: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays of numbers as float32 tensors, as `load_data_to_gpu` makes them; the rest as it is."""
-    loaded: dict[str, Any] = {}
+def to_tensors(collated: Mapping[str, Any], own: Any) -> dict[str, Any]:
+    """Return the batch as the repository's own `load_data_to_gpu` leaves it.
+
+    Where it has none, or that cannot run here, arrays of numbers become float32 tensors.
+    """
+    loaded: dict[str, Any] = dict(collated)
+    if own is not None:
+        try:
+            own(loaded)
+        except Exception as error:
+            note(
+                f"the batch is float32, as load_data_to_gpu does not run here: {as_failure(error)}"
+            )
+        else:
+            return loaded
+    loaded = {}
     for key, value in collated.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             loaded[key] = torch.from_numpy(np.array(value, dtype=np.float32))

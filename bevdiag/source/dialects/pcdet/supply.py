@@ -25,6 +25,7 @@ class Supply:
         settings: the config.
         findings: gets a sentence for what was left out or did not work.
         loads: whether the repository's code makes the batch; the scene is taken as it is where not.
+        to_gpu: the repository's `load_data_to_gpu`, None where it has none.
 
     Attributes:
         dataset: what the model is built with.
@@ -38,7 +39,9 @@ class Supply:
         findings: list[str],
         *,
         loads: bool,
+        to_gpu: Any = None,
     ) -> None:
+        self._to_gpu = to_gpu
         self._batch = batch
         self._settings = settings
         self._findings = findings
@@ -69,7 +72,8 @@ class Supply:
             return
         with build.real_values():
             try:
-                self._own = loader.to_tensors(self._loader.collated(self._batch))
+                collated = self._loader.collated(self._batch)
+                self._own = loader.to_tensors(collated, self._to_gpu)
                 self._failure = self._loader.failure
             except Exception as error:
                 self._note(error)

@@ -14,6 +14,15 @@ def test_its_encoder_makes_eight_features_of_four(plain: TracedStep) -> None:
     assert _inputs(plain)["batch['points']"] == (2 * POINTS, 1 + 8)
 
 
+def test_what_its_own_loading_copies_to_the_gpu_is_counted_and_nothing_else(
+    plain: TracedStep,
+) -> None:
+    inputs = _inputs(plain)
+    assert inputs["batch['halves']"] == (2,)
+    assert "batch['image_shape']" not in inputs
+    assert not any("load_data_to_gpu" in finding for finding in plain.findings)
+
+
 def test_its_voxelizer_runs_under_any_name_and_keeps_all_points(plain: TracedStep) -> None:
     voxels, _, features = _inputs(plain)["batch['voxels']"]
     assert features == 8

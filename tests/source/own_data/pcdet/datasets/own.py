@@ -21,6 +21,7 @@ class OwnDataset(DatasetTemplate):
             {"points": points, "gt_boxes": annos["gt_boxes_lidar"], "gt_names": annos["name"]}
         )
         data["halves"] = len(points) // 2
+        data["image_shape"] = info["image"]["image_shape"]
         return data
 
     def get_lidar(self, name):

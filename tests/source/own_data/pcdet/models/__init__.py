@@ -1,5 +1,8 @@
 """A repository with its own data pipeline, compiled operations and a package of its own."""
 
+import numpy as np
+import torch
+
 from .detectors import DETECTORS
 
 
@@ -9,8 +12,11 @@ def build_network(model_cfg, num_class, dataset, logger):
 
 
 def load_data_to_gpu(batch):
-    for key in batch:
-        raise AssertionError(f"{key} is on the GPU already")
+    for key, value in batch.items():
+        if isinstance(value, torch.Tensor):
+            raise AssertionError(f"{key} is on the GPU already")
+        if isinstance(value, np.ndarray) and key != "image_shape":
+            batch[key] = torch.from_numpy(value).float().cuda()
 
 
 def model_fn_decorator():
