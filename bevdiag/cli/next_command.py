@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from bevdiag.children import EXHAUSTED
 from bevdiag.errors import ConfigError, InputError, NoVerdictError, OutputError, RepositoryError
 
 _NAMED = ("bevdiag ", "pip install ")
@@ -26,6 +27,9 @@ def next_command(error: Exception, arguments: Sequence[str]) -> str:
         return f"BEVDIAG_DEBUG=1 {again}"
     if isinstance(error, OutputError):
         return again
+    if EXHAUSTED in str(error):
+        has_batch = any(word.startswith(("--batch", "--entry")) for word in arguments)
+        return again if has_batch else f"{again} --batch-size 1"
     if isinstance(error, ConfigError):
         return _after_config(error, command, arguments)
     if isinstance(error, InputError):

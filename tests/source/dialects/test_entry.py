@@ -125,3 +125,9 @@ def test_what_the_function_writes_is_diverted(tmp_path: Path) -> None:
     recorded = _entry(_file(tmp_path, body + "    return model, batch, loss\n")).record()
     assert not witness.exists()
     assert any("step.py:5" in note for note in recorded.notes)
+
+
+def test_a_batch_beyond_the_hosts_memory_names_what_helps(tmp_path: Path) -> None:
+    body = "    raise MemoryError\n"
+    with pytest.raises(NoVerdictError, match=r"ran out of the host's memory.*fewer samples"):
+        _entry(_file(tmp_path, body), rehearses=False).record()
