@@ -11,8 +11,8 @@ import typer
 from typer.cli import get_docs_for_click
 
 from bevdiag.cli.main import app
-from bevdiag.cli.schema import schema_names, schema_text
-from bevdiag.report.rules_markdown import index_markdown, rule_markdown
+from bevdiag.cli.reference import schema_names, schema_text
+from bevdiag.report.rule_pages import index_markdown, rule_markdown
 from bevdiag.rules.codes import CODES
 from bevdiag.rules.pages import rule_page
 

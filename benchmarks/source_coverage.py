@@ -2,13 +2,14 @@
 
     python benchmarks/source_coverage.py RESULTS.json [--openpcdet CHECKOUT [--params PARAMS.json]]
         [--fork [NAME=]CHECKOUT:CONFIG,CONFIG ...] [--jobs N] [--limit SECONDS] [--again PART]
-        [--out docs/coverage.md [--page-alone]]
+        [--also RESULTS.json ...] [--out docs/coverage.md [--page-alone]]
 
 Every model config of OpenPCDet is a case, and every config that is named of a fork, below its
 tools/cfgs; a Python config below the checkout. NAME is what the page calls a fork, by default its
 folder and commit. Each case runs the command line in a process of its own. RESULTS.json is written
 after each; cases that it holds are not run again, but those whose name contains PART ("" runs all
-again, "failed" what gave no number).
+again, "failed" what gave no number). The page shows the cases of RESULTS.json and of the files
+that --also names, asked for again or not.
 
 PARAMS.json holds parameter counts of models that were really built, by config, as in
 {"kitti_models/second.yaml": {"params": 5325576}}; the column "counted" shows them.
@@ -159,6 +160,14 @@ def cases_of(options: argparse.Namespace) -> list[Case]:
     return cases
 
 
+def _cases_in(found: Iterable[str], asked: list[Case]) -> list[Case]:
+    """Those that are asked for, then the others that results hold, by their names."""
+    names = {case.name for case in asked}
+    others = sorted(name for name in found if name not in names)
+    split = [name.partition(": ") for name in others]
+    return asked + [Case(repository, Path(), config) for repository, _, config in split]
+
+
 def _folder_and_commit(checkout: Path) -> str:
     git = ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
@@ -169,7 +178,8 @@ def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
     """Return the page as Markdown."""
     cases = [case for case in asked if case.name in found]
     own = [case for case in cases if case.repository == OPENPCDET]
-    others = [case for case in cases if case.repository != OPENPCDET]
+    written = [case for case in cases if case.config.endswith(".py")]
+    others = [case for case in cases if case.repository != OPENPCDET and case not in written]
     missing = len(asked) - len(cases)
     exact = [
         found[case.name].params == counted[case.config]
@@ -212,7 +222,27 @@ def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
     for case in others:
         row = found[case.name]
         lines.append(f"| {case.repository} | {case.config} | {_params(row)} | {_rest(row)} |")
+    for repository in sorted({case.repository for case in written}, key=str.lower):
+        lines += _section(repository, written, found)
     return "\n".join(lines) + "\n"
+
+
+def _section(repository: str, written: list[Case], found: dict[str, Found]) -> list[str]:
+    """Make the part of the page on a repository's Python configs."""
+    cases = [case for case in written if case.repository == repository]
+    lines = [
+        "",
+        f"## {repository}",
+        "",
+        f"**{_share(cases, found)} configs give a number**; the remark says why the others do not.",
+        "",
+        "| config | parameters | peak, GiB (low to high) | s | remark |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for case in cases:
+        row = found[case.name]
+        lines.append(f"| {case.config} | {_params(row)} | {_rest(row)} |")
+    return lines
 
 
 def _share(cases: list[Case], found: dict[str, Found]) -> str:
@@ -288,6 +318,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--limit", type=float, default=600.0)
     parser.add_argument("--again")
+    parser.add_argument("--also", type=Path, action="append", default=[])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--page-alone", action="store_true", help="run nothing")
     options = parser.parse_args()
@@ -295,17 +326,22 @@ def main() -> None:
     if options.params is not None:
         listed = json.loads(options.params.read_text(encoding="utf-8"))
         counted = {config: entry["params"] for config, entry in listed.items()}
-    found: dict[str, Found] = {}
-    if options.results.exists():
-        kept = json.loads(options.results.read_text(encoding="utf-8"))
-        found = {
-            key: Found(**{**entry, "errors": tuple(entry["errors"])}) for key, entry in kept.items()
-        }
+    found = _kept_in(options.results) if options.results.exists() else {}
     cases = cases_of(options)
     if not options.page_alone:
         run_all(cases, found, options)
     if options.out is not None:
-        options.out.write_text(page(cases, found, counted), encoding="utf-8")
+        for also in options.also:
+            found = {**_kept_in(also), **found}
+        text = page(_cases_in(found, cases), found, counted)
+        options.out.write_text(text, encoding="utf-8")
+
+
+def _kept_in(results: Path) -> dict[str, Found]:
+    kept = json.loads(results.read_text(encoding="utf-8"))
+    return {
+        key: Found(**{**entry, "errors": tuple(entry["errors"])}) for key, entry in kept.items()
+    }
 
 
 if __name__ == "__main__":

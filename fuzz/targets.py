@@ -9,7 +9,7 @@ from pathlib import Path
 from bevdiag.config import load_config
 from bevdiag.errors import BevdiagError
 from bevdiag.explain.decode import decode
-from bevdiag.explain.log import read_log
+from bevdiag.explain.messages import read_log
 from bevdiag.scenes import Layout, read_points
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -10,7 +10,7 @@ import typer
 
 from benchmarks.reference_pages import DOCS, FOLDERS, pages
 from bevdiag.cli.main import app
-from bevdiag.cli.schema import schema_names
+from bevdiag.cli.reference import schema_names
 from bevdiag.rules.codes import CODES
 from tests.documented import commands
 

@@ -18,9 +18,9 @@ from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
 from bevdiag.memory.requests import ConvCall
+from bevdiag.prediction.options import Progress
 from bevdiag.trace.calibrate import READY, CalibrationTask, MeasuredCall, call_words, run_child
 
-Progress = Callable[[str, float], None]
 Keep = Callable[[DeviceProfile], None]
 TIMEOUT_SECONDS = 300.0
 """For one call."""

@@ -1,7 +1,7 @@
 """Predict each measured row as a user would, and say how far off it is."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from bevdiag.accuracy.shipped import shipped_rows
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import NO_PROFILE, DeviceTarget
 from bevdiag.prediction.judged import judged
-from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.step_source import EVERY
 from bevdiag.source import read_source_config
@@ -21,7 +21,6 @@ from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import Trace
 from bevdiag.trace.workers import workers
 
-Progress = Callable[[str, float], None]
 OPTIMIZER = "adamw"
 """What the rows were measured with."""
 Task = tuple[MeasuredRow, Clouds]
@@ -177,8 +176,6 @@ def _trace(
     machine: MeasuredOn,
     source: Path | None,
 ) -> TracedRow:
-    if row.loop.evaluates and source is None:
-        raise NoVerdictError("evaluation is predicted with a repository's own code")
     settings = read_source_config(config, row.overrides, row.loop.split)
     order = CloudOrder(row, folder, settings.point_cloud_range, len(settings.point_features))
     clouds(order)

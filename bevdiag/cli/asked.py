@@ -168,8 +168,6 @@ class Asked:
             ema=self.ema,
             evaluates=values.choose("--step", self.step, ("train", "eval")) == "eval",
         )
-        if loop.evaluates and self.source is None:
-            raise InputError("--step eval runs a repository's own evaluation: give --source")
         if loop.evaluates and (loop.accumulate > 1 or loop.scaler or loop.ema):
             raise InputError("--accumulate, --scaler and --ema belong to training: not --step eval")
         if not loop.is_plain and self.device == "cuda":

@@ -29,9 +29,8 @@ def check_command(
     Needs no torch and takes a moment; nothing is said of memory.
     """
     from bevdiag.config.found import config_files
-    from bevdiag.prediction.checked import worst
+    from bevdiag.prediction.checked import check_untraced, worst
     from bevdiag.prediction.jobs import policies
-    from bevdiag.prediction.untraced import check_untraced
     from bevdiag.report.text.checks_report import render_check
 
     values.choose("--format", output_format, CHECK_FORMATS)

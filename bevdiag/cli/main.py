@@ -16,15 +16,12 @@ from bevdiag.cli.doctor import doctor_command
 from bevdiag.cli.explain import explain_command
 from bevdiag.cli.fit import fit_command
 from bevdiag.cli.fix import fix_command
-from bevdiag.cli.gpus import gpus_command
-from bevdiag.cli.init import init_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.next_command import next_command
 from bevdiag.cli.output import STDOUT, flush_stdout, say, say_error, write_output
 from bevdiag.cli.preflight import preflight_command
-from bevdiag.cli.rule import rule_command
+from bevdiag.cli.reference import gpus_command, init_command, rule_command, schema_command
 from bevdiag.cli.scene import scene_app
-from bevdiag.cli.schema import schema_command
 from bevdiag.cli.streams import check_limits, replace_missing_streams
 from bevdiag.cli.validate import validate_command
 from bevdiag.errors import ExitCode, InputError, NoVerdictError, OutputError

@@ -126,7 +126,7 @@ def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:
 def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     """On stderr, what the command ran out of memory for, if it did."""
     from bevdiag.explain.explain import explain
-    from bevdiag.explain.log import read_log
+    from bevdiag.explain.messages import read_log
     from bevdiag.report.layout import Layout
     from bevdiag.report.text.explain_report import render_explain
 

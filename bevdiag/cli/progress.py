@@ -4,12 +4,13 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING
 
 from bevdiag.cli.output import say
+from bevdiag.prediction.options import Progress as Progressing
 from bevdiag.trace.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 1.0
 """Work that ends sooner says nothing."""
-
-Report = Callable[[str, float], None]
-"""Called with what is being done and the share of the work that is done, 0 to 1. What stands before
-a colon names the phase."""
 
 
 class Watch:
@@ -111,7 +108,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Watch]:
 
 
 @contextmanager
-def importing_torch(progress: Report) -> Iterator[None]:
+def importing_torch(progress: Progressing) -> Iterator[None]:
     """Announce imports that take a second, and keep the garbage collector out of them.
 
     Whoever imports torch is about to trace: what the process frees is kept for that.

@@ -10,7 +10,7 @@ from bevdiag.config.data import PADDED
 from bevdiag.config.document import NoteCode, ReadingNote
 from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import AnchorHeadSettings, CenterHeadSettings, DenseHeadSettings
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.tree import Section
 from bevdiag.config.vfe_settings import (
     DynamicMeanVfeSettings,

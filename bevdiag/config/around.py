@@ -67,8 +67,8 @@ _OTHERS = (
     ("mmdet", "is mmdetection's kind of repository"),
 )
 _INSTEAD = (
-    "bevdiag runs the configs of OpenPCDet's family and Python configs of mmdetection3d 1.x and of "
-    "det3d; of any other code, --entry FILE.py:function takes model, batch and loss "
+    "bevdiag runs the configs of OpenPCDet's family and Python configs of mmdetection3d, its "
+    "plugins and det3d; of any other code, --entry FILE.py:function takes model, batch and loss "
     "(docs/source.md)"
 )
 

@@ -81,11 +81,11 @@ def _distinct(error: ValidationError) -> list[Any]:
     return list(distinct.values())
 
 
+@dataclass(frozen=True, slots=True)
 class _Translator:
-    def __init__(self, settings: type[BaseModel], root: Section, path: tree.Path) -> None:
-        self._settings = settings
-        self._root = root
-        self._path = path
+    _settings: type[BaseModel]
+    _root: Section
+    _path: tree.Path
 
     def problem(self, details: Any) -> Problem:
         keys: tuple[str | int, ...] = details["loc"]

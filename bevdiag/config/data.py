@@ -15,7 +15,7 @@ from bevdiag.config.fields import (
     blame,
 )
 from bevdiag.config.grid import AXES, grid_of
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.tree import Listing, Section
 from bevdiag.errors import ConfigError
 
@@ -62,14 +62,15 @@ class DataSection(Settings):
 
 
 class VoxelCaps(LowerCaseSettings):
-    """MAX_NUMBER_OF_VOXELS: a sample's most voxels; only training's matters here."""
+    """MAX_NUMBER_OF_VOXELS: a sample's most voxels, in training and in evaluation."""
 
     train: PositiveInt
+    test: PositiveInt | None = None
 
 
-def _for_training(value: Any) -> Any:
+def _for_both(value: Any) -> Any:
     # OpenPCDet wants the mapping; one number for both modes is a common shorthand.
-    return {"train": value} if isinstance(value, int) else value
+    return {"train": value, "test": value} if isinstance(value, int) else value
 
 
 class DynamicVoxelizer(Settings):
@@ -89,7 +90,7 @@ class PaddedVoxelizer(DynamicVoxelizer):
     """transform_points_to_voxels: voxels padded to MAX_POINTS_PER_VOXEL points."""
 
     max_points_per_voxel: PositiveInt
-    max_number_of_voxels: Annotated[VoxelCaps, BeforeValidator(_for_training)]
+    max_number_of_voxels: Annotated[VoxelCaps, BeforeValidator(_for_both)]
 
 
 def read_data(root: Section) -> DataSettings:
@@ -116,6 +117,7 @@ def read_data(root: Section) -> DataSettings:
         grid_size=grid_size,
         max_points_per_voxel=padded.max_points_per_voxel if padded else None,
         max_voxels=padded.max_number_of_voxels.train if padded else None,
+        max_test_voxels=padded.max_number_of_voxels.test if padded else None,
         point_features=section.point_feature_encoding.used_feature_list,
         dataset=section.dataset,
         frames=frames_of(written),

@@ -13,15 +13,14 @@ from bevdiag.config.agreement import (
     copies_that_differ,
     with_class_names,
 )
-from bevdiag.config.bases import BASE_KEY, read_merged
+from bevdiag.config.bases import BASE_KEY, read_merged, read_value
 from bevdiag.config.checking import checked
 from bevdiag.config.data import read_data
 from bevdiag.config.document import Document, ReadingNote
 from bevdiag.config.fields import Settings
+from bevdiag.config.model_settings import DataSettings, ModelSettings, OptimizationSettings
 from bevdiag.config.modules import check_modules
 from bevdiag.config.nearest import did_you_mean
-from bevdiag.config.reader import read_value
-from bevdiag.config.settings import DataSettings, ModelSettings, OptimizationSettings
 from bevdiag.config.tree import Listing, Node, Section, describe
 from bevdiag.config.unknown_keys import unknown_keys
 from bevdiag.errors import ConfigError, Location

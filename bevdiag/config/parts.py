@@ -12,7 +12,7 @@ from bevdiag.config.bev_settings import Backbone2dSettings, MapToBevSettings
 from bevdiag.config.data import read_data
 from bevdiag.config.document import Document
 from bevdiag.config.head_settings import DenseHeadSettings
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.tree import Section
 from bevdiag.config.vfe_settings import VfeSettings
 from bevdiag.errors import ConfigError

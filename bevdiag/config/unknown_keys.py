@@ -12,8 +12,8 @@ from bevdiag.config.head_settings import (
     AnchorTargetSettings,
     CenterHeadSettings,
 )
+from bevdiag.config.model_settings import ModelSettings, OptimizationSettings
 from bevdiag.config.nearest import did_you_mean, slip_of
-from bevdiag.config.settings import ModelSettings, OptimizationSettings
 from bevdiag.config.tree import Section
 
 _OF_SCHEDULES = (

@@ -1,6 +1,6 @@
 """`bevdiag doctor`: what is wrong with the environment that a training would run in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +15,10 @@ from bevdiag.environment.packages import is_spconv_1
 from bevdiag.environment.wheels import compilable, driver_cuda
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.catalogue import find_gpu
+from bevdiag.prediction.options import Progress
 from bevdiag.rules.codes import CODES, Stage, rule_of
 from bevdiag.rules.env_packages import built_for
-from bevdiag.rules.finding import Confidence, Finding, Severity
-
-Progress = Callable[[str, float], None]
-
-_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+from bevdiag.rules.finding import Confidence, Finding, Severity, worst_first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +99,8 @@ def examine(
 
 def findings_of(environment: Environment) -> tuple[Finding, ...]:
     """Return what all rules of an environment find, errors first."""
-    return tuple(sorted(_found(environment), key=lambda finding: _ORDER[finding.severity]))
-
-
-def _found(environment: Environment) -> Iterator[Finding]:
-    for row in CODES.values():
-        if row.stage is Stage.ENVIRONMENT:
-            yield from rule_of(row)(environment)
+    rows = (row for row in CODES.values() if row.stage is Stage.ENVIRONMENT)
+    return tuple(worst_first(found for row in rows for found in rule_of(row)(environment)))
 
 
 def _driver(version: str) -> Driver:

@@ -1,17 +1,14 @@
 """Answer `bevdiag explain`: decode the message, predict the step, find the allocation."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from bevdiag.explain.decode import cause_of, decode
 from bevdiag.explain.failure import PREDICTABLE, FailureKind
 from bevdiag.explain.faults import suspect, unknown_text
-from bevdiag.explain.log import read_log
+from bevdiag.explain.messages import read_log
 from bevdiag.explain.result import Explanation
-from bevdiag.prediction.options import InspectOptions
-
-Progress = Callable[[str, float], None]
+from bevdiag.prediction.options import InspectOptions, Progress
 
 
 def explain(

@@ -1,7 +1,7 @@
 """A failure that is not about memory: the rules that know its text, run on the config."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +9,11 @@ from bevdiag.config import read_document
 from bevdiag.environment.wheels import install_command
 from bevdiag.errors import BevdiagError, InputError, NoVerdictError
 from bevdiag.explain.result import Certainty, Explanation, Suspicion
-from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.rules.checks import check_config
 from bevdiag.rules.codes import CODES, Stage
 from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.pages import rule_page
-from bevdiag.rules.texts import codes_for, named_in, signatures
-
-Progress = Callable[[str, float], None]
+from bevdiag.rules.pages import codes_for, named_in, rule_page, signatures
 
 _ERROR = re.compile(
     r"^.{0,200}?\b\w{0,80}(?:Error|Exception|error|failed|fault)\b.*$", re.MULTILINE

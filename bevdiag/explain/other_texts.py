@@ -8,7 +8,7 @@ a checkpoint. A text is written as on the rules' pages: # is a number, ... anyth
 from functools import cache
 
 from bevdiag.explain.failure import FailureKind
-from bevdiag.rules.texts import Signature, signature
+from bevdiag.rules.pages import Signature, signature
 
 _TEXTS: dict[FailureKind, tuple[str, ...]] = {
     FailureKind.INDEX: (

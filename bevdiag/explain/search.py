@@ -8,18 +8,183 @@ which of them comes first. What cuDNN can do without never fails and is no candi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
 
 from bevdiag.explain.arithmetic import arithmetic_of, condition_of, what_of
-from bevdiag.explain.between import between
 from bevdiag.explain.decode import asks_for
 from bevdiag.explain.failure import Failure, Stack
-from bevdiag.explain.match import Case, Match, agrees, distance_of, is_optional
 from bevdiag.explain.result import Candidate, Certainty
 from bevdiag.memory.allocator import block_bytes, segment_bytes
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.events import Alloc, EventStream
 from bevdiag.memory.oom import format_size
 from bevdiag.memory.simulate import walk
+from bevdiag.memory.workspaces import workspace
+
+PREDICTION_ERROR = 0.10
+"""How far predicted and measured totals may lie apart: the project's accuracy promise, also where
+the user's scene is another than the predicted one."""
+
+_LAYERS = {
+    "activation": ("relu", "gelu", "sigmoid", "softmax", "baddbmm", "bmm", "addmm", "clamp"),
+    "batchnorm": ("native_batch_norm", "cudnn_batch_norm", "empty_like", "clone"),
+    "conv": ("convolution", "constant_pad"),
+    "linear": ("mm", "addmm", "clone", "_to_copy"),
+    "normalization": ("native_layer_norm",),
+    "padding": ("constant_pad",),
+}
+"""Operations that the modules in a file of torch.nn run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One set of circumstances under which the message may have come about.
+
+    Attributes:
+        stream: the predicted step.
+        target: versions, and the capacity that the message tells, None where it tells none.
+        assumption: what it takes for granted beyond the user's options, empty for nothing.
+        count: the count that depends on values and differs between cases, None without one.
+    """
+
+    stream: EventStream
+    target: DeviceTarget
+    assumption: str
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One allocation of one case, with what speaks for it."""
+
+    case: Case
+    event: int
+    alloc: Alloc
+    nbytes: int
+    allocated_bytes: int
+    has_size: bool
+    stops_here: bool
+    agrees_with_stack: bool
+    distance: float | None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether as much is allocated by then as the message says, as far as is known."""
+        return self.distance is None or self.distance <= PREDICTION_ERROR
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """Sorts the likeliest first."""
+        return (
+            not self.agrees_with_stack,
+            not self.has_size,
+            not self.is_near,
+            not self.stops_here,
+            self.distance or 0.0,
+            bool(self.case.assumption),
+            self.event,
+        )
+
+
+def is_optional(alloc: Alloc, target: DeviceTarget) -> bool:
+    """Whether PyTorch goes on without it: it skips an engine of cuDNN, it does not fail."""
+    return alloc.request is not None and workspace(alloc.request, target).is_optional
+
+
+def distance_of(allocated_bytes: int, failure: Failure) -> float | None:
+    """How far a predicted total lies from the message's, as a share of it; None without one."""
+    if failure.allocated is None:
+        return None
+    stated = max(failure.allocated.middle_bytes, 1)
+    return abs(allocated_bytes - stated) / stated
+
+
+def agrees(alloc: Alloc, stack: Stack) -> bool:
+    """Whether the traceback does not speak against the allocation.
+
+    Losses are computed by a head's code, though no module's forward is running then.
+    """
+    operations = _LAYERS.get(stack.layer, ())
+    part = alloc.module.partition(".")[0]
+    return (
+        (not stack.phase or stack.phase == alloc.phase.value)
+        and (not stack.part or part in ("", stack.part))
+        and (not operations or any(operation in alloc.op for operation in operations))
+    )
+
+
+def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
+    """Allocations that have the size at a count between or beyond those that were predicted.
+
+    Sizes and totals grow in proportion to a count that depends on values. Two walks of the same
+    events therefore tell, for each allocation, at which count it would ask for the figure, and
+    what would be allocated by then; the message's own total says which of them it was.
+    """
+    figure, capacity = failure.requested, failure.capacity_bytes
+    pair = _alike(cases)
+    if pair is None or figure is None or capacity is None or failure.allocated is None:
+        return
+    low, high = (walk(case.stream, case.target, until_oom=False) for case in pair)
+    sizes, totals = (
+        np.array([low.requested, high.requested]),
+        np.array([low.allocated, high.allocated]),
+    )
+    limit = _share_of_largest(cases, pair)
+    stream = pair[0].stream
+    grown = np.flatnonzero(sizes[0] != sizes[1])
+    for index, event in zip(stream.made[grown].tolist(), stream.allocs(grown), strict=True):
+        if is_optional(event, pair[0].target):
+            continue
+        small, large = (int(size) for size in sizes[:, event.block])
+        share = (figure.middle_bytes - small) / (large - small)
+        before = totals[0, :index] + share * (totals[1, :index] - totals[0, :index])
+        if not 0 <= share <= limit or not index or before.max() > capacity:
+            continue  # there can be no such count, or memory would have run out earlier
+        allocated = int(before[-1])
+        match = Match(
+            case=replace(pair[0], assumption=_at_count(pair, share)),
+            event=index,
+            alloc=event,
+            nbytes=figure.middle_bytes,
+            allocated_bytes=allocated,
+            has_size=True,
+            stops_here=False,
+            agrees_with_stack=agrees(event, failure.stack),
+            distance=distance_of(allocated, failure),
+        )
+        if match.is_near:
+            yield match
+
+
+def _alike(cases: Sequence[Case]) -> tuple[Case, Case] | None:
+    """Two cases that differ in nothing but the count; None if there are none."""
+    for first, second in combinations(sorted(cases, key=lambda case: case.count or 0), 2):
+        one, other = first.stream.events, second.stream.events
+        if (
+            None not in (first.count, second.count)
+            and first.count != second.count
+            and first.target == second.target
+            and np.array_equal(np.sign(one), np.sign(other))
+            and [(a.module, a.op) for a in first.stream.allocs()]
+            == [(a.module, a.op) for a in second.stream.allocs()]
+        ):
+            return first, second
+    return None
+
+
+def _share_of_largest(cases: Sequence[Case], pair: tuple[Case, Case]) -> float:
+    """How far beyond the first of the two cases, in steps of their difference, counts can lie."""
+    low, high = pair[0].count or 0, pair[1].count or 0
+    return (max(case.count or 0 for case in cases) - low) / (high - low)
+
+
+def _at_count(pair: tuple[Case, Case], share: float) -> str:
+    low, high = pair[0].count or 0, pair[1].count or 0
+    return f"about {round(low + share * (high - low)):,} voxels kept, which depends on values"
+
 
 MAX_CANDIDATES = 6
 

@@ -12,7 +12,7 @@ from bevdiag.memory.allocator import (
 )
 from bevdiag.memory.blocks import Block
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import MARK, EventStream, Ints
+from bevdiag.memory.events import MARK, Category, EventStream, Flags, Ints, Phase
 from bevdiag.memory.expandable import ExpandableAllocator
 from bevdiag.memory.profile import MemoryProfile, Refusal, Totals
 from bevdiag.memory.workspaces import Bound, is_optional, workspace
@@ -161,17 +161,42 @@ def _walk(stream: EventStream, asked: Asked, capacity: int | None, expandable: b
     return run(stream, asked, allocator)
 
 
-def run(stream: EventStream, asked: Asked, allocator: CachingAllocator) -> Totals:
-    """Drive an allocator, empty as yet, through a stream up to where it refuses.
+def reserved_after(stream: EventStream, following: EventStream, target: DeviceTarget) -> int:
+    """Return the most that is reserved when a second run follows a first one in its process.
+
+    Blocks that the first one left in the cache serve the second where they fit. What the second
+    loads, but for its batch, is there already.
+
+    Args:
+        stream: the first run, whose model, optimizer and last batch stay.
+        following: the second run of the same model.
+        target: the device, without its limit.
+    """
+    allocator = CachingAllocator()
+    run(stream, asked_of(stream, target, Bound.EXPECTED), allocator)
+    there = following.where(phase=Phase.LOAD) & ~following.where(category=Category.INPUT)
+    asked = asked_of(following, target, Bound.EXPECTED)
+    return run(following, asked, allocator, there).max_reserved_bytes
+
+
+def run(
+    stream: EventStream,
+    asked: Asked,
+    allocator: CachingAllocator,
+    there: "Flags | None" = None,
+) -> Totals:
+    """Drive an allocator through a stream up to where it refuses.
 
     Args:
         stream: the events.
         asked: what its requests come to.
-        allocator: serves them.
+        allocator: serves them; what it has handed out before counts too.
+        there: [blocks] those that need not be made.
     """
     import numpy as np
 
-    sizes: list[int] = _sizes(stream, [nbytes for nbytes, _ in asked]).tolist()
+    settled = _sizes(stream, [nbytes for nbytes, _ in asked])
+    sizes: list[int] = (settled if there is None else np.where(there, 0, settled)).tolist()
     blocks: list[Block | None] = [None] * len(sizes)
     granted = [0] * len(sizes)
     room = np.full((len(sizes), 2), -1, np.int64)

@@ -5,20 +5,17 @@ from math import ceil, floor, prod
 from typing import Protocol, get_args
 
 from bevdiag.config import DetectorConfig
+from bevdiag.config.backbone_settings import FocalDsvtSettings
 from bevdiag.config.bev_settings import (
     Backbone2dSettings,
+    CompressionMode,
     PillarScatter3dSettings,
     PillarScatterSettings,
     SparseHeightCompressionSettings,
 )
 from bevdiag.config.dsvt_settings import DsvtSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.parts import Parts, UpToMap
-from bevdiag.config.settings import (
-    CompressionMode,
-    DataSettings,
-    FocalDsvtSettings,
-    ModelSettings,
-)
 from bevdiag.errors import InputError
 from bevdiag.models.interfaces import bev_input, pillar_channels, sparse_volume
 

@@ -18,7 +18,7 @@ from bevdiag.config.bev_settings import (
 )
 from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import CenterHeadSettings
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.vfe_settings import (
     DynamicMeanVfeSettings,
     MeanVfeSettings,
@@ -38,7 +38,6 @@ from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFoca
 from bevdiag.models.contracts import DenseHead, MapToBev
 from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
-from bevdiag.models.detectors.one_stage import OneStageDetector
 from bevdiag.models.interfaces import (
     bev_input,
     pillar_channels,
@@ -47,6 +46,7 @@ from bevdiag.models.interfaces import (
 )
 from bevdiag.models.map_to_bev.height_compression import HeightCompression, SparseHeightCompression
 from bevdiag.models.map_to_bev.pillar_scatter import PillarScatter
+from bevdiag.models.one_stage import OneStageDetector
 from bevdiag.models.vfe.dynamic_vfe import DynamicMeanVfe, DynamicPointNetVfe
 from bevdiag.models.vfe.pillar_vfe import MeanVfe, PillarVfe
 from bevdiag.models.vfe.sda_vfe import SdaVfe

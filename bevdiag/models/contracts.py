@@ -16,11 +16,30 @@ Modules add `voxel_features`, `encoded_spconv_tensor`, `encoded_spconv_tensor_st
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 Batch = dict[str, Any]
+Detections = dict[str, Tensor]
+"""A sample's `boxes` [n, 7+], `scores` [n] and `labels` [n], as an evaluation finds them."""
+
+
+class Kept(dict[str, Any]):
+    """What a module keeps from one step until the next one overwrites it, entry by entry.
+
+    Attributes:
+        overwritten: hears of each entry that has just been written.
+    """
+
+    overwritten: ClassVar[Callable[["Kept", str], None] | None] = None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        if Kept.overwritten is not None:
+            Kept.overwritten(self, key)
 
 
 class MapToBev(nn.Module, ABC):
@@ -41,9 +60,44 @@ class MapToBev(nn.Module, ABC):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many boxes an evaluation lets through; the defaults are OpenPCDet's most common ones.
+
+    Attributes:
+        before: boxes of a sample that overlaps are looked for among (NMS_PRE_MAXSIZE).
+        after: boxes that are left (NMS_POST_MAXSIZE).
+        objects: heat-map peaks of a sample and head (MAX_OBJ_PER_SAMPLE).
+        by_class: whether each class has its own overlaps (MULTI_CLASSES_NMS).
+    """
+
+    before: int = 4096
+    after: int = 500
+    objects: int = 500
+    by_class: bool = False
+
+
 class DenseHead(nn.Module, ABC):
-    """Predicts from `spatial_features_2d`, assigns targets, and keeps both for `loss`."""
+    """Predicts from `spatial_features_2d`, assigns targets, and keeps both for `loss`.
+
+    Attributes:
+        limits: what an evaluation lets through.
+    """
+
+    limits: Limits = Limits()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = Kept()
 
     @abstractmethod
     def loss(self) -> Tensor:
         """Return the last forward pass's loss, a scalar."""
+
+    @abstractmethod
+    def detect(self, batch: Batch) -> list[Detections]:
+        """Return what the last forward pass found, sample by sample.
+
+        Args:
+            batch: it, as that pass left it.
+        """

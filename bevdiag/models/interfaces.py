@@ -15,7 +15,7 @@ from bevdiag.config.bev_settings import (
 )
 from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import CenterHeadSettings
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings
 from bevdiag.errors import BevdiagError
 

@@ -13,10 +13,11 @@ import torch
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
-from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.models.bev_map import Changes, compression_changes, map_input_of
 from bevdiag.models.builder import build_detector
+from bevdiag.models.dense_heads.detections import limits_of
 from bevdiag.models.interfaces import PLAIN_BOX_VALUES, box_values, uses_direct_table
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
@@ -127,7 +128,7 @@ class BuiltIn(ConfigSource):
             voxel_size=data.voxel_size,
             grid_size=data.grid_size,
             max_points=data.max_points_per_voxel,
-            max_voxels=data.max_voxels,
+            max_voxels=data.max_test_voxels if self.options.loop.evaluates else data.max_voxels,
             num_classes=len(self.config.class_names),
             box_extras=box_values(self.config.model) - PLAIN_BOX_VALUES,
         )
@@ -264,12 +265,23 @@ class BuiltIn(ConfigSource):
         return (model.vfe, decides, self.config.data, self.batch_size, pins, scenario)
 
     def _trace(self, batch: Batch, kept: tuple[KeptVoxels, ...], scenario: Scenario) -> Trace:
+        steps = max([1, *(site.num_steps for site in kept)])
+        if steps == 1 and self.options.loop.gpus == 1:  # several regroup after the first step
+            trace = self._traced(batch, kept, scenario, steps)
+            if trace.leftovers is None:
+                return trace
+        return self._traced(batch, kept, scenario, max(FEWEST_STEPS, steps))
+
+    def _traced(
+        self, batch: Batch, kept: tuple[KeptVoxels, ...], scenario: Scenario, num_steps: int
+    ) -> Trace:
+        """Trace so many steps; the trace keeps its leftovers where one step does not suffice."""
         config = self.config
         step = StepOptions(
             optimization=config.optimization,
             optimizer=self.optimizer,
             autocast=self.autocast,
-            num_steps=max([FEWEST_STEPS, *(site.num_steps for site in kept)]),
+            num_steps=num_steps,
             target=self.target(),
             loop=self.options.loop,
             replaced=self.options.replaced,
@@ -285,6 +297,8 @@ class BuiltIn(ConfigSource):
                 for site in kept:
                     site.apply(model, scenario, step)
 
+            model.dense_head.limits = limits_of(self.document)
             hooks = StepHooks(around=counter.around, begin_step=begin_step)
-            trace = trace_steps(model, meta_batch(batch), step, hooks)
+            labelled = not step.loop.evaluates
+            trace = trace_steps(model, meta_batch(batch, labelled=labelled), step, hooks)
         return replace(settle(trace), flops=counter.flops)

@@ -1,15 +1,18 @@
 """What `bevdiag preflight` and `check` know of each config, and what they tell their caller."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bevdiag.children import exhausts_host
-from bevdiag.errors import ExitCode
+from bevdiag.config import from_document, read_document
+from bevdiag.errors import BevdiagError, ConfigError, ExitCode, NoVerdictError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.policy import IgnoredRule
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Prediction
+from bevdiag.rules.checks import config_findings, sifted, stops
+from bevdiag.rules.codes import Stage
 from bevdiag.rules.finding import Finding, Silencing
 
 _WORST_FIRST = (ExitCode.USAGE, ExitCode.FINDINGS, ExitCode.NO_VERDICT, ExitCode.FITS)
@@ -129,3 +132,50 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
 def worst_last(checks: Iterable[Check]) -> list[Check]:
     """Sort the checks so that what matters most is at the end, where a terminal leaves it."""
     return sorted(checks, key=lambda check: -_WORST_FIRST.index(check.exit_code))
+
+
+def check_untraced(
+    config: Path,
+    ignore: Mapping[str, IgnoredRule],
+    overrides: Sequence[str] = (),
+    data_root: Path | None = None,
+) -> Check:
+    """Check one config by the rules that need it alone.
+
+    Args:
+        config: its file.
+        ignore: the rules that the project's policy silences, by code.
+        overrides: ``KEY=value`` texts.
+        data_root: the folder that relative data paths start from; None does not look for data.
+    """
+    try:
+        return _read_and_checked(config, ignore, overrides, data_root)
+    except Exception as error:
+        return defect(config, error)
+
+
+def _read_and_checked(
+    config: Path,
+    ignore: Mapping[str, IgnoredRule],
+    overrides: Sequence[str],
+    data_root: Path | None,
+) -> Check:
+    name = str(config)
+    try:
+        document = read_document(config, overrides)
+    except BevdiagError as error:
+        return Check(config=name, failure=str(error), failure_code=error.exit_code)
+    settings, refusal = None, None
+    try:
+        settings = from_document(config, document)
+    except (ConfigError, NoVerdictError) as error:
+        refusal = error
+    findings, silenced = sifted(
+        config_findings(document, settings, data_root), document, Stage.CONFIG
+    )
+    if isinstance(refusal, ConfigError) and not stops(findings):
+        return Check(config=name, failure=str(refusal), failure_code=refusal.exit_code)
+    report = ConfigReport(config=name, findings=findings, silenced=silenced, is_untried=True)
+    # What bevdiag does not model is no fault of the config.
+    notes = (str(refusal),) if isinstance(refusal, NoVerdictError) else ()
+    return Check(config=name, report=without_ignored(report, ignore), notes=notes)

@@ -1,6 +1,6 @@
 """`bevdiag compare`: variants of one config beside each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -8,13 +8,11 @@ from pathlib import Path
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.judged import judged
-from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.result import CompareReport, Variant
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import target_of
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)

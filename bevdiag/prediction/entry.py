@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bevdiag.config.entry import EntryFile, read_entry
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.judged import Judged

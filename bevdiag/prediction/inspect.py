@@ -6,20 +6,19 @@ from pathlib import Path
 
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.loop import Loop
+from bevdiag.memory.simulate import reserved_after
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.entry import Entry
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
-from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.prediction.plan import Plans
 from bevdiag.prediction.predicted import kind_of, prediction_of, source_of
 from bevdiag.prediction.result import ConfigReport, Evaluation, Prediction
 from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.prediction.summary import with_history
-
-Progress = Callable[[str, float], None]
-
+from bevdiag.trace.step import Trace
 
 Search = Callable[[ConfigSource, Recorded, Progress], Plans]
 """Searches for plans with which a source's recorded step fits."""
@@ -76,9 +75,9 @@ def inspect(
         report = replace(
             report, remedies=(*plans.singles, *plans.combined), recommended=plans.chosen
         )
-    if options.evaluation and options.source is not None and not options.loop.evaluates:
+    if options.evaluation and not options.loop.evaluates:
         progress("evaluation step", 0.95)
-        report = replace(report, evaluation=_evaluation(config, options))
+        report = replace(report, evaluation=_evaluation(config, options, step.trace))
     report = with_history(report, options, step.trace.stream, step.target)
     if measured is None:
         return report
@@ -86,8 +85,8 @@ def inspect(
     return replace(report, device="cuda", measurement=measurement)
 
 
-def _evaluation(config: Path, options: InspectOptions) -> Evaluation:
-    """Predict the evaluation step that the repository's own code runs after such a training."""
+def _evaluation(config: Path, options: InspectOptions, training: Trace) -> Evaluation:
+    """Return the evaluation step that follows such a training, alone and in its process."""
     loop = Loop(gpus=options.loop.gpus, evaluates=True)
     try:
         source = source_of(config, replace(options, loop=loop)).as_it_arrives()
@@ -95,7 +94,9 @@ def _evaluation(config: Path, options: InspectOptions) -> Evaluation:
     except BevdiagError as refusal:
         return Evaluation(refusal=str(refusal))
     return Evaluation(
-        allocated_bytes=step.expected.peak.allocated_bytes, high_bytes=step.high_bytes
+        allocated_bytes=step.expected.peak.allocated_bytes,
+        high_bytes=step.high_bytes,
+        after_bytes=reserved_after(training.stream, step.trace.stream, step.target),
     )
 
 

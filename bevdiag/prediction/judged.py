@@ -10,7 +10,7 @@ from bevdiag.memory.profile import MemoryProfile
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import GpuFit, Verdict, fit_on_gpus, judge
 from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.memory_use import OutOfMemory, Peak
+from bevdiag.prediction.result import OutOfMemory, Peak
 from bevdiag.prediction.summary import lower_end_bytes, peak_of, unsplit_bytes, upper_end_bytes
 from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import Trace

@@ -6,7 +6,7 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Phase
 from bevdiag.memory.profile import MemoryProfile, PhaseUse
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.memory_use import Measurement
+from bevdiag.prediction.result import Measurement
 from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
 from bevdiag.trace.step import StepOptions, Trace
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.judged import Judged

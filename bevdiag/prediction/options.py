@@ -1,11 +1,15 @@
 """What is asked of a prediction; light, as the command line imports it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bevdiag.memory.loop import PLAIN, Loop
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is done, 0 to 1. What stands before
+a colon names the phase."""
 
 KNOBS = {
     "batch": "samples a step",

@@ -1,14 +1,13 @@
 """`bevdiag preflight`: many configs through the same engine, each to its verdict."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from bevdiag.children import TIMEOUT_SECONDS
 from bevdiag.errors import BevdiagError, ExitCode
 from bevdiag.prediction.checked import Check, Job, defect, without_ignored
 from bevdiag.prediction.inspect import inspect
+from bevdiag.prediction.options import Progress
 from bevdiag.trace.workers import workers
-
-Progress = Callable[[str, float], None]
 
 _GRACE_SECONDS = 30.0
 

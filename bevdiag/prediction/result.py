@@ -8,17 +8,99 @@ from bevdiag.memory.history import History
 from bevdiag.memory.lifetimes import BlockLife
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
-from bevdiag.prediction.memory_use import (
-    Layer,
-    Measurement,
-    OutOfMemory,
-    Peak,
-    TimelinePoint,
-)
 from bevdiag.prediction.plan import Plan, Recommendation
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.trace.pins import Assumption as Assumption
-from bevdiag.trace.wiring import Wiring
+from bevdiag.trace.wiring import LayerRecord, Wiring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """One block (or several alike, `count`) alive at the peak."""
+
+    nbytes: int
+    category: str
+    module: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The highest moment of the steps after the first, as torch.cuda.max_memory_allocated counts.
+
+    `low_bytes` and `high_bytes` bound `allocated_bytes`; `reserved_bytes` is what the allocator
+    holds from CUDA at most.
+    """
+
+    allocated_bytes: int
+    low_bytes: int
+    high_bytes: int
+    reserved_bytes: int
+    high_reserved_bytes: int
+    phase: str
+    module: str
+    op: str
+    holders: tuple[Holder, ...]
+    by_category: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer(LayerRecord):
+    """One module of the layer tree with its memory.
+
+    `saved_bytes` is what its forward pass leaves for the backward pass, children included;
+    `peak_bytes` the allocated total at the highest moment inside it, forward or backward;
+    `workspace_bytes` the largest workspace it asks for.
+    """
+
+    saved_bytes: int
+    peak_bytes: int
+    workspace_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfMemory:
+    """Where the step stops within the budget, and the message PyTorch would print."""
+
+    requested_bytes: int
+    module: str
+    phase: str
+    step: int
+    what: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelinePoint:
+    """Allocated and reserved bytes after some event of the steady step, for the chart."""
+
+    phase: str
+    module: str
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a GPU measured beside the prediction (device cuda only)."""
+
+    gpu: str
+    torch: str
+    cudnn: str
+    peak_allocated_bytes: int | None
+    peak_reserved_bytes: int | None
+    error_percent: float | None
+    phases: Mapping[str, PhaseUse]
+    modules: dict[str, int]
+    predicted_modules: dict[str, int]
+    context_bytes: int | None
+    other_processes: tuple[str, ...]
+    kept_voxels: dict[str, int]
+    oom_message: str | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +165,14 @@ SCENE_SITE = "scene"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The evaluation step of the same batch size; `refusal` says why there is none, else empty."""
+    """The evaluation step of the same batch size; `refusal` says why there is none, else empty.
+
+    `after_bytes` is the most that its process reserves where it has trained before.
+    """
 
     allocated_bytes: int = 0
     high_bytes: int = 0
+    after_bytes: int = 0
     refusal: str = ""
 
 

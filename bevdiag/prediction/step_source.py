@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 import torch
 
 from bevdiag.config import DetectorConfig, Document
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.models.bev_map import Changes
 from bevdiag.prediction.judged import Judged

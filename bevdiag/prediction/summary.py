@@ -10,14 +10,14 @@ from bevdiag.memory.events import EventStream
 from bevdiag.memory.history import record
 from bevdiag.memory.lifetimes import ancestors, block_lives, saved_bytes_by_module
 from bevdiag.memory.profile import LiveBlock, MemoryProfile
-from bevdiag.prediction.memory_use import (
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.result import (
     Holder,
     Layer,
     Peak,
+    Prediction,
     TimelinePoint,
 )
-from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import Prediction
 from bevdiag.trace.wiring import LayerRecord
 
 _TOP_HOLDERS = 12

@@ -149,14 +149,14 @@ def module(option: str, text: str) -> str:
 
 def compressions() -> tuple[str, ...]:
     """Every MODE of the height compression, as the config knows them."""
-    from bevdiag.config.settings import CompressionMode
+    from bevdiag.config.bev_settings import CompressionMode
 
     return get_args(CompressionMode)
 
 
 def optimizer(option: str, text: str) -> str:
     """One of the optimizers that a config can name."""
-    from bevdiag.config.settings import OptimizationSettings
+    from bevdiag.config.model_settings import OptimizationSettings
 
     known = get_args(OptimizationSettings.model_fields["optimizer"].annotation)
     return choose(option, text, known)

@@ -4,13 +4,13 @@ Memory grows with each of the three, so the largest is bisected for: traced at t
 it is undecided, as many points at once as there are cores. Every point of the curve was traced.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.options import KNOBS, InspectOptions
+from bevdiag.prediction.options import KNOBS, InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity, target_of
@@ -18,8 +18,6 @@ from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.remedies.sets import plan_of
 from bevdiag.rules.fix import VOXELIZER, for_training
 from bevdiag.trace.workers import Map, usable_cores, workers
-
-Progress = Callable[[str, float], None]
 
 _PRECISION = 100
 """A cap is found to one part in this many: its memory is not known better than to 1 %."""
@@ -63,6 +61,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     )
 
 
+@dataclass(slots=True)
 class _Search:
     """Bisection between what fits and what does not.
 
@@ -74,40 +73,32 @@ class _Search:
         doubling: whether `most` is too far away to begin with.
     """
 
-    def __init__(
-        self,
-        traced: Map[int, FitPoint],
-        progress: Progress,
-        most: int,
-        step: int,
-        doubling: bool,
-    ) -> None:
-        self._traced = traced
-        self._progress = progress
-        self._most = most
-        self._step = step
-        self._doubling = doubling
-        self._points: dict[int, FitPoint] = {}
+    traced: Map[int, FitPoint]
+    progress: Progress
+    most: int
+    step: int
+    doubling: bool
+    points: dict[int, FitPoint] = field(default_factory=dict)
 
     def run(self) -> dict[int, FitPoint]:
-        self._trace([1, 2] if self._doubling else [1, self._most])
+        self._trace([1, 2] if self.doubling else [1, self.most])
         while True:
-            below = max((v for v, point in self._points.items() if point.fits), default=0)
-            above = min((v for v in self._points if v > below), default=self._most + 1)
-            if below == 0 or below >= self._most:
-                return self._points
-            if above > self._most and self._doubling:
-                self._trace([min(2 * below, self._most)])
-            elif above - below <= self._step:
-                return self._points
+            below = max((v for v, point in self.points.items() if point.fits), default=0)
+            above = min((v for v in self.points if v > below), default=self.most + 1)
+            if below == 0 or below >= self.most:
+                return self.points
+            if above > self.most and self.doubling:
+                self._trace([min(2 * below, self.most)])
+            elif above - below <= self.step:
+                return self.points
             else:
                 self._trace(_between(below, above, usable_cores()))
 
     def _trace(self, values: list[int]) -> None:
-        new = [value for value in dict.fromkeys(values) if value not in self._points]
-        self._progress(f"search: {len(self._points)} traced", min(0.9, 0.1 * len(self._points)))
-        for value, point in zip(new, self._traced(new), strict=True):
-            self._points[value] = point
+        new = [value for value in dict.fromkeys(values) if value not in self.points]
+        self.progress(f"search: {len(self.points)} traced", min(0.9, 0.1 * len(self.points)))
+        for value, point in zip(new, self.traced(new), strict=True):
+            self.points[value] = point
 
 
 def _between(below: int, above: int, count: int) -> list[int]:

@@ -4,7 +4,6 @@ Every set is applied and traced again. Of the sets that fit, the cheapest is wri
 the text; that text is read and traced once more, and only what it then comes to is believed.
 """
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from difflib import unified_diff
@@ -18,7 +17,7 @@ from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.models.bev_map import Changes
-from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
@@ -28,8 +27,6 @@ from bevdiag.remedies.results import FixReport
 from bevdiag.remedies.search import search_plans
 from bevdiag.remedies.sets import apply_set, plan_of
 from bevdiag.rules.sound_grid import sound_grid
-
-Progress = Callable[[str, float], None]
 
 _BOM = "\ufeff"
 _NO_NEWLINE = "\\ No newline at end of file"

@@ -4,11 +4,12 @@
 never taken where something else fits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.options import Progress
 from bevdiag.prediction.plan import Plan, Plans
 from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.remedies.sets import (
@@ -23,8 +24,6 @@ from bevdiag.remedies.sets import (
 from bevdiag.rules.checks import fixes_of
 from bevdiag.rules.fix import Fix
 from bevdiag.trace.workers import Map, usable_cores, workers
-
-Progress = Callable[[str, float], None]
 
 _MOST_SETS = 24
 """Sets of several that are traced before the strongest of all is."""

@@ -18,8 +18,7 @@ from packaging.version import Version
 from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Checks
-from bevdiag.prediction.memory_use import TimelinePoint
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Prediction, TimelinePoint
 from bevdiag.report.documents import WHERE_SAID, schema_of, value_of, written
 from bevdiag.report.places import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch

@@ -17,9 +17,8 @@ from bevdiag.explain.failure import Failure
 from bevdiag.explain.result import Explanation
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.prediction.checked import Check, Checks
-from bevdiag.prediction.memory_use import Layer
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import CompareReport, ConfigReport, Prediction
+from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Prediction
 from bevdiag.remedies.results import FitReport, FixReport
 from bevdiag.rules.finding import Finding
 from bevdiag.rules.fix import Fix

@@ -14,9 +14,8 @@ from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable, printable_lines
-from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import Finding, Severity, worst_first
 
 MOST_OF_A_KIND = 10
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}

@@ -14,9 +14,8 @@ from bevdiag.report.amounts import format_bytes
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.checks_report import figures, why
-from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_sentence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Finding, worst_first
 
 MOST_CHARACTERS = 65_536
 """Of a comment; a job summary holds more."""

@@ -17,7 +17,7 @@ from bevdiag.prediction.checked import Check
 from bevdiag.report.as_json import dumps
 from bevdiag.report.places import posix_uri, shown_location
 from bevdiag.report.printable import printable, printable_lines
-from bevdiag.report.rules_markdown import rule_markdown
+from bevdiag.report.rule_pages import rule_markdown
 from bevdiag.rules.codes import CODES, Code
 from bevdiag.rules.finding import Confidence, Finding, Severity
 from bevdiag.rules.pages import rule_page

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from bevdiag.prediction.memory_use import TimelinePoint
+from bevdiag.prediction.result import TimelinePoint
 
 
 def phase_stretches(points: Sequence[TimelinePoint]) -> list[tuple[str, list[TimelinePoint]]]:

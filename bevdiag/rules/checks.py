@@ -11,11 +11,11 @@ from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.rules.codes import CODES, Code, Stage, rule_of
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Confidence, Finding, Severity
+from bevdiag.rules.finding import Confidence, Finding, Severity, worst_first
 from bevdiag.rules.fix import Fix, Fixable
+from bevdiag.rules.pages import codes_for
 from bevdiag.rules.silencing import silence
 from bevdiag.rules.sound_grid import with_sound_grid
-from bevdiag.rules.texts import codes_for
 
 GROUPS = (
     "voxel-xy", "voxel-z", "range", "height", "points", "voxels", "samples", "growth",
@@ -29,7 +29,6 @@ _OTHER_MODULES = (
     "Derived from what OpenPCDet's modules of these names do; the trace of this repository's own "
     "code did not confirm it."
 )
-_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
 def check_config(
@@ -95,7 +94,7 @@ def sifted(
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """Sift out what the config's comments silence: the findings, errors first, and the silenced."""
     stay, silenced = silence(findings, document.ignores, stages)
-    return tuple(sorted(stay, key=lambda finding: _ORDER[finding.severity])), silenced
+    return tuple(worst_first(stay)), silenced
 
 
 def fixes_of(step: Fixable) -> tuple[Fix, ...]:

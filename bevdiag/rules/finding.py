@@ -1,5 +1,6 @@
 """One thing that is wrong or worth knowing, as a plain value for any renderer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -58,3 +59,9 @@ class Finding:
         grid = next((fix for fix in self.fixes if fix.group == GRID), None)
         edits = {} if grid is None else grid.edits
         return {".".join(path): flow(value) for path, value in edits.items()}
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors, warnings, then the rest; within a severity in the order of the rules."""
+    order = tuple(Severity)
+    return sorted(findings, key=lambda finding: order.index(finding.severity))

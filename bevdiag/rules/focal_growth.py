@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
-from bevdiag.config.settings import FocalDsvtSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings, VoxelFocalBackboneSettings
 from bevdiag.memory.oom import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence

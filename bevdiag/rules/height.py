@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from bevdiag.config import DetectorConfig
-from bevdiag.config.settings import FocalDsvtSettings, SparseHeightCompressionSettings
+from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.bev_settings import SparseHeightCompressionSettings
 from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, Backend, conv_backend
 from bevdiag.memory.events import Phase
 from bevdiag.memory.oom import format_size

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from bevdiag.config import Document, NoteCode
 from bevdiag.config.around import is_own_module
-from bevdiag.config.catalogue import DATA_STEPS, DETECTOR, PUBLISHED, built_names
-from bevdiag.config.modules import is_slip
+from bevdiag.config.modules import DATA_STEPS, DETECTOR, PUBLISHED, built_names, is_slip
 from bevdiag.config.nearest import nearest_names
 from bevdiag.config.unknown_keys import is_batch_size
 from bevdiag.config.written import checkpoint_keys, dsvt_key, text

@@ -7,8 +7,10 @@ too, and "(in backbone_2d)" at the end the part of the detector whose code says 
 """
 
 import ast
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from inspect import cleandoc
 from pathlib import Path
 from textwrap import dedent
@@ -80,3 +82,93 @@ def _functions(module: Path) -> dict[str, ast.FunctionDef]:
 def _paragraphs(lines: list[str]) -> tuple[str, ...]:
     text = cleandoc(dedent("\n".join(lines)))
     return tuple(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+_PART = re.compile(r"(.+) \(in (\w+)\)")
+_HOLES = re.compile(r"<#>|<\.\.\.>|#|\.\.\.| ")
+# Every repeat is bounded: a log may be anything, and takes no longer for that.
+_FILLINGS = {
+    "<#>": r"(\d{1,15})",
+    "<...>": r"([^\n']{1,200}?)",
+    "#": r"\d{1,15}",
+    "...": r"[^\n]{0,200}?",
+    " ": r"\s{1,8}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A text by which a fault is known.
+
+    Attributes:
+        code: the rule that looks for the fault.
+        part: the detector's child whose code prints it, empty where any may.
+        pattern: the text, with holes.
+        word: its longest word in small letters; what lacks it has no match.
+    """
+
+    code: str
+    part: str
+    pattern: re.Pattern[str]
+    word: str
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        """Every match. Most texts lack the word, which is found out many times sooner."""
+        return self.pattern.finditer(text) if self.word in _in_small_letters(text) else iter(())
+
+
+@lru_cache(maxsize=1)
+def _in_small_letters(text: str) -> str:
+    return text.lower()
+
+
+@cache
+def signatures() -> tuple[Signature, ...]:
+    """Return the signatures of all rules, in the order of the table."""
+    return tuple(
+        signature(code, text) for code in CODES for text in rule_page(code).parts.get(PRINTED, ())
+    )
+
+
+def last_match(text: str) -> tuple[int, int] | None:
+    """Where the last text that a rule knows starts and ends, the longest such; None if none is."""
+    found = [match.span() for one in signatures() for match in one.finditer(text)]
+    return max(found, key=lambda span: (span[1], -span[0]), default=None)
+
+
+def named_in(code: str, text: str) -> tuple[str, ...]:
+    """Return the numbers and names in the text that a finding of the rule names too, if any."""
+    found = [one.pattern.search(text) for one in signatures() if one.code == code]
+    return max((match.groups() for match in found if match), key=len, default=())
+
+
+def codes_for(text: str, part: str) -> tuple[str, ...]:
+    """Return the rules that the text speaks of, each once, in the order of the table.
+
+    Args:
+        text: what was printed.
+        part: the detector's child that was running, empty where nothing tells. What any part may
+            print counts where none prints it there; what another part prints does not.
+    """
+    found = [one for one in signatures() if one.pattern.search(text)]
+    agreeing = [one for one in found if not part or one.part == part] or [
+        one for one in found if not one.part
+    ]
+    return tuple(dict.fromkeys(one.code for one in agreeing))
+
+
+def signature(code: str, text: str) -> Signature:
+    """Read a text as the pages write it, with "(in PART)" at its end if only PART prints it."""
+    match = _PART.fullmatch(text)
+    words, part = (match[1], match[2]) if match else (text, "")
+    word = max(_HOLES.split(words), key=len).lower()
+    return Signature(code, part, re.compile("".join(_pattern(words)), re.IGNORECASE), word)
+
+
+def _pattern(words: str) -> Iterator[str]:
+    end = 0
+    for hole in _HOLES.finditer(words):
+        yield re.escape(words[end : hole.start()])
+        yield _FILLINGS[hole[0]]
+        end = hole.end()
+    yield re.escape(words[end:])

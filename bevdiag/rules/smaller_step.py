@@ -10,9 +10,11 @@ from math import gcd, prod
 from typing import TYPE_CHECKING
 
 from bevdiag.config import DetectorConfig
+from bevdiag.config.backbone_settings import FocalDsvtSettings
 from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
-from bevdiag.config.settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
+from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.tree import Path as Keys
+from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import BevdiagError
 from bevdiag.models.bev_map import Changes, map_input_of
 from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, batch_key, for_training

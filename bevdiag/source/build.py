@@ -15,7 +15,7 @@ from bevdiag.memory.events import Category
 from bevdiag.source.scratch import Scratch
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
-from bevdiag.trace.assumed_values import NOBODY, AssumedValues, RehearsedValues, Scenario
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
 from bevdiag.trace.recorder import Recorder
@@ -61,7 +61,7 @@ def import_model(open_it: Callable[[], None]) -> None:
 @contextmanager
 def real_values() -> Iterator[None]:
     """Inside, code that names a GPU computes on the CPU, and keeps its values."""
-    values = RehearsedValues(NOBODY)
+    values = RehearsedValues()
     recorder = _recorder(values)
     gpu = SimulatedGpu(recorder, values)
     begin(Running(gpu, values))

@@ -26,21 +26,19 @@ from bevdiag.source.failures import (
 )
 from bevdiag.source.locks import lock
 from bevdiag.source.programs import divert_programs
-from bevdiag.source.real_run import rehearse
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.scratch import MIRROR, Scratch
-from bevdiag.source.state import current, noted
+from bevdiag.source.state import current, noted, whose_code
 from bevdiag.source.stubs import inert
-from bevdiag.source.stubs.called import whose_code
 from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.alternatives import Scenarios, TracedStep
-from bevdiag.trace.assumed_values import AssumedValues
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.places import set_root
-from bevdiag.trace.real_run import OTHER_SEEDS, SEED
+from bevdiag.trace.real_run import OTHER_SEEDS, SEED, prepare, run_for_real
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.rehearsal import Effort, Rehearsal, can_rehearse
+from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal, can_rehearse
 from bevdiag.trace.settling import settle
 from bevdiag.trace.step import StepHooks, StepOptions, Trace, trace_steps
 
@@ -185,7 +183,7 @@ def _scenarios(task: SourceTask, supplies: Supplies, findings: list[str], tell: 
         if task.rehearses and can_rehearse() and not task.options.loop.evaluates:
             for scenario, supply in supplies.items():
                 run, *others = (
-                    partial(rehearse, task.dialect, supply, seed) for seed in (SEED, *OTHER_SEEDS)
+                    partial(_rehearse, task.dialect, supply, seed) for seed in (SEED, *OTHER_SEEDS)
                 )
                 rehearsals[scenario] = Rehearsal(run, others)
         return Scenarios(
@@ -198,6 +196,26 @@ def _scenarios(task: SourceTask, supplies: Supplies, findings: list[str], tell: 
     finally:
         for rehearsal in rehearsals.values():
             rehearsal.close()
+
+
+@torch.no_grad()
+def _rehearse(dialect: Dialect, supply: Supply, seed: int, prompter: Prompter) -> None:
+    """Build the model with the weights of a seed, and run its forward and loss."""
+    values = RehearsedValues(prompter)
+    prepare(seed)
+    with cuda_api.initial_weights(), torch.enable_grad():
+        built = build.build_model(lambda: dialect.build(supply), values)
+    model, recorder = built.model.train(), built.recorder
+    loaded = supply.batch(with_values=True)
+    current().boxes = loaded.boxes
+    run_for_real(
+        model,
+        loaded.entries.values(),
+        recorder,
+        values,
+        lambda: dialect.loss(model, dialect.BATCH(loaded.entries)),
+        built.gpu,
+    )
 
 
 def _report_imports(finder: StubFinder, findings: list[str]) -> None:

@@ -36,6 +36,7 @@ class Remedy(str, Enum):
     VALUES = "give the step more time or memory on this machine, or a smaller batch or scene"
     LOSS = "return a dict with 'loss', alone or first in a tuple"
     CONFIG = "name it in the config"
+    ENTRY = "give model and batch with --entry FILE.py:function"
     TRAINING = "leave --step eval out"
     STEP = (
         "if training itself gets past this line, give it what training does, with --batch FILE or "

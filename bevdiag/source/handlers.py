@@ -1,5 +1,6 @@
 """What becomes of each call that asks about devices, moves between them, or mixes them."""
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from bevdiag.source.devices import CPU, FEATURES, VALUES, is_cuda
 from bevdiag.source.indexing import mixed_get, mixed_set
 from bevdiag.source.sparse_coo import sparse_coo
 from bevdiag.source.writing import IN_PLACE, make_writable
+from bevdiag.trace.assumed_values import RehearsedValues
+from bevdiag.trace.places import user_place
 
 if TYPE_CHECKING:
     from bevdiag.source.simulated_gpu import SimulatedGpu
@@ -18,9 +21,9 @@ Handler = Callable[["SimulatedGpu", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 def _device(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     tensor = args[0]
-    if tensor.is_meta:
-        return FEATURES
-    return VALUES if gpu.recorder.is_device(tensor) else func(*args)
+    if gpu.recorder.is_device(tensor):
+        return FEATURES if tensor.is_meta else VALUES
+    return CPU if tensor.is_meta else func(*args)
 
 
 def _is_cuda(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -33,14 +36,6 @@ def _is_cpu(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) 
 
 def _get_device(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     return 0 if gpu.recorder.is_device(args[0]) else -1
-
-
-def _cuda(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return gpu.to_device(args[0], None)
-
-
-def _cpu(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    return gpu.to_host(args[0])
 
 
 def _to(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -96,7 +91,7 @@ def _to_python(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: An
     if not args[0].is_meta:
         gpu.recorder.asked("copy", args[0])
         return func(*args, **kwargs)
-    return func(gpu.to_host(args[0]), *args[1:], **kwargs)
+    return func(gpu.to_host(args[0], is_read=True), *args[1:], **kwargs)
 
 
 def _new(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -123,13 +118,30 @@ def _getitem(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any)
     return func(*args, **kwargs) if result is NotImplemented else result
 
 
+def _kept(gpu: "SimulatedGpu", args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments of a write; what goes into a tensor of the host has to have values."""
+    (target, *sources), values = args, gpu.values
+    if target.is_meta or gpu.recorder.is_device(target) or isinstance(values, RehearsedValues):
+        return args
+    for place, value in enumerate(sources):
+        if isinstance(value, _T) and value.is_meta and not gpu.recorder.is_device(value):
+            values.leave_open(
+                f"{user_place(sys._getframe(1))}: features copied to the host are kept in a tensor"
+            )
+            with gpu.recorder.on_host():
+                sources[place] = torch.zeros(value.shape, dtype=value.dtype, device=CPU)
+    return (target, *sources)
+
+
 def _setitem(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    args = _kept(gpu, args)
     make_writable(gpu.recorder, args[0], args[1:])
     result = mixed_set(gpu.recorder, *args)
     return func(*args, **kwargs) if result is NotImplemented else result
 
 
 def _in_place(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    args = _kept(gpu, args)
     make_writable(gpu.recorder, args[0], (*args[1:], *kwargs.values()))
     return func(*args, **kwargs)
 
@@ -149,8 +161,8 @@ FOR_THE_REPOSITORY: dict[Any, Handler] = {
     _property("is_cuda"): _is_cuda,
     _property("is_cpu"): _is_cpu,
     _T.get_device: _get_device,
-    _T.cuda: _cuda,
-    _T.cpu: _cpu,
+    _T.cuda: lambda gpu, _, args, __: gpu.to_device(args[0], None),
+    _T.cpu: lambda gpu, _, args, __: gpu.to_host(args[0]),
     _T.to: _to,
     _T.type: _type,
     _T.type_as: _type_as,
@@ -159,6 +171,7 @@ FOR_THE_REPOSITORY: dict[Any, Handler] = {
 }
 _NEW = (_T.new_zeros, _T.new_ones, _T.new_empty, _T.new_full, _T.new_tensor)
 FOR_ALL: dict[Any, Handler] = {
+    _T.__array__: _to_python,
     _T.__getitem__: _getitem,
     _T.__setitem__: _setitem,
     torch.sparse_coo_tensor: _sparse,

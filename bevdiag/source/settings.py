@@ -9,7 +9,7 @@ import numpy as np
 
 from bevdiag.config import Document, read_document, tree
 from bevdiag.config.checking import checked
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location
 
 _OPTIMIZERS = ("adam", "adamw", "sgd", "adam_onecycle", "adam_cosineanneal")

@@ -71,9 +71,11 @@ class SimulatedGpu(TorchFunctionMode):
             copied = source.clone() if dtype is None else source.to(dtype, copy=True)
         return copied.requires_grad_(tensor.requires_grad and copied.is_floating_point())
 
-    def to_host(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    def to_host(
+        self, tensor: torch.Tensor, dtype: torch.dtype | None = None, *, is_read: bool = False
+    ) -> torch.Tensor:
         """Return a copy on the host; zeros where nobody knows the values."""
-        copied = copied_to_host(self.recorder, tensor, dtype)
+        copied = copied_to_host(self.recorder, tensor, dtype, is_read=is_read)
         if copied is not None:
             return copied
         if not self.recorder.is_device(tensor):

@@ -67,5 +67,5 @@ class AroundStep:
             self._recorder.release(block)
         for copy in self._average.values():
             if copy.is_floating_point():
-                nbytes = copy.numel() * copy.element_size()
-                self._recorder.release(self._recorder.temporary(nbytes, "EMA update"))
+                nbytes = copy.nbytes
+                self._recorder.scratch(nbytes, "EMA update")

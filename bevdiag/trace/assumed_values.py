@@ -15,13 +15,14 @@ from typing import Any
 import torch
 
 from bevdiag.trace.given import Given
-from bevdiag.trace.intervals import Intervals
+from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Effort, Prompter, Question, QuestionCounter, Rehearsal
+from bevdiag.trace.rehearsal import Effort, Prompter, Question, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
+from bevdiag.trace.unknown_values import Asked
 
 EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""
@@ -42,60 +43,24 @@ _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
 
 
-class Asked:
-    """Numbers the questions that a run meets, by their place in the code.
-
-    Attributes:
-        module: names the module that is running, for places outside of the user's code.
-    """
-
-    def __init__(self) -> None:
-        self.module: Callable[[], str] = str
-        self._counter = QuestionCounter()
-
-    def begin_pass(self) -> None:
-        """Begin a forward or backward pass."""
-        self._counter.begin_pass()
-
-    def question(self, kind: str) -> Question:
-        """Give a number to the question that the code asks right now."""
-        module = self.module()
-        return self._counter.question(kind, user_place(sys._getframe(1), module), module)
-
-    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
-
-    def overwritten(self, tensors: Iterable[Any]) -> None:
-        """Note that an operator that nobody sees into may have written into these arguments."""
-
-
-class _Nobody:
-    """Waits for no answer."""
-
-    def seen(self, question: Question, value: torch.Tensor) -> None:
-        """See `bevdiag.trace.rehearsal.Prompter`."""
-
-
-NOBODY = _Nobody()
-
-
 class RehearsedValues(Asked):
     """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
 
-    def __init__(self, prompter: Prompter | _Nobody) -> None:
+    def __init__(self, prompter: Prompter | None = None) -> None:
         super().__init__()
         self._prompter = prompter
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """Pass on the answer that the run has to a question."""
-        self._prompter.seen(question, value)
+        if self._prompter is not None:
+            self._prompter.seen(question, value)
 
     def counted(self, kind: str, count: int) -> None:
         """Pass on a count that an operator has found out and a trace has to ask for."""
         self.seen(self.question(kind), torch.tensor(count))
 
 
-class AssumedValues(Asked):
+class AssumedValues(KnownValues):
     """Supplies values for one trace.
 
     Args:
@@ -128,7 +93,6 @@ class AssumedValues(Asked):
         self.scenario = scenario
         self._pins = pins
         self._rehearsal = rehearsal
-        self._intervals = Intervals()
         self.given = Given()
         self._random = torch.Generator().manual_seed(0)
         self._masks: StorageNotes[torch.Tensor] = StorageNotes()
@@ -140,13 +104,14 @@ class AssumedValues(Asked):
         self.assumptions: dict[str, Assumption] = {}
         self.open: list[str] = []
 
+    question = Asked.question
+
     def begin_pass(self) -> None:
         super().begin_pass()
         self._rounds.clear()
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
-        self._intervals.note(func, args, outputs)
+        super().note(func, args, outputs)
         self.given.note(func, args, outputs)
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
@@ -154,9 +119,6 @@ class AssumedValues(Asked):
         for tensor in found:
             self._intervals.overwritten(tensor)
         self.given.overwritten(found)
-
-    def seen(self, question: Question, value: torch.Tensor) -> None:
-        """Ignore a question about values that the trace has: nobody needs to be asked."""
 
     # -- counts ------------------------------------------------------------------------------------
 
@@ -199,7 +161,6 @@ class AssumedValues(Asked):
             )
 
     def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         low, high = self._intervals.of(mask)
         if low == high:
             return torch.full(mask.shape, bool(low))
@@ -249,12 +210,10 @@ class AssumedValues(Asked):
         self._shares[shape] = (share, why)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         storage = result.untyped_storage()
         self._negations[storage._cdata] = (mask, weakref.ref(storage))
 
     def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         whole = None if source is None else self._whole_numbers(source)
         count = min(count, len(whole)) if whole is not None else count
         return self.count(
@@ -282,7 +241,6 @@ class AssumedValues(Asked):
     def order(
         self, shape: tuple[int, ...], dim: int, length: int, question: Question
     ) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         wanted = [*shape]
         wanted[dim] = length
         answer = self._rehearsed(question, tuple(wanted))
@@ -294,7 +252,6 @@ class AssumedValues(Asked):
         return picked.view(along).expand(wanted).contiguous()
 
     def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
-        """See `bevdiag.trace.unknown_values.UnknownValues`."""
         answer = self._rehearsed(question, tuple(index.shape))
         if answer is not None:
             return answer.clamp(-size, max(size - 1, 0))
@@ -378,13 +335,15 @@ class AssumedValues(Asked):
         )
         return used
 
-    def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
+    def copied(
+        self, tensor: torch.Tensor, question: Question, *, is_read: bool = True
+    ) -> torch.Tensor | None:
         """Return values of features that are copied to the host; None where nobody knows them."""
         low, high = self._intervals.of(tensor)
         if low == high:
             return torch.full(tensor.shape, low, dtype=tensor.dtype)
         answer = self._rehearsed(question, tuple(tensor.shape))
-        if answer is None:
+        if answer is None and is_read:
             self._open(question, "features copied to the host")
         return answer
 

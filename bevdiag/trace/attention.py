@@ -23,7 +23,6 @@ from bevdiag.memory.attention import (
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Category
 from bevdiag.trace.operands import unrecorded
-from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -178,7 +177,7 @@ class _Fused(torch.autograd.Function):
             recorder.track(lse, op)
             saved.append(lse)
         scratch = forward_scratch(call, kernel, target)
-        release_all(recorder, [_scratch(recorder, nbytes, op) for nbytes in scratch])
+        recorder.release(*[_scratch(recorder, nbytes, op) for nbytes in scratch])
         ctx.save_for_backward(*saved, *([] if bias is None else [bias]))
         ctx.has_bias = bias is not None
         _watch(recorder, aten._scaled_dot_product_efficient_attention, (query, key, value), out)
@@ -196,7 +195,7 @@ class _Fused(torch.autograd.Function):
             if kernel is Kernel.CUDNN:
                 is_dense = tensor.stride(-1) != 0
             if not is_dense:
-                held.append(recorder.temporary(tensor.numel() * tensor.element_size(), op))
+                held.append(recorder.temporary(tensor.nbytes, op))
         grads: list[Tensor | None] = []
         for tensor in (query, key, value):
             if kernel is Kernel.EFFICIENT:
@@ -214,9 +213,9 @@ class _Fused(torch.autograd.Function):
             product = recorder.temporary(out.numel() * 4, op)
             total = recorder.temporary(delta, op)
             held.append(recorder.temporary(delta, op))
-            release_all(recorder, [product, total])
+            recorder.release(product, total)
         held += [_scratch(recorder, nbytes, op) for nbytes in scratch]
-        release_all(recorder, held)
+        recorder.release(*held)
         func = aten._scaled_dot_product_efficient_attention_backward
         _watch(recorder, func, (grad, query, key, value), tuple(grads[:3]))
         return (None, None, None, None, *grads)

@@ -12,16 +12,9 @@ from torch._prims_common import suggest_memory_format
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import ConvCall
 from bevdiag.trace import reductions
-from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
-
-
-def _workspace(recorder: "Recorder", call: ConvCall) -> None:
-    recorder.release(
-        recorder.temporary(0, f"{call.direction} convolution", Category.WORKSPACE, call)
-    )
 
 
 def _layout(data: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
@@ -36,14 +29,6 @@ def _laid_out(tensor: torch.Tensor, layout: torch.memory_format) -> torch.Tensor
     if layout is torch.contiguous_format or tensor.is_contiguous(memory_format=layout):
         return tensor
     return torch.empty_like(tensor, memory_format=layout)
-
-
-def _copy(recorder: "Recorder", tensor: torch.Tensor, layout: torch.memory_format) -> list[int]:
-    """Copy for the length of a call, if the tensor is not laid out as the backend works."""
-    if tensor.is_contiguous(memory_format=layout):
-        return []
-    nbytes = tensor.numel() * tensor.element_size()
-    return [recorder.temporary(nbytes, "aten.contiguous")]
 
 
 def _call(
@@ -81,12 +66,13 @@ def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict
     args, kwargs = recorder.on_one_lane(args, kwargs)
     data, weight = args[:2]
     layout = _layout(data, weight)
-    copies = _copy(recorder, data, layout)
+    copies = recorder.dense_copy(data, layout)
     output = _laid_out(func(*args, **kwargs), layout)
     recorder.track(output, str(func))
-    copies += _copy(recorder, weight, layout)
-    _workspace(recorder, _call("forward", data, weight, tuple(output.shape), args[3:], layout))
-    release_all(recorder, copies)
+    copies += recorder.dense_copy(weight, layout)
+    call = _call("forward", data, weight, tuple(output.shape), args[3:], layout)
+    recorder.scratch(0, "forward convolution", Category.WORKSPACE, call)
+    recorder.release(*copies)
     return output
 
 
@@ -100,11 +86,11 @@ def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dic
     args, kwargs = recorder.on_one_lane(args, kwargs)
     grad_output, data, weight, _ = args[:4]
     layout = _layout(data, weight)
-    held = _copy(recorder, data, layout) if args[10][1] else []
+    held = recorder.dense_copy(data, layout) if args[10][1] else []
     is_transposed = args[7]
     copied_in_each = suggest_memory_format(grad_output) is layout and not is_transposed
     if not copied_in_each:
-        held += _copy(recorder, grad_output, layout)
+        held += recorder.dense_copy(grad_output, layout)
     outputs = func(*args, **kwargs)
     results = [None if output is None else _laid_out(output, layout) for output in outputs[:2]]
     shape = tuple(grad_output.shape)
@@ -115,15 +101,15 @@ def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dic
         own: list[int] = []
         if direction == "dgrad":
             recorder.track(output, str(func))
-            own = _copy(recorder, weight, layout)
+            own = recorder.dense_copy(weight, layout)
         if copied_in_each:
-            own += _copy(recorder, grad_output, layout)
+            own += recorder.dense_copy(grad_output, layout)
         if direction == "wgrad":
             recorder.track(output, str(func))
-        _workspace(recorder, call)
-        release_all(recorder, own)
+        recorder.scratch(0, f"{direction} convolution", Category.WORKSPACE, call)
+        recorder.release(*own)
     # The backend's copies are gone when the bias's gradient is summed (Convolution.cpp).
-    release_all(recorder, held)
+    recorder.release(*held)
     if outputs[2] is not None:
         recorder.track(outputs[2], str(func))
         reductions.sum_over(recorder, grad_output, [0, *range(2, grad_output.dim())], str(func))

@@ -48,9 +48,9 @@ class Reducer:
     def wrap(self) -> None:
         """Wrap as the constructor: every rank gets the same weights, the first buckets are made."""
         state = [*self._model.parameters(), *self._model.buffers()]
-        for chunk in bucketed([_nbytes(tensor) for tensor in state], [BROADCAST_BYTES]):
-            flat = sum(_nbytes(state[index]) for index in chunk)
-            self._recorder.release(self._recorder.temporary(flat, "DDP broadcast"))
+        for chunk in bucketed([tensor.nbytes for tensor in state], [BROADCAST_BYTES]):
+            flat = sum(state[index].nbytes for index in chunk)
+            self._recorder.scratch(flat, "DDP broadcast")
         limits = [FIRST_BUCKET_BYTES, BUCKET_BYTES] if self._loop.finds_unused else []
         self._make(self._parameters, limits)
         for parameter in self._parameters:
@@ -61,14 +61,14 @@ class Reducer:
         if not self._is_rebuilt and self._ready:
             self._is_rebuilt = True
             self._make(self._ready, [FIRST_BUCKET_BYTES, BUCKET_BYTES])
-        buffers = sum(_nbytes(buffer) for buffer in self._model.buffers())
+        buffers = sum(buffer.nbytes for buffer in self._model.buffers())
         if buffers:
-            self._recorder.release(self._recorder.temporary(buffers, "DDP broadcast of buffers"))
+            self._recorder.scratch(buffers, "DDP broadcast of buffers")
 
     def _make(self, parameters: Sequence[nn.Parameter], limits: Sequence[int]) -> None:
         self._views.clear()
         self._buckets.clear()
-        sizes = [_nbytes(parameter) for parameter in parameters]
+        sizes = [parameter.nbytes for parameter in parameters]
         for members in bucketed(sizes, limits or [sum(sizes) + 1]):
             numel = sum(parameters[index].numel() for index in members)
             with allocating(Category.GRADIENT):
@@ -107,7 +107,3 @@ def bucketed(sizes: Sequence[int], limits: Sequence[int]) -> list[list[int]]:
             buckets.append(current)
             current, filled = [], 0
     return [*buckets, current] if current else buckets
-
-
-def _nbytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

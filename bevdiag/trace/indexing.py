@@ -9,7 +9,7 @@ import torch
 
 from bevdiag.trace.accumulation import scatter_into_zeros
 from bevdiag.trace.rehearsal import Question
-from bevdiag.trace.sorting import index_count, index_put_buffers, release_all
+from bevdiag.trace.sorting import index_count, index_put_buffers
 from bevdiag.trace.unknown_values import data_dependent, known_mask
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _indexed(
     recorder.record_outputs(outputs, str(func), inputs, {})
     if func in INDEX_PUTS and len(rest) > 1 and rest[1]:
         index_put_buffers(recorder, indices, rest[0])
-    release_all(recorder, masks)
+    recorder.release(*masks)
     return outputs
 
 

@@ -8,19 +8,21 @@ import torch
 from bevdiag.scenes.batch import Batch
 
 
-def meta_batch(batch: Batch) -> dict[str, Any]:
+def meta_batch(batch: Batch, *, labelled: bool = True) -> dict[str, Any]:
     """Make what OpenPCDet's loader would have put on the GPU, for a model on the meta device.
 
-    Everything is float32, as `load_data_to_gpu` makes it, the coordinates too; see models/batch.py
+    Everything is float32, as `load_data_to_gpu` makes it, the coordinates too; see contracts.py
     for the keys. Points are [N, 1 + F] with the sample's index first; where the model groups them
-    itself, which decides how many voxels there are, they keep their values.
+    itself, which decides how many voxels there are, they keep their values. An evaluation's batch
+    is not `labelled`: it has no boxes.
     """
     tensors: dict[str, Any] = {
         "points": torch.from_numpy(batch.points),
-        "gt_boxes": _shape_only(batch.gt_boxes.shape),
-        "gt_boxes_host": batch.gt_boxes,
         "batch_size": batch.batch_size,
     }
+    if labelled:
+        tensors["gt_boxes"] = _shape_only(batch.gt_boxes.shape)
+        tensors["gt_boxes_host"] = batch.gt_boxes
     if batch.voxels is not None:
         tensors["points"] = _shape_only(batch.points.shape)
         coords = batch.voxel_coords()

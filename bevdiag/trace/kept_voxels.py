@@ -27,7 +27,7 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import most_growth
 from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, count
 from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
-from bevdiag.models.vfe.packed import PackedVoxels
+from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.scenes import Batch
 from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.focal_levels import MODULES, pinned_decision, settle_focal_levels

@@ -91,6 +91,13 @@ class Ledger:
         if self.is_open:
             self._events.append(~block)
 
+    def take_frees(self, since: int) -> list[int]:
+        """Return the blocks of the frees since an event, which are struck out."""
+        taken = [~code for code in self._events[since:]]
+        assert all(block >= 0 for block in taken)
+        del self._events[since:]
+        return taken
+
     def is_gradient(self, block: int) -> None:
         """Note that the block turned out to be a parameter's gradient."""
         self._gradients.add(block)

@@ -76,7 +76,7 @@ def _softmax(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
     outputs = recorder.run(func, args, kwargs)
     data = args[0]
     if recorder.is_device(data) and not data.is_contiguous():
-        recorder.release(recorder.temporary(data.numel() * data.element_size(), str(func)))
+        recorder.scratch(data.nbytes, str(func))
     return outputs
 
 
@@ -85,8 +85,8 @@ def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kw
     outputs = recorder.run(func, args, kwargs)
     grad = args[0]
     if recorder.is_device(grad):
-        nbytes = grad.numel() * grad.element_size()
-        recorder.release(recorder.temporary(nbytes, str(func)))
+        nbytes = grad.nbytes
+        recorder.scratch(nbytes, str(func))
     return outputs
 
 
@@ -132,12 +132,7 @@ def _max_pool(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: An
     outputs = recorder.run(func, args, kwargs)
     tensors = [a for a in args[:2] if isinstance(a, torch.Tensor) and recorder.is_device(a)]
     layout = suggest_memory_format(tensors[-1]) if tensors else torch.contiguous_format
-    copies = [
-        recorder.temporary(tensor.numel() * tensor.element_size(), "aten.contiguous")
-        for tensor in tensors
-        if not tensor.is_contiguous(memory_format=layout)
-    ]
-    sorting.release_all(recorder, copies)
+    recorder.release(*(b for tensor in tensors for b in recorder.dense_copy(tensor, layout)))
     return outputs
 
 
@@ -147,7 +142,7 @@ def _roll(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     steps = len(shifts) - 1 if isinstance(shifts, (list, tuple)) else 0
     if not recorder.is_device(data) or not steps:
         return recorder.run(func, args, kwargs)
-    nbytes = data.numel() * data.element_size()
+    nbytes = data.nbytes
     block = recorder.temporary(nbytes, str(func))
     for _ in range(steps - 1):
         following = recorder.temporary(nbytes, str(func))

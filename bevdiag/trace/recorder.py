@@ -21,11 +21,12 @@ from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.columns import KnownColumns
+from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, stored_in, tensors_in
 from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.shapes import outputs_of
-from bevdiag.trace.unknown_values import Supplier, UnknownValues
+from bevdiag.trace.unknown_values import Asked
 
 _HOST = -1
 
@@ -60,7 +61,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._made_once: set[str] = set()
         self._host_only = False
-        self.unknown: UnknownValues | None = None
+        self.unknown: Asked | None = None
         self.watcher: Watcher | None = None
         self.columns = KnownColumns()
         self.bare_factories_on_host = False
@@ -121,6 +122,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whatever dies from here on dies after the run."""
         self._ledger.is_open = False
 
+    def take_frees(self, since: int) -> list[int]:
+        """Return the blocks that were let go since an event, as if they had not been."""
+        return self._ledger.take_frees(since)
+
     def stream(self, num_steps: int) -> EventStream:
         """Return the finished events, each allocation with its category."""
         return self._ledger.stream(num_steps)
@@ -170,9 +175,31 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         module = self.attribution.current_path()
         return self._ledger.allocate(nbytes, category, module, op, request=request)
 
-    def release(self, block: int) -> None:
-        """End a block from `temporary`."""
-        self._ledger.free(block)
+    def release(self, *blocks: int) -> None:
+        """End blocks from `temporary`, the last one first."""
+        for block in reversed(blocks):
+            self._ledger.free(block)
+
+    def scratch(
+        self,
+        nbytes: int,
+        op: str,
+        category: Category = Category.TEMPORARY,
+        request: Request | None = None,
+    ) -> None:
+        """Record a block that does not outlive the operation."""
+        self.release(self.temporary(nbytes, op, category, request))
+
+    def dense_copy(
+        self,
+        tensor: torch.Tensor,
+        layout: torch.memory_format = torch.contiguous_format,
+        op: str = "aten.contiguous",
+    ) -> list[int]:
+        """Record a copy for the length of a call, if the tensor is not laid out so."""
+        if tensor.is_contiguous(memory_format=layout):
+            return []
+        return [self.temporary(tensor.nbytes, op)]
 
     def gemm(self, op: str) -> None:
         """Note that a matrix product is about to run: its thread needs a cuBLAS workspace, once."""
@@ -239,7 +266,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whether the tensor would live on the GPU."""
         if tensor.layout is not torch.strided:
             return tensor.is_meta or any(map(self.is_device, stored_in((tensor,))))
-        return tensor.is_meta or self.block_of(tensor) is not None
+        block = self._live.get(tensor.untyped_storage()._cdata)
+        return tensor.is_meta if block is None else block != _HOST
 
     def on_device(self, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]) -> bool:
         """Whether what an operation makes from these inputs would live on the GPU.
@@ -287,9 +315,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return question
 
     @property
-    def supplier(self) -> Supplier | None:
+    def supplier(self) -> KnownValues | None:
         """Who answers for meta tensors."""
-        return cast(Supplier | None, self.unknown)
+        return cast(KnownValues | None, self.unknown)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""
@@ -319,7 +347,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in stored_in((outputs,)):
             if on_device:
                 self.track(tensor, op)
-            elif not tensor.is_meta:
+            else:
                 self.hide(tensor)
 
     # -- storages --------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import torch
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
-from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -34,7 +33,7 @@ def summed(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
         return result
     if not data.is_floating_point():
         if data.dtype != result.dtype:
-            recorder.release(recorder.temporary(data.numel() * result.element_size(), str(func)))
+            recorder.scratch(data.numel() * result.element_size(), str(func))
     elif len(args) > 1 and isinstance(args[1], (list, tuple)):
         sum_over(recorder, data, args[1], str(func))
     return result
@@ -51,18 +50,17 @@ def sum_over(recorder: "Recorder", data: torch.Tensor, axes: Sequence[int], op: 
         return
     outputs = prod(size for size, _, is_summed in sizes if not is_summed)
     call = StridedReduction(outputs, data.numel() // max(outputs, 1), _SUM_BYTES)
-    recorder.release(recorder.temporary(0, op, Category.WORKSPACE, call))
+    recorder.scratch(0, op, Category.WORKSPACE, call)
 
 
 def layer_norm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Forward and backward copy what is not dense for the length of the call."""
     copies = [
-        recorder.temporary(tensor.numel() * tensor.element_size(), "aten.contiguous")
+        block
         for tensor in args[:2]
-        if isinstance(tensor, torch.Tensor)
-        and recorder.is_device(tensor)
-        and not tensor.is_contiguous()
+        if isinstance(tensor, torch.Tensor) and recorder.is_device(tensor)
+        for block in recorder.dense_copy(tensor)
     ]
     outputs = recorder.run(func, args, kwargs)
-    release_all(recorder, copies)
+    recorder.release(*copies)
     return outputs

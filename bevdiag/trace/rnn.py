@@ -14,7 +14,6 @@ from bevdiag.memory.events import Category
 from bevdiag.memory.requests import RnnCall
 from bevdiag.memory.rnn import GATES, bias_elements, reserve_bytes, weight_elements
 from bevdiag.trace.operands import unrecorded
-from bevdiag.trace.sorting import release_all
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
@@ -77,12 +76,6 @@ def _unrecorded(shape: Any, dtype: torch.dtype) -> Tensor:
     return unrecorded(torch.empty, shape, dtype=dtype, device="meta")
 
 
-def _copy_of_strided(recorder: "Recorder", tensor: Tensor, op: str) -> list[int]:
-    if tensor.is_contiguous():
-        return []
-    return [recorder.temporary(tensor.numel() * tensor.element_size(), op)]
-
-
 class _Cudnn(torch.autograd.Function):
     """aten::_cudnn_rnn over rows [T, B, C], forward and backward."""
 
@@ -99,7 +92,7 @@ class _Cudnn(torch.autograd.Function):
             flat = _unrecorded(nbytes, torch.uint8)
             recorder.track(flat, op)
             ctx.flat = flat
-        held += _copy_of_strided(recorder, rows, op)
+        held += recorder.dense_copy(rows, op=op)
         width = call.directions * call.hidden
         out = _unrecorded((call.steps, call.batch, width), dtype)
         last = [_unrecorded(state.shape, dtype) for state in states]
@@ -108,7 +101,7 @@ class _Cudnn(torch.autograd.Function):
         held.append(recorder.temporary(0, op, Category.WORKSPACE, call))
         reserve = _unrecorded(reserve_bytes(call), torch.uint8)
         recorder.track(reserve, op)
-        release_all(recorder, held)
+        recorder.release(*held)
         ctx.recorder, ctx.call, ctx.num_states = recorder, call, num_states
         ctx.save_for_backward(rows, out, reserve, *rest)
         return (out, *last)
@@ -118,20 +111,20 @@ class _Cudnn(torch.autograd.Function):
         recorder, call = ctx.recorder, ctx.call
         rows, _out, _reserve, *rest = ctx.saved_tensors
         op = f"{call.kind} backward (cuDNN)"
-        held = [*_copy_of_strided(recorder, rows, op), *_copy_of_strided(recorder, grad, op)]
+        held = [*recorder.dense_copy(rows, op=op), *recorder.dense_copy(grad, op=op)]
         grads = [
             _unrecorded(tensor.shape, rows.dtype) for tensor in (rows, *rest[: ctx.num_states])
         ]
         for tensor in grads:
             recorder.track(tensor, op)
-        recorder.release(recorder.temporary(0, op, Category.WORKSPACE, call))
-        release_all(recorder, held)
-        held = _copy_of_strided(recorder, rows, op)
+        recorder.scratch(0, op, Category.WORKSPACE, call)
+        recorder.release(*held)
+        held = recorder.dense_copy(rows, op=op)
         elements = weight_elements(call) + bias_elements(call)
         flat = _unrecorded(elements, rows.dtype)
         recorder.track(flat, op)
-        recorder.release(recorder.temporary(0, op, Category.WORKSPACE, call))
-        release_all(recorder, held)
+        recorder.scratch(0, op, Category.WORKSPACE, call)
+        recorder.release(*held)
         weights, start = [], 0
         for weight in rest[ctx.num_states :]:
             with _disable_current_modes():

@@ -32,21 +32,13 @@ def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: st
     ]
 
 
-def release_all(recorder: "Recorder", blocks: list[int]) -> None:
-    """End temporaries, the last one first."""
-    for block in reversed(blocks):
-        recorder.release(block)
-
-
 def sort(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Sort along one axis, as one radix sort of everything."""
     source = args[0]
     values = ranked(recorder, func, args, kwargs)
     if recorder.is_device(source) and source.numel() > 1:
         op = str(func)
-        release_all(
-            recorder, _radix_sort_buffers(recorder, source.numel(), source.element_size(), op)
-        )
+        recorder.release(*_radix_sort_buffers(recorder, source.numel(), source.element_size(), op))
     return values
 
 
@@ -85,12 +77,12 @@ def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
         recorder.temporary(count * key_bytes, op),
         recorder.temporary(count * _INT64_BYTES, op),
     ]
-    release_all(recorder, _radix_sort_buffers(recorder, count, key_bytes, op))
+    recorder.release(*_radix_sort_buffers(recorder, count, key_bytes, op))
     for tensor in outputs[1:]:
         recorder.track(tensor, op)
     # The result is made as long as the input and only then shortened: its storage stays long.
     recorder.track(outputs[0], op, nbytes=count * key_bytes)
-    release_all(recorder, held)
+    recorder.release(*held)
     return outputs
 
 
@@ -134,7 +126,7 @@ def distinct(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
         # A copy of the input becomes the output, and is only shortened.
         recorder.track(outputs[0], op, nbytes=rows * source.element_size())
     if is_sorted:
-        recorder.release(recorder.temporary(rows * _INT64_BYTES, op))
+        recorder.scratch(rows * _INT64_BYTES, op)
     if given["return_inverse"]:
         held.append(recorder.temporary(rows * _INT64_BYTES, op))
         recorder.track(outputs[1], op)
@@ -142,7 +134,7 @@ def distinct(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
         held.append(recorder.temporary((rows + 1) * _INT64_BYTES, op))
         recorder.track(outputs[2], op)
     recorder.track(outputs[0], op)
-    release_all(recorder, held)
+    recorder.release(*held)
     return outputs
 
 
@@ -189,7 +181,7 @@ def index_put_buffers(
     count = max((_places(recorder, index) for index in indices if index is not None), default=0)
     held = [recorder.temporary(count * _INT64_BYTES, "aten.index_put_") for _ in range(3)]
     held += _radix_sort_buffers(recorder, count, _INT64_BYTES, "aten.index_put_")
-    release_all(recorder, [*copies, *held])
+    recorder.release(*copies, *held)
 
 
 def _places(recorder: "Recorder", index: torch.Tensor) -> int:
@@ -212,10 +204,10 @@ def embedding_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], k
         return recorder.run(func, args, kwargs)
     op = str(func)
     held = [recorder.temporary(count * _INT64_BYTES, op) for _ in range(2)]
-    release_all(recorder, _radix_sort_buffers(recorder, count, _INT64_BYTES, op))
+    recorder.release(*_radix_sort_buffers(recorder, count, _INT64_BYTES, op))
     result = recorder.run(func, args, kwargs)
     segments = count + count // _INDICES_OF_SEGMENT
     held += [recorder.temporary(segments * _INT64_BYTES, op)]
     held += [recorder.temporary(segments * grad.shape[-1] * _SUM_BYTES, op)]
-    release_all(recorder, held)
+    recorder.release(*held)
     return result

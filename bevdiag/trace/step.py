@@ -14,7 +14,7 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.device import DEFAULT_GPU, DeviceTarget, make_target
 from bevdiag.memory.events import Category, EventStream, allocating
 from bevdiag.memory.loop import PLAIN, Loop
@@ -27,6 +27,7 @@ from bevdiag.trace.dead_branches import dead_branches
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.layers import LayerTable
+from bevdiag.trace.leftovers import Leftovers, LeftoverWatch
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.training_step import TrainingStep, copied
@@ -74,6 +75,7 @@ class Trace:
         wiring: who read and wrote the batch dict in the last step, what the loss does not reach.
         notes: what had to be guessed.
         flops: of one step, None where they were not counted (see `bevdiag.trace.flops`).
+        leftovers: what a single step leaves to one after it, None after several.
     """
 
     stream: EventStream
@@ -85,6 +87,7 @@ class Trace:
     wiring: Wiring
     notes: tuple[str, ...]
     flops: int | None = None
+    leftovers: Leftovers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +141,7 @@ def trace_steps(
     def leave(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
         layers.note(path, module, inputs, output)
         departures[path] = recorder.position
+        left.departed(path)
 
     with without_compiler(), meta_checkpoints(), Attribution(model, leave) as attribution:
         recorder = hooks.recorder or Recorder(attribution)
@@ -153,6 +157,8 @@ def trace_steps(
         if options.autocast != "off":
             autocast = Autocast(DTYPES[options.autocast], recorder.is_device)
         without_grad: dict[str, int] = {}
+        unused = _not_optimized(model, optimizer)
+        left = LeftoverWatch(recorder, model, unused)
         watch = BatchWatch(model, attribution)
         target = options.target or make_target(torch=torch.__version__, gpu=DEFAULT_GPU)
 
@@ -196,12 +202,14 @@ def trace_steps(
             cuda_functions(recorder, autocast, target),
             hooks.around(recorder),
             scatter.replaced(options.replaced),
+            left if options.num_steps == 1 else nullcontext(),
         ):
             for step in range(1, options.num_steps + 1):
                 hooks.begin_step(step)
                 attribution.begin_step()
                 for phase in training_step.phases():
                     recorder.mark(step, phase)
+            leftovers = left.found() if options.num_steps == 1 else None
         recorder.stop()
     wiring = watch.wiring()
     records = layers.records(wiring.channels_into)
@@ -211,10 +219,11 @@ def trace_steps(
         layers=records,
         params_by_module=_params_by_module(model),
         params_without_grad=without_grad,
-        params_not_optimized=_not_optimized(model, optimizer),
+        params_not_optimized=unused,
         departures=departures,
         wiring=replace(wiring, dead_branches=dead),
         notes=tuple(dict.fromkeys(recorder.notes)),
+        leftovers=leftovers,
     )
 
 

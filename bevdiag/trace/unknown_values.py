@@ -1,73 +1,50 @@
-"""The places where the values of a meta tensor would be needed, and who supplies them."""
+"""The places where the values of a meta tensor would be needed."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.trace.rehearsal import Question
+from bevdiag.trace.places import user_place
+from bevdiag.trace.rehearsal import Question, QuestionCounter
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
 
 
-class UnknownValues(Protocol):
-    """Supplies values where a shape, a branch or a coordinate depends on those of a meta tensor.
+class Asked:
+    """Numbers the questions about values that a run meets, by their place in the code.
 
     Every question is numbered where it arises, also those about tensors that have values: a
     rehearsal, where all have, counts the same ones.
+
+    Attributes:
+        module: names the module that is running, for places outside of the user's code.
     """
+
+    def __init__(self) -> None:
+        self.module: Callable[[], str] = str
+        self._counter = QuestionCounter()
 
     def begin_pass(self) -> None:
         """Begin a forward or backward pass."""
+        self._counter.begin_pass()
+
+    def question(self, kind: str) -> Question:
+        """Give a number to the question that the code asks right now."""
+        module = self.module()
+        return self._counter.question(kind, user_place(sys._getframe(1), module), module)
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """Note that an operation has run."""
 
-    def question(self, kind: str) -> Question:
-        """Give a number to the question that arises right now."""
-
     def seen(self, question: Question, value: torch.Tensor) -> None:
-        """Note that the answer was there already."""
+        """Note that the answer was there already: nobody needs to be asked."""
 
-
-class Supplier(UnknownValues, Protocol):
-    """Supplies values to a trace on meta tensors."""
-
-    def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
-        """Return a bool tensor with values in place of a meta one; the same for the same tensor."""
-
-    def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        """Note that `result` is the meta tensor of `~mask`."""
-
-    def order(
-        self, shape: tuple[int, ...], dim: int, length: int, question: Question
-    ) -> torch.Tensor | None:
-        """Return indices int64 along `dim` of a tensor of this shape, `length`, none twice.
-
-        None where they may stay without values.
-        """
-
-    def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
-        """Return an int64 index with values below `size` in place of a meta one."""
-
-    def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
-        """How many distinct ones there are among `count` rows, or among all values of `source`."""
-
-    def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
-        """Return the source's distinct values, in order, where their number alone settles them."""
-
-    def branch(self, tensor: torch.Tensor, question: Question) -> bool:
-        """Decide the truth of a tensor."""
-
-    def number(self, tensor: torch.Tensor, question: Question) -> int | float:
-        """Return what `.item()` returns."""
-
-    def size(self, tensor: torch.Tensor, question: Question) -> int:
-        """Return what `int()` returns."""
-
-    def copied(self, tensor: torch.Tensor, question: Question) -> torch.Tensor | None:
-        """Return the values of a copy on the host, None where nobody knows them."""
+    def overwritten(self, tensors: Iterable[Any]) -> None:
+        """Note that an operator that nobody sees into may have written into these arguments."""
 
 
 class DataDependenceError(NoVerdictError):
@@ -84,11 +61,17 @@ def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
 
 
 def copied_to_host(
-    recorder: "Recorder", tensor: torch.Tensor, dtype: torch.dtype | None = None
+    recorder: "Recorder",
+    tensor: torch.Tensor,
+    dtype: torch.dtype | None = None,
+    *,
+    is_read: bool = True,
 ) -> torch.Tensor | None:
-    """Copy a meta tensor to the host, as zeros where nobody knows its values.
+    """Copy a meta tensor to the host.
 
-    None for a tensor that has values; the question is numbered all the same.
+    None for a tensor that has values; the question is numbered all the same. Where nobody knows
+    the values the copy is one of zeros if it `is_read`, else a meta tensor of the host's: training
+    code copies what it logs, and a copy decides something only where it is read.
     """
     question = recorder.asked("copy", tensor)
     if not tensor.is_meta:
@@ -96,7 +79,11 @@ def copied_to_host(
     with recorder.on_host():
         known = None
         if recorder.supplier is not None and question is not None:
-            known = recorder.supplier.copied(tensor, question)
+            known = recorder.supplier.copied(tensor, question, is_read=is_read)
+        if known is None and not is_read:
+            kept = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device="meta")
+            recorder.hide(kept)
+            return kept
         made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
         return made if known is None else made.copy_(known)
 

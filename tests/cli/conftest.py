@@ -11,13 +11,13 @@ import pytest
 
 from bevdiag.memory.history import History
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.memory_use import Peak
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import (
     CompareReport,
     ConfigReport,
     FirstStep,
     Params,
+    Peak,
     Prediction,
     Scene,
     Target,

@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.cli.schema import schema_text
+from bevdiag.cli.reference import schema_text
 from bevdiag.config import Document, read_document
-from bevdiag.prediction import untraced
+from bevdiag.prediction import checked
 
 ROOT = Path(__file__).parents[2]
 BAD, FIXED = (str(ROOT / "tests/rules/BEV103" / name) for name in ("bad.yaml", "fixed.yaml"))
@@ -69,7 +69,7 @@ def test_a_defect_in_one_config_does_not_silence_the_others(
             raise KeyError("blocks")
         return read_document(config, overrides)
 
-    monkeypatch.setattr(untraced, "read_document", read)
+    monkeypatch.setattr(checked, "read_document", read)
     assert run(["check", BAD, SHIPPED]) == 3
     out = capsys.readouterr().out
     assert "internal error: KeyError: 'blocks'" in out

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.cli.schema import schema_names, schema_text
+from bevdiag.cli.reference import schema_names, schema_text
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from bevdiag.config.modules import check_modules
+from bevdiag.config.modules import DETECTOR, PUBLISHED, built_names, check_modules
 from bevdiag.errors import ConfigError, NoVerdictError
 
 GOOD = """
@@ -108,3 +108,16 @@ def test_a_value_that_switches_nothing_on_is_no_obstacle(parse, targets):
 def test_a_name_that_may_be_a_forks_own_is_no_verdict(parse, old, new, key):
     with pytest.raises(NoVerdictError, match=rf"{key}: OpenPCDet has no module .*--source DIR"):
         check_modules(parse(GOOD.replace(old, new)))
+
+
+def test_what_is_built_is_what_the_settings_say():
+    assert built_names(DETECTOR) == ("CenterPoint", "PointPillar", "SECONDNet")
+    assert set(built_names("BACKBONE_2D")) == {"BaseBEVBackbone", "BaseBEVResBackbone"}
+    assert {"MeanVFE", "SDAVFE", "DynMeanVFE"} < set(built_names("VFE"))
+    assert {"VoxelBackBone8x", "DSVT", "FocalDSVT"} < set(built_names("BACKBONE_3D"))
+    assert built_names("ROI_HEAD") == ()
+
+
+def test_a_name_that_only_bevdiag_knows_is_not_called_published():
+    # The report attributes SparseHeightCompression to OpenPCDet, which has no such module.
+    assert "SparseHeightCompression" not in PUBLISHED["MAP_TO_BEV"]

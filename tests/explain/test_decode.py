@@ -3,8 +3,7 @@
 import pytest
 
 from bevdiag.explain.decode import asks_for, cause_of, decode
-from bevdiag.explain.log import read_log
-from bevdiag.explain.messages import parse_figure
+from bevdiag.explain.messages import parse_figure, read_log
 
 MIB = 2**20
 

@@ -4,7 +4,7 @@ import pytest
 
 from bevdiag.explain.decode import decode
 from bevdiag.explain.failure import FailureKind
-from bevdiag.explain.log import read_log
+from bevdiag.explain.messages import read_log
 from bevdiag.explain.other_texts import ADVICE, heads
 
 ASSERTION = (

@@ -6,10 +6,18 @@ from hypothesis import strategies as st
 
 from bevdiag.memory.allocator import CachingAllocator
 from bevdiag.memory.device import make_target
-from bevdiag.memory.events import Phase
+from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.oom import format_size, oom_message
 from bevdiag.memory.requests import GemmWorkspace
-from bevdiag.memory.simulate import _reserved_bytes, _walks, fits, floor_bytes, simulate, walk
+from bevdiag.memory.simulate import (
+    _reserved_bytes,
+    _walks,
+    fits,
+    floor_bytes,
+    reserved_after,
+    simulate,
+    walk,
+)
 from bevdiag.memory.simulate import run as _drive
 from bevdiag.memory.workspaces import Bound, conv_workspace
 from tests.memory.steps import GIB, MIB, UNLIMITED, workspace_stream
@@ -205,3 +213,27 @@ def test_chips_that_ask_for_the_same_share_a_walk(conv):
     first = walk(run, small, until_oom=False, bound=Bound.HIGH)
     assert walk(run, large, until_oom=False, bound=Bound.HIGH) is first
     assert walk(run, other, until_oom=False, bound=Bound.HIGH) is not first
+
+
+def _evaluation(nbytes):
+    """A model of 40 MiB, which is there after training; a batch of 4 and a map of `nbytes`."""
+    return stream(
+        make(40 * MIB, category=Category.PARAMETER),
+        make(4 * MIB, category=Category.INPUT),
+        mark(1),
+        make(nbytes, "backbone.conv"),
+        free(2),
+    )
+
+
+@pytest.mark.parametrize(("wanted", "grows"), [(90, 0), (160, 160)])
+def test_what_follows_a_run_is_served_from_its_cache(two_steps, wanted, grows):
+    trained = walk(two_steps, UNLIMITED).max_reserved_bytes
+    # The batch fits beside the map in a freed segment of 100 MiB.
+    found = reserved_after(two_steps, _evaluation(wanted * MIB), UNLIMITED)
+    assert found == trained + grows * MIB
+
+
+def test_what_the_second_run_loads_is_there_already(two_steps):
+    trained = walk(two_steps, UNLIMITED).max_reserved_bytes
+    assert reserved_after(two_steps, _evaluation(2 * MIB), UNLIMITED) == trained

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from bevdiag.config.settings import DataSettings, ModelSettings
+from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.models.builder import build_detector
 from bevdiag.scenes import make_batch
 from bevdiag.sparse import namespace

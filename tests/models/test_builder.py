@@ -65,9 +65,14 @@ def test_dsvt_that_cannot_read_the_encoder_is_refused(small):
         small.build(settings)
 
 
-def test_nothing_but_training_is_offered(small):
-    with pytest.raises(RuntimeError, match="train"):
-        small.build(small.model()).eval()(small.batch())
+def test_an_evaluation_finds_boxes_and_needs_none(small):
+    batch = small.batch()
+    given = {key: value for key, value in batch.items() if not key.startswith("gt_boxes")}
+    found = small.build(small.model()).eval()(given)
+    assert len(found) == batch["batch_size"]
+    for sample in found:
+        assert 0 < len(sample["boxes"]) == len(sample["scores"]) == len(sample["labels"])
+        assert (sample["scores"].diff() <= 0).all()
 
 
 @pytest.mark.parametrize("bev_input", ["dsvt", "encoder"])

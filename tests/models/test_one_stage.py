@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bevdiag.config.settings import ModelSettings
+from bevdiag.config.model_settings import ModelSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.interfaces import sparse_volume
 from tests.models.one_stage_configs import (

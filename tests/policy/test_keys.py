@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bevdiag.cli.schema import schema_text
+from bevdiag.cli.reference import schema_text
 from bevdiag.errors import ConfigError, Location
 from bevdiag.policy import Policy, read_policy
 from bevdiag.policy.keys import KEYS, IgnoredRule, Setting, policy_toml

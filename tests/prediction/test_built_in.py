@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from bevdiag.errors import NoVerdictError
+from bevdiag.memory.events import Category
+from bevdiag.memory.loop import Loop
+from bevdiag.memory.simulate import walk
 from bevdiag.prediction import built_in
+from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.result import SCENE_SITE
 from bevdiag.sparse import constants
 from bevdiag.trace.kept_voxels import settle_kept_voxels
@@ -166,3 +170,60 @@ def test_files_and_pinned_counts_fix_the_scene(small: Any) -> None:
     recorded = pinned.record()
     assert list(recorded.traces) == [Scenario.EXPECTED]
     assert [one.site for one in recorded.assumptions] == [small.site]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"autocast": "bf16"},
+        {"overrides": ("MODEL.BACKBONE_3D.DSVT.ues_checkpoint=true",)},
+        {"loop": Loop(accumulate=2, scaler=True, ema=True), "autocast": "fp16"},
+    ],
+)
+def test_one_step_shows_those_that_follow(small: Any, options: dict[str, Any]) -> None:
+    source = small.source(**options)
+    settled = source._settled(Scenario.EXPECTED)
+    shown, ran = (source._traced(*settled, Scenario.EXPECTED, steps) for steps in (1, 2))
+    assert shown.leftovers is None
+    assert shown.stream.events.tolist() == ran.stream.events.tolist()
+    assert list(shown.stream.allocs()) == list(ran.stream.allocs())
+    assert (shown.departures, shown.flops) == (ran.departures, ran.flops)
+
+
+def test_several_gpus_regroup_after_the_first_step(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = small.source(loop=Loop(gpus=2))
+    counts = []
+    traced = BuiltIn._traced
+
+    def count(self: BuiltIn, *arguments: Any) -> Any:
+        counts.append(arguments[-1])
+        return traced(self, *arguments)
+
+    monkeypatch.setattr(BuiltIn, "_traced", count)
+    source._trace(*source._settled(Scenario.EXPECTED), Scenario.EXPECTED)
+    assert counts == [2]
+
+
+def test_an_evaluation_keeps_nothing_for_gradients(small: Any) -> None:
+    training = small.source()
+    step = training.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
+    evaluated = small.source(loop=Loop(evaluates=True))
+    trace = evaluated.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
+    categories = {event.category for event in trace.stream.allocs()}
+    assert not categories & {Category.GRADIENT, Category.OPTIMIZER_STATE}
+    inputs = {e.op for e in trace.stream.allocs() if e.category is Category.INPUT}
+    assert "batch['gt_boxes']" not in inputs
+    totals = [walk(t.stream, training.target()) for t in (step, trace)]
+    trains, evaluates = (int(total.allocated.max()) for total in totals)
+    assert evaluates < trains
+
+
+def test_an_evaluation_takes_the_counts_for_tests(small: Any) -> None:
+    caps = "DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MAX_NUMBER_OF_VOXELS"
+    overrides = (f"{caps}.train=200", f"{caps}.test=100")
+    for evaluates, most in ((False, 200), (True, 100)):
+        source = small.source(overrides=overrides, loop=Loop(evaluates=evaluates))
+        assert source.scene_settings.max_voxels == most

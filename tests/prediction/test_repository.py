@@ -53,6 +53,8 @@ def test_the_evaluation_is_traced_beside_the_training_step(both: Prediction) -> 
     assert both.evaluation is not None
     assert both.evaluation.refusal == ""
     assert 0 < both.evaluation.allocated_bytes < both.peak.allocated_bytes
+    # What training cached serves it.
+    assert both.evaluation.after_bytes >= both.peak.reserved_bytes
 
 
 def test_the_full_report_says_which_step_is_the_larger(both: Prediction) -> None:
@@ -66,7 +68,7 @@ def test_the_full_report_says_which_step_is_the_larger(both: Prediction) -> None
     assert "larger than the training step" in sentence(replace(both, evaluation=larger))
     refused = replace(both, evaluation=Evaluation(refusal="it reads 'gt_boxes'"))
     assert "not traced: it reads 'gt_boxes'" in sentence(refused)
-    assert "--source CHECKOUT with --full" in sentence(replace(both, evaluation=None))
+    assert "--full says whether" in sentence(replace(both, evaluation=None))
 
 
 def test_a_model_that_cannot_evaluate_is_trained_all_the_same() -> None:

@@ -1,7 +1,7 @@
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.simulate import simulate
-from bevdiag.prediction.memory_use import Holder
+from bevdiag.prediction.result import Holder
 from bevdiag.prediction.summary import layers_of, peak_of, saved_bytes_by_module
 from bevdiag.trace.wiring import LayerRecord
 

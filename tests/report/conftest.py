@@ -12,8 +12,7 @@ from bevdiag.memory.events import Phase
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check
-from bevdiag.prediction.memory_use import Measurement
-from bevdiag.prediction.result import CompareReport, ConfigReport, Prediction, Variant
+from bevdiag.prediction.result import CompareReport, ConfigReport, Measurement, Prediction, Variant
 from bevdiag.rules.finding import Finding, Severity, Silencing
 
 from .shipped_report import FIRST_CONV, GIB, KEPT, TARGET, shipped_report

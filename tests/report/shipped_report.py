@@ -7,15 +7,20 @@ from bevdiag.errors import Location
 from bevdiag.memory.events import Phase
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
-from bevdiag.prediction.memory_use import (
+from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import (
+    Assumption,
+    FirstStep,
     Holder,
     Layer,
     OutOfMemory,
+    Params,
     Peak,
+    Prediction,
+    Scene,
+    Target,
     TimelinePoint,
 )
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Assumption, FirstStep, Params, Prediction, Scene, Target
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.rules.fix import Fix, Price
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.memory_use import Layer, TimelinePoint
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Layer, Prediction, TimelinePoint
 from bevdiag.report.as_json import TIMELINE_POINTS, as_json, dumps, plain
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.rules.fix import GRID, Fix, Price

@@ -1,4 +1,4 @@
-from bevdiag.prediction.memory_use import TimelinePoint
+from bevdiag.prediction.result import TimelinePoint
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
 
 

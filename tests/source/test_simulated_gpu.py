@@ -12,6 +12,7 @@ from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.trace import operands
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.recorder import Recorder
 
 User = Callable[..., object]
@@ -32,6 +33,12 @@ def same_device(tensor, other):
 
 def to_host(tensor):
     return tensor.cpu()
+
+def is_cuda(tensor):
+    return tensor.is_cuda or tensor.device.type == "cuda"
+
+def logged(tensor):
+    return sum(one.item() for one in tensor.cpu() * 2)
 
 def to_numpy(tensor):
     return tensor.cpu().numpy()
@@ -148,6 +155,31 @@ def test_features_on_the_host_leave_the_step_without_an_upper_end(
     assert array.tolist() == [[0.0, 0.0], [0.0, 0.0]]
     assert isinstance(gpu.values, AssumedValues)
     assert any("features copied to the host" in sentence for sentence in gpu.values.open)
+
+
+def test_a_copy_that_is_only_logged_decides_nothing(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    features = torch.empty(3, device="meta")
+    copied = user["to_host"](features)
+    assert not user["is_cuda"](copied)
+    before = recorder.position
+    with cuda_functions(recorder, None), gpu:
+        user["logged"](copied)
+    assert recorder.position == before
+    assert isinstance(gpu.values, AssumedValues)
+    assert not gpu.values.open
+    assert user["to_numpy"](copied).tolist() == [0, 0, 0]
+    assert any("features copied to the host" in sentence for sentence in gpu.values.open)
+
+
+def test_a_copy_that_is_kept_among_values_leaves_the_step_without_an_upper_end(
+    gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
+) -> None:
+    kept = torch.zeros(3)
+    kept[0] = user["to_host"](torch.empty((), device="meta"))
+    assert isinstance(gpu.values, AssumedValues)
+    assert any("are kept in a tensor" in sentence for sentence in gpu.values.open)
 
 
 def test_a_mask_with_values_picks_its_rows_of_features(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import Autocast

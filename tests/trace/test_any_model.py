@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Alloc, Category
 from bevdiag.sparse import stub

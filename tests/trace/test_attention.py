@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.device import make_target
 from bevdiag.trace.any_model import trace_model
 from bevdiag.trace.flops import FlopCounter

@@ -10,7 +10,7 @@ _SCRIPT = """
 import json, sys
 import torch
 from torch import nn
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.step import StepOptions, trace_steps
 

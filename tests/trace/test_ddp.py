@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import NCCL_BYTES, PLAIN, Loop

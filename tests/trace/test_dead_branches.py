@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.trace.dead_branches import Reach, dead_branches
 from bevdiag.trace.step import StepOptions, trace_steps
 from bevdiag.trace.wiring import DeadBranch, LayerRecord, Wiring

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from bevdiag import sparse
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.step import StepHooks, StepOptions, trace_steps
 

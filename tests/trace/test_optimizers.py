@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.events import Category, Phase
 from bevdiag.trace.optimizers import LeafModuleAdam, build_optimizer, clip_gradients, update
 

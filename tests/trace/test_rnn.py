@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.device import make_target
 from bevdiag.memory.requests import RnnCall
 from bevdiag.memory.rnn import reserve_bytes

@@ -60,9 +60,12 @@ class BevLevels(nn.Module):
         """
         spatial_features = batch["spatial_features"]
         upsampled = []
+        # The original keeps each stride's map by name until it returns, which evaluation shows.
+        levels: dict[int, Tensor] = {}
         x = spatial_features
         for i, block in enumerate(self.blocks):
             x = block(x)
+            levels[spatial_features.shape[2] // max(x.shape[2], 1)] = x
             upsampled.append(self.deblocks[i](x) if self.deblocks else x)
         if len(upsampled) == 1:
             (x,) = upsampled

@@ -6,9 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import DsvtInputSettings
-from bevdiag.models.backbones_3d.dsvt_sets import SetPartition, partition
-from bevdiag.models.backbones_3d.dsvt_windows import PoolGrid, Triple, WindowGrid
+from bevdiag.config.dsvt_settings import DsvtInputSettings
+from bevdiag.models.backbones_3d.dsvt_sets import (
+    PoolGrid,
+    SetPartition,
+    Triple,
+    WindowGrid,
+    partition,
+)
 from bevdiag.models.backbones_3d.focal_growth import Coords
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import to_device, unique_with_inverse, without_values

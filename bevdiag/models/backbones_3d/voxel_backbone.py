@@ -89,6 +89,11 @@ class VoxelBackbone(nn.Module):
         )
         return self._activated(conv, out_channels)
 
+    def stage(self, in_channels: int, channels: int, number: int, **how: Any) -> list[nn.Module]:
+        """Build a strided convolution and two submanifold ones behind it."""
+        down = self.down(in_channels, channels, f"spconv{number}", **how)
+        return [down, *(self.subm(channels, channels, f"subm{number}") for _ in range(2))]
+
     def last(self, in_channels: int, padding: Sequence[int]) -> nn.Module:
         """Build the convolution along the height that hands over."""
         channels = VOXEL_BACKBONE_CHANNELS
@@ -127,17 +132,9 @@ class VoxelBackBone8x(VoxelBackbone):
         super().__init__(grid_size, spconv=spconv)
         self.conv_input = self.subm(in_channels, 16, "subm1")
         self.conv1 = nn.Sequential(self.subm(16, 16, "subm1"))
-        self.conv2 = nn.Sequential(
-            self.down(16, 32, "spconv2"), self.subm(32, 32, "subm2"), self.subm(32, 32, "subm2")
-        )
-        self.conv3 = nn.Sequential(
-            self.down(32, 64, "spconv3"), self.subm(64, 64, "subm3"), self.subm(64, 64, "subm3")
-        )
-        self.conv4 = nn.Sequential(
-            self.down(64, 64, "spconv4", padding=(0, 1, 1)),
-            self.subm(64, 64, "subm4"),
-            self.subm(64, 64, "subm4"),
-        )
+        self.conv2 = nn.Sequential(*self.stage(16, 32, 2))
+        self.conv3 = nn.Sequential(*self.stage(32, 64, 3))
+        self.conv4 = nn.Sequential(*self.stage(64, 64, 4, padding=(0, 1, 1)))
         self.conv_out = self.last(64, settings.last_pad)
 
 

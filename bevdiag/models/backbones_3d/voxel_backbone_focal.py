@@ -8,9 +8,8 @@ from torch.nn import functional
 
 from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS
-from bevdiag.models.backbones_3d.points_in_boxes import points_in_boxes
 from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackbone, sparse_norm
-from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
+from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth, points_in_boxes
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
 
@@ -156,23 +155,9 @@ class VoxelBackBone8xFocal(VoxelBackbone):
 
         self.conv_input = self.subm(in_channels, 16, "subm1")
         self.conv1 = FocalLevel(self.subm(16, 16, "subm1"), focal(16, 1, "focal1"))
-        self.conv2 = FocalLevel(
-            self.down(16, 32, "spconv2"),
-            self.subm(32, 32, "subm2"),
-            self.subm(32, 32, "subm2"),
-            focal(32, 2, "focal2"),
-        )
-        self.conv3 = FocalLevel(
-            self.down(32, 64, "spconv3"),
-            self.subm(64, 64, "subm3"),
-            self.subm(64, 64, "subm3"),
-            focal(64, 4, "focal3"),
-        )
-        self.conv4 = FocalLevel(
-            self.down(64, 64, "spconv4", padding=(0, 1, 1)),
-            self.subm(64, 64, "subm4"),
-            self.subm(64, 64, "subm4"),
-        )
+        self.conv2 = FocalLevel(*self.stage(16, 32, 2), focal(32, 2, "focal2"))
+        self.conv3 = FocalLevel(*self.stage(32, 64, 3), focal(64, 4, "focal3"))
+        self.conv4 = FocalLevel(*self.stage(64, 64, 4, padding=(0, 1, 1)))
         self.conv_out = self.last(64, settings.last_pad)
         self.importance_loss: Tensor | int = 0
 

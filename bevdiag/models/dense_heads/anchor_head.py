@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.head_settings import AnchorHeadSettings
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import ConfigError
-from bevdiag.models.contracts import Batch, DenseHead
+from bevdiag.models.contracts import Batch, DenseHead, Detections
 from bevdiag.models.dense_heads.anchor_losses import (
     box_loss,
     classification_loss,
     direction_loss,
     direction_targets,
 )
-from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner
-from bevdiag.models.dense_heads.anchors import make_anchors
+from bevdiag.models.dense_heads.anchor_targets import AnchorAssigner, limit_period, make_anchors
+from bevdiag.models.dense_heads.detections import best_of_anchors, decode
 from bevdiag.models.sized_ops import to_device
 
 _PRIOR = 0.01
@@ -73,7 +73,6 @@ class AnchorHead(DenseHead):
         nn.init.constant_(self.conv_cls.bias, -math.log((1 - _PRIOR) / _PRIOR))
         if not self.conv_box.weight.is_meta:
             nn.init.normal_(self.conv_box.weight, mean=0, std=0.001)
-        self.kept: dict[str, Tensor] = {}
 
     @property
     def anchors(self) -> list[Tensor]:
@@ -101,11 +100,36 @@ class AnchorHead(DenseHead):
             directions = self.conv_dir_cls(x)
             directions = directions.permute(0, 2, 3, 1).contiguous()
             self.kept["directions"] = directions
+        if not self.training:
+            return batch
         targets = self.assigner.assign(self.anchors, batch["gt_boxes"], batch["gt_boxes_host"])
         self.kept["labels"] = targets.labels
         self.kept["code_targets"] = targets.codes
         self.kept["weights"] = targets.weights
         return batch
+
+    def detect(self, batch: Batch) -> list[Detections]:
+        classes, codes = self.kept["classes"], self.kept["codes"]
+        batch_size = len(classes)
+        anchors = torch.cat(self.anchors, dim=-3)
+        anchors = anchors.view(1, -1, anchors.shape[-1]).repeat(batch_size, 1, 1)
+        scores = classes.view(batch_size, -1, self.num_classes).float()
+        coder = self.settings.target_assigner_config.box_coder_config
+        boxes = decode(
+            codes.view(batch_size, -1, self.num_codes), anchors, coder.encode_angle_by_sincos
+        )
+        if self.conv_dir_cls is not None:
+            settings = self.settings
+            directions = self.kept["directions"].view(batch_size, -1, settings.num_dir_bins)
+            bins = torch.max(directions, dim=-1)[1]
+            period, offset = 2 * math.pi / settings.num_dir_bins, settings.dir_offset
+            turned = limit_period(boxes[..., 6] - offset, offset=0.0, period=period)
+            boxes[..., 6] = turned + offset + period * bins.to(boxes.dtype)
+        batch["batch_cls_preds"], batch["batch_box_preds"] = scores, boxes
+        return [
+            best_of_anchors(torch.sigmoid(rated), placed, self.limits)
+            for rated, placed in zip(scores, boxes, strict=True)
+        ]
 
     def loss(self) -> Tensor:
         """Of classes, boxes and directions."""

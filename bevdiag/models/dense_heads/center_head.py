@@ -7,14 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import CenterHeadSettings, DataSettings, HeadBranchSettings
+from bevdiag.config.head_settings import CenterHeadSettings, HeadBranchSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import ConfigError
-from bevdiag.models.contracts import Batch, DenseHead
+from bevdiag.models.contracts import Batch, DenseHead, Detections, Limits
 from bevdiag.models.dense_heads.center_boxes import (
     Objects,
     decode_boxes,
+    heatmap_loss,
     iou_loss,
     iou_regression_loss,
+    regression_loss,
 )
 from bevdiag.models.dense_heads.center_targets import (
     BevGrid,
@@ -23,7 +26,7 @@ from bevdiag.models.dense_heads.center_targets import (
     boxes_of_head,
     draw_targets,
 )
-from bevdiag.models.losses import heatmap_loss, regression_loss
+from bevdiag.models.dense_heads.detections import best_peaks, suppressed
 from bevdiag.models.sized_ops import to_device
 
 _HEATMAP_BIAS = -2.19
@@ -123,8 +126,6 @@ class CenterHead(DenseHead):
             heatmap = HeadBranchSettings(out_channels=len(names), num_conv=settings.num_hm_conv)
             branches = {**settings.separate_head_cfg.head_dict, "hm": heatmap}
             self.heads_list.append(SeparateHead(channels, branches, settings))
-        self.predictions: list[dict[str, Tensor]] = []
-        self.targets: list[HeadTargets] = []
         self.grid: BevGrid | None = None
 
     def forward(self, batch: Batch) -> Batch:
@@ -133,15 +134,28 @@ class CenterHead(DenseHead):
         predictions = [head(x) for head in self.heads_list]
         if self.training:
             height, width = x.shape[2:]
-            self.targets = self._assign(batch["gt_boxes_host"], height, width, x.device)
-        self.predictions = predictions
+            self.kept["targets"] = self._assign(batch["gt_boxes_host"], height, width, x.device)
+        self.kept["predictions"] = predictions
         return batch
+
+    def detect(self, batch: Batch) -> list[Detections]:
+        stride = self.settings.target_assigner_config.feature_map_stride
+        heads = []
+        for predicted in self.kept["predictions"]:
+            peaks = best_peaks(predicted, stride, self.data, self.limits)
+            heads.append([_kept(found, self.limits) for found in peaks])
+        return [
+            {name: torch.cat([part[name] for part in parts], dim=0) for name in parts[0]}
+            for parts in zip(*heads, strict=True)
+        ]
 
     def loss(self) -> Tensor:
         """Return the last forward pass's loss, summed over the heads."""
         config = self.settings.loss_config.loss_weights
         loss: Tensor | int = 0
-        for predicted, target in zip(self.predictions, self.targets, strict=True):
+        predictions: list[dict[str, Tensor]] = self.kept["predictions"]
+        targets: list[HeadTargets] = self.kept["targets"]
+        for predicted, target in zip(predictions, targets, strict=True):
             predicted["hm"] = torch.clamp(predicted["hm"].sigmoid(), min=1e-4, max=1 - 1e-4)
             centre = heatmap_loss(predicted["hm"], target.heatmap, has_centres=target.has_centres)
             centre *= config.cls_weight
@@ -194,6 +208,12 @@ class CenterHead(DenseHead):
             ]
             targets.append(_to_device(samples, device))
         return targets
+
+
+def _kept(found: Detections, limits: Limits) -> Detections:
+    """Leave out what overlaps something better."""
+    kept = suppressed(found["scores"], found["boxes"], limits)
+    return {name: values[kept] for name, values in found.items()}
 
 
 def _to_device(samples: list[SampleTargets], device: torch.device) -> HeadTargets:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bevdiag.config.settings import CenterTargetSettings
+from bevdiag.config.head_settings import CenterTargetSettings
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import HeightCompressionSettings, SparseHeightCompressionSettings
+from bevdiag.config.bev_settings import HeightCompressionSettings, SparseHeightCompressionSettings
 from bevdiag.models.contracts import Batch, MapToBev
 from bevdiag.models.interfaces import ChannelMismatch, SparseVolume
 

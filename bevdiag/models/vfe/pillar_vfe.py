@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.settings import DataSettings
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.vfe_settings import PillarVfeSettings, PointNetVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values

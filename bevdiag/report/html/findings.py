@@ -6,9 +6,8 @@ from typing import Any
 from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.report.places import shown_location
-from bevdiag.report.text.findings import worst_first
 from bevdiag.rules.codes import CODES
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import Finding, Severity, worst_first
 from bevdiag.rules.pages import RulePage, rule_page
 
 SEVERITY_KINDS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "muted"}

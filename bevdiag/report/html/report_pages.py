@@ -4,9 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.prediction.memory_use import Layer
 from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import CompareReport, ConfigReport, Prediction, Variant
+from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Prediction, Variant
 from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known, format_count
 from bevdiag.report.html.document import render_page
 from bevdiag.report.html.findings import (

@@ -11,7 +11,7 @@ from typing import Any
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.lifetimes import BlockLife
-from bevdiag.prediction.memory_use import TimelinePoint
+from bevdiag.prediction.result import TimelinePoint
 from bevdiag.report.amounts import format_shape
 from bevdiag.report.printable import printable
 

@@ -6,8 +6,7 @@ from math import ceil, floor, log10
 
 from rich.text import Text
 
-from bevdiag.prediction.memory_use import TimelinePoint
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Prediction, TimelinePoint
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, paragraph

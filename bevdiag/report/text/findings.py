@@ -1,21 +1,12 @@
 """What is wrong or worth knowing."""
 
-from collections.abc import Iterable
-
 from rich.text import Text
 
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import shown_location
 from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
-from bevdiag.rules.finding import Confidence, Finding, Severity
-
-_ORDER = tuple(Severity)
-
-
-def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Errors, warnings, then the rest; within a severity in the order of the rules."""
-    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+from bevdiag.rules.finding import Confidence, Finding, worst_first
 
 
 def finding_lines(

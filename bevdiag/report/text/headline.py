@@ -3,8 +3,7 @@
 from rich.text import Text
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.memory_use import OutOfMemory
-from bevdiag.prediction.result import SCENE_SITE, Prediction
+from bevdiag.prediction.result import SCENE_SITE, OutOfMemory, Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.places import module_or_phase

@@ -70,8 +70,7 @@ def _evaluation_lines(report: Prediction, layout: Layout) -> list[Text]:
         return []
     if found is None:
         sentence = (
-            "Evaluation: not traced; --source CHECKOUT with --full says whether it is larger than "
-            "the training step, the built-in modules have none."
+            "Evaluation: not traced; --full says whether it is larger than the training step."
         )
         return paragraph(sentence, layout) if report.scene is not None else []
     if found.refusal:
@@ -84,7 +83,9 @@ def _evaluation_lines(report: Prediction, layout: Layout) -> list[Text]:
             "larger than the training step; `--step eval` says whether it fits."
             if is_larger
             else "the training step is the larger one."
-        ),
+        )
+        + f" After training in the same process {format_bytes(found.after_bytes)} reserved, "
+        f"cached blocks of training included.",
         layout,
     )
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bevdiag.prediction.memory_use import Layer
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Layer, Prediction
 from bevdiag.report.amounts import bytes_if_known, count_if_known, format_shape
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold

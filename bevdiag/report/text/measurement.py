@@ -2,8 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.prediction.memory_use import Measurement
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Measurement, Prediction
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count, format_error
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled_lines, paragraph

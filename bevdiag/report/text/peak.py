@@ -3,8 +3,7 @@
 from rich.text import Text
 
 from bevdiag.memory.events import Category
-from bevdiag.prediction.memory_use import Holder, Peak
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Holder, Peak, Prediction
 from bevdiag.report.amounts import format_bytes, format_shape, format_share
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import heading, labelled_lines, paragraph

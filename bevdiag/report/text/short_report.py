@@ -14,7 +14,6 @@ from bevdiag.report.places import shown_location
 from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.assumed import scene_words
 from bevdiag.report.text.chart import chart_lines
-from bevdiag.report.text.findings import worst_first
 from bevdiag.report.text.headline import verdict_lines
 from bevdiag.report.text.peak import tensor_text
 from bevdiag.report.text.prose import (
@@ -27,7 +26,7 @@ from bevdiag.report.text.prose import (
     paragraph,
     render_lines,
 )
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import Finding, Severity, worst_first
 
 _LINES = 48
 _LABEL_COLUMN = 9

@@ -6,6 +6,7 @@ from pathlib import Path
 from bevdiag.config.around import package_of
 from bevdiag.errors import InputError
 from bevdiag.source.dialects.det3d import Det3d
+from bevdiag.source.dialects.mmcv1.dialect import Mmcv1
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.pcdet.dialect import OpenPcdet
 from bevdiag.source.dialects.protocol import Dialect
@@ -26,15 +27,12 @@ def dialect_of(root: Path, config: SourceSettings | Path, overrides: Sequence[st
     path = config if isinstance(config, Path) else config.path
     if Det3d.recognise(root, path):
         return Det3d(root, path.resolve(), overrides)
+    if Mmcv1.recognise(root, path):
+        return Mmcv1(root, path.resolve(), overrides)
     if MMEngine.recognise(root, path):
         return MMEngine(root, path.resolve(), overrides)
     if isinstance(config, SourceSettings) and OpenPcdet.recognise(root, path):
         return OpenPcdet(root, config)
-    if path.suffix == ".py":
-        raise InputError(
-            f"{root} holds mmdetection3d before 1.0, or what is built on it: of Python configs "
-            "bevdiag runs those of MMEngine and of det3d"
-        )
     raise InputError(
         f"{root} holds the package {package_of(root)}, which does not train from {path}"
     )

@@ -1,7 +1,5 @@
 """det3d's conventions: Python configs, a pipeline that voxelizes, `return_loss=True`, one cycle."""
 
-import collections
-import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -21,7 +19,10 @@ from bevdiag.source.dialects.pipeline import PipelineSupply, at_rest
 from bevdiag.source.dialects.protocol import Dialect, Supply
 from bevdiag.source.dialects.python_configs import (
     COLUMNS,
+    HookedGradients,
+    as_old_python,
     leave_unmeasured,
+    no_evaluation,
     plain,
     settings_of,
     step_of,
@@ -29,6 +30,7 @@ from bevdiag.source.dialects.python_configs import (
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
+from bevdiag.source.state import note
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
@@ -61,7 +63,7 @@ class Det3d(Dialect):
         super().__init__(root)
         self._path = config
         self._overrides = tuple(overrides)
-        self._trained: tuple[nn.Module, torch.optim.Optimizer] | None = None
+        self._gradients = HookedGradients()
 
     @classmethod
     def recognise(cls, root: Path, config: Path) -> bool:
@@ -69,12 +71,7 @@ class Det3d(Dialect):
         return config.suffix == ".py" and (root / _PACKAGE / "torchie").is_dir()
 
     def install(self) -> StubFinder:
-        # The package was written for Python before 3.10, and its kernels for a numba before 0.59,
-        # which compiled what later ones refuse: they run as the Python that they are.
-        os.environ["NUMBA_DISABLE_JIT"] = "1"
-        for name in collections.abc.__all__:
-            if not hasattr(collections, name):
-                setattr(collections, name, getattr(collections.abc, name))
+        as_old_python()
         return install(self.root)
 
     def describe(self) -> dict[str, Any]:
@@ -108,18 +105,11 @@ class Det3d(Dialect):
         trainer = required(f"{_PACKAGE}.torchie.trainer.trainer")
         moved = trainer.example_to_device(batch[_BATCH], torch.cuda.current_device())
         loss: torch.Tensor = trainer.parse_second_losses(model(moved, return_loss=True))[0]
-        if self._trained is not None and self._trained[0] is model:
-            optimizer = self._trained[1]
-            type(optimizer).zero_grad(optimizer)
+        self._gradients.free(model)
         return loss
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise stopped(
-            "of Python configs the training step is predicted, as evaluation has a pipeline of its "
-            "own",
-            Remedy.TRAINING,
-            str(self._path),
-        )
+        raise no_evaluation(self._path)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
         """Build what `train_detector` does; its wrapper changes values in place, keeps nothing."""
@@ -132,9 +122,7 @@ class Det3d(Dialect):
         made = build(model, settings)
         optimizer: torch.optim.Optimizer = made.opt if is_cycle else made
         as_on_a_gpu(optimizer)
-        # The trainer's hook frees the gradients between forward and backward, not after the update.
-        optimizer.zero_grad = _nothing  # type: ignore[method-assign]
-        self._trained = model, optimizer
+        self._gradients.keep(model, optimizer)
         return optimizer
 
     def options(self, options: StepOptions) -> StepOptions:
@@ -225,10 +213,6 @@ class _Det3dSupply(PipelineSupply):
         }, info
 
 
-def _nothing(set_to_none: bool = True) -> None:
-    """Keep the gradients."""
-
-
 def described(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Describe the config in plain values: what decides the scene and the step beside the model.
 
@@ -291,7 +275,11 @@ def _class_names(config: Mapping[str, Any], dataset: Any) -> Sequence[str]:
 def _without_checkpoints(model: Any) -> Any:
     """Return the same model; weights that were trained before take the place of others."""
     for key, value in model.items():
-        if key == "pretrained":
+        if key == "pretrained" and value:
+            note(
+                f"weights ({value}) were not loaded; the model keeps those it was made with, which "
+                "take the same memory"
+            )
             model[key] = None
         elif isinstance(value, Mapping):
             _without_checkpoints(value)

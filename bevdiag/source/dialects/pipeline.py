@@ -2,7 +2,7 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,11 @@ _AT_REST: dict[str, Callable[[Any], Any]] = {
     "global_translate_std": lambda value: 0.0,
 }
 """Settings of transforms, by their names, which leave a frame where it is."""
+_LEFT_OUT = {
+    "ObjectSample": "it pastes objects of a database that is part of the data set",
+    "ObjectNoise": "it moves each object a little",
+}
+"""Transforms that are not run, by what their names end in."""
 
 
 class PipelineSupply(ABC):
@@ -73,6 +78,18 @@ class PipelineSupply(ABC):
     @abstractmethod
     def collated(self) -> dict[str, Any]:
         """Run the pipeline for each sample, and join the samples with the family's own code."""
+
+    def kept(self, transforms: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the transforms that are run, at rest; the others are said to be left out."""
+        kept = []
+        for step in transforms:
+            name = str(step["type"])
+            why = next((_LEFT_OUT[end] for end in _LEFT_OUT if name.endswith(end)), None)
+            if why is None:
+                kept.append(at_rest(step))
+            else:
+                self.leave_out(name, why)
+        return kept
 
     def leave_out(self, name: str, why: str) -> None:
         """Say once that a transform is not run."""

@@ -1,15 +1,22 @@
 """What families whose configs are Python code share: what the parent learns of such a config."""
 
+import collections.abc
 import importlib
+import os
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from bevdiag.config import Document, tree
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location, NoVerdictError
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current
 from bevdiag.trace.assumed_values import AssumedValues
@@ -48,6 +55,49 @@ def step_of(transforms: Iterable[Any], name: str) -> Any:
 def plain(value: Any) -> Any:
     """Return a sequence of any kind as a list."""
     return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def as_old_python() -> None:
+    """Give back what code for Python before 3.10 and numba before 0.59 asks for.
+
+    Newer ones of numba refuse kernels that those compiled: they run as the Python that they are.
+    """
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    for name in collections.abc.__all__:
+        if not hasattr(collections, name):
+            setattr(collections, name, getattr(collections.abc, name))
+    with suppress(ImportError):
+        sys.modules["numba.errors"] = importlib.import_module("numba.core.errors")
+
+
+class HookedGradients:
+    """Gradients that a trainer's hook frees between forward and backward, not after the update."""
+
+    _held: tuple[nn.Module, torch.optim.Optimizer] | None = None
+
+    def keep(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Let the update leave them."""
+        optimizer.zero_grad = _nothing  # type: ignore[method-assign]
+        self._held = model, optimizer
+
+    def free(self, model: nn.Module) -> None:
+        """Drop those of a model that is trained."""
+        if self._held is not None and self._held[0] is model:
+            optimizer = self._held[1]
+            type(optimizer).zero_grad(optimizer)
+
+
+def _nothing(set_to_none: bool = True) -> None:
+    pass
+
+
+def no_evaluation(path: Path) -> NoVerdictError:
+    """Return the error for an evaluated model of a config."""
+    return stopped(
+        "of Python configs the training step is predicted, as evaluation has a pipeline of its own",
+        Remedy.TRAINING,
+        str(path),
+    )
 
 
 def leave_unmeasured(what: str) -> None:

@@ -39,6 +39,16 @@ def ious(a: Array, b: Array, out: Filled) -> None:
         out[rows, columns] = _share(a[rows], b[columns], area)
 
 
+def corner_overlaps(a: Array, b: Array, out: Filled) -> None:
+    """Boxes [N, 5] and [M, 5] of x1, y1, x2, y2, angle: areas [N, M]."""
+    overlaps(from_corners(a), from_corners(b), out)
+
+
+def corner_ious(a: Array, b: Array, out: Filled) -> None:
+    """Compute intersections over unions of such boxes: [N, M]."""
+    ious(from_corners(a), from_corners(b), out)
+
+
 def aligned_ious(a: Array, b: Array, out: Filled) -> None:
     """Boxes [N, 7] and [N, 7], row by row: [N, 1] or [N]."""
     aligned_overlaps(a, b, out)
@@ -56,7 +66,7 @@ def suppress(boxes: Array, keep: Filled, threshold: float) -> int:
 
 def suppress_corners(boxes: Array, keep: Filled, threshold: float, *_: int) -> int:
     """Suppress boxes [N, 5]: x1, y1, x2, y2, angle."""
-    return _suppress(_from_corners(boxes), keep, threshold, _OLD_MARGIN)
+    return _suppress(from_corners(boxes), keep, threshold, _OLD_MARGIN)
 
 
 def suppress_unturned(boxes: Array, keep: Filled, threshold: float) -> int:
@@ -87,7 +97,8 @@ def _boxes(boxes: Array) -> Array:
     return boxes.astype(np.float64)
 
 
-def _from_corners(boxes: Array) -> Array:
+def from_corners(boxes: Array) -> Array:
+    """Return boxes [N, 5] of x1, y1, x2, y2, angle as [N, 7]."""
     x1, y1, x2, y2, angle = boxes.astype(np.float64).T
     zero = np.zeros(len(boxes))
     # Their angle turns the other way round.

@@ -103,7 +103,8 @@ class Extensions:
                 line = text.count("\n", 0, found.start(1)) + 1
                 kind = found[1].split()
                 plain = any(word in _NO_RESULT for word in kind)
-                return not plain, f"{file.relative_to(self.root)}:{line}"
+                own = file.is_relative_to(self.root)
+                return not plain, f"{file.relative_to(self.root) if own else file}:{line}"
         return None, ""
 
 

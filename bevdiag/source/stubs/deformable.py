@@ -32,11 +32,11 @@ def modulated_forward(
     offset: Tensor,
     mask: Tensor,
     output: Tensor,
-    columns: Tensor,
+    *_: Tensor,
     **sizes: Any,
 ) -> None:
     """DCNv2 on [B, C, H, W]: the columns of one sample after another, [C * kernel, out H * W]."""
-    columns = _plane(x, ones, sizes, samples=1)
+    columns = _plane(x, sizes, samples=1)
     _multiplied()
     del columns
     _compute(x, weight, offset, mask, output, sizes)
@@ -44,81 +44,48 @@ def modulated_forward(
         output += bias.view(1, -1, 1, 1)
 
 
-def modulated_backward(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    ones: Tensor,
-    offset: Tensor,
-    mask: Tensor,
-    columns: Tensor,
-    grad_input: Tensor,
-    grad_weight: Tensor,
-    *_: Tensor,
-    **sizes: Any,
-) -> None:
+def modulated_backward(x: Tensor, *_: Tensor, **sizes: Any) -> None:
     """Its gradients, sample by sample through the same columns."""
-    columns = _plane(x, ones, sizes, samples=1)
+    columns = _plane(x, sizes, samples=1)
     _multiplied()
     del columns
 
 
 def deform_forward(
-    x: Tensor,
-    weight: Tensor,
-    offset: Tensor,
-    output: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    **sizes: Any,
+    x: Tensor, weight: Tensor, offset: Tensor, output: Tensor, *_: Tensor, **sizes: Any
 ) -> None:
     """DCNv1: the columns of `im2col_step` samples, and the output once more in their order."""
-    columns = _plane(x, ones, sizes, samples=int(sizes["im2col_step"]))
+    columns = _plane(x, sizes, samples=int(sizes["im2col_step"]))
     buffer = torch.zeros_like(output)
     _multiplied()
     del columns, buffer
     _compute(x, weight, offset, None, output, sizes)
 
 
-def deform_backward_input(
-    x: Tensor,
-    offset: Tensor,
-    grad_output: Tensor,
-    grad_input: Tensor,
-    grad_offset: Tensor,
-    weight: Tensor,
-    columns: Tensor,
-    **sizes: Any,
-) -> None:
+def deform_backward_input(x: Tensor, *_: Tensor, **sizes: Any) -> None:
     """Compute the gradients of input and offsets."""
-    columns = _plane(x, None, sizes, samples=int(sizes["im2col_step"]))
+    columns = _plane(x, sizes, samples=int(sizes["im2col_step"]), with_ones=False)
     _multiplied()
     del columns
 
 
 def deform_backward_parameters(
-    x: Tensor,
-    offset: Tensor,
-    grad_output: Tensor,
-    grad_weight: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    **sizes: Any,
+    x: Tensor, offset: Tensor, grad_output: Tensor, *_: Tensor, **sizes: Any
 ) -> None:
     """Compute the weights' gradient; the output's is copied into the columns' order."""
-    columns = _plane(x, None, sizes, samples=int(sizes["im2col_step"]))
+    columns = _plane(x, sizes, samples=int(sizes["im2col_step"]), with_ones=False)
     buffer = torch.zeros_like(grad_output)
     buffer = buffer.contiguous()
     _multiplied()
     del columns, buffer
 
 
-def _plane(x: Tensor, ones: Tensor | None, sizes: dict[str, Any], *, samples: int) -> Tensor:
+def _plane(x: Tensor, sizes: dict[str, Any], *, samples: int, with_ones: bool = True) -> Tensor:
     """Make the columns, and the plane of ones that multiplies the bias beside them."""
     kernel, *others = _window(sizes)
     out = [_out_size(*axis) for axis in zip(x.shape[2:], kernel, *others, strict=True)]
     channels = x.shape[1]
-    plane = None if ones is None else x.new_ones(out)
+    plane = x.new_ones(out) if with_ones else None
     columns = x.new_zeros((channels * kernel[0] * kernel[1], samples * out[0] * out[1]))
     del plane
     return columns

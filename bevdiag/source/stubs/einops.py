@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bevdiag.source.stubs.inert import filled
+
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _TOKEN = re.compile(r"\(|\)|\.\.\.|[A-Za-z_]\w*|1")
 
@@ -114,22 +116,8 @@ class Rearrange(nn.Module):
 
 def einops_modules() -> dict[str, ModuleType]:
     """Modules by name."""
-    top, layers, layer = (
-        ModuleType(name) for name in ("einops", "einops.layers", "einops.layers.torch")
-    )
-    for module, members in (
-        (
-            top,
-            {
-                "rearrange": rearrange,
-                "repeat": repeat,
-                "einsum": einsum,
-                "layers": layers,
-                "__path__": [],
-            },
-        ),
-        (layers, {"torch": layer, "__path__": []}),
-        (layer, {"Rearrange": Rearrange}),
-    ):
-        module.__dict__.update(members)
+    layer = filled("einops.layers.torch", Rearrange=Rearrange)
+    layers = filled("einops.layers", torch=layer, __path__=[])
+    functions = {"rearrange": rearrange, "repeat": repeat, "einsum": einsum}
+    top = filled("einops", layers=layers, __path__=[], **functions)
     return {module.__name__: module for module in (top, layers, layer)}

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from bevdiag.source.stubs.called import watched
+from bevdiag.source.state import watched
 from bevdiag.source.stubs.definitions import Extensions
-from bevdiag.source.stubs.inert import InertModule
+from bevdiag.source.stubs.inert import InertModule, filled
 from bevdiag.source.stubs.ops import OPS
 from bevdiag.source.stubs.packages import PACKAGES
 from bevdiag.source.stubs.spconv import spconv_modules
@@ -29,7 +29,7 @@ _IMPORTLIB = str(Path(importlib.__file__).parent)
 _COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
 _COMMON = ("forward", "backward")
 """Names of functions that say nothing."""
-_ON_GPU = ("pytorch3d", "triton")
+_ON_GPU = ("flash_attn", "pytorch3d", "triton")
 """Packages whose functions are kernels: a repository gets a stub although they are installed."""
 _OF_WINDOWS, _WINDOWS = "_tkinter", ("tkinter", "turtle")
 """What Python may be built without, and what needs it; editors import `turtle` by themselves."""
@@ -41,16 +41,21 @@ class StubFinder:
     Args:
         root: the repository.
         ops: functions of the repository's extension modules, by the module's name.
+        beside: folders of installed packages that are its own code's kind: their extension modules
+            and what they import get stubs as well.
 
     Attributes:
         missing: top-level packages that were replaced by inert modules.
         compiled: extension modules of the repository for which nothing is known.
     """
 
-    def __init__(self, root: Path, ops: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, root: Path, ops: Mapping[str, Mapping[str, Any]], beside: Sequence[Path] = ()
+    ) -> None:
         self.missing: list[str] = []
         self.compiled: list[str] = []
         self._root = root.resolve()
+        self._beside = tuple(folder.resolve() for folder in beside)
         self._ops = ops
         self._extensions = Extensions(self._root)
 
@@ -68,7 +73,7 @@ class StubFinder:
     def _module(self, name: str, path: Sequence[str] | None) -> ModuleType | Path | None:
         """Make a stub, or find the folder of a package that the repository brings along."""
         top, last = name.partition(".")[0], name.rpartition(".")[2]
-        if path and any(Path(p).is_relative_to(self._root) for p in path):
+        if path and any(self._is_ours(p) for p in path):
             return self._of_repository(name, last, [Path(p) for p in path])
         importer = _importer(sys._getframe(1))
         if importer is None or not self._is_ours(importer.f_code.co_filename):
@@ -79,7 +84,7 @@ class StubFinder:
         if brought is not None:
             return brought
         if name in self._ops:
-            return _filled(name, self._ops[name])
+            return filled(name, **self._ops[name])
         folder = self._extensions.folder_of(name, []) if "." not in name else None
         if folder is not None and name not in PACKAGES:
             return self._extension(name, name, folder)
@@ -94,11 +99,12 @@ class StubFinder:
         return InertModule(name)
 
     def _is_ours(self, file: str) -> bool:
-        return Path(file).resolve().is_relative_to(self._root)
+        found = Path(file).resolve()
+        return any(found.is_relative_to(folder) for folder in (self._root, *self._beside))
 
     def _of_repository(self, name: str, last: str, folders: list[Path]) -> ModuleType | None:
         if last == "version":
-            return _filled(name, {"__version__": "0"})
+            return filled(name, __version__="0")
         folder = self._extensions.folder_of(last, folders)
         if folder is None:
             folder = folders[0] if last in self._ops or last.endswith(_COMPILED_ENDINGS) else None
@@ -116,7 +122,7 @@ class StubFinder:
             for function in defined.values()
             if function.name not in known
         }
-        return _filled(name, watched(name, {**unknown, **known}))
+        return filled(name, **watched(name, {**unknown, **known}))
 
     def of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
         """Make a stub for what is built or installed and asks for a GPU, None for anything else."""
@@ -124,8 +130,8 @@ class StubFinder:
             if name in _ON_GPU:
                 made = self._module(name, None)
                 return made if isinstance(made, ModuleType) else None
-            return _filled(name, self._ops[name]) if name in self._ops else None
-        folders = [Path(p) for p in path if Path(p).is_relative_to(self._root)]
+            return filled(name, **self._ops[name]) if name in self._ops else None
+        folders = [Path(p) for p in path if self._is_ours(p)]
         built = importlib.machinery.PathFinder.find_spec(name, path) if folders else None
         if built is None or not isinstance(built.loader, importlib.machinery.ExtensionFileLoader):
             return None
@@ -194,17 +200,13 @@ def _spec(name: str, module: ModuleType) -> importlib.machinery.ModuleSpec | Non
     return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
 
 
-def _filled(name: str, members: Mapping[str, Any]) -> ModuleType:
-    module = ModuleType(name)
-    module.__dict__.update(members)
-    return module
-
-
-def install(root: Path) -> StubFinder:
-    """Put the stubs in place for a repository at `root`."""
+def install(
+    root: Path, ops: Mapping[str, Mapping[str, Any]] = OPS, beside: Sequence[Path] = ()
+) -> StubFinder:
+    """Put the stubs in place for a repository at `root`, as `StubFinder` takes them."""
     sys.modules.update(spconv_modules())
     stub_windows()
-    finder = install_packages(root, OPS)
+    finder = install_packages(root, ops, beside)
     sys.meta_path.insert(0, CompiledFinder(finder))
     return finder
 
@@ -215,12 +217,14 @@ def stub_windows() -> None:
         sys.modules.update({name: InertModule(name) for name in _WINDOWS})
 
 
-def install_packages(root: Path, ops: Mapping[str, Mapping[str, Any]]) -> StubFinder:
+def install_packages(
+    root: Path, ops: Mapping[str, Mapping[str, Any]], beside: Sequence[Path] = ()
+) -> StubFinder:
     """Put stubs in place for what is not installed, and for the extension modules in `ops`."""
     from bevdiag.source.stubs import scatter
 
     sys.modules["torch_scatter"] = scatter
-    finder = StubFinder(root, ops)
+    finder = StubFinder(root, ops, beside)
     sys.meta_path.append(finder)
     return finder
 

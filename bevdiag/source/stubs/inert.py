@@ -76,3 +76,15 @@ class InertModule(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         return _inert(f"{self.__name__}.{name}", name)
+
+
+def filled(name: str, kind: type[ModuleType] = ModuleType, /, **members: Any) -> ModuleType:
+    """Make a module of these members."""
+    module = kind(name)
+    module.__dict__.update(members)
+    return module
+
+
+def inert_with(name: str, /, **members: Any) -> ModuleType:
+    """Make a module of these members, of which every other name exists too."""
+    return filled(name, InertModule, **members)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from functools import wraps
 from importlib.machinery import ModuleSpec
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from types import ModuleType
 from typing import Any
 
@@ -30,22 +30,12 @@ from bevdiag.trace.places import user_place
 NAME = "mmcv._ext"
 
 _RETURN_TENSORS = frozenset(
-    {
-        "bias_act",
-        "contour_expand",
-        "diff_iou_rotated_sort_vertices_forward",
-        "filtered_lrelu",
-        "filtered_lrelu_act_",
-        "fused_bias_leakyrelu",
-        "fused_indice_conv_forward",
-        "get_indice_pairs_2d_backward",
-        "get_indice_pairs_3d_backward",
-        "nms_match",
-        "nms_quadri",
-        "pixel_group",
-        "softnms",
-        "upfirdn2d",
-    }
+    (
+        *("bias_act", "filtered_lrelu", "filtered_lrelu_act_", "fused_bias_leakyrelu", "upfirdn2d"),
+        *("diff_iou_rotated_sort_vertices_forward", "nms_match", "nms_quadri", "softnms"),
+        *("fused_indice_conv_forward", "contour_expand", "pixel_group"),
+        *("get_indice_pairs_2d_backward", "get_indice_pairs_3d_backward"),
+    )
 )
 """Those of pybind.cpp that are not below and whose results only their kernels know the sizes of."""
 
@@ -81,6 +71,20 @@ def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
         return op(*bound.args)
 
     return named
+
+
+def _sizes_last(compute: Op, sizes: str) -> Op:
+    """Call an operation of OpenPCDet's as mmcv does: with its sizes behind the tensors, by name."""
+    names = sizes.split()
+    tensors = list(signature(compute).parameters.values())[len(names) :]
+    last = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+
+    @wraps(compute)
+    def moved(*args: Any) -> Any:
+        return compute(*args[len(tensors) :], *args[: len(tensors)])
+
+    moved.__signature__ = Signature([*tensors, *last])  # type: ignore[attr-defined]
+    return _by_name(moved)
 
 
 def _filling(*args: Any, **_: Any) -> int:
@@ -235,28 +239,6 @@ def _ball_query(
     )
 
 
-def _farthest(cloud: Array, scratch: Filled, out: Filled, b: int, n: int, m: int) -> None:
-    points.farthest_batch(b, n, m, cloud, scratch, out)
-
-
-def _farthest_by_distance(
-    squares: Array, scratch: Filled, out: Filled, b: int, n: int, m: int
-) -> None:
-    points.farthest_by_distance(b, n, m, squares, scratch, out)
-
-
-def _gather(
-    features: Array, rows: Array, out: Filled, b: int, c: int, n: int, npoints: int
-) -> None:
-    points.gather_batch(b, c, n, npoints, features, rows, out)
-
-
-def _group(
-    features: Array, rows: Array, out: Filled, b: int, c: int, n: int, npoints: int, nsample: int
-) -> None:
-    points.group_batch(b, c, n, npoints, nsample, features, rows, out)
-
-
 def _three_nearest(
     unknown: Array, known: Array, squares: Filled, out: Filled, b: int, n: int, m: int
 ) -> None:
@@ -266,28 +248,22 @@ def _three_nearest(
     neighbours.three_nearest_batch(b, n, m, first, second, squares, out)
 
 
-def _interpolate(
-    features: Array, rows: Array, weights: Array, out: Filled, b: int, c: int, m: int, n: int
-) -> None:
-    points.interpolate_batch(b, c, m, n, features, rows, weights, out)
-
-
 # -- boxes -----------------------------------------------------------------------------------------
 
 
-def _points_in_first_box(boxes_: Array, cloud: Array, out: Filled) -> None:
+def points_in_first_box(boxes_: Array, cloud: Array, out: Filled) -> None:
     """Boxes [B, M, 7] about the centre of their bottom, points [B, N, 3]: rows [B, N], or -1."""
     for sample, inside in enumerate(_inside(boxes_, cloud)):
         out[sample] = np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
 
 
-def _points_in_every_box(boxes_: Array, cloud: Array, out: Filled) -> None:
-    """Mark the points in boxes as `_points_in_first_box` takes them: 0 and 1, [B, N, M]."""
+def points_in_every_box(boxes_: Array, cloud: Array, out: Filled) -> None:
+    """Mark the points in boxes as `points_in_first_box` takes them: 0 and 1, [B, N, M]."""
     for sample, inside in enumerate(_inside(boxes_, cloud)):
         out[sample] = inside.T
 
 
-def _points_in_boxes_of_host(boxes_: Array, cloud: Array, out: Filled) -> None:
+def points_in_boxes_of_host(boxes_: Array, cloud: Array, out: Filled) -> None:
     """Boxes [M, 7], points [N, 3]: 0 and 1, [M, N]."""
     out[...] = next(_inside(boxes_[None], cloud[None]))
 
@@ -366,10 +342,12 @@ def nms_rotated(
 
 def nms_3d(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
     """Boxes [N, 7], best first; `keep` [N] gets the survivors' rows, `keep_num` their number."""
-    _mask(boxes_)
-    kept = _kept(boxes_, nms_overlap_thresh, lambda rows: rows)
-    keep[: len(kept)] = kept
-    array(keep_num)[...] = len(kept)
+    _keep(boxes_, keep, keep_num, nms_overlap_thresh, lambda rows: rows)
+
+
+def nms_corners(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
+    """Suppress boxes [N, 5] of x1, y1, x2, y2, angle, as mmcv before 1.5 has them."""
+    _keep(boxes_, keep, keep_num, nms_overlap_thresh, boxes.from_corners)
 
 
 def nms_3d_unturned(
@@ -379,6 +357,13 @@ def nms_3d_unturned(
     unturned = boxes_.clone()
     unturned[:, 6] = 0
     nms_3d(unturned, keep, keep_num, nms_overlap_thresh)
+
+
+def _keep(rows: Tensor, keep: Tensor, keep_num: Tensor, threshold: float, as_boxes: Any) -> None:
+    _mask(rows)
+    kept = _kept(rows, threshold, as_boxes)
+    keep[: len(kept)] = kept
+    array(keep_num)[...] = len(kept)
 
 
 def _mask(rows: Tensor) -> Tensor:
@@ -408,17 +393,10 @@ def _upright(rows: Array, offset: int) -> Array:
 
 _FILLING = dict.fromkeys(
     (
-        "gather_points_backward",
-        "group_points_backward",
-        "roi_align_backward",
-        "roi_align_forward",
-        "roi_align_rotated_backward",
-        "roi_align_rotated_forward",
-        "roiaware_pool3d_backward",
-        "sigmoid_focal_loss_backward",
-        "softmax_focal_loss_backward",
-        "softmax_focal_loss_forward",
-        "three_interpolate_backward",
+        *("gather_points_backward", "group_points_backward", "three_interpolate_backward"),
+        *(f"roi_align{kind}_{way}" for kind in ("", "_rotated") for way in ("forward", "backward")),
+        *("roiaware_pool3d_backward", "sigmoid_focal_loss_backward"),
+        *("softmax_focal_loss_forward", "softmax_focal_loss_backward"),
     ),
     _filling,
 )
@@ -451,18 +429,20 @@ _OPS: dict[str, Op] = {
     "dynamic_point_to_voxel_forward": scatter_points,
     "dynamic_point_to_voxel_backward": scatter_points_backward,
     "ball_query_forward": _by_name(_ball_query),
-    "furthest_point_sampling_forward": _by_name(_farthest),
-    "furthest_point_sampling_with_dist_forward": _by_name(_farthest_by_distance),
-    "gather_points_forward": _by_name(_gather),
-    "group_points_forward": _by_name(_group),
+    "furthest_point_sampling_forward": _sizes_last(points.farthest_batch, "b n m"),
+    "furthest_point_sampling_with_dist_forward": _sizes_last(points.farthest_by_distance, "b n m"),
+    "gather_points_forward": _sizes_last(points.gather_batch, "b c n npoints"),
+    "group_points_forward": _sizes_last(points.group_batch, "b c n npoints nsample"),
     "three_nn_forward": _by_name(_three_nearest),
-    "three_interpolate_forward": _by_name(_interpolate),
-    "points_in_boxes_part_forward": _by_name(_points_in_first_box),
-    "points_in_boxes_all_forward": _by_name(_points_in_every_box),
-    "points_in_boxes_cpu_forward": _by_name(_points_in_boxes_of_host),
+    "three_interpolate_forward": _sizes_last(points.interpolate_batch, "b c m n"),
+    "points_in_boxes_part_forward": _by_name(points_in_first_box),
+    "points_in_boxes_all_forward": _by_name(points_in_every_box),
+    "points_in_boxes_cpu_forward": _by_name(points_in_boxes_of_host),
     "iou3d_boxes_overlap_bev_forward": _by_name(boxes.overlaps),
     "box_iou_rotated": _by_name(_box_iou_rotated),
     "bbox_overlaps": _by_name(_bbox_overlaps),
+    "iou3d_boxes_iou_bev_forward": _by_name(boxes.corner_ious),
+    "iou3d_nms_forward": nms_corners,
     "iou3d_nms3d_forward": nms_3d,
     "iou3d_nms3d_normal_forward": nms_3d_unturned,
     "nms": nms,

@@ -10,7 +10,8 @@ from torch import nn
 from bevdiag.source.stubs.assignment import linear_sum_assignment
 from bevdiag.source.stubs.chamfer import chamfer_distance
 from bevdiag.source.stubs.einops import einops_modules
-from bevdiag.source.stubs.inert import InertModule
+from bevdiag.source.stubs.flash import flash_modules
+from bevdiag.source.stubs.inert import inert_with
 from bevdiag.source.stubs.scans import causal_conv1d_fn
 from bevdiag.source.stubs.unknown_ops import Kernel
 
@@ -65,35 +66,29 @@ def _decorator(*args: Any, **_: Any) -> Any:
     return lambda function: function
 
 
-def _module(name: str, **members: Any) -> ModuleType:
-    module = InertModule(name)
-    module.__dict__.update(members)
-    return module
-
-
 def _numba() -> dict[str, ModuleType]:
-    cuda = _module("numba.cuda", jit=_decorator)
+    cuda = inert_with("numba.cuda", jit=_decorator)
     return {
-        "numba": _module("numba", jit=_decorator, njit=_decorator, prange=range, cuda=cuda),
+        "numba": inert_with("numba", jit=_decorator, njit=_decorator, prange=range, cuda=cuda),
         "numba.cuda": cuda,
     }
 
 
 def _scipy() -> dict[str, ModuleType]:
-    optimize = _module("scipy.optimize", linear_sum_assignment=linear_sum_assignment)
-    return {"scipy": _module("scipy", optimize=optimize), "scipy.optimize": optimize}
+    optimize = inert_with("scipy.optimize", linear_sum_assignment=linear_sum_assignment)
+    return {"scipy": inert_with("scipy", optimize=optimize), "scipy.optimize": optimize}
 
 
 def _tqdm() -> dict[str, ModuleType]:
     def tqdm(iterable: Iterable[Any] = (), *_: Any, **__: Any) -> Iterable[Any]:
         return iterable
 
-    return {"tqdm": _module("tqdm", tqdm=tqdm, trange=range)}
+    return {"tqdm": inert_with("tqdm", tqdm=tqdm, trange=range)}
 
 
 def _triton() -> dict[str, ModuleType]:
-    language = _module("triton.language", constexpr=int)
-    top = _module(
+    language = inert_with("triton.language", constexpr=int)
+    top = inert_with(
         "triton",
         jit=_kernel,
         autotune=lambda *_, **__: _kernel,
@@ -113,18 +108,18 @@ def _kernel(function: Any = None, **_: Any) -> Any:
 
 
 def _causal_conv1d() -> dict[str, ModuleType]:
-    return {"causal_conv1d": _module("causal_conv1d", causal_conv1d_fn=causal_conv1d_fn)}
+    return {"causal_conv1d": inert_with("causal_conv1d", causal_conv1d_fn=causal_conv1d_fn)}
 
 
 def _pytorch3d() -> dict[str, ModuleType]:
-    loss = _module("pytorch3d.loss", chamfer_distance=chamfer_distance)
-    return {"pytorch3d": _module("pytorch3d", loss=loss), "pytorch3d.loss": loss}
+    loss = inert_with("pytorch3d.loss", chamfer_distance=chamfer_distance)
+    return {"pytorch3d": inert_with("pytorch3d", loss=loss), "pytorch3d.loss": loss}
 
 
 def _timm() -> dict[str, ModuleType]:
     """Return the layers that most code takes from timm."""
     layers = {
-        name: _module(
+        name: inert_with(
             name,
             DropPath=DropPath,
             trunc_normal_=nn.init.trunc_normal_,
@@ -132,8 +127,8 @@ def _timm() -> dict[str, ModuleType]:
         )
         for name in ("timm.layers", "timm.models.layers")
     }
-    models = _module("timm.models", layers=layers["timm.models.layers"])
-    top = _module("timm", models=models, layers=layers["timm.layers"])
+    models = inert_with("timm.models", layers=layers["timm.models.layers"])
+    top = inert_with("timm", models=models, layers=layers["timm.layers"])
     return {"timm": top, "timm.models": models, **layers}
 
 
@@ -156,7 +151,8 @@ class DropPath(nn.Module):
 PACKAGES: dict[str, Callable[[], dict[str, ModuleType]]] = {
     "causal_conv1d": _causal_conv1d,
     "einops": einops_modules,
-    "easydict": lambda: {"easydict": _module("easydict", EasyDict=EasyDict)},
+    "easydict": lambda: {"easydict": inert_with("easydict", EasyDict=EasyDict)},
+    "flash_attn": flash_modules,
     "numba": _numba,
     "pytorch3d": _pytorch3d,
     "scipy": _scipy,

@@ -123,7 +123,8 @@ def bev_pool(
 
     The names are those of the kernel: its first coordinate runs along H.
     """
-    pooled = features.new_zeros((b, d, h, w, features.shape[1]))
+    # Code that keeps its grid in a tensor hands over its elements, which pybind takes as well.
+    pooled = features.new_zeros((*map(int, (b, d, h, w)), features.shape[1]))
     needed = (features, geometry, starts)
     if any(not isinstance(tensor, Tensor) or tensor.is_meta for tensor in needed) or not len(
         features

@@ -17,17 +17,9 @@ _CHUNK = 2048
 """Steps of a sequence after which the scan stores its state for the backward pass."""
 
 
-def selective_scan(
-    u: Tensor,
-    delta: Tensor,
-    a: Tensor,
-    b: Tensor,
-    c: Tensor,
-    d: Tensor | None,
-    z: Tensor | None,
-    *_: Any,
-) -> list[Tensor]:
+def selective_scan(u: Tensor, delta: Tensor, a: Tensor, *rest: Any) -> list[Tensor]:
     """U and delta [B, D, L], a [D, N]: out [B, D, L], states [B, D, chunks, 2N], with z out_z."""
+    z = rest[3]  # behind b, c and d
     _need_meta(u)
     batch, channels, length = u.shape
     chunks = math.ceil(length / _CHUNK)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, note
-from bevdiag.source.stubs.inert import InertModule
+from bevdiag.source.stubs.inert import InertModule, filled, inert_with
 from bevdiag.source.stubs.voxelizers import HostVoxelizer, from_numpy
 from bevdiag.sparse import constants, stub
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
@@ -81,12 +81,6 @@ class _Top(InertModule):
         return self.first_generation[name]
 
 
-def _module(name: str, members: dict[str, Any]) -> ModuleType:
-    module = InertModule(name)
-    module.__dict__.update(members)
-    return module
-
-
 def _scatter_nd(indices: Tensor, updates: Tensor, shape: Any) -> Tensor:
     """spconv.pytorch.core.scatter_nd: zeros of `shape` with `updates` at the cells `indices`."""
     out = torch.zeros(*shape, dtype=updates.dtype, device=updates.device)
@@ -104,36 +98,33 @@ def spconv_modules(
     """Modules by name, ready for sys.modules."""
     names = {name: getattr(stub, name) for name in stub.__all__}
     names["SparseConvTensor"] = sparse_tensor
-    core = _module("spconv.core", {"ConvAlgo": stub.ConvAlgo, "AlgoHint": None})
-    pytorch_core = _module(
-        "spconv.pytorch.core",
-        {"SparseConvTensor": sparse_tensor, "scatter_nd": _scatter_nd},
+    core = inert_with("spconv.core", ConvAlgo=stub.ConvAlgo, AlgoHint=None)
+    pytorch_core = inert_with(
+        "spconv.pytorch.core", SparseConvTensor=sparse_tensor, scatter_nd=_scatter_nd
     )
-    utils = _module(
-        "spconv.pytorch.utils",
-        {"PointToVoxel": HostVoxelizer, "gather_features_by_pc_voxel_id": None},
+    utils = inert_with(
+        "spconv.pytorch.utils", PointToVoxel=HostVoxelizer, gather_features_by_pc_voxel_id=None
     )
-    pytorch = _module("spconv.pytorch", {**names, "core": pytorch_core, "utils": utils})
-    old_utils = _module("spconv.utils", dict.fromkeys(_HOST_VOXELIZERS, HostVoxelizer))
-    top = _Top("spconv")
-    top.first_generation = names
-    top.__dict__.update(
-        {
-            "__version__": VERSION,
-            "constants": constants,
-            "core": core,
-            "pytorch": pytorch,
-            "utils": old_utils,
-            "ConvAlgo": stub.ConvAlgo,
-        }
+    pytorch = inert_with("spconv.pytorch", core=pytorch_core, utils=utils, **names)
+    old_utils = inert_with("spconv.utils", **dict.fromkeys(_HOST_VOXELIZERS, HostVoxelizer))
+    top = filled(
+        "spconv",
+        _Top,
+        first_generation=names,
+        __version__=VERSION,
+        constants=constants,
+        core=core,
+        pytorch=pytorch,
+        utils=old_utils,
+        ConvAlgo=stub.ConvAlgo,
     )
-    tensorview = _module("cumm.tensorview", {"from_numpy": from_numpy})
+    tensorview = inert_with("cumm.tensorview", from_numpy=from_numpy)
     found = {
         module.__name__: module
         for module in (top, core, pytorch, pytorch_core, utils, old_utils, tensorview)
     }
     found["spconv.constants"] = constants
-    found["cumm"] = _module("cumm", {"tensorview": tensorview})
+    found["cumm"] = inert_with("cumm", tensorview=tensorview)
     for part in ("conv", "functional", "modules", "pool"):
         found[f"spconv.pytorch.{part}"] = getattr(stub, part)
     return found

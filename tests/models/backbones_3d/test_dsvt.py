@@ -1,6 +1,6 @@
 import torch
 
-from bevdiag.models.backbones_3d.dsvt import SetAttention
+from bevdiag.models.backbones_3d.dsvt import AttentionReduction, SetAttention
 from bevdiag.models.backbones_3d.dsvt_sets import partition
 from tests.models.backbones_3d.windows import GRID, SET_SIZE, random_coords
 
@@ -32,3 +32,13 @@ def test_set_attention_is_that_of_a_loop():
 
     result = module(src, position, sets.repeated[0], sets.voxels[0])
     assert torch.allclose(result, expected, atol=1e-5)
+
+
+def test_attention_reduction_attends_to_every_place():
+    torch.manual_seed(0)
+    module = AttentionReduction(16, 4)
+    pooled = torch.randn(5, 16, 4)
+    places = pooled.permute(0, 2, 1)
+    strongest = places.max(1, keepdim=True).values
+    attended, _ = module.self_attn(strongest, places + module.pos_embedding, places)
+    assert torch.allclose(module(pooled), module.norm(attended + strongest)[:, 0], atol=1e-6)

@@ -6,7 +6,7 @@ import torch
 
 from bevdiag.models.backbones_3d.focal_growth import count
 from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
-from bevdiag.models.vfe.packed import PackedVoxels
+from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.sparse import namespace
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from bevdiag.models.backbones_3d.dsvt_windows import WindowGrid
+from bevdiag.models.backbones_3d.dsvt_sets import WindowGrid
 
 SET_SIZE = 4
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bevdiag.models.dense_heads.anchors import count_matches
+from bevdiag.models.dense_heads.anchor_targets import count_matches
 from tests.models.one_stage_configs import (
     build,
     prepare,

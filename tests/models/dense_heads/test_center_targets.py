@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bevdiag.config.settings import CenterTargetSettings
+from bevdiag.config.head_settings import CenterTargetSettings
 from bevdiag.models.dense_heads.center_targets import (
     BevGrid,
     boxes_of_head,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bevdiag.config.settings import SparseHeightCompressionSettings
+from bevdiag.config.bev_settings import SparseHeightCompressionSettings
 from bevdiag.models.interfaces import SparseVolume
 from bevdiag.models.map_to_bev.height_compression import HeightStrides, SparseHeightCompression
 from bevdiag.sparse import namespace

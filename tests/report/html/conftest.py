@@ -6,8 +6,7 @@ import pytest
 
 from bevdiag.memory.events import Alloc, Category, Phase
 from bevdiag.memory.lifetimes import BlockLife
-from bevdiag.prediction.memory_use import TimelinePoint
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Prediction, TimelinePoint
 
 MIB = 2**20
 _EVENTS = 60

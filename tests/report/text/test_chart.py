@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.prediction.memory_use import TimelinePoint
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Prediction, TimelinePoint
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.chart import chart_lines
 

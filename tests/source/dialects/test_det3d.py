@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import Loop
@@ -77,6 +77,11 @@ def test_the_repositorys_own_pipeline_makes_the_batch(recorded: Recorded) -> Non
     assert any("GT-AUG was left out" in note for note in recorded.notes)
 
 
+def test_weights_that_are_not_loaded_are_reported(recorded: Recorded) -> None:
+    said = "weights (work_dirs/toy/latest.pth) were not loaded"
+    assert any(said in note for note in recorded.notes)
+
+
 def test_the_step_ends_with_the_optimizer_of_the_schedule(recorded: Recorded) -> None:
     trace = recorded.traces[Scenario.EXPECTED]
     assert trace.params_by_module == {"reader": 5 * 8 + 8, "head": 8 * 9 + 1, "total": 121}
@@ -113,7 +118,7 @@ def test_no_verdict_stands_before_a_step_was_measured(recorded: Recorded) -> Non
 def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[str, Any]]]:
     """Reads the config in this process, with one override."""
     monkeypatch.syspath_prepend(ROOT)
-    yield lambda text: described(Det3d(ROOT, CONFIG, (text,))._read())
+    yield lambda text: described(Det3d(ROOT, CONFIG, (text,))._read(), CONFIG)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("det3d", "toy")]:
         del sys.modules[name]
 
@@ -148,7 +153,7 @@ def test_an_override_of_nothing_is_one_sentence(
 
 def test_a_config_that_trains_nothing_is_one_sentence(config: EasyDict) -> None:
     with pytest.raises(NoVerdictError, match=r"no data set to train on \(data\.train\)"):
-        described({**config, "data": {}})
+        described({**config, "data": {}}, CONFIG)
 
 
 def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
@@ -156,12 +161,12 @@ def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
     reader = {"pc_range": [-4, -4, -1, 4, 4, 1], "voxel_size": [1, 1, 2], "num_input_features": 3}
     model = {"type": "TwoStage", "first_stage_cfg": {"reader": reader}}
     train = {"type": "WaymoDataset", "pipeline": []}
-    said = described({**config, "model": model, "data": {"train": train}})
+    said = described({**config, "model": model, "data": {"train": train}}, CONFIG)
     assert (said["range"], said["voxel_size"]) == ([-4, -4, -1, 4, 4, 1], [1, 1, 2])
     assert (said["max_points"], said["max_voxels"]) == (-1, -1)
     assert said["features"] == ["x", "y", "z"]
-    with pytest.raises(NoVerdictError, match="the config has no range of points"):
-        described({**config, "model": {"type": "Toy"}, "data": {"train": train}})
+    with pytest.raises(NoVerdictError, match="there is no range of points"):
+        described({**config, "model": {"type": "Toy"}, "data": {"train": train}}, CONFIG)
 
 
 @pytest.mark.parametrize("hook", [{}, {"grad_clip": None}, {"grad_clip": {"max_norm": 35}}])

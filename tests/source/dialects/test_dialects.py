@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 
 import bevdiag
-from bevdiag.errors import InputError
 from bevdiag.source.dialects import dialect_of
+from bevdiag.source.dialects.mmcv1.dialect import Mmcv1
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 
 _NAMES = re.compile(r"mmdet|mmengine|mmcv|det3d|openmmlab", re.IGNORECASE)
 _PACKAGE = Path(bevdiag.__file__).parent
 _KNOW_THEM = (
-    "config/repository.py",  # says what a folder is
+    "config/around.py",  # says what a folder is
     "source/dialects/",
     "source/stubs/mmcv.py",
+    "source/stubs/mmdet3d.py",
     "source/stubs/deformable.py",
     "source/stubs/indice_convs.py",
 )
@@ -29,10 +30,9 @@ def test_a_python_config_is_of_mmengine(tmp_path: Path, config: str) -> None:
     assert isinstance(dialect_of(tmp_path, tmp_path / config, ()), MMEngine)
 
 
-def test_an_older_mmdetection3d_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_an_older_package_makes_it_mmcvs(tmp_path: Path) -> None:
     (tmp_path / "mmdet3d" / "models").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"holds mmdetection3d before 1\.0.*those of MMEngine"):
-        dialect_of(tmp_path, tmp_path / "configs" / "a.py", ())
+    assert isinstance(dialect_of(tmp_path, tmp_path / "configs" / "a.py", ()), Mmcv1)
 
 
 def test_the_core_names_none_of_these_families() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.source.stubs.imports import StubFinder
-from bevdiag.trace.assumed_values import NOBODY, AssumedValues, RehearsedValues, Scenario
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 from tests.source.stubs.finders import Write
@@ -45,7 +45,7 @@ def held(recorder: Recorder) -> Held:
 
 @pytest.fixture
 def computes() -> None:
-    values = RehearsedValues(NOBODY)
+    values = RehearsedValues()
     begin(Running(SimulatedGpu(Recorder(Attribution(nn.Module())), values), values))
 
 

@@ -1,3 +1,4 @@
+import importlib
 import sys
 from pathlib import Path
 
@@ -22,6 +23,20 @@ def test_what_an_installed_package_does_not_find_fails_for_it(
     with pytest.raises(ModuleNotFoundError, match="not_there_2"):
         write("site/library_2.py", "import not_there_2")
     assert finder.missing == []
+
+
+def test_a_package_beside_is_treated_as_the_repositorys_own(
+    finder: StubFinder, write: Write, tmp_path: Path
+) -> None:
+    beside = tmp_path / "site" / "beside_11"
+    beside.mkdir()
+    finder._beside = (beside.resolve(),)
+    finder._ops = {"thing_layer": {"double": lambda value: 2 * value}}
+    (beside / "__init__.py").write_text("from . import thing_layer\nimport not_there_11\n")
+    importlib.invalidate_caches()
+    module = importlib.import_module("beside_11")
+    assert module.thing_layer.double(4) == 8
+    assert isinstance(module.not_there_11, InertModule)
 
 
 def test_so_it_does_where_the_repository_imports_that_package(

@@ -22,6 +22,26 @@ _SMALLEST_DEPTH = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """Boxes as an image has them, those behind the camera included.
+
+    Attributes:
+        centres: pixels along the width and the height, [M, 2].
+        depths: metres before the camera, [M].
+        flat: x1, y1, x2, y2, [M, 4].
+    """
+
+    centres: Floats
+    depths: Floats
+    flat: Floats
+
+    @property
+    def in_front(self) -> NDArray[np.bool_]:
+        """Whether each box is before the camera, [M]."""
+        return self.depths > _SMALLEST_DEPTH
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
     """The cameras of a data set that looks around from the lidar's place.
 
@@ -62,6 +82,21 @@ class Rig:
         axes = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float32)
         return axes @ turned
 
+    def view_of(self, boxes: Floats, camera: int) -> View:
+        """Return boxes [M, 7] in the lidar's frame as a camera sees them."""
+        intrinsics = self.intrinsics()
+        centres = np.c_[boxes[:, :3], np.ones(len(boxes))] @ self.to_camera(camera).T
+        projected = centres @ intrinsics.T
+        depths = centres[:, _DEPTH_AXIS].astype(np.float32)
+        places = projected[:, :2] / np.maximum(projected[:, 2:3], _SMALLEST_DEPTH)
+        height, width = self.size
+        places = np.clip(places, 1, (width - 1, height - 1)).astype(np.float32)
+        half = intrinsics[0, 0] * boxes[:, 3:6].max(axis=1, initial=0)[:, None] / 2
+        half = half / np.maximum(depths, _SMALLEST_DEPTH)[:, None]
+        flat = np.concatenate((places - half, places + half), axis=1)
+        flat = np.clip(flat, 0, (width, height, width, height)).astype(np.float32)
+        return View(places, depths, flat)
+
 
 _AROUND = ("FRONT", "FRONT_LEFT", "BACK_LEFT", "BACK", "BACK_RIGHT", "FRONT_RIGHT")
 _RIGS = {
@@ -98,13 +133,8 @@ def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> di
     kinds = {"LIDAR": "LiDAR", "CAMERA": "Camera", "DEPTH": "Depth"}
     written = str(dataset.get("box_type_3d", "LiDAR")).upper()
     kind = kinds[written]
-    cloud = scene.points[scene.points[:, 0] == index, 1:]
     path = folder / f"{index}.bin"
-    load = step_of(dataset.pipeline, "LoadPointsFromFile")
-    columns = max(int(load.get("load_dim", cloud.shape[1])), cloud.shape[1])
-    stored = np.zeros((len(cloud), columns), np.float32)
-    stored[:, : cloud.shape[1]] = cloud
-    stored.tofile(path)
+    columns = write_points(scene, index, dataset, path)
     images = {name: _image(rig, camera, folder) for camera, name in enumerate(rig.names)}
     first = images[rig.names[0]]
     points = {
@@ -137,6 +167,17 @@ def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> di
     }
 
 
+def write_points(scene: Batch, index: int, dataset: Any, path: Path) -> int:
+    """Write a sample's points with as many columns as the pipeline loads; return that number."""
+    cloud = scene.points[scene.points[:, 0] == index, 1:]
+    load = step_of(dataset["pipeline"], "LoadPointsFromFile")
+    columns = max(int(load.get("load_dim", cloud.shape[1])), cloud.shape[1])
+    stored = np.zeros((len(cloud), columns), np.float32)
+    stored[:, : cloud.shape[1]] = cloud
+    stored.tofile(path)
+    return columns
+
+
 def _masks(scene: Batch, index: int, dataset: Any, folder: Path) -> dict[str, Any]:
     """Files of a class and an instance for each point; points in no box are of a further class.
 
@@ -158,11 +199,17 @@ def _masks(scene: Batch, index: int, dataset: Any, folder: Path) -> dict[str, An
     return {**paths, "seg_label_mapping": np.arange(_MOST_LABELS)}
 
 
-def _image(rig: Rig, camera: int, folder: Path) -> dict[str, Any]:
-    height, width = rig.size
+def image_file(rig: Rig, camera: int, folder: Path) -> Path:
+    """Return the file of a camera's image; a first call writes it."""
     path = folder / f"camera{camera}.png"
     if not path.is_file():
-        required("mmcv").imwrite(np.full((height, width, 3), 127, np.uint8), str(path))
+        required("mmcv").imwrite(np.full((*rig.size, 3), 127, np.uint8), str(path))
+    return path
+
+
+def _image(rig: Rig, camera: int, folder: Path) -> dict[str, Any]:
+    height, width = rig.size
+    path = image_file(rig, camera, folder)
     intrinsics, pose = rig.intrinsics(), rig.to_camera(camera)
     return {
         "img_path": str(path),
@@ -184,20 +231,11 @@ def _annotations(
     labelled = np.asarray(scene.gt_boxes[index], np.float32)
     labels = labelled[:, -1].astype(np.int64) - 1
     boxes = labelled[:, :7]
-    pose, intrinsics = rig.to_camera(0), rig.intrinsics()
-    centres = np.c_[boxes[:, :3], np.ones(len(boxes))] @ pose.T
+    view = rig.view_of(boxes, 0)
     if kind == "Camera":
-        seen = centres[:, _DEPTH_AXIS] > _SMALLEST_DEPTH
-        boxes, labels, centres = boxes[seen], labels[seen], centres[seen]
-    projected = centres @ intrinsics.T
-    depths = centres[:, _DEPTH_AXIS].astype(np.float32)
-    places = projected[:, :2] / np.maximum(projected[:, 2:3], _SMALLEST_DEPTH)
-    height, width = rig.size
-    places = np.clip(places, 1, (width - 1, height - 1)).astype(np.float32)
-    half = intrinsics[0, 0] * boxes[:, 3:6].max(axis=1, initial=0)[:, None] / 2
-    half = half / np.maximum(depths, _SMALLEST_DEPTH)[:, None]
-    flat = np.concatenate((places - half, places + half), axis=1)
-    flat = np.clip(flat, 0, (width, height, width, height)).astype(np.float32)
+        seen = view.in_front
+        boxes, labels = boxes[seen], labels[seen]
+        view = View(view.centres[seen], view.depths[seen], view.flat[seen])
     speeds = 2 if "NuScenes" in str(dataset["type"]) and dataset.get("with_velocity", True) else 0
     wide = np.zeros((len(boxes), 7 + speeds), np.float32)
     wide[:, :7] = boxes
@@ -205,16 +243,16 @@ def _annotations(
     made = structures.DepthInstance3DBoxes if kind == "Depth" else structures.LiDARInstance3DBoxes
     kept = made(wide, box_dim=7 + speeds, origin=(0.5, 0.5, 0.5))
     if kind == "Camera":
-        kept = kept.convert_to(structures.Box3DMode.CAM, pose)
+        kept = kept.convert_to(structures.Box3DMode.CAM, rig.to_camera(0))
     return {
         "gt_bboxes_3d": kept,
         "gt_labels_3d": labels,
-        "gt_bboxes": flat,
+        "gt_bboxes": view.flat,
         "gt_bboxes_labels": labels,
         "gt_names": labels,
         "attr_labels": np.zeros(len(labels), np.int64),
-        "centers_2d": places,
-        "depths": depths,
+        "centers_2d": view.centres,
+        "depths": view.depths,
         "axis_align_matrix": np.eye(4, dtype=np.float32),
         "difficulty": np.zeros(len(labels), np.int64),
         "num_lidar_pts": np.full(len(labels), 10),

@@ -10,14 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmengine.config import required, training_set
 from bevdiag.source.dialects.mmengine.frames import Rig, on_points, sample
-from bevdiag.source.dialects.pipeline import PipelineSupply, at_rest
+from bevdiag.source.dialects.pipeline import PipelineSupply
 from bevdiag.source.dialects.protocol import Loaded
-
-_LEFT_OUT = {
-    "ObjectSample": "it pastes objects of a database that is part of the data set",
-    "ObjectNoise": "it moves each object a little",
-}
-"""Transforms that are not run, by what their names end in."""
 
 
 class MMEngineSupply(PipelineSupply):
@@ -48,14 +42,7 @@ class MMEngineSupply(PipelineSupply):
     def collated(self) -> dict[str, Any]:
         registry = required("mmdet3d.registry")
         dataset = training_set(self.config)
-        steps: list[Any] = []
-        for step in dataset.pipeline:
-            name = str(step["type"])
-            why = next((_LEFT_OUT[end] for end in _LEFT_OUT if name.endswith(end)), None)
-            if why is None:
-                steps.append(registry.TRANSFORMS.build(at_rest(step)))
-            else:
-                self.leave_out(name, why)
+        steps = [registry.TRANSFORMS.build(step) for step in self.kept(dataset.pipeline)]
         folder = Path(mkdtemp())
         frames = _Frames(self.scene, dataset, folder)
         samples = []

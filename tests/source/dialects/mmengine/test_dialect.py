@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.config.settings import OptimizationSettings
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.loop import Loop
-from bevdiag.source.dialects.mmengine.dialect import MMEngine, is_sparse
+from bevdiag.source.dialects.mmengine.dialect import MMEngine
+from bevdiag.source.dialects.openmmlab import is_sparse
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.source.stubs.packages import EasyDict

@@ -1,0 +1,112 @@
+"""What bevdiag knows (`gpus`, `rule`, `schema`), and `init`: a project's policy to fill in."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bevdiag.cli import options as opt
+from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
+from bevdiag.errors import ExitCode, InputError
+from bevdiag.prediction import values
+
+
+def gpus_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="One of them, with the sources of its figures."),
+    ] = None,
+) -> int:
+    """List the GPUs that --gpu knows, or tell the sources of one."""
+    from bevdiag.memory.catalogue import all_gpus, find_gpu
+    from bevdiag.report.text.gpu_catalogue import render_gpu, render_gpus
+
+    layout = layout_for(STDOUT)
+    text = render_gpus(all_gpus(), layout) if name is None else render_gpu(find_gpu(name), layout)
+    write_output(text, STDOUT)
+    return 0
+
+
+def rule_command(
+    code: Annotated[
+        str | None,
+        typer.Argument(metavar="CODE", help="A code such as BEV203, or a rule's name."),
+    ] = None,
+) -> int:
+    """Explain the finding CODE; without it, list all rules."""
+    from bevdiag.report.rule_pages import render_rule, render_rules
+    from bevdiag.rules.codes import CODES
+    from bevdiag.rules.pages import find_code, rule_page
+
+    layout = layout_for(STDOUT)
+    if code is None:
+        text = render_rules(tuple(rule_page(known) for known in CODES), layout)
+    else:
+        text = render_rule(rule_page(find_code(code).code), layout)
+    write_output(text, STDOUT)
+    return 0
+
+
+PROFILE = "profile/1"
+
+
+def schema_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A document's name, e.g. inspect/2 or inspect."),
+    ] = None,
+) -> int:
+    """Print the JSON Schema of the document NAME, or list them all."""
+    if name is None:
+        write_output("".join(f"{known}\n" for known in schema_names()), STDOUT)
+    else:
+        write_output(schema_text(name), STDOUT)
+    return 0
+
+
+def schema_names() -> tuple[str, ...]:
+    """Every document that a command writes or reads, with its version."""
+    from bevdiag.policy.keys import POLICY_SCHEMA
+    from bevdiag.report.json_schema import SCHEMAS
+    from bevdiag.scenes.statistics import SCENE_SCHEMA
+
+    return (*SCHEMAS, PROFILE, SCENE_SCHEMA, POLICY_SCHEMA)
+
+
+def schema_text(name: str) -> str:
+    """Return the schema of a document, also by its full name or without its version.
+
+    Raises:
+        InputError: there is no such document.
+    """
+    from bevdiag.memory.profiles import ProfileFile
+    from bevdiag.policy.keys import POLICY_SCHEMA, policy_schema
+    from bevdiag.report.json_schema import json_schema, with_head
+    from bevdiag.scenes.statistics import SCENE_SCHEMA, SceneStatistics
+
+    names = schema_names()
+    short = name.removeprefix("bevdiag.")
+    latest = {known.partition("/")[0]: known for known in names}
+    chosen = values.choose("schema", latest.get(short, short), names)
+    if chosen == POLICY_SCHEMA:
+        return with_head(chosen, policy_schema())
+    return json_schema(chosen, {PROFILE: ProfileFile, SCENE_SCHEMA: SceneStatistics}.get(chosen))
+
+
+def init_command(
+    gpu: opt.GpuName = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
+    ] = "bevdiag.toml",
+) -> int:
+    """Write a commented bevdiag.toml, the project's policy."""
+    from bevdiag.policy.keys import policy_toml
+
+    if output != STDOUT and Path(output).exists():
+        raise InputError(f"{output} is there already: bevdiag init -o - prints what it would be")
+    check_output(output)
+    named = None if gpu is None else values.gpu_name("--gpu", gpu)
+    write_output(policy_toml(named), output)
+    if output != STDOUT:
+        say(f"{output} is written: bevdiag preflight CONFIG... judges by it")
+    return ExitCode.FITS
