@@ -31,18 +31,14 @@ PACKAGES = {
 """Packages whose modules are steps of one way, each with the test that goes it from end to end."""
 
 ELSEWHERE = {
-    "accuracy/rows": "accuracy/test_run.py",
     "cli/options": "cli/test_main.py",
-    "cli/validate": "accuracy/test_shipped.py",
-    "cli/reference": "policy/test_keys.py",
     "config/model_settings": "config/test_settings.py",
-    "config/dsvt_settings": "config/test_settings.py",
     "prediction/entry": "source/dialects/test_entry.py",
     "prediction/judged": "source/dialects/mmengine/test_field.py",
     "prediction/predicted": "prediction/test_module.py",
     "prediction/scene": "prediction/test_built_in.py",
     "prediction/step_source": "prediction/test_built_in.py",
-    "report/rule_pages": "report/html/test_findings.py",
+    "report/rule_pages": "report/html/test_shown_findings.py",
     "report/documents": "report/test_json_schema.py",
     "report/text/doctor_report": "doctor/test_examine.py",
     "rules/smaller_step": "remedies/test_candidates.py",
@@ -67,7 +63,6 @@ DATA = (
     "memory/profile",
     "memory/requests",
     "prediction/options",
-    "prediction/result",
     "remedies/results",
     "rules/evidence",
     "scenes/layout",

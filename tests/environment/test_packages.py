@@ -1,7 +1,140 @@
+"""Lists of packages in every form that people have them."""
+
+from pathlib import Path
+
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from bevdiag.environment.packages import Package, Packages, cuda_suffix, is_spconv_1
+from bevdiag.environment.packages import (
+    Listing,
+    Package,
+    Packages,
+    cuda_suffix,
+    is_spconv_1,
+    read_listing,
+)
+from bevdiag.errors import InputError
+
+
+def _read(tmp_path: Path, text: str, name: str = "list.txt") -> Listing:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return read_listing(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "version"),
+    [
+        ("numpy==1.26.4", "numpy", "1.26.4"),
+        ("NumPy == 1.26.4  # pinned", "numpy", "1.26.4"),
+        ("torch==2.4.1+cu118", "torch", "2.4.1+cu118"),
+        ("numpy  1.26.4", "numpy", "1.26.4"),
+        ("numpy   1.26.4   py311h64a7726_0   conda-forge", "numpy", "1.26.4"),
+        ("pytorch=2.1.0=py3.10_cuda11.8_cudnn8.7.0_0", "torch", "2.1.0"),
+        ("spconv_cu118==2.3.6", "spconv-cu118", "2.3.6"),
+        ("torch @ https://host/whl/torch-2.3.1%2Bcu121-cp310-cp310-linux_x86_64.whl", "torch",
+         "2.3.1+cu121"),
+        ("numpy==1.26.4 --hash=sha256:abc", "numpy", "1.26.4"),
+        ("numpy==\\\n  1.26.4", "numpy", "1.26.4"),
+    ],
+)  # fmt: skip
+def test_an_exact_version_is_read(tmp_path: Path, line: str, name: str, version: str) -> None:
+    package = _read(tmp_path, f"# head\n{line}\n").packages.get(name)
+    assert package is not None
+    assert str(package.version) == version
+    assert package.location is not None
+    assert package.location.line == 2
+
+
+def test_a_range_stays_one(tmp_path: Path) -> None:
+    numpy = _read(tmp_path, "numpy>=1.22,<3\n").packages.get("numpy")
+    assert numpy is not None
+    assert numpy.version is None
+    assert numpy.admits_major(1)
+    assert numpy.admits_major(2)
+    assert not numpy.admits_major(3)
+
+
+def test_conda_means_any_patch_by_two_numbers(tmp_path: Path) -> None:
+    numpy = _read(tmp_path, "numpy=1.26\n").packages.get("numpy")
+    assert numpy is not None
+    assert numpy.version is None
+    assert numpy.admits(["1.26.3"])
+    assert not numpy.admits(["1.25.0", "2.0.0"])
+
+
+def test_an_environment_file_of_conda_with_pip_inside(tmp_path: Path) -> None:
+    text = (
+        "name: train\ndependencies:\n  - python=3.10.14\n  - pytorch::pytorch=2.1.0\n"
+        "  - pip:\n    - spconv-cu118==2.3.6\n"
+    )
+    listing = _read(tmp_path, text, "environment.yml")
+    assert str(listing.python) == "3.10.14"
+    spconv = listing.packages.get("spconv-cu118")
+    assert spconv is not None
+    assert spconv.location is not None
+    assert spconv.location.line == 6
+    torch = listing.packages.get("torch")
+    assert torch is not None
+    assert str(torch.version) == "2.1.0"
+
+
+def test_markers_are_those_of_the_listed_python(tmp_path: Path) -> None:
+    text = (
+        "python==3.12\nspconv-cu120==2.3.6; python_version < '3.12'\n"
+        "spconv-cu126==2.3.8; python_version >= '3.12' and sys_platform == 'linux'\n"
+    )
+    (spconv,) = _read(tmp_path, text).packages.spconv()
+    assert spconv.name == "spconv-cu126"
+
+
+def test_constraints_narrow_what_requirements_allow(tmp_path: Path) -> None:
+    (tmp_path / "constraints.txt").write_text("numpy<2\n", encoding="utf-8")
+    numpy = _read(tmp_path, "numpy>=1.22\n-c constraints.txt\n").packages.get("numpy")
+    assert numpy is not None
+    assert not numpy.admits_major(2)
+
+
+def test_a_checkout_has_no_version(tmp_path: Path) -> None:
+    text = "-e git+https://host/open-mmlab/OpenPCDet.git@abc#egg=pcdet\n--index-url https://x\n"
+    package = _read(tmp_path, text).packages.get("pcdet")
+    assert package is not None
+    assert package.version is None
+
+
+def test_what_powershell_writes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "freeze.txt"
+    path.write_text("numpy==2.0.2\n", encoding="utf-16")
+    assert read_listing(path).packages.get("numpy") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "reason"),
+    [
+        ("", "a.txt", "lists no package"),
+        ("numpy==1.26.4\n!!!\n", "a.txt", "a.txt:2:1: '!!!' is no requirement"),
+        ("-r a.txt\n", "a.txt", "includes itself"),
+        ("- [", "a.yml", "is no YAML"),
+        ("MODEL: 1\n", "a.yaml", "no list `dependencies`"),
+        ("dependencies:\n  - pip:\n    - 1\n", "a.yml", "is no package"),
+    ],
+)
+def test_what_is_no_list_is_refused(tmp_path: Path, text: str, name: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        _read(tmp_path, text, name)
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_listing(tmp_path / "none.txt")
+    binary = tmp_path / "binary.txt"
+    binary.write_bytes(b"\x80\x81")
+    with pytest.raises(InputError, match="is no text"):
+        read_listing(binary)
+    long = tmp_path / "long.txt"
+    long.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(InputError, match="larger than 1048576 bytes: that is no list of packages"):
+        read_listing(long)
 
 
 def _package(name: str, versions: str = "") -> Package:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, Location
-from bevdiag.policy.keys import IgnoredRule
+from bevdiag.policy import IgnoredRule
 from bevdiag.prediction.checked import (
     Check,
     Checks,

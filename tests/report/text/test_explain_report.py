@@ -4,13 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from bevdiag.explain.failure import Failure, FailureKind, Figure
-from bevdiag.explain.result import Candidate, Certainty, Explanation, Suspicion
+from bevdiag.explain.answer import (
+    Candidate,
+    Certainty,
+    Explanation,
+    Failure,
+    FailureKind,
+    Figure,
+    Suspicion,
+)
 from bevdiag.prediction.result import Target
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.explain_report import render_explain
-from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Finding, Fix, Price, Severity
 
 _FIGURE = Figure("75.10 GiB", 80_632_642_273, 80_643_379_691)
 _FAILURE = Failure(

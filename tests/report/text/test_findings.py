@@ -3,7 +3,7 @@ from dataclasses import replace
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Fix, Price
 
 
 def test_errors_come_first(over: Prediction) -> None:

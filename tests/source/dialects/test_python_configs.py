@@ -1,8 +1,26 @@
+"""What families with configs of Python code share."""
+
 from pathlib import Path
 
 from bevdiag.source.dialects.mmengine.config import described
-from bevdiag.source.dialects.python_configs import settings_of
+from bevdiag.source.dialects.python_configs import settings_of, without_weights
+from bevdiag.source.state import noted
 from tests.source.dialects.mmengine.configs_of import _config
+
+
+def test_weights_that_a_model_would_load_are_taken_out_and_noted() -> None:
+    model = {
+        "pretrained": None,
+        "backbone": {"init_cfg": {"type": "Pretrained", "checkpoint": "swin.pth"}},
+        "necks": [{"init_cfg": {"type": "Xavier"}}, {"pretrained": "neck.pth"}],
+    }
+    assert without_weights(model) == {
+        "pretrained": None,
+        "backbone": {"init_cfg": None},
+        "necks": [{"init_cfg": {"type": "Xavier"}}, {"pretrained": None}],
+    }
+    for name in ("swin.pth", "neck.pth"):
+        assert any(f"weights ({name}) were not loaded" in sentence for sentence in noted())
 
 
 def test_a_config_says_what_its_scene_and_step_are() -> None:

@@ -34,3 +34,15 @@ def test_inert_names_can_be_imported_and_subclassed_but_not_called(
         package.io.read("file")
     with pytest.raises(NoVerdictError, match=r"flash_attn\.attend is called.*installed or not"):
         InertModule("flash_attn").attend()
+
+
+def test_a_class_of_what_is_not_installed_cannot_be_built_with_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Sub(InertModule("transformers").PreTrainedModel):  # type: ignore[misc]
+        def __init__(self, config: object) -> None:
+            super().__init__(config)
+
+    monkeypatch.setattr(inert, "_armed", [True])
+    with pytest.raises(NoVerdictError, match=r"transformers\.PreTrainedModel is called.*install"):
+        Sub({})

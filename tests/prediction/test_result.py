@@ -1,8 +1,8 @@
 from typing import Any
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Plan
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.prediction.result import Plan
+from bevdiag.rules.finding import Fix, Price
 
 
 def _fix(name: str, price: Price, **more: Any) -> Fix:

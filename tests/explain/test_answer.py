@@ -1,4 +1,4 @@
-from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.answer import Failure, FailureKind, Figure
 
 GIB = 2**30
 

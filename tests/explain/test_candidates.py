@@ -1,5 +1,5 @@
-from bevdiag.explain.failure import Failure, FailureKind, Figure, Stack
-from bevdiag.explain.search import Case, Match, agrees, distance_of
+from bevdiag.explain.answer import Failure, FailureKind, Figure, Stack
+from bevdiag.explain.candidates import Case, Match, agrees, distance_of
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Phase
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from bevdiag.report.html.remedy_chart import remedy_chart, ticks_up_to
 from bevdiag.report.html.report_pages import inspect_page
-from bevdiag.report.html.scatter import remedy_chart, ticks_up_to
 
 
 def test_remedies_are_points_of_memory_against_compute(drawn):
