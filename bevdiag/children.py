@@ -51,6 +51,10 @@ _place: Any = None
 _is_captured = False
 
 
+EXHAUSTED = "ran out of the host's memory"
+"""What a child's error says where an allocation of its own failed."""
+
+
 class ChildError(NoVerdictError):
     """A child process died, hung, or asked for more memory than the host has."""
 
@@ -207,7 +211,7 @@ class Child:
         if isinstance(message, Answer):
             add_inputs(message.inputs)
             if isinstance(message.error, MemoryError):
-                raise self._error("ran out of the host's memory")
+                raise self._error(EXHAUSTED)
         return message
 
     def silent_for(self, seconds: float) -> ChildError:
