@@ -25,6 +25,12 @@ PREDICTED_SEED = 0
 """Of the weights: the other seeds' rows only show how counts drift."""
 
 
+def cloud_file(sample: int) -> Path:
+    """Find a sample's stored cloud: the first one comes with bevdiag."""
+    folders = (DATA, ROOT / "bevdiag" / "accuracy" / "measured")
+    return next(f for folder in folders if (f := folder / f"sonar{sample}.npz").is_file())
+
+
 def read_steps() -> dict[str, Any]:
     """Read the rows by name."""
     rows: dict[str, Any] = json.loads(ROWS.read_text(encoding="utf-8"))
@@ -92,6 +98,6 @@ def _predicted(row: dict[str, Any], folder: Path) -> tuple[int, int]:
 
 def _cloud(sample: int, folder: Path) -> str:
     path = folder / f"sonar{sample}.npy"
-    with np.load(DATA / f"sonar{sample}.npz") as stored:
+    with np.load(cloud_file(sample)) as stored:
         np.save(path, stored["points"])
     return str(path)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from focal_steps import cloud_file
 
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, load_config
@@ -92,7 +93,7 @@ def _batch(config: DetectorConfig, run: dict[str, Any]) -> Any:
     data = config.data
     samples = []
     for sample in range(run["batch_size"]):
-        with np.load(ROOT / "tests" / "data" / f"sonar{sample}.npz") as stored:
+        with np.load(cloud_file(sample)) as stored:
             samples.append(stored["points"])
     return make_batch(
         samples,
