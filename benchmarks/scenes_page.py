@@ -281,7 +281,8 @@ strides 1, 2, 4 and 8; sparse / **common** / dense frame, the median of three se
 |---|---|---|---|---|---|---|"""
 
 FRAME_HEAD = """
-A sonar's ping has 20,000 (sparse) or 40,000 (common and dense) echoes.
+A sonar's ping has 20,000 (sparse) or 40,000 (common and dense) echoes, a room
+50,000, 100,000 or 200,000 points: a floor, walls and furniture in 8 x 8 x 3 m, chosen.
 
 ## Real frames
 

@@ -23,9 +23,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from queue import SimpleQueue
@@ -37,7 +38,10 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = Path("tools", "cfgs")
 OPENPCDET = "OpenPCDet"
 BATCH_SIZE = 2
-ASKED = ("--device", "meta", "--gpu", "h200", "--torch", "2.11.0", "--no-remedies", "--isolated")
+ASKED = (
+    *("--device", "meta", "--gpu", "h200", "--torch", "2.11.0", "--profile", "none"),
+    *("--no-remedies", "--isolated"),
+)
 FAILED = "failed"
 _MOST_SITES = 3
 _FURTHER = ("; before that, ", "; next: ")
@@ -65,6 +69,7 @@ class Found:
     Attributes:
         remark: the assumptions of a number, or why there is none.
         errors: the findings of severity "error", code and message.
+        versions: of what it ran with.
     """
 
     params: int | None = None
@@ -74,6 +79,7 @@ class Found:
     seconds: float = 0.0
     remark: str = ""
     errors: tuple[str, ...] = ()
+    versions: str = ""
 
     @property
     def gives_number(self) -> bool:
@@ -191,11 +197,11 @@ def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
         "# Coverage: repositories' own configs",
         "",
         "Written by `benchmarks/source_coverage.py`: each config through",
-        "`bevdiag inspect --source` without a GPU, for an H200 with torch 2.11, batch",
-        f"{BATCH_SIZE}, a synthetic scene of the config's data set, its own precision and",
-        "optimizer. Nothing of a repository is changed, compiled or downloaded.",
+        "`bevdiag inspect --source` without a GPU, for an H200 with torch 2.11 by rules alone",
+        f"(`--profile none`), batch {BATCH_SIZE}, a synthetic scene of the config's data set, its",
+        "own precision and optimizer. Nothing of a repository is changed, compiled or downloaded.",
         "",
-        f"Versions: {_versions()}.",
+        f"Versions: {_all_versions(found[case.name] for case in cases)}.",
         "",
         *([f"{missing} of {len(asked)} configs have not been run yet.", ""] if missing else []),
         f"**{_share(own, found)} of OpenPCDet's configs give a number** (8cacccec).",
@@ -247,6 +253,14 @@ def _section(repository: str, written: list[Case], found: dict[str, Found]) -> l
 
 def _share(cases: list[Case], found: dict[str, Found]) -> str:
     return f"{sum(found[case.name].gives_number for case in cases)} of {len(cases)}"
+
+
+def _all_versions(rows: Iterable[Found]) -> str:
+    """Say what the rows ran with, and how many did where they differ."""
+    counts = Counter(row.versions for row in rows)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{said} ({count} configs)" for said, count in counts.most_common())
 
 
 def _versions() -> str:
@@ -302,7 +316,7 @@ def run_all(cases: Iterable[Case], found: dict[str, Found], options: argparse.Na
         running = {pool.submit(run, case, options.limit): case for case in due}
         for done in as_completed(running):
             name = running[done].name
-            found[name] = done.result()
+            found[name] = replace(done.result(), versions=_versions())
             print(name, _rest(found[name]), sep=" | ", flush=True)
             kept = {key: asdict(value) for key, value in sorted(found.items())}
             options.results.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -12,9 +12,8 @@ from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions, Progress
-from bevdiag.prediction.plan import Plans
 from bevdiag.prediction.predicted import kind_of, prediction_of, source_of
-from bevdiag.prediction.result import ConfigReport, Evaluation, Prediction
+from bevdiag.prediction.result import ConfigReport, Evaluation, Plans, Prediction
 from bevdiag.prediction.step_source import ConfigSource, Recorded, StepSource
 from bevdiag.prediction.summary import with_history
 from bevdiag.trace.step import Trace

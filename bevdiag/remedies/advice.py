@@ -9,7 +9,7 @@ from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
-from bevdiag.rules.fix import batch_key
+from bevdiag.rules.finding import batch_key
 from bevdiag.rules.switches import reads_amp
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import Trace

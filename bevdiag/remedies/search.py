@@ -10,7 +10,7 @@ from itertools import islice
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.options import Progress
-from bevdiag.prediction.plan import Plan, Plans
+from bevdiag.prediction.result import Plan, Plans
 from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.remedies.sets import (
     Ids,
@@ -22,7 +22,7 @@ from bevdiag.remedies.sets import (
     worth_tracing,
 )
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix
+from bevdiag.rules.finding import Fix
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 _MOST_SETS = 24

@@ -16,10 +16,10 @@ from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.judged import judged
-from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Plan
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix
+from bevdiag.rules.finding import Fix
 
 Ids = tuple[str, ...]
 Source = TypeVar("Source", bound=ConfigSource)

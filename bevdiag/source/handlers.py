@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bevdiag.source.devices import CPU, FEATURES, VALUES, is_cuda
-from bevdiag.source.indexing import mixed_get, mixed_set
+from bevdiag.source.cuda_runtime import CPU, FEATURES, VALUES, is_cuda
+from bevdiag.source.mixed_indexing import mixed_get, mixed_set
 from bevdiag.source.sparse_coo import sparse_coo
 from bevdiag.source.writing import IN_PLACE, make_writable
 from bevdiag.trace.assumed_values import RehearsedValues
@@ -98,8 +98,9 @@ def _new(gpu: "SimulatedGpu", func: Any, args: tuple[Any, ...], kwargs: Any) -> 
     device = kwargs.pop("device", None)
     dtype = kwargs.get("dtype") or args[0].dtype
     on_gpu = device is None or is_cuda(device)
-    if on_gpu and args[0].is_meta and not dtype.is_floating_point and not gpu.is_rehearsing:
-        # Labels, indices and masks made beside features are constants, and have values.
+    is_known = not dtype.is_floating_point or func is _T.new_tensor
+    if on_gpu and args[0].is_meta and is_known and not gpu.is_rehearsing:
+        # Labels, indices and masks made beside features are constants, and have values; so is data.
         with gpu.recorder.for_device():
             return func(*args, **kwargs, device=CPU)
     if device is None and not args[0].is_meta and gpu.recorder.is_device(args[0]):

@@ -19,11 +19,13 @@ class ValuelessCoo:
     Args:
         indices: int64 [K, N], with values.
         values: [N, ...], a meta tensor.
+        size: of the whole; where none is given the largest indices say it.
     """
 
-    def __init__(self, indices: Tensor, values: Tensor) -> None:
+    def __init__(self, indices: Tensor, values: Tensor, size: Any = None) -> None:
         self._indices = indices
         self._values = values
+        self._size = size
 
     @classmethod
     def __torch_function__(
@@ -49,14 +51,16 @@ class ValuelessCoo:
 
     def to_dense(self) -> Tensor:
         """Zeros with the rows added where their indices say."""
-        shape = (self._indices.max(dim=1).values + 1).tolist()
-        dense = self._values.new_zeros((*shape, *self._values.shape[1:]))
+        shape = self._size
+        if shape is None:
+            shape = (*(self._indices.max(dim=1).values + 1).tolist(), *self._values.shape[1:])
+        dense = self._values.new_zeros(tuple(shape))
         return dense.index_put_(tuple(self._indices), self._values, accumulate=True)
 
 
-def sparse_coo(indices: Any, values: Any, *_: Any, **__: Any) -> Any:
+def sparse_coo(indices: Any, values: Any, size: Any = None, *_: Any, **__: Any) -> Any:
     """Answer `torch.sparse_coo_tensor` of rows without values; NotImplemented for any other."""
     known = isinstance(indices, Tensor) and isinstance(values, Tensor)
     if known and values.is_meta and not indices.is_meta:
-        return ValuelessCoo(indices, values)
+        return ValuelessCoo(indices, values, size)
     return NotImplemented

@@ -138,7 +138,7 @@ class AssumedValues(KnownValues):
         low, high = min(lowest, total), total
         known = self._rehearsed_number(question) if site not in self._pins else None
         if known is not None:
-            expected, why = int(known), _REHEARSED
+            expected, why = min(int(known), total), _REHEARSED
         elif self._rehearsal is not None and site not in self._pins:
             why = f"{why} (not computed: {self.unrehearsed})"
         is_known = known is not None and self.step() <= 1

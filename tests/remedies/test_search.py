@@ -10,12 +10,11 @@ import pytest
 from bevdiag.memory.device import make_target
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.remedies import search, sets
 from bevdiag.remedies.sets import worth_tracing
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Fix, Price
 from bevdiag.trace import workers
 
 MIB = 2**20

@@ -1,12 +1,21 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils import model_zoo
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.source.downloads import NoWeights, made_by
+from bevdiag.source.downloads import NoWeights, made_by, refuse
 from bevdiag.trace import places
+
+_PATCHED: tuple[tuple[Any, str], ...] = (
+    *((torch.hub, name) for name in ("load", "load_state_dict_from_url", "download_url_to_file")),
+    (model_zoo, "load_url"),
+    (torch, "load"),
+    (nn.Module, "load_state_dict"),
+)
 
 
 @pytest.fixture
@@ -49,3 +58,17 @@ def test_the_program_that_makes_a_missing_file_is_named(
     monkeypatch.setattr(places, "_roots", [tmp_path])
     assert made_by("curve_rank_2.pth") == " (a file that tools/curves.py:3 makes)"
     assert made_by("table_2.pth") == ""
+
+
+def test_a_file_that_was_to_be_downloaded_is_found_when_the_model_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in _PATCHED:
+        monkeypatch.setattr(module, name, getattr(module, name))
+    findings: list[str] = []
+    refuse(findings)
+    torch.hub.download_url_to_file("https://example.invalid/a.pth", str(tmp_path / "b.pth"))
+    torch.hub.load_state_dict_from_url("https://example.invalid/c.pth", str(tmp_path))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["b.pth", "c.pth"]
+    assert torch.load(tmp_path / "b.pth")["model"] == {}
+    assert len(findings) == 3

@@ -12,6 +12,7 @@ import bevdiag.source
 from bevdiag.errors import NoVerdictError, RepositoryError
 from bevdiag.source import cuda_runtime, writing
 from bevdiag.source.dialects.det3d import described
+from bevdiag.source.dialects.mmcv1 import infos
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.pcdet.training import loss_in
 from bevdiag.source.downloads import NoWeights
@@ -112,6 +113,16 @@ def _unknown_coordinates() -> None:
         SparseConvTensor(torch.empty(2, 3, device="meta"), coordinates, (4, 4, 4), 1)
 
 
+def _unknown_data_set() -> None:
+    named: Any = SimpleNamespace(DATASETS=None, dump=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(infos, "required", lambda name: named)
+        patch.setattr(infos, "class_of", lambda dataset: object)
+        patch.setattr(infos.Rig, "of", lambda dataset: None)
+        nothing: Any = None
+        infos.write_scene(nothing, {"type": "OwnDataset"}, Path())
+
+
 _WAYS: dict[Remedy, Callable[[], Any]] = {
     Remedy.PACKAGE: lambda: inert.Inert("open3d.resize")(),
     Remedy.KERNEL: lambda: inert.Inert("flash_attn.attention")(),
@@ -127,6 +138,7 @@ _WAYS: dict[Remedy, Callable[[], Any]] = {
     Remedy.TRAINING: lambda: MMEngine(Path(), Path("a.py"), ()).predictions(
         nn.Identity(), MMEngine.BATCH({})
     ),
+    Remedy.ENTRY: _unknown_data_set,
     Remedy.STEP: lambda: _raise(ValueError("any other error")),
 }
 

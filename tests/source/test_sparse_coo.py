@@ -40,6 +40,12 @@ def test_a_sum_has_the_shape_of_pytorch_s_and_passes_gradients(recorder: Recorde
     assert values.grad.shape == values.shape
 
 
+def test_a_given_size_is_kept(recorder: Recorder) -> None:
+    indices, values = torch.tensor(INDICES), torch.empty(4, device="meta")
+    dense = torch.sparse_coo_tensor(indices, values, size=(9, 6)).to_dense()
+    assert dense.shape == (9, 6)
+
+
 def test_values_are_summed_by_pytorch(recorder: Recorder) -> None:
     dense = _summed(torch.ones(4, 7))
     assert dense.sum(dim=1).tolist() == [7, 0, 7, 0, 14]

@@ -98,6 +98,13 @@ def test_a_site_keeps_its_largest_count(values: AssumedValues) -> None:
     assert assumption.high == 10
 
 
+def test_a_computed_count_is_cut_to_what_there_is(
+    values: AssumedValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(values, "_rehearsed_number", lambda question: 7)
+    assert [_distinct(values, total) for total in (10, 4)] == [7, 4]
+
+
 def test_outside_of_the_repository_a_site_is_a_module(
     values: AssumedValues, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

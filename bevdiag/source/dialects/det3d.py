@@ -26,11 +26,11 @@ from bevdiag.source.dialects.python_configs import (
     plain,
     settings_of,
     step_of,
+    without_weights,
 )
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.state import note
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
@@ -95,7 +95,7 @@ class Det3d(Dialect):
 
     def build(self, supply: Supply) -> nn.Module:
         config = {key: deepcopy(self._config[key]) for key in ("model", "train_cfg", "test_cfg")}
-        config["cfg"] = _without_checkpoints(config.pop("model"))
+        config["cfg"] = without_weights(config.pop("model"))
         model: nn.Module = required(f"{_PACKAGE}.models").build_detector(**config)
         return model.cuda()
 
@@ -270,17 +270,3 @@ def _frames(config: Mapping[str, Any], dataset: Any) -> int:
 
 def _class_names(config: Mapping[str, Any], dataset: Any) -> Sequence[str]:
     return dataset.get("class_names") or config.get("class_names") or []
-
-
-def _without_checkpoints(model: Any) -> Any:
-    """Return the same model; weights that were trained before take the place of others."""
-    for key, value in model.items():
-        if key == "pretrained" and value:
-            note(
-                f"weights ({value}) were not loaded; the model keeps those it was made with, which "
-                "take the same memory"
-            )
-            model[key] = None
-        elif isinstance(value, Mapping):
-            _without_checkpoints(value)
-    return model

@@ -18,7 +18,7 @@ from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import ConfigError, Location, NoVerdictError
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.state import current
+from bevdiag.source.state import current, note
 from bevdiag.trace.assumed_values import AssumedValues
 
 COLUMNS = ("x", "y", "z", "intensity", "timestamp", "elongation")
@@ -98,6 +98,23 @@ def no_evaluation(path: Path) -> NoVerdictError:
         Remedy.TRAINING,
         str(path),
     )
+
+
+def without_weights(model: Any) -> Any:
+    """Return the same model; it keeps the weights that it is made with, and that is noted."""
+    for key, value in list(model.items()):
+        if value and (key == "pretrained" or (key == "init_cfg" and "Pretrained" in str(value))):
+            named = value.get("checkpoint", value) if isinstance(value, Mapping) else value
+            note(
+                f"weights ({named}) were not loaded; the model keeps those it was made with, "
+                "which take the same memory"
+            )
+            model[key] = None
+            continue
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(part, Mapping):
+                without_weights(part)
+    return model
 
 
 def leave_unmeasured(what: str) -> None:

@@ -51,7 +51,14 @@ class Inert:
         return iter(())
 
     def __mro_entries__(self, _: Any) -> tuple[type, ...]:
-        return (object,)
+        stop = self.__call__
+
+        class Base:
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                if args or kwargs:  # what takes nothing may do nothing
+                    stop()
+
+        return (Base,)
 
 
 def _inert(full: str, name: str) -> Any:

@@ -239,6 +239,19 @@ def _ball_query(
     )
 
 
+def _ball_query_stack(
+    centres: Array,
+    centre_counts: Array,
+    cloud: Array,
+    counts: Array,
+    out: Filled,
+    max_radius: float,
+    nsample: int,
+) -> None:
+    sizes = len(counts), len(centres), max_radius, nsample
+    neighbours.ball_query_stack(*sizes, centres, centre_counts, cloud, counts, out)
+
+
 def _three_nearest(
     unknown: Array, known: Array, squares: Filled, out: Filled, b: int, n: int, m: int
 ) -> None:
@@ -397,6 +410,7 @@ _FILLING = dict.fromkeys(
         *(f"roi_align{kind}_{way}" for kind in ("", "_rotated") for way in ("forward", "backward")),
         *("roiaware_pool3d_backward", "sigmoid_focal_loss_backward"),
         *("softmax_focal_loss_forward", "softmax_focal_loss_backward"),
+        "stack_group_points_backward",
     ),
     _filling,
 )
@@ -429,6 +443,8 @@ _OPS: dict[str, Op] = {
     "dynamic_point_to_voxel_forward": scatter_points,
     "dynamic_point_to_voxel_backward": scatter_points_backward,
     "ball_query_forward": _by_name(_ball_query),
+    "stack_ball_query_forward": _by_name(_ball_query_stack),
+    "stack_group_points_forward": _sizes_last(points.group_stack, "b m c nsample"),
     "furthest_point_sampling_forward": _sizes_last(points.farthest_batch, "b n m"),
     "furthest_point_sampling_with_dist_forward": _sizes_last(points.farthest_by_distance, "b n m"),
     "gather_points_forward": _sizes_last(points.gather_batch, "b c n npoints"),

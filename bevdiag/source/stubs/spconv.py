@@ -16,6 +16,7 @@ from bevdiag.sparse import constants, stub
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
+from bevdiag.trace.rehearsal import Question
 
 VERSION = "2.3.8"
 
@@ -33,19 +34,20 @@ class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
 
     def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
         features = current().gpu.valueless(features)
+        # Asked in any case: a rehearsal, which has the values, has to know that they are wanted.
+        question = current().gpu.recorder.asked("copy", indices)
         if indices.is_meta:
-            indices = _rehearsed_coordinates(indices)
+            indices = _rehearsed_coordinates(indices, question)
         super().__init__(features, indices, *args, **kwargs)
 
 
-def _rehearsed_coordinates(indices: Tensor) -> Tensor:
+def _rehearsed_coordinates(indices: Tensor, question: Question | None) -> Tensor:
     """Coordinates that features decide, [N, 1 + dims] int32, as a rehearsal finds them.
 
     Raises:
         NoVerdictError: nobody knows them.
     """
     gpu = current().gpu
-    question = gpu.recorder.asked("copy", indices)
     supplier = gpu.recorder.supplier
     known = supplier.copied(indices, question) if supplier and question else None
     if known is None:

@@ -184,6 +184,19 @@ def test_the_kernel_of_three_neighbours_steps_by_three_in_longer_rows() -> None:
     assert rows.flatten().tolist() == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("computes")
+def test_stacked_samples_see_their_own_points() -> None:
+    cloud, counts = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 0]]), torch.tensor([2, 1]).int()
+    centres, each = torch.tensor([[1.0, 0, 0], [1, 0, 0]]), torch.tensor([1, 1]).int()
+    rows = torch.zeros(2, 2, dtype=torch.int32)
+    EXT.stack_ball_query_forward(centres, each, cloud, counts, rows, max_radius=0.5, nsample=2)
+    assert rows.tolist() == [[1, 1], [-1, 0]]
+    rows[1, 0] = 0
+    grouped = torch.zeros(2, 3, 2)
+    EXT.stack_group_points_forward(cloud, counts, rows, each, grouped, b=2, m=2, c=3, nsample=2)
+    assert grouped[:, 0].tolist() == [[1, 1], [0, 0]]
+
+
 def test_which_box_holds_a_point() -> None:
     boxes = torch.tensor([[[0.0, 0, 0, 2, 2, 2, 0], [0, 0, 0, 4, 4, 4, 0]]])
     cloud = torch.tensor([[[0.5, 0.5, 1], [1.5, 0, 3], [0, 0, -1]]])

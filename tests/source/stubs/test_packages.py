@@ -56,6 +56,18 @@ def test_inert_names_can_be_imported_and_subclassed_but_not_called(
         InertModule("flash_attn").attend()
 
 
+def test_a_class_of_what_is_not_installed_cannot_be_built_with_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Sub(InertModule("transformers").PreTrainedModel):  # type: ignore[misc]
+        def __init__(self, config: object) -> None:
+            super().__init__(config)
+
+    monkeypatch.setattr(inert, "_armed", [True])
+    with pytest.raises(NoVerdictError, match=r"transformers\.PreTrainedModel is called.*install"):
+        Sub({})
+
+
 def test_spconv_has_the_modules_that_detectors_import() -> None:
     modules = spconv_modules()
     assert float(modules["spconv"].__version__[2:]) >= 2.2

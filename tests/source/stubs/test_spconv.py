@@ -31,6 +31,24 @@ def test_features_lose_their_values_in_a_trace(running: Running) -> None:
     assert SPCONV.SparseConvTensor(features, indices, (4, 4, 4), 1).features.is_meta
 
 
+def test_a_rehearsal_hears_that_coordinates_are_wanted() -> None:
+    ours, theirs = make_channel()
+    ours.send(Question("number", "a.py:1", "", 0))
+    heard: list[tuple[str, torch.Tensor]] = []
+
+    class Hearing(RehearsedValues):
+        def seen(self, question: Question, value: torch.Tensor) -> None:
+            heard.append((question.kind, value))
+
+    values = Hearing(Prompter(theirs))
+    recorder = Recorder(Attribution(nn.Module()))
+    recorder.unknown = values
+    begin(Running(SimulatedGpu(recorder, values), values))
+    features, indices = _voxels()
+    SPCONV.SparseConvTensor(features, indices, (4, 4, 4), 1)
+    assert [(kind, value.tolist()) for kind, value in heard] == [("copy", indices.tolist())]
+
+
 @torch.no_grad()
 def test_layers_compute_in_a_rehearsal() -> None:
     ours, theirs = make_channel()

@@ -1,5 +1,6 @@
 """MMEngine's conventions: a model from its registry, a preprocessor, `loss` mode, a wrapper."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from bevdiag.source.dialects.mmengine.proposals import with_proposals
 from bevdiag.source.dialects.mmengine.supply import MMEngineSupply
 from bevdiag.source.dialects.openmmlab import OpenMMLab
 from bevdiag.source.dialects.protocol import Supply
-from bevdiag.source.dialects.python_configs import leave_unmeasured
+from bevdiag.source.dialects.python_configs import leave_unmeasured, without_weights
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -50,7 +51,7 @@ class MMEngine(OpenMMLab):
 
     def build(self, supply: Supply) -> nn.Module:
         registry = required("mmdet3d.registry")
-        model: Any = registry.MODELS.build(self._config.model)
+        model: Any = registry.MODELS.build(without_weights(deepcopy(self._config.model)))
         # What the runner's model.to(device) does beside moving the parameters.
         model.data_preprocessor.to("cuda:0")
         self.note_sparse_convolutions(model)

@@ -179,16 +179,17 @@ def write_points(scene: Batch, index: int, dataset: Any, path: Path) -> int:
 
 
 def _masks(scene: Batch, index: int, dataset: Any, folder: Path) -> dict[str, Any]:
-    """Files of a class and an instance for each point; points in no box are of a further class.
+    """Files of a class and an instance for each point; points in no box are of a further one.
 
     Labels are numbered as training numbers them: each maps to itself.
     """
     cloud = scene.points[scene.points[:, 0] == index, 1:4]
     boxes = np.asarray(scene.gt_boxes[index], np.float32)
-    instance, other = np.zeros(len(cloud), np.int64), int(boxes[:, -1].max(initial=0))
-    for number, inside in enumerate(np.abs(in_box_frames(boxes[:, :7], cloud)), 1):
-        instance[(inside <= boxes[number - 1, 3:6] / 2).all(axis=-1)] = number
-    semantic = np.append(other, boxes[:, -1] - 1).astype(np.int64)[instance]
+    named = (dataset.get("metainfo") or {}).get("classes") or ()
+    instance, other = np.full(len(cloud), len(boxes)), boxes[:, -1].max(initial=len(named))
+    for number, inside in enumerate(np.abs(in_box_frames(boxes[:, :7], cloud))):
+        instance[(inside <= boxes[number, 3:6] / 2).all(axis=-1)] = number
+    semantic = np.append(boxes[:, -1] - 1, other).astype(np.int64)[instance]
     load = step_of(dataset.pipeline, "LoadAnnotations3D")
     paths = {}
     for name, labels in (("semantic", semantic), ("instance", instance), ("panoptic", semantic)):

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from bevdiag.source.state import current
 
 _FIRST_STAGE, _METHOD = "rpn_head", "loss_and_predict"
+_TRUTHS = ("gt_instances_3d", "gt_instances")
 _SHIFTS = (0.0, 0.0, 0.4, 3.0)
 """By how many of its own lengths a proposal lies off its box: half on it, a quarter beside it and
 a quarter elsewhere."""
@@ -35,16 +36,22 @@ def with_proposals(model: nn.Module) -> nn.Module:
 def _proposing(method: Any) -> Any:
     """Wrap the method of a head that returns losses and a result for each sample."""
 
-    def propose(features: Any, data_samples: Any, *args: Any, **named: Any) -> Any:
+    def propose(*args: Any, **named: Any) -> Any:
         # Taken now: the losses may put other things in the samples.
-        truths = [_truth(sample) for sample in data_samples]
-        losses, results = method(features, data_samples, *args, **named)
+        truths = [_truth(sample) for sample in _samples(args)]
+        losses, results = method(*args, **named)
         for result, (boxes, labels) in zip(results, truths, strict=False):
             if len(boxes):
                 _fill(result, boxes, labels)
         return losses, results
 
     return propose
+
+
+def _samples(args: tuple[Any, ...]) -> Any:
+    """Return the data samples among a method's arguments; none where they are not."""
+    lists = (value for value in args if isinstance(value, (list, tuple)) and value)
+    return next((value for value in lists if any(hasattr(value[0], key) for key in _TRUTHS)), ())
 
 
 def _truth(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,9 +65,9 @@ def _truth(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _fill(result: Any, boxes: torch.Tensor, labels: torch.Tensor) -> None:
     """Give a sample's result values; one that holds no boxes stays as it is."""
-    if "bboxes_3d" in result:
+    if hasattr(result, "bboxes_3d"):
         holder, key, ending = result.bboxes_3d, "tensor", "_3d"
-    elif "bboxes" in result:
+    elif hasattr(result, "bboxes"):
         holder, key, ending = result, "bboxes", ""
     else:
         return

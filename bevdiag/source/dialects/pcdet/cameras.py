@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from bevdiag.source.dialects.pcdet.frames import CAMERAS, Frames
 
 Floats = NDArray[np.float32]
+_MAP_BOUNDS = ("ybound", "xbound")
+"""From, to and step in metres, of what draws a map's layers."""
 _DEPTH = 10.0
 """Metres, of every pixel of a depth map."""
 
@@ -64,8 +66,18 @@ class Cameras:
             "ori_shape": lambda: np.array([[width, height]] * batch),
             "image_paths": lambda: [["image"] * CAMERAS] * batch,
             "metadata": lambda: np.array([{"token": str(i)} for i in range(batch)]),
+            "gt_masks_bev": self._map,
         }
         return made[key]() if key in made else None
+
+    def _map(self) -> torch.Tensor | None:
+        """Return masks [B, classes, rows, columns] of a map's layers; None without their bounds."""
+        for entry in self._config.get("DATA_PROCESSOR") or []:
+            bounds, layers = [entry.get(key) for key in _MAP_BOUNDS], entry.get("classes")
+            if all(bounds) and layers:
+                cells = [int((high - low) / step) for low, high, step in bounds]
+                return torch.zeros(len(self._frames), len(layers), *cells)
+        return None
 
     def _depth_size(self) -> tuple[int, ...]:
         """Of the depth maps, which a processor makes smaller than the images."""

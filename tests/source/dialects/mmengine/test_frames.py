@@ -50,7 +50,7 @@ def test_points_have_the_labels_of_the_boxes_that_hold_them(tmp_path: Path) -> N
     found = _masks(_scene(), 0, EasyDict({"pipeline": [load]}), tmp_path)
     labels = np.fromfile(found["pts_semantic_mask_path"], np.uint8)
     assert found["seg_label_mapping"][labels].tolist() == [2, 3, 3]
-    assert np.fromfile(found["pts_instance_mask_path"], np.uint8).tolist() == [2, 0, 0]
+    assert np.fromfile(found["pts_instance_mask_path"], np.uint8).tolist() == [1, 2, 2]
 
 
 def test_boxes_are_put_where_points_are() -> None:

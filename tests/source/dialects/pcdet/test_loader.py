@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario, make_batch
 from bevdiag.source import read_source_config, trace_source
+from bevdiag.source.dialects.pcdet.cameras import Cameras
 from bevdiag.source.dialects.pcdet.frames import Frames, calibration_of
 from bevdiag.trace.alternatives import TracedStep
 
@@ -20,6 +21,16 @@ REPOSITORY = Path(__file__).parents[2] / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
 POINTS = 300
 Own = Callable[..., TracedStep]
+
+
+class _Frames(SimpleNamespace):
+    def __len__(self) -> int:
+        return 2
+
+
+_FRAMES: Any = _Frames(
+    image_size=(40, 60), calibration=lambda: {"Tr_velo_to_cam": np.eye(4), "P2": np.eye(4)}
+)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +124,15 @@ def test_cameras_see_the_scene(own: Own) -> None:
     trace = own("Cameras")
     assert len(_inputs(trace)["batch['camera_imgs']"]) == 5
     assert any("'camera_imgs' is synthetic" in finding for finding in trace.findings)
+
+
+@pytest.mark.parametrize(("more", "cells"), [({"xbound": [-5.0, 5.0, 0.5]}, 20), ({}, 0)])
+def test_a_map_has_the_layers_and_cells_that_the_config_draws(
+    more: dict[str, Any], cells: int
+) -> None:
+    step = {"NAME": "draw", "classes": ["lane", "walkway"], "ybound": [-5.0, 5.0, 1.0], **more}
+    made = Cameras(_FRAMES, {"DATA_PROCESSOR": [step]}).make("gt_masks_bev")
+    assert (None if made is None else tuple(made.shape)) == ((2, 2, 10, cells) if cells else None)
 
 
 def test_an_unknown_operation_fills_what_it_is_given(own: Own) -> None:
