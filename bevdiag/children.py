@@ -6,6 +6,7 @@ starts ends with it, and holds up nobody.
 """
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import pickle
@@ -148,7 +149,10 @@ class Child:
         self._process = context.Process(
             target=_serve, args=(function, theirs, self._place, capped, captured)
         )
+        # What is there before a fork is no garbage of the child's: to look would copy its pages.
+        gc.freeze()
         self._process.start()
+        gc.unfreeze()
         theirs.close()
         self._end = _end_of(self._process)
         if self._output is not None:
