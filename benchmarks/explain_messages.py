@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bevdiag.explain.answer import Candidate
 from bevdiag.explain.explain import explain
-from bevdiag.explain.result import Candidate
 from bevdiag.prediction.options import InspectOptions
 
 ROOT = Path(__file__).parents[1]

@@ -104,50 +104,48 @@ def predict(
         NoVerdictError: the step asks for something that is not modelled.
     """
     rehearses = rehearses_if(rehearse)
+    asked_for = {
+        "inputs": inputs,
+        "loss": loss,
+        "batch_size": batch_size,
+        "batch": batch,
+        "points": tuple(points),
+        "point_columns": point_columns,
+        "point_dtype": point_dtype,
+        "scene": scene,
+        "overrides": tuple(overrides),
+        "source": source,
+        "entry": entry,
+        "rehearse": None if rehearses else rehearse,
+    }
+
+    def refuse(what: str, names: str) -> None:
+        named = [name for name in names.split() if asked_for[name] not in (None, ())]
+        if named:
+            raise InputError(f"{', '.join(named)}: without effect on {what}, leave it out")
+
+    of_scene = "points point_columns point_dtype scene overrides"
     if entry is not None:
-        _refuse(
-            "what entry gives",
-            inputs=inputs,
-            loss=loss,
-            batch_size=batch_size,
-            batch=batch,
-            points=tuple(points),
-            point_columns=point_columns,
-            point_dtype=point_dtype,
-            scene=scene,
-            overrides=tuple(overrides),
-        )
+        refuse("what entry gives", f"inputs loss batch_size batch {of_scene}")
     elif model_or_config is None:
         raise InputError("name a module or a config, or a function with entry='FILE.py:function'")
     if isinstance(model_or_config, nn.Module):
         # A module belongs to the project that works in this folder.
         place = Path.cwd() / "model"
-        _refuse(
-            "a module",
-            batch_size=batch_size,
-            points=tuple(points),
-            point_columns=point_columns,
-            point_dtype=point_dtype,
-            scene=scene,
-            overrides=tuple(overrides),
-            source=source,
-            batch=batch,
-            entry=entry,
-        )
+        refuse("a module", f"batch_size {of_scene} source batch entry")
     else:
         place = Path(str(entry).rpartition(":")[0] if model_or_config is None else model_or_config)
-        _refuse("a config", inputs=inputs, loss=loss)
+        refuse("a config", "inputs loss")
         if source is None and entry is None:
-            unused = None if rehearses else rehearse
-            _refuse("a config without source", batch=batch, rehearse=unused)
+            refuse("a config without source", "batch rehearse")
         if batch is not None:
-            _refuse("a batch of your own", points=tuple(points), scene=scene)
+            refuse("a batch of your own", "points scene")
         if point_dtype is not None and point_dtype not in DTYPES:
             raise InputError(f"point_dtype={point_dtype!r}: take one of {', '.join(DTYPES)}")
         if point_columns is not None and not 3 <= point_columns <= MAX_COLUMNS:
             raise InputError(f"point_columns={point_columns!r}: a number from 3 to {MAX_COLUMNS}")
         if points:
-            _refuse("the scene of point files", scene=scene)
+            refuse("the scene of point files", "scene")
     given = _Arguments(
         gpu=gpu,
         budget=f"{budget}B" if isinstance(budget, int) else budget,
@@ -187,9 +185,3 @@ class _Arguments(Given):
     """What a call says, named in sentences as its arguments are."""
 
     dashes = ""
-
-
-def _refuse(what: str, **given: object) -> None:
-    named = [name for name, value in given.items() if value not in (None, ())]
-    if named:
-        raise InputError(f"{', '.join(named)}: without effect on {what}, leave it out")

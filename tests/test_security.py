@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bevdiag.cli.formats import CHECK_FORMATS, renderer
+from bevdiag.cli.output import CHECK_FORMATS, renderer
 from bevdiag.config import load_config
 from bevdiag.config.agreement import MAX_LAYERS
-from bevdiag.config.builder import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, MAX_NODES
+from bevdiag.config.yaml_tree import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, MAX_NODES
 from bevdiag.errors import BevdiagError, ConfigError, InputError, NoVerdictError
 from bevdiag.policy import read_policy
 from bevdiag.prediction.checked import Check

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from bevdiag.children import in_child
-from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
 from bevdiag.memory.requests import ConvCall
 from bevdiag.prediction.options import Progress

@@ -50,6 +50,7 @@ class Asked:
     accumulate: opt.Accumulate = "1"
     scaler: opt.Scaler = False
     ema: opt.Ema = False
+    resume: opt.Resume = False
     step: opt.Step = "train"
     sets: opt.Overrides = None
     data_root: opt.DataRoot = None
@@ -165,10 +166,14 @@ class Asked:
             accumulate=values.positive("--accumulate", self.accumulate),
             scaler=self.scaler,
             ema=self.ema,
+            resumes=self.resume,
             evaluates=values.choose("--step", self.step, ("train", "eval")) == "eval",
         )
-        if loop.evaluates and (loop.accumulate > 1 or loop.scaler or loop.ema):
-            raise InputError("--accumulate, --scaler and --ema belong to training: not --step eval")
+        trains = loop.accumulate > 1 or loop.scaler or loop.ema or loop.resumes
+        if loop.evaluates and trains:
+            raise InputError(
+                "--accumulate, --scaler, --ema and --resume belong to training: not --step eval"
+            )
         if not loop.is_plain and self.device == "cuda":
             raise InputError("--device cuda measures the plain step: leave out the loop's options")
         return loop
@@ -203,7 +208,7 @@ class Asked:
 
 POINTS = ("points", "scene", "batch", "point_columns", "point_dtype")
 """The point files and how they are read, what a synthetic scene is to hold, or a saved batch."""
-TRAINING = ("gpus", "accumulate", "scaler", "ema")
+TRAINING = ("gpus", "accumulate", "scaler", "ema", "resume")
 """What the training script does around the step."""
 MODEL = ("source", "entry")
 """Whose code builds it."""

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.formats import (
+from bevdiag.cli.output import (
     CHECK_FORMATS,
+    STDOUT,
+    check_output,
     formats_and_files,
     render_checks,
     write_also,
     write_checks,
 )
-from bevdiag.cli.output import STDOUT, check_output
 from bevdiag.prediction import values
 
 

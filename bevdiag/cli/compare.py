@@ -9,7 +9,7 @@ from bevdiag.cli import options as opt
 from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import importing_torch, progress_bar
-from bevdiag.config.shipped import SHIPPED_NAME, shipped_config
+from bevdiag.files.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 

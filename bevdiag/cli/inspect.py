@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
-from bevdiag.cli.formats import INSPECT_FORMATS, MEMORY_VIZ, renderer, write_checks
 from bevdiag.cli.output import (
+    INSPECT_FORMATS,
+    MEMORY_VIZ,
     STDOUT,
     check_binary,
     check_output,
     check_page,
     layout_for,
+    renderer,
     say,
+    write_checks,
     write_output,
     write_report,
 )

@@ -1,7 +1,9 @@
 """The entry point: from arguments to an exit code, with one sentence for everything that fails."""
 
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,15 +19,75 @@ from bevdiag.cli.explain import explain_command
 from bevdiag.cli.fit import fit_command
 from bevdiag.cli.fix import fix_command
 from bevdiag.cli.inspect import inspect_command
-from bevdiag.cli.next_command import next_command
 from bevdiag.cli.output import STDOUT, flush_stdout, say, say_error, write_output
 from bevdiag.cli.preflight import preflight_command
 from bevdiag.cli.reference import gpus_command, init_command, rule_command, schema_command
 from bevdiag.cli.scene import scene_app
 from bevdiag.cli.streams import check_limits, replace_missing_streams
 from bevdiag.cli.validate import validate_command
-from bevdiag.errors import ExitCode, InputError, NoVerdictError, OutputError
+from bevdiag.errors import (
+    ConfigError,
+    ExitCode,
+    InputError,
+    NoVerdictError,
+    OutputError,
+    RepositoryError,
+)
 from bevdiag.files.known import forget
+
+_NAMED = ("bevdiag ", "pip install ")
+"""What a sentence says that names the next command itself."""
+_READS_CONFIGS = ("inspect", "fix", "fit", "compare", "preflight", "baseline")
+
+
+def next_command(error: Exception, arguments: Sequence[str]) -> str:
+    """Return the command; empty where the error names it already, or is a defect of bevdiag.
+
+    Args:
+        error: what ended the work.
+        arguments: of the command line that it ended, without the name of the program.
+    """
+    if any(name in str(error) for name in _NAMED):
+        return ""
+    command = arguments[0] if arguments else ""
+    again = shlex.join(["bevdiag", *arguments])
+    if isinstance(error, RepositoryError):
+        return f"BEVDIAG_DEBUG=1 {again}"
+    if isinstance(error, OutputError):
+        return again
+    if isinstance(error, ConfigError):
+        return _after_config(error, command, arguments)
+    if isinstance(error, InputError):
+        group = arguments[:2] if command in ("baseline", "scene") else arguments[:1]
+        return shlex.join(["bevdiag", *(word for word in group if word[:1] != "-"), "--help"])
+    if isinstance(error, NoVerdictError):
+        return _after_no_verdict(command, arguments)
+    return ""
+
+
+def _after_config(error: ConfigError, command: str, arguments: Sequence[str]) -> str:
+    place = error.location
+    if place is not None and place.file.suffix == ".toml":
+        return "bevdiag schema policy"
+    config = str(place.file) if place is not None else _config(arguments)
+    if command in _READS_CONFIGS and config:
+        return shlex.join(["bevdiag", "check", config])
+    return shlex.join(["bevdiag", command, "--help"])
+
+
+def _after_no_verdict(command: str, arguments: Sequence[str]) -> str:
+    config = _config(arguments)
+    has_source = any(word.partition("=")[0] == "--source" for word in arguments)
+    if command in _READS_CONFIGS and config and not has_source:
+        return f"{shlex.join(['bevdiag', command, config])} --source DIR"
+    if config:
+        return shlex.join(["bevdiag", "check", config])
+    return "bevdiag doctor"
+
+
+def _config(arguments: Sequence[str]) -> str:
+    return next((word for word in arguments if Path(word).suffix in (".yaml", ".yml")), "")
+
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""

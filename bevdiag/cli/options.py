@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bevdiag.cli.formats import CHECK_FORMATS, INSPECT_FORMATS
-from bevdiag.config.shipped import SHIPPED_NAME
+from bevdiag.cli.output import CHECK_FORMATS, INSPECT_FORMATS
+from bevdiag.files.shipped import SHIPPED_NAME
 from bevdiag.prediction.values import AUTOCASTS, DEVICES, FORMATS
 
 _DEVICES, _AUTOCASTS, _FORMATS = "|".join(DEVICES), "|".join(AUTOCASTS), "|".join(FORMATS)
@@ -115,8 +115,10 @@ _HELP = f"""
     The loss is scaled by a GradScaler.
 --ema
     A running average of the weights is kept on the GPU.
+--resume
+    Training goes on from a checkpoint that has the optimizer's state.
 --step train|eval
-    eval: model.eval() under no_grad with the post-processing of a repository (--source).
+    eval: model.eval() under no_grad, with post-processing.
 --remedies/--no-remedies
     Try every change that lowers the peak. Default: where the step may not fit, from the cheapest on
     until one fits.
@@ -198,5 +200,6 @@ Gpus = Annotated[str, _option("--gpus N")]
 Accumulate = Annotated[str, _option("--accumulate N")]
 Scaler = Annotated[bool, _option("--scaler")]
 Ema = Annotated[bool, _option("--ema")]
+Resume = Annotated[bool, _option("--resume")]
 Step = Annotated[str, _option("--step train|eval")]
 Remedies = Annotated[bool | None, _option("--remedies/--no-remedies")]

@@ -9,14 +9,17 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
-from bevdiag.cli.formats import (
+from bevdiag.cli.output import (
     CHECK_FORMATS,
+    STDOUT,
+    check_output,
     formats_and_files,
     render_checks,
+    say_error,
+    say_report,
     write_also,
     write_checks,
 )
-from bevdiag.cli.output import STDOUT, check_output, say_error, say_report
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.prediction import values

@@ -69,7 +69,7 @@ def validate_command(
     folder = values.optional(values.source_folder, "--source", source)
     from bevdiag.accuracy.outcome import MeasuredOn
     from bevdiag.accuracy.rows import replacements
-    from bevdiag.accuracy.run import validate
+    from bevdiag.accuracy.validate import validate
     from bevdiag.report import validation as report
 
     with progress_bar() as progress:

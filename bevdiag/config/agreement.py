@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bevdiag.config import tree
-from bevdiag.config.backbone_settings import Backbone3dSettings, FocalDsvtSettings
+from bevdiag.config.backbone_settings import Backbone3dSettings, DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import VolumeMapSettings
 from bevdiag.config.data import PADDED
 from bevdiag.config.document import NoteCode, ReadingNote
-from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import AnchorHeadSettings, CenterHeadSettings, DenseHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.tree import Section

@@ -1,20 +1,123 @@
-"""The settings of the 3D backbones other than DSVT."""
+"""The settings of the 3D backbones, and the checks that DSVT's own code lacks."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.fields import (
     Flag,
     Lengths,
+    LowerCaseSettings,
     NonNegativeInt,
     PositiveInt,
     Range,
     Real,
     Settings,
+    Shift,
+    Triple,
     WholeInt,
+    blame,
 )
+
+NUM_REDUCTION_HEADS = 8
+"""Heads of the attention that pools between stages; the original does not let it be set."""
+
+
+class DsvtInputSettings(LowerCaseSettings):
+    """DSVT's INPUT_LAYER; one entry a stage unless a field says otherwise."""
+
+    sparse_shape: Triple
+    downsample_stride: tuple[Triple, ...]
+    d_model: tuple[PositiveInt, ...] = Field(min_length=1)
+    set_info: tuple[tuple[PositiveInt, PositiveInt], ...]
+    window_shape: tuple[Triple, ...]
+    hybrid_factor: Triple
+    shifts_list: tuple[tuple[Shift, Shift], ...]
+    normalize_pos: Flag = False
+
+
+class DsvtSettings(LowerCaseSettings):
+    """DSVT: a list entry a stage; `set_info` holds [set_size, number of blocks]."""
+
+    name: Literal["DSVT"] = Field(alias="NAME")
+    input_layer: DsvtInputSettings = Field(alias="INPUT_LAYER")
+    block_name: tuple[Literal["DSVTBlock"], ...] = Field(min_length=1)
+    set_info: tuple[tuple[PositiveInt, PositiveInt], ...]
+    d_model: tuple[PositiveInt, ...]
+    nhead: tuple[PositiveInt, ...]
+    dim_feedforward: tuple[PositiveInt, ...]
+    dropout: Real = Field(default=0.0, ge=0, lt=1)
+    activation: Literal["relu", "gelu"] = "gelu"
+    reduction_type: Literal["attention", "maxpool", "linear"] = "attention"
+    output_shape: tuple[PositiveInt, PositiveInt]
+    conv_out_channel: PositiveInt
+    USE_CHECKPOINT: Flag = False
+    ues_checkpoint: Flag = False
+
+    @property
+    def num_stages(self) -> int:
+        return len(self.block_name)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "DsvtSettings":
+        self._check_stages()
+        self._check_copies()
+        self._check_heads()
+        self._check_windows()
+        return self
+
+    def _check_stages(self) -> None:
+        stages, inputs = self.num_stages, self.input_layer
+        lengths = {
+            "set_info": len(self.set_info),
+            "d_model": len(self.d_model),
+            "nhead": len(self.nhead),
+            "dim_feedforward": len(self.dim_feedforward),
+            "INPUT_LAYER.d_model": len(inputs.d_model),
+            "INPUT_LAYER.set_info": len(inputs.set_info),
+            "INPUT_LAYER.window_shape": len(inputs.window_shape),
+            "INPUT_LAYER.shifts_list": len(inputs.shifts_list),
+        }
+        for key, length in lengths.items():
+            if length != stages:
+                problem = f"expected one entry for each of the {stages} stage(s) of block_name"
+                raise blame(key, f"{problem}, found {length}")
+        if len(inputs.downsample_stride) != stages - 1:
+            raise blame(
+                "INPUT_LAYER.downsample_stride",
+                f"expected {stages - 1} entries, one [dx, dy, dz] for each transition between the "
+                f"{stages} stage(s) of block_name, found {len(inputs.downsample_stride)}",
+            )
+
+    def _check_copies(self) -> None:
+        for key in ("d_model", "set_info"):
+            inner, outer = getattr(self.input_layer, key), getattr(self, key)
+            if inner != outer:
+                raise blame(f"INPUT_LAYER.{key}", f"expected the same list as DSVT's own {key}")
+
+    def _check_heads(self) -> None:
+        for d_model, nhead in zip(self.d_model, self.nhead, strict=True):
+            if d_model % nhead:
+                raise blame("nhead", f"expected a divisor of d_model {d_model}, found {nhead}")
+        for d_model in self.d_model[:-1] if self.reduction_type == "attention" else ():
+            if d_model % NUM_REDUCTION_HEADS:
+                problem = f"reduction_type attention has {NUM_REDUCTION_HEADS} heads"
+                raise blame("d_model", f"{problem}: expected a multiple of it, found {d_model}")
+
+    def _check_windows(self) -> None:
+        x, y, z = self.input_layer.sparse_shape
+        if z >= x:
+            problem = "expected [x, y, z] with z below x, as DSVT asserts"
+            raise blame("INPUT_LAYER.sparse_shape", f"{problem}, found {[x, y, z]}")
+        strides = ((1, 1, 1), *self.input_layer.downsample_stride)
+        for stage, window in enumerate(self.input_layer.window_shape):
+            z = -(-z // strides[stage][2])
+            # DSVT sizes the position embedding by the grid's height and feeds it by the window's.
+            for window_z in (window[2], window[2] * self.input_layer.hybrid_factor[2]):
+                if (z == 1) != (window_z == 1):
+                    problem = f"the stage's grid is {z} voxels high but a window of it {window_z}"
+                    key = f"INPUT_LAYER.window_shape.{stage}"
+                    raise blame(key, f"{problem}: expected both to be 1 or neither")
 
 
 def _per_axis(value: Any) -> Any:

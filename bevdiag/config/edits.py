@@ -17,9 +17,9 @@ import yaml
 
 from bevdiag.config import tree
 from bevdiag.config.bases import BASE_KEY
-from bevdiag.config.builder import TreeBuilder, with_dot
 from bevdiag.config.document import Document
 from bevdiag.config.tree import Listing
+from bevdiag.config.yaml_tree import TreeBuilder, with_dot
 from bevdiag.errors import ConfigError, Location
 
 

@@ -13,9 +13,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bevdiag.environment.gpus import Driver, read_driver
-from bevdiag.environment.imports import ImportProbe, probe_imports
-from bevdiag.environment.listing import read_listing
-from bevdiag.environment.packages import Package, Packages
+from bevdiag.environment.packages import Package, Packages, read_listing
+from bevdiag.environment.probes import ImportProbe, probe_imports
 from bevdiag.environment.wheels import CudaVersion, default_torch_cuda, parse_cuda
 
 _BUILD_CUDA = re.compile(r"cuda(\d+\.\d+)")

@@ -1,14 +1,25 @@
-"""A Python environment's packages: which versions are there, or may be."""
+"""A Python environment's packages: which are there, or may be, and a list of them in a file.
+
+Nothing is installed or imported, and no index is asked.
+"""
 
 import re
-from collections.abc import Iterable, Mapping
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
 
-from packaging.specifiers import SpecifierSet
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from bevdiag.errors import Location
+from bevdiag.errors import InputError, Location
+from bevdiag.files.reading import read_file
 
 _SPCONV = re.compile(r"spconv(?:-(cu\d+))?")
 _CUMM = re.compile(r"cumm(?:-(cu\d+))?")
@@ -93,3 +104,222 @@ def is_spconv_1(package: Package) -> bool:
     """Whether it is the old spconv, which has no wheels: it is compiled against the torch there."""
     version = package.version
     return package.name == "spconv" and version is not None and version.major < 2
+
+
+MAX_FILE_BYTES = 2**20
+MAX_YAML_BYTES = 2**17
+"""PyYAML takes seconds for a megabyte."""
+MAX_INCLUDES = 8
+MAX_FILES = 64
+MAX_PACKAGES = 5000
+MAX_LINE_CHARACTERS = 2000
+
+_COLUMNS = re.compile(r"([A-Za-z0-9][\w.-]*)\s+(\d[\w.+!-]*)(?:\s+(\S+))?(?:\s+\S+)?")
+_CONDA_EXPORT = re.compile(r"([A-Za-z0-9][\w.-]*)=(\d[\w.+!*]*)(?:=(\S+))?")
+_EGG = re.compile(r"#(?:.*&)?egg=([\w.-]+)")
+_OPTION = re.compile(r"(?:-r|--requirement|-c|--constraint)[ =]\s*(\S+)")
+_WHEEL = re.compile(r"([A-Za-z0-9][\w.]*)-(\d[\w.+!]*)(?:-\d[\w.]*)?-[\w.]+-[\w.]+-[\w.]+\.whl")
+_CONDA_NAMES = {"pytorch": "torch"}
+"""conda's name for what PyPI calls otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a file lists: packages, and the Python they are for where it says so."""
+
+    packages: Packages
+    python: Version | None
+
+
+def read_listing(path: Path) -> Listing:
+    """Read the file and those that it includes with -r and -c.
+
+    Raises:
+        InputError: a file that cannot be read, lists nothing, or has a line that makes no sense.
+    """
+    entries = list(islice(_entries(path, (path.resolve(),), count(1)), MAX_PACKAGES + 1))
+    if len(entries) > MAX_PACKAGES:
+        raise InputError(f"{path} lists more than {MAX_PACKAGES} packages")
+    if not entries:
+        raise InputError(f"{path} lists no package: expected requirements, pip freeze or conda")
+    python = next((p.version for p in entries if p.name == "python" and p.version), None)
+    by_name: dict[str, Package] = {}
+    for package in _applicable(entries, python):
+        known = by_name.get(package.name)
+        by_name[package.name] = package if known is None else _both(known, package)
+    return Listing(packages=Packages(by_name=by_name), python=python)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry(Package):
+    """A listed package, with the condition under which it counts."""
+
+    requirement: Requirement | None = None
+
+
+def _applicable(entries: list[_Entry], python: Version | None) -> Iterator[Package]:
+    """Yield the entries whose markers hold for the listed Python, else for the one that runs."""
+    environment = {k: str(v) for k, v in default_environment().items()}
+    # A list is for the machine that trains: Linux with a GPU, wherever it is read.
+    environment |= {"sys_platform": "linux", "platform_system": "Linux"}
+    environment |= {"platform_machine": "x86_64", "os_name": "posix"}
+    if python is not None:
+        environment |= {
+            "python_version": f"{python.major}.{python.minor}",
+            "python_full_version": str(python),
+        }
+    for entry in entries:
+        marker = entry.requirement.marker if entry.requirement is not None else None
+        if marker is None or marker.evaluate({**environment, "extra": ""}):
+            yield entry
+
+
+def _both(first: Package, second: Package) -> Package:
+    """Join two entries of a package, as in requirements and constraints: both conditions hold."""
+    return Package(
+        name=first.name,
+        specifier=first.specifier & second.specifier,
+        build=first.build or second.build,
+        location=first.location,
+    )
+
+
+def _entries(path: Path, parents: tuple[Path, ...], files: Iterator[int]) -> Iterator[_Entry]:
+    """Yield the entries of a file; `files` counts those that were read before."""
+    if next(files) > MAX_FILES:
+        raise InputError(f"{path}: more than {MAX_FILES} files are included in all")
+    text = _read(path)
+    if path.suffix in (".yml", ".yaml"):
+        yield from _conda_yaml(text, path)
+        return
+    for number, line in _logical_lines(text):
+        include = _OPTION.fullmatch(line)
+        if include is not None:
+            other = path.parent / include[1]
+            if other.resolve() in parents or len(parents) > MAX_INCLUDES:
+                raise InputError(f"{path}:{number}: {include[1]} includes itself or nests too deep")
+            yield from _entries(other, (*parents, other.resolve()), files)
+        elif len(line) > MAX_LINE_CHARACTERS:
+            raise InputError(f"{path}:{number}: a line of {len(line)} characters is no requirement")
+        else:
+            yield from _line(line, Location(path, number, 1))
+
+
+def _read(path: Path) -> str:
+    data = read_file(path, MAX_FILE_BYTES, instead="that is no list of packages")
+    # PowerShell's `pip freeze > file` writes UTF-16.
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text: expected a list of packages") from error
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines without comments and hashes, continuation lines joined, with their first number."""
+    pending, first = "", 0
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = re.sub(r"(?:^|\s)#(?!\S*egg=).*", "", raw).strip()
+        first = first or number
+        if line.endswith("\\"):
+            pending += line[:-1] + " "
+            continue
+        whole = re.sub(r"\s--hash[= ]\S+", "", pending + line).strip()
+        if whole:
+            yield first, whole
+        pending, first = "", 0
+
+
+def _line(line: str, where: Location) -> Iterator[_Entry]:
+    if line.startswith(("-e ", "--editable", "git+", "http:", "https:", "file:", "./", "/")):
+        yield from _from_address(line, where)
+    elif line.startswith(("-", "@EXPLICIT")) or line.split()[0] in ("Package", "Name"):
+        return  # an option of pip (--index-url ...), or the head of a table
+    elif match := _COLUMNS.fullmatch(line):
+        yield _pinned(match[1], match[2], match[3] or "", where)
+    elif (match := _CONDA_EXPORT.fullmatch(line)) and "==" not in line:
+        yield _conda(match[1], match[2], match[3] or "", where)
+    else:
+        yield _requirement(line, where)
+
+
+def _from_address(line: str, where: Location) -> Iterator[_Entry]:
+    """Yield the package at an address: a checkout has no version, a wheel's file name has both."""
+    egg = _EGG.search(line)
+    wheel = _WHEEL.search(line.replace("%2B", "+"))
+    if wheel is not None:
+        yield _pinned(wheel[1].replace("_", "-"), wheel[2], "", where)
+    elif egg is not None:
+        yield _Entry(name=canonicalize_name(egg[1]), specifier=SpecifierSet(), location=where)
+
+
+def _requirement(line: str, where: Location) -> _Entry:
+    try:
+        parsed = Requirement(line)
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{where}: {line!r} is no requirement: {reason}") from error
+    specifier = parsed.specifier
+    wheel = _WHEEL.search((parsed.url or "").replace("%2B", "+"))
+    if wheel is not None:
+        specifier = SpecifierSet(f"=={wheel[2]}")
+    return _Entry(
+        name=canonicalize_name(parsed.name),
+        specifier=specifier,
+        location=where,
+        requirement=parsed,
+    )
+
+
+def _pinned(name: str, version: str, build: str, where: Location) -> _Entry:
+    try:
+        specifier = SpecifierSet(f"=={Version(version)}")
+    except (InvalidVersion, InvalidSpecifier):
+        # conda lists C libraries too, whose versions need not be Python's.
+        specifier = SpecifierSet()
+    canonical = canonicalize_name(name)
+    return _Entry(
+        name=_CONDA_NAMES.get(canonical, canonical),
+        specifier=specifier,
+        build=build,
+        location=where,
+    )
+
+
+def _conda(name: str, version: str, build: str, where: Location) -> _Entry:
+    """In conda, `name=1.26` means any 1.26.*; with a build it is exact."""
+    if build or version.count(".") >= 2:
+        return _pinned(name, version, build, where)
+    pinned = _pinned(name, version.rstrip(".*"), "", where)
+    fuzzy = SpecifierSet(f"=={pinned.version}.*") if pinned.version else pinned.specifier
+    return _Entry(name=pinned.name, specifier=fuzzy, location=where)
+
+
+def _conda_yaml(text: str, path: Path) -> Iterator[_Entry]:
+    if len(text) > MAX_YAML_BYTES:
+        raise InputError(f"{path} is longer than {MAX_YAML_BYTES} bytes: that is no environment")
+    try:
+        document: Any = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    listed = document.get("dependencies") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        raise InputError(f"{path} has no list `dependencies`: expected conda's environment.yml")
+    for line in islice(_conda_lines(listed), MAX_PACKAGES + 1):
+        if not isinstance(line, str) or not 0 < len(line.strip()) <= MAX_LINE_CHARACTERS:
+            raise InputError(f"{path}: {reprlib.repr(line)} in `dependencies` is no package")
+        spec = line.partition("::")[2].strip() or line.strip()
+        yield from _line(spec, Location(path, _line_of(text, line), 1))
+
+
+def _conda_lines(listed: list[Any]) -> Iterator[Any]:
+    for item in listed:
+        pip = item.get("pip") if isinstance(item, dict) else None
+        if isinstance(pip, list):
+            yield from pip
+        elif not isinstance(item, dict) or pip is not None:
+            yield item
+
+
+def _line_of(text: str, entry: str) -> int:
+    return text.count("\n", 0, max(text.find(entry), 0)) + 1

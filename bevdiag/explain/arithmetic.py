@@ -6,8 +6,8 @@ from bevdiag.memory.allocator import block_bytes, segment_bytes
 from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, conv_backend
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, Category
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.requests import ConvCall, GemmWorkspace
+from bevdiag.memory.sizes import format_size
 
 _FIXED = ".".join(map(str, CUDNN_64BIT[:2]))
 

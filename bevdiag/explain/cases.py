@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from bevdiag.explain.failure import Failure
-from bevdiag.explain.search import Case, with_capacity
+from bevdiag.explain.answer import Failure
+from bevdiag.explain.candidates import Case, with_capacity
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.conv import CUDNN_64BIT, conv_backend
 from bevdiag.memory.device import DeviceTarget, make_target

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bevdiag.explain.failure import Failure, FailureKind, Figure
+from bevdiag.explain.answer import Failure, FailureKind, Figure
 from bevdiag.explain.other_texts import ADVICE
 from bevdiag.memory.allocator import (
     LARGE_SEGMENT_BYTES,
@@ -14,7 +14,7 @@ from bevdiag.memory.allocator import (
     round_up,
     segment_bytes,
 )
-from bevdiag.memory.oom import format_size
+from bevdiag.memory.sizes import format_size
 
 _SAYS = ADVICE | {
     FailureKind.CUBLAS: "cuBLAS found no memory for its handle or workspace. PyTorch's allocator "

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from bevdiag.explain.answer import PREDICTABLE, Explanation, FailureKind
 from bevdiag.explain.decode import cause_of, decode
-from bevdiag.explain.failure import PREDICTABLE, FailureKind
 from bevdiag.explain.faults import suspect, unknown_text
 from bevdiag.explain.messages import read_log
-from bevdiag.explain.result import Explanation
 from bevdiag.prediction.options import InspectOptions, Progress
 
 
@@ -51,8 +50,8 @@ def _predicted(
     answer: Explanation, config: Path, options: InspectOptions, progress: Progress
 ) -> Explanation:
     progress("importing torch", 0.0)
+    from bevdiag.explain.candidates import search
     from bevdiag.explain.cases import predicted_cases
-    from bevdiag.explain.search import search
     from bevdiag.prediction.target import target_of
 
     progress("training step", 0.1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from bevdiag.config import read_document
 from bevdiag.environment.wheels import install_command
 from bevdiag.errors import BevdiagError, InputError, NoVerdictError
-from bevdiag.explain.result import Certainty, Explanation, Suspicion
+from bevdiag.explain.answer import Certainty, Explanation, Suspicion
 from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.rules.checks import check_config
 from bevdiag.rules.codes import CODES, Stage

@@ -11,7 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 from math import ceil, floor
 
-from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess, Stack
+from bevdiag.explain.answer import Failure, FailureKind, Figure, OtherProcess, Stack
 from bevdiag.explain.other_texts import ADVICE, heads, kind_in
 from bevdiag.rules.pages import Signature, codes_for, last_match
 

@@ -7,7 +7,7 @@ a checkpoint. A text is written as on the rules' pages: # is a number, ... anyth
 
 from functools import cache
 
-from bevdiag.explain.failure import FailureKind
+from bevdiag.explain.answer import FailureKind
 from bevdiag.rules.pages import Signature, signature
 
 _TEXTS: dict[FailureKind, tuple[str, ...]] = {

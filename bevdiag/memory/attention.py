@@ -122,9 +122,8 @@ def _suits_flash(call: AttentionCall, target: DeviceTarget) -> bool:
     capability = target.compute_capability
     # Backward passes over wide heads want more shared memory than these chips have.
     is_small_chip = (8, 6) <= capability <= (8, 9) or capability[0] == 12
-    is_too_wide = (
-        call.has_grad and is_small_chip and call.width > 192 and not _fits_small_chip(call)
-    )
+    fits_it = call.width <= 192 or (call.width > 224 and not call.dropout)
+    is_too_wide = call.has_grad and is_small_chip and not fits_it
     return (
         capability >= (8, 0)
         and call.dtype in HALF
@@ -134,10 +133,6 @@ def _suits_flash(call: AttentionCall, target: DeviceTarget) -> bool:
         and not (call.is_causal and call.queries != call.keys)
         and _heads_suit(call, shares_keys=True)
     )
-
-
-def _fits_small_chip(call: AttentionCall) -> bool:
-    return call.width > 224 and not call.dropout
 
 
 def _suits_efficient(call: AttentionCall, target: DeviceTarget) -> bool:

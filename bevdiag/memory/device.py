@@ -154,20 +154,16 @@ def make_target(
             target = replace(bare, profile=target.profile)
     target = replace(target, cudnn_benchmark=cudnn_benchmark)
     if beside_bytes:
-        target = _beside(target, beside_bytes)
+        left = target.capacity_bytes
+        target = replace(
+            target,
+            beside_bytes=beside_bytes,
+            context_bytes=target.context_bytes + beside_bytes,
+            capacity_bytes=None if left is None else max(1, left - beside_bytes),
+        )
     if process_bytes is not None:
         target = _beside_context(target, process_bytes)
     return target if budget_bytes is None else _within(target, budget_bytes)
-
-
-def _beside(target: DeviceTarget, nbytes: int) -> DeviceTarget:
-    left = target.capacity_bytes
-    return replace(
-        target,
-        beside_bytes=nbytes,
-        context_bytes=target.context_bytes + nbytes,
-        capacity_bytes=None if left is None else max(1, left - nbytes),
-    )
 
 
 def _beside_context(target: DeviceTarget, process_bytes: int) -> DeviceTarget:

@@ -41,9 +41,13 @@ GENERATIONS = (
 )
 """From which version on, the torch and cuDNN of the profile that shows what it does."""
 NEIGHBOURS = 4
-WEIGHTS = (1.0, 2.0, 2.0, 1.0)
-"""Of differences in batch, input channels, output channels and output positions. Channels count
-more: tiles are cut from them, and with other tiles another engine is the fastest."""
+WEIGHTS = (1.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0)
+"""Of differences in batch, input channels, output channels and output positions, and of whether the
+last three are aligned. Channels count more: tiles are cut from them, and with other tiles another
+engine is the fastest."""
+VECTOR_BYTES = 16
+"""What a kernel for tensor cores reads at once. Where a row of operands is no multiple of it, those
+engines drop out or copy into padded rows: 32 channels need nothing where 35 take cuBLAS's room."""
 FARTHEST = 2.8
 """Beyond it no call is near: sizes that differ by a factor of 16 in all. Of the measured calls left
 out, those whose nearest neighbour lies beyond are met more often by the rule."""
@@ -140,9 +144,13 @@ def nearest(call: ConvCall, cudnn: tuple[int, int, int], number: int) -> tuple[N
 
 
 def _place(call: ConvCall) -> tuple[float, ...]:
-    """Logarithms of batch, input channels, output channels and output positions."""
+    """Return logarithms of batch, channels and output positions, and which rows are aligned."""
     sizes = (*call.input_shape[:2], call.output_shape[1], prod(call.output_shape[2:]))
-    return tuple(log(max(1, size)) for size in sizes)
+    rows = (
+        size // share for size, share in zip(sizes[1:], (call.groups, call.groups, 1), strict=True)
+    )
+    aligned = (float(row * call.element_bytes % VECTOR_BYTES == 0) for row in rows)
+    return (*(log(max(1, size)) for size in sizes), *aligned)
 
 
 def _kind(call: ConvCall) -> tuple[object, ...]:
@@ -173,7 +181,7 @@ def _profile(cudnn: tuple[int, int, int]) -> DeviceProfile | None:
 def _measured(
     cudnn: tuple[int, int, int],
 ) -> Mapping[tuple[object, ...], tuple[Any, list[tuple[ConvCall, int]]]]:
-    """Return a generation's measured calls by kind: [calls, 4] their places, what they took."""
+    """Return a generation's measured calls by kind: [calls, 7] their places, what they took."""
     import numpy as np
 
     kinds = defaultdict(list)

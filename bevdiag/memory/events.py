@@ -232,19 +232,10 @@ class EventStream:
         blocks = np.arange(len(self.nbytes))
         if chosen is not None:
             blocks = blocks[chosen]
-        columns = (
-            self.nbytes,
-            self.category,
-            self.phase,
-            self.step,
-            self.module,
-            self.op,
-            self.shape,
-            self.dtype,
-            self.request,
-        )
+        names = ("nbytes", "category", "phase", "step", "module", "op", "shape", "dtype", "request")
+        columns = (getattr(self, name)[blocks].tolist() for name in names)
         for block, nbytes, category, phase, step, module, op, shape, dtype, request in zip(
-            blocks.tolist(), *(column[blocks].tolist() for column in columns), strict=True
+            blocks.tolist(), *columns, strict=True
         ):
             yield Alloc(
                 block,

@@ -67,10 +67,10 @@ class History:
     segments: tuple[FilledSegment, ...]
 
 
-def record(stream: EventStream, target: DeviceTarget, *, bound: Bound = Bound.EXPECTED) -> History:
+def record(stream: EventStream, target: DeviceTarget) -> History:
     """Run the stream through the allocator, up to where the target's memory does not suffice."""
     recorder = _Recorder(stream, target.capacity_bytes)
-    run(stream, asked_of(stream, target, bound), recorder)
+    run(stream, asked_of(stream, target, Bound.EXPECTED), recorder)
     return History(tuple(recorder.entries), tuple(recorder.filled()))
 
 
@@ -107,21 +107,22 @@ class _Recorder(CachingAllocator):
 
     def filled(self) -> list[FilledSegment]:
         """Return the segments as they are now."""
+
+        def filled(block: Block) -> FilledBlock:
+            made = self._live.get(block.address)
+            if made is None:
+                return FilledBlock(block.address, block.size, 0, None)
+            return FilledBlock(block.address, block.size, made.nbytes, made.cause)
+
         return [
             FilledSegment(
                 address=blocks[0].address,
                 size=size,
                 is_small=blocks[0].pool.is_small,
-                blocks=tuple(self._filled(block) for block in blocks),
+                blocks=tuple(map(filled, blocks)),
             )
             for size, blocks in self.segments()
         ]
-
-    def _filled(self, block: Block) -> FilledBlock:
-        made = self._live.get(block.address)
-        if made is None:
-            return FilledBlock(block.address, block.size, 0, None)
-        return FilledBlock(block.address, block.size, made.nbytes, made.cause)
 
     def _grow(self, pool: Pool, rounded: int) -> Block:
         block = super()._grow(pool, rounded)

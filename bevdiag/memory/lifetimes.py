@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.memory.simulate import walk
-from bevdiag.memory.workspaces import Bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,7 @@ class BlockLife:
 _STATE = (Category.PARAMETER, Category.GRADIENT, Category.OPTIMIZER_STATE, Category.INPUT)
 
 
-def block_lives(
-    stream: EventStream, target: DeviceTarget, *, bound: Bound = Bound.EXPECTED
-) -> tuple[BlockLife, ...]:
+def block_lives(stream: EventStream, target: DeviceTarget) -> tuple[BlockLife, ...]:
     """Every block alive at some moment of the last step, oldest first.
 
     The bytes alive after the n-th event of that step add up to the n-th entry of the profile's
@@ -44,7 +41,7 @@ def block_lives(
     """
     import numpy as np
 
-    granted = walk(stream, target, until_oom=False, bound=bound).granted
+    granted = walk(stream, target, until_oom=False).granted
     first = next((part.start for part in stream.sections() if part.step == stream.num_steps), 0)
     blocks = np.flatnonzero((granted > 0) & (stream.freed >= first))
     lives = zip(

@@ -20,6 +20,7 @@ class Loop:
         accumulate: batches whose gradients are added up before an update.
         scaler: whether the loss is scaled by a GradScaler.
         ema: whether a running average of the weights is kept on the GPU.
+        resumes: whether it goes on from a checkpoint, with the optimizer's state.
         evaluates: the step is one of evaluation: no gradients, no optimizer.
     """
 
@@ -29,6 +30,7 @@ class Loop:
     accumulate: int = 1
     scaler: bool = False
     ema: bool = False
+    resumes: bool = False
     evaluates: bool = False
 
     @property
@@ -61,6 +63,7 @@ class Loop:
             f"{self.accumulate} batches an update": self.accumulate > 1,
             "GradScaler": self.scaler,
             "EMA of the weights": self.ema,
+            "resumed from a checkpoint": self.resumes,
             "evaluation": self.evaluates,
         }
         return ", ".join(words for words, applies in named.items() if applies)

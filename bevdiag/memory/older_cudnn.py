@@ -43,7 +43,9 @@ def older_high(call: ConvCall, cudnn: tuple[int, int, int], copies: int, sums: i
     if call.element_bytes < FLOAT_BYTES and (is_gradient or is_old or max(kernel) >= LARGE_KERNEL):
         found.append(float_copies(call) + sums)
     if is_gradient:
-        found += [winograd(call) + sums, copies + sums + _product_a_sample(call)]
+        # A gradient of its own for each sample, added up afterwards.
+        products = call.input_shape[0] * prod(call.weight_shape) * FLOAT_BYTES
+        found += [winograd(call) + sums, copies + sums + products]
     if max(kernel) >= LARGE_KERNEL and call.element_bytes == FLOAT_BYTES:
         found.append(fourier(call) + copies + sums)
     if is_old and prod(kernel) == 1:
@@ -55,11 +57,6 @@ def float_copies(call: ConvCall) -> int:
     """Operands and result in float32: a 16-bit convolution without a kernel of its own."""
     shapes = (call.input_shape, call.output_shape, call.weight_shape)
     return FLOAT_BYTES * sum(map(prod, shapes))
-
-
-def _product_a_sample(call: ConvCall) -> int:
-    """Count a weight gradient of its own for each sample, added up afterwards."""
-    return call.input_shape[0] * prod(call.weight_shape) * FLOAT_BYTES
 
 
 def winograd(call: ConvCall) -> int:

@@ -16,10 +16,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError
 from bevdiag.files.bounds import check_json
 from bevdiag.files.reading import read_file
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.requests import ConvCall
 
@@ -227,7 +227,10 @@ def profile_text(profile: DeviceProfile) -> str:
 
 
 def _rows(profile: DeviceProfile) -> Iterable[dict[str, object]]:
-    calls = sorted({*profile.workspaces, *profile.benchmarked, *profile.crashed}, key=_order)
+    calls = sorted(
+        {*profile.workspaces, *profile.benchmarked, *profile.crashed},
+        key=lambda call: (*_geometry(call), DIRECTIONS.index(call.direction)),
+    )
     for _, alike in groupby(calls, key=_geometry):
         members = list(alike)
         first = members[0]
@@ -275,10 +278,6 @@ def _geometry(call: ConvCall) -> tuple[object, ...]:
         call.dtype,
         call.channels_last,
     )
-
-
-def _order(call: ConvCall) -> tuple[object, ...]:
-    return (*_geometry(call), DIRECTIONS.index(call.direction))
 
 
 def profile_name(gpu: str, torch: str, cudnn: CudnnVersion) -> str:

@@ -1,4 +1,4 @@
-"""Sizes that people write, as bytes."""
+"""Sizes as people write them, and as PyTorch does."""
 
 import re
 
@@ -33,3 +33,11 @@ def parse_bytes(text: str | int) -> int:
     if size <= 0:
         raise InputError(f"{text!r} is no size: it must be more than 0 bytes")
     return size
+
+
+def format_size(nbytes: int) -> str:
+    """Return a size as `c10::CachingDeviceAllocator`'s messages write it, two decimals."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if nbytes > unit:
+            return f"{nbytes / unit:.2f} {name}"
+    return f"{nbytes} bytes"

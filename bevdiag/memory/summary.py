@@ -36,7 +36,14 @@ def summarize(stream: EventStream, totals: Totals) -> MemoryProfile:
         max_reserved_bytes=totals.max_reserved_bytes,
         holders=holders,
         by_category=dict(by_category.most_common()),
-        phases=tuple(_phase_use(totals, part) for part in last),
+        phases=tuple(
+            PhaseUse(
+                phase=part.phase,
+                peak_allocated_bytes=_highest(totals.allocated, part),
+                allocated_after_bytes=int(totals.allocated[part.stop - 1]),
+            )
+            for part in last
+        ),
         timeline=Timeline(
             last[0].start, totals.allocated[last[0].start :], totals.reserved[last[0].start :]
         ),
@@ -72,14 +79,6 @@ def _alive_at(stream: EventStream, totals: Totals, event: int) -> tuple[LiveBloc
     largest_first = alive[np.argsort(-totals.granted[alive], kind="stable")]
     sizes = totals.granted[largest_first].tolist()
     return tuple(map(LiveBlock, stream.allocs(largest_first), sizes))
-
-
-def _phase_use(totals: Totals, part: Section) -> PhaseUse:
-    return PhaseUse(
-        phase=part.phase,
-        peak_allocated_bytes=_highest(totals.allocated, part),
-        allocated_after_bytes=int(totals.allocated[part.stop - 1]),
-    )
 
 
 def _module_peaks(stream: EventStream, totals: Totals, parts: Sequence[Section]) -> dict[str, int]:

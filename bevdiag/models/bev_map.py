@@ -5,7 +5,7 @@ from math import ceil, floor, prod
 from typing import Protocol, get_args
 
 from bevdiag.config import DetectorConfig
-from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import (
     Backbone2dSettings,
     CompressionMode,
@@ -13,7 +13,6 @@ from bevdiag.config.bev_settings import (
     PillarScatterSettings,
     SparseHeightCompressionSettings,
 )
-from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.parts import Parts, UpToMap
 from bevdiag.errors import InputError

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from bevdiag.config.backbone_settings import (
+    DsvtSettings,
     FocalDsvtSettings,
     VoxelBackboneSettings,
     VoxelFocalBackboneSettings,
@@ -16,7 +17,6 @@ from bevdiag.config.bev_settings import (
     PillarScatter3dSettings,
     PillarScatterSettings,
 )
-from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.vfe_settings import (

@@ -68,13 +68,11 @@ class Limits:
         before: boxes of a sample that overlaps are looked for among (NMS_PRE_MAXSIZE).
         after: boxes that are left (NMS_POST_MAXSIZE).
         objects: heat-map peaks of a sample and head (MAX_OBJ_PER_SAMPLE).
-        by_class: whether each class has its own overlaps (MULTI_CLASSES_NMS).
     """
 
     before: int = 4096
     after: int = 500
     objects: int = 500
-    by_class: bool = False
 
 
 class DenseHead(nn.Module, ABC):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bevdiag.config.backbone_settings import (
+    DsvtSettings,
     FocalDsvtSettings,
     VoxelBackboneSettings,
     VoxelFocalBackboneSettings,
@@ -13,7 +14,6 @@ from bevdiag.config.bev_settings import (
     PillarScatter3dSettings,
     PillarScatterSettings,
 )
-from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings

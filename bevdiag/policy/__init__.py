@@ -4,7 +4,13 @@ A policy stands in a file `bevdiag.toml`, or in the table `[tool.bevdiag]` of a 
 the one nearest to a config, upwards, counts.
 """
 
-from bevdiag.policy.keys import IgnoredRule, Policy, Setting
-from bevdiag.policy.policy_file import PolicyFile, find_policy, read_policy
+from bevdiag.policy.policy_file import (
+    IgnoredRule,
+    Policy,
+    PolicyFile,
+    Setting,
+    find_policy,
+    read_policy,
+)
 
 __all__ = ["IgnoredRule", "Policy", "PolicyFile", "Setting", "find_policy", "read_policy"]

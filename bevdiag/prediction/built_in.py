@@ -28,6 +28,7 @@ from bevdiag.rules.checks import config_findings, sifted, step_findings, stops, 
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.scenes import Batch
+from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.failure import failures_told
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
@@ -288,7 +289,7 @@ class BuiltIn(ConfigSource):
         )
         counter = FlopCounter(step.num_steps)
         direct_table = uses_direct_table(config.model)
-        with sparse.library("meta", direct_table=direct_table) as spconv:
+        with without_compiler(), sparse.library("meta", direct_table=direct_table) as spconv:
             model = build_detector(
                 config.model, config.data, config.class_names, spconv=spconv, device="meta"
             )

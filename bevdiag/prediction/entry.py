@@ -18,7 +18,8 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.step_source import EVERY, Recorded, Sifted
 from bevdiag.prediction.target import device_target
 from bevdiag.rules.guesses import repository_stubbed
-from bevdiag.source import trace_entry
+from bevdiag.source import SavedBatch, trace_step
+from bevdiag.source.dialects import entry as own_code
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.step import StepOptions
 
@@ -92,10 +93,11 @@ class Entry:
             BevdiagError: the code fails, or asks for something that is not modelled.
         """
         options, folder = self.options, self.entry.path.resolve().parent
-        traced = trace_entry(
-            self.entry,
-            folder if options.source is None else Path(options.source),
-            None if self.config is None else self.config.resolve(),
+        root = folder if options.source is None else Path(options.source)
+        config = None if self.config is None else self.config.resolve()
+        replaces = options.optimizer is not None
+        traced = trace_step(
+            own_code.Entry(root.resolve(), self.entry, config, replaces_optimizer=replaces),
             StepOptions(
                 optimization=OptimizationSettings(),
                 optimizer=options.optimizer or _OPTIMIZER,
@@ -103,9 +105,9 @@ class Entry:
                 target=self.target(),
                 loop=options.loop,
             ),
-            replaces_optimizer=options.optimizer is not None,
+            options.timeout_seconds,
+            scenes={Scenario.EXPECTED: SavedBatch(self.entry.path, {})},
             pins=options.pins,
-            timeout_seconds=options.timeout_seconds,
             rehearses=options.rehearses,
         )
         return Recorded(

@@ -9,14 +9,12 @@ from bevdiag.memory.loop import Loop
 from bevdiag.memory.simulate import reserved_after
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.built_in import BuiltIn
-from bevdiag.prediction.entry import Entry
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions, Progress
-from bevdiag.prediction.plan import Plans
 from bevdiag.prediction.predicted import kind_of, prediction_of, source_of
-from bevdiag.prediction.result import ConfigReport, Evaluation, Prediction
-from bevdiag.prediction.step_source import ConfigSource, Recorded
+from bevdiag.prediction.result import ConfigReport, Evaluation, Plans, Prediction
+from bevdiag.prediction.step_source import ConfigSource, Recorded, StepSource
 from bevdiag.prediction.summary import with_history
 from bevdiag.trace.step import Trace
 
@@ -42,6 +40,8 @@ def inspect(
         BevdiagError: a config, point file or option that cannot be used, or code that fails.
     """
     if options.entry is not None:
+        from bevdiag.prediction.entry import Entry  # stubs for all that user code imports
+
         return _of_entry(Entry.read(config, options), options, progress)
     declared = kind_of(options).checked(config, options)
     if isinstance(declared, ConfigReport):
@@ -100,7 +100,7 @@ def _evaluation(config: Path, options: InspectOptions, training: Trace) -> Evalu
     )
 
 
-def _of_entry(source: Entry, options: InspectOptions, progress: Progress) -> Prediction:
+def _of_entry(source: StepSource, options: InspectOptions, progress: Progress) -> Prediction:
     progress("training step", 0.05)
     recorded = source.record()
     step = judged(recorded.traces, source.target())

@@ -57,13 +57,13 @@ class _Said:
     label: str
 
 
-# The option of InspectOptions that a text becomes, and what checks it.
-_PARSERS: Mapping[str, tuple[str, Callable[[str, str], str | int]]] = {
-    "torch": ("torch", values.torch_version),
-    "cudnn": ("cudnn", values.cudnn_version),
-    "autocast": ("autocast", values.autocast),
-    "optimizer": ("optimizer", values.optimizer),
-    "batch_size": ("batch_size", values.positive),
+# What checks the text of an option of InspectOptions.
+_PARSERS: Mapping[str, Callable[[str, str], str | int]] = {
+    "torch": values.torch_version,
+    "cudnn": values.cudnn_version,
+    "autocast": values.autocast,
+    "optimizer": values.optimizer,
+    "batch_size": values.positive,
 }
 
 
@@ -116,8 +116,8 @@ def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) ->
 def _job(config: Path, given: Given, base: InspectOptions, policy: Policy, *, judged: bool) -> Job:
     said = _said(given, policy)
     parsed: dict[str, Any] = {
-        field: parse(said[name].label, said[name].text)
-        for name, (field, parse) in _PARSERS.items()
+        name: parse(said[name].label, said[name].text)
+        for name, parse in _PARSERS.items()
         if name in said
     }
     pins = {site: int(setting.text) for site, setting in policy.assume.items()}
@@ -180,7 +180,7 @@ def _choice(said: Mapping[str, _Said]) -> "Choice":
 
 def _words(options: InspectOptions) -> str:
     """GPU and budget as a sentence names them; empty where there is none."""
-    from bevdiag.memory.oom import format_size
+    from bevdiag.memory.sizes import format_size
 
     size = None if options.process_bytes is None else format_size(options.process_bytes)
     if options.origin.startswith("GPU "):

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc
-from bevdiag.memory.oom import oom_message
-from bevdiag.memory.profile import MemoryProfile
+from bevdiag.memory.profile import MemoryProfile, oom_message
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import GpuFit, Verdict, fit_on_gpus, judge
 from bevdiag.memory.workspaces import Bound

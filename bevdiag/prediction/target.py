@@ -13,8 +13,8 @@ from bevdiag.errors import InputError
 from bevdiag.memory.catalogue import gpu_called
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.engines import measured_like
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.profiles import CudnnVersion, DeviceProfile
+from bevdiag.memory.sizes import format_size
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Target
 

@@ -1,42 +1,31 @@
 """What helps but does not stand in the config: said, with figures where it can be traced."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
-from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
+from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
-from bevdiag.rules.fix import batch_key
+from bevdiag.rules.finding import batch_key
 from bevdiag.rules.switches import reads_amp
 from bevdiag.trace.kept_voxels import Scenario
-from bevdiag.trace.workers import workers
-
-_Traced = Callable[[ConfigSource, DeviceTarget], Advice]
+from bevdiag.trace.step import Trace
 
 
-def advice_for(source: ConfigSource, goal: DeviceTarget) -> tuple[Advice, ...]:
-    """Return what else would help the source, which is the config with whatever was chosen."""
-
-    def trace(make: _Traced) -> Advice:
-        return make(source, goal)
-
-    traced = [_expandable]
+def advice_for(source: ConfigSource, goal: DeviceTarget, recorded: Recorded) -> tuple[Advice, ...]:
+    """Return what else would help the source: the config with whatever was chosen, recorded."""
+    advice = [_expandable(recorded.traces, goal)]
     if source.options.autocast is None and source.autocast == "off":
-        traced.append(_bfloat16)
-    source.input()  # before the workers fork, so that they share it
-    limit = source.options.timeout_seconds
-    with workers(trace, timeout_seconds=limit) as made:
-        advice = list(made(traced))
+        advice.append(_bfloat16(source, goal))
     if source.batch_size > 1:
         advice.append(_accumulation(source))
     return tuple(advice)
 
 
-def _expandable(source: ConfigSource, goal: DeviceTarget) -> Advice:
-    traces = source.record(ENDS_THAT_JUDGE).traces
+def _expandable(traces: Mapping[Scenario, Trace], goal: DeviceTarget) -> Advice:
     expected = traces[Scenario.EXPECTED]
     upper = traces.get(Scenario.HIGH, expected)
     ends = [

@@ -16,7 +16,7 @@ from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.remedies.sets import plan_of
-from bevdiag.rules.fix import VOXELIZER, for_training
+from bevdiag.rules.finding import VOXELIZER, for_training
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 _PRECISION = 100

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 
-from bevdiag.config.builder import MAX_BYTES
 from bevdiag.config.edits import edited_text, says
 from bevdiag.config.load import read_document
+from bevdiag.config.yaml_tree import MAX_BYTES
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.models.bev_map import Changes
 from bevdiag.prediction.options import InspectOptions, Progress
-from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.predicted import source_of
+from bevdiag.prediction.result import Plan
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.prediction.target import require_capacity, target_of
 from bevdiag.remedies.advice import advice_for
@@ -82,7 +82,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
         progress("advice", 0.9)
         if found.chosen is not None:
             source, _ = apply_set(source, found.chosen.ids)
-        report = replace(report, advice=advice_for(source, goal))
+        report = replace(report, advice=advice_for(source, goal, found.recorded or recorded))
     if report.chosen is None:
         return report
     with locked(config) if how.write else nullcontext():

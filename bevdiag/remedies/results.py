@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Plan, Recommendation
-from bevdiag.prediction.result import Scene, Target
+from bevdiag.prediction.result import Plan, Recommendation, Scene, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,13 @@
 never taken where something else fits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.prediction.options import Progress
-from bevdiag.prediction.plan import Plan, Plans
+from bevdiag.prediction.result import Plan, Plans
 from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.remedies.sets import (
     Ids,
@@ -22,7 +22,7 @@ from bevdiag.remedies.sets import (
     worth_tracing,
 )
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix
+from bevdiag.rules.finding import Fix
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 _MOST_SETS = 24
@@ -52,11 +52,13 @@ def search_plans(
     """
     known = {fix.id: fix for fix in fixes_of(source)}
 
-    def attempt(ids: Ids) -> Plan:
+    def attempt(ids: Ids) -> tuple[Plan, Recorded | None]:
         return plan_set(source, goal, ids, known)
 
-    def refuse(ids: Ids, error: BevdiagError) -> Plan:
-        return refused_set(ids, known, error)
+    def refuse(ids: Ids, error: BevdiagError) -> tuple[Plan, Recorded | None]:
+        return refused_set(ids, known, error), None
+
+    steps: dict[Ids, Recorded | None] = {}
 
     everything = bool(source.options.remedies)
     rounds = [list(known)] if everything else _rounds(known, unsafe=unsafe)
@@ -66,7 +68,13 @@ def search_plans(
     allowed: list[Plan] = []
     tried: list[Plan] = []
     has_fit = False
-    with workers(attempt, died=refuse, timeout_seconds=limit) as traced:
+    with workers(attempt, died=refuse, timeout_seconds=limit) as attempted:
+
+        def traced(sets: Sequence[Ids]) -> Iterator[Plan]:
+            for plan, recorded in attempted(sets):
+                steps[plan.ids] = recorded
+                yield plan
+
         for ids in rounds:
             for plan in traced([(name,) for name in ids]):
                 singles.append(plan)
@@ -82,11 +90,13 @@ def search_plans(
             if tried[-1].fits and not has_fit:
                 tried.extend(_without_needless(tried[-1], traced))
     plans = [*allowed, *tried]
+    chosen = min((p for p in plans if p.fits), key=lambda plan: plan.preference, default=None)
     return Plans(
         singles=tuple(singles),
         combined=tuple(tried),
         frontier=frontier_of([base, *plans]),
-        chosen=min((p for p in plans if p.fits), key=lambda plan: plan.preference, default=None),
+        chosen=chosen,
+        recorded=None if chosen is None else steps[chosen.ids],
     )
 
 

@@ -16,10 +16,10 @@ from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.judged import judged
-from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Plan
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix
+from bevdiag.rules.finding import Fix
 
 Ids = tuple[str, ...]
 Source = TypeVar("Source", bound=ConfigSource)
@@ -55,14 +55,21 @@ def with_fix(source: Source, fix: Fix) -> Source:
     return changed.edited(dict(fix.edits))
 
 
-def plan_set(source: ConfigSource, goal: DeviceTarget, ids: Ids, known: Mapping[str, Fix]) -> Plan:
-    """Trace a set of changes and judge it; `known` describes those that cannot be made."""
+def plan_set(
+    source: ConfigSource, goal: DeviceTarget, ids: Ids, known: Mapping[str, Fix]
+) -> tuple[Plan, Recorded | None]:
+    """Trace a set of changes and judge it; `known` describes those that cannot be made.
+
+    Returns:
+        The plan, and the recorded step where it fits.
+    """
     try:
         changed, members = apply_set(source, ids)
         recorded = changed.record(ENDS_THAT_JUDGE)
     except BevdiagError as error:
-        return refused_set(ids, known, error)
-    return plan_of(changed, recorded, goal, members)
+        return refused_set(ids, known, error), None
+    plan = plan_of(changed, recorded, goal, members)
+    return plan, recorded if plan.fits else None
 
 
 def refused_set(ids: Ids, known: Mapping[str, Fix], error: BevdiagError) -> Plan:

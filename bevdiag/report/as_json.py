@@ -20,7 +20,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Checks
 from bevdiag.prediction.result import Prediction, TimelinePoint
 from bevdiag.report.documents import WHERE_SAID, schema_of, value_of, written
-from bevdiag.report.places import shown_location
+from bevdiag.report.locations import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
 
 TIMELINE_POINTS = 256

@@ -12,16 +12,13 @@ from typing import Any, get_type_hints
 
 from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation
 from bevdiag.doctor.examine import Checkup
-from bevdiag.environment.imports import ImportProbe
-from bevdiag.explain.failure import Failure
-from bevdiag.explain.result import Explanation
+from bevdiag.environment.probes import ImportProbe
+from bevdiag.explain.answer import Explanation, Failure
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.prediction.checked import Check, Checks
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Prediction
+from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Plan, Prediction
 from bevdiag.remedies.results import FitReport, FixReport
-from bevdiag.rules.finding import Finding
-from bevdiag.rules.fix import Fix
+from bevdiag.rules.finding import Finding, Fix
 
 DOCUMENTS: Mapping[type, str] = {
     Prediction: "inspect/2",

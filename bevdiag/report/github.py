@@ -12,7 +12,7 @@ from bevdiag.errors import ExitCode, Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.places import shown_location
+from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.text.headline import verdict_sentence
 from bevdiag.rules.finding import Finding, Severity, worst_first

@@ -11,7 +11,7 @@ from bevdiag.errors import ExitCode
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.places import shown_location
+from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.checks_report import figures, why
 from bevdiag.report.text.headline import verdict_sentence

@@ -15,7 +15,7 @@ from bevdiag import __version__
 from bevdiag.errors import ExitCode, Location
 from bevdiag.prediction.checked import Check
 from bevdiag.report.as_json import dumps
-from bevdiag.report.places import posix_uri, shown_location
+from bevdiag.report.locations import posix_uri, shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.rule_pages import rule_markdown
 from bevdiag.rules.codes import CODES, Code

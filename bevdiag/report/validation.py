@@ -63,7 +63,9 @@ def groups_markdown(validation: Validation) -> str:
         covered = sum(row.is_covered for row in rows)
         cells = (
             name,
-            str(len(rows)),
+            str(len(rows))
+            if len(rows) == len(group.outcomes)
+            else f"{len(rows)} of {len(group.outcomes)}",
             _magnitude(group.median_error),
             _magnitude(group.max_error),
             f"{covered} of {len(rows)}",

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompressionSettings
-from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.written import whole
 from bevdiag.models.bev_map import MapInput, bev_map, map_input_of
 from bevdiag.models.interfaces import sparse_volume, voxel_channels

@@ -11,8 +11,7 @@ from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.rules.codes import CODES, Code, Stage, rule_of
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Confidence, Finding, Severity, worst_first
-from bevdiag.rules.fix import Fix, Fixable
+from bevdiag.rules.finding import Confidence, Finding, Fix, Fixable, Severity, worst_first
 from bevdiag.rules.pages import codes_for
 from bevdiag.rules.silencing import silence
 from bevdiag.rules.sound_grid import with_sound_grid

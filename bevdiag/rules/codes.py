@@ -37,7 +37,7 @@ class Code:
             comments that silence findings, the environment, or a recorded state.
         stops: whether a step cannot run with this fault, where it is an error; none is traced then.
             A rule may say otherwise of one finding.
-        has_fixes: whether edits that help are known: `<rule>_fixes` beside the rule (see fix.py).
+        has_fixes: whether edits that help are known: `<rule>_fixes` beside it (see finding.py).
         is_fixed: whether bevdiag traces the config as if the fault were fixed, and says so.
     """
 
@@ -94,7 +94,7 @@ _ROWS = (
     Code("BEV304", "peak-dominated-by-one-block", "holders", _INFO, _TRACE),
     Code("BEV305", "padded-voxel-features", "holders", _WARNING, _STEP, has_fixes=True),
     Code("BEV306", "densified-volume", "height", _WARNING, _STEP),
-    Code("BEV307", "focal-growth", "focal_growth", _WARNING, _STEP, _LIKELY, has_fixes=True),
+    Code("BEV307", "focal-growth", "focal_voxels", _WARNING, _STEP, _LIKELY, has_fixes=True),
     Code("BEV308", "within-margin", "budget", _WARNING, _TRACE, _LIKELY),
     Code("BEV309", "attention-maps", "holders", _INFO, _TRACE),
     Code("BEV310", "dense-anchors", "holders", _WARNING, _STEP),

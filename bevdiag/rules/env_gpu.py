@@ -14,7 +14,7 @@ from bevdiag.environment.wheels import (
     runs_code_for,
     spconv_kernels,
 )
-from bevdiag.memory.oom import format_size
+from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding, Severity
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from bevdiag.environment.environment import Environment
-from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Package
+from bevdiag.environment.probes import ImportProbe
 from bevdiag.environment.wheels import CudaVersion, suffix_cuda
 from bevdiag.memory.catalogue import cudnn_of_torch
 from bevdiag.memory.conv import CUDNN_64BIT

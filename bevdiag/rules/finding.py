@@ -1,12 +1,111 @@
-"""One thing that is wrong or worth knowing, as a plain value for any renderer."""
+"""One thing that is wrong or worth knowing, and what it offers against it: plain values.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import Enum
+A rule that knows what helps against its fault has a function beside it, `<rule>_fixes`. It is asked
+of the config alone, before and after other fixes, so that sets of fixes can be made one after the
+other.
+"""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bevdiag.config import DetectorConfig, Document
 from bevdiag.config.edits import flow
 from bevdiag.errors import Location
-from bevdiag.rules.fix import GRID, Fix
+
+# Rules that need the config alone run where torch is not installed or not worth its import.
+if TYPE_CHECKING:
+    from bevdiag.scenes import Batch
+    from bevdiag.source import SourceSettings
+
+PROCESSORS = ("DATA_CONFIG", "DATA_PROCESSOR")
+VOXELIZER = (*PROCESSORS, "transform_points_to_voxels")
+GRID = "grid"
+"""The group of the one edit that makes the grid sound, which no step is traced without."""
+OWN_MODULE = "MAP_TO_BEV's {name}, which OpenPCDet lacks and bevdiag/models/map_to_bev has"
+
+
+class Price(IntEnum):
+    """What a fix takes from the detector, the least first."""
+
+    NOTHING = 0
+    TIME = 1
+    PRECISION = 2
+    MODEL = 3
+    DATA = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """One change. Fixes of one `group` exclude each other.
+
+    Attributes:
+        price: how dear the loss is, 0 (nothing) to 4 (input data).
+        edits: keys of the config and their new values.
+        autocast: the precision to switch to, if the fix does.
+        batch_size: the samples of a step, if the fix sets them.
+        loses: what it costs other than memory, in a phrase.
+        unsafe: why the detector would no longer see the same input or predict on the same map,
+            in a phrase; empty where it does.
+        needs: what the training code must have that OpenPCDet's lacks, in a phrase.
+    """
+
+    id: str
+    group: str
+    price: Price
+    title: str
+    loses: str
+    edits: Mapping[tuple[str, ...], object] = field(default_factory=dict)
+    autocast: str | None = None
+    batch_size: int | None = None
+    unsafe: str = ""
+    needs: str = ""
+
+
+class Fixable(Protocol):
+    """The step of a config that can be edited.
+
+    `config` are the settings of built-in modules, `settings` those of a repository's own, each
+    None where the modules are the others'. `own_points` says whether the user gave the scene,
+    `decided` which groups of fixes the user's options leave nothing to do.
+    """
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def autocast(self) -> str: ...
+    @property
+    def document(self) -> Document: ...
+    @property
+    def config(self) -> DetectorConfig | None: ...
+    @property
+    def settings(self) -> "SourceSettings | None": ...
+    @property
+    def root(self) -> Path | None: ...
+    @property
+    def own_points(self) -> bool: ...
+    @property
+    def decided(self) -> tuple[str, ...]: ...
+    @property
+    def max_points(self) -> int | None: ...
+    @property
+    def max_voxels(self) -> int | None: ...
+    def batch(self) -> "Batch": ...
+
+
+def batch_key(step: Fixable) -> tuple[str, ...]:
+    """Where the batch size is written."""
+    if step.settings is None:
+        return "OPTIMIZATION", "BATCH_SIZE_PER_GPU"
+    return step.settings.batch_key
+
+
+def for_training(document: Document, key: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the key itself, or its entry for training where it is written by mode."""
+    by_mode = isinstance(document.get(".".join(key)), dict)
+    return (*key, "train") if by_mode else key
 
 
 class Severity(str, Enum):

@@ -7,15 +7,14 @@ from bevdiag.config.backbone_settings import FocalDsvtSettings
 from bevdiag.config.bev_settings import SparseHeightCompressionSettings
 from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, Backend, conv_backend
 from bevdiag.memory.events import Phase
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.requests import ConvCall
+from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import conv_workspace
 from bevdiag.models.bev_map import compression_changes, map_input_of
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
-from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.fix import OWN_MODULE, Fix, Fixable, Price
+from bevdiag.rules.finding import OWN_MODULE, Finding, Fix, Fixable, Price, Severity
 from bevdiag.rules.index_limits import first_bev_convolution
 
 BLOWUP_CHANNELS = 1024

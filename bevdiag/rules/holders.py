@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from bevdiag.config.head_settings import AnchorHeadSettings
 from bevdiag.memory.events import Alloc, Category
 from bevdiag.memory.lifetimes import saved_bytes_by_module
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.requests import GemmWorkspace
+from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Finding
-from bevdiag.rules.fix import VOXELIZER, Fix, Fixable, Price
+from bevdiag.rules.finding import VOXELIZER, Finding, Fix, Fixable, Price
 from bevdiag.trace.wiring import is_inside
 
 _FEATURES = ("voxel_features", "pillar_features")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from bevdiag.memory.conv import conv_backend
 from bevdiag.memory.events import Alloc, Category, EventStream, Phase
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.requests import ConvCall
+from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import TraceEvidence
 from bevdiag.rules.finding import Finding

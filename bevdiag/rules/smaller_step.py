@@ -10,14 +10,21 @@ from math import gcd, prod
 from typing import TYPE_CHECKING
 
 from bevdiag.config import DetectorConfig
-from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
-from bevdiag.config.dsvt_settings import DsvtSettings
 from bevdiag.config.tree import Path as Keys
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import BevdiagError
 from bevdiag.models.bev_map import Changes, map_input_of
-from bevdiag.rules.fix import PROCESSORS, VOXELIZER, Fix, Fixable, Price, batch_key, for_training
+from bevdiag.rules.finding import (
+    PROCESSORS,
+    VOXELIZER,
+    Fix,
+    Fixable,
+    Price,
+    batch_key,
+    for_training,
+)
 
 # Where no repository is named, nothing of what runs one is imported.
 if TYPE_CHECKING:

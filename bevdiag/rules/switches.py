@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bevdiag.config.backbone_settings import FocalDsvtSettings
-from bevdiag.config.dsvt_settings import DsvtSettings
+from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.tree import Path as Keys
 from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.memory.events import Category
 from bevdiag.memory.lifetimes import saved_bytes_by_module
-from bevdiag.memory.oom import format_size
+from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Finding
-from bevdiag.rules.fix import Fix, Fixable, Price
+from bevdiag.rules.finding import Finding, Fix, Fixable, Price
 
 _WITH_BF16 = (8, 0)
 _WITH_FP16 = (7, 0)

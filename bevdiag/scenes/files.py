@@ -87,7 +87,7 @@ def read_samples(
     """
     check_batch(batch_size, len(layout.features))  # of a point each, before any file is read
     used = [file for path in paths for file in point_files(path, batch_size)][:batch_size]
-    if (layout.columns or layout.dtype) and not any(_is_raw(path) for path in used):
+    if (layout.columns or layout.dtype) and not any(path.suffix.lower() == _RAW for path in used):
         option = "--point-columns" if layout.columns else "--point-dtype"
         raise InputError(
             f"{option}: only a .bin file lacks this, {used[0].name} says it itself: leave it out"
@@ -103,10 +103,6 @@ def read_samples(
     if layout.shuffled:
         samples = [np.random.default_rng(seed + i).permutation(s) for i, s in enumerate(samples)]
     return tuple(samples), ", ".join(phrases)
-
-
-def _is_raw(path: Path) -> bool:
-    return path.suffix.lower() == _RAW
 
 
 def point_files(path: Path, most: int) -> list[Path]:

@@ -29,17 +29,13 @@ def pasted(
     placed: list[tuple[float, float, float]] = []
     points = [np.zeros((0, 3), np.float32)]
     for name in classes if data_set.lidars else ():
-        size = _size(name)
+        size = next(size for part, size in _SIZES.items() if part in name.lower())
         x, y = _place(data_set, bounds, rng)
         reach = np.hypot(size[0], size[1]) / 2
         if all(np.hypot(x - a, y - b) > reach + other for a, b, other in placed):
             placed.append((x, y, reach))
             points.append(_object(np.array((x, y)), size, data_set, bounds, rng))
     return np.concatenate(points)
-
-
-def _size(name: str) -> tuple[float, float, float]:
-    return next(size for part, size in _SIZES.items() if part in name.lower())
 
 
 def _place(data_set: DataSet, bounds: Range, rng: np.random.Generator) -> tuple[float, float]:

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bevdiag.source.cuda_runtime import replace_runtime
-from bevdiag.source.devices import FEATURES, VALUES, is_cuda
+from bevdiag.source.cuda_runtime import FEATURES, VALUES, is_cuda, replace_runtime
 from bevdiag.source.state import current
 from bevdiag.trace.places import user_place
 
@@ -121,16 +120,12 @@ def _keep_modules_where_they_are() -> None:
     plain_to: Any = nn.Module.to
 
     def to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-        args = tuple(a for a in args if not _is_device(a))
+        args = tuple(a for a in args if not isinstance(a, (torch.device, str)) and not is_cuda(a))
         kwargs = {k: v for k, v in kwargs.items() if k != "device"}
         moved: nn.Module = plain_to(module, *args, **kwargs) if args or kwargs else module
         return moved
 
     _replace(nn.Module, cuda=lambda self, *_: self, to=to)
-
-
-def _is_device(value: Any) -> bool:
-    return isinstance(value, (torch.device, str)) or is_cuda(value)
 
 
 def restore_old_names() -> None:

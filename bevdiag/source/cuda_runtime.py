@@ -11,15 +11,18 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from types import FunctionType, ModuleType, SimpleNamespace
+from collections.abc import Callable
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
 
-from bevdiag.source.devices import VALUES
 from bevdiag.source.failures import Remedy, stopped
 
+# Equal, but not the same object: what a tensor answers tells whether values follow from there.
+FEATURES = torch.device("cuda", 0)
+VALUES = torch.device("cuda", 0)
+CPU = torch.device("cpu")
 _HOMES = ("torch.cuda", "torch.accelerator")
 _WITHOUT_RUNTIME = ("torch.cuda.amp", "torch.cuda._memory_viz")
 """Python code that asks torch.cuda, and gets its answers from here."""
@@ -29,6 +32,15 @@ _MEMORY = 1 << 37
 
 reached: list[str] = []
 """Functions of the extension module that were called all the same, see `shut`."""
+
+
+def is_cuda(device: Any) -> bool:
+    """Whether a device argument means a GPU."""
+    if isinstance(device, torch.device):
+        return device.type == "cuda"
+    if isinstance(device, str):
+        return device.startswith("cuda")
+    return isinstance(device, int) and not isinstance(device, bool)
 
 
 class Idle:
@@ -120,7 +132,9 @@ def replace_runtime() -> None:
     torch.cuda.default_generators = (torch.default_generator,)
     torch.version.cuda = torch.version.cuda or "12.4"
     torch.backends.cuda.is_built = lambda: True
-    for module in _modules():
+    for home, module in list(sys.modules.items()):
+        if not home.startswith(_HOMES) or home.startswith(_WITHOUT_RUNTIME):
+            continue
         for name, member in list(vars(module).items()):
             if name not in _KEPT and _touches_runtime(member):
                 setattr(module, name, _instead_of(name, member))
@@ -135,12 +149,6 @@ def replace_runtime() -> None:
     for name in dir(torch._C):
         if name.startswith(_GATED):
             setattr(torch._C, name, shut(name))
-
-
-def _modules() -> Iterator[ModuleType]:
-    for name, module in list(sys.modules.items()):
-        if name.startswith(_HOMES) and not name.startswith(_WITHOUT_RUNTIME):
-            yield module
 
 
 def _touches_runtime(member: Any) -> bool:

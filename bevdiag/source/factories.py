@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _device
 
-from bevdiag.source.devices import CPU, FEATURES, VALUES, is_cuda
+from bevdiag.source.cuda_runtime import CPU, FEATURES, VALUES, is_cuda
 from bevdiag.trace.operands import tensors_in
 
 if TYPE_CHECKING:

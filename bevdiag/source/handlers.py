@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bevdiag.source.devices import CPU, FEATURES, VALUES, is_cuda
-from bevdiag.source.indexing import mixed_get, mixed_set
+from bevdiag.source.cuda_runtime import CPU, FEATURES, VALUES, is_cuda
+from bevdiag.source.mixed_indexing import mixed_get, mixed_set
 from bevdiag.source.sparse_coo import sparse_coo
 from bevdiag.source.writing import IN_PLACE, make_writable
 from bevdiag.trace.assumed_values import RehearsedValues

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.children import ChildError, in_child
-from bevdiag.config.entry import EntryFile
 from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.scenes import Batch
 from bevdiag.source.child import DescribeTask, SourceTask, describe_child, run_child
 from bevdiag.source.dialects import dialect_of
-from bevdiag.source.dialects.entry import Entry
 from bevdiag.source.dialects.protocol import Dialect
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings, read_source_config
@@ -59,7 +57,6 @@ def trace_source(
     optimizer: str = "adamw",
     overrides: Sequence[str] = (),
     assumptions: Mapping[str, int] | None = None,
-    num_steps: int = 2,
     target: DeviceTarget | None = None,
     timeout_seconds: float | None = None,
     rehearses: bool = True,
@@ -81,7 +78,6 @@ def trace_source(
         optimizer: adam, adamw, sgd, adam_onecycle or adam_cosineanneal.
         overrides: `KEY=value` texts for the config.
         assumptions: counts by site, as an earlier trace named the sites.
-        num_steps: training steps to record.
         target: the device whose torch picks the kernels; None takes the measured GPU's.
         timeout_seconds: of silence, after which the child is stopped.
         rehearses: whether the forward pass is run on the CPU for values that decide.
@@ -99,13 +95,12 @@ def trace_source(
     if not source_dir.is_dir():
         raise InputError(f"--source {source_dir}: there is no such folder")
     settings = settings or read_settings(config_path, source_dir, overrides, loop.split)
-    return _recorded(
+    return trace_step(
         dialect_of(source_dir.resolve(), settings, overrides),
         StepOptions(
             optimization=settings.optimization,
             optimizer=optimizer,
             autocast=autocast,
-            num_steps=num_steps,
             target=target,
             loop=loop,
             replaced=replaced or {},
@@ -119,49 +114,23 @@ def trace_source(
     )
 
 
-def trace_entry(
-    entry: EntryFile,
-    root: Path,
-    config: Path | None,
-    options: StepOptions,
-    *,
-    replaces_optimizer: bool,
-    pins: Mapping[str, int],
-    timeout_seconds: float | None = None,
-    rehearses: bool = True,
+def trace_step(
+    dialect: Dialect, options: StepOptions, timeout_seconds: float | None = None, **task: Any
 ) -> TracedStep:
-    """Trace the training step that a function of the user's own gives, in a child process.
+    """Trace the training step of a dialect, in a child process.
 
-    This imports and runs the function's file, and what it imports.
+    This imports and runs the code that the dialect stands for, and what it imports.
 
     Args:
-        entry: the function.
-        root: the folder whose imports get stubs for what is not installed.
-        config: the path that the function gets.
+        dialect: how the code is run.
         options: how the step is run.
-        replaces_optimizer: whether that of the options takes the place of the function's own.
-        pins: counts by site, as an earlier trace named the sites.
         timeout_seconds: of silence, after which the child is stopped.
-        rehearses: whether the forward pass is run on the CPU for values that decide.
+        task: what else `SourceTask` takes: `scenes` and `pins` at least.
 
     Raises:
-        InputError: the function returns something else.
+        InputError: the code gives no step that can be traced.
         NoVerdictError: the code fails, asks for something that is not modelled, dies or hangs.
     """
-    given = SavedBatch(entry.path, {})
-    return _recorded(
-        Entry(root.resolve(), entry, config, replaces_optimizer=replaces_optimizer),
-        options,
-        timeout_seconds,
-        scenes={Scenario.EXPECTED: given},
-        pins=pins,
-        rehearses=rehearses,
-    )
-
-
-def _recorded(
-    dialect: Dialect, options: StepOptions, timeout_seconds: float | None, **task: Any
-) -> TracedStep:
     with tempfile.TemporaryDirectory(prefix="bevdiag-") as scratch:
         result = _run(
             SourceTask(dialect=dialect, options=options, scratch=Path(scratch), **task),

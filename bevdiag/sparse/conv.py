@@ -201,7 +201,9 @@ class SparseConvolution(SparseModule):
         shape = rulebook.spatial_shape if self.inverse else rulebook.out_spatial_shape
         output.spatial_shape = list(shape)
         output.indice_dict = rulebooks
-        self._count(len(output.indices), features)
+        count = self.get_max_num_voxels()
+        if count is not None and not features.is_meta:
+            count.clamp_(min=len(output.indices))
         return output
 
     def _rulebook(
@@ -258,11 +260,6 @@ class SparseConvolution(SparseModule):
             subm=self.subm,
             transposed=self.transposed,
         )
-
-    def _count(self, num_out: int, features: torch.Tensor) -> None:
-        count = self.get_max_num_voxels()
-        if count is not None and not features.is_meta:
-            count.clamp_(min=num_out)
 
 
 def expand_nd(ndim: int, value: Size) -> list[int]:

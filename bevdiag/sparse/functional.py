@@ -6,6 +6,7 @@ With values on the CPU they gather, multiply and scatter offset by offset. A wei
 [C_out, *kernel, C_in].
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def sparse_conv(
     function = _ImplicitGemm if isinstance(tables, MaskTables) else _NativeConv
     flops = _flops(weight, rulebook, tables)
     work.add(flops)
-    return _apply(function, features, weight, tables, num_out, subm, flops)
+    return _apply(function, features, weight, _Pass(tables, num_out, subm, flops))
 
 
 def _flops(weight: torch.Tensor, rulebook: Rulebook, tables: Tables) -> int:
@@ -99,22 +100,26 @@ def _cast(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.float16)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pass:
+    """What a convolution's forward reads beside features and weight; `flops` are one pass's."""
+
+    tables: Any
+    num_out: int
+    subm: bool
+    flops: int
+
+
 class _ImplicitGemm(Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        features: torch.Tensor,
-        weight: torch.Tensor,
-        tables: MaskTables,
-        num_out: int,
-        subm: bool,
-        flops: int,
+        ctx: Any, features: torch.Tensor, weight: torch.Tensor, given: _Pass
     ) -> torch.Tensor:
-        ctx.flops = flops
+        ctx.flops, tables = given.flops, given.tables
         features, weight = _cast(features).contiguous(), _cast(weight)
-        out = features.new_empty((num_out, weight.shape[0]))
+        out = features.new_empty((given.num_out, weight.shape[0]))
         mask, _ = tables.fwd_order
-        words = (mask.shape[0], -(-num_out // _SMALLEST_TILE), mask.shape[2])
+        words = (mask.shape[0], -(-given.num_out // _SMALLEST_TILE), mask.shape[2])
         with allocating(Category.RULEBOOK):
             ctx.mask_out = mask.new_empty(words)
         ctx.save_for_backward(features, weight, tables.pair_fwd, tables.pair_bwd)
@@ -132,7 +137,7 @@ class _ImplicitGemm(Function):
         grad_weight = torch.empty_like(weight)
         with allocating(Category.WORKSPACE):
             _split_k_flags(weight)
-        return grad_features, grad_weight, None, None, None, None
+        return grad_features, grad_weight, None
 
 
 def _split_k_flags(weight: torch.Tensor) -> torch.Tensor:
@@ -145,21 +150,15 @@ def _split_k_flags(weight: torch.Tensor) -> torch.Tensor:
 class _NativeConv(Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        features: torch.Tensor,
-        weight: torch.Tensor,
-        tables: NativeTables,
-        num_out: int,
-        subm: bool,
-        flops: int,
+        ctx: Any, features: torch.Tensor, weight: torch.Tensor, given: _Pass
     ) -> torch.Tensor:
-        ctx.flops = flops
+        ctx.flops, tables = given.flops, given.tables
         features, weight = _cast(features), _cast(weight)
         ctx.save_for_backward(tables.pairs, tables.num_pairs, features, weight)
-        ctx.subm = subm
+        ctx.subm = given.subm
         features = features.contiguous()
-        if not subm:
-            return features.new_empty((num_out, weight.shape[0]))
+        if not given.subm:
+            return features.new_empty((given.num_out, weight.shape[0]))
         # The centre pairs every voxel with itself: one plain product.
         out: torch.Tensor = torch.ops.aten.mm.default(features, _centre(weight).T)
         return out
@@ -179,7 +178,7 @@ class _NativeConv(Function):
             grad_features = torch.empty_like(features)
         with allocating(Category.WORKSPACE):
             _split_k_flags(_centre(weight))
-        return grad_features, grad_weight, None, None, None, None
+        return grad_features, grad_weight, None
 
 
 def _centre(weight: torch.Tensor) -> torch.Tensor:

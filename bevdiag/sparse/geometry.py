@@ -48,15 +48,8 @@ class Geometry:
         """
         if self.subm:
             return list(spatial_shape)
-        axes = zip(
-            spatial_shape,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.output_padding,
-            strict=True,
-        )
+        window = (self.kernel_size, self.stride, self.padding, self.dilation, self.output_padding)
+        axes = zip(spatial_shape, *window, strict=True)
         if self.transposed:
             # spconv leaves the dilation out here, unlike torch.nn.ConvTranspose3d.
             shape = [(n - 1) * s - 2 * p + k + extra for n, k, s, p, _, extra in axes]

@@ -5,18 +5,6 @@
 
 from bevdiag.sparse import conv, functional, modules, pool
 from bevdiag.sparse.conv import SparseConvolution
-from bevdiag.sparse.layers import (
-    SparseConv2d,
-    SparseConv3d,
-    SparseConv4d,
-    SparseConvTranspose2d,
-    SparseConvTranspose3d,
-    SparseInverseConv2d,
-    SparseInverseConv3d,
-    SubMConv2d,
-    SubMConv3d,
-    SubMConv4d,
-)
 from bevdiag.sparse.modules import (
     Identity,
     RemoveGrid,
@@ -27,6 +15,20 @@ from bevdiag.sparse.modules import (
     SparseSequential,
     ToDense,
     assign_name_for_sparse_modules,
+)
+from bevdiag.sparse.named_convs import (
+    SparseConv2d,
+    SparseConv3d,
+    SparseConv4d,
+    SparseConvTranspose2d,
+    SparseConvTranspose3d,
+    SparseConvTranspose4d,
+    SparseInverseConv2d,
+    SparseInverseConv3d,
+    SparseInverseConv4d,
+    SubMConv2d,
+    SubMConv3d,
+    SubMConv4d,
 )
 from bevdiag.sparse.pool import SparseMaxPool2d, SparseMaxPool3d
 from bevdiag.sparse.tensor import ConvAlgo, SparseConvTensor
@@ -42,10 +44,12 @@ __all__ = [
     "SparseConvTensor",
     "SparseConvTranspose2d",
     "SparseConvTranspose3d",
+    "SparseConvTranspose4d",
     "SparseConvolution",
     "SparseIdentity",
     "SparseInverseConv2d",
     "SparseInverseConv3d",
+    "SparseInverseConv4d",
     "SparseMaxPool2d",
     "SparseMaxPool3d",
     "SparseModule",

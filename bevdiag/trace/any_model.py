@@ -168,8 +168,12 @@ def _refuse(model: nn.Module) -> None:
         raise InputError("the model has lazy parameters: run it once before it is traced")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError("the model has no parameter that is trained")
-    _refuse_real_spconv(model)
     for path, module in model.named_modules():
+        if any(kind.__module__.partition(".")[0] == "spconv" for kind in type(module).__mro__):
+            raise InputError(
+                f"{path or 'the model'} is a layer of the installed spconv, which needs a GPU: "
+                "build the model with bevdiag's stub (pytest: gpu_budget_spconv_standin = true)"
+            )
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
             raise NoVerdictError(
                 f"{path or 'the model'}: sparse gradients of an embedding are not modelled; build "
@@ -198,15 +202,6 @@ def _on_meta(model: nn.Module) -> nn.Module:
 def _like(tensor: torch.Tensor) -> torch.Tensor:
     bare = torch.empty_like(tensor.detach(), device="meta")
     return nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
-
-
-def _refuse_real_spconv(model: nn.Module) -> None:
-    for path, module in model.named_modules():
-        if any(kind.__module__.partition(".")[0] == "spconv" for kind in type(module).__mro__):
-            raise InputError(
-                f"{path or 'the model'} is a layer of the installed spconv, which needs a GPU: "
-                "build the model with bevdiag's stub (pytest: gpu_budget_spconv_standin = true)"
-            )
 
 
 def _input(leaf: Any) -> Any:

@@ -8,6 +8,7 @@ from torch import nn
 from bevdiag.memory.events import Category
 from bevdiag.memory.loop import Loop
 from bevdiag.trace.ddp import Reducer
+from bevdiag.trace.optimizers import make_state
 from bevdiag.trace.recorder import Recorder
 
 SCALE = 65536.0
@@ -38,6 +39,22 @@ class AroundStep:
                 self._recorder.adopt(copy, Category.PARAMETER, "", f"EMA of {name}")
         if self._reducer is not None and not self.loop.evaluates:
             self._reducer.wrap()
+
+    def resume(self, optimizer: torch.optim.Optimizer) -> None:
+        """Load a checkpoint as load_params_with_optimizer does, before the first step.
+
+        A single process has it all on the GPU for a moment; the optimizer's state is its own from
+        then on. Several processes load it to the host, and only that state comes over.
+        """
+        weights = [] if self.loop.gpus > 1 else [*self._model.state_dict().values()]
+        copies = [
+            self._recorder.temporary(value.nbytes, "checkpoint")
+            for value in weights
+            if value.nbytes
+        ]
+        for tensor in make_state(optimizer):
+            self._recorder.adopt(tensor, Category.OPTIMIZER_STATE, "", "checkpoint")
+        self._recorder.release(*copies)
 
     def before_forward(self) -> None:
         """Before each batch's forward pass."""

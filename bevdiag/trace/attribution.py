@@ -7,7 +7,6 @@ numbers that were current while a module ran therefore lead back to that module.
 
 from bisect import bisect_right
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -25,10 +24,6 @@ def _next_number() -> int:
     """Return the number that the next autograd node of this thread gets."""
     number: int = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
     return number
-
-
-def _tensors(made: Any) -> list[torch.Tensor]:
-    return [tensor for tensor in tree_leaves(made) if isinstance(tensor, torch.Tensor)]
 
 
 class Attribution:
@@ -65,12 +60,7 @@ class Attribution:
         _BELOW_FUNCTION.apply = classmethod(self._applied)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for hook in self._hooks:
             hook.remove()
         if self._apply_before is None:
@@ -126,7 +116,8 @@ class Attribution:
         before, here = _next_number(), len(self._idle) - 1
         idle = self._idle[here]
         made = plain.apply(*args, **kwargs)
-        if not any(tensor.requires_grad for tensor in _tensors(made)):
+        results = (value for value in tree_leaves(made) if isinstance(value, torch.Tensor))
+        if not any(tensor.requires_grad for tensor in results):
             # What was applied inside is part of it.
             self._idle[here] = idle + _next_number() - before
         return made

@@ -63,10 +63,6 @@ _WIDEST = _python_names(WIDEST)
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def _is_meta(tensor: torch.Tensor) -> bool:
-    return tensor.is_meta
-
-
 class Autocast:
     """Mixed precision with the given low-precision dtype; on only inside `region`.
 
@@ -74,7 +70,9 @@ class Autocast:
     """
 
     def __init__(
-        self, dtype: torch.dtype, is_device: Callable[[torch.Tensor], bool] = _is_meta
+        self,
+        dtype: torch.dtype,
+        is_device: Callable[[torch.Tensor], bool] = lambda tensor: tensor.is_meta,
     ) -> None:
         self.dtype = dtype
         self._is_device = is_device

@@ -103,7 +103,7 @@ def _device(task: CalibrationTask, device: torch.device) -> DeviceProfile:
         compute_capability=(properties.major, properties.minor),
         multiprocessors=properties.multi_processor_count,
         torch=torch.__version__,
-        cudnn=_cudnn_version(),
+        cudnn=cudnn_of_number(torch.backends.cudnn.version() or 0),  # type: ignore[no-untyped-call]
         cuda=torch.version.cuda or "",
         driver=_driver_version(),
         context_bytes=dense,
@@ -198,11 +198,6 @@ def _context_bytes(device: torch.device, held_bytes: int) -> int:
     return max(0, total - free - torch.cuda.memory_reserved(device) - held_bytes)
 
 
-def _cudnn_version() -> tuple[int, int, int]:
-    number = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
-    return cudnn_of_number(number)
-
-
 def _driver_version() -> str:
     """Return the driver's version as NVML has it, empty where NVML is not there."""
     import pynvml
@@ -263,24 +258,11 @@ def _geometry(call: ConvCall) -> tuple[Any, ...]:
     """Stride to groups, in the order of aten::convolution's arguments."""
     beyond = [0] * len(call.stride)
     if call.transposed:
-        axes = zip(
-            call.output_shape[2:],
-            call.input_shape[2:],
-            call.weight_shape[2:],
-            call.stride,
-            call.padding,
-            call.dilation,
-            strict=True,
-        )
+        spaces = (call.output_shape[2:], call.input_shape[2:], call.weight_shape[2:])
+        axes = zip(*spaces, call.stride, call.padding, call.dilation, strict=True)
         beyond = [
             out - ((size - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
             for out, size, kernel, stride, pad, dilation in axes
         ]
-    return (
-        list(call.stride),
-        list(call.padding),
-        list(call.dilation),
-        call.transposed,
-        beyond,
-        call.groups,
-    )
+    steps = map(list, (call.stride, call.padding, call.dilation))
+    return (*steps, call.transposed, beyond, call.groups)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.layers import first_tensor
+from bevdiag.trace.layer_table import first_tensor
 from bevdiag.trace.wiring import DeadBranch, LayerRecord, Wiring, is_inside
 
 

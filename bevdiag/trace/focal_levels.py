@@ -12,7 +12,7 @@ Where nothing can be rehearsed, the expected count is one of coin tosses: foregr
 of its neighbours on with a probability of one half.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -96,7 +96,8 @@ def settle_focal_levels(
     levels = []
     for number, module in enumerate(MODULES):
         own = {scenario: [chain[number] for chain in steps] for scenario, steps in chains.items()}
-        counts = {scenario: _largest(steps) for scenario, steps in own.items()}
+        # Of the most voxels that are kept in a step after the first.
+        counts = {s: max(len(at.kept) for at in steps[1:] or steps) for s, steps in own.items()}
         site = f"{module}.kept_voxels"
         pinned = [step[site] for step in pins.each_step() if site in step]
         levels.append(
@@ -112,11 +113,6 @@ def settle_focal_levels(
             )
         )
     return tuple(levels)
-
-
-def _largest(steps: Sequence[_Level]) -> int:
-    """Return the most voxels that are kept in a step after the first."""
-    return max(len(level.kept) for level in steps[1:] or steps)
 
 
 def _walk(

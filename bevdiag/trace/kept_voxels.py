@@ -84,12 +84,7 @@ def _modules_that_decide(backbone: Backbone3dSettings | None) -> tuple[str, ...]
 
 
 def _settle_encoder(
-    config: DetectorConfig,
-    encoder: FocalEncoderSettings,
-    batch: Batch,
-    *,
-    seed: int,
-    pins: Pins,
+    config: DetectorConfig, encoder: FocalEncoderSettings, batch: Batch, *, seed: int, pins: Pins
 ) -> KeptVoxels:
     x, y, z = config.data.grid_size
     shape, size = (z, y, x), batch.batch_size

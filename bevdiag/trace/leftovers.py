@@ -9,7 +9,6 @@ that no optimizer ever drops is there: a new one is added to it and goes at once
 import weakref
 from collections.abc import Collection
 from dataclasses import dataclass
-from types import TracebackType
 
 import torch
 from torch import nn
@@ -66,12 +65,7 @@ class LeftoverWatch:
         ]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         Kept.overwritten = None
         for hook in self._hooks:
             hook.remove()

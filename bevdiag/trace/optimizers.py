@@ -76,6 +76,18 @@ def update(optimizer: torch.optim.Optimizer) -> None:
     unwrap(type(optimizer).step)(optimizer)
 
 
+def make_state(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """Give an optimizer the state that its first update makes, and return the device's part."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    update(optimizer)
+    for parameter in parameters:
+        parameter.grad = None
+    values = [value for state in optimizer.state.values() for value in state.values()]
+    return [value for value in values if isinstance(value, torch.Tensor) and value.is_meta]
+
+
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
     """torch.nn.utils.clip_grad_norm_ with the foreach kernels that CUDA would use."""
     # It refuses foreach=True for device types outside a list that lacks "meta".

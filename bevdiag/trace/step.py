@@ -26,7 +26,7 @@ from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.dead_branches import dead_branches
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.known_values import KnownValues
-from bevdiag.trace.layers import LayerTable
+from bevdiag.trace.layer_table import LayerTable
 from bevdiag.trace.leftovers import Leftovers, LeftoverWatch
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
@@ -153,11 +153,14 @@ def trace_steps(
         optimizer = hooks.optimizer(model) or build_optimizer(
             model, options.optimization, options.optimizer
         )
+        if options.loop.resumes:
+            around.resume(optimizer)
         autocast = None
         if options.autocast != "off":
             autocast = Autocast(DTYPES[options.autocast], recorder.is_device)
         without_grad: dict[str, int] = {}
-        unused = _not_optimized(model, optimizer)
+        updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        unused = _trained(model, lambda parameter: id(parameter) not in updated)
         left = LeftoverWatch(recorder, model, unused)
         watch = BatchWatch(model, attribution)
         target = options.target or make_target(torch=torch.__version__, gpu=DEFAULT_GPU)
@@ -182,7 +185,7 @@ def trace_steps(
 
         def change_weights() -> None:
             nonlocal without_grad
-            without_grad = _without_grad(model)
+            without_grad = _trained(model, lambda parameter: parameter.grad is None)
             held = around.before_update()
             if options.clips:
                 clip_gradients(model.parameters(), options.optimization.grad_norm_clip)
@@ -279,18 +282,10 @@ def _params_by_module(model: nn.Module) -> dict[str, int]:
     return counts
 
 
-def _without_grad(model: nn.Module) -> dict[str, int]:
+def _trained(model: nn.Module, lacks: Callable[[nn.Parameter], bool]) -> dict[str, int]:
+    """Return the numbers of each trained parameter that lacks something, by its name."""
     return {
         name: parameter.numel()
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad and parameter.grad is None
-    }
-
-
-def _not_optimized(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
-    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    return {
-        name: parameter.numel()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and id(parameter) not in known
+        if parameter.requires_grad and lacks(parameter)
     }

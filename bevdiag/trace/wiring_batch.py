@@ -9,7 +9,7 @@ from torch import nn
 
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.dead_branches import Reach, reach_of
-from bevdiag.trace.layers import channels_of, first_tensor
+from bevdiag.trace.layer_table import channels_of, first_tensor
 from bevdiag.trace.wiring import BatchEntry, Wiring
 
 _DECLARATIONS = ("num_bev_features", "num_point_features")
@@ -24,26 +24,27 @@ class WatchedBatch(dict[str, Any]):
 
     watch: "BatchWatch | None" = None
 
+    def _look(self, keys: Iterable[str]) -> None:
+        if self.watch is not None:
+            self.watch.read(keys)
+
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
         if self.watch is not None:
             self.watch.wrote(self, key, value)
 
     def __getitem__(self, key: str) -> Any:
-        if self.watch is not None:
-            self.watch.read((key,))
+        self._look((key,))
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value, or `default` where there is none."""
-        if self.watch is not None:
-            self.watch.read((key,))
+        self._look((key,))
         return super().get(key, default)
 
     def pop(self, key: str, *default: Any) -> Any:
         """Take the value out."""
-        if self.watch is not None:
-            self.watch.read((key,))
+        self._look((key,))
         return super().pop(key, *default)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
@@ -59,14 +60,12 @@ class WatchedBatch(dict[str, Any]):
 
     def values(self) -> Any:
         """All values, which are thereby read."""
-        if self.watch is not None:
-            self.watch.read(self)
+        self._look(self)
         return super().values()
 
     def items(self) -> Any:
         """All keys and values, which are thereby read."""
-        if self.watch is not None:
-            self.watch.read(self)
+        self._look(self)
         return super().items()
 
 

@@ -13,8 +13,8 @@ from bevdiag.accuracy import calibration
 from bevdiag.accuracy.calibration import GRID, CalibrationOptions, calibrate
 from bevdiag.accuracy.model_calls import calls_of
 from bevdiag.children import ChildError, Tell
-from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, profile_text, read_profile
 from bevdiag.memory.requests import ConvCall
 from bevdiag.trace.calibrate import READY, CalibrationTask, MeasuredCall, run_child

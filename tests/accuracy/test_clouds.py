@@ -1,13 +1,17 @@
 """Scripts that write a row's clouds, or do not."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bevdiag.accuracy import clouds
-from bevdiag.accuracy.clouds import CloudOrder, Scripted
+from bevdiag.accuracy.clouds import CloudOrder, Scripted, ray_clouds
 from bevdiag.accuracy.outcome import MeasuredRow
+from bevdiag.accuracy.rows import shipped_rows
 from bevdiag.errors import InputError
+from bevdiag.scenes.voxels import voxelize
 
 
 def order(folder: Path) -> CloudOrder:
@@ -62,3 +66,16 @@ def test_a_script_is_told_what_to_write(tmp_path: Path) -> None:
     assert (tmp_path / "onetold").read_text() == (
         "--pcr 0.0 0.0 0.0 1.0 1.0 1.0 --features 4 --points 10 --batch 1"
     )
+
+
+def test_they_give_as_many_voxels_as_were_measured(tmp_path: Path) -> None:
+    rows = {row.name: row for row, _ in shipped_rows(Path("cfgs"))}
+    row = replace(rows["kitti_models.pointpillar_b4_ddp"], name="row")
+    bounds = (0.0, -39.68, -3.0, 69.12, 39.68, 1.0)
+    order = CloudOrder(row, tmp_path, bounds, 4)
+    ray_clouds(order)
+    clouds = [np.load(file) for file in order.files]
+    assert [cloud.shape for cloud in clouds] == [(20_000, 4)] * 4
+    size, grid = (0.16, 0.16, 4.0), (432, 496, 1)
+    counts = [len(voxelize(c, bounds, size, grid, 32, 16_000).coords) for c in clouds]
+    assert sum(counts) == 27_799

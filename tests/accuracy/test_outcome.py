@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation, by_stack_and_loop
-from bevdiag.accuracy.shipped import shipped_rows
+from bevdiag.accuracy.rows import shipped_rows
 from bevdiag.errors import ExitCode
 from bevdiag.report.validation import groups_markdown
 

@@ -10,7 +10,7 @@ import pytest
 from bevdiag.accuracy import calibration
 from bevdiag.accuracy.calibration import GRID, Calibration, CalibrationOptions
 from bevdiag.cli.main import run
-from bevdiag.config.shipped import shipped_file
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.profiles import DeviceProfile, read_profile
 
 

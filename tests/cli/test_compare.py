@@ -6,7 +6,7 @@ import pytest
 
 from bevdiag.cli import compare
 from bevdiag.cli.main import run
-from bevdiag.config.shipped import SHIPPED_NAME
+from bevdiag.files.shipped import SHIPPED_NAME
 from bevdiag.memory.verdict import Verdict
 
 

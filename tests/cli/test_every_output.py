@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from bevdiag.accuracy import calibration
-from bevdiag.accuracy import run as accuracy_run
+from bevdiag.accuracy import validate as accuracy_run
 from bevdiag.accuracy.calibration import GRID, Calibration
 from bevdiag.accuracy.outcome import MeasuredOn, Validation
 from bevdiag.cli.main import run
-from bevdiag.config.shipped import shipped_file
 from bevdiag.files import writing
 from bevdiag.files.known import forget
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.profiles import read_profile
 from bevdiag.prediction import preflight
 from bevdiag.prediction.checked import Check, Job

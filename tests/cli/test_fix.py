@@ -9,8 +9,7 @@ import pytest
 from bevdiag.cli.main import run
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Scene, Target
+from bevdiag.prediction.result import Plan, Scene, Target
 from bevdiag.remedies.results import FitReport, FixReport
 
 TARGET = Target(gpu=None, capacity_bytes=2**30, torch="2", cudnn="9", compute_capability="9.0")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.cli.formats import CHECK_FORMATS
+from bevdiag.cli.output import CHECK_FORMATS
 
 from ..hostile.limits import ended
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.config.builder import TreeBuilder
 from bevdiag.config.tree import Section
+from bevdiag.config.yaml_tree import TreeBuilder
 from bevdiag.errors import Location
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

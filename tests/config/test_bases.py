@@ -4,7 +4,7 @@ import pytest
 
 from bevdiag.config import tree
 from bevdiag.config.bases import MAX_FILES, read_file, read_merged, read_value
-from bevdiag.config.builder import MAX_BYTES, MAX_NODES
+from bevdiag.config.yaml_tree import MAX_BYTES, MAX_NODES
 from bevdiag.errors import ConfigError, Location
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.environment.environment import Environment, installed_environment, listed_environment
-from bevdiag.environment.imports import ImportProbe
+from bevdiag.environment.probes import ImportProbe
 
 
 @pytest.mark.parametrize(

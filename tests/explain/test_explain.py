@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bevdiag.errors import ExitCode, InputError
+from bevdiag.explain.answer import Certainty, Explanation
 from bevdiag.explain.explain import explain
-from bevdiag.explain.result import Certainty, Explanation
 from bevdiag.memory.device import make_target
-from bevdiag.memory.oom import oom_message
+from bevdiag.memory.profile import oom_message
 from bevdiag.memory.simulate import simulate
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.trace.kept_voxels import Scenario

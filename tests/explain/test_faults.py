@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, InputError, NoVerdictError
+from bevdiag.explain.answer import Certainty, Explanation, FailureKind
 from bevdiag.explain.explain import explain
-from bevdiag.explain.failure import FailureKind
-from bevdiag.explain.result import Certainty, Explanation
 from bevdiag.prediction.options import InspectOptions
 
 RULES = Path(__file__).parents[1] / "rules"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bevdiag.explain.failure import Failure, FailureKind, Stack
+from bevdiag.explain.answer import Failure, FailureKind, Stack
 from bevdiag.explain.messages import parse_figure, read_log
 
 GIB, MIB = 2**30, 2**20

@@ -2,8 +2,8 @@
 
 import pytest
 
+from bevdiag.explain.answer import FailureKind
 from bevdiag.explain.decode import decode
-from bevdiag.explain.failure import FailureKind
 from bevdiag.explain.messages import read_log
 from bevdiag.explain.other_texts import ADVICE, heads
 

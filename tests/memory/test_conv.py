@@ -4,8 +4,8 @@ import pytest
 
 from bevdiag.memory.conv import Backend, conv_backend
 from bevdiag.memory.device import make_target
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.requests import ConvCall
+from bevdiag.memory.sizes import format_size
 from bevdiag.memory.workspaces import conv_workspace
 
 OLD, NEW = (9, 1, 0), (9, 3, 0)

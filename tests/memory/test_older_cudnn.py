@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.config.shipped import shipped_file
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.device import make_target
 from bevdiag.memory.older_cudnn import CUBLAS_BYTES, older_high
 from bevdiag.memory.profiles import DeviceProfile, profile_name, read_profile

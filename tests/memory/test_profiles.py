@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.config.shipped import shipped_file
 from bevdiag.errors import InputError
+from bevdiag.files.shipped import shipped_file
 from bevdiag.memory import profiles
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.device import make_target

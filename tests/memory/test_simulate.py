@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bevdiag.memory.allocator import CachingAllocator
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, Phase
-from bevdiag.memory.oom import format_size, oom_message
+from bevdiag.memory.profile import oom_message
 from bevdiag.memory.requests import GemmWorkspace
 from bevdiag.memory.simulate import (
     _reserved_bytes,
@@ -22,6 +22,7 @@ from bevdiag.memory.simulate import (
     walk,
 )
 from bevdiag.memory.simulate import run as _drive
+from bevdiag.memory.sizes import format_size
 from bevdiag.memory.workspaces import Bound, conv_workspace
 
 from ..streams import free, make, mark, stream

@@ -1,9 +1,15 @@
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
+from bevdiag.cli.reference import schema_text
 from bevdiag.errors import ConfigError
-from bevdiag.policy import find_policy, read_policy
+from bevdiag.policy import Policy, find_policy, read_policy
+from bevdiag.policy.policy_file import KEYS, policy_toml
 
 TEXT = """\
 gpu = "a100-80gb"
@@ -121,3 +127,61 @@ def test_what_is_no_toml_is_told_in_one_sentence(tmp_path, data):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_policy(tmp_path / "absent.toml")
+
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SCHEMA = json.loads(schema_text("policy"))
+
+
+def _uncommented(text: str) -> str:
+    lines = [line.removeprefix("# ") for line in text.splitlines()]
+    return "\n".join(line for line in lines if "=" in line or line.startswith("["))
+
+
+def _problems(document: dict[str, Any]) -> list[str]:
+    return [
+        error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(document)
+    ]
+
+
+def test_the_template_says_nothing_but_the_gpu_that_is_named() -> None:
+    assert tomllib.loads(policy_toml()) == {}
+    assert tomllib.loads(policy_toml("rtx4090")) == {"gpu": "rtx4090"}
+
+
+def test_every_example_of_the_template_is_read_and_keeps_the_schema(tmp_path: Path) -> None:
+    text = _uncommented(policy_toml())
+    document = tomllib.loads(text)
+    assert {key.name for key in KEYS} < set(document)
+    assert _problems(document) == []
+    path = tmp_path / "bevdiag.toml"
+    path.write_text(text, encoding="utf-8")
+    policy = read_policy(path).of(tmp_path / "cfgs" / "small.yaml")
+    assert all(getattr(policy, key.name) for key in KEYS)
+    assert read_policy(path).of(tmp_path / "cfgs/big/x.yaml").gpu != policy.gpu
+
+
+def test_the_keys_are_those_of_a_policy() -> None:
+    assert {key.name for key in KEYS} == set(Policy.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gqu = 'h200'",
+        "batch_size = '4'",
+        "gpu = 4",
+        "ignore = {BEV305 = ''}",
+        "[[config]]\ngpu='a'",
+    ],
+)
+def test_what_the_reader_refuses_the_schema_refuses(text: str, tmp_path: Path) -> None:
+    assert _problems(tomllib.loads(text))
+    path = tmp_path / "bevdiag.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError):
+        read_policy(path)

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,7 @@ def test_files_and_pinned_counts_fix_the_scene(small: Any) -> None:
         {"autocast": "bf16"},
         {"overrides": ("MODEL.BACKBONE_3D.DSVT.ues_checkpoint=true",)},
         {"loop": Loop(accumulate=2, scaler=True, ema=True), "autocast": "fp16"},
+        {"loop": Loop(evaluates=True)},
     ],
 )
 def test_one_step_shows_those_that_follow(small: Any, options: dict[str, Any]) -> None:
@@ -205,6 +208,28 @@ def test_several_gpus_regroup_after_the_first_step(
     monkeypatch.setattr(BuiltIn, "_traced", count)
     source._trace(*source._settled(Scenario.EXPECTED), Scenario.EXPECTED)
     assert counts == [2]
+
+
+def test_a_model_is_built_without_the_compiler(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = small.source()
+    inside = []
+
+    @contextmanager
+    def without_compiler() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.pop()
+
+    build = built_in.build_detector
+
+    def built(*arguments: Any, **named: Any) -> Any:
+        assert inside
+        return build(*arguments, **named)
+
+    monkeypatch.setattr(built_in, "without_compiler", without_compiler)
+    monkeypatch.setattr(built_in, "build_detector", built)
+    source._trace(*source._settled(Scenario.EXPECTED), Scenario.EXPECTED)
+    assert not inside
 
 
 def test_an_evaluation_keeps_nothing_for_gradients(small: Any) -> None:

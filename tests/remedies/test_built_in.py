@@ -9,7 +9,7 @@ from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.remedies.sets import with_fix
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Fix, Price
 
 CONFIGS = Path(__file__).parents[3] / "shared" / "openpcdet" / "cfgs" / "kitti_models"
 

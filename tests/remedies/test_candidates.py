@@ -6,7 +6,7 @@ import pytest
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.remedies.sets import with_fix
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Fix, Price
 from bevdiag.rules.height import height_factors
 
 ALL = {

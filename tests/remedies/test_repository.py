@@ -13,7 +13,7 @@ from bevdiag.prediction.repository import Repository
 from bevdiag.remedies.fix import FixOptions, fix
 from bevdiag.remedies.sets import with_fix
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix
+from bevdiag.rules.finding import Fix
 from bevdiag.rules.switches import reads_amp
 from bevdiag.source.dialects.python_configs import settings_of
 

@@ -10,12 +10,11 @@ import pytest
 from bevdiag.memory.device import make_target
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.remedies import search, sets
 from bevdiag.remedies.sets import worth_tracing
 from bevdiag.rules.checks import fixes_of
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Fix, Price
 from bevdiag.trace import workers
 
 MIB = 2**20
@@ -186,7 +185,9 @@ def test_dearer_changes_wait_until_nothing_cheaper_fits(
 ) -> None:
     source: Any = _Steps({**dict.fromkeys(_OFFERED, 1.0), **shares}, remedies=remedies)
     monkeypatch.setattr(search, "fixes_of", lambda _: _OFFERED.values())
-    monkeypatch.setattr(search, "plan_set", lambda _, __, ids, known: source.plan(ids, known))
+    monkeypatch.setattr(
+        search, "plan_set", lambda _, __, ids, known: (source.plan(ids, known), None)
+    )
     monkeypatch.setattr(workers, "usable_cores", lambda: 1)
     goal = replace(make_target(torch="2.11.0"), capacity_bytes=50)
     base = replace(_single("", 100), changes=())

@@ -4,14 +4,14 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Plan
 from bevdiag.remedies.sets import (
     apply_set,
     frontier_of,
     strongest_set,
     worth_tracing,
 )
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Fix, Price
 
 
 def _plan(name: str, high: int | None, price: int = 3, flops: int = 100, error: str = "") -> Plan:

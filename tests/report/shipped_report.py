@@ -7,7 +7,6 @@ from bevdiag.errors import Location
 from bevdiag.memory.events import Phase
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
-from bevdiag.prediction.plan import Plan
 from bevdiag.prediction.result import (
     Assumption,
     FirstStep,
@@ -16,13 +15,13 @@ from bevdiag.prediction.result import (
     OutOfMemory,
     Params,
     Peak,
+    Plan,
     Prediction,
     Scene,
     Target,
     TimelinePoint,
 )
-from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Finding, Fix, Price, Severity
 
 from .shipped_wiring import shipped_wiring
 

@@ -7,8 +7,7 @@ import pytest
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Layer, Prediction, TimelinePoint
 from bevdiag.report.as_json import TIMELINE_POINTS, as_json, dumps, plain
-from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.fix import GRID, Fix, Price
+from bevdiag.rules.finding import GRID, Finding, Fix, Price, Severity
 
 
 def test_golden(over: Prediction, golden: Callable[[str, str], None]) -> None:

@@ -11,10 +11,17 @@ from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validatio
 from bevdiag.doctor.examine import Checkup
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver
-from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Packages
-from bevdiag.explain.failure import Failure, FailureKind, Figure, OtherProcess
-from bevdiag.explain.result import Candidate, Certainty, Explanation
+from bevdiag.environment.probes import ImportProbe
+from bevdiag.explain.answer import (
+    Candidate,
+    Certainty,
+    Explanation,
+    Failure,
+    FailureKind,
+    Figure,
+    OtherProcess,
+)
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.baseline import Baseline, Entry
 from bevdiag.report.as_json import as_json

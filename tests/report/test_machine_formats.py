@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from bevdiag.cli.formats import MACHINE_FORMATS, renderer
+from bevdiag.cli.output import MACHINE_FORMATS, renderer
 from bevdiag.report.github import github
 from bevdiag.report.junit import junit
 from bevdiag.report.markdown import markdown

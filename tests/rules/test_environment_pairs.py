@@ -14,8 +14,8 @@ from packaging.version import Version
 from bevdiag.doctor.examine import examine, findings_of
 from bevdiag.environment.environment import Environment
 from bevdiag.environment.gpus import Driver, GpuProcess, GpuState
-from bevdiag.environment.imports import ImportProbe
 from bevdiag.environment.packages import Packages
+from bevdiag.environment.probes import ImportProbe
 from bevdiag.rules.finding import Finding
 
 from .conftest import FOLDER, expected, places

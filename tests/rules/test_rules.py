@@ -17,7 +17,7 @@ from bevdiag.rules.budget import budget_depends_on_values, over_budget, within_m
 from bevdiag.rules.checks import step_findings
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.focal_growth import focal_growth
+from bevdiag.rules.focal_voxels import focal_growth
 from bevdiag.rules.guesses import scalar_guessed
 from bevdiag.rules.height import densified_volume, height_flatten_blowup
 from bevdiag.rules.holders import padded_voxel_features, peak_dominated_by_one_block

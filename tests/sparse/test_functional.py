@@ -62,6 +62,19 @@ def test_submanifold_values(kernel, training: bool) -> None:
     _check_against_dense(layer, x, dense)
 
 
+def test_four_axes_go_down_and_back() -> None:
+    cells = torch.tensor([[0, 0, 1, 2, 3], [0, 1, 1, 0, 0], [0, 3, 2, 1, 2]], dtype=torch.int32)
+    x = stub.SparseConvTensor(torch.rand(3, 2), cells, [4, 4, 4, 4], 1)
+    down = stub.SparseConv4d(2, 5, 3, 2, 1, indice_key="down")(x)
+    back = stub.SparseInverseConv4d(5, 3, 3, "down")(down)
+    assert down.spatial_shape == [2, 2, 2, 2]
+    assert back.indices is x.indices
+    assert back.features.shape == (3, 3)
+    up = stub.SparseConvTranspose4d(5, 3, 2, 2)(down)
+    assert up.spatial_shape == [4, 4, 4, 4]
+    assert len(up.indices) == 2**4 * len(down.indices)
+
+
 @pytest.mark.parametrize(("stride", "padding", "dilation"), [(2, 1, 1), (1, 0, 1), (2, 2, 2)])
 def test_strided_values(stride: int, padding: int, dilation: int) -> None:
     layer = stub.SparseConv3d(4, 3, 3, stride, padding, dilation).double()

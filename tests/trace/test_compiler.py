@@ -26,6 +26,20 @@ for optimizer in ("adam", "adamw", "sgd", "adam_onecycle"):
     options = StepOptions(optimization=OptimizationSettings(), optimizer=optimizer)
     trace_steps(Toy(), batch, options)
 seen["imported by a trace"] = "torch._dynamo" in sys.modules or "_dynamo" in vars(torch)
+shapes = "torch.fx.experimental.symbolic_shapes"
+seen["symbolic sizes"] = [name for name in ("sympy", shapes) if name in sys.modules]
+
+with without_compiler():
+    from torch.fx.experimental.symbolic_shapes import guard_or_false, sym_and, sym_eq
+    seen["plain"] = [
+        guard_or_false(2 > 1), sym_and(True, False), sym_eq((1, 2), [1, 2]), sym_eq((1,), (1, 2))
+    ]
+    seen["still plain"] = "sympy" in sys.modules and not hasattr(sys.modules["sympy"], "__file__")
+    import sympy
+    seen["sympy on demand"] = str(sympy.Symbol("x") + 1) == "x + 1"
+    seen["its classes"] = isinstance(sympy.Symbol("x"), sympy.Basic)
+    from torch.fx.experimental import symbolic_shapes
+    seen["shapes on demand"] = symbolic_shapes.ShapeEnv.__module__ == shapes
 
 with without_compiler():
     stub = sys.modules["torch._dynamo"]
@@ -72,6 +86,18 @@ def seen() -> dict[str, object]:
 
 def test_a_trace_does_not_import_the_compiler(seen: dict[str, object]) -> None:
     assert seen["imported by a trace"] is False
+
+
+def test_sizes_that_are_numbers_need_no_symbols(seen: dict[str, object]) -> None:
+    assert seen["symbolic sizes"] == []
+    assert seen["plain"] == [True, False, True, False]
+    assert seen["still plain"] is True
+
+
+def test_who_really_asks_for_symbols_gets_them(seen: dict[str, object]) -> None:
+    assert seen["sympy on demand"] is True
+    assert seen["its classes"] is True
+    assert seen["shapes on demand"] is True
 
 
 def test_a_stand_in_answers_the_wrappers(seen: dict[str, object]) -> None:

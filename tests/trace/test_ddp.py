@@ -110,6 +110,23 @@ def test_averaged_weights_are_kept_and_a_scaler_costs_next_to_nothing() -> None:
     assert 0 < _resident(_trace(Loop(scaler=True))) - plain < 1024
 
 
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_a_checkpoint_brings_the_optimizers_state_before_the_first_step(gpus: int) -> None:
+    plain, resumed = (_trace(Loop(gpus=gpus, resumes=resumes)) for resumes in (False, True))
+    state = {
+        name: trace.stream.where(category=Category.OPTIMIZER_STATE)
+        for name, trace in (("plain", plain), ("resumed", resumed))
+    }
+    assert set(plain.stream.step[state["plain"]]) == {1}
+    assert set(resumed.stream.step[state["resumed"]]) == {0}
+    sizes = [sum(t.stream.nbytes[state[n]]) for n, t in (("plain", plain), ("resumed", resumed))]
+    assert sizes[0] == sizes[1] > 0
+    # Of a single process, the checkpoint's weights lie on the GPU until they are copied.
+    copies = [e for e in resumed.stream.allocs() if e.op == "checkpoint" and e.module == ""]
+    assert len(copies) == (6 if gpus == 1 else 3)
+    assert _resident(resumed) == _resident(plain)
+
+
 def test_evaluation_has_neither_gradients_nor_an_optimizer() -> None:
     trace = _trace(Loop(evaluates=True))
     made = list(trace.stream.allocs())

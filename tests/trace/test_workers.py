@@ -21,7 +21,7 @@ from bevdiag.trace.workers import usable_cores, workers
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if sys.platform != "linux" or torch.cuda.device_count() > 0:
         pytest.skip("nothing is forked here")
-    monkeypatch.setattr(workers_module, "_cores", lambda: 2)
+    monkeypatch.setattr(workers_module, "own_cores", lambda: 2)
     was_on = faulthandler.is_enabled()
     faulthandler.disable()
     yield
@@ -124,7 +124,7 @@ def test_workers_of_a_worker() -> None:
 def test_one_core_needs_no_worker_unless_it_must_outlive_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers_module, "_cores", lambda: 1)
+    monkeypatch.setattr(workers_module, "own_cores", lambda: 1)
     with workers(lambda _: os.getpid()) as traced:
         assert list(traced([0])) == [os.getpid()]
     with workers(lambda _: os.getpid(), isolated=True) as traced:
@@ -143,6 +143,6 @@ def test_exhausted_memory_is_told_without_a_worker_too(monkeypatch: pytest.Monke
     def exhausts(task: int) -> str:
         raise MemoryError
 
-    monkeypatch.setattr(workers_module, "_cores", lambda: 1)
+    monkeypatch.setattr(workers_module, "own_cores", lambda: 1)
     with workers(exhausts, died=reported) as traced:
         assert list(traced([1])) == ["1: the trace ran out of the host's memory"]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from bevdiag.config.dsvt_settings import DsvtSettings
+from bevdiag.config.backbone_settings import DsvtSettings
 from bevdiag.models.backbones_3d.dsvt_input_layer import DsvtInputLayer, Pooling, Stage
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import unique_with_inverse

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.dsvt_settings import DsvtInputSettings
+from bevdiag.config.backbone_settings import DsvtInputSettings
 from bevdiag.models.backbones_3d.dsvt_sets import (
     PoolGrid,
     SetPartition,

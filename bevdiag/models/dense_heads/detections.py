@@ -33,7 +33,6 @@ def limits_of(document: Document) -> Limits:
         before=_most(found.get("NMS_PRE_MAXSIZE"), plain.before),
         after=_most(found.get("NMS_POST_MAXSIZE"), plain.after),
         objects=_most(found.get("MAX_OBJ_PER_SAMPLE"), plain.objects),
-        by_class=found.get("MULTI_CLASSES_NMS") is True,
     )
 
 
@@ -63,21 +62,12 @@ def decode(codes: Tensor, anchors: Tensor, by_sincos: bool) -> Tensor:
 
 def best_of_anchors(scores: Tensor, boxes: Tensor, limits: Limits) -> Detections:
     """Return what stays of a sample's anchors, rated [n, classes] and decoded [n, 7+]."""
-    if not limits.by_class:
-        rated, labels = torch.max(scores, dim=-1)
-        return _best(rated, boxes, labels + 1, limits)
-    found = []
-    for number in range(scores.shape[1]):
-        labels = scores.new_ones(len(scores)).long() * number
-        found.append(_best(scores[:, number], boxes, labels, limits))
-    return {name: torch.cat([part[name] for part in found], dim=0) for name in found[0]}
-
-
-def _best(scores: Tensor, boxes: Tensor, labels: Tensor, limits: Limits) -> Detections:
-    passes = scores >= 0
-    kept = suppressed(scores[_rows(passes)], boxes[_rows(passes)], limits)
+    rated, labels = torch.max(scores, dim=-1)
+    labels = labels + 1
+    passes = rated >= 0
+    kept = suppressed(rated[_rows(passes)], boxes[_rows(passes)], limits)
     chosen = _rows(passes)[kept]
-    return {"boxes": boxes[chosen], "scores": scores[chosen], "labels": labels[chosen]}
+    return {"boxes": boxes[chosen], "scores": rated[chosen], "labels": labels[chosen]}
 
 
 def _rows(mask: Tensor) -> Tensor:

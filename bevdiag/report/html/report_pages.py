@@ -4,17 +4,16 @@ from dataclasses import asdict
 from typing import Any
 
 from bevdiag import __version__
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Prediction, Variant
+from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Plan, Prediction, Variant
 from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known, format_count
-from bevdiag.report.html.document import render_page
-from bevdiag.report.html.findings import (
+from bevdiag.report.html.remedy_chart import flops_per_sample, remedy_chart
+from bevdiag.report.html.shown_findings import (
     VERDICT_KINDS,
     shown_findings,
     shown_rules,
     shown_silenced,
 )
-from bevdiag.report.html.scatter import flops_per_sample, remedy_chart
+from bevdiag.report.html.template import render_page
 from bevdiag.report.html.timeline_data import timeline_data
 from bevdiag.report.text.assumed import assumed_entries, scene_entries, target_entries
 from bevdiag.report.text.compare_report import variant_label
@@ -22,7 +21,7 @@ from bevdiag.report.text.headline import stop_sentence, verdict_sentence, way_ou
 from bevdiag.report.text.peak import tensor_text
 from bevdiag.report.text.prose import VERDICT_WORDS
 from bevdiag.report.text.remedies import singles_first
-from bevdiag.report.text.wiring import module_name
+from bevdiag.report.text.wiring_table import module_name
 from bevdiag.trace.wiring import Wiring
 
 

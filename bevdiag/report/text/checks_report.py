@@ -12,7 +12,7 @@ from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
 from bevdiag.report.layout import Layout
-from bevdiag.report.places import module_or_phase
+from bevdiag.report.locations import module_or_phase
 from bevdiag.report.printable import printable
 from bevdiag.report.text.findings import finding_lines
 from bevdiag.report.text.headline import stop_sentence, verdict_sentence

@@ -4,12 +4,20 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from bevdiag.explain.failure import PREDICTABLE, Failure, FailureKind, Figure
+from bevdiag.explain.answer import (
+    PREDICTABLE,
+    Candidate,
+    Certainty,
+    Explanation,
+    Failure,
+    FailureKind,
+    Figure,
+    Suspicion,
+)
 from bevdiag.explain.other_texts import ADVICE
-from bevdiag.explain.result import Candidate, Certainty, Explanation, Suspicion
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.places import module_or_phase, shown_location
+from bevdiag.report.locations import module_or_phase, shown_location
 from bevdiag.report.text.prose import heading, labelled_lines, paragraph, render_lines
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}

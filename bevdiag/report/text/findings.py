@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from bevdiag.report.layout import Layout
-from bevdiag.report.places import shown_location
+from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph
 from bevdiag.rules.finding import Confidence, Finding, worst_first

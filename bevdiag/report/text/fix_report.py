@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Plan
+from bevdiag.prediction.result import Plan
 from bevdiag.remedies.results import FixReport
 from bevdiag.report.amounts import (
     UNKNOWN,

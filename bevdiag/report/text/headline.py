@@ -6,7 +6,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import SCENE_SITE, OutOfMemory, Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.places import module_or_phase
+from bevdiag.report.locations import module_or_phase
 from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, judged_by, paragraph
 from bevdiag.rules.finding import Severity
 

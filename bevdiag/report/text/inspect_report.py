@@ -17,12 +17,12 @@ from bevdiag.report.text.headline import (
     verdict_lines,
     verdict_sentence,
 )
-from bevdiag.report.text.layers import layer_lines
+from bevdiag.report.text.layer_table import layer_lines
 from bevdiag.report.text.measurement import measurement_lines
 from bevdiag.report.text.peak import peak_lines
 from bevdiag.report.text.prose import paragraph, render_lines
 from bevdiag.report.text.remedies import remedy_lines
-from bevdiag.report.text.wiring import wiring_lines
+from bevdiag.report.text.wiring_table import wiring_lines
 
 
 def render_opening(report: Prediction, layout: Layout) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.report.amounts import (
     bytes_if_known,
     count_if_known,

@@ -5,11 +5,10 @@ import shlex
 from rich.text import Text
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.report.amounts import format_bytes, format_count, format_share
 from bevdiag.report.layout import Layout
-from bevdiag.report.places import shown_location
+from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.assumed import scene_words
 from bevdiag.report.text.chart import chart_lines

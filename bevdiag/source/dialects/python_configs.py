@@ -103,10 +103,10 @@ def no_evaluation(path: Path) -> NoVerdictError:
 def without_weights(model: Any) -> Any:
     """Return the same model; it keeps the weights that it is made with, and that is noted."""
     for key, value in list(model.items()):
-        trained = value.get("checkpoint") if isinstance(value, Mapping) else value
-        if trained and key in ("pretrained", "init_cfg"):
+        if value and (key == "pretrained" or (key == "init_cfg" and "Pretrained" in str(value))):
+            named = value.get("checkpoint", value) if isinstance(value, Mapping) else value
             note(
-                f"weights ({trained}) were not loaded; the model keeps those it was made with, "
+                f"weights ({named}) were not loaded; the model keeps those it was made with, "
                 "which take the same memory"
             )
             model[key] = None

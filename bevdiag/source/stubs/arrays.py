@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from hashlib import blake2b
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from typing import Annotated, Any
 
 import numpy as np
@@ -34,6 +34,29 @@ FilledTensor = Annotated[Tensor, _ForOutputs]
 def fills_its_outputs(*_: Any) -> int:
     """Do what a wrapper that writes into meta tensors has to do."""
     return 1
+
+
+def native(names: str) -> Callable[[Op], Op]:
+    """Give an operator the parameters of its C++ function; it takes those that it names itself.
+
+    Args:
+        names: of the C++ function's parameters, in order.
+    """
+    order = names.split()
+
+    def given(compute: Op) -> Op:
+        own = signature(compute).parameters
+        places = [order.index(name) for name in own]
+        named = [own.get(n) or Parameter(n, Parameter.POSITIONAL_OR_KEYWORD) for n in order]
+
+        @wraps(compute)
+        def op(*args: Any) -> Any:
+            return compute(*(args[place] for place in places))
+
+        op.__signature__ = Signature(named)  # type: ignore[attr-defined]
+        return op
+
+    return given
 
 
 def on_values(compute: Op, otherwise: Op = fills_its_outputs) -> Op:

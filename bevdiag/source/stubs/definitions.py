@@ -75,19 +75,19 @@ class Extensions:
         """Find the folders of what is registered with TORCH_LIBRARY, by namespace."""
         return {
             name: file.parent
-            for file in _files(self.root, _SOURCES)
+            for file in _files(self.root)
             for name in _LIBRARY.findall(_text(file))
         }
 
     def _sources_of(self, name: str, folder: Path) -> Path:
         """Find the folder whose C++ names the module itself, else the one of its setup.py."""
-        for file in _files(folder, _SOURCES):
+        for file in _files(folder):
             if name in _MODULE.findall(_text(file)):
                 return file.parent
         return folder
 
     def _read(self, folder: Path) -> Iterator[tuple[str, Function]]:
-        texts = {file: _text(file) for file in _files(folder, _SOURCES)}
+        texts = {file: _text(file) for file in _files(folder)}
         for text in texts.values():
             for name, function in _FUNCTION.findall(text):
                 returns, place = self._definition(function.rpartition(":")[2], texts)
@@ -131,7 +131,7 @@ def _of_setups(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _of_modules(root: Path) -> Iterator[tuple[Path, str]]:
-    for file in _files(root, _SOURCES):
+    for file in _files(root):
         for name in _MODULE.findall(_text(file)):
             if name != _BY_BUILD:
                 yield file, name
@@ -150,8 +150,8 @@ def _named(call: ast.Call) -> str | None:
     return None
 
 
-def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix in endings and file.is_file())
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix in _SOURCES and file.is_file())
 
 
 def _text(file: Path) -> str:

@@ -20,10 +20,6 @@ _WINDOWS = (
 """What the sizes are called, along height and width: in DCNv1, and in DCNv2."""
 
 
-def _out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    return (size + 2 * padding - (dilation * (kernel - 1) + 1)) // stride + 1
-
-
 def modulated_forward(
     x: Tensor,
     weight: Tensor,
@@ -83,7 +79,8 @@ def deform_backward_parameters(
 def _plane(x: Tensor, sizes: dict[str, Any], *, samples: int, with_ones: bool = True) -> Tensor:
     """Make the columns, and the plane of ones that multiplies the bias beside them."""
     kernel, *others = _window(sizes)
-    out = [_out_size(*axis) for axis in zip(x.shape[2:], kernel, *others, strict=True)]
+    axes = zip(x.shape[2:], kernel, *others, strict=True)
+    out = [(n + 2 * p - (d * (k - 1) + 1)) // s + 1 for n, k, s, p, d in axes]
     channels = x.shape[1]
     plane = x.new_ones(out) if with_ones else None
     columns = x.new_zeros((channels * kernel[0] * kernel[1], samples * out[0] * out[1]))

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from bevdiag.source.stubs.arrays import Array, Filled, Ints, chunks, ranks, remembered, samples
+from bevdiag.source.stubs.arrays import (
+    Array,
+    Filled,
+    Ints,
+    chunks,
+    native,
+    ranks,
+    remembered,
+    samples,
+)
 
 _MOST_CANDIDATES = 2**22
 _HALVINGS = 4
@@ -23,70 +32,50 @@ _TRIED, _ROUNDS = 32, 3
 """How many say how far to look, and how often that is doubled for those that found too few."""
 
 
-def ball_query_batch(
-    b: int, n: int, m: int, radius: float, nsample: int, centres: Array, points: Array, out: Filled
-) -> None:
+@native("b n m radius nsample centres points out")
+def ball_query_batch(radius: float, centres: Array, points: Array, out: Filled) -> None:
     """Centres [B, M, 3], points [B, N, 3]; out [B, M, nsample] is left alone where none is near."""
-    for sample in range(len(centres)):
-        _fill_balls(centres[sample], points[sample], 0.0, radius, out[sample])
+    _query_balls(0.0, radius, centres, points, out)
 
 
+@native("b n m radius least nsample centres points out")
 def dilated_ball_query_batch(
-    b: int,
-    n: int,
-    m: int,
-    radius: float,
-    least: float,
-    nsample: int,
-    centres: Array,
-    points: Array,
-    out: Filled,
+    radius: float, least: float, centres: Array, points: Array, out: Filled
 ) -> None:
     """Query balls for distances from `least` on; a point at the centre itself counts too."""
-    for sample in range(len(centres)):
-        _fill_balls(centres[sample], points[sample], least, radius, out[sample])
+    _query_balls(least, radius, centres, points, out)
 
 
+@native("b n m radius nsample centres points counts out")
 def counted_ball_query_batch(
-    b: int,
-    n: int,
-    m: int,
-    radius: float,
-    nsample: int,
-    centres: Array,
-    points: Array,
-    counts: Filled,
-    out: Filled,
+    radius: float, centres: Array, points: Array, counts: Filled, out: Filled
 ) -> None:
     """Query balls as 3DSSD does: counts [B, M] get how many of a row's places are hits."""
-    counted_dilated_ball_query_batch(b, n, m, 0.0, radius, nsample, centres, points, counts, out)
+    _query_balls(0.0, radius, centres, points, out, counts)
 
 
+@native("b n m least radius nsample centres points counts out")
 def counted_dilated_ball_query_batch(
-    b: int,
-    n: int,
-    m: int,
-    least: float,
-    radius: float,
-    nsample: int,
-    centres: Array,
-    points: Array,
-    counts: Filled,
-    out: Filled,
+    least: float, radius: float, centres: Array, points: Array, counts: Filled, out: Filled
 ) -> None:
     """Query and count as 3DSSD does for distances from `least` on."""
+    _query_balls(least, radius, centres, points, out, counts)
+
+
+def _query_balls(
+    least: float, radius: float, centres: Array, points: Array, out: Array, counts: Any = None
+) -> None:
     for sample in range(len(centres)):
         met = _fill_balls(centres[sample], points[sample], least, radius, out[sample])
-        # A row's hits differ, and the places that are left repeat the first one.
-        hits = 1 + (out[sample] != out[sample][:, :1]).sum(axis=1)
-        counts[sample][met] = hits[met]
+        if counts is not None:
+            # A row's hits differ, and the places that are left repeat the first one.
+            hits = 1 + (out[sample] != out[sample][:, :1]).sum(axis=1)
+            counts[sample][met] = hits[met]
 
 
+@native("b m radius nsample centres centre_counts points point_counts out")
 def ball_query_stack(
-    b: int,
-    m: int,
     radius: float,
-    nsample: int,
     centres: Array,
     centre_counts: Array,
     points: Array,

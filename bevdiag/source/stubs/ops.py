@@ -23,6 +23,7 @@ from bevdiag.source.stubs.arrays import (
     FilledTensor,
     Op,
     lose_values,
+    native,
     on_values,
     ranks,
 )
@@ -76,18 +77,11 @@ def _stacked_neighbours(*args: Any) -> None:
     pairs_found(int(args[6][0]))
 
 
+@native(
+    "points point_counts centres centre_counts found start_len total average reach nsample kind"
+)
 def _unknown_neighbours(
-    points: Tensor,
-    point_counts: Tensor,
-    centres: Tensor,
-    centre_counts: Tensor,
-    found: Tensor,
-    start_len: Tensor,
-    total: FilledTensor,
-    average: int,
-    reach: float,
-    nsample: int,
-    kind: int,
+    points: Tensor, centres: Tensor, found: Tensor, total: FilledTensor, reach: float, nsample: int
 ) -> int:
     """`total` int32 [1] gets the number of neighbours, unless it has no values either."""
     limit = nsample if nsample > 0 else neighbours.MOST_STACKED

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bevdiag.source.stubs.arrays import Array, Filled, chunks, remembered, samples
+from bevdiag.source.stubs.arrays import Array, Filled, chunks, native, remembered, samples
 
 _FAR = 1e10
 """Farther than any point, as the wrappers fill the scratch buffer."""
@@ -79,21 +79,14 @@ def group_batch(
         np.take(points[sample], rows[sample], axis=1, out=out[sample], mode="clip")
 
 
+@native("b m c nsample features feature_counts rows row_counts out")
 def group_stack(
-    b: int,
-    m: int,
-    c: int,
-    nsample: int,
-    features: Array,
-    feature_counts: Array,
-    rows: Array,
-    row_counts: Array,
-    out: Filled,
+    features: Array, feature_counts: Array, rows: Array, row_counts: Array, out: Filled
 ) -> None:
     """Features [N, C] at each sample's own rows [M, nsample]: [M, C, nsample]."""
     for mine, theirs in samples(row_counts, feature_counts):
         own, wanted, result = features[theirs], rows[mine], out[mine]
-        for part in chunks(len(wanted), c * nsample, _MOST_GATHERED):
+        for part in chunks(len(wanted), result[:1].size, _MOST_GATHERED):
             result[part] = own[wanted[part]].transpose(0, 2, 1)
 
 

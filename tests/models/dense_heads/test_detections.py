@@ -37,17 +37,12 @@ def test_the_best_come_first_and_no_more_than_may_stay() -> None:
     assert suppressed(scores, boxes, Limits(before=3, after=9)).tolist() == [1, 3, 2]
 
 
-@pytest.mark.parametrize("by_class", [False, True])
-def test_anchors_are_rated_by_their_best_class_or_by_each(by_class: bool) -> None:
+def test_anchors_are_rated_by_their_best_class() -> None:
     scores = torch.tensor([[0.1, 0.8], [0.6, 0.2], [0.3, 0.4]])
     boxes = torch.arange(21.0).view(3, 7)
-    found = best_of_anchors(scores, boxes, Limits(after=2, by_class=by_class))
-    if by_class:
-        assert found["labels"].tolist() == [0, 0, 1, 1]
-        torch.testing.assert_close(found["scores"], torch.tensor([0.6, 0.3, 0.8, 0.4]))
-    else:
-        assert found["labels"].tolist() == [2, 1]
-        assert torch.equal(found["boxes"], boxes[:2])
+    found = best_of_anchors(scores, boxes, Limits(after=2))
+    assert found["labels"].tolist() == [2, 1]
+    assert torch.equal(found["boxes"], boxes[:2])
 
 
 def test_peaks_of_a_heat_map_become_boxes_where_they_lie() -> None:
@@ -85,12 +80,12 @@ def test_limits_are_the_configs_own(tmp_path: Path) -> None:
     plain = Limits()
     assert limits_of(read_document(CONFIG, ())) == plain
     written = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    nms = {"NMS_PRE_MAXSIZE": 7, "NMS_POST_MAXSIZE": [3, 5], "MULTI_CLASSES_NMS": True}
+    nms = {"NMS_PRE_MAXSIZE": 7, "NMS_POST_MAXSIZE": [3, 5]}
     written["MODEL"]["POST_PROCESSING"] = {"NMS_CONFIG": nms, "SCORE_THRESH": 0.1}
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(written))
     found = limits_of(read_document(config, ()))
-    assert found == Limits(before=7, after=5, objects=plain.objects, by_class=True)
+    assert found == Limits(before=7, after=5, objects=plain.objects)
     written["MODEL"]["DENSE_HEAD"]["POST_PROCESSING"] = {"MAX_OBJ_PER_SAMPLE": 83}
     config.write_text(yaml.safe_dump(written))
     assert limits_of(read_document(config, ())).objects == 83

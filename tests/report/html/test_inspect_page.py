@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.prediction.result import ConfigReport
+from bevdiag.report.html.remedy_chart import remedy_chart, ticks_up_to
 from bevdiag.report.html.report_pages import compare_page, config_page, inspect_page
-from bevdiag.report.html.scatter import remedy_chart, ticks_up_to
 from bevdiag.report.text.compare_report import variant_label
 from bevdiag.rules.finding import Severity
 from bevdiag.rules.pages import rule_page

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Scene, Target
+from bevdiag.prediction.result import Plan, Scene, Target
 from bevdiag.remedies.results import Advice, FitPoint, FitReport, FixReport
-from bevdiag.rules.fix import Fix, Price
+from bevdiag.rules.finding import Fix, Price
 
 GIB = 2**30
 _TARGET = Target(

@@ -2,8 +2,7 @@
 
 import pytest
 
-from bevdiag.explain.failure import Failure, FailureKind, Figure
-from bevdiag.explain.result import Candidate, Certainty, Explanation
+from bevdiag.explain.answer import Candidate, Certainty, Explanation, Failure, FailureKind, Figure
 from bevdiag.prediction.result import Target
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.explain_report import render_explain

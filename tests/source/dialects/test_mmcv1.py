@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bevdiag.config.model_settings import OptimizationSettings
 
+from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import Loop
@@ -89,6 +89,16 @@ def test_points_become_voxels_as_the_old_extension_makes_them(recorded: Recorded
     # The voxels' coordinates of both samples, and those of their points that the C++ makes.
     assert sum(event.shape[0] == 50 for event in indices) == 2
     assert len(indices) == 4
+
+
+def test_what_init_weights_freezes_has_no_gradient(recorded: Recorded) -> None:
+    stream = recorded.traces[Scenario.EXPECTED].stream
+    gradients = stream.where(category=Category.GRADIENT, step=2)
+    shapes = [
+        event.shape for event, is_one in zip(stream.allocs(), gradients, strict=True) if is_one
+    ]
+    assert sorted(shapes) == [(1, 4), (4,), (4, 3, 3, 3)]
+    assert any("weights (not/there.pth) were not loaded" in note for note in recorded.notes)
 
 
 def test_gradients_stay_until_the_next_forward_pass_is_over(recorded: Recorded) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,8 +29,10 @@ from bevdiag.source.dialects.python_configs import (
     HookedGradients,
     as_old_python,
     leave_unmeasured,
+    without_weights,
 )
-from bevdiag.source.failures import Remedy, stopped
+from bevdiag.source.failures import Remedy, as_failure, stopped
+from bevdiag.source.state import note
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.source.stubs.mmdet3d import EXTENSIONS
 from bevdiag.trace.step import StepOptions
@@ -86,7 +89,14 @@ class Mmcv1(OpenMMLab):
         models, config = required(f"{_PACKAGE}.models"), self._config
         build = getattr(models, "build_model", None) or models.build_detector
         settings = {name: config.get(name) for name in ("train_cfg", "test_cfg")}
-        model: nn.Module = build(config.model, **settings)
+        model: nn.Module = build(without_weights(deepcopy(config.model)), **settings)
+        # As the scripts do: some models freeze parts of themselves there.
+        initialize = getattr(model, "init_weights", None)
+        if initialize is not None:
+            try:
+                initialize()
+            except Exception as error:
+                note(f"the model's init_weights was broken off: {as_failure(error)}")
         self.note_sparse_convolutions(model)
         return model
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmcv1.config import required, training_set
 from bevdiag.source.dialects.mmcv1.infos import write_scene
+from bevdiag.source.dialects.mmengine.frames import on_points
 from bevdiag.source.dialects.pipeline import PipelineSupply
 from bevdiag.source.dialects.protocol import Loaded
 
@@ -20,6 +22,9 @@ _LEAST_SIDE = 16
 
 class Mmcv1Supply(PipelineSupply):
     """The batches of a scene, from the data set that the config names."""
+
+    def __init__(self, scene: Batch, config: Any, findings: list[str]) -> None:
+        super().__init__(on_points(scene), config, findings)
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
         loaded = super().batch()

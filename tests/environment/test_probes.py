@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.environment.imports import probe_imports
+from bevdiag.environment.probes import probe_imports
 
 _FATAL = "import os, signal; os.kill(os.getpid(), signal.SIGFPE)\n"
 

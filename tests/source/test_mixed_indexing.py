@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.source.indexing import mixed_get, mixed_set
+from bevdiag.source.mixed_indexing import mixed_get, mixed_set
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 

@@ -13,15 +13,14 @@ from itertools import combinations
 
 import numpy as np
 
+from bevdiag.explain.answer import Candidate, Certainty, Failure, Stack
 from bevdiag.explain.arithmetic import arithmetic_of, condition_of, what_of
 from bevdiag.explain.decode import asks_for
-from bevdiag.explain.failure import Failure, Stack
-from bevdiag.explain.result import Candidate, Certainty
 from bevdiag.memory.allocator import block_bytes, segment_bytes
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, EventStream
-from bevdiag.memory.oom import format_size
 from bevdiag.memory.simulate import walk
+from bevdiag.memory.sizes import format_size
 from bevdiag.memory.workspaces import workspace
 
 PREDICTION_ERROR = 0.10

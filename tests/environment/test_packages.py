@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.environment.listing import Listing, read_listing
+from bevdiag.environment.packages import Listing, read_listing
 from bevdiag.errors import InputError
 
 

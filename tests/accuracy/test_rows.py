@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.accuracy import run
+from bevdiag.accuracy import validate as run
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
-from bevdiag.accuracy.shipped import shipped_rows
+from bevdiag.accuracy.rows import shipped_rows
 from bevdiag.cli import validate as command
 from bevdiag.errors import ExitCode, NoVerdictError
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 import bevdiag
-from bevdiag.config.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.errors import InputError
+from bevdiag.files.shipped import SHIPPED_NAME, shipped_config
 
 
 def _installed(root: Path, monkeypatch: pytest.MonkeyPatch, *configs: str) -> None:

@@ -86,17 +86,15 @@ def _apply_basic(source: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[A
                 view = view[(slice(None),) * axis + (item,)]
             indices.append(None)
             axis += 1
-        elif isinstance(item, (int, np.integer)) or _is_scalar(item):
+        elif isinstance(item, (int, np.integer)) or (
+            isinstance(item, torch.Tensor) and not item.dim() and item.dtype is not torch.bool
+        ):
             view = view.select(axis, int(item))
         else:
             tensor = item if isinstance(item, torch.Tensor) else torch.as_tensor(item)
             indices.append(tensor)
             axis += _axes(item)
     return view, indices
-
-
-def _is_scalar(item: Any) -> bool:
-    return isinstance(item, torch.Tensor) and not item.dim() and item.dtype is not torch.bool
 
 
 def _axes(item: Any) -> int:

@@ -63,6 +63,10 @@ class SparseConvTranspose3d(_RegularConv, ndim=3, transposed=True):
     """Transposed convolution that fills every cell its window reaches."""
 
 
+class SparseConvTranspose4d(_RegularConv, ndim=4, transposed=True):
+    """Transposed convolution that fills every cell its window reaches."""
+
+
 class _InverseConv(_NamedConv):
     _PLACES = ("in_channels", "out_channels", "kernel_size", "indice_key", "bias")
 
@@ -72,4 +76,8 @@ class SparseInverseConv2d(_InverseConv, ndim=2, inverse=True):
 
 
 class SparseInverseConv3d(_InverseConv, ndim=3, inverse=True):
+    """Goes back to the voxels that the convolution with the same indice_key had."""
+
+
+class SparseInverseConv4d(_InverseConv, ndim=4, inverse=True):
     """Goes back to the voxels that the convolution with the same indice_key had."""

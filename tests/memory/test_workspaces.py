@@ -3,8 +3,8 @@
 import pytest
 
 from bevdiag.memory.device import make_target
-from bevdiag.memory.reduction import reduction_buffer
 from bevdiag.memory.requests import StridedReduction
+from bevdiag.memory.workspaces import reduction_buffer
 
 H200 = make_target(torch="2.11.0", gpu="h200")
 

@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from bevdiag.config import tree
-from bevdiag.config.builder import (
+from bevdiag.config.document import NoteCode
+from bevdiag.config.yaml_tree import (
     MAX_ALIASES,
     MAX_DEPTH,
     MAX_NODES,
@@ -15,7 +16,6 @@ from bevdiag.config.builder import (
     scalar_value,
     with_dot,
 )
-from bevdiag.config.document import NoteCode
 from bevdiag.errors import ConfigError, Location
 
 FILE = Path("c.yaml")

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bevdiag.prediction.plan import Plan
-from bevdiag.prediction.result import Prediction
+from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.html.findings import VERDICT_KINDS
+from bevdiag.report.html.shown_findings import VERDICT_KINDS
 
 WIDTH, HEIGHT = 760, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 36, 42

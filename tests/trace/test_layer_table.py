@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.trace.layers import LayerTable
+from bevdiag.trace.layer_table import LayerTable
 from bevdiag.trace.wiring import LayerRecord
 
 

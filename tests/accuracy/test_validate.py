@@ -7,7 +7,7 @@ import pytest
 
 from bevdiag.accuracy.outcome import MeasuredOn
 from bevdiag.accuracy.rows import read_rows
-from bevdiag.accuracy.run import rows_to_predict, validate
+from bevdiag.accuracy.validate import rows_to_predict, validate
 from bevdiag.errors import InputError
 from bevdiag.prediction.built_in import BuiltIn
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import Location
-from bevdiag.report.places import module_or_phase, shown_location
+from bevdiag.report.locations import module_or_phase, shown_location
 
 
 def test_a_relative_file_stays_as_typed() -> None:

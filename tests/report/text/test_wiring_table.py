@@ -5,7 +5,7 @@ import pytest
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import render_lines
-from bevdiag.report.text.wiring import wiring_lines
+from bevdiag.report.text.wiring_table import wiring_lines
 from bevdiag.trace.wiring import Wiring
 
 

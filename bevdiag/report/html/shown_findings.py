@@ -5,7 +5,7 @@ from typing import Any
 
 from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
-from bevdiag.report.places import shown_location
+from bevdiag.report.locations import shown_location
 from bevdiag.rules.codes import CODES
 from bevdiag.rules.finding import Finding, Severity, worst_first
 from bevdiag.rules.pages import RulePage, rule_page

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.layers import layer_lines, shown_layers
+from bevdiag.report.text.layer_table import layer_lines, shown_layers
 
 
 def test_names_are_told_below_their_parent(over: Prediction) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 from bevdiag.config.backbone_settings import FocalDsvtSettings, VoxelFocalBackboneSettings
-from bevdiag.memory.oom import format_size
+from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
-from bevdiag.rules.finding import Finding
-from bevdiag.rules.fix import Fix, Fixable, Price
+from bevdiag.rules.finding import Finding, Fix, Fixable, Price
 from bevdiag.trace.kept_voxels import KeptVoxels
 
 _BACKBONE = ("MODEL", "BACKBONE_3D")

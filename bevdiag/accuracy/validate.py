@@ -8,8 +8,7 @@ from pathlib import Path
 
 from bevdiag.accuracy.clouds import CloudOrder, Clouds, Scripted
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
-from bevdiag.accuracy.rows import read_rows
-from bevdiag.accuracy.shipped import shipped_rows
+from bevdiag.accuracy.rows import read_rows, shipped_rows
 from bevdiag.errors import BevdiagError, NoVerdictError
 from bevdiag.memory.device import NO_PROFILE, DeviceTarget
 from bevdiag.prediction.judged import judged
