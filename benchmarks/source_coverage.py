@@ -186,7 +186,8 @@ def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
     own = [case for case in cases if case.repository == OPENPCDET]
     written = [case for case in cases if case.config.endswith(".py")]
     others = [case for case in cases if case.repository != OPENPCDET and case not in written]
-    missing = len(asked) - len(cases)
+    first = [case for case in asked if not case.config.endswith(".py")]
+    missing = len(first) - len(own) - len(others)
     exact = [
         found[case.name].params == counted[case.config]
         for case in own
@@ -201,9 +202,9 @@ def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
         f"(`--profile none`), batch {BATCH_SIZE}, a synthetic scene of the config's data set, its",
         "own precision and optimizer. Nothing of a repository is changed, compiled or downloaded.",
         "",
-        f"Versions: {_all_versions(found[case.name] for case in cases)}.",
+        f"Versions: {_all_versions(found[case.name] for case in own + others)}.",
         "",
-        *([f"{missing} of {len(asked)} configs have not been run yet.", ""] if missing else []),
+        *([f"{missing} of {len(first)} configs have not been run yet.", ""] if missing else []),
         f"**{_share(own, found)} of OpenPCDet's configs give a number** (8cacccec).",
         "Parameters are counted on the repository's own model; of those counted on a real build as",
         f"well, {sum(exact)} of {len(exact)} agree exactly.",
@@ -229,11 +230,12 @@ def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
         row = found[case.name]
         lines.append(f"| {case.repository} | {case.config} | {_params(row)} | {_rest(row)} |")
     for repository in sorted({case.repository for case in written}, key=str.lower):
-        lines += _section(repository, written, found)
+        due = sum(case.repository == repository for case in asked)
+        lines += _section(repository, written, found, due)
     return "\n".join(lines) + "\n"
 
 
-def _section(repository: str, written: list[Case], found: dict[str, Found]) -> list[str]:
+def _section(repository: str, written: list[Case], found: dict[str, Found], due: int) -> list[str]:
     """Make the part of the page on a repository's Python configs."""
     cases = [case for case in written if case.repository == repository]
     lines = [
@@ -241,6 +243,8 @@ def _section(repository: str, written: list[Case], found: dict[str, Found]) -> l
         f"## {repository}",
         "",
         f"**{_share(cases, found)} configs give a number**; the remark says why the others do not.",
+        *([f"{due - len(cases)} of {due} have not been run yet."] if due > len(cases) else []),
+        f"Versions: {_all_versions(found[case.name] for case in cases)}.",
         "",
         "| config | parameters | peak, GiB (low to high) | s | remark |",
         "|---|---:|---:|---:|---|",

@@ -6,6 +6,7 @@ starts ends with it, and holds up nobody.
 """
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import pickle
@@ -49,6 +50,10 @@ _ours: set[Channel] = set()
 _said: deque[str] = deque(maxlen=64)
 _place: Any = None
 _is_captured = False
+
+
+EXHAUSTED = "ran out of the host's memory"
+"""What a child's error says where an allocation of its own failed."""
 
 
 class ChildError(NoVerdictError):
@@ -144,7 +149,10 @@ class Child:
         self._process = context.Process(
             target=_serve, args=(function, theirs, self._place, capped, captured)
         )
+        # What is there before a fork is no garbage of the child's: to look would copy its pages.
+        gc.freeze()
         self._process.start()
+        gc.unfreeze()
         theirs.close()
         self._end = _end_of(self._process)
         if self._output is not None:
@@ -207,7 +215,7 @@ class Child:
         if isinstance(message, Answer):
             add_inputs(message.inputs)
             if isinstance(message.error, MemoryError):
-                raise self._error("ran out of the host's memory")
+                raise self._error(EXHAUSTED)
         return message
 
     def silent_for(self, seconds: float) -> ChildError:

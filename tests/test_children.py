@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import gc
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 
 from bevdiag.children import (
+    Answer,
     Child,
     ChildError,
     Reported,
@@ -136,6 +138,16 @@ def test_tasks_one_by_one() -> None:
             answers.append(message.unwrap())
     assert [text for text, _ in answers] == ["a", "b"]
     assert len({process for _, process in answers} - {os.getpid()}) == 1
+
+
+def test_a_fork_does_not_look_for_garbage_among_what_its_parent_made() -> None:
+    before = gc.get_freeze_count()
+    with Child(lambda *_: gc.get_freeze_count(), name="the child", method="fork") as child:
+        child.give(None)
+        answer = child.receive(60.0)
+    assert isinstance(answer, Answer)
+    assert answer.unwrap() > before
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_large_answer_arrives_whole() -> None:

@@ -6,10 +6,11 @@ command's own.
 
 import functools
 import inspect
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from bevdiag.cli import options as opt
 from bevdiag.errors import InputError
@@ -178,6 +179,25 @@ class Asked:
             raise InputError("--device cuda measures the plain step: leave out the loop's options")
         return loop
 
+    def command(self, name: str, config: Path | None, taken: Sequence[str]) -> str:
+        """Return the command line of another command that takes these options, as they were given.
+
+        Args:
+            name: the command's.
+            config: the file that it is asked about; None for --entry alone.
+            taken: the options that the command has.
+        """
+        words = ["bevdiag", name] if config is None else ["bevdiag", name, str(config)]
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if field.name not in taken or given in (None, field.default):
+                continue
+            # In an annotation, Typer takes the first name for a default until it reads it.
+            option = get_args(field.type)[1].default
+            for value in given if isinstance(given, list) else [given]:
+                words += [option] if value is True else [option, str(value)]
+        return shlex.join(words)
+
     def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
         """One job a config, with what its project's policy decides.
 
@@ -216,6 +236,8 @@ STEP = (*MODEL, *POINTS, "batch_size", "autocast", "optimizer", "compression", *
 """Which model and which step."""
 TARGET = ("gpu", "budget", "margin", "torch", "cudnn", "profile", "cudnn_benchmark")
 """What it is judged by."""
+FIXED = (*MODEL, *POINTS, *TRAINING, "step", "batch_size", "autocast", "optimizer", *TARGET)
+"""What the step is that `fix` changes."""
 REST = ("sets", "assume", "seed", "timeout", "rehearse", "policy", "isolated")
 
 

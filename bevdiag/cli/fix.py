@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, Asked, takes
+from bevdiag.cli.asked import FIXED, REST, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
@@ -27,7 +27,7 @@ Unsafe = Annotated[
 ]
 
 
-@takes(*MODEL, *POINTS, *TRAINING, "step", "batch_size", "autocast", "optimizer", *TARGET, *REST)
+@takes(*FIXED, *REST)
 def fix_command(
     asked: Asked,
     config: opt.Config,

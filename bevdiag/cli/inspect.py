@@ -1,11 +1,12 @@
 """`bevdiag inspect`: one training step of a config, and what it asks of a GPU."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
+from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.output import (
     INSPECT_FORMATS,
     MEMORY_VIZ,
@@ -72,7 +73,19 @@ def inspect_command(
     if as_snapshot:
         _write_snapshot(report, output)
     else:
-        _write(report, output_format, output, levels, verbose=verbose, is_begun=is_begun)
+        commands = {
+            "inspect": asked.command("inspect", config, (*STEP, *TARGET, *REST, "data_root")),
+            "fix": asked.command("fix", config, (*FIXED, *REST)),
+        }
+        _write(
+            report,
+            output_format,
+            output,
+            levels,
+            verbose=verbose,
+            is_begun=is_begun,
+            commands=commands,
+        )
     if html is not None:
         write_output(_page(report), html, option="--html", exact=True)
     return report.exit_code
@@ -141,6 +154,7 @@ def _write(
     *,
     verbose: bool,
     is_begun: bool,
+    commands: Mapping[str, str],
 ) -> None:
     from bevdiag.prediction.result import ConfigReport
     from bevdiag.report.text.inspect_report import render_config, render_inspect
@@ -156,7 +170,7 @@ def _write(
         from bevdiag.report.text.short_report import render_short
 
         as_text = (
-            partial(render_short, is_begun=is_begun)
+            partial(render_short, is_begun=is_begun, commands=commands)
             if depth is None
             else partial(render_inspect, depth=depth, verbose=verbose, is_begun=is_begun)
         )

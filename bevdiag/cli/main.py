@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from bevdiag import __version__
+from bevdiag.children import EXHAUSTED
 from bevdiag.cli.baseline import baseline_app
 from bevdiag.cli.calibrate import calibrate_command
 from bevdiag.cli.check import check_command
@@ -55,6 +56,9 @@ def next_command(error: Exception, arguments: Sequence[str]) -> str:
         return f"BEVDIAG_DEBUG=1 {again}"
     if isinstance(error, OutputError):
         return again
+    if EXHAUSTED in str(error):
+        has_batch = any(word.startswith(("--batch", "--entry")) for word in arguments)
+        return again if has_batch else f"{again} --batch-size 1"
     if isinstance(error, ConfigError):
         return _after_config(error, command, arguments)
     if isinstance(error, InputError):

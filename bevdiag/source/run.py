@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bevdiag.children import ChildError, in_child
+from bevdiag.children import EXHAUSTED, ChildError, in_child
 from bevdiag.errors import InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.loop import PLAIN, Loop
@@ -18,6 +18,12 @@ from bevdiag.source.settings import SourceSettings, read_source_config
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions
+
+_SMALLER = (
+    "give it fewer samples (--batch-size 1; with --entry, those that the function makes), or try "
+    "again where more memory is free"
+)
+"""What helps a step whose tensors with values the host cannot hold."""
 
 
 def read_settings(
@@ -155,6 +161,8 @@ def _run(task: SourceTask, timeout_seconds: float | None) -> TracedStep:
         )
     except ChildError as death:
         if not reported:
+            if EXHAUSTED in str(death):
+                raise ChildError(f"{death}: {_SMALLER}") from death
             raise
         failure = f"with other counts than the expected ones, {death}"
         result = reported[-1]

@@ -16,6 +16,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+import torch
+
 _SHAPES = "torch.fx.experimental.symbolic_shapes"
 _PLAIN = (bool, int, float)
 _GUARDS = (
@@ -78,14 +80,18 @@ def _where_plain(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of symbolic_shapes that knows the answer for numbers."""
 
     def answered(*args: Any) -> Any:
-        if all(type(arg) in _PLAIN for arg in args):
+        if all(type(number) in _PLAIN for arg in args for number in _numbers(arg)):
             return answer(*args)
-        sizes = [arg if isinstance(arg, tuple | list) else (arg,) for arg in args]
-        if name == "sym_eq" and all(type(size) is int for some in sizes for size in some):
-            return tuple(args[0]) == tuple(args[1])
         return getattr(_real_shapes(), name)(*args)
 
     return answered
+
+
+def _numbers(value: Any) -> tuple[Any, ...]:
+    """Return a number, those of a shape, or all that lay out a tensor."""
+    if isinstance(value, torch.Tensor):
+        return (*value.shape, *value.stride(), value.storage_offset())
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
 def _real_shapes() -> ModuleType:
@@ -103,7 +109,8 @@ _SIZES: Mapping[str, Callable[..., Any]] = {
     "is_nested_int": lambda _: False,
     "sym_and": lambda *flags: all(flags),
     "sym_or": lambda *flags: any(flags),
-    "sym_eq": lambda one, other: one == other,
+    "sym_eq": lambda one, other: _numbers(one) == _numbers(other),
+    "free_unbacked_symbols": lambda _: set(),
 }
 _ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "torch._dynamo": {"disable": _disable, "graph_break": lambda *_: None},

@@ -1,10 +1,11 @@
 """The options of the loop around the step, which every predicting command takes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bevdiag.cli.asked import Asked
+from bevdiag.cli.asked import FIXED, REST, STEP, Asked
 from bevdiag.cli.main import run
 from bevdiag.errors import InputError
 from bevdiag.memory.loop import PLAIN, Loop
@@ -104,3 +105,20 @@ def test_what_works_on_configs_refuses_an_entry(
 ) -> None:
     assert run([command, "model.yaml", "--entry", "step.py:make"]) == 2
     assert f"--entry: {command} " in capsys.readouterr().err
+
+
+def test_the_next_command_has_the_options_that_were_given_and_no_others() -> None:
+    asked = Asked(
+        source="my fork",
+        cudnn="9.1",
+        cudnn_benchmark=True,
+        compression="max",
+        sets=["A.B=1", "C=[1, 2]"],
+        seed="0",
+    )
+    assert asked.command("fix", Path("a.yaml"), (*FIXED, *REST)) == (
+        "bevdiag fix a.yaml --source 'my fork' --cudnn 9.1 --cudnn-benchmark --set A.B=1 "
+        "--set 'C=[1, 2]'"
+    )
+    entry = Asked(entry="step.py:make", gpu="h200")
+    assert entry.command("inspect", None, STEP) == "bevdiag inspect --entry step.py:make"

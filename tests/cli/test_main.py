@@ -219,6 +219,16 @@ CASES = {
         ["inspect", "a.yaml", "--source", "x"],
         "BEVDIAG_DEBUG=1 bevdiag inspect a.yaml --source x",
     ),
+    "the host's memory": (
+        NoVerdictError("the child ran out of the host's memory"),
+        ["inspect", "a.yaml", "--source", "x"],
+        "bevdiag inspect a.yaml --source x --batch-size 1",
+    ),
+    "the host's memory, with a batch of one's own": (
+        NoVerdictError("the child ran out of the host's memory"),
+        ["inspect", "--entry", "a.py:f"],
+        "bevdiag inspect --entry a.py:f",
+    ),
     "a full disk": (OutputError("full"), ["check", "a.yaml"], "bevdiag check a.yaml"),
     "named already": (InputError("no such rule: bevdiag rule lists all"), ["rule", "x"], ""),
     "a defect": (ValueError("ours"), ["check"], ""),

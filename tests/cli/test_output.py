@@ -4,8 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.cli.output import STDOUT, check_binary, check_output, layout_for, say, write_output
+from bevdiag.cli.output import (
+    MACHINE_FORMATS,
+    STDOUT,
+    check_binary,
+    check_output,
+    formats_and_files,
+    layout_for,
+    render_checks,
+    renderer,
+    say,
+    write_output,
+)
 from bevdiag.errors import InputError, OutputError
+from bevdiag.prediction.checked import Check
 from bevdiag.report.layout import Layout
 
 
@@ -91,3 +103,35 @@ def test_a_file_is_laid_out_like_a_pipe() -> None:
 def test_messages_are_neutralised(capsys: pytest.CaptureFixture[str]) -> None:
     say("error: x\x1b[2J\ny")
     assert capsys.readouterr().err == "error: x[2J y\n"
+
+
+def test_every_format_for_machines_has_a_renderer() -> None:
+    check = Check(config="a.yaml", failure="no such file")
+    texts = {name: renderer(name)([check]) for name in MACHINE_FORMATS}
+    assert len(set(texts.values())) == len(MACHINE_FORMATS)
+    assert all("a.yaml" in text for text in texts.values())
+
+
+def test_the_text_is_the_commands_own() -> None:
+    made = render_checks([], "text", "-", lambda checks, layout: f"{len(checks)} at {layout.width}")
+    assert made.startswith("0 at ")
+
+
+def test_also_takes_a_format_and_a_file(tmp_path: Path) -> None:
+    file = str(tmp_path / "a=b.sarif")
+    assert formats_and_files([f"sarif={file}"]) == (("sarif", file),)
+    assert formats_and_files(None) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sarif", "is not of the form FORMAT=FILE"),
+        ("sarif=-", "is not of the form FORMAT=FILE"),
+        ("pdf=a", "'pdf' is not one of"),
+        ("sarif=/no/such/folder/a", "/no/such/folder"),
+    ],
+)
+def test_what_also_cannot_take_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        formats_and_files([text])

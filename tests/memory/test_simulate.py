@@ -1,7 +1,4 @@
-"""Event streams with known answers."""
-
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -24,89 +21,13 @@ from bevdiag.memory.simulate import (
 from bevdiag.memory.simulate import run as _drive
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.workspaces import Bound, conv_workspace
+from tests.memory.steps import GIB, MIB, UNLIMITED, workspace_stream
 
 from ..streams import free, make, mark, stream
-
-MIB, GIB = 2**20, 2**30
-UNLIMITED = make_target(torch="2.11.0")
 
 
 def budget(nbytes, **options):
     return make_target(torch="2.11.0", budget_bytes=nbytes, **options)
-
-
-@pytest.fixture
-def two_steps():
-    """A parameter of 40 MiB; each step adds 100 and 60 MiB; the second keeps 30 MiB of state."""
-    return stream(
-        make(40 * MIB, category=Category.PARAMETER),
-        mark(1),
-        make(100 * MIB, "backbone.conv"),
-        mark(1, Phase.BACKWARD),
-        make(60 * MIB, "backbone.conv", category=Category.GRADIENT),
-        free(1),
-        mark(1, Phase.OPTIMIZER),
-        make(30 * MIB, "", category=Category.OPTIMIZER_STATE),
-        free(2),
-        mark(2),
-        make(100 * MIB, "backbone.conv"),
-        make(20 * MIB, "backbone.norm"),
-        free(5),
-        mark(2, Phase.BACKWARD),
-        make(60 * MIB, "backbone.conv", category=Category.GRADIENT),
-        free(4),
-        mark(2, Phase.OPTIMIZER),
-        free(6),
-        num_steps=2,
-    )
-
-
-def test_peaks_of_the_first_and_of_later_steps_are_apart(two_steps):
-    profile = simulate(two_steps, UNLIMITED)
-    assert profile.first_step.allocated_bytes == 200 * MIB
-    peak = profile.peak
-    assert peak.allocated_bytes == 230 * MIB
-    assert (peak.event, peak.step, peak.phase) == (15, 2, Phase.BACKWARD)
-    assert (peak.module, peak.op) == ("backbone.conv", "aten::empty")
-    # 30 MiB of state went into the 100 MiB segment that block 1 left, so block 4 needs a new one.
-    assert profile.peak_reserved_bytes == profile.max_reserved_bytes == 300 * MIB
-
-
-def test_what_is_alive_at_the_peak_is_listed_largest_first(two_steps):
-    profile = simulate(two_steps, UNLIMITED)
-    assert [holder.alloc.block for holder in profile.holders] == [4, 6, 0, 3]
-    assert sum(holder.nbytes for holder in profile.holders) == profile.peak.allocated_bytes
-    assert list(profile.by_category.items()) == [
-        (Category.ACTIVATION, 100 * MIB),
-        (Category.GRADIENT, 60 * MIB),
-        (Category.PARAMETER, 40 * MIB),
-        (Category.OPTIMIZER_STATE, 30 * MIB),
-    ]
-
-
-def test_phases_and_timeline_are_those_of_the_last_step(two_steps):
-    profile = simulate(two_steps, UNLIMITED)
-    assert [
-        (use.phase, use.peak_allocated_bytes // MIB, use.allocated_after_bytes // MIB)
-        for use in profile.phases
-    ] == [(Phase.FORWARD, 190, 170), (Phase.BACKWARD, 230, 130), (Phase.OPTIMIZER, 130, 70)]
-    assert (profile.timeline.start, len(profile.timeline.allocated)) == (10, 9)
-    assert profile.timeline.allocated[-1] == 70 * MIB
-
-
-def test_a_modules_peak_covers_the_modules_inside_it(two_steps):
-    peaks = simulate(two_steps, UNLIMITED).module_peaks
-    assert {name: peak // MIB for name, peak in peaks.items()} == {
-        "backbone.conv": 230,
-        "backbone.norm": 190,
-        "backbone": 230,
-    }
-
-
-def test_an_empty_stream_costs_nothing():
-    profile = simulate(stream(), UNLIMITED)
-    assert profile.peak.allocated_bytes == profile.max_reserved_bytes == 0
-    assert (profile.holders, profile.first_step, profile.largest_request) == ((), None, None)
 
 
 def test_an_empty_tensor_costs_nothing():
@@ -117,34 +38,6 @@ def test_an_empty_tensor_costs_nothing():
 def test_a_stream_that_contradicts_itself_is_refused(moves):
     with pytest.raises(ValueError, match="frees block 0, which is not alive"):
         stream(*moves)
-
-
-def test_what_is_not_modelled_is_passed_on():
-    unknown = replace(stream(), unmodelled=("custom::op",))
-    assert simulate(unknown, UNLIMITED).unmodelled == ("custom::op",)
-
-
-@pytest.mark.parametrize(
-    ("gpu", "torch", "nbytes"),
-    [
-        ("h200", "2.6.0", 33_554_432),
-        ("a10g", "2.13.0", 8_519_680),
-        ("b200", "2.11.0", 8_519_680),
-        ("b200", "2.13.0", 33_554_432),
-    ],
-)
-def test_each_thread_has_a_cublas_workspace(gpu, torch, nbytes):
-    request = GemmWorkspace("main")
-    asked = stream(make(0, category=Category.WORKSPACE, request=request))
-    profile = simulate(asked, make_target(torch=torch, gpu=gpu))
-    # The block of 8.125 MiB is split from a segment of 20 MiB; that of 32 MiB fills its own.
-    assert profile.peak.allocated_bytes == nbytes
-    assert profile.workspaces == {}
-
-
-def workspace_stream(call, resident):
-    scratch = make(0, "backbone.conv", category=Category.WORKSPACE, request=call)
-    return stream(make(resident), mark(1), scratch, free(1))
 
 
 def test_the_reports_out_of_memory_on_80_gb_with_an_old_cudnn(conv):
@@ -209,17 +102,6 @@ def test_a_64_bit_workspace_is_refused(conv):
     call = conv("forward", (1, 22400, 202, 502), 128, padding=0)
     profile = simulate(workspace_stream(call, 1 * GIB), budget(8 * GIB))
     assert format_size(profile.refusal.requested_bytes) == "8.61 GiB"
-
-
-def test_the_end_of_the_interval_can_be_chosen(conv):
-    asked = workspace_stream(conv("forward", (4, 128, 200, 176), 128), 1 * GIB)
-    peaks = [
-        simulate(
-            asked, make_target(torch="2.11.0", profile="none"), bound=bound
-        ).peak.allocated_bytes
-        for bound in (Bound.LOW, Bound.EXPECTED, Bound.HIGH)
-    ]
-    assert peaks == sorted(set(peaks))
 
 
 def test_growing_tensors_share_one_expandable_segment():

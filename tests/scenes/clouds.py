@@ -25,7 +25,7 @@ PLY_HEADER = (
 )
 
 
-def text() -> str:
+def written() -> str:
     return "\n".join(" ".join(map(str, row)) for row in POINTS[:, :4]) + "\n"
 
 

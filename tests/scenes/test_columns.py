@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.scenes.clouds import POINTS, read, text, write
+from tests.scenes.clouds import POINTS, read, write, written
 
 
 def test_columns_are_taken_by_name(tmp_path: Path) -> None:
-    shuffled = "intensity,ring,z,y,x\n" + text().replace(" ", ",").replace("\n", ",9\n")
-    path = write(tmp_path / "a.csv", shuffled.encode())
+    text = "intensity,ring,z,y,x\n" + written().replace(" ", ",").replace("\n", ",9\n")
+    path = write(tmp_path / "a.csv", text.encode())
     assert read(path)[0].tolist() == [9, 0.375, 0.25, 0]
 
     np.save(tmp_path / "a.npy", POINTS)

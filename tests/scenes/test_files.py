@@ -5,7 +5,16 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.scenes import read_samples
-from tests.scenes.clouds import PCD_HEADER, PLY_HEADER, POINTS, kitti, layout, refused, text, write
+from tests.scenes.clouds import (
+    PCD_HEADER,
+    PLY_HEADER,
+    POINTS,
+    kitti,
+    layout,
+    refused,
+    write,
+    written,
+)
 
 
 def test_files_that_are_not_what_their_names_say_are_refused(tmp_path: Path) -> None:
@@ -32,7 +41,7 @@ def test_files_that_are_not_what_their_names_say_are_refused(tmp_path: Path) -> 
         ("l.pcd", PCD_HEADER.replace("SIZE 4 4 4 4", "SIZE 4 4").encode(), "differ in length"),
         (
             "x.pcd",
-            PCD_HEADER.replace("FIELDS x", "FIELDS u").encode() + text().encode(),
+            PCD_HEADER.replace("FIELDS x", "FIELDS u").encode() + written().encode(),
             "no column x",
         ),
         ("b.ply", PLY_HEADER.format("binary_big_endian").encode(), "cut short"),

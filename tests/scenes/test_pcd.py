@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.scenes.clouds import PCD_HEADER, POINTS, noted, read, refused, text, write
+from tests.scenes.clouds import PCD_HEADER, POINTS, noted, read, refused, write, written
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])
 def test_pcd_is_read(tmp_path: Path, encoding: str) -> None:
-    body = text().encode() if encoding == "ascii" else POINTS[:, :4].tobytes()
+    body = written().encode() if encoding == "ascii" else POINTS[:, :4].tobytes()
     path = write(tmp_path / "a.pcd", PCD_HEADER.format(encoding).encode() + body)
 
     np.testing.assert_array_equal(read(path, 4), POINTS[:, :4])

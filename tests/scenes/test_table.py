@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.scenes.clouds import POINTS, read, refused, text, write
+from tests.scenes.clouds import POINTS, read, refused, write, written
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from tests.scenes.clouds import POINTS, read, refused, text, write
     ],
 )
 def test_text_is_read(tmp_path: Path, name: str, head: str, separator: str) -> None:
-    path = write(tmp_path / name, (head + text().replace(" ", separator)).encode())
+    path = write(tmp_path / name, (head + written().replace(" ", separator)).encode())
     np.testing.assert_array_equal(read(path), POINTS[:, :4])
 
 

@@ -30,9 +30,12 @@ shapes = "torch.fx.experimental.symbolic_shapes"
 seen["symbolic sizes"] = [name for name in ("sympy", shapes) if name in sys.modules]
 
 with without_compiler():
-    from torch.fx.experimental.symbolic_shapes import guard_or_false, sym_and, sym_eq
+    from torch.fx.experimental.symbolic_shapes import (
+        free_unbacked_symbols, guard_or_false, sym_and, sym_eq
+    )
     seen["plain"] = [
-        guard_or_false(2 > 1), sym_and(True, False), sym_eq((1, 2), [1, 2]), sym_eq((1,), (1, 2))
+        guard_or_false(2 > 1), sym_and(True, False), sym_eq((1, 2), [1, 2]), sym_eq((1,), (1, 2)),
+        bool(free_unbacked_symbols(batch["x"])),
     ]
     seen["still plain"] = "sympy" in sys.modules and not hasattr(sys.modules["sympy"], "__file__")
     import sympy
@@ -90,7 +93,7 @@ def test_a_trace_does_not_import_the_compiler(seen: dict[str, object]) -> None:
 
 def test_sizes_that_are_numbers_need_no_symbols(seen: dict[str, object]) -> None:
     assert seen["symbolic sizes"] == []
-    assert seen["plain"] == [True, False, True, False]
+    assert seen["plain"] == [True, False, True, False, False]
     assert seen["still plain"] is True
 
 

@@ -105,6 +105,9 @@ def _suspected(explanation: Explanation, layout: Layout) -> list[Text]:
             place = f"{where} {finding.key}".strip()
             text = f"{place}: {finding.message}" if place else finding.message
             lines += paragraph(text, layout, indent=2)
+            if finding.fixes:
+                names = ", ".join(fix.id for fix in finding.fixes)
+                lines += paragraph(f"fix: {names} (bevdiag fix traces each)", layout, indent=4)
         if suspicion.findings:
             lines += paragraph(_agreement(suspicion), layout, indent=2)
         for fix in suspicion.fix:

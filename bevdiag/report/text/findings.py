@@ -52,6 +52,9 @@ def _finding_lines(finding: Finding, layout: Layout) -> list[Text]:
         lines += paragraph(", ".join(where), layout, indent=4, style="dim")
     for detail in finding.detail:
         lines += paragraph(detail, layout, indent=4)
+    if finding.fixes:
+        names = ", ".join(fix.id for fix in finding.fixes)
+        lines += paragraph(f"fix: {names} (bevdiag fix traces each)", layout, indent=4)
     if finding.command:
         # Never folded: it is there to be copied.
         lines.append(Text.assemble("    $ ", (printable(finding.command), "bold")))

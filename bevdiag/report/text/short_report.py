@@ -1,6 +1,7 @@
 """`bevdiag inspect` on one screen: what a reader needs first, and where the rest is."""
 
 import shlex
+from collections.abc import Mapping
 
 from rich.text import Text
 
@@ -41,16 +42,23 @@ def render_head(report: Prediction, layout: Layout) -> str:
     return render_lines(_head_lines(report, layout), layout)
 
 
-def render_short(report: Prediction, layout: Layout, *, is_begun: bool = False) -> str:
+def render_short(
+    report: Prediction,
+    layout: Layout,
+    *,
+    is_begun: bool = False,
+    commands: Mapping[str, str] | None = None,
+) -> str:
     """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines.
 
     Where the report `is_begun`, what `render_head` says is left out. Plans push the verdict out of
-    sight, and may come long after it: behind them it is said again.
+    sight, and may come long after it: behind them it is said again. `commands` are `inspect` and
+    `fix` with the user's own options; without them the config and the GPU are named.
     """
     head = _head_lines(report, layout)
     before = head + _assumed_lines(report, layout)
     after = _chart_lines(report, layout) + _holders_lines(report, layout)
-    after += _fix_lines(report, layout) + _next_lines(report, layout)
+    after += _fix_lines(report, layout) + _next_lines(report, layout, commands or {})
     if report.remedies:
         after += [Text(), *verdict_lines(report, layout)]
     findings: list[Text] = []
@@ -205,20 +213,20 @@ def _changes(plan: Plan) -> str:
     return f"{plan.title} ({', '.join(keys[:_CHANGES])}{more})"
 
 
-def _next_lines(report: Prediction, layout: Layout) -> list[Text]:
-    config = shlex.quote(report.config)
+def _next_lines(report: Prediction, layout: Layout, asked: Mapping[str, str]) -> list[Text]:
     gpu = f" --gpu {shlex.quote(report.target.gpu)}" if report.target.gpu else ""
+    plain = f"{shlex.quote(report.config)}{gpu}"
+    again = asked.get("inspect", f"bevdiag inspect {plain}")
     commands = []
     if report.recommended is not None and report.recommended.changes:
-        commands.append((f"bevdiag fix {config}{gpu}", "writes these edits, with --write"))
+        fix = asked.get("fix", f"bevdiag fix {plain}")
+        commands.append((fix, "writes these edits, with --write"))
     if report.verdict is Verdict.NO_BUDGET:
-        commands.append((f"bevdiag inspect {config} --gpu NAME", "says whether it fits"))
+        commands.append((f"{again} --gpu NAME", "says whether it fits"))
     worst = worst_first(report.findings)
     if worst and worst[0].severity is not Severity.INFO:
         commands.append((f"bevdiag rule {worst[0].code}", "explains the worst finding"))
-    commands.append(
-        (f"bevdiag inspect {config}{gpu} --full", "all layers, holders, findings, changes")
-    )
+    commands.append((f"{again} --full", "all layers, holders, findings, changes"))
     lines = _title("Next", layout)
     for command, purpose in commands:
         # A command is there to be copied: never folded, and its purpose goes where space is short.

@@ -1,11 +1,22 @@
 """An explanation as text: the answer first, whatever the width."""
 
+from dataclasses import replace
+
 import pytest
 
-from bevdiag.explain.answer import Candidate, Certainty, Explanation, Failure, FailureKind, Figure
+from bevdiag.explain.answer import (
+    Candidate,
+    Certainty,
+    Explanation,
+    Failure,
+    FailureKind,
+    Figure,
+    Suspicion,
+)
 from bevdiag.prediction.result import Target
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.explain_report import render_explain
+from bevdiag.rules.finding import Finding, Fix, Price, Severity
 
 _FIGURE = Figure("75.10 GiB", 80_632_642_273, 80_643_379_691)
 _FAILURE = Failure(
@@ -73,3 +84,14 @@ def test_doubt_is_said(certainty: Certainty, words: str) -> None:
 def test_nothing_found_is_said_too() -> None:
     text = " ".join(render_explain(_explanation(), Layout()).split())
     assert "No allocation of the predicted step is that large" in text
+
+
+def test_a_rules_finding_names_what_can_be_written_against_it() -> None:
+    fix = Fix(id="batch-1", group="batch", title="", price=Price.MODEL, loses="")
+    found = Finding(code="BEV301", severity=Severity.ERROR, message="over", fixes=(fix,))
+    suspicion = Suspicion(code="BEV301", name="x", summary="y", fix=(), findings=(found,))
+    failure = replace(_FAILURE, kind=FailureKind.FAULT)
+    text = render_explain(
+        replace(_explanation(), failure=failure, suspicions=(suspicion,)), Layout()
+    )
+    assert "fix: batch-1 (bevdiag fix traces each)" in text

@@ -3,6 +3,7 @@ from dataclasses import replace
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import finding_lines
+from bevdiag.rules.finding import Fix, Price
 
 
 def test_errors_come_first(over: Prediction) -> None:
@@ -26,3 +27,11 @@ def test_a_finding_without_a_place_has_no_empty_line(over: Prediction) -> None:
 
 def test_no_findings_no_section() -> None:
     assert finding_lines((), Layout()) == []
+
+
+def test_what_a_rule_can_write_against_it_is_named(over: Prediction) -> None:
+    fix = Fix(id="compression-max", group="height", title="", price=Price.MODEL, loses="")
+    other = replace(fix, id="height-strides")
+    fixable = replace(over.findings[0], fixes=(fix, other))
+    text = "\n".join(line.plain for line in finding_lines((fixable,), Layout(120)))
+    assert "    fix: compression-max, height-strides (bevdiag fix traces each)" in text

@@ -68,3 +68,11 @@ def test_hostile_names_are_obeyed_nowhere(over: Prediction) -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert render_short(over, Layout(80, unicode=False)).isascii()
+
+
+def test_the_next_commands_are_those_of_the_users_own_options(over: Prediction) -> None:
+    commands = {"inspect": "bevdiag inspect --entry a.py:f", "fix": "bevdiag fix a --cudnn 9.1"}
+    text = render_short(over, Layout(100), commands=commands)
+    assert "$ bevdiag inspect --entry a.py:f --full" in text
+    assert "$ bevdiag fix a --cudnn 9.1  #" in text
+    assert over.config not in text[text.index("Next ") :]

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from bevdiag.config.entry import read_entry
-from bevdiag.errors import BevdiagError, InputError, NoVerdictError
+from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category
 from bevdiag.prediction.entry import Entry
 from bevdiag.prediction.inspect import inspect
@@ -128,20 +127,7 @@ def test_what_the_function_writes_is_diverted(tmp_path: Path) -> None:
     assert any("step.py:5" in note for note in recorded.notes)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("step.py", "names no function: write it as FILE.py:function"),
-        ("step.txt:make", "names no function"),
-        ("none.py:make", "cannot be read"),
-        ("step.py:mke", "defines no function mke; did you mean 'make'?"),
-        ("step.py:two", r"step.py:7: two asks for a, b: it gets the path of the config or nothing"),
-    ],
-)
-def test_a_name_that_is_none_is_refused_before_anything_runs(
-    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    _file(tmp_path, "    raise SystemExit\n\ndef two(a, b, c=1): ...\n")
-    with pytest.raises(BevdiagError, match=said):
-        read_entry(text)
+def test_a_batch_beyond_the_hosts_memory_names_what_helps(tmp_path: Path) -> None:
+    body = "    raise MemoryError\n"
+    with pytest.raises(NoVerdictError, match=r"ran out of the host's memory.*fewer samples"):
+        _entry(_file(tmp_path, body), rehearses=False).record()

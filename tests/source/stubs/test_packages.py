@@ -3,10 +3,7 @@ import pickle
 
 import pytest
 
-from bevdiag.errors import NoVerdictError
-from bevdiag.source.stubs import inert
-from bevdiag.source.stubs.inert import InertModule
-from bevdiag.source.stubs.packages import PACKAGES, EasyDict
+from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.source.stubs.spconv import spconv_modules
 
 
@@ -24,48 +21,6 @@ def test_easydict_has_attributes_at_every_depth() -> None:
     for copied in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
         assert copied == config
         assert isinstance(copied.MODEL.HEADS[0], EasyDict)
-
-
-def test_decorators_and_assignments_of_absent_packages() -> None:
-    numba = PACKAGES["numba"]()["numba"]
-
-    def half(value: int) -> int:
-        return value // 2
-
-    assert numba.jit(half)(4) == 2
-    assert numba.jit(nopython=True)(half)(4) == 2
-    rows, columns = PACKAGES["scipy"]()["scipy.optimize"].linear_sum_assignment([[0.0] * 3] * 2)
-    assert rows.tolist() == columns.tolist() == [0, 1]
-
-
-def test_inert_names_can_be_imported_and_subclassed_but_not_called(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(inert, "_armed", [])
-    package = InertModule("cv2")
-
-    class Sub(package.Base):  # type: ignore[misc]
-        pass
-
-    assert Sub().__class__ is Sub
-    assert package.decorate(half := (lambda: 1)) is half
-    inert.arm()
-    with pytest.raises(NoVerdictError, match=r"cv2\.io\.read is called.*install the package"):
-        package.io.read("file")
-    with pytest.raises(NoVerdictError, match=r"flash_attn\.attend is called.*installed or not"):
-        InertModule("flash_attn").attend()
-
-
-def test_a_class_of_what_is_not_installed_cannot_be_built_with_arguments(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Sub(InertModule("transformers").PreTrainedModel):  # type: ignore[misc]
-        def __init__(self, config: object) -> None:
-            super().__init__(config)
-
-    monkeypatch.setattr(inert, "_armed", [True])
-    with pytest.raises(NoVerdictError, match=r"transformers\.PreTrainedModel is called.*install"):
-        Sub({})
 
 
 def test_spconv_has_the_modules_that_detectors_import() -> None:
