@@ -294,7 +294,7 @@ class AssumedValues(KnownValues):
 
         return LazyNumber(value, decide, guess)
 
-    def size(self, tensor: torch.Tensor, question: Question) -> int:
+    def size(self, tensor: torch.Tensor, question: Question, lowest: int = 0) -> int:
         """Return an integer that the code reads, as `int()` does: mostly a size."""
         low, high = self._intervals.of(tensor)
         if low == high:
@@ -306,12 +306,12 @@ class AssumedValues(KnownValues):
                 self._assume(question.place, found, found, found, found, _OF_INPUTS)
                 return found
         if high - low < float("inf"):
-            return int(low) + self.count(
-                int(high - low),
-                expected=round((high - low) * EXPECTED_SHARE),
+            return self.count(
+                int(high),
+                expected=int(low) + round((high - low) * EXPECTED_SHARE),
                 why="a number that is read from features; half of its range is taken",
                 question=question,
-                lowest=0,
+                lowest=max(lowest, int(low)),
             )
         answer = self._rehearsed_number(question)
         if answer is None:

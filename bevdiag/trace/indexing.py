@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bevdiag.trace.accumulation import scatter_into_zeros
+from bevdiag.trace.operands import given_arguments
+from bevdiag.trace.reductions import summed
 from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.sorting import index_count, index_put_buffers
 from bevdiag.trace.unknown_values import data_dependent, known_mask
@@ -151,3 +153,23 @@ def nonzero(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any)
     outputs = func(known_mask(recorder, func, mask, question))
     recorder.record_outputs(outputs, str(func), [mask], kwargs)
     return outputs
+
+
+def repeat_interleave(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Return the index that repeats each row; its length is a sum of counts (Repeat.cpp)."""
+    repeats, supplier = args[0], recorder.supplier
+    length = given_arguments(func, args, kwargs)["output_size"]
+    ends = summed(recorder, aten.cumsum.default, (repeats, 0), {})
+    if length is None and not repeats.is_meta:
+        recorder.asked("number", repeats.sum())
+    elif length is None:
+        if supplier is None:
+            raise data_dependent(recorder, func)
+        total = torch.empty((), dtype=torch.int64, device="meta")
+        supplier.note(aten.sum.default, (repeats,), total)
+        # A mask that the code writes as many rows under is taken to keep one at least.
+        length = supplier.size(total, supplier.question("number"), lowest=1)
+    result = repeats.new_empty(length) if repeats.is_meta else func(*args, **kwargs)
+    recorder.record_outputs(result, str(func), [repeats], {})
+    del ends
+    return result

@@ -76,8 +76,8 @@ class KnownValues(Asked):
             lambda: None, lambda _: self._stop(question), lambda: self._stop(question)
         )
 
-    def size(self, tensor: torch.Tensor, question: Question) -> int:
-        """Return what `int()` returns."""
+    def size(self, tensor: torch.Tensor, question: Question, lowest: int = 0) -> int:
+        """Return what `int()` returns: of a count that is assumed, `lowest` or more."""
         return int(self._only(tensor, question))
 
     def copied(

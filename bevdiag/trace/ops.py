@@ -172,6 +172,7 @@ RULES: dict[Any, Rule] = {
     torch.ops.bevdiag.unique2.default: sorting.unique,
     **dict.fromkeys(sorting.DISTINCT, sorting.distinct),
     aten.nonzero.default: indexing.nonzero,
+    aten.repeat_interleave.Tensor: indexing.repeat_interleave,
     aten._local_scalar_dense.default: _item,
     aten.equal.default: _equal,
     aten.scalar_tensor.default: _host_number,

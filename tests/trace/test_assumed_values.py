@@ -105,6 +105,17 @@ def test_a_computed_count_is_cut_to_what_there_is(
     assert [_distinct(values, total) for total in (10, 4)] == [7, 4]
 
 
+def test_a_computed_number_within_bounds_is_that_number(
+    values: AssumedValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(values, "_rehearsed_number", lambda question: 4)
+    largest, question = torch.empty((), dtype=torch.int64, device="meta"), values.question("number")
+    values.note(torch.ops.aten.amax.default, (torch.tensor([3, 5]),), largest)
+    assert values.size(largest, question) == 4
+    (assumption,) = values.assumptions.values()
+    assert (assumption.low, assumption.expected, assumption.high) == (3, 4, 5)
+
+
 def test_outside_of_the_repository_a_site_is_a_module(
     values: AssumedValues, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from bevdiag.memory.events import Category
+from bevdiag.trace.assumed_values import AssumedValues
+from bevdiag.trace.scenarios import Scenario
 
 
 def _meta(*shape: int) -> torch.Tensor:
@@ -118,3 +120,50 @@ def test_accumulating_index_put_wants_its_values_dense(recordings: Any, in_place
         put((rows,), values, accumulate=True)
     copies = [a.nbytes for a in recordings.allocs(recorder.stream(1), op="aten.contiguous")]
     assert copies == [50 * 8 * 4]
+
+
+def test_repeats_with_values_are_summed_and_make_an_index(recordings: Any) -> None:
+    counts = torch.tensor([2, 0, 3])
+    with recordings.recording() as recorder:
+        recorder.adopt(counts, Category.INPUT, "", "batch")
+        repeated = _meta(3, 8).repeat_interleave(counts, dim=0)
+    assert repeated.shape == (5, 8)
+    ends, index, result = recordings.allocs(recorder.stream(1))[-3:]
+    assert [made.nbytes for made in (ends, index, result)] == [3 * 8, 5 * 8, 5 * 8 * 4]
+    assert ends.op == "aten.cumsum.default"
+    assert ends.block not in recordings.alive_after(recorder.stream(1))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "rows"), [(Scenario.LOW, 1), (Scenario.EXPECTED, 20), (Scenario.HIGH, 40)]
+)
+def test_a_mask_repeats_no_more_rows_than_it_has_elements(
+    recordings: Any, scenario: Scenario, rows: int
+) -> None:
+    values = AssumedValues(scenario, {})
+    with recordings.recording() as recorder:
+        recorder.unknown = values
+        places = _meta(10, 4)
+        repeated = places[:, 0].repeat_interleave((places < 0).sum(-1), dim=0)
+        places[places < 0] = repeated
+    assert repeated.shape == (rows,)
+    assert values.open == []
+    repeats, written = values.assumptions.values()
+    assert (repeats.low, repeats.expected, repeats.high) == (1, 20, 40)
+    assert (written.low, written.expected, written.high) == (1, 20, 40)
+
+
+def test_repeats_that_nothing_bounds_leave_the_step_open(recordings: Any) -> None:
+    values = AssumedValues(Scenario.HIGH, {})
+    with recordings.recording() as recorder:
+        recorder.unknown = values
+        _meta(10, 4).repeat_interleave(_meta(10).long(), dim=0)
+    assert len(values.open) == 1
+
+
+def test_the_length_of_repeats_may_be_given(recordings: Any) -> None:
+    values = AssumedValues(Scenario.HIGH, {})
+    with recordings.recording() as recorder:
+        recorder.unknown = values
+        repeated = _meta(10, 4).repeat_interleave(_meta(10).long(), dim=0, output_size=7)
+    assert (repeated.shape, values.open, values.assumptions) == ((7, 4), [], {})

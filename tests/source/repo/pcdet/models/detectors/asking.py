@@ -35,6 +35,13 @@ def _near(x):
     return ball(5.0, 2, places, counts, places, counts)
 
 
+def _repeated(x):
+    """A write under a mask of as many rows as a sum of counts."""
+    filled = x.detach().clone()
+    filled[filled > 0] = torch.repeat_interleave(filled[:, 0], (filled > 0).sum(-1), dim=0)
+    return filled
+
+
 WAYS = {
     "isnan": lambda x: SMALL if torch.isnan(x).any() else LARGE,
     "isfinite": lambda x: LARGE if torch.isfinite(x).all() else SMALL,
@@ -59,6 +66,7 @@ WAYS = {
     "unique": lambda x: LARGE if len(torch.unique(x[:, 0])) > 2 else SMALL,
     "python_if": lambda x: LARGE if x.abs().sum() else SMALL,
     "operator": lambda x: LARGE if _near(x).max() > 0 else SMALL,
+    "repeats": lambda x: LARGE if len(_repeated(x)) > 3 else SMALL,
     "arithmetic": lambda x: SMALL if 2 * x.sum().item() + 1 == 12345 else LARGE,
 }
 
