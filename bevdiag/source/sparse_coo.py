@@ -1,4 +1,4 @@
-"""Sparse tensors of PyTorch whose indices have values and whose rows have none.
+"""Sparse tensors of PyTorch whose rows have no values; their indices may have some.
 
 PyTorch has no operations for sparse tensors of the meta device. What heads do with one is to sum
 it over its first axis and to make the result dense: that is followed here with dense operations,
@@ -17,7 +17,7 @@ class ValuelessCoo:
     """A sparse tensor of rows.
 
     Args:
-        indices: int64 [K, N], with values.
+        indices: int64 [K, N].
         values: [N, ...], a meta tensor.
         size: of the whole; where none is given the largest indices say it.
     """
@@ -61,6 +61,6 @@ class ValuelessCoo:
 def sparse_coo(indices: Any, values: Any, size: Any = None, *_: Any, **__: Any) -> Any:
     """Answer `torch.sparse_coo_tensor` of rows without values; NotImplemented for any other."""
     known = isinstance(indices, Tensor) and isinstance(values, Tensor)
-    if known and values.is_meta and not indices.is_meta:
+    if known and values.is_meta:
         return ValuelessCoo(indices, values, size)
     return NotImplemented

@@ -46,6 +46,13 @@ def test_a_given_size_is_kept(recorder: Recorder) -> None:
     assert dense.shape == (9, 6)
 
 
+def test_indices_need_no_values_where_the_size_is_given(recorder: Recorder) -> None:
+    indices = torch.empty(2, 4, dtype=torch.int64, device="meta")
+    values = torch.empty(4, device="meta")
+    dense = torch.sparse_coo_tensor(indices, values, size=(9, 6)).to_dense()
+    assert (dense.is_meta, dense.shape) == (True, (9, 6))
+
+
 def test_values_are_summed_by_pytorch(recorder: Recorder) -> None:
     dense = _summed(torch.ones(4, 7))
     assert dense.sum(dim=1).tolist() == [7, 0, 7, 0, 14]

@@ -88,6 +88,23 @@ def ball_query_stack(
         out[mine][~met, 0] = -1
 
 
+@native("b m radius nsample centres centre_counts points point_counts out")
+def ball_query_stack_once(
+    radius: float,
+    centres: Array,
+    centre_counts: Array,
+    points: Array,
+    point_counts: Array,
+    out: Filled,
+) -> None:
+    """Query balls as above, but leave the places alone that no hit is left for."""
+    for mine, theirs in samples(centre_counts, point_counts):
+        balls = remembered(_balls, (centres[mine], points[theirs]), 0.0, radius, out.shape[1])
+        repeats = balls == balls[:, :1]
+        repeats[:, 0] = False
+        out[mine] = np.where(repeats, out[mine], balls)
+
+
 def _fill_balls(centres: Array, points: Array, least: float, radius: float, out: Array) -> Array:
     """Which centres have a point near; the rows of `out` of the others stay."""
     balls = remembered(_balls, (centres, points), least, radius, out.shape[1])

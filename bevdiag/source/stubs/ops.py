@@ -160,6 +160,7 @@ _POINTNET2_BATCH: dict[str, Op] = {
 _POINTNET2_STACK: dict[str, Op] = {
     **_GRADIENTS,
     "ball_query_wrapper": on_values(neighbours.ball_query_stack),
+    "ball_query_count_wrapper": on_values(neighbours.ball_query_stack_once),
     "group_points_wrapper": on_values(points.group_stack),
     "three_nn_wrapper": on_values(neighbours.three_nearest_stack),
     "three_interpolate_wrapper": on_values(points.interpolate_stack),

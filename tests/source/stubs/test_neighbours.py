@@ -81,6 +81,21 @@ def test_the_balls_of_a_stack_hold_points_of_their_sample(random: torch.Generato
     assert out[4, 0] == -1
 
 
+def test_places_that_no_hit_is_left_for_stay_as_they_were(random: torch.Generator) -> None:
+    points, centres = _cloud(random, 60), _cloud(random, 10)
+    centres[4] = 100
+    out = torch.full((10, 40), -1, dtype=torch.int32)
+    sizes, wanted = torch.tensor([40, 20]).int(), torch.tensor([3, 7]).int()
+
+    STACK["ball_query_count_wrapper"](2, 10, 1.5, 40, centres, wanted, points, sizes, out)
+
+    for row in range(10):
+        own = points[:40] if row < 3 else points[40:]
+        hits = _hits(centres[row], own, lambda square: square < 2.25)
+        assert out[row].tolist() == hits + [-1] * (40 - len(hits))
+    assert (out[:, 1] >= 0).any()
+
+
 def test_a_voxel_query_looks_through_the_window_in_order(random: torch.Generator) -> None:
     shape = (3, 8, 8)
     table = torch.full((2, *shape), -1, dtype=torch.int32)
