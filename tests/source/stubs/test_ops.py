@@ -73,6 +73,16 @@ def test_what_features_decide_is_not_what_the_wrapper_had_put_there(traced: Assu
     assert len(traced.branches_met) == 1
 
 
+def test_no_more_boxes_survive_than_a_later_step_has(
+    traced: AssumedValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step, which is rehearsed, may keep more than another scenario's steps have."""
+    monkeypatch.setattr(traced, "_rehearsed_number", lambda question: 7)
+    keep = torch.empty(4, dtype=torch.int64)
+    assert OPS["iou3d_nms_cuda"]["nms_gpu"](torch.empty(4, 7, device="meta"), keep, 0.7) == 4
+    assert keep.tolist() == [0, 1, 2, 3]
+
+
 def test_a_count_that_is_assumed_stays_beside_a_list_that_nobody_knows(
     traced: AssumedValues,
 ) -> None:
