@@ -5,6 +5,7 @@ limits them, and distances are squared sums in single precision.
 """
 
 from collections.abc import Iterator
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -88,21 +89,15 @@ def ball_query_stack(
         out[mine][~met, 0] = -1
 
 
-@native("b m radius nsample centres centre_counts points point_counts out")
-def ball_query_stack_once(
-    radius: float,
-    centres: Array,
-    centre_counts: Array,
-    points: Array,
-    point_counts: Array,
-    out: Filled,
-) -> None:
+@wraps(ball_query_stack)
+def ball_query_stack_once(*args: Any) -> None:
     """Query balls as above, but leave the places alone that no hit is left for."""
-    for mine, theirs in samples(centre_counts, point_counts):
-        balls = remembered(_balls, (centres[mine], points[theirs]), 0.0, radius, out.shape[1])
-        repeats = balls == balls[:, :1]
-        repeats[:, 0] = False
-        out[mine] = np.where(repeats, out[mine], balls)
+    out: Array = args[-1]
+    before = out.copy()
+    ball_query_stack(*args)
+    repeats = out == out[:, :1]
+    repeats[:, 0] = False
+    out[repeats] = before[repeats]
 
 
 def _fill_balls(centres: Array, points: Array, least: float, radius: float, out: Array) -> Array:
