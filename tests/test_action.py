@@ -170,7 +170,7 @@ def test_nothing_in_an_input_is_executed(runner: Runner, text: str) -> None:
     ("code", "verdict"),
     [(0, "pass"), (1, "fail"), (2, "broken"), (3, "no-verdict"), (130, "broken")],
 )
-def test_the_exit_code_is_passed_on_and_told(runner: Runner, code: int, verdict: str) -> None:
+def test_the_exit_code_is_passed_on_and_reported(runner: Runner, code: int, verdict: str) -> None:
     ran = runner.run(configs="a.yaml", code=code)
     assert ran.code == code
     assert ran.outputs == {"exit-code": str(code), "verdict": verdict}

@@ -213,7 +213,7 @@ def test_a_place_longer_than_its_room_is_cut() -> None:
         answer(die)
 
 
-def test_what_a_captured_child_printed_last_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_a_captured_child_printed_last_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     def say(_task: object, _tell: Tell) -> None:
         os.write(1, b"x" * 5000 + b"\n")
         os.write(2, b"terminate called\n\n")

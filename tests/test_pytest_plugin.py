@@ -208,7 +208,7 @@ def test_the_setting_puts_it_before_an_installed_spconv(run):
     run(_SPARSE, "-o", "gpu_budget_spconv_standin=true").assert_outcomes(passed=1)
 
 
-def test_the_marker_is_told(run):
+def test_the_marker_is_reported(run):
     run("", "--markers").stdout.fnmatch_lines(["@pytest.mark.gpu_budget(size=None, *"])
 
 

@@ -29,7 +29,7 @@ from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.scenes import Batch
 from bevdiag.trace.compiler import without_compiler
-from bevdiag.trace.failure import failures_told
+from bevdiag.trace.failure import failures_reported
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
 from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
@@ -194,7 +194,7 @@ class BuiltIn(ConfigSource):
 
         def record(scenario: Scenario) -> tuple[Settled | None, Trace]:
             settled = self._settled(scenario if scenario in varied else Scenario.EXPECTED)
-            with failures_told():
+            with failures_reported():
                 trace = self._trace(*settled, scenario)
             return settled if scenario in fresh else None, trace
 
@@ -243,7 +243,7 @@ class BuiltIn(ConfigSource):
     def _settled(self, scenario: Scenario) -> Settled:
         """Return the scenario's scene, and the counts of it that depend on values."""
         key = self._counts_key(scenario)
-        with failures_told():
+        with failures_reported():
             batch = self.batch(scenario)
             if key not in self.shared.counts:
                 self.shared.counts[key] = settle_kept_voxels(

@@ -41,11 +41,11 @@ def silence(
     for comment in ignores:
         stay += ignore_without_reason(comment)
         idle = [code for code in comment.codes if (code, comment.location) not in effective]
-        stay += ignore_without_effect(comment, list(_told(idle, stages)))
+        stay += ignore_without_effect(comment, list(_reported(idle, stages)))
     return tuple(stay), tuple(silenced)
 
 
-def _told(idle: list[str], stages: Collection[Stage]) -> Iterator[str]:
+def _reported(idle: list[str], stages: Collection[Stage]) -> Iterator[str]:
     """Of the codes that silenced nothing those that had their chance to."""
     for code in idle:
         if code not in CODES or CODES[code].stage in stages:

@@ -17,7 +17,7 @@ from bevdiag.sparse import stub
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.failure import failures_told
+from bevdiag.trace.failure import failures_reported
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.real_run import prepare, run_for_real
 from bevdiag.trace.recorder import Recorder
@@ -92,7 +92,7 @@ def trace_model(
             if isinstance(tensor, torch.Tensor) and tensor.is_meta:
                 values.given.add(tensor)
         # An operation that knows no meta tensors; other errors are the model's own.
-        with failures_told((NotImplementedError,)):
+        with failures_reported((NotImplementedError,)):
             return settle(trace_steps(_on_meta(model), batch, options, hooks))
 
     def rehearse(prompter: Prompter) -> None:

@@ -14,7 +14,7 @@ _REFUSALS = (ArithmeticError, MemoryError, RuntimeError, ValueError)
 
 
 @contextmanager
-def failures_told(kinds: tuple[type[Exception], ...] = _REFUSALS) -> Iterator[None]:
+def failures_reported(kinds: tuple[type[Exception], ...] = _REFUSALS) -> Iterator[None]:
     """Turn what a layer, PyTorch or the machine refuses into an error of the user's.
 
     Training would meet the same refusal of a shape. Anything else that is raised is a defect.

@@ -244,7 +244,7 @@ def test_what_a_killed_process_had_measured_is_kept(
     assert all("died of SIGSEGV" in crash for crash in done.crashes)
 
 
-def test_what_a_driver_raises_is_told_with_the_place() -> None:
+def test_what_a_driver_raises_is_reported_with_the_place() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     task = CalibrationTask(calls=(), cudnn_benchmark=False, held_bytes=0, is_first=True)

@@ -59,7 +59,7 @@ def test_a_missing_script(tmp_path: Path) -> None:
         Scripted(tmp_path / "scenes.py")(order(tmp_path))
 
 
-def test_a_script_is_told_what_to_write(tmp_path: Path) -> None:
+def test_a_script_is_reported_what_to_write(tmp_path: Path) -> None:
     script = tmp_path / "scenes.py"
     script.write_text("import sys; open(sys.argv[2] + 'told', 'w').write(' '.join(sys.argv[3:]))")
     Scripted(script)(order(tmp_path))

@@ -53,7 +53,7 @@ def test_the_worst_config_decides_and_comes_last(
     assert err == ""
 
 
-def test_a_missing_config_is_told_beside_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_config_is_reported_beside_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "nowhere.yaml", SHIPPED, "--format", "json"]) == 2
     document = json.loads(capsys.readouterr().out)
     jsonschema.validate(document, json.loads(schema_text("preflight")))

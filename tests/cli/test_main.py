@@ -133,7 +133,7 @@ def test_an_error_brings_its_own_exit_code(diagnosis: Any) -> None:
     assert run(["inspect", "m.yaml"]) == 3
 
 
-def test_a_defect_is_told_as_one(
+def test_a_defect_is_reported_as_one(
     diagnosis: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("BEVDIAG_DEBUG", raising=False)

@@ -100,7 +100,7 @@ def test_the_explanation_knows_how_the_step_was_run(config, capfd, monkeypatch):
     assert options.budget_bytes is None
 
 
-def test_a_baseline_that_cannot_be_read_is_told_before_any_work(config, capsys, monkeypatch):
+def test_a_baseline_that_cannot_be_read_is_reported_before_any_work(config, capsys, monkeypatch):
     monkeypatch.setattr("bevdiag.cli.preflight.run_jobs", lambda jobs: pytest.fail("traced"))
     assert run(["preflight", str(config), "--baseline", "nowhere.json"]) == 2
     assert "nowhere.json" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_many_problems_are_counted_after_the_first_ten(parse):
     assert lines[-1] == "... and 9 more"
 
 
-def test_the_same_problem_of_all_entries_of_a_list_is_told_once(parse):
+def test_the_same_problem_of_all_entries_of_a_list_is_reported_once(parse):
     text = (
         "MODEL: {VFE: {NAME: SDAVFE, NUM_FILTERS: [a, b, c], VOXEL_SIZE: [1, 1, 1], "
         "POINT_CLOUD_RANGE: [0, 0, 0, 1, 1, 1]}}"

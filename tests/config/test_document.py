@@ -48,7 +48,7 @@ def test_an_edit_below_a_value_is_refused(parse):
         Document(parse(TEXT)).edited({("STEPS", "0", "SIZE", "X"): 1})
 
 
-def test_a_keys_own_place_is_told(write):
+def test_a_keys_own_place_is_reported(write):
     write("base.yaml", "MODEL:\n  VFE:\n    NAME: MeanVFE\n  HEAD: {STRIDE: 8}\n")
     path = write("c.yaml", "_BASE_CONFIG_: base.yaml\nMODEL:\n  HEAD:\n    STRIDE: 1\n")
     document = read_document(path, ("MODEL.VFE.NAME=PillarVFE", "MODEL.VFE.MORE=1"))

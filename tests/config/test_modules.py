@@ -69,7 +69,7 @@ def test_modules_that_only_openpcdet_has_leave_no_verdict(parse):
     )
 
 
-def test_a_typo_is_told_before_what_is_not_modelled(parse):
+def test_a_typo_is_reported_before_what_is_not_modelled(parse):
     text = GOOD.replace("SDAVFE", "ImageVFE").replace("FocalDSVT", "FocalDSTV")
     with pytest.raises(ConfigError, match="FocalDSTV"):
         check_modules(parse(text))

@@ -12,7 +12,7 @@ def test_a_fault_leaves_the_other_sections_whole(altered) -> None:
     assert None not in (parts.data, parts.backbone_3d, parts.map_to_bev, parts.dense_head)
 
 
-def test_a_module_that_is_not_modelled_is_not_told(altered) -> None:
+def test_a_module_that_is_not_modelled_is_not_reported(altered) -> None:
     path = altered(("NAME: FocalDSVT", "NAME: VoxelNeXt"))
     parts = read_parts(read_document(path))
     assert parts.backbone_3d is None

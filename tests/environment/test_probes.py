@@ -29,7 +29,7 @@ def test_a_signal_is_named_and_the_next_stage_runs(modules: Path) -> None:
     assert spconv.facts == {"version": "2.3.6"}
 
 
-def test_an_exception_is_told(modules: Path) -> None:
+def test_an_exception_is_reported(modules: Path) -> None:
     (modules / "cumm" / "__init__.py").write_text("", encoding="utf-8")
     (cumm,) = probe_imports(["cumm"])
     assert cumm.error.startswith("ImportError: cannot import name 'tensorview'")

@@ -12,7 +12,7 @@ _LONGEST_SENTENCE = 4000
 _CONFIGS = {**TEXTS, **dict(altered_configs())}
 
 
-def _check_told(ending: Ending, *, names_a_module: bool = False) -> None:
+def _check_reported(ending: Ending, *, names_a_module: bool = False) -> None:
     """The input is refused in a line that a terminal and a log can be trusted with."""
     # 3: a module that no one knows leaves no verdict.
     assert ending.code in ((1, 2, 3) if names_a_module else (1, 2)), ending
@@ -31,7 +31,7 @@ def test_a_hostile_config_ends_well(name: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(_CONFIGS[name])
     ending = ended("inspect", str(path), "--device", "meta", "--no-remedies")
-    _check_told(ending, names_a_module="NAME is " in name)
+    _check_reported(ending, names_a_module="NAME is " in name)
 
 
 def test_there_are_enough_of_them() -> None:

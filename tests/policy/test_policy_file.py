@@ -106,7 +106,7 @@ def test_the_nearest_file_counts_up_to_the_root_of_the_repository(tmp_path):
         ("config = 3", 1, "expected [[...config]]"),
     ],
 )
-def test_what_no_policy_can_say_is_told_with_its_place(tmp_path, text, line, sentence):
+def test_what_no_policy_can_say_is_reported_with_its_place(tmp_path, text, line, sentence):
     path = written(tmp_path, text)
     with pytest.raises(ConfigError) as refused:
         read_policy(path)
@@ -116,7 +116,7 @@ def test_what_no_policy_can_say_is_told_with_its_place(tmp_path, text, line, sen
 
 
 @pytest.mark.parametrize("data", [b"gpu = ", b"\xff\xfe", b"[" * 5000, b"x" * (2**20 + 1)])
-def test_what_is_no_toml_is_told_in_one_sentence(tmp_path, data):
+def test_what_is_no_toml_is_reported_in_one_sentence(tmp_path, data):
     path = tmp_path / "bevdiag.toml"
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=r"bevdiag\.toml") as refused:
@@ -124,7 +124,7 @@ def test_what_is_no_toml_is_told_in_one_sentence(tmp_path, data):
     assert "\n" not in str(refused.value)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_policy(tmp_path / "absent.toml")
 

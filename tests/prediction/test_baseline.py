@@ -60,7 +60,7 @@ def test_shrinking_is_no_growth(check, file):
     assert compared(grown(check, 0.5), read_baseline(file), file, 0.0).growth == ()
 
 
-def test_other_conditions_are_told(check, file):
+def test_other_conditions_are_reported(check, file):
     other = replace(check, report=replace(check.report, autocast="bf16"))
     assert any(
         "autocast off, this is bf16" in note
@@ -68,7 +68,7 @@ def test_other_conditions_are_told(check, file):
     )
 
 
-def test_a_config_that_was_not_recorded_is_told(check, tmp_path):
+def test_a_config_that_was_not_recorded_is_reported(check, tmp_path):
     path = tmp_path / "other.json"
     noted = compared(check, Baseline(configs={}), path, 0.0)
     assert noted.growth == ()
@@ -91,7 +91,7 @@ def test_configs_are_named_from_the_files_folder(check, tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"schema": "x", "configs": {}}', "[" * 9999, '{"configs": 3}', "\x00"]
 )
-def test_what_is_no_baseline_is_told(tmp_path, text):
+def test_what_is_no_baseline_is_reported(tmp_path, text):
     path = tmp_path / "memory.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"memory\.json is no baseline") as refused:
@@ -99,6 +99,6 @@ def test_what_is_no_baseline_is_told(tmp_path, text):
     assert "\n" not in str(refused.value)
 
 
-def test_a_missing_baseline_is_told(tmp_path):
+def test_a_missing_baseline_is_reported(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_baseline(tmp_path / "absent.json")

@@ -45,7 +45,7 @@ def test_reductions_make_few_channels(compared: CompareReport) -> None:
     assert [row.bev_channels for row in compared.variants] == [1280, 128, 128]
 
 
-def test_the_largest_request_is_told(small: Any) -> None:
+def test_the_largest_request_is_reported(small: Any) -> None:
     report = compare(
         small.config, small.options(batch_size=4, pins={small.site: 3000}), [], [], [], _quiet
     )

@@ -196,7 +196,7 @@ def _stopping_codes(report: Any) -> list[str]:
     return [finding.code for finding in report.findings]
 
 
-def test_what_settings_refuse_is_told_with_code_and_place(small: Any) -> None:
+def test_what_settings_refuse_is_reported_with_code_and_place(small: Any) -> None:
     report = small.report(
         overrides=(
             "MODEL.VFE.NAME=SDAVEF",
@@ -207,7 +207,7 @@ def test_what_settings_refuse_is_told_with_code_and_place(small: Any) -> None:
     assert all(str(finding.location).startswith("--set:") for finding in report.findings)
 
 
-def test_what_would_fail_while_building_is_told_with_code_and_place(small: Any) -> None:
+def test_what_would_fail_while_building_is_reported_with_code_and_place(small: Any) -> None:
     report = small.report(overrides=("MODEL.BACKBONE_2D.UPSAMPLE_STRIDES=[1, 4]",))
     assert _stopping_codes(report) == ["BEV103"]
 

@@ -91,7 +91,7 @@ def test_the_gpu_at_hand_is_the_budget_where_none_is_named(tmp_path, monkeypatch
         ("", {"cudnn": "nine"}, "--cudnn: "),
     ],
 )
-def test_what_cannot_be_used_is_told_with_its_place(tmp_path, policy, given, sentence):
+def test_what_cannot_be_used_is_reported_with_its_place(tmp_path, policy, given, sentence):
     with pytest.raises(BevdiagError) as refused:
         job_of(tmp_path, policy, **given)
     assert sentence in str(refused.value)

@@ -52,7 +52,7 @@ def hangs(task: MeasureTask, tell: Tell) -> StepMeasurements:
     ("function", "failure"),
     [(exits, "ended with exit code 7"), (hangs, "was stopped after 1 s without an answer")],
 )
-def test_what_a_child_told_before_it_died_is_kept(
+def test_what_a_child_reported_before_it_died_is_kept(
     run: Any, function: Measure, failure: str
 ) -> None:
     latest, reported = run(function, timeout_seconds=1.0)

@@ -30,7 +30,7 @@ def modules() -> Any:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_measured_module_is_told_and_covered(row: str, modules: Any) -> None:
+def test_a_measured_module_is_reported_and_covered(row: str, modules: Any) -> None:
     reported = ROWS[row]
     case = modules[reported["name"].partition("@")[0]]()
     autocast = reported["autocast"].removesuffix("+kept")

@@ -31,7 +31,7 @@ GIB = 2**30
         (-3 * 2**20, "-3.0 MiB"),
     ],
 )
-def test_bytes_are_told_in_binary_units(nbytes: int, text: str) -> None:
+def test_bytes_are_reported_in_binary_units(nbytes: int, text: str) -> None:
     assert format_bytes(nbytes) == text
 
 

@@ -87,7 +87,7 @@ def test_the_timeline_is_short_and_keeps_its_peak(over: Prediction) -> None:
     assert max(item["allocated_bytes"] for item in timeline) == highest.allocated_bytes
 
 
-def test_a_short_timeline_is_told_point_by_point(over: Prediction) -> None:
+def test_a_short_timeline_is_reported_point_by_point(over: Prediction) -> None:
     points = tuple(
         TimelinePoint(phase=phase, module="vfe", allocated_bytes=size, reserved_bytes=2 * size)
         for phase, size in (("forward", 1), ("forward", 2), ("backward", 1))
@@ -107,11 +107,11 @@ def test_the_recommended_plan_is_its_ids_and_edits(over: Prediction) -> None:
     assert found == {"ids": ["sparse_max"], "edits": {"MODEL.MAP_TO_BEV.MODE": "sparse_max"}}
 
 
-def test_every_figure_of_a_layer_is_told(over: Prediction) -> None:
+def test_every_figure_of_a_layer_is_reported(over: Prediction) -> None:
     assert set(plain(over)["layers"][0]) == set(Layer.__dataclass_fields__)
 
 
-def test_the_wiring_is_told_with_every_entry(over: Prediction) -> None:
+def test_the_wiring_is_reported_with_every_entry(over: Prediction) -> None:
     wiring = plain(over)["wiring"]
     assert [entry["key"] for entry in wiring["entries"]] == [
         "voxels",

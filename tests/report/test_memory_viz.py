@@ -82,7 +82,7 @@ def test_pytorch_reads_it(loaded):
     assert "base64" in viewer.segment_plot(loaded)
 
 
-def test_every_block_is_told_with_its_module_and_tensor(loaded):
+def test_every_block_is_reported_with_its_module_and_tensor(loaded):
     flames = viewer.memory(loaded, format_flamegraph=lambda lines: lines)
     assert (
         "stream_0;active_allocated;step 2, forward:0:float32 1 x 128 x 200 x 500;head:0:load "

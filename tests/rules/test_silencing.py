@@ -52,20 +52,20 @@ def test_one_comment_silences_several() -> None:
     assert len(silenced) == 3
 
 
-def test_without_a_reason_it_silences_and_is_told() -> None:
+def test_without_a_reason_it_silences_and_is_reported() -> None:
     stay, silenced = silence([_found()], [_comment("BEV305", reason="")], ALL)
     assert [item.code for item in stay] == ["BEV006"]
     assert len(silenced) == 1
 
 
-def test_an_unknown_code_is_told_with_the_nearest() -> None:
+def test_an_unknown_code_is_reported_with_the_nearest() -> None:
     stay, _ = silence([], [_comment("BEV35")], ALL)
     (idle,) = stay
     assert idle.code == "BEV007"
     assert "no rule BEV35; did you mean 'BEV3" in idle.message
 
 
-def test_a_comment_that_is_not_understood_is_told() -> None:
+def test_a_comment_that_is_not_understood_is_reported() -> None:
     stay, _ = silence([], [_comment(reason="")], ALL)
     assert [item.code for item in stay] == ["BEV007"]
     assert "expected # bevdiag: ignore[" in stay[0].message

@@ -50,13 +50,13 @@ def test_an_error_without_a_message_shows_its_line_and_the_way_there(trace_repo:
     assert "Traceback (most recent call last)" in failure.details
 
 
-def test_a_layer_that_is_fed_other_channels_is_told_by_whom(trace_repo: Trace) -> None:
+def test_a_layer_that_is_fed_other_channels_is_reported_by_whom(trace_repo: Trace) -> None:
     failure = _failure("Mismatching", trace_repo)
     assert "RuntimeError: " in str(failure)
     assert "same reduction dim" in str(failure)
 
 
-def test_what_is_refused_is_told_with_its_place(trace_repo: Trace) -> None:
+def test_what_is_refused_is_reported_with_its_place(trace_repo: Trace) -> None:
     failure = _failure("Starting", trace_repo)
     assert "PermissionError: pcdet/models/detectors/failing.py:" in str(failure)
     assert "would signal a process" in str(failure)

@@ -127,12 +127,12 @@ def test_a_step_that_hangs_is_stopped(trace_repo: Trace) -> None:
         trace_repo("one_stage.yaml", overrides=("MODEL.NAME=Hanging",), timeout_seconds=6)
 
 
-def test_downloads_are_refused_and_told(trace_repo: Trace) -> None:
+def test_downloads_are_refused_and_reported(trace_repo: Trace) -> None:
     trace = trace_repo("one_stage.yaml", overrides=("MODEL.NAME=Downloading",))
     assert any("neither downloaded nor loaded" in finding for finding in trace.findings)
 
 
-def test_an_unknown_detector_is_told_with_its_place(trace_repo: Trace) -> None:
+def test_an_unknown_detector_is_reported_with_its_place(trace_repo: Trace) -> None:
     with pytest.raises(NoVerdictError, match=r"pcdet/models/__init__\.py:\d+: KeyError"):
         trace_repo("one_stage.yaml", overrides=("MODEL.NAME=Nothing",))
 

@@ -115,7 +115,7 @@ def test_modules_made_inside_a_forward_run_on_their_callers_account(recordings: 
     assert paths["_softmax"] == {"holder"}
 
 
-def test_leaving_is_told_with_path_and_output() -> None:
+def test_leaving_is_reported_with_path_and_output() -> None:
     model, left = _Model(), []
     with Attribution(model, lambda path, module, inputs, output: left.append(path)) as attribution:
         attribution.begin_step()

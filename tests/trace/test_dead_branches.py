@@ -171,13 +171,13 @@ def test_what_only_a_checkpoint_recomputes_with_is_reached() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
-def test_what_the_loss_does_not_reach_is_told_with_the_reason(
+def test_what_the_loss_does_not_reach_is_reported_with_the_reason(
     between: nn.Module, branch: DeadBranch
 ) -> None:
     assert _wiring(between).dead_branches == (branch,)
 
 
-def test_the_map_is_told_with_what_it_is_made_of() -> None:
+def test_the_map_is_reported_with_what_it_is_made_of() -> None:
     wiring = _wiring(_Part("encoded", "encoded"))
     assert wiring.dead_branches == ()
     assert wiring.bev_map is not None

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.trace.failure import failures_told
+from bevdiag.trace.failure import failures_reported
 
 
 class _Inner(nn.Module):
@@ -17,9 +17,9 @@ class _Inner(nn.Module):
         raise self.error
 
 
-def _told(error: Exception) -> str:
+def _reported(error: Exception) -> str:
     model = nn.Sequential(nn.Identity(), nn.Sequential(_Inner(error)))
-    with pytest.raises(NoVerdictError) as reported, failures_told():
+    with pytest.raises(NoVerdictError) as reported, failures_reported():
         model(torch.empty(1))
     return str(reported.value)
 
@@ -34,28 +34,28 @@ def _told(error: Exception) -> str:
     ],
 )
 def test_the_innermost_module_is_named(error: Exception) -> None:
-    assert _told(error) == "the training step stops in 1.0: shapes differ"
+    assert _reported(error) == "the training step stops in 1.0: shapes differ"
 
 
 def test_an_error_without_words_is_named_by_its_kind() -> None:
-    assert _told(MemoryError()) == "the training step stops in 1.0: MemoryError"
+    assert _reported(MemoryError()) == "the training step stops in 1.0: MemoryError"
 
 
 def test_long_words_are_cut() -> None:
-    assert len(_told(RuntimeError("x" * 10_000))) < 500
+    assert len(_reported(RuntimeError("x" * 10_000))) < 500
 
 
 def test_outside_of_modules_nothing_is_named() -> None:
-    with pytest.raises(NoVerdictError) as reported, failures_told():
+    with pytest.raises(NoVerdictError) as reported, failures_reported():
         torch.empty(2**62, 2**62, device="meta")
     assert str(reported.value).startswith("the training step cannot run: Storage size")
 
 
 def test_an_error_of_the_user_passes() -> None:
-    with pytest.raises(ConfigError), failures_told():
+    with pytest.raises(ConfigError), failures_reported():
         raise ConfigError("expected another number")
 
 
 def test_a_defect_passes() -> None:
-    with pytest.raises(KeyError), failures_told():
+    with pytest.raises(KeyError), failures_reported():
         raise KeyError("block")

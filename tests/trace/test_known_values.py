@@ -60,7 +60,7 @@ def test_supplied_orders_are_values_that_coordinates_can_be_picked_by(recordings
     assert picked.tolist() == [2, 1, 0]
 
 
-def test_a_negated_mask_is_told_to_who_supplies_the_values(recordings: Any) -> None:
+def test_a_negated_mask_is_reported_to_who_supplies_the_values(recordings: Any) -> None:
     features = _meta(20)
     with recordings.recording() as recorder:
         recorder.unknown = known = _Known(recorder)

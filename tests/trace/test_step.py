@@ -97,7 +97,7 @@ def test_steps_after_the_first_are_alike(recordings: Any) -> None:
     assert rows[0] == rows[1] == rows[2]
 
 
-def test_what_gets_no_gradient_is_told(recordings: Any) -> None:
+def test_what_gets_no_gradient_is_reported(recordings: Any) -> None:
     trace = recordings.steps(_Toy(), _batch())
     assert trace.params_without_grad == {"unused.weight": 32, "unused.bias": 4}
     assert trace.params_not_optimized == {}

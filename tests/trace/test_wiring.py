@@ -122,7 +122,7 @@ def test_an_entry_names_its_writer_its_readers_and_who_replaced_it(wired: Any) -
     assert (second.written_by, second.read_by, second.replaced_by) == ("transformer", (), None)
 
 
-def test_only_the_last_step_is_told(wired: Any) -> None:
+def test_only_the_last_step_is_reported(wired: Any) -> None:
     assert len(_entries(wired("encoder"), "x")) == 1
 
 

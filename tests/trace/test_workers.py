@@ -139,7 +139,7 @@ def test_where_nothing_may_be_forked_a_fresh_interpreter_that_sees_no_gpu_outliv
         assert list(traced(["CUDA_VISIBLE_DEVICES"])) == [""]
 
 
-def test_exhausted_memory_is_told_without_a_worker_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhausted_memory_is_reported_without_a_worker_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausts(task: int) -> str:
         raise MemoryError
 

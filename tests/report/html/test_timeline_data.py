@@ -23,7 +23,7 @@ def test_runs_tell_where_a_value_changes(drawn):
     assert data["reserved"] == [[0, 600 * 2**20]]
 
 
-def test_a_name_is_told_once(drawn):
+def test_a_name_is_reported_once(drawn):
     data = timeline_data((*drawn.blocks, drawn.blocks[-1]), drawn.timeline, None)
     assert data["what"][-1] == data["what"][-2]
     assert data["names"][data["what"][-1]][0] == "dense_head"

@@ -55,7 +55,7 @@ def test_json_golden(checks, golden):
     golden("preflight.json", as_json(checks))
 
 
-def test_the_worst_stands_last_and_all_is_told(checks):
+def test_the_worst_stands_last_and_all_is_reported(checks):
     text = render_preflight(checks, Layout(width=120))
     rows = [text.index(f"{check.config} ") for check in checks]
     assert rows[1] < rows[0] < rows[3]

@@ -5,7 +5,7 @@ from bevdiag.report.layout import Layout
 from bevdiag.report.text.layer_tree import layer_lines, shown_layers
 
 
-def test_names_are_told_below_their_parent(over: Prediction) -> None:
+def test_names_are_reported_below_their_parent(over: Prediction) -> None:
     shown = [(level, label) for _, level, label in shown_layers(over, 9)]
     assert (2, "stage_0.0.encoder_list.0") in shown
     assert (1, "focal_encoder") in shown

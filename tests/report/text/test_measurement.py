@@ -21,7 +21,7 @@ def test_a_module_that_was_not_predicted_has_no_error(measured: Prediction) -> N
     assert row.split()[-2:] == ["-", "-"]
 
 
-def test_a_failure_is_told(measured: Prediction) -> None:
+def test_a_failure_is_reported(measured: Prediction) -> None:
     assert measured.measurement is not None
     failed = replace(
         measured.measurement,

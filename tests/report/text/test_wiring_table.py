@@ -22,25 +22,25 @@ def sound(over: Prediction) -> Prediction:
     return replace(over, wiring=wiring)
 
 
-def test_the_map_is_told_with_what_it_is_made_of(over: Prediction) -> None:
+def test_the_map_is_reported_with_what_it_is_made_of(over: Prediction) -> None:
     assert (
         "map_to_bev makes the BEV map of 22,400 channels of encoded_spconv_tensor, which"
         in _text(over, width=200)
     )
 
 
-def test_what_the_loss_does_not_reach_is_told_with_the_reason(over: Prediction) -> None:
+def test_what_the_loss_does_not_reach_is_reported_with_the_reason(over: Prediction) -> None:
     text = _text(over, width=200)
     assert "backbone_3d.dsvt" in text
     assert "nothing reads voxel_features after it" in text
     assert "1,201,152 of 32,166,154 parameters get no gradient." in text
 
 
-def test_a_writer_of_other_channels_than_it_declares_is_told(over: Prediction) -> None:
+def test_a_writer_of_other_channels_than_it_declares_is_reported(over: Prediction) -> None:
     assert "map_to_bev declares 256 channels and delivers 22400 as spatial_features." in _text(over)
 
 
-def test_sound_wiring_is_told_on_demand_alone(sound: Prediction) -> None:
+def test_sound_wiring_is_reported_on_demand_alone(sound: Prediction) -> None:
     assert _text(sound).strip() == ""
     text = _text(sound, verbose=True)
     assert "the loader" in text

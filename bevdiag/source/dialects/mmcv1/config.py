@@ -1,6 +1,6 @@
 """What bevdiag itself needs of a config of mmcv 1.x; but for its names, it is read in the child.
 
-Whether a config is mmcv's or MMEngine's is told by the names that it sets, without running it.
+Whether a config is mmcv's or MMEngine's is seen from the names that it sets, without running it.
 """
 
 import ast

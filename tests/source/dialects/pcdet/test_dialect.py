@@ -47,7 +47,7 @@ def _run(layer: nn.Module) -> torch.Tensor:
         return OpenPcdet(_REPOSITORY, _SETTINGS).loss(model, batch)
 
 
-def test_a_layer_that_is_fed_other_channels_is_told_by_whom() -> None:
+def test_a_layer_that_is_fed_other_channels_is_reported_by_whom() -> None:
     reported = (
         r"mat1 and mat2 shapes cannot be multiplied .*; the features read last are features, 4 "
         "channels, of encoder, which declares 6"
