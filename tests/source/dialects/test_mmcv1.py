@@ -142,6 +142,12 @@ def test_images_have_three_channels_and_sides(shape: tuple[int, ...], expected: 
     assert is_image({"img_inputs": [torch.empty(shape, device="meta")]}) is expected
 
 
+def test_a_data_set_that_takes_each_fourth_frame_has_them_all(recorded: Recorded) -> None:
+    thinned = _record(overrides=("data.train.load_interval=4",)).traces[Scenario.EXPECTED].stream
+    stream = recorded.traces[Scenario.EXPECTED].stream
+    assert thinned.nbytes.sum() == stream.nbytes.sum()
+
+
 def test_a_data_set_without_samples_of_ours_is_refused() -> None:
     with pytest.raises(NoVerdictError, match="Rooms reads files of a data set that bevdiag makes"):
         _record(overrides=("data.train.type=Rooms",))

@@ -50,6 +50,8 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
     rig = Rig.of(dataset)
     file = folder / "infos.pkl"
     changed = {**dataset, "ann_file": str(file), "data_root": f"{folder}/"}
+    if "load_interval" in dataset:  # the file has those frames alone that training takes
+        changed["load_interval"] = 1
     dump = required("mmcv").dump
     if "NuScenesDataset" in kinds or "LyftDataset" in kinds:
         infos = _nuscenes(scene, dataset, rig, folder)
