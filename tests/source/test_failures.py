@@ -114,9 +114,10 @@ def _unknown_coordinates() -> None:
 
 
 def _unknown_data_set() -> None:
-    named: Any = SimpleNamespace(DATASETS=None, dump=None)
+    named: Any = SimpleNamespace(dump=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(infos, "required", lambda name: named)
+        patch.setattr(infos, "registry_of", lambda dataset: None)
         patch.setattr(infos, "class_of", lambda dataset: object)
         patch.setattr(infos.Rig, "of", lambda dataset: None)
         nothing: Any = None
