@@ -11,7 +11,7 @@ def test_what_stands_outside_the_config_is_traced_where_it_can_be(small: Any) ->
     source = small.source()
     plain = small.report()
     goal = make_target(torch="2.11.0", budget_bytes=GIB)
-    advice = {entry.id: entry for entry in advice_for(source, goal)}
+    advice = {entry.id: entry for entry in advice_for(source, goal, source.record())}
     assert list(advice) == ["expandable-segments", "autocast-bf16"]
     grown = advice["expandable-segments"]
     assert grown.verdict is Verdict.FITS
@@ -24,6 +24,7 @@ def test_what_stands_outside_the_config_is_traced_where_it_can_be(small: Any) ->
 
 def test_half_precision_is_no_advice_where_it_is_on_and_summing_needs_samples(small: Any) -> None:
     source = small.source(autocast="bf16", batch_size=2)
-    (grown, summed) = advice_for(source, make_target(torch="2.11.0", budget_bytes=2**20))
+    goal = make_target(torch="2.11.0", budget_bytes=2**20)
+    (grown, summed) = advice_for(source, goal, source.record())
     assert grown.verdict is Verdict.OVER
     assert "n times fewer samples than the 2 of OPTIMIZATION.BATCH_SIZE_PER_GPU" in summed.how
