@@ -2,6 +2,7 @@
 
     python benchmarks/source_coverage.py RESULTS.json [--openpcdet CHECKOUT [--params PARAMS.json]]
         [--fork [NAME=]CHECKOUT:CONFIG,CONFIG ...] [--jobs N] [--limit SECONDS] [--again PART]
+        [--rehearse auto|off]
         [--also RESULTS.json ...] [--out docs/coverage.md [--page-alone]]
 
 Every model config of OpenPCDet is a case, and every config that is named of a fork, below its
@@ -44,6 +45,9 @@ ASKED = (
 )
 FAILED = "failed"
 _MOST_SITES = 3
+_FEW = 2
+"""Python configs of a repository that share a section with those of others."""
+_PLUGINS = "Plugins and forks with Python configs"
 _FURTHER = ("; before that, ", "; next: ")
 """What follows the sentence that says why there is no number."""
 
@@ -70,6 +74,7 @@ class Found:
         remark: the assumptions of a number, or why there is none.
         errors: the findings of severity "error", code and message.
         versions: of what it ran with.
+        asked: what it was asked beyond what every case is.
     """
 
     params: int | None = None
@@ -80,6 +85,7 @@ class Found:
     remark: str = ""
     errors: tuple[str, ...] = ()
     versions: str = ""
+    asked: str = ""
 
     @property
     def gives_number(self) -> bool:
@@ -87,13 +93,13 @@ class Found:
         return self.params is not None
 
 
-def run(case: Case, limit: float) -> Found:
+def run(case: Case, limit: float, rehearse: str = "auto") -> Found:
     """Run one case, and stop its processes after `limit` seconds."""
     command = [sys.executable, "-W", "ignore", "-m", "bevdiag", "inspect"]
     folder = case.checkout if case.config.endswith(".py") else case.checkout / CONFIGS
     command += [str(folder / case.config), "--source", str(case.checkout)]
     command += [*ASKED, "--batch-size", str(BATCH_SIZE), "--format", "json"]
-    command += ["--timeout", str(int(limit))]
+    command += ["--timeout", str(int(limit)), "--rehearse", rehearse]
     search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     began = time.perf_counter()
     child = subprocess.Popen(
@@ -229,29 +235,35 @@ def page(asked: list[Case], found: dict[str, Found], counted: dict[str, int]) ->
     for case in others:
         row = found[case.name]
         lines.append(f"| {case.repository} | {case.config} | {_params(row)} | {_rest(row)} |")
-    for repository in sorted({case.repository for case in written}, key=str.lower):
-        due = sum(case.repository == repository for case in asked)
-        lines += _section(repository, written, found, due)
+    counts = Counter(case.repository for case in written)
+    for repository in sorted(counts, key=str.lower):
+        if counts[repository] > _FEW:
+            cases = [case for case in written if case.repository == repository]
+            due = sum(case.repository == repository for case in asked)
+            lines += _section(repository, cases, found, due)
+    if few := [case for case in written if counts[case.repository] <= _FEW]:
+        lines += _section(_PLUGINS, few, found, len(few))
     return "\n".join(lines) + "\n"
 
 
-def _section(repository: str, written: list[Case], found: dict[str, Found], due: int) -> list[str]:
-    """Make the part of the page on a repository's Python configs."""
-    cases = [case for case in written if case.repository == repository]
+def _section(title: str, cases: list[Case], found: dict[str, Found], due: int) -> list[str]:
+    """Make the part of the page on a repository's Python configs, or on several with few each."""
+    several = "repository | " if title == _PLUGINS else ""
     lines = [
         "",
-        f"## {repository}",
+        f"## {title}",
         "",
         f"**{_share(cases, found)} configs give a number**; the remark says why the others do not.",
         *([f"{due - len(cases)} of {due} have not been run yet."] if due > len(cases) else []),
         f"Versions: {_all_versions(found[case.name] for case in cases)}.",
         "",
-        "| config | parameters | peak, GiB (low to high) | s | remark |",
-        "|---|---:|---:|---:|---|",
+        f"| {several}config | parameters | peak, GiB (low to high) | s | remark |",
+        f"|{'---|' if several else ''}---|---:|---:|---:|---|",
     ]
     for case in cases:
         row = found[case.name]
-        lines.append(f"| {case.config} | {_params(row)} | {_rest(row)} |")
+        named = f"{case.repository} | " if several else ""
+        lines.append(f"| {named}{case.config} | {_params(row)} | {_rest(row)} |")
     return lines
 
 
@@ -283,7 +295,7 @@ def _rest(found: Found) -> str:
             f"{size / 2**30:.2f}" for size in (found.low_bytes, found.peak_bytes, found.high_bytes)
         )
         peak = expected if low == high else f"{expected} ({low} to {high})"
-    said = [found.remark] if found.remark else []
+    said = [part for part in (found.remark, found.asked) if part]
     if found.gives_number:
         said += [f"error {error}" for error in found.errors]
     remark = "; ".join(said).replace("|", "\\|")
@@ -315,12 +327,13 @@ def _keep_to(cores: set[int]) -> None:
 def run_all(cases: Iterable[Case], found: dict[str, Found], options: argparse.Namespace) -> None:
     """Run what is due, `--jobs` at a time, and keep each result at once."""
     due = [case for case in cases if _is_due(case.name, found, options.again)]
+    asked = "" if options.rehearse == "auto" else f"--rehearse {options.rehearse}"
     shares = _shares(options.jobs)
     with ThreadPoolExecutor(options.jobs, initializer=lambda: _keep_to(shares.get())) as pool:
-        running = {pool.submit(run, case, options.limit): case for case in due}
+        running = {pool.submit(run, case, options.limit, options.rehearse): case for case in due}
         for done in as_completed(running):
             name = running[done].name
-            found[name] = replace(done.result(), versions=_versions())
+            found[name] = replace(done.result(), versions=_versions(), asked=asked)
             print(name, _rest(found[name]), sep=" | ", flush=True)
             kept = {key: asdict(value) for key, value in sorted(found.items())}
             options.results.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
@@ -336,6 +349,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--limit", type=float, default=600.0)
     parser.add_argument("--again")
+    parser.add_argument("--rehearse", choices=("auto", "off"), default="auto")
     parser.add_argument("--also", type=Path, action="append", default=[])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--page-alone", action="store_true", help="run nothing")

@@ -80,7 +80,7 @@ def failed(error: BaseException, findings: Sequence[str]) -> RepositoryError:
 
 def as_failure(error: BaseException) -> RepositoryError:
     """Return an error of the repository's code: its type, message and place, and the way to it."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if relative_file(f.filename)]
+    frames = _frames_in_repository(error)
     shown = tuple(_shown(frame) for frame in frames[-_FRAMES:])
     place = shown[-1].partition(" ")[0] if shown else "the repository"
     message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
@@ -91,6 +91,17 @@ def as_failure(error: BaseException) -> RepositoryError:
     failure.frames = shown
     failure.details = "".join(traceback.format_exception(error))
     return failure
+
+
+def _frames_in_repository(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the way to an error; to what it was raised for, where a registry raised it anew."""
+    at: BaseException | None = error
+    while at is not None:
+        frames = [f for f in traceback.extract_tb(at.__traceback__) if relative_file(f.filename)]
+        if frames:
+            return frames
+        at = at.__cause__ or at.__context__
+    return []
 
 
 def _compared(error: BaseException, line: str) -> str:

@@ -114,9 +114,10 @@ def _unknown_coordinates() -> None:
 
 
 def _unknown_data_set() -> None:
-    named: Any = SimpleNamespace(DATASETS=None, dump=None)
+    named: Any = SimpleNamespace(dump=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(infos, "required", lambda name: named)
+        patch.setattr(infos, "registry_of", lambda dataset: None)
         patch.setattr(infos, "class_of", lambda dataset: object)
         patch.setattr(infos.Rig, "of", lambda dataset: None)
         nothing: Any = None
@@ -180,3 +181,23 @@ def test_an_assertion_shows_what_it_compared(
         code["check"](SimpleNamespace(size=16))
     said = str(as_failure(caught.value))
     assert said.endswith("at `assert self.size == SIZE`, where self.size is 16, SIZE is 32")
+
+
+def test_an_error_that_a_registry_raises_anew_keeps_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "data_set.py"
+    file.write_text("def make():\n    return None.Label\n")
+    monkeypatch.setattr(places, "_roots", [tmp_path])
+    code: dict[str, Any] = {}
+    exec(compile(file.read_text(), str(file), "exec"), code)
+
+    def build() -> None:
+        try:
+            code["make"]()
+        except AttributeError as error:
+            raise type(error)(f"DataSet: {error}")  # noqa: B904 - as registries do
+
+    with pytest.raises(AttributeError) as caught:
+        build()
+    assert str(as_failure(caught.value)).startswith("data_set.py:2: AttributeError: DataSet: ")

@@ -19,7 +19,7 @@ from typing import Any
 
 from bevdiag.source.state import watched
 from bevdiag.source.stubs.definitions import Extensions
-from bevdiag.source.stubs.inert import InertModule, filled
+from bevdiag.source.stubs.inert import OF_DATA_SETS, InertModule, filled
 from bevdiag.source.stubs.ops import OPS
 from bevdiag.source.stubs.packages import PACKAGES
 from bevdiag.source.stubs.spconv import spconv_modules
@@ -93,7 +93,8 @@ class StubFinder:
             module = made.pop(name)
             sys.modules.update(made)  # its submodules; itself, import puts there
             return module
-        if "." in name or _is_guarded(importer):
+        # Training has its data set's package, so that it never comes to the code without one.
+        if "." in name or (name not in OF_DATA_SETS and _is_guarded(importer)):
             return None
         self.missing.append(name)
         return InertModule(name)

@@ -15,6 +15,8 @@ OF_KERNELS = (
     *("natten", "pytorch3d", "torchsparse", "xformers"),
 )
 """Packages that compute on a GPU alone: to install one helps no prediction."""
+OF_DATA_SETS = ("av2", "lyft_dataset_sdk", "nuscenes", "waymo_open_dataset")
+"""Packages that read a data set's own files, which training has and a synthetic scene has not."""
 _armed: list[bool] = []
 
 

@@ -203,6 +203,7 @@ _OPS: dict[str, dict[str, Op]] = {
         "bev_pool_backward": pooling.bev_pool_backward,
     },
     "ingroup_inds_cuda": {"forward": on_values(_ingroup_indices)},
+    "ingroup_indices": {"forward": on_values(_ingroup_indices)},
     "selective_scan_cuda": {
         "fwd": scans.selective_scan,
         "bwd": scans.selective_scan_backward,

@@ -1,6 +1,7 @@
 """mmcv 1.x's conventions, on a repository of this test that keeps to them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import Recorded
 from bevdiag.source.dialects import dialect_of
+from bevdiag.source.dialects.mmcv1 import config
 from bevdiag.source.dialects.mmcv1.config import described, is_of_mmcv
 from bevdiag.source.dialects.mmcv1.dialect import Mmcv1
 from bevdiag.source.dialects.mmcv1.infos import _quaternion
@@ -142,9 +144,22 @@ def test_images_have_three_channels_and_sides(shape: tuple[int, ...], expected: 
     assert is_image({"img_inputs": [torch.empty(shape, device="meta")]}) is expected
 
 
+def test_a_data_set_that_takes_each_fourth_frame_has_them_all(recorded: Recorded) -> None:
+    thinned = _record(overrides=("data.train.load_interval=4",)).traces[Scenario.EXPECTED].stream
+    stream = recorded.traces[Scenario.EXPECTED].stream
+    assert thinned.nbytes.sum() == stream.nbytes.sum()
+
+
 def test_a_data_set_without_samples_of_ours_is_refused() -> None:
     with pytest.raises(NoVerdictError, match="Rooms reads files of a data set that bevdiag makes"):
         _record(overrides=("data.train.type=Rooms",))
+
+
+def test_a_plugins_data_set_may_be_in_the_other_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {"mmdet3d.datasets": {"Own": int}, "mmdet.datasets": {"Own": str, "Plugged": float}}
+    monkeypatch.setattr(config, "required", lambda name: SimpleNamespace(DATASETS=kinds[name]))
+    found = [config.class_of({"type": name}) for name in ("Own", "Plugged")]
+    assert found == [int, float]
 
 
 def _dialect(**config: Any) -> Mmcv1:

@@ -50,6 +50,23 @@ def test_so_it_does_where_the_repository_imports_that_package(
     assert finder.missing == []
 
 
+def test_a_guarded_import_fails_unless_it_is_of_a_data_sets_package(
+    finder: StubFinder, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "OF_DATA_SETS", ("frames_13",))
+    module = write(
+        "repo/of_repo_13.py",
+        "try:\n    from frames_13 import label\n    from frames_13.deep import metrics\n"
+        "except Exception:\n    label = metrics = None\n"
+        "try:\n    import kernels_13\nexcept ImportError:\n    kernels_13 = None\n"
+        "kinds = {'Car': label.Label.TYPE_VEHICLE}",
+    )
+    assert isinstance(module.kinds["Car"], Inert)
+    assert isinstance(module.metrics, Inert)
+    assert module.kernels_13 is None
+    assert finder.missing == ["frames_13"]
+
+
 def test_importlib_in_the_repository_is_the_repository(write: Write) -> None:
     module = write(
         "repo/of_repo_4.py", "import importlib\nx = importlib.import_module('not_there_4')"

@@ -20,10 +20,11 @@ def values() -> AssumedValues:
     return assumed
 
 
-def test_ranks_within_groups() -> None:
+@pytest.mark.parametrize("module", ["ingroup_inds_cuda", "ingroup_indices"])
+def test_ranks_within_groups(module: str) -> None:
     groups = torch.tensor([5, 2, 5, 5, 2])
     ranks = torch.empty_like(groups)
-    OPS["ingroup_inds_cuda"]["forward"](groups, ranks)
+    OPS[module]["forward"](groups, ranks)
     assert ranks.tolist() == [0, 0, 1, 2, 1]
 
 

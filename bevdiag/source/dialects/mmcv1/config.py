@@ -96,9 +96,15 @@ def _class_names(config: Any, dataset: Any) -> Sequence[str]:
     return [] if known is None else list(known.get_classes(named))
 
 
+def registry_of(dataset: Any) -> Any:
+    """Return the registry that has a data set's class: mmdetection3d's own, or mmdet's."""
+    own = required("mmdet3d.datasets").DATASETS
+    return own if own.get(dataset["type"]) else required("mmdet.datasets").DATASETS
+
+
 def class_of(dataset: Any) -> Any:
     """Return the class of a data set, by its name in the registry."""
-    return required("mmdet3d.datasets").DATASETS.get(dataset["type"])
+    return registry_of(dataset).get(dataset["type"])
 
 
 def hook_of(config: Any) -> Mapping[str, Any]:

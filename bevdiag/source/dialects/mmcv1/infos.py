@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmcv1.config import class_of, required
+from bevdiag.source.dialects.mmcv1.config import class_of, registry_of, required
 from bevdiag.source.dialects.mmengine.frames import Rig, image_file, write_points
 from bevdiag.source.failures import Remedy, stopped
 
@@ -45,11 +45,13 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
     Raises:
         NoVerdictError: the data set reads files of another kind.
     """
-    registry = required("mmdet3d.datasets").DATASETS
+    registry = registry_of(dataset)
     kinds = [base.__name__ for base in class_of(dataset).__mro__]
     rig = Rig.of(dataset)
     file = folder / "infos.pkl"
     changed = {**dataset, "ann_file": str(file), "data_root": f"{folder}/"}
+    if "load_interval" in dataset:  # the file has those frames alone that training takes
+        changed["load_interval"] = 1
     dump = required("mmcv").dump
     if "NuScenesDataset" in kinds or "LyftDataset" in kinds:
         infos = _nuscenes(scene, dataset, rig, folder)

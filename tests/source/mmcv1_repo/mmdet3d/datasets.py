@@ -32,9 +32,10 @@ class NuScenesDataset:
     def get_classes(cls, classes=None):
         return classes or cls.CLASSES
 
-    def __init__(self, ann_file, data_root, pipeline, classes=None):
+    def __init__(self, ann_file, data_root, pipeline, classes=None, load_interval=1):
         assert ann_file.startswith(data_root)
         self.infos = sorted(mmcv.load(ann_file)["infos"], key=lambda info: info["timestamp"])
+        self.infos = self.infos[::load_interval]
         self.steps = [PIPELINES.build(step) for step in pipeline]
 
     def frame(self, index):
