@@ -8,25 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from bevdiag.source.stubs.arrays import Array, Filled, chunks, native, remembered, samples
+from bevdiag.source.stubs.arrays import Array, Filled, chunks, remembered, samples
 
 _FAR = 1e10
 """Farther than any point, as the wrappers fill the scratch buffer."""
 _MOST_GATHERED = 2**24
 
 
-def farthest_batch(b: int, n: int, count: int, points: Array, scratch: Filled, out: Filled) -> None:
+def farthest_batch(points: Array, scratch: Filled, out: Filled) -> None:
     """Points [B, N, 3]; out [B, count]."""
-    for sample in range(len(out)):
-        out[sample] = remembered(farthest_points, (points[sample],), count)
+    for cloud, picked in zip(points, out, strict=True):
+        picked[...] = remembered(farthest_points, (cloud,), len(picked))
 
 
-def farthest_by_distance(
-    b: int, n: int, count: int, squares: Array, scratch: Filled, out: Filled
-) -> None:
+def farthest_by_distance(squares: Array, scratch: Filled, out: Filled) -> None:
     """Pick points by their distances [B, N, N]."""
-    for sample in range(len(out)):
-        out[sample] = _picked(len(squares[sample]), count, squares[sample].__getitem__)
+    for rows, picked in zip(squares, out, strict=True):
+        picked[...] = _picked(len(rows), len(picked), rows.__getitem__)
 
 
 def farthest_stack(points: Array, scratch: Filled, sizes: Array, out: Filled, counts: Any) -> None:
@@ -63,23 +61,12 @@ def _picked(total: int, count: int, distances: Any) -> Array:
     return picked
 
 
-def gather_batch(
-    b: int, c: int, n: int, count: int, points: Array, rows: Array, out: Filled
-) -> None:
-    """Points [B, C, N] at rows [B, count]: [B, C, count]."""
-    for sample in range(len(points)):
-        np.take(points[sample], rows[sample], axis=1, out=out[sample], mode="clip")
+def gather_batch(points: Array, rows: Array, out: Filled) -> None:
+    """Points [B, C, N] at rows [B, ...]: [B, C, ...]."""
+    for cloud, wanted, found in zip(points, rows, out, strict=True):
+        np.take(cloud, wanted, axis=1, out=found, mode="clip")
 
 
-def group_batch(
-    b: int, c: int, n: int, count: int, nsample: int, points: Array, rows: Array, out: Filled
-) -> None:
-    """Points [B, C, N] at rows [B, count, nsample]: [B, C, count, nsample]."""
-    for sample in range(len(points)):
-        np.take(points[sample], rows[sample], axis=1, out=out[sample], mode="clip")
-
-
-@native("b m c nsample features feature_counts rows row_counts out")
 def group_stack(
     features: Array, feature_counts: Array, rows: Array, row_counts: Array, out: Filled
 ) -> None:
@@ -90,9 +77,7 @@ def group_stack(
             result[part] = own[wanted[part]].transpose(0, 2, 1)
 
 
-def interpolate_batch(
-    b: int, c: int, m: int, n: int, points: Array, rows: Array, weights: Array, out: Filled
-) -> None:
+def interpolate_batch(points: Array, rows: Array, weights: Array, out: Filled) -> None:
     """Points [B, C, M] at rows [B, N, 3], weighted: [B, C, N]."""
     for sample in range(len(points)):
         found = points[sample][:, rows[sample]]
