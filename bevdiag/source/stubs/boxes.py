@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bevdiag.source.stubs.arrays import Array, Filled, Op, chunks
-from bevdiag.source.stubs.neighbours import pairs_within
-from bevdiag.source.stubs.pairs import counted
+from bevdiag.source.stubs.neighbours import counted, pairs_within
 
 Form = Callable[[Array], Array]
 

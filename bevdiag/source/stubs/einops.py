@@ -1,13 +1,10 @@
 """einops' rearrange, repeat and einsum, by views and permutations as einops itself does them."""
 
 import re
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from bevdiag.source.stubs.inert import filled
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _TOKEN = re.compile(r"\(|\)|\.\.\.|[A-Za-z_]\w*|1")
@@ -112,12 +109,3 @@ class Rearrange(nn.Module):
     def forward(self, tensor: Tensor) -> Tensor:
         """Rearrange the tensor."""
         return rearrange(tensor, self._pattern, **self._lengths)
-
-
-def einops_modules() -> dict[str, ModuleType]:
-    """Modules by name."""
-    layer = filled("einops.layers.torch", Rearrange=Rearrange)
-    layers = filled("einops.layers", torch=layer, __path__=[])
-    functions = {"rearrange": rearrange, "repeat": repeat, "einsum": einsum}
-    top = filled("einops", layers=layers, __path__=[], **functions)
-    return {module.__name__: module for module in (top, layers, layer)}

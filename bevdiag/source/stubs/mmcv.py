@@ -20,9 +20,8 @@ from bevdiag.scenes.voxels import voxelize
 from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, compiled
-from bevdiag.source.stubs.definitions import Function
 from bevdiag.source.stubs.ops import all_boxes_kept, overwriting
-from bevdiag.source.stubs.unknown_ops import unknown_op
+from bevdiag.source.stubs.unknown_ops import Function, unknown_op
 from bevdiag.trace.places import user_place
 
 NAME = "mmcv._ext"
@@ -122,11 +121,8 @@ def hard_voxelize(
         max_voxels,
     )
     count = len(found.coords)
-    for filled, values in (
-        (voxels, found.padded()),
-        (coors, found.coords),
-        (counts, found.num_points),
-    ):
+    made = found.padded(), found.coords, found.num_points
+    for filled, values in zip((voxels, coors, counts), made, strict=True):
         array(filled)[:count] = values
     array(voxel_num)[...] = count
 

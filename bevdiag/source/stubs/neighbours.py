@@ -2,6 +2,10 @@
 
 As in the kernels, neighbours are taken in the order of the points, the first ones where a number
 limits them, and distances are squared sums in single precision.
+
+PV-RCNN++'s vector pooling lists the pairs in a table that its wrapper enlarges until all fit: their
+number is memory. Where the centres have no values, the points mostly have, and bound it: no cube
+holds more of them than the fullest eight cells of its size that touch.
 """
 
 from collections.abc import Iterator
@@ -9,18 +13,21 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from bevdiag.source.state import current, running
 from bevdiag.source.stubs.arrays import (
     Array,
     Filled,
     FilledIfGiven,
     Ints,
+    array,
     chunks,
     ranks,
     remembered,
     samples,
 )
-from bevdiag.source.stubs.pairs import pairs_found
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 
 _MOST_CANDIDATES = 2**22
 _HALVINGS = 4
@@ -28,6 +35,8 @@ _HALVINGS = 4
 _MARGIN = 1.001
 """Cells a little larger than the radius, so that rounding hides no neighbour."""
 _MOST_CELLS = 2**19
+_PAIRS = "pairs"
+_MOST_CUBES = 2**40
 _MANY_PAIRS = 2**24
 """From here on the nearest of points are looked for near them, not among all."""
 _TRIED, _ROUNDS = 32, 3
@@ -380,3 +389,59 @@ def three_nearest_of_neighbours(
                 nearest = np.where(missing, places[part, :, 0], nearest)
                 best = np.where(missing, distances[part, :, 0], best)
             places[part, :, place], distances[part, :, place] = nearest, best
+
+
+def counted(kind: str, count: int) -> int:
+    """Note a count that was computed; a trace that has no values is answered with it."""
+    trace = running()
+    if trace is not None and isinstance(trace.values, RehearsedValues):
+        trace.values.counted(kind, count)
+    return count
+
+
+def pairs_found(count: int) -> int:
+    """Return the number of pairs that an operator with values has found."""
+    return counted(_PAIRS, count)
+
+
+def assumed_pairs(points: Tensor, centres: Tensor, reach: float, limit: int, room: int) -> int:
+    """Ask for the number of pairs without values.
+
+    Args:
+        points: [N, 3] of all samples.
+        centres: [M, 3].
+        reach: half the side of the cube around a centre.
+        limit: most pairs of a centre, or all where it is not positive.
+        room: what the code itself expects at most.
+    """
+    near = len(points) if points.is_meta else most_near(array(points), reach)
+    total = len(centres) * (min(near, limit) if limit > 0 else near)
+    values = current().values
+    assert isinstance(values, AssumedValues)
+    return values.count(
+        total,
+        expected=min(room, total),
+        why="which points lie near; the room that the code provides for them is taken",
+        kind=_PAIRS,
+        lowest=0,
+    )
+
+
+def most_near(points: Array, reach: float) -> int:
+    """At least as many as any cube with sides of 2 * `reach` holds of the points [N, 3]."""
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return 0
+    cells = np.floor((points - points.min(axis=0)) / (2 * reach)).astype(np.int64)
+    shape = cells.max(axis=0) + 2
+    if shape.prod() > _MOST_CUBES:
+        return len(points)
+    found, counts = np.unique(
+        np.ravel_multi_index(tuple(cells.T), tuple(shape)), return_counts=True
+    )
+    # A cube touches at most two cells an axis: the one that its lower corner lies in and the next.
+    corners = np.array(np.meshgrid(*[(0, 1)] * 3)).reshape(3, -1)
+    steps = np.array((shape[1] * shape[2], shape[2], 1))
+    starts, places = np.unique(found[:, None] - steps @ corners, return_inverse=True)
+    totals = np.bincount(places.ravel(), np.repeat(counts, corners.shape[1]), len(starts))
+    return int(totals.max())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bevdiag.source.state import current, running
-from bevdiag.source.stubs import boxes, neighbours, points, pooling, rois, scans
+from bevdiag.source.stubs import boxes, neighbours, points, rois, sequences
 from bevdiag.source.stubs.arrays import (
     Array,
     Filled,
@@ -24,7 +24,6 @@ from bevdiag.source.stubs.arrays import (
     lose_values,
     ranks,
 )
-from bevdiag.source.stubs.pairs import assumed_pairs
 from bevdiag.trace.assumed_values import AssumedValues
 
 
@@ -64,7 +63,7 @@ def _unknown_neighbours(
 ) -> int:
     """`total` int32 [1] gets the number of neighbours, unless it has no values either."""
     limit = nsample if nsample > 0 else neighbours.MOST_STACKED
-    count = assumed_pairs(points, centres, reach, limit, len(found))
+    count = neighbours.assumed_pairs(points, centres, reach, limit, len(found))
     if not total.is_meta:
         total.numpy()[0] = count
     return 1
@@ -160,7 +159,7 @@ _POINTNET2_STACK: dict[str, Op] = {
         neighbours.three_nearest_of_neighbours,
         "points centres grid_centres out squares found start_len m grids",
     ),
-    "vector_pool_wrapper": pooling.vector_pool,
+    "vector_pool_wrapper": points.vector_pool,
 }
 _AREAS, _IOUS = (compiled(boxes.comparison(what=w)) for w in (boxes.AREA, boxes.OVER_UNION))
 _AREAS_BY_ROW, _IOUS_BY_ROW = (
@@ -189,18 +188,18 @@ _OPS: dict[str, dict[str, Op]] = {
     "pointnet2_stack_cuda": _POINTNET2_STACK,
     "pointnet2_batch_cuda": _POINTNET2_BATCH,
     "bev_pool_ext": {
-        "bev_pool_forward": pooling.bev_pool,
-        "bev_pool_backward": pooling.bev_pool_backward,
+        "bev_pool_forward": points.bev_pool,
+        "bev_pool_backward": points.bev_pool_backward,
     },
     "ingroup_inds_cuda": {"forward": compiled(_ingroup_indices)},
     "ingroup_indices": {"forward": compiled(_ingroup_indices)},
     "selective_scan_cuda": {
-        "fwd": scans.selective_scan,
-        "bwd": scans.selective_scan_backward,
+        "fwd": sequences.selective_scan,
+        "bwd": sequences.selective_scan_backward,
     },
     "causal_conv1d_cuda": {
-        "causal_conv1d_fwd": scans.causal_conv,
-        "causal_conv1d_bwd": scans.causal_conv_backward,
+        "causal_conv1d_fwd": sequences.causal_conv,
+        "causal_conv1d_bwd": sequences.causal_conv_backward,
     },
     "sst_ops_cuda": {
         "ingroup_inds_wrapper": compiled(_ingroup_indices),
