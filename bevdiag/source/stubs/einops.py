@@ -1,6 +1,7 @@
 """einops' rearrange, repeat and einsum, by views and permutations as einops itself does them."""
 
 import re
+from math import prod
 from typing import Any
 
 import torch
@@ -43,9 +44,7 @@ def _transformed(given: Any, pattern: str, lengths: dict[str, int]) -> Tensor:
     flat: list[str] = []
     shape: list[int] = []
     for group, length in zip(left, tensor.shape, strict=True):
-        known = 1
-        for name in group:
-            known *= sizes.get(name, 1)
+        known = prod(sizes.get(name, 1) for name in group)
         for name in group:
             sizes.setdefault(name, int(length) // known)
             flat.append(name)
@@ -66,13 +65,7 @@ def _transformed(given: Any, pattern: str, lengths: dict[str, int]) -> Tensor:
             tensor = tensor.unsqueeze(place)
     if new:
         tensor = tensor.expand([sizes[name] for name in wanted])
-    out = []
-    for group in right:
-        length = 1
-        for name in group:
-            length *= sizes[name]
-        out.append(length)
-    return tensor.reshape(out)
+    return tensor.reshape([prod(sizes[name] for name in group) for group in right])
 
 
 def _groups(side: str) -> list[list[str]]:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any
 
 from bevdiag.source.state import watched
@@ -123,8 +123,17 @@ class StubFinder:
         }
         return filled(name, **watched(name, {**unknown, **known}))
 
-    def of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
-        """Make a stub for what is built or installed and asks for a GPU, None for anything else."""
+    def find_built(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the spec of a stub for what is built or installed and asks for a GPU, else None.
+
+        For the first finder in sys.meta_path: what is compiled is not run, it is there or not.
+        """
+        module = self._of_built(name, path)
+        return None if module is None else _spec(name, module)
+
+    def _of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
         if path is None:
             if name in _ON_GPU:
                 made = self._module(name, None)
@@ -137,24 +146,6 @@ class StubFinder:
         last = name.rpartition(".")[2]
         folder = folder_of(self._root, last, folders)
         return self._extension(name, last, folder or folders[0])
-
-
-class CompiledFinder:
-    """The first finder in sys.meta_path: what is compiled is not run, whether it is there or not.
-
-    Args:
-        stubs: makes them.
-    """
-
-    def __init__(self, stubs: StubFinder) -> None:
-        self._stubs = stubs
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Return the spec of a stub, None where others are to look."""
-        module = self._stubs.of_built(name, path)
-        return None if module is None else _spec(name, module)
 
 
 def known_by_name(
@@ -206,7 +197,7 @@ def install(
     sys.modules.update(spconv_modules())
     stub_windows()
     finder = install_packages(root, ops, beside)
-    sys.meta_path.insert(0, CompiledFinder(finder))
+    sys.meta_path.insert(0, SimpleNamespace(find_spec=finder.find_built))
     return finder
 
 

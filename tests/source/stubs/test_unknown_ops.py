@@ -3,10 +3,11 @@ import importlib.machinery
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bevdiag.source.stubs.imports import CompiledFinder, StubFinder
+from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.source.stubs.unknown_ops import Kernel, folder_of, functions_in
 from tests.source.stubs.finders import Write
 
@@ -16,7 +17,7 @@ OPS = REPOSITORY / "pcdet" / "ops" / "twist"
 
 @pytest.fixture
 def compiled(finder: StubFinder) -> Iterator[StubFinder]:
-    first = CompiledFinder(finder)
+    first = SimpleNamespace(find_spec=finder.find_built)
     sys.meta_path.insert(0, first)
     yield finder
     sys.meta_path.remove(first)
