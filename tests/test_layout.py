@@ -52,7 +52,6 @@ ELSEWHERE = {
     "sparse/stub": "sparse/test_modules.py",
     "trace/around_step": "trace/test_ddp.py",
     "trace/ask_cudnn": "trace/test_calibrate.py",
-    "trace/elementwise": "trace/test_shapes.py",
     "trace/measure": "prediction/test_measured.py",
     "trace/operands": "source/test_simulated_gpu.py",
     "trace/real_run": "trace/test_any_model.py",
