@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.scenes import Scenario
-from bevdiag.sparse import stub
+from bevdiag.sparse.tensor import SparseConvTensor
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.attribution import Attribution
@@ -205,7 +205,7 @@ def _like(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _input(leaf: Any) -> Any:
-    if isinstance(leaf, stub.SparseConvTensor):
+    if isinstance(leaf, SparseConvTensor):
         raise InputError(
             "the inputs hold a SparseConvTensor: give its features and indices, and let the model "
             "make the tensor, as in training"
@@ -243,7 +243,7 @@ def _returned_loss(output: Any) -> torch.Tensor | None:
 
 
 def _features(leaf: Any) -> list[torch.Tensor]:
-    tensor = leaf.features if isinstance(leaf, stub.SparseConvTensor) else leaf
+    tensor = leaf.features if isinstance(leaf, SparseConvTensor) else leaf
     return [tensor] if isinstance(tensor, torch.Tensor) else []
 
 

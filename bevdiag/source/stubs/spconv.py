@@ -13,6 +13,7 @@ from bevdiag.source.state import current, note
 from bevdiag.source.stubs.inert import InertModule, filled, inert_with
 from bevdiag.source.stubs.voxelizers import HostVoxelizer, from_numpy
 from bevdiag.sparse import constants, stub
+from bevdiag.sparse.tensor import ConvAlgo
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
@@ -98,9 +99,8 @@ def spconv_modules(
     sparse_tensor: type[_SparseConvTensor] = SparseConvTensor,
 ) -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
-    names = {name: getattr(stub, name) for name in stub.__all__}
-    names["SparseConvTensor"] = sparse_tensor
-    core = inert_with("spconv.core", ConvAlgo=stub.ConvAlgo, AlgoHint=None)
+    names = {**stub.NAMES, "SparseConvTensor": sparse_tensor}
+    core = inert_with("spconv.core", ConvAlgo=ConvAlgo, AlgoHint=None)
     pytorch_core = inert_with(
         "spconv.pytorch.core", SparseConvTensor=sparse_tensor, scatter_nd=_scatter_nd
     )
@@ -118,7 +118,7 @@ def spconv_modules(
         core=core,
         pytorch=pytorch,
         utils=old_utils,
-        ConvAlgo=stub.ConvAlgo,
+        ConvAlgo=ConvAlgo,
     )
     tensorview = inert_with("cumm.tensorview", from_numpy=from_numpy)
     found = {
@@ -128,5 +128,5 @@ def spconv_modules(
     found["spconv.constants"] = constants
     found["cumm"] = inert_with("cumm", tensorview=tensorview)
     for part in ("conv", "functional", "modules", "pool"):
-        found[f"spconv.pytorch.{part}"] = getattr(stub, part)
+        found[f"spconv.pytorch.{part}"] = stub.NAMES[part]
     return found
