@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from bevdiag.memory.allocator import AllocationRefusedError, CachingAllocator
-from bevdiag.memory.blocks import Block, Pool
+from bevdiag.memory.allocator import AllocationRefusedError, Block, CachingAllocator, Pool
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc, EventStream
 from bevdiag.memory.simulate import asked_of, run
