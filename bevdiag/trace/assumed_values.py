@@ -15,14 +15,13 @@ from typing import Any
 import torch
 
 from bevdiag.trace.given import Given
-from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Effort, Prompter, Question, Rehearsal
+from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
-from bevdiag.trace.unknown_values import Asked
+from bevdiag.trace.unknown_values import Asked, KnownValues, Question
 
 EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""

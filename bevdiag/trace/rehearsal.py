@@ -26,6 +26,7 @@ import torch
 from bevdiag.channel import Channel, GarbledError, make_channel
 from bevdiag.children import exhausts_host
 from bevdiag.trace.host_memory import available_bytes, limit_to_available
+from bevdiag.trace.unknown_values import Question
 
 TIMEOUT_SECONDS = 240.0
 """For one answer; centerpoint on four Waymo samples takes about a minute on two cores."""
@@ -40,16 +41,6 @@ class Effort:
 
     flops: float = 0.0
     host_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, where in the code, while which module runs, and the how manieth time there."""
-
-    kind: str
-    place: str
-    module: str
-    number: int
 
 
 _NONE = Effort()
@@ -69,24 +60,6 @@ def _too_much(effort: Effort) -> str:
             f"up to here, more than the {free / 2**30:.1f} GiB that are free"
         )
     return ""
-
-
-class QuestionCounter:
-    """Numbers the questions of one pass: the forward, or the backward with its recomputations."""
-
-    def __init__(self) -> None:
-        self._asked: dict[tuple[str, str, str], int] = {}
-
-    def begin_pass(self) -> None:
-        """Count from zero: a checkpoint's recomputation asks what the forward pass asked."""
-        self._asked.clear()
-
-    def question(self, kind: str, place: str, module: str) -> Question:
-        """Return the next question of this kind at this place."""
-        key = kind, place, module
-        number = self._asked.get(key, 0)
-        self._asked[key] = number + 1
-        return Question(kind, place, module, number)
 
 
 class _UnaskedError(BaseException):

@@ -17,7 +17,7 @@ from bevdiag.sparse.tensor import ConvAlgo
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Question
+from bevdiag.trace.unknown_values import Question
 
 VERSION = "2.3.8"
 
