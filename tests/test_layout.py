@@ -49,7 +49,6 @@ ELSEWHERE = {
     "source/dialects/pcdet/dataset": "source/dialects/pcdet/test_dialect.py",
     "source/dialects/pipeline": "source/dialects/test_det3d.py",
     "source/dialects/protocol": "source/dialects/pcdet/test_reading.py",
-    "trace/ask_cudnn": "trace/test_calibrate.py",
     "trace/elementwise": "trace/test_shapes.py",
     "trace/measure": "prediction/test_measured.py",
     "trace/operands": "source/test_simulated_gpu.py",

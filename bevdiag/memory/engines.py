@@ -178,8 +178,7 @@ def measured_like(cudnn: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _profile(cudnn: tuple[int, int, int]) -> DeviceProfile | None:
-    version = measured_like(cudnn)
-    torch = next(torch for _, torch, measured in GENERATIONS if measured == version)
+    torch, version = next((torch, seen) for first, torch, seen in GENERATIONS if cudnn >= first)
     return shipped_profile(MEASURED_GPU, torch, version)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bevdiag.memory.lifetimes import ancestors
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.layer_shapes import first_tensor
 from bevdiag.trace.wiring import DeadBranch, LayerRecord, Wiring, is_inside
@@ -37,7 +38,7 @@ def reach_of(loss: torch.Tensor, batch: dict[str, Any], attribution: Attribution
         attribution: tells whose code made an autograd node.
     """
     reached = _modules_behind(loss, attribution)
-    made = {outer for path in attribution.modules_with_nodes() for outer in _around(path)}
+    made = {outer for path in attribution.modules_with_nodes() for outer in ancestors(path)}
     dead = made - reached
     outermost = sorted(p for p in dead if not any(q != p and is_inside(p, q) for q in dead))
     tensors = {key: first_tensor(value) for key, value in dict.items(batch)} if dead else {}
@@ -100,7 +101,7 @@ def _without_gradient(
     """Find modules all of whose parameters lack a gradient; parameters where siblings have one."""
     missing: dict[str, int] = defaultdict(int)
     for parameter, count in without_grad.items():
-        for path in _around(parameter.rpartition(".")[0]):
+        for path in ancestors(parameter.rpartition(".")[0]):
             missing[path] += count
     wholly = {p for p, n in missing.items() if n == params.get(p) and p not in reach.reached}
     lone = {p for p in without_grad if not any(is_inside(p, m) for m in wholly)}
@@ -135,7 +136,7 @@ def _listed(names: Iterable[str]) -> str:
 def _modules_behind(tensor: torch.Tensor, attribution: Attribution) -> set[str]:
     """Find the modules whose code took part in a tensor, and all around them."""
     paths = {attribution.module_of(node) for node in _nodes_behind(tensor)}
-    return {outer for path in paths for outer in _around(path)}
+    return {outer for path in paths for outer in ancestors(path)}
 
 
 def _nodes_behind(tensor: torch.Tensor) -> Iterator[Any]:
@@ -147,10 +148,3 @@ def _nodes_behind(tensor: torch.Tensor) -> Iterator[Any]:
         seen.add(node)
         yield node
         stack.extend(following for following, _ in node.next_functions)
-
-
-def _around(path: str) -> Iterator[str]:
-    """Return the path and those of all modules around it but the detector."""
-    while path:
-        yield path
-        path = path.rpartition(".")[0]

@@ -33,6 +33,7 @@ TIMEOUT_SECONDS = 240.0
 MAX_FLOPS = 2e13
 """About five minutes of two cores: beyond, the count that a branch decides is an interval."""
 _LONGEST_ANSWER = 1 << 28
+_LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,11 @@ class Rehearsal:
                 os.waitpid(process, 0)
 
 
+def in_one_line(error: BaseException) -> str:
+    """Say what an error is and says, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_MESSAGE]
+
+
 def can_rehearse() -> bool:
     """Whether this system can fork."""
     return hasattr(os, "fork")
@@ -271,7 +277,7 @@ def _prompt(run: Run, pipe: Channel) -> None:
         except _UnaskedError:
             raise
         except BaseException as error:  # the user's code may raise or exit as it likes
-            failure = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            failure = in_one_line(error)
             if exhausts_host(error):
                 failure = "the host's memory does not suffice to run the forward pass"
             if os.environ.get("BEVDIAG_DEBUG"):

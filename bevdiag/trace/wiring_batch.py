@@ -1,6 +1,6 @@
 """The batch dict of a traced step, which keeps a record of who writes and reads its keys."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,20 +33,6 @@ class WatchedBatch(dict[str, Any]):
         if self.watch is not None:
             self.watch.wrote(self, key, value)
 
-    def __getitem__(self, key: str) -> Any:
-        self._look((key,))
-        return super().__getitem__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value, or `default` where there is none."""
-        self._look((key,))
-        return super().get(key, default)
-
-    def pop(self, key: str, *default: Any) -> Any:
-        """Take the value out."""
-        self._look((key,))
-        return super().pop(key, *default)
-
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the value; `default` where there is none, which is then put there."""
         if key not in self:
@@ -58,15 +44,20 @@ class WatchedBatch(dict[str, Any]):
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
 
-    def values(self) -> Any:
-        """All values, which are thereby read."""
-        self._look(self)
-        return super().values()
 
-    def items(self) -> Any:
-        """All keys and values, which are thereby read."""
-        self._look(self)
-        return super().items()
+def _reading(name: str) -> Callable[..., Any]:
+    """Return dict's method of that name, which also notes the key it is given, or all keys."""
+    plain = getattr(dict, name)
+
+    def method(self: WatchedBatch, *args: Any) -> Any:
+        self._look(args[:1] or self)
+        return plain(self, *args)
+
+    return method
+
+
+for _name in ("__getitem__", "get", "pop", "values", "items"):
+    setattr(WatchedBatch, _name, _reading(_name))
 
 
 @dataclass(slots=True)
