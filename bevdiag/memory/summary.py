@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bevdiag.memory.events import Category, EventStream, Ints, Section
-from bevdiag.memory.lifetimes import ancestors
+from bevdiag.memory.events import Category, EventStream, Ints, Section, ancestors
 from bevdiag.memory.profile import (
     LiveBlock,
     MemoryProfile,

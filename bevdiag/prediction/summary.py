@@ -7,8 +7,7 @@ from dataclasses import asdict, replace
 from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES, block_bytes
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import EventStream
-from bevdiag.memory.history import record
-from bevdiag.memory.lifetimes import block_lives, saved_bytes_by_module
+from bevdiag.memory.history import block_lives, record, saved_bytes_by_module
 from bevdiag.memory.profile import LiveBlock, MemoryProfile
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import (

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bevdiag.trace.given import Given
+from bevdiag.trace.known_facts import Given
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption

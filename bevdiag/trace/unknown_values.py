@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.trace.intervals import Intervals
+from bevdiag.trace.known_facts import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.places import user_place
 
