@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -238,19 +239,13 @@ def _rows(profile: DeviceProfile) -> Iterator[_Convolution]:
 
 
 def _geometry(call: ConvCall) -> tuple[object, ...]:
-    return (
-        len(call.input_shape),
-        call.transposed,
-        call.weight_shape,
-        call.stride,
-        call.padding,
-        call.dilation,
-        call.groups,
-        call.input_shape,
-        call.output_shape,
-        call.dtype,
-        call.channels_last,
-    )
+    return (len(call.input_shape), *_IN_ORDER(call))
+
+
+_IN_ORDER = attrgetter(
+    *("transposed", "weight_shape", "stride", "padding", "dilation", "groups"),
+    *("input_shape", "output_shape", "dtype", "channels_last"),
+)
 
 
 def profile_name(gpu: str, torch: str, cudnn: CudnnVersion) -> str:

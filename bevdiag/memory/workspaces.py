@@ -40,22 +40,23 @@ FEWER_THREADS = {
 @lru_cache(maxsize=4096)
 def workspace(request: Request, target: DeviceTarget) -> WorkspaceBytes:
     """Return what a request of the event stream asks for on a target."""
-    if isinstance(request, GemmWorkspace):
-        return gemm_workspace(target, request.thread)
-    if isinstance(request, StridedReduction):
-        nbytes = reduction_buffer(request, target)
-        return WorkspaceBytes(nbytes, nbytes, nbytes)
+    if isinstance(request, ConvCall):
+        return conv_workspace(request, target)
     if isinstance(request, RnnCall):
         return rnn_workspace(request)
-    return conv_workspace(request, target)
+    if isinstance(request, GemmWorkspace):
+        nbytes = gemm_workspace(target, request.thread)
+    else:
+        nbytes = reduction_buffer(request, target)
+    return WorkspaceBytes(nbytes, nbytes, nbytes)
 
 
 def conv_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     """Return the workspace of a convolution: as measured on the target, else by rule."""
-    choice = conv_backend(call, target.cudnn)
+    choice, profile = conv_backend(call, target.cudnn), target.profile
     optional = is_optional(call, target)
-    measured = _measured(call, target)
-    if measured is not None:
+    if profile is not None and call in profile.workspaces and not target.cudnn_benchmark:
+        measured = profile.workspaces[call]
         return WorkspaceBytes(measured, measured, measured, optional)
     if choice.backend is not Backend.CUDNN:
         nbytes = 0 if choice.columns is None else choice.columns.nbytes
@@ -77,22 +78,14 @@ def is_optional(request: Request, target: DeviceTarget) -> bool:
     return choice.backend is Backend.CUDNN and not choice.needs_64bit
 
 
-def _measured(call: ConvCall, target: DeviceTarget) -> int | None:
-    if target.profile is None or target.cudnn_benchmark:
-        return None
-    return target.profile.workspaces.get(call)
-
-
-def gemm_workspace(target: DeviceTarget, thread: str) -> WorkspaceBytes:
-    """Return the cuBLAS workspace that each thread with matrix products makes once."""
+def gemm_workspace(target: DeviceTarget, thread: str) -> int:
+    """Return the bytes of the cuBLAS workspace that each thread with matrix products makes once."""
     if target.profile is not None and thread in target.profile.cublas_workspace_bytes:
-        nbytes = target.profile.cublas_workspace_bytes[thread]
-        return WorkspaceBytes(nbytes, nbytes, nbytes)
+        return target.profile.cublas_workspace_bytes[thread]
     major = target.compute_capability[0]
     has_blackwell = torch_release(target.torch) >= BLACKWELL_GEMM_TORCH
     is_large = major == 9 or (major in (10, 12) and has_blackwell)
-    nbytes = HOPPER_GEMM_WORKSPACE_BYTES if is_large else GEMM_WORKSPACE_BYTES
-    return WorkspaceBytes(nbytes, nbytes, nbytes)
+    return HOPPER_GEMM_WORKSPACE_BYTES if is_large else GEMM_WORKSPACE_BYTES
 
 
 def reduction_buffer(call: StridedReduction, target: DeviceTarget) -> int:

@@ -43,7 +43,9 @@ class AroundStep:
         self.loop = loop
         self._recorder = recorder
         self._model = model
-        self._reducer = Reducer(recorder, model, loop) if loop.gpus > 1 else None
+        self._reducer: Reducer | None = None
+        if loop.gpus > 1 and not loop.evaluates:
+            self._reducer = Reducer(recorder, model, loop)
         self._average: Mapping[str, torch.Tensor] = {}
 
     def begin(self) -> None:
@@ -53,7 +55,7 @@ class AroundStep:
             self._average = {name: torch.empty_like(value) for name, value in state.items()}
             for name, copy in self._average.items():
                 self._recorder.adopt(copy, Category.PARAMETER, "", f"EMA of {name}")
-        if self._reducer is not None and not self.loop.evaluates:
+        if self._reducer is not None:
             self._reducer.wrap()
 
     def resume(self, optimizer: torch.optim.Optimizer) -> None:
@@ -74,7 +76,7 @@ class AroundStep:
 
     def before_forward(self) -> None:
         """Before each batch's forward pass."""
-        if self._reducer is not None and not self.loop.evaluates:
+        if self._reducer is not None:
             self._reducer.before_forward()
 
     def scaled(self, loss: torch.Tensor) -> torch.Tensor:
@@ -100,8 +102,7 @@ class AroundStep:
             self._recorder.release(block)
         for copy in self._average.values():
             if copy.is_floating_point():
-                nbytes = copy.nbytes
-                self._recorder.scratch(nbytes, "EMA update")
+                self._recorder.scratch(copy.nbytes, "EMA update")
 
 
 class Reducer:

@@ -346,7 +346,8 @@ class AssumedValues(KnownValues):
 
     def _computed(self, site: str, way: bool) -> bool:
         """Return the way that the rehearsal goes, and which later steps are taken to go."""
-        self._assume(f"{site}:branch", way, way, way, _REHEARSED_BRANCH)
+        count = int(way)
+        self._assume(f"{site}:branch", count, count, count, _REHEARSED_BRANCH)
         return way
 
     def _decided(self, site: str) -> bool:
