@@ -6,6 +6,7 @@ the blocks handed out, as `torch.cuda.memory_allocated` counts them: the part of
 too small to split off counts as allocated too.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from bevdiag.memory.blocks import Block, Pool
@@ -97,7 +98,7 @@ class CachingAllocator:
         Raises:
             AllocationRefusedError: the memory it needs would exceed the capacity.
         """
-        rounded = block_bytes(nbytes)
+        rounded = -(-nbytes // MIN_BLOCK_BYTES) * MIN_BLOCK_BYTES
         pool = self._small if rounded <= SMALL_REQUEST_BYTES else self._large
         block = self._take(pool, rounded) or self._grow(pool, rounded)
         if block.size - rounded >= pool.min_remainder:
@@ -141,8 +142,9 @@ class CachingAllocator:
             yield size, blocks
 
     def _take(self, pool: Pool, rounded: int) -> Block | None:
-        place = pool.best_fit(rounded)
-        return pool.free.pop(place)[2] if place < len(pool.free) else None
+        free = pool.free
+        place = bisect_left(free, (rounded,))
+        return free.pop(place)[2] if place < len(free) else None
 
     def _grow(self, pool: Pool, rounded: int) -> Block:
         size = segment_bytes(rounded)

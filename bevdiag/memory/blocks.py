@@ -12,22 +12,29 @@ class Block:
 
     __slots__ = ("address", "allocated", "mapped", "next", "pool", "previous", "size")
 
-    def __init__(self, pool: "Pool", address: int, size: int) -> None:
+    def __init__(
+        self,
+        pool: "Pool",
+        address: int,
+        size: int,
+        previous: "Block | None" = None,
+        following: "Block | None" = None,
+    ) -> None:
         self.pool = pool
         self.address = address
         self.size = size
         self.allocated = False
         self.mapped = True
-        self.previous: Block | None = None
-        self.next: Block | None = None
+        self.previous = previous
+        self.next = following
 
     def cut(self, size: int) -> "Block":
         """Keep the first `size` bytes and return the rest, in the same state, as a neighbour."""
-        rest = Block(self.pool, self.address + size, self.size - size)
+        after = self.next
+        rest = Block(self.pool, self.address + size, self.size - size, self, after)
         rest.mapped = self.mapped
-        rest.previous, rest.next = self, self.next
-        if self.next is not None:
-            self.next.previous = rest
+        if after is not None:
+            after.previous = rest
         self.next, self.size = rest, size
         return rest
 
@@ -36,9 +43,9 @@ class Block:
         after = self.next
         assert after is not None
         self.size += after.size
-        self.next = after.next
-        if after.next is not None:
-            after.next.previous = self
+        self.next = behind = after.next
+        if behind is not None:
+            behind.previous = self
 
 
 class Pool:
