@@ -10,7 +10,7 @@ from torch import nn
 
 import bevdiag.source
 from bevdiag.errors import NoVerdictError, RepositoryError
-from bevdiag.source import cuda_runtime, writing
+from bevdiag.source import cuda_runtime, mixed_values
 from bevdiag.source.dialects.det3d import described
 from bevdiag.source.dialects.mmcv1 import infos
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
@@ -100,7 +100,7 @@ def _write_into_constants() -> None:
     recorder = _recorder()
     with recorder, recorder.for_device():
         canvas = torch.zeros(4)
-    writing.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
+    mixed_values.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
 
 
 def _refuse(*_: object) -> None:

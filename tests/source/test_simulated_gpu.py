@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bevdiag.memory.events import EventStream
-from bevdiag.source import writing
+from bevdiag.source import mixed_values
 from bevdiag.source.cuda_runtime import is_cuda
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.trace import operands
@@ -276,7 +276,7 @@ def test_a_view_that_others_hold_cannot_give_up_its_values(
         canvas = torch.zeros(4, device="cpu")
     monkeypatch.setattr(torch.utils, "swap_tensors", _refuse)
     with pytest.raises(NoVerdictError, match="new_zeros"):
-        writing.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
+        mixed_values.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
     assert recorder.block_of(canvas) is not None
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.source.mixed_indexing import mixed_get, mixed_set
+from bevdiag.source.mixed_values import mixed_get, mixed_set
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
 
@@ -38,7 +38,7 @@ def recorder() -> Recorder:
 def test_shapes_are_those_of_plain_indexing(index: Any, recorder: Recorder) -> None:
     plain = torch.zeros(4, 3, 5)
     with recorder:
-        found = mixed_get(recorder, torch.empty(4, 3, 5, device="meta"), index)
+        found = mixed_get(torch.empty(4, 3, 5, device="meta"), index)
     assert found.is_meta
     assert found.shape == plain[index].shape
 
@@ -67,11 +67,11 @@ def test_writing_takes_the_same_indices(index: Any, value: Any, recorder: Record
 @pytest.mark.parametrize("index", [0, slice(1, 2), (None, 1), torch.tensor(2)])
 def test_plain_indices_are_left_to_pytorch(index: Any, recorder: Recorder) -> None:
     features = torch.empty(4, 3, device="meta")
-    assert mixed_get(recorder, features, index) is NotImplemented
+    assert mixed_get(features, index) is NotImplemented
     assert mixed_set(recorder, features, index, 0.0) is NotImplemented
 
 
 def test_an_index_on_the_tensor_s_own_lane_is_left_to_pytorch(recorder: Recorder) -> None:
-    assert mixed_get(recorder, torch.zeros(4, 3), ROWS) is NotImplemented
+    assert mixed_get(torch.zeros(4, 3), ROWS) is NotImplemented
     features = torch.empty(4, 3, device="meta")
-    assert mixed_get(recorder, features, torch.empty_like(ROWS, device="meta")) is NotImplemented
+    assert mixed_get(features, torch.empty_like(ROWS, device="meta")) is NotImplemented

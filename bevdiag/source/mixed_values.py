@@ -1,15 +1,21 @@
-"""Indexing features (meta) with indices and masks that have values (CPU).
+"""Where features (meta) and tensors that have values (CPU) meet: in an index, or in a write.
 
-PyTorch moves such an index to the indexed tensor's device before anyone sees the operation, which
+PyTorch moves an index to the indexed tensor's device before anyone sees the operation, which
 would cost it its values, and a mask its count. So the index is taken apart here, in the way of
 torch/csrc/autograd/python_variable_indexing.cpp, and only the tensors in it reach the dispatcher.
+A tensor with values that features are written into has none from there on.
 """
 
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
+from bevdiag.source.failures import Remedy, stopped
+from bevdiag.trace.operands import as_meta, unrecorded
+from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
 
 aten = torch.ops.aten
@@ -25,7 +31,7 @@ def _views_whole_axes() -> bool:
 _VIEWS_WHOLE_AXES = _views_whole_axes()
 
 
-def mixed_get(recorder: Recorder, source: torch.Tensor, index: Any) -> Any:
+def mixed_get(source: torch.Tensor, index: Any) -> Any:
     """`source[index]`, or NotImplemented where PyTorch's own indexing will do."""
     if not _is_mixed(source, index):
         return NotImplemented
@@ -39,9 +45,8 @@ def mixed_set(recorder: Recorder, target: torch.Tensor, index: Any, value: Any) 
         return NotImplemented
     view, indices = _apply_basic(target, index)
     if not isinstance(value, torch.Tensor):
-        only_mask = len([i for i in indices if i is not None]) == 1
-        mask = indices[0] if indices else None
-        if only_mask and mask is not None and mask.dtype is torch.bool:
+        tensors = [i for i in indices if i is not None]
+        if len(tensors) == 1 and tensors[0] is indices[0] and tensors[0].dtype is torch.bool:
             # The number stays on the host, and the kernel fills under the mask.
             with recorder.on_host():
                 number = torch.tensor(value, dtype=target.dtype)
@@ -104,3 +109,54 @@ def _axes(item: Any) -> int:
     if isinstance(item, torch.Tensor) and item.dtype is torch.bool:
         return item.dim()
     return 1
+
+
+# -- writing -----------------------------------------------------------------------------------
+
+_NAMES = (
+    "add_ sub_ mul_ div_ copy_ scatter_ scatter_add_ scatter_reduce_ index_add_ index_copy_ "
+    "index_put_ index_fill_ masked_fill_ masked_scatter_ clamp_ logical_and_ logical_or_ lerp_ "
+    "addcmul_ fill_ zero_ __iadd__ __isub__ __imul__ __itruediv__ __ior__ __iand__"
+)
+IN_PLACE = frozenset(getattr(torch.Tensor, name) for name in _NAMES.split())
+"""The methods that write into the tensor they belong to."""
+
+
+def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[Any]) -> None:
+    """Turn `target` into a meta tensor of the same memory if a source is one and it is not.
+
+    Raises:
+        NoVerdictError: others hold on to the target, a view of something larger for instance.
+    """
+    if target.is_meta or not _has_meta(tuple(sources)) or not recorder.is_device(target):
+        return
+    if without_values(recorder, target):
+        return
+    place = user_place(sys._getframe(1))
+    if not target.is_floating_point() or not torch.is_grad_enabled():
+        recorder.notes.append(f"{place}: values computed from features were not written")
+        return
+    raise stopped(
+        "features are written into a part of a tensor that holds constants, which a run without a "
+        "GPU cannot follow",
+        Remedy.CONSTANTS,
+        place,
+    )
+
+
+def without_values(recorder: Recorder, target: torch.Tensor) -> bool:
+    """Turn `target` into a meta tensor of the same memory; False where others hold on to it."""
+    meta = unrecorded(as_meta, target)
+    recorder.rehome(target, meta)
+    try:
+        torch.utils.swap_tensors(target, meta)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        recorder.rehome(meta, target)
+        return False
+    return True
+
+
+def _has_meta(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.is_meta
+    return isinstance(value, (tuple, list)) and any(map(_has_meta, value))
