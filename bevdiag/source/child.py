@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,10 +23,10 @@ from bevdiag.source.failures import (
     watch_exits,
     with_findings,
 )
-from bevdiag.source.locks import lock
-from bevdiag.source.programs import divert_programs
+from bevdiag.source.locks import divert_programs, lock
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.scratch import MIRROR, Scratch
+from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current, noted, whose_code
 from bevdiag.source.stubs import inert
 from bevdiag.source.stubs.imports import StubFinder
@@ -50,9 +49,13 @@ class SourceTask:
     Attributes:
         dialect: how the repository's family trains.
         scratch: an empty folder for what the code writes.
-        scenes: the expected one, and those of the other scenarios where they differ from it.
+        scenes: the expected one, and those of the other scenarios where they differ from it,
+            voxelized as the config says; or a batch that the user saved.
+        pins: counts by site, as an earlier trace named the sites.
         overrides: `KEY=value` texts that the config was read with.
-        loads: whether the repository's own data pipeline makes the batch of the scene.
+        rehearses: whether the forward pass is run on the CPU for values that decide.
+        loads: whether the repository's own data pipeline makes the batch of the scene; where not,
+            the scene's points, voxels and boxes are the batch.
     """
 
     dialect: Dialect
@@ -65,28 +68,20 @@ class SourceTask:
     loads: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DescribeTask:
-    """A config that is code is to be read.
+def read_child(task: tuple[Dialect, Path, str], _: Tell) -> SourceSettings:
+    """Read a config that is code.
 
-    Attributes:
-        scratch: an empty folder for what the code writes.
-    """
-
-    dialect: Dialect
-    scratch: Path
-
-
-def describe_child(task: DescribeTask, _: Tell) -> dict[str, Any]:
-    """Return the dialect's description of the config.
+    Args:
+        task: the dialect, an empty folder for what the code writes, and the split of the settings.
 
     Raises:
         BevdiagError: the config fails.
     """
+    dialect, scratch, split = task
     try:
         with exits_reported():
-            _enter(task.dialect, task.scratch, [])
-            return task.dialect.describe()
+            _enter(dialect, scratch, [])
+            return dialect.settings(split)
     except BevdiagError:
         raise
     except Exception as error:
@@ -147,11 +142,15 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
 
 
 def _enter(dialect: Dialect, folder: Path, diverted: list[str]) -> StubFinder:
-    """Stubs in place, this process in the scratch folder and held to it."""
+    """Put stubs in place; from here on this process works in the scratch folder, and is held to it.
+
+    It works in the folder's copy of the repository's scripts, where there are any.
+    """
     set_root(dialect.root, folder / MIRROR)
     finder = dialect.install()
-    scratch = Scratch(folder, diverted)
-    build.enter_repository(dialect.root, scratch)
+    scratch, root, tools = Scratch(folder, diverted), dialect.root, dialect.root / "tools"
+    sys.path[:0] = [str(root), str(tools)]
+    scratch.enter(root, tools if tools.is_dir() else root)
     divert_programs(diverted)
     watch_exits()
     lock(scratch)
@@ -187,7 +186,7 @@ def _scenarios(task: SourceTask, supplies: Supplies, findings: list[str], tell: 
                 )
                 rehearsals[scenario] = Rehearsal(run, others)
         return Scenarios(
-            partial(_trace_scenario, task, supplies),
+            partial(_traced, task, supplies),
             task.pins,
             rehearsals,
             supplies,
@@ -204,17 +203,17 @@ def _rehearse(dialect: Dialect, supply: Supply, seed: int, prompter: Prompter) -
     values = RehearsedValues(prompter)
     prepare(seed)
     with cuda_api.initial_weights(), torch.enable_grad():
-        built = build.build_model(lambda: dialect.build(supply), values)
-    model, recorder = built.model.train(), built.recorder
+        model, gpu = build.build_model(lambda: dialect.build(supply), values)
+    model.train()
     loaded = supply.batch(with_values=True)
     current().boxes = loaded.boxes
     run_for_real(
         model,
         loaded.entries.values(),
-        recorder,
+        gpu.recorder,
         values,
         lambda: dialect.loss(model, dialect.BATCH(loaded.entries)),
-        built.gpu,
+        gpu,
     )
 
 
@@ -228,40 +227,35 @@ def _report_imports(finder: StubFinder, findings: list[str]) -> None:
         )
 
 
-def _trace_scenario(task: SourceTask, supplies: Supplies, values: AssumedValues) -> Trace:
+@exits_reported()
+def _traced(task: SourceTask, supplies: Supplies, values: AssumedValues) -> Trace:
     supply = supplies.get(values.scenario, supplies[Scenario.EXPECTED])
-    with exits_reported():
-        return _traced(task, supply, values)
-
-
-def _traced(task: SourceTask, supply: Supply, values: AssumedValues) -> Trace:
     announce("while the model was built")
     dialect = task.dialect
-    built = build.build_model(lambda: dialect.build(supply), values)
-
-    counter = FlopCounter(step=1)
-    values.effort = lambda: Effort(counter.flops, built.recorder.host_bytes)
+    model, gpu = build.build_model(lambda: dialect.build(supply), values)
+    recorder, counter = gpu.recorder, FlopCounter(step=1)
+    values.effort = lambda: Effort(counter.flops, recorder.host_bytes)
 
     @contextmanager
     def around(recorder: Recorder) -> Iterator[None]:
-        with counter.around(recorder), built.gpu:
+        with counter.around(recorder), gpu:
             yield
 
     def own_optimizer(model: nn.Module) -> torch.optim.Optimizer | None:
-        with built.recorder, built.gpu:
+        with recorder, gpu:
             return dialect.optimizer(model)
 
     options = dialect.options(task.options)
     hooks = StepHooks(
         forward=dialect.predictions if options.loop.evaluates else dialect.loss,
         batch=dialect.BATCH,
-        recorder=built.recorder,
+        recorder=recorder,
         optimizer=own_optimizer,
         around=around,
         is_bare=dialect.IS_BARE,
     )
     loaded = supply.batch(labelled=not options.loop.evaluates)
     current().boxes = loaded.boxes
-    trace = settle(trace_steps(built.model, loaded.entries, options, hooks))
-    code = whose_code(built.model)
+    trace = settle(trace_steps(model, loaded.entries, options, hooks))
+    code = whose_code(model)
     return replace(trace, flops=counter.flops, notes=(*trace.notes, *([code] if code else [])))

@@ -20,7 +20,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _device
 
-from bevdiag.source.cuda_runtime import CPU, FEATURES, VALUES, is_cuda
+from bevdiag.source.cuda_api import CPU, FEATURES, VALUES, is_cuda
 from bevdiag.source.mixed_values import IN_PLACE, make_writable, mixed_get, mixed_set
 from bevdiag.source.sparse_coo import sparse_coo
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues

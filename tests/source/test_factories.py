@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from bevdiag.source.cuda_runtime import FEATURES
+from bevdiag.source.cuda_api import FEATURES
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import Running, begin
 from bevdiag.trace.assumed_values import AssumedValues, Scenario

@@ -7,7 +7,7 @@ from torch import nn
 
 from bevdiag.memory.events import EventStream
 from bevdiag.source import mixed_values
-from bevdiag.source.cuda_runtime import is_cuda
+from bevdiag.source.cuda_api import is_cuda
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.trace import operands
 from bevdiag.trace.assumed_values import AssumedValues, Scenario

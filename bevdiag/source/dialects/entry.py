@@ -13,16 +13,21 @@ from torch.utils._pytree import TreeSpec, keystr, tree_flatten_with_path, tree_u
 from bevdiag.config.entry import EntryFile
 from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.pcdet.training import as_on_a_gpu, loss_in
-from bevdiag.source.dialects.protocol import Dialect, Loaded, without_values
+from bevdiag.source.dialects.protocol import (
+    Dialect,
+    Loaded,
+    Supply,
+    as_on_a_gpu,
+    loss_in,
+    without_values,
+)
 from bevdiag.source.saved_batch import SavedBatch
-from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 _RETURNS = "model, batch, loss or model, batch, loss, optimizer"
 
 
-class Returned:
+class Returned(Supply):
     """What the function returned last; one call makes model and batch."""
 
     failure = "the function named by --entry makes the batch"
@@ -33,9 +38,6 @@ class Returned:
         self.loss: Callable[[nn.Module, Any], Any] | None = None
         self.optimizer: torch.optim.Optimizer | None = None
 
-    def load(self) -> None:
-        """Load nothing: the batch comes with the model."""
-
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
         # Copies, in the place of what was made while the recorder took it for the host's or had
         # noted it on the GPU already.
@@ -45,12 +47,6 @@ class Returned:
         entries = self.entries
         boxes = next((v for k, v in entries.items() if k.endswith("['gt_boxes']")), None)
         return Loaded(dict(entries), boxes if isinstance(boxes, torch.Tensor) else None)
-
-    def add(self, key: str) -> bool:
-        return False
-
-    def counts(self) -> tuple[int | None, int | None]:
-        return None, None
 
 
 class Entry(Dialect):
@@ -75,9 +71,6 @@ class Entry(Dialect):
         self._config = config and config.resolve()
         self._replaces_optimizer = replaces_optimizer
         self._returned = Returned()
-
-    def install(self) -> StubFinder:
-        return install(self.root)
 
     def open(self) -> None:
         path = self._path

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmcv1.config import class_of, registry_of, required
+from bevdiag.source.dialects.mmcv1 import required
 from bevdiag.source.dialects.mmengine.frames import Rig, image_file, write_points
 from bevdiag.source.failures import Remedy, stopped
 
@@ -45,7 +45,7 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
     Raises:
         NoVerdictError: the data set reads files of another kind.
     """
-    registry = registry_of(dataset)
+    registry = _registry_of(dataset)
     kinds = [base.__name__ for base in class_of(dataset).__mro__]
     rig = Rig.of(dataset)
     file = folder / "infos.pkl"
@@ -233,3 +233,17 @@ def _kitti(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> di
             "num_points_in_gt": np.full(len(boxes), 10),
         },
     }
+
+
+# -- the data set --
+
+
+def _registry_of(dataset: Any) -> Any:
+    """Return the registry that has a data set's class: mmdetection3d's own, or mmdet's."""
+    own = required("mmdet3d.datasets").DATASETS
+    return own if own.get(dataset["type"]) else required("mmdet.datasets").DATASETS
+
+
+def class_of(dataset: Any) -> Any:
+    """Return the class of a data set, by its name in the registry."""
+    return _registry_of(dataset).get(dataset["type"])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmengine.config import required
+from bevdiag.source.dialects.mmengine import required
 from bevdiag.source.dialects.python_configs import step_of
 from bevdiag.source.stubs.rois import in_box_frames
 

@@ -1,6 +1,7 @@
 """As much of a dataset as a detector asks for when it is built, and a batch as it would load it."""
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,6 @@ from bevdiag.trace.places import user_place
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 
-class FakePointFeatureEncoder:
-    """Tells how many values a point has."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.used_feature_list = list(names)
-        self.src_feature_list = list(names)
-        self.num_point_features = len(names)
-
-
 class FakeDataset:
     """The attributes of pcdet's DatasetTemplate that models read."""
 
@@ -31,7 +23,10 @@ class FakeDataset:
         self.training = True
         self.class_names = list(settings.class_names)
         self.point_cloud_range = np.array(settings.point_cloud_range, dtype=np.float32)
-        self.point_feature_encoder = FakePointFeatureEncoder(settings.point_features)
+        names = list(settings.point_features)
+        self.point_feature_encoder = SimpleNamespace(
+            used_feature_list=names, src_feature_list=names, num_point_features=len(names)
+        )
         self.grid_size = (
             None if settings.grid_size is None else np.array(settings.grid_size, dtype=np.int64)
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bevdiag.source.programs import divert_programs
+from bevdiag.source.locks import divert_programs
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 
 from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario
-from bevdiag.source import read_saved_batch, trace_source
+from bevdiag.source import read_saved_batch
 from bevdiag.trace.alternatives import TracedStep
+from tests.source.tracing import trace_source
 
 REPOSITORY = Path(__file__).parents[2] / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"
