@@ -45,7 +45,6 @@ ELSEWHERE = {
     "report/text/doctor_report": "doctor/test_examine.py",
     "rules/smaller_step": "remedies/test_candidates.py",
     "source/dialects/openmmlab": "source/dialects/mmengine/test_frames.py",
-    "source/dialects/pcdet/dataset": "source/dialects/pcdet/test_dialect.py",
     "source/dialects/protocol": "source/dialects/pcdet/test_reading.py",
     "sparse/stub": "sparse/test_modules.py",
     "trace/around_step": "trace/test_ddp.py",

@@ -5,7 +5,7 @@ config is mmcv's or MMEngine's is seen from the names that it sets, without runn
 """
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from importlib import import_module
@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from bevdiag.errors import InputError
 from bevdiag.source.dialects.mmcv1 import required
 from bevdiag.source.dialects.mmcv1.infos import class_of, write_scene
 from bevdiag.source.dialects.mmengine.frames import on_points
 from bevdiag.source.dialects.openmmlab import OpenMMLab, read_config, scene_of, training_set
-from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu
+from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu, valueless
 from bevdiag.source.dialects.python_configs import (
     PipelineSupply,
     as_old_python,
@@ -58,11 +59,11 @@ class Mmcv1Supply(PipelineSupply):
         loaded = super().batch()
         if with_values:
             return loaded
-        entries = {key: _each_tensor(value, _valueless) for key, value in loaded.entries.items()}
+        entries = _each_tensor(loaded.entries, lambda t: valueless(t) if _shows(t) else t)
         return Loaded(entries, loaded.boxes)
 
     def counts(self) -> tuple[int | None, int | None]:
-        clouds = list(_tensors(moved(self.own.get("points", ()), lambda tensor: tensor)))
+        clouds = _tensors(moved(self.own.get("points", ()), lambda tensor: tensor))
         return sum(map(len, clouds)) if clouds else None, None
 
     def collated(self) -> dict[str, Any]:
@@ -118,11 +119,10 @@ class Mmcv1(OpenMMLab):
         if config.get("plugin"):
             # As the plugins' scripts do: the folder that the last slash ends.
             given = config.get("plugin_dir")
-            folder = Path(given.rpartition("/")[0]) if given else self._below(self._path.parent)
+            folder = Path(given.rpartition("/")[0]) if given else self._path.parent
+            if folder.is_relative_to(self.root):
+                folder = folder.relative_to(self.root)
             import_module(".".join(PurePosixPath(folder).parts))
-
-    def _below(self, folder: Path) -> Path:
-        return folder.relative_to(self.root) if folder.is_relative_to(self.root) else folder
 
     def build(self, supply: Supply) -> nn.Module:
         models, config = required(f"{_PACKAGE}.models"), self._config
@@ -212,16 +212,9 @@ def is_of_mmcv(path: Path) -> bool:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 names.add(node.targets[0].id)
                 if node.targets[0].id == "_base_":
-                    due += [config.parent / base for base in _texts(node.value)]
+                    texts = (getattr(part, "value", None) for part in ast.walk(node.value))
+                    due += [config.parent / text for text in texts if isinstance(text, str)]
     return bool(names & _OWN) and not names & _LATER
-
-
-def _texts(node: ast.expr) -> list[str]:
-    return [
-        part.value
-        for part in ast.walk(node)
-        if isinstance(part, ast.Constant) and isinstance(part.value, str)
-    ]
 
 
 def _training_set(config: Any) -> Any:
@@ -257,10 +250,14 @@ def moved(value: Any, move: Callable[[torch.Tensor], Any] | None = None) -> Any:
         value: a batch, with its containers.
         move: what happens to each tensor that is not to stay on the host; None moves it.
     """
-    if _is_container(value):
-        data = value.data[0]
-        return data if value.cpu_only else moved(data, move)
-    return _each_tensor(value, move or _to_gpu, moved)
+
+    def leaf(item: Any) -> Any:
+        if _is_container(item):
+            held = item.data[0]
+            return held if item.cpu_only else moved(held, move)
+        return (move or _to_gpu)(item) if isinstance(item, torch.Tensor) else item
+
+    return tree_map(leaf, value)
 
 
 def _to_gpu(tensor: torch.Tensor) -> torch.Tensor:
@@ -281,33 +278,26 @@ def _shows(tensor: torch.Tensor) -> bool:
     )
 
 
-def _valueless(tensor: torch.Tensor) -> torch.Tensor:
-    if not _shows(tensor):
-        return tensor
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-
-
 def _is_container(value: Any) -> bool:
     return hasattr(value, "cpu_only") and hasattr(value, "data")
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
+def _tensors(value: Any) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     _each_tensor(value, found.append)
-    yield from found
+    return found
 
 
-def _each_tensor(value: Any, change: Callable[[torch.Tensor], Any], inner: Any = None) -> Any:
+def _each_tensor(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     """Return the value with each tensor in it changed, also in containers and sequences."""
-    inner = inner or _each_tensor
-    if isinstance(value, torch.Tensor):
-        return change(value)
-    if _is_container(value):
-        held = _each_tensor(value.data, change)
-        named = {name: getattr(value, name) for name in ("stack", "padding_value", "cpu_only")}
-        return type(value)(held, pad_dims=value.pad_dims, **named)
-    if isinstance(value, dict):
-        return {key: inner(item, change) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(inner(item, change) for item in value)
-    return value
+
+    def leaf(item: Any) -> Any:
+        if isinstance(item, torch.Tensor):
+            return change(item)
+        if not _is_container(item):
+            return item
+        names = ("pad_dims", "stack", "padding_value", "cpu_only")
+        kept = {name: getattr(item, name) for name in names}
+        return type(item)(_each_tensor(item.data, change), **kept)
+
+    return tree_map(leaf, value)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from bevdiag.source import read_source_config
-from bevdiag.source.dialects.pcdet.dataset import LoadedBatch
 from bevdiag.source.dialects.pcdet.dialect import OpenPcdet
+from bevdiag.source.dialects.pcdet.supply import LoadedBatch
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.wiring_batch import BatchWatch
 
