@@ -114,15 +114,9 @@ _FACTS: dict[str, Any] = {
 """What differs from nothing where a GPU is present and idle."""
 
 _BY_WORD: dict[str, Callable[[], Any]] = {
-    "int": int,
-    "bool": bool,
-    "float": float,
-    "str": str,
-    "dict": dict,
+    **{kind.__name__: kind for kind in (int, bool, float, str, dict, list, set)},
     "OrderedDict": dict,
     "Mapping": dict,
-    "list": list,
-    "set": set,
     "None": lambda: None,
     "NoneType": lambda: None,
     "device": lambda: VALUES,
@@ -257,17 +251,9 @@ def _stay_on_one_device() -> None:
 
 # -- around the runtime ----------------------------------------------------------------------------
 
-_TYPES = {
-    "FloatTensor": torch.float32,
-    "DoubleTensor": torch.float64,
-    "HalfTensor": torch.float16,
-    "BFloat16Tensor": torch.bfloat16,
-    "ByteTensor": torch.uint8,
-    "CharTensor": torch.int8,
-    "ShortTensor": torch.int16,
-    "IntTensor": torch.int32,
-    "LongTensor": torch.int64,
-    "BoolTensor": torch.bool,
+_KINDS = ("Float", "Double", "Half", "BFloat16", "Byte", "Char", "Short", "Int", "Long", "Bool")
+_TYPES: dict[str, torch.dtype] = {
+    f"{kind}Tensor": getattr(torch, f"{kind}Tensor").dtype for kind in _KINDS
 }
 
 

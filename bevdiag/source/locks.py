@@ -22,15 +22,12 @@ _FIRST = {"os.mkdir": 2, "os.remove": 1, "os.rmdir": 1, "os.truncate": None, "os
 """Events whose first argument is the path that changes, and where the folder's descriptor is."""
 _SECOND = ("os.rename", "os.link", "os.symlink")
 _REFUSED = {
-    "subprocess.Popen": "start a program",
-    "os.system": "start a program",
-    "os.exec": "start a program",
-    "os.posix_spawn": "start a program",
-    "os.spawn": "start a program",
-    "os.fork": "start a process",
-    "os.forkpty": "start a process",
-    "os.kill": "signal a process",
-    "os.killpg": "signal a process",
+    **dict.fromkeys(
+        ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"),
+        "start a program",
+    ),
+    **dict.fromkeys(("os.fork", "os.forkpty"), "start a process"),
+    **dict.fromkeys(("os.kill", "os.killpg"), "signal a process"),
     "socket.connect": "connect to a host",
 }
 _WATCHED = frozenset({"open", *_FIRST, *_SECOND, *_REFUSED})

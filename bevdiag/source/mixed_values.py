@@ -63,10 +63,7 @@ def mixed_set(recorder: Recorder, target: torch.Tensor, index: Any, value: Any) 
 def _is_mixed(source: torch.Tensor, index: Any) -> bool:
     items = index if isinstance(index, tuple) else (index,)
     found = [item for item in items if isinstance(item, torch.Tensor) and item.dim()]
-    if not found:
-        return False
-    real = any(not item.is_meta for item in found)
-    return (source.is_meta and real) or (not source.is_meta and any(i.is_meta for i in found))
+    return any(item.is_meta is not source.is_meta for item in found)
 
 
 def _apply_basic(source: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[Any]]:

@@ -191,23 +191,16 @@ def _device_of(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any)
     return CPU if tensor.is_meta else func(*args)
 
 
-def _to(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    tensor = args[0]
-    device, dtype = kwargs.get("device"), kwargs.get("dtype")
-    other = kwargs.get("other")
-    for value in (*args[1:], other):
-        if isinstance(value, torch.Tensor):
-            device = VALUES if gpu.recorder.is_device(value) else CPU
-            dtype = value.dtype
-        elif isinstance(value, torch.dtype):
-            dtype = value
-        elif isinstance(value, (torch.device, str, int)) and not isinstance(value, bool):
-            device = value
-    if device is None:
-        return func(*args, **kwargs)
-    if is_cuda(device):
+def _to(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor, *others = args
+    other = kwargs.get("other", others[0] if others else None)
+    if isinstance(other, _T):
+        device, dtype = VALUES if gpu.recorder.is_device(other) else CPU, other.dtype
+    else:
+        device, dtype, *_ = torch._C._nn._parse_to(*others, **kwargs)
+    if device is not None and is_cuda(device):
         return gpu.to_device(tensor, dtype)
-    if torch.device(device).type == "cpu":
+    if device is not None and device.type == "cpu":
         return gpu.to_host(tensor, dtype)
     return func(*args, **kwargs)
 

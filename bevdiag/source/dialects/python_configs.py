@@ -106,7 +106,7 @@ class PythonConfig(Dialect):
 
     def keep_gradients(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Let the update leave gradients, for a trainer whose hook frees them before backward."""
-        optimizer.zero_grad = _nothing  # type: ignore[method-assign]
+        optimizer.zero_grad = lambda set_to_none=True: None  # type: ignore[method-assign]
         self._trained = model, optimizer
 
     def free_gradients(self, model: nn.Module) -> None:
@@ -114,10 +114,6 @@ class PythonConfig(Dialect):
         if self._trained is not None and self._trained[0] is model:
             optimizer = self._trained[1]
             type(optimizer).zero_grad(optimizer)
-
-
-def _nothing(set_to_none: bool = True) -> None:
-    pass
 
 
 # -- the config ------------------------------------------------------------------------------------
@@ -273,8 +269,6 @@ def settings_of(path: Path, said: Mapping[str, Any], split: str) -> SourceSettin
         grid_size=grid,
         max_points=said["max_points"] if padded else None,
         max_voxels=int(most) if padded else None,
-        num_sampled_points=None,
-        depth_downsample_factor=None,
         box_size=9 if "NuScenes" in said["dataset"] else 7,
         optimization=OptimizationSettings(
             batch_size_per_gpu=said["batch_size"],

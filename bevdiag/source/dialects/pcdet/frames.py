@@ -134,7 +134,11 @@ class Frames:
 
         A lidar's x, y, z are the camera's depth, minus right and minus down.
         """
-        projection = self.intrinsics()[:3]
+        height, width = self.image_size
+        focal = _FOCAL * width
+        projection = np.array(
+            [[focal, 0, width / 2, 0], [0, focal, height / 2, 0], [0, 0, 1, 0]], np.float32
+        )
         to_camera = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]], np.float32)
         return {
             **dict.fromkeys(("P0", "P1", "P2", "P3"), projection),
@@ -143,14 +147,6 @@ class Frames:
             "Tr_velo2cam": to_camera,
             "Tr_velo_to_cam": np.vstack([to_camera, [0, 0, 0, 1]]).astype(np.float32),
         }
-
-    def intrinsics(self) -> Floats:
-        """Return a camera's matrix, 4 x 4, for images of the frames' size."""
-        height, width = self.image_size
-        matrix = np.eye(4, dtype=np.float32)
-        matrix[0, 0] = matrix[1, 1] = _FOCAL * width
-        matrix[:2, 2] = width / 2, height / 2
-        return matrix
 
     def _image_boxes(self, count: int) -> Floats:
         height, width = self.image_size
