@@ -1,9 +1,13 @@
-"""Where features (meta) and tensors that have values (CPU) meet: in an index, or in a write.
+"""Where features (meta) and tensors that have values (CPU) meet: index, write or sparse tensor.
 
 PyTorch moves an index to the indexed tensor's device before anyone sees the operation, which
 would cost it its values, and a mask its count. So the index is taken apart here, in the way of
 torch/csrc/autograd/python_variable_indexing.cpp, and only the tensors in it reach the dispatcher.
 A tensor with values that features are written into has none from there on.
+
+PyTorch has no operations for sparse tensors of the meta device. What heads do with one is to sum
+it over its first axis and to make the result dense: that is followed here with dense operations,
+which allocate what aten/src/ATen/native/sparse does.
 """
 
 import sys
@@ -157,3 +161,59 @@ def _has_meta(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return value.is_meta
     return isinstance(value, (tuple, list)) and any(map(_has_meta, value))
+
+
+# -- sparse tensors --------------------------------------------------------------------------------
+
+
+class ValuelessCoo:
+    """A sparse tensor of rows.
+
+    Args:
+        indices: int64 [K, N].
+        values: [N, ...], a meta tensor.
+        size: of the whole; where none is given the largest indices say it.
+    """
+
+    def __init__(self, indices: torch.Tensor, values: torch.Tensor, size: Any = None) -> None:
+        self._indices = indices
+        self._values = values
+        self._size = size
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch._sparse_sum:
+            return cls._sum(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", func)
+        raise stopped(f"{name} of a sparse tensor without values", Remedy.KERNEL)
+
+    def _sum(self, dim: Any, *_: Any, **__: Any) -> "ValuelessCoo":
+        """Sum over one of the axes that indices stand for, and coalesce, as the C++ does."""
+        axes = [dim] if isinstance(dim, int) else list(dim)
+        kept = [axis for axis in range(len(self._indices)) if axis not in axes]
+        if len(axes) != 1 or len(kept) + 1 != len(self._indices):
+            raise stopped(
+                "a sparse tensor without values is summed over several axes", Remedy.KERNEL
+            )
+        cells, rows = torch.unique(self._indices[kept], dim=1, return_inverse=True)
+        values = self._values.clone()
+        summed = values.new_zeros((cells.shape[1], *values.shape[1:]))
+        return ValuelessCoo(cells, summed.index_add_(0, rows, values))
+
+    def to_dense(self) -> torch.Tensor:
+        """Zeros with the rows added where their indices say."""
+        shape = self._size
+        if shape is None:
+            shape = (*(self._indices.max(dim=1).values + 1).tolist(), *self._values.shape[1:])
+        dense = self._values.new_zeros(tuple(shape))
+        return dense.index_put_(tuple(self._indices), self._values, accumulate=True)
+
+
+def sparse_coo(indices: Any, values: Any, size: Any = None, *_: Any, **__: Any) -> Any:
+    """Answer `torch.sparse_coo_tensor` of rows without values; NotImplemented for any other."""
+    known = isinstance(indices, torch.Tensor) and isinstance(values, torch.Tensor)
+    if known and values.is_meta:
+        return ValuelessCoo(indices, values, size)
+    return NotImplemented

@@ -21,8 +21,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _device
 
 from bevdiag.source.cuda_api import CPU, FEATURES, VALUES, is_cuda
-from bevdiag.source.mixed_values import IN_PLACE, make_writable, mixed_get, mixed_set
-from bevdiag.source.sparse_coo import sparse_coo
+from bevdiag.source.mixed_values import (
+    IN_PLACE,
+    make_writable,
+    mixed_get,
+    mixed_set,
+    sparse_coo,
+)
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.operands import as_meta, tensors_in, unrecorded
 from bevdiag.trace.places import user_place

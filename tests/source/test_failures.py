@@ -119,7 +119,6 @@ def _unknown_data_set() -> None:
         patch.setattr(infos, "required", lambda name: named)
         patch.setattr(infos, "_registry_of", lambda dataset: None)
         patch.setattr(infos, "class_of", lambda dataset: object)
-        patch.setattr(infos.Rig, "of", lambda dataset: None)
         nothing: Any = None
         infos.write_scene(nothing, {"type": "OwnDataset"}, Path())
 

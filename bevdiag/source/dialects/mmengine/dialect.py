@@ -14,9 +14,8 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils._pytree import tree_map_only
 
-from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmengine import required
-from bevdiag.source.dialects.mmengine.frames import Rig, on_points, sample
+from bevdiag.source.dialects.mmengine.frames import Frames, on_points
 from bevdiag.source.dialects.mmengine.proposals import with_proposals
 from bevdiag.source.dialects.openmmlab import OpenMMLab, read_config, scene_of, training_set
 from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu, valueless
@@ -64,7 +63,7 @@ class MMEngineSupply(PipelineSupply):
         registry = required("mmdet3d.registry")
         dataset = _training_set(self.config)
         steps = [registry.TRANSFORMS.build(step) for step in self.kept(dataset.pipeline)]
-        frames = _Frames(self.scene, dataset, Path(mkdtemp()))
+        frames = Frames(self.scene, dataset, Path(mkdtemp()))
         samples = []
         for index in range(len(frames)):
             results: Any = {**frames.get_data_info(index), "dataset": frames}
@@ -76,21 +75,6 @@ class MMEngineSupply(PipelineSupply):
         collate: Any = required("mmengine.dataset").pseudo_collate
         collated: dict[str, Any] = collate(samples)
         return collated
-
-
-class _Frames:
-    """The data set as transforms know it that mix a frame with another one of it."""
-
-    def __init__(self, scene: Batch, dataset: Any, folder: Path) -> None:
-        self._of = scene, dataset, Rig.of(dataset), folder
-
-    def __len__(self) -> int:
-        return self._of[0].batch_size
-
-    def get_data_info(self, index: int) -> dict[str, Any]:
-        """Return a frame before any transform."""
-        scene, *others = self._of
-        return sample(scene, index, *others)
 
 
 class MMEngine(OpenMMLab):
