@@ -149,11 +149,7 @@ def trace_step(
 
 
 def _read(task: tuple[Dialect, Path, str], _: Tell) -> SourceSettings:
-    """Read a config that is code, given its dialect, an empty folder and the split.
-
-    Raises:
-        BevdiagError: the config fails.
-    """
+    """Read a config that is code, given its dialect, an empty folder and the split."""
     dialect, scratch, split = task
     with failures_reported():
         _enter(dialect, scratch, [])
@@ -161,11 +157,7 @@ def _read(task: tuple[Dialect, Path, str], _: Tell) -> SourceSettings:
 
 
 def _run(task: SourceTask, tell: Tell) -> TracedStep:
-    """Trace, telling the `TracedStep` so far before each scenario that follows the expected one.
-
-    Raises:
-        BevdiagError: the code fails, or asks for something that is not modelled.
-    """
+    """Trace, telling the `TracedStep` so far before each scenario that follows the expected one."""
     findings: list[str] = []
     with failures_reported(findings), without_compiler():
         return _trace(task, findings, tell)
@@ -195,7 +187,11 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
             file = getattr(module, "__file__", None)
             if isinstance(file, str) and Path(file).resolve().is_relative_to(dialect.root):
                 note_input(Path(file))
-    _report_imports(finder, findings)
+    if finder.missing:
+        findings.append(f"not installed and not needed: {', '.join(sorted(set(finder.missing)))}")
+    findings += noted()
+    unknown = "a compiled operation that bevdiag does not know; it was not called"
+    findings += [f"{name}: {unknown}" for name in finder.compiled]
     unread = dialect.unread(task.overrides)
     result.unread = {entry.key: entry.message for entry in unread}
     for entry in unread:
@@ -209,7 +205,7 @@ def _trace(task: SourceTask, findings: list[str], tell: Tell) -> TracedStep:
 def _enter(dialect: Dialect, folder: Path, diverted: list[str]) -> StubFinder:
     """Put stubs in place; from here on this process works in the scratch folder, and is held to it.
 
-    It works in the folder's copy of the repository's scripts, where there are any.
+    In the copy of the repository's scripts, where there are any.
     """
     set_root(dialect.root, folder / MIRROR)
     finder = dialect.install()
@@ -280,16 +276,6 @@ def _rehearse(dialect: Dialect, supply: Supply, seed: int, prompter: Prompter) -
         lambda: dialect.loss(model, dialect.BATCH(loaded.entries)),
         gpu,
     )
-
-
-def _report_imports(finder: StubFinder, findings: list[str]) -> None:
-    if finder.missing:
-        findings.append(f"not installed and not needed: {', '.join(sorted(set(finder.missing)))}")
-    findings += noted()
-    for name in finder.compiled:
-        findings.append(
-            f"{name}: a compiled operation that bevdiag does not know; it was not called"
-        )
 
 
 @exits_reported()

@@ -1,10 +1,10 @@
 """What both generations of OpenMMLab's code share: registries, mmcv's operators, the scene."""
 
 import sys
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -36,6 +36,20 @@ _UNBOUNDED = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 class OpenMMLab(PythonConfig):
     """A Python config whose model, data set and transforms come from registries."""
 
+    READER: ClassVar[str]
+    """The module that has `Config` and `DictAction`."""
+
+    @staticmethod
+    @abstractmethod
+    def required(name: str) -> Any:
+        """Import a module of the packages that the generation stands on."""
+
+    def read(self) -> Any:
+        library = self.required(self.READER)
+        config, parse = library.Config.fromfile(str(self._path)), library.DictAction._parse_iterable
+        config.merge_from_dict({key: parse(value) for key, value in cfg_options(self._overrides)})
+        return config
+
     def install(self) -> StubFinder:
         # mmdetection3d asks whether it is there, and takes mmcv's sparse convolutions if not.
         self._has_spconv = find_spec("spconv") is not None
@@ -58,23 +72,6 @@ class OpenMMLab(PythonConfig):
 def is_sparse(model: nn.Module) -> bool:
     """Whether a model has layers of mmcv's own sparse convolutions."""
     return any(type(layer).__module__.startswith(_SPARSE) for layer in model.modules())
-
-
-def read_config(library: Any, path: Path, overrides: Sequence[str]) -> Any:
-    """Read a config as the scripts do.
-
-    Args:
-        library: the module that has `Config` and `DictAction`.
-        path: of the config.
-        overrides: `KEY=value` texts, read as --cfg-options.
-
-    Raises:
-        InputError: an override is no `KEY=value`.
-    """
-    config = library.Config.fromfile(str(path))
-    parse = library.DictAction._parse_iterable
-    config.merge_from_dict({key: parse(value) for key, value in cfg_options(overrides)})
-    return config
 
 
 def training_set(config: Any, dataset: Any, name: str) -> Any:

@@ -22,7 +22,7 @@ from bevdiag.errors import InputError
 from bevdiag.source.dialects.mmcv1 import required
 from bevdiag.source.dialects.mmcv1.infos import class_of, write_scene
 from bevdiag.source.dialects.mmengine.frames import on_points
-from bevdiag.source.dialects.openmmlab import OpenMMLab, read_config, scene_of, training_set
+from bevdiag.source.dialects.openmmlab import OpenMMLab, scene_of, training_set
 from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu, valueless
 from bevdiag.source.dialects.python_configs import (
     PipelineSupply,
@@ -83,6 +83,8 @@ class Mmcv1(OpenMMLab):
     """mmdetection3d 0.x, in the repository or installed beside it, and plugins."""
 
     SUPPLY = Mmcv1Supply
+    READER = "mmcv.utils.config"
+    required = staticmethod(required)
     NO_BATCH = "a batch of mmcv 1.x holds objects, which no such file can"
 
     @classmethod
@@ -98,18 +100,17 @@ class Mmcv1(OpenMMLab):
         places = [spec.submodule_search_locations or () for spec in found if spec is not None]
         return install(self.root, EXTENSIONS, [Path(place) for paths in places for place in paths])
 
-    def read(self) -> Any:
-        return read_config(required("mmcv.utils.config"), self._path, self._overrides)
-
     def described(self, config: Any) -> dict[str, Any]:
         dataset = _training_set(config)
+        # Either takes a GradScaler with it.
+        is_half = config.get("fp16") is not None or "Fp16" in str(_hook_of(config).get("type", ""))
         return {
             **scene_of(config, dataset, _class_names(config, dataset)),
             "batch_size": int(config.data.get("samples_per_gpu", 1)),
             "batch_key": ["data", "samples_per_gpu"],
             "half_precision": (("fp16", "loss_scale"), 512.0),
             "optimizer": str((config.get("optimizer") or {}).get("type", "")),
-            "autocast": "fp16" if _uses_half(config) else "off",
+            "autocast": "fp16" if is_half else "off",
         }
 
     def open(self) -> None:
@@ -233,11 +234,6 @@ def _class_names(config: Any, dataset: Any) -> Sequence[str]:
 def _hook_of(config: Any) -> Mapping[str, Any]:
     """Return the settings of the hook that goes backward and updates."""
     return config.get("optimizer_config") or {}
-
-
-def _uses_half(config: Any) -> bool:
-    """Whether the step runs in half precision, which takes a GradScaler with it."""
-    return config.get("fp16") is not None or "Fp16" in str(_hook_of(config).get("type", ""))
 
 
 # -- the batch -------------------------------------------------------------------------------------

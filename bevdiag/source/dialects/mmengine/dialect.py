@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map_only
 from bevdiag.source.dialects.mmengine import required
 from bevdiag.source.dialects.mmengine.frames import Frames, on_points
 from bevdiag.source.dialects.mmengine.proposals import with_proposals
-from bevdiag.source.dialects.openmmlab import OpenMMLab, read_config, scene_of, training_set
+from bevdiag.source.dialects.openmmlab import OpenMMLab, scene_of, training_set
 from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu, valueless
 from bevdiag.source.dialects.python_configs import (
     PipelineSupply,
@@ -32,7 +32,6 @@ _IMAGES = "img"
 _OF_A_RIG = 4
 """Axes of a sample's images where there are several cameras."""
 _UNMEASURED = "models that look through several cameras"
-_AUTOCASTS = {"bfloat16": "bf16"}
 
 
 class MMEngineSupply(PipelineSupply):
@@ -81,6 +80,8 @@ class MMEngine(OpenMMLab):
     """mmdetection3d 1.x, in the repository or installed beside it."""
 
     SUPPLY = MMEngineSupply
+    READER = "mmengine.config"
+    required = staticmethod(required)
     NO_BATCH = "a batch of MMEngine holds objects, which no such file can"
 
     @classmethod
@@ -88,18 +89,16 @@ class MMEngine(OpenMMLab):
         """Whether a Python config is MMEngine's, if it is no older one's; nothing is run."""
         return config.suffix == ".py"
 
-    def read(self) -> Any:
-        return read_config(required("mmengine.config"), self._path, self._overrides)
-
     def described(self, config: Any) -> dict[str, Any]:
         dataset, wrapper = _training_set(config), config.get("optim_wrapper") or {}
+        mixed = "bf16" if str(wrapper.get("dtype")) == "bfloat16" else "fp16"
         return {
             **scene_of(config, dataset, _class_names(config, dataset)),
             "batch_size": int(config.train_dataloader.get("batch_size", 1)),
             "batch_key": ["train_dataloader", "batch_size"],
             "half_precision": (("optim_wrapper", "type"), "AmpOptimWrapper"),
             "optimizer": str((wrapper.get("optimizer") or {}).get("type", "")),
-            "autocast": _autocast(wrapper),
+            "autocast": mixed if _uses_amp(wrapper) else "off",
         }
 
     def open(self) -> None:
@@ -168,9 +167,3 @@ def _own_classes(name: str) -> Sequence[str]:
 def _uses_amp(wrapper: Mapping[str, Any]) -> bool:
     """Whether a wrapper trains in mixed precision, which takes a GradScaler with it."""
     return "Amp" in str(wrapper.get("type", ""))
-
-
-def _autocast(wrapper: Mapping[str, Any]) -> str:
-    if not _uses_amp(wrapper):
-        return "off"
-    return _AUTOCASTS.get(str(wrapper.get("dtype")), "fp16")
