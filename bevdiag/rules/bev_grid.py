@@ -34,12 +34,9 @@ def bev_not_divisible_by_stride(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         Sizes of tensors must match except in dimension # (in backbone_2d)
-
-        Sizes of tensors must match except in dimension #. Expected size <#> but got size <#>
-        (in backbone_2d)
-
+        Sizes of tensors must match except in dimension #. Expected size <#> but got size <#> (in
+            backbone_2d)
         Sizes of tensors must match except in dimension #. Got <#> and <#> (in backbone_2d)
-
         inconsistent tensor sizes (in backbone_2d)
 
     Why it happens:
@@ -52,8 +49,7 @@ def bev_not_divisible_by_stride(evidence: ConfigEvidence) -> Iterator[Finding]:
         the upsampling itself does not undo the strides, correct UPSAMPLE_STRIDES.
 
     Seen in:
-        TRAILab/CaDDN#39 (https://github.com/TRAILab/CaDDN/issues/39): torch.cat on maps of 48 and
-        of 47 rows.
+        TRAILab/CaDDN#39: torch.cat on maps of 48 and of 47 rows.
     """
     backbone, before = evidence.parts.backbone_2d, bev_map(evidence.parts)
     if backbone is None or not backbone.upsample_strides:
@@ -110,8 +106,8 @@ def feature_map_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         Write the stride that the finding names, or change the strides before the head.
 
     Seen in:
-        open-mmlab/OpenPCDet#711 (https://github.com/open-mmlab/OpenPCDet/issues/711): CenterPoint
-        on KITTI learned nothing until the 2D backbone's strides agreed with FEATURE_MAP_STRIDE.
+        open-mmlab/OpenPCDet#711: CenterPoint on KITTI learned nothing until the 2D backbone's
+        strides agreed with FEATURE_MAP_STRIDE.
     """
     written, real = whole(evidence.document, _HEAD_STRIDE), head_stride(evidence.parts)
     if written is None or real is None or written == real:
@@ -133,11 +129,9 @@ def anchor_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         The size of tensor a (#) must match the size of tensor b (#) at non-singleton dimension #
-        (in dense_head)
-
+            (in dense_head)
         inconsistent tensor size, expected ... and ... to have the same number of elements (in
-        dense_head)
-
+            dense_head)
         is invalid for input of size # (in dense_head)
 
     Why it happens:
@@ -150,8 +144,7 @@ def anchor_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         head. Where the numbers of cells differ, make the grid a multiple of the stride.
 
     Seen in:
-        open-mmlab/OpenPCDet#1242 (https://github.com/open-mmlab/OpenPCDet/issues/1242): anchors on
-        188 x 188 cells beside a map of another size.
+        open-mmlab/OpenPCDet#1242: anchors on 188 x 188 cells beside a map of another size.
     """
     document, real = evidence.document, head_stride(evidence.parts)
     classes = document.get(_CLASSES)
@@ -210,8 +203,7 @@ def camera_bounds_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         many cells (after DOWNSAMPLE) as the LiDAR's map has.
 
     Seen in:
-        mit-han-lab/bevfusion#573 (https://github.com/mit-han-lab/bevfusion/issues/573): maps of 240
-        and of 180 cells after a change of the range.
+        mit-han-lab/bevfusion#573: maps of 240 and of 180 cells after a change of the range.
     """
     document = evidence.document
     bounds, lidar = lengths(document, _RANGE, 6), bev_map(evidence.parts)

@@ -29,8 +29,8 @@ def over_budget(evidence: TraceEvidence) -> Iterator[Finding]:
         data parallelism splits batches, never samples.
 
     Seen in:
-        open-mmlab/OpenPCDet#140 (https://github.com/open-mmlab/OpenPCDet/issues/140): PV-RCNN at
-        batch size 1 on 11 GB, where another card changed nothing and a smaller RoI grid did.
+        open-mmlab/OpenPCDet#140: PV-RCNN at batch size 1 on 11 GB, where another card changed
+        nothing and a smaller RoI grid did.
     """
     capacity = evidence.target.capacity_bytes
     if capacity is None or evidence.verdict is not Verdict.OVER:
@@ -59,8 +59,7 @@ def budget_depends_on_values(evidence: TraceEvidence) -> Iterator[Finding]:
         the count with --assume where you know it.
 
     Seen in:
-        DerrickXuNu/OpenCOOD#42 (https://github.com/DerrickXuNu/OpenCOOD/issues/42): memory that
-        varies a lot while the same model trains.
+        DerrickXuNu/OpenCOOD#42: memory that varies a lot while the same model trains.
     """
     capacity = evidence.target.capacity_bytes
     if capacity is None or evidence.verdict is not Verdict.DEPENDS:
@@ -95,8 +94,7 @@ def within_margin(evidence: TraceEvidence) -> Iterator[Finding]:
         room with one of the remedies.
 
     Seen in:
-        pytorch/pytorch#12873 (https://github.com/pytorch/pytorch/issues/12873): hundreds of MiB of
-        context that no count of tensors shows.
+        pytorch/pytorch#12873: hundreds of MiB of context that no count of tensors shows.
     """
     target = evidence.target
     if target.capacity_bytes is None:
@@ -149,9 +147,8 @@ def grown_since_baseline(growth: Sequence[Growth]) -> Iterator[Finding]:
         Undo the change, or accept it and record the new state: bevdiag baseline write FILE CONFIG.
 
     Seen in:
-        facebookresearch/detectron2#1616
-        (https://github.com/facebookresearch/detectron2/issues/1616): training went from 3 to 5.7 GB
-        between two releases, and was noticed on the GPU.
+        facebookresearch/detectron2#1616: training went from 3 to 5.7 GB between two releases, and
+        was noticed on the GPU.
     """
     if growth:
         yield finding(

@@ -42,8 +42,8 @@ def bev_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         the range or of the voxel until C x D is what is declared.
 
     Seen in:
-        open-mmlab/OpenPCDet#1162 (https://github.com/open-mmlab/OpenPCDet/issues/1162): PV-RCNN++
-        on its owner's data, where 128 x 3 = 384 channels met a declared 256.
+        open-mmlab/OpenPCDet#1162: PV-RCNN++ on its owner's data, where 128 x 3 = 384 channels met a
+        declared 256.
     """
     made = evidence.parts.up_to_map()
     if made is None or bev_map(evidence.parts) is None:
@@ -89,20 +89,13 @@ def input_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         The size of tensor a (<#>) must match the size of tensor b (<#>) at non-singleton dimension
-        # (in backbone_3d)
-
+            # (in backbone_3d)
         expected input... to have <#> channels, but got <#> channels instead (in map_to_bev_module)
-
         mat1 and mat2 shapes cannot be multiplied (in backbone_3d)
-
         mat1 and mat2 shapes cannot be multiplied (#x<#> and <#>x#) (in backbone_3d)
-
         size mismatch, m1: [# x <#>], m2: [<#> x #] (in backbone_3d)
-
         channel size mismatch (in backbone_3d)
-
         inp.dim(1) == filters.dim(-1) assert fail (in backbone_3d)
-
         mat1 dim 1 must match mat2 dim 0 (in backbone_3d)
 
     Why it happens:
@@ -113,8 +106,8 @@ def input_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         Let the first module make what the second reads, or the second read what is made.
 
     Seen in:
-        open-mmlab/mmdetection3d#553 (https://github.com/open-mmlab/mmdetection3d/issues/553): an
-        encoder whose declared input channels are not those of its voxels.
+        open-mmlab/mmdetection3d#553: an encoder whose declared input channels are not those of its
+        voxels.
     """
     yield from _into_dsvt(evidence)
     yield from _into_projection(evidence)
@@ -179,8 +172,8 @@ def importance_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         Give it the kernel's volume: 27 channels for a kernel of 3.
 
     Seen in:
-        JIA-Lab-research/FocalsConv#2 (https://github.com/JIA-Lab-research/FocalsConv/issues/2): a
-        focal backbone set up by hand, whose settings have to agree with its convolutions.
+        JIA-Lab-research/FocalsConv#2: a focal backbone set up by hand, whose settings have to agree
+        with its convolutions.
     """
     written = whole(evidence.document, _IMPORTANCE)
     if written is None or written == _KERNEL**3:
@@ -210,9 +203,8 @@ def focal_supervision_channel(evidence: ConfigEvidence) -> Iterator[Finding]:
         Supervise the last channel: -1, or 26 of 27.
 
     Seen in:
-        JIA-Lab-research/FocalsConv#27 (https://github.com/JIA-Lab-research/FocalsConv/issues/27): a
-        focal backbone that keeps more voxels than its user can hold, which is what the loss is
-        against.
+        JIA-Lab-research/FocalsConv#27: a focal backbone that keeps more voxels than its user can
+        hold, which is what the loss is against.
     """
     written = whole(evidence.document, _SUPERVISED)
     if written is None or written in _LAST_CHANNEL:

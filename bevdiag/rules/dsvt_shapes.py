@@ -19,15 +19,10 @@ def sparse_shape_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         an illegal memory access was encountered
-
         CUDA error 700
-
         failed with error 700
-
         device-side assert triggered (in backbone_3d)
-
         device-side assert triggered (in map_to_bev_module)
-
         index # is out of bounds for dimension # with size # (in map_to_bev_module)
 
     Why it happens:
@@ -39,8 +34,8 @@ def sparse_shape_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         Write the grid that the finding names.
 
     Seen in:
-        Haiyang-W/DSVT#59 (https://github.com/Haiyang-W/DSVT/issues/59): shapes that did not follow
-        the range and the voxel size of the owner's data.
+        Haiyang-W/DSVT#59: shapes that did not follow the range and the voxel size of the owner's
+        data.
     """
     data, dsvt = evidence.parts.data, dsvt_key(evidence.document)
     if data is None:
@@ -86,7 +81,6 @@ def downsample_stride_unusable(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         'int' object is not iterable (in backbone_3d)
-
         'int' object is not subscriptable (in backbone_3d)
 
     Why it happens:
@@ -99,8 +93,7 @@ def downsample_stride_unusable(evidence: ConfigEvidence) -> Iterator[Finding]:
         for 175 voxels [[1, 1, 5], [1, 1, 5], [1, 1, 7]] between four stages.
 
     Seen in:
-        Haiyang-W/DSVT#75 (https://github.com/Haiyang-W/DSVT/issues/75): what else has to change
-        with sparse_shape, asked and not answered.
+        Haiyang-W/DSVT#75: what else has to change with sparse_shape, asked and not answered.
     """
     document, dsvt = evidence.document, dsvt_key(evidence.document)
     key = f"{dsvt}.INPUT_LAYER.downsample_stride"
@@ -174,8 +167,8 @@ def window_height_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         multiplies the shifted windows.
 
     Seen in:
-        Haiyang-W/DSVT#64 (https://github.com/Haiyang-W/DSVT/issues/64): pillars on another data
-        set, whose windows and shapes have to agree on the height.
+        Haiyang-W/DSVT#64: pillars on another data set, whose windows and shapes have to agree on
+        the height.
     """
     document, dsvt = evidence.document, dsvt_key(evidence.document)
     layer = f"{dsvt}.INPUT_LAYER"

@@ -29,13 +29,9 @@ def driver_too_old(environment: Environment) -> Iterator[Finding]:
 
     What is printed:
         driver version is insufficient for CUDA runtime version
-
         The NVIDIA driver on your system is too old
-
         Found no NVIDIA driver on your system
-
         the provided PTX was compiled with an unsupported toolchain
-
         forward compatibility was attempted on non supported HW
 
     Why it happens:
@@ -47,8 +43,7 @@ def driver_too_old(environment: Environment) -> Iterator[Finding]:
         Update the driver, or take a torch wheel of a CUDA that the driver runs.
 
     Seen in:
-        lllyasviel/Fooocus#1313 (https://github.com/lllyasviel/Fooocus/issues/1313): driver 470
-        (CUDA 11.4) with a torch of CUDA 12.
+        lllyasviel/Fooocus#1313: driver 470 (CUDA 11.4) with a torch of CUDA 12.
     """
     driver, cuda, torch = environment.driver, environment.torch_cuda(), environment.torch
     if driver is None or cuda is None or torch is None or cuda[0] <= driver.cuda[0]:
@@ -78,13 +73,9 @@ def no_kernels_for_gpu(environment: Environment) -> Iterator[Finding]:
 
     What is printed:
         no kernel image is available for execution on the device
-
         is not compatible with the current PyTorch installation
-
         can't find suitable algorithm
-
         can't find suitalbe algorithm
-
         CUDNN_STATUS_ARCH_MISMATCH
 
     Why it happens:
@@ -98,8 +89,8 @@ def no_kernels_for_gpu(environment: Environment) -> Iterator[Finding]:
         spconv of such a CUDA.
 
     Seen in:
-        pytorch/pytorch#150733 (https://github.com/pytorch/pytorch/issues/150733): "GeForce RTX 5090
-        D with CUDA capability sm_120 is not compatible with the current PyTorch installation".
+        pytorch/pytorch#150733: "GeForce RTX 5090 D with CUDA capability sm_120 is not compatible
+        with the current PyTorch installation".
     """
     for chip in dict.fromkeys(environment.chips):
         yield from _torch_kernels(environment, chip)
@@ -193,8 +184,8 @@ def gpu_memory_taken(environment: Environment) -> Iterator[Finding]:
         End the process if it is one's own, or choose another GPU with CUDA_VISIBLE_DEVICES.
 
     Seen in:
-        RangiLyu/nanodet#147 (https://github.com/RangiLyu/nanodet/issues/147): "CUDA error: out of
-        memory" on an empty GPU, which somebody else's daemon filled.
+        RangiLyu/nanodet#147: "CUDA error: out of memory" on an empty GPU, which somebody else's
+        daemon filled.
     """
     driver = environment.driver
     for gpu in driver.gpus if driver is not None else ():
@@ -245,8 +236,7 @@ def torch_without_cuda(environment: Environment) -> Iterator[Finding]:
         Install torch from the index of a CUDA that the driver runs.
 
     Seen in:
-        traveller59/spconv#366 (https://github.com/traveller59/spconv/issues/366): spconv with a CPU
-        build of torch.
+        traveller59/spconv#366: spconv with a CPU build of torch.
     """
     torch = environment.torch
     if torch is None:

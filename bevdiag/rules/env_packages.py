@@ -36,11 +36,8 @@ def import_fails(environment: Environment) -> Iterator[Finding]:
 
     What is printed:
         No module named '...'
-
         cannot open shared object file: No such file or directory
-
         SIGSEGV
-
         Segmentation fault
 
     Why it happens:
@@ -53,9 +50,8 @@ def import_fails(environment: Environment) -> Iterator[Finding]:
         those that it depends on.
 
     Seen in:
-        traveller59/spconv#655 (https://github.com/traveller59/spconv/issues/655): "cannot import
-        name 'CUDAEvent' from 'cumm.core_cc.tensorview_bind'", for versions of cumm and spconv that
-        do not match.
+        traveller59/spconv#655: "cannot import name 'CUDAEvent' from
+        'cumm.core_cc.tensorview_bind'", for versions of cumm and spconv that do not match.
     """
     for probe in environment.probes:
         if probe.signal or probe.error:
@@ -97,8 +93,8 @@ def cudnn_without_64_bit_indices(environment: Environment) -> Iterator[Finding]:
         large it is.
 
     Seen in:
-        pytorch/pytorch#128947 (https://github.com/pytorch/pytorch/issues/128947): 161.37 GiB asked
-        for by one convolution whose sample is beyond 32-bit indices.
+        pytorch/pytorch#128947: 161.37 GiB asked for by one convolution whose sample is beyond
+        32-bit indices.
     """
     torch = environment.torch
     cudnn = cudnn_version(environment)
@@ -152,8 +148,8 @@ def pynvml_deprecated(environment: Environment) -> Iterator[Finding]:
         Uninstall pynvml and install nvidia-ml-py anew, since both own the same file.
 
     Seen in:
-        PrimeIntellect-ai/prime-rl#881 (https://github.com/PrimeIntellect-ai/prime-rl/issues/881):
-        "The pynvml package is deprecated. Please install nvidia-ml-py instead."
+        PrimeIntellect-ai/prime-rl#881: "The pynvml package is deprecated. Please install
+        nvidia-ml-py instead."
     """
     package = environment.packages.get("pynvml")
     if package is not None:
@@ -175,11 +171,8 @@ def extension_for_another_torch(environment: Environment) -> Iterator[Finding]:
 
     What is printed:
         undefined symbol: ...
-
         compiled with different CUDA versions
-
         Detected that PyTorch and ... were compiled with different CUDA
-
         cannot import name '..._cuda'
 
     Why it happens:
@@ -192,8 +185,7 @@ def extension_for_another_torch(environment: Environment) -> Iterator[Finding]:
         the repository compiles itself has to be compiled again.
 
     Seen in:
-        rusty1s/pytorch_scatter#153 (https://github.com/rusty1s/pytorch_scatter/issues/153): an
-        undefined symbol after an upgrade to torch 1.6.
+        rusty1s/pytorch_scatter#153: an undefined symbol after an upgrade to torch 1.6.
     """
     torch = environment.torch
     version = torch.version if torch is not None else None

@@ -29,13 +29,9 @@ def numpy_2_with_old_cumm(environment: Environment) -> Iterator[Finding]:
 
     What is printed:
         Floating point exception
-
         floating-point exception encountered in worker
-
         SIGFPE
-
         A module that was compiled using NumPy 1.x cannot be run in NumPy 2
-
         numpy.core.multiarray failed to import
 
     Why it happens:
@@ -47,9 +43,8 @@ def numpy_2_with_old_cumm(environment: Environment) -> Iterator[Finding]:
         Keep NumPy 1, or take spconv 2.3.8, whose cumm reads both.
 
     Seen in:
-        traveller59/spconv#725 (https://github.com/traveller59/spconv/issues/725) and
-        open-mmlab/OpenPCDet#1642 (https://github.com/open-mmlab/OpenPCDet/issues/1642): training
-        ends with "Floating point exception (core dumped)" at the first sparse convolution or voxel.
+        traveller59/spconv#725 and open-mmlab/OpenPCDet#1642: training ends with "Floating point
+        exception (core dumped)" at the first sparse convolution or voxel.
     """
     packages = environment.packages
     cumm = _cumm_for_numpy_1(packages)
@@ -100,7 +95,6 @@ def spconv_cumm_mismatch(environment: Environment) -> Iterator[Finding]:
 
     What is printed:
         cannot import name '...' from 'cumm...'
-
         type not registered yet
 
     Why it happens:
@@ -112,9 +106,8 @@ def spconv_cumm_mismatch(environment: Environment) -> Iterator[Finding]:
         Uninstall every spconv and cumm, then install one spconv; pip brings the cumm that it needs.
 
     Seen in:
-        traveller59/spconv#508 (https://github.com/traveller59/spconv/issues/508): "cannot import
-        name 'NVRTCMode'", two versions of cumm in one environment; Luoyadan/CRB-active-3Ddet#7
-        (https://github.com/Luoyadan/CRB-active-3Ddet/issues/7): spconv 2.1.21 with cumm 0.4.9.
+        traveller59/spconv#508: "cannot import name 'NVRTCMode'", two versions of cumm in one
+        environment; Luoyadan/CRB-active-3Ddet#7: spconv 2.1.21 with cumm 0.4.9.
     """
     spconvs, cumms = environment.packages.spconv(), environment.packages.cumm()
     for kind, found in (("spconv", spconvs), ("cumm", cumms)):
@@ -163,8 +156,7 @@ def no_spconv_for_python(environment: Environment) -> Iterator[Finding]:
         Take a distribution that has a wheel, or make the environment with another Python.
 
     Seen in:
-        microsoft/TRELLIS#201 (https://github.com/microsoft/TRELLIS/issues/201): "No matching
-        distribution found for spconv-cu120" on Python 3.12.
+        microsoft/TRELLIS#201: "No matching distribution found for spconv-cu120" on Python 3.12.
     """
     if environment.is_installed or environment.python is None:
         return
@@ -204,8 +196,8 @@ def spconv_for_another_cuda(environment: Environment) -> Iterator[Finding]:
         Take the spconv of torch's major version where there is one.
 
     Seen in:
-        traveller59/spconv#752 (https://github.com/traveller59/spconv/issues/752): which spconv goes
-        with CUDA 12.8, for which there is no distribution: spconv-cu126 does.
+        traveller59/spconv#752: which spconv goes with CUDA 12.8, for which there is no
+        distribution: spconv-cu126 does.
     """
     torch, cuda = environment.torch, environment.torch_cuda()
     wanted = spconv_for(cuda)

@@ -32,9 +32,8 @@ def focal_growth(evidence: StepEvidence) -> Iterator[Finding]:
         TOPK with a small THRESHOLD bounds the foreground, and with it the growth.
 
     Seen in:
-        JIA-Lab-research/FocalsConv#27 (https://github.com/JIA-Lab-research/FocalsConv/issues/27):
-        17 to 19 GB for three lidar samples; its author's advice is to lower the ratio of 0.5 to
-        0.3.
+        JIA-Lab-research/FocalsConv#27: 17 to 19 GB for three lidar samples; its author's advice is
+        to lower the ratio of 0.5 to 0.3.
     """
     for kept in evidence.kept_voxels:
         if kept.high > 2 * kept.incoming:

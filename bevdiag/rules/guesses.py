@@ -22,8 +22,8 @@ def scalar_guessed(evidence: StepEvidence) -> Iterator[Finding]:
         with --device cuda.
 
     Seen in:
-        pytorch/pytorch#126738 (https://github.com/pytorch/pytorch/issues/126738): a memory estimate
-        without a GPU that ends at the first number a model reads from a tensor.
+        pytorch/pytorch#126738: a memory estimate without a GPU that ends at the first number a
+        model reads from a tensor.
     """
     for note in evidence.trace.notes:
         yield finding("BEV901", note)
@@ -44,8 +44,7 @@ def repository_stubbed(notes: Iterable[str]) -> Iterator[Finding]:
         the finding says so; installing the library removes it.
 
     Seen in:
-        open-mmlab/OpenPCDet#348 (https://github.com/open-mmlab/OpenPCDet/issues/348): a compiled
-        operation that takes memory which no tool sees.
+        open-mmlab/OpenPCDet#348: a compiled operation that takes memory which no tool sees.
     """
     for note in notes:
         yield finding("BEV902", note)

@@ -56,9 +56,9 @@ def height_flatten_blowup(evidence: StepEvidence) -> Iterator[Finding]:
         volume.
 
     Seen in:
-        pytorch/pytorch#128947 (https://github.com/pytorch/pytorch/issues/128947): 161.37 GiB asked
-        for by one convolution whose sample is beyond 32-bit indices, by the arithmetic that makes
-        75.10 GiB of 22,400 channels on 200 x 500 cells.
+        pytorch/pytorch#128947: 161.37 GiB asked for by one convolution whose sample is beyond
+        32-bit indices, by the arithmetic that makes 75.10 GiB of 22,400 channels on 200 x 500
+        cells.
     """
     map_input = evidence.map_input
     channels = map_input.channels * map_input.depth
@@ -137,8 +137,8 @@ def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
         sparse_mean or sparse_sum makes the same map without the volume.
 
     Seen in:
-        traveller59/second.pytorch#82 (https://github.com/traveller59/second.pytorch/issues/82):
-        memory that follows the grid's volume rather than its occupied voxels.
+        traveller59/second.pytorch#82: memory that follows the grid's volume rather than its
+        occupied voxels.
     """
     map_input, batch_size = evidence.map_input, evidence.batch.batch_size
     elements = (
@@ -190,8 +190,8 @@ def cheaper_collapse(evidence: StepEvidence) -> Iterator[Finding]:
         (HEIGHT_STRIDES). Either loses at which height a feature was.
 
     Seen in:
-        open-mmlab/OpenPCDet#1234 (https://github.com/open-mmlab/OpenPCDet/issues/1234): a request
-        to lift the tie between the number of height levels and the map's channels.
+        open-mmlab/OpenPCDet#1234: a request to lift the tie between the number of height levels and
+        the map's channels.
     """
     map_input = evidence.map_input
     if evidence.verdict not in (Verdict.OVER, Verdict.DEPENDS):

@@ -38,8 +38,8 @@ def unbounded_dynamic_voxels(evidence: StepEvidence) -> Iterator[Finding]:
         in the DATA_PROCESSOR), narrow the range, or take an encoder with capped voxels.
 
     Seen in:
-        open-mmlab/mmdetection3d#239 (https://github.com/open-mmlab/mmdetection3d/issues/239): out
-        of memory with dynamic voxels where capped ones ran, on scenes with many points.
+        open-mmlab/mmdetection3d#239: out of memory with dynamic voxels where capped ones ran, on
+        scenes with many points.
     """
     if evidence.config.data.max_voxels is not None:
         return
@@ -73,8 +73,7 @@ def peak_dominated_by_one_block(evidence: TraceEvidence) -> Iterator[Finding]:
         Change what sizes that block: the finding names its module and operation.
 
     Seen in:
-        skyhehe123/VoxSeT#9 (https://github.com/skyhehe123/VoxSeT/issues/9): one attention buffer of
-        47.58 GiB in a model that is small otherwise.
+        skyhehe123/VoxSeT#9: one attention buffer of 47.58 GiB in a model that is small otherwise.
     """
     holders, total = evidence.profile.holders, evidence.profile.peak.allocated_bytes
     if not holders or holders[0].nbytes <= _SHARE * total:
@@ -107,8 +106,8 @@ def padded_voxel_features(evidence: StepEvidence) -> Iterator[Finding]:
         points themselves (DynPillarVFE, DynamicVoxelVFE), which has no slots to pad.
 
     Seen in:
-        open-mmlab/mmdetection3d#239 (https://github.com/open-mmlab/mmdetection3d/issues/239): out
-        of memory in the voxel encoder, from a padded canvas of voxels x points x features.
+        open-mmlab/mmdetection3d#239: out of memory in the voxel encoder, from a padded canvas of
+        voxels x points x features.
     """
     voxels = evidence.batch.voxels
     slots = evidence.config.data.max_points_per_voxel
@@ -164,8 +163,7 @@ def attention_maps(evidence: TraceEvidence) -> Iterator[Finding]:
         scaled_dot_product_attention without weights, which never makes the matrix.
 
     Seen in:
-        skyhehe123/VoxSeT#9 (https://github.com/skyhehe123/VoxSeT/issues/9): 47.58 GiB asked for by
-        one attention layer.
+        skyhehe123/VoxSeT#9: 47.58 GiB asked for by one attention layer.
     """
     maps = [block for block in evidence.profile.holders if _is_map(block.alloc)]
     total = sum(block.nbytes for block in maps)
@@ -201,8 +199,7 @@ def dense_anchors(evidence: StepEvidence) -> Iterator[Finding]:
         (CenterHead).
 
     Seen in:
-        open-mmlab/OpenPCDet#1546 (https://github.com/open-mmlab/OpenPCDet/issues/1546): SECOND on a
-        wide range with dozens of anchor sizes.
+        open-mmlab/OpenPCDet#1546: SECOND on a wide range with dozens of anchor sizes.
     """
     head = evidence.config.model.dense_head
     if not isinstance(head, AnchorHeadSettings):

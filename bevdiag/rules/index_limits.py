@@ -26,13 +26,9 @@ def spconv_int32_bytes(evidence: TraceEvidence) -> Iterator[Finding]:
 
     What is printed:
         your data exceed int32 range
-
         < int_max assert fail
-
         an illegal memory access was encountered (in backbone_3d)
-
         CUDA error 700 (in backbone_3d)
-
         failed with error 700 (in backbone_3d)
 
     Why it happens:
@@ -44,8 +40,8 @@ def spconv_int32_bytes(evidence: TraceEvidence) -> Iterator[Finding]:
         voxels are many, or half precision, which halves the bytes.
 
     Seen in:
-        traveller59/spconv#656 (https://github.com/traveller59/spconv/issues/656): 7,135,456 voxels
-        of 192 channels pass the forward pass and fail in the backward pass.
+        traveller59/spconv#656: 7,135,456 voxels of 192 channels pass the forward pass and fail in
+        the backward pass.
     """
     channels = {
         layer.name: layer.in_channels or 0
@@ -86,8 +82,7 @@ def spconv_64_bit_keys(evidence: TraceEvidence) -> Iterator[Finding]:
         32 bits; spconv 1.x would refuse such a grid altogether.
 
     Seen in:
-        traveller59/spconv#545 (https://github.com/traveller59/spconv/issues/545): why a grid whose
-        cells 32 bits cannot number works at all.
+        traveller59/spconv#545: why a grid whose cells 32 bits cannot number works at all.
     """
     stream = evidence.trace.stream
     rulebooks = stream.allocs(stream.where(category=Category.RULEBOOK, step=1))
@@ -128,8 +123,7 @@ def convolution_beyond_32_bit(evidence: TraceEvidence) -> Iterator[Finding]:
         or make the sample smaller: fewer channels, a coarser grid, or a tiled map.
 
     Seen in:
-        pytorch/pytorch#95024 (https://github.com/pytorch/pytorch/issues/95024): 110 GiB asked for
-        when one dimension grew from 361 to 362.
+        pytorch/pytorch#95024: 110 GiB asked for when one dimension grew from 361 to 362.
     """
     seen: set[str] = set()
     for alloc, call in convolutions(evidence.trace.stream):

@@ -24,9 +24,7 @@ def scalar_read_as_string(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         not supported between instances of 'float' and 'str'
-
         can't multiply sequence by non-int of type 'float'
-
         unsupported operand type(s) for ...: 'str' and 'float'
 
     Why it happens:
@@ -37,8 +35,7 @@ def scalar_read_as_string(evidence: ConfigEvidence) -> Iterator[Finding]:
         Write the dot and the sign, or no exponent: 1.0e-3 or 0.001.
 
     Seen in:
-        yaml/pyyaml#173 (https://github.com/yaml/pyyaml/issues/173): numbers in scientific notation
-        without a dot are parsed as strings.
+        yaml/pyyaml#173: numbers in scientific notation without a dot are parsed as strings.
     """
     yield from _noted("BEV001", NoteCode.NUMBER_AS_TEXT, evidence)
 
@@ -57,8 +54,8 @@ def duplicate_key(evidence: ConfigEvidence) -> Iterator[Finding]:
         Remove the one that should not count.
 
     Seen in:
-        yaml/pyyaml#165 (https://github.com/yaml/pyyaml/issues/165): duplicate keys are overwritten
-        with the last value instead of being refused.
+        yaml/pyyaml#165: duplicate keys are overwritten with the last value instead of being
+        refused.
     """
     yield from _noted("BEV002", NoteCode.DUPLICATE_KEY, evidence)
 
@@ -77,8 +74,7 @@ def ambiguous_scalar(evidence: ConfigEvidence) -> Iterator[Finding]:
         Write true or false, and numbers in decimal digits; quote what is meant as text.
 
     Seen in:
-        yaml/pyyaml#613 (https://github.com/yaml/pyyaml/issues/613): yes, no, on and off become
-        booleans.
+        yaml/pyyaml#613: yes, no, on and off become booleans.
     """
     yield from _noted("BEV003", NoteCode.AMBIGUOUS_SCALAR, evidence)
 
@@ -98,9 +94,8 @@ def unknown_key(evidence: ConfigEvidence) -> Iterator[Finding]:
         Correct the key to the one that the finding names, or remove it.
 
     Seen in:
-        Haiyang-W/DSVT#27 (https://github.com/Haiyang-W/DSVT/issues/27): the maintainers' advice
-        against too little memory is torch's checkpointing, which the key's two spellings make easy
-        to miss.
+        Haiyang-W/DSVT#27: the maintainers' advice against too little memory is torch's
+        checkpointing, which the key's two spellings make easy to miss.
     """
     yield from _noted("BEV004", NoteCode.UNKNOWN_KEY, evidence)
     document, dsvt = evidence.document, dsvt_key(evidence.document)
@@ -140,13 +135,9 @@ def unknown_module(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         __all__[...]( KeyError: '<...>'
-
         __all__[...]( ... KeyError: '<...>'
-
         'DataProcessor' object has no attribute '<...>'
-
         'DataAugmentor' object has no attribute '<...>'
-
         'PointFeatureEncoder' object has no attribute '<...>'
 
     Why it happens:
@@ -158,8 +149,7 @@ def unknown_module(evidence: ConfigEvidence) -> Iterator[Finding]:
         Where bevdiag itself models the module, it says so and goes on.
 
     Seen in:
-        open-mmlab/OpenPCDet#823 (https://github.com/open-mmlab/OpenPCDet/issues/823): KeyError:
-        'PointHeadSimple'.
+        open-mmlab/OpenPCDet#823: KeyError: 'PointHeadSimple'.
     """
     for slot, published in PUBLISHED.items():
         key = f"MODEL.{slot}" if slot == DETECTOR else f"MODEL.{slot}.NAME"
@@ -229,8 +219,8 @@ def copies_differ(evidence: ConfigEvidence) -> Iterator[Finding]:
         Give the copy DATA_CONFIG's value; a YAML anchor keeps them together.
 
     Seen in:
-        Haiyang-W/DSVT#51 (https://github.com/Haiyang-W/DSVT/issues/51): a voxel of 0.1 m beside
-        shapes that were left over from a voxel of 0.32 m.
+        Haiyang-W/DSVT#51: a voxel of 0.1 m beside shapes that were left over from a voxel of 0.32
+        m.
     """
     yield from _noted("BEV603", NoteCode.COPIES_DIFFER, evidence)
 
@@ -251,8 +241,8 @@ def batch_size_not_read(evidence: ConfigEvidence) -> Iterator[Finding]:
         total.
 
     Seen in:
-        open-mmlab/OpenPCDet#1123 (https://github.com/open-mmlab/OpenPCDet/issues/1123): two GPUs,
-        out of memory, and a batch size that was meant in total and counted per GPU.
+        open-mmlab/OpenPCDet#1123: two GPUs, out of memory, and a batch size that was meant in total
+        and counted per GPU.
     """
     document = evidence.document
     for section in _SECTIONS:

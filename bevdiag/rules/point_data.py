@@ -31,9 +31,7 @@ def data_path_missing(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         No such file or directory: '...infos...pkl'
-
         FileNotFoundError: [Errno 2] No such file or directory
-
         num_samples should be a positive integer value, but got num_samples=0
 
     Why it happens:
@@ -44,8 +42,7 @@ def data_path_missing(evidence: ConfigEvidence) -> Iterator[Finding]:
         Correct the path, or make the info files with the data set's create_..._infos command.
 
     Seen in:
-        open-mmlab/OpenPCDet#244 (https://github.com/open-mmlab/OpenPCDet/issues/244): training that
-        ends at a kitti_dbinfos_train.pkl that is not there.
+        open-mmlab/OpenPCDet#244: training that ends at a kitti_dbinfos_train.pkl that is not there.
     """
     document, start = evidence.document, evidence.data_root
     written = text(document, _PATH)
@@ -91,7 +88,6 @@ def point_feature_not_stored(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         ValueError: '<...>' is not in list
-
         ValueError: tuple.index(x): x not in tuple
 
     Why it happens:
@@ -103,8 +99,8 @@ def point_feature_not_stored(evidence: ConfigEvidence) -> Iterator[Finding]:
         column's place.
 
     Seen in:
-        open-mmlab/OpenPCDet#288 (https://github.com/open-mmlab/OpenPCDet/issues/288): lists of
-        another data set, with a timestamp, beside points of four values.
+        open-mmlab/OpenPCDet#288: lists of another data set, with a timestamp, beside points of four
+        values.
     """
     document = evidence.document
     key = f"{_ENCODING}.used_feature_list"
@@ -135,7 +131,6 @@ def sampled_points_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
 
     What is printed:
         assert obj_points.shape[0] == info['num_points_in_gt']
-
         assert obj_points.shape[-1] == points.shape[-1] + 1
 
     Why it happens:
@@ -147,8 +142,8 @@ def sampled_points_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         changed.
 
     Seen in:
-        open-mmlab/OpenPCDet#718 (https://github.com/open-mmlab/OpenPCDet/issues/718): a database
-        whose points are not those of the scene, as it was made with other sweeps.
+        open-mmlab/OpenPCDet#718: a database whose points are not those of the scene, as it was made
+        with other sweeps.
     """  # noqa: E501
     document = evidence.document
     stored = document.get(_STORED)
@@ -193,8 +188,7 @@ def raw_points_without_features(evidence: ConfigEvidence) -> Iterator[Finding]:
         Remove raw_points from FEATURES_SOURCE, or give the points a fourth value, be it a constant.
 
     Seen in:
-        open-mmlab/OpenPCDet#762 (https://github.com/open-mmlab/OpenPCDet/issues/762): PV-RCNN on a
-        data set of bare coordinates.
+        open-mmlab/OpenPCDet#762: PV-RCNN on a data set of bare coordinates.
     """
     document = evidence.document
     used, sources = document.get(_USED), document.get(_SOURCES)

@@ -67,8 +67,8 @@ def ignore_without_reason(comment: IgnoreComment) -> Iterator[Finding]:
         voxels.
 
     Seen in:
-        eslint/eslint#1495 (https://github.com/eslint/eslint/issues/1495): without a reason beside
-        it, a rule that was silenced for good looks like one that was silenced for convenience.
+        eslint/eslint#1495: without a reason beside it, a rule that was silenced for good looks like
+        one that was silenced for convenience.
     """
     if comment.codes and not comment.reason:
         codes = ", ".join(comment.codes)
@@ -89,8 +89,8 @@ def ignore_without_effect(comment: IgnoreComment, idle: Sequence[str]) -> Iterat
         Correct the code, move the comment to the blamed line or alone above it, or remove it.
 
     Seen in:
-        Instagram/Fixit#53 (https://github.com/Instagram/Fixit/issues/53): suppressions that
-        suppress nothing any more fill a code base and mislead its readers.
+        Instagram/Fixit#53: suppressions that suppress nothing any more fill a code base and mislead
+        its readers.
     """
     if not comment.codes:
         message = "not understood: expected # bevdiag: ignore[BEV203] and a reason"

@@ -109,8 +109,8 @@ def checkpoint_candidate(evidence: TraceEvidence) -> Iterator[Finding]:
         and changes no result.
 
     Seen in:
-        Haiyang-W/DSVT#27 (https://github.com/Haiyang-W/DSVT/issues/27): the authors' answer to too
-        little memory is torch's checkpointing, which halves it.
+        Haiyang-W/DSVT#27: the authors' answer to too little memory is torch's checkpointing, which
+        halves it.
     """
     if evidence.verdict not in (Verdict.OVER, Verdict.DEPENDS):
         return

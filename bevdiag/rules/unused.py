@@ -40,9 +40,8 @@ def parameters_without_gradient(evidence: TraceEvidence) -> Iterator[Finding]:
         take the branch out.
 
     Seen in:
-        AutoVision-cloud/SA-Det3D#7 (https://github.com/AutoVision-cloud/SA-Det3D/issues/7):
-        training on several GPUs stops because 22 parameters of the attention modules receive no
-        gradient.
+        AutoVision-cloud/SA-Det3D#7: training on several GPUs stops because 22 parameters of the
+        attention modules receive no gradient.
     """
     for branch in evidence.trace.wiring.dead_branches:
         if branch.params:
@@ -84,8 +83,8 @@ def parameters_not_optimized(evidence: TraceEvidence) -> Iterator[Finding]:
         own.
 
     Seen in:
-        open-mmlab/OpenPCDet#845 (https://github.com/open-mmlab/OpenPCDet/issues/845): the
-        parameters that adam_onecycle steps are not those that its user thought; with adam they are.
+        open-mmlab/OpenPCDet#845: the parameters that adam_onecycle steps are not those that its
+        user thought; with adam they are.
     """
     missing = evidence.trace.params_not_optimized
     if not missing:
@@ -116,8 +115,8 @@ def unused_output(evidence: TraceEvidence) -> Iterator[Finding]:
         the report's section "Wiring" says where it leads.
 
     Seen in:
-        open-mmlab/OpenPCDet#336 (https://github.com/open-mmlab/OpenPCDet/issues/336): tensors that
-        the batch dict keeps alive though no later module needs them.
+        open-mmlab/OpenPCDet#336: tensors that the batch dict keeps alive though no later module
+        needs them.
     """
     for branch in evidence.trace.wiring.dead_branches:
         # A list of modules never runs itself, and what never runs computes nothing.

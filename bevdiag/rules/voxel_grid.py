@@ -31,8 +31,8 @@ def range_not_multiple_of_voxel(evidence: ConfigEvidence) -> Iterator[Finding]:
         sizes.
 
     Seen in:
-        open-mmlab/mmdetection3d#1803 (https://github.com/open-mmlab/mmdetection3d/issues/1803): a
-        sparse shape that is no whole number, from a range that is no multiple of the voxel.
+        open-mmlab/mmdetection3d#1803: a sparse shape that is no whole number, from a range that is
+        no multiple of the voxel.
     """
     document = evidence.document
     key = voxel_size_key(document)
@@ -71,8 +71,8 @@ def depth_collapses_to_zero(evidence: ConfigEvidence) -> Iterator[Finding]:
         to save memory, make voxels longer and wider instead.
 
     Seen in:
-        traveller59/spconv#623 (https://github.com/traveller59/spconv/issues/623): voxels of 0.3 x
-        0.3 x 0.45 m instead of 0.1 x 0.1 x 0.15 m, to save memory.
+        traveller59/spconv#623: voxels of 0.3 x 0.3 x 0.45 m instead of 0.1 x 0.1 x 0.15 m, to save
+        memory.
     """
     document, data = evidence.document, evidence.parts.data
     name = text(document, "MODEL.BACKBONE_3D.NAME")
@@ -113,8 +113,7 @@ def pillars_on_tall_grid(evidence: ConfigEvidence) -> Iterator[Finding]:
         heights into channels.
 
     Seen in:
-        open-mmlab/OpenPCDet#1300 (https://github.com/open-mmlab/OpenPCDet/issues/1300): the
-        assertion nz == 1 on a custom range.
+        open-mmlab/OpenPCDet#1300: the assertion nz == 1 on a custom range.
     """
     document, data = evidence.document, evidence.parts.data
     name = text(document, "MODEL.MAP_TO_BEV.NAME")
