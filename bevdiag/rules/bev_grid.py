@@ -27,29 +27,21 @@ _CAMERA = "MODEL.VTRANSFORM"
 def bev_not_divisible_by_stride(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The levels of the 2D backbone come out in different sizes.
 
-    What it means:
-        The 2D backbone strides the BEV map down, brings every level back up and lays them side by
-        side. Where the map is no multiple of the strides, one level is a row longer than another,
-        and torch.cat stops with "Sizes of tensors must match".
-
+    What it means: The 2D backbone strides the BEV map down, brings every level back up and lays
+        them side by side. Where the map is no multiple of the strides, one level is a row longer
+        than another, and torch.cat stops with "Sizes of tensors must match".
     What is printed:
         Sizes of tensors must match except in dimension # (in backbone_2d)
         Sizes of tensors must match except in dimension #. Expected size <#> but got size <#> (in
             backbone_2d)
         Sizes of tensors must match except in dimension #. Got <#> and <#> (in backbone_2d)
         inconsistent tensor sizes (in backbone_2d)
-
-    Why it happens:
-        A strided convolution rounds up and the upsampling multiplies: 47 rows become 24, and those
-        become 48. The range or the voxel size was changed without an eye on the product of all
-        strides.
-
-    How to fix:
-        Make the grid a multiple of the number in the finding, by the range or the voxel size. Where
-        the upsampling itself does not undo the strides, correct UPSAMPLE_STRIDES.
-
-    Seen in:
-        TRAILab/CaDDN#39: torch.cat on maps of 48 and of 47 rows.
+    Why it happens: A strided convolution rounds up and the upsampling multiplies: 47 rows become
+        24, and those become 48. The range or the voxel size was changed without an eye on the
+        product of all strides.
+    How to fix: Make the grid a multiple of the number in the finding, by the range or the voxel
+        size. Where the upsampling itself does not undo the strides, correct UPSAMPLE_STRIDES.
+    Seen in: TRAILab/CaDDN#39: torch.cat on maps of 48 and of 47 rows.
     """
     backbone, before = evidence.parts.backbone_2d, bev_map(evidence.parts)
     if backbone is None or not backbone.upsample_strides:
@@ -95,18 +87,13 @@ def _products(strides: tuple[int, ...]) -> list[int]:
 def feature_map_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The head draws its targets on a map of another stride than it is given.
 
-    What it means:
-        CenterHead turns metres into cells with FEATURE_MAP_STRIDE, but reads a map of another
-        stride: the peaks it learns stand in the wrong cells, or outside the map. Nothing fails.
-
-    Why it happens:
-        The stride is written out and never compared with the strides of the 3D and the 2D backbone.
-
-    How to fix:
-        Write the stride that the finding names, or change the strides before the head.
-
-    Seen in:
-        open-mmlab/OpenPCDet#711: CenterPoint on KITTI learned nothing until the 2D backbone's
+    What it means: CenterHead turns metres into cells with FEATURE_MAP_STRIDE, but reads a map of
+        another stride: the peaks it learns stand in the wrong cells, or outside the map. Nothing
+        fails.
+    Why it happens: The stride is written out and never compared with the strides of the 3D and the
+        2D backbone.
+    How to fix: Write the stride that the finding names, or change the strides before the head.
+    Seen in: open-mmlab/OpenPCDet#711: CenterPoint on KITTI learned nothing until the 2D backbone's
         strides agreed with FEATURE_MAP_STRIDE.
     """
     written, real = whole(evidence.document, _HEAD_STRIDE), head_stride(evidence.parts)
@@ -123,28 +110,20 @@ def feature_map_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
 def anchor_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """Anchors are made for a map of another stride than the head is given.
 
-    What it means:
-        The head predicts one box for every anchor of a cell, and there are more or fewer cells than
-        anchors were made for: the loss stops at two tensors that do not fit.
-
+    What it means: The head predicts one box for every anchor of a cell, and there are more or fewer
+        cells than anchors were made for: the loss stops at two tensors that do not fit.
     What is printed:
         The size of tensor a (#) must match the size of tensor b (#) at non-singleton dimension #
             (in dense_head)
         inconsistent tensor size, expected ... and ... to have the same number of elements (in
             dense_head)
         is invalid for input of size # (in dense_head)
-
-    Why it happens:
-        feature_map_stride is written out for every class and never compared with the strides of the
-        3D and the 2D backbone. And where it is right, the anchors' cells are the grid divided by
-        it, rounded down, while every strided convolution rounds up.
-
-    How to fix:
-        Write the stride that the finding names for every class, or change the strides before the
-        head. Where the numbers of cells differ, make the grid a multiple of the stride.
-
-    Seen in:
-        open-mmlab/OpenPCDet#1242: anchors on 188 x 188 cells beside a map of another size.
+    Why it happens: feature_map_stride is written out for every class and never compared with the
+        strides of the 3D and the 2D backbone. And where it is right, the anchors' cells are the
+        grid divided by it, rounded down, while every strided convolution rounds up.
+    How to fix: Write the stride that the finding names for every class, or change the strides
+        before the head. Where the numbers of cells differ, make the grid a multiple of the stride.
+    Seen in: open-mmlab/OpenPCDet#1242: anchors on 188 x 188 cells beside a map of another size.
     """
     document, real = evidence.document, head_stride(evidence.parts)
     classes = document.get(_CLASSES)
@@ -187,23 +166,16 @@ def _rounded(evidence: ConfigEvidence, stride: float) -> Iterator[Finding]:
 def camera_bounds_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The camera branch makes its BEV map of other bounds than the point cloud's.
 
-    What it means:
-        The two maps are laid side by side cell by cell. With other numbers of cells torch.cat stops
-        the first batch; with the same number and other bounds nothing fails, and the camera's
-        features lie metres away from the points they belong to.
-
+    What it means: The two maps are laid side by side cell by cell. With other numbers of cells
+        torch.cat stops the first batch; with the same number and other bounds nothing fails, and
+        the camera's features lie metres away from the points they belong to.
     What is printed:
         Sizes of tensors must match except in dimension # (in fuser)
-
-    Why it happens:
-        XBOUND and YBOUND are written out, and stay behind when the range or the voxel size changes.
-
-    How to fix:
-        Let XBOUND and YBOUND start and end where POINT_CLOUD_RANGE does, with a step that makes as
-        many cells (after DOWNSAMPLE) as the LiDAR's map has.
-
-    Seen in:
-        mit-han-lab/bevfusion#573: maps of 240 and of 180 cells after a change of the range.
+    Why it happens: XBOUND and YBOUND are written out, and stay behind when the range or the voxel
+        size changes.
+    How to fix: Let XBOUND and YBOUND start and end where POINT_CLOUD_RANGE does, with a step that
+        makes as many cells (after DOWNSAMPLE) as the LiDAR's map has.
+    Seen in: mit-han-lab/bevfusion#573: maps of 240 and of 180 cells after a change of the range.
     """
     document = evidence.document
     bounds, lidar = lengths(document, _RANGE, 6), bev_map(evidence.parts)

@@ -24,26 +24,18 @@ _LAST_CHANNEL = (-1, 26)
 def bev_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The 2D backbone is built for other channels than the BEV map has.
 
-    What it means:
-        MAP_TO_BEV.NUM_BEV_FEATURES differs from the channels that arrive. The first convolution of
-        the 2D backbone is built for the declared number and stops at the first batch with "expected
-        input to have ... channels".
-
+    What it means: MAP_TO_BEV.NUM_BEV_FEATURES differs from the channels that arrive. The first
+        convolution of the 2D backbone is built for the declared number and stops at the first batch
+        with "expected input to have ... channels".
     What is printed:
         expected input... to have <#> channels, but got <#> channels instead (in backbone_2d)
-
-    Why it happens:
-        OpenPCDet never derives the number. Flattening makes C x D channels of a volume that is D
-        voxels high, and D follows from the range, the voxel's height and the strides of the 3D
-        backbone: any change to one of them changes the channels.
-
-    How to fix:
-        Declare the number that the finding names, if you want that many; else change the height of
-        the range or of the voxel until C x D is what is declared.
-
-    Seen in:
-        open-mmlab/OpenPCDet#1162: PV-RCNN++ on its owner's data, where 128 x 3 = 384 channels met a
-        declared 256.
+    Why it happens: OpenPCDet never derives the number. Flattening makes C x D channels of a volume
+        that is D voxels high, and D follows from the range, the voxel's height and the strides of
+        the 3D backbone: any change to one of them changes the channels.
+    How to fix: Declare the number that the finding names, if you want that many; else change the
+        height of the range or of the voxel until C x D is what is declared.
+    Seen in: open-mmlab/OpenPCDet#1162: PV-RCNN++ on its owner's data, where 128 x 3 = 384 channels
+        met a declared 256.
     """
     made = evidence.parts.up_to_map()
     if made is None or bev_map(evidence.parts) is None:
@@ -82,11 +74,9 @@ def _lesson(map_input: MapInput, *, traced: bool) -> tuple[str, ...]:
 def input_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """A module reads other channels than the one before it makes.
 
-    What it means:
-        DSVT adds its position embedding to features of d_model[0] channels, and the learned
-        projection of the height reads INPUT_FEATURES channels. With others the first batch stops at
-        two tensors that do not fit.
-
+    What it means: DSVT adds its position embedding to features of d_model[0] channels, and the
+        learned projection of the height reads INPUT_FEATURES channels. With others the first batch
+        stops at two tensors that do not fit.
     What is printed:
         The size of tensor a (<#>) must match the size of tensor b (<#>) at non-singleton dimension
             # (in backbone_3d)
@@ -97,17 +87,11 @@ def input_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         channel size mismatch (in backbone_3d)
         inp.dim(1) == filters.dim(-1) assert fail (in backbone_3d)
         mat1 dim 1 must match mat2 dim 0 (in backbone_3d)
-
-    Why it happens:
-        OpenPCDet passes the channels from module to module, but these modules take them from their
-        own keys and do not compare.
-
-    How to fix:
-        Let the first module make what the second reads, or the second read what is made.
-
-    Seen in:
-        open-mmlab/mmdetection3d#553: an encoder whose declared input channels are not those of its
-        voxels.
+    Why it happens: OpenPCDet passes the channels from module to module, but these modules take them
+        from their own keys and do not compare.
+    How to fix: Let the first module make what the second reads, or the second read what is made.
+    Seen in: open-mmlab/mmdetection3d#553: an encoder whose declared input channels are not those of
+        its voxels.
     """
     yield from _into_dsvt(evidence)
     yield from _into_projection(evidence)
@@ -160,20 +144,13 @@ def _into_projection(evidence: ConfigEvidence) -> Iterator[Finding]:
 def importance_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The importance convolution does not speak of every voxel of its kernel.
 
-    What it means:
-        A focal convolution reads one channel for each neighbour that a voxel may spawn and one, the
-        last, for the voxel itself: 27 for a kernel of 3 x 3 x 3. With fewer the split of the voxels
-        runs out of channels.
-
-    Why it happens:
-        The convolution looks like one that rates a voxel, which would take 1 channel.
-
-    How to fix:
-        Give it the kernel's volume: 27 channels for a kernel of 3.
-
-    Seen in:
-        JIA-Lab-research/FocalsConv#2: a focal backbone set up by hand, whose settings have to agree
-        with its convolutions.
+    What it means: A focal convolution reads one channel for each neighbour that a voxel may spawn
+        and one, the last, for the voxel itself: 27 for a kernel of 3 x 3 x 3. With fewer the split
+        of the voxels runs out of channels.
+    Why it happens: The convolution looks like one that rates a voxel, which would take 1 channel.
+    How to fix: Give it the kernel's volume: 27 channels for a kernel of 3.
+    Seen in: JIA-Lab-research/FocalsConv#2: a focal backbone set up by hand, whose settings have to
+        agree with its convolutions.
     """
     written = whole(evidence.document, _IMPORTANCE)
     if written is None or written == _KERNEL**3:
@@ -190,21 +167,14 @@ def importance_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
 def focal_supervision_channel(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The focal loss looks at a neighbour's channel instead of the voxel's own.
 
-    What it means:
-        Of the importance channels the last one rates the voxel itself; the others rate its
-        neighbours. A loss on another channel, or on all, teaches "this voxel lies in a box" to the
-        wrong output.
-
-    Why it happens:
-        The order of the channels is a convention of the split that reads them, and nothing checks
-        it.
-
-    How to fix:
-        Supervise the last channel: -1, or 26 of 27.
-
-    Seen in:
-        JIA-Lab-research/FocalsConv#27: a focal backbone that keeps more voxels than its user can
-        hold, which is what the loss is against.
+    What it means: Of the importance channels the last one rates the voxel itself; the others rate
+        its neighbours. A loss on another channel, or on all, teaches "this voxel lies in a box" to
+        the wrong output.
+    Why it happens: The order of the channels is a convention of the split that reads them, and
+        nothing checks it.
+    How to fix: Supervise the last channel: -1, or 26 of 27.
+    Seen in: JIA-Lab-research/FocalsConv#27: a focal backbone that keeps more voxels than its user
+        can hold, which is what the loss is against.
     """
     written = whole(evidence.document, _SUPERVISED)
     if written is None or written in _LAST_CHANNEL:

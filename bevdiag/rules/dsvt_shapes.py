@@ -13,10 +13,9 @@ _SCATTER = "MODEL.MAP_TO_BEV.INPUT_SHAPE"
 def sparse_shape_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """DSVT or the scatter to the map is set up for another grid than the config has.
 
-    What it means:
-        Windows are cut, and pillars are placed, on a grid that is not the one the voxels lie on. A
-        grid that is too small puts voxels outside; one in the order z, y, x does so almost surely.
-
+    What it means: Windows are cut, and pillars are placed, on a grid that is not the one the voxels
+        lie on. A grid that is too small puts voxels outside; one in the order z, y, x does so
+        almost surely.
     What is printed:
         an illegal memory access was encountered
         CUDA error 700
@@ -24,18 +23,12 @@ def sparse_shape_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         device-side assert triggered (in backbone_3d)
         device-side assert triggered (in map_to_bev_module)
         index # is out of bounds for dimension # with size # (in map_to_bev_module)
-
-    Why it happens:
-        sparse_shape and INPUT_SHAPE are written out, x, y, z, where the rest of OpenPCDet derives
-        the grid and mostly thinks z, y, x. They stay behind when the range or the voxel size
-        changes.
-
-    How to fix:
-        Write the grid that the finding names.
-
-    Seen in:
-        Haiyang-W/DSVT#59: shapes that did not follow the range and the voxel size of the owner's
-        data.
+    Why it happens: sparse_shape and INPUT_SHAPE are written out, x, y, z, where the rest of
+        OpenPCDet derives the grid and mostly thinks z, y, x. They stay behind when the range or the
+        voxel size changes.
+    How to fix: Write the grid that the finding names.
+    Seen in: Haiyang-W/DSVT#59: shapes that did not follow the range and the voxel size of the
+        owner's data.
     """
     data, dsvt = evidence.parts.data, dsvt_key(evidence.document)
     if data is None:
@@ -76,24 +69,17 @@ def _compared(
 def downsample_stride_unusable(evidence: ConfigEvidence) -> Iterator[Finding]:
     """DSVT's downsampling is not written as its code reads it.
 
-    What it means:
-        Either building ends in a TypeError, or the strides are read and nothing is ever pooled.
-
+    What it means: Either building ends in a TypeError, or the strides are read and nothing is ever
+        pooled.
     What is printed:
         'int' object is not iterable (in backbone_3d)
         'int' object is not subscriptable (in backbone_3d)
-
-    Why it happens:
-        downsample_stride looks like one stride a axis and is one [dx, dy, dz] for each transition
-        between two stages: a model of one stage has none, whatever the list says. And pooling is
-        all that it does: a map that is flattened from another tensor stays as it was.
-
-    How to fix:
-        Give DSVT more stages, and one triple a transition, whose last number divides the height:
-        for 175 voxels [[1, 1, 5], [1, 1, 5], [1, 1, 7]] between four stages.
-
-    Seen in:
-        Haiyang-W/DSVT#75: what else has to change with sparse_shape, asked and not answered.
+    Why it happens: downsample_stride looks like one stride a axis and is one [dx, dy, dz] for each
+        transition between two stages: a model of one stage has none, whatever the list says. And
+        pooling is all that it does: a map that is flattened from another tensor stays as it was.
+    How to fix: Give DSVT more stages, and one triple a transition, whose last number divides the
+        height: for 175 voxels [[1, 1, 5], [1, 1, 5], [1, 1, 7]] between four stages.
+    Seen in: Haiyang-W/DSVT#75: what else has to change with sparse_shape, asked and not answered.
     """
     document, dsvt = evidence.document, dsvt_key(evidence.document)
     key = f"{dsvt}.INPUT_LAYER.downsample_stride"
@@ -154,21 +140,15 @@ def _prime_factors(number: int) -> list[int]:
 def window_height_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """DSVT's windows are flat where the grid is not, or the other way round.
 
-    What it means:
-        The position embedding is built for 3 coordinates where the stage's grid is more than one
-        voxel high, but is fed 2 where the window is one voxel high. The product of the two fails.
-
-    Why it happens:
-        The two heights are decided in two places of the code by two different figures of the
-        config.
-
-    How to fix:
-        Give the stage a window that is 1 high exactly where its grid is; hybrid_factor's height
-        multiplies the shifted windows.
-
-    Seen in:
-        Haiyang-W/DSVT#64: pillars on another data set, whose windows and shapes have to agree on
-        the height.
+    What it means: The position embedding is built for 3 coordinates where the stage's grid is more
+        than one voxel high, but is fed 2 where the window is one voxel high. The product of the two
+        fails.
+    Why it happens: The two heights are decided in two places of the code by two different figures
+        of the config.
+    How to fix: Give the stage a window that is 1 high exactly where its grid is; hybrid_factor's
+        height multiplies the shifted windows.
+    Seen in: Haiyang-W/DSVT#64: pillars on another data set, whose windows and shapes have to agree
+        on the height.
     """
     document, dsvt = evidence.document, dsvt_key(evidence.document)
     layer = f"{dsvt}.INPUT_LAYER"

@@ -30,27 +30,19 @@ _TOGETHER = ("torchvision", "torchaudio")
 def import_fails(environment: Environment) -> Iterator[Finding]:
     """A library of the training cannot be imported, or kills the interpreter.
 
-    What it means:
-        The training ends before its first step: with a traceback where the import raises, without
-        one where a signal ends the process.
-
+    What it means: The training ends before its first step: with a traceback where the import
+        raises, without one where a signal ends the process.
     What is printed:
         No module named '...'
         cannot open shared object file: No such file or directory
         SIGSEGV
         Segmentation fault
-
-    Why it happens:
-        An extension module was compiled against another library than the one it meets: another
-        cumm, another NumPy, a C++ library that is not there. What a C++ extension does then is
-        anyone's guess; SIGFPE, SIGSEGV and SIGABRT are the common ends.
-
-    How to fix:
-        Fix the other findings about versions first. Else install the package that fails anew, with
-        those that it depends on.
-
-    Seen in:
-        traveller59/spconv#655: "cannot import name 'CUDAEvent' from
+    Why it happens: An extension module was compiled against another library than the one it meets:
+        another cumm, another NumPy, a C++ library that is not there. What a C++ extension does then
+        is anyone's guess; SIGFPE, SIGSEGV and SIGABRT are the common ends.
+    How to fix: Fix the other findings about versions first. Else install the package that fails
+        anew, with those that it depends on.
+    Seen in: traveller59/spconv#655: "cannot import name 'CUDAEvent' from
         'cumm.core_cc.tensorview_bind'", for versions of cumm and spconv that do not match.
     """
     for probe in environment.probes:
@@ -79,21 +71,14 @@ def _failed(environment: Environment, probe: ImportProbe) -> Finding:
 def cudnn_without_64_bit_indices(environment: Environment) -> Iterator[Finding]:
     """cuDNN before 9.3 is bypassed where a sample has more than 2^31 - 1 elements.
 
-    What it means:
-        A convolution whose input or output exceeds 2^31 - 1 elements in one sample goes to a slow
-        kernel, whose im2col buffer is the kernel's area times larger than the map. Smaller maps are
-        not affected.
-
-    Why it happens:
-        PyTorch gives convolutions that need 64-bit indices to cuDNN 9.3 and later only. torch's
-        default wheels bring cuDNN 9.1 up to torch 2.6, and 9.5 or later from torch 2.7 on.
-
-    How to fix:
-        Take torch 2.7 or later, or keep the BEV map below 2^31 elements: `bevdiag inspect` says how
-        large it is.
-
-    Seen in:
-        pytorch/pytorch#128947: 161.37 GiB asked for by one convolution whose sample is beyond
+    What it means: A convolution whose input or output exceeds 2^31 - 1 elements in one sample goes
+        to a slow kernel, whose im2col buffer is the kernel's area times larger than the map.
+        Smaller maps are not affected.
+    Why it happens: PyTorch gives convolutions that need 64-bit indices to cuDNN 9.3 and later only.
+        torch's default wheels bring cuDNN 9.1 up to torch 2.6, and 9.5 or later from torch 2.7 on.
+    How to fix: Take torch 2.7 or later, or keep the BEV map below 2^31 elements: `bevdiag inspect`
+        says how large it is.
+    Seen in: pytorch/pytorch#128947: 161.37 GiB asked for by one convolution whose sample is beyond
         32-bit indices.
     """
     torch = environment.torch
@@ -136,19 +121,13 @@ def cudnn_version(environment: Environment) -> CudnnVersion | None:
 def pynvml_deprecated(environment: Environment) -> Iterator[Finding]:
     """The distribution pynvml is deprecated; nvidia-ml-py provides its module.
 
-    What it means:
-        Importing torch prints a FutureWarning, once for every process of a training. Old releases
-        (before 12) also install an outdated module over the one that nvidia-ml-py installs.
-
-    Why it happens:
-        Two distributions provide the module `pynvml`. NVIDIA maintains nvidia-ml-py; the one named
-        pynvml is a wrapper around it now and says so.
-
-    How to fix:
-        Uninstall pynvml and install nvidia-ml-py anew, since both own the same file.
-
-    Seen in:
-        PrimeIntellect-ai/prime-rl#881: "The pynvml package is deprecated. Please install
+    What it means: Importing torch prints a FutureWarning, once for every process of a training. Old
+        releases (before 12) also install an outdated module over the one that nvidia-ml-py
+        installs.
+    Why it happens: Two distributions provide the module `pynvml`. NVIDIA maintains nvidia-ml-py;
+        the one named pynvml is a wrapper around it now and says so.
+    How to fix: Uninstall pynvml and install nvidia-ml-py anew, since both own the same file.
+    Seen in: PrimeIntellect-ai/prime-rl#881: "The pynvml package is deprecated. Please install
         nvidia-ml-py instead."
     """
     package = environment.packages.get("pynvml")
@@ -166,26 +145,19 @@ def pynvml_deprecated(environment: Environment) -> Iterator[Finding]:
 def extension_for_another_torch(environment: Environment) -> Iterator[Finding]:
     """An extension of torch was built for another torch, or another CUDA, than the one it meets.
 
-    What it means:
-        Its import fails with an undefined symbol, or it stops because its CUDA is not torch's.
-
+    What it means: Its import fails with an undefined symbol, or it stops because its CUDA is not
+        torch's.
     What is printed:
         undefined symbol: ...
         compiled with different CUDA versions
         Detected that PyTorch and ... were compiled with different CUDA
         cannot import name '..._cuda'
-
-    Why it happens:
-        Extensions such as torch-scatter are compiled against one torch and say which in their
-        version: 2.0.9+pt112cu113 is for torch 1.12 with CUDA 11.3. pip compares none of that, and
-        an upgrade of torch leaves them behind.
-
-    How to fix:
-        Install the extension's wheel for the torch that is there, after every change of torch. What
-        the repository compiles itself has to be compiled again.
-
-    Seen in:
-        rusty1s/pytorch_scatter#153: an undefined symbol after an upgrade to torch 1.6.
+    Why it happens: Extensions such as torch-scatter are compiled against one torch and say which in
+        their version: 2.0.9+pt112cu113 is for torch 1.12 with CUDA 11.3. pip compares none of that,
+        and an upgrade of torch leaves them behind.
+    How to fix: Install the extension's wheel for the torch that is there, after every change of
+        torch. What the repository compiles itself has to be compiled again.
+    Seen in: rusty1s/pytorch_scatter#153: an undefined symbol after an upgrade to torch 1.6.
     """
     torch = environment.torch
     version = torch.version if torch is not None else None

@@ -22,29 +22,22 @@ from bevdiag.rules.finding import Confidence, Finding
 def numpy_2_with_old_cumm(environment: Environment) -> Iterator[Finding]:
     """NumPy 2 is there, and spconv's arrays come through a cumm that was built for NumPy 1.
 
-    What it means:
-        The training dies of a floating point exception (SIGFPE, exit code 136) without a Python
-        traceback, as soon as an array is handed to spconv: in the voxel generator, or in the first
-        convolution. The import itself succeeds.
-
+    What it means: The training dies of a floating point exception (SIGFPE, exit code 136) without a
+        Python traceback, as soon as an array is handed to spconv: in the voxel generator, or in the
+        first convolution. The import itself succeeds.
     What is printed:
         Floating point exception
         floating-point exception encountered in worker
         SIGFPE
         A module that was compiled using NumPy 1.x cannot be run in NumPy 2
         numpy.core.multiarray failed to import
-
-    Why it happens:
-        cumm before 0.5.3 was compiled with a pybind11 that knows the array descriptors of NumPy 1
-        only. NumPy 2 moved the item size in them; cumm reads a zero there and divides by it. spconv
-        up to 2.3.6 takes no newer cumm, and neither of them tells pip to keep NumPy below 2.
-
-    How to fix:
-        Keep NumPy 1, or take spconv 2.3.8, whose cumm reads both.
-
-    Seen in:
-        traveller59/spconv#725 and open-mmlab/OpenPCDet#1642: training ends with "Floating point
-        exception (core dumped)" at the first sparse convolution or voxel.
+    Why it happens: cumm before 0.5.3 was compiled with a pybind11 that knows the array descriptors
+        of NumPy 1 only. NumPy 2 moved the item size in them; cumm reads a zero there and divides by
+        it. spconv up to 2.3.6 takes no newer cumm, and neither of them tells pip to keep NumPy
+        below 2.
+    How to fix: Keep NumPy 1, or take spconv 2.3.8, whose cumm reads both.
+    Seen in: traveller59/spconv#725 and open-mmlab/OpenPCDet#1642: training ends with "Floating
+        point exception (core dumped)" at the first sparse convolution or voxel.
     """
     packages = environment.packages
     cumm = _cumm_for_numpy_1(packages)
@@ -90,23 +83,17 @@ def _cumm_for_numpy_1(packages: Packages) -> str | None:
 def spconv_cumm_mismatch(environment: Environment) -> Iterator[Finding]:
     """spconv and cumm do not belong together, or there is more than one of them.
 
-    What it means:
-        Importing spconv fails with an ImportError from cumm, or with "type not registered yet?".
-
+    What it means: Importing spconv fails with an ImportError from cumm, or with "type not
+        registered yet?".
     What is printed:
         cannot import name '...' from 'cumm...'
         type not registered yet
-
-    Why it happens:
-        Every release of spconv is compiled against one line of cumm. And each CUDA version has
-        distributions of its own, spconv-cu118 and spconv-cu120, which install the same module: a
-        second one overwrites files of the first, and pip does not mind.
-
-    How to fix:
-        Uninstall every spconv and cumm, then install one spconv; pip brings the cumm that it needs.
-
-    Seen in:
-        traveller59/spconv#508: "cannot import name 'NVRTCMode'", two versions of cumm in one
+    Why it happens: Every release of spconv is compiled against one line of cumm. And each CUDA
+        version has distributions of its own, spconv-cu118 and spconv-cu120, which install the same
+        module: a second one overwrites files of the first, and pip does not mind.
+    How to fix: Uninstall every spconv and cumm, then install one spconv; pip brings the cumm that
+        it needs.
+    Seen in: traveller59/spconv#508: "cannot import name 'NVRTCMode'", two versions of cumm in one
         environment; Luoyadan/CRB-active-3Ddet#7: spconv 2.1.21 with cumm 0.4.9.
     """
     spconvs, cumms = environment.packages.spconv(), environment.packages.cumm()
@@ -144,19 +131,13 @@ def _mismatch(environment: Environment, message: str, blamed: tuple[Package, ...
 def no_spconv_for_python(environment: Environment) -> Iterator[Finding]:
     """There is no wheel of this spconv for this Python.
 
-    What it means:
-        pip says "No matching distribution found", or builds from source, which needs a CUDA toolkit
-        and a matching compiler and mostly fails.
-
-    Why it happens:
-        spconv-cu120 and the other distributions that ended with 2.3.6 have wheels for Python 3.7 to
-        3.11, those of 2.3.7 and 2.3.8 for Python 3.9 to 3.13.
-
-    How to fix:
-        Take a distribution that has a wheel, or make the environment with another Python.
-
-    Seen in:
-        microsoft/TRELLIS#201: "No matching distribution found for spconv-cu120" on Python 3.12.
+    What it means: pip says "No matching distribution found", or builds from source, which needs a
+        CUDA toolkit and a matching compiler and mostly fails.
+    Why it happens: spconv-cu120 and the other distributions that ended with 2.3.6 have wheels for
+        Python 3.7 to 3.11, those of 2.3.7 and 2.3.8 for Python 3.9 to 3.13.
+    How to fix: Take a distribution that has a wheel, or make the environment with another Python.
+    Seen in: microsoft/TRELLIS#201: "No matching distribution found for spconv-cu120" on Python
+        3.12.
     """
     if environment.is_installed or environment.python is None:
         return
@@ -183,20 +164,14 @@ def no_spconv_for_python(environment: Environment) -> Iterator[Finding]:
 def spconv_for_another_cuda(environment: Environment) -> Iterator[Finding]:
     """spconv was built with another major version of CUDA than torch.
 
-    What it means:
-        Both bring their own CUDA runtime into one process. They work side by side as long as the
-        driver runs both; extensions that are compiled against one of them and meet the other do
-        not.
-
-    Why it happens:
-        spconv's distributions carry the CUDA version in their name, torch's wheels carry theirs
-        inside; nothing compares the two. Minor versions are compatible within a major one.
-
-    How to fix:
-        Take the spconv of torch's major version where there is one.
-
-    Seen in:
-        traveller59/spconv#752: which spconv goes with CUDA 12.8, for which there is no
+    What it means: Both bring their own CUDA runtime into one process. They work side by side as
+        long as the driver runs both; extensions that are compiled against one of them and meet the
+        other do not.
+    Why it happens: spconv's distributions carry the CUDA version in their name, torch's wheels
+        carry theirs inside; nothing compares the two. Minor versions are compatible within a major
+        one.
+    How to fix: Take the spconv of torch's major version where there is one.
+    Seen in: traveller59/spconv#752: which spconv goes with CUDA 12.8, for which there is no
         distribution: spconv-cu126 does.
     """
     torch, cuda = environment.torch, environment.torch_cuda()

@@ -19,21 +19,14 @@ _RAISED_THRESHOLD = 0.7
 def focal_growth(evidence: StepEvidence) -> Iterator[Finding]:
     """How many voxels a focal module keeps is a matter of values, not of the config.
 
-    What it means:
-        A focal convolution may hand over more than twice the voxels that it was given, and all that
-        follows runs on them.
-
-    Why it happens:
-        Foreground voxels spawn those of their 26 neighbours that pass a threshold on predicted
-        values. At random initialisation those are near the threshold for the whole scene at once,
-        so the growth depends on the seed; a trained network keeps fewer.
-
-    How to fix:
-        TOPK with a small THRESHOLD bounds the foreground, and with it the growth.
-
-    Seen in:
-        JIA-Lab-research/FocalsConv#27: 17 to 19 GB for three lidar samples; its author's advice is
-        to lower the ratio of 0.5 to 0.3.
+    What it means: A focal convolution may hand over more than twice the voxels that it was given,
+        and all that follows runs on them.
+    Why it happens: Foreground voxels spawn those of their 26 neighbours that pass a threshold on
+        predicted values. At random initialisation those are near the threshold for the whole scene
+        at once, so the growth depends on the seed; a trained network keeps fewer.
+    How to fix: TOPK with a small THRESHOLD bounds the foreground, and with it the growth.
+    Seen in: JIA-Lab-research/FocalsConv#27: 17 to 19 GB for three lidar samples; its author's
+        advice is to lower the ratio of 0.5 to 0.3.
     """
     for kept in evidence.kept_voxels:
         if kept.high > 2 * kept.incoming:

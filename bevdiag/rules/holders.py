@@ -25,21 +25,15 @@ _COMPUTED = (Category.ACTIVATION, Category.TEMPORARY)
 def unbounded_dynamic_voxels(evidence: StepEvidence) -> Iterator[Finding]:
     """The number of voxels has no cap: the next scene decides what a step needs.
 
-    What it means:
-        The encoder groups all points of a scene itself. The figures hold for this scene; one with
-        more occupied cells takes more memory, and nothing in the config stops it.
-
-    Why it happens:
-        Dynamic voxel encoders have neither MAX_NUMBER_OF_VOXELS nor MAX_POINTS_PER_VOXEL: they lose
-        no point, and bound no memory.
-
-    How to fix:
-        Inspect with the fullest scenes of the data set (--points), sample the points (sample_points
-        in the DATA_PROCESSOR), narrow the range, or take an encoder with capped voxels.
-
-    Seen in:
-        open-mmlab/mmdetection3d#239: out of memory with dynamic voxels where capped ones ran, on
-        scenes with many points.
+    What it means: The encoder groups all points of a scene itself. The figures hold for this scene;
+        one with more occupied cells takes more memory, and nothing in the config stops it.
+    Why it happens: Dynamic voxel encoders have neither MAX_NUMBER_OF_VOXELS nor
+        MAX_POINTS_PER_VOXEL: they lose no point, and bound no memory.
+    How to fix: Inspect with the fullest scenes of the data set (--points), sample the points
+        (sample_points in the DATA_PROCESSOR), narrow the range, or take an encoder with capped
+        voxels.
+    Seen in: open-mmlab/mmdetection3d#239: out of memory with dynamic voxels where capped ones ran,
+        on scenes with many points.
     """
     if evidence.config.data.max_voxels is not None:
         return
@@ -61,19 +55,13 @@ def unbounded_dynamic_voxels(evidence: StepEvidence) -> Iterator[Finding]:
 def peak_dominated_by_one_block(evidence: TraceEvidence) -> Iterator[Finding]:
     """One block makes up most of the peak, so there is one thing to fix.
 
-    What it means:
-        More than 40 % of the memory at the highest moment is a single allocation. Everything else
-        could vanish and the step would still need it.
-
-    Why it happens:
-        A tensor or a workspace grew by a product of sizes (channels x height, anchors x cells)
-        while the rest of the model grew by one of them.
-
-    How to fix:
-        Change what sizes that block: the finding names its module and operation.
-
-    Seen in:
-        skyhehe123/VoxSeT#9: one attention buffer of 47.58 GiB in a model that is small otherwise.
+    What it means: More than 40 % of the memory at the highest moment is a single allocation.
+        Everything else could vanish and the step would still need it.
+    Why it happens: A tensor or a workspace grew by a product of sizes (channels x height, anchors x
+        cells) while the rest of the model grew by one of them.
+    How to fix: Change what sizes that block: the finding names its module and operation.
+    Seen in: skyhehe123/VoxSeT#9: one attention buffer of 47.58 GiB in a model that is small
+        otherwise.
     """
     holders, total = evidence.profile.holders, evidence.profile.peak.allocated_bytes
     if not holders or holders[0].nbytes <= _SHARE * total:
@@ -93,21 +81,14 @@ def peak_dominated_by_one_block(evidence: TraceEvidence) -> Iterator[Finding]:
 def padded_voxel_features(evidence: StepEvidence) -> Iterator[Finding]:
     """The voxel encoder works on padding.
 
-    What it means:
-        A GiB or more of what the encoder keeps for the backward pass is slots of voxels that hold
-        no point.
-
-    Why it happens:
-        transform_points_to_voxels pads every voxel to MAX_POINTS_PER_VOXEL points, and encoders of
-        PointNet's kind run on all [M, P, C] slots. Few voxels are ever full.
-
-    How to fix:
-        Lower MAX_POINTS_PER_VOXEL to what most voxels hold, or take an encoder that groups the
-        points themselves (DynPillarVFE, DynamicVoxelVFE), which has no slots to pad.
-
-    Seen in:
-        open-mmlab/mmdetection3d#239: out of memory in the voxel encoder, from a padded canvas of
-        voxels x points x features.
+    What it means: A GiB or more of what the encoder keeps for the backward pass is slots of voxels
+        that hold no point.
+    Why it happens: transform_points_to_voxels pads every voxel to MAX_POINTS_PER_VOXEL points, and
+        encoders of PointNet's kind run on all [M, P, C] slots. Few voxels are ever full.
+    How to fix: Lower MAX_POINTS_PER_VOXEL to what most voxels hold, or take an encoder that groups
+        the points themselves (DynPillarVFE, DynamicVoxelVFE), which has no slots to pad.
+    Seen in: open-mmlab/mmdetection3d#239: out of memory in the voxel encoder, from a padded canvas
+        of voxels x points x features.
     """
     voxels = evidence.batch.voxels
     slots = evidence.config.data.max_points_per_voxel
@@ -149,21 +130,14 @@ def padded_voxel_features_fixes(step: Fixable) -> Iterator[Fix]:
 def attention_maps(evidence: TraceEvidence) -> Iterator[Finding]:
     """The attention maps themselves take a GiB or more.
 
-    What it means:
-        Every attention layer keeps a matrix of S x S weights for each set of voxels and each head
-        until the backward pass.
-
-    Why it happens:
-        nn.MultiheadAttention that is asked for its weights, or hand-written attention, materializes
-        the softmax. Its size grows with the number of sets and with the square of S, not with the
-        channels.
-
-    How to fix:
-        Smaller sets (set_info) or fewer heads, fewer voxels, checkpointing of the blocks, or
-        scaled_dot_product_attention without weights, which never makes the matrix.
-
-    Seen in:
-        skyhehe123/VoxSeT#9: 47.58 GiB asked for by one attention layer.
+    What it means: Every attention layer keeps a matrix of S x S weights for each set of voxels and
+        each head until the backward pass.
+    Why it happens: nn.MultiheadAttention that is asked for its weights, or hand-written attention,
+        materializes the softmax. Its size grows with the number of sets and with the square of S,
+        not with the channels.
+    How to fix: Smaller sets (set_info) or fewer heads, fewer voxels, checkpointing of the blocks,
+        or scaled_dot_product_attention without weights, which never makes the matrix.
+    Seen in: skyhehe123/VoxSeT#9: 47.58 GiB asked for by one attention layer.
     """
     maps = [block for block in evidence.profile.holders if _is_map(block.alloc)]
     total = sum(block.nbytes for block in maps)
@@ -186,20 +160,13 @@ def _is_map(alloc: Alloc) -> bool:
 def dense_anchors(evidence: StepEvidence) -> Iterator[Finding]:
     """The anchors of every cell take up much of the peak.
 
-    What it means:
-        An anchor head predicts, assigns and rates A boxes at each of H x W cells. What it holds for
-        them at the peak is more than a GiB and more than two fifths of all memory.
-
-    Why it happens:
-        A is the sum over classes of sizes x rotations x heights, and the cells are those of the
-        whole range. Both multiply with the batch.
-
-    How to fix:
-        A larger feature_map_stride, fewer sizes, rotations and heights, or a head without anchors
-        (CenterHead).
-
-    Seen in:
-        open-mmlab/OpenPCDet#1546: SECOND on a wide range with dozens of anchor sizes.
+    What it means: An anchor head predicts, assigns and rates A boxes at each of H x W cells. What
+        it holds for them at the peak is more than a GiB and more than two fifths of all memory.
+    Why it happens: A is the sum over classes of sizes x rotations x heights, and the cells are
+        those of the whole range. Both multiply with the batch.
+    How to fix: A larger feature_map_stride, fewer sizes, rotations and heights, or a head without
+        anchors (CenterHead).
+    Seen in: open-mmlab/OpenPCDet#1546: SECOND on a wide range with dozens of anchor sizes.
     """
     head = evidence.config.model.dense_head
     if not isinstance(head, AnchorHeadSettings):

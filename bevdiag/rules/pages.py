@@ -1,7 +1,7 @@
 """The page of every rule, read from its function's docstring without importing the module.
 
-A docstring is one sentence, then the parts named in `PARTS`, each a line that begins with its title
-and a colon, and indented lines. A rule whose fault shows in texts of its own has those too, as
+A docstring is one sentence, then the parts named in `PARTS`, each a title, a colon and a text whose
+further lines are indented. A rule whose fault shows in texts of its own has those too, as
 `PRINTED`, one a line: what the training prints, in which # is a number, ... is anything short, <#>
 and <...> what the finding names too, and "(in backbone_2d)" at the end the part of the detector
 whose code says so. A thread is written owner/name#12; its page adds the address.

@@ -55,20 +55,13 @@ def _reported(idle: list[str], stages: Collection[Stage]) -> Iterator[str]:
 def ignore_without_reason(comment: IgnoreComment) -> Iterator[Finding]:
     """A comment silences a finding and does not say why.
 
-    What it means:
-        The finding is silenced all the same; nobody who reads the config will know whether that was
-        right.
-
-    Why it happens:
-        The comment was written to get on with the day.
-
-    How to fix:
-        Write the reason behind the bracket: # bevdiag: ignore[BEV305] sonar frames fill their
-        voxels.
-
-    Seen in:
-        eslint/eslint#1495: without a reason beside it, a rule that was silenced for good looks like
-        one that was silenced for convenience.
+    What it means: The finding is silenced all the same; nobody who reads the config will know
+        whether that was right.
+    Why it happens: The comment was written to get on with the day.
+    How to fix: Write the reason behind the bracket: # bevdiag: ignore[BEV305] sonar frames fill
+        their voxels.
+    Seen in: eslint/eslint#1495: without a reason beside it, a rule that was silenced for good looks
+        like one that was silenced for convenience.
     """
     if comment.codes and not comment.reason:
         codes = ", ".join(comment.codes)
@@ -78,19 +71,13 @@ def ignore_without_reason(comment: IgnoreComment) -> Iterator[Finding]:
 def ignore_without_effect(comment: IgnoreComment, idle: Sequence[str]) -> Iterator[Finding]:
     """A comment asks to silence what is not found, or what no rule is called.
 
-    What it means:
-        The comment changes nothing: the code does not exist, the finding points at another line, or
-        the fault was fixed and the comment stayed.
-
-    Why it happens:
-        Codes are easy to mistype, lines move, and comments outlive their cause.
-
-    How to fix:
-        Correct the code, move the comment to the blamed line or alone above it, or remove it.
-
-    Seen in:
-        Instagram/Fixit#53: suppressions that suppress nothing any more fill a code base and mislead
-        its readers.
+    What it means: The comment changes nothing: the code does not exist, the finding points at
+        another line, or the fault was fixed and the comment stayed.
+    Why it happens: Codes are easy to mistype, lines move, and comments outlive their cause.
+    How to fix: Correct the code, move the comment to the blamed line or alone above it, or remove
+        it.
+    Seen in: Instagram/Fixit#53: suppressions that suppress nothing any more fill a code base and
+        mislead its readers.
     """
     if not comment.codes:
         message = "not understood: expected # bevdiag: ignore[BEV203] and a reason"

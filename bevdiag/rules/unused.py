@@ -24,24 +24,17 @@ _SWITCHES = {
 def parameters_without_gradient(evidence: TraceEvidence) -> Iterator[Finding]:
     """Parameters that no gradient reaches after a whole step.
 
-    What it means:
-        The parameters cost memory and never learn; under DistributedDataParallel they stop the run.
-        A module whose parameters all lack a gradient is a dead branch: something reads past it.
-
+    What it means: The parameters cost memory and never learn; under DistributedDataParallel they
+        stop the run. A module whose parameters all lack a gradient is a dead branch: something
+        reads past it.
     What is printed:
         Expected to have finished reduction in the prior iteration before starting a new one
-
-    Why it happens:
-        Modules hand each other tensors by name in one dict, and a later module can read the tensor
-        of an earlier one than was meant. A hard threshold passes no gradient either.
-
-    How to fix:
-        Let the consumer read the branch's own tensor, add the branch's loss to the detector's, or
-        take the branch out.
-
-    Seen in:
-        AutoVision-cloud/SA-Det3D#7: training on several GPUs stops because 22 parameters of the
-        attention modules receive no gradient.
+    Why it happens: Modules hand each other tensors by name in one dict, and a later module can read
+        the tensor of an earlier one than was meant. A hard threshold passes no gradient either.
+    How to fix: Let the consumer read the branch's own tensor, add the branch's loss to the
+        detector's, or take the branch out.
+    Seen in: AutoVision-cloud/SA-Det3D#7: training on several GPUs stops because 22 parameters of
+        the attention modules receive no gradient.
     """
     for branch in evidence.trace.wiring.dead_branches:
         if branch.params:
@@ -69,22 +62,15 @@ def _dead_branch(evidence: TraceEvidence, branch: DeadBranch) -> Finding:
 def parameters_not_optimized(evidence: TraceEvidence) -> Iterator[Finding]:
     """Parameters that get gradients but that the optimizer does not know.
 
-    What it means:
-        The parameters stay at their initial values for the whole run, though gradients are made for
-        them in every step.
-
-    Why it happens:
-        OpenPCDet's adam_onecycle and adam_cosineanneal collect the parameters of leaf modules.
-        Those that belong to a module with children, such as the input projection of
+    What it means: The parameters stay at their initial values for the whole run, though gradients
+        are made for them in every step.
+    Why it happens: OpenPCDet's adam_onecycle and adam_cosineanneal collect the parameters of leaf
+        modules. Those that belong to a module with children, such as the input projection of
         nn.MultiheadAttention, are in none.
-
-    How to fix:
-        Take adam or sgd, which collect model.parameters(), or make the parameters a leaf module's
-        own.
-
-    Seen in:
-        open-mmlab/OpenPCDet#845: the parameters that adam_onecycle steps are not those that its
-        user thought; with adam they are.
+    How to fix: Take adam or sgd, which collect model.parameters(), or make the parameters a leaf
+        module's own.
+    Seen in: open-mmlab/OpenPCDet#845: the parameters that adam_onecycle steps are not those that
+        its user thought; with adam they are.
     """
     missing = evidence.trace.params_not_optimized
     if not missing:
@@ -102,21 +88,15 @@ def parameters_not_optimized(evidence: TraceEvidence) -> Iterator[Finding]:
 def unused_output(evidence: TraceEvidence) -> Iterator[Finding]:
     """A module computes something that the loss never uses.
 
-    What it means:
-        The module runs in every training step and costs time and memory, but nothing that it makes
-        leads to the loss. It has no parameters that would tell by their missing gradients.
-
-    Why it happens:
-        A later module reads another tensor than was meant, a value is written under a key that
-        nobody reads, or a branch only serves inference.
-
-    How to fix:
-        Let the consumer read it, compute it only outside of training, or take it out. Its row in
-        the report's section "Wiring" says where it leads.
-
-    Seen in:
-        open-mmlab/OpenPCDet#336: tensors that the batch dict keeps alive though no later module
-        needs them.
+    What it means: The module runs in every training step and costs time and memory, but nothing
+        that it makes leads to the loss. It has no parameters that would tell by their missing
+        gradients.
+    Why it happens: A later module reads another tensor than was meant, a value is written under a
+        key that nobody reads, or a branch only serves inference.
+    How to fix: Let the consumer read it, compute it only outside of training, or take it out. Its
+        row in the report's section "Wiring" says where it leads.
+    Seen in: open-mmlab/OpenPCDet#336: tensors that the batch dict keeps alive though no later
+        module needs them.
     """
     for branch in evidence.trace.wiring.dead_branches:
         # A list of modules never runs itself, and what never runs computes nothing.

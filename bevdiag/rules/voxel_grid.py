@@ -17,22 +17,16 @@ _LAST_PAD = "MODEL.BACKBONE_3D.last_pad"
 def range_not_multiple_of_voxel(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The range is no whole number of voxels along an axis.
 
-    What it means:
-        The grid that the model is built for is rounded, while points and boxes keep their places:
-        the last row of voxels hangs over the range, or the points of a rim fall outside the grid
-        and are dropped. Training runs; only a range without a single voxel stops it.
-
-    Why it happens:
-        OpenPCDet divides the range by the voxel size and rounds. A voxel size was changed without
-        its range, or the range is a rounded figure itself.
-
-    How to fix:
-        Let the range end at one of the places that the finding names, or take one of its voxel
-        sizes.
-
-    Seen in:
-        open-mmlab/mmdetection3d#1803: a sparse shape that is no whole number, from a range that is
-        no multiple of the voxel.
+    What it means: The grid that the model is built for is rounded, while points and boxes keep
+        their places: the last row of voxels hangs over the range, or the points of a rim fall
+        outside the grid and are dropped. Training runs; only a range without a single voxel stops
+        it.
+    Why it happens: OpenPCDet divides the range by the voxel size and rounds. A voxel size was
+        changed without its range, or the range is a rounded figure itself.
+    How to fix: Let the range end at one of the places that the finding names, or take one of its
+        voxel sizes.
+    Seen in: open-mmlab/mmdetection3d#1803: a sparse shape that is no whole number, from a range
+        that is no multiple of the voxel.
     """
     document = evidence.document
     key = voxel_size_key(document)
@@ -55,24 +49,16 @@ def range_not_multiple_of_voxel(evidence: ConfigEvidence) -> Iterator[Finding]:
 def depth_collapses_to_zero(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The strides of the 3D backbone leave no height.
 
-    What it means:
-        A strided sparse convolution would make a volume that is 0 voxels high, which spconv refuses
-        with "your out spatial shape ... reach zero".
-
+    What it means: A strided sparse convolution would make a volume that is 0 voxels high, which
+        spconv refuses with "your out spatial shape ... reach zero".
     What is printed:
         out spatial shape ... reach zero
-
-    Why it happens:
-        VoxelBackBone8x and its kind halve the height four times and expect about 40 voxels of it. A
-        taller voxel, often chosen to save memory, leaves fewer.
-
-    How to fix:
-        Make voxels less tall or the range higher until the chain in the finding ends at 1 or more;
-        to save memory, make voxels longer and wider instead.
-
-    Seen in:
-        traveller59/spconv#623: voxels of 0.3 x 0.3 x 0.45 m instead of 0.1 x 0.1 x 0.15 m, to save
-        memory.
+    Why it happens: VoxelBackBone8x and its kind halve the height four times and expect about 40
+        voxels of it. A taller voxel, often chosen to save memory, leaves fewer.
+    How to fix: Make voxels less tall or the range higher until the chain in the finding ends at 1
+        or more; to save memory, make voxels longer and wider instead.
+    Seen in: traveller59/spconv#623: voxels of 0.3 x 0.3 x 0.45 m instead of 0.1 x 0.1 x 0.15 m, to
+        save memory.
     """
     document, data = evidence.document, evidence.parts.data
     name = text(document, "MODEL.BACKBONE_3D.NAME")
@@ -98,22 +84,14 @@ def depth_collapses_to_zero(evidence: ConfigEvidence) -> Iterator[Finding]:
 def pillars_on_tall_grid(evidence: ConfigEvidence) -> Iterator[Finding]:
     """Pillars are scattered onto a map, but the grid is more than one voxel high.
 
-    What it means:
-        PointPillarScatter has one cell for a place on the map. With several voxels above each other
-        it asserts that the grid's height is 1, and stops.
-
+    What it means: PointPillarScatter has one cell for a place on the map. With several voxels above
+        each other it asserts that the grid's height is 1, and stops.
     What is printed:
         assert self.nz == 1
-
-    Why it happens:
-        The voxel of a pillar is as tall as the range; one of the two was changed.
-
-    How to fix:
-        Set the voxel's height to the range's, or scatter with PointPillarScatter3d, which turns
-        heights into channels.
-
-    Seen in:
-        open-mmlab/OpenPCDet#1300: the assertion nz == 1 on a custom range.
+    Why it happens: The voxel of a pillar is as tall as the range; one of the two was changed.
+    How to fix: Set the voxel's height to the range's, or scatter with PointPillarScatter3d, which
+        turns heights into channels.
+    Seen in: open-mmlab/OpenPCDet#1300: the assertion nz == 1 on a custom range.
     """
     document, data = evidence.document, evidence.parts.data
     name = text(document, "MODEL.MAP_TO_BEV.NAME")
