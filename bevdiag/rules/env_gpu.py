@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from bevdiag.environment.commands import install_spconv, install_torch
-from bevdiag.environment.environment import Chip, Environment
+from bevdiag.environment.environment import Chip, Environment, install_spconv, install_torch
 from bevdiag.environment.gpus import GpuProcess, GpuState
 from bevdiag.environment.packages import cuda_suffix
 from bevdiag.environment.wheels import (

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
-from bevdiag.environment.commands import install_spconv
-from bevdiag.environment.environment import Environment
+from bevdiag.environment.environment import Environment, install_spconv
 from bevdiag.environment.packages import Package, Packages, cuda_suffix, is_spconv_1
 from bevdiag.environment.probes import ImportProbe
 from bevdiag.environment.wheels import (
     CudaVersion,
     first_cumm_for_numpy_2,
-    newest_spconv_line,
     spconv_for,
     spconv_line,
+    spconv_lines,
     spconv_taken,
     suffix_cuda,
 )
@@ -280,9 +279,9 @@ def _cumm_for_numpy_1(packages: Packages) -> str | None:
             return str(cumm) if cumm.version < first else None
     for spconv in packages.spconv():
         taken = spconv_taken(spconv)
-        line = spconv_line(taken) if taken is not None else None
+        line = spconv_line(taken)
         # What pip would take beside it: an old line's upper bound keeps cumm below the first.
-        if line is not None and not line.cumm.contains(Version(str(first))):
+        if line is not None and not line.cumm.contains(first):
             newer = [clause for clause in line.cumm if clause.operator.startswith(">")]
             if all(Version(clause.version) < first for clause in newer):
                 return f"the cumm of {spconv.name} {taken} ({line.cumm})"
@@ -319,7 +318,7 @@ def spconv_cumm_mismatch(environment: Environment) -> Iterator[Finding]:
 
 def _disagreement(spconv: Package, cumm: Package) -> str:
     taken = spconv_taken(spconv)
-    line = spconv_line(taken) if taken is not None else None
+    line = spconv_line(taken)
     if cuda_suffix(spconv) != cuda_suffix(cumm):
         return f"{spconv} and {cumm} are built for different CUDA versions"
     if line is not None and cumm.version is not None and not line.cumm.contains(cumm.version):
@@ -350,22 +349,21 @@ def no_spconv_for_python(environment: Environment) -> Iterator[Finding]:
     """
     if environment.is_installed or environment.python is None:
         return
-    python = Version(f"{environment.python.major}.{environment.python.minor}")
+    python = environment.python
     for package in environment.packages.spconv():
         taken = spconv_taken(package)
-        line = spconv_line(taken) if taken is not None else None
-        if line is None or line.pythons[0] <= python <= line.pythons[1]:
+        line = spconv_line(taken)
+        if line is None or line.pythons.hold(python):
             continue
-        first, last = newest_spconv_line().pythons
-        if first <= python <= last:
+        newest = spconv_lines()[0].pythons
+        command = f"conda create -n training python={newest.last}"
+        if newest.hold(python):
             command = install_spconv(environment, environment.torch_cuda())
-        else:
-            command = f"conda create -n training python={last}"
         yield finding(
             "BEV704",
-            f"{package.name} {taken} has no wheel for Python {python}",
+            f"{package.name} {taken} has no wheel for Python {python.major}.{python.minor}",
             location=package.location,
-            detail=(f"Its wheels are for Python {line.pythons[0]} to {line.pythons[1]}.",),
+            detail=(f"Its wheels are for Python {line.pythons.first} to {line.pythons.last}.",),
             command=command,
         )
 
