@@ -72,32 +72,29 @@ def build_detector(
     Raises:
         ConfigError: modules that do not fit together.
     """
-    device = torch.device(device)
-    with device:
-        vfe = _build_vfe(model, data, device)
-        backbone_3d = _build_backbone_3d(model, data, spconv, device)
+    with torch.device(device):
+        vfe = _build_vfe(model, data)
+        backbone_3d = _build_backbone_3d(model, data, spconv)
         map_to_bev = _build_map_to_bev(model, data, spconv)
         backbone_2d = _build_backbone_2d(model, map_to_bev.num_bev_features)
-        dense_head = _build_head(model, data, class_names, backbone_2d.num_bev_features, device)
+        dense_head = _build_head(model, data, class_names, backbone_2d.num_bev_features)
         return OneStageDetector(vfe, backbone_3d, map_to_bev, backbone_2d, dense_head)
 
 
-def _build_vfe(model: ModelSettings, data: DataSettings, device: torch.device) -> nn.Module:
+def _build_vfe(model: ModelSettings, data: DataSettings) -> nn.Module:
     num_features = len(data.point_features)
     if isinstance(model.vfe, SdaVfeSettings):
-        return SdaVfe(model.vfe, num_features, device)
+        return SdaVfe(model.vfe, num_features)
     if isinstance(model.vfe, PillarVfeSettings):
         return PillarVfe(model.vfe, num_features, data)
     if isinstance(model.vfe, MeanVfeSettings):
         return MeanVfe(num_features)
     if isinstance(model.vfe, DynamicMeanVfeSettings):
-        return DynamicMeanVfe(num_features, data, device)
-    return DynamicPointNetVfe(model.vfe, num_features, data, device)
+        return DynamicMeanVfe(num_features, data)
+    return DynamicPointNetVfe(model.vfe, num_features, data)
 
 
-def _build_backbone_3d(
-    model: ModelSettings, data: DataSettings, spconv: Any, device: torch.device
-) -> nn.Module | None:
+def _build_backbone_3d(model: ModelSettings, data: DataSettings, spconv: Any) -> nn.Module | None:
     settings, channels = model.backbone_3d, voxel_channels(model, data)
     if settings is None:
         return None
@@ -106,13 +103,7 @@ def _build_backbone_3d(
         volume = sparse_volume(model, data)
         assert volume is not None
         return FocalDsvt(
-            settings,
-            channels,
-            (z, y, x),
-            volume,
-            bev_input=bev_input(model),
-            spconv=spconv,
-            device=device,
+            settings, channels, (z, y, x), volume, bev_input=bev_input(model), spconv=spconv
         )
     if isinstance(settings, DsvtSettings):
         if settings.d_model[0] != channels:
@@ -125,9 +116,7 @@ def _build_backbone_3d(
     if isinstance(settings, VoxelBackboneSettings):
         return VoxelBackBone8x(settings, channels, data.grid_size, spconv=spconv)
     if isinstance(settings, VoxelFocalBackboneSettings):
-        return VoxelBackBone8xFocal(
-            settings, channels, data.grid_size, spconv=spconv, device=device
-        )
+        return VoxelBackBone8xFocal(settings, channels, data.grid_size, spconv=spconv)
     return VoxelResBackBone8x(settings, channels, data.grid_size, spconv=spconv)
 
 
@@ -165,8 +154,7 @@ def _build_head(
     data: DataSettings,
     class_names: tuple[str, ...],
     in_channels: int,
-    device: torch.device,
 ) -> DenseHead:
     if isinstance(model.dense_head, CenterHeadSettings):
         return CenterHead(model.dense_head, in_channels, class_names, data)
-    return AnchorHead(model.dense_head, in_channels, class_names, data, device)
+    return AnchorHead(model.dense_head, in_channels, class_names, data)

@@ -38,7 +38,6 @@ class AnchorHead(DenseHead):
         in_channels: int,
         class_names: tuple[str, ...],
         data: DataSettings,
-        device: torch.device,
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -50,10 +49,9 @@ class AnchorHead(DenseHead):
             make_anchors(entry, data, self.num_codes) for entry in settings.anchor_generator_config
         ]
         for number, anchors in enumerate(host_anchors):
-            self.register_buffer(
-                f"anchors_{number}", to_device(anchors.numpy(), device), persistent=False
-            )
-        weights = torch.tensor(settings.loss_config.loss_weights.code_weights, device=device)
+            on_device = to_device(anchors.numpy(), torch.get_default_device())
+            self.register_buffer(f"anchors_{number}", on_device, persistent=False)
+        weights = torch.tensor(settings.loss_config.loss_weights.code_weights)
         self.register_buffer("code_weights", weights, persistent=False)
         self.assigner = AnchorAssigner(
             settings.anchor_generator_config,

@@ -1,6 +1,5 @@
 """CenterHead's losses, on heat maps, on codes and on how decoded boxes overlap their targets."""
 
-from dataclasses import dataclass
 from math import pi
 
 import torch
@@ -8,30 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bevdiag.models.dense_heads.anchor_targets import limit_period
-from bevdiag.models.dense_heads.center_targets import BevGrid
-from bevdiag.models.sized_ops import nonzero
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Objects:
-    """Where the boxes of a batch lie; O is NUM_MAX_OBJS.
-
-    Attributes:
-        mask: int64 [B, O], 1 where an object is.
-        cells: int64 [B, O], its cell y * W + x.
-        boxes: float [B, O, 8+], x, y, z, dx, dy, dz, heading and more.
-        count: objects of all samples.
-    """
-
-    mask: Tensor
-    cells: Tensor
-    boxes: Tensor
-    count: int
-
-    def pick(self, values: Tensor) -> Tensor:
-        """Pick the objects' rows [count, C] of values [B, O, C], as indexing by the mask does."""
-        rows = nonzero(self.mask.bool(), self.count)
-        return values[rows[:, 0], rows[:, 1]]
+from bevdiag.models.dense_heads.center_targets import BevGrid, HeadTargets
 
 
 def decode_boxes(predicted: dict[str, Tensor], grid: BevGrid) -> Tensor:
@@ -65,7 +41,7 @@ def _by_cell(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).contiguous().view(batch_size, height * width, channels)
 
 
-def iou_loss(iou: Tensor, boxes: Tensor, objects: Objects) -> Tensor:
+def iou_loss(iou: Tensor, boxes: Tensor, objects: HeadTargets) -> Tensor:
     """L1 loss of the predicted IoU, scaled to [-1, 1], averaged over the objects.
 
     Args:
@@ -73,11 +49,11 @@ def iou_loss(iou: Tensor, boxes: Tensor, objects: Objects) -> Tensor:
         boxes: [B, 7+, H, W], without gradient.
         objects: the targets.
     """
-    if not objects.count:
+    if not objects.num_objects:
         return iou.new_zeros(1)
     predicted = objects.pick(gather_cells(iou, objects.cells))
     own = objects.pick(gather_cells(boxes, objects.cells))
-    target = paired_overlaps(own[:, 0:7], objects.pick(objects.boxes)[:, 0:7])
+    target = paired_overlaps(own[:, 0:7], objects.pick(objects.source_boxes)[:, 0:7])
     target = target * 2 - 1
     loss = functional.l1_loss(predicted.view(-1), target, reduction="sum")
     return loss / torch.clamp(objects.mask.bool().sum(), min=1e-4)
@@ -121,12 +97,11 @@ def _upright_extent(boxes: Tensor) -> Tensor:
     return torch.where(angle[:, None] < pi / 4, boxes[:, 3:5], boxes[:, [4, 3]])
 
 
-def iou_regression_loss(boxes: Tensor, objects: Objects) -> Tensor:
+def iou_regression_loss(boxes: Tensor, objects: HeadTargets) -> Tensor:
     """1 - DIoU of the decoded boxes [B, 7+, H, W], averaged over the objects."""
-    if not objects.count:
-        return boxes.new_zeros(1)
     own = gather_cells(boxes, objects.cells)
-    overlap = _distance_ious(objects.pick(own)[:, 0:7], objects.pick(objects.boxes)[:, 0:7])
+    wanted = objects.pick(objects.source_boxes)
+    overlap = _distance_ious(objects.pick(own)[:, 0:7], wanted[:, 0:7])
     return (1.0 - overlap).sum() / torch.clamp(objects.mask.bool().sum(), min=1e-4)
 
 

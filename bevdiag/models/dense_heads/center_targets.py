@@ -1,18 +1,21 @@
 """CenterHead's targets, drawn on the host as the original does."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bevdiag.config.head_settings import CenterTargetSettings
+from bevdiag.models.sized_ops import nonzero, to_device
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SampleTargets:
+class SampleTargets(NamedTuple):
     """Targets of one sample and head; O is NUM_MAX_OBJS.
 
     Attributes:
@@ -29,6 +32,40 @@ class SampleTargets:
     cells: Ints
     mask: Ints
     source_boxes: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadTargets:
+    """A head's targets on the device, those of `SampleTargets` stacked over the batch.
+
+    Attributes:
+        has_centres: whether any target of the heat map is 1.
+        num_objects: of all samples.
+    """
+
+    heatmap: Tensor
+    boxes: Tensor
+    cells: Tensor
+    mask: Tensor
+    source_boxes: Tensor
+    has_centres: bool
+    num_objects: int
+
+    def pick(self, values: Tensor) -> Tensor:
+        """Pick the objects' rows [num_objects, C] of values [B, O, C], as indexing by the mask."""
+        rows = nonzero(self.mask.bool(), self.num_objects)
+        return values[rows[:, 0], rows[:, 1]]
+
+
+def on_device(samples: list[SampleTargets], device: torch.device) -> HeadTargets:
+    """Each sample's arrays go to the device one by one and are stacked there."""
+    arrays = [[to_device(array, device) for array in sample] for sample in samples]
+    heatmap, boxes, cells, mask, source_boxes = (
+        torch.stack(list(column), dim=0) for column in zip(*arrays, strict=True)
+    )
+    has_centres = any(bool(np.any(sample.heatmap == 1)) for sample in samples)
+    num_objects = sum(int(sample.mask.sum()) for sample in samples)
+    return HeadTargets(heatmap, boxes, cells, mask, source_boxes, has_centres, num_objects)
 
 
 @dataclass(frozen=True, slots=True)
