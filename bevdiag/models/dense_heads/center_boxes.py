@@ -100,8 +100,7 @@ def _upright_extent(boxes: Tensor) -> Tensor:
 def iou_regression_loss(boxes: Tensor, objects: HeadTargets) -> Tensor:
     """1 - DIoU of the decoded boxes [B, 7+, H, W], averaged over the objects."""
     own = gather_cells(boxes, objects.cells)
-    wanted = objects.pick(objects.source_boxes)
-    overlap = _distance_ious(objects.pick(own)[:, 0:7], wanted[:, 0:7])
+    overlap = _distance_ious(objects.pick(own)[:, 0:7], objects.pick(objects.source_boxes)[:, 0:7])
     return (1.0 - overlap).sum() / torch.clamp(objects.mask.bool().sum(), min=1e-4)
 
 

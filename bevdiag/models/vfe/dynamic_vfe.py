@@ -142,18 +142,17 @@ class PointNetLayer(PointLayer):
 class DynamicPointNetVfe(PointNetVfe):
     """DynPillarVFE and DynamicVoxelVFE, which differ in whether the height tells voxels apart."""
 
-    layer = PointNetLayer
-
     def __init__(
         self,
         settings: DynamicPillarVfeSettings | DynamicVoxelVfeSettings,
         num_point_features: int,
         data: DataSettings,
     ) -> None:
-        super().__init__(settings, num_point_features, data)
+        super().__init__(settings, data)
         self.has_values = torch.get_default_device().type != "meta"
         is_pillars = isinstance(settings, DynamicPillarVfeSettings)
         self.grouping = PointGrouping(data, is_pillars=is_pillars, by_rows=True)
+        self.pfn_layers = self.make_layers(PointNetLayer, num_point_features)
 
     def forward(self, batch: Batch) -> Batch:
         """Add `pillar_features`, `voxel_features` [M, C] and `voxel_coords` [M, 4]."""

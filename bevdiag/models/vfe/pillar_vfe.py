@@ -1,12 +1,10 @@
 """MeanVFE, and PillarVFE, a small PointNet: on padded voxels."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import PointNetVfeSettings
+from bevdiag.config.vfe_settings import PillarVfeSettings, PointNetVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
 
@@ -62,11 +60,7 @@ class PaddedPointNetLayer(PointLayer):
 class PointNetVfe(nn.Module):
     """A PointNet in each voxel; all of its layers but the last append the voxel's maximum."""
 
-    layer: ClassVar[type[PointLayer]]
-
-    def __init__(
-        self, settings: PointNetVfeSettings, num_point_features: int, data: DataSettings
-    ) -> None:
+    def __init__(self, settings: PointNetVfeSettings, data: DataSettings) -> None:
         super().__init__()
         self.settings = settings
         self.voxel_size = data.voxel_size
@@ -74,19 +68,27 @@ class PointNetVfe(nn.Module):
             size / 2 + low
             for size, low in zip(data.voxel_size, data.point_cloud_range[:3], strict=True)
         )
+
+    def make_layers(self, layer: type[PointLayer], num_point_features: int) -> nn.ModuleList:
+        """Build the layers on the points' own features and those that are added to them."""
+        settings, layers = self.settings, nn.ModuleList()
         channels = point_channels(settings, num_point_features)
-        self.pfn_layers = nn.ModuleList()
         for index, width in enumerate(settings.num_filters, 1):
             last = index == len(settings.num_filters)
             own = width if last else width // 2
-            self.pfn_layers.append(self.layer(channels, own, use_norm=settings.use_norm, last=last))
+            layers.append(layer(channels, own, use_norm=settings.use_norm, last=last))
             channels = width
+        return layers
 
 
 class PillarVfe(PointNetVfe):
     """Pillar features from padded points; padded slots enter as zeros."""
 
-    layer = PaddedPointNetLayer
+    def __init__(
+        self, settings: PillarVfeSettings, num_point_features: int, data: DataSettings
+    ) -> None:
+        super().__init__(settings, data)
+        self.pfn_layers = self.make_layers(PaddedPointNetLayer, num_point_features)
 
     def forward(self, batch: Batch) -> Batch:
         """Add `pillar_features` [M, C]."""
