@@ -11,13 +11,7 @@ from bevdiag.config.document import NoteCode, ReadingNote
 from bevdiag.config.head_settings import AnchorHeadSettings, CenterHeadSettings, DenseHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.tree import Section
-from bevdiag.config.vfe_settings import (
-    DynamicMeanVfeSettings,
-    MeanVfeSettings,
-    PaddedVfeSettings,
-    SdaVfeSettings,
-    VfeSettings,
-)
+from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError
 
 _HEADS = ("MODEL", "DENSE_HEAD", "CLASS_NAMES_EACH_HEAD")
@@ -49,8 +43,7 @@ def with_class_names(
     if not all(heads):
         problem = f"head {heads.index(()) + 1} has no class of CLASS_NAMES"
     if problem:
-        where = tree.descend(root, _HEADS)[0].location
-        raise ConfigError(problem, location=where, key=tree.dotted(_HEADS))
+        raise tree.error_at(root, _HEADS, problem)
     kept = head.model_copy(update={"class_names_each_head": heads})
     return model.model_copy(update={"dense_head": kept})
 
@@ -61,11 +54,9 @@ def check_voxelizer(data: DataSettings, model: ModelSettings, root: Section) -> 
     Raises:
         ConfigError: where a VFE that reads padded voxels is fed by a dynamic voxelizer.
     """
-    if data.max_points_per_voxel is None and isinstance(model.vfe, PaddedVfeSettings):
-        path = ("MODEL", "VFE", "NAME")
+    if data.max_points_per_voxel is None and model.vfe.name not in DYNAMIC_VFES:
         message = f"{model.vfe.name} reads padded voxels: expected {PADDED} in DATA_PROCESSOR"
-        where = tree.descend(root, path)[0].location
-        raise ConfigError(message, location=where, key=tree.dotted(path))
+        raise tree.error_at(root, ("MODEL", "VFE", "NAME"), message)
 
 
 def copies_that_differ(
@@ -99,7 +90,6 @@ MAX_LAYERS = 2000
 """Twice the deepest network that is known to have been trained (ResNet-1001)."""
 
 _MODEL = ("MODEL",)
-_Mean = MeanVfeSettings | DynamicMeanVfeSettings
 
 
 def check_depth(model: ModelSettings, root: Section) -> None:
@@ -110,7 +100,8 @@ def check_depth(model: ModelSettings, root: Section) -> None:
     """
     volume = model.map_to_bev
     layers = {
-        "VFE": _filters(model.vfe),
+        # The encoders that only take a mean have no layer.
+        "VFE": 0 if isinstance(model.vfe, MeanVfeSettings) else len(model.vfe.num_filters),
         "BACKBONE_3D": _blocks(model.backbone_3d),
         "MAP_TO_BEV": len(volume.height_strides) if isinstance(volume, VolumeMapSettings) else 0,
         "BACKBONE_2D": sum(model.backbone_2d.layer_nums) + 2 * len(model.backbone_2d.layer_nums),
@@ -121,11 +112,6 @@ def check_depth(model: ModelSettings, root: Section) -> None:
         message = f"has {layers[slot]} layers: expected at most {MAX_LAYERS} in the whole model"
         path = (*_MODEL, slot)
         raise ConfigError(message, location=tree.key_location(root, path), key=tree.dotted(path))
-
-
-def _filters(vfe: VfeSettings) -> int:
-    # The encoders that only take a mean have no layer.
-    return 0 if isinstance(vfe, _Mean) else len(vfe.num_filters)
 
 
 def _blocks(backbone: Backbone3dSettings | None) -> int:

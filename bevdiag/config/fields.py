@@ -25,18 +25,16 @@ Lengths = tuple[Coordinate, Coordinate, Coordinate]
 Range = tuple[Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate]
 
 
-class Settings(BaseModel):
-    """Base of all settings: immutable; keys bevdiag does not know are kept aside, not refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="allow", populate_by_name=True, alias_generator=str.upper
-    )
-
-
 class LowerCaseSettings(BaseModel):
-    """For sections whose keys are lower-case in the dialect."""
+    """Settings are immutable; keys bevdiag does not know are kept aside, not refused."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+
+class Settings(LowerCaseSettings):
+    """For sections whose keys are upper-case in the dialect, as most are."""
+
+    model_config = ConfigDict(alias_generator=str.upper)
 
 
 def blame(key: str, problem: str) -> PydanticCustomError:

@@ -19,12 +19,7 @@ from bevdiag.config.bev_settings import (
 )
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
-from bevdiag.config.vfe_settings import (
-    DynamicMeanVfeSettings,
-    MeanVfeSettings,
-    PillarVfeSettings,
-    SdaVfeSettings,
-)
+from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_2d.base_bev_backbone import (
     BaseBevBackbone,
@@ -85,13 +80,11 @@ def _build_vfe(model: ModelSettings, data: DataSettings) -> nn.Module:
     num_features = len(data.point_features)
     if isinstance(model.vfe, SdaVfeSettings):
         return SdaVfe(model.vfe, num_features)
-    if isinstance(model.vfe, PillarVfeSettings):
-        return PillarVfe(model.vfe, num_features, data)
+    is_dynamic = model.vfe.name in DYNAMIC_VFES
     if isinstance(model.vfe, MeanVfeSettings):
-        return MeanVfe(num_features)
-    if isinstance(model.vfe, DynamicMeanVfeSettings):
-        return DynamicMeanVfe(num_features, data)
-    return DynamicPointNetVfe(model.vfe, num_features, data)
+        return DynamicMeanVfe(num_features, data) if is_dynamic else MeanVfe(num_features)
+    encoder = DynamicPointNetVfe if is_dynamic else PillarVfe
+    return encoder(model.vfe, num_features, data)
 
 
 def _build_backbone_3d(model: ModelSettings, data: DataSettings, spconv: Any) -> nn.Module | None:

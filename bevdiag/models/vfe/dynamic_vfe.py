@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import DynamicPillarVfeSettings, DynamicVoxelVfeSettings
+from bevdiag.config.vfe_settings import PointNetVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.scatter import extreme, mean
 from bevdiag.models.sized_ops import to_device, without_values
@@ -143,14 +143,11 @@ class DynamicPointNetVfe(PointNetVfe):
     """DynPillarVFE and DynamicVoxelVFE, which differ in whether the height tells voxels apart."""
 
     def __init__(
-        self,
-        settings: DynamicPillarVfeSettings | DynamicVoxelVfeSettings,
-        num_point_features: int,
-        data: DataSettings,
+        self, settings: PointNetVfeSettings, num_point_features: int, data: DataSettings
     ) -> None:
         super().__init__(settings, data)
         self.has_values = torch.get_default_device().type != "meta"
-        is_pillars = isinstance(settings, DynamicPillarVfeSettings)
+        is_pillars = settings.name == "DynPillarVFE"
         self.grouping = PointGrouping(data, is_pillars=is_pillars, by_rows=True)
         self.pfn_layers = self.make_layers(PointNetLayer, num_point_features)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import PillarVfeSettings, PointNetVfeSettings
+from bevdiag.config.vfe_settings import PointNetVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
 
@@ -85,7 +85,7 @@ class PillarVfe(PointNetVfe):
     """Pillar features from padded points; padded slots enter as zeros."""
 
     def __init__(
-        self, settings: PillarVfeSettings, num_point_features: int, data: DataSettings
+        self, settings: PointNetVfeSettings, num_point_features: int, data: DataSettings
     ) -> None:
         super().__init__(settings, data)
         self.pfn_layers = self.make_layers(PaddedPointNetLayer, num_point_features)
