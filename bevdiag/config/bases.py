@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bevdiag.config import tree
-from bevdiag.config.document import ReadingNote
-from bevdiag.config.ignores import IgnoreComment, ignore_comments
+from bevdiag.config.document import IgnoreComment, ReadingNote, ignore_comments
 from bevdiag.config.tree import Node, Scalar, Section, describe, shortened
 from bevdiag.config.yaml_tree import MAX_BYTES, Allowance, TreeBuilder
 from bevdiag.errors import ConfigError, InputError, Location

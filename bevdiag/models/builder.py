@@ -1,9 +1,9 @@
-"""Builds a detector from its settings."""
+"""CenterPoint, PointPillar and SECONDNet: the modules in a row, built from their settings."""
 
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bevdiag.config.backbone_settings import (
     DsvtSettings,
@@ -30,21 +30,69 @@ from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
 from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelResBackBone8x
 from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFocal
-from bevdiag.models.contracts import DenseHead, MapToBev
+from bevdiag.models.contracts import Batch, DenseHead, Detections, MapToBev
 from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
 from bevdiag.models.interfaces import (
+    ChannelMismatch,
     bev_input,
     pillar_channels,
     sparse_volume,
     voxel_channels,
 )
-from bevdiag.models.map_to_bev.height_compression import HeightCompression, SparseHeightCompression
-from bevdiag.models.map_to_bev.pillar_scatter import PillarScatter
-from bevdiag.models.one_stage import OneStageDetector
+from bevdiag.models.map_to_bev import (
+    HeightCompression,
+    PillarScatter,
+    SparseHeightCompression,
+)
 from bevdiag.models.vfe.dynamic_vfe import DynamicMeanVfe, DynamicPointNetVfe
 from bevdiag.models.vfe.pillar_vfe import MeanVfe, PillarVfe
 from bevdiag.models.vfe.sda_vfe import SdaVfe
+
+
+class OneStageDetector(nn.Module):
+    """A detector: forward returns the loss, in evaluation the boxes of each sample.
+
+    A 3D backbone's own loss is not part of it, as in the original.
+    """
+
+    def __init__(
+        self,
+        vfe: nn.Module,
+        backbone_3d: nn.Module | None,
+        map_to_bev: MapToBev,
+        backbone_2d: BevLevels,
+        dense_head: DenseHead,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("global_step", torch.zeros(1, dtype=torch.int64))
+        self.vfe = vfe
+        self.backbone_3d = backbone_3d
+        self.map_to_bev_module = map_to_bev
+        self.backbone_2d = backbone_2d
+        self.dense_head = dense_head
+
+    def check_channels(self) -> int:
+        """Channels of the bird's-eye-view map.
+
+        Raises:
+            ChannelMismatch: the map has other channels than the config declares.
+        """
+        found = self.map_to_bev_module.real_bev_channels()
+        if found != self.backbone_2d.in_channels:
+            raise ChannelMismatch("map_to_bev_module", self.backbone_2d.in_channels, found)
+        return found
+
+    def forward(self, batch: Batch) -> Tensor | list[Detections]:
+        """Return the loss of a batch (see `bevdiag.models.contracts`), or what is found in it.
+
+        Raises:
+            ChannelMismatch: before anything runs; the original fails in the first 2D convolution.
+        """
+        self.check_channels()
+        for module in self.children():
+            batch = module(batch)
+        return self.dense_head.loss() if self.training else self.dense_head.detect(batch)
 
 
 def build_detector(

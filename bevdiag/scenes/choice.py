@@ -16,9 +16,8 @@ from bevdiag.errors import InputError
 from bevdiag.scenes.datasets import DataSet, matching
 from bevdiag.scenes.files import read_samples
 from bevdiag.scenes.layout import Layout, Points, Range, check_batch
-from bevdiag.scenes.matched import matched
 from bevdiag.scenes.scenario import Scenario
-from bevdiag.scenes.statistics import Grid, SceneStatistics, read_statistics
+from bevdiag.scenes.statistics import Grid, SceneStatistics, matched, read_statistics
 from bevdiag.scenes.street import street
 from bevdiag.scenes.synthetic import synthetic_room, synthetic_sonar
 

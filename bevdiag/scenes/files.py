@@ -8,16 +8,14 @@ import numpy as np
 
 from bevdiag.errors import InputError
 from bevdiag.files.known import note_input
-from bevdiag.scenes.arrow import read_arrow
+from bevdiag.scenes.arrays import read_arrow, read_npy, read_npz
 from bevdiag.scenes.columns import chosen_columns
 from bevdiag.scenes.doubts import doubts_of, without_gaps
 from bevdiag.scenes.layout import Layout, Points, check_batch
-from bevdiag.scenes.numpy_files import read_npy, read_npz
 from bevdiag.scenes.pcd import read_pcd
 from bevdiag.scenes.ply import read_ply
 from bevdiag.scenes.raw import read_bin
-from bevdiag.scenes.table import NamedTable
-from bevdiag.scenes.text import read_text
+from bevdiag.scenes.table import NamedTable, read_text
 
 MAX_FILE_BYTES = 2**30
 _RAW = ".bin"

@@ -1,14 +1,19 @@
-"""NumPy's .npy and .npz files; pickles have no way in."""
+"""Files of arrays: NumPy's .npy and .npz, and Apache Arrow's .feather (Argoverse 2) and .parquet.
+
+Pickles have no way in; Arrow's are read where pyarrow is installed.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.table import MAX_SAID, NamedTable, Table
+from bevdiag.scenes.layout import check_batch
+from bevdiag.scenes.table import MAX_COLUMNS, MAX_SAID, NamedTable, Table
 
 _MALFORMED = (
     ArithmeticError,
@@ -94,3 +99,44 @@ def _refused(path: Path, kind: str, error: BaseException, saver: str) -> InputEr
         f"{path}: is no plain {kind} ({reason}): save the points with {saver} as a float32 array "
         "[N, F]"
     )
+
+
+def read_arrow(path: Path) -> NamedTable:
+    """Read the columns of numbers as float64.
+
+    Raises:
+        InputError: pyarrow is missing, or the file is malformed or too large.
+    """
+    try:
+        import pyarrow
+        from pyarrow import feather, parquet
+    except ImportError as error:
+        raise InputError(
+            f"{path}: {path.suffix} files are read by pyarrow, which is not installed: install it "
+            "(pip install pyarrow) or save the points as .npy"
+        ) from error
+    try:
+        reader: Any = feather if path.suffix.lower() == ".feather" else parquet
+        table = reader.read_table(str(path))
+    except (pyarrow.ArrowException, ValueError) as error:
+        reason = " ".join(str(error).split())[:MAX_SAID]
+        raise InputError(f"{path}: is no {path.suffix} file ({reason}): check the file") from error
+    numeric = [
+        i
+        for i, kind in enumerate(table.schema.types)
+        if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)
+    ]
+    if not 0 < len(numeric) <= MAX_COLUMNS:
+        raise InputError(
+            f"{path}: has {len(numeric)} columns of numbers: expected 1 to {MAX_COLUMNS}"
+        )
+    check_batch(table.num_rows, len(numeric))
+    # A missing value becomes NaN, and its row is dropped with the others that have one.
+    columns = [
+        np.concatenate(
+            [np.zeros(0), *(chunk.to_numpy(zero_copy_only=False) for chunk in column.chunks)],
+            dtype=np.float64,
+        )
+        for column in (table.column(i).cast(pyarrow.float64(), safe=False) for i in numeric)
+    ]
+    return NamedTable(np.stack(columns, axis=1), tuple(table.column_names[i] for i in numeric))
