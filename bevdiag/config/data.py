@@ -6,14 +6,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from bevdiag.config import tree
-from bevdiag.config.checking import checked
-from bevdiag.config.fields import (
+from bevdiag.config.checking import (
     Lengths,
     LowerCaseSettings,
     PositiveInt,
     Range,
     Settings,
     blame,
+    checked,
 )
 from bevdiag.config.grid import AXES, grid_of
 from bevdiag.config.model_settings import DataSettings

@@ -14,10 +14,9 @@ from bevdiag.config import tree
 from bevdiag.config.backbone_settings import Backbone3dSettings, DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bases import BASE_KEY, read_merged, read_value
 from bevdiag.config.bev_settings import VolumeMapSettings
-from bevdiag.config.checking import checked
+from bevdiag.config.checking import Settings, checked
 from bevdiag.config.data import PADDED, read_data
 from bevdiag.config.document import Document, NoteCode, ReadingNote
-from bevdiag.config.fields import Settings
 from bevdiag.config.head_settings import AnchorHeadSettings, CenterHeadSettings, DenseHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings, OptimizationSettings
 from bevdiag.config.modules import check_modules

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bevdiag.config.fields import Flag, Lengths, PositiveInt, Range, Settings
+from bevdiag.config.checking import Flag, Lengths, PositiveInt, Range, Settings
 
 DYNAMIC_VFES = frozenset({"DynMeanVFE", "DynPillarVFE", "DynamicVoxelVFE"})
 """The encoders that group the points themselves, on the device and without a cap; the others read

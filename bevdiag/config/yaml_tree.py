@@ -42,7 +42,10 @@ def exponent_number(event: yaml.ScalarEvent) -> float | None:
         return None
     if not _EXPONENT_NUMBER.fullmatch(event.value) or _tag(event) != TAG + "str":
         return None
-    return _finite(float(event.value), event.value)
+    number = float(event.value)
+    if math.isinf(number):
+        raise NotPlainError(f"the number {shortened(event.value)} is too large")
+    return number
 
 
 def scalar_value(event: yaml.ScalarEvent) -> Plain:
@@ -104,12 +107,6 @@ def _number(kind: str, text: str) -> Plain:
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise NotPlainError(f"the number {text} is too large")
     return value
-
-
-def _finite(number: float, text: str) -> float:
-    if math.isinf(number):
-        raise NotPlainError(f"the number {shortened(text)} is too large")
-    return number
 
 
 MAX_BYTES = 1 << 20

@@ -47,8 +47,8 @@ def read_npy(path: Path) -> NamedTable:
         with np.errstate(over="ignore"):
             array: Table = _open_memmap(path, mode="r")
     except _MALFORMED as error:
-        raise _refused(path, ".npy array", error, "numpy.save") from error
-    return NamedTable(_numbers(path, array))
+        raise _refused(".npy array", error, "numpy.save") from error
+    return NamedTable(_numbers(array))
 
 
 def read_npz(path: Path) -> NamedTable:
@@ -65,39 +65,38 @@ def read_npz(path: Path) -> NamedTable:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {str(name): np.asarray(archive[name]) for name in archive.files}
     except _MALFORMED as error:
-        raise _refused(path, ".npz archive", error, "numpy.savez") from error
+        raise _refused(".npz archive", error, "numpy.savez") from error
     lower = {name.lower(): array for name, array in arrays.items()}
     if all(axis in lower and lower[axis].ndim == 1 for axis in _AXES):
         length = len(lower["x"])
         names = [name for name, array in lower.items() if array.shape == (length,)]
-        table = np.stack([_numbers(path, lower[name][:, None])[:, 0] for name in names], axis=1)
+        table = np.stack([_numbers(lower[name][:, None])[:, 0] for name in names], axis=1)
         if not set(_AXES) <= set(names):
-            raise InputError(f"{path}: its arrays x, y and z differ in length: check the file")
+            raise InputError("its arrays x, y and z differ in length: check the file")
         return NamedTable(table, tuple(names))
     tables = [name for name, array in arrays.items() if array.ndim == 2 and array.shape[1] >= 3]
     if len(tables) != 1:
         named = ", ".join(tables[:_MOST_NAMED]) or "none"
         raise InputError(
-            f"{path}: expected one array [N, columns] of points, or x, y and z [N], found "
+            f"expected one array [N, columns] of points, or x, y and z [N], found "
             f"{named[:MAX_SAID]}: save the points alone with numpy.save"
         )
-    return NamedTable(_numbers(path, arrays[tables[0]]))
+    return NamedTable(_numbers(arrays[tables[0]]))
 
 
-def _numbers(path: Path, array: Table) -> Table:
+def _numbers(array: Table) -> Table:
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise InputError(
-            f"{path}: holds a {array.dtype} array of shape {list(array.shape)}: "
+            f"holds a {array.dtype} array of shape {list(array.shape)}: "
             "expected numbers [N, F], one row a point"
         )
     return array
 
 
-def _refused(path: Path, kind: str, error: BaseException, saver: str) -> InputError:
+def _refused(kind: str, error: BaseException, saver: str) -> InputError:
     reason = " ".join(str(error).split())[:MAX_SAID] or type(error).__name__
     return InputError(
-        f"{path}: is no plain {kind} ({reason}): save the points with {saver} as a float32 array "
-        "[N, F]"
+        f"is no plain {kind} ({reason}): save the points with {saver} as a float32 array [N, F]"
     )
 
 
@@ -112,7 +111,7 @@ def read_arrow(path: Path) -> NamedTable:
         from pyarrow import feather, parquet
     except ImportError as error:
         raise InputError(
-            f"{path}: {path.suffix} files are read by pyarrow, which is not installed: install it "
+            f"{path.suffix} files are read by pyarrow, which is not installed: install it "
             "(pip install pyarrow) or save the points as .npy"
         ) from error
     try:
@@ -120,16 +119,14 @@ def read_arrow(path: Path) -> NamedTable:
         table = reader.read_table(str(path))
     except (pyarrow.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())[:MAX_SAID]
-        raise InputError(f"{path}: is no {path.suffix} file ({reason}): check the file") from error
+        raise InputError(f"is no {path.suffix} file ({reason}): check the file") from error
     numeric = [
         i
         for i, kind in enumerate(table.schema.types)
         if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)
     ]
     if not 0 < len(numeric) <= MAX_COLUMNS:
-        raise InputError(
-            f"{path}: has {len(numeric)} columns of numbers: expected 1 to {MAX_COLUMNS}"
-        )
+        raise InputError(f"has {len(numeric)} columns of numbers: expected 1 to {MAX_COLUMNS}")
     check_batch(table.num_rows, len(numeric))
     # A missing value becomes NaN, and its row is dropped with the others that have one.
     columns = [

@@ -8,20 +8,18 @@ from torch import Tensor, nn
 from bevdiag.config.head_settings import CenterHeadSettings, HeadBranchSettings
 from bevdiag.config.model_settings import DataSettings
 from bevdiag.models.contracts import Batch, DenseHead, Detections, Limits
-from bevdiag.models.dense_heads.center_boxes import (
-    decode_boxes,
-    heatmap_loss,
-    iou_loss,
-    iou_regression_loss,
-    regression_loss,
-)
-from bevdiag.models.dense_heads.center_targets import (
+from bevdiag.models.dense_heads.center_losses import (
     BevGrid,
     Floats,
     HeadTargets,
     boxes_of_head,
+    decode_boxes,
     draw_targets,
+    heatmap_loss,
+    iou_loss,
+    iou_regression_loss,
     on_device,
+    regression_loss,
 )
 from bevdiag.models.dense_heads.detections import best_peaks, suppressed
 
