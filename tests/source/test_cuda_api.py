@@ -6,7 +6,7 @@ import pytest
 
 _CALL_EVERYTHING = """
 import json, torch
-from bevdiag.source import cuda_api, cuda_runtime
+from bevdiag.source import cuda_api
 cuda_api.pretend()
 ARGUMENTS = ((), (0,), ("x",), (0, 0), ([torch.zeros(2)],), ([[torch.zeros(2)]],),
              (torch.zeros(2), 0), (torch.zeros(2),))
@@ -36,12 +36,12 @@ for home in (torch.cuda, torch.cuda.memory, torch.cuda.random, torch.cuda.nvtx, 
                 failed.append(f"{home.__name__}.{name}: {type(error).__name__}: {error}")
             called.append(f"{home.__name__}.{name}")
             break
-print(json.dumps([sorted(set(called)), failed, cuda_runtime.reached]))
+print(json.dumps([sorted(set(called)), failed, cuda_api.reached]))
 """
 
 _LIKE_CODE = """
 import os, torch
-from bevdiag.source import cuda_api, cuda_runtime
+from bevdiag.source import cuda_api
 cuda_api.pretend()
 with torch.cuda.stream(torch.cuda.Stream()) as stream, torch.cuda.device(0):
     torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
@@ -68,7 +68,7 @@ try:
     torch._C._cuda_init()
 except Exception as error:
     assert "asks the CUDA runtime" in str(error) or isinstance(error, AttributeError), error
-assert set(cuda_runtime.reached) <= {"_cuda_init"}, cuda_runtime.reached
+assert set(cuda_api.reached) <= {"_cuda_init"}, cuda_api.reached
 print("fine")
 """
 

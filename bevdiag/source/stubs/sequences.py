@@ -1,8 +1,13 @@
-"""Kernels of state space models: the selective scan and the causal convolution before it.
+"""Kernels on sequences: what the C++ of their packages allocates, in its order; none has values.
 
-They return tensors, and these are theirs: the outputs of `selective_scan_cuda` (mamba_ssm's
-csrc/selective_scan) and of `causal_conv1d_cuda`, in the order that they are allocated. None
-computes anything: on the CPU they have no values.
+The selective scan of state space models and the causal convolution before it return tensors, and
+these are theirs: the outputs of `selective_scan_cuda` (mamba_ssm's csrc/selective_scan) and of
+`causal_conv1d_cuda`.
+
+Attention by flash_attn before 2.0 takes packed sequences, [tokens of all of them, heads, width].
+Beside the output, of the inputs' type, its forward pass (fmha_api.cpp) makes the logarithms of the
+sums, [sequences, heads, queries], in float32; where the keys take more than one block, it adds up
+in float32 beside the output, and the backward pass beside the queries' gradient.
 """
 
 import math
@@ -13,6 +18,11 @@ from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
 
+_ROUNDED = 16
+"""Queries of a sequence are rounded up to it."""
+_WIDE = 64
+"""Width of a head up to which a block holds twice the keys."""
+_KEYS_OF_A_BLOCK = 128
 _CHUNK = 2048
 """Steps of a sequence after which the scan stores its state for the backward pass."""
 
@@ -101,6 +111,51 @@ def causal_conv1d_fn(
     return convolved
 
 
-def _need_meta(tensor: Tensor) -> None:
+class _PackedKeysAndValues(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, kv: Tensor, starts: Tensor, most_queries: int, most_keys: int
+    ) -> Tensor:
+        _need_meta(q, "flash_attn")
+        ctx.has_several = most_keys > _KEYS_OF_A_BLOCK * (2 if q.shape[-1] <= _WIDE else 1)
+        ctx.queries = math.ceil(most_queries / _ROUNDED) * _ROUNDED
+        out = torch.empty_like(q)
+        in_float = _in_float(q) if ctx.has_several else None
+        sums = q.new_empty((len(starts) - 1, q.shape[1], ctx.queries), dtype=torch.float32)
+        del in_float
+        ctx.save_for_backward(q, kv, out, sums)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        q, kv, _, sums = ctx.saved_tensors
+        dq, dkv = torch.empty_like(q), torch.empty_like(kv)
+        dots = torch.empty_like(sums)
+        in_float = _in_float(q) if ctx.has_several else None
+        del dots, in_float
+        return dq, dkv, None, None, None
+
+
+def _in_float(q: Tensor) -> Tensor:
+    return torch.empty_like(q, dtype=torch.float32)
+
+
+def unpadded_kvpacked(
+    q: Tensor,
+    kv: Tensor,
+    starts: Tensor,
+    _: Tensor,
+    most_queries: int,
+    most_keys: int,
+    *__: Any,
+    **___: Any,
+) -> Tensor:
+    """Attend from q [Q, heads, width] to kv [K, 2, heads, width]; `starts` is one more each."""
+    attend: Any = _PackedKeysAndValues.apply
+    found: Tensor = attend(q, kv, starts, most_queries, most_keys)
+    return found
+
+
+def _need_meta(tensor: Tensor, kernels: str = "a selective scan") -> None:
     if not tensor.is_meta:
-        raise NoVerdictError("the kernels of a selective scan have no values on the CPU")
+        raise NoVerdictError(f"the kernels of {kernels} have no values on the CPU")

@@ -10,7 +10,7 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import NCCL_BYTES, PLAIN, Loop
 from bevdiag.memory.simulate import simulate
-from bevdiag.trace.ddp import bucketed
+from bevdiag.trace.around_step import bucketed
 from bevdiag.trace.step import StepHooks, StepOptions, Trace, trace_steps
 
 MIB = 1024**2

@@ -1,22 +1,30 @@
-"""What is known of a meta tensor's values without computing them: the interval that holds them.
+"""What is known of a meta tensor's values without computing them.
 
-Floats are taken to be finite, as training needs them to be. So `torch.isnan(x).any()` is False and
-a mask's sum lies between 0 and its length, and a comparison with what lies outside is decided.
-Views share their memory, and so their interval; rows that are picked from a table with values have
-one for each column.
+An interval holds them. Floats are taken to be finite, as training needs them to be. So
+`torch.isnan(x).any()` is False and a mask's sum lies between 0 and its length, and a comparison
+with what lies outside is decided. Views share their memory, and so their interval; rows that are
+picked from a table with values have one for each column.
+
+Columns of them are there where a concatenation was made of what has values. Detectors put the
+number of the sample before its features, `torch.cat((sample, features), dim=1)`, and later pick it
+out again: `rows[:, 0] == 1` decides how many rows there are.
+
+And no training changes what is made of a step's inputs alone: an answer about such a tensor holds
+for every step with these inputs.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bevdiag.trace.columns import column_of
-from bevdiag.trace.operands import StorageNotes
+from bevdiag.trace.operands import StorageNotes, stored_in, tensors_in
 
-aten = torch.ops.aten
+if TYPE_CHECKING:
+    from bevdiag.trace.recorder import Recorder
+
 Interval = tuple[float, float]
 
 _BOOL: Interval = (0.0, 1.0)
@@ -293,3 +301,129 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("argmax", "argmin"), _position),
 }
 """By operation, without the underscore of those that write in place."""
+
+
+# -- columns ---------------------------------------------------------------------------------------
+
+
+class KnownColumns:
+    """Follows the concatenations of one trace, along their last axis."""
+
+    def __init__(self) -> None:
+        self._known: StorageNotes[tuple[dict[int, torch.Tensor], int]] = StorageNotes()
+
+    def joined(self, parts: Any, made: torch.Tensor) -> None:
+        """`made`, [..., C] and contiguous, consists of `parts` side by side."""
+        start, columns = 0, {}
+        for part in parts:
+            has_values = not part.is_meta and 0 < part.numel() <= _MOST_READ
+            if has_values and part.dim() == made.dim():
+                flat = part.detach().reshape(-1, part.shape[-1]).to(made.dtype)
+                for place, column in enumerate(flat.unbind(1)):
+                    columns[start + place] = column.clone()
+            start += part.shape[-1]
+        if columns:
+            self._known.keep(made, (columns, start))
+
+    def written(self, tensor: Any) -> None:
+        """Forget what was known of a tensor that something was written into."""
+        if isinstance(tensor, torch.Tensor):
+            self._known.drop(tensor)
+
+    def of(self, view: torch.Tensor) -> torch.Tensor | None:
+        """Return the values of a view that lies in one known column, laid out alike; else None."""
+        known = self._known.of(view)
+        if known is None:
+            return None
+        columns, width = known
+        place = column_of(view, width)
+        column = None if place is None else columns.get(place)
+        if column is None:
+            return None
+        strides = [stride // width for stride in view.stride()]
+        values = column.as_strided(view.shape, strides, view.storage_offset() // width)
+        made = torch.empty_strided(view.shape, view.stride(), dtype=view.dtype, device="cpu")
+        return made.copy_(values)
+
+
+def column_of(view: torch.Tensor, width: int) -> int | None:
+    """Return the one column that a view of rows of `width` numbers lies in, None if in several."""
+    axes = zip(view.shape, view.stride(), strict=True)
+    if any(size > 1 and stride % width for size, stride in axes):
+        return None
+    return int(view.storage_offset()) % width
+
+
+def concatenated(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Remembers the parts that have values where others have none."""
+    made = recorder.run(func, args, kwargs)
+    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+    if made.is_meta and dim % made.dim() == made.dim() - 1 and made.is_contiguous():
+        recorder.columns.joined(args[0], made)
+    return made
+
+
+def picked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Return a view: with its values where they are known and no gradient has to pass."""
+    view = recorder.run(func, args, kwargs)
+    if not view.is_meta or args[0].requires_grad:
+        return view
+    known = recorder.columns.of(view)
+    if known is None:
+        return view
+    recorder.share(view, known)
+    return known
+
+
+# -- inputs ----------------------------------------------------------------------------------------
+
+
+class Given:
+    """Follows one trace's operations from the inputs on."""
+
+    def __init__(self) -> None:
+        self._given: StorageNotes[bool] = StorageNotes()
+        self._has_inputs = False
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Note that the tensor is an input."""
+        self._has_inputs = True
+        self._given.keep(tensor, True)
+
+    def holds(self, tensor: torch.Tensor) -> bool:
+        """Whether nothing but inputs went into its values."""
+        return not tensor.is_meta or self._given.of(tensor) is True
+
+    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
+        """Note that an operation has made or written its outputs."""
+        if not self._has_inputs:
+            return
+        made = [tensor for tensor in stored_in((outputs,)) if tensor.is_meta]
+        written = list(tensors_in(args[:1], {})) if func._schema.is_mutable else []
+        is_given = _is_determined(func) and all(map(self.holds, tensors_in(args, {})))
+        for tensor in (*made, *written):
+            if not tensor.is_meta:
+                continue
+            if is_given:
+                self._given.keep(tensor, True)
+            elif written or not self.holds(tensor):
+                self._given.drop(tensor)
+
+    def overwritten(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Note that unseen code reads and writes these: one feature goes into all."""
+        if not all(map(self.holds, tensors)):
+            for tensor in tensors:
+                self._given.drop(tensor)
+
+
+def _is_determined(func: Any) -> bool:
+    """Whether the arguments that are seen here decide the result."""
+    if torch.Tag.nondeterministic_seeded in func.tags:
+        return False
+    # What is made empty is filled by a kernel that no operation shows.
+    if "empty" in func._schema.name:
+        return False
+    return not any(
+        argument.kwarg_only and "Tensor" in str(argument.type)
+        for argument in func._schema.arguments
+    )
