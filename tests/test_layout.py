@@ -55,7 +55,6 @@ ELSEWHERE = {
 """Modules that the test of another module holds: they are parts of what it does."""
 
 DATA = (
-    "config/vfe_settings",
     "memory/profile",
     "memory/requests",
     "prediction/options",

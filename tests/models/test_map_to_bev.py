@@ -8,7 +8,7 @@ import torch
 
 from bevdiag.config.bev_settings import SparseHeightCompressionSettings
 from bevdiag.models.interfaces import SparseVolume
-from bevdiag.models.map_to_bev.height_compression import HeightStrides, SparseHeightCompression
+from bevdiag.models.map_to_bev import HeightStrides, SparseHeightCompression
 from bevdiag.sparse import namespace
 
 DEPTH, HEIGHT, WIDTH, CHANNELS = 3, 4, 5, 6

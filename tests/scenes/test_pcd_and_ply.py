@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.scenes.clouds import PCD_HEADER, POINTS, noted, read, refused, write, written
+from tests.scenes.clouds import PCD_HEADER, PLY_HEADER, POINTS, noted, read, refused, write, written
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])
@@ -43,3 +43,12 @@ def test_compressed_pcd_is_read_column_by_column(tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.pcd", head + sizes + runs)
     np.testing.assert_array_equal(read(plain), POINTS[:, :4])
     refused(write(tmp_path / "cut.pcd", head + sizes + runs[:-1]), "cut short")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary_little_endian", "binary_big_endian"])
+def test_ply_is_read(tmp_path: Path, encoding: str) -> None:
+    order = ">f4" if encoding == "binary_big_endian" else "<f4"
+    body = written().encode() if encoding == "ascii" else POINTS[:, :4].astype(order).tobytes()
+    path = write(tmp_path / "a.ply", PLY_HEADER.format(encoding).encode() + body)
+
+    np.testing.assert_array_equal(read(path, 4), POINTS[:, :4])
