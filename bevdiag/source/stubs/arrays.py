@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bevdiag.source.failures import Remedy, stopped
+from bevdiag.source.mixed_values import without_values
 from bevdiag.source.state import running
-from bevdiag.source.writing import without_values
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
 

@@ -15,10 +15,11 @@ from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, note
 from bevdiag.source.stubs.inert import InertModule, filled, package
 from bevdiag.sparse import constants, stub
+from bevdiag.sparse.tensor import ConvAlgo
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Question
+from bevdiag.trace.unknown_values import Question
 
 VERSION = "2.3.8"
 
@@ -153,11 +154,10 @@ def spconv_modules(
     sparse_tensor: type[_SparseConvTensor] = SparseConvTensor,
 ) -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
-    names = {name: getattr(stub, name) for name in stub.__all__}
-    names["SparseConvTensor"] = sparse_tensor
+    names = {**stub.NAMES, "SparseConvTensor": sparse_tensor}
     found = package(
         {
-            "spconv.core": {"ConvAlgo": stub.ConvAlgo, "AlgoHint": None},
+            "spconv.core": {"ConvAlgo": ConvAlgo, "AlgoHint": None},
             "spconv.pytorch": names,
             "spconv.pytorch.core": {"SparseConvTensor": sparse_tensor, "scatter_nd": _scatter_nd},
             "spconv.pytorch.utils": {
@@ -176,9 +176,9 @@ def spconv_modules(
         _Top,
         first_generation=names,
         __version__=VERSION,
-        ConvAlgo=stub.ConvAlgo,
+        ConvAlgo=ConvAlgo,
         **{part: inside[part] for part in ("constants", "core", "pytorch", "utils")},
     )
     for part in ("conv", "functional", "modules", "pool"):
-        found[f"spconv.pytorch.{part}"] = getattr(stub, part)
+        found[f"spconv.pytorch.{part}"] = stub.NAMES[part]
     return found
