@@ -8,7 +8,7 @@ from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
-from bevdiag.trace import convolution, indexing, known_facts, reductions, sorting
+from bevdiag.trace import convolution, indexing, known_facts, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import data_dependent
@@ -182,11 +182,11 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys((aten._softmax.default, aten._log_softmax.default), _softmax),
     **dict.fromkeys(
         (aten.sum.default, aten.sum.dim_IntList, aten.mean.dim, aten.cumsum.default),
-        reductions.summed,
+        sorting.summed,
     ),
     **dict.fromkeys(
         (aten.native_layer_norm.default, aten.native_layer_norm_backward.default),
-        reductions.layer_norm,
+        sorting.layer_norm,
     ),
     aten.cat.default: known_facts.concatenated,
     aten.select.int: known_facts.picked,
