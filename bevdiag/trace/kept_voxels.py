@@ -124,18 +124,19 @@ def _settle_encoder(
         counting = sample(range(seed, seed + NUM_SEEDS))
         # Meanwhile what every trace needs first is made, so that the tracing workers start with it.
         sole_owner_counts()
+        most = most_growth(coords, shape, top_share)
+        most_kept = count(coords, most, shape, size)
         sampled = list(counting)
     kept = sorted(number for number, _ in sampled)
     decision_for = dict(sampled)
     low, expected = kept[0], median_low(kept)
-    most = most_growth(coords, shape, top_share)
     counts = ", ".join(f"{n:,}" for n in kept)
     return KeptVoxels(
         module=_ENCODER,
         incoming=len(coords),
         low=low,
         expected=expected,
-        high=max(count(coords, most, shape, size), kept[-1]),
+        high=max(most_kept, kept[-1]),
         why=(
             f"decided by feature values: {NUM_SEEDS} random initialisations kept {counts} of "
             f"{batch.num_voxels:,} voxels; the upper end lets every voxel that may be foreground "
