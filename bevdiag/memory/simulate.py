@@ -6,11 +6,11 @@ from bevdiag.memory.allocator import (
     MIN_BLOCK_BYTES,
     SMALL_REQUEST_BYTES,
     AllocationRefusedError,
+    Block,
     CachingAllocator,
     block_bytes,
     segment_bytes,
 )
-from bevdiag.memory.blocks import Block
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import MARK, Category, EventStream, Flags, Ints, Phase
 from bevdiag.memory.expandable import ExpandableAllocator
