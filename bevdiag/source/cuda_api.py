@@ -156,17 +156,14 @@ def _replace_runtime() -> None:
 def _touches_runtime(member: Any) -> bool:
     """Whether it is defined in torch.cuda or below, and is no exception."""
     home = getattr(member, "__module__", None) or ""
+    is_at_home = home.startswith(_HOMES) and not home.startswith(_WITHOUT_RUNTIME)
     if isinstance(member, type):
-        return home.startswith(_HOMES) and not (
-            home.startswith(_WITHOUT_RUNTIME) or issubclass(member, BaseException)
-        )
+        return is_at_home and not issubclass(member, BaseException)
     if inspect.isbuiltin(member):
         return member.__name__.lstrip("_").startswith(("cuda", "graph", "is_in", "exchange")) or (
             home == "torch._C"
         )
-    if isinstance(member, (FunctionType, functools._lru_cache_wrapper)):
-        return home.startswith(_HOMES) and not home.startswith(_WITHOUT_RUNTIME)
-    return False
+    return is_at_home and isinstance(member, (FunctionType, functools._lru_cache_wrapper))
 
 
 def _instead_of(name: str, member: Any) -> Any:
@@ -357,8 +354,8 @@ def _keep_modules_where_they_are() -> None:
 
 def restore_old_names() -> None:
     """Restore the names that NumPy has dropped: np.int and its like."""
-    old = (("int", int), ("float", float), ("bool", bool), ("object", object), ("str", str))
-    for name, meaning in (*old, ("long", int)):
+    old = {kind.__name__: kind for kind in (int, float, bool, object, str)}
+    for name, meaning in {**old, "long": int}.items():
         if name not in np.__dict__:
             setattr(np, name, meaning)
 
