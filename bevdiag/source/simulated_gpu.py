@@ -197,16 +197,19 @@ def _device_of(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any)
 
 
 def _to(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tensor, *others = args
-    other = kwargs.get("other", others[0] if others else None)
-    if isinstance(other, _T):
-        device, dtype = VALUES if gpu.recorder.is_device(other) else CPU, other.dtype
-    else:
-        device, dtype, *_ = torch._C._nn._parse_to(*others, **kwargs)
+    # PyTorch's own reader of these arguments asks which accelerator a number means.
+    device, dtype = kwargs.get("device"), kwargs.get("dtype")
+    for value in (*args[1:], kwargs.get("other")):
+        if isinstance(value, _T):
+            device, dtype = VALUES if gpu.recorder.is_device(value) else CPU, value.dtype
+        elif isinstance(value, torch.dtype):
+            dtype = value
+        elif isinstance(value, (torch.device, str, int)) and not isinstance(value, bool):
+            device = value
     if device is not None and is_cuda(device):
-        return gpu.to_device(tensor, dtype)
-    if device is not None and device.type == "cpu":
-        return gpu.to_host(tensor, dtype)
+        return gpu.to_device(args[0], dtype)
+    if device is not None and torch.device(device).type == "cpu":
+        return gpu.to_host(args[0], dtype)
     return func(*args, **kwargs)
 
 

@@ -30,6 +30,9 @@ def devices(tensor):
 def to_device(tensor):
     return tensor.cuda()
 
+def to_number(tensor):
+    return tensor.to(0, torch.float64)
+
 def same_device(tensor, other):
     return tensor.to(other.device)
 
@@ -110,6 +113,10 @@ def test_a_copy_to_the_device_counts_and_keeps_its_values(
     assert recorder.is_device(copied)
     assert user["to_device"](copied) is copied
     assert allocated(recorder.stream(1)) == [(5,)]
+    numbered = user["to_number"](torch.ones(4))
+    assert isinstance(numbered, torch.Tensor)
+    assert recorder.is_device(numbered)
+    assert allocated(recorder.stream(1)) == [(5,), (4,)]
 
 
 MADE_BEFORE = torch.full((5,), 3.0)
