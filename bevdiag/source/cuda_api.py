@@ -276,7 +276,7 @@ class CudaTensorType:
         return (
             isinstance(instance, torch.Tensor)
             and instance.dtype is self.dtype
-            and current().gpu.recorder.is_device(instance)
+            and current().recorder.is_device(instance)
         )
 
 
@@ -315,7 +315,7 @@ def _cast_what_counts_as_cuda() -> None:
 
     def cast(value: Any, *where: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            counts = current().gpu.recorder.is_device(value)
+            counts = current().recorder.is_device(value)
             narrow = value.is_floating_point() and value.dtype is not torch.float64
             return value.to(where[-1]) if counts and narrow else value
         if isinstance(value, (str, bytes, np.ndarray)):
@@ -405,6 +405,6 @@ def accept_integer_masks(note: Callable[[], None]) -> None:
 
 
 def _note_integer_mask() -> None:
-    current().gpu.recorder.notes.append(
+    current().recorder.notes.append(
         f"{user_place()}: an integer mask was handed to attention and taken as bool"
     )

@@ -47,12 +47,16 @@ class SimulatedGpu(TorchFunctionMode):
     Args:
         recorder: knows which tensors are the device's.
         values: supplies what depends on features.
+
+    Attributes:
+        boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
     """
 
     def __init__(self, recorder: Recorder, values: AssumedValues | RehearsedValues) -> None:
         super().__init__()
         self.recorder = recorder
         self.values = values
+        self.boxes: torch.Tensor | None = None
 
     @property
     def is_rehearsing(self) -> bool:

@@ -8,7 +8,7 @@ from torch import nn
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.mixed_values import mixed_get, mixed_set
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
@@ -90,7 +90,7 @@ def running() -> Iterator[Recorder]:
     made = Recorder(Attribution(nn.Module()))
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     with made, gpu:
         yield made
 

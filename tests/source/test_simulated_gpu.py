@@ -10,7 +10,7 @@ from bevdiag.memory.events import EventStream
 from bevdiag.source import mixed_values
 from bevdiag.source.cuda_api import FEATURES, is_cuda
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.trace import operands
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
@@ -309,7 +309,7 @@ def running() -> Iterator[Recorder]:
     made.bare_factories_on_host = True
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     with made, gpu:
         yield made
 
