@@ -101,9 +101,6 @@ def _ask_kernel(folder: Path) -> bool:
         os.close(ruleset)
 
 
-# -- programs --------------------------------------------------------------------------------------
-
-
 class NoProcess:
     """Stands for `subprocess.Popen`: a program that has said nothing and ended well."""
 

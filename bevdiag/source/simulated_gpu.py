@@ -23,6 +23,7 @@ from torch.utils import _device
 from bevdiag.source.cuda_api import CPU, FEATURES, VALUES, is_cuda
 from bevdiag.source.mixed_values import (
     IN_PLACE,
+    is_mixed,
     make_writable,
     mixed_get,
     mixed_set,
@@ -269,8 +270,7 @@ def _new(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> An
 
 
 def _getitem(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    result = mixed_get(*args)
-    return func(*args, **kwargs) if result is NotImplemented else result
+    return mixed_get(*args) if is_mixed(*args) else func(*args, **kwargs)
 
 
 def _kept(gpu: SimulatedGpu, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -291,8 +291,9 @@ def _kept(gpu: SimulatedGpu, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def _setitem(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     args = _kept(gpu, args)
     make_writable(gpu.recorder, args[0], args[1:])
-    result = mixed_set(gpu.recorder, *args)
-    return func(*args, **kwargs) if result is NotImplemented else result
+    if is_mixed(*args[:2]):
+        return mixed_set(gpu.recorder, *args)
+    return func(*args, **kwargs)
 
 
 def _in_place(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
