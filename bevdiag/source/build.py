@@ -12,7 +12,7 @@ from torch import nn
 
 from bevdiag.memory.events import Category
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
@@ -55,7 +55,7 @@ def _begun(values: AssumedValues | RehearsedValues) -> SimulatedGpu:
     recorder.bare_factories_on_host = True
     recorder.unknown = values
     gpu = SimulatedGpu(recorder, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     return gpu
 
 

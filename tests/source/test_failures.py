@@ -18,7 +18,7 @@ from bevdiag.source.dialects.protocol import loss_in
 from bevdiag.source.downloads import NoWeights
 from bevdiag.source.failures import Remedy, as_failure, exits_reported, failed, with_findings
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs import inert
 from bevdiag.source.stubs.spconv import SparseConvTensor
 from bevdiag.trace import places
@@ -93,7 +93,7 @@ def _recorder() -> Recorder:
     values = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
-    begin(Running(SimulatedGpu(recorder, values), values))
+    begin(SimulatedGpu(recorder, values))
     return recorder
 
 

@@ -301,7 +301,7 @@ def _mask(rows: Tensor) -> Tensor:
 
 def _kept(rows: Tensor, threshold: float, form: boxes.Form) -> Tensor:
     """Return the rows of the boxes [N, ...], best first, that survive: int64, with values."""
-    with current().gpu.recorder.for_device():
+    with current().recorder.for_device():
         keep = torch.zeros(len(rows), dtype=torch.int64)
         if rows.is_meta:
             count = all_boxes_kept(rows, keep)

@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
@@ -26,7 +26,7 @@ def recorder() -> Recorder:
     assumed = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = assumed
-    begin(Running(SimulatedGpu(recorder, assumed), assumed))
+    begin(SimulatedGpu(recorder, assumed))
     return recorder
 
 
@@ -47,7 +47,7 @@ def held(recorder: Recorder) -> Held:
 @pytest.fixture
 def computes() -> None:
     values = RehearsedValues()
-    begin(Running(SimulatedGpu(new_recorder(Attribution(nn.Module())), values), values))
+    begin(SimulatedGpu(new_recorder(Attribution(nn.Module())), values))
 
 
 @pytest.fixture

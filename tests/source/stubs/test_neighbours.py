@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs import arrays, neighbours
 from bevdiag.source.stubs.neighbours import most_near
 from bevdiag.source.stubs.ops import OPS
@@ -194,7 +194,7 @@ def test_what_is_not_a_number_is_near_nothing(random: torch.Generator) -> None:
 
 def _begin(scenario: Scenario = Scenario.EXPECTED) -> AssumedValues:
     assumed = AssumedValues(scenario, {})
-    begin(Running(SimulatedGpu(new_recorder(Attribution(nn.Module())), assumed), assumed))
+    begin(SimulatedGpu(new_recorder(Attribution(nn.Module())), assumed))
     return assumed
 
 

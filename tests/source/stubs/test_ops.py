@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.ops import OPS
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
@@ -16,7 +16,7 @@ from bevdiag.trace.ops import new_recorder
 def values() -> AssumedValues:
     assumed = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
-    begin(Running(SimulatedGpu(recorder, assumed), assumed))
+    begin(SimulatedGpu(recorder, assumed))
     return assumed
 
 
@@ -50,7 +50,7 @@ def traced() -> Iterator[AssumedValues]:
     recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = assumed
     gpu = SimulatedGpu(recorder, assumed)
-    begin(Running(gpu, assumed))
+    begin(gpu)
     with recorder, gpu:
         yield assumed
 

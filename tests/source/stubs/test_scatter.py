@@ -7,7 +7,7 @@ from torch import nn
 
 from bevdiag.source import state
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs import scatter
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
@@ -22,7 +22,7 @@ def recorder() -> Iterator[Recorder]:
     made = new_recorder(Attribution(nn.Module()))
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     with made, gpu:
         yield made
 

@@ -13,7 +13,7 @@ from bevdiag.memory.loop import Loop
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.openmmlab import is_sparse
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
@@ -52,7 +52,7 @@ def _batch(*images: torch.Tensor) -> WatchedBatch:
 def values() -> AssumedValues:
     assumed = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
-    begin(Running(SimulatedGpu(recorder, assumed), assumed))
+    begin(SimulatedGpu(recorder, assumed))
     return assumed
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from bevdiag.source.dialects.mmengine.proposals import near, with_proposals
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ops import new_recorder
@@ -48,7 +48,7 @@ def recorder() -> Iterator[Recorder]:
     made = new_recorder(Attribution(nn.Module()))
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     with made, gpu:
         yield made
 
