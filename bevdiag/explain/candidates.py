@@ -342,8 +342,7 @@ def condition_of(alloc: Alloc, target: DeviceTarget) -> str:
     choice = conv_backend(request, target.cudnn)
     if not choice.needs_64bit:
         return ""
-    elements = max(choice.input_elements, choice.output_elements)
-    beyond = f"one sample has {elements:,} elements, more than 2^31 - 1 = {INT32_MAX:,}"
+    beyond = f"one sample has {choice.elements:,} elements, more than 2^31 - 1 = {INT32_MAX:,}"
     if choice.refused_by_cudnn:
         return (
             f"cuDNN before {_FIXED} (torch's default wheels up to 2.6): {beyond}, so PyTorch "

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from bevdiag.config.backbone_settings import FocalDsvtSettings, VoxelFocalBackboneSettings
 from bevdiag.config.head_settings import AnchorHeadSettings
 from bevdiag.memory.events import Alloc, Category
-from bevdiag.memory.lifetimes import saved_bytes_by_module
+from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.requests import GemmWorkspace
 from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding

@@ -113,8 +113,8 @@ def convolution_beyond_32_bit(evidence: TraceEvidence) -> Iterator[Finding]:
         version = ".".join(map(str, evidence.target.cudnn))
         yield finding(
             "BEV403",
-            f"{alloc.module}: one sample has {max(choice.input_elements, choice.output_elements):,}"
-            f" elements, so cuDNN {version} is bypassed and {choice.backend.value} asks for "
+            f"{alloc.module}: one sample has {choice.elements:,} elements, so "
+            f"cuDNN {version} is bypassed and {choice.backend.value} asks for "
             f"{format_size(choice.columns.nbytes)}",
             module=alloc.module,
             detail=("cuDNN 9.3 and later take it (the default wheels of torch 2.7 and later).",),

@@ -12,7 +12,7 @@ from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.tree import Path as Keys
 from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.memory.events import Category
-from bevdiag.memory.lifetimes import saved_bytes_by_module
+from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
