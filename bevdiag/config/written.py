@@ -3,6 +3,8 @@
 For looking at a config that may make no sense: nothing here raises.
 """
 
+from typing import Any
+
 from bevdiag.config.data import voxelizer_path
 from bevdiag.config.document import Document
 from bevdiag.config.tree import dotted
@@ -21,6 +23,12 @@ def whole(document: Document, key: str) -> int | None:
     """Return the whole number at `key`."""
     value = document.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def listed(document: Document, key: str) -> tuple[Any, ...]:
+    """Return the list at `key`, an empty one where there is none."""
+    value = document.get(key)
+    return value if isinstance(value, tuple) else ()
 
 
 def triple(document: Document, key: str) -> Triple | None:

@@ -9,12 +9,12 @@ and follows from the grid is part of the edit.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
-from math import ceil, floor, isclose, lcm, log10
+from math import ceil, floor, isclose, log10, prod
 
 from bevdiag.config import Document, tree
 from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import read_parts
-from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, whole
+from bevdiag.config.written import dsvt_key, lengths, listed, triple, voxel_size_key, whole
 from bevdiag.errors import ConfigError
 from bevdiag.models.bev_map import BevMap, Changes, bev_map, head_stride, map_input_of
 from bevdiag.rules.codes import CODES, rule_of
@@ -121,10 +121,7 @@ def _multiple(document: Document) -> int:
     parts = read_parts(document)
     before, backbone = bev_map(parts), parts.backbone_2d
     stride = before.stride if before is not None else 1
-    products = [1]
-    for layer in backbone.layer_strides if backbone is not None else ():
-        products.append(products[-1] * layer)
-    return stride * lcm(*products)
+    return stride * (prod(backbone.layer_strides) if backbone is not None else 1)
 
 
 def _multiple_of(axis: _Axis, multiple: int) -> _Axis:
@@ -204,9 +201,9 @@ def _of_the_map(document: Document, *, declares: bool) -> Changes:
     """Anchors' stride, cameras' bounds, and the channels if they are to be declared anew."""
     parts = read_parts(document)
     changes = _camera_bounds(document, bev_map(parts))
-    stride, anchors = head_stride(parts), document.get(".".join(_ANCHORS))
-    if stride is not None and stride == int(stride) and isinstance(anchors, tuple):
-        for index, entry in enumerate(anchors):
+    stride = head_stride(parts)
+    if stride is not None and stride == int(stride):
+        for index, entry in enumerate(listed(document, ".".join(_ANCHORS))):
             if isinstance(entry, Mapping) and "feature_map_stride" in entry:
                 changes[(*_ANCHORS, str(index), "feature_map_stride")] = int(stride)
     made = parts.up_to_map() if declares else None
