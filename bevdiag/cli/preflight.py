@@ -14,11 +14,11 @@ from bevdiag.cli.output import (
     STDOUT,
     check_output,
     formats_and_files,
-    render_checks,
+    render_report,
     say_error,
     say_report,
     write_also,
-    write_checks,
+    write_report,
 )
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import ExitCode, InputError
@@ -64,6 +64,7 @@ def preflight_command(
     """
     from bevdiag.config.found import config_files
     from bevdiag.prediction.baseline import compared, read_baseline
+    from bevdiag.prediction.checked import worst
 
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, UNCERTAIN)
@@ -79,9 +80,16 @@ def preflight_command(
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)
     write_also(checks, beside)
-    code = _outcome(checks, passes=uncertain == "pass")
+    code = worst(check.exit_code for check in checks)
+    if uncertain == "pass" and code is ExitCode.NO_VERDICT:
+        code = ExitCode.FITS
     if code != ExitCode.FITS or not quiet:
-        _write(checks, output_format, output, beside=bool(command))
+        from bevdiag.report.text.checks_report import render_preflight
+
+        if command and output == STDOUT:  # which is the command's own
+            say_report(render_report(checks, output_format, output, render_preflight))
+        else:
+            write_report(checks, output_format, output, as_text=render_preflight)
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, jobs)
@@ -94,24 +102,6 @@ def run_jobs(jobs: "Sequence[Job]", *, quiet: bool = False) -> "tuple[Check, ...
             from bevdiag.prediction.preflight import preflight
 
         return preflight(jobs, progress)
-
-
-def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
-    from bevdiag.prediction.checked import worst
-
-    code = worst(check.exit_code for check in checks)
-    return ExitCode.FITS if passes and code is ExitCode.NO_VERDICT else code
-
-
-def _write(checks: "Sequence[Check]", output_format: str, output: str, *, beside: bool) -> None:
-    """Write the report to its place; to stderr where a command's own output follows on stdout."""
-    from bevdiag.report.text.checks_report import render_preflight
-
-    text = render_checks(checks, output_format, output, render_preflight)
-    if beside and output == STDOUT:
-        say_report(text)
-    else:
-        write_checks(text, output_format, output)
 
 
 def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:
