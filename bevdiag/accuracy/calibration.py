@@ -18,7 +18,7 @@ from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
 from bevdiag.memory.requests import ConvCall
-from bevdiag.prediction.options import Progress
+from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.trace.calibrate import READY, CalibrationTask, MeasuredCall, call_words, run_child
 
 Keep = Callable[[DeviceProfile], None]
@@ -84,15 +84,13 @@ def calibrate(options: CalibrationOptions, progress: Progress, keep: Keep = _dro
             "there is one and give the profile to --profile here"
         )
     grid = _grid(options.calls)
-    models = _model_calls(options, progress)
+    models = calls_of(options, progress)
     known = options.known
-    wanted = {**dict.fromkeys(grid.workspaces), **dict.fromkeys(models)}
-    timed = {
-        **grid.benchmarked,
-        **dict.fromkeys(models if options.cudnn_benchmark else ()),
-    }
-    calls = _not_in(wanted, {} if known is None else {*known.workspaces, *known.crashed})
-    benchmarked = _not_in(timed, {} if known is None else known.benchmarked)
+    wanted = {**dict.fromkeys(grid.workspaces), **models}
+    timed = {**dict.fromkeys(grid.benchmarked), **(models if options.cudnn_benchmark else {})}
+    done = {*known.workspaces, *known.crashed} if known else set()
+    calls = [call for call in wanted if call not in done]
+    benchmarked = [call for call in timed if not known or call not in known.benchmarked]
     work = _Work(_held_bytes(), known, len(calls) + len(benchmarked), progress, keep)
     work.measure(calls, cudnn_benchmark=False)
     if benchmarked:
@@ -217,20 +215,32 @@ def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
     )
 
 
-def _not_in(calls: "dict[ConvCall, Any]", known: Any) -> tuple[ConvCall, ...]:
-    return tuple(call for call in calls if call not in known)
-
-
 def _words(profile: DeviceProfile) -> str:
     return f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
 
 
-def _model_calls(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:
-    if not options.configs:
-        return set()
-    from bevdiag.accuracy.model_calls import calls_of
+def calls_of(options: CalibrationOptions, progress: Progress) -> dict[ConvCall, None]:
+    """Return the convolutions of the configs' steps, at every batch size and autocast.
 
-    return calls_of(options.configs, options.batch_sizes, options.autocasts, progress)
+    Raises:
+        BevdiagError: a config that cannot be used.
+    """
+    if not options.configs:
+        return {}
+    from bevdiag.prediction.built_in import BuiltIn
+    from bevdiag.trace.kept_voxels import Scenario
+
+    calls: dict[ConvCall, None] = {}
+    for number, path in enumerate(options.configs):
+        progress(path.name, number / len(options.configs))
+        source = BuiltIn.read(path, InspectOptions(device="meta")).as_it_arrives()
+        for batch_size in options.batch_sizes or (source.batch_size,):
+            for autocast in options.autocasts or (source.autocast,):
+                changed = source.run_with(batch_size=batch_size, autocast=autocast)
+                trace = changed.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
+                requests = trace.stream.requests
+                calls |= dict.fromkeys(call for call in requests if isinstance(call, ConvCall))
+    return calls
 
 
 def _grid(path: Path | None) -> DeviceProfile:
