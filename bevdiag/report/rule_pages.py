@@ -1,7 +1,6 @@
-"""The rules' pages and their list, as text and as Markdown for docs/rules/."""
+"""The rules' pages, as text and as Markdown, and their list."""
 
 import re
-from pathlib import Path
 
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import SEVERITY_STYLES, Page
@@ -44,8 +43,8 @@ def render_rules(pages: tuple[RulePage, ...], layout: Layout) -> str:
 _LINK = re.compile(r"(\S+#\d+) \((https://[^)]+)\)")
 
 
-def rule_markdown(page: RulePage, example: Path | None = None) -> str:
-    """One rule's page, with a file that has the fault, if there is one."""
+def rule_markdown(page: RulePage) -> str:
+    """One rule's page."""
     row = page.code
     lines = [
         f"# {row.code}: {row.name}",
@@ -58,29 +57,4 @@ def rule_markdown(page: RulePage, example: Path | None = None) -> str:
         lines += ["", f"## {title}"]
         for text in paragraphs:
             lines += ["", _LINK.sub(r"[\1](\2)", text)]
-    if example is not None:
-        text = example.read_text(encoding="utf-8").rstrip("\n")
-        kind = {".yaml": "yaml", ".json": "json", ".sh": "sh"}.get(example.suffix, "")
-        lines += ["", "## An example that has it", "", f"```{kind}", text, "```"]
-    return "\n".join(lines) + "\n"
-
-
-def index_markdown(pages: tuple[RulePage, ...]) -> str:
-    """Write the list of all rules."""
-    lines = [
-        "# Rules",
-        "",
-        "Every finding has a stable code. `bevdiag rule CODE` prints the same pages; a comment",
-        "`# bevdiag: ignore[CODE] reason` on the blamed line, or alone on the line above, silences",
-        "one. Written by `make docs` from the rules' docstrings.",
-        "",
-        "| code | name | severity | confidence | what it is about |",
-        "|---|---|---|---|---|",
-    ]
-    for page in pages:
-        row = page.code
-        lines.append(
-            f"| [{row.code}]({row.code}.md) | {row.name} | {row.severity.value} "
-            f"| {row.confidence.value} | {page.summary} |"
-        )
     return "\n".join(lines) + "\n"
