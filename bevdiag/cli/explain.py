@@ -43,7 +43,9 @@ def explain_command(
     check_output(output)
     asked.refuse_entry("explain looks a message up in a config's step")
     seconds = values.optional(values.positive, "--timeout", asked.timeout)
-    text = _text(message, log, seconds)
+    if (message is None) == (log is None):
+        raise InputError("give either the message or --log FILE (- reads stdin)")
+    text = _tail(log, seconds) if log is not None else message or ""
     # The message tells which GPU it was, where no option does.
     wanted = asked.options() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain
@@ -53,17 +55,6 @@ def explain_command(
         explanation = explain(text, config, wanted, progress)
     write_report(explanation, output_format, output, as_text=render_explain)
     return explanation.exit_code
-
-
-def _text(message: str | None, log: str | None, seconds: int | None) -> str:
-    """Return the message, or what the log holds.
-
-    Raises:
-        InputError: neither or both are given, or the log cannot be read.
-    """
-    if (message is None) == (log is None):
-        raise InputError("give either the message or --log FILE (- reads stdin)")
-    return _tail(log, seconds) if log is not None else message or ""
 
 
 def _tail(log: str, seconds: int | None) -> str:

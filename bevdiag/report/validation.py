@@ -56,18 +56,15 @@ def groups_markdown(validation: Validation) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, group in by_stack_and_loop(validation).items():
-        rows = group.predicted
-        covered = sum(row.is_covered for row in rows)
+        rows, of = len(group.predicted), len(group.outcomes)
         cells = (
             name,
-            str(len(rows))
-            if len(rows) == len(group.outcomes)
-            else f"{len(rows)} of {len(group.outcomes)}",
+            str(rows) if rows == of else f"{rows} of {of}",
             _magnitude(group.median_error),
             _magnitude(group.max_error),
-            f"{covered} of {len(rows)}",
+            f"{group.num_covered} of {rows}",
             _magnitude(group.max_reserved_error),
-            f"{group.num_reserved_near} of {len(rows)}",
+            f"{group.num_reserved_near} of {rows}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -125,7 +122,7 @@ def _summary(validation: Validation) -> Iterator[str]:
             "the later steps, if they kept the same: largest "
             f"{_magnitude(validation.max_unsettled_error)}"
         )
-    yield f"upper end not under the truth: {sum(o.is_covered for o in rows)} of {len(rows)}"
+    yield f"upper end not under the truth: {validation.num_covered} of {len(rows)}"
     near, most = RESERVED_SHARE
     yield (
         f"promised for each stack and loop: median at most {MEDIAN_LIMIT:.1%}, largest "
