@@ -27,14 +27,7 @@ def calibrate_command(
             "--cudnn-benchmark", help="Measure these models with cudnn.benchmark on as well."
         ),
     ] = False,
-    calls: Annotated[
-        Path | None,
-        typer.Option(
-            "--calls",
-            metavar="PROFILE",
-            help="Measure the convolutions of this profile. Default: those of the shipped one.",
-        ),
-    ] = None,
+    calls: Annotated[Path | None, opt.option("--calls PROFILE")] = None,
     output: opt.Output = STDOUT,
 ) -> int:
     """Measure the GPU at hand and write a profile for --profile.

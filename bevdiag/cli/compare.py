@@ -1,6 +1,7 @@
 """`bevdiag compare`: the same model under several compressions, batch sizes and autocasts."""
 
 from dataclasses import replace
+from typing import Annotated
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, Asked, takes
@@ -16,7 +17,7 @@ DEFAULT_MODES = "max,mean,learned,sparse_max"
 def compare_command(
     asked: Asked,
     config: opt.ConfigOrShipped = None,
-    compression: opt.Compressions = None,
+    compression: Annotated[str | None, opt.option("--compression NAME,...")] = None,
     batch_size: opt.BatchSizes = None,
     autocast: opt.Autocasts = None,
     output_format: opt.Format = "text",

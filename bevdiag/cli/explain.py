@@ -23,18 +23,8 @@ def explain_command(
     message: Annotated[
         str | None, typer.Argument(metavar="MESSAGE", help="The message, as it was printed.")
     ] = None,
-    log: Annotated[
-        str | None,
-        typer.Option("--log", metavar="FILE", help="A log that holds it; - is stdin. Last wins."),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="CONFIG",
-            help="The model's config: names the tensor. Without it the text alone is decoded.",
-        ),
-    ] = None,
+    log: Annotated[str | None, opt.option("--log FILE")] = None,
+    config: Annotated[Path | None, opt.option("--config CONFIG")] = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, Asked, takes
@@ -37,10 +37,10 @@ _LEVELS = 3
 def inspect_command(
     asked: Asked,
     config: opt.ConfigOrEntry = None,
-    full: opt.Full = False,
-    depth: opt.Depth = None,
-    remedies: opt.Remedies = None,
-    verbose: opt.Verbose = False,
+    full: Annotated[bool, opt.option("--full")] = False,
+    depth: Annotated[str | None, opt.option("--depth N")] = None,
+    remedies: Annotated[bool | None, opt.option("--remedies/--no-remedies")] = None,
+    verbose: Annotated[bool, opt.option("--verbose, -v")] = False,
     output_format: opt.InspectFormat = "text",
     output: opt.Output = STDOUT,
     html: opt.Html = None,

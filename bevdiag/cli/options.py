@@ -8,6 +8,7 @@ import typer
 from bevdiag.cli.output import CHECK_FORMATS, INSPECT_FORMATS
 from bevdiag.files.shipped import SHIPPED_NAME
 from bevdiag.prediction import values
+from bevdiag.prediction.options import KNOBS
 
 DEVICES, AUTOCASTS = "|".join(values.DEVICES), "|".join(values.AUTOCASTS)
 _FORMATS = "|".join(values.FORMATS)
@@ -123,6 +124,41 @@ _HELP = f"""
 --remedies/--no-remedies
     Try every change that lowers the peak. Default: where the step may not fit, from the cheapest on
     until one fits.
+--requirements FILE
+    Look at the environment that this lists (requirements, pip freeze, conda) instead of the one at
+    hand; a line python==3.X says for which Python.
+--driver VERSION
+    The NVIDIA driver to judge by, e.g. 535.104.
+--log FILE
+    A log that holds it; - is stdin. Last wins.
+--config CONFIG
+    The model's config: names the tensor. Without it the text alone is decoded.
+--baseline FILE
+    Fail where memory has grown beyond this record.
+--uncertain fail|pass
+    Whether a config without a verdict (exit 3) passes with a warning.
+-q, --quiet
+    Say nothing if all is well.
+--calls PROFILE
+    Measure the convolutions of this profile. Default: those of the shipped one.
+--rows FILE
+    A JSON file of measured rows; repeatable. Runs the script scenes.py beside it, which makes the
+    rows' point clouds. Default: the rows that come with bevdiag.
+--configs DIR
+    The folder of the configs that rows name, e.g. OpenPCDet's tools/cfgs.
+--replaced PACKAGE=BY
+    What stood for a package's operators when the rows of --rows were measured, where they say
+    nothing of it: torch_scatter=scatter_reduce.
+--format text|markdown|json
+    For people, pull requests or programs.
+--diff
+    Print the edits as a unified diff, and nothing else.
+--write
+    Write the edits into CONFIG and inspect it again.
+--unsafe
+    Let changes take part that throw input away, or move the grid of the predictions.
+--what {"|".join(KNOBS)}
+    What is made as large as it goes.
 """
 """Every option as `option` is asked for it, and below it what --help says."""
 
@@ -161,12 +197,9 @@ PointColumns = Annotated[str | None, option("--point-columns N")]
 PointDtype = Annotated[str | None, option("--point-dtype float16|float32|float64")]
 BatchSizes = Annotated[str | None, option("--batch-size N,...")]
 Autocasts = Annotated[str | None, option("--autocast NAME,...")]
-Compressions = Annotated[str | None, option("--compression NAME,...")]
 GpuName = Annotated[str | None, option("--gpu NAME")]
 Profile = Annotated[str | None, option("--profile FILE")]
 Overrides = Annotated[list[str] | None, option("--set, --cfg-options KEY=VALUE")]
-Verbose = Annotated[bool, option("--verbose, -v")]
-Full = Annotated[bool, option("--full")]
 Format = Annotated[str, option(f"--format {_FORMATS}")]
 CheckFormat = Annotated[str, option(f"--format {_CHECK_FORMATS}")]
 InspectFormat = Annotated[str, option(f"--format {_INSPECT_FORMATS}")]
@@ -174,9 +207,6 @@ Output = Annotated[str, option("-o, --output FILE")]
 Also = Annotated[list[str] | None, option("--also FORMAT=FILE")]
 PolicyFile = Annotated[Path | None, option("--policy FILE")]
 Isolated = Annotated[bool, option("--isolated")]
-Tolerance = Annotated[str, option("--tolerance SHARE")]
 Html = Annotated[str | None, option("--html FILE")]
-Depth = Annotated[str | None, option("--depth N")]
 Source = Annotated[str | None, option("--source DIR")]
 DataRoot = Annotated[str | None, option("--data-root DIR")]
-Remedies = Annotated[bool | None, option("--remedies/--no-remedies")]

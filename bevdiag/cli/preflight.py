@@ -28,32 +28,16 @@ from bevdiag.prediction.options import InspectOptions
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Check, Job
 
-UNCERTAIN = ("fail", "pass")
-
 
 @takes(*STEP, *TARGET, *REST)
 def preflight_command(
     asked: Asked,
     context: typer.Context,
     configs: opt.ConfigsOrEntry = None,
-    baseline: Annotated[
-        Path | None,
-        typer.Option(
-            "--baseline", metavar="FILE", help="Fail where memory has grown beyond this record."
-        ),
-    ] = None,
-    tolerance: opt.Tolerance = "1%",
-    uncertain: Annotated[
-        str,
-        typer.Option(
-            "--uncertain",
-            metavar="|".join(UNCERTAIN),
-            help="Whether a config without a verdict (exit 3) passes with a warning.",
-        ),
-    ] = "fail",
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Say nothing if all is well.")
-    ] = False,
+    baseline: Annotated[Path | None, opt.option("--baseline FILE")] = None,
+    tolerance: Annotated[str, opt.option("--tolerance SHARE")] = "1%",
+    uncertain: Annotated[str, opt.option("--uncertain fail|pass")] = "fail",
+    quiet: Annotated[bool, opt.option("-q, --quiet")] = False,
     output_format: opt.CheckFormat = "text",
     output: opt.Output = STDOUT,
     also: opt.Also = None,
@@ -67,7 +51,7 @@ def preflight_command(
     from bevdiag.prediction.checked import worst
 
     values.choose("--format", output_format, CHECK_FORMATS)
-    values.choose("--uncertain", uncertain, UNCERTAIN)
+    values.choose("--uncertain", uncertain, ("fail", "pass"))
     share = values.percentage("--tolerance", tolerance)
     command: tuple[str, ...] = context.obj or ()
     if context.obj == ():

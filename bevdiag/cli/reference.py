@@ -95,9 +95,7 @@ def schema_text(name: str) -> str:
 
 def init_command(
     gpu: opt.GpuName = None,
-    output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
-    ] = "bevdiag.toml",
+    output: opt.Output = "bevdiag.toml",
 ) -> int:
     """Write a commented bevdiag.toml, the project's policy."""
     from bevdiag.policy.policy_file import policy_toml

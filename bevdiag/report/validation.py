@@ -12,7 +12,7 @@ from bevdiag.accuracy.outcome import (
     Validation,
     by_stack_and_loop,
 )
-from bevdiag.report.amounts import UNKNOWN, bytes_if_known, format_bytes
+from bevdiag.report.amounts import UNKNOWN, format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
 from bevdiag.report.text.prose import Page
@@ -77,12 +77,12 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         str(row.batch_size),
         row.autocast,
         format_bytes(row.peak_allocated_bytes),
-        bytes_if_known(outcome.allocated_bytes),
+        format_bytes(outcome.allocated_bytes),
         _percent(outcome.allocated_error),
-        bytes_if_known(outcome.low_bytes),
-        bytes_if_known(outcome.high_bytes),
+        format_bytes(outcome.low_bytes),
+        format_bytes(outcome.high_bytes),
         "yes" if outcome.is_covered else "NO",
-        bytes_if_known(outcome.reserved_bytes),
+        format_bytes(outcome.reserved_bytes),
         _percent(outcome.reserved_error),
         "exact" if outcome.params == row.params else f"{outcome.params} not {row.params}",
     )

@@ -9,7 +9,7 @@ from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import ConfigReport, Prediction
-from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
+from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.locations import module_or_phase
 from bevdiag.report.printable import printable
@@ -65,7 +65,7 @@ def _row(check: Check) -> Row:
     return [
         check.config,
         cell(word, style),
-        *map(bytes_if_known, figures(check)),
+        *map(format_bytes, figures(check)),
         why(check),
     ]
 

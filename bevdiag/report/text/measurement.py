@@ -1,7 +1,7 @@
 """What a GPU measured, beside what was predicted."""
 
 from bevdiag.prediction.result import Measurement, Prediction
-from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count, format_error
+from bevdiag.report.amounts import format_bytes, format_count, format_error
 from bevdiag.report.text.prose import Page
 
 TOP_MODULES = 20
@@ -67,7 +67,7 @@ def _row(what: str, measured: int | None, predicted: int | None) -> list[str]:
     both = measured is not None and predicted is not None
     return [
         what,
-        bytes_if_known(measured),
-        bytes_if_known(predicted),
+        format_bytes(measured),
+        format_bytes(predicted),
         format_error(predicted or 0, measured or 0) if both else "-",
     ]
