@@ -7,7 +7,7 @@ that are too old to trace with.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,25 +101,21 @@ def calibrate(options: CalibrationOptions, progress: Progress, keep: Keep = _dro
     return Calibration(profile, left_out, tuple(work.crashes))
 
 
+@dataclass
 class _Work:
     """What was measured so far, by as many processes as it took."""
 
-    def __init__(
-        self,
-        held_bytes: int,
-        known: DeviceProfile | None,
-        total: int,
-        progress: Progress,
-        keep: Keep,
-    ) -> None:
-        self.profile: DeviceProfile | None = None
-        self.crashes: list[str] = []
-        self._held_bytes = held_bytes
-        self._known = known
-        self._total = total
-        self._progress = progress
-        self._keep = keep
-        self._done = 0
+    held_bytes: int
+    known: DeviceProfile | None
+    total: int
+    progress: Progress
+    keep: Keep
+    profile: DeviceProfile | None = None
+    crashes: list[str] = field(default_factory=list)
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        known = self.known
         self._workspaces = dict(known.workspaces) if known else {}
         self._benchmarked = dict(known.benchmarked) if known else {}
         self._crashed = set(known.crashed) if known else set()
@@ -138,17 +134,16 @@ class _Work:
                 nonlocal seen, is_ready
                 if isinstance(report, str):
                     is_ready = report == READY
-                    return
-                if isinstance(report, DeviceProfile):
+                elif isinstance(report, DeviceProfile):
                     self._begin(report)
-                    return
-                seen += 1
-                self._take(report, cudnn_benchmark=cudnn_benchmark)
+                else:
+                    seen += 1
+                    self._take(report, cudnn_benchmark=cudnn_benchmark)
 
             task = CalibrationTask(
                 calls=tuple(left),
                 cudnn_benchmark=cudnn_benchmark,
-                held_bytes=self._held_bytes,
+                held_bytes=self.held_bytes,
                 is_first=self.profile is None,
             )
             try:
@@ -165,7 +160,7 @@ class _Work:
         self._put()
 
     def _begin(self, device: DeviceProfile) -> None:
-        known = self._known
+        known = self.known
         if known is not None:
             parts = ("gpu", "torch", "cudnn")
             now, then = ([getattr(p, part) for part in parts] for p in (device, known))
@@ -182,16 +177,16 @@ class _Work:
                 self._benchmarked[report.call] = BenchmarkBytes(report.first, report.later)
             else:
                 self._workspaces[report.call] = report.later
-        self._done += 1
+        self.done += 1
         doing = "cudnn.benchmark" if cudnn_benchmark else "convolutions"
-        self._progress(doing, self._done / self._total)
-        if self._done % KEEP_EVERY == 0:
+        self.progress(doing, self.done / self.total)
+        if self.done % KEEP_EVERY == 0:
             self._put()
 
     def _skip(self, call: ConvCall, error: NoVerdictError) -> None:
         self.crashes.append(f"{call_words(call)}: {error}")
         self._crashed.add(call)
-        self._done += 1
+        self.done += 1
         self._put()
 
     def _put(self) -> None:
@@ -202,7 +197,7 @@ class _Work:
             benchmarked=dict(self._benchmarked),
             crashed=frozenset(self._crashed),
         )
-        self._keep(self.profile)
+        self.keep(self.profile)
 
 
 def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:

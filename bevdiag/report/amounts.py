@@ -51,6 +51,8 @@ def format_shape(shape: tuple[int, ...] | None) -> str:
     return "x".join(str(size) for size in shape) or "scalar"
 
 
-def format_error(predicted: int, measured: int) -> str:
+def format_error(predicted: int | None, measured: int | None) -> str:
     """How far a prediction lies from what was measured, in percent of the latter."""
-    return f"{100 * (predicted - measured) / measured:+.1f} %" if measured else UNKNOWN
+    if predicted is None or not measured:
+        return UNKNOWN
+    return f"{100 * (predicted - measured) / measured:+.1f} %"

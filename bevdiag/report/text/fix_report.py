@@ -113,7 +113,7 @@ def _row(plan: Plan, base: Plan) -> Row:
         cell(plan.id.replace("+", " + ") or "as it is", "bold"),
         format_bytes(plan.peak_allocated_bytes),
         format_bytes(plan.high_bytes),
-        UNKNOWN if plan.flops is None else format_error(plan.flops, base.flops or 0),
+        format_error(plan.flops, base.flops),
         format_count(plan.params),
         _costs(plan),
         cell(word, style),
