@@ -45,9 +45,9 @@ def compare_command(
         report = compare(chosen, wanted, *axes, progress)
     if config is None:
         report = replace(report, config=SHIPPED_NAME)
-    from bevdiag.report.text.compare_report import render_compare
+    from bevdiag.report.text.compare_report import write_compare
 
-    write_report(report, output_format, output, as_text=render_compare)
+    write_report(report, output_format, output, as_text=write_compare)
     if html is not None:
         from bevdiag.report.html.report_pages import compare_page
 

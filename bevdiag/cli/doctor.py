@@ -21,9 +21,9 @@ def doctor_command(
     check_output(output)
     model = values.optional(values.gpu_name, "--gpu", gpu)
     from bevdiag.doctor.examine import examine
-    from bevdiag.report.text.doctor_report import render_doctor
+    from bevdiag.report.text.doctor_report import write_doctor
 
     with progress_bar() as progress:
         report = examine(requirements, model, driver, progress)
-    write_report(report, output_format, output, as_text=render_doctor)
+    write_report(report, output_format, output, as_text=write_doctor)
     return report.exit_code

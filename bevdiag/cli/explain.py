@@ -39,11 +39,11 @@ def explain_command(
     # The message tells which GPU it was, where no option does.
     wanted = asked.options() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain
-    from bevdiag.report.text.explain_report import render_explain
+    from bevdiag.report.text.explain_report import write_explain
 
     with progress_bar() as progress:
         explanation = explain(text, config, wanted, progress)
-    write_report(explanation, output_format, output, as_text=render_explain)
+    write_report(explanation, output_format, output, as_text=write_explain)
     return explanation.exit_code
 
 

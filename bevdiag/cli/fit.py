@@ -29,7 +29,7 @@ def fit_command(
             from bevdiag.remedies.fit import fit
 
         report = fit(config, wanted, what, progress)
-    from bevdiag.report.text.fit_report import render_fit
+    from bevdiag.report.text.fit_report import write_fit
 
-    write_report(report, output_format, output, as_text=render_fit)
+    write_report(report, output_format, output, as_text=write_fit)
     return report.exit_code

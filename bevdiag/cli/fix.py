@@ -32,13 +32,13 @@ def fix_command(
             from bevdiag.remedies.fix import FixOptions, fix
 
         report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
-    from bevdiag.report.text.fix_report import outcome, render_fix
+    from bevdiag.report.text.fix_report import outcome, write_fix
 
     if diff:
         say(outcome(report))
         _write_diff(report.diff, output)
     else:
-        write_report(report, output_format, output, as_text=render_fix)
+        write_report(report, output_format, output, as_text=write_fix)
     return report.exit_code
 
 

@@ -27,7 +27,7 @@ from bevdiag.prediction import values
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
     from bevdiag.prediction.result import ConfigReport, Prediction
-    from bevdiag.report.layout import Layout
+    from bevdiag.report.text.prose import Page
 
 
 _LEVELS = 3
@@ -85,7 +85,7 @@ def inspect_command(
             "fix": asked.command("fix", config, (*FIXED, *REST)),
         }
         as_text = partial(
-            _text, levels=levels, verbose=verbose, is_begun=is_begun, commands=commands
+            _write, levels=levels, verbose=verbose, is_begun=is_begun, commands=commands
         )
         write_report(report, output_format, output, as_text=as_text)
     if html is not None:
@@ -109,12 +109,13 @@ def _inspect(
         begun = []
 
         def begin(report: "Prediction") -> None:
-            from bevdiag.report.text.inspect_report import render_opening
-            from bevdiag.report.text.short_report import render_head
+            from bevdiag.report.text.headline import write_opening
+            from bevdiag.report.text.prose import rendered
+            from bevdiag.report.text.short_report import write_head
 
-            render = render_opening if is_full else render_head
+            write = write_opening if is_full else write_head
             with progress.aside():
-                write_output(render(report, layout_for(STDOUT)), STDOUT)
+                write_output(rendered(layout_for(STDOUT), write, report), STDOUT)
             begun.append(report)
 
         report = inspect(
@@ -135,21 +136,22 @@ def _write_snapshot(report: "Prediction | ConfigReport", output: str) -> None:
         write_output(memory_viz(report.snapshot), output)
 
 
-def _text(
+def _write(
+    page: "Page",
     report: "Prediction | ConfigReport",
-    layout: "Layout",
     *,
     levels: int | None,
     verbose: bool,
     is_begun: bool,
     commands: Mapping[str, str],
-) -> str:
+) -> None:
     from bevdiag.prediction.result import ConfigReport
-    from bevdiag.report.text.inspect_report import render_config, render_inspect
-    from bevdiag.report.text.short_report import render_short
+    from bevdiag.report.text.inspect_report import write_config, write_inspect
+    from bevdiag.report.text.short_report import write_short
 
     if isinstance(report, ConfigReport):
-        return render_config(report, layout)
-    if levels is None:
-        return render_short(report, layout, is_begun=is_begun, commands=commands)
-    return render_inspect(report, layout, depth=levels, verbose=verbose, is_begun=is_begun)
+        write_config(page, report)
+    elif levels is None:
+        write_short(page, report, is_begun=is_begun, commands=commands)
+    else:
+        write_inspect(page, report, depth=levels, verbose=verbose, is_begun=is_begun)

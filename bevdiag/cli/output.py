@@ -17,6 +17,7 @@ from bevdiag.report.layout import Layout, layout_of
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Check
+    from bevdiag.report.text.prose import Page
 
 STDOUT = "-"
 
@@ -147,11 +148,13 @@ def write_output(
 
 
 def render_report(
-    report: _Report, output_format: str, output: str, as_text: Callable[[_Report, Layout], str]
+    report: _Report, output_format: str, output: str, as_text: "Callable[[Page, _Report], None]"
 ) -> str:
-    """Render the report in a format; `as_text` renders the command's own text."""
+    """Render the report in a format; `as_text` writes the command's own text."""
     if output_format == "text":
-        return as_text(report, layout_for(output))
+        from bevdiag.report.text.prose import rendered
+
+        return rendered(layout_for(output), as_text, report)
     return renderer(output_format)(report)
 
 
@@ -160,7 +163,7 @@ def write_report(
     output_format: str,
     output: str,
     *,
-    as_text: Callable[[_Report, Layout], str],
+    as_text: "Callable[[Page, _Report], None]",
 ) -> None:
     """Write the report in a format; of GitHub's, lines are meant as commands.
 

@@ -68,12 +68,12 @@ def preflight_command(
     if uncertain == "pass" and code is ExitCode.NO_VERDICT:
         code = ExitCode.FITS
     if code != ExitCode.FITS or not quiet:
-        from bevdiag.report.text.checks_report import render_preflight
+        from bevdiag.report.text.checks_report import write_preflight
 
         if command and output == STDOUT:  # which is the command's own
-            say_report(render_report(checks, output_format, output, render_preflight))
+            say_report(render_report(checks, output_format, output, write_preflight))
         else:
-            write_report(checks, output_format, output, as_text=render_preflight)
+            write_report(checks, output_format, output, as_text=write_preflight)
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, jobs)
@@ -105,7 +105,8 @@ def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     from bevdiag.explain.explain import explain
     from bevdiag.explain.messages import read_log
     from bevdiag.report.layout import Layout
-    from bevdiag.report.text.explain_report import render_explain
+    from bevdiag.report.text.explain_report import write_explain
+    from bevdiag.report.text.prose import rendered
 
     if not read_log(tail):
         return  # it died of something else, and has said so itself
@@ -115,4 +116,4 @@ def _explain(tail: str, jobs: "Sequence[Job]") -> None:
         # The message tells which GPU it was, which need not be the one judged by.
         options = replace(jobs[0].options, gpu=None, process_bytes=None)
     explanation = explain(tail, config, options, lambda _what, _share: None)
-    say_report(render_explain(explanation, Layout()))
+    say_report(rendered(Layout(), write_explain, explanation))

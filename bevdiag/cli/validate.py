@@ -58,6 +58,6 @@ def validate_command(
             validation,
             output_format,
             output,
-            as_text=report.render_validation,
+            as_text=report.write_validation,
         )
     return validation.exit_code

@@ -2,7 +2,6 @@
 
 import re
 
-from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import SEVERITY_STYLES, Page
 from bevdiag.report.text.table import cell
 from bevdiag.rules.pages import RulePage
@@ -10,34 +9,31 @@ from bevdiag.rules.pages import RulePage
 _COLUMNS = "code | name | severity | confidence1 | what it is about~"
 
 
-def render_rule(page: RulePage, layout: Layout) -> str:
+def write_rule(page: Page, rule: RulePage) -> None:
     """One rule's page."""
-    row, text = page.code, Page(layout)
+    row = rule.code
     severity = (row.severity.value, SEVERITY_STYLES[row.severity])
-    text.line((f"{row.code} {row.name}", "bold"), "  ", severity, f", {row.confidence.value}")
-    text.paragraph(page.summary)
-    for title, paragraphs in page.parts.items():
-        text.heading(title)
+    page.line((f"{row.code} {row.name}", "bold"), "  ", severity, f", {row.confidence.value}")
+    page.paragraph(rule.summary)
+    for title, paragraphs in rule.parts.items():
+        page.heading(title)
         for paragraph in paragraphs:
-            text.paragraph(paragraph, indent=2)
-    return str(text)
+            page.paragraph(paragraph, indent=2)
 
 
-def render_rules(pages: tuple[RulePage, ...], layout: Layout) -> str:
+def write_rules(page: Page, rules: tuple[RulePage, ...]) -> None:
     """All rules, one a row."""
     rows = [
         [
-            page.code.code,
-            page.code.name,
-            cell(page.code.severity.value, SEVERITY_STYLES[page.code.severity]),
-            page.code.confidence.value,
-            page.summary,
+            rule.code.code,
+            rule.code.name,
+            cell(rule.code.severity.value, SEVERITY_STYLES[rule.code.severity]),
+            rule.code.confidence.value,
+            rule.summary,
         ]
-        for page in pages
+        for rule in rules
     ]
-    text = Page(layout)
-    text.table(_COLUMNS, rows, indent=0)
-    return str(text)
+    page.table(_COLUMNS, rows, indent=0)
 
 
 _LINK = re.compile(r"(\S+#\d+) \((https://[^)]+)\)")

@@ -13,7 +13,6 @@ from bevdiag.accuracy.outcome import (
     by_stack_and_loop,
 )
 from bevdiag.report.amounts import UNKNOWN, format_bytes
-from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
 from bevdiag.report.text.prose import Page
 from bevdiag.report.text.table import columns
@@ -26,9 +25,8 @@ _MOST_NAMED = 8
 """More rows than these that lack a prediction for one reason are counted, not named."""
 
 
-def render_validation(validation: Validation, layout: Layout) -> str:
+def write_validation(page: Page, validation: Validation) -> None:
     """One line a row, then median, maximum, coverage and what has no prediction."""
-    page = Page(layout)
     if validation.predicted:
         page.table(_COLUMNS, [_cells(outcome) for outcome in validation.predicted], indent=0)
         page.line()
@@ -36,7 +34,6 @@ def render_validation(validation: Validation, layout: Layout) -> str:
         page.paragraph(sentence)
     for sentence in _missing(validation):
         page.paragraph(sentence, style="dim")
-    return str(page)
 
 
 def validation_markdown(validation: Validation) -> str:

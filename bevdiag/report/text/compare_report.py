@@ -2,7 +2,6 @@
 
 from bevdiag.prediction.result import CompareReport, Target, Variant
 from bevdiag.report.amounts import format_bytes, format_count, format_difference
-from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import write_assumptions, write_settings
 from bevdiag.report.text.findings import write_findings
 from bevdiag.report.text.prose import VERDICT_WORDS, Page
@@ -11,9 +10,8 @@ from bevdiag.report.text.table import Row, cell
 _COLUMNS = "variant~ | BEV> | parameters> | peak> | difference> | reserved> | at most>1"
 
 
-def render_compare(report: CompareReport, layout: Layout) -> str:
+def write_compare(page: Page, report: CompareReport) -> None:
     """Write the table of variants; below each its largest request and the GPUs that it fits."""
-    page = Page(layout)
     page.paragraph(report.config, style="dim")
     page.heading("Variants")
     rows: list[Row] = [
@@ -37,7 +35,6 @@ def render_compare(report: CompareReport, layout: Layout) -> str:
     write_settings(page, report.target, report.scene)
     write_assumptions(page, report.assumptions)
     write_findings(page, report.findings)
-    return str(page)
 
 
 def variant_label(variant: Variant, report: CompareReport) -> str:

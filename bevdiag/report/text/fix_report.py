@@ -6,7 +6,6 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan
 from bevdiag.remedies.results import FixReport
 from bevdiag.report.amounts import UNKNOWN, format_bytes, format_count, format_error, format_flops
-from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
 from bevdiag.report.text.assumed import write_settings
 from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name
@@ -36,9 +35,8 @@ def outcome(report: FixReport) -> str:
     return f"{text} Written, read again and inspected again." if report.written else text
 
 
-def render_fix(report: FixReport, layout: Layout) -> str:
+def write_fix(page: Page, report: FixReport) -> None:
     """Outcome first, then the edits, the frontier, every change alone, and advice."""
-    page = Page(layout)
     page.paragraph(outcome(report), style="bold")
     if report.chosen is not None:
         _write_edits(page, report, report.chosen)
@@ -53,7 +51,6 @@ def render_fix(report: FixReport, layout: Layout) -> str:
         _write_tried(page, report)
     _write_advice(page, report)
     write_settings(page, report.target, report.scene)
-    return str(page)
 
 
 def _without_a_way_out(report: FixReport, where: str) -> str:
