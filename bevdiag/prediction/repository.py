@@ -22,8 +22,8 @@ from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted
 from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
-from bevdiag.rules.guesses import repository_stubbed
 from bevdiag.rules.keys_and_names import unread
+from bevdiag.rules.traced import repository_stubbed
 from bevdiag.scenes import Batch
 from bevdiag.source import (
     SavedBatch,
