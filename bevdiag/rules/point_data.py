@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bevdiag.config.nearest import did_you_mean
-from bevdiag.config.written import text, whole
+from bevdiag.config.parts import text, whole
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding
