@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.scenes.voxels import voxelize
+from bevdiag.scenes.batch import voxelize
 from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, compiled
