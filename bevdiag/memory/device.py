@@ -146,7 +146,9 @@ def make_target(
         )
         target = bare.on(kernels)
         if gpu is None:
-            target = replace(bare, profile=target.profile)
+            # Of what a process may take, its context is the measured GPU's.
+            context_bytes = 0 if process_bytes is None else target.context_bytes
+            target = replace(bare, profile=target.profile, context_bytes=context_bytes)
     target = replace(target, cudnn_benchmark=cudnn_benchmark)
     if beside_bytes:
         left = target.capacity_bytes
@@ -157,31 +159,16 @@ def make_target(
             capacity_bytes=None if left is None else max(1, left - beside_bytes),
         )
     if process_bytes is not None:
-        target = _beside_context(target, process_bytes)
-    return target if budget_bytes is None else _within(target, budget_bytes)
+        # What the context alone exceeds, no step fits: that is an answer, not an error.
+        left = max(1, process_bytes - target.context_bytes)
+        target = _within(target, left, process_bytes)
+    return target if budget_bytes is None else _within(target, budget_bytes, budget_bytes)
 
 
-def _beside_context(target: DeviceTarget, process_bytes: int) -> DeviceTarget:
-    context_bytes = target.context_bytes
-    if target.gpu is None:
-        context_bytes = (
-            find_gpu(DEFAULT_GPU).context_bytes
-            if target.profile is None
-            else target.profile.detector_context_bytes
-        ) + target.beside_bytes
-    # What the context alone exceeds, no step fits: that is an answer, not an error.
-    left = max(1, process_bytes - context_bytes)
-    if target.gpu is not None:
-        return _within(target, left)
-    return replace(
-        target, capacity_bytes=left, total_bytes=process_bytes, context_bytes=context_bytes
-    )
-
-
-def _within(target: DeviceTarget, budget_bytes: int) -> DeviceTarget:
+def _within(target: DeviceTarget, budget_bytes: int, total_bytes: int) -> DeviceTarget:
     usable = target.capacity_bytes
     if usable is None:
-        return replace(target, capacity_bytes=budget_bytes, total_bytes=budget_bytes)
+        return replace(target, capacity_bytes=budget_bytes, total_bytes=total_bytes)
     capacity = min(usable, budget_bytes)
     return replace(
         target,
