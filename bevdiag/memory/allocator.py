@@ -63,22 +63,29 @@ class Block:
 
     __slots__ = ("address", "allocated", "mapped", "next", "pool", "previous", "size")
 
-    def __init__(self, pool: "Pool", address: int, size: int) -> None:
+    def __init__(
+        self,
+        pool: "Pool",
+        address: int,
+        size: int,
+        previous: "Block | None" = None,
+        following: "Block | None" = None,
+    ) -> None:
         self.pool = pool
         self.address = address
         self.size = size
         self.allocated = False
         self.mapped = True
-        self.previous: Block | None = None
-        self.next: Block | None = None
+        self.previous = previous
+        self.next = following
 
     def cut(self, size: int) -> "Block":
         """Keep the first `size` bytes and return the rest, in the same state, as a neighbour."""
-        rest = Block(self.pool, self.address + size, self.size - size)
+        after = self.next
+        rest = Block(self.pool, self.address + size, self.size - size, self, after)
         rest.mapped = self.mapped
-        rest.previous, rest.next = self, self.next
-        if self.next is not None:
-            self.next.previous = rest
+        if after is not None:
+            after.previous = rest
         self.next, self.size = rest, size
         return rest
 
@@ -87,9 +94,9 @@ class Block:
         after = self.next
         assert after is not None
         self.size += after.size
-        self.next = after.next
-        if after.next is not None:
-            after.next.previous = self
+        self.next = behind = after.next
+        if behind is not None:
+            behind.previous = self
 
 
 class Pool:
@@ -175,7 +182,7 @@ class CachingAllocator:
         Raises:
             AllocationRefusedError: the memory it needs would exceed the capacity.
         """
-        rounded = block_bytes(nbytes)
+        rounded = -(-nbytes // MIN_BLOCK_BYTES) * MIN_BLOCK_BYTES
         pool = self._small if rounded <= SMALL_REQUEST_BYTES else self._large
         block = self._take(pool, rounded) or self._grow(pool, rounded)
         if block.size - rounded >= pool.min_remainder:
@@ -219,8 +226,9 @@ class CachingAllocator:
             yield size, blocks
 
     def _take(self, pool: Pool, rounded: int) -> Block | None:
-        place = pool.best_fit(rounded)
-        return pool.free.pop(place)[2] if place < len(pool.free) else None
+        free = pool.free
+        place = bisect_left(free, (rounded,))
+        return free.pop(place)[2] if place < len(free) else None
 
     def _grow(self, pool: Pool, rounded: int) -> Block:
         size = segment_bytes(rounded)

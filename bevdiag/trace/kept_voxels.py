@@ -8,7 +8,8 @@ therefore the count with every decision that the settings allow taken for growth
 """
 
 from collections.abc import Mapping
-from functools import partial
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from statistics import median_low
 
 import numpy as np
@@ -22,11 +23,12 @@ from bevdiag.config.backbone_settings import (
     FocalEncoderSettings,
     VoxelFocalBackboneSettings,
 )
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import most_growth
 from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, count
-from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
+from bevdiag.models.backbones_3d.focal_sampling import Scores, ScoreSampler, decided
 from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.scenes import Batch
 from bevdiag.trace.accumulation import sole_owner_counts
@@ -116,21 +118,30 @@ def _settle_encoder(
             f"which voxels FocalSparseEncoder keeps is sampled behind SDAVFE only, not behind "
             f"{vfe.name}: pin the count with --assume {SITE}=COUNT"
         )
-    sampler = DecisionSampler(
-        vfe, encoder, config.data, _packed(batch, coords), spconv=sparse.namespace("cpu")
+    sampler = _sampler(
+        vfe,
+        encoder.model_copy(update={"focal_threshold": 0.0, "focal_topk": False}),
+        config.data,
+        batch,
     )
 
-    def kept_with(seed: int) -> tuple[int, FocalDecision]:
-        decision = sampler.sample(seed)
-        return count(coords, decision, shape, size), decision
+    def kept_with(seed: int) -> tuple[int, FocalDecision, Scores]:
+        scores = sampler.sample(seed)
+        decision = decided(
+            scores, coords, threshold=encoder.focal_threshold, topk=encoder.focal_topk
+        )
+        return count(coords, decision, shape, size), decision, scores
 
-    with workers(kept_with) as sample:
-        counting = sample(range(seed, seed + NUM_SEEDS))
+    seeds = range(seed, seed + NUM_SEEDS)
+    is_known = sampler.known.keys() >= set(seeds)
+    with nullcontext(partial(map, kept_with)) if is_known else workers(kept_with) as sample:
+        sampling = sample(seeds)
         # Meanwhile what every trace needs first is made, so that the tracing workers start with it.
         sole_owner_counts()
-        sampled = list(counting)
-    kept = sorted(number for number, _ in sampled)
-    decision_for = dict(sampled)
+        sampled = list(sampling)
+    sampler.known.update({s: scores for s, (*_, scores) in zip(seeds, sampled, strict=True)})
+    kept = sorted(number for number, *_ in sampled)
+    decision_for = {number: decision for number, decision, _ in sampled}
     low, expected = kept[0], median_low(kept)
     most = most_growth(coords, shape, top_share)
     counts = ", ".join(f"{n:,}" for n in kept)
@@ -152,6 +163,15 @@ def _settle_encoder(
             Scenario.HIGH: [most],
         },
     )
+
+
+@lru_cache(maxsize=2)
+def _sampler(
+    vfe: SdaVfeSettings, encoder: FocalEncoderSettings, data: DataSettings, batch: Batch
+) -> ScoreSampler:
+    """Return what samples a scene, which thresholds have no part in: variants share it."""
+    packed = _packed(batch, batch.voxel_coords())
+    return ScoreSampler(vfe, encoder, data, packed, spconv=sparse.namespace("cpu"))
 
 
 def _packed(batch: Batch, coords: Coords) -> PackedVoxels:
