@@ -7,7 +7,6 @@ the highest total of requested bytes, less what was there before and what the ca
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -349,8 +348,5 @@ def _per_axis(values: tuple[int, ...], of_height: int) -> list[int]:
 
 def _strides(shape: Sequence[int], *, channels_last: bool) -> list[int]:
     """Return the strides of a dense tensor, in the order of its dimensions."""
-    rank = len(shape)
-    order = [0, *range(2, rank), 1] if channels_last else list(range(rank))
-    inner = accumulate([1, *(shape[axis] for axis in reversed(order[1:]))], lambda a, b: a * b)
-    strides = dict(zip(reversed(order), inner, strict=True))
-    return [strides[axis] for axis in range(rank)]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return list(torch.empty(shape, device="meta", memory_format=layout).stride())
