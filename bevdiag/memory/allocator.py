@@ -8,6 +8,7 @@ too small to split off counts as allocated too.
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 MIB = 1024**2
@@ -56,6 +57,7 @@ def segment_bytes(rounded: int) -> int:
     return round_up(rounded, SEGMENT_ROUND_BYTES)
 
 
+@dataclass(slots=True, eq=False)
 class Block:
     """A stretch of a segment; `previous` and `next` are its neighbours there, by address.
 
@@ -63,23 +65,13 @@ class Block:
     without memory behind it (not `mapped`).
     """
 
-    __slots__ = ("address", "allocated", "mapped", "next", "pool", "previous", "size")
-
-    def __init__(
-        self,
-        pool: "Pool",
-        address: int,
-        size: int,
-        previous: "Block | None" = None,
-        following: "Block | None" = None,
-    ) -> None:
-        self.pool = pool
-        self.address = address
-        self.size = size
-        self.allocated = False
-        self.mapped = True
-        self.previous = previous
-        self.next = following
+    pool: "Pool"
+    address: int
+    size: int
+    previous: "Block | None" = None
+    next: "Block | None" = None
+    allocated: bool = False
+    mapped: bool = True
 
     def cut(self, size: int) -> "Block":
         """Keep the first `size` bytes and return the rest, in the same state, as a neighbour."""
@@ -101,20 +93,18 @@ class Block:
             behind.previous = self
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class Pool:
     """The free blocks of one pool, ordered by size, then address.
 
-    Args:
+    Attributes:
         is_small: whether it serves requests up to 1 MiB.
         min_remainder: a block is split where at least so many bytes would remain.
     """
 
-    __slots__ = ("free", "is_small", "min_remainder")
-
-    def __init__(self, *, is_small: bool, min_remainder: int) -> None:
-        self.is_small = is_small
-        self.min_remainder = min_remainder
-        self.free: list[tuple[int, int, Block]] = []
+    is_small: bool
+    min_remainder: int
+    free: list[tuple[int, int, Block]] = field(default_factory=list)
 
     def best_fit(self, size: int) -> int:
         """Return the place in `free` of the smallest block of at least `size` bytes."""
