@@ -169,8 +169,7 @@ class _Work:
     def _begin(self, device: DeviceProfile) -> None:
         known = self._known
         if known is not None:
-            parts = ("gpu", "torch", "cudnn")
-            now, then = ([getattr(p, part) for part in parts] for p in (device, known))
+            now, then = ((p.gpu.name, p.torch, p.cudnn) for p in (device, known))
             if now != then:
                 raise InputError(
                     f"the profile to go on with is of {_words(known)}, and this is "
@@ -224,7 +223,7 @@ def _not_in(calls: "dict[ConvCall, Any]", known: Any) -> tuple[ConvCall, ...]:
 
 
 def _words(profile: DeviceProfile) -> str:
-    return f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
+    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
 
 
 def _model_calls(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:

@@ -59,7 +59,7 @@ class DeviceTarget:
     def on(self, gpu: Gpu) -> "DeviceTarget":
         """Return the same library versions on a GPU of the catalogue, all of its memory free."""
         profile = self.profile
-        if profile is None or not same_gpu(gpu, profile.gpu):
+        if profile is None or not same_gpu(gpu, profile.gpu.name):
             profile = None
             if self.uses_profiles:
                 profile = shipped_profile(gpu.name, self.torch, self.cudnn)
@@ -181,21 +181,21 @@ def _within(target: DeviceTarget, budget_bytes: int, total_bytes: int) -> Device
 def _profiled(path: Path, gpu: str | None, cudnn: str | None) -> DeviceTarget:
     """Return the machine that a profile was measured on, whether the catalogue has it or not."""
     profile = read_profile(path)
-    if gpu is not None and not same_gpu(find_gpu(gpu), profile.gpu):
-        raise InputError(f"--profile {path} was measured on {profile.gpu}, not on {gpu}")
+    if gpu is not None and not same_gpu(find_gpu(gpu), profile.gpu.name):
+        raise InputError(f"--profile {path} was measured on {profile.gpu.name}, not on {gpu}")
     if cudnn is not None and parse_cudnn(cudnn) != profile.cudnn:
         measured = ".".join(map(str, profile.cudnn))
         raise InputError(
             f"--profile {path} was measured with cuDNN {measured}, not {cudnn}: leave out --cudnn"
         )
-    known = gpu_called(profile.gpu)
+    known = gpu_called(profile.gpu.name)
     return DeviceTarget(
-        gpu=known.name if known is not None else profile.gpu,
-        capacity_bytes=profile.total_bytes - profile.detector_context_bytes,
-        total_bytes=profile.total_bytes,
+        gpu=known.name if known is not None else profile.gpu.name,
+        capacity_bytes=profile.gpu.total_bytes - profile.detector_context_bytes,
+        total_bytes=profile.gpu.total_bytes,
         context_bytes=profile.detector_context_bytes,
-        compute_capability=profile.compute_capability,
-        multiprocessors=profile.multiprocessors,
+        compute_capability=profile.gpu.compute_capability,
+        multiprocessors=profile.gpu.multiprocessors,
         cudnn=profile.cudnn,
         torch=profile.torch.partition("+")[0],
         profile=profile,

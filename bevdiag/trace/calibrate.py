@@ -16,7 +16,7 @@ from bevdiag.children import Tell, announce, whereabouts
 from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import cudnn_of_number
-from bevdiag.memory.profiles import DeviceProfile
+from bevdiag.memory.profiles import DeviceProfile, MeasuredGpu
 from bevdiag.memory.requests import ConvCall
 
 WARM_CHANNELS, WARM_SIZE = 64, 64
@@ -179,10 +179,12 @@ def _device(task: CalibrationTask, device: torch.device) -> DeviceProfile:
     sparse = _train_sparse_layer(device)
     properties, driver = torch.cuda.get_device_properties(device), read_driver()
     return DeviceProfile(
-        gpu=properties.name,
-        total_bytes=properties.total_memory,
-        compute_capability=(properties.major, properties.minor),
-        multiprocessors=properties.multi_processor_count,
+        gpu=MeasuredGpu(
+            name=properties.name,
+            total_bytes=properties.total_memory,
+            compute_capability=(properties.major, properties.minor),
+            multiprocessors=properties.multi_processor_count,
+        ),
         torch=torch.__version__,
         cudnn=cudnn_of_number(torch.backends.cudnn.version() or 0),  # type: ignore[no-untyped-call]
         cuda=torch.version.cuda or "",
