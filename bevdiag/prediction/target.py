@@ -129,7 +129,7 @@ def _rules(cudnn: CudnnVersion) -> str:
 
 def _profile(profile: DeviceProfile) -> str:
     cudnn = ".".join(map(str, profile.cudnn))
-    return f"{profile.gpu}, torch {profile.torch}, cuDNN {cudnn}"
+    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {cudnn}"
 
 
 def gpu_at_hand() -> GpuAtHand | None:

@@ -27,7 +27,7 @@ from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import most_growth
-from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, count
+from bevdiag.models.backbones_3d.focal_growth import FocalDecision, count
 from bevdiag.models.backbones_3d.focal_sampling import Scores, ScoreSampler, decided
 from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.scenes import Batch
@@ -171,15 +171,11 @@ def _sampler(
     vfe: SdaVfeSettings, encoder: FocalEncoderSettings, data: DataSettings, batch: Batch
 ) -> ScoreSampler:
     """Return what samples a scene, which thresholds have no part in: variants share it."""
-    packed = _packed(batch, batch.voxel_coords())
-    return ScoreSampler(vfe, encoder, data, packed, spconv=sparse.namespace("cpu"))
-
-
-def _packed(batch: Batch, coords: Coords) -> PackedVoxels:
     samples = batch.voxels or ()
-    return PackedVoxels(
+    packed = PackedVoxels(
         points=torch.from_numpy(np.concatenate([sample.points for sample in samples])),
         num_points=torch.from_numpy(batch.voxel_num_points().astype(np.int64)),
-        coords=torch.from_numpy(coords.astype(np.float32)),
+        coords=torch.from_numpy(batch.voxel_coords().astype(np.float32)),
         max_points=samples[0].max_points,
     )
+    return ScoreSampler(vfe, encoder, data, packed, spconv=sparse.namespace("cpu"))
