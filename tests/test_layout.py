@@ -45,7 +45,6 @@ ELSEWHERE = {
     "rules/smaller_step": "remedies/test_candidates.py",
     "source/dialects/openmmlab": "source/dialects/mmengine/test_frames.py",
     "source/dialects/protocol": "source/dialects/pcdet/test_reading.py",
-    "trace/elementwise": "trace/test_shapes.py",
     "trace/measure": "prediction/test_measured.py",
     "trace/operands": "source/test_simulated_gpu.py",
     "trace/real_run": "trace/test_any_model.py",
