@@ -6,6 +6,7 @@ never taken where something else fits.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
@@ -24,6 +25,9 @@ from bevdiag.remedies.sets import (
 from bevdiag.rules.checks import fixes_of
 from bevdiag.rules.finding import Fix
 from bevdiag.trace.workers import Map, usable_cores, workers
+
+Counts = dict[Any, Any]
+"""What variants of a config have settled, see `Shared`."""
 
 _MOST_SETS = 24
 """Sets of several that are traced before the strongest of all is."""
@@ -52,17 +56,26 @@ def search_plans(
     """
     known = {fix.id: fix for fix in fixes_of(source)}
 
-    def attempt(ids: Ids) -> tuple[Plan, Recorded | None]:
-        return plan_set(source, goal, ids, known)
+    counts = source.shared.counts
 
-    def refuse(ids: Ids, error: BevdiagError) -> tuple[Plan, Recorded | None]:
-        return refused_set(ids, known, error), None
+    def attempt(task: tuple[Ids, Counts]) -> tuple[Plan, Recorded | None, Counts]:
+        ids, learnt = task
+        counts.update(learnt)
+        before = set(counts)
+        plan, recorded = plan_set(source, goal, ids, known)
+        return plan, recorded, {key: counts[key] for key in counts.keys() - before}
+
+    def refuse(
+        task: tuple[Ids, Counts], error: BevdiagError
+    ) -> tuple[Plan, Recorded | None, Counts]:
+        return refused_set(task[0], known, error), None, {}
 
     steps: dict[Ids, Recorded | None] = {}
 
     everything = bool(source.options.remedies)
     rounds = [list(known)] if everything else _rounds(known, unsafe=unsafe)
     source.input()  # before the workers fork, so that they share it
+    shared = set(counts)
     limit = source.options.timeout_seconds
     singles: list[Plan] = []
     allowed: list[Plan] = []
@@ -71,7 +84,10 @@ def search_plans(
     with workers(attempt, died=refuse, timeout_seconds=limit) as attempted:
 
         def traced(sets: Sequence[Ids]) -> Iterator[Plan]:
-            for plan, recorded in attempted(sets):
+            # What one plan's worker has settled, others need not settle again.
+            learnt = {key: counts[key] for key in counts.keys() - shared}
+            for plan, recorded, settled in attempted([(ids, learnt) for ids in sets]):
+                counts.update(settled)
                 steps[plan.ids] = recorded
                 yield plan
 

@@ -11,6 +11,7 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Plan, Prediction
+from bevdiag.prediction.scene import Shared
 from bevdiag.remedies import search, sets
 from bevdiag.remedies.sets import worth_tracing
 from bevdiag.rules.checks import fixes_of
@@ -135,6 +136,7 @@ class _Steps:
         self.shares = shares
         self.traced: list[tuple[str, ...]] = []
         self.input = tuple[object, ...]
+        self.shared = Shared()
 
     def plan(self, ids: tuple[str, ...], known: Mapping[str, Fix]) -> Plan:
         self.traced.append(ids)
