@@ -1,8 +1,7 @@
 """What an inspection found, ready for any renderer: plain frozen values, bytes as ints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.history import History
@@ -12,9 +11,6 @@ from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.rules.finding import Finding, Fix, Severity
 from bevdiag.trace.pins import Assumption as Assumption
 from bevdiag.trace.wiring import LayerRecord, Wiring
-
-if TYPE_CHECKING:
-    from bevdiag.prediction.step_source import Recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +105,13 @@ class Plans:
         singles: every change alone; `combined` every set of several that was traced.
         frontier: of all that may be written, what nothing else beats in both cost and memory,
             the cheapest first.
-        chosen: the plan to take, None where none fits; `recorded` is its step.
+        chosen: the plan to take, None where none fits or none is needed.
     """
 
-    singles: tuple[Plan, ...]
-    combined: tuple[Plan, ...]
-    frontier: tuple[Plan, ...]
-    chosen: Plan | None
-    recorded: "Recorded | None" = None
+    singles: tuple[Plan, ...] = ()
+    combined: tuple[Plan, ...] = ()
+    frontier: tuple[Plan, ...] = ()
+    chosen: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -393,8 +388,8 @@ class CompareReport:
     target: Target
     scene: Scene
     variants: tuple[Variant, ...]
-    assumptions: tuple[Assumption, ...] = field(default=())
-    findings: tuple[Finding, ...] = field(default=())
+    assumptions: tuple[Assumption, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:

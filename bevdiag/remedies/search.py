@@ -40,7 +40,7 @@ def search_plans(
     progress: Progress,
     *,
     unsafe: bool = False,
-) -> Plans:
+) -> tuple[Plans, Recorded | None]:
     """Trace changes alone and in sets, the cheapest first, until one fits.
 
     Dearer changes are traced only where nothing cheaper fits, those that the user's code may lack
@@ -53,6 +53,9 @@ def search_plans(
         base: what the source's step comes to.
         progress: hears what is traced, and the share that is done.
         unsafe: whether unsafe changes may take part.
+
+    Returns:
+        What was traced, and the step of the plan to take.
     """
     known = {fix.id: fix for fix in fixes_of(source)}
 
@@ -108,13 +111,13 @@ def search_plans(
                 tried.extend(_without_needless(tried[-1], traced))
     plans = [*allowed, *tried]
     chosen = min((p for p in plans if p.fits), key=lambda plan: plan.preference, default=None)
-    return Plans(
+    found = Plans(
         singles=tuple(singles),
         combined=tuple(tried),
         frontier=frontier_of([base, *plans]),
         chosen=chosen,
-        recorded=None if chosen is None else steps[chosen.ids],
     )
+    return found, None if chosen is None else steps[chosen.ids]
 
 
 def _rounds(known: Mapping[str, Fix], *, unsafe: bool) -> list[list[str]]:
@@ -185,4 +188,4 @@ def _without_needless(found: Plan, traced: Map[Ids, Plan]) -> list[Plan]:
 def plans_for(source: ConfigSource, recorded: Recorded, progress: Progress) -> Plans:
     """Find what `bevdiag fix` would for a step that an inspection has recorded already."""
     goal = source.target()
-    return search_plans(source, goal, plan_of(source, recorded, goal), progress)
+    return search_plans(source, goal, plan_of(source, recorded, goal), progress)[0]

@@ -193,7 +193,7 @@ def test_dearer_changes_wait_until_nothing_cheaper_fits(
     monkeypatch.setattr(workers, "usable_cores", lambda: 1)
     goal = replace(make_target(torch="2.11.0"), capacity_bytes=50)
     base = replace(_single("", 100), changes=())
-    found = search.search_plans(source, goal, base, lambda *_: None)
+    found, _ = search.search_plans(source, goal, base, lambda *_: None)
     assert set(source.traced) == traced
     assert (found.chosen.ids if found.chosen else None) == chosen
     assert [plan.id for plan in found.singles] == [
