@@ -15,7 +15,7 @@ import pytest
 
 from bevdiag.cli.output import CHECK_FORMATS, renderer
 from bevdiag.config import load_config
-from bevdiag.config.agreement import MAX_LAYERS
+from bevdiag.config.load import MAX_LAYERS
 from bevdiag.config.yaml_tree import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, MAX_NODES
 from bevdiag.errors import BevdiagError, ConfigError, InputError, NoVerdictError
 from bevdiag.policy import read_policy

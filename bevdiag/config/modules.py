@@ -12,8 +12,8 @@ from bevdiag.config import tree
 from bevdiag.config.around import is_own_module, repository_of
 from bevdiag.config.model_settings import ModelSettings
 from bevdiag.config.nearest import did_you_mean, slip_of
-from bevdiag.config.tree import Node, Scalar, Section, describe
-from bevdiag.errors import BevdiagError, ConfigError, NoVerdictError
+from bevdiag.config.tree import Scalar, Section, describe
+from bevdiag.errors import BevdiagError, Location, NoVerdictError
 
 DETECTOR = "NAME"
 """The slot of the detector itself; every other slot is a section of MODEL."""
@@ -135,9 +135,9 @@ def check_modules(root: Section) -> None:
     model = root.entries.get("MODEL")
     if not isinstance(model, Section):
         found = "is missing" if model is None else f"expected a section, found {describe(model)}"
-        where = root.location if model is None else model.location
-        raise ConfigError(found, location=where, key="MODEL")
-    unmodelled: list[tuple[Node, str, str]] = []
+        raise tree.error_at(root, ("MODEL",), found)
+    unmodelled: list[str] = []
+    first: Location | None = None
     for slot in PUBLISHED:
         path = ("MODEL", slot) if slot == DETECTOR else ("MODEL", slot, "NAME")
         section = model.entries.get(slot)
@@ -145,31 +145,33 @@ def check_modules(root: Section) -> None:
         is_null = isinstance(section, Scalar) and section.value is None
         if slot != DETECTOR and (section is None or is_null):
             continue
-        name_node = tree.find(root, path)
-        name = _name(root, path, name_node)
+        node = _name(root, path)
+        name = str(node.value)
         if name in built_names(slot):
             continue
-        if name_node is None or name not in PUBLISHED[slot]:
+        if name not in PUBLISHED[slot]:
             raise _unknown(root, path, slot, name)
-        unmodelled.append((name_node, tree.dotted(path), name))
+        first = first or node.location
+        unmodelled.append(f"{name} ({tree.dotted(path)})")
     if unmodelled:
-        raise _not_modelled(unmodelled)
+        plural = "is an OpenPCDet module" if len(unmodelled) == 1 else "are OpenPCDet modules"
+        raise NoVerdictError(
+            f"{first}: {', '.join(unmodelled)} {plural} that bevdiag does not model"
+        )
     for option, (is_foreign, what) in UNMODELLED_VALUES.items():
-        node = tree.find(root, option)
-        if node is not None and is_foreign(tree.plain(node)):
-            message = f"{node.location}: {tree.dotted(option)}: bevdiag does not model {what}"
+        value = tree.find(root, option)
+        if value is not None and is_foreign(tree.plain(value)):
+            message = f"{value.location}: {tree.dotted(option)}: bevdiag does not model {what}"
             raise NoVerdictError(message)
 
 
-def _name(root: Section, path: tree.Path, node: Node | None) -> str:
-    key = tree.dotted(path)
+def _name(root: Section, path: tree.Path) -> Scalar:
+    node = tree.find(root, path)
     if node is None:
-        where = tree.descend(root, path)[0].location
-        raise ConfigError("is missing: it says which module to build", location=where, key=key)
+        raise tree.error_at(root, path, "is missing: it says which module to build")
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
-        message = f"expected the name of a module, found {describe(node)}"
-        raise ConfigError(message, location=node.location, key=key)
-    return node.value
+        raise tree.error_at(root, path, f"expected the name of a module, found {describe(node)}")
+    return node
 
 
 def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> BevdiagError:
@@ -184,7 +186,7 @@ def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> BevdiagErr
         )
     builds = ", ".join(built) or "no module of this kind"
     message = f"unknown module {name!r}{did_you_mean(name, known) or '.'} bevdiag builds: {builds}"
-    return ConfigError(message, location=where, key=tree.dotted(path))
+    return tree.error_at(root, path, message)
 
 
 def is_slip(file: Path, name: str, known: Iterable[str]) -> bool:
@@ -193,11 +195,3 @@ def is_slip(file: Path, name: str, known: Iterable[str]) -> bool:
     In a repository that does not have it, it is; elsewhere a known name is all but the same.
     """
     return repository_of(file) is not None or slip_of(name, known) is not None
-
-
-def _not_modelled(unmodelled: list[tuple[Node, str, str]]) -> NoVerdictError:
-    named = ", ".join(f"{name} ({key})" for _, key, name in unmodelled)
-    plural = "is an OpenPCDet module" if len(unmodelled) == 1 else "are OpenPCDet modules"
-    return NoVerdictError(
-        f"{unmodelled[0][0].location}: {named} {plural} that bevdiag does not model"
-    )

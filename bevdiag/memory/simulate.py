@@ -6,11 +6,11 @@ from bevdiag.memory.allocator import (
     MIN_BLOCK_BYTES,
     SMALL_REQUEST_BYTES,
     AllocationRefusedError,
+    Block,
     CachingAllocator,
     block_bytes,
     segment_bytes,
 )
-from bevdiag.memory.blocks import Block
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import MARK, Category, EventStream, Flags, Ints, Phase
 from bevdiag.memory.expandable import ExpandableAllocator
@@ -88,17 +88,12 @@ def floor_bytes(stream: EventStream, target: DeviceTarget, bound: Bound = Bound.
 
     Less capacity than this suffices under no layout of the blocks.
     """
-    import numpy as np
-
     firm = [
         0 if is_optional(request, target) else workspace(request, target).at(bound)
         for request in stream.requests
     ]
     rounded = -(-_sizes(stream, firm) // MIN_BLOCK_BYTES) * MIN_BLOCK_BYTES
-    changes = np.zeros(len(stream.events), np.int64)
-    changes[stream.made] = rounded
-    changes[stream.frees] = -rounded[~stream.events[stream.frees]]
-    return int(changes.cumsum().max())
+    return int(_held(stream, rounded).max())
 
 
 def asked_of(stream: EventStream, target: DeviceTarget, bound: Bound) -> Asked:
@@ -113,6 +108,17 @@ def _sizes(stream: EventStream, of_requests: list[int]) -> Ints:
 
     settled = np.array([*of_requests, 0], np.int64)[stream.request]
     return np.where(stream.request < 0, stream.nbytes, settled)
+
+
+def _held(stream: EventStream, sizes: Ints) -> Ints:
+    """[events] The sum of the blocks that are alive after each event, if they have these sizes."""
+    import numpy as np
+
+    changes = np.zeros(len(stream.events), np.int64)
+    changes[stream.made] = sizes
+    changes[stream.frees] = -sizes[~stream.events[stream.frees]]
+    held: Ints = changes.cumsum()
+    return held
 
 
 def _reserved_bytes(stream: EventStream, asked: Asked) -> int:
@@ -202,7 +208,7 @@ def run(
     room = np.full((len(sizes), 2), -1, np.int64)
     # The next event after the one that makes it is its end.
     passing: list[bool] = (stream.freed == stream.made + 1).tolist()
-    allocated: list[int] = []
+    before = allocator.allocated_bytes
     reserved: list[int] = []
     refusal = None
     malloc, free = allocator.malloc, allocator.free
@@ -219,7 +225,7 @@ def run(
                     request = stream.request[code]
                     if request < 0 or not asked[request][1]:
                         refusal = Refusal(
-                            event=len(allocated),
+                            event=len(reserved),
                             alloc=stream.alloc(code),
                             nbytes=nbytes,
                             requested_bytes=refused.requested_bytes,
@@ -232,13 +238,13 @@ def run(
             freed = blocks[~code]
             if freed is not None:
                 free(freed)
-        allocated.append(allocator.allocated_bytes)
         reserved.append(allocator.reserved_bytes)
+    granted_bytes = np.array(granted, np.int64)
     return Totals(
         requested=np.array(sizes, np.int64),
-        granted=np.array(granted, np.int64),
+        granted=granted_bytes,
         room=room,
-        allocated=np.array(allocated, np.int64),
+        allocated=before + _held(stream, granted_bytes)[: len(reserved)],
         reserved=np.array(reserved, np.int64),
         refusal=refusal,
     )

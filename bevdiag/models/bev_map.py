@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil, floor, prod
-from typing import Protocol, get_args
+from typing import get_args
 
 from bevdiag.config import DetectorConfig
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
@@ -13,7 +13,6 @@ from bevdiag.config.bev_settings import (
     PillarScatterSettings,
     SparseHeightCompressionSettings,
 )
-from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.parts import Parts, UpToMap
 from bevdiag.errors import InputError
 from bevdiag.models.interfaces import bev_input, pillar_channels, sparse_volume
@@ -55,17 +54,7 @@ class MapInput:
         return self.reads != PILLARS
 
 
-class HasModel(Protocol):
-    """A config, or as much of one as makes the BEV map."""
-
-    @property
-    def model(self) -> ModelSettings: ...
-
-    @property
-    def data(self) -> DataSettings: ...
-
-
-def map_input_of(config: HasModel) -> MapInput:
+def map_input_of(config: DetectorConfig | UpToMap) -> MapInput:
     """Derive the map_input from the settings alone."""
     model, mapping = config.model, config.model.map_to_bev
     volume = sparse_volume(model, config.data)
@@ -89,7 +78,7 @@ def map_input_of(config: HasModel) -> MapInput:
     )
 
 
-def _pillar_input(config: HasModel) -> MapInput:
+def _pillar_input(config: DetectorConfig | UpToMap) -> MapInput:
     mapping, channels = config.model.map_to_bev, pillar_channels(config.model, config.data)
     x, y, z = config.data.grid_size
     if isinstance(mapping, PillarScatter3dSettings):

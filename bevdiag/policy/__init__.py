@@ -4,13 +4,6 @@ A policy stands in a file `bevdiag.toml`, or in the table `[tool.bevdiag]` of a 
 the one nearest to a config, upwards, counts.
 """
 
-from bevdiag.policy.policy_file import (
-    IgnoredRule,
-    Policy,
-    PolicyFile,
-    Setting,
-    find_policy,
-    read_policy,
-)
+from bevdiag.policy.policy_file import Policy, PolicyFile, Setting, find_policy, read_policy
 
-__all__ = ["IgnoredRule", "Policy", "PolicyFile", "Setting", "find_policy", "read_policy"]
+__all__ = ["Policy", "PolicyFile", "Setting", "find_policy", "read_policy"]

@@ -2,11 +2,11 @@
 
 import reprlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import ItemsView, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError, Location
@@ -22,26 +22,61 @@ class Setting:
     location: Location
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoredRule:
-    """A rule whose findings are silenced, why, and where that is said."""
+POLICY_SCHEMA = "policy/1"
+FOR_CONFIGS = "config"
+"""The tables for some configs, each with its `files`."""
 
-    code: str
-    reason: str
-    location: Location
+
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "integer"}
+_REASONS = {
+    "type": "object",
+    "patternProperties": {"^BEV[0-9]{3}$": {"type": "string", "minLength": 1}},
+    "additionalProperties": False,
+}
+_COUNTS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
+
+
+class Key(NamedTuple):
+    """One key of the file: what JSON Schema says of its value, one sentence, and TOML for it."""
+
+    name: str
+    value: Mapping[str, Any]
+    meaning: str
+    example: str
+
+
+KEYS = (
+    Key("gpu", _TEXT, "The GPU to judge by; bevdiag gpus lists them.", '"rtx4090"'),
+    Key("budget", _TEXT, "What the process may take in all, as nvidia-smi counts.", '"22GiB"'),
+    Key("margin", _TEXT, "What must stay free of it: a share or a size.", '"10%"'),
+    Key("torch", _TEXT, "The torch of the machine that trains, if another than here.", '"2.4.1"'),
+    Key("cudnn", _TEXT, "Its cuDNN, if another than that torch ships with.", '"9.1"'),
+    Key("autocast", _TEXT, "Mixed precision: off, fp16 or bf16.", '"fp16"'),
+    Key("optimizer", _TEXT, "Instead of the config's own.", '"adamw"'),
+    Key("batch_size", _NUMBER, "Samples a step on one GPU.", "4"),
+    Key(
+        "ignore",
+        _REASONS,
+        "Rules whose findings are silenced, each with its reason.",
+        'BEV302 = "the high end is a frame that we filter out"',
+    ),
+    Key(
+        "assume",
+        _COUNTS,
+        "Counts that depend on feature values, by the site that a report names.",
+        '"backbone_3d.focal_encoder.kept_voxels" = 120_000',
+    ),
+)
+_TABLES = ("ignore", "assume")
+_NAMES = tuple(key.name for key in KEYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What is decided for one config; None leaves it to the command line and its defaults.
+    """What the `KEYS` decide for one config; None leaves it to the command line and its defaults.
 
-    Attributes:
-        gpu, budget: the memory to judge by; where one is said anew, both are.
-        margin: what must stay free of it, a share such as 10% or a size.
-        torch, cudnn: the versions of the machine that will train.
-        autocast, optimizer, batch_size: how it will train.
-        assume: counts that depend on values, by site.
-        ignore: rules whose findings are silenced.
+    Where one of gpu and budget is said anew, both are. `assume` is by site, `ignore` by rule.
     """
 
     gpu: Setting | None = None
@@ -53,11 +88,11 @@ class Policy:
     optimizer: Setting | None = None
     batch_size: Setting | None = None
     assume: Mapping[str, Setting] = field(default_factory=dict)
-    ignore: Mapping[str, IgnoredRule] = field(default_factory=dict)
+    ignore: Mapping[str, Setting] = field(default_factory=dict)
 
     def overridden(self, other: "Policy") -> "Policy":
         """Return this policy with everything that `other` decides."""
-        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        values = {name: getattr(self, name) for name in _NAMES}
         if other.gpu is not None or other.budget is not None:
             values |= {"gpu": None, "budget": None}
         for name, mine in values.items():
@@ -69,59 +104,6 @@ class Policy:
         return Policy(**values)
 
 
-POLICY_SCHEMA = "policy/1"
-FOR_CONFIGS = "config"
-"""The tables for some configs, each with its `files`."""
-
-Kind = Literal["text", "number", "table"]
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key.
-
-    Attributes:
-        name: as the file spells it.
-        kind: of its value.
-        meaning: one sentence.
-        example: a value, as TOML; of a table, its entries.
-    """
-
-    name: str
-    kind: Kind
-    meaning: str
-    example: str
-
-
-KEYS = (
-    Key("gpu", "text", "The GPU to judge by; bevdiag gpus lists them.", '"rtx4090"'),
-    Key("budget", "text", "What the process may take in all, as nvidia-smi counts.", '"22GiB"'),
-    Key("margin", "text", "What must stay free of it: a share or a size.", '"10%"'),
-    Key("torch", "text", "The torch of the machine that trains, if another than here.", '"2.4.1"'),
-    Key("cudnn", "text", "Its cuDNN, if another than that torch ships with.", '"9.1"'),
-    Key("autocast", "text", "Mixed precision: off, fp16 or bf16.", '"fp16"'),
-    Key("optimizer", "text", "Instead of the config's own.", '"adamw"'),
-    Key("batch_size", "number", "Samples a step on one GPU.", "4"),
-    Key(
-        "ignore",
-        "table",
-        "Rules whose findings are silenced, each with its reason.",
-        'BEV302 = "the high end is a frame that we filter out"',
-    ),
-    Key(
-        "assume",
-        "table",
-        "Counts that depend on feature values, by the site that a report names.",
-        '"backbone_3d.focal_encoder.kept_voxels" = 120_000',
-    ),
-)
-
-
-def names(kind: Kind) -> tuple[str, ...]:
-    """Return the keys whose values are of this kind."""
-    return tuple(key.name for key in KEYS if key.kind == kind)
-
-
 def policy_toml(gpu: str | None = None) -> str:
     """Write a file with every key explained and commented out, but for the GPU if one is named."""
     lines = [
@@ -130,7 +112,7 @@ def policy_toml(gpu: str | None = None) -> str:
     ]
     for key in KEYS:
         lines += ["", f"# {key.meaning}"]
-        if key.kind == "table":
+        if key.name in _TABLES:
             lines += [f"# [{key.name}]", f"# {key.example}"]
         elif key.name == "gpu" and gpu is not None:
             lines.append(f'gpu = "{gpu}"')
@@ -148,11 +130,10 @@ def policy_toml(gpu: str | None = None) -> str:
 
 def policy_schema() -> dict[str, Any]:
     """Return a JSON Schema of the file, as `json_schema` begins one."""
-    own = {key.name: _described(key) for key in KEYS}
-    text = {"type": "string"}
+    own = {key.name: {"description": key.meaning, **key.value} for key in KEYS}
     files = {
         "description": "Patterns, as seen from the file's folder.",
-        "anyOf": [text, {"type": "array", "items": text}],
+        "anyOf": [_TEXT, {"type": "array", "items": _TEXT}],
     }
     for_configs = {
         "type": "object",
@@ -160,35 +141,16 @@ def policy_schema() -> dict[str, Any]:
         "required": ["files"],
         "additionalProperties": False,
     }
+    described = {
+        "description": "What holds for some configs; later tables override earlier ones.",
+        "type": "array",
+        "items": for_configs,
+    }
     return {
         "type": "object",
-        "properties": {
-            **own,
-            FOR_CONFIGS: {
-                "description": "What holds for some configs; later tables override earlier ones.",
-                "type": "array",
-                "items": for_configs,
-            },
-        },
+        "properties": {**own, FOR_CONFIGS: described},
         "additionalProperties": False,
     }
-
-
-def _described(key: Key) -> dict[str, Any]:
-    if key.kind == "text":
-        value: dict[str, Any] = {"type": "string"}
-    elif key.kind == "number":
-        value = {"type": "integer"}
-    elif key.name == "ignore":
-        reason = {"type": "string", "minLength": 1}
-        value = {
-            "type": "object",
-            "patternProperties": {"^BEV[0-9]{3}$": reason},
-            "additionalProperties": False,
-        }
-    else:
-        value = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
-    return {"description": key.meaning, **value}
 
 
 if sys.version_info >= (3, 11):
@@ -199,9 +161,6 @@ else:
 FILE_NAME = "bevdiag.toml"
 MAX_BYTES = 2**20
 MAX_NUMBER = 10**18
-
-_TEXTS, _NUMBERS = names("text"), names("number")
-_KEYS = tuple(key.name for key in KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +230,7 @@ def read_policy(path: Path) -> PolicyFile:
         raise reader.error(FOR_CONFIGS, "expected [[...config]], a table for some configs")
     return PolicyFile(
         path=path,
-        common=reader.policy(tables, (FOR_CONFIGS, *_KEYS)),
+        common=reader.policy(tables, (FOR_CONFIGS, *_NAMES)),
         special=tuple(reader.special(entry) for entry in entries),
     )
 
@@ -300,48 +259,50 @@ class _Reader:
             raise self.error(
                 "files", 'every [[...config]] needs files = "PATTERN", or a list of patterns'
             )
-        return tuple(patterns), self.policy(entry, ("files", *_KEYS))
+        return tuple(patterns), self.policy(entry, ("files", *_NAMES))
 
     def policy(self, table: Mapping[str, Any], allowed: tuple[str, ...]) -> Policy:
         for key in table:
-            if key not in _KEYS:
+            if key not in _NAMES:
                 hint = did_you_mean(key, allowed)
                 raise self.error(key, f"there is no setting of this name{hint}")
-        values: dict[str, Any] = {key: self._text(table, key) for key in _TEXTS if key in table}
-        values |= {key: self._number(table, key) for key in _NUMBERS if key in table}
         return Policy(
-            **values,
-            assume=dict(self._assumed(table.get("assume", {}))),
-            ignore=dict(self._ignored(table.get("ignore", {}))),
+            **{
+                key: self._setting(key, table[key])
+                for key in _NAMES
+                if key in table and key not in _TABLES
+            },
+            assume={
+                site: self._checked(site, count, _is_count(count) and count >= 0, "a count")
+                for site, count in self._table(table, "assume", '{"SITE" = COUNT}')
+            },
+            ignore={
+                code: self._reason(code, reason)
+                for code, reason in self._table(table, "ignore", '{BEV305 = "why"}')
+            },
         )
 
-    def _text(self, table: Mapping[str, Any], key: str) -> Setting:
-        value = table[key]
-        if not isinstance(value, str):
-            raise self.error(key, f"expected text in quotes, not {_shown(value)}")
-        return Setting(value, self._place(key, value))
+    def _setting(self, key: str, value: Any) -> Setting:
+        if key == "batch_size":
+            return self._checked(key, value, _is_count(value), "a whole number")
+        text = self._checked(key, value, isinstance(value, str), "text in quotes").text
+        return Setting(text, self._place(key, text))
 
-    def _number(self, table: Mapping[str, Any], key: str) -> Setting:
-        value = table[key]
-        if not _is_count(value):
-            raise self.error(key, f"expected a whole number, not {_shown(value)}")
+    def _checked(self, key: str, value: object, is_right: bool, expected: str) -> Setting:
+        if not is_right:
+            raise self.error(key, f"expected {expected}, not {_shown(value)}")
         return Setting(str(value), self._place(key))
 
-    def _assumed(self, table: Any) -> Iterator[tuple[str, Setting]]:
-        if not isinstance(table, dict):
-            raise self.error("assume", 'expected a table such as {"SITE" = COUNT}')
-        for site, count in table.items():
-            if not _is_count(count) or count < 0:
-                raise self.error(site, f"expected a count, not {_shown(count)}")
-            yield site, Setting(str(count), self._place(site))
+    def _reason(self, code: str, reason: object) -> Setting:
+        if not isinstance(reason, str) or not reason.strip():
+            raise self.error(code, "expected the reason, as text: why is it ignored here?")
+        return Setting(reason.strip(), self._place(code))
 
-    def _ignored(self, table: Any) -> Iterator[tuple[str, IgnoredRule]]:
-        if not isinstance(table, dict):
-            raise self.error("ignore", 'expected a table such as {BEV305 = "why"}')
-        for code, reason in table.items():
-            if not isinstance(reason, str) or not reason.strip():
-                raise self.error(code, "expected the reason, as text: why is it ignored here?")
-            yield code, IgnoredRule(code, reason.strip(), self._place(code))
+    def _table(self, table: Mapping[str, Any], key: str, example: str) -> ItemsView[str, Any]:
+        entries = table.get(key, {})
+        if not isinstance(entries, dict):
+            raise self.error(key, f"expected a table such as {example}")
+        return entries.items()
 
     def error(self, key: str, message: str) -> ConfigError:
         return ConfigError(message, location=self._place(key), key=key)

@@ -8,7 +8,7 @@ from bevdiag.children import exhausts_host
 from bevdiag.config import from_document, read_document
 from bevdiag.errors import BevdiagError, ConfigError, ExitCode, NoVerdictError
 from bevdiag.memory.verdict import Verdict
-from bevdiag.policy import IgnoredRule
+from bevdiag.policy import Setting
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.rules.checks import config_findings, sifted, stops
@@ -32,7 +32,7 @@ class Job:
     config: Path
     options: InspectOptions
     budget: str = ""
-    ignore: Mapping[str, IgnoredRule] = field(default_factory=dict)
+    ignore: Mapping[str, Setting] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +107,11 @@ def defect(config: Path, error: Exception, budget: str = "") -> Check:
 
 
 def without_ignored(
-    report: Prediction | ConfigReport, ignore: Mapping[str, IgnoredRule]
+    report: Prediction | ConfigReport, ignore: Mapping[str, Setting]
 ) -> Prediction | ConfigReport:
     """Return the report without the findings that the policy silences; they stay listed as such."""
     silenced = tuple(
-        replace(finding, silenced=Silencing(rule.reason, rule.location))
+        replace(finding, silenced=Silencing(rule.text, rule.location))
         for finding in report.findings
         if (rule := ignore.get(finding.code)) is not None
     )
@@ -136,7 +136,7 @@ def worst_last(checks: Iterable[Check]) -> list[Check]:
 
 def check_untraced(
     config: Path,
-    ignore: Mapping[str, IgnoredRule],
+    ignore: Mapping[str, Setting],
     overrides: Sequence[str] = (),
     data_root: Path | None = None,
 ) -> Check:
@@ -156,7 +156,7 @@ def check_untraced(
 
 def _read_and_checked(
     config: Path,
-    ignore: Mapping[str, IgnoredRule],
+    ignore: Mapping[str, Setting],
     overrides: Sequence[str],
     data_root: Path | None,
 ) -> Check:

@@ -203,7 +203,7 @@ def _with_margin(options: InspectOptions, margin: _Said) -> InspectOptions:
 
 
 def _check_codes(policy: Policy) -> None:
-    for rule in policy.ignore.values():
-        if rule.code not in CODES:
-            hint = did_you_mean(rule.code, CODES)
-            raise ConfigError(f"there is no rule {rule.code}{hint}", location=rule.location)
+    for code, rule in policy.ignore.items():
+        if code not in CODES:
+            hint = did_you_mean(code, CODES)
+            raise ConfigError(f"there is no rule {code}{hint}", location=rule.location)

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bevdiag.errors import ExitCode
-from bevdiag.memory.history import History
-from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.memory.history import BlockLife, History
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.rules.finding import Finding, Fix, Severity

@@ -3,34 +3,25 @@
 import re
 from pathlib import Path
 
-from rich.text import Text
-
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import SEVERITY_STYLES, heading, paragraph, render_lines
-from bevdiag.report.text.table import cell, columns, lay_out
+from bevdiag.report.text.prose import SEVERITY_STYLES, Page
+from bevdiag.report.text.table import cell
 from bevdiag.rules.pages import RulePage
 
-_COLUMNS = columns("code | name | severity | confidence1 | what it is about~")
+_COLUMNS = "code | name | severity | confidence1 | what it is about~"
 
 
 def render_rule(page: RulePage, layout: Layout) -> str:
     """One rule's page."""
-    row = page.code
-    style = SEVERITY_STYLES[row.severity]
-    lines = [
-        Text.assemble(
-            (f"{row.code} {row.name}", "bold"),
-            "  ",
-            (row.severity.value, style),
-            f", {row.confidence.value}",
-        ),
-        *paragraph(page.summary, layout),
-    ]
+    row, text = page.code, Page(layout)
+    severity = (row.severity.value, SEVERITY_STYLES[row.severity])
+    text.line((f"{row.code} {row.name}", "bold"), "  ", severity, f", {row.confidence.value}")
+    text.paragraph(page.summary)
     for title, paragraphs in page.parts.items():
-        lines += heading(title, layout)
-        for text in paragraphs:
-            lines += paragraph(text, layout, indent=2)
-    return render_lines(lines, layout)
+        text.heading(title)
+        for paragraph in paragraphs:
+            text.paragraph(paragraph, indent=2)
+    return str(text)
 
 
 def render_rules(pages: tuple[RulePage, ...], layout: Layout) -> str:
@@ -45,8 +36,9 @@ def render_rules(pages: tuple[RulePage, ...], layout: Layout) -> str:
         ]
         for page in pages
     ]
-    table = lay_out(_COLUMNS, rows, layout.width)
-    return render_lines(table.lines(), layout)
+    text = Page(layout)
+    text.table(_COLUMNS, rows, indent=0)
+    return str(text)
 
 
 _LINK = re.compile(r"(\S+#\d+) \((https://[^)]+)\)")

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rich.text import Text
-
 from bevdiag.accuracy.outcome import (
     LARGEST_LIMIT,
     MEDIAN_LIMIT,
@@ -17,35 +15,34 @@ from bevdiag.accuracy.outcome import (
 from bevdiag.report.amounts import UNKNOWN, bytes_if_known, format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
-from bevdiag.report.text.prose import paragraph, render_lines
-from bevdiag.report.text.table import cell, columns, lay_out
+from bevdiag.report.text.prose import Page
+from bevdiag.report.text.table import columns
 
-_COLUMNS = columns(
+_COLUMNS = (
     "row~ | batch>5 | autocast>6 | measured> | predicted> | error> | low>8 | "
     "high>4 | covered> | reserved>7 | error>2 | parameters>3"
 )
-_HEADER = tuple(column.header for column in _COLUMNS)
 _MOST_NAMED = 8
 """More rows than these that lack a prediction for one reason are counted, not named."""
 
 
 def render_validation(validation: Validation, layout: Layout) -> str:
     """One line a row, then median, maximum, coverage and what has no prediction."""
-    lines: list[Text] = []
+    page = Page(layout)
     if validation.predicted:
-        rows = [[*map(cell, _cells(outcome))] for outcome in validation.predicted]
-        lines += lay_out(_COLUMNS, rows, layout.width).lines()
-        lines.append(Text())
+        page.table(_COLUMNS, [_cells(outcome) for outcome in validation.predicted], indent=0)
+        page.line()
     for sentence in _summary(validation):
-        lines += paragraph(sentence, layout)
+        page.paragraph(sentence)
     for sentence in _missing(validation):
-        lines += paragraph(sentence, layout, style="dim")
-    return render_lines(lines, layout)
+        page.paragraph(sentence, style="dim")
+    return str(page)
 
 
 def validation_markdown(validation: Validation) -> str:
     """Write the same as a Markdown table."""
-    lines = [f"| {' | '.join(_HEADER)} |", "|" + "---|" * len(_HEADER)]
+    header = [column.header for column in columns(_COLUMNS)]
+    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     lines += [f"| {' | '.join(_cells(outcome))} |" for outcome in validation.predicted]
     lines += ["", *(f"- {line}" for line in _summary(validation))]
     lines += [f"- {line}" for line in _missing(validation)]

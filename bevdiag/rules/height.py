@@ -39,26 +39,19 @@ _COMPRESSIONS = {
 def height_flatten_blowup(evidence: StepEvidence) -> Iterator[Finding]:
     """Flattening the height multiplies the channels of the BEV map.
 
-    What it means:
-        HeightCompression lays the D levels of a volume side by side as channels, so the first 2D
-        convolution has C x D input channels. With many of them the map and that convolution's
-        workspace are what fills the GPU.
-
-    Why it happens:
-        HeightCompression was made for backbones that bring the height down to a few levels first.
-        Behind one that keeps it, every level becomes another set of channels. Beyond 2^31 - 1
-        elements a sample, PyTorch before cuDNN 9.3 also leaves cuDNN for an im2col buffer that is
-        the kernel's area times larger than the map.
-
-    How to fix:
-        Bring the height down before the map (strides along z in the 3D stage), or reduce it instead
-        of flattening it: SparseHeightCompression with MODE sparse_max makes the map without the
-        volume.
-
-    Seen in:
-        pytorch/pytorch#128947 (https://github.com/pytorch/pytorch/issues/128947): 161.37 GiB asked
-        for by one convolution whose sample is beyond 32-bit indices, by the arithmetic that makes
-        75.10 GiB of 22,400 channels on 200 x 500 cells.
+    What it means: HeightCompression lays the D levels of a volume side by side as channels, so the
+        first 2D convolution has C x D input channels. With many of them the map and that
+        convolution's workspace are what fills the GPU.
+    Why it happens: HeightCompression was made for backbones that bring the height down to a few
+        levels first. Behind one that keeps it, every level becomes another set of channels. Beyond
+        2^31 - 1 elements a sample, PyTorch before cuDNN 9.3 also leaves cuDNN for an im2col buffer
+        that is the kernel's area times larger than the map.
+    How to fix: Bring the height down before the map (strides along z in the 3D stage), or reduce it
+        instead of flattening it: SparseHeightCompression with MODE sparse_max makes the map without
+        the volume.
+    Seen in: pytorch/pytorch#128947: 161.37 GiB asked for by one convolution whose sample is beyond
+        32-bit indices, by the arithmetic that makes 75.10 GiB of 22,400 channels on 200 x 500
+        cells.
     """
     map_input = evidence.map_input
     channels = map_input.channels * map_input.depth
@@ -124,21 +117,15 @@ def _beyond_int32(evidence: StepEvidence, call: ConvCall, elements: int) -> list
 def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
     """A sparse volume is made dense, and for a moment it is there twice.
 
-    What it means:
-        A sparse tensor of a GiB or more (dense) is turned into [B, C, D, H, W], most of it zeros.
-
-    Why it happens:
-        spconv's dense() fills a channels-last tensor and then copies it into channels-first order,
-        so both are alive at once. Reducing the height afterwards makes the map small, not the
-        volume.
-
-    How to fix:
-        Reduce the height on the sparse tensor: SparseHeightCompression with MODE sparse_max,
-        sparse_mean or sparse_sum makes the same map without the volume.
-
-    Seen in:
-        traveller59/second.pytorch#82 (https://github.com/traveller59/second.pytorch/issues/82):
-        memory that follows the grid's volume rather than its occupied voxels.
+    What it means: A sparse tensor of a GiB or more (dense) is turned into [B, C, D, H, W], most of
+        it zeros.
+    Why it happens: spconv's dense() fills a channels-last tensor and then copies it into
+        channels-first order, so both are alive at once. Reducing the height afterwards makes the
+        map small, not the volume.
+    How to fix: Reduce the height on the sparse tensor: SparseHeightCompression with MODE
+        sparse_max, sparse_mean or sparse_sum makes the same map without the volume.
+    Seen in: traveller59/second.pytorch#82: memory that follows the grid's volume rather than its
+        occupied voxels.
     """
     map_input, batch_size = evidence.map_input, evidence.batch.batch_size
     elements = (
@@ -176,22 +163,16 @@ def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
 def cheaper_collapse(evidence: StepEvidence) -> Iterator[Finding]:
     """The height could be collapsed before the map is made, not flattened into it.
 
-    What it means:
-        The volume's levels become channels of the map, and the first 2D convolution has as many
-        times the weights. A maximum or mean over the occupied levels makes a map with the volume's
-        own channels.
-
-    Why it happens:
-        HeightCompression is cheap behind a backbone that leaves two levels. Behind one that keeps
-        more, the dense volume, the map and the first convolution all grow with the levels.
-
-    How to fix:
-        SparseHeightCompression with MODE sparse_max, or strides along the height before the map
-        (HEIGHT_STRIDES). Either loses at which height a feature was.
-
-    Seen in:
-        open-mmlab/OpenPCDet#1234 (https://github.com/open-mmlab/OpenPCDet/issues/1234): a request
-        to lift the tie between the number of height levels and the map's channels.
+    What it means: The volume's levels become channels of the map, and the first 2D convolution has
+        as many times the weights. A maximum or mean over the occupied levels makes a map with the
+        volume's own channels.
+    Why it happens: HeightCompression is cheap behind a backbone that leaves two levels. Behind one
+        that keeps more, the dense volume, the map and the first convolution all grow with the
+        levels.
+    How to fix: SparseHeightCompression with MODE sparse_max, or strides along the height before the
+        map (HEIGHT_STRIDES). Either loses at which height a feature was.
+    Seen in: open-mmlab/OpenPCDet#1234: a request to lift the tie between the number of height
+        levels and the map's channels.
     """
     map_input = evidence.map_input
     if evidence.verdict not in (Verdict.OVER, Verdict.DEPENDS):

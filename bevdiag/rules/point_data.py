@@ -25,27 +25,18 @@ _SOURCES = "MODEL.PFE.FEATURES_SOURCE"
 def data_path_missing(evidence: ConfigEvidence) -> Iterator[Finding]:
     """A data path of the config does not exist.
 
-    What it means:
-        The data set cannot be opened, or is opened and found empty: OpenPCDet skips info files that
-        are not there and trains on nothing.
-
+    What it means: The data set cannot be opened, or is opened and found empty: OpenPCDet skips info
+        files that are not there and trains on nothing.
     What is printed:
         No such file or directory: '...infos...pkl'
-
         FileNotFoundError: [Errno 2] No such file or directory
-
         num_samples should be a positive integer value, but got num_samples=0
-
-    Why it happens:
-        Relative paths start from the folder that training is started in, tools/ as a rule, and the
-        info files are made by a script that has to be run first.
-
-    How to fix:
-        Correct the path, or make the info files with the data set's create_..._infos command.
-
-    Seen in:
-        open-mmlab/OpenPCDet#244 (https://github.com/open-mmlab/OpenPCDet/issues/244): training that
-        ends at a kitti_dbinfos_train.pkl that is not there.
+    Why it happens: Relative paths start from the folder that training is started in, tools/ as a
+        rule, and the info files are made by a script that has to be run first.
+    How to fix: Correct the path, or make the info files with the data set's create_..._infos
+        command.
+    Seen in: open-mmlab/OpenPCDet#244: training that ends at a kitti_dbinfos_train.pkl that is not
+        there.
     """
     document, start = evidence.document, evidence.data_root
     written = text(document, _PATH)
@@ -85,26 +76,17 @@ def _each(key: str, names: object) -> Iterator[tuple[str, Path]]:
 def point_feature_not_stored(evidence: ConfigEvidence) -> Iterator[Finding]:
     """A point feature is used that the data set's points do not have.
 
-    What it means:
-        The encoder of point features looks each used name up in the list of stored ones, and the
-        first sample ends in a ValueError.
-
+    What it means: The encoder of point features looks each used name up in the list of stored ones,
+        and the first sample ends in a ValueError.
     What is printed:
         ValueError: '<...>' is not in list
-
         ValueError: tuple.index(x): x not in tuple
-
-    Why it happens:
-        used_feature_list was copied from another data set's config, or a name is spelt otherwise
-        there.
-
-    How to fix:
-        Use names of src_feature_list alone; if the files do hold the value, enter it there in its
-        column's place.
-
-    Seen in:
-        open-mmlab/OpenPCDet#288 (https://github.com/open-mmlab/OpenPCDet/issues/288): lists of
-        another data set, with a timestamp, beside points of four values.
+    Why it happens: used_feature_list was copied from another data set's config, or a name is spelt
+        otherwise there.
+    How to fix: Use names of src_feature_list alone; if the files do hold the value, enter it there
+        in its column's place.
+    Seen in: open-mmlab/OpenPCDet#288: lists of another data set, with a timestamp, beside points of
+        four values.
     """
     document = evidence.document
     key = f"{_ENCODING}.used_feature_list"
@@ -128,27 +110,18 @@ def point_feature_not_stored(evidence: ConfigEvidence) -> Iterator[Finding]:
 def sampled_points_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     """The ground-truth database is read with another number of values a point than the data set has.
 
-    What it means:
-        Objects from the database are cut into points of NUM_POINT_FEATURES values and laid beside
-        the scene's points, which have those of src_feature_list. The first sampled object stops the
-        loader, at an assertion or where the two are put together.
-
+    What it means: Objects from the database are cut into points of NUM_POINT_FEATURES values and
+        laid beside the scene's points, which have those of src_feature_list. The first sampled
+        object stops the loader, at an assertion or where the two are put together.
     What is printed:
         assert obj_points.shape[0] == info['num_points_in_gt']
-
         assert obj_points.shape[-1] == points.shape[-1] + 1
-
-    Why it happens:
-        The database was made from the files, and NUM_POINT_FEATURES stayed behind when the data
-        set's features changed.
-
-    How to fix:
-        Write the number of src_feature_list's names, and make the database anew if the files
-        changed.
-
-    Seen in:
-        open-mmlab/OpenPCDet#718 (https://github.com/open-mmlab/OpenPCDet/issues/718): a database
-        whose points are not those of the scene, as it was made with other sweeps.
+    Why it happens: The database was made from the files, and NUM_POINT_FEATURES stayed behind when
+        the data set's features changed.
+    How to fix: Write the number of src_feature_list's names, and make the database anew if the
+        files changed.
+    Seen in: open-mmlab/OpenPCDet#718: a database whose points are not those of the scene, as it was
+        made with other sweeps.
     """  # noqa: E501
     document = evidence.document
     stored = document.get(_STORED)
@@ -178,23 +151,15 @@ def sampled_points_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
 def raw_points_without_features(evidence: ConfigEvidence) -> Iterator[Finding]:
     """Keypoints gather features of raw points that have none but their coordinates.
 
-    What it means:
-        VoxelSetAbstraction takes what a point has beside x, y and z as its features, and there is
-        nothing: the first batch ends in an AttributeError.
-
+    What it means: VoxelSetAbstraction takes what a point has beside x, y and z as its features, and
+        there is nothing: the first batch ends in an AttributeError.
     What is printed:
         'NoneType' object has no attribute 'contiguous' (in pfe)
-
-    Why it happens:
-        PV-RCNN was written for points with an intensity; a data set without one leaves three
-        values.
-
-    How to fix:
-        Remove raw_points from FEATURES_SOURCE, or give the points a fourth value, be it a constant.
-
-    Seen in:
-        open-mmlab/OpenPCDet#762 (https://github.com/open-mmlab/OpenPCDet/issues/762): PV-RCNN on a
-        data set of bare coordinates.
+    Why it happens: PV-RCNN was written for points with an intensity; a data set without one leaves
+        three values.
+    How to fix: Remove raw_points from FEATURES_SOURCE, or give the points a fourth value, be it a
+        constant.
+    Seen in: open-mmlab/OpenPCDet#762: PV-RCNN on a data set of bare coordinates.
     """
     document = evidence.document
     used, sources = document.get(_USED), document.get(_SOURCES)

@@ -5,12 +5,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
+
+if TYPE_CHECKING:
+    from bevdiag.source.simulated_gpu import SimulatedGpu
 
 
 @dataclass(slots=True)
@@ -21,7 +23,7 @@ class Running:
         boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
     """
 
-    gpu: SimulatedGpu
+    gpu: "SimulatedGpu"
     values: AssumedValues | RehearsedValues
     boxes: Tensor | None = None
 

@@ -10,9 +10,8 @@ import torch
 from bevdiag.trace.accumulation import scatter_into_zeros
 from bevdiag.trace.operands import given_arguments
 from bevdiag.trace.reductions import summed
-from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.sorting import index_count, index_put_buffers
-from bevdiag.trace.unknown_values import data_dependent, known_mask
+from bevdiag.trace.unknown_values import Question, data_dependent, known_mask
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder

@@ -32,8 +32,12 @@ from bevdiag.models.backbones_3d.focal_sampling import Scores, ScoreSampler, dec
 from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.scenes import Batch
 from bevdiag.trace.accumulation import sole_owner_counts
-from bevdiag.trace.focal_levels import MODULES, pinned_decision, settle_focal_levels
-from bevdiag.trace.focal_rehearsal import rehearse_levels
+from bevdiag.trace.focal_levels import (
+    MODULES,
+    pinned_decision,
+    rehearse_levels,
+    settle_focal_levels,
+)
 from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
 from bevdiag.trace.scenarios import Scenario as Scenario
@@ -75,7 +79,7 @@ def settle_kept_voxels(
         return (_settle_encoder(config, backbone.focal_encoder, batch, seed=seed, pins=pinned),)
     x, y, z = config.data.grid_size
     coords, shape = batch.voxel_coords(), (z + 1, y, x)
-    rehearse = partial(rehearse_levels, config, backbone, MODULES, batch, seed)
+    rehearse = partial(rehearse_levels, config, backbone, batch, seed)
     return settle_focal_levels(backbone, coords, shape, batch.batch_size, pinned, rehearse)
 
 

@@ -8,7 +8,7 @@ from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
-from bevdiag.trace import columns, convolution, indexing, reductions, sorting
+from bevdiag.trace import convolution, indexing, known_facts, reductions, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import data_dependent
@@ -188,9 +188,9 @@ RULES: dict[Any, Rule] = {
         (aten.native_layer_norm.default, aten.native_layer_norm_backward.default),
         reductions.layer_norm,
     ),
-    aten.cat.default: columns.concatenated,
-    aten.select.int: columns.picked,
-    aten.slice.Tensor: columns.picked,
+    aten.cat.default: known_facts.concatenated,
+    aten.select.int: known_facts.picked,
+    aten.slice.Tensor: known_facts.picked,
     aten.roll.default: _roll,
     aten.embedding_dense_backward.default: sorting.embedding_backward,
     aten._softmax_backward_data.default: _softmax_backward,

@@ -20,13 +20,11 @@ from bevdiag.memory.events import Category, EventStream, Phase, current_category
 from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.columns import KnownColumns
-from bevdiag.trace.known_values import KnownValues
+from bevdiag.trace.known_facts import KnownColumns
 from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, stored_in, tensors_in
-from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.shapes import outputs_of
-from bevdiag.trace.unknown_values import Asked
+from bevdiag.trace.unknown_values import Asked, KnownValues, Question
 
 _HOST = -1
 

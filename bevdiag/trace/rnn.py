@@ -1,7 +1,8 @@
 """Recurrent layers as cuDNN runs them: one call for all steps and layers.
 
 On meta tensors PyTorch unrolls them into products, step by step. What a call keeps and asks for is
-computed by memory/rnn.py; here are the tensors, in the order of aten/src/ATen/native/cudnn/RNN.cpp.
+computed by memory/workspaces.py; here are the tensors, in the order of
+aten/src/ATen/native/cudnn/RNN.cpp.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import RnnCall
-from bevdiag.memory.rnn import GATES, bias_elements, reserve_bytes, weight_elements
+from bevdiag.memory.workspaces import GATES, bias_elements, reserve_bytes, weight_elements
 from bevdiag.trace.operands import unrecorded
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from bevdiag.models.backbones_3d.focal_growth import FocalDecision
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
-from bevdiag.models.one_stage import OneStageDetector
+from bevdiag.models.builder import OneStageDetector
 from bevdiag.scenes.scenario import Scenario as Scenario
 from bevdiag.trace.pins import Assumption
 

@@ -1,17 +1,33 @@
-"""The places where the values of a meta tensor would be needed."""
+"""The places where the values of a meta tensor would be needed, and who supplies them.
+
+Without anybody else, what the operations alone show is known.
+"""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
 from bevdiag.errors import NoVerdictError
+from bevdiag.trace.known_facts import Intervals
+from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Question, QuestionCounter
 
 if TYPE_CHECKING:
     from bevdiag.trace.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, where in the code, while which module runs, and the how manieth time there."""
+
+    kind: str
+    place: str
+    module: str
+    number: int
 
 
 class Asked:
@@ -26,16 +42,21 @@ class Asked:
 
     def __init__(self) -> None:
         self.module: Callable[[], str] = str
-        self._counter = QuestionCounter()
+        self._numbers: Counter[tuple[str, str, str]] = Counter()
 
     def begin_pass(self) -> None:
-        """Begin a forward or backward pass."""
-        self._counter.begin_pass()
+        """Count from zero: a checkpoint's recomputation asks what the forward pass asked."""
+        self._numbers.clear()
 
     def question(self, kind: str) -> Question:
         """Give a number to the question that the code asks right now."""
         module = self.module()
-        return self._counter.question(kind, user_place(sys._getframe(1), module), module)
+        return self._numbered(kind, user_place(sys._getframe(1), module), module)
+
+    def _numbered(self, kind: str, place: str, module: str) -> Question:
+        key = kind, place, module
+        self._numbers[key] += 1
+        return Question(*key, self._numbers[key] - 1)
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """Note that an operation has run."""
@@ -58,6 +79,95 @@ def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
         f"{where}: the result of {func} depends on feature values, which a run without a GPU does "
         "not compute; the module needs a rule that states the count"
     )
+
+
+class KnownValues(Asked):
+    """Answers what follows from the operations alone; everything else stops the trace.
+
+    A number that is only logged is never asked for. Whoever knows more answers instead.
+
+    Args:
+        recorder: of the trace that is stopped.
+    """
+
+    def __init__(self, recorder: "Recorder | None" = None) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._intervals = Intervals()
+
+    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
+        self._intervals.note(func, args, outputs)
+
+    def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
+        """Return a bool tensor with values in place of a meta one; the same for the same tensor."""
+        return torch.full(mask.shape, bool(self._only(mask, question)))
+
+    def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
+        """Note that `result` is the meta tensor of `~mask`."""
+
+    def order(
+        self, shape: tuple[int, ...], dim: int, length: int, question: Question
+    ) -> torch.Tensor | None:
+        """Return indices int64 along `dim` of a tensor of this shape, `length`, none twice.
+
+        None where they may stay without values.
+        """
+        return None
+
+    def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
+        """Return an int64 index with values below `size` in place of a meta one."""
+        self._stop(question)
+
+    def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
+        """How many distinct ones there are among `count` rows, or among all values of `source`."""
+        self._stop(question)
+
+    def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
+        """Return the source's distinct values, in order, where their number alone settles them."""
+        return None
+
+    def branch(self, tensor: torch.Tensor, question: Question) -> bool:
+        """Decide the truth of a tensor."""
+        low, high = self._intervals.of(tensor)
+        if low > 0 or high < 0:
+            return True
+        return bool(self._only(tensor, question))
+
+    def number(self, tensor: torch.Tensor, question: Question) -> int | float:
+        """Return what `.item()` returns."""
+        if not tensor.is_floating_point():
+            return self.size(tensor, question)
+        low, high = self._intervals.of(tensor)
+        if low == high:
+            return low
+        return LazyNumber(
+            lambda: None, lambda _: self._stop(question), lambda: self._stop(question)
+        )
+
+    def size(self, tensor: torch.Tensor, question: Question, lowest: int = 0) -> int:
+        """Return what `int()` returns: of a count that is assumed, `lowest` or more."""
+        return int(self._only(tensor, question))
+
+    def copied(
+        self, tensor: torch.Tensor, question: Question, *, is_read: bool = True
+    ) -> torch.Tensor | None:
+        """Return the values of a copy on the host, None where nobody knows them."""
+        return torch.full(tensor.shape, self._only(tensor, question), dtype=tensor.dtype)
+
+    def _only(self, tensor: torch.Tensor, question: Question) -> float:
+        low, high = self._intervals.of(tensor)
+        if low != high:
+            self._stop(question)
+        return low
+
+    def _stop(self, question: Question) -> NoReturn:
+        assert self._recorder is not None
+        raise data_dependent(self._recorder, f"a {question.kind} read from features")
+
+    def question(self, kind: str) -> Question:
+        # Nobody asks where: a walk through the frames for nothing.
+        assert self._recorder is not None
+        return self._numbered(kind, "", self._recorder.attribution.current_path())
 
 
 def copied_to_host(

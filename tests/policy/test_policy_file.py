@@ -9,7 +9,7 @@ import pytest
 from bevdiag.cli.reference import schema_text
 from bevdiag.errors import ConfigError, Location
 from bevdiag.policy import Policy, find_policy, read_policy
-from bevdiag.policy.policy_file import KEYS, IgnoredRule, Setting, policy_toml
+from bevdiag.policy.policy_file import KEYS, Setting, policy_toml
 
 TEXT = """\
 gpu = "a100-80gb"
@@ -49,7 +49,7 @@ def test_later_tables_override_earlier_ones(tmp_path):
     big = file.of(tmp_path / "waymo" / "big.yaml")
     assert big.batch_size is not None
     assert big.batch_size.text == "1"
-    assert big.ignore["BEV305"].reason == "the slots are full in winter"
+    assert big.ignore["BEV305"].text == "the slots are full in winter"
 
 
 def test_memory_said_anew_replaces_both_of_its_settings(tmp_path):
@@ -199,7 +199,7 @@ def test_a_later_table_decides_what_it_names_and_leaves_the_rest() -> None:
         gpu=_said("rtx4090"),
         margin=_said("10%"),
         assume={"a": _said("1"), "b": _said("2")},
-        ignore={"BEV302": IgnoredRule("BEV302", "the paper's", _PLACE)},
+        ignore={"BEV302": Setting("the paper's", _PLACE)},
     )
     narrow = Policy(margin=_said("2GiB"), assume={"b": _said("3")})
     both = wide.overridden(narrow)

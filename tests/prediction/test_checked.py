@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, Location
-from bevdiag.policy import IgnoredRule
+from bevdiag.policy import Setting
 from bevdiag.prediction.checked import (
     Check,
     Checks,
@@ -48,7 +48,7 @@ def test_a_defect_of_one_config_leaves_the_others_their_answer() -> None:
 
 
 def test_what_the_policy_silences_stays_listed_with_its_reason() -> None:
-    rule = IgnoredRule("BEV104", "it is wanted", Location(Path("bevdiag.toml"), 2, 1))
+    rule = Setting("it is wanted", Location(Path("bevdiag.toml"), 2, 1))
     report = without_ignored(_report(ERROR, GROWN), {"BEV104": rule})
     assert report.findings == (GROWN,)
     (silenced,) = report.silenced

@@ -1,6 +1,6 @@
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, EventStream, Phase
-from bevdiag.memory.lifetimes import saved_bytes_by_module
+from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.simulate import simulate
 from bevdiag.prediction.judged import peak_of
 from bevdiag.prediction.predicted import layers_of

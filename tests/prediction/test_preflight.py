@@ -9,7 +9,7 @@ import pytest
 from bevdiag.children import announce
 from bevdiag.errors import ExitCode, Location
 from bevdiag.memory.verdict import Verdict
-from bevdiag.policy import IgnoredRule
+from bevdiag.policy import Setting
 from bevdiag.prediction import preflight as preflight_module
 from bevdiag.prediction.checked import Check, Job, worst, worst_last
 from bevdiag.prediction.preflight import preflight
@@ -17,7 +17,7 @@ from bevdiag.prediction.result import ConfigReport
 
 
 def job(small, config=None, ignore=(), **wanted):
-    rules = {code: IgnoredRule(code, "known", Location(Path("b.toml"), 1, 1)) for code in ignore}
+    rules = {code: Setting("known", Location(Path("b.toml"), 1, 1)) for code in ignore}
     return Job(config=config or small.config, options=small.options(**wanted), ignore=rules)
 
 

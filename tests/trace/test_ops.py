@@ -7,8 +7,7 @@ from torch import Tensor
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.requests import GemmWorkspace, StridedReduction
 from bevdiag.models import sized_ops
-from bevdiag.trace.known_values import KnownValues
-from bevdiag.trace.unknown_values import DataDependenceError
+from bevdiag.trace.unknown_values import DataDependenceError, KnownValues
 
 
 def _meta(*shape: int) -> Tensor:

@@ -80,16 +80,14 @@ class ScoreSampler:
         return scores
 
     def _build(self, seed: int) -> tuple[SdaVfe, FocalSparseEncoder]:
-        cpu = torch.device("cpu")
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.manual_seed(seed)
-            vfe = SdaVfe(self._vfe, len(self._data.point_features), cpu)
+            vfe = SdaVfe(self._vfe, len(self._data.point_features))
             encoder = FocalSparseEncoder(
                 self._encoder,
                 vfe.num_point_features,
                 self._spatial_shape,
                 spconv=self._spconv,
-                device=cpu,
             )
         return vfe, encoder
 

@@ -52,7 +52,6 @@ class VoxelGrowth(nn.Module):
         scale_all: whether every voxel's features are multiplied by its importance first.
         scale_fore: whether the merged foreground's features are multiplied by its mean scores.
         spconv: a namespace like spconv.pytorch.
-        device: of the offsets.
     """
 
     offsets: Tensor
@@ -65,7 +64,6 @@ class VoxelGrowth(nn.Module):
         scale_all: bool,
         scale_fore: bool,
         spconv: Any,
-        device: torch.device,
     ) -> None:
         super().__init__()
         self.threshold = threshold
@@ -73,8 +71,7 @@ class VoxelGrowth(nn.Module):
         self.scale_all = scale_all
         self.scale_fore = scale_fore
         self.spconv = spconv
-        offsets = torch.tensor(OFFSETS, dtype=torch.float32, device=device)
-        self.register_buffer("offsets", offsets)
+        self.register_buffer("offsets", torch.tensor(OFFSETS, dtype=torch.float32))
         self.num_kept = 0
         self._decision: FocalDecision | None = None
         self._growth: tuple[Coords, Growth] | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.html.shown_findings import VERDICT_KINDS
+from bevdiag.report.html.template import KINDS
 
 WIDTH, HEIGHT = 760, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 36, 42
@@ -87,4 +87,4 @@ def ticks_up_to(most: float) -> list[float]:
 def _point(remedy: Plan, now: int) -> dict[str, str]:
     share = 100 * (remedy.flops or 0) / now
     tells = f"{remedy.id}: {format_bytes(remedy.reserved_bytes or 0)}, {share:.0f} % of the compute"
-    return {"name": remedy.id, "kind": VERDICT_KINDS[remedy.verdict], "tells": tells}
+    return {"name": remedy.id, "kind": KINDS[remedy.verdict], "tells": tells}

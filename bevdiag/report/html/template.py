@@ -16,8 +16,31 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bevdiag.report.amounts import format_bytes, format_count, format_shape
+from bevdiag.memory.verdict import Verdict
+from bevdiag.report.amounts import (
+    UNKNOWN,
+    bytes_if_known,
+    count_if_known,
+    difference_if_known,
+    format_shape,
+)
+from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable
+from bevdiag.report.text.prose import VERDICT_WORDS
+from bevdiag.report.text.wiring_table import module_name
+from bevdiag.rules.finding import Finding, Severity
+
+KINDS = {
+    Severity.ERROR: "bad",
+    Severity.WARNING: "warn",
+    Severity.INFO: "muted",
+    Verdict.FITS: "good",
+    Verdict.OVER: "bad",
+    Verdict.DEPENDS: "warn",
+    Verdict.UNKNOWN: "warn",
+    Verdict.NO_BUDGET: "muted",
+}
+"""The style sheet's class for each."""
 
 _ASSETS = "assets"
 _LONG = re.compile(r"[\w./:=-]{24,}")
@@ -50,9 +73,26 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"bytes": format_bytes, "count": format_count, "shape": format_shape}
-    environment.filters["parts"] = _parts
+    environment.filters |= {
+        "bytes": bytes_if_known,
+        "channels": lambda number: UNKNOWN if number is None else str(number),
+        "count": count_if_known,
+        "difference": difference_if_known,
+        "kind": KINDS.__getitem__,
+        "module": module_name,
+        "parts": _parts,
+        "place": shown_location,
+        "shape": format_shape,
+        "where": _where,
+        "word": lambda verdict: VERDICT_WORDS[verdict][0],
+    }
     return environment
+
+
+def _where(finding: Finding) -> str:
+    """Say where a finding points: a place or a module, and a key."""
+    place = finding.module if finding.location is None else str(shown_location(finding.location))
+    return " ".join(part for part in (place, finding.key) if part)
 
 
 def _parts(text: str) -> Markup:

@@ -1,102 +1,101 @@
 """What the numbers take for granted: target, input, settings and value-dependent counts."""
 
-from collections.abc import Sequence
-
-from rich.text import Text
-
 from bevdiag.prediction.result import Assumption, Prediction, Scene, Target
 from bevdiag.report.amounts import format_bytes, format_count
-from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import beside_of, heading, labelled_lines, paragraph
-from bevdiag.report.text.table import Row, cell, columns, lay_out
+from bevdiag.report.text.prose import Page, beside_of
+from bevdiag.report.text.table import Row, cell
 
 _BENCHMARK = (
     "benchmark mode: the first step also tries algorithms, for a moment with up to all memory that "
     "is free; what is reported is the fastest one's, an interval"
 )
 _LABEL_COLUMN = 12
-_COUNTS = columns("counts that depend on values~ | low> | expected> | high> | used>")
+_COUNTS = "counts that depend on values~ | low> | expected> | high> | used>"
 _DEVICES = {
     "meta": "meta tensors: predicted, nothing ran on a GPU",
     "cuda": "cuda: run on the GPU at hand, beside the prediction",
 }
 
 
-def assumed_lines(report: Prediction, layout: Layout) -> list[Text]:
+def write_assumed(page: Page, report: Prediction) -> None:
     """Write the section "Assumed"."""
-    lines = _section(assumed_entries(report), layout)
-    lines += assumption_lines(report.assumptions, layout)
+    page.heading("Assumed")
+    page.labelled(assumed_entries(report), column=_LABEL_COLUMN)
+    write_assumptions(page, report.assumptions)
     if report.unmodelled:
-        missing = f"Not modelled, so no verdict stands: {', '.join(report.unmodelled)}."
-        lines += [Text(), *paragraph(missing, layout, indent=2, style="yellow")]
-    return lines
+        page.line()
+        page.paragraph(not_modelled(report), indent=2, style="yellow")
 
 
-def setting_lines(target: Target, scene: Scene, layout: Layout) -> list[Text]:
+def not_modelled(report: Prediction) -> str:
+    """Say what keeps a verdict from standing."""
+    return f"Not modelled, so no verdict stands: {', '.join(report.unmodelled)}."
+
+
+def write_settings(page: Page, target: Target, scene: Scene) -> None:
     """Write the section "Assumed" of several steps, which share target and scene alone."""
-    return _section([*target_entries(target), *scene_entries(scene)], layout)
-
-
-def _section(entries: Sequence[tuple[str, str]], layout: Layout) -> list[Text]:
-    return heading("Assumed", layout) + labelled_lines(entries, layout, column=_LABEL_COLUMN)
+    page.heading("Assumed")
+    page.labelled([*target_entries(target), *scene_entries(scene)], column=_LABEL_COLUMN)
 
 
 def assumed_entries(report: Prediction) -> list[tuple[str, str]]:
     """Label and text for everything but the counts."""
-    gradless = report.params.without_grad
-    parameters = f"{format_count(report.params.total)} parameters" + (
-        f", {format_count(gradless)} of them without gradient" if gradless else ""
-    )
-    bev = report.bev_channels
+    gradless, bev = report.params.without_grad, report.bev_channels
+    model = f"{format_count(report.params.total)} parameters"
+    if gradless:
+        model += f", {format_count(gradless)} of them without gradient"
+    if bev is not None:
+        model += f"; {format_count(bev)} BEV channels"
     return [
         *target_entries(report.target),
         ("Run on", _DEVICES.get(report.device, report.device)),
         *([] if report.scene is None else scene_entries(report.scene)),
-        (
-            "Step",
-            ("" if report.scene is None else f"batch size {report.scene.batch_size}, ")
-            + f"autocast {report.autocast}, "
-            f"optimizer {report.optimizer}",
-        ),
-        (
-            "Model",
-            f"{parameters}; {format_count(bev)} BEV channels" if bev is not None else parameters,
-        ),
+        ("Step", step_words(report)),
+        ("Model", model),
     ]
+
+
+def step_words(report: Prediction) -> str:
+    """Name what the training script decides of a step."""
+    words = f"autocast {report.autocast}, optimizer {report.optimizer}"
+    return words if report.scene is None else f"batch size {report.scene.batch_size}, {words}"
 
 
 def target_entries(target: Target) -> list[tuple[str, str]]:
     """Label and text for the GPU and the library versions."""
     gpu = target.gpu or "none named"
-    capability = (
-        f", compute capability {target.compute_capability}" if target.compute_capability else ""
-    )
-    capacity = target.capacity_bytes
-    usable = ""
-    if capacity is not None:
-        usable = f", {format_bytes(capacity)} usable{beside_of(target)}"
+    if target.compute_capability:
+        gpu += f", compute capability {target.compute_capability}"
     origin = f", from {target.origin}" if target.origin else ""
-    entries = [
-        ("GPU", f"{gpu}{capability}{usable}{origin}"),
+    return [
+        ("GPU", f"{gpu}{usable_of(target)}{origin}"),
         ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
+        *stack_entries(target),
+        *([("cuDNN", _BENCHMARK)] if target.cudnn_benchmark else []),
     ]
-    if stands_on := target.profile or target.rules:
-        entries.append(("Profile", stands_on))
-    if target.loop:
-        entries.append(("Loop", target.loop))
-    if target.cudnn_benchmark:
-        entries.append(("cuDNN", _BENCHMARK))
-    return entries
+
+
+def usable_of(target: Target) -> str:
+    """Say what of the GPU can be used, behind its name; empty where that is not known."""
+    if target.capacity_bytes is None:
+        return ""
+    return f", {format_bytes(target.capacity_bytes)} usable{beside_of(target)}"
+
+
+def stack_entries(target: Target) -> list[tuple[str, str]]:
+    """Label and text for what the prediction stands on, and for the loop around the step."""
+    entries = [("Profile", target.profile or target.rules), ("Loop", target.loop)]
+    return [(label, text) for label, text in entries if text]
 
 
 def scene_entries(scene: Scene) -> list[tuple[str, str]]:
     """Label and text for the input."""
     sides = " x ".join(format_count(size) for size in scene.grid_size or ())
     grid = f", in a grid of {sides} (x, y, z)" if sides else ""
-    points = format_count(scene.num_points)
-    held = ("Points", f"{points} points{grid}")
+    points = f"{format_count(scene.num_points)} points{grid}"
+    held = ("Points", points)
     if scene.num_voxels:
-        held = ("Voxels", f"{format_count(scene.num_voxels)} from {points} points{grid}")
+        held = ("Voxels", f"{format_count(scene.num_voxels)} from {points}")
     return [("Scene", scene.source), held]
 
 
@@ -107,10 +106,10 @@ def scene_words(scene: Scene) -> str:
     return f"{scene.source}: {voxels}{points}"
 
 
-def assumption_lines(assumptions: tuple[Assumption, ...], layout: Layout) -> list[Text]:
-    """Every count that is not one number, with its range; empty where there is none."""
+def write_assumptions(page: Page, assumptions: tuple[Assumption, ...]) -> None:
+    """Write every count that is not one number, with its range; nothing where there is none."""
     if not assumptions:
-        return []
+        return
     rows: list[Row] = [
         [
             item.site,
@@ -119,6 +118,6 @@ def assumption_lines(assumptions: tuple[Assumption, ...], layout: Layout) -> lis
         ]
         for item in assumptions
     ]
-    table = lay_out(_COUNTS, rows, layout.width, indent=2)
-    below = (paragraph(item.why, layout, indent=4, style="dim") for item in assumptions)
-    return [Text(), *table.lines(below)]
+    page.line()
+    for item in page.rows(_COUNTS, rows, assumptions):
+        page.paragraph(item.why, indent=4, style="dim")

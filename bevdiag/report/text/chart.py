@@ -8,8 +8,7 @@ from rich.text import Text
 
 from bevdiag.prediction.result import Prediction, TimelinePoint
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import heading, paragraph
+from bevdiag.report.text.prose import Page
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
 
 _ROWS_PER_TICK = 2
@@ -37,26 +36,27 @@ _UNICODE = _Glyphs(
 _ASCII = _Glyphs(" .:#", "'", "-", "|", "+", "+", "-", "+")
 
 
-def chart_lines(
-    report: Prediction, layout: Layout, *, ticks: int = _TICKS, captioned: bool = True
-) -> list[Text]:
-    """Draw the section "Memory over the step", `ticks` labels high; nothing without a timeline.
+def write_chart(page: Page, report: Prediction) -> None:
+    """Write the section "Memory over the step"; nothing without a timeline."""
+    if report.timeline:
+        page.heading("Memory over the step")
+        draw_chart(page, report)
+        page.note(_caption(report, _glyphs_of(page)))
 
-    Without `captioned` it is the picture alone, for a heading and words of the caller's own.
-    """
-    if not report.timeline:
-        return []
+
+def draw_chart(page: Page, report: Prediction, ticks: int = _TICKS) -> None:
+    """Draw the picture alone, `ticks` labels high, of a report with a timeline."""
     axis_width = 9
-    bars = _columns(report.timeline, layout.width - axis_width - 1)
-    glyphs = _UNICODE if layout.unicode else _ASCII
+    bars = _columns(report.timeline, page.layout.width - axis_width - 1)
+    glyphs = _glyphs_of(page)
     capacity = report.target.capacity_bytes
     tick = _tick_bytes(max(bar.reserved_bytes for bar in bars), capacity, ticks)
     in_view = capacity if (capacity or 0) < tick * ticks else None
-    picture = _plot(bars, tick, ticks, in_view, glyphs) + _base(bars, glyphs)
-    if not captioned:
-        return picture
-    caption = paragraph(_caption(report, glyphs), layout, indent=2, style="dim")
-    return [*heading("Memory over the step", layout), *picture, *caption]
+    page.lines += _plot(bars, tick, ticks, in_view, glyphs) + _base(bars, glyphs)
+
+
+def _glyphs_of(page: Page) -> _Glyphs:
+    return _UNICODE if page.layout.unicode else _ASCII
 
 
 def _columns(points: Sequence[TimelinePoint], width: int) -> list[TimelinePoint]:

@@ -1,10 +1,9 @@
 """Several configs as text: of preflight a line each, then why; of check what is found."""
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from rich.text import Text
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
@@ -14,15 +13,14 @@ from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
 from bevdiag.report.layout import Layout
 from bevdiag.report.locations import module_or_phase
 from bevdiag.report.printable import printable
-from bevdiag.report.text.findings import finding_lines
-from bevdiag.report.text.headline import stop_sentence, verdict_sentence
-from bevdiag.report.text.prose import heading, paragraph, render_lines
-from bevdiag.report.text.table import Row, cell, columns, lay_out
+from bevdiag.report.text.findings import write_findings
+from bevdiag.report.text.headline import verdict_sentence, write_stop
+from bevdiag.report.text.prose import Page
+from bevdiag.report.text.table import Row, cell
 from bevdiag.rules.finding import Severity
 
 if TYPE_CHECKING:
     from bevdiag.prediction.baseline import Baseline
-from collections import Counter
 
 _WORDS = {
     ExitCode.FITS: ("pass", "green"),
@@ -30,34 +28,36 @@ _WORDS = {
     ExitCode.NO_VERDICT: ("no verdict", "yellow"),
     ExitCode.USAGE: ("BROKEN", "bold red"),
 }
-_RECORDED = columns("config~ | peak> | reserved> | parameters> | recorded with~")
-_COLUMNS = columns("config~ |  | peak> | reserved> | budget>1 | why~")
+_RECORDED = "config~ | peak> | reserved> | parameters> | recorded with~"
+_COLUMNS = "config~ |  | peak> | reserved> | budget>1 | why~"
 
 
 def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
     """Write the table of configs and, below, what stands against those that did not pass."""
+    page = Page(layout)
     ordered = worst_last(checks)
-    table = lay_out(_COLUMNS, [_row(check) for check in ordered], layout.width)
-    lines = [*table.lines(), *_budgets(ordered, layout)]
+    page.table(_COLUMNS, [_row(check) for check in ordered], indent=0)
+    if budgets := dict.fromkeys(check.budget for check in checks if check.budget):
+        page.paragraph(f"Judged by {'; '.join(budgets)}.", style="dim")
     for check in ordered:
         if check.exit_code is not ExitCode.FITS or check.notes:
-            lines += _detail_lines(check, layout)
-    return render_lines([*lines, *_next_lines(ordered)], layout)
+            _write_details(page, check)
+    if command := _next_command(ordered):
+        page.line()
+        page.line(f"Next: {command}")  # never folded: it is there to be copied
+    return str(page)
 
 
-def _next_lines(checks: Sequence[Check]) -> list[Text]:
-    """Say what to do about the worst config that could not be judged; a command is never folded."""
+def _next_command(checks: Sequence[Check]) -> str:
+    """Say what to do about the worst config that could not be judged; empty where all were."""
     unjudged = [c for c in checks if c.exit_code in (ExitCode.USAGE, ExitCode.NO_VERDICT)]
     if not unjudged:
-        return []
+        return ""
     config = shlex.quote(printable(unjudged[-1].config))
     if unjudged[-1].exit_code is ExitCode.USAGE:
-        command = f"bevdiag check {config}"
-    elif unjudged[-1].report is None:
-        command = f"bevdiag inspect {config} --source DIR"
-    else:
-        command = f"bevdiag inspect {config} --full"
-    return [Text(), Text(f"Next: {command}")]
+        return f"bevdiag check {config}"
+    option = "--source DIR" if unjudged[-1].report is None else "--full"
+    return f"bevdiag inspect {config} {option}"
 
 
 def _row(check: Check) -> Row:
@@ -106,27 +106,22 @@ def _errors(report: Prediction | ConfigReport) -> str:
     return ", ".join(dict.fromkeys(codes))
 
 
-def _budgets(checks: Sequence[Check], layout: Layout) -> list[Text]:
-    budgets = dict.fromkeys(check.budget for check in checks if check.budget)
-    if not budgets:
-        return []
-    return paragraph(f"Judged by {'; '.join(budgets)}.", layout, style="dim")
-
-
-def _detail_lines(check: Check, layout: Layout) -> list[Text]:
+def _write_details(page: Page, check: Check) -> None:
     report = check.report
-    lines = heading(check.config, layout)
+    page.heading(check.config)
     if report is None:
-        return [*lines, *paragraph(check.failure, layout, indent=2)]
+        page.paragraph(check.failure, indent=2)
+        return
     if isinstance(report, Prediction):
-        lines += paragraph(verdict_sentence(report), layout, indent=2)
-        if report.oom is not None:
-            lines += paragraph(stop_sentence(report.oom, report.verdict), layout, indent=2)
-            lines += paragraph(report.oom.message, layout, indent=4, style="red")
+        page.paragraph(verdict_sentence(report), indent=2)
+        write_stop(page, report, indent=2, style="red")
+    _write_notes(page, check)
+    write_findings(page, tuple(f for f in check.findings if f.severity is Severity.ERROR))
+
+
+def _write_notes(page: Page, check: Check) -> None:
     for note in check.notes:
-        lines += paragraph(f"Note: {note}.", layout, indent=2, style="dim")
-    errors = tuple(item for item in check.findings if item.severity is Severity.ERROR)
-    return [*lines, *(finding_lines(errors, layout) if errors else [])]
+        page.note(f"Note: {note}.")
 
 
 def render_baseline(baseline: "Baseline", layout: Layout) -> str:
@@ -141,7 +136,9 @@ def render_baseline(baseline: "Baseline", layout: Layout) -> str:
         ]
         for name, entry in sorted(baseline.configs.items())
     ]
-    return render_lines(lay_out(_RECORDED, rows, layout.width).lines(), layout)
+    page = Page(layout)
+    page.table(_RECORDED, rows, indent=0)
+    return str(page)
 
 
 _KINDS = {
@@ -154,31 +151,24 @@ _KINDS = {
 
 def render_check(checks: Sequence[Check], layout: Layout) -> str:
     """Write the findings of every config that has some, then how many there are of each kind."""
-    lines: list[Text] = []
+    page = Page(layout)
     for check in worst_last(checks):
         if check.failure or check.findings or check.silenced or check.notes:
-            lines += _checked_lines(check, layout)
-    counts = Counter(check.exit_code for check in checks)
-    counted = ", ".join(f"{counts[code]} {words}" for code, words in _KINDS.items() if counts[code])
-    last: list[Text] = []
+            page.heading(check.config)
+            if check.failure:
+                page.paragraph(check.failure, indent=2)
+            write_findings(page, check.findings, check.silenced)
+            _write_notes(page, check)
+    if page.lines:
+        page.line()
     if unjudged := sum(bool(check.notes) for check in checks):
-        last += paragraph(
+        page.paragraph(
             f"{unjudged} with modules that are not built in, of which less could be said: "
-            "bevdiag inspect CONFIG --source DIR traces them with their repository's code.",
-            layout,
+            "bevdiag inspect CONFIG --source DIR traces them with their repository's code."
         )
+    counts = Counter(check.exit_code for check in checks)
     if counts[ExitCode.USAGE]:
-        last += paragraph("Once they can be read: bevdiag check CONFIG... again.", layout)
-    last += paragraph(f"Configs: {counted}.", layout)
-    lines += [*([Text()] if lines else []), *last]
-    return render_lines(lines, layout)
-
-
-def _checked_lines(check: Check, layout: Layout) -> list[Text]:
-    lines = heading(check.config, layout)
-    if check.failure:
-        lines += paragraph(check.failure, layout, indent=2)
-    lines += finding_lines(check.findings, layout, check.silenced)
-    for note in check.notes:
-        lines += paragraph(f"Note: {note}.", layout, indent=2, style="dim")
-    return lines
+        page.paragraph("Once they can be read: bevdiag check CONFIG... again.")
+    counted = ", ".join(f"{counts[code]} {words}" for code, words in _KINDS.items() if counts[code])
+    page.paragraph(f"Configs: {counted}.")
+    return str(page)

@@ -7,8 +7,8 @@ from bevdiag.environment.environment import Environment
 from bevdiag.errors import ExitCode
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.findings import finding_lines
-from bevdiag.report.text.prose import heading, labelled_lines, paragraph, render_lines
+from bevdiag.report.text.findings import write_findings
+from bevdiag.report.text.prose import Page
 from bevdiag.rules.finding import Confidence, Severity
 
 _LABEL_COLUMN = 10
@@ -17,15 +17,16 @@ _STYLES = {ExitCode.FITS: "green", ExitCode.FINDINGS: "red", ExitCode.NO_VERDICT
 
 def render_doctor(checkup: Checkup, layout: Layout) -> str:
     """Write the verdict, what was looked at, what is wrong, and what is unknown."""
-    lines = paragraph(_sentence(checkup), layout, style=f"bold {_STYLES[checkup.exit_code]}")
-    lines += heading("Looked at", layout)
-    lines += labelled_lines(_entries(checkup.environment), layout, column=_LABEL_COLUMN)
-    lines += finding_lines(checkup.findings, layout)
+    page = Page(layout)
+    page.paragraph(_sentence(checkup), style=f"bold {_STYLES[checkup.exit_code]}")
+    page.heading("Looked at")
+    page.labelled(_entries(checkup.environment), column=_LABEL_COLUMN)
+    write_findings(page, checkup.findings)
     if checkup.unknown:
-        lines += heading("Cannot tell", layout)
-        for question in checkup.unknown:
-            lines += paragraph(question, layout, indent=2)
-    return render_lines(lines, layout)
+        page.heading("Cannot tell")
+    for question in checkup.unknown:
+        page.paragraph(question, indent=2)
+    return str(page)
 
 
 def _sentence(checkup: Checkup) -> str:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-from rich.text import Text
-
 from bevdiag.explain.answer import (
     PREDICTABLE,
     Candidate,
@@ -18,9 +16,15 @@ from bevdiag.explain.other_texts import ADVICE
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.locations import module_or_phase, shown_location
-from bevdiag.report.text.prose import heading, labelled_lines, paragraph, render_lines
+from bevdiag.report.text.findings import write_fixes
+from bevdiag.report.text.prose import Page
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
+_WORDS = {
+    Certainty.CERTAIN: "It is",
+    Certainty.LIKELY: "Most likely it is",
+    Certainty.POSSIBLE: "It may be",
+}
 _LABEL_COLUMN = 12
 _SAYING = (
     *ADVICE,
@@ -35,86 +39,80 @@ _SAYING = (
 
 def render_explain(explanation: Explanation, layout: Layout) -> str:
     """Write the answer first, then what the text says, then what else it could be."""
-    lines = _answer(explanation, layout)
-    lines += heading("The message", layout)
-    lines += labelled_lines(_message(explanation.failure), layout, column=_LABEL_COLUMN)
+    page = Page(layout)
+    _write_answer(page, explanation)
+    page.heading("The message")
+    page.labelled(_message(explanation.failure), column=_LABEL_COLUMN)
     for sentence in (one for one in explanation.decoded if one != explanation.cause):
-        lines += paragraph(sentence, layout, indent=2)
+        page.paragraph(sentence, indent=2)
     if explanation.others:
-        lines += heading("Other processes of the log", layout)
+        page.heading("Other processes of the log")
         others = ((_rank(failure), failure.sentence) for failure in explanation.others)
-        lines += labelled_lines(others, layout, column=_LABEL_COLUMN)
+        page.labelled(others, column=_LABEL_COLUMN)
     if len(explanation.candidates) > 1:
-        lines += heading("It could also be", layout)
-        for candidate in explanation.candidates[1:]:
-            lines += _alternative(candidate, layout)
+        page.heading("It could also be")
+    for candidate in explanation.candidates[1:]:
+        head = f"{_module(candidate)}: {candidate.what}, {candidate.phase}"
+        page.paragraph(head, indent=2, style="bold")
+        _write_arithmetic(page, candidate, indent=4)
+        page.paragraph(f"{format_bytes(candidate.allocated_bytes)} allocated then.", indent=4)
     if explanation.target is not None or explanation.notes:
-        lines += heading("Assumed", layout)
-        lines += labelled_lines(_assumed(explanation), layout, column=_LABEL_COLUMN)
-    return render_lines(lines, layout)
+        page.heading("Assumed")
+        page.labelled(_assumed(explanation), column=_LABEL_COLUMN)
+    return str(page)
 
 
-def _answer(explanation: Explanation, layout: Layout) -> list[Text]:
+def _write_answer(page: Page, explanation: Explanation) -> None:
     failure = explanation.failure
     if explanation.suspicions:
-        return _suspected(explanation, layout)
+        _write_suspicions(page, explanation)
+        return
     if explanation.cause:
-        lines = paragraph(explanation.cause, layout, style="bold green")
+        page.paragraph(explanation.cause, style="bold green")
         if explanation.candidates:
-            lines += [Text(), *_named(explanation.candidates[0], layout)]
-        return lines
-    if not explanation.candidates:
+            page.line()
+    if explanation.candidates:
+        _write_best(page, explanation.candidates[0])
+    elif not explanation.cause:
         asked = f" {_size(failure.requested)}" if failure.requested is not None else " memory"
-        if failure.kind in _SAYING:
-            sentence = f"It was {failure.kind.value}."
-        else:
-            sentence = f"{failure.kind.value[0].upper()}{failure.kind.value[1:]} refused{asked}."
-        lines = paragraph(sentence, layout, style="bold")
+        kind = failure.kind.value
+        sentence = f"{kind[0].upper()}{kind[1:]} refused{asked}."
+        page.paragraph(f"It was {kind}." if failure.kind in _SAYING else sentence, style="bold")
         if explanation.config and explanation.target is not None:
-            lines += paragraph(
+            page.paragraph(
                 "No allocation of the predicted step is that large, and the step ends within the "
-                "capacity that the message states: the run differed from the config given.",
-                layout,
+                "capacity that the message states: the run differed from the config given."
             )
         elif not explanation.config and failure.kind in PREDICTABLE:
-            lines += paragraph("--config CONFIG names the tensor or workspace.", layout)
-        return lines
-    return _named(explanation.candidates[0], layout)
+            page.paragraph("--config CONFIG names the tensor or workspace.")
 
 
-def _suspected(explanation: Explanation, layout: Layout) -> list[Text]:
+def _write_suspicions(page: Page, explanation: Explanation) -> None:
     """Write which rules know the text: what they found, or what is to be looked for."""
-    lines: list[Text] = []
     found = [one for one in explanation.suspicions if one.findings]
-    if explanation.config and not found:
-        tried = [one for one in explanation.suspicions if one.looked_at]
-        names = ", ".join(one.code for one in tried)
-        if tried:
-            lines += paragraph(
-                f"{explanation.config} has no fault that {names} could find: the run differed from "
-                "the config given, or something else printed this.",
-                layout,
-                style="bold",
-            )
+    tried = [one.code for one in explanation.suspicions if one.looked_at]
+    if explanation.config and tried and not found:
+        page.paragraph(
+            f"{explanation.config} has no fault that {', '.join(tried)} could find: the run "
+            "differed from the config given, or something else printed this.",
+            style="bold",
+        )
     for suspicion in found or explanation.suspicions:
-        lines += [Text()] if lines else []
+        if page.lines:
+            page.line()
         head = f"{suspicion.code} {suspicion.name}: {suspicion.summary}"
-        lines += paragraph(head, layout, style=f"bold {_STYLES[suspicion.certainty]}")
+        page.paragraph(head, style=f"bold {_STYLES[suspicion.certainty]}")
         for finding in suspicion.findings:
             where = shown_location(finding.location) if finding.location is not None else ""
             place = f"{where} {finding.key}".strip()
-            text = f"{place}: {finding.message}" if place else finding.message
-            lines += paragraph(text, layout, indent=2)
-            if finding.fixes:
-                names = ", ".join(fix.id for fix in finding.fixes)
-                lines += paragraph(f"fix: {names} (bevdiag fix traces each)", layout, indent=4)
+            page.paragraph(f"{place}: {finding.message}" if place else finding.message, indent=2)
+            write_fixes(page, finding)
         if suspicion.findings:
-            lines += paragraph(_agreement(suspicion), layout, indent=2)
+            page.paragraph(_agreement(suspicion), indent=2)
         for fix in suspicion.fix:
-            lines += paragraph(fix, layout, indent=2)
+            page.paragraph(fix, indent=2)
     if not explanation.config:
-        lines += paragraph("--config CONFIG runs the rules on the config.", layout)
-    return lines
+        page.paragraph("--config CONFIG runs the rules on the config.")
 
 
 def _size(figure: Figure) -> str:
@@ -131,22 +129,17 @@ def _agreement(suspicion: Suspicion) -> str:
     return "Likely: the text names nothing that could be compared with the finding."
 
 
-def _named(best: Candidate, layout: Layout) -> list[Text]:
-    sentence = f"{_word(best)}: the {best.what} in {_module(best)}, {_when(best)}."
-    lines = paragraph(sentence, layout, style=f"bold {_STYLES[best.certainty]}")
-    lines += paragraph(best.arithmetic, layout, indent=2)
-    if best.condition:
-        lines += paragraph(f"With {best.condition}.", layout, indent=2)
-    lines += paragraph(f"Why: {'; '.join(best.reasons)}.", layout, indent=2)
-    return lines
+def _write_best(page: Page, best: Candidate) -> None:
+    sentence = f"{_WORDS[best.certainty]}: the {best.what} in {_module(best)}, {_when(best)}."
+    page.paragraph(sentence, style=f"bold {_STYLES[best.certainty]}")
+    _write_arithmetic(page, best, indent=2)
+    page.paragraph(f"Why: {'; '.join(best.reasons)}.", indent=2)
 
 
-def _word(candidate: Candidate) -> str:
-    return {
-        Certainty.CERTAIN: "It is",
-        Certainty.LIKELY: "Most likely it is",
-        Certainty.POSSIBLE: "It may be",
-    }[candidate.certainty]
+def _write_arithmetic(page: Page, candidate: Candidate, indent: int) -> None:
+    page.paragraph(candidate.arithmetic, indent=indent)
+    if candidate.condition:
+        page.paragraph(f"With {candidate.condition}.", indent=indent)
 
 
 def _module(candidate: Candidate) -> str:
@@ -182,16 +175,6 @@ def _message(failure: Failure) -> Iterator[tuple[str, str]]:
 
 def _rank(failure: Failure) -> str:
     return f"rank {failure.rank}" if failure.rank else "no rank"
-
-
-def _alternative(candidate: Candidate, layout: Layout) -> list[Text]:
-    head = f"{_module(candidate)}: {candidate.what}, {candidate.phase}"
-    lines = paragraph(head, layout, indent=2, style="bold")
-    lines += paragraph(candidate.arithmetic, layout, indent=4)
-    if candidate.condition:
-        lines += paragraph(f"With {candidate.condition}.", layout, indent=4)
-    allocated = format_bytes(candidate.allocated_bytes)
-    return lines + paragraph(f"{allocated} allocated then.", layout, indent=4)
 
 
 def _assumed(explanation: Explanation) -> Iterator[tuple[str, str]]:

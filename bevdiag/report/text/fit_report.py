@@ -1,12 +1,10 @@
 """`bevdiag fit` as text: the answer, and the curve that it was read from."""
 
-from rich.text import Text
-
 from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.assumed import setting_lines
-from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, paragraph, render_lines
+from bevdiag.report.text.assumed import write_settings
+from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name
 
 _AXIS = 12
 _FIGURES = 34
@@ -33,37 +31,36 @@ def answer(report: FitReport) -> str:
 
 def render_fit(report: FitReport, layout: Layout) -> str:
     """Answer, curve, and what they take for granted."""
-    lines = paragraph(answer(report), layout, style="bold")
-    lines += heading(f"Memory over {report.unit}", layout)
+    page = Page(layout)
+    page.paragraph(answer(report), style="bold")
+    page.heading(f"Memory over {report.unit}")
     highest = max((point.high_bytes or 0 for point in report.points), default=0)
     scale = max(highest, report.target.capacity_bytes or 0, 1)
+    full, open_ = ("\u2588", "\u2591") if layout.unicode else ("#", "-")
     for point in report.points:
-        lines += _bar(point, report, scale, layout)
-    full, open_ = _glyphs(layout)
-    note = (
+        _write_bar(page, point, report, scale, full, open_)
+    page.note(
         f"{full} allocated peak, {open_} up to its upper end, | what is usable; the verdict is of "
         "what must be reserved for it. Every row was traced."
     )
-    lines += paragraph(note, layout, indent=2, style="dim")
-    lines += setting_lines(report.target, report.scene, layout)
-    return render_lines(lines, layout)
+    write_settings(page, report.target, report.scene)
+    return str(page)
 
 
-def _glyphs(layout: Layout) -> tuple[str, str]:
-    return ("\u2588", "\u2591") if layout.unicode else ("#", "-")
-
-
-def _bar(point: FitPoint, report: FitReport, scale: int, layout: Layout) -> list[Text]:
+def _write_bar(
+    page: Page, point: FitPoint, report: FitReport, scale: int, full: str, open_: str
+) -> None:
     word, style = VERDICT_WORDS[point.verdict]
     value = f"{format_count(point.value):>{_AXIS - 2}}  "
     if point.peak_allocated_bytes is None or point.high_bytes is None:
-        return [Text(value), *paragraph(point.error, layout, indent=_AXIS, style="red")]
-    width = layout.width - _AXIS - _FIGURES - 1
-    full, open_ = _glyphs(layout)
+        page.line(value)
+        page.paragraph(point.error, indent=_AXIS, style="red")
+        return
+    width = page.layout.width - _AXIS - _FIGURES - 1
     solid = width * point.peak_allocated_bytes // scale
     reach = width * point.high_bytes // scale
     bar = list((full * solid + open_ * (reach - solid)).ljust(width + 1))
     if report.target.capacity_bytes is not None:
         bar[width * report.target.capacity_bytes // scale] = "|"
     figures = f"{format_bytes(point.peak_allocated_bytes):>10} {format_bytes(point.high_bytes):>10}"
-    return [Text.assemble((value, "bold"), ("".join(bar), style), figures, " ", (word, style))]
+    page.line((value, "bold"), ("".join(bar), style), figures, " ", (word, style))

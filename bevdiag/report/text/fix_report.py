@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich.text import Text
-
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan
 from bevdiag.remedies.results import FixReport
@@ -16,19 +14,12 @@ from bevdiag.report.amounts import (
 )
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import printable
-from bevdiag.report.text.assumed import setting_lines
-from bevdiag.report.text.prose import (
-    VERDICT_WORDS,
-    budget_name,
-    heading,
-    labelled_lines,
-    paragraph,
-    render_lines,
-)
-from bevdiag.report.text.table import Row, cell, columns, lay_out
+from bevdiag.report.text.assumed import write_settings
+from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name
+from bevdiag.report.text.table import Row, cell
 
 _COST_WORDS = ("nothing", "time", "precision", "model", "input")
-_COLUMNS = columns("changes~ | peak> | at most> | compute> | parameters>1 | costs~ | verdict")
+_COLUMNS = "changes~ | peak> | at most> | compute> | parameters>1 | costs~ | verdict"
 _LABEL_COLUMN = 9
 
 
@@ -53,16 +44,22 @@ def outcome(report: FixReport) -> str:
 
 def render_fix(report: FixReport, layout: Layout) -> str:
     """Outcome first, then the edits, the frontier, every change alone, and advice."""
-    lines = paragraph(outcome(report), layout, style="bold")
+    page = Page(layout)
+    page.paragraph(outcome(report), style="bold")
     if report.chosen is not None:
-        lines += _edit_lines(report, report.chosen, layout)
+        _write_edits(page, report, report.chosen)
     if report.frontier:
-        lines += _frontier_lines(report, layout)
+        page.heading("Memory against cost")
+        _write_plans(page, report.frontier, report.base)
+        page.note(
+            "What no other traced set beats in both, the cheapest first. Sets are compared by the "
+            "dearest of their changes, then by the next, then by compute."
+        )
     if report.singles:
-        lines += _tried_lines(report, layout)
-    lines += _advice_lines(report, layout)
-    lines += setting_lines(report.target, report.scene, layout)
-    return render_lines(lines, layout)
+        _write_tried(page, report)
+    _write_advice(page, report)
+    write_settings(page, report.target, report.scene)
+    return str(page)
 
 
 def _without_a_way_out(report: FixReport, where: str) -> str:
@@ -77,61 +74,43 @@ def _without_a_way_out(report: FixReport, where: str) -> str:
     return text
 
 
-def _edit_lines(report: FixReport, chosen: Plan, layout: Layout) -> list[Text]:
-    lines = heading("Edits", layout)
+def _write_edits(page: Page, report: FixReport, chosen: Plan) -> None:
+    page.heading("Edits")
     for change in chosen.changes:
-        lines += [Text.assemble("  ", (change.id, "bold"))]
-        lines += paragraph(change.title, layout, indent=4)
+        page.line("  ", (change.id, "bold"))
+        page.paragraph(change.title, indent=4)
         parts = [("loses", change.loses), ("unsafe", change.unsafe), ("needs", change.needs)]
-        lines += labelled_lines(parts, layout, indent=4, column=_LABEL_COLUMN)
-    lines.append(Text())
+        page.labelled(parts, indent=4, column=_LABEL_COLUMN)
+    page.line()
     styles = {"+": "green", "-": "red", "@": "cyan"}
     for line in report.diff.splitlines():
         # To be copied: a line of a diff is never folded.
-        lines.append(Text.assemble("  ", (printable(line), styles.get(line[:1], ""))))
-    return lines
+        page.line("  ", (printable(line), styles.get(line[:1], "")))
 
 
-def _frontier_lines(report: FixReport, layout: Layout) -> list[Text]:
-    lines = heading("Memory against cost", layout)
-    lines += _table(report.frontier, report.base, layout)
-    note = (
-        "What no other traced set beats in both, the cheapest first. Sets are compared by the "
-        "dearest of their changes, then by the next, then by compute."
-    )
-    return lines + paragraph(note, layout, indent=2, style="dim")
-
-
-def _tried_lines(report: FixReport, layout: Layout) -> list[Text]:
-    lines = heading("Traced", layout)
+def _write_tried(page: Page, report: FixReport) -> None:
+    page.heading("Traced")
     # A change that leaves no config that runs is nobody's choice.
     singles, combined = (
         tuple(plan for plan in plans if not plan.error)
         for plans in (report.singles, report.combined)
     )
-    lines += _table(singles, report.base, layout, titles=True)
+    for plan in page.rows(_COLUMNS, [_row(plan, report.base) for plan in singles], singles):
+        page.paragraph(plan.changes[0].title, indent=4, style="dim")
+        if plan.needs:
+            page.paragraph(f"needs {plan.changes[0].needs}", indent=4, style="dim")
     if combined:
-        lines += [Text(), *_table(combined, report.base, layout)]
-    note = (
+        page.line()
+        _write_plans(page, combined, report.base)
+    page.note(
         "Each was applied to the config and traced again; peak: allocated; compute: "
         "floating point operations of a step, per sample, "
         f"{format_flops(report.base.flops or 0)} now."
     )
-    return lines + paragraph(note, layout, indent=2, style="dim")
 
 
-def _table(
-    plans: Sequence[Plan], base: Plan, layout: Layout, *, titles: bool = False
-) -> list[Text]:
-    table = lay_out(_COLUMNS, [_row(plan, base) for plan in plans], layout.width, indent=2)
-    return table.lines(_single_lines(plan, layout) for plan in plans if titles)
-
-
-def _single_lines(plan: Plan, layout: Layout) -> list[Text]:
-    lines = paragraph(plan.changes[0].title, layout, indent=4, style="dim")
-    if plan.needs:
-        lines += paragraph(f"needs {plan.changes[0].needs}", layout, indent=4, style="dim")
-    return lines
+def _write_plans(page: Page, plans: Sequence[Plan], base: Plan) -> None:
+    page.table(_COLUMNS, [_row(plan, base) for plan in plans])
 
 
 def _row(plan: Plan, base: Plan) -> Row:
@@ -153,13 +132,12 @@ def _costs(plan: Plan) -> str:
     return ", ".join(words) + unsafe if words else UNKNOWN
 
 
-def _advice_lines(report: FixReport, layout: Layout) -> list[Text]:
-    if not report.advice:
-        return []
-    lines = heading("Outside the config", layout)
+def _write_advice(page: Page, report: FixReport) -> None:
+    if report.advice:
+        page.heading("Outside the config")
     for advice in report.advice:
-        lines += [Text.assemble("  ", (advice.id, "bold"))]
-        lines += paragraph(advice.title, layout, indent=4)
+        page.line("  ", (advice.id, "bold"))
+        page.paragraph(advice.title, indent=4)
         then = ""
         if advice.verdict not in (None, Verdict.NO_BUDGET):
             figures = [VERDICT_WORDS[advice.verdict][0]]
@@ -169,6 +147,4 @@ def _advice_lines(report: FixReport, layout: Layout) -> list[Text]:
                 figures.append(f"{bytes_if_known(advice.reserved_bytes)} reserved")
             after = "after the edits" if report.chosen else "alone"
             then = f"{', '.join(figures)}, {after}"
-        entries = [("how", advice.how), ("then", then)]
-        lines += labelled_lines(entries, layout, indent=4, column=_LABEL_COLUMN)
-    return lines
+        page.labelled([("how", advice.how), ("then", then)], indent=4, column=_LABEL_COLUMN)

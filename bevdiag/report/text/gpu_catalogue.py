@@ -7,26 +7,20 @@ from bevdiag.memory.verdict import GpuFit
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import (
-    VERDICT_WORDS,
-    heading,
-    labelled_lines,
-    paragraph,
-    render_lines,
-)
-from bevdiag.report.text.table import cell, columns, lay_out
+from bevdiag.report.text.prose import VERDICT_WORDS, Page
+from bevdiag.report.text.table import cell
 
 _GAP = 4
 
 
-def gpu_lines(report: Prediction, layout: Layout) -> list[Text]:
+def write_gpus(page: Page, report: Prediction) -> None:
     """GPU, usable memory and verdict, in as many columns as the width allows, read downward."""
     if not report.gpus:
-        return []
-    lines = heading("The same step on other GPUs", layout)
+        return
+    page.heading("The same step on other GPUs")
     cells = _cells(report.gpus)
     width = max(item.cell_len for item in cells)
-    columns = max(1, (layout.width - 2 + _GAP) // (width + _GAP))
+    columns = max(1, (page.layout.width - 2 + _GAP) // (width + _GAP))
     height = -(-len(cells) // columns)
     for row in range(height):
         line = Text("  ")
@@ -35,12 +29,11 @@ def gpu_lines(report: Prediction, layout: Layout) -> list[Text]:
             line.append_text(item)
             line.append(" " * (width - item.cell_len))
         line.rstrip()
-        lines.append(line)
+        page.line(line)
     needed = format_bytes(report.peak.high_reserved_bytes)
-    note = (
+    page.note(
         f"Usable memory and verdict; the step reserves at most {needed} on the GPU assumed above."
     )
-    return lines + paragraph(note, layout, indent=2, style="dim")
 
 
 def _cells(gpus: tuple[GpuFit, ...]) -> list[Text]:
@@ -60,7 +53,7 @@ def _cells(gpus: tuple[GpuFit, ...]) -> list[Text]:
     ]
 
 
-_COLUMNS = columns("name | memory> | usable> | compute> | figure1 | also~")
+_COLUMNS = "name | memory> | usable> | compute> | figure1 | also~"
 _LABEL_COLUMN = 10
 
 
@@ -77,19 +70,23 @@ def render_gpus(gpus: tuple[Gpu, ...], layout: Layout) -> str:
         ]
         for gpu in gpus
     ]
-    lines = lay_out(_COLUMNS, rows, layout.width).lines()
-    note = (
+    page = Page(layout)
+    page.table(_COLUMNS, rows, indent=0)
+    page.line()
+    page.paragraph(
         "memory: what CUDA reports; usable: less CUDA's context, the libraries and spconv's "
         "kernels, on a GPU that nobody else uses (--margin leaves a desktop its share). An assumed "
         "figure is no verdict near the limit. bevdiag gpus NAME names the source; --budget SIZE "
-        "is for any other."
+        "is for any other.",
+        style="dim",
     )
-    return render_lines([*lines, Text(), *paragraph(note, layout, style="dim")], layout)
+    return str(page)
 
 
 def render_gpu(gpu: Gpu, layout: Layout) -> str:
     """One GPU, with the sources of its figures."""
-    lines = [Text(gpu.name, "bold")]
+    page = Page(layout)
+    page.line((gpu.name, "bold"))
     entries = [
         ("memory", f"{format_bytes(gpu.total_bytes)}; {gpu.total_source}"),
         ("context", f"{format_bytes(gpu.context_bytes)}; {gpu.context_source}"),
@@ -97,7 +94,8 @@ def render_gpu(gpu: Gpu, layout: Layout) -> str:
         ("compute", f"{_compute(gpu)}, {gpu.multiprocessors} multiprocessors"),
         ("also", ", ".join(gpu.aliases)),
     ]
-    return render_lines([*lines, *labelled_lines(entries, layout, column=_LABEL_COLUMN)], layout)
+    page.labelled(entries, column=_LABEL_COLUMN)
+    return str(page)
 
 
 def _compute(gpu: Gpu) -> str:

@@ -1,43 +1,44 @@
 """The verdict: the sentence that a reader remembers."""
 
-from rich.text import Text
-
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import SCENE_SITE, OutOfMemory, Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
 from bevdiag.report.locations import module_or_phase
-from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, judged_by, paragraph
+from bevdiag.report.text.peak import between
+from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name, judged_by
 from bevdiag.rules.finding import Severity
 
 
-def opening_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """Config, verdict, and PyTorch's own message where the step stops: plans change none of it."""
-    lines = paragraph(f"{report.config}: {report.model}", layout, style="dim")
+def write_opening(page: Page, report: Prediction) -> None:
+    """Write config, verdict, and PyTorch's own message: plans change none of it."""
+    page.paragraph(f"{report.config}: {report.model}", style="dim")
     if named := judged_by(report.target):
-        lines += paragraph(named, layout, style="dim")
-    lines += [Text(), *verdict_lines(report, layout)]
-    if report.oom is not None:
-        lines += paragraph(stop_sentence(report.oom, report.verdict), layout)
-        lines += paragraph(report.oom.message, layout, indent=2, style="red")
-    return lines
+        page.paragraph(named, style="dim")
+    page.line()
+    write_verdict(page, report)
+    write_stop(page, report, style="red")
 
 
-def headline_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """Write the opening, errors and a way out."""
-    lines = opening_lines(report, layout)
+def write_reasons(page: Page, report: Prediction) -> None:
+    """Write the errors and a way out, which follow the opening."""
     for finding in report.findings:
         if finding.severity is Severity.ERROR:
-            lines += paragraph(f"{finding.code}: {finding.message}", layout)
+            page.paragraph(f"{finding.code}: {finding.message}")
     if sentence := way_out(report):
-        lines += paragraph(sentence, layout)
-    return lines
+        page.paragraph(sentence)
 
 
-def verdict_lines(report: Prediction, layout: Layout) -> list[Text]:
+def write_verdict(page: Page, report: Prediction) -> None:
     """Write the verdict's sentence in the verdict's colour."""
     style = f"bold {VERDICT_WORDS[report.verdict][1]}".replace("bold dim", "bold")
-    return paragraph(verdict_sentence(report), layout, style=style)
+    page.paragraph(verdict_sentence(report), style=style)
+
+
+def write_stop(page: Page, report: Prediction, *, indent: int = 0, style: str = "") -> None:
+    """Write where the step stops and PyTorch's message; nothing where it does not."""
+    if report.oom is not None:
+        page.paragraph(stop_sentence(report.oom, report.verdict), indent=indent)
+        page.paragraph(report.oom.message, indent=indent + 2, style=style)
 
 
 def verdict_sentence(report: Prediction) -> str:
@@ -56,17 +57,20 @@ def verdict_sentence(report: Prediction) -> str:
         return f"Does not fit {budget}: {format_bytes(peak.reserved_bytes)} would be reserved."
     if report.verdict is Verdict.DEPENDS:
         return (
-            f"May not fit {budget}: between {format_bytes(peak.low_bytes)} and "
-            f"{format_bytes(peak.high_bytes)} are allocated at the peak, {_depending_on(report)}."
+            f"May not fit {budget}: {between(peak)} are allocated at the peak, "
+            f"{_depending_on(report)}."
         )
     if report.verdict is Verdict.UNKNOWN:
         return (
             "No verdict: not everything in this step is modelled; what is takes "
             f"{format_bytes(peak.allocated_bytes)} at its peak."
         )
+    ends = ""
+    if peak.low_bytes != peak.high_bytes:
+        ends = f" ({between(peak)}, {_depending_on(report)})"
     return (
-        f"The step allocates {format_bytes(peak.allocated_bytes)} at its peak"
-        f"{_peak_range(report)}; --gpu NAME or --budget SIZE tells whether that fits."
+        f"The step allocates {format_bytes(peak.allocated_bytes)} at its peak{ends}; --gpu NAME or "
+        "--budget SIZE tells whether that fits."
     )
 
 
@@ -79,13 +83,6 @@ def _at_most(report: Prediction) -> str:
         f"at most {format_bytes(peak.high_bytes)} are allocated at the peak; of what it caches, "
         "the allocator has to give some back on the way"
     )
-
-
-def _peak_range(report: Prediction) -> str:
-    low, high = report.peak.low_bytes, report.peak.high_bytes
-    if low == high:
-        return ""
-    return f" (between {format_bytes(low)} and {format_bytes(high)}, {_depending_on(report)})"
 
 
 def _depending_on(report: Prediction) -> str:

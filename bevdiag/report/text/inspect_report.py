@@ -1,33 +1,33 @@
 """One step as text: of a config, of a test's model, or why no step was traced."""
 
-from rich.text import Text
-
 from bevdiag.memory.events import Phase
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.assumed import assumed_lines, assumption_lines
-from bevdiag.report.text.chart import chart_lines
-from bevdiag.report.text.findings import finding_lines
-from bevdiag.report.text.gpu_catalogue import gpu_lines
+from bevdiag.report.text.assumed import write_assumed, write_assumptions
+from bevdiag.report.text.chart import write_chart
+from bevdiag.report.text.findings import write_findings
+from bevdiag.report.text.gpu_catalogue import write_gpus
 from bevdiag.report.text.headline import (
-    headline_lines,
-    opening_lines,
-    stop_sentence,
-    verdict_lines,
     verdict_sentence,
+    write_opening,
+    write_reasons,
+    write_stop,
+    write_verdict,
 )
-from bevdiag.report.text.layer_tree import layer_lines
-from bevdiag.report.text.measurement import measurement_lines
-from bevdiag.report.text.peak import peak_lines
-from bevdiag.report.text.prose import paragraph, render_lines
-from bevdiag.report.text.remedies import remedy_lines
-from bevdiag.report.text.wiring_table import wiring_lines
+from bevdiag.report.text.layer_tree import write_layers
+from bevdiag.report.text.measurement import write_measurement
+from bevdiag.report.text.peak import write_peak
+from bevdiag.report.text.prose import Page
+from bevdiag.report.text.remedies import write_remedies
+from bevdiag.report.text.wiring_table import write_wiring
 
 
 def render_opening(report: Prediction, layout: Layout) -> str:
     """Render the first lines of `render_inspect`."""
-    return render_lines(opening_lines(report, layout), layout)
+    page = Page(layout)
+    write_opening(page, report)
+    return str(page)
 
 
 def render_inspect(
@@ -42,41 +42,42 @@ def render_inspect(
 
     Where it `is_begun`, what `render_opening` says is left out.
     """
-    said = len(opening_lines(report, layout)) if is_begun else 0
-    return render_lines(
-        [
-            *headline_lines(report, layout)[said:],
-            *assumed_lines(report, layout),
-            *layer_lines(report, layout, depth),
-            *wiring_lines(report, layout, verbose=verbose),
-            *chart_lines(report, layout),
-            *peak_lines(report, layout),
-            *_evaluation_lines(report, layout),
-            *measurement_lines(report, layout),
-            *gpu_lines(report, layout),
-            *finding_lines(report.findings, layout, report.silenced),
-            *remedy_lines(report, layout),
-            Text(),
-            *verdict_lines(report, layout),
-        ],
-        layout,
-    )
+    page = Page(layout)
+    write_opening(page, report)
+    if is_begun:
+        page.lines.clear()
+    write_reasons(page, report)
+    write_assumed(page, report)
+    write_layers(page, report, depth)
+    write_wiring(page, report, verbose=verbose)
+    write_chart(page, report)
+    write_peak(page, report)
+    _write_evaluation(page, report)
+    write_measurement(page, report)
+    write_gpus(page, report)
+    write_findings(page, report.findings, report.silenced)
+    write_remedies(page, report)
+    page.line()
+    write_verdict(page, report)
+    return str(page)
 
 
-def _evaluation_lines(report: Prediction, layout: Layout) -> list[Text]:
+def _write_evaluation(page: Page, report: Prediction) -> None:
     """Whether an evaluation takes more than the training step; nothing where it is the step."""
     found = report.evaluation
     if Phase.BACKWARD.value not in report.phases:
-        return []
+        return
     if found is None:
-        sentence = (
-            "Evaluation: not traced; --full says whether it is larger than the training step."
-        )
-        return paragraph(sentence, layout) if report.scene is not None else []
+        if report.scene is not None:
+            page.paragraph(
+                "Evaluation: not traced; --full says whether it is larger than the training step."
+            )
+        return
     if found.refusal:
-        return paragraph(f"Evaluation: not traced: {found.refusal}", layout)
+        page.paragraph(f"Evaluation: not traced: {found.refusal}")
+        return
     is_larger = found.high_bytes > report.peak.high_bytes
-    return paragraph(
+    page.paragraph(
         f"Evaluation: {format_bytes(found.allocated_bytes)} allocated, at most "
         f"{format_bytes(found.high_bytes)}: "
         + (
@@ -85,28 +86,30 @@ def _evaluation_lines(report: Prediction, layout: Layout) -> list[Text]:
             else "the training step is the larger one."
         )
         + f" After training in the same process {format_bytes(found.after_bytes)} reserved, "
-        f"cached blocks of training included.",
-        layout,
+        f"cached blocks of training included."
     )
 
 
 def render_model(report: Prediction, layout: Layout) -> str:
     """Why a test's model does not pass: verdict, stop, what is assumed, who holds the peak."""
-    lines: list[Text] = paragraph(verdict_sentence(report), layout)
-    if report.oom is not None:
-        lines += paragraph(stop_sentence(report.oom, report.verdict), layout)
-        lines += paragraph(report.oom.message, layout, indent=2)
+    page = Page(layout)
+    page.paragraph(verdict_sentence(report))
+    write_stop(page, report)
     for name in report.unmodelled:
-        lines += paragraph(f"not modelled: {name}", layout, indent=2)
-    lines += [*peak_lines(report, layout), *assumption_lines(report.assumptions, layout)]
-    return render_lines(lines, layout)
+        page.paragraph(f"not modelled: {name}", indent=2)
+    write_peak(page, report)
+    write_assumptions(page, report.assumptions)
+    return str(page)
 
 
 def render_config(report: ConfigReport, layout: Layout) -> str:
     """Write what stops the step, then everything found."""
-    verdict = Text.assemble(("cannot run", "bold red"))
-    why = f"{report.config}: the errors below stop every training step, so none was traced."
-    lines = [verdict, *paragraph(why, layout)]
+    page = Page(layout)
+    page.line(("cannot run", "bold red"))
+    page.paragraph(
+        f"{report.config}: the errors below stop every training step, so none was traced."
+    )
     if report.refusal:
-        lines += paragraph(f"The repository's code ended with: {report.refusal}", layout)
-    return render_lines([*lines, *finding_lines(report.findings, layout, report.silenced)], layout)
+        page.paragraph(f"The repository's code ended with: {report.refusal}")
+    write_findings(page, report.findings, report.silenced)
+    return str(page)

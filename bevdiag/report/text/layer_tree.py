@@ -2,50 +2,47 @@
 
 from collections.abc import Sequence
 
-from rich.text import Text
-
 from bevdiag.prediction.result import Layer, Prediction
-from bevdiag.report.amounts import bytes_if_known, count_if_known, format_shape
-from bevdiag.report.layout import Layout
-from bevdiag.report.printable import fold
-from bevdiag.report.text.prose import heading, paragraph
-from bevdiag.report.text.table import Column, Row, cell, columns, lay_out, natural_width
+from bevdiag.report.amounts import UNKNOWN, bytes_if_known, count_if_known, format_shape
+from bevdiag.report.text.prose import Page
+from bevdiag.report.text.table import Row, cell
 
 _LISTS = frozenset({"ModuleList", "ModuleDict"})
-_NAME = Column("layer", folds=True)
-_DESCRIPTION = columns("type | channels | output")
-_FIGURES = columns("parameters> | kept> | workspace>1 | peak inside>")
+_FIGURES = "parameters> | kept> | workspace>1 | peak inside>"
+_WIDE = f"layer~ | type | channels | output | {_FIGURES}"
+_NARROW = f"layer~ | {_FIGURES}"
 
 
-def layer_lines(report: Prediction, layout: Layout, depth: int) -> list[Text]:
+def write_layers(page: Page, report: Prediction, depth: int) -> None:
     """Write the tree down to `depth` levels; deeper where the step peaks or stops.
 
     One line a layer where the screen is wide enough for every column, else two.
     """
     layers = shown_layers(report, depth)
     if not layers:
-        return []
+        return
     culprits = _culprits(report)
-    names = [
-        cell("  " * level + label, "bold" if layer.name in culprits else "")
-        for layer, level, label in layers
-    ]
-    figures = [_figures(layer) for layer, _, _ in layers]
-    wide_rows: list[Row] = [
-        [name, *_description(layer), *row]
-        for (layer, _, _), name, row in zip(layers, names, figures, strict=True)
-    ]
-    lines = heading("Layers", layout)
-    wide = [_NAME, *_DESCRIPTION, *_FIGURES]
-    if natural_width(wide, wide_rows) + 2 <= layout.width:
-        lines += lay_out(wide, wide_rows, layout.width, indent=2).lines()
+    wide: list[Row] = []
+    narrow: list[Row] = []
+    for layer, level, label in layers:
+        name = cell("  " * level + label, "bold" if layer.name in culprits else "")
+        sizes = (layer.saved_bytes, layer.workspace_bytes, layer.peak_bytes)
+        figures = [
+            count_if_known(layer.params or None),
+            *(bytes_if_known(size or None) for size in sizes),
+        ]
+        shape = format_shape(layer.output_shape)
+        wide.append([name, cell(layer.type, "cyan"), _channels(layer), shape, *figures])
+        narrow.append([name, *figures])
+    page.heading("Layers")
+    if page.has_room(_WIDE, wide):
+        page.table(_WIDE, wide)
     else:
-        rows: list[Row] = [[name, *row] for name, row in zip(names, figures, strict=True)]
-        table = lay_out([_NAME, *_FIGURES], rows, layout.width, indent=2)
-        lines += table.lines(
-            _detail_lines(layer, layout, indent=4 + 2 * level) for layer, level, _ in layers
-        )
-    return lines + paragraph(_legend(report, layers), layout, indent=2, style="dim")
+        for layer, level, _ in page.rows(_NARROW, narrow, layers):
+            known = [layer.type, _channels(layer), format_shape(layer.output_shape)]
+            text = "  ".join(one for one in known if one != UNKNOWN)
+            page.paragraph(text, indent=4 + 2 * level, style="dim")
+    page.note(_legend(report, layers))
 
 
 def shown_layers(report: Prediction, depth: int) -> list[tuple[Layer, int, str]]:
@@ -78,33 +75,11 @@ def _culprits(report: Prediction) -> set[str]:
     return {report.peak.module} | stop
 
 
-def _description(layer: Layer) -> Row:
-    return [cell(layer.type, "cyan"), _channels(layer), format_shape(layer.output_shape)]
-
-
-def _figures(layer: Layer) -> list[str]:
-    sizes = (layer.saved_bytes, layer.workspace_bytes, layer.peak_bytes)
-    return [
-        count_if_known(layer.params or None),
-        *(bytes_if_known(size or None) for size in sizes),
-    ]
-
-
 def _channels(layer: Layer) -> str:
     if layer.in_channels is None and layer.out_channels is None:
-        return "-"
+        return UNKNOWN
     sides = (layer.in_channels, layer.out_channels)
-    return " -> ".join("-" if side is None else str(side) for side in sides)
-
-
-def _detail_lines(layer: Layer, layout: Layout, indent: int) -> list[Text]:
-    known = [cell(layer.type).plain]
-    if (channels := _channels(layer)) != "-":
-        known.append(channels)
-    if layer.output_shape is not None:
-        known.append(format_shape(layer.output_shape))
-    parts = fold("  ".join(known), layout.width - indent)
-    return [Text.assemble(" " * indent, (part, "dim")) for part in parts]
+    return " -> ".join(UNKNOWN if side is None else str(side) for side in sides)
 
 
 def _legend(report: Prediction, layers: Sequence[tuple[Layer, int, str]]) -> str:

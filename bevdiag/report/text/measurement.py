@@ -1,36 +1,29 @@
 """What a GPU measured, beside what was predicted."""
 
-from rich.text import Text
-
 from bevdiag.prediction.result import Measurement, Prediction
 from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count, format_error
-from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import heading, labelled_lines, paragraph
-from bevdiag.report.text.table import columns, lay_out
+from bevdiag.report.text.prose import Page
 
 TOP_MODULES = 20
-_COLUMNS = columns("~ | measured> | predicted> | error>")
+_COLUMNS = "~ | measured> | predicted> | error>"
 
 
-def measurement_lines(report: Prediction, layout: Layout) -> list[Text]:
+def write_measurement(page: Page, report: Prediction) -> None:
     """Write the section "Measured"; nothing without a measurement."""
     measured = report.measurement
     if measured is None:
-        return []
-    lines = heading("Measured beside predicted", layout)
-    lines += labelled_lines(_entries(measured), layout, column=12)
-    if measured.failure:
-        lines += paragraph(measured.failure, layout, indent=2, style="red")
-    if measured.oom_message:
-        lines += paragraph(measured.oom_message, layout, indent=2, style="red")
-    rows = [_row(*figures) for figures in _figures(report, measured)]
-    if rows:
-        lines += [Text(), *lay_out(_COLUMNS, rows, layout.width, indent=2).lines()]
+        return
+    page.heading("Measured beside predicted")
+    page.labelled(_entries(measured), column=12)
+    for failure in (measured.failure, measured.oom_message):
+        if failure:
+            page.paragraph(failure, indent=2, style="red")
+    if rows := [_row(*figures) for figures in _figures(report, measured)]:
+        page.line()
+        page.table(_COLUMNS, rows)
     hidden = len(measured.modules) - TOP_MODULES
     if hidden > 0:
-        note = f"{hidden} smaller modules are in --format json"
-        lines += paragraph(note, layout, indent=2, style="dim")
-    return lines
+        page.note(f"{hidden} smaller modules are in --format json")
 
 
 def _entries(measured: Measurement) -> list[tuple[str, str]]:

@@ -1,30 +1,27 @@
 """The highest moment of the step and everything alive at it."""
 
-from rich.text import Text
-
 from bevdiag.memory.events import Category
 from bevdiag.prediction.result import Holder, Peak, Prediction
 from bevdiag.report.amounts import format_bytes, format_shape, format_share
-from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import heading, labelled_lines, paragraph
-from bevdiag.report.text.table import Row, cell, columns, lay_out, natural_width
+from bevdiag.report.text.prose import Page
+from bevdiag.report.text.table import Row, cell
 
 TOP_HOLDERS = 12
 _BAR_WIDTH = 30
-_CATEGORIES = columns("alive at the peak | size> | share> | ")
-_WIDE = columns("size> | share> | category | module~ | op~ | tensor")
-_NARROW = columns("size> | share> | category | module, then op and tensor~")
+_CATEGORIES = "alive at the peak | size> | share> | "
+_WIDE = "size> | share> | category | module~ | op~ | tensor"
+_NARROW = "size> | share> | category | module, then op and tensor~"
 
 
-def peak_lines(report: Prediction, layout: Layout) -> list[Text]:
-    """Where and how high the peak is, its sums by category, and its largest holders."""
-    peak = report.peak
-    lines = heading("Peak", layout)
-    lines += labelled_lines(_entries(report), layout, column=12)
-    lines += [Text(), *_category_lines(peak, layout)]
-    if peak.holders:
-        lines += [Text(), *_holder_lines(peak, layout)]
-    return lines
+def write_peak(page: Page, report: Prediction) -> None:
+    """Write where and how high the peak is, its sums by category, and its largest holders."""
+    page.heading("Peak")
+    page.labelled(_entries(report), column=12)
+    page.line()
+    _write_categories(page, report.peak)
+    if report.peak.holders:
+        page.line()
+        _write_holders(page, report.peak)
 
 
 def _entries(report: Prediction) -> list[tuple[str, str]]:
@@ -36,7 +33,7 @@ def _entries(report: Prediction) -> list[tuple[str, str]]:
         reserved += f", at most {format_bytes(peak.high_reserved_bytes)}"
     allocated = format_bytes(peak.allocated_bytes)
     if peak.low_bytes != peak.high_bytes:
-        allocated += f", between {format_bytes(peak.low_bytes)} and {format_bytes(peak.high_bytes)}"
+        allocated += f", {between(peak)}"
     by_phase = ", ".join(
         f"{phase} {format_bytes(use.peak_allocated_bytes)}" for phase, use in report.phases.items()
     )
@@ -49,9 +46,14 @@ def _entries(report: Prediction) -> list[tuple[str, str]]:
     ]
 
 
-def _category_lines(peak: Peak, layout: Layout) -> list[Text]:
+def between(peak: Peak) -> str:
+    """Name the ends of the peak."""
+    return f"between {format_bytes(peak.low_bytes)} and {format_bytes(peak.high_bytes)}"
+
+
+def _write_categories(page: Page, peak: Peak) -> None:
     total = peak.allocated_bytes
-    block = "\u2588" if layout.unicode else "#"
+    block = "\u2588" if page.layout.unicode else "#"
     sums = sorted(peak.by_category.items(), key=lambda item: (-item[1], item[0]))
     rows: list[Row] = [
         [
@@ -63,43 +65,39 @@ def _category_lines(peak: Peak, layout: Layout) -> list[Text]:
         for category, nbytes in sums
         if nbytes
     ]
-    return lay_out(_CATEGORIES, rows, layout.width, indent=2).lines()
+    page.table(_CATEGORIES, rows)
 
 
-def _holder_lines(peak: Peak, layout: Layout) -> list[Text]:
-    holders = sorted(peak.holders, key=lambda holder: (-holder.nbytes, holder.module, holder.op))
+def largest_holders(peak: Peak) -> list[Holder]:
+    """Return what is alive at the peak, the largest first."""
+    return sorted(peak.holders, key=lambda holder: (-holder.nbytes, holder.module, holder.op))
+
+
+def _write_holders(page: Page, peak: Peak) -> None:
+    holders = largest_holders(peak)
     shown, rest = holders[:TOP_HOLDERS], holders[TOP_HOLDERS:]
-    figures = [
+    narrow = [
         [
             format_bytes(holder.nbytes),
             format_share(holder.nbytes, peak.allocated_bytes),
             holder.category,
+            holder.module or "-",
         ]
         for holder in shown
     ]
-    rows = [
-        [*row, holder.module or "-", holder.op, tensor_text(holder)]
-        for holder, row in zip(shown, figures, strict=True)
-    ]
-    if natural_width(_WIDE, rows) + 2 <= layout.width:
-        lines = lay_out(_WIDE, rows, layout.width, indent=2).lines()
+    wide = [[*row, one.op, tensor_text(one)] for one, row in zip(shown, narrow, strict=True)]
+    if page.has_room(_WIDE, wide):
+        page.table(_WIDE, wide)
     else:
-        lines = _narrow_holder_lines(shown, figures, layout)
+        begun = len(page.lines)
+        for holder in page.rows(_NARROW, narrow, shown):
+            # The op and tensor stand below the module: as far in as the last column starts.
+            start = page.lines[begun].plain.index("module")
+            text = f"{holder.op}  {tensor_text(holder)}".strip()
+            page.paragraph(text, indent=start, style="dim")
     if rest:
         left = format_bytes(sum(holder.nbytes for holder in rest))
-        lines += paragraph(f"and {len(rest)} more, {left} together", layout, indent=2, style="dim")
-    return lines
-
-
-def _narrow_holder_lines(
-    holders: list[Holder], figures: list[list[str]], layout: Layout
-) -> list[Text]:
-    rows = [[*row, holder.module or "-"] for holder, row in zip(holders, figures, strict=True)]
-    table = lay_out(_NARROW, rows, layout.width, indent=2)
-    # The op and tensor stand below the module: as far in as the last column starts.
-    start = table.header.plain.index(_NARROW[-1].header[:6])
-    details = (f"{holder.op}  {tensor_text(holder)}".strip() for holder in holders)
-    return table.lines(paragraph(text, layout, indent=start, style="dim") for text in details)
+        page.note(f"and {len(rest)} more, {left} together")
 
 
 def tensor_text(holder: Holder) -> str:

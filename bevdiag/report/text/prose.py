@@ -1,8 +1,8 @@
-"""Sentences, headings and verdict words of the text report, and its lines as characters."""
+"""A text report as it grows: paragraphs, headings and tables, and the words of verdicts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -11,6 +11,7 @@ from bevdiag.errors import Verdict
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.printable import fold, printable
+from bevdiag.report.text.table import Row, columns, lay_out, natural_width
 from bevdiag.rules.finding import Severity
 
 # What a report is about is not loaded for a report of something else.
@@ -26,6 +27,8 @@ VERDICT_WORDS = {
 }
 
 SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+
+_Item = TypeVar("_Item")
 
 
 def budget_name(target: "Target") -> str:
@@ -52,59 +55,87 @@ def beside_of(target: "Target") -> str:
     return f" beside {held} ({known}) of CUDA context, libraries and spconv's kernels"
 
 
-def heading(title: str, layout: Layout) -> list[Text]:
-    """Write a blank line, then the title with a rule to the right edge."""
-    title = printable(title)
-    rule = ("\u2500" if layout.unicode else "-") * (layout.width - len(title) - 1)
-    return [Text(), Text.assemble((title, "bold"), " ", (rule, "dim"))]
+class Page:
+    """The lines of a report, laid out for a reader's screen as they are written.
 
-
-def paragraph(text: str, layout: Layout, *, indent: int = 0, style: str = "") -> list[Text]:
-    """`text`, neutralised and folded, every line `indent` columns in."""
-    lines = fold(printable(text), layout.width - indent)
-    return [Text.assemble(" " * indent, (line, style)) for line in lines]
-
-
-def labelled(label: str, text: str, layout: Layout, *, indent: int = 2, column: int) -> list[Text]:
-    """Write a dim label and its text, which starts `column` columns after the indent."""
-    parts = fold(printable(text), layout.width - indent - column) or [""]
-    first = Text.assemble(" " * indent, (label.ljust(column), "dim"), parts[0])
-    return [first, *(Text(" " * (indent + column) + part) for part in parts[1:])]
-
-
-def labelled_lines(
-    entries: Iterable[tuple[str, str]], layout: Layout, *, indent: int = 2, column: int
-) -> list[Text]:
-    """Write `labelled` for each label that has a text."""
-    return [
-        line
-        for label, text in entries
-        if text
-        for line in labelled(label, text, layout, indent=indent, column=column)
-    ]
-
-
-def render_lines(lines: Sequence[Text], layout: Layout) -> str:
-    """Join the lines to one string, with colour codes only where the layout wants them.
-
-    The lines are laid out already: the console neither wraps, highlights nor reads markup, and
-    looks at no environment variable.
+    What comes from others is neutralised, except in a `line`.
     """
-    console = Console(
-        file=StringIO(),
-        width=layout.width,
-        color_system="standard" if layout.colour else None,
-        force_terminal=layout.colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-        _environ={},
-    )
-    with console.capture() as capture:
-        for line in lines:
-            # One character for one, so that the styles keep their places.
-            line.plain = "".join(char if char.isprintable() else " " for char in line.plain)
-            console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
-    text = capture.get()
-    return text if layout.unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.lines: list[Text] = []
+
+    def line(self, *parts: str | tuple[str, str] | Text) -> None:
+        """Write one line of texts, each with its style or without, never folded."""
+        self.lines.append(Text.assemble(*parts))
+
+    def heading(self, title: str, *, apart: bool = True) -> None:
+        """Write the title with a rule to the right edge, set `apart` by a blank line above."""
+        if apart:
+            self.line()
+        title = printable(title)
+        rule = ("\u2500" if self.layout.unicode else "-") * (self.layout.width - len(title) - 1)
+        self.line((title, "bold"), " ", (rule, "dim"))
+
+    def paragraph(self, text: str, *, indent: int = 0, style: str = "") -> None:
+        """Write `text`, folded, every line `indent` columns in."""
+        for line in fold(printable(text), self.layout.width - indent):
+            self.line(" " * indent, (line, style))
+
+    def note(self, text: str) -> None:
+        """Write what explains the figures above it."""
+        self.paragraph(text, indent=2, style="dim")
+
+    def labelled(self, entries: Iterable[tuple[str, str]], *, indent: int = 2, column: int) -> None:
+        """Write a dim label and its text, `column` columns further in, where there is a text."""
+        for label, text in entries:
+            if text:
+                inside = indent + column
+                first, *more = fold(printable(text), self.layout.width - inside) or [""]
+                self.line(" " * indent, (label.ljust(column), "dim"), first)
+                self.lines += [Text(" " * inside + part) for part in more]
+
+    def table(self, spec: str, rows: Sequence[Row], *, indent: int = 2) -> None:
+        """Write a table; `spec` is that of `columns`."""
+        for _ in self.rows(spec, rows, rows, indent=indent):
+            pass
+
+    def rows(
+        self, spec: str, rows: Sequence[Row], items: Iterable[_Item], *, indent: int = 2
+    ) -> Iterator[_Item]:
+        """Write a table of a row an item, and yield each item behind its row, for lines below."""
+        table = lay_out(columns(spec), rows, self.layout.width, indent)
+        self.lines.append(table.header)
+        for lines, item in zip(table.rows, items, strict=True):
+            self.lines += lines
+            yield item
+
+    def has_room(self, spec: str, rows: Sequence[Row]) -> bool:
+        """Whether a table can be written with every column and no fold."""
+        return natural_width(columns(spec), rows) + 2 <= self.layout.width
+
+    def __str__(self) -> str:
+        """Join the lines, with colour codes only where the layout wants them.
+
+        The lines are laid out already: the console neither wraps, highlights nor reads markup, and
+        looks at no environment variable.
+        """
+        layout = self.layout
+        console = Console(
+            file=StringIO(),
+            width=layout.width,
+            color_system="standard" if layout.colour else None,
+            force_terminal=layout.colour,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            legacy_windows=False,
+            _environ={},
+        )
+        with console.capture() as capture:
+            for line in self.lines:
+                # One character for one, so that the styles keep their places.
+                line.plain = "".join(char if char.isprintable() else " " for char in line.plain)
+                console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
+        text = capture.get()
+        return text if layout.unicode else text.encode("ascii", "backslashreplace").decode("ascii")

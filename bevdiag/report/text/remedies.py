@@ -2,42 +2,32 @@
 
 from collections.abc import Iterable
 
-from rich.text import Text
-
 from bevdiag.prediction.result import Plan, Prediction
-from bevdiag.report.amounts import (
-    bytes_if_known,
-    count_if_known,
-    difference_if_known,
-)
-from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import VERDICT_WORDS, budget_name, heading, labelled_lines, paragraph
-from bevdiag.report.text.table import Row, cell, columns, lay_out
+from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known
+from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name
+from bevdiag.report.text.table import Row, cell
 
-_COLUMNS = columns(
-    "remedy~ | peak> | difference> | at most>2 | reserved>3 | parameters> | BEV> | verdict"
-)
+_COLUMNS = "remedy~ | peak> | difference> | at most>2 | reserved>3 | parameters> | BEV> | verdict"
 
 
-def remedy_lines(report: Prediction, layout: Layout) -> list[Text]:
+def write_remedies(page: Page, report: Prediction) -> None:
     """Singles, then combinations; below each its changes and what it loses."""
     if not report.remedies:
-        return []
+        return
+    page.heading("Remedies")
     remedies = singles_first(report.remedies)
     rows = [_row(remedy, report.peak.allocated_bytes) for remedy in remedies]
-    table = lay_out(_COLUMNS, rows, layout.width, indent=2)
-    lines = [*heading("Remedies", layout), table.header]
-    singles = [remedy for remedy in remedies if not remedy.combined]
-    for number, (remedy, row) in enumerate(zip(remedies, table.rows, strict=True)):
-        if remedy.combined and number == len(singles):
-            lines += [Text(), Text.assemble("  ", ("combined", "dim"))]
-        lines += [*row, *_detail_lines(remedy, layout)]
-    note = (
+    last_single = sum(not remedy.combined for remedy in remedies) - 1
+    for number, remedy in enumerate(page.rows(_COLUMNS, rows, remedies)):
+        _write_details(page, remedy)
+        if number == last_single < len(remedies) - 1:
+            page.line()
+            page.line("  ", ("combined", "dim"))
+    page.note(
         "Each was applied to the config and traced again; peak: allocated; difference: to the "
         f"step as it is; BEV: channels of the BEV map. The verdict is for "
         f"{budget_name(report.target)}; bevdiag fix writes the recommended one."
     )
-    return lines + paragraph(note, layout, indent=2, style="dim")
 
 
 def singles_first(remedies: Iterable[Plan]) -> list[Plan]:
@@ -60,21 +50,15 @@ def _row(remedy: Plan, now_bytes: int) -> Row:
     ]
 
 
-def _detail_lines(remedy: Plan, layout: Layout) -> list[Text]:
-    lines = paragraph(remedy.title, layout, indent=4)
-    if remedy.combined:  # its members stand above with what they change and lose
-        return lines + _error_lines(remedy, layout)
-    entries = [
-        ("" if number else "changes", f"{key}: {value}")
-        for number, (key, value) in enumerate(remedy.edits.items())
-    ]
-    entries += [("loses", remedy.loses), ("unsafe", "; ".join(remedy.unsafe))]
-    entries += [("needs", "; ".join(remedy.needs))]
-    lines += labelled_lines(entries, layout, indent=4, column=9)
-    return lines + _error_lines(remedy, layout)
-
-
-def _error_lines(remedy: Plan, layout: Layout) -> list[Text]:
-    if not remedy.error:
-        return []
-    return paragraph(f"could not be traced: {remedy.error}", layout, indent=4, style="red")
+def _write_details(page: Page, remedy: Plan) -> None:
+    page.paragraph(remedy.title, indent=4)
+    if not remedy.combined:  # members of a combination stand above with what they change and lose
+        entries = [
+            ("" if number else "changes", f"{key}: {value}")
+            for number, (key, value) in enumerate(remedy.edits.items())
+        ]
+        entries += [("loses", remedy.loses), ("unsafe", "; ".join(remedy.unsafe))]
+        entries += [("needs", "; ".join(remedy.needs))]
+        page.labelled(entries, indent=4, column=9)
+    if remedy.error:
+        page.paragraph(f"could not be traced: {remedy.error}", indent=4, style="red")

@@ -1,9 +1,8 @@
 """A plain table: aligned columns that are left out or folded, never cut, where space is short."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -38,12 +37,6 @@ class Table:
 
     header: Text
     rows: list[list[Text]]
-
-    def lines(self, below: Iterable[list[Text]] = ()) -> list[Text]:
-        """Return all lines; those of `below`, a list a row, each follow their row."""
-        nothing: list[Text] = []
-        rows = zip_longest(self.rows, below, fillvalue=nothing)
-        return [self.header, *(line for row, more in rows for line in (*row, *more))]
 
 
 def columns(text: str) -> list[Column]:

@@ -1,40 +1,44 @@
 """How the modules are wired: what the map is made of, and what leads nowhere."""
 
-from rich.text import Text
-
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.amounts import count_if_known, format_count
-from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import heading, paragraph
-from bevdiag.report.text.table import Row, cell, columns, lay_out
-from bevdiag.trace.wiring import BatchEntry, DeadBranch
+from bevdiag.report.amounts import UNKNOWN, count_if_known, format_count
+from bevdiag.report.text.prose import Page
+from bevdiag.report.text.table import Row, cell
+from bevdiag.trace.wiring import BatchEntry
 
-_DEAD = columns("not reached by the loss~ | parameters> | why~")
-_ENTRIES = columns("batch dict~ | channels> | declared>1 | written by~ | read by~")
+_DEAD = "not reached by the loss~ | parameters> | why~"
+_ENTRIES = "batch dict~ | channels> | declared>1 | written by~ | read by~"
 
 
-def wiring_lines(report: Prediction, layout: Layout, *, verbose: bool) -> list[Text]:
-    """Write the section "Wiring": what is off, all if `verbose`; empty where all is sound."""
+def write_wiring(page: Page, report: Prediction, *, verbose: bool) -> None:
+    """Write the section "Wiring": what is off, all if `verbose`; nothing where all is sound."""
     wiring = report.wiring
     if wiring is None or (wiring.is_sound and not verbose):
-        return []
-    lines = heading("Wiring", layout)
+        return
+    page.heading("Wiring")
     if wiring.bev_map is not None and wiring.bev_sources:
-        lines += paragraph(_map_sentence(wiring.bev_map, wiring.bev_sources), layout, indent=2)
+        page.paragraph(_map_sentence(wiring.bev_map, wiring.bev_sources), indent=2)
     for entry in wiring.misdeclared:
-        lines += paragraph(_misdeclared(entry), layout, indent=2, style="yellow")
-    if wiring.dead_branches:
-        lines += [Text(), *_dead_lines(wiring.dead_branches, layout)]
-        lines += paragraph(
-            f"{format_count(report.params.without_grad)} of {format_count(report.params.total)} "
-            "parameters get no gradient.",
-            layout,
+        page.paragraph(
+            f"{module_name(entry.written_by)} declares {entry.declared} channels and delivers "
+            f"{entry.channels} as {entry.key}.",
             indent=2,
-            style="dim",
+            style="yellow",
+        )
+    if wiring.dead_branches:
+        dead: list[Row] = [
+            [cell(branch.path, "bold"), count_if_known(branch.params or None), branch.reason]
+            for branch in wiring.dead_branches
+        ]
+        page.line()
+        page.table(_DEAD, dead)
+        page.note(
+            f"{format_count(report.params.without_grad)} of {format_count(report.params.total)} "
+            "parameters get no gradient."
         )
     if verbose:
-        lines += [Text(), *_entry_lines(wiring.entries, layout)]
-    return lines
+        page.line()
+        page.table(_ENTRIES, [_cells(entry) for entry in wiring.entries])
 
 
 def _map_sentence(bev_map: BatchEntry, sources: tuple[BatchEntry, ...]) -> str:
@@ -47,37 +51,14 @@ def _map_sentence(bev_map: BatchEntry, sources: tuple[BatchEntry, ...]) -> str:
     return f"{bev_map.written_by} makes the BEV map{channels} of {made_of}."
 
 
-def _misdeclared(entry: BatchEntry) -> str:
-    return (
-        f"{module_name(entry.written_by)} declares {entry.declared} channels and delivers "
-        f"{entry.channels} as {entry.key}."
-    )
-
-
-def _dead_lines(branches: tuple[DeadBranch, ...], layout: Layout) -> list[Text]:
-    rows: list[Row] = [
-        [
-            cell(branch.path, "bold"),
-            count_if_known(branch.params or None),
-            branch.reason,
-        ]
-        for branch in branches
+def _cells(entry: BatchEntry) -> Row:
+    return [
+        entry.key,
+        count_if_known(entry.channels),
+        count_if_known(entry.declared),
+        module_name(entry.written_by),
+        ", ".join(map(module_name, entry.read_by)) or UNKNOWN,
     ]
-    return lay_out(_DEAD, rows, layout.width, indent=2).lines()
-
-
-def _entry_lines(entries: tuple[BatchEntry, ...], layout: Layout) -> list[Text]:
-    rows = [
-        [
-            entry.key,
-            count_if_known(entry.channels),
-            count_if_known(entry.declared),
-            module_name(entry.written_by),
-            ", ".join(map(module_name, entry.read_by)) or "-",
-        ]
-        for entry in entries
-    ]
-    return lay_out(_ENTRIES, rows, layout.width, indent=2).lines()
 
 
 def module_name(module: str | None) -> str:

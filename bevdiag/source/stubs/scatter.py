@@ -25,7 +25,6 @@ from bevdiag.source.state import running
 
 __version__ = "2.1.2"
 
-Reduced = tuple[Tensor, Tensor]
 Out = Tensor | None
 Size = int | None
 
@@ -58,13 +57,9 @@ def _by_index(reduce: Callable[..., Any]) -> Any:
     return reduced
 
 
-@_by_index
-def scatter_sum(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
-    """Sum by index: [..., N, ...] to [..., M, ...] along `dim`."""
-    return add(src, index, dim, out, dim_size)
-
-
-scatter_add = scatter_sum
+scatter_sum = scatter_add = _by_index(add)
+scatter_mean = _by_index(mean)
+scatter_max, scatter_min = (_by_index(partial(extreme, how)) for how in ("amax", "amin"))
 
 
 @_by_index
@@ -73,24 +68,6 @@ def scatter_mul(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) 
     wide = spread(index, src, dim)
     made: Tensor = apply(Product, src, wide, dim, shape_of(src, wide, dim, out, dim_size))
     return made if out is None else out.mul_(made)
-
-
-@_by_index
-def scatter_mean(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
-    """Average by index; what has no rows is 0."""
-    return mean(src, index, dim, out, dim_size)
-
-
-@_by_index
-def scatter_max(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
-    """Return maxima by index, and which row each is."""
-    return extreme("amax", src, index, dim, out, dim_size)
-
-
-@_by_index
-def scatter_min(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
-    """Return minima by index, and which row each is."""
-    return extreme("amin", src, index, dim, out, dim_size)
 
 
 @_by_index

@@ -1,5 +1,6 @@
 """Reports as `bevdiag fix` and `bevdiag fit` would make them, built by hand."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,9 +8,22 @@ import pytest
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan, Scene, Target
 from bevdiag.remedies.results import Advice, FitPoint, FitReport, FixReport
+from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import Page
 from bevdiag.rules.finding import Fix, Price
 
 GIB = 2**30
+
+
+def written(
+    write: Callable[..., None], *given: object, layout: Layout | None = None, **options: object
+) -> list[str]:
+    """The lines that a function writes on a page, without their styles."""
+    page = Page(layout or Layout())
+    write(page, *given, **options)
+    return [line.plain for line in page.lines]
+
+
 _TARGET = Target(
     gpu="rtx4090", capacity_bytes=23 * GIB, torch="2.13.0", cudnn="9.1", compute_capability="8.9"
 )

@@ -4,11 +4,13 @@ import pytest
 
 from bevdiag.prediction.result import Prediction, TimelinePoint
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.chart import chart_lines
+from bevdiag.report.text.chart import write_chart
+
+from .conftest import written
 
 
 def _plain(report: Prediction, layout: Layout) -> list[str]:
-    return [line.plain for line in chart_lines(report, layout)]
+    return written(write_chart, report, layout=layout)
 
 
 def _with_sizes(report: Prediction, sizes: list[int]) -> Prediction:
@@ -21,7 +23,7 @@ def _with_sizes(report: Prediction, sizes: list[int]) -> Prediction:
 
 
 def test_no_timeline_no_chart(over: Prediction) -> None:
-    assert chart_lines(replace(over, timeline=()), Layout()) == []
+    assert written(write_chart, replace(over, timeline=())) == []
 
 
 def test_a_single_moment_of_height_is_seen(over: Prediction) -> None:

@@ -3,11 +3,17 @@ from dataclasses import replace
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import SCENE_SITE, Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.headline import headline_lines, verdict_sentence
+from bevdiag.report.text.headline import verdict_sentence, write_opening, write_reasons
+
+from .conftest import written
 
 
 def _text(report: Prediction) -> str:
-    return "\n".join(line.plain for line in headline_lines(report, Layout(200)))
+    return "\n".join(
+        line
+        for write in (write_opening, write_reasons)
+        for line in written(write, report, layout=Layout(200))
+    )
 
 
 def test_over_names_the_module_and_the_request(over: Prediction) -> None:

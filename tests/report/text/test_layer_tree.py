@@ -2,7 +2,9 @@ from dataclasses import replace
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.layer_tree import layer_lines, shown_layers
+from bevdiag.report.text.layer_tree import shown_layers, write_layers
+
+from .conftest import written
 
 
 def test_names_are_reported_below_their_parent(over: Prediction) -> None:
@@ -23,14 +25,14 @@ def test_where_it_stops_is_shown_at_any_depth(over: Prediction) -> None:
 
 
 def test_a_wide_screen_gives_a_layer_one_line(over: Prediction) -> None:
-    lines = [line.plain for line in layer_lines(over, Layout(200), 1)]
+    lines = written(write_layers, over, 1, layout=Layout(200))
     row = next(line for line in lines if line.startswith("  map_to_bev"))
     assert "HeightCompression" in row
     assert "1x22400x202x502" in row
 
 
 def test_a_narrow_screen_loses_no_figure(over: Prediction) -> None:
-    lines = [line.plain for line in layer_lines(over, Layout(80), 1)]
+    lines = written(write_layers, over, 1, layout=Layout(80))
     row = next(i for i, line in enumerate(lines) if line.startswith("  map_to_bev"))
     assert "8.46 GiB" in lines[row]
     assert lines[row + 1].strip() == "HeightCompression  128 -> 22400  1x22400x202x502"
@@ -49,9 +51,9 @@ def test_lists_of_modules_give_way_to_their_members(over: Prediction) -> None:
 
 
 def test_hidden_layers_are_counted(over: Prediction) -> None:
-    text = "\n".join(line.plain for line in layer_lines(over, Layout(200), 3))
+    text = "\n".join(written(write_layers, over, 3, layout=Layout(200)))
     assert "Deeper layers not shown: 1" in text
 
 
 def test_no_layers_no_section(over: Prediction) -> None:
-    assert layer_lines(replace(over, layers=()), Layout(), 3) == []
+    assert written(write_layers, replace(over, layers=()), 3) == []

@@ -1,12 +1,13 @@
 from dataclasses import replace
 
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.layout import Layout
-from bevdiag.report.text.measurement import TOP_MODULES, measurement_lines
+from bevdiag.report.text.measurement import TOP_MODULES, write_measurement
+
+from .conftest import written
 
 
 def _text(report: Prediction) -> str:
-    return "\n".join(line.plain for line in measurement_lines(report, Layout()))
+    return "\n".join(written(write_measurement, report))
 
 
 def test_measured_and_predicted_stand_side_by_side(measured: Prediction) -> None:
@@ -46,4 +47,4 @@ def test_small_modules_are_only_counted(measured: Prediction) -> None:
 
 
 def test_nothing_measured_no_section(over: Prediction) -> None:
-    assert measurement_lines(over, Layout()) == []
+    assert written(write_measurement, over) == []

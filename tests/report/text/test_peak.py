@@ -2,11 +2,13 @@ from dataclasses import replace
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.peak import TOP_HOLDERS, peak_lines
+from bevdiag.report.text.peak import TOP_HOLDERS, write_peak
+
+from .conftest import written
 
 
 def _lines(report: Prediction, width: int = 120) -> list[str]:
-    return [line.plain for line in peak_lines(report, Layout(width))]
+    return written(write_peak, report, layout=Layout(width))
 
 
 def test_categories_are_sorted_and_empty_ones_left_out(over: Prediction) -> None:

@@ -1,13 +1,8 @@
 from bevdiag.prediction.result import Target
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import (
-    beside_of,
-    budget_name,
-    heading,
-    judged_by,
-    labelled,
-    paragraph,
-)
+from bevdiag.report.text.prose import Page, beside_of, budget_name, judged_by
+
+from .conftest import written
 
 GIB = 2**30
 TARGET = Target(
@@ -21,26 +16,25 @@ TARGET = Target(
 )
 
 
-def _texts(lines: list[object]) -> list[str]:
-    return [str(line) for line in lines]
-
-
 def test_a_heading_reaches_the_right_edge_and_shows_no_control_character() -> None:
-    blank, title = _texts(heading("A\x1b", Layout(20)))
+    blank, title = written(Page.heading, "A\x1b", layout=Layout(20))
     assert blank == ""
     assert len(title) == 20
     assert "\x1b" not in title
-    assert str(heading("A", Layout(9, unicode=False))[1]) == "A -------"
+    assert written(Page.heading, "A", layout=Layout(9, unicode=False))[1] == "A -------"
 
 
 def test_a_label_stands_before_the_first_line_alone() -> None:
-    lines = _texts(labelled("GPU", "one two three", Layout(16), column=6))
+    lines = written(Page.labelled, [("GPU", "one two three")], column=6, layout=Layout(16))
     assert lines == ["  GPU   one two", "        three"]
-    assert _texts(labelled("GPU", "", Layout(16), column=6)) == ["  GPU   "]
+    assert written(Page.labelled, [("GPU", "")], column=6) == []
 
 
 def test_a_paragraph_is_folded_within_its_indent() -> None:
-    assert _texts(paragraph("one two three", Layout(12), indent=4)) == ["    one two", "    three"]
+    assert written(Page.paragraph, "one two three", indent=4, layout=Layout(12)) == [
+        "    one two",
+        "    three",
+    ]
 
 
 def test_what_the_step_has_to_fit_is_named() -> None:

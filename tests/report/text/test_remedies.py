@@ -2,11 +2,13 @@ from dataclasses import replace
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.remedies import remedy_lines
+from bevdiag.report.text.remedies import write_remedies
+
+from .conftest import written
 
 
 def _lines(report: Prediction, width: int = 120) -> list[str]:
-    return [line.plain for line in remedy_lines(report, Layout(width))]
+    return written(write_remedies, report, layout=Layout(width))
 
 
 def test_combinations_come_after_singles(over: Prediction) -> None:
@@ -34,4 +36,4 @@ def test_singles_list_their_changes_and_combinations_refer_to_them(over: Predict
 
 
 def test_no_remedies_no_section(over: Prediction) -> None:
-    assert remedy_lines(replace(over, remedies=()), Layout()) == []
+    assert written(write_remedies, replace(over, remedies=())) == []

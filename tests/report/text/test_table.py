@@ -1,3 +1,5 @@
+from itertools import chain
+
 from rich.cells import cell_len
 from rich.text import Text
 
@@ -7,7 +9,8 @@ _NAME = "backbone_3d.dsvt.stage_0.0.encoder_list.0"
 
 
 def _plain(columns: list[Column], rows: list[list[Text]], width: int) -> list[str]:
-    return [line.plain for line in lay_out(columns, rows, width).lines()]
+    table = lay_out(columns, rows, width)
+    return [line.plain for line in (table.header, *chain(*table.rows))]
 
 
 def test_numbers_align_right_and_text_left() -> None:

@@ -4,14 +4,15 @@ import pytest
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.prose import render_lines
-from bevdiag.report.text.wiring_table import wiring_lines
+from bevdiag.report.text.wiring_table import write_wiring
 from bevdiag.trace.wiring import Wiring
+
+from .conftest import written
 
 
 def _text(report: Prediction, *, width: int = 120, verbose: bool = False) -> str:
     layout = Layout(width)
-    return render_lines(wiring_lines(report, layout, verbose=verbose), layout)
+    return "\n".join(written(write_wiring, report, layout=layout, verbose=verbose))
 
 
 @pytest.fixture

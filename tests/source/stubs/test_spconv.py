@@ -9,7 +9,8 @@ from bevdiag.source.stubs.spconv import spconv_modules
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.rehearsal import Prompter, Question
+from bevdiag.trace.rehearsal import Prompter
+from bevdiag.trace.unknown_values import Question
 
 SPCONV = spconv_modules()["spconv.pytorch"]
 
