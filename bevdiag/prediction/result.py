@@ -1,7 +1,7 @@
 """What an inspection found, ready for any renderer: plain frozen values, bytes as ints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.history import BlockLife, History
@@ -32,8 +32,8 @@ class Plan:
         error: why it could not be traced; the figures are then None.
     """
 
-    changes: tuple[Fix, ...]
-    edits: Mapping[str, str]
+    changes: tuple[Fix, ...] = ()
+    edits: Mapping[str, str] = field(default_factory=dict)
     verdict: Verdict
     peak_allocated_bytes: int | None = None
     high_bytes: int | None = None

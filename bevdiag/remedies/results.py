@@ -56,19 +56,10 @@ class FixReport(Plans):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitPoint:
-    """One traced setting; `error` says why it could not be traced."""
+class FitPoint(Plan):
+    """One traced setting of a knob, without any other change."""
 
     value: int
-    verdict: Verdict
-    peak_allocated_bytes: int | None = None
-    high_bytes: int | None = None
-    reserved_bytes: int | None = None
-    error: str = ""
-
-    @property
-    def fits(self) -> bool:
-        return self.verdict is Verdict.FITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

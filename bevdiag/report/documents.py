@@ -17,7 +17,7 @@ from bevdiag.explain.answer import Explanation, Failure
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.prediction.checked import Check, Checks
 from bevdiag.prediction.result import CompareReport, ConfigReport, Layer, Plan, Prediction
-from bevdiag.remedies.results import FitReport, FixReport
+from bevdiag.remedies.results import FitPoint, FitReport, FixReport
 from bevdiag.rules.finding import Finding, Fix
 
 DOCUMENTS: Mapping[type, str] = {
@@ -56,6 +56,7 @@ _WRITTEN: Mapping[type, str] = {
     CompareReport: "config target scene variants assumptions exit_code findings",
     FixReport: "config target scene unsafe_allowed base chosen recommended diff written refusal "
     "frontier singles combined advice exit_code",
+    FitPoint: "value verdict peak_allocated_bytes high_bytes reserved_bytes error",
     FitReport: "config target scene knob unit now largest binds_until points exit_code",
     Checkup: "source=environment.source python packages torch_cuda driver=environment.driver "
     "imports=environment.probes exit_code findings unknown",
