@@ -7,7 +7,7 @@ strides of aten/src/ATen/native/cudnn/{MHA,RNN}.cpp and of
 aten/src/ATen/native/transformers/{attention.cpp,cuda/attention.cu,cuda/attention_backward.cu}.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,9 +27,7 @@ from bevdiag.memory.events import Category
 from bevdiag.memory.requests import RnnCall
 from bevdiag.memory.workspaces import GATES, bias_elements, reserve_bytes, weight_elements
 from bevdiag.trace.operands import unrecorded
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.recorder import Recorder
 
 aten = torch.ops.aten
 _MASK_ALIGNMENT = 8
@@ -42,7 +40,7 @@ KINDS = {getattr(torch, kind): kind for kind in GATES}
 
 
 def attend(
-    recorder: "Recorder",
+    recorder: Recorder,
     target: DeviceTarget,
     query: Tensor,
     key: Tensor,
@@ -161,7 +159,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        recorder: "Recorder",
+        recorder: Recorder,
         target: DeviceTarget,
         kernel: Kernel,
         call: AttentionCall,
@@ -221,7 +219,7 @@ class _Fused(torch.autograd.Function):
         return (None, None, None, None, *grads)
 
 
-def _scratch(recorder: "Recorder", nbytes: int, op: str) -> int:
+def _scratch(recorder: Recorder, nbytes: int, op: str) -> int:
     return recorder.temporary(nbytes, op, Category.WORKSPACE)
 
 
@@ -235,13 +233,13 @@ def _alike(tensor: Tensor) -> Tensor:
     return unrecorded(torch.empty_like, tensor.detach())
 
 
-def _watch(recorder: "Recorder", packet: Any, args: tuple[Any, ...], outputs: Any) -> None:
+def _watch(recorder: Recorder, packet: Any, args: tuple[Any, ...], outputs: Any) -> None:
     if recorder.watcher is not None:
         recorder.watcher(packet.default, args, {}, outputs)
 
 
 def recur(
-    recorder: "Recorder",
+    recorder: Recorder,
     multiprocessors: int,
     kind: str,
     dtype: torch.dtype | None,
@@ -293,7 +291,7 @@ class _Cudnn(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, recorder: "Recorder", call: RnnCall, num_states: int, rows: Tensor, *rest: Tensor
+        ctx: Any, recorder: Recorder, call: RnnCall, num_states: int, rows: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
         op, dtype = f"{call.kind} (cuDNN)", rows.dtype
         states, weights = rest[:num_states], rest[num_states:]
@@ -338,11 +336,11 @@ class _Cudnn(torch.autograd.Function):
         return (None, None, None, *(found if needed else None for found, needed in results))
 
 
-def _made(recorder: "Recorder", op: str, shape: Any, dtype: torch.dtype) -> Tensor:
+def _made(recorder: Recorder, op: str, shape: Any, dtype: torch.dtype) -> Tensor:
     """Make a dense tensor where no mode looks, and record it."""
     return _tracked(recorder, op, unrecorded(torch.empty, shape, dtype=dtype, device="meta"))
 
 
-def _tracked(recorder: "Recorder", op: str, tensor: Tensor) -> Tensor:
+def _tracked(recorder: Recorder, op: str, tensor: Tensor) -> Tensor:
     recorder.track(tensor, op)
     return tensor

@@ -99,7 +99,7 @@ def lose_values(outputs: Iterable[Any]) -> None:
     for output in outputs:
         if not isinstance(output, Tensor) or output.is_meta:
             continue
-        recorder = trace.gpu.recorder
+        recorder = trace.recorder
         can_lose = recorder.is_device(output) and not output._is_view()
         if not can_lose or not without_values(recorder, output):
             trace.values.leave_open(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.scenes.voxels import voxelize
+from bevdiag.scenes.batch import voxelize
 from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, mmcv_convs, neighbours, points
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, compiled
@@ -282,7 +282,7 @@ def _mask(rows: Tensor) -> Tensor:
 
 def _kept(rows: Tensor, threshold: float, form: boxes.Form) -> Tensor:
     """Return the rows of the boxes [N, ...], best first, that survive: int64, with values."""
-    with current().gpu.recorder.for_device():
+    with current().recorder.for_device():
         keep = torch.zeros(len(rows), dtype=torch.int64)
         if rows.is_meta:
             count = all_boxes_kept(rows, keep)

@@ -7,10 +7,11 @@ from torch import nn
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.mmcv import EXTENSIONS, NAME, mmcv_modules
 from bevdiag.trace.assumed_values import RehearsedValues
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 from tests.source.stubs.mmcv_calls import EXT, Held
 
@@ -150,7 +151,7 @@ CELLS, LIMITS = [1.0, 1.0, 2.0], [0.0, 0, 0, 4, 4, 4]
 @pytest.fixture(autouse=True)
 def computes() -> None:
     values = RehearsedValues()
-    begin(Running(SimulatedGpu(Recorder(Attribution(torch.nn.Module())), values), values))
+    begin(SimulatedGpu(new_recorder(Attribution(torch.nn.Module())), values))
 
 
 @pytest.fixture
