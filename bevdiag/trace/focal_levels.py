@@ -31,8 +31,7 @@ from bevdiag.models.backbones_3d.focal_sampling import decided
 from bevdiag.models.builder import build_detector
 from bevdiag.models.interfaces import SpatialShape
 from bevdiag.scenes import Batch
-from bevdiag.sparse.coordinates import output_coordinates
-from bevdiag.sparse.geometry import Geometry
+from bevdiag.sparse.coordinates import Geometry, output_coordinates
 from bevdiag.sparse.work import listening
 from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.pins import Pins
