@@ -68,7 +68,10 @@ def _cells_reached(coordinates: Coordinates, tables: Tables, shape: Sequence[int
     cells = math.prod(shape)
     if cells > _MOST_MARKED_CELLS:
         first = samples.astype(np.int64)
-        return np.unique(np.concatenate([*_keys_reached(first, positions, tables, shape)]))
+        distinct: Keys = np.unique(
+            np.concatenate([*_keys_reached(first, positions, tables, shape)])
+        )
+        return distinct
     found = [np.empty(0, np.int64)]
     for sample in np.unique(samples):
         mine = samples == sample
