@@ -36,7 +36,6 @@ ELSEWHERE = {
     "cli/validate": "cli/test_main.py",
     "config/model_settings": "config/test_settings.py",
     "prediction/entry": "source/dialects/test_entry.py",
-    "prediction/judged": "source/dialects/mmengine/test_field.py",
     "prediction/predicted": "prediction/test_module.py",
     "prediction/scene": "prediction/test_built_in.py",
     "prediction/step_source": "prediction/test_built_in.py",

@@ -8,7 +8,6 @@ therefore the count with every decision that the settings allow taken for growth
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import lru_cache, partial
 from statistics import median_low
 
@@ -133,8 +132,7 @@ def _settle_encoder(
         return count(coords, decision, shape, size), decision, scores
 
     seeds = range(seed, seed + NUM_SEEDS)
-    is_known = sampler.known.keys() >= set(seeds)
-    with nullcontext(partial(map, kept_with)) if is_known else workers(kept_with) as sample:
+    with workers(kept_with) as sample:
         sampling = sample(seeds)
         # Meanwhile what every trace needs first is made, so that the tracing workers start with it.
         sole_owner_counts()
