@@ -139,7 +139,10 @@ def _cells_reached(coordinates: Coordinates, tables: Tables, shape: Sequence[int
     cells = math.prod(shape)
     if cells > _MOST_MARKED_CELLS:
         first = samples.astype(np.int64)
-        return _distinct(np.concatenate([*_keys_reached(first, positions, tables, shape)]))
+        distinct: Keys = np.unique(
+            np.concatenate([*_keys_reached(first, positions, tables, shape)])
+        )
+        return distinct
     found = [np.empty(0, np.int64)]
     for sample in np.unique(samples):
         mine = samples == sample
@@ -300,19 +303,8 @@ def _keys(coordinates: NDArray[np.int32] | NDArray[np.int64], shape: Sequence[in
 
 
 def _coordinates(keys: Keys, shape: Sequence[int]) -> Coordinates:
-    coordinates = np.empty((len(keys), 1 + len(shape)), np.int32)
-    for axis in reversed(range(len(shape))):
-        keys, coordinates[:, 1 + axis] = np.divmod(keys, shape[axis])
-    coordinates[:, 0] = keys
-    return coordinates
-
-
-def _distinct(keys: Keys) -> Keys:
-    keys = np.sort(keys)
-    first = np.ones(len(keys), dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    distinct: Keys = keys[first]
-    return distinct
+    samples = 1 + keys.max(initial=0) // math.prod(shape)
+    return np.stack(np.unravel_index(keys, (samples, *shape)), axis=1).astype(np.int32)
 
 
 def _check_inside(coordinates: Coordinates, spatial_shape: Sequence[int]) -> None:
