@@ -146,9 +146,9 @@ def describe(node: Node) -> str:
     return str(node.value).lower() if isinstance(node.value, bool) else str(node.value)
 
 
-def shortened(text: str, limit: int = 60) -> str:
-    """Cut the text with three dots where it is longer than `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+def shortened(text: str) -> str:
+    """Cut the text with three dots where it is longer than 60 characters."""
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def with_node(root: Section, path: Path, node: Node) -> Section:

@@ -1,8 +1,9 @@
 """VoxelBackBone8x and VoxelResBackBone8x: sparse convolutions down to an eighth of the grid."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -17,10 +18,18 @@ Triple = tuple[int, int, int]
 class VoxelBackbone(nn.Module):
     """Four levels and a last convolution along the height.
 
-    The base class runs them; subclasses make `conv_input`, `conv1` to `conv4` and `conv_out`. Every
-    level's tensor stays in the batch, where two-stage heads look for it.
+    The base class runs them; subclasses build `conv_input`, `conv1` to `conv4` and `conv_out`.
+    Every level's tensor stays in the batch, where two-stage heads look for it.
+
+    Args:
+        settings: of the subclass.
+        in_channels: of the voxels.
+        grid_size: x, y, z.
+        spconv: a namespace like spconv.pytorch.
     """
 
+    in_place: ClassVar[bool] = False
+    """The ReLUs' option."""
     conv_input: nn.Module
     conv1: nn.Module
     conv2: nn.Module
@@ -29,14 +38,17 @@ class VoxelBackbone(nn.Module):
     conv_out: nn.Module
 
     def __init__(
-        self, grid_size: tuple[int, int, int], *, spconv: Any, in_place: bool = False
+        self, settings: Any, in_channels: int, grid_size: tuple[int, int, int], *, spconv: Any
     ) -> None:
-        """Take the grid x, y, z; `spconv` is like spconv.pytorch, `in_place` the ReLUs' option."""
         super().__init__()
         x, y, z = grid_size
         self.spconv = spconv
-        self.in_place = in_place
         self.sparse_shape: SpatialShape = (z + 1, y, x)
+        self.build(settings, in_channels)
+
+    @abstractmethod
+    def build(self, settings: Any, in_channels: int) -> None:
+        """Make the layers."""
 
     def forward(self, batch: Batch) -> Batch:
         """Add `encoded_spconv_tensor` from `voxel_features` [N, C] and `voxel_coords` [N, 4]."""
@@ -118,15 +130,7 @@ def sparse_norm(channels: int) -> nn.BatchNorm1d:
 class VoxelBackBone8x(VoxelBackbone):
     """Two submanifold convolutions behind each stride; up to 64 channels, then 128."""
 
-    def __init__(
-        self,
-        settings: VoxelBackboneSettings,
-        in_channels: int,
-        grid_size: tuple[int, int, int],
-        *,
-        spconv: Any,
-    ) -> None:
-        super().__init__(grid_size, spconv=spconv)
+    def build(self, settings: VoxelBackboneSettings, in_channels: int) -> None:
         self.conv_input = self.subm(in_channels, 16, "subm1")
         self.conv1 = nn.Sequential(self.subm(16, 16, "subm1"))
         self.conv2 = nn.Sequential(*self.stage(16, 32, 2))
@@ -161,19 +165,11 @@ class ResidualBlock(nn.Module):
 class VoxelResBackBone8x(VoxelBackbone):
     """Two residual blocks behind each stride; up to 128 channels."""
 
-    def __init__(
-        self,
-        settings: VoxelResBackboneSettings,
-        in_channels: int,
-        grid_size: tuple[int, int, int],
-        *,
-        spconv: Any,
-    ) -> None:
-        super().__init__(grid_size, spconv=spconv)
-        bias = settings.use_bias is not False
+    def build(self, settings: VoxelResBackboneSettings, in_channels: int) -> None:
+        block = partial(ResidualBlock, bias=settings.use_bias is not False, spconv=self.spconv)
 
         def residual(*first: nn.Module, channels: int, key: str) -> nn.Module:
-            blocks = [ResidualBlock(channels, key, bias=bias, spconv=spconv) for _ in range(2)]
+            blocks = [block(channels, key) for _ in range(2)]
             return nn.Sequential(*first, *blocks)
 
         self.conv_input = self.subm(in_channels, 16, "subm1")

@@ -1,5 +1,6 @@
 """VoxelBackBone8xFocal: VoxelBackBone8x with a focal sparse convolution behind three levels."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -137,19 +138,10 @@ class VoxelBackBone8xFocal(VoxelBackbone):
     one-stage detectors do not add it to theirs.
     """
 
-    def __init__(
-        self,
-        settings: VoxelFocalBackboneSettings,
-        in_channels: int,
-        grid_size: tuple[int, int, int],
-        *,
-        spconv: Any,
-    ) -> None:
-        super().__init__(grid_size, spconv=spconv, in_place=True)
+    in_place = True
 
-        def focal(channels: int, stride: int, key: str) -> nn.Module:
-            return FocalSparseConv(settings, channels, stride, key, spconv=spconv)
-
+    def build(self, settings: VoxelFocalBackboneSettings, in_channels: int) -> None:
+        focal = partial(FocalSparseConv, settings, spconv=self.spconv)
         self.conv_input = self.subm(in_channels, 16, "subm1")
         self.conv1 = FocalLevel(self.subm(16, 16, "subm1"), focal(16, 1, "focal1"))
         self.conv2 = FocalLevel(*self.stage(16, 32, 2), focal(32, 2, "focal2"))
