@@ -100,6 +100,12 @@ def whole(document: Document, key: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def listed(document: Document, key: str) -> tuple[Any, ...]:
+    """Return the list at `key`, an empty one where there is none."""
+    value = document.get(key)
+    return value if isinstance(value, tuple) else ()
+
+
 def triple(document: Document, key: str) -> Triple | None:
     """Return the list of three positive whole numbers at `key`."""
     return as_triple(document.get(key))

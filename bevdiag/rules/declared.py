@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompressionSettings
-from bevdiag.config.parts import as_triple, dsvt_key, triple, whole
+from bevdiag.config.parts import as_triple, dsvt_key, listed, triple, whole
 from bevdiag.models.interfaces import MapInput, bev_map, sparse_volume, voxel_channels
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
@@ -329,21 +329,14 @@ def window_height_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     Seen in: Haiyang-W/DSVT#64: pillars on another data set, whose windows and shapes have to agree
         on the height.
     """
-    document, dsvt = evidence.document, dsvt_key(evidence.document)
-    layer = f"{dsvt}.INPUT_LAYER"
-    shape, factor = (
-        triple(document, f"{layer}.sparse_shape"),
-        document.get(f"{layer}.hybrid_factor"),
-    )
-    windows, strides = (
-        document.get(f"{layer}.window_shape"),
-        document.get(f"{layer}.downsample_stride"),
-    )
-    if shape is None or not isinstance(windows, tuple) or not isinstance(strides, tuple):
+    document, layer = evidence.document, f"{dsvt_key(evidence.document)}.INPUT_LAYER"
+    shape = triple(document, f"{layer}.sparse_shape")
+    strides = document.get(f"{layer}.downsample_stride")
+    if shape is None or not isinstance(strides, tuple):
         return
     height = shape[2]
-    hybrid = as_triple(factor) or (1, 1, 1)
-    for stage, window in enumerate(map(as_triple, windows)):
+    hybrid = triple(document, f"{layer}.hybrid_factor") or (1, 1, 1)
+    for stage, window in enumerate(map(as_triple, listed(document, f"{layer}.window_shape"))):
         stride = as_triple(strides[stage - 1]) if 0 < stage <= len(strides) else (1, 1, 1)
         if window is None or stride is None:
             return

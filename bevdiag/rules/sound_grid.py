@@ -9,11 +9,19 @@ and follows from the grid is part of the edit.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
-from math import ceil, floor, isclose, lcm, log10
+from math import ceil, floor, isclose, log10, prod
 
 from bevdiag.config import Document, tree
 from bevdiag.config.grid import rounded_voxels, whole_voxels
-from bevdiag.config.parts import dsvt_key, lengths, read_parts, triple, voxel_size_key, whole
+from bevdiag.config.parts import (
+    dsvt_key,
+    lengths,
+    listed,
+    read_parts,
+    triple,
+    voxel_size_key,
+    whole,
+)
 from bevdiag.errors import ConfigError
 from bevdiag.models.interfaces import Changes, MapInput, bev_map, head_stride
 from bevdiag.rules.codes import CODES, rule_of
@@ -120,10 +128,7 @@ def _multiple(document: Document) -> int:
     parts = read_parts(document)
     before, backbone = bev_map(parts), parts.backbone_2d
     stride = before.stride if before is not None else 1
-    products = [1]
-    for layer in backbone.layer_strides if backbone is not None else ():
-        products.append(products[-1] * layer)
-    return stride * lcm(*products)
+    return stride * (prod(backbone.layer_strides) if backbone is not None else 1)
 
 
 def _multiple_of(axis: _Axis, multiple: int) -> _Axis:
@@ -204,9 +209,9 @@ def _of_the_map(document: Document, *, declares: bool) -> Changes:
     parts = read_parts(document)
     made = bev_map(parts)
     changes = _camera_bounds(document, made)
-    stride, anchors = head_stride(parts), document.get(".".join(_ANCHORS))
-    if stride is not None and stride == int(stride) and isinstance(anchors, tuple):
-        for index, entry in enumerate(anchors):
+    stride = head_stride(parts)
+    if stride is not None and stride == int(stride):
+        for index, entry in enumerate(listed(document, ".".join(_ANCHORS))):
             if isinstance(entry, Mapping) and "feature_map_stride" in entry:
                 changes[(*_ANCHORS, str(index), "feature_map_stride")] = int(stride)
     if declares and made is not None and made.depth > 0:
