@@ -12,10 +12,13 @@ from pydantic import Field
 
 from bevdiag.config import tree
 from bevdiag.config.backbone_settings import (
+    DYNAMIC_VFES,
     Backbone3dSettings,
     DsvtSettings,
     FocalDsvtSettings,
     FocalEncoderSettings,
+    MeanVfeSettings,
+    SdaVfeSettings,
 )
 from bevdiag.config.bases import BASE_KEY, read_merged, read_value
 from bevdiag.config.bev_settings import VolumeMapSettings
@@ -27,7 +30,6 @@ from bevdiag.config.model_settings import DataSettings, ModelSettings, Optimizat
 from bevdiag.config.modules import check_modules, unknown_keys
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.tree import Listing, Node, Section, describe
-from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError, Location
 
 _MODEL = ("MODEL",)

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from bevdiag.config import tree
-from bevdiag.config.backbone_settings import Backbone3dSettings
+from bevdiag.config.backbone_settings import Backbone3dSettings, VfeSettings
 from bevdiag.config.bev_settings import Backbone2dSettings, MapToBevSettings
 from bevdiag.config.data import read_data, voxelizer_path
 from bevdiag.config.document import Document
 from bevdiag.config.head_settings import DenseHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.tree import Section, dotted
-from bevdiag.config.vfe_settings import VfeSettings
 from bevdiag.errors import ConfigError
 
 

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.backbone_settings import (
+    DYNAMIC_VFES,
     DsvtSettings,
     FocalDsvtSettings,
+    MeanVfeSettings,
+    SdaVfeSettings,
     VoxelBackboneSettings,
     VoxelFocalBackboneSettings,
 )
@@ -19,7 +22,6 @@ from bevdiag.config.bev_settings import (
 )
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
-from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_2d.base_bev_backbone import (
     BaseBevBackbone,

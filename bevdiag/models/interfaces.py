@@ -11,6 +11,8 @@ from bevdiag.config import DetectorConfig
 from bevdiag.config.backbone_settings import (
     DsvtSettings,
     FocalDsvtSettings,
+    PointNetVfeSettings,
+    SdaVfeSettings,
     VoxelBackboneSettings,
     VoxelFocalBackboneSettings,
     VoxelResBackboneSettings,
@@ -26,7 +28,6 @@ from bevdiag.config.bev_settings import (
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.parts import Parts, UpToMap
-from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings
 from bevdiag.errors import BevdiagError, InputError
 
 SpatialShape = tuple[int, int, int]

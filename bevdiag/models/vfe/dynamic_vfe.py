@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bevdiag.config.backbone_settings import PointNetVfeSettings
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import PointNetVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.scatter import extreme, mean
 from bevdiag.models.sized_ops import to_device, without_values

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from bevdiag.config.backbone_settings import PointNetVfeSettings
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import PointNetVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.vfe_settings import SdaVfeSettings
+from bevdiag.config.backbone_settings import SdaVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
 from bevdiag.models.vfe.pillar_vfe import PointLayer, occupied_slots
