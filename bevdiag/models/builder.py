@@ -30,8 +30,11 @@ from bevdiag.models.backbones_2d.base_bev_backbone import (
 )
 from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
-from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelResBackBone8x
-from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFocal
+from bevdiag.models.backbones_3d.voxel_backbone import (
+    VoxelBackBone8x,
+    VoxelBackBone8xFocal,
+    VoxelResBackBone8x,
+)
 from bevdiag.models.contracts import Batch, DenseHead, Detections, MapToBev
 from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
@@ -47,8 +50,7 @@ from bevdiag.models.map_to_bev import (
     PillarScatter,
     SparseHeightCompression,
 )
-from bevdiag.models.vfe.dynamic_vfe import DynamicMeanVfe, DynamicPointNetVfe
-from bevdiag.models.vfe.pillar_vfe import MeanVfe, PillarVfe
+from bevdiag.models.vfe.point_net import DynamicMeanVfe, DynamicPointNetVfe, MeanVfe, PillarVfe
 from bevdiag.models.vfe.sda_vfe import SdaVfe
 
 
