@@ -5,7 +5,7 @@ Each section is checked by its own settings; here, that those which speak of the
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import Field
@@ -76,8 +76,8 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
     Raises:
         ConfigError: where the text or an override cannot be read.
     """
-    root, notes, ignores = read_merged(path)
-    return Document(overridden(root, overrides), notes, ignores)
+    merged = read_merged(path)
+    return replace(merged, root=overridden(merged.root, overrides))
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:
