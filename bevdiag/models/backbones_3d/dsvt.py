@@ -421,11 +421,10 @@ class Dsvt(nn.Module):
         voxels = [sets.voxels for sets in stage.sets]
         repeated = [sets.repeated for sets in stage.sets]
         arguments = (features, voxels, repeated, stage.embeddings[index], block)
-        if not (self.use_checkpoint and self.training):
-            out: Tensor = module(*arguments)
-            return out
-        recomputed: Tensor = checkpoint(module, *arguments, use_reentrant=True)
-        return recomputed
+        recomputes = self.use_checkpoint and self.training
+        run = partial(checkpoint, module, use_reentrant=True) if recomputes else module
+        out: Tensor = run(*arguments)
+        return out
 
     def _reduce(self, index: int, features: Tensor, pooling: Pooling) -> Tensor:
         pooled = pooling.placeholder.type_as(features)

@@ -78,7 +78,7 @@ class FocalSparseEncoder(VoxelGrowth):
             loss = self._importance_loss(importance, batch, x.indices)
             batch["loss_box_of_backbone"] = batch.get("loss_box_of_backbone", 0) + loss
         grown = self.grown(x, logits)
-        batch["encoded_spconv_tensor"] = self.conv_focal(grown.sparse)
+        batch["encoded_spconv_tensor"] = self.conv_focal(grown[0])
         batch["encoded_spconv_tensor_stride"] = 1
         return batch
 
