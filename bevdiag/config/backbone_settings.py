@@ -107,18 +107,12 @@ class DsvtSettings(LowerCaseSettings):
 
     def _check_stages(self) -> None:
         stages, inputs = self.num_stages, self.input_layer
-        lengths = {
-            "set_info": len(self.set_info),
-            "d_model": len(self.d_model),
-            "nhead": len(self.nhead),
-            "dim_feedforward": len(self.dim_feedforward),
-            "INPUT_LAYER.d_model": len(inputs.d_model),
-            "INPUT_LAYER.set_info": len(inputs.set_info),
-            "INPUT_LAYER.window_shape": len(inputs.window_shape),
-            "INPUT_LAYER.shifts_list": len(inputs.shifts_list),
-        }
-        for key, length in lengths.items():
-            if length != stages:
+        own = ("set_info", "d_model", "nhead", "dim_feedforward")
+        of_inputs = ("d_model", "set_info", "window_shape", "shifts_list")
+        lists = {key: getattr(self, key) for key in own}
+        lists |= {f"INPUT_LAYER.{key}": getattr(inputs, key) for key in of_inputs}
+        for key, entries in lists.items():
+            if (length := len(entries)) != stages:
                 problem = f"expected one entry for each of the {stages} stage(s) of block_name"
                 raise blame(key, f"{problem}, found {length}")
         if len(inputs.downsample_stride) != stages - 1:
