@@ -57,15 +57,9 @@ def read_parts(document: Document) -> Parts:
     except ConfigError:
         data = None
     backbone = tree.find(document.root, ("MODEL", "BACKBONE_3D"))
-    return Parts(
-        data=data,
-        vfe=_part(document, "vfe"),
-        backbone_3d=_part(document, "backbone_3d"),
-        map_to_bev=_part(document, "map_to_bev"),
-        backbone_2d=_part(document, "backbone_2d"),
-        dense_head=_part(document, "dense_head"),
-        has_backbone_3d=isinstance(backbone, Section),
-    )
+    slots = ("vfe", "backbone_3d", "map_to_bev", "backbone_2d", "dense_head")
+    modules = {slot: _part(document, slot) for slot in slots}
+    return Parts(data=data, has_backbone_3d=isinstance(backbone, Section), **modules)
 
 
 def _part(document: Document, slot: str) -> Any:

@@ -254,12 +254,6 @@ def build_reduction(
     return AttentionReduction(channels, volume)
 
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
-    "gelu": functional.gelu,
-}
-
-
 class SetAttention(nn.Module):
     """Multi-head attention within each set, then a feed-forward network on each voxel.
 
@@ -277,7 +271,7 @@ class SetAttention(nn.Module):
         self.linear2 = nn.Linear(dim_feedforward, d_model)
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
-        self.activation = _ACTIVATIONS[activation]
+        self.activation = functional.relu if activation == "relu" else functional.gelu
 
     def forward(self, src: Tensor, position: Tensor, repeated: Tensor, voxels: Tensor) -> Tensor:
         """Attend within sets.
