@@ -33,7 +33,6 @@ from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.operands import as_meta, tensors_in, unrecorded
 from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.unknown_values import copied_to_host
 
 _T = torch.Tensor
 _LIBRARIES = (
@@ -92,7 +91,7 @@ class SimulatedGpu(TorchFunctionMode):
         self, tensor: torch.Tensor, dtype: torch.dtype | None = None, *, is_read: bool = False
     ) -> torch.Tensor:
         """Return a copy on the host; zeros where nobody knows the values."""
-        copied = copied_to_host(self.recorder, tensor, dtype, is_read=is_read)
+        copied = self.recorder.copied_to_host(tensor, dtype, is_read=is_read)
         if copied is not None:
             return copied
         if not self.recorder.is_device(tensor):

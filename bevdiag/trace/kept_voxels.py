@@ -138,19 +138,20 @@ def _settle_encoder(
         sampling = sample(seeds)
         # Meanwhile what every trace needs first is made, so that the tracing workers start with it.
         sole_owner_counts()
+        most = most_growth(coords, shape, top_share)
+        most_kept = count(coords, most, shape, size)
         sampled = list(sampling)
     sampler.known.update({s: scores for s, (*_, scores) in zip(seeds, sampled, strict=True)})
     kept = sorted(number for number, *_ in sampled)
     decision_for = {number: decision for number, decision, _ in sampled}
     low, expected = kept[0], median_low(kept)
-    most = most_growth(coords, shape, top_share)
     counts = ", ".join(f"{n:,}" for n in kept)
     return KeptVoxels(
         module=_ENCODER,
         incoming=len(coords),
         low=low,
         expected=expected,
-        high=max(count(coords, most, shape, size), kept[-1]),
+        high=max(most_kept, kept[-1]),
         why=(
             f"decided by feature values: {NUM_SEEDS} random initialisations kept {counts} of "
             f"{batch.num_voxels:,} voxels; the upper end lets every voxel that may be foreground "

@@ -25,6 +25,7 @@ from bevdiag.trace import places
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 Trace = Callable[..., TracedStep]
@@ -90,7 +91,7 @@ def _exit() -> None:
 
 def _recorder() -> Recorder:
     values = AssumedValues(Scenario.EXPECTED, {})
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
     begin(SimulatedGpu(recorder, values))
     return recorder

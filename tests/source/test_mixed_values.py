@@ -11,6 +11,7 @@ from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import begin
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 MASK = torch.tensor([True, False, True, True])
@@ -36,7 +37,7 @@ INDICES = [
 
 @pytest.fixture
 def recorder() -> Recorder:
-    return Recorder(Attribution(nn.Module()))
+    return new_recorder(Attribution(nn.Module()))
 
 
 @pytest.mark.parametrize("index", INDICES)
@@ -88,7 +89,7 @@ CELLS = [[0, 1, 2, 3], [4, 0, 4, 2]]
 
 @pytest.fixture
 def running() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
     begin(gpu)

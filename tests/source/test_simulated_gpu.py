@@ -15,6 +15,7 @@ from bevdiag.trace import operands
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.functions import cuda_functions
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 User = Callable[..., object]
@@ -71,7 +72,7 @@ def user() -> dict[str, User]:
 
 @pytest.fixture
 def recorder() -> Recorder:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     made.bare_factories_on_host = True
     return made
 
@@ -305,7 +306,7 @@ CUDA = torch.device("cuda")
 
 @pytest.fixture
 def running() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     made.bare_factories_on_host = True
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)

@@ -11,6 +11,7 @@ from bevdiag.source.state import begin
 from bevdiag.source.stubs import scatter
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 INDEX = torch.tensor([0, 2, 2, 0])
@@ -18,7 +19,7 @@ INDEX = torch.tensor([0, 2, 2, 0])
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
     begin(gpu)

@@ -8,7 +8,7 @@ from bevdiag.source.state import begin
 from bevdiag.source.stubs.spconv import spconv_modules
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.rehearsal import Prompter
 from bevdiag.trace.unknown_values import Question
 
@@ -18,7 +18,7 @@ SPCONV = spconv_modules()["spconv.pytorch"]
 @pytest.fixture
 def running() -> SimulatedGpu:
     assumed = AssumedValues(Scenario.EXPECTED, {})
-    trace = SimulatedGpu(Recorder(Attribution(nn.Module())), assumed)
+    trace = SimulatedGpu(new_recorder(Attribution(nn.Module())), assumed)
     begin(trace)
     return trace
 
@@ -42,7 +42,7 @@ def test_a_rehearsal_hears_that_coordinates_are_wanted() -> None:
             heard.append((question.kind, value))
 
     values = Hearing(Prompter(theirs))
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
     begin(SimulatedGpu(recorder, values))
     features, indices = _voxels()
@@ -55,7 +55,7 @@ def test_layers_compute_in_a_rehearsal() -> None:
     ours, theirs = make_channel()
     ours.send(Question("number", "a.py:1", "", 0))
     values = RehearsedValues(Prompter(theirs))
-    begin(SimulatedGpu(Recorder(Attribution(nn.Module())), values))
+    begin(SimulatedGpu(new_recorder(Attribution(nn.Module())), values))
     features, indices = _voxels()
     layer = SPCONV.SubMConv3d(3, 5, 3, bias=False)
 

@@ -17,7 +17,7 @@ from bevdiag.source.state import begin
 from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -51,7 +51,7 @@ def _batch(*images: torch.Tensor) -> WatchedBatch:
 @pytest.fixture
 def values() -> AssumedValues:
     assumed = AssumedValues(Scenario.EXPECTED, {})
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     begin(SimulatedGpu(recorder, assumed))
     return assumed
 

@@ -13,6 +13,7 @@ from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import begin
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 
@@ -44,7 +45,7 @@ class _Head(nn.Module):
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
     begin(gpu)
