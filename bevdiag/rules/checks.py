@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.config import DetectorConfig, Document, IgnoreComment, from_document
+from bevdiag.config.modules import foreign_keys
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.parts import Parts, read_parts
-from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.rules.codes import CODES, Code, Stage, finding, rule_of
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
@@ -63,7 +63,12 @@ def config_findings(
     evidence = ConfigEvidence(document=document, parts=parts, config=config, data_root=data_root)
     found = with_sound_grid(document, tuple(_found(evidence, Stage.CONFIG)))
     foreign = _foreign(parts)
-    return tuple(_softened(f, foreign) for f in found) if foreign else found
+    # A fork's code may do something else.
+    doubt = (
+        f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
+        "--source DIR traces it."
+    )
+    return tuple(_doubted(f, doubt) for f in found) if foreign else found
 
 
 def source_findings(
@@ -144,15 +149,6 @@ def _foreign(parts: Parts) -> str:
     )
 
 
-def _softened(found: Finding, foreign: str) -> Finding:
-    """Soften the finding: no longer certain where a fork's code may do something else."""
-    doubt = (
-        f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
-        "--source DIR traces it."
-    )
-    return _doubted(found, doubt)
-
-
 def _doubted(found: Finding, doubt: str) -> Finding:
     """Turn a derived error into a warning, which does not explain why a step stops."""
     if found.code not in _DERIVED or found.severity is not Severity.ERROR:
@@ -206,16 +202,15 @@ def silence(
     effective = {(f.code, f.silenced.location) for f in silenced if f.silenced is not None}
     for comment in ignores:
         stay += ignore_without_reason(comment)
-        idle = [code for code in comment.codes if (code, comment.location) not in effective]
-        stay += ignore_without_effect(comment, list(_reported(idle, stages)))
+        idle = [
+            code
+            for code in comment.codes
+            if (code, comment.location) not in effective
+            # Another stage's rule has not had its chance.
+            and (code not in CODES or CODES[code].stage in stages)
+        ]
+        stay += ignore_without_effect(comment, idle)
     return tuple(stay), tuple(silenced)
-
-
-def _reported(idle: list[str], stages: Collection[Stage]) -> Iterator[str]:
-    """Of the codes that silenced nothing those that had their chance to."""
-    for code in idle:
-        if code not in CODES or CODES[code].stage in stages:
-            yield code
 
 
 def ignore_without_reason(comment: IgnoreComment) -> Iterator[Finding]:

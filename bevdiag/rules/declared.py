@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompressionSettings
-from bevdiag.config.written import as_triple, dsvt_key, triple, whole
-from bevdiag.models.bev_map import MapInput, bev_map, map_input_of
-from bevdiag.models.interfaces import sparse_volume, voxel_channels
+from bevdiag.config.parts import as_triple, dsvt_key, listed, triple, whole
+from bevdiag.models.interfaces import MapInput, bev_map, sparse_volume, voxel_channels
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding, Severity
@@ -37,12 +36,11 @@ def bev_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     Seen in: open-mmlab/OpenPCDet#1162: PV-RCNN++ on its owner's data, where 128 x 3 = 384 channels
         met a declared 256.
     """
-    made = evidence.parts.up_to_map()
-    if made is None or bev_map(evidence.parts) is None:
+    map_input = bev_map(evidence.parts)
+    if map_input is None:
         return
-    map_input = map_input_of(made)
     # Pillars above each other and a height that vanishes are other rules' faults.
-    is_tall = isinstance(made.model.map_to_bev, PillarScatterSettings) and map_input.depth > 1
+    is_tall = isinstance(evidence.parts.map_to_bev, PillarScatterSettings) and map_input.depth > 1
     if map_input.declared == map_input.real or map_input.depth < 1 or is_tall:
         return
     yield finding(
@@ -331,21 +329,14 @@ def window_height_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     Seen in: Haiyang-W/DSVT#64: pillars on another data set, whose windows and shapes have to agree
         on the height.
     """
-    document, dsvt = evidence.document, dsvt_key(evidence.document)
-    layer = f"{dsvt}.INPUT_LAYER"
-    shape, factor = (
-        triple(document, f"{layer}.sparse_shape"),
-        document.get(f"{layer}.hybrid_factor"),
-    )
-    windows, strides = (
-        document.get(f"{layer}.window_shape"),
-        document.get(f"{layer}.downsample_stride"),
-    )
-    if shape is None or not isinstance(windows, tuple) or not isinstance(strides, tuple):
+    document, layer = evidence.document, f"{dsvt_key(evidence.document)}.INPUT_LAYER"
+    shape = triple(document, f"{layer}.sparse_shape")
+    strides = document.get(f"{layer}.downsample_stride")
+    if shape is None or not isinstance(strides, tuple):
         return
     height = shape[2]
-    hybrid = as_triple(factor) or (1, 1, 1)
-    for stage, window in enumerate(map(as_triple, windows)):
+    hybrid = triple(document, f"{layer}.hybrid_factor") or (1, 1, 1)
+    for stage, window in enumerate(map(as_triple, listed(document, f"{layer}.window_shape"))):
         stride = as_triple(strides[stage - 1]) if 0 < stage <= len(strides) else (1, 1, 1)
         if window is None or stride is None:
             return

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator
 from itertools import count
-from math import isclose, lcm
+from math import isclose, prod
 
 from bevdiag.config.bev_settings import Backbone2dSettings
 from bevdiag.config.grid import misfit, rounded_voxels, whole_voxels
-from bevdiag.config.written import lengths, text, voxel_size_key, whole
-from bevdiag.models.bev_map import (
-    BevMap,
+from bevdiag.config.parts import lengths, listed, text, voxel_size_key, whole
+from bevdiag.models.interfaces import (
+    MapInput,
     bev_map,
+    eighth_heights,
     head_sides,
     head_stride,
     level_sizes,
     level_strides,
 )
-from bevdiag.models.interfaces import eighth_heights
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding, Severity
@@ -160,9 +160,9 @@ def bev_not_divisible_by_stride(evidence: ConfigEvidence) -> Iterator[Finding]:
 
 
 def _sides(
-    evidence: ConfigEvidence, backbone: Backbone2dSettings, before: BevMap
+    evidence: ConfigEvidence, backbone: Backbone2dSettings, before: MapInput
 ) -> Iterator[Finding]:
-    multiple = lcm(*_products(backbone.layer_strides))
+    multiple = prod(backbone.layer_strides)
     for axis, size in (("x", before.width), ("y", before.height)):
         sizes = level_sizes(backbone, size)
         if len(set(sizes)) > 1:
@@ -174,14 +174,6 @@ def _sides(
                 key=_RANGE,
                 module="backbone_2d",
             )
-
-
-def _products(strides: tuple[int, ...]) -> list[int]:
-    products, product = [], 1
-    for stride in strides:
-        product *= stride
-        products.append(product)
-    return products
 
 
 def feature_map_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
@@ -226,10 +218,9 @@ def anchor_stride_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     Seen in: open-mmlab/OpenPCDet#1242: anchors on 188 x 188 cells beside a map of another size.
     """
     document, real = evidence.document, head_stride(evidence.parts)
-    classes = document.get(_CLASSES)
-    if real is None or not isinstance(classes, tuple):
+    if real is None or not isinstance(document.get(_CLASSES), tuple):
         return
-    for index, entry in enumerate(classes):
+    for index, entry in enumerate(listed(document, _CLASSES)):
         key = f"{_CLASSES}.{index}.feature_map_stride"
         written = whole(document, key)
         if written is not None and written != real:

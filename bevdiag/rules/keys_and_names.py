@@ -1,13 +1,19 @@
 """Rules about what a reader of configs takes for something else, or not at all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from bevdiag.config import Document, NoteCode
 from bevdiag.config.around import is_own_module
-from bevdiag.config.modules import DATA_STEPS, DETECTOR, PUBLISHED, built_names, is_slip
+from bevdiag.config.modules import (
+    DATA_STEPS,
+    DETECTOR,
+    PUBLISHED,
+    built_names,
+    is_batch_size,
+    is_slip,
+)
 from bevdiag.config.nearest import nearest_names
-from bevdiag.config.unknown_keys import is_batch_size
-from bevdiag.config.written import checkpoint_keys, dsvt_key, text
+from bevdiag.config.parts import checkpoint_keys, dsvt_key, listed, text
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Confidence, Finding, Severity
@@ -121,14 +127,13 @@ def unknown_module(evidence: ConfigEvidence) -> Iterator[Finding]:
         location = evidence.document.key_location(key)
         if name is None or name in published or is_own_module(location.file, name):
             continue
-        near = " or ".join(nearest_names(name, published))
-        hint = f"; the nearest names are {near}" if near else ""
+        hint = _hint(name, published)
+        severity = Severity.WARNING
         if name in built_names(slot):
             message = (
                 f"{name} is bevdiag's own: neither OpenPCDet nor its forks have it, so training "
                 f"ends in a KeyError until your repository does{hint}"
             )
-            severity = Severity.WARNING
         elif is_slip(location.file, name, published):
             message = f"neither OpenPCDet nor its forks have a module {name}{hint}"
             severity = Severity.ERROR
@@ -137,7 +142,6 @@ def unknown_module(evidence: ConfigEvidence) -> Iterator[Finding]:
                 f"OpenPCDet has no module {name}: training ends in a KeyError unless your "
                 f"repository has it, which --source DIR shows{hint}"
             )
-            severity = Severity.WARNING
         yield finding("BEV008", message, key=key, severity=severity)
     yield from _of_the_data(evidence.document)
 
@@ -146,26 +150,28 @@ def _of_the_data(document: Document) -> Iterator[Finding]:
     """Yield a finding for every step of the data that OpenPCDet has no code for."""
     for pattern, (what, known) in DATA_STEPS.items():
         before, _, after = f"DATA_CONFIG.{pattern}".partition(".*")
-        entries = document.get(before)
-        count = len(entries) if isinstance(entries, tuple) else 0
+        count = len(listed(document, before))
         keys = [f"{before}.{index}{after}" for index in range(count)] if after else [before]
         for key in keys:
             name = text(document, key)
             file = document.key_location(key).file
             if name is None or name in known or is_own_module(file, name):
                 continue
-            near = " or ".join(nearest_names(name, known))
             slip = is_slip(file, name, known)
             if not (after or slip):
                 continue  # many trainings have a data set of their own
             end = "" if slip else " unless your repository has it, which --source DIR shows"
             yield finding(
                 "BEV008",
-                f"OpenPCDet has no {what} {name}: training does not start{end}"
-                + (f"; the nearest names are {near}" if near else ""),
+                f"OpenPCDet has no {what} {name}: training does not start{end}{_hint(name, known)}",
                 key=key,
                 severity=Severity.ERROR if slip else Severity.WARNING,
             )
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = " or ".join(nearest_names(name, known))
+    return f"; the nearest names are {near}" if near else ""
 
 
 def copies_differ(evidence: ConfigEvidence) -> Iterator[Finding]:

@@ -2,23 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from bevdiag.config import Document
 from bevdiag.config.nearest import did_you_mean
-from bevdiag.config.written import text, whole
+from bevdiag.config.parts import listed, text, whole
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import Finding
 
-_DATA = "DATA_CONFIG"
-_PATH, _INFOS = f"{_DATA}.DATA_PATH", f"{_DATA}.INFO_PATH"
-_AUGMENTORS = f"{_DATA}.DATA_AUGMENTOR.AUG_CONFIG_LIST"
-_ENCODING = "DATA_CONFIG.POINT_FEATURE_ENCODING"
-_OWN_ENCODING = (None, "absolute_coordinates_encoding")
-"""The only encoding that OpenPCDet has."""
-_COORDINATES = ("x", "y", "z")
+_PATH, _INFOS = "DATA_CONFIG.DATA_PATH", "DATA_CONFIG.INFO_PATH"
 _AUGMENTOR = "DATA_CONFIG.DATA_AUGMENTOR"
-_STORED = f"{_ENCODING}.src_feature_list"
-_USED = "DATA_CONFIG.POINT_FEATURE_ENCODING.used_feature_list"
+_AUGMENTORS = f"{_AUGMENTOR}.AUG_CONFIG_LIST"
+_ENCODING = "DATA_CONFIG.POINT_FEATURE_ENCODING"
+_STORED, _USED = f"{_ENCODING}.src_feature_list", f"{_ENCODING}.used_feature_list"
+_COORDINATES = ("x", "y", "z")
 _SOURCES = "MODEL.PFE.FEATURES_SOURCE"
 
 
@@ -47,7 +45,7 @@ def data_path_missing(evidence: ConfigEvidence) -> Iterator[Finding]:
         yield finding("BEV009", f"there is no folder {folder}", key=_PATH)
         return
     # nuScenes keeps each of its versions in a folder of its own.
-    version = text(document, f"{_DATA}.VERSION")
+    version = text(document, "DATA_CONFIG.VERSION")
     folders = (folder, *([folder / version] if version else []))
     for key, name in _named_files(evidence):
         if not any((base / name).exists() for base in folders):
@@ -58,19 +56,12 @@ def _named_files(evidence: ConfigEvidence) -> Iterator[tuple[str, Path]]:
     """Every file that the config names below DATA_PATH, with its key."""
     document = evidence.document
     infos = document.get(_INFOS)
-    for mode, names in infos.items() if isinstance(infos, Mapping) else ():
-        yield from _each(f"{_INFOS}.{mode}", names)
-    augmentors = document.get(_AUGMENTORS)
-    for index, augmentor in enumerate(augmentors if isinstance(augmentors, tuple) else ()):
-        if isinstance(augmentor, Mapping):
-            key = f"{_AUGMENTORS}.{index}.DB_INFO_PATH"
-            yield from _each(key, augmentor.get("DB_INFO_PATH"))
-
-
-def _each(key: str, names: object) -> Iterator[tuple[str, Path]]:
-    for index, name in enumerate(names if isinstance(names, tuple) else ()):
-        if isinstance(name, str):
-            yield f"{key}.{index}", Path(name)
+    lists = [f"{_INFOS}.{mode}" for mode in infos] if isinstance(infos, Mapping) else []
+    lists += [f"{_AUGMENTORS}.{i}.DB_INFO_PATH" for i in range(len(listed(document, _AUGMENTORS)))]
+    for key in lists:
+        for index, name in enumerate(listed(document, key)):
+            if isinstance(name, str):
+                yield f"{key}.{index}", Path(name)
 
 
 def point_feature_not_stored(evidence: ConfigEvidence) -> Iterator[Finding]:
@@ -89,22 +80,27 @@ def point_feature_not_stored(evidence: ConfigEvidence) -> Iterator[Finding]:
         four values.
     """
     document = evidence.document
-    key = f"{_ENCODING}.used_feature_list"
-    used, stored = document.get(key), document.get(f"{_ENCODING}.src_feature_list")
-    if not isinstance(used, tuple) or not isinstance(stored, tuple):
+    stored = _stored(document)
+    if stored is None:
         return
-    if text(document, f"{_ENCODING}.encoding_type") not in _OWN_ENCODING:
-        return  # a fork's encoder may do anything
     names = [str(name) for name in stored]
-    for name in map(str, used):
+    for name in map(str, listed(document, _USED)):
         # The encoder takes the coordinates by their place.
         if name not in names and name not in _COORDINATES:
             yield finding(
                 "BEV010",
                 f"used_feature_list has {name}, and src_feature_list only {', '.join(names)}"
                 f"{did_you_mean(name, names)}",
-                key=key,
+                key=_USED,
             )
+
+
+def _stored(document: Document) -> tuple[Any, ...] | None:
+    """Return the names of the stored values, where OpenPCDet's only encoder reads them."""
+    stored, encoding = document.get(_STORED), text(document, f"{_ENCODING}.encoding_type")
+    # A fork's encoder or data set may do anything.
+    is_own = encoding in (None, "absolute_coordinates_encoding")
+    return stored if isinstance(stored, tuple) and is_own else None
 
 
 def sampled_points_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
@@ -124,19 +120,13 @@ def sampled_points_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         made with other sweeps.
     """  # noqa: E501
     document = evidence.document
-    stored = document.get(_STORED)
-    augmentors = document.get(f"{_AUGMENTOR}.AUG_CONFIG_LIST")
-    disabled = document.get(f"{_AUGMENTOR}.DISABLE_AUG_LIST")
-    if not isinstance(stored, tuple) or not isinstance(augmentors, tuple):
+    stored = _stored(document)
+    if stored is None or "gt_sampling" in listed(document, f"{_AUGMENTOR}.DISABLE_AUG_LIST"):
         return
-    if text(document, f"{_ENCODING}.encoding_type") not in _OWN_ENCODING:
-        return  # a fork's data set may hand over anything
-    for index, entry in enumerate(augmentors):
+    for index, entry in enumerate(listed(document, _AUGMENTORS)):
         if not isinstance(entry, Mapping) or entry.get("NAME") != "gt_sampling":
             continue
-        if isinstance(disabled, tuple) and "gt_sampling" in disabled:
-            continue
-        key = f"{_AUGMENTOR}.AUG_CONFIG_LIST.{index}.NUM_POINT_FEATURES"
+        key = f"{_AUGMENTORS}.{index}.NUM_POINT_FEATURES"
         written = whole(document, key)
         # A database of several frames has the time as one more value, which sampling drops.
         if written is not None and written not in (len(stored), len(stored) + 1):
@@ -162,11 +152,10 @@ def raw_points_without_features(evidence: ConfigEvidence) -> Iterator[Finding]:
     Seen in: open-mmlab/OpenPCDet#762: PV-RCNN on a data set of bare coordinates.
     """
     document = evidence.document
-    used, sources = document.get(_USED), document.get(_SOURCES)
-    if not (isinstance(used, tuple) and isinstance(sources, tuple)):
-        return
+    used = document.get(_USED)
+    few = isinstance(used, tuple) and len(used) <= 3
     is_abstraction = text(document, "MODEL.PFE.NAME") == "VoxelSetAbstraction"
-    if is_abstraction and "raw_points" in sources and len(used) <= 3:
+    if is_abstraction and few and "raw_points" in listed(document, _SOURCES):
         yield finding(
             "BEV206",
             "FEATURES_SOURCE has raw_points, whose features beside x, y and z are none",

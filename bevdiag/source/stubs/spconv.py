@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bevdiag.scenes.voxels import voxelize
+from bevdiag.scenes.batch import voxelize
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, note
 from bevdiag.source.stubs.inert import InertModule, filled, package
