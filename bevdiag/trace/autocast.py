@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bevdiag.trace.operands import tensors_in
+
 _HOMES = (
     torch._C._VariableFunctions,
     torch.Tensor,
@@ -20,10 +22,9 @@ _HOMES = (
 
 def _python_names(operations: str) -> frozenset[Any]:
     """Return what Python code calls to get to these operations; some have no name there."""
-    found = [
+    return frozenset(
         getattr(home, name) for name in operations.split() for home in _HOMES if hasattr(home, name)
-    ]
-    return frozenset(found)
+    )
 
 
 LOWER_PRECISION = """
@@ -103,33 +104,26 @@ class Autocast:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Cast the arguments as autocast would hand them to the function."""
         if func in _LOWER_PRECISION:
-            return self._cast_all(args, kwargs, self.dtype)
-        if func in _FULL_PRECISION:
-            return self._cast_all(args, kwargs, torch.float32)
+            return self._cast(args, self.dtype), self._cast(kwargs, self.dtype)
+        widens = func in _FULL_PRECISION
         if func in _FULL_PRECISION_RESULT:
             source = args[0] if args else None
             low = isinstance(source, torch.Tensor) and source.dtype in DTYPES.values()
             if low and kwargs.get("dtype") is None:
                 return args, {**kwargs, "dtype": torch.float32}
         if func in _WIDEST:
-            dtypes = {t.dtype for t in _floats(args, kwargs)}
-            if torch.float32 in dtypes and self.dtype in dtypes:
-                return self._cast_all(args, kwargs, torch.float32)
+            widens = {torch.float32, self.dtype} <= {t.dtype for t in tensors_in(args, kwargs)}
+        if widens:
+            return self._cast(args, torch.float32), self._cast(kwargs, torch.float32)
         return args, kwargs
 
-    def _cast_all(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (
-            tuple(self._cast_value(a, dtype) for a in args),
-            {k: self._cast_value(v, dtype) for k, v in kwargs.items()},
-        )
-
-    def _cast_value(self, value: Any, dtype: torch.dtype) -> Any:
+    def _cast(self, value: Any, dtype: torch.dtype) -> Any:
         if isinstance(value, torch.Tensor):
             return self._cast_tensor(value, dtype)
         if isinstance(value, (list, tuple)):
-            return type(value)(self._cast_value(item, dtype) for item in value)
+            return type(value)(self._cast(item, dtype) for item in value)
+        if isinstance(value, dict):
+            return {name: self._cast(item, dtype) for name, item in value.items()}
         return value
 
     def _cast_tensor(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -152,10 +146,3 @@ class Autocast:
             cached = (tensor, tensor.to(dtype))
             self._weights[id(tensor)] = cached
         return cached[1]
-
-
-def _floats(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
-    for value in (*args, *kwargs.values()):
-        for item in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(item, torch.Tensor) and item.is_floating_point():
-                yield item

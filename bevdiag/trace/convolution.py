@@ -11,8 +11,8 @@ from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import ConvCall
-from bevdiag.trace import reductions
 from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.sorting import sum_over
 
 
 def _layout(data: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
@@ -110,5 +110,5 @@ def backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[
     recorder.release(*held)
     if outputs[2] is not None:
         recorder.track(outputs[2], str(func))
-        reductions.sum_over(recorder, grad_output, [0, *range(2, grad_output.dim())], str(func))
+        sum_over(recorder, grad_output, [0, *range(2, grad_output.dim())], str(func))
     return (*results, outputs[2])

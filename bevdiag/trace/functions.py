@@ -16,9 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Phase
-from bevdiag.trace import rnn
-from bevdiag.trace.attention import attend
 from bevdiag.trace.autocast import Autocast
+from bevdiag.trace.fused import KINDS, attend, recur
 from bevdiag.trace.lazy_number import LazyNumber, lazy_math
 from bevdiag.trace.recorder import Recorder
 
@@ -235,13 +234,13 @@ class CudaFunctions(TorchFunctionMode):
                 if loss is not None:
                     return loss
             args, kwargs = self._autocast.cast(func, args, kwargs)
-        if func in rnn.KINDS and self._target is not None:
+        if func in KINDS and self._target is not None:
             dtype = None
             if self._autocast is not None and self._autocast.is_on():
                 dtype = torch.float16  # whatever autocast's own (autocast_mode.cpp, cudnn RNN)
             with self:
-                result = rnn.recur(
-                    self._recorder, self._target.multiprocessors, rnn.KINDS[func], dtype, *args
+                result = recur(
+                    self._recorder, self._target.multiprocessors, KINDS[func], dtype, *args
                 )
             if result is not None:
                 return result

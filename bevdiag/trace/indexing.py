@@ -10,8 +10,7 @@ import torch
 from bevdiag.trace.accumulation import scatter_into_zeros
 from bevdiag.trace.operands import given_arguments
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.reductions import summed
-from bevdiag.trace.sorting import index_count, index_put_buffers
+from bevdiag.trace.sorting import index_count, index_put_buffers, summed
 from bevdiag.trace.unknown_values import Question, data_dependent
 
 aten = torch.ops.aten

@@ -7,7 +7,7 @@ from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
-from bevdiag.trace import convolution, indexing, reductions, sorting
+from bevdiag.trace import convolution, indexing, sorting
 from bevdiag.trace.accumulation import accumulate, scatter_into_zeros, sole_owner_counts
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder, Rule
@@ -69,21 +69,12 @@ def _gemm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> 
 
 
 def _softmax(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    # A strided input is copied after the result is made (host_softmax in SoftMax.cu).
+    # After the result is made, a strided input is copied (host_softmax in SoftMax.cu), and going
+    # back grad * output is formed beside it (softmax_backward_cuda_out).
     outputs = recorder.run(func, args, kwargs)
-    data = args[0]
-    if recorder.is_device(data) and not data.is_contiguous():
+    data, is_backward = args[0], func is aten._softmax_backward_data.default
+    if recorder.is_device(data) and (is_backward or not data.is_contiguous()):
         recorder.scratch(data.nbytes, str(func))
-    return outputs
-
-
-def _softmax_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    # softmax_backward_cuda_out forms grad * output beside its result (SoftMax.cu).
-    outputs = recorder.run(func, args, kwargs)
-    grad = args[0]
-    if recorder.is_device(grad):
-        nbytes = grad.nbytes
-        recorder.scratch(nbytes, str(func))
     return outputs
 
 
@@ -174,21 +165,22 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _gemm
     ),
-    **dict.fromkeys((aten._softmax.default, aten._log_softmax.default), _softmax),
+    aten._softmax.default: _softmax,
+    aten._log_softmax.default: _softmax,
+    aten._softmax_backward_data.default: _softmax,
     **dict.fromkeys(
         (aten.sum.default, aten.sum.dim_IntList, aten.mean.dim, aten.cumsum.default),
-        reductions.summed,
+        sorting.summed,
     ),
     **dict.fromkeys(
         (aten.native_layer_norm.default, aten.native_layer_norm_backward.default),
-        reductions.layer_norm,
+        sorting.layer_norm,
     ),
     aten.cat.default: indexing.concatenated,
     aten.select.int: indexing.picked,
     aten.slice.Tensor: indexing.picked,
     aten.roll.default: _roll,
     aten.embedding_dense_backward.default: sorting.embedding_backward,
-    aten._softmax_backward_data.default: _softmax_backward,
     aten.native_dropout.default: _dropout,
     aten.max_pool2d_with_indices.default: _max_pool,
     aten.max_pool2d_with_indices_backward.default: _max_pool,

@@ -130,22 +130,18 @@ class StubFinder:
 
         For the first finder in sys.meta_path: what is compiled is not run, it is there or not.
         """
-        module = self._of_built(name, path)
-        return None if module is None else _spec(name, module)
-
-    def _of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
+        if path is None and name in _ON_GPU:
+            module = self._module(name, None)
+            return _spec(name, module) if isinstance(module, ModuleType) else None
         if path is None:
-            if name in _ON_GPU:
-                made = self._module(name, None)
-                return made if isinstance(made, ModuleType) else None
-            return filled(name, **self._ops[name]) if name in self._ops else None
+            return _spec(name, filled(name, **self._ops[name])) if name in self._ops else None
         folders = [Path(p) for p in path if self._is_ours(p)]
         built = importlib.machinery.PathFinder.find_spec(name, path) if folders else None
         if built is None or not isinstance(built.loader, importlib.machinery.ExtensionFileLoader):
             return None
         last = name.rpartition(".")[2]
         folder = folder_of(self._root, last, folders)
-        return self._extension(name, last, folder or folders[0])
+        return _spec(name, self._extension(name, last, folder or folders[0]))
 
 
 def known_by_name(

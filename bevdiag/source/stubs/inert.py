@@ -95,14 +95,9 @@ def filled(name: str, kind: type[ModuleType] = ModuleType, /, **members: Any) ->
     return module
 
 
-def inert_with(name: str, /, **members: Any) -> ModuleType:
-    """Make a module of these members, of which every other name exists too."""
-    return filled(name, InertModule, **members)
-
-
 def package(members: Mapping[str, Mapping[str, Any]]) -> dict[str, ModuleType]:
     """Make inert modules of their members by name; one inside another is a member of that."""
-    made = {name: inert_with(name, **inside) for name, inside in members.items()}
+    made = {name: filled(name, InertModule, **inside) for name, inside in members.items()}
     for name, module in made.items():
         around, _, last = name.rpartition(".")
         if around in made:

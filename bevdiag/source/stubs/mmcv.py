@@ -1,9 +1,14 @@
 """`mmcv._ext`: the compiled functions of mmcv by their definition, with what their C++ allocates.
 
+And the extension modules of mmdetection3d before 1.0, of which mmcv took over the operators: their
+C++ allocates the same (checked against that of 0.17), and they take their arguments in another
+order, or boxes as they were written then.
+
 Checked against csrc of mmcv 2.1. Functions whose wrapper allocates the outputs fill them; where
 the C++ makes tensors of its own, its lines are followed in PyTorch, so that they are recorded.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -16,10 +21,10 @@ from torch import Tensor
 from bevdiag.errors import NoVerdictError
 from bevdiag.scenes.batch import voxelize
 from bevdiag.source.state import current
-from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
+from bevdiag.source.stubs import boxes, mmcv_convs, neighbours, points
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, compiled
 from bevdiag.source.stubs.inert import filled
-from bevdiag.source.stubs.ops import all_boxes_kept, overwriting
+from bevdiag.source.stubs.ops import OPS, all_boxes_kept, overwriting, suppressing
 from bevdiag.source.stubs.unknown_ops import Function, unknown_op
 from bevdiag.trace.places import user_place
 
@@ -197,7 +202,7 @@ def _inside(boxes_: Array, cloud: Array) -> Any:
     for of_sample, mine in zip(boxes_, cloud, strict=True):
         centred = of_sample.astype(np.float64)
         centred[:, 2] += centred[:, 5] / 2
-        local = rois.in_box_frames(centred, mine)
+        local = boxes.in_box_frames(centred, mine)
         yield (np.abs(local) < centred[:, None, 3:6] / 2).all(axis=-1)
 
 
@@ -304,7 +309,7 @@ def _roiaware(boxes_: Tensor, cloud: Tensor, *others: Any, **named: Any) -> int:
     return int(_POOL(boxes_, cloud, *others, **named))
 
 
-_POOL = compiled(rois.pool_cells, otherwise=rois.expect_occupied_cells)
+_POOL = compiled(boxes.pool_cells, otherwise=boxes.expect_occupied_cells)
 _COMPILED: dict[str, Op] = {
     "dynamic_voxelize_forward": dynamic_voxelize,
     "ball_query_forward": neighbours.ball_query_batch,
@@ -328,8 +333,7 @@ _COMPILED: dict[str, Op] = {
 """What gets its tensors in order and its sizes by name."""
 _OPS: dict[str, Op] = {
     **_FILLING,
-    **deformable.OPS,
-    **indice_convs.OPS,
+    **mmcv_convs.OPS,
     **{name: compiled(compute) for name, compute in _COMPILED.items()},
     "hard_voxelize_forward": hard_voxelize,
     "dynamic_point_to_voxel_forward": scatter_points,
@@ -343,3 +347,88 @@ _OPS: dict[str, Op] = {
     "get_compiler_version": lambda: "",
     "get_compiling_cuda_version": lambda: "",
 }
+
+# -- mmdetection3d before 1.0 ----------------------------------------------------------------------
+
+_BATCH = OPS["pointnet2_batch_cuda"]
+_ROIS = OPS["roiaware_pool3d_cuda"]
+
+
+def _hard_voxelize_of_old(
+    cloud: Tensor,
+    voxels: Tensor,
+    coors: Tensor,
+    counts: Tensor,
+    voxel_size: Sequence[float],
+    coors_range: Sequence[float],
+    *limits: Any,
+) -> int:
+    """Points [N, F] into voxels [max_voxels, max_points, F], z, y, x and counts; how many."""
+    sizes, bounds, found = (
+        torch.from_numpy(np.array(value, kind))
+        for value, kind in ((voxel_size, np.float32), (coors_range, np.float32), (0, np.int64))
+    )
+    hard_voxelize(cloud, sizes, bounds, voxels, coors, counts, found, *limits)
+    return int(array(found))
+
+
+def _as_written_then(find: Op) -> Op:
+    """Boxes [..., T, 7] are x, y, z, width, length, height and the old yaw."""
+
+    def find_in_old_boxes(boxes_: Array, cloud: Array, out: Filled) -> None:
+        turned = boxes_[..., [0, 1, 2, 4, 3, 5, 6]]
+        turned[..., 6] = -turned[..., 6] - np.pi / 2
+        find(turned, cloud, out)
+
+    return compiled(find_in_old_boxes)
+
+
+def _straight(boxes_: Array) -> Array:
+    """Boxes [N, 5] of two corners and an angle that does not count."""
+    return boxes.cornered(boxes_[:, :4])
+
+
+_GROUPING = {
+    "forward": _BATCH["group_points_wrapper"],
+    "backward": _BATCH["group_points_grad_wrapper"],
+}
+_SPARSE: dict[str, Op] = {
+    **{f"get_indice_pairs_{axes}d": mmcv_convs.indice_pairs for axes in (2, 3, 4)},
+    **{
+        f"indice_{name}_{kind}": op
+        for kind in ("fp32", "half")
+        for name, op in (
+            ("conv", mmcv_convs.convolve),
+            ("conv_backward", mmcv_convs.convolve_backward),
+            ("maxpool", mmcv_convs.pool),
+            ("maxpool_backward", mmcv_convs.pool_backward),
+        )
+    },
+}
+_OWN: dict[str, dict[str, Op]] = {
+    "voxel_layer": {
+        "hard_voxelize": _hard_voxelize_of_old,
+        "dynamic_voxelize": compiled(dynamic_voxelize, "cloud coors voxel_size coors_range NDim"),
+        "dynamic_point_to_voxel_forward": scatter_points,
+        "dynamic_point_to_voxel_backward": scatter_points_backward,
+    },
+    "sparse_conv_ext": _SPARSE,
+    "iou3d_cuda": {
+        "boxes_overlap_bev_gpu": compiled(boxes.comparison(boxes.cornered)),
+        "boxes_iou_bev_gpu": compiled(boxes.comparison(boxes.cornered, boxes.OVER_UNION)),
+        "nms_gpu": OPS["ioubev_nms_cuda"]["nms_gpu"],
+        "nms_normal_gpu": overwriting(suppressing(_straight, boxes.OLD_MARGIN)),
+    },
+    "roiaware_pool3d_ext": {
+        "forward": _ROIS["forward"],
+        "backward": _ROIS["backward"],
+        "points_in_boxes_gpu": _as_written_then(points_in_first_box),
+        "points_in_boxes_batch": _as_written_then(points_in_every_box),
+        "points_in_boxes_cpu": _as_written_then(points_in_boxes_of_host),
+    },
+    "ball_query_ext": {"ball_query_wrapper": _BATCH["ball_query_dilated_wrapper"]},
+    "group_points_ext": _GROUPING,
+    **dict.fromkeys(("furthest_point_sample_ext", "gather_points_ext", "interpolate_ext"), _BATCH),
+}
+EXTENSIONS = {**OPS, **_OWN}
+"""Functions by the name of the extension module, those of other families among them."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bevdiag.source.state import current, running
-from bevdiag.source.stubs import boxes, neighbours, points, rois, sequences
+from bevdiag.source.stubs import boxes, kernels, neighbours, points
 from bevdiag.source.stubs.arrays import (
     Array,
     Filled,
@@ -178,12 +178,12 @@ _OPS: dict[str, dict[str, Op]] = {
     },
     "ioubev_nms_cuda": {"nms_gpu": suppressing(boxes.cornered, boxes.OLD_MARGIN)},
     "roiaware_pool3d_cuda": {
-        "forward": compiled(rois.pool_cells, otherwise=rois.expect_occupied_cells),
+        "forward": compiled(boxes.pool_cells, otherwise=boxes.expect_occupied_cells),
         "backward": _gradient,
-        "points_in_boxes_gpu": compiled(rois.points_in_boxes_gpu),
-        "points_in_boxes_cpu": compiled(rois.points_in_boxes_cpu),
+        "points_in_boxes_gpu": compiled(boxes.points_in_boxes_gpu),
+        "points_in_boxes_cpu": compiled(boxes.points_in_boxes_cpu),
     },
-    "roipoint_pool3d_cuda": {"forward": compiled(rois.pool_points)},
+    "roipoint_pool3d_cuda": {"forward": compiled(boxes.pool_points)},
     "pointnet2_stack_cuda": _POINTNET2_STACK,
     "pointnet2_batch_cuda": _POINTNET2_BATCH,
     "bev_pool_ext": {
@@ -193,12 +193,12 @@ _OPS: dict[str, dict[str, Op]] = {
     "ingroup_inds_cuda": {"forward": compiled(_ingroup_indices)},
     "ingroup_indices": {"forward": compiled(_ingroup_indices)},
     "selective_scan_cuda": {
-        "fwd": sequences.selective_scan,
-        "bwd": sequences.selective_scan_backward,
+        "fwd": kernels.selective_scan,
+        "bwd": kernels.selective_scan_backward,
     },
     "causal_conv1d_cuda": {
-        "causal_conv1d_fwd": sequences.causal_conv,
-        "causal_conv1d_bwd": sequences.causal_conv_backward,
+        "causal_conv1d_fwd": kernels.causal_conv,
+        "causal_conv1d_bwd": kernels.causal_conv_backward,
     },
     "sst_ops_cuda": {
         "ingroup_inds_wrapper": compiled(_ingroup_indices),

@@ -16,9 +16,7 @@ _KNOW_THEM = (
     "config/around.py",  # says what a folder is
     "source/dialects/",
     "source/stubs/mmcv.py",
-    "source/stubs/mmdet3d.py",
-    "source/stubs/deformable.py",
-    "source/stubs/indice_convs.py",
+    "source/stubs/mmcv_convs.py",
 )
 _MAY = ("rules/", "report/", "explain/", "environment/", "doctor/")
 """Rules and explanations cite threads of these projects, the doctor their versions."""

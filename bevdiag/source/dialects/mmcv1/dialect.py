@@ -34,7 +34,7 @@ from bevdiag.source.dialects.python_configs import (
 from bevdiag.source.failures import Remedy, as_failure, stopped
 from bevdiag.source.state import note
 from bevdiag.source.stubs.imports import StubFinder, install
-from bevdiag.source.stubs.mmdet3d import EXTENSIONS
+from bevdiag.source.stubs.mmcv import EXTENSIONS
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmengine import required
 from bevdiag.source.dialects.python_configs import step_of
-from bevdiag.source.stubs.rois import in_box_frames
+from bevdiag.source.stubs.boxes import in_box_frames
 
 Floats = NDArray[np.float32]
 _DEPTH_AXIS = 2

@@ -1,9 +1,10 @@
-"""`scaled_dot_product_attention` as a GPU runs it: one kernel, and what it keeps for backward.
+"""Calls that a GPU runs as one kernel: attention, and recurrent layers for all steps and layers.
 
-On meta tensors PyTorch multiplies matrices instead, which would keep all scores. Which kernel runs
-and what it asks for is computed by memory/attention.py; here are the tensors, in the order and with
-the strides of aten/src/ATen/native/transformers/{attention.cpp,cuda/attention.cu,
-cuda/attention_backward.cu} and cudnn/MHA.cpp.
+On meta tensors PyTorch multiplies matrices instead: attention would keep all scores, and recurrent
+layers are unrolled step by step. Which kernel runs, what it keeps and asks for is computed by
+memory/attention.py and memory/workspaces.py; here are the tensors, in the order and with the
+strides of aten/src/ATen/native/cudnn/{MHA,RNN}.cpp and of
+aten/src/ATen/native/transformers/{attention.cpp,cuda/attention.cu,cuda/attention_backward.cu}.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import _disable_current_modes
 
 from bevdiag.memory.attention import (
     AttentionCall,
@@ -22,6 +24,8 @@ from bevdiag.memory.attention import (
 )
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Category
+from bevdiag.memory.requests import RnnCall
+from bevdiag.memory.workspaces import GATES, bias_elements, reserve_bytes, weight_elements
 from bevdiag.trace.operands import unrecorded
 from bevdiag.trace.recorder import Recorder
 
@@ -29,6 +33,10 @@ aten = torch.ops.aten
 _MASK_ALIGNMENT = 8
 _GRAD_MASK_ALIGNMENT = 16
 _MOST_NEGATIVE = -65504.0
+DROPOUT_BYTES = 24 * 2048
+"""A generator's state for each thread of a multiprocessor."""
+KINDS = {getattr(torch, kind): kind for kind in GATES}
+"""The functions that run a padded batch, by their names."""
 
 
 def attend(
@@ -163,17 +171,12 @@ class _Fused(torch.autograd.Function):
         ctx.recorder, ctx.kernel, ctx.call = recorder, kernel, call
         op = f"scaled_dot_product_attention ({kernel.value})"
         shape = (*query.shape[:3], value.shape[3])
-        if kernel is Kernel.EFFICIENT or shape != tuple(query.shape):
-            out = _by_rows(shape, query)
-        else:
-            out = unrecorded(torch.empty_like, query.detach())
-        recorder.track(out, op)
+        by_rows = kernel is Kernel.EFFICIENT or shape != tuple(query.shape)
+        out = _tracked(recorder, op, _by_rows(shape, query) if by_rows else _alike(query))
         saved = [query, key, value, out]
         if call.has_grad:
             nbytes = logsumexp_bytes(call, kernel)
-            lse = unrecorded(torch.empty, nbytes // 4, dtype=torch.float32, device="meta")
-            recorder.track(lse, op)
-            saved.append(lse)
+            saved.append(_made(recorder, op, nbytes // 4, torch.float32))
         scratch = forward_scratch(call, kernel, target)
         recorder.release(*[_scratch(recorder, nbytes, op) for nbytes in scratch])
         ctx.save_for_backward(*saved, *([] if bias is None else [bias]))
@@ -196,14 +199,11 @@ class _Fused(torch.autograd.Function):
                 held.append(recorder.temporary(tensor.nbytes, op))
         grads: list[Tensor | None] = []
         for tensor in (query, key, value):
-            if kernel is Kernel.EFFICIENT:
-                grads.append(_by_rows(tensor.shape, tensor))
-            else:
-                grads.append(unrecorded(torch.empty_like, tensor.detach()))
-            recorder.track(grads[-1], op)
-        grads.append(_grad_of_bias(rest[0]) if ctx.has_bias and ctx.needs_input_grad[7] else None)
-        if grads[-1] is not None:
-            recorder.track(grads[-1], op)
+            by_rows = kernel is Kernel.EFFICIENT
+            made = _by_rows(tensor.shape, tensor) if by_rows else _alike(tensor)
+            grads.append(_tracked(recorder, op, made))
+        wants_bias = ctx.has_bias and ctx.needs_input_grad[7]
+        grads.append(_tracked(recorder, op, _grad_of_bias(rest[0])) if wants_bias else None)
         scratch = list(backward_scratch(call, kernel))
         if kernel is Kernel.EFFICIENT and call.element_bytes == 4:
             # The products with the output are summed by other operations, and laid out anew.
@@ -229,6 +229,118 @@ def _grad_of_bias(bias: Tensor) -> Tensor:
     return unrecorded(torch.empty, (*outer, aligned), dtype=bias.dtype, device="meta")[..., :length]
 
 
+def _alike(tensor: Tensor) -> Tensor:
+    return unrecorded(torch.empty_like, tensor.detach())
+
+
 def _watch(recorder: Recorder, packet: Any, args: tuple[Any, ...], outputs: Any) -> None:
     if recorder.watcher is not None:
         recorder.watcher(packet.default, args, {}, outputs)
+
+
+def recur(
+    recorder: Recorder,
+    multiprocessors: int,
+    kind: str,
+    dtype: torch.dtype | None,
+    *args: Any,
+) -> Any:
+    """Record a call of torch.lstm, gru, rnn_tanh or rnn_relu on a padded batch.
+
+    Args:
+        recorder: records it.
+        multiprocessors: of the GPU.
+        kind: the function's name.
+        dtype: what autocast computes in, None where it is off.
+        args: input, hidden states, weights, has_biases, num_layers, dropout, train, bidirectional,
+            batch_first; None as the result where it is no such call (packed, or projected).
+    """
+    if len(args) != 9 or not isinstance(args[2], (list, tuple)):
+        return None
+    data, states, weights, has_biases, layers, dropout, train, is_two_way, batch_first = args
+    states = tuple(states) if kind == "lstm" else (states,)
+    hidden = states[0].shape[-1]
+    per_layer = (4 if has_biases else 2) * layers * (2 if is_two_way else 1)
+    if not data.is_meta or len(weights) != per_layer:
+        return None
+    batch, steps = data.shape[:2] if batch_first else data.shape[1::-1]
+    if dtype is not None:
+        data, states = data.to(dtype), tuple(state.to(dtype) for state in states)
+    call = RnnCall(
+        kind=kind,
+        steps=steps,
+        batch=batch,
+        inputs=data.shape[2],
+        hidden=hidden,
+        layers=layers,
+        directions=2 if is_two_way else 1,
+        element_bytes=data.element_size(),
+        has_dropout=bool(train and dropout),
+    )
+    if call.has_dropout:
+        recorder.once("cuDNN dropout", DROPOUT_BYTES * multiprocessors, kind)
+    rows = data.transpose(0, 1) if batch_first else data
+    out, *last = _Cudnn.apply(  # type: ignore[no-untyped-call]
+        recorder, call, len(states), rows, *states, *weights
+    )
+    return (out.transpose(0, 1) if batch_first else out, *last)
+
+
+class _Cudnn(torch.autograd.Function):
+    """aten::_cudnn_rnn over rows [T, B, C], forward and backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, recorder: Recorder, call: RnnCall, num_states: int, rows: Tensor, *rest: Tensor
+    ) -> tuple[Tensor, ...]:
+        op, dtype = f"{call.kind} (cuDNN)", rows.dtype
+        states, weights = rest[:num_states], rest[num_states:]
+        held = []
+        if weights[0].dtype is not dtype:
+            # Autocast casts all weights into one buffer.
+            nbytes = (weight_elements(call) + bias_elements(call)) * call.element_bytes
+            ctx.flat = _made(recorder, op, nbytes, torch.uint8)
+        held += recorder.dense_copy(rows, op=op)
+        width = call.directions * call.hidden
+        out = _made(recorder, op, (call.steps, call.batch, width), dtype)
+        last = [_made(recorder, op, state.shape, dtype) for state in states]
+        held.append(recorder.temporary(0, op, Category.WORKSPACE, call))
+        reserve = _made(recorder, op, reserve_bytes(call), torch.uint8)
+        recorder.release(*held)
+        ctx.recorder, ctx.call, ctx.num_states = recorder, call, num_states
+        ctx.save_for_backward(rows, out, reserve, *rest)
+        return (out, *last)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *last: Tensor) -> Any:
+        recorder, call = ctx.recorder, ctx.call
+        rows, _out, _reserve, *rest = ctx.saved_tensors
+        op = f"{call.kind} backward (cuDNN)"
+        held = [*recorder.dense_copy(rows, op=op), *recorder.dense_copy(grad, op=op)]
+        read = rows, *rest[: ctx.num_states]
+        grads = [_made(recorder, op, tensor.shape, rows.dtype) for tensor in read]
+        recorder.scratch(0, op, Category.WORKSPACE, call)
+        recorder.release(*held)
+        held = recorder.dense_copy(rows, op=op)
+        elements = weight_elements(call) + bias_elements(call)
+        flat = _made(recorder, op, elements, rows.dtype)
+        recorder.scratch(0, op, Category.WORKSPACE, call)
+        recorder.release(*held)
+        weights, start = [], 0
+        for weight in rest[ctx.num_states :]:
+            with _disable_current_modes():
+                weights.append(flat[start : start + weight.numel()].view(weight.shape))
+            start += weight.numel()
+        wanted = ctx.needs_input_grad[3:]
+        results = zip([*grads, *weights], wanted, strict=True)
+        return (None, None, None, *(found if needed else None for found, needed in results))
+
+
+def _made(recorder: Recorder, op: str, shape: Any, dtype: torch.dtype) -> Tensor:
+    """Make a dense tensor where no mode looks, and record it."""
+    return _tracked(recorder, op, unrecorded(torch.empty, shape, dtype=dtype, device="meta"))
+
+
+def _tracked(recorder: Recorder, op: str, tensor: Tensor) -> Tensor:
+    recorder.track(tensor, op)
+    return tensor
