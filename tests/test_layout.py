@@ -59,7 +59,6 @@ DATA = (
     "memory/requests",
     "prediction/options",
     "remedies/results",
-    "rules/evidence",
     "scenes/layout",
 )
 """Frozen values without a decision of their own."""

@@ -58,8 +58,7 @@ def _predicted(
     answer: Explanation, config: Path, options: InspectOptions, progress: Progress
 ) -> Explanation:
     progress("importing torch", 0.0)
-    from bevdiag.explain.candidates import search
-    from bevdiag.explain.cases import predicted_cases
+    from bevdiag.explain.candidates import predicted_cases, search
     from bevdiag.prediction.target import target_of
 
     progress("training step", 0.1)

@@ -8,8 +8,7 @@ from bevdiag.config.written import as_triple, dsvt_key, listed, triple, whole
 from bevdiag.models.bev_map import MapInput, bev_map, map_input_of
 from bevdiag.models.interfaces import sparse_volume, voxel_channels
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import ConfigEvidence, Finding, Severity
 
 _DECLARED = "MODEL.MAP_TO_BEV.NUM_BEV_FEATURES"
 _BACKBONE = "MODEL.BACKBONE_3D"

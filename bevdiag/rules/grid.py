@@ -17,8 +17,7 @@ from bevdiag.models.bev_map import (
 )
 from bevdiag.models.interfaces import eighth_heights
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import ConfigEvidence, Finding, Severity
 
 _EIGHTH = ("VoxelBackBone8x", "VoxelResBackBone8x", "VoxelBackBone8xFocal", "UNetV2")
 _LAST_PAD = "MODEL.BACKBONE_3D.last_pad"

@@ -8,8 +8,7 @@ from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import TraceEvidence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Finding, TraceEvidence
 
 _LIMIT_BYTES = 2**31 - 1
 _LAYER = re.compile(r"(SubM|Sparse)(Inverse)?Conv(Transpose)?\dd")

@@ -18,8 +18,7 @@ from bevdiag.config.written import dsvt_key, lengths, listed, triple, voxel_size
 from bevdiag.errors import ConfigError
 from bevdiag.models.bev_map import BevMap, Changes, bev_map, head_stride, map_input_of
 from bevdiag.rules.codes import CODES, rule_of
-from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import GRID, Finding, Fix, Price, Severity
+from bevdiag.rules.finding import GRID, ConfigEvidence, Finding, Fix, Price, Severity
 
 GRID_CODES = tuple(f"BEV{number}" for number in (101, 102, 103, 104, 107, 108, 109, 110, 201))
 

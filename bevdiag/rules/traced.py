@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Finding, StepEvidence, TraceEvidence
 from bevdiag.trace.wiring import DeadBranch
 
 _SWITCHES = {
