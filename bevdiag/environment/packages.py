@@ -292,7 +292,8 @@ def _conda_yaml(text: str, path: Path) -> Iterator[Package]:
         if not isinstance(line, str) or not 0 < len(line.strip()) <= MAX_LINE_CHARACTERS:
             raise InputError(f"{path}: {reprlib.repr(line)} in `dependencies` is no package")
         spec = line.partition("::")[2].strip() or line.strip()
-        yield from _line(spec, Location(path, _line_of(text, line), 1))
+        number = text.count("\n", 0, max(text.find(line), 0)) + 1
+        yield from _line(spec, Location(path, number, 1))
 
 
 def _conda_lines(listed: list[Any]) -> Iterator[Any]:
@@ -302,7 +303,3 @@ def _conda_lines(listed: list[Any]) -> Iterator[Any]:
             yield from pip
         elif not isinstance(item, dict) or pip is not None:
             yield item
-
-
-def _line_of(text: str, entry: str) -> int:
-    return text.count("\n", 0, max(text.find(entry), 0)) + 1

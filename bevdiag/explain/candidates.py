@@ -136,11 +136,11 @@ def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
     if pair is None or figure is None or capacity is None or failure.allocated is None:
         return
     low, high = (walk(case.stream, case.target, until_oom=False) for case in pair)
-    sizes, totals = (
-        np.array([low.requested, high.requested]),
-        np.array([low.allocated, high.allocated]),
-    )
-    limit = _share_of_largest(cases, pair)
+    sizes = np.array([low.requested, high.requested])
+    totals = np.array([low.allocated, high.allocated])
+    fewest, more = pair[0].count or 0, pair[1].count or 0
+    # How far beyond the first of the two cases, in steps of their difference, counts can lie.
+    limit = (max(case.count or 0 for case in cases) - fewest) / (more - fewest)
     stream = pair[0].stream
     grown = np.flatnonzero(sizes[0] != sizes[1])
     for index, event in zip(stream.made[grown].tolist(), stream.allocs(grown), strict=True):
@@ -152,8 +152,10 @@ def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
         if not 0 <= share <= limit or not index or before.max() > capacity:
             continue  # there can be no such count, or memory would have run out earlier
         allocated = int(before[-1])
+        kept = round(fewest + share * (more - fewest))
+        assumption = f"about {kept:,} voxels kept, which depends on values"
         match = Match(
-            case=replace(pair[0], assumption=_at_count(pair, share)),
+            case=replace(pair[0], assumption=assumption),
             event=index,
             alloc=event,
             nbytes=figure.middle_bytes,
@@ -181,17 +183,6 @@ def _alike(cases: Sequence[Case]) -> tuple[Case, Case] | None:
         ):
             return first, second
     return None
-
-
-def _share_of_largest(cases: Sequence[Case], pair: tuple[Case, Case]) -> float:
-    """How far beyond the first of the two cases, in steps of their difference, counts can lie."""
-    low, high = pair[0].count or 0, pair[1].count or 0
-    return (max(case.count or 0 for case in cases) - low) / (high - low)
-
-
-def _at_count(pair: tuple[Case, Case], share: float) -> str:
-    low, high = pair[0].count or 0, pair[1].count or 0
-    return f"about {round(low + share * (high - low)):,} voxels kept, which depends on values"
 
 
 MAX_CANDIDATES = 6
@@ -300,13 +291,20 @@ def _reasons(failure: Failure, match: Match) -> Iterator[str]:
 _FIXED = ".".join(map(str, CUDNN_64BIT[:2]))
 
 
+_DIRECTIONS = {
+    "forward": "forward convolution",
+    "dgrad": "convolution's input gradient",
+    "wgrad": "convolution's weight gradient",
+}
+
+
 def what_of(alloc: Alloc, target: DeviceTarget) -> str:
     """Say what the allocation is: a convolution's im2col buffer, a gradient, an activation."""
     request = alloc.request
     if isinstance(request, ConvCall):
         choice = conv_backend(request, target.cudnn)
         buffer = "im2col buffer (workspace)" if choice.columns is not None else "cuDNN workspace"
-        return f"{buffer} of the {_direction(request)}"
+        return f"{buffer} of the {_DIRECTIONS[request.direction]}"
     if isinstance(request, GemmWorkspace):
         return "cuBLAS workspace"
     operation = alloc.op.removeprefix("aten.").partition(".")[0]
@@ -355,15 +353,6 @@ def condition_of(alloc: Alloc, target: DeviceTarget) -> str:
             "bypasses cuDNN"
         )
     return f"cuDNN {_FIXED} or later (torch's default wheels from 2.7 on): {beyond}"
-
-
-def _direction(call: ConvCall) -> str:
-    words = {
-        "forward": "forward convolution",
-        "dgrad": "convolution's input gradient",
-        "wgrad": "convolution's weight gradient",
-    }
-    return words[call.direction]
 
 
 def _shape(shape: tuple[int, ...]) -> str:
