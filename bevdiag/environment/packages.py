@@ -58,9 +58,6 @@ class Package:
 
     def admits(self, versions: Iterable[str | Version]) -> bool:
         """Whether any of these versions may be there."""
-        version = self.version
-        if version is not None:
-            return any(version == Version(str(other)) for other in versions)
         return any(self.specifier.contains(other, prereleases=True) for other in versions)
 
     def admits_major(self, major: int) -> bool:

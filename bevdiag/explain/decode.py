@@ -125,16 +125,16 @@ def cause_of(failure: Failure) -> str:
     )
     if failure.allowed is not None or is_small:
         return next(_fragmentation(failure), "") if is_cached else ""
+    who, them = f"other processes have {format_size(elsewhere)} of the GPU", "them"
     if _in_use(failure) is None:
-        elsewhere_text = f"{format_size(elsewhere)} of the GPU are neither free nor PyTorch's"
-        return (
-            f"Something else holds the memory: {elsewhere_text}, and a CUDA context is at most "
-            f"{format_size(_OWN_BYTES)} of that. nvidia-smi lists the processes; an earlier run "
-            "that was not ended is the usual one."
+        who = (
+            f"{format_size(elsewhere)} of the GPU are neither free nor PyTorch's, and a CUDA "
+            f"context is at most {format_size(_OWN_BYTES)} of that"
         )
+        them = "the processes"
     return (
-        f"Something else holds the memory: other processes have {format_size(elsewhere)} of the "
-        "GPU. nvidia-smi lists them; an earlier run that was not ended is the usual one."
+        f"Something else holds the memory: {who}. nvidia-smi lists {them}; an earlier run that was "
+        "not ended is the usual one."
     )
 
 

@@ -104,9 +104,8 @@ def convolution_beyond_32_bit(evidence: TraceEvidence) -> Iterator[Finding]:
     seen: set[str] = set()
     for alloc, call in convolutions(evidence.trace.stream):
         choice = conv_backend(call, evidence.target.cudnn)
-        if not (choice.needs_64bit and choice.refused_by_cudnn) or alloc.module in seen:
-            continue
-        if choice.columns is None:
+        is_bypassed = choice.needs_64bit and choice.refused_by_cudnn
+        if not is_bypassed or choice.columns is None or alloc.module in seen:
             continue
         seen.add(alloc.module)
         version = ".".join(map(str, evidence.target.cudnn))

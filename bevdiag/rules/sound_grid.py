@@ -106,10 +106,11 @@ def _solved(document: Document, size_path: tree.Path, axes: list[_Axis]) -> Chan
             changes = _edit(document, size_path, [*flat, z], declares=declares)
             faults = {found.code for found in grid_faults(document.edited(changes))}
             if not faults:
-                is_old = {
-                    path for path in changes if document.get(tree.dotted(path)) == changes[path]
+                return {
+                    path: new
+                    for path, new in changes.items()
+                    if document.get(tree.dotted(path)) != new
                 }
-                return {path: new for path, new in changes.items() if path not in is_old}
             if faults <= set(_FLAT) or (z == axes[2] and faults == {"BEV201"}):
                 break  # no other height helps: another x and y do, or another declaration
     return {}
