@@ -12,9 +12,9 @@ from typer.cli import get_docs_for_click
 
 from bevdiag.cli.main import app
 from bevdiag.cli.reference import schema_names, schema_text
-from bevdiag.report.rule_pages import index_markdown, rule_markdown
+from bevdiag.report.rule_pages import rule_markdown
 from bevdiag.rules.codes import CODES
-from bevdiag.rules.pages import rule_page
+from bevdiag.rules.pages import RulePage, rule_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -27,7 +27,7 @@ def pages() -> dict[str, str]:
     """Every page by its path below docs/."""
     rules = tuple(rule_page(code) for code in CODES)
     texts = {
-        f"rules/{page.code.code}.md": rule_markdown(page, example_of(page.code.code))
+        f"rules/{page.code.code}.md": rule_markdown(page) + example_of(page.code.code)
         for page in rules
     }
     texts["rules/README.md"] = index_markdown(rules)
@@ -38,9 +38,35 @@ def pages() -> dict[str, str]:
     return texts
 
 
-def example_of(code: str) -> Path | None:
-    """Return the first of the rule's own test cases; None for a rule that looks at no file."""
-    return min((CASES / code).glob("bad*"), default=None)
+def example_of(code: str) -> str:
+    """Return the first of the rule's own test cases; nothing for a rule that looks at no file."""
+    example = min((CASES / code).glob("bad*"), default=None)
+    if example is None:
+        return ""
+    text = example.read_text(encoding="utf-8").rstrip("\n")
+    kind = {".yaml": "yaml", ".json": "json", ".sh": "sh"}.get(example.suffix, "")
+    return f"\n## An example that has it\n\n```{kind}\n{text}\n```\n"
+
+
+def index_markdown(pages: tuple[RulePage, ...]) -> str:
+    """Write the list of all rules."""
+    lines = [
+        "# Rules",
+        "",
+        "Every finding has a stable code. `bevdiag rule CODE` prints the same pages; a comment",
+        "`# bevdiag: ignore[CODE] reason` on the blamed line, or alone on the line above, silences",
+        "one. Written by `make docs` from the rules' docstrings.",
+        "",
+        "| code | name | severity | confidence | what it is about |",
+        "|---|---|---|---|---|",
+    ]
+    for page in pages:
+        row = page.code
+        lines.append(
+            f"| [{row.code}]({row.code}.md) | {row.name} | {row.severity.value} "
+            f"| {row.confidence.value} | {page.summary} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def command_line() -> str:

@@ -92,7 +92,8 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
     from bevdiag.memory.verdict import Verdict
     from bevdiag.prediction.predicted import predict
     from bevdiag.report.layout import Layout
-    from bevdiag.report.text.inspect_report import render_model
+    from bevdiag.report.text.inspect_report import write_model
+    from bevdiag.report.text.prose import rendered
 
     try:
         report = predict(_module(returned, marker))
@@ -100,7 +101,7 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
         return f"{MARKER}: {error}"
     if report.verdict is Verdict.FITS:
         return ""
-    return render_model(report, Layout(width=_WIDTH))
+    return rendered(Layout(width=_WIDTH), write_model, report)
 
 
 def _module(returned: object, marker: pytest.Mark) -> "Module":

@@ -15,7 +15,8 @@ from bevdiag.prediction.module import Module
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.inspect_report import render_model
+from bevdiag.report.text.inspect_report import write_model
+from bevdiag.report.text.prose import rendered
 
 pytest_plugins = ["pytester"]
 
@@ -28,7 +29,7 @@ def everything_is_imported() -> None:
     report = predict(
         Module(nn.Linear(2, 2), torch.zeros(1, 2), None, InspectOptions(budget_bytes=1))
     )
-    render_model(report, Layout())
+    rendered(Layout(), write_model, report)
 
 
 _HEADER = """

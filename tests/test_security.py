@@ -222,9 +222,13 @@ def _rendered(report: Prediction) -> dict[str, str]:
 
 def test_names_reach_no_terminal(named_badly: Prediction) -> None:
     from bevdiag.report.layout import Layout
-    from bevdiag.report.text.inspect_report import render_inspect
+    from bevdiag.report.text.inspect_report import write_inspect
+    from bevdiag.report.text.prose import rendered
 
-    texts = {**_rendered(named_badly), "text": render_inspect(named_badly, Layout(), depth=3)}
+    texts = {
+        **_rendered(named_badly),
+        "text": rendered(Layout(), write_inspect, named_badly, depth=3),
+    }
     for name, text in texts.items():
         hidden = {char for char in text if not char.isprintable() and char != "\n"}
         assert not hidden, (name, hidden)

@@ -7,7 +7,7 @@ that are too old to trace with.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
 from bevdiag.memory.requests import ConvCall
-from bevdiag.prediction.options import Progress
+from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.trace.calibrate import READY, CalibrationTask, MeasuredCall, call_words, run_child
 
 Keep = Callable[[DeviceProfile], None]
@@ -84,15 +84,13 @@ def calibrate(options: CalibrationOptions, progress: Progress, keep: Keep = _dro
             "there is one and give the profile to --profile here"
         )
     grid = _grid(options.calls)
-    models = _model_calls(options, progress)
+    models = calls_of(options, progress)
     known = options.known
-    wanted = {**dict.fromkeys(grid.workspaces), **dict.fromkeys(models)}
-    timed = {
-        **grid.benchmarked,
-        **dict.fromkeys(models if options.cudnn_benchmark else ()),
-    }
-    calls = _not_in(wanted, {} if known is None else {*known.workspaces, *known.crashed})
-    benchmarked = _not_in(timed, {} if known is None else known.benchmarked)
+    wanted = {**dict.fromkeys(grid.workspaces), **models}
+    timed = {**dict.fromkeys(grid.benchmarked), **(models if options.cudnn_benchmark else {})}
+    done = {*known.workspaces, *known.crashed} if known else set()
+    calls = [call for call in wanted if call not in done]
+    benchmarked = [call for call in timed if not known or call not in known.benchmarked]
     work = _Work(_held_bytes(), known, len(calls) + len(benchmarked), progress, keep)
     work.measure(calls, cudnn_benchmark=False)
     if benchmarked:
@@ -103,25 +101,21 @@ def calibrate(options: CalibrationOptions, progress: Progress, keep: Keep = _dro
     return Calibration(profile, left_out, tuple(work.crashes))
 
 
+@dataclass
 class _Work:
     """What was measured so far, by as many processes as it took."""
 
-    def __init__(
-        self,
-        held_bytes: int,
-        known: DeviceProfile | None,
-        total: int,
-        progress: Progress,
-        keep: Keep,
-    ) -> None:
-        self.profile: DeviceProfile | None = None
-        self.crashes: list[str] = []
-        self._held_bytes = held_bytes
-        self._known = known
-        self._total = total
-        self._progress = progress
-        self._keep = keep
-        self._done = 0
+    held_bytes: int
+    known: DeviceProfile | None
+    total: int
+    progress: Progress
+    keep: Keep
+    profile: DeviceProfile | None = None
+    crashes: list[str] = field(default_factory=list)
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        known = self.known
         self._workspaces = dict(known.workspaces) if known else {}
         self._benchmarked = dict(known.benchmarked) if known else {}
         self._crashed = set(known.crashed) if known else set()
@@ -140,17 +134,16 @@ class _Work:
                 nonlocal seen, is_ready
                 if isinstance(report, str):
                     is_ready = report == READY
-                    return
-                if isinstance(report, DeviceProfile):
+                elif isinstance(report, DeviceProfile):
                     self._begin(report)
-                    return
-                seen += 1
-                self._take(report, cudnn_benchmark=cudnn_benchmark)
+                else:
+                    seen += 1
+                    self._take(report, cudnn_benchmark=cudnn_benchmark)
 
             task = CalibrationTask(
                 calls=tuple(left),
                 cudnn_benchmark=cudnn_benchmark,
-                held_bytes=self._held_bytes,
+                held_bytes=self.held_bytes,
                 is_first=self.profile is None,
             )
             try:
@@ -167,10 +160,9 @@ class _Work:
         self._put()
 
     def _begin(self, device: DeviceProfile) -> None:
-        known = self._known
+        known = self.known
         if known is not None:
-            parts = ("gpu", "torch", "cudnn")
-            now, then = ([getattr(p, part) for part in parts] for p in (device, known))
+            now, then = ((p.gpu.name, p.torch, p.cudnn) for p in (device, known))
             if now != then:
                 raise InputError(
                     f"the profile to go on with is of {_words(known)}, and this is "
@@ -186,16 +178,16 @@ class _Work:
                 )
             else:
                 self._workspaces[report.call] = report.later
-        self._done += 1
+        self.done += 1
         doing = "cudnn.benchmark" if cudnn_benchmark else "convolutions"
-        self._progress(doing, self._done / self._total)
-        if self._done % KEEP_EVERY == 0:
+        self.progress(doing, self.done / self.total)
+        if self.done % KEEP_EVERY == 0:
             self._put()
 
     def _skip(self, call: ConvCall, error: NoVerdictError) -> None:
         self.crashes.append(f"{call_words(call)}: {error}")
         self._crashed.add(call)
-        self._done += 1
+        self.done += 1
         self._put()
 
     def _put(self) -> None:
@@ -206,7 +198,7 @@ class _Work:
             benchmarked=dict(self._benchmarked),
             crashed=frozenset(self._crashed),
         )
-        self._keep(self.profile)
+        self.keep(self.profile)
 
 
 def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
@@ -219,20 +211,32 @@ def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
     )
 
 
-def _not_in(calls: "dict[ConvCall, Any]", known: Any) -> tuple[ConvCall, ...]:
-    return tuple(call for call in calls if call not in known)
-
-
 def _words(profile: DeviceProfile) -> str:
-    return f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
+    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
 
 
-def _model_calls(options: CalibrationOptions, progress: Progress) -> set[ConvCall]:
+def calls_of(options: CalibrationOptions, progress: Progress) -> dict[ConvCall, None]:
+    """Return the convolutions of the configs' steps, at every batch size and autocast.
+
+    Raises:
+        BevdiagError: a config that cannot be used.
+    """
     if not options.configs:
-        return set()
-    from bevdiag.accuracy.model_calls import calls_of
+        return {}
+    from bevdiag.prediction.built_in import BuiltIn
+    from bevdiag.trace.kept_voxels import Scenario
 
-    return calls_of(options.configs, options.batch_sizes, options.autocasts, progress)
+    calls: dict[ConvCall, None] = {}
+    for number, path in enumerate(options.configs):
+        progress(path.name, number / len(options.configs))
+        source = BuiltIn.read(path, InspectOptions(device="meta")).as_it_arrives()
+        for batch_size in options.batch_sizes or (source.batch_size,):
+            for autocast in options.autocasts or (source.autocast,):
+                changed = source.run_with(batch_size=batch_size, autocast=autocast)
+                trace = changed.record((Scenario.EXPECTED,)).traces[Scenario.EXPECTED]
+                requests = trace.stream.requests
+                calls |= dict.fromkeys(call for call in requests if isinstance(call, ConvCall))
+    return calls
 
 
 def _grid(path: Path | None) -> DeviceProfile:

@@ -43,10 +43,14 @@ Clouds = Callable[[CloudOrder], None]
 
 def made_up(order: CloudOrder) -> None:
     """Bevdiag's own synthetic lidar, seed i for sample i."""
-    for sample in range(order.row.batch_size):
-        points = order.row.points_per_sample
-        cloud = synthetic_lidar(points, order.point_cloud_range, order.num_features, sample)
-        np.save(order.file(sample), cloud)
+    _save(order, synthetic_lidar)
+
+
+def _save(order: CloudOrder, cloud: Callable[[int, Range, int, int], Points]) -> None:
+    """Write what `cloud` makes of points, range, number of features and seed, a file a sample."""
+    points, bounds = order.row.points_per_sample, order.point_cloud_range
+    for seed in range(order.row.batch_size):
+        np.save(order.file(seed), cloud(points, bounds, order.num_features, seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,7 @@ class Stored:
 
     def __call__(self, order: CloudOrder) -> None:
         with np.load(self.file, allow_pickle=False) as stored:
-            for sample in range(order.row.batch_size):
-                np.save(order.file(sample), stored["points"])
+            _save(order, lambda *_: stored["points"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +107,10 @@ def ray_clouds(order: CloudOrder) -> None:
     Another sensor than `bevdiag.scenes.synthetic`'s: each ray has its own random azimuth. The
     numbers are drawn in a fixed order, so that the same seed gives the measured points.
     """
-    for sample in range(order.row.batch_size):
-        cloud = _cloud(
-            order.point_cloud_range, order.row.points_per_sample, sample, order.num_features
-        )
-        np.save(order.file(sample), cloud)
+    _save(order, _cloud)
 
 
-def _cloud(bounds: Range, num_points: int, seed: int, num_features: int) -> Points:
+def _cloud(num_points: int, bounds: Range, num_features: int, seed: int) -> Points:
     """64 beams over flat ground with posts: float32 [<= num_points, num_features], in metres."""
     rng = np.random.default_rng(seed)
     exact = np.array(bounds, np.float32)

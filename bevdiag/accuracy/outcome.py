@@ -44,11 +44,11 @@ class MeasuredRow:
     compression: str | None
     overrides: tuple[str, ...]
     pins: Mapping[str, int]
-    first_step_bytes: int | None
-    cudnn: str | None
     params: int
     peak_allocated_bytes: int
     max_reserved_bytes: int
+    first_step_bytes: int | None = None
+    cudnn: str | None = None
     fork: str = ""
     torch: str | None = None
     loop: Loop = PLAIN
@@ -181,10 +181,6 @@ class Validation:
             return ExitCode.NO_VERDICT
         return ExitCode.FINDINGS if self.misses else ExitCode.FITS
 
-    def errors(self) -> list[float]:
-        """Absolute relative errors of the allocated peaks, whatever is known of the counts."""
-        return _absolute(o.allocated_error for o in self.predicted)
-
     @property
     def max_first_step_error(self) -> float | None:
         """Largest absolute relative error of the unsettled rows' first steps, None without any."""
@@ -202,13 +198,14 @@ class Validation:
 
     @property
     def median_error(self) -> float | None:
-        """Median of `errors`, None without any."""
-        return median(self.errors()) if self.errors() else None
+        """Median absolute relative error of the allocated peaks, None without any."""
+        errors = _absolute(o.allocated_error for o in self.predicted)
+        return median(errors) if errors else None
 
     @property
     def max_error(self) -> float | None:
-        """Largest of `errors`, None without any."""
-        return max(self.errors(), default=None)
+        """Largest of the same, None without any."""
+        return max(_absolute(o.allocated_error for o in self.predicted), default=None)
 
 
 def by_stack_and_loop(validation: Validation) -> Mapping[str, Validation]:

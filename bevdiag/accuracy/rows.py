@@ -71,9 +71,10 @@ def read_rows(file: Path, configs: Path | None) -> list[MeasuredRow]:
 def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> MeasuredRow:
     is_focal = "bev_reads" in row
     if is_focal:
-        config = (configs or root) / FOCAL_CONFIG if configs is None else configs
+        config = configs or root / FOCAL_CONFIG
     else:
         config = (configs or root / OPENPCDET_CONFIGS) / row["config"]
+    first = None if "kept_voxels" in row else row.get("first_step_peak_allocated_bytes")
     return MeasuredRow(
         name=name,
         config=config,
@@ -84,7 +85,7 @@ def _row(name: str, row: dict[str, Any], root: Path, configs: Path | None) -> Me
         compression=row["height_compression"] if is_focal else None,
         overrides=_focal_overrides(row) if is_focal else (),
         pins=_focal_pins(row) if is_focal else {},
-        first_step_bytes=_first_step(row),
+        first_step_bytes=first,
         cudnn=_cudnn(row),
         torch=_torch(row),
         loop=_loop(row),
@@ -154,11 +155,6 @@ def _focal_pins(row: dict[str, Any]) -> dict[str, int]:
     return {SITE: kept[0]}
 
 
-def _first_step(row: dict[str, Any]) -> int | None:
-    first: int | None = row.get("first_step_peak_allocated_bytes")
-    return None if "kept_voxels" in row else first
-
-
 _MEASURED = Path(__file__).parent / "measured"
 _SHIPPED_MODEL = "focalsst_dsvt_h200.json"
 _ORIGINALS = "originals_h200.json"
@@ -203,8 +199,6 @@ def _shipped_model(name: str, row: dict[str, Any]) -> MeasuredRow:
         compression=row["compression"],
         overrides=(f"MODEL.MAP_TO_BEV.INPUT={row['bev_input']}",),
         pins=dict(row["kept_voxels"]),
-        first_step_bytes=None,
-        cudnn=None,
         params=row["params"],
         peak_allocated_bytes=row["peak_allocated_bytes"],
         max_reserved_bytes=row["peak_reserved_bytes"],

@@ -89,7 +89,9 @@ def validate(
             except BevdiagError as error:
                 return Outcome(row=task[0], error=str(error))
 
-        with workers(predict, died=_died) as predicted:
+        with workers(
+            predict, died=lambda task, why: Outcome(row=task[0], error=str(why))
+        ) as predicted:
             for outcome in predicted(tasks):
                 outcomes.append(outcome)
                 progress(outcome.row.name, len(outcomes) / len(tasks))
@@ -102,13 +104,7 @@ def rows_to_predict(
     source: Path | None,
     replaced: Mapping[str, str] | None = None,
 ) -> list[Task]:
-    """Return the rows of `files`, or those that come with bevdiag, with what makes their clouds.
-
-    `replaced` is that of rows of `files` that say nothing of it.
-
-    Raises:
-        InputError: a file that is no rows file.
-    """
+    """Return the rows that `validate` predicts, with what makes their clouds."""
     if not files:
         return shipped_rows(configs or (source / _CONFIGS if source else None))
     return [
@@ -116,10 +112,6 @@ def rows_to_predict(
         for file in files
         for row in read_rows(file, configs)
     ]
-
-
-def _died(task: Task, death: BevdiagError) -> Outcome:
-    return Outcome(row=task[0], error=str(death))
 
 
 def trace_row(

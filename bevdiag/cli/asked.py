@@ -7,10 +7,10 @@ command's own.
 import functools
 import inspect
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from bevdiag.cli import options as opt
 from bevdiag.errors import InputError
@@ -24,41 +24,48 @@ if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
 
 
+def _option(name: str) -> str:
+    """Return what the command line calls a field of `Asked`."""
+    # In an annotation, Typer takes the first name for a default until it reads it.
+    option: str = get_args(Asked.__dataclass_fields__[name].type)[1].default
+    return option
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """The texts of the options, as they were given."""
 
-    device: opt.Device = "meta"
+    device: Annotated[str, opt.option(f"--device {opt.DEVICES}")] = "meta"
     source: opt.Source = None
-    entry: opt.EntryFunction = None
-    points: opt.Points = None
-    scene: opt.SceneFile = None
-    batch: opt.BatchFile = None
+    entry: Annotated[str | None, opt.option("--entry FILE.py:FUNCTION")] = None
+    points: Annotated[list[str] | None, opt.option("--points FILE")] = None
+    scene: Annotated[str | None, opt.option("--scene FILE")] = None
+    batch: Annotated[str | None, opt.option("--batch FILE")] = None
     point_columns: opt.PointColumns = None
     point_dtype: opt.PointDtype = None
-    batch_size: opt.BatchSize = None
-    autocast: opt.Autocast = None
-    optimizer: opt.Optimizer = None
-    compression: opt.Compression = None
+    batch_size: Annotated[str | None, opt.option("--batch-size N")] = None
+    autocast: Annotated[str | None, opt.option(f"--autocast {opt.AUTOCASTS}")] = None
+    optimizer: Annotated[str | None, opt.option("--optimizer NAME")] = None
+    compression: Annotated[str | None, opt.option("--compression NAME")] = None
     gpu: opt.GpuName = None
-    budget: opt.Budget = None
-    margin: opt.Margin = None
-    torch: opt.TorchVersion = None
-    cudnn: opt.Cudnn = None
+    budget: Annotated[str | None, opt.option("--budget SIZE")] = None
+    margin: Annotated[str | None, opt.option("--margin SHARE|SIZE")] = None
+    torch: Annotated[str | None, opt.option("--torch VERSION")] = None
+    cudnn: Annotated[str | None, opt.option("--cudnn VERSION")] = None
     profile: opt.Profile = None
-    cudnn_benchmark: opt.CudnnBenchmark = False
-    gpus: opt.Gpus = "1"
-    accumulate: opt.Accumulate = "1"
-    scaler: opt.Scaler = False
-    ema: opt.Ema = False
-    resume: opt.Resume = False
-    step: opt.Step = "train"
+    cudnn_benchmark: Annotated[bool, opt.option("--cudnn-benchmark")] = False
+    gpus: Annotated[str, opt.option("--gpus N")] = "1"
+    accumulate: Annotated[str, opt.option("--accumulate N")] = "1"
+    scaler: Annotated[bool, opt.option("--scaler")] = False
+    ema: Annotated[bool, opt.option("--ema")] = False
+    resume: Annotated[bool, opt.option("--resume")] = False
+    step: Annotated[str, opt.option("--step train|eval")] = "train"
     sets: opt.Overrides = None
     data_root: opt.DataRoot = None
-    assume: opt.Assumed = None
-    seed: opt.Seed = "0"
-    timeout: opt.Timeout = None
-    rehearse: opt.Rehearse = "auto"
+    assume: Annotated[list[str] | None, opt.option("--assume SITE=COUNT")] = None
+    seed: Annotated[str, opt.option("--seed N")] = "0"
+    timeout: Annotated[str | None, opt.option("--timeout SECONDS")] = None
+    rehearse: Annotated[str, opt.option("--rehearse auto|off")] = "auto"
     policy: opt.PolicyFile = None
     isolated: opt.Isolated = False
 
@@ -74,20 +81,8 @@ class Asked:
                 "--entry"
             )
         rehearse = values.choose("--rehearse", self.rehearse, ("auto", "off"))
-        if not self._runs_code and rehearse == "off":
-            raise InputError("--rehearse off applies to the code of a repository: give --source")
-        if self.entry is not None:
-            self._check_entry()
-        for option, text in (
-            ("--point-columns", self.point_columns),
-            ("--point-dtype", self.point_dtype),
-        ):
-            if text is not None and not self.points:
-                raise InputError(f"{option}: says how a .bin file is read: give one with --points")
-        if self.scene is not None and self.points:
-            raise InputError("--scene: describes a synthetic scene: leave it out with --points")
-        if self.batch is not None:
-            self._check_batch()
+        for sentence in self._refusals():
+            raise InputError(sentence)
         return InspectOptions(
             device=values.choose("--device", self.device, values.DEVICES),
             points=tuple(self.points or ()),
@@ -131,37 +126,30 @@ class Asked:
         if self.entry is not None:
             raise InputError(f"--entry: {why}: see it with bevdiag inspect")
 
-    def _check_entry(self) -> None:
-        """Refuses what has no effect on a step that a function gives.
-
-        Raises:
-            InputError: there is such an option.
-        """
-        for name in (*POINTS, "batch_size", "compression", "sets", "data_root"):
-            if getattr(self, name):
-                option = "--set" if name == "sets" else f"--{name.replace('_', '-')}"
-                raise InputError(f"{option}: has no effect on what --entry gives: leave it out")
-        if self.step == "eval":
-            raise InputError("--step eval: the function of --entry gives a training step")
-
-    def _check_batch(self) -> None:
-        """Refuses --batch where it is not used, and what has no effect beside it.
-
-        Raises:
-            InputError: there is such an option.
-        """
-        if self.source is None:
-            raise InputError("--batch: is for the model of a repository: give --source too")
-        for option, given in (("--points", self.points), ("--scene", self.scene)):
-            if given:
-                raise InputError(f"{option}: the batch is that of --batch: leave one of them out")
+    def _refusals(self) -> Iterator[str]:
+        """Say what has no effect on what is asked."""
+        if not self._runs_code and self.rehearse == "off":
+            yield "--rehearse off applies to the code of a repository: give --source"
+        if self.entry is not None:
+            for name in (*POINTS, "batch_size", "compression", "sets", "data_root"):
+                if getattr(self, name):
+                    yield f"{_option(name)}: has no effect on what --entry gives: leave it out"
+            if self.step == "eval":
+                yield "--step eval: the function of --entry gives a training step"
+        for name in ("point_columns", "point_dtype"):
+            if getattr(self, name) is not None and not self.points:
+                yield f"{_option(name)}: says how a .bin file is read: give one with --points"
+        if self.scene is not None and self.points:
+            yield "--scene: describes a synthetic scene: leave it out with --points"
+        if self.batch is not None:
+            if self.source is None:
+                yield "--batch: is for the model of a repository: give --source too"
+            for name in ("points", "scene"):
+                if getattr(self, name):
+                    yield f"--{name}: the batch is that of --batch: leave one of them out"
 
     def _loop(self) -> Loop:
-        """Return what the training script does around the step.
-
-        Raises:
-            InputError: one of them cannot be used here.
-        """
+        """Return what the training script does around the step."""
         loop = Loop(
             gpus=values.positive("--gpus", self.gpus),
             accumulate=values.positive("--accumulate", self.accumulate),
@@ -192,8 +180,7 @@ class Asked:
             given = getattr(self, field.name)
             if field.name not in taken or given in (None, field.default):
                 continue
-            # In an annotation, Typer takes the first name for a default until it reads it.
-            option = get_args(field.type)[1].default
+            option = _option(field.name)
             for value in given if isinstance(given, list) else [given]:
                 words += [option] if value is True else [option, str(value)]
         return shlex.join(words)

@@ -51,7 +51,9 @@ def write_command(
 def show_command(file: _File) -> int:
     """Print what FILE has recorded."""
     from bevdiag.prediction.baseline import read_baseline
-    from bevdiag.report.text.checks_report import render_baseline
+    from bevdiag.report.text.checks_report import write_baseline
+    from bevdiag.report.text.prose import rendered
 
-    write_output(render_baseline(read_baseline(Path(file)), layout_for(STDOUT)), STDOUT)
+    baseline = read_baseline(Path(file))
+    write_output(rendered(layout_for(STDOUT), write_baseline, baseline), STDOUT)
     return ExitCode.FITS

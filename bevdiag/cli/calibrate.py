@@ -27,14 +27,7 @@ def calibrate_command(
             "--cudnn-benchmark", help="Measure these models with cudnn.benchmark on as well."
         ),
     ] = False,
-    calls: Annotated[
-        Path | None,
-        typer.Option(
-            "--calls",
-            metavar="PROFILE",
-            help="Measure the convolutions of this profile. Default: those of the shipped one.",
-        ),
-    ] = None,
+    calls: Annotated[Path | None, opt.option("--calls PROFILE")] = None,
     output: opt.Output = STDOUT,
 ) -> int:
     """Measure the GPU at hand and write a profile for --profile.
@@ -56,13 +49,16 @@ def calibrate_command(
             if output != STDOUT:
                 write_output(profile_text(profile), output, exact=True, updated=True)
 
+        # A pipe or a device is no file of an earlier run.
+        file = Path(output)
+        is_begun = output != STDOUT and file.is_file() and file.stat().st_size > 0
         wanted = CalibrationOptions(
             configs=tuple(configs or ()),
             batch_sizes=sizes,
             autocasts=autocasts,
             calls=calls,
             cudnn_benchmark=cudnn_benchmark,
-            known=read_profile(Path(output)) if _has_content(output) else None,
+            known=read_profile(file) if is_begun else None,
         )
         calibration = calibrate(wanted, progress, keep)
     profile = calibration.profile
@@ -71,13 +67,7 @@ def calibrate_command(
         say(f"skipped {crash}")
     left_out = f", {calibration.left_out} left out" if calibration.left_out else ""
     say(
-        f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}: "
+        f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}: "
         f"{len(profile.workspaces)} convolutions measured{left_out}"
     )
     return ExitCode.FITS
-
-
-def _has_content(output: str) -> bool:
-    """Whether there is a file of an earlier run; a pipe or a device is none."""
-    path = Path(output)
-    return output != STDOUT and path.is_file() and path.stat().st_size > 0

@@ -8,9 +8,8 @@ from bevdiag.cli.output import (
     STDOUT,
     check_output,
     formats_and_files,
-    render_checks,
     write_also,
-    write_checks,
+    write_report,
 )
 from bevdiag.prediction import values
 
@@ -32,7 +31,7 @@ def check_command(
     from bevdiag.config.found import config_files
     from bevdiag.prediction.checked import check_untraced, worst
     from bevdiag.prediction.jobs import policies
-    from bevdiag.report.text.checks_report import render_check
+    from bevdiag.report.text.checks_report import write_check
 
     values.choose("--format", output_format, CHECK_FORMATS)
     check_output(output)
@@ -46,6 +45,5 @@ def check_command(
         for config, rule in zip(configs, rules, strict=True)
     ]
     write_also(checks, beside)
-    text = render_checks(checks, output_format, output, render_check)
-    write_checks(text, output_format, output)
+    write_report(checks, output_format, output, as_text=write_check)
     return worst(check.exit_code for check in checks)

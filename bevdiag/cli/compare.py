@@ -1,9 +1,7 @@
 """`bevdiag compare`: the same model under several compressions, batch sizes and autocasts."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, Asked, takes
@@ -11,10 +9,6 @@ from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, w
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.files.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.prediction import values
-from bevdiag.prediction.options import InspectOptions
-
-if TYPE_CHECKING:
-    from bevdiag.prediction.result import CompareReport
 
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 
@@ -23,7 +17,7 @@ DEFAULT_MODES = "max,mean,learned,sparse_max"
 def compare_command(
     asked: Asked,
     config: opt.ConfigOrShipped = None,
-    compression: opt.Compressions = None,
+    compression: Annotated[str | None, opt.option("--compression NAME,...")] = None,
     batch_size: opt.BatchSizes = None,
     autocast: opt.Autocasts = None,
     output_format: opt.Format = "text",
@@ -43,12 +37,17 @@ def compare_command(
         values.autocasts(autocast),
     )
     chosen = config or shipped_config()
-    report = _compare(chosen, asked.job(chosen).options, *axes)
+    wanted = asked.job(chosen).options
+    with progress_bar() as progress:
+        with importing_torch(progress):
+            from bevdiag.prediction.compare import compare
+
+        report = compare(chosen, wanted, *axes, progress)
     if config is None:
         report = replace(report, config=SHIPPED_NAME)
-    from bevdiag.report.text.compare_report import render_compare
+    from bevdiag.report.text.compare_report import write_compare
 
-    write_report(report, output_format, output, as_text=render_compare)
+    write_report(report, output_format, output, as_text=write_compare)
     if html is not None:
         from bevdiag.report.html.report_pages import compare_page
 
@@ -59,17 +58,3 @@ def compare_command(
 def _modules(text: str | None) -> tuple[str, ...]:
     """Split a list of the repository's own modules, whose names it alone knows."""
     return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
-
-
-def _compare(
-    config: Path,
-    wanted: InspectOptions,
-    compressions: Sequence[str],
-    batch_sizes: Sequence[int],
-    autocasts: Sequence[str],
-) -> "CompareReport":
-    with progress_bar() as progress:
-        with importing_torch(progress):
-            from bevdiag.prediction.compare import compare
-
-        return compare(config, wanted, compressions, batch_sizes, autocasts, progress)

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from bevdiag.cli import options as opt
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
@@ -12,22 +10,9 @@ from bevdiag.prediction import values
 
 
 def doctor_command(
-    requirements: Annotated[
-        Path | None,
-        typer.Option(
-            "--requirements",
-            metavar="FILE",
-            help="Look at the environment that this lists (requirements, pip freeze, conda) "
-            "instead of the one at hand; a line python==3.X says for which Python.",
-        ),
-    ] = None,
+    requirements: Annotated[Path | None, opt.option("--requirements FILE")] = None,
     gpu: opt.GpuName = None,
-    driver: Annotated[
-        str | None,
-        typer.Option(
-            "--driver", metavar="VERSION", help="The NVIDIA driver to judge by, e.g. 535.104."
-        ),
-    ] = None,
+    driver: Annotated[str | None, opt.option("--driver VERSION")] = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
@@ -36,9 +21,9 @@ def doctor_command(
     check_output(output)
     model = values.optional(values.gpu_name, "--gpu", gpu)
     from bevdiag.doctor.examine import examine
-    from bevdiag.report.text.doctor_report import render_doctor
+    from bevdiag.report.text.doctor_report import write_doctor
 
     with progress_bar() as progress:
         report = examine(requirements, model, driver, progress)
-    write_report(report, output_format, output, as_text=render_doctor)
+    write_report(report, output_format, output, as_text=write_doctor)
     return report.exit_code

@@ -23,18 +23,8 @@ def explain_command(
     message: Annotated[
         str | None, typer.Argument(metavar="MESSAGE", help="The message, as it was printed.")
     ] = None,
-    log: Annotated[
-        str | None,
-        typer.Option("--log", metavar="FILE", help="A log that holds it; - is stdin. Last wins."),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="CONFIG",
-            help="The model's config: names the tensor. Without it the text alone is decoded.",
-        ),
-    ] = None,
+    log: Annotated[str | None, opt.option("--log FILE")] = None,
+    config: Annotated[Path | None, opt.option("--config CONFIG")] = None,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
@@ -43,27 +33,18 @@ def explain_command(
     check_output(output)
     asked.refuse_entry("explain looks a message up in a config's step")
     seconds = values.optional(values.positive, "--timeout", asked.timeout)
-    text = _text(message, log, seconds)
+    if (message is None) == (log is None):
+        raise InputError("give either the message or --log FILE (- reads stdin)")
+    text = _tail(log, seconds) if log is not None else message or ""
     # The message tells which GPU it was, where no option does.
     wanted = asked.options() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain
-    from bevdiag.report.text.explain_report import render_explain
+    from bevdiag.report.text.explain_report import write_explain
 
     with progress_bar() as progress:
         explanation = explain(text, config, wanted, progress)
-    write_report(explanation, output_format, output, as_text=render_explain)
+    write_report(explanation, output_format, output, as_text=write_explain)
     return explanation.exit_code
-
-
-def _text(message: str | None, log: str | None, seconds: int | None) -> str:
-    """Return the message, or what the log holds.
-
-    Raises:
-        InputError: neither or both are given, or the log cannot be read.
-    """
-    if (message is None) == (log is None):
-        raise InputError("give either the message or --log FILE (- reads stdin)")
-    return _tail(log, seconds) if log is not None else message or ""
 
 
 def _tail(log: str, seconds: int | None) -> str:

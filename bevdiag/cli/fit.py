@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
@@ -11,16 +9,12 @@ from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.prediction import values
 from bevdiag.prediction.options import KNOBS
 
-Knob = Annotated[
-    str, typer.Option("--what", metavar="|".join(KNOBS), help="What is made as large as it goes.")
-]
-
 
 @takes(*STEP, *TARGET, *REST)
 def fit_command(
     asked: Asked,
     config: opt.Config,
-    what: Knob = "batch",
+    what: Annotated[str, opt.option(f"--what {'|'.join(KNOBS)}")] = "batch",
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
@@ -35,7 +29,7 @@ def fit_command(
             from bevdiag.remedies.fit import fit
 
         report = fit(config, wanted, what, progress)
-    from bevdiag.report.text.fit_report import render_fit
+    from bevdiag.report.text.fit_report import write_fit
 
-    write_report(report, output_format, output, as_text=render_fit)
+    write_report(report, output_format, output, as_text=write_fit)
     return report.exit_code

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import FIXED, REST, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
@@ -11,29 +9,14 @@ from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
 from bevdiag.prediction import values
 
-Diff = Annotated[
-    bool, typer.Option("--diff", help="Print the edits as a unified diff, and nothing else.")
-]
-Write = Annotated[
-    bool,
-    typer.Option("--write", help="Write the edits into CONFIG and inspect it again."),
-]
-Unsafe = Annotated[
-    bool,
-    typer.Option(
-        "--unsafe",
-        help="Let changes take part that throw input away, or move the grid of the predictions.",
-    ),
-]
-
 
 @takes(*FIXED, *REST)
 def fix_command(
     asked: Asked,
     config: opt.Config,
-    diff: Diff = False,
-    write: Write = False,
-    unsafe: Unsafe = False,
+    diff: Annotated[bool, opt.option("--diff")] = False,
+    write: Annotated[bool, opt.option("--write")] = False,
+    unsafe: Annotated[bool, opt.option("--unsafe")] = False,
     output_format: opt.Format = "text",
     output: opt.Output = STDOUT,
 ) -> int:
@@ -49,13 +32,13 @@ def fix_command(
             from bevdiag.remedies.fix import FixOptions, fix
 
         report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
-    from bevdiag.report.text.fix_report import outcome, render_fix
+    from bevdiag.report.text.fix_report import outcome, write_fix
 
     if diff:
         say(outcome(report))
         _write_diff(report.diff, output)
     else:
-        write_report(report, output_format, output, as_text=render_fix)
+        write_report(report, output_format, output, as_text=write_fix)
     return report.exit_code
 
 

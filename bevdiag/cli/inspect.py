@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, Asked, takes
@@ -17,7 +17,6 @@ from bevdiag.cli.output import (
     layout_for,
     renderer,
     say,
-    write_checks,
     write_output,
     write_report,
 )
@@ -27,8 +26,8 @@ from bevdiag.prediction import values
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
-    from bevdiag.prediction.options import InspectOptions
     from bevdiag.prediction.result import ConfigReport, Prediction
+    from bevdiag.report.text.prose import Page
 
 
 _LEVELS = 3
@@ -38,10 +37,10 @@ _LEVELS = 3
 def inspect_command(
     asked: Asked,
     config: opt.ConfigOrEntry = None,
-    full: opt.Full = False,
-    depth: opt.Depth = None,
-    remedies: opt.Remedies = None,
-    verbose: opt.Verbose = False,
+    full: Annotated[bool, opt.option("--full")] = False,
+    depth: Annotated[str | None, opt.option("--depth N")] = None,
+    remedies: Annotated[bool | None, opt.option("--remedies/--no-remedies")] = None,
+    verbose: Annotated[bool, opt.option("--verbose, -v")] = False,
     output_format: opt.InspectFormat = "text",
     output: opt.Output = STDOUT,
     html: opt.Html = None,
@@ -55,8 +54,8 @@ def inspect_command(
     if as_snapshot:
         check_binary(output, f"--format {MEMORY_VIZ}")
     job = asked.job(config)
-    if remedies:
-        _check_remedies(job.options)
+    if remedies and job.options.gpu is None and job.options.process_bytes is None:
+        raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
     wanted = replace(
         job.options,
         # A snapshot alone shows none of them.
@@ -72,33 +71,30 @@ def inspect_command(
     )
     if as_snapshot:
         _write_snapshot(report, output)
+    elif output_format not in values.FORMATS:
+        from bevdiag.prediction.checked import Check
+
+        write_output(
+            renderer(output_format)([Check(config=report.config, report=report)]),
+            output,
+            exact=output_format == "github",
+        )
     else:
         commands = {
             "inspect": asked.command("inspect", config, (*STEP, *TARGET, *REST, "data_root")),
             "fix": asked.command("fix", config, (*FIXED, *REST)),
         }
-        _write(
-            report,
-            output_format,
-            output,
-            levels,
-            verbose=verbose,
-            is_begun=is_begun,
-            commands=commands,
+        as_text = partial(
+            _write, levels=levels, verbose=verbose, is_begun=is_begun, commands=commands
         )
+        write_report(report, output_format, output, as_text=as_text)
     if html is not None:
-        write_output(_page(report), html, option="--html", exact=True)
+        from bevdiag.prediction.result import ConfigReport
+        from bevdiag.report.html.report_pages import config_page, inspect_page
+
+        page = config_page(report) if isinstance(report, ConfigReport) else inspect_page(report)
+        write_output(page, html, option="--html", exact=True)
     return report.exit_code
-
-
-def _check_remedies(options: "InspectOptions") -> None:
-    """Refuses to look for what cannot be found.
-
-    Raises:
-        InputError: there is nothing to fit.
-    """
-    if options.gpu is None and options.process_bytes is None:
-        raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
 
 
 def _inspect(
@@ -113,25 +109,19 @@ def _inspect(
         begun = []
 
         def begin(report: "Prediction") -> None:
-            from bevdiag.report.text.inspect_report import render_opening
-            from bevdiag.report.text.short_report import render_head
+            from bevdiag.report.text.headline import write_opening
+            from bevdiag.report.text.prose import rendered
+            from bevdiag.report.text.short_report import write_head
 
-            render = render_opening if is_full else render_head
+            write = write_opening if is_full else write_head
             with progress.aside():
-                write_output(render(report, layout_for(STDOUT)), STDOUT)
+                write_output(rendered(layout_for(STDOUT), write, report), STDOUT)
             begun.append(report)
 
         report = inspect(
             job.config, job.options, progress, plans_for, judged_so=begin if is_early else None
         )
     return without_ignored(report, job.ignore), bool(begun)
-
-
-def _page(report: "Prediction | ConfigReport") -> str:
-    from bevdiag.prediction.result import ConfigReport
-    from bevdiag.report.html.report_pages import config_page, inspect_page
-
-    return config_page(report) if isinstance(report, ConfigReport) else inspect_page(report)
 
 
 def _write_snapshot(report: "Prediction | ConfigReport", output: str) -> None:
@@ -147,31 +137,21 @@ def _write_snapshot(report: "Prediction | ConfigReport", output: str) -> None:
 
 
 def _write(
+    page: "Page",
     report: "Prediction | ConfigReport",
-    output_format: str,
-    output: str,
-    depth: int | None,
     *,
+    levels: int | None,
     verbose: bool,
     is_begun: bool,
     commands: Mapping[str, str],
 ) -> None:
     from bevdiag.prediction.result import ConfigReport
-    from bevdiag.report.text.inspect_report import render_config, render_inspect
+    from bevdiag.report.text.inspect_report import write_config, write_inspect
+    from bevdiag.report.text.short_report import write_short
 
-    if output_format not in values.FORMATS:
-        from bevdiag.prediction.checked import Check
-
-        check = Check(config=report.config, report=report)
-        write_checks(renderer(output_format)([check]), output_format, output)
-    elif isinstance(report, ConfigReport):
-        write_report(report, output_format, output, as_text=render_config)
+    if isinstance(report, ConfigReport):
+        write_config(page, report)
+    elif levels is None:
+        write_short(page, report, is_begun=is_begun, commands=commands)
     else:
-        from bevdiag.report.text.short_report import render_short
-
-        as_text = (
-            partial(render_short, is_begun=is_begun, commands=commands)
-            if depth is None
-            else partial(render_inspect, depth=depth, verbose=verbose, is_begun=is_begun)
-        )
-        write_report(report, output_format, output, as_text=as_text)
+        write_inspect(page, report, depth=levels, verbose=verbose, is_begun=is_begun)

@@ -7,12 +7,14 @@ import typer
 
 from bevdiag.cli.output import CHECK_FORMATS, INSPECT_FORMATS
 from bevdiag.files.shipped import SHIPPED_NAME
-from bevdiag.prediction.values import AUTOCASTS, DEVICES, FORMATS
+from bevdiag.prediction import values
+from bevdiag.prediction.options import KNOBS
 
-_DEVICES, _AUTOCASTS, _FORMATS = "|".join(DEVICES), "|".join(AUTOCASTS), "|".join(FORMATS)
+DEVICES, AUTOCASTS = "|".join(values.DEVICES), "|".join(values.AUTOCASTS)
+_FORMATS = "|".join(values.FORMATS)
 _CHECK_FORMATS, _INSPECT_FORMATS = "|".join(CHECK_FORMATS), "|".join(INSPECT_FORMATS)
 _HELP = f"""
---device {_DEVICES}
+--device {DEVICES}
     meta predicts without a GPU; cuda also measures; auto: cuda where there is one.
 --points FILE
     Point cloud (.bin, .npy, .npz, .pcd, .ply, .txt, .csv, .xyz, .feather, .parquet) or a folder of
@@ -32,10 +34,10 @@ _HELP = f"""
     Samples a step. Default: the config's own.
 --batch-size N,...
     Samples a step. Default: the config's own.
---autocast {_AUTOCASTS}
+--autocast {AUTOCASTS}
     Mixed precision. Default: the config's own.
 --autocast NAME,...
-    Mixed precision, of {", ".join(AUTOCASTS)}. Default: the config's own.
+    Mixed precision, of {", ".join(values.AUTOCASTS)}. Default: the config's own.
 --compression NAME
     How the height is reduced: none, max, mean, learned, sparse_max, sparse_mean or sparse_sum; with
     --source, a module of the repository. Default: the config's own.
@@ -122,11 +124,46 @@ _HELP = f"""
 --remedies/--no-remedies
     Try every change that lowers the peak. Default: where the step may not fit, from the cheapest on
     until one fits.
+--requirements FILE
+    Look at the environment that this lists (requirements, pip freeze, conda) instead of the one at
+    hand; a line python==3.X says for which Python.
+--driver VERSION
+    The NVIDIA driver to judge by, e.g. 535.104.
+--log FILE
+    A log that holds it; - is stdin. Last wins.
+--config CONFIG
+    The model's config: names the tensor. Without it the text alone is decoded.
+--baseline FILE
+    Fail where memory has grown beyond this record.
+--uncertain fail|pass
+    Whether a config without a verdict (exit 3) passes with a warning.
+-q, --quiet
+    Say nothing if all is well.
+--calls PROFILE
+    Measure the convolutions of this profile. Default: those of the shipped one.
+--rows FILE
+    A JSON file of measured rows; repeatable. Runs the script scenes.py beside it, which makes the
+    rows' point clouds. Default: the rows that come with bevdiag.
+--configs DIR
+    The folder of the configs that rows name, e.g. OpenPCDet's tools/cfgs.
+--replaced PACKAGE=BY
+    What stood for a package's operators when the rows of --rows were measured, where they say
+    nothing of it: torch_scatter=scatter_reduce.
+--format text|markdown|json
+    For people, pull requests or programs.
+--diff
+    Print the edits as a unified diff, and nothing else.
+--write
+    Write the edits into CONFIG and inspect it again.
+--unsafe
+    Let changes take part that throw input away, or move the grid of the predictions.
+--what {"|".join(KNOBS)}
+    What is made as large as it goes.
 """
-"""Every option as `_option` is asked for it, and below it what --help says."""
+"""Every option as `option` is asked for it, and below it what --help says."""
 
 
-def _option(usage: str) -> Any:
+def option(usage: str) -> Any:
     """Return the option that `_HELP` has under a line such as `-o, --output FILE`."""
     _, found, after = _HELP.partition(f"\n{usage}\n")
     assert found, usage
@@ -156,50 +193,20 @@ ConfigsOrEntry = Annotated[
         help=f"{_CONFIGS}; none is needed with --entry.",
     ),
 ]
-Device = Annotated[str, _option(f"--device {_DEVICES}")]
-Points = Annotated[list[str] | None, _option("--points FILE")]
-SceneFile = Annotated[str | None, _option("--scene FILE")]
-BatchFile = Annotated[str | None, _option("--batch FILE")]
-PointColumns = Annotated[str | None, _option("--point-columns N")]
-PointDtype = Annotated[str | None, _option("--point-dtype float16|float32|float64")]
-BatchSize = Annotated[str | None, _option("--batch-size N")]
-BatchSizes = Annotated[str | None, _option("--batch-size N,...")]
-Autocast = Annotated[str | None, _option(f"--autocast {_AUTOCASTS}")]
-Autocasts = Annotated[str | None, _option("--autocast NAME,...")]
-Compression = Annotated[str | None, _option("--compression NAME")]
-Compressions = Annotated[str | None, _option("--compression NAME,...")]
-Optimizer = Annotated[str | None, _option("--optimizer NAME")]
-GpuName = Annotated[str | None, _option("--gpu NAME")]
-Budget = Annotated[str | None, _option("--budget SIZE")]
-Cudnn = Annotated[str | None, _option("--cudnn VERSION")]
-Profile = Annotated[str | None, _option("--profile FILE")]
-CudnnBenchmark = Annotated[bool, _option("--cudnn-benchmark")]
-Overrides = Annotated[list[str] | None, _option("--set, --cfg-options KEY=VALUE")]
-Assumed = Annotated[list[str] | None, _option("--assume SITE=COUNT")]
-Seed = Annotated[str, _option("--seed N")]
-Verbose = Annotated[bool, _option("--verbose, -v")]
-Full = Annotated[bool, _option("--full")]
-Format = Annotated[str, _option(f"--format {_FORMATS}")]
-CheckFormat = Annotated[str, _option(f"--format {_CHECK_FORMATS}")]
-InspectFormat = Annotated[str, _option(f"--format {_INSPECT_FORMATS}")]
-Output = Annotated[str, _option("-o, --output FILE")]
-Also = Annotated[list[str] | None, _option("--also FORMAT=FILE")]
-Margin = Annotated[str | None, _option("--margin SHARE|SIZE")]
-TorchVersion = Annotated[str | None, _option("--torch VERSION")]
-PolicyFile = Annotated[Path | None, _option("--policy FILE")]
-Isolated = Annotated[bool, _option("--isolated")]
-Tolerance = Annotated[str, _option("--tolerance SHARE")]
-Html = Annotated[str | None, _option("--html FILE")]
-Depth = Annotated[str | None, _option("--depth N")]
-Source = Annotated[str | None, _option("--source DIR")]
-EntryFunction = Annotated[str | None, _option("--entry FILE.py:FUNCTION")]
-DataRoot = Annotated[str | None, _option("--data-root DIR")]
-Timeout = Annotated[str | None, _option("--timeout SECONDS")]
-Rehearse = Annotated[str, _option("--rehearse auto|off")]
-Gpus = Annotated[str, _option("--gpus N")]
-Accumulate = Annotated[str, _option("--accumulate N")]
-Scaler = Annotated[bool, _option("--scaler")]
-Ema = Annotated[bool, _option("--ema")]
-Resume = Annotated[bool, _option("--resume")]
-Step = Annotated[str, _option("--step train|eval")]
-Remedies = Annotated[bool | None, _option("--remedies/--no-remedies")]
+PointColumns = Annotated[str | None, option("--point-columns N")]
+PointDtype = Annotated[str | None, option("--point-dtype float16|float32|float64")]
+BatchSizes = Annotated[str | None, option("--batch-size N,...")]
+Autocasts = Annotated[str | None, option("--autocast NAME,...")]
+GpuName = Annotated[str | None, option("--gpu NAME")]
+Profile = Annotated[str | None, option("--profile FILE")]
+Overrides = Annotated[list[str] | None, option("--set, --cfg-options KEY=VALUE")]
+Format = Annotated[str, option(f"--format {_FORMATS}")]
+CheckFormat = Annotated[str, option(f"--format {_CHECK_FORMATS}")]
+InspectFormat = Annotated[str, option(f"--format {_INSPECT_FORMATS}")]
+Output = Annotated[str, option("-o, --output FILE")]
+Also = Annotated[list[str] | None, option("--also FORMAT=FILE")]
+PolicyFile = Annotated[Path | None, option("--policy FILE")]
+Isolated = Annotated[bool, option("--isolated")]
+Html = Annotated[str | None, option("--html FILE")]
+Source = Annotated[str | None, option("--source DIR")]
+DataRoot = Annotated[str | None, option("--data-root DIR")]

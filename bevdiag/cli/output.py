@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bevdiag.errors import BevdiagError, ExitCode, InputError, OutputError, RepositoryError
 from bevdiag.files.writing import declare_output, write_all, write_file
@@ -17,7 +17,7 @@ from bevdiag.report.layout import Layout, layout_of
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Check
-    from bevdiag.report.layout import Layout
+    from bevdiag.report.text.prose import Page
 
 STDOUT = "-"
 
@@ -147,24 +147,31 @@ def write_output(
         write_file(Path(output), data, option, updated=updated)
 
 
+def render_report(
+    report: _Report, output_format: str, output: str, as_text: "Callable[[Page, _Report], None]"
+) -> str:
+    """Render the report in a format; `as_text` writes the command's own text."""
+    if output_format == "text":
+        from bevdiag.report.text.prose import rendered
+
+        return rendered(layout_for(output), as_text, report)
+    return renderer(output_format)(report)
+
+
 def write_report(
     report: _Report,
     output_format: str,
     output: str,
     *,
-    as_text: Callable[[_Report, Layout], str],
+    as_text: "Callable[[Page, _Report], None]",
 ) -> None:
-    """Write the report as JSON or as text.
+    """Write the report in a format; of GitHub's, lines are meant as commands.
 
     Raises:
         InputError: the file cannot be written.
     """
-    if output_format == "json":
-        from bevdiag.report.as_json import as_json
-
-        write_output(as_json(report), output)
-    else:
-        write_output(as_text(report, layout_for(output)), output)
+    text = render_report(report, output_format, output, as_text)
+    write_output(text, output, exact=output_format == "github")
 
 
 def _print(report: str | bytes) -> None:
@@ -204,48 +211,23 @@ def _give_up(error: OSError) -> None:
         raise OutputError(f"stdout cannot be written: {error.strerror}") from error
 
 
-_RENDERERS = {
-    "json": "bevdiag.report.as_json:as_json",
-    "sarif": "bevdiag.report.sarif:sarif",
-    "junit": "bevdiag.report.junit:junit",
-    "github": "bevdiag.report.github:github",
-    "markdown": "bevdiag.report.markdown:markdown",
-}
-"""By format, the module and its function."""
-
-MACHINE_FORMATS = tuple(_RENDERERS)
+MACHINE_FORMATS = ("json", "sarif", "junit", "github", "markdown")
 CHECK_FORMATS = ("text", *MACHINE_FORMATS)
 MEMORY_VIZ = "memory-viz"
 INSPECT_FORMATS = (*CHECK_FORMATS, MEMORY_VIZ)
 
 
-def render_checks(
-    checks: "Sequence[Check]",
-    output_format: str,
-    output: str,
-    as_text: "Callable[[Sequence[Check], Layout], str]",
-) -> str:
-    """Render the checks in one of `CHECK_FORMATS`; `as_text` renders the command's own text."""
-    if output_format == "text":
-        return as_text(checks, layout_for(output))
-    return renderer(output_format)(checks)
-
-
 def write_also(checks: "Sequence[Check]", beside: Sequence[tuple[str, str]]) -> None:
     """Write the checks in further formats, each to its file."""
     for output_format, file in beside:
-        write_checks(renderer(output_format)(checks), output_format, file, option="--also")
+        text = renderer(output_format)(checks)
+        write_output(text, file, "--also", exact=output_format == "github")
 
 
-def write_checks(text: str, output_format: str, output: str, option: str = "-o") -> None:
-    """Write checks that have been rendered; of GitHub's format, lines are meant as commands."""
-    write_output(text, output, option, exact=output_format == "github")
-
-
-def renderer(output_format: str) -> "Callable[[Sequence[Check]], str]":
-    """Return what writes checks in one of the formats for machines."""
-    module, function = _RENDERERS[output_format].split(":")
-    render: Callable[[Sequence[Check]], str] = getattr(import_module(module), function)
+def renderer(output_format: str) -> Callable[[Any], str]:
+    """Return what writes checks, or as JSON any report, in one of the formats for machines."""
+    name = "as_json" if output_format == "json" else output_format
+    render: Callable[[Any], str] = getattr(import_module(f"bevdiag.report.{name}"), name)
     return render
 
 

@@ -14,11 +14,11 @@ from bevdiag.cli.output import (
     STDOUT,
     check_output,
     formats_and_files,
-    render_checks,
+    render_report,
     say_error,
     say_report,
     write_also,
-    write_checks,
+    write_report,
 )
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import ExitCode, InputError
@@ -28,32 +28,16 @@ from bevdiag.prediction.options import InspectOptions
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Check, Job
 
-UNCERTAIN = ("fail", "pass")
-
 
 @takes(*STEP, *TARGET, *REST)
 def preflight_command(
     asked: Asked,
     context: typer.Context,
     configs: opt.ConfigsOrEntry = None,
-    baseline: Annotated[
-        Path | None,
-        typer.Option(
-            "--baseline", metavar="FILE", help="Fail where memory has grown beyond this record."
-        ),
-    ] = None,
-    tolerance: opt.Tolerance = "1%",
-    uncertain: Annotated[
-        str,
-        typer.Option(
-            "--uncertain",
-            metavar="|".join(UNCERTAIN),
-            help="Whether a config without a verdict (exit 3) passes with a warning.",
-        ),
-    ] = "fail",
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Say nothing if all is well.")
-    ] = False,
+    baseline: Annotated[Path | None, opt.option("--baseline FILE")] = None,
+    tolerance: Annotated[str, opt.option("--tolerance SHARE")] = "1%",
+    uncertain: Annotated[str, opt.option("--uncertain fail|pass")] = "fail",
+    quiet: Annotated[bool, opt.option("-q, --quiet")] = False,
     output_format: opt.CheckFormat = "text",
     output: opt.Output = STDOUT,
     also: opt.Also = None,
@@ -64,9 +48,10 @@ def preflight_command(
     """
     from bevdiag.config.found import config_files
     from bevdiag.prediction.baseline import compared, read_baseline
+    from bevdiag.prediction.checked import worst
 
     values.choose("--format", output_format, CHECK_FORMATS)
-    values.choose("--uncertain", uncertain, UNCERTAIN)
+    values.choose("--uncertain", uncertain, ("fail", "pass"))
     share = values.percentage("--tolerance", tolerance)
     command: tuple[str, ...] = context.obj or ()
     if context.obj == ():
@@ -79,9 +64,16 @@ def preflight_command(
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)
     write_also(checks, beside)
-    code = _outcome(checks, passes=uncertain == "pass")
+    code = worst(check.exit_code for check in checks)
+    if uncertain == "pass" and code is ExitCode.NO_VERDICT:
+        code = ExitCode.FITS
     if code != ExitCode.FITS or not quiet:
-        _write(checks, output_format, output, beside=bool(command))
+        from bevdiag.report.text.checks_report import write_preflight
+
+        if command and output == STDOUT:  # which is the command's own
+            say_report(render_report(checks, output_format, output, write_preflight))
+        else:
+            write_report(checks, output_format, output, as_text=write_preflight)
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, jobs)
@@ -94,24 +86,6 @@ def run_jobs(jobs: "Sequence[Job]", *, quiet: bool = False) -> "tuple[Check, ...
             from bevdiag.prediction.preflight import preflight
 
         return preflight(jobs, progress)
-
-
-def _outcome(checks: "Sequence[Check]", *, passes: bool) -> ExitCode:
-    from bevdiag.prediction.checked import worst
-
-    code = worst(check.exit_code for check in checks)
-    return ExitCode.FITS if passes and code is ExitCode.NO_VERDICT else code
-
-
-def _write(checks: "Sequence[Check]", output_format: str, output: str, *, beside: bool) -> None:
-    """Write the report to its place; to stderr where a command's own output follows on stdout."""
-    from bevdiag.report.text.checks_report import render_preflight
-
-    text = render_checks(checks, output_format, output, render_preflight)
-    if beside and output == STDOUT:
-        say_report(text)
-    else:
-        write_checks(text, output_format, output)
 
 
 def _launched(command: Sequence[str], jobs: "Sequence[Job]") -> int:
@@ -131,7 +105,8 @@ def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     from bevdiag.explain.explain import explain
     from bevdiag.explain.messages import read_log
     from bevdiag.report.layout import Layout
-    from bevdiag.report.text.explain_report import render_explain
+    from bevdiag.report.text.explain_report import write_explain
+    from bevdiag.report.text.prose import rendered
 
     if not read_log(tail):
         return  # it died of something else, and has said so itself
@@ -141,4 +116,4 @@ def _explain(tail: str, jobs: "Sequence[Job]") -> None:
         # The message tells which GPU it was, which need not be the one judged by.
         options = replace(jobs[0].options, gpu=None, process_bytes=None)
     explanation = explain(tail, config, options, lambda _what, _share: None)
-    say_report(render_explain(explanation, Layout()))
+    say_report(rendered(Layout(), write_explain, explanation))

@@ -25,15 +25,24 @@ class Watch:
 
     Args:
         patience: seconds before anything is said.
+        bar: is drawn on a terminal and goes away at the end; None says it in plain lines.
     """
 
-    def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, patience: float = PATIENCE_SECONDS, bar: "Progress | None" = None) -> None:
         self._patience = patience
         self._begun = time.monotonic()
         self._phase = ""
+        self._bar = bar
+        if bar is not None:
+            self._task = bar.add_task("", total=1.0)
 
     def __call__(self, doing: str, done: float) -> None:
-        """One plain line a phase, once work takes a while."""
+        """Draw the bar, or write one plain line a phase once work takes a while."""
+        if self._bar is not None:
+            from bevdiag.report.printable import printable
+
+            self._bar.update(self._task, description=printable(doing), completed=done)
+            return
         phase = doing.partition(":")[0]
         elapsed = time.monotonic() - self._begun
         if phase != self._phase and elapsed >= self._patience:
@@ -43,33 +52,13 @@ class Watch:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Something else is written inside."""
-        yield
-
-
-class BarWatch(Watch):
-    """Does so in a bar that goes away at the end.
-
-    Args:
-        bar: is drawn on a terminal.
-    """
-
-    def __init__(self, bar: "Progress") -> None:
-        super().__init__()
-        self._bar = bar
-        self._task = bar.add_task("", total=1.0)
-
-    def __call__(self, doing: str, done: float) -> None:
-        from bevdiag.report.printable import printable
-
-        self._bar.update(self._task, description=printable(doing), completed=done)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
         try:
             yield
         finally:
-            self._bar.start()
+            if self._bar is not None:
+                self._bar.start()
 
 
 @contextmanager
@@ -95,12 +84,11 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Watch]:
         console=Console(stderr=True),
         transient=True,
     )
-    watch = BarWatch(bar)
     timer = Timer(PATIENCE_SECONDS, bar.start)
     timer.daemon = True
     timer.start()
     try:
-        yield watch
+        yield Watch(bar=bar)
     finally:
         timer.cancel()
         timer.join()

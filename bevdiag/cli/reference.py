@@ -19,11 +19,15 @@ def gpus_command(
 ) -> int:
     """List the GPUs that --gpu knows, or tell the sources of one."""
     from bevdiag.memory.catalogue import all_gpus, find_gpu
-    from bevdiag.report.text.gpu_catalogue import render_gpu, render_gpus
+    from bevdiag.report.text.gpu_catalogue import write_catalogue, write_gpu
+    from bevdiag.report.text.prose import Page
 
-    layout = layout_for(STDOUT)
-    text = render_gpus(all_gpus(), layout) if name is None else render_gpu(find_gpu(name), layout)
-    write_output(text, STDOUT)
+    page = Page(layout_for(STDOUT))
+    if name is None:
+        write_catalogue(page, all_gpus())
+    else:
+        write_gpu(page, find_gpu(name))
+    write_output(str(page), STDOUT)
     return 0
 
 
@@ -34,16 +38,17 @@ def rule_command(
     ] = None,
 ) -> int:
     """Explain the finding CODE; without it, list all rules."""
-    from bevdiag.report.rule_pages import render_rule, render_rules
+    from bevdiag.report.rule_pages import write_rule, write_rules
+    from bevdiag.report.text.prose import Page
     from bevdiag.rules.codes import CODES
     from bevdiag.rules.pages import find_code, rule_page
 
-    layout = layout_for(STDOUT)
+    page = Page(layout_for(STDOUT))
     if code is None:
-        text = render_rules(tuple(rule_page(known) for known in CODES), layout)
+        write_rules(page, tuple(rule_page(known) for known in CODES))
     else:
-        text = render_rule(rule_page(find_code(code).code), layout)
-    write_output(text, STDOUT)
+        write_rule(page, rule_page(find_code(code).code))
+    write_output(str(page), STDOUT)
     return 0
 
 
@@ -95,9 +100,7 @@ def schema_text(name: str) -> str:
 
 def init_command(
     gpu: opt.GpuName = None,
-    output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
-    ] = "bevdiag.toml",
+    output: opt.Output = "bevdiag.toml",
 ) -> int:
     """Write a commented bevdiag.toml, the project's policy."""
     from bevdiag.policy.policy_file import policy_toml

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from bevdiag.cli import options as opt
 from bevdiag.cli.output import STDOUT, check_output, write_output, write_report
 from bevdiag.cli.progress import progress_bar
@@ -15,40 +13,12 @@ FORMATS = ("text", "markdown", "json")
 
 
 def validate_command(
-    rows: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--rows",
-            metavar="FILE",
-            help="A JSON file of measured rows; repeatable. Runs the script scenes.py beside it, "
-            "which makes the rows' point clouds. Default: the rows that come with bevdiag.",
-        ),
-    ] = None,
-    configs: Annotated[
-        Path | None,
-        typer.Option(
-            "--configs",
-            metavar="DIR",
-            help="The folder of the configs that rows name, e.g. OpenPCDet's tools/cfgs.",
-        ),
-    ] = None,
+    rows: Annotated[list[Path] | None, opt.option("--rows FILE")] = None,
+    configs: Annotated[Path | None, opt.option("--configs DIR")] = None,
     source: opt.Source = None,
-    replaced: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--replaced",
-            metavar="PACKAGE=BY",
-            help="What stood for a package's operators when the rows of --rows were measured, "
-            "where they say nothing of it: torch_scatter=scatter_reduce.",
-        ),
-    ] = None,
+    replaced: Annotated[list[str] | None, opt.option("--replaced PACKAGE=BY")] = None,
     profile: opt.Profile = None,
-    output_format: Annotated[
-        str,
-        typer.Option(
-            "--format", metavar="|".join(FORMATS), help="For people, pull requests or programs."
-        ),
-    ] = "text",
+    output_format: Annotated[str, opt.option("--format text|markdown|json")] = "text",
     output: opt.Output = STDOUT,
 ) -> int:
     """Predict measured training steps and tell how far off that is.
@@ -88,6 +58,6 @@ def validate_command(
             validation,
             output_format,
             output,
-            as_text=report.render_validation,
+            as_text=report.write_validation,
         )
     return validation.exit_code

@@ -11,7 +11,12 @@ from pathlib import Path
 from pydantic import Field
 
 from bevdiag.config import tree
-from bevdiag.config.backbone_settings import Backbone3dSettings, DsvtSettings, FocalDsvtSettings
+from bevdiag.config.backbone_settings import (
+    Backbone3dSettings,
+    DsvtSettings,
+    FocalDsvtSettings,
+    FocalEncoderSettings,
+)
 from bevdiag.config.bases import BASE_KEY, read_merged, read_value
 from bevdiag.config.bev_settings import VolumeMapSettings
 from bevdiag.config.checking import Settings, checked
@@ -19,10 +24,9 @@ from bevdiag.config.data import PADDED, read_data
 from bevdiag.config.document import Document, NoteCode, ReadingNote
 from bevdiag.config.head_settings import AnchorHeadSettings, CenterHeadSettings, DenseHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings, OptimizationSettings
-from bevdiag.config.modules import check_modules
+from bevdiag.config.modules import check_modules, unknown_keys
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.tree import Listing, Node, Section, describe
-from bevdiag.config.unknown_keys import unknown_keys
 from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError, Location
 
@@ -169,9 +173,6 @@ def _no_such_key(key: str, found: str, deepest: Node) -> str:
 
 
 _HEADS = ("MODEL", "DENSE_HEAD", "CLASS_NAMES_EACH_HEAD")
-_BACKBONE = ("MODEL", "BACKBONE_3D")
-
-_Copy = tuple[tree.Path, tuple[float, ...], tuple[float, ...], str]
 
 
 def with_class_names(
@@ -217,27 +218,19 @@ def copies_that_differ(
     data: DataSettings, model: ModelSettings, root: Section
 ) -> Iterator[ReadingNote]:
     """Yield notes on the model's copies of the grid's figures that differ from DATA_CONFIG's."""
-    for path, copy, original, named in _copies(data, model):
-        if copy != original:
-            message = f"{list(copy)} differs from DATA_CONFIG's {named} {list(original)}"
-            where = tree.key_location(root, path)
-            yield ReadingNote(NoteCode.COPIES_DIFFER, message, tree.dotted(path), where)
-
-
-def _copies(data: DataSettings, model: ModelSettings) -> Iterator[_Copy]:
-    """Each copy's path, its value, DATA_CONFIG's value and what that is called."""
-    size, bounds = (data.voxel_size, "voxel size"), (data.point_cloud_range, "point cloud range")
-    vfe, backbone = model.vfe, model.backbone_3d
-    encoder = (*_BACKBONE, "FOCAL_ENCODER")
-    focal = backbone.focal_encoder if isinstance(backbone, FocalDsvtSettings) else None
-    if isinstance(vfe, SdaVfeSettings):
-        yield ("MODEL", "VFE", "VOXEL_SIZE"), vfe.voxel_size, *size
-    if focal is not None:
-        yield (*encoder, "VOXEL_SIZE"), focal.voxel_size, *size
-    if isinstance(vfe, SdaVfeSettings):
-        yield ("MODEL", "VFE", "POINT_CLOUD_RANGE"), vfe.point_cloud_range, *bounds
-    if focal is not None:
-        yield (*encoder, "POINT_CLOUD_RANGE"), focal.point_cloud_range, *bounds
+    copies: list[tuple[tree.Path, SdaVfeSettings | FocalEncoderSettings]] = []
+    if isinstance(model.vfe, SdaVfeSettings):
+        copies.append((("MODEL", "VFE"), model.vfe))
+    if isinstance(model.backbone_3d, FocalDsvtSettings):
+        copies.append((("MODEL", "BACKBONE_3D", "FOCAL_ENCODER"), model.backbone_3d.focal_encoder))
+    for key in ("VOXEL_SIZE", "POINT_CLOUD_RANGE"):
+        original, named = getattr(data, key.lower()), key.lower().replace("_", " ")
+        for section, settings in copies:
+            copy, path = getattr(settings, key.lower()), (*section, key)
+            if copy != original:
+                message = f"{list(copy)} differs from DATA_CONFIG's {named} {list(original)}"
+                where = tree.key_location(root, path)
+                yield ReadingNote(NoteCode.COPIES_DIFFER, message, tree.dotted(path), where)
 
 
 MAX_LAYERS = 2000

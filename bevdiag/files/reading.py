@@ -43,7 +43,13 @@ def read_file(path: Path, most: int, *, instead: str = "") -> bytes:
     Raises:
         InputError: it cannot be read, is no plain file, or is larger.
     """
-    return _read(path, most, instead, tail=False)
+    data = _read(path, most + 1, tail=False)
+    if len(data) > most:
+        raise InputError(
+            f"{path} cannot be read: it is larger than {most} bytes"
+            + (f": {instead}" if instead else "")
+        )
+    return data
 
 
 def read_tail(path: Path, most: int) -> bytes:
@@ -52,7 +58,7 @@ def read_tail(path: Path, most: int) -> bytes:
     Raises:
         InputError: it cannot be read, or is no plain file.
     """
-    return _read(path, most, "", tail=True)
+    return _read(path, most, tail=True)
 
 
 def read_head(path: Path, most: int) -> bytes:
@@ -61,10 +67,10 @@ def read_head(path: Path, most: int) -> bytes:
     Raises:
         InputError: it cannot be read, or is no plain file.
     """
-    return _read(path, most, "", tail=None)
+    return _read(path, most, tail=False)
 
 
-def _read(path: Path, most: int, instead: str, *, tail: bool | None) -> bytes:
+def _read(path: Path, most: int, *, tail: bool) -> bytes:
     if str(path) == STDIN and (kept := kept_stdin()) is not None:
         return kept[:most]
     try:
@@ -76,15 +82,16 @@ def _read(path: Path, most: int, instead: str, *, tail: bool | None) -> bytes:
             note_input(path, found)
             if tail:
                 stream.seek(max(0, found.st_size - most))
-            data = _up_to(stream.fileno(), most + (tail is False))
+            return _up_to(stream.fileno(), most)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} cannot be read: there is no such file") from error
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    if len(data) > most:
-        raise InputError(
-            f"{path} cannot be read: it is larger than {most} bytes"
-            + (f": {instead}" if instead else "")
-        )
-    return data
+        raise InputError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """Say what the system says, without its number and the file's name."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _require_plain(found: os.stat_result) -> None:
@@ -100,14 +107,6 @@ def _up_to(descriptor: int, most: int) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    if isinstance(error, FileNotFoundError):
-        reason = "there is no such file"
-    else:
-        reason = getattr(error, "strerror", None) or str(error)
-    return InputError(f"{path} cannot be read: {reason}")
 
 
 def read_stdin_tail(most: int, seconds: float | None = None) -> bytes:
@@ -135,8 +134,7 @@ def read_stdin_tail(most: int, seconds: float | None = None) -> bytes:
             if len(kept) > 2 * most:
                 del kept[:-most]
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"stdin cannot be read: {reason}") from error
+        raise InputError(f"stdin cannot be read: {reason(error)}") from error
     return bytes(kept[-most:])
 
 

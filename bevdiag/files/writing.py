@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bevdiag.errors import InputError, OutputError
 from bevdiag.files.known import note_output, refuse_input
+from bevdiag.files.reading import reason
 
 LOCK_SECONDS = 60.0
 """That another writer of the same folder is waited for."""
@@ -47,17 +48,17 @@ def declare_output(path: Path, option: str, *, updated: bool = False) -> None:
     try:
         if path.is_dir():
             raise InputError(f"{option}: {path} is a folder: name a file")
-        real = _resolved(path)
+        real = Path(os.path.realpath(path))
         if not real.parent.is_dir():
             raise InputError(
                 f"{option}: there is no folder {path.parent} to write {path.name} in"
                 + ("" if real.name == path.name else f": it is a link to {real}")
             )
-        reason = None if _descriptor(path) is not None else _protected(real)
+        why = None if _descriptor(path) is not None else _protected(real)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    if reason:
-        raise InputError(f"{option}: {path} cannot be written: {reason}")
+        why = reason(error)
+    if why:
+        raise InputError(f"{option}: {path} cannot be written: {why}")
     note_output(path, option, updated=updated)
 
 
@@ -92,18 +93,19 @@ def write_file(path: Path, data: bytes, option: str, *, updated: bool = False) -
         refuse_input(path, option)
     try:
         descriptor = _descriptor(path)
-        real = _resolved(path)
+        real = Path(os.path.realpath(path))
         if descriptor is not None:
             write_all(descriptor, data)
         elif real.exists() and not real.is_file():
-            _write_through(real, data)
+            # A pipe that nobody reads is refused rather than waited for.
+            with _opened(real, os.O_WRONLY | _AT_ONCE) as through:
+                write_all(through, data)
         else:
             _replace(real, data)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        if getattr(error, "errno", None) == errno.ENXIO:
-            reason = "nobody reads this pipe"
-        raise OutputError(f"{option}: {path} cannot be written: {reason}") from error
+        is_unread = getattr(error, "errno", None) == errno.ENXIO
+        why = "nobody reads this pipe" if is_unread else reason(error)
+        raise OutputError(f"{option}: {path} cannot be written: {why}") from error
 
 
 @contextmanager
@@ -118,7 +120,7 @@ def locked(path: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    real = _resolved(path)
+    real = Path(os.path.realpath(path))
     try:
         folder = os.open(real.parent, os.O_RDONLY)
     except OSError as error:
@@ -169,8 +171,18 @@ def _replace(path: Path, data: bytes) -> None:
         with suppress(OSError):
             os.unlink(unfinished)
         raise
-    with suppress(OSError):  # the file is there, and whole, whenever its name reaches the disk
-        _sync_folder(path.parent)
+    # The file is there, and whole, whenever its name reaches the disk.
+    with suppress(OSError), _opened(path.parent, os.O_RDONLY) as folder:
+        os.fsync(folder)
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -190,23 +202,6 @@ def _give_permissions(descriptor: int, old: os.stat_result) -> None:
         os.fchmod(descriptor, stat.S_IMODE(old.st_mode) & 0o777)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    """Into a pipe or a device; a pipe that nobody reads is refused rather than waited for."""
-    descriptor = os.open(path, os.O_WRONLY | _AT_ONCE)
-    try:
-        write_all(descriptor, data)
-    finally:
-        os.close(descriptor)
-
-
 def write_all(descriptor: int, data: bytes) -> None:
     """Write everything, however little is taken at a time.
 
@@ -219,11 +214,6 @@ def write_all(descriptor: int, data: bytes) -> None:
             left = left[os.write(descriptor, left) :]
         except BlockingIOError:  # whoever opened the other end has made this one impatient
             select.select([], [descriptor], [])
-
-
-def _resolved(path: Path) -> Path:
-    """Return the path behind all links; the file itself need not exist."""
-    return Path(os.path.realpath(path))
 
 
 def _descriptor(path: Path) -> int | None:

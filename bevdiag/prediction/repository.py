@@ -13,7 +13,7 @@ from bevdiag.config import Document
 from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.config.edits import flow
 from bevdiag.errors import InputError
-from bevdiag.models.bev_map import MODES, Changes
+from bevdiag.models.interfaces import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene

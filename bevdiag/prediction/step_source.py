@@ -15,7 +15,7 @@ import torch
 from bevdiag.config import DetectorConfig, Document
 from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.models.bev_map import Changes
+from bevdiag.models.interfaces import Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
@@ -219,7 +219,11 @@ class ConfigSource(ABC):
 
     def batch(self, scenario: Scenario = Scenario.EXPECTED) -> Batch:
         """Return the user's points or a synthetic scene, voxelized as the config says."""
-        return self.shared.batch(self.scene_settings, self.batch_size, self.options, scenario)
+        settings, made = self.scene_settings, self.shared.batches
+        key = (settings, self.batch_size, scenario)
+        if key not in made:
+            made[key] = settings.make(self.batch_size, self.options, scenario)
+        return made[key]
 
     def scenes_of_their_own(self) -> tuple[Scenario, ...]:
         """Return the scenarios whose scene is not the expected one, and that one."""

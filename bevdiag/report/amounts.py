@@ -8,40 +8,27 @@ UNKNOWN = "-"
 _UNITS = (("B", 1, 0), ("KiB", 2**10, 1), ("MiB", 2**20, 1))
 
 
-def format_bytes(nbytes: int) -> str:
+def format_bytes(nbytes: int | None) -> str:
     """Binary units: ``75.10 GiB``, ``8.5 MiB``, ``1.0 KiB``, ``512 B``.
 
     A value that would round to 1024 of a unit is shown as 1 of the next.
     """
+    if nbytes is None:
+        return UNKNOWN
     for unit, scale, digits in _UNITS:
         if round(abs(nbytes) / scale, digits) < 1024:
             return f"{nbytes / scale:.{digits}f} {unit}"
     return f"{nbytes / 2**30:,.2f} GiB"
 
 
-def bytes_if_known(nbytes: int | None) -> str:
-    """Like `format_bytes`."""
-    return UNKNOWN if nbytes is None else format_bytes(nbytes)
-
-
-def format_difference(nbytes: int) -> str:
+def format_difference(nbytes: int | None) -> str:
     """Like `format_bytes`, with its sign: ``+1.00 GiB``; ``0 B`` where nothing changes."""
-    return f"+{format_bytes(nbytes)}" if nbytes > 0 else format_bytes(nbytes)
+    return f"+{format_bytes(nbytes)}" if nbytes and nbytes > 0 else format_bytes(nbytes)
 
 
-def difference_if_known(nbytes: int | None) -> str:
-    """Like `format_difference`."""
-    return UNKNOWN if nbytes is None else format_difference(nbytes)
-
-
-def format_count(count: int) -> str:
+def format_count(count: int | None) -> str:
     """With thousands separators: ``25,804,800``."""
-    return f"{count:,}"
-
-
-def count_if_known(count: int | None) -> str:
-    """Like `format_count`."""
-    return UNKNOWN if count is None else format_count(count)
+    return UNKNOWN if count is None else f"{count:,}"
 
 
 def format_flops(flops: int) -> str:
@@ -64,6 +51,8 @@ def format_shape(shape: tuple[int, ...] | None) -> str:
     return "x".join(str(size) for size in shape) or "scalar"
 
 
-def format_error(predicted: int, measured: int) -> str:
+def format_error(predicted: int | None, measured: int | None) -> str:
     """How far a prediction lies from what was measured, in percent of the latter."""
-    return f"{100 * (predicted - measured) / measured:+.1f} %" if measured else UNKNOWN
+    if predicted is None or not measured:
+        return UNKNOWN
+    return f"{100 * (predicted - measured) / measured:+.1f} %"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field, is_dataclass, make_dataclass
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from packaging.version import Version
 from pydantic import TypeAdapter
@@ -17,8 +17,7 @@ from pydantic_core import core_schema
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.baseline import Baseline
-from bevdiag.report.as_json import dumps
-from bevdiag.report.documents import DOCUMENTS, WHERE_SAID, hint_of, schema_of, written
+from bevdiag.report.as_json import DOCUMENTS, WHERE_SAID, dumps, schema_of, written
 
 _DESCRIBED: Mapping[str, type] = {
     **{name: kind for kind, name in DOCUMENTS.items()},
@@ -67,12 +66,25 @@ def _class_as_written(kind: type) -> type:
     head = [] if schema is None else [("schema", Literal[f"bevdiag.{schema}"])]
     optional = WHERE_SAID.get(kind, ())
     keys = [
-        (key, _as_written(hint_of(kind, attribute)), field(default=None))
+        (key, _as_written(_hint_of(kind, attribute)), field(default=None))
         if key in optional
-        else (key, _as_written(hint_of(kind, attribute)))
+        else (key, _as_written(_hint_of(kind, attribute)))
         for key, attribute in written(kind)
     ]
     return make_dataclass(kind.__name__, [*head, *keys], namespace={"__doc__": kind.__doc__})
+
+
+def _hint_of(kind: type, attribute: str) -> Any:
+    """Return the annotation of a field or a property."""
+    hint: Any = kind
+    for name in attribute.rstrip("?").split("."):
+        member = getattr(hint, name, None)
+        hint = (
+            get_type_hints(member.fget)["return"]
+            if isinstance(member, property)
+            else get_type_hints(hint)[name]
+        )
+    return hint | None if attribute.endswith("?") else hint
 
 
 class _Generator(GenerateJsonSchema):

@@ -21,61 +21,56 @@ from bevdiag.rules.finding import Finding, Severity
 def junit(checks: Sequence[Check]) -> str:
     """Write the checks as one XML document and a newline."""
     root = ET.Element("testsuites", name="bevdiag")
-    suites = [_suite(check) for check in checks]
-    root.extend(suites)
-    for key in ("tests", "failures", "errors"):
-        root.set(key, str(sum(int(suite.attrib[key]) for suite in suites)))
+    for check in checks:
+        suite = ET.SubElement(root, "testsuite", name=printable(check.config))
+        if not (isinstance(check.report, ConfigReport) and check.report.is_untried):
+            _add_verdict(suite, check)
+        for finding in check.findings:
+            _add_finding(suite, finding)
+        _count(suite)
+    _count(root)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
 
-def _suite(check: Check) -> ET.Element:
-    untried = isinstance(check.report, ConfigReport) and check.report.is_untried
-    cases = [] if untried else [_verdict(check)]
-    cases += [_finding(check.config, finding) for finding in check.findings]
-    suite = ET.Element(
-        "testsuite",
-        name=printable(check.config),
-        tests=str(len(cases)),
-        failures=str(sum(case.find("failure") is not None for case in cases)),
-        errors=str(sum(case.find("error") is not None for case in cases)),
-    )
-    suite.extend(cases)
-    return suite
+def _count(parent: ET.Element) -> None:
+    """Say how many cases there are inside, failed ones and those that could not be run."""
+    for key, inside in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+        parent.set(key, str(sum(1 for _ in parent.iter(inside))))
 
 
-def _verdict(check: Check) -> ET.Element:
-    case = ET.Element("testcase", classname=printable(check.config), name="budget")
-    if check.failure:
-        kind = "error" if check.exit_code is ExitCode.NO_VERDICT else "failure"
-        ET.SubElement(case, kind, message=printable(check.failure))
-        return case
-    if not isinstance(check.report, Prediction):
-        message = "no training step survives the errors of this config"
-        ET.SubElement(case, "failure", message=message)
-        return case
-    sentence = printable(verdict_sentence(check.report))
-    if check.report.verdict is Verdict.OVER:
-        oom = check.report.oom
-        ET.SubElement(case, "failure", message=sentence).text = (
-            printable(oom.message) if oom else None
-        )
-    elif check.report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
-        ET.SubElement(case, "error", message=sentence)
-    else:
-        ET.SubElement(case, "system-out").text = sentence
+def _case(suite: ET.Element, name: str, kind: str, message: str = "", text: str = "") -> ET.Element:
+    """Add a case that says one thing: it failed, could not be run, or something worth knowing."""
+    case = ET.SubElement(suite, "testcase", classname=suite.attrib["name"], name=printable(name))
+    said = ET.SubElement(case, kind, {"message": printable(message)} if message else {})
+    said.text = text or None
     return case
 
 
-def _finding(config: str, finding: Finding) -> ET.Element:
-    case = ET.Element("testcase", classname=printable(config), name=printable(finding.code))
+def _add_verdict(suite: ET.Element, check: Check) -> None:
+    report = check.report
+    if check.failure:
+        kind = "error" if check.exit_code is ExitCode.NO_VERDICT else "failure"
+        _case(suite, "budget", kind, check.failure)
+    elif not isinstance(report, Prediction):
+        message = "no training step survives the errors of this config"
+        _case(suite, "budget", "failure", message)
+    elif report.verdict is Verdict.OVER:
+        stop = printable(report.oom.message) if report.oom else ""
+        _case(suite, "budget", "failure", verdict_sentence(report), stop)
+    elif report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
+        _case(suite, "budget", "error", verdict_sentence(report))
+    else:
+        _case(suite, "budget", "system-out", text=printable(verdict_sentence(report)))
+
+
+def _add_finding(suite: ET.Element, finding: Finding) -> None:
+    text = "\n".join(printable(line) for line in (finding.message, *finding.detail))
+    if finding.severity is Severity.ERROR:
+        case = _case(suite, finding.code, "failure", finding.message, text)
+    else:
+        case = _case(suite, finding.code, "system-out", text=f"{finding.severity.value}: {text}")
     if finding.location is not None:
         place = shown_location(finding.location)
         case.set("file", printable(place.file.as_posix()))
         case.set("line", str(place.line))
-    text = "\n".join(printable(line) for line in (finding.message, *finding.detail))
-    if finding.severity is Severity.ERROR:
-        ET.SubElement(case, "failure", message=printable(finding.message)).text = text
-    else:
-        ET.SubElement(case, "system-out").text = f"{finding.severity.value}: {text}"
-    return case

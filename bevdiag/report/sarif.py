@@ -34,12 +34,9 @@ _RULES = tuple(CODES)
 def sarif(checks: Sequence[Check]) -> str:
     """Write the checks as one SARIF log and a newline."""
     results = [
-        result
+        _result(check.config, finding)
         for check in checks
-        for result in (
-            *(_result(check.config, finding) for finding in check.findings),
-            *(_suppressed(check.config, finding) for finding in check.silenced),
-        )
+        for finding in (*check.findings, *check.silenced)
     ]
     failed = [check for check in checks if check.failure]
     notes = [_notification(check) for check in failed]
@@ -48,8 +45,11 @@ def sarif(checks: Sequence[Check]) -> str:
         results.sort(key=lambda result: order.index(result["level"]))
         text = f"{len(results) - MOST_RESULTS} more results are left out"
         notes.append({"level": "warning", "message": {"text": text}})
+    rules = [_rule(row) for row in CODES.values()]
     run = {
-        "tool": {"driver": _driver()},
+        "tool": {
+            "driver": {"name": "bevdiag", "semanticVersion": __version__, "rules": rules},
+        },
         "columnKind": "unicodeCodePoints",
         "invocations": [
             {"executionSuccessful": not failed, "toolExecutionNotifications": notes},
@@ -57,14 +57,6 @@ def sarif(checks: Sequence[Check]) -> str:
         "results": results[:MOST_RESULTS],
     }
     return dumps({"$schema": SCHEMA_URI, "version": "2.1.0", "runs": [run]})
-
-
-def _driver() -> dict[str, Any]:
-    return {
-        "name": "bevdiag",
-        "semanticVersion": __version__,
-        "rules": [_rule(CODES[code]) for code in _RULES],
-    }
 
 
 def _rule(row: Code) -> dict[str, Any]:
@@ -89,43 +81,36 @@ def _rule(row: Code) -> dict[str, Any]:
 
 def _result(config: str, finding: Finding) -> dict[str, Any]:
     text = "\n".join((finding.message, *finding.detail))
-    return {
+    # What stands nowhere in particular is shown at the head of the config.
+    location = _physical(finding.location or Location(Path(config), 1, 1))
+    if finding.module:
+        name = printable(finding.module)
+        location["logicalLocations"] = [{"fullyQualifiedName": name, "kind": "module"}]
+    result = {
         "ruleId": finding.code,
         "ruleIndex": _RULES.index(finding.code),
         "level": _LEVELS[finding.severity],
         "message": {"text": printable_lines(text)},
-        "locations": [_location(config, finding)],
+        "locations": [location],
         "partialFingerprints": {"bevdiag/v1": _fingerprint(config, finding)},
     }
-
-
-def _suppressed(config: str, finding: Finding) -> dict[str, Any]:
-    silenced = finding.silenced
-    assert silenced is not None
-    suppression = {
-        "kind": "external" if silenced.location.file.suffix == ".toml" else "inSource",
-        "justification": printable(silenced.reason),
-        "location": {"physicalLocation": _physical(silenced.location)},
-    }
-    return _result(config, finding) | {"suppressions": [suppression]}
-
-
-def _location(config: str, finding: Finding) -> dict[str, Any]:
-    # What stands nowhere in particular is shown at the head of the config.
-    place = finding.location or Location(Path(config), 1, 1)
-    location: dict[str, Any] = {"physicalLocation": _physical(place)}
-    if finding.module:
-        name = printable(finding.module)
-        location["logicalLocations"] = [{"fullyQualifiedName": name, "kind": "module"}]
-    return location
+    if silenced := finding.silenced:
+        suppression = {
+            "kind": "external" if silenced.location.file.suffix == ".toml" else "inSource",
+            "justification": printable(silenced.reason),
+            "location": _physical(silenced.location),
+        }
+        result["suppressions"] = [suppression]
+    return result
 
 
 def _physical(location: Location) -> dict[str, Any]:
     shown = shown_location(location)
-    return {
+    place = {
         "artifactLocation": {"uri": posix_uri(str(shown.file))},
         "region": {"startLine": shown.line, "startColumn": shown.column},
     }
+    return {"physicalLocation": place}
 
 
 def _fingerprint(config: str, finding: Finding) -> str:
@@ -138,5 +123,5 @@ def _notification(check: Check) -> dict[str, Any]:
     return {
         "level": level,
         "message": {"text": printable_lines(check.failure)},
-        "locations": [{"physicalLocation": _physical(Location(Path(check.config), 1, 1))}],
+        "locations": [_physical(Location(Path(check.config), 1, 1))],
     }

@@ -12,8 +12,7 @@ from bevdiag.accuracy.outcome import (
     Validation,
     by_stack_and_loop,
 )
-from bevdiag.report.amounts import UNKNOWN, bytes_if_known, format_bytes
-from bevdiag.report.layout import Layout
+from bevdiag.report.amounts import UNKNOWN, format_bytes
 from bevdiag.report.printable import printable
 from bevdiag.report.text.prose import Page
 from bevdiag.report.text.table import columns
@@ -26,9 +25,8 @@ _MOST_NAMED = 8
 """More rows than these that lack a prediction for one reason are counted, not named."""
 
 
-def render_validation(validation: Validation, layout: Layout) -> str:
+def write_validation(page: Page, validation: Validation) -> None:
     """One line a row, then median, maximum, coverage and what has no prediction."""
-    page = Page(layout)
     if validation.predicted:
         page.table(_COLUMNS, [_cells(outcome) for outcome in validation.predicted], indent=0)
         page.line()
@@ -36,7 +34,6 @@ def render_validation(validation: Validation, layout: Layout) -> str:
         page.paragraph(sentence)
     for sentence in _missing(validation):
         page.paragraph(sentence, style="dim")
-    return str(page)
 
 
 def validation_markdown(validation: Validation) -> str:
@@ -56,18 +53,15 @@ def groups_markdown(validation: Validation) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, group in by_stack_and_loop(validation).items():
-        rows = group.predicted
-        covered = sum(row.is_covered for row in rows)
+        rows, of = len(group.predicted), len(group.outcomes)
         cells = (
             name,
-            str(len(rows))
-            if len(rows) == len(group.outcomes)
-            else f"{len(rows)} of {len(group.outcomes)}",
+            str(rows) if rows == of else f"{rows} of {of}",
             _magnitude(group.median_error),
             _magnitude(group.max_error),
-            f"{covered} of {len(rows)}",
+            f"{group.num_covered} of {rows}",
             _magnitude(group.max_reserved_error),
-            f"{group.num_reserved_near} of {len(rows)}",
+            f"{group.num_reserved_near} of {rows}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -80,12 +74,12 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         str(row.batch_size),
         row.autocast,
         format_bytes(row.peak_allocated_bytes),
-        bytes_if_known(outcome.allocated_bytes),
+        format_bytes(outcome.allocated_bytes),
         _percent(outcome.allocated_error),
-        bytes_if_known(outcome.low_bytes),
-        bytes_if_known(outcome.high_bytes),
+        format_bytes(outcome.low_bytes),
+        format_bytes(outcome.high_bytes),
         "yes" if outcome.is_covered else "NO",
-        bytes_if_known(outcome.reserved_bytes),
+        format_bytes(outcome.reserved_bytes),
         _percent(outcome.reserved_error),
         "exact" if outcome.params == row.params else f"{outcome.params} not {row.params}",
     )
@@ -125,7 +119,7 @@ def _summary(validation: Validation) -> Iterator[str]:
             "the later steps, if they kept the same: largest "
             f"{_magnitude(validation.max_unsettled_error)}"
         )
-    yield f"upper end not under the truth: {sum(o.is_covered for o in rows)} of {len(rows)}"
+    yield f"upper end not under the truth: {validation.num_covered} of {len(rows)}"
     near, most = RESERVED_SHARE
     yield (
         f"promised for each stack and loop: median at most {MEDIAN_LIMIT:.1%}, largest "

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.config import DetectorConfig, Document, IgnoreComment, from_document
+from bevdiag.config.modules import foreign_keys
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.parts import Parts, read_parts
-from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.rules.codes import CODES, Code, Stage, finding, rule_of
 from bevdiag.rules.finding import (

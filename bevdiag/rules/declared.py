@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from bevdiag.config import Document
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompressionSettings
-from bevdiag.config.parts import UpToMap
-from bevdiag.config.written import as_triple, dsvt_key, listed, triple, whole
-from bevdiag.models.bev_map import MapInput, bev_map, map_input_of
-from bevdiag.models.interfaces import sparse_volume, voxel_channels
+from bevdiag.config.parts import UpToMap, as_triple, dsvt_key, listed, triple, whole
+from bevdiag.models.interfaces import (
+    MapInput,
+    bev_map,
+    sparse_volume,
+    voxel_channels,
+)
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import ConfigEvidence, Finding, Severity
 
@@ -35,12 +38,11 @@ def bev_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     Seen in: open-mmlab/OpenPCDet#1162: PV-RCNN++ on its owner's data, where 128 x 3 = 384 channels
         met a declared 256.
     """
-    made = evidence.parts.up_to_map()
-    if made is None or bev_map(evidence.parts) is None:
+    map_input = bev_map(evidence.parts)
+    if map_input is None:
         return
-    map_input = map_input_of(made)
     # Pillars above each other and a height that vanishes are other rules' faults.
-    is_tall = isinstance(made.model.map_to_bev, PillarScatterSettings) and map_input.depth > 1
+    is_tall = isinstance(evidence.parts.map_to_bev, PillarScatterSettings) and map_input.depth > 1
     if map_input.declared == map_input.real or map_input.depth < 1 or is_tall:
         return
     yield finding(

@@ -6,16 +6,16 @@ from math import isclose, prod
 
 from bevdiag.config.bev_settings import Backbone2dSettings
 from bevdiag.config.grid import misfit, rounded_voxels, whole_voxels
-from bevdiag.config.written import lengths, listed, text, voxel_size_key, whole
-from bevdiag.models.bev_map import (
-    BevMap,
+from bevdiag.config.parts import lengths, listed, text, voxel_size_key, whole
+from bevdiag.models.interfaces import (
+    MapInput,
     bev_map,
+    eighth_heights,
     head_sides,
     head_stride,
     level_sizes,
     level_strides,
 )
-from bevdiag.models.interfaces import eighth_heights
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import ConfigEvidence, Finding, Severity
 
@@ -158,7 +158,7 @@ def bev_not_divisible_by_stride(evidence: ConfigEvidence) -> Iterator[Finding]:
 
 
 def _sides(
-    evidence: ConfigEvidence, backbone: Backbone2dSettings, before: BevMap
+    evidence: ConfigEvidence, backbone: Backbone2dSettings, before: MapInput
 ) -> Iterator[Finding]:
     multiple = prod(backbone.layer_strides)
     for axis, size in (("x", before.width), ("y", before.height)):

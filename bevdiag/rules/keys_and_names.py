@@ -4,10 +4,16 @@ from collections.abc import Collection, Iterator, Mapping
 
 from bevdiag.config import Document, NoteCode
 from bevdiag.config.around import is_own_module
-from bevdiag.config.modules import DATA_STEPS, DETECTOR, PUBLISHED, built_names, is_slip
+from bevdiag.config.modules import (
+    DATA_STEPS,
+    DETECTOR,
+    PUBLISHED,
+    built_names,
+    is_batch_size,
+    is_slip,
+)
 from bevdiag.config.nearest import nearest_names
-from bevdiag.config.unknown_keys import is_batch_size
-from bevdiag.config.written import checkpoint_keys, dsvt_key, listed, text
+from bevdiag.config.parts import checkpoint_keys, dsvt_key, listed, text
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Confidence, ConfigEvidence, Finding, Severity
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bevdiag.config import Document
 from bevdiag.config.nearest import did_you_mean
-from bevdiag.config.written import listed, text, whole
+from bevdiag.config.parts import listed, text, whole
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import ConfigEvidence, Finding
 

@@ -15,7 +15,7 @@ from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSe
 from bevdiag.config.tree import Path as Keys
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import BevdiagError
-from bevdiag.models.bev_map import Changes, map_input_of
+from bevdiag.models.interfaces import Changes, map_input_of
 from bevdiag.rules.finding import (
     PROCESSORS,
     VOXELIZER,

@@ -13,10 +13,17 @@ from math import ceil, floor, isclose, log10, prod
 
 from bevdiag.config import Document, tree
 from bevdiag.config.grid import rounded_voxels, whole_voxels
-from bevdiag.config.parts import read_parts
-from bevdiag.config.written import dsvt_key, lengths, listed, triple, voxel_size_key, whole
+from bevdiag.config.parts import (
+    dsvt_key,
+    lengths,
+    listed,
+    read_parts,
+    triple,
+    voxel_size_key,
+    whole,
+)
 from bevdiag.errors import ConfigError
-from bevdiag.models.bev_map import BevMap, Changes, bev_map, head_stride, map_input_of
+from bevdiag.models.interfaces import Changes, MapInput, bev_map, head_stride
 from bevdiag.rules.codes import CODES, rule_of
 from bevdiag.rules.finding import GRID, ConfigEvidence, Finding, Fix, Price, Severity
 
@@ -200,21 +207,19 @@ def _edit(
 def _of_the_map(document: Document, *, declares: bool) -> Changes:
     """Anchors' stride, cameras' bounds, and the channels if they are to be declared anew."""
     parts = read_parts(document)
-    changes = _camera_bounds(document, bev_map(parts))
+    made = bev_map(parts)
+    changes = _camera_bounds(document, made)
     stride = head_stride(parts)
     if stride is not None and stride == int(stride):
         for index, entry in enumerate(listed(document, ".".join(_ANCHORS))):
             if isinstance(entry, Mapping) and "feature_map_stride" in entry:
                 changes[(*_ANCHORS, str(index), "feature_map_stride")] = int(stride)
-    made = parts.up_to_map() if declares else None
-    if made is not None and bev_map(parts) is not None:
-        map_input = map_input_of(made)
-        if map_input.depth > 0:
-            changes[_CHANNELS] = map_input.real
+    if declares and made is not None and made.depth > 0:
+        changes[_CHANNELS] = made.real
     return changes
 
 
-def _camera_bounds(document: Document, lidar: BevMap | None) -> Changes:
+def _camera_bounds(document: Document, lidar: MapInput | None) -> Changes:
     """Bounds of the range, in as many cells as the LiDAR's map has after the downsampling."""
     bounds = lengths(document, ".".join(_RANGE), 6)
     if bounds is None or lidar is None:

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
+from bevdiag.config.parts import checkpoint_keys, dsvt_key
 from bevdiag.config.tree import Path as Keys
-from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.memory.events import Category
 from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.sizes import format_size

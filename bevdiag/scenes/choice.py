@@ -135,9 +135,7 @@ class Wanted:
             return self._cloud(scenario, grid.point_cloud_range, seed + (number << 32))
 
         points = matched(numbered, statistics, scenario, seed)
-        own = Grid(
-            point_cloud_range=self.layout.point_cloud_range, voxel_size=statistics.grid.voxel_size
-        )
+        own = Grid(point_cloud_range=seen_range, voxel_size=grid.voxel_size)
         seen: Points = np.ascontiguousarray(points[own.inside(points)])
         if not len(seen):
             raise InputError(

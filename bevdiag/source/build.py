@@ -12,11 +12,11 @@ from torch import nn
 
 from bevdiag.memory.events import Category
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 
 _LAYERS = ("torch.", "bevdiag.")
 """Where layers are defined whose frozen parameters are weights."""
@@ -51,11 +51,11 @@ def real_values() -> Iterator[None]:
 
 def _begun(values: AssumedValues | RehearsedValues) -> SimulatedGpu:
     """Return the GPU, and its recorder, that stubs work for from here on."""
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.bare_factories_on_host = True
     recorder.unknown = values
     gpu = SimulatedGpu(recorder, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     return gpu
 
 

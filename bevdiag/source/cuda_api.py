@@ -156,17 +156,14 @@ def _replace_runtime() -> None:
 def _touches_runtime(member: Any) -> bool:
     """Whether it is defined in torch.cuda or below, and is no exception."""
     home = getattr(member, "__module__", None) or ""
+    is_at_home = home.startswith(_HOMES) and not home.startswith(_WITHOUT_RUNTIME)
     if isinstance(member, type):
-        return home.startswith(_HOMES) and not (
-            home.startswith(_WITHOUT_RUNTIME) or issubclass(member, BaseException)
-        )
+        return is_at_home and not issubclass(member, BaseException)
     if inspect.isbuiltin(member):
         return member.__name__.lstrip("_").startswith(("cuda", "graph", "is_in", "exchange")) or (
             home == "torch._C"
         )
-    if isinstance(member, (FunctionType, functools._lru_cache_wrapper)):
-        return home.startswith(_HOMES) and not home.startswith(_WITHOUT_RUNTIME)
-    return False
+    return is_at_home and isinstance(member, (FunctionType, functools._lru_cache_wrapper))
 
 
 def _instead_of(name: str, member: Any) -> Any:
@@ -279,7 +276,7 @@ class CudaTensorType:
         return (
             isinstance(instance, torch.Tensor)
             and instance.dtype is self.dtype
-            and current().gpu.recorder.is_device(instance)
+            and current().recorder.is_device(instance)
         )
 
 
@@ -318,7 +315,7 @@ def _cast_what_counts_as_cuda() -> None:
 
     def cast(value: Any, *where: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            counts = current().gpu.recorder.is_device(value)
+            counts = current().recorder.is_device(value)
             narrow = value.is_floating_point() and value.dtype is not torch.float64
             return value.to(where[-1]) if counts and narrow else value
         if isinstance(value, (str, bytes, np.ndarray)):
@@ -357,8 +354,8 @@ def _keep_modules_where_they_are() -> None:
 
 def restore_old_names() -> None:
     """Restore the names that NumPy has dropped: np.int and its like."""
-    old = (("int", int), ("float", float), ("bool", bool), ("object", object), ("str", str))
-    for name, meaning in (*old, ("long", int)):
+    old = {kind.__name__: kind for kind in (int, float, bool, object, str)}
+    for name, meaning in {**old, "long": int}.items():
         if name not in np.__dict__:
             setattr(np, name, meaning)
 
@@ -408,6 +405,6 @@ def accept_integer_masks(note: Callable[[], None]) -> None:
 
 
 def _note_integer_mask() -> None:
-    current().gpu.recorder.notes.append(
+    current().recorder.notes.append(
         f"{user_place()}: an integer mask was handed to attention and taken as bool"
     )

@@ -8,6 +8,7 @@ by its usual functions is not started, and the code goes on as if it had said no
 import ctypes
 import io
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -74,15 +75,6 @@ def _refusal(what: str) -> PermissionError:
     return PermissionError(f"{place} would {what}, which is refused while the step is traced")
 
 
-class _Ruleset(ctypes.Structure):
-    _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64))
-
-
-class _Beneath(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
-
-
 def _ask_kernel(folder: Path) -> bool:
     """Whether Linux now holds this thread, and those it starts, to the folder and to devices."""
     if sys.platform != "linux":
@@ -91,25 +83,22 @@ def _ask_kernel(folder: Path) -> bool:
     version = call(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
     if version < 3:  # older ones cannot stop a file from being cut
         return False
-    rules = _Ruleset(_WRITING | _REFER | _TRUNCATE, _TCP if version >= 4 else 0)
-    # Earlier kernels take a structure that ends before the network.
-    size = ctypes.sizeof(rules) if version >= 4 else 8
-    ruleset = call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), 0)
+    # What is held: files and, from version 4 on, the network.
+    files = _WRITING | _REFER | _TRUNCATE
+    held = struct.pack("=QQ", files, _TCP) if version >= 4 else struct.pack("=Q", files)
+    ruleset = call(_CREATE_RULESET, held, ctypes.c_size_t(len(held)), 0)
     if ruleset < 0:
         return False
     try:
-        for path, allowed in ((folder, rules.files), ("/dev", _WRITE_FILE | _TRUNCATE)):
+        for path, allowed in ((folder, files), ("/dev", _WRITE_FILE | _TRUNCATE)):
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            beneath = _Beneath(allowed, descriptor)
-            call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)
+            beneath = struct.pack("=Qi", allowed, descriptor)
+            call(_ADD_RULE, ruleset, _PATH_BENEATH, beneath, 0)
             os.close(descriptor)
         ctypes.CDLL(None).prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         return bool(call(_RESTRICT_SELF, ruleset, 0) == 0)
     finally:
         os.close(ruleset)
-
-
-# -- programs --------------------------------------------------------------------------------------
 
 
 class NoProcess:

@@ -35,18 +35,21 @@ def _views_whole_axes() -> bool:
 _VIEWS_WHOLE_AXES = _views_whole_axes()
 
 
+def is_mixed(source: torch.Tensor, index: Any) -> bool:
+    """Whether features are indexed with values, or the other way round."""
+    items = index if isinstance(index, tuple) else (index,)
+    found = [item for item in items if isinstance(item, torch.Tensor) and item.dim()]
+    return any(item.is_meta is not source.is_meta for item in found)
+
+
 def mixed_get(source: torch.Tensor, index: Any) -> Any:
-    """`source[index]`, or NotImplemented where PyTorch's own indexing will do."""
-    if not _is_mixed(source, index):
-        return NotImplemented
+    """`source[index]`, where these are mixed."""
     view, indices = _apply_basic(source, index)
     return aten.index.Tensor(view, indices)
 
 
-def mixed_set(recorder: Recorder, target: torch.Tensor, index: Any, value: Any) -> Any:
-    """`target[index] = value`, or NotImplemented where PyTorch's own indexing will do."""
-    if not _is_mixed(target, index):
-        return NotImplemented
+def mixed_set(recorder: Recorder, target: torch.Tensor, index: Any, value: Any) -> None:
+    """`target[index] = value`, where target and index are mixed."""
     view, indices = _apply_basic(target, index)
     if not isinstance(value, torch.Tensor):
         tensors = [i for i in indices if i is not None]
@@ -55,19 +58,12 @@ def mixed_set(recorder: Recorder, target: torch.Tensor, index: Any, value: Any) 
             with recorder.on_host():
                 number = torch.tensor(value, dtype=target.dtype)
             aten.index_put_.default(view, indices, number)
-            return None
+            return
         # A number becomes a tensor of the target's device first.
         value = aten.full.default([], value, dtype=target.dtype, device=torch.device("meta"))
     elif value.dtype is not target.dtype:
         value = value.to(target.dtype)
     aten.index_put_.default(view, indices, value)
-    return None
-
-
-def _is_mixed(source: torch.Tensor, index: Any) -> bool:
-    items = index if isinstance(index, tuple) else (index,)
-    found = [item for item in items if isinstance(item, torch.Tensor) and item.dim()]
-    return any(item.is_meta is not source.is_meta for item in found)
 
 
 def _apply_basic(source: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[Any]]:

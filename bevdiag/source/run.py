@@ -27,7 +27,7 @@ from bevdiag.source.locks import divert_programs, lock
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.scratch import MIRROR, Scratch
 from bevdiag.source.settings import SourceSettings, read_source_config
-from bevdiag.source.state import current, noted, whose_code
+from bevdiag.source.state import noted, whose_code
 from bevdiag.source.stubs import inert
 from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.alternatives import Scenarios, TracedStep
@@ -267,7 +267,7 @@ def _rehearse(dialect: Dialect, supply: Supply, seed: int, prompter: Prompter) -
         model, gpu = build.build_model(lambda: dialect.build(supply), values)
     model.train()
     loaded = supply.batch(with_values=True)
-    current().boxes = loaded.boxes
+    gpu.boxes = loaded.boxes
     run_for_real(
         model,
         loaded.entries.values(),
@@ -306,7 +306,7 @@ def _traced(task: SourceTask, supplies: Supplies, values: AssumedValues) -> Trac
         is_bare=dialect.IS_BARE,
     )
     loaded = supply.batch(labelled=not options.loop.evaluates)
-    current().boxes = loaded.boxes
+    gpu.boxes = loaded.boxes
     trace = settle(trace_steps(model, loaded.entries, options, hooks))
     code = whose_code(model)
     return replace(trace, flops=counter.flops, notes=(*trace.notes, *([code] if code else [])))

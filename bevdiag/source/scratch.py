@@ -73,12 +73,12 @@ class Scratch:
         if path is None or isinstance(path, int):
             return True
         real = _real(path, dir_fd)
-        return real.startswith(_DEVICES) or self._is_inside(real, self.folder)
+        return real.startswith(_DEVICES) or Path(real).is_relative_to(self.folder)
 
     def for_writing(self, path: Any, *, kept: bool = False) -> Any:
         """Where a file is to be written instead; `kept`: with what is in it now."""
         if self.owns(path):
-            if not isinstance(path, int) and self._is_inside(_real(path), self._mirror):
+            if not isinstance(path, int) and Path(_real(path)).is_relative_to(self._mirror):
                 self._note(path)
             return path
         target = self._counterpart(path)
@@ -175,9 +175,6 @@ class Scratch:
 
     def _counterpart(self, path: Any) -> Path:
         return self._diverted / _real(path).lstrip("/")
-
-    def _is_inside(self, real: str, folder: Path) -> bool:
-        return real == str(folder) or real.startswith(f"{folder}/")
 
     def _note(self, path: Any) -> None:
         place = user_place(sys._getframe(1), "a package")

@@ -23,6 +23,7 @@ from torch.utils import _device
 from bevdiag.source.cuda_api import CPU, FEATURES, VALUES, is_cuda
 from bevdiag.source.mixed_values import (
     IN_PLACE,
+    is_mixed,
     make_writable,
     mixed_get,
     mixed_set,
@@ -32,7 +33,6 @@ from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.operands import as_meta, tensors_in, unrecorded
 from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.unknown_values import copied_to_host
 
 _T = torch.Tensor
 _LIBRARIES = (
@@ -47,12 +47,16 @@ class SimulatedGpu(TorchFunctionMode):
     Args:
         recorder: knows which tensors are the device's.
         values: supplies what depends on features.
+
+    Attributes:
+        boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
     """
 
     def __init__(self, recorder: Recorder, values: AssumedValues | RehearsedValues) -> None:
         super().__init__()
         self.recorder = recorder
         self.values = values
+        self.boxes: torch.Tensor | None = None
 
     @property
     def is_rehearsing(self) -> bool:
@@ -87,7 +91,7 @@ class SimulatedGpu(TorchFunctionMode):
         self, tensor: torch.Tensor, dtype: torch.dtype | None = None, *, is_read: bool = False
     ) -> torch.Tensor:
         """Return a copy on the host; zeros where nobody knows the values."""
-        copied = copied_to_host(self.recorder, tensor, dtype, is_read=is_read)
+        copied = self.recorder.copied_to_host(tensor, dtype, is_read=is_read)
         if copied is not None:
             return copied
         if not self.recorder.is_device(tensor):
@@ -197,16 +201,19 @@ def _device_of(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any)
 
 
 def _to(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tensor, *others = args
-    other = kwargs.get("other", others[0] if others else None)
-    if isinstance(other, _T):
-        device, dtype = VALUES if gpu.recorder.is_device(other) else CPU, other.dtype
-    else:
-        device, dtype, *_ = torch._C._nn._parse_to(*others, **kwargs)
+    # PyTorch's own reader of these arguments asks which accelerator a number means.
+    device, dtype = kwargs.get("device"), kwargs.get("dtype")
+    for value in (*args[1:], kwargs.get("other")):
+        if isinstance(value, _T):
+            device, dtype = VALUES if gpu.recorder.is_device(value) else CPU, value.dtype
+        elif isinstance(value, torch.dtype):
+            dtype = value
+        elif isinstance(value, (torch.device, str, int)) and not isinstance(value, bool):
+            device = value
     if device is not None and is_cuda(device):
-        return gpu.to_device(tensor, dtype)
-    if device is not None and device.type == "cpu":
-        return gpu.to_host(tensor, dtype)
+        return gpu.to_device(args[0], dtype)
+    if device is not None and torch.device(device).type == "cpu":
+        return gpu.to_host(args[0], dtype)
     return func(*args, **kwargs)
 
 
@@ -262,8 +269,7 @@ def _new(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> An
 
 
 def _getitem(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    result = mixed_get(*args)
-    return func(*args, **kwargs) if result is NotImplemented else result
+    return mixed_get(*args) if is_mixed(*args) else func(*args, **kwargs)
 
 
 def _kept(gpu: SimulatedGpu, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -284,8 +290,9 @@ def _kept(gpu: SimulatedGpu, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def _setitem(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     args = _kept(gpu, args)
     make_writable(gpu.recorder, args[0], args[1:])
-    result = mixed_set(gpu.recorder, *args)
-    return func(*args, **kwargs) if result is NotImplemented else result
+    if is_mixed(*args[:2]):
+        return mixed_set(gpu.recorder, *args)
+    return func(*args, **kwargs)
 
 
 def _in_place(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:

@@ -20,6 +20,7 @@ from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.failure import failures_reported
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.layer_shapes import first_tensor
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.real_run import prepare, run_for_real
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal, can_rehearse
@@ -136,7 +137,7 @@ def _are_arguments(model: nn.Module, inputs: Any) -> bool:
 
 
 def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
     values.module = lambda: recorder.attribution.current_path()
     return recorder

@@ -16,14 +16,11 @@ for every step with these inputs.
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bevdiag.trace.operands import StorageNotes, stored_in, tensors_in
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
 
 Interval = tuple[float, float]
 
@@ -352,27 +349,6 @@ def column_of(view: torch.Tensor, width: int) -> int | None:
     if any(size > 1 and stride % width for size, stride in axes):
         return None
     return int(view.storage_offset()) % width
-
-
-def concatenated(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """Remembers the parts that have values where others have none."""
-    made = recorder.run(func, args, kwargs)
-    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-    if made.is_meta and dim % made.dim() == made.dim() - 1 and made.is_contiguous():
-        recorder.columns.joined(args[0], made)
-    return made
-
-
-def picked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """Return a view: with its values where they are known and no gradient has to pass."""
-    view = recorder.run(func, args, kwargs)
-    if not view.is_meta or args[0].requires_grad:
-        return view
-    known = recorder.columns.of(view)
-    if known is None:
-        return view
-    recorder.share(view, known)
-    return known
 
 
 # -- inputs ----------------------------------------------------------------------------------------

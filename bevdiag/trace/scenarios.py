@@ -69,7 +69,7 @@ class KeptVoxels:
         module = model.get_submodule(self.module)
         assert isinstance(module, VoxelGrowth)
         decisions = self.decisions[scenario]
-        module.set_decision(decisions[min(step, len(decisions)) - 1])
+        module.decision = decisions[min(step, len(decisions)) - 1]
 
 
 def between_ends(

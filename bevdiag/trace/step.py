@@ -26,6 +26,7 @@ from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.functions import cuda_functions
 from bevdiag.trace.layer_shapes import LayerTable
 from bevdiag.trace.leftovers import Leftovers, LeftoverWatch
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.training_step import TrainingStep, copied
@@ -143,10 +144,10 @@ def trace_steps(
         left.departed(path)
 
     with without_compiler(), meta_checkpoints(), Attribution(model, leave) as attribution:
-        recorder = hooks.recorder or Recorder(attribution)
+        recorder = hooks.recorder or new_recorder(attribution)
         recorder.attribution = attribution
         if recorder.unknown is None:
-            recorder.unknown = KnownValues(recorder)
+            recorder.unknown = KnownValues(attribution)
         around = AroundStep(recorder, model, options.loop)
         _load(recorder, model, batch, around, is_bare=hooks.is_bare)
         optimizer = hooks.optimizer(model) or build_optimizer(

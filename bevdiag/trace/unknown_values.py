@@ -7,17 +7,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import torch
 
 from bevdiag.errors import NoVerdictError
+from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.known_facts import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.places import user_place
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +70,9 @@ class DataDependenceError(NoVerdictError):
     """A shape, a branch or an index depends on values that no one has computed."""
 
 
-def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
-    """Return the error for an operation that the recorder is about to run."""
-    where = recorder.attribution.current_path() or "the detector"
+def data_dependent(attribution: Attribution, func: Any) -> DataDependenceError:
+    """Return the error for an operation that is about to run."""
+    where = attribution.current_path() or "the detector"
     return DataDependenceError(
         f"{where}: the result of {func} depends on feature values, which a run without a GPU does "
         "not compute; the module needs a rule that states the count"
@@ -87,12 +85,12 @@ class KnownValues(Asked):
     A number that is only logged is never asked for. Whoever knows more answers instead.
 
     Args:
-        recorder: of the trace that is stopped.
+        attribution: of the trace that is stopped.
     """
 
-    def __init__(self, recorder: "Recorder | None" = None) -> None:
+    def __init__(self, attribution: Attribution | None = None) -> None:
         super().__init__()
-        self._recorder = recorder
+        self._attribution = attribution
         self._intervals = Intervals()
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
@@ -161,53 +159,10 @@ class KnownValues(Asked):
         return low
 
     def _stop(self, question: Question) -> NoReturn:
-        assert self._recorder is not None
-        raise data_dependent(self._recorder, f"a {question.kind} read from features")
+        assert self._attribution is not None
+        raise data_dependent(self._attribution, f"a {question.kind} read from features")
 
     def question(self, kind: str) -> Question:
         # Nobody asks where: a walk through the frames for nothing.
-        assert self._recorder is not None
-        return self._numbered(kind, "", self._recorder.attribution.current_path())
-
-
-def copied_to_host(
-    recorder: "Recorder",
-    tensor: torch.Tensor,
-    dtype: torch.dtype | None = None,
-    *,
-    is_read: bool = True,
-) -> torch.Tensor | None:
-    """Copy a meta tensor to the host.
-
-    None for a tensor that has values; the question is numbered all the same. Where nobody knows
-    the values the copy is one of zeros if it `is_read`, else a meta tensor of the host's: training
-    code copies what it logs, and a copy decides something only where it is read.
-    """
-    question = recorder.asked("copy", tensor)
-    if not tensor.is_meta:
-        return None
-    with recorder.on_host():
-        known = None
-        if recorder.supplier is not None and question is not None:
-            known = recorder.supplier.copied(tensor, question, is_read=is_read)
-        if known is None and not is_read:
-            kept = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device="meta")
-            recorder.hide(kept)
-            return kept
-        made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
-        return made if known is None else made.copy_(known)
-
-
-def known_mask(
-    recorder: "Recorder", func: Any, mask: torch.Tensor, question: Question | None
-) -> torch.Tensor:
-    """Values for a meta mask; a mask that has values is returned as it is.
-
-    Raises:
-        DataDependenceError: no one supplies any.
-    """
-    if not mask.is_meta:
-        return mask
-    if recorder.supplier is None or question is None:
-        raise data_dependent(recorder, func)
-    return recorder.supplier.mask(mask, question)
+        assert self._attribution is not None
+        return self._numbered(kind, "", self._attribution.current_path())

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from bevdiag.accuracy import calibration
-from bevdiag.accuracy.calibration import GRID, CalibrationOptions, calibrate
-from bevdiag.accuracy.model_calls import calls_of
+from bevdiag.accuracy.calibration import GRID, CalibrationOptions, calibrate, calls_of
 from bevdiag.children import ChildError, Tell
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.files.shipped import shipped_file
@@ -69,7 +68,8 @@ def test_without_a_gpu_there_is_nothing_to_measure() -> None:
 
 
 def test_the_calls_of_a_model_are_those_of_its_step() -> None:
-    calls = calls_of([SMALL], [1], ["bf16"], _quiet)
+    wanted = CalibrationOptions(configs=(SMALL,), batch_sizes=(1,), autocasts=("bf16",))
+    calls = calls_of(wanted, _quiet)
     assert {call.direction for call in calls} == {"forward", "dgrad", "wgrad"}
     assert {call.dtype for call in calls} == {"bfloat16"}
     assert {call.input_shape[0] for call in calls} == {1}

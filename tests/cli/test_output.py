@@ -11,7 +11,7 @@ from bevdiag.cli.output import (
     check_output,
     formats_and_files,
     layout_for,
-    render_checks,
+    render_report,
     renderer,
     say,
     write_output,
@@ -113,7 +113,7 @@ def test_every_format_for_machines_has_a_renderer() -> None:
 
 
 def test_the_text_is_the_commands_own() -> None:
-    made = render_checks([], "text", "-", lambda checks, layout: f"{len(checks)} at {layout.width}")
+    made = render_report([], "text", "-", lambda checks, layout: f"{len(checks)} at {layout.width}")
     assert made.startswith("0 at ")
 
 

@@ -9,7 +9,8 @@ import pytest
 from bevdiag.doctor.examine import Checkup, examine
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.doctor_report import render_doctor
+from bevdiag.report.text.doctor_report import write_doctor
+from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Confidence, Severity
 
 REPORT = "python==3.10\nnumpy==2.0.2\ntorch==2.4.1\nspconv-cu120==2.3.6\ncumm-cu120==0.4.11\n"
@@ -170,7 +171,7 @@ def test_no_more_is_said_to_be_right_than_was_looked_at(tmp_path: Path) -> None:
     named = _examine(tmp_path, text, gpu="rtx4090", driver="570.86")
     assert {"its kernels for rtx4090", "the driver beside it"} <= set(named.looked_at)
     assert "nothing wrong in what was looked at: torch's CUDA 12.6" in " ".join(
-        render_doctor(bare, Layout(width=80)).split()
+        rendered(Layout(width=80), write_doctor, bare).split()
     )
 
 

@@ -12,7 +12,8 @@ from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.result import Evaluation, Prediction
 from bevdiag.remedies.fit import fit
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.inspect_report import render_inspect
+from bevdiag.report.text.inspect_report import write_inspect
+from bevdiag.report.text.prose import rendered
 from bevdiag.rules.checks import fixes_of
 
 REPOSITORY = Path(__file__).parents[1] / "source" / "repo"
@@ -59,7 +60,7 @@ def test_the_evaluation_is_traced_beside_the_training_step(both: Prediction) -> 
 
 def test_the_full_report_says_which_step_is_the_larger(both: Prediction) -> None:
     def sentence(report: Prediction) -> str:
-        text = " ".join(render_inspect(report, Layout(200), depth=1).split())
+        text = " ".join(rendered(Layout(200), write_inspect, report, depth=1).split())
         return text[text.index("Evaluation: ") :]
 
     assert "at most" in sentence(both)

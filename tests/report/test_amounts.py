@@ -1,9 +1,6 @@
 import pytest
 
 from bevdiag.report.amounts import (
-    bytes_if_known,
-    count_if_known,
-    difference_if_known,
     format_bytes,
     format_count,
     format_difference,
@@ -62,5 +59,5 @@ def test_the_error_is_relative_to_what_was_measured() -> None:
 
 
 def test_a_number_that_is_missing_is_a_dash() -> None:
-    assert bytes_if_known(None) == count_if_known(None) == difference_if_known(None) == "-"
-    assert (bytes_if_known(0), count_if_known(0), difference_if_known(0)) == ("0 B", "0", "0 B")
+    assert format_bytes(None) == format_count(None) == format_difference(None) == "-"
+    assert (format_bytes(0), format_count(0), format_difference(0)) == ("0 B", "0", "0 B")

@@ -7,9 +7,10 @@ import pytest
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
 from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import rendered
 from bevdiag.report.validation import (
-    render_validation,
     validation_markdown,
+    write_validation,
 )
 
 
@@ -57,7 +58,7 @@ VALIDATION = Validation(
 
 
 def test_text_gives_each_row_its_signed_error_and_the_summary() -> None:
-    text = render_validation(VALIDATION, Layout(width=200))
+    text = rendered(Layout(width=200), write_validation, VALIDATION)
     one, two = text.splitlines()[1:3]
     assert "+1.00 %" in one
     assert "-5.00 %" in one
@@ -74,7 +75,7 @@ def test_text_gives_each_row_its_signed_error_and_the_summary() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_no_line_is_wider_than_the_screen_and_none_loses_its_error(width: int) -> None:
-    lines = render_validation(VALIDATION, Layout(width=width)).splitlines()
+    lines = rendered(Layout(width=width), write_validation, VALIDATION).splitlines()
     assert max(map(len, lines)) <= width
     assert "+1.00 %" in lines[1]
     assert "-3.00 %" in lines[2]
@@ -84,8 +85,8 @@ def test_rows_that_lack_a_prediction_for_one_reason_share_a_line() -> None:
     missing = tuple(Outcome(row=row(f"r{i}"), error="no config") for i in range(9))
     few = Validation(machine=MeasuredOn(), outcomes=missing[:2])
     many = Validation(machine=MeasuredOn(), outcomes=missing)
-    assert "not predicted: r0, r1: no config" in render_validation(few, Layout())
-    assert "not predicted: 9 rows: no config" in render_validation(many, Layout())
+    assert "not predicted: r0, r1: no config" in rendered(Layout(), write_validation, few)
+    assert "not predicted: 9 rows: no config" in rendered(Layout(), write_validation, many)
 
 
 def test_counts_known_in_the_first_step_alone_are_told_apart_and_excuse_nothing() -> None:
@@ -102,7 +103,7 @@ def test_counts_known_in_the_first_step_alone_are_told_apart_and_excuse_nothing(
     both = Validation(machine=MeasuredOn(), outcomes=(*VALIDATION.outcomes, outcome))
     assert both.max_error == pytest.approx(0.1)
     assert "largest above 3%" in both.misses
-    text = render_validation(both, Layout(width=240))
+    text = rendered(Layout(width=240), write_validation, both)
     assert "counts known in the first step alone (1 rows)" in text
     assert "largest |error| 0.50 %; peak of the later steps" in text
     assert "kept the same: largest 10.00 %" in text

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from bevdiag.errors import InputError
+from bevdiag.scenes.batch import voxelize
 from bevdiag.scenes.datasets import DATA_SETS, KITTI, NUSCENES, VIEW_OF_DELFT, WAYMO
 from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.street import pasted, street
-from bevdiag.scenes.voxels import voxelize
 
 WAYMO_RANGE = (-75.2, -75.2, -2.0, 75.2, 75.2, 4.0)
 KITTI_RANGE = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)

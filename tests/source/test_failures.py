@@ -18,13 +18,14 @@ from bevdiag.source.dialects.protocol import loss_in
 from bevdiag.source.downloads import NoWeights
 from bevdiag.source.failures import Remedy, as_failure, exits_reported, failed, with_findings
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs import inert
 from bevdiag.source.stubs.spconv import SparseConvTensor
 from bevdiag.trace import places
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 Trace = Callable[..., TracedStep]
@@ -90,9 +91,9 @@ def _exit() -> None:
 
 def _recorder() -> Recorder:
     values = AssumedValues(Scenario.EXPECTED, {})
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
-    begin(Running(SimulatedGpu(recorder, values), values))
+    begin(SimulatedGpu(recorder, values))
     return recorder
 
 

@@ -10,11 +10,12 @@ from bevdiag.memory.events import EventStream
 from bevdiag.source import mixed_values
 from bevdiag.source.cuda_api import FEATURES, is_cuda
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.trace import operands
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.functions import cuda_functions
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 User = Callable[..., object]
@@ -29,6 +30,9 @@ def devices(tensor):
 
 def to_device(tensor):
     return tensor.cuda()
+
+def to_number(tensor):
+    return tensor.to(0, torch.float64)
 
 def same_device(tensor, other):
     return tensor.to(other.device)
@@ -68,7 +72,7 @@ def user() -> dict[str, User]:
 
 @pytest.fixture
 def recorder() -> Recorder:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     made.bare_factories_on_host = True
     return made
 
@@ -110,6 +114,10 @@ def test_a_copy_to_the_device_counts_and_keeps_its_values(
     assert recorder.is_device(copied)
     assert user["to_device"](copied) is copied
     assert allocated(recorder.stream(1)) == [(5,)]
+    numbered = user["to_number"](torch.ones(4))
+    assert isinstance(numbered, torch.Tensor)
+    assert recorder.is_device(numbered)
+    assert allocated(recorder.stream(1)) == [(5,), (4,)]
 
 
 MADE_BEFORE = torch.full((5,), 3.0)
@@ -298,11 +306,11 @@ CUDA = torch.device("cuda")
 
 @pytest.fixture
 def running() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     made.bare_factories_on_host = True
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     with made, gpu:
         yield made
 

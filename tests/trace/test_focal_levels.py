@@ -36,7 +36,7 @@ def test_counts_are_those_of_the_run_in_every_scenario():
     for scenario in Scenario:
         model = build("VoxelBackBone8xFocal", "meta")
         for name, level in zip(MODULE_NAMES, levels, strict=True):
-            model.get_submodule(name).set_decision(level.decisions[scenario][0])
+            model.get_submodule(name).decision = level.decisions[scenario][0]
         with MixedDevices():
             batch = model(make_batch("meta"))
         kept = [len(batch["multi_scale_3d_features"][f"x_conv{n}"].indices) for n in (1, 2, 3)]

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.known_facts import Given, Intervals
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 
@@ -22,7 +23,7 @@ class Watched(AssumedValues):
 
 @pytest.fixture(params=[Scenario.HIGH])
 def values(request: pytest.FixtureRequest) -> Iterator[Watched]:
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     made = Watched(request.param, {})
     recorder.unknown = made
     with recorder:
@@ -111,7 +112,7 @@ SAMPLES = [0, 0, 0, 1, 1]
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     made.unknown = AssumedValues(Scenario.HIGH, {})
     with made:
         yield made

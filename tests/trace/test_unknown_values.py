@@ -45,7 +45,7 @@ class _Known(KnownValues):
     """Supplies fixed values: every second element is true, orders run backwards."""
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__(recorder)
+        super().__init__(recorder.attribution)
         self.negations = 0
 
     def mask(self, mask: Tensor, question: Question) -> Tensor:

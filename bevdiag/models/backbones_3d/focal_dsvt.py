@@ -20,7 +20,7 @@ from bevdiag.models.sized_ops import to_device, without_values
 class FocalSparseEncoder(VoxelGrowth):
     """Submanifold stem, importance of every voxel and its 26 neighbours, growth, convolution.
 
-    Which voxels it keeps depends on feature values: on meta tensors `set_decision` must have said.
+    Which voxels it keeps depends on feature values: on meta tensors `decision` must say it.
 
     Adds `encoded_spconv_tensor` (C = OUT_CHANNELS, the full grid) and, in training, its focal
     loss as `loss_box_of_backbone`. The detector's loss leaves the latter out, as in the report's

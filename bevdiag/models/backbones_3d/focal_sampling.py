@@ -25,12 +25,9 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Neighbours:
-    """Pairs of voxels: `target` [pairs] takes from `source` [pairs], which lies next to it.
+    """Pairs of voxels in one direction: `target` [pairs] takes from `source` [pairs] there."""
 
-    They are sorted by direction: `offsets` holds each direction with its number of pairs.
-    """
-
-    offsets: tuple[tuple[tuple[int, int, int], int], ...]
+    direction: tuple[int, int, int]
     target: Tensor
     source: Tensor
 
@@ -94,13 +91,11 @@ class ScoreSampler:
     def _convolve(self, conv: Any, features: Tensor) -> Tensor:
         """Run a submanifold convolution 3x3x3; spconv's weights are [out, z, y, x, in]."""
         output: Tensor = features @ conv.weight[:, 1, 1, 1].T
-        pairs = self._neighbours
-        taken = torch.split(features[pairs.source], [number for _, number in pairs.offsets])
-        products = [
-            part @ conv.weight[:, z + 1, y + 1, x + 1].T
-            for part, ((z, y, x), _) in zip(taken, pairs.offsets, strict=True)
-        ]
-        return output.index_add_(0, pairs.target, torch.cat(products))
+        for pairs in self._neighbours:
+            z, y, x = pairs.direction
+            products = features[pairs.source] @ conv.weight[:, z + 1, y + 1, x + 1].T
+            output.index_add_(0, pairs.target, products)
+        return output
 
 
 def decided(scores: Scores, coords: Coords, *, threshold: float, topk: bool) -> FocalDecision:
@@ -130,7 +125,7 @@ def _normalize(norm: nn.BatchNorm1d, features: Tensor) -> Tensor:
     )
 
 
-def _find_neighbours(coords: Coords, spatial_shape: tuple[int, int, int]) -> _Neighbours:
+def _find_neighbours(coords: Coords, spatial_shape: tuple[int, int, int]) -> list[_Neighbours]:
     """All pairs of voxels that touch. Half of the directions are searched, the others mirrored."""
     # One more cell at each end of an axis keeps a step beyond the edge out of the next row.
     extents = np.array(spatial_shape, np.int64) + 2
@@ -138,18 +133,14 @@ def _find_neighbours(coords: Coords, spatial_shape: tuple[int, int, int]) -> _Ne
     keys = ((b * extents[0] + z + 1) * extents[1] + y + 1) * extents[2] + x + 1
     order = np.argsort(keys)
     sorted_keys = keys[order]
-    offsets, targets, sources = [], [], []
+    neighbours = []
     for step_z, step_y, step_x in OFFSETS[: len(OFFSETS) // 2].tolist():
         wanted = sorted_keys + (step_z * extents[1] + step_y) * extents[2] + step_x
         place = np.minimum(np.searchsorted(sorted_keys, wanted), len(keys) - 1)
         found = sorted_keys[place] == wanted
-        target, source = order[found], order[place[found]]
-        offsets += [((step_z, step_y, step_x), len(target))]
-        offsets += [((-step_z, -step_y, -step_x), len(target))]
-        targets += [target, source]
-        sources += [source, target]
-    return _Neighbours(
-        tuple(offsets),
-        torch.from_numpy(np.concatenate(targets)),
-        torch.from_numpy(np.concatenate(sources)),
-    )
+        target, source = map(torch.from_numpy, (order[found], order[place[found]]))
+        neighbours += [
+            _Neighbours((step_z, step_y, step_x), target, source),
+            _Neighbours((-step_z, -step_y, -step_x), source, target),
+        ]
+    return neighbours

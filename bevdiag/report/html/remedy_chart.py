@@ -1,10 +1,9 @@
 """Remedies as points: what a step reserves with each, against what it computes."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-from bevdiag.prediction.result import Plan, Prediction
+from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.html.template import KINDS
 
@@ -27,8 +26,18 @@ def remedy_chart(report: Prediction) -> dict[str, Any] | None:
     most_bytes = 1.06 * max(*memory, capacity if capacity and capacity < max(memory) else 0)
     shares = [1.0, *((r.flops or 0) / now for r in known)]
     most_share = 1.12 * max(shares)
-    plane = _Plane(most_bytes, most_share)
-    tells = {"name": "as it is", "kind": "plain", "tells": "as it is"}
+
+    def place(nbytes: float, share: float) -> dict[str, str]:
+        x = _LEFT + (WIDTH - _LEFT - _RIGHT) * nbytes / most_bytes
+        y = HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share / most_share
+        return {"x": f"{x:.1f}", "y": f"{y:.1f}"}
+
+    points = [place(memory[0], 1.0) | {"name": "as it is", "kind": "plain", "tells": "as it is"}]
+    for remedy, nbytes, share in zip(known, memory[1:], shares[1:], strict=True):
+        percent = 100 * (remedy.flops or 0) / now
+        tells = f"{remedy.id}: {format_bytes(nbytes)}, {percent:.0f} % of the compute"
+        point = {"name": remedy.id, "kind": KINDS[remedy.verdict], "tells": tells}
+        points.append(place(nbytes, share) | point)
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -36,24 +45,18 @@ def remedy_chart(report: Prediction) -> dict[str, Any] | None:
         "bottom": HEIGHT - _BOTTOM,
         "top": _TOP,
         "right": WIDTH - _RIGHT,
-        "points": [
-            plane.place(memory[0], 1.0) | tells,
-            *(
-                plane.place(r.reserved_bytes or 0, (r.flops or 0) / now) | _point(r, now)
-                for r in known
-            ),
-        ],
+        "points": points,
         "memory_ticks": [
-            plane.place(gib * 2**30, 0) | {"text": f"{gib:g} GiB"}
+            place(gib * 2**30, 0) | {"text": f"{gib:g} GiB"}
             for gib in ticks_up_to(most_bytes / 2**30)
         ],
         "compute_ticks": [
-            plane.place(0, percent / 100) | {"text": f"{percent:g} %"}
+            place(0, percent / 100) | {"text": f"{percent:g} %"}
             for percent in ticks_up_to(100 * most_share)
         ],
         "capacity": None
         if capacity is None or capacity > most_bytes
-        else plane.place(capacity, 0) | {"text": f"usable {format_bytes(capacity)}"},
+        else place(capacity, 0) | {"text": f"usable {format_bytes(capacity)}"},
     }
 
 
@@ -64,27 +67,8 @@ def flops_per_sample(report: Prediction) -> int | None:
     return report.flops // report.scene.batch_size
 
 
-@dataclass(frozen=True, slots=True)
-class _Plane:
-    """Where memory and compute lie in the picture."""
-
-    most_bytes: float
-    most_share: float
-
-    def place(self, nbytes: float, share: float) -> dict[str, str]:
-        x = _LEFT + (WIDTH - _LEFT - _RIGHT) * nbytes / self.most_bytes
-        y = HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share / self.most_share
-        return {"x": f"{x:.1f}", "y": f"{y:.1f}"}
-
-
 def ticks_up_to(most: float) -> list[float]:
     """Round numbers from 0 up to `most` > 0, three to eleven of them."""
     power = 10.0 ** math.floor(math.log10(most))
     step = next(part * power for part in (0.1, 0.2, 0.25, 0.5, 1) if most / (part * power) <= 10)
     return [number * step for number in range(math.floor(most / step) + 1)]
-
-
-def _point(remedy: Plan, now: int) -> dict[str, str]:
-    share = 100 * (remedy.flops or 0) / now
-    tells = f"{remedy.id}: {format_bytes(remedy.reserved_bytes or 0)}, {share:.0f} % of the compute"
-    return {"name": remedy.id, "kind": KINDS[remedy.verdict], "tells": tells}

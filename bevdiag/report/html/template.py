@@ -19,9 +19,9 @@ from markupsafe import Markup, escape
 from bevdiag.memory.verdict import Verdict
 from bevdiag.report.amounts import (
     UNKNOWN,
-    bytes_if_known,
-    count_if_known,
-    difference_if_known,
+    format_bytes,
+    format_count,
+    format_difference,
     format_shape,
 )
 from bevdiag.report.locations import shown_location
@@ -74,10 +74,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "bytes": bytes_if_known,
+        "bytes": format_bytes,
         "channels": lambda number: UNKNOWN if number is None else str(number),
-        "count": count_if_known,
-        "difference": difference_if_known,
+        "count": format_count,
+        "difference": format_difference,
         "kind": KINDS.__getitem__,
         "module": module_name,
         "parts": _parts,

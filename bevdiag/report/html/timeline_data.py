@@ -5,9 +5,8 @@ A block belongs to a band of the timeline: a part of the state, or a module.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.history import BlockLife
@@ -81,8 +80,7 @@ _STATE = {
 _OUTSIDE = "outside the modules"
 
 
-@dataclass(frozen=True, slots=True)
-class Bands:
+class Bands(NamedTuple):
     """The bands from the bottom up, and each block's place among them.
 
     Attributes:
@@ -102,50 +100,41 @@ def bands_of(blocks: Sequence[BlockLife]) -> Bands:
     The module that holds most, in bytes times events, is split into the modules inside it until no
     split stays within that number.
     """
-    groups = _split(_top_level([block for block in blocks if not block.is_state]))
+    groups = _split(_inside([block for block in blocks if not block.is_state]))
     path_of = {id(block): path for path, members in groups.items() for block in members}
     present = {block.alloc.category.value for block in blocks if block.is_state}
     state = [name for category, name in _STATE.items() if category in present]
     modules = list(dict.fromkeys(path_of[id(block)] for block in blocks if id(block) in path_of))
     names = [*state, *modules]
     index = {name: number for number, name in enumerate(names)}
-    return Bands(
-        names=tuple(names),
-        num_state=len(state),
-        of_block=tuple(
-            index[_STATE[block.alloc.category.value] if block.is_state else path_of[id(block)]]
-            for block in blocks
-        ),
+    of_block = tuple(
+        index[_STATE[block.alloc.category.value] if block.is_state else path_of[id(block)]]
+        for block in blocks
     )
+    return Bands(tuple(names), len(state), of_block)
 
 
-def _top_level(blocks: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
-    groups: dict[str, list[BlockLife]] = defaultdict(list)
+def _inside(blocks: Sequence[BlockLife], path: str = "") -> dict[str, list[BlockLife]]:
+    """Group the blocks by the module one level below `path`; its own stay under `path`."""
+    level = path.count(".") + 2 if path else 1
+    parts: dict[str, list[BlockLife]] = defaultdict(list)
     for block in blocks:
-        groups[block.alloc.module.partition(".")[0] or _OUTSIDE].append(block)
-    return dict(groups)
+        inside = ".".join(block.alloc.module.split(".")[:level])
+        parts[inside or path or _OUTSIDE].append(block)
+    return dict(parts)
 
 
 def _split(groups: dict[str, list[BlockLife]]) -> dict[str, list[BlockLife]]:
     whole: set[str] = set()
     while candidates := [path for path in groups if path not in whole]:
         path = max(candidates, key=lambda path: _weight(groups[path]))
-        parts = _inside(path, groups[path])
+        parts = _inside(groups[path], path)
         if len(groups) - 1 + len(parts) > MOST_MODULES or set(parts) == {path}:
             whole.add(path)
         else:
             del groups[path]
             groups |= parts
     return groups
-
-
-def _inside(path: str, members: Sequence[BlockLife]) -> dict[str, list[BlockLife]]:
-    """Group the members by the module one level below `path`; its own stay under `path`."""
-    level = path.count(".") + 2
-    parts: dict[str, list[BlockLife]] = defaultdict(list)
-    for block in members:
-        parts[".".join(block.alloc.module.split(".")[:level]) or path].append(block)
-    return dict(parts)
 
 
 def _weight(members: Sequence[BlockLife]) -> int:

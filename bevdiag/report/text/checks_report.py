@@ -9,8 +9,7 @@ from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import ConfigReport, Prediction
-from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count
-from bevdiag.report.layout import Layout
+from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.locations import module_or_phase
 from bevdiag.report.printable import printable
 from bevdiag.report.text.findings import write_findings
@@ -32,9 +31,8 @@ _RECORDED = "config~ | peak> | reserved> | parameters> | recorded with~"
 _COLUMNS = "config~ |  | peak> | reserved> | budget>1 | why~"
 
 
-def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
+def write_preflight(page: Page, checks: Sequence[Check]) -> None:
     """Write the table of configs and, below, what stands against those that did not pass."""
-    page = Page(layout)
     ordered = worst_last(checks)
     page.table(_COLUMNS, [_row(check) for check in ordered], indent=0)
     if budgets := dict.fromkeys(check.budget for check in checks if check.budget):
@@ -45,7 +43,6 @@ def render_preflight(checks: Sequence[Check], layout: Layout) -> str:
     if command := _next_command(ordered):
         page.line()
         page.line(f"Next: {command}")  # never folded: it is there to be copied
-    return str(page)
 
 
 def _next_command(checks: Sequence[Check]) -> str:
@@ -65,7 +62,7 @@ def _row(check: Check) -> Row:
     return [
         check.config,
         cell(word, style),
-        *map(bytes_if_known, figures(check)),
+        *map(format_bytes, figures(check)),
         why(check),
     ]
 
@@ -124,7 +121,7 @@ def _write_notes(page: Page, check: Check) -> None:
         page.note(f"Note: {note}.")
 
 
-def render_baseline(baseline: "Baseline", layout: Layout) -> str:
+def write_baseline(page: Page, baseline: "Baseline") -> None:
     """Every recorded config with its figures and the conditions they hold under."""
     rows = [
         [
@@ -136,9 +133,7 @@ def render_baseline(baseline: "Baseline", layout: Layout) -> str:
         ]
         for name, entry in sorted(baseline.configs.items())
     ]
-    page = Page(layout)
     page.table(_RECORDED, rows, indent=0)
-    return str(page)
 
 
 _KINDS = {
@@ -149,9 +144,8 @@ _KINDS = {
 }
 
 
-def render_check(checks: Sequence[Check], layout: Layout) -> str:
+def write_check(page: Page, checks: Sequence[Check]) -> None:
     """Write the findings of every config that has some, then how many there are of each kind."""
-    page = Page(layout)
     for check in worst_last(checks):
         if check.failure or check.findings or check.silenced or check.notes:
             page.heading(check.config)
@@ -171,4 +165,3 @@ def render_check(checks: Sequence[Check], layout: Layout) -> str:
         page.paragraph("Once they can be read: bevdiag check CONFIG... again.")
     counted = ", ".join(f"{counts[code]} {words}" for code, words in _KINDS.items() if counts[code])
     page.paragraph(f"Configs: {counted}.")
-    return str(page)

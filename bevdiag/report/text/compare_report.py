@@ -1,13 +1,7 @@
 """`bevdiag compare` as text."""
 
 from bevdiag.prediction.result import CompareReport, Target, Variant
-from bevdiag.report.amounts import (
-    bytes_if_known,
-    count_if_known,
-    difference_if_known,
-    format_bytes,
-)
-from bevdiag.report.layout import Layout
+from bevdiag.report.amounts import format_bytes, format_count, format_difference
 from bevdiag.report.text.assumed import write_assumptions, write_settings
 from bevdiag.report.text.findings import write_findings
 from bevdiag.report.text.prose import VERDICT_WORDS, Page
@@ -16,20 +10,19 @@ from bevdiag.report.text.table import Row, cell
 _COLUMNS = "variant~ | BEV> | parameters> | peak> | difference> | reserved> | at most>1"
 
 
-def render_compare(report: CompareReport, layout: Layout) -> str:
+def write_compare(page: Page, report: CompareReport) -> None:
     """Write the table of variants; below each its largest request and the GPUs that it fits."""
-    page = Page(layout)
     page.paragraph(report.config, style="dim")
     page.heading("Variants")
     rows: list[Row] = [
         [
             cell(variant_label(variant, report), "bold"),
-            count_if_known(variant.bev_channels),
-            count_if_known(variant.params),
-            bytes_if_known(variant.peak_allocated_bytes),
-            difference_if_known(variant.difference_bytes),
-            bytes_if_known(variant.reserved_bytes),
-            bytes_if_known(variant.high_bytes),
+            format_count(variant.bev_channels),
+            format_count(variant.params),
+            format_bytes(variant.peak_allocated_bytes),
+            format_difference(variant.difference_bytes),
+            format_bytes(variant.reserved_bytes),
+            format_bytes(variant.high_bytes),
         ]
         for variant in report.variants
     ]
@@ -42,7 +35,6 @@ def render_compare(report: CompareReport, layout: Layout) -> str:
     write_settings(page, report.target, report.scene)
     write_assumptions(page, report.assumptions)
     write_findings(page, report.findings)
-    return str(page)
 
 
 def variant_label(variant: Variant, report: CompareReport) -> str:

@@ -6,7 +6,6 @@ from bevdiag.doctor.examine import Checkup
 from bevdiag.environment.environment import Environment
 from bevdiag.errors import ExitCode
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
 from bevdiag.report.text.findings import write_findings
 from bevdiag.report.text.prose import Page
 from bevdiag.rules.finding import Confidence, Severity
@@ -15,9 +14,8 @@ _LABEL_COLUMN = 10
 _STYLES = {ExitCode.FITS: "green", ExitCode.FINDINGS: "red", ExitCode.NO_VERDICT: "yellow"}
 
 
-def render_doctor(checkup: Checkup, layout: Layout) -> str:
+def write_doctor(page: Page, checkup: Checkup) -> None:
     """Write the verdict, what was looked at, what is wrong, and what is unknown."""
-    page = Page(layout)
     page.paragraph(_sentence(checkup), style=f"bold {_STYLES[checkup.exit_code]}")
     page.heading("Looked at")
     page.labelled(_entries(checkup.environment), column=_LABEL_COLUMN)
@@ -26,7 +24,6 @@ def render_doctor(checkup: Checkup, layout: Layout) -> str:
         page.heading("Cannot tell")
     for question in checkup.unknown:
         page.paragraph(question, indent=2)
-    return str(page)
 
 
 def _sentence(checkup: Checkup) -> str:

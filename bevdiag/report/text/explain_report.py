@@ -14,7 +14,6 @@ from bevdiag.explain.answer import (
 )
 from bevdiag.explain.decode import ADVICE
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
 from bevdiag.report.locations import module_or_phase, shown_location
 from bevdiag.report.text.findings import write_fixes
 from bevdiag.report.text.prose import Page
@@ -37,9 +36,8 @@ _SAYING = (
 """Whose names say already what happened."""
 
 
-def render_explain(explanation: Explanation, layout: Layout) -> str:
+def write_explain(page: Page, explanation: Explanation) -> None:
     """Write the answer first, then what the text says, then what else it could be."""
-    page = Page(layout)
     _write_answer(page, explanation)
     page.heading("The message")
     page.labelled(_message(explanation.failure), column=_LABEL_COLUMN)
@@ -59,7 +57,6 @@ def render_explain(explanation: Explanation, layout: Layout) -> str:
     if explanation.target is not None or explanation.notes:
         page.heading("Assumed")
         page.labelled(_assumed(explanation), column=_LABEL_COLUMN)
-    return str(page)
 
 
 def _write_answer(page: Page, explanation: Explanation) -> None:

@@ -2,7 +2,6 @@
 
 from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.report.amounts import format_bytes, format_count
-from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import write_settings
 from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name
 
@@ -29,14 +28,13 @@ def answer(report: FitReport) -> str:
     return f"Up to {largest} {report.unit} fit {where}{above}; {now}."
 
 
-def render_fit(report: FitReport, layout: Layout) -> str:
+def write_fit(page: Page, report: FitReport) -> None:
     """Answer, curve, and what they take for granted."""
-    page = Page(layout)
     page.paragraph(answer(report), style="bold")
     page.heading(f"Memory over {report.unit}")
     highest = max((point.high_bytes or 0 for point in report.points), default=0)
     scale = max(highest, report.target.capacity_bytes or 0, 1)
-    full, open_ = ("\u2588", "\u2591") if layout.unicode else ("#", "-")
+    full, open_ = ("\u2588", "\u2591") if page.layout.unicode else ("#", "-")
     for point in report.points:
         _write_bar(page, point, report, scale, full, open_)
     page.note(
@@ -44,7 +42,6 @@ def render_fit(report: FitReport, layout: Layout) -> str:
         "what must be reserved for it. Every row was traced."
     )
     write_settings(page, report.target, report.scene)
-    return str(page)
 
 
 def _write_bar(

@@ -5,14 +5,7 @@ from collections.abc import Sequence
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan
 from bevdiag.remedies.results import FixReport
-from bevdiag.report.amounts import (
-    UNKNOWN,
-    bytes_if_known,
-    count_if_known,
-    format_error,
-    format_flops,
-)
-from bevdiag.report.layout import Layout
+from bevdiag.report.amounts import UNKNOWN, format_bytes, format_count, format_error, format_flops
 from bevdiag.report.printable import printable
 from bevdiag.report.text.assumed import write_settings
 from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name
@@ -31,7 +24,7 @@ def outcome(report: FixReport) -> str:
         return f"{report.config} fits {where} as it is: nothing to change."
     if chosen is None:
         return _without_a_way_out(report, where)
-    peak, high = map(bytes_if_known, (chosen.peak_allocated_bytes, chosen.high_bytes))
+    peak, high = map(format_bytes, (chosen.peak_allocated_bytes, chosen.high_bytes))
     changes = chosen.id or "the edits below"
     if report.target.capacity_bytes is None:
         text = f"With {changes} {report.config} runs: a peak of {peak}, {high} at most."
@@ -42,9 +35,8 @@ def outcome(report: FixReport) -> str:
     return f"{text} Written, read again and inspected again." if report.written else text
 
 
-def render_fix(report: FixReport, layout: Layout) -> str:
+def write_fix(page: Page, report: FixReport) -> None:
     """Outcome first, then the edits, the frontier, every change alone, and advice."""
-    page = Page(layout)
     page.paragraph(outcome(report), style="bold")
     if report.chosen is not None:
         _write_edits(page, report, report.chosen)
@@ -59,7 +51,6 @@ def render_fix(report: FixReport, layout: Layout) -> str:
         _write_tried(page, report)
     _write_advice(page, report)
     write_settings(page, report.target, report.scene)
-    return str(page)
 
 
 def _without_a_way_out(report: FixReport, where: str) -> str:
@@ -68,7 +59,7 @@ def _without_a_way_out(report: FixReport, where: str) -> str:
     text = f"No set of changes that was traced, of {len(taking_part)}, fits {where}."
     if taking_part:
         least = min(taking_part, key=lambda plan: plan.high_bytes or 0)
-        text += f" The least is left by {least.id}: {bytes_if_known(least.high_bytes)} at most."
+        text += f" The least is left by {least.id}: {format_bytes(least.high_bytes)} at most."
     if not report.unsafe_allowed:
         text += " Changes that throw input away or move the grid took no part: --unsafe lets them."
     return text
@@ -117,10 +108,10 @@ def _row(plan: Plan, base: Plan) -> Row:
     word, style = VERDICT_WORDS[plan.verdict]
     return [
         cell(plan.id.replace("+", " + ") or "as it is", "bold"),
-        bytes_if_known(plan.peak_allocated_bytes),
-        bytes_if_known(plan.high_bytes),
-        UNKNOWN if plan.flops is None else format_error(plan.flops, base.flops or 0),
-        count_if_known(plan.params),
+        format_bytes(plan.peak_allocated_bytes),
+        format_bytes(plan.high_bytes),
+        format_error(plan.flops, base.flops),
+        format_count(plan.params),
         _costs(plan),
         cell(word, style),
     ]
@@ -142,9 +133,9 @@ def _write_advice(page: Page, report: FixReport) -> None:
         if advice.verdict not in (None, Verdict.NO_BUDGET):
             figures = [VERDICT_WORDS[advice.verdict][0]]
             if advice.high_bytes is not None:
-                figures.append(f"{bytes_if_known(advice.high_bytes)} at most")
+                figures.append(f"{format_bytes(advice.high_bytes)} at most")
             if advice.reserved_bytes is not None:
-                figures.append(f"{bytes_if_known(advice.reserved_bytes)} reserved")
+                figures.append(f"{format_bytes(advice.reserved_bytes)} reserved")
             after = "after the edits" if report.chosen else "alone"
             then = f"{', '.join(figures)}, {after}"
         page.labelled([("how", advice.how), ("then", then)], indent=4, column=_LABEL_COLUMN)

@@ -6,7 +6,6 @@ from bevdiag.memory.catalogue import Gpu
 from bevdiag.memory.verdict import GpuFit
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
 from bevdiag.report.text.prose import VERDICT_WORDS, Page
 from bevdiag.report.text.table import cell
 
@@ -57,7 +56,7 @@ _COLUMNS = "name | memory> | usable> | compute> | figure1 | also~"
 _LABEL_COLUMN = 10
 
 
-def render_gpus(gpus: tuple[Gpu, ...], layout: Layout) -> str:
+def write_catalogue(page: Page, gpus: tuple[Gpu, ...]) -> None:
     """All GPUs, one a row, the smallest memory first."""
     rows = [
         [
@@ -70,7 +69,6 @@ def render_gpus(gpus: tuple[Gpu, ...], layout: Layout) -> str:
         ]
         for gpu in gpus
     ]
-    page = Page(layout)
     page.table(_COLUMNS, rows, indent=0)
     page.line()
     page.paragraph(
@@ -80,12 +78,10 @@ def render_gpus(gpus: tuple[Gpu, ...], layout: Layout) -> str:
         "is for any other.",
         style="dim",
     )
-    return str(page)
 
 
-def render_gpu(gpu: Gpu, layout: Layout) -> str:
+def write_gpu(page: Page, gpu: Gpu) -> None:
     """One GPU, with the sources of its figures."""
-    page = Page(layout)
     page.line((gpu.name, "bold"))
     entries = [
         ("memory", f"{format_bytes(gpu.total_bytes)}; {gpu.total_source}"),
@@ -95,7 +91,6 @@ def render_gpu(gpu: Gpu, layout: Layout) -> str:
         ("also", ", ".join(gpu.aliases)),
     ]
     page.labelled(entries, column=_LABEL_COLUMN)
-    return str(page)
 
 
 def _compute(gpu: Gpu) -> str:

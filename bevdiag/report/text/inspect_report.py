@@ -3,7 +3,6 @@
 from bevdiag.memory.events import Phase
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
 from bevdiag.report.text.assumed import write_assumed, write_assumptions
 from bevdiag.report.text.chart import write_chart
 from bevdiag.report.text.findings import write_findings
@@ -23,26 +22,13 @@ from bevdiag.report.text.remedies import write_remedies
 from bevdiag.report.text.wiring_table import write_wiring
 
 
-def render_opening(report: Prediction, layout: Layout) -> str:
-    """Render the first lines of `render_inspect`."""
-    page = Page(layout)
-    write_opening(page, report)
-    return str(page)
+def write_inspect(
+    page: Page, report: Prediction, *, depth: int, verbose: bool = False, is_begun: bool = False
+) -> None:
+    """Write the report, verdict first and last: `depth` levels of layers, `verbose` all entries.
 
-
-def render_inspect(
-    report: Prediction,
-    layout: Layout,
-    *,
-    depth: int,
-    verbose: bool = False,
-    is_begun: bool = False,
-) -> str:
-    """Render the report, verdict first and last: `depth` levels of layers, `verbose` all entries.
-
-    Where it `is_begun`, what `render_opening` says is left out.
+    Where it `is_begun`, what `write_opening` says is left out.
     """
-    page = Page(layout)
     write_opening(page, report)
     if is_begun:
         page.lines.clear()
@@ -59,7 +45,6 @@ def render_inspect(
     write_remedies(page, report)
     page.line()
     write_verdict(page, report)
-    return str(page)
 
 
 def _write_evaluation(page: Page, report: Prediction) -> None:
@@ -90,21 +75,18 @@ def _write_evaluation(page: Page, report: Prediction) -> None:
     )
 
 
-def render_model(report: Prediction, layout: Layout) -> str:
+def write_model(page: Page, report: Prediction) -> None:
     """Why a test's model does not pass: verdict, stop, what is assumed, who holds the peak."""
-    page = Page(layout)
     page.paragraph(verdict_sentence(report))
     write_stop(page, report)
     for name in report.unmodelled:
         page.paragraph(f"not modelled: {name}", indent=2)
     write_peak(page, report)
     write_assumptions(page, report.assumptions)
-    return str(page)
 
 
-def render_config(report: ConfigReport, layout: Layout) -> str:
+def write_config(page: Page, report: ConfigReport) -> None:
     """Write what stops the step, then everything found."""
-    page = Page(layout)
     page.line(("cannot run", "bold red"))
     page.paragraph(
         f"{report.config}: the errors below stop every training step, so none was traced."
@@ -112,4 +94,3 @@ def render_config(report: ConfigReport, layout: Layout) -> str:
     if report.refusal:
         page.paragraph(f"The repository's code ended with: {report.refusal}")
     write_findings(page, report.findings, report.silenced)
-    return str(page)

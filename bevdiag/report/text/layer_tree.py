@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bevdiag.prediction.result import Layer, Prediction
-from bevdiag.report.amounts import UNKNOWN, bytes_if_known, count_if_known, format_shape
+from bevdiag.report.amounts import UNKNOWN, format_bytes, format_count, format_shape
 from bevdiag.report.text.prose import Page
 from bevdiag.report.text.table import Row, cell
 
@@ -28,8 +28,8 @@ def write_layers(page: Page, report: Prediction, depth: int) -> None:
         name = cell("  " * level + label, "bold" if layer.name in culprits else "")
         sizes = (layer.saved_bytes, layer.workspace_bytes, layer.peak_bytes)
         figures = [
-            count_if_known(layer.params or None),
-            *(bytes_if_known(size or None) for size in sizes),
+            format_count(layer.params or None),
+            *(format_bytes(size or None) for size in sizes),
         ]
         shape = format_shape(layer.output_shape)
         wide.append([name, cell(layer.type, "cyan"), _channels(layer), shape, *figures])

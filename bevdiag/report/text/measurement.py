@@ -1,7 +1,7 @@
 """What a GPU measured, beside what was predicted."""
 
 from bevdiag.prediction.result import Measurement, Prediction
-from bevdiag.report.amounts import bytes_if_known, format_bytes, format_count, format_error
+from bevdiag.report.amounts import format_bytes, format_count, format_error
 from bevdiag.report.text.prose import Page
 
 TOP_MODULES = 20
@@ -18,7 +18,7 @@ def write_measurement(page: Page, report: Prediction) -> None:
     for failure in (measured.failure, measured.oom_message):
         if failure:
             page.paragraph(failure, indent=2, style="red")
-    if rows := [_row(*figures) for figures in _figures(report, measured)]:
+    if rows := _rows(report, measured):
         page.line()
         page.table(_COLUMNS, rows)
     hidden = len(measured.modules) - TOP_MODULES
@@ -40,34 +40,20 @@ def _entries(measured: Measurement) -> list[tuple[str, str]]:
     return entries
 
 
-def _figures(report: Prediction, measured: Measurement) -> list[tuple[str, int | None, int | None]]:
+def _rows(report: Prediction, measured: Measurement) -> list[list[str]]:
     largest = sorted(measured.modules.items(), key=lambda item: (-item[1], item[0]))
-    totals = [
+    figures = [
         ("peak allocated", measured.peak_allocated_bytes, report.peak.allocated_bytes),
         ("peak reserved", measured.peak_reserved_bytes, report.peak.reserved_bytes),
     ]
+    rows: list[tuple[str, int | None, int | None]] = [row for row in figures if row[1] is not None]
+    for phase, use in measured.phases.items():
+        predicted = report.phases.get(phase)
+        peak = predicted.peak_allocated_bytes if predicted else None
+        rows.append((f"{phase} peak", use.peak_allocated_bytes, peak))
+    for module, nbytes in largest[:TOP_MODULES]:
+        rows.append((module, nbytes, measured.predicted_modules.get(module)))
     return [
-        *(figures for figures in totals if figures[1] is not None),
-        *(
-            (
-                f"{phase} peak",
-                use.peak_allocated_bytes,
-                report.phases[phase].peak_allocated_bytes if phase in report.phases else None,
-            )
-            for phase, use in measured.phases.items()
-        ),
-        *(
-            (module, nbytes, measured.predicted_modules.get(module))
-            for module, nbytes in largest[:TOP_MODULES]
-        ),
-    ]
-
-
-def _row(what: str, measured: int | None, predicted: int | None) -> list[str]:
-    both = measured is not None and predicted is not None
-    return [
-        what,
-        bytes_if_known(measured),
-        bytes_if_known(predicted),
-        format_error(predicted or 0, measured or 0) if both else "-",
+        [what, format_bytes(was), format_bytes(said), format_error(said, was)]
+        for what, was, said in rows
     ]

@@ -1,8 +1,8 @@
 """A text report as it grows: paragraphs, headings and tables, and the words of verdicts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -29,6 +29,7 @@ VERDICT_WORDS = {
 SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 _Item = TypeVar("_Item")
+_Given = ParamSpec("_Given")
 
 
 def budget_name(target: "Target") -> str:
@@ -139,3 +140,15 @@ class Page:
                 console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
         text = capture.get()
         return text if layout.unicode else text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def rendered(
+    layout: Layout,
+    write: Callable[Concatenate[Page, _Given], None],
+    *given: _Given.args,
+    **options: _Given.kwargs,
+) -> str:
+    """Return the text that a function writes on a page of that layout."""
+    page = Page(layout)
+    write(page, *given, **options)
+    return str(page)

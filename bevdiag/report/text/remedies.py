@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from bevdiag.prediction.result import Plan, Prediction
-from bevdiag.report.amounts import bytes_if_known, count_if_known, difference_if_known
+from bevdiag.report.amounts import format_bytes, format_count, format_difference
 from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name
 from bevdiag.report.text.table import Row, cell
 
@@ -40,12 +40,12 @@ def _row(remedy: Plan, now_bytes: int) -> Row:
     word, style = VERDICT_WORDS[remedy.verdict]
     return [
         cell(remedy.id, "bold"),
-        bytes_if_known(peak),
-        difference_if_known(None if peak is None else peak - now_bytes),
-        bytes_if_known(remedy.high_bytes),
-        bytes_if_known(remedy.reserved_bytes),
-        count_if_known(remedy.params),
-        count_if_known(remedy.bev_channels),
+        format_bytes(peak),
+        format_difference(None if peak is None else peak - now_bytes),
+        format_bytes(remedy.high_bytes),
+        format_bytes(remedy.reserved_bytes),
+        format_count(remedy.params),
+        format_count(remedy.bev_channels),
         cell("failed", "red") if remedy.error else cell(word, style),
     ]
 

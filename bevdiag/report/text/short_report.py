@@ -9,7 +9,6 @@ from rich.text import Text
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.report.amounts import format_bytes, format_count, format_share
-from bevdiag.report.layout import Layout
 from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.assumed import (
@@ -35,25 +34,21 @@ _COUNTS = 2
 _CHANGES = 3
 
 
-def render_head(report: Prediction, layout: Layout) -> str:
-    """Write the first lines, of which plans change nothing: the verdict and the peak."""
-    return str(_head(report, layout))
-
-
-def render_short(
+def write_short(
+    page: Page,
     report: Prediction,
-    layout: Layout,
     *,
     is_begun: bool = False,
     commands: Mapping[str, str] | None = None,
-) -> str:
+) -> None:
     """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines.
 
-    Where the report `is_begun`, what `render_head` says is left out. Plans push the verdict out of
+    Where the report `is_begun`, what `write_head` says is left out. Plans push the verdict out of
     sight, and may come long after it: behind them it is said again. `commands` are `inspect` and
     `fix` with the user's own options; without them the config and the GPU are named.
     """
-    page, after = _head(report, layout), Page(layout)
+    after = Page(page.layout)
+    write_head(page, report)
     said = len(page.lines) if is_begun else 0
     _write_assumed(page, report)
     _write_chart(after, report)
@@ -64,17 +59,16 @@ def render_short(
         after.line()
         write_verdict(after, report)
     for count in range(_FINDINGS, -1, -1):
-        findings = Page(layout)
+        findings = Page(page.layout)
         _write_findings(findings, report, count)
         if len(page.lines) + len(findings.lines) + len(after.lines) <= _LINES:
             break
     page.lines += findings.lines + after.lines
     del page.lines[:said]
-    return str(page)
 
 
-def _head(report: Prediction, layout: Layout) -> Page:
-    page = Page(layout)
+def write_head(page: Page, report: Prediction) -> None:
+    """Write the first lines, of which plans change nothing: the verdict and the peak."""
     page.paragraph(f"{report.config}: {report.model}", style="dim")
     write_verdict(page, report)
     peak = report.peak
@@ -87,7 +81,6 @@ def _head(report: Prediction, layout: Layout) -> Page:
         f"{format_bytes(peak.reserved_bytes)} reserved, at most "
         f"{format_bytes(peak.high_reserved_bytes)}; {peak.phase}, in {where}."
     )
-    return page
 
 
 def _write_assumed(page: Page, report: Prediction) -> None:

@@ -59,21 +59,21 @@ def cell(value: str, style: str = "") -> Text:
 
 def natural_width(columns: Sequence[Column], rows: Rows) -> int:
     """Terminal cells that the table takes with every column and no fold."""
-    return sum(_widths(columns, _cells(rows))) + _GAP * (len(columns) - 1)
+    return _total(_widths(columns, _cells(rows)))
 
 
 def lay_out(columns: Sequence[Column], rows: Rows, width: int, indent: int = 0) -> Table:
     """Fits the table into `width` cells, `indent` included: leaves out, then folds."""
     space = width - indent
     cells = _cells(rows)
-    kept = _kept_columns(columns, cells, space)
-    columns = [columns[i] for i in kept]
-    cells = [[row[i] for i in kept] for row in cells]
-    widths = _folded_widths(columns, _widths(columns, cells), space)
+    widths = _widths(columns, cells)
+    kept = _kept_columns(columns, widths, space)
+    columns, widths = [columns[i] for i in kept], [widths[i] for i in kept]
+    _fold(widths, columns, space)
     header = [Text(column.header, style="dim") for column in columns]
     return Table(
         header=_row_lines(columns, header, widths, indent)[0],
-        rows=[_row_lines(columns, row, widths, indent) for row in cells],
+        rows=[_row_lines(columns, [row[i] for i in kept], widths, indent) for row in cells],
     )
 
 
@@ -88,39 +88,29 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> list[i
     ]
 
 
-def _kept_columns(
-    columns: Sequence[Column], rows: Sequence[Sequence[Text]], space: int
-) -> list[int]:
-    widths = _widths(columns, rows)
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _kept_columns(columns: Sequence[Column], widths: Sequence[int], space: int) -> list[int]:
     needed = [
         min(natural, max(_NARROWEST_FOLD, cell_len(column.header))) if column.folds else natural
         for column, natural in zip(columns, widths, strict=True)
     ]
     kept = list(range(len(columns)))
     for index in sorted(kept, key=lambda i: columns[i].spare, reverse=True):
-        if columns[index].spare == 0 or _total(needed, kept) <= space:
+        if columns[index].spare == 0 or _total([needed[i] for i in kept]) <= space:
             break
         kept.remove(index)
     return kept
 
 
-def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
-    return sum(widths[i] for i in kept) + _GAP * (len(kept) - 1)
-
-
-def _folded_widths(columns: Sequence[Column], widths: list[int], space: int) -> list[int]:
-    excess = sum(widths) + _GAP * (len(widths) - 1) - space
-    while excess > 0:
-        index = max(
-            (i for i, column in enumerate(columns) if column.folds and widths[i] > 1),
-            key=lambda i: widths[i],
-            default=None,
-        )
-        if index is None:
-            break
-        widths[index] -= 1
-        excess -= 1
-    return widths
+def _fold(widths: list[int], columns: Sequence[Column], space: int) -> None:
+    """Take width from the widest column that folds until all fit or none can give any."""
+    for _ in range(_total(widths) - space):
+        folding = [i for i, column in enumerate(columns) if column.folds and widths[i] > 1]
+        if folding:
+            widths[max(folding, key=lambda i: widths[i])] -= 1
 
 
 def _row_lines(

@@ -1,7 +1,7 @@
 """How the modules are wired: what the map is made of, and what leads nowhere."""
 
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.amounts import UNKNOWN, count_if_known, format_count
+from bevdiag.report.amounts import UNKNOWN, format_count
 from bevdiag.report.text.prose import Page
 from bevdiag.report.text.table import Row, cell
 from bevdiag.trace.wiring import BatchEntry
@@ -27,7 +27,7 @@ def write_wiring(page: Page, report: Prediction, *, verbose: bool) -> None:
         )
     if wiring.dead_branches:
         dead: list[Row] = [
-            [cell(branch.path, "bold"), count_if_known(branch.params or None), branch.reason]
+            [cell(branch.path, "bold"), format_count(branch.params or None), branch.reason]
             for branch in wiring.dead_branches
         ]
         page.line()
@@ -54,8 +54,8 @@ def _map_sentence(bev_map: BatchEntry, sources: tuple[BatchEntry, ...]) -> str:
 def _cells(entry: BatchEntry) -> Row:
     return [
         entry.key,
-        count_if_known(entry.channels),
-        count_if_known(entry.declared),
+        format_count(entry.channels),
+        format_count(entry.declared),
         module_name(entry.written_by),
         ", ".join(map(module_name, entry.read_by)) or UNKNOWN,
     ]

@@ -125,7 +125,7 @@ class Det3d(PythonConfig):
                 "there is no data set to train on (data.train)", Remedy.CONFIG, str(self._path)
             )
         voxels = step_of(dataset.get("pipeline") or [], "Voxelization").get("cfg") or {}
-        reader = _first_stage(config["model"]).get("reader") or {}
+        reader = _reader(config["model"])
         bounds = voxels.get("range") or reader.get("pc_range")
         if not bounds:
             raise stopped(
@@ -216,15 +216,14 @@ class Det3d(PythonConfig):
         return config
 
 
-def _first_stage(model: Any) -> Any:
-    """Return the part of a detector that sees points."""
-    return model.get("first_stage_cfg") or model
+def _reader(model: Any) -> Any:
+    """Return the settings of the part of a detector that sees points."""
+    return (model.get("first_stage_cfg") or model).get("reader") or {}
 
 
 def _num_features(config: Mapping[str, Any]) -> int:
     """Columns of a point, as the model's reader expects them."""
-    reader = _first_stage(config["model"]).get("reader") or {}
-    return int(reader.get("num_input_features") or len(COLUMNS) - 1)
+    return int(_reader(config["model"]).get("num_input_features") or len(COLUMNS) - 1)
 
 
 def _frames(config: Mapping[str, Any], dataset: Any) -> int:

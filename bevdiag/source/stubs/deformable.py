@@ -79,7 +79,7 @@ def _multiply_columns(
     del plane
     buffer = None if reordered is None else torch.zeros_like(reordered).contiguous()
     # The product takes cuBLAS's workspace.
-    current().gpu.recorder.gemm("deformable convolution")
+    current().recorder.gemm("deformable convolution")
     del columns, buffer
 
 

@@ -71,12 +71,12 @@ def convolve(
     submanifold: int,
 ) -> Tensor:
     """Features [N, C] to [num_out, C']: gathered, multiplied and scattered offset by offset."""
-    features = current().gpu.valueless(features)
+    features = current().valueless(features)
     channels, out_channels = features.shape[1], filters.shape[-1]
     most = int(array(counts).max(initial=0))
     output = features.new_zeros((num_out, out_channels))
     buffers = features.new_zeros((most, channels)), features.new_zeros((most, out_channels))
-    current().gpu.recorder.gemm("indice convolution")
+    current().recorder.gemm("indice convolution")
     if not (features.is_meta or filters.is_meta):
         weights = array(filters).reshape(-1, channels, out_channels)
         for place, inputs, outputs in _by_offset(pairs, counts, bool(inverse)):
@@ -96,21 +96,21 @@ def convolve_backward(
     submanifold: int,
 ) -> tuple[Tensor, Tensor]:
     """Compute the gradients of features and filters, through the same buffers."""
-    features = current().gpu.valueless(features)
+    features = current().valueless(features)
     most = int(array(counts).max(initial=0))
     of_input, of_filters = torch.zeros_like(features), torch.zeros_like(filters)
     buffers = (
         features.new_zeros((most, features.shape[1])),
         features.new_zeros((most, filters.shape[-1])),
     )
-    current().gpu.recorder.gemm("indice convolution")
+    current().recorder.gemm("indice convolution")
     del buffers
     return of_input, of_filters
 
 
 def pool(features: Tensor, pairs: Tensor, counts: Tensor, num_out: int) -> Tensor:
     """Pool to the largest features of each output's inputs, or 0: [num_out, C]."""
-    features = current().gpu.valueless(features)
+    features = current().valueless(features)
     output = features.new_zeros((num_out, features.shape[1]))
     if not features.is_meta:
         for _, inputs, outputs in _by_offset(pairs, counts, inverse=False):

@@ -32,7 +32,7 @@ Size = int | None
 def without_values(src: Tensor) -> Tensor:
     """Take the values from features where a trace is running."""
     trace = running()
-    return trace.gpu.valueless(src) if trace and src.is_floating_point() else src
+    return trace.valueless(src) if trace and src.is_floating_point() else src
 
 
 def _by_index(reduce: Callable[..., Any]) -> Any:
@@ -198,7 +198,7 @@ def _rows(indptr: Tensor) -> Tensor:
     """[..., M + 1] row pointers to [..., N] indices. The kernels read the pointers themselves."""
     flat = indptr.reshape(-1, indptr.shape[-1])
     trace = running()
-    with trace.gpu.recorder.on_host() if trace else nullcontext():
+    with trace.recorder.on_host() if trace else nullcontext():
         rows = [torch.arange(len(p) - 1).repeat_interleave(p[1:] - p[:-1]) for p in flat]
         return torch.stack(rows).view(*indptr.shape[:-1], -1)
 

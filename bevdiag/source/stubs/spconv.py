@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bevdiag.scenes.voxels import voxelize
+from bevdiag.scenes.batch import voxelize
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, note
 from bevdiag.source.stubs.inert import InertModule, filled, package
@@ -36,9 +36,9 @@ class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
     """
 
     def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
-        features = current().gpu.valueless(features)
+        features = current().valueless(features)
         # Asked in any case: a rehearsal, which has the values, has to know that they are wanted.
-        question = current().gpu.recorder.asked("copy", indices)
+        question = current().recorder.asked("copy", indices)
         if indices.is_meta:
             indices = _rehearsed_coordinates(indices, question)
         super().__init__(features, indices, *args, **kwargs)
@@ -50,7 +50,7 @@ def _rehearsed_coordinates(indices: Tensor, question: Question | None) -> Tensor
     Raises:
         NoVerdictError: nobody knows them.
     """
-    gpu = current().gpu
+    gpu = current()
     supplier = gpu.recorder.supplier
     known = supplier.copied(indices, question) if supplier and question else None
     if known is None:

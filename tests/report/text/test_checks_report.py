@@ -9,7 +9,8 @@ from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.checks_report import render_baseline, render_check, render_preflight
+from bevdiag.report.text.checks_report import write_baseline, write_check, write_preflight
+from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Finding, Severity
 
 
@@ -48,7 +49,7 @@ def checks(over, measured):
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_golden(checks, golden, width):
-    golden(f"preflight_{width}.txt", render_preflight(checks, Layout(width=width)))
+    golden(f"preflight_{width}.txt", rendered(Layout(width=width), write_preflight, checks))
 
 
 def test_json_golden(checks, golden):
@@ -56,7 +57,7 @@ def test_json_golden(checks, golden):
 
 
 def test_the_worst_stands_last_and_all_is_reported(checks):
-    text = render_preflight(checks, Layout(width=120))
+    text = rendered(Layout(width=120), write_preflight, checks)
     rows = [text.index(f"{check.config} ") for check in checks]
     assert rows[1] < rows[0] < rows[3]
     assert "+2.00 GiB in reserved" in text
@@ -64,12 +65,12 @@ def test_the_worst_stands_last_and_all_is_reported(checks):
 
 
 def test_when_all_is_well_there_is_only_the_table(checks):
-    text = render_preflight([checks[1]], Layout(width=120))
+    text = rendered(Layout(width=120), write_preflight, [checks[1]])
     assert len(text.splitlines()) == 3
 
 
 def test_what_a_baseline_records(checks, tmp_path):
-    text = render_baseline(record(checks, tmp_path / "b.json"), Layout(width=160))
+    text = rendered(Layout(width=160), write_baseline, record(checks, tmp_path / "b.json"))
     assert "configs/small.yaml" in text
     assert "torch 2.13.0" in text
 
@@ -91,18 +92,18 @@ FOREIGN = Check(
 
 
 def test_what_is_sound_is_counted_and_no_more() -> None:
-    assert render_check([SOUND, SOUND], Layout()) == "Configs: 2 without errors.\n"
+    assert rendered(Layout(), write_check, [SOUND, SOUND]) == "Configs: 2 without errors.\n"
 
 
 def test_the_worst_comes_last_and_the_counts_after_it() -> None:
-    text = render_check([BROKEN, SOUND, FAULTY], Layout())
+    text = rendered(Layout(), write_check, [BROKEN, SOUND, FAULTY])
     assert text.index("BEV103") < text.index("broken.yaml ─") < text.index("Configs:")
     assert text.endswith("Configs: 1 without errors, 1 with errors, 1 that cannot be used.\n")
     assert "bevdiag check CONFIG... again" in text
 
 
 def test_how_many_could_not_be_judged_is_said_with_the_way_to_do_it() -> None:
-    text = " ".join(render_check([FOREIGN, FOREIGN, SOUND], Layout()).split())
+    text = " ".join(rendered(Layout(), write_check, [FOREIGN, FOREIGN, SOUND]).split())
     assert "2 with modules that are not built in" in text
     assert "bevdiag inspect CONFIG --source DIR" in text
     assert "again" not in text

@@ -8,7 +8,8 @@ from bevdiag.errors import Location
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.inspect_report import render_config
+from bevdiag.report.text.inspect_report import write_config
+from bevdiag.report.text.prose import rendered
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Silencing
 
@@ -27,7 +28,7 @@ REPORT = ConfigReport(
 
 
 def test_why_nothing_was_traced_and_what_is_wrong() -> None:
-    lines = render_config(REPORT, Layout()).splitlines()
+    lines = rendered(Layout(), write_config, REPORT).splitlines()
     assert lines[0] == "cannot run"
     assert "so none was traced" in lines[1]
     assert lines[2] == "The repository's code ended with: KeyError: x"

@@ -15,7 +15,8 @@ from bevdiag.explain.answer import (
 )
 from bevdiag.prediction.result import Target
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.explain_report import render_explain
+from bevdiag.report.text.explain_report import write_explain
+from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Finding, Fix, Price, Severity
 
 _FIGURE = Figure("75.10 GiB", 80_632_642_273, 80_643_379_691)
@@ -61,7 +62,7 @@ def _explanation(*candidates: Candidate) -> Explanation:
 def test_the_answer_stands_first_and_nothing_is_too_wide(width: int) -> None:
     first = _candidate("backbone_2d.blocks.0.1", Certainty.CERTAIN)
     second = _candidate("dense_head.conv_cls", Certainty.POSSIBLE)
-    text = render_explain(_explanation(first, second), Layout(width=width))
+    text = rendered(Layout(width=width), write_explain, _explanation(first, second))
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     joined = " ".join(text.split())
@@ -77,12 +78,12 @@ def test_the_answer_stands_first_and_nothing_is_too_wide(width: int) -> None:
     [(Certainty.LIKELY, "Most likely it is:"), (Certainty.POSSIBLE, "It may be:")],
 )
 def test_doubt_is_said(certainty: Certainty, words: str) -> None:
-    text = render_explain(_explanation(_candidate("vfe", certainty)), Layout())
+    text = rendered(Layout(), write_explain, _explanation(_candidate("vfe", certainty)))
     assert text.startswith(words)
 
 
 def test_nothing_found_is_said_too() -> None:
-    text = " ".join(render_explain(_explanation(), Layout()).split())
+    text = " ".join(rendered(Layout(), write_explain, _explanation()).split())
     assert "No allocation of the predicted step is that large" in text
 
 
@@ -91,7 +92,7 @@ def test_a_rules_finding_names_what_can_be_written_against_it() -> None:
     found = Finding(code="BEV301", severity=Severity.ERROR, message="over", fixes=(fix,))
     suspicion = Suspicion(code="BEV301", name="x", summary="y", fix=(), findings=(found,))
     failure = replace(_FAILURE, kind=FailureKind.FAULT)
-    text = render_explain(
-        replace(_explanation(), failure=failure, suspicions=(suspicion,)), Layout()
+    text = rendered(
+        Layout(), write_explain, replace(_explanation(), failure=failure, suspicions=(suspicion,))
     )
     assert "fix: batch-1 (bevdiag fix traces each)" in text

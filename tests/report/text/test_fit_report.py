@@ -9,14 +9,15 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.fit_report import answer, render_fit
+from bevdiag.report.text.fit_report import answer, write_fit
+from bevdiag.report.text.prose import rendered
 
 Golden = Callable[[str, str], None]
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_golden(fitted: FitReport, golden: Golden, width: int) -> None:
-    text = render_fit(fitted, Layout(width))
+    text = rendered(Layout(width), write_fit, fitted)
     golden(f"fit_{width}.txt", text)
     assert max(map(cell_len, text.splitlines())) <= width
 
@@ -26,7 +27,7 @@ def test_golden_json(fitted: FitReport, golden: Golden) -> None:
 
 
 def test_ascii_alone_where_nothing_else_can_be_shown(fitted: FitReport) -> None:
-    assert render_fit(fitted, Layout(unicode=False)).isascii()
+    assert rendered(Layout(unicode=False), write_fit, fitted).isascii()
 
 
 def test_not_even_one(fitted: FitReport) -> None:
@@ -34,7 +35,7 @@ def test_not_even_one(fitted: FitReport) -> None:
     assert answer(none).startswith("Not even 1 of samples a step fits rtx4090")
     failed = FitPoint(value=1, verdict=Verdict.UNKNOWN, error="the grid collapses")
     assert "the grid collapses" in answer(replace(none, points=(failed,)))
-    assert "the grid collapses" in render_fit(replace(none, points=(failed,)), Layout())
+    assert "the grid collapses" in rendered(Layout(), write_fit, replace(none, points=(failed,)))
 
 
 def test_a_cap_beyond_the_scene(fitted: FitReport) -> None:

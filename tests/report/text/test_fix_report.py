@@ -9,14 +9,15 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.remedies.results import FixReport
 from bevdiag.report.as_json import as_json
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.fix_report import outcome, render_fix
+from bevdiag.report.text.fix_report import outcome, write_fix
+from bevdiag.report.text.prose import rendered
 
 Golden = Callable[[str, str], None]
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_golden(fixed: FixReport, golden: Golden, width: int) -> None:
-    text = render_fix(fixed, Layout(width))
+    text = rendered(Layout(width), write_fix, fixed)
     golden(f"fix_{width}.txt", text)
     assert max(map(cell_len, text.splitlines())) <= width
 
@@ -32,7 +33,7 @@ def test_nothing_fits(hopeless: FixReport) -> None:
     assert "--unsafe" in text
     assert "--unsafe" not in outcome(replace(hopeless, unsafe_allowed=True))
     assert json.loads(as_json(hopeless))["chosen"] is None
-    assert "Edits" not in render_fix(hopeless, Layout())
+    assert "Edits" not in rendered(Layout(), write_fix, hopeless)
 
 
 def test_nothing_to_do(fixed: FixReport) -> None:
@@ -47,5 +48,5 @@ def test_what_became_of_the_file(fixed: FixReport) -> None:
 
 def test_a_line_of_the_diff_is_never_folded(fixed: FixReport) -> None:
     long = f"+  KEYS: [{', '.join(map(str, range(80)))}]"
-    text = render_fix(replace(fixed, diff=f"--- a/x\n+++ b/x\n{long}\n"), Layout(80))
+    text = rendered(Layout(80), write_fix, replace(fixed, diff=f"--- a/x\n+++ b/x\n{long}\n"))
     assert f"  {long}\n" in text

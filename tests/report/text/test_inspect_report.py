@@ -7,22 +7,23 @@ from rich.cells import cell_len
 
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.inspect_report import render_inspect
+from bevdiag.report.text.inspect_report import write_inspect
+from bevdiag.report.text.prose import rendered
 
 _HOSTILE = "conv[/][bold]\x1b[2J\u202e" + "x" * 150
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_golden(over: Prediction, golden: Callable[[str, str], None], width: int) -> None:
-    golden(f"inspect_{width}.txt", render_inspect(over, Layout(width), depth=3))
+    golden(f"inspect_{width}.txt", rendered(Layout(width), write_inspect, over, depth=3))
 
 
 def test_golden_ascii(over: Prediction, golden: Callable[[str, str], None]) -> None:
-    golden("inspect_ascii.txt", render_inspect(over, Layout(80, unicode=False), depth=2))
+    golden("inspect_ascii.txt", rendered(Layout(80, unicode=False), write_inspect, over, depth=2))
 
 
 def test_golden_measured(measured: Prediction, golden: Callable[[str, str], None]) -> None:
-    golden("inspect_measured.txt", render_inspect(measured, Layout(), depth=1))
+    golden("inspect_measured.txt", rendered(Layout(), write_inspect, measured, depth=1))
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
@@ -30,7 +31,7 @@ def test_golden_measured(measured: Prediction, golden: Callable[[str, str], None
 def test_no_line_is_too_long_or_ends_in_a_space(
     over: Prediction, width: int, unicode: bool
 ) -> None:
-    text = render_inspect(over, Layout(width, unicode=unicode), depth=9)
+    text = rendered(Layout(width, unicode=unicode), write_inspect, over, depth=9)
     for line in text.splitlines():
         assert cell_len(line) <= width
         assert line == line.rstrip()
@@ -38,7 +39,7 @@ def test_no_line_is_too_long_or_ends_in_a_space(
 
 
 def test_the_sections_come_in_order(over: Prediction) -> None:
-    text = render_inspect(over, Layout(), depth=3)
+    text = rendered(Layout(), write_inspect, over, depth=3)
     titles = re.findall(r"^(\w.*?) \u2500+$", text, re.MULTILINE)
     assert titles == [
         "Assumed",
@@ -56,19 +57,19 @@ def test_the_sections_come_in_order(over: Prediction) -> None:
 
 def test_ascii_output_is_ascii(over: Prediction) -> None:
     named = replace(over, config="\u58f0\u7eb3.yaml")
-    assert render_inspect(named, Layout(80, unicode=False), depth=3).isascii()
+    assert rendered(Layout(80, unicode=False), write_inspect, named, depth=3).isascii()
 
 
 def test_the_environment_has_no_say(over: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = render_inspect(over, Layout(), depth=3)
+    before = rendered(Layout(), write_inspect, over, depth=3)
     for name, value in (("COLUMNS", "40"), ("FORCE_COLOR", "1"), ("TERM", "dumb")):
         monkeypatch.setenv(name, value)
-    assert render_inspect(over, Layout(), depth=3) == before
+    assert rendered(Layout(), write_inspect, over, depth=3) == before
 
 
 def test_colour_changes_no_character(over: Prediction) -> None:
-    plain = render_inspect(over, Layout(), depth=3)
-    coloured = render_inspect(over, Layout(colour=True), depth=3)
+    plain = rendered(Layout(), write_inspect, over, depth=3)
+    coloured = rendered(Layout(colour=True), write_inspect, over, depth=3)
     assert "\x1b[" in coloured
     assert "\x1b" not in plain
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
@@ -98,7 +99,7 @@ def test_hostile_names_are_shown_whole_and_obeyed_nowhere(over: Prediction, widt
         oom=replace(over.oom, module=_HOSTILE, message=_HOSTILE) if over.oom else None,
         unmodelled=(_HOSTILE,),
     )
-    text = render_inspect(hostile, Layout(width), depth=3)
+    text = rendered(Layout(width), write_inspect, hostile, depth=3)
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "conv[/][bold][2J" in text

@@ -7,7 +7,8 @@ from rich.cells import cell_len
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
-from bevdiag.report.text.short_report import render_short
+from bevdiag.report.text.prose import rendered
+from bevdiag.report.text.short_report import write_short
 from bevdiag.rules.finding import Severity
 
 _HOSTILE = "conv[/][bold]\x1b[2J\u202e" + "x" * 150
@@ -15,7 +16,7 @@ _HOSTILE = "conv[/][bold]\x1b[2J\u202e" + "x" * 150
 
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_golden(over: Prediction, golden: Callable[[str, str], None], width: int) -> None:
-    text = render_short(over, Layout(width))
+    text = rendered(Layout(width), write_short, over)
     assert len(text.splitlines()) <= 50
     assert all(cell_len(line) <= width for line in text.splitlines())
     golden(f"short_{width}.txt", text)
@@ -24,7 +25,7 @@ def test_golden(over: Prediction, golden: Callable[[str, str], None], width: int
 def test_the_verdict_the_worst_finding_the_plan_and_the_next_command_are_on_it(
     over: Prediction,
 ) -> None:
-    text = render_short(over, Layout(100))
+    text = rendered(Layout(100), write_short, over)
     assert text.splitlines()[1].startswith("Does not fit")
     assert text.rstrip().rpartition("\n\n")[2].startswith("Does not fit")
     assert "BEV203" in text
@@ -34,20 +35,22 @@ def test_the_verdict_the_worst_finding_the_plan_and_the_next_command_are_on_it(
 
 def test_what_fits_is_shorter_and_has_no_picture(over: Prediction) -> None:
     fits = replace(over, verdict=Verdict.FITS, oom=None, findings=(), remedies=(), recommended=None)
-    text = render_short(fits, Layout(100))
+    text = rendered(Layout(100), write_short, fits)
     assert len(text.splitlines()) < 20
     assert "\u2588" not in text
     assert "bevdiag fix" not in text
 
 
 def test_without_a_budget_it_says_how_to_name_one(measured: Prediction) -> None:
-    assert f"bevdiag inspect {measured.config} --gpu NAME" in render_short(measured, Layout())
+    assert f"bevdiag inspect {measured.config} --gpu NAME" in rendered(
+        Layout(), write_short, measured
+    )
 
 
 @pytest.mark.parametrize("count", [1, 5, 40])
 def test_findings_give_way_to_the_limit(over: Prediction, count: int) -> None:
     worst = replace(over.findings[0], severity=Severity.ERROR, message="a very long sentence " * 30)
-    text = render_short(replace(over, findings=(worst,) * count), Layout(80))
+    text = rendered(Layout(80), write_short, replace(over, findings=(worst,) * count))
     assert len(text.splitlines()) <= 50
     assert count == 1 or " more: --full shows them" in text
 
@@ -64,15 +67,15 @@ def test_hostile_names_are_obeyed_nowhere(over: Prediction) -> None:
             for item in over.findings
         ),
     )
-    text = render_short(hostile, Layout(80))
+    text = rendered(Layout(80), write_short, hostile)
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert render_short(over, Layout(80, unicode=False)).isascii()
+    assert rendered(Layout(80, unicode=False), write_short, over).isascii()
 
 
 def test_the_next_commands_are_those_of_the_users_own_options(over: Prediction) -> None:
     commands = {"inspect": "bevdiag inspect --entry a.py:f", "fix": "bevdiag fix a --cudnn 9.1"}
-    text = render_short(over, Layout(100), commands=commands)
+    text = rendered(Layout(100), write_short, over, commands=commands)
     assert "$ bevdiag inspect --entry a.py:f --full" in text
     assert "$ bevdiag fix a --cudnn 9.1  #" in text
     assert over.config not in text[text.index("Next ") :]

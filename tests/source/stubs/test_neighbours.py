@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs import arrays, neighbours
 from bevdiag.source.stubs.neighbours import most_near
 from bevdiag.source.stubs.ops import OPS
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 
 BATCH, STACK = OPS["pointnet2_batch_cuda"], OPS["pointnet2_stack_cuda"]
 ROOM = 7
@@ -194,7 +194,7 @@ def test_what_is_not_a_number_is_near_nothing(random: torch.Generator) -> None:
 
 def _begin(scenario: Scenario = Scenario.EXPECTED) -> AssumedValues:
     assumed = AssumedValues(scenario, {})
-    begin(Running(SimulatedGpu(Recorder(Attribution(nn.Module())), assumed), assumed))
+    begin(SimulatedGpu(new_recorder(Attribution(nn.Module())), assumed))
     return assumed
 
 
@@ -268,7 +268,7 @@ def test_no_cube_holds_more_points_than_the_bound() -> None:
 
 def test_what_an_operator_may_have_written_is_known_no_longer() -> None:
     values = _begin()
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
     with recorder:
         found = torch.full((1, 8), -1, dtype=torch.int32, device="meta")

@@ -14,7 +14,7 @@ from bevdiag.source.stubs.sequences import (
     selective_scan_backward,
 )
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 
 INTERFACE: Any = modules_of("flash_attn")["flash_attn.flash_attn_interface"]
 ATTEND = INTERFACE.flash_attn_unpadded_kvpacked_func
@@ -59,7 +59,7 @@ def _inputs(keys: int) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize(("keys", "in_float"), [(256, []), (257, [2 * OUT])])
 def test_more_keys_than_a_block_are_added_up_in_float(keys: int, in_float: list[int]) -> None:
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     q, kv = _inputs(keys)
     with recorder:
         out = ATTEND(q, kv, STARTS, STARTS, QUERIES, keys, 0.1, softmax_scale=None, causal=False)

@@ -74,9 +74,8 @@ class Mmcv1Supply(PipelineSupply):
         samples = [prepare(index) for index in last]
         if any(sample is None for sample in samples):
             raise ValueError(f"{type(dataset).__name__} drops the sample")
-        collate: Any = required("mmcv.parallel").collate
-        collated: dict[str, Any] = collate(samples, samples_per_gpu=len(samples))
-        return collated
+        collate = required("mmcv.parallel").collate
+        return dict(collate(samples, samples_per_gpu=len(samples)))
 
 
 class Mmcv1(OpenMMLab):
@@ -195,9 +194,6 @@ class Mmcv1(OpenMMLab):
         )
 
 
-# -- the config ------------------------------------------------------------------------------------
-
-
 def is_of_mmcv(path: Path) -> bool:
     """Whether a config, with those that it is based on, sets what mmcv 1.x reads."""
     names: set[str] = set()
@@ -234,9 +230,6 @@ def _class_names(config: Any, dataset: Any) -> Sequence[str]:
 def _hook_of(config: Any) -> Mapping[str, Any]:
     """Return the settings of the hook that goes backward and updates."""
     return config.get("optimizer_config") or {}
-
-
-# -- the batch -------------------------------------------------------------------------------------
 
 
 def moved(value: Any, move: Callable[[torch.Tensor], Any] | None = None) -> Any:

@@ -71,8 +71,7 @@ class MMEngineSupply(PipelineSupply):
                 if results is None:
                     raise ValueError(f"{type(step).__name__} drops the sample")
             samples.append(results)
-        collate: Any = required("mmengine.dataset").pseudo_collate
-        collated: dict[str, Any] = collate(samples)
+        collated: dict[str, Any] = required("mmengine.dataset").pseudo_collate(samples)
         return collated
 
 

@@ -23,9 +23,6 @@ CAMERAS = 6
 _FOCAL = 0.58
 """Focal length as a share of the image's width: KITTI's 721 of 1242 pixels, 81 degrees of view."""
 
-_BEGINNINGS = ("get_lidar", "get_points", "get_image_shape", "get_image", "get_depth_map")
-"""Of names of methods that read files, whatever follows."""
-
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -160,21 +157,24 @@ def answer_readers(dataset: Any, frames: Frames, index: int) -> None:
     The object gets them; its class keeps its own.
     """
     size = frames.image_size
-    answers: dict[str, Callable[[Any], Any]] = {
+    by_beginning: dict[str, Callable[[Any], Any]] = {
         "get_lidar": lambda _: frames.points[index].copy(),
         "get_points": lambda _: frames.points[index].copy(),
         "get_image_shape": lambda _: np.array(size, np.int32),
         "get_image": lambda _: np.full((*size, 3), 0.5, np.float32),
         "get_depth_map": lambda _: np.full(size, 10.0, np.float32),
+    }
+    by_name: dict[str, Callable[[Any], Any]] = {
         "get_instance_mask": lambda _: frames.holders(index),
         "get_semantic_mask": lambda _: frames.holders(index),
         "get_road_plane": lambda _: None,
         "get_calib": lambda method: calibration_of(method, frames),
     }
     for name, method in inspect.getmembers(type(dataset), callable):
-        found = next((start for start in answers if name.startswith(start)), None)
-        if found is not None and (name == found or found in _BEGINNINGS):
-            dataset.__dict__[name] = _answering(answers[found], method)
+        found = (answer for start, answer in by_beginning.items() if name.startswith(start))
+        answer = by_name.get(name) or next(found, None)
+        if answer is not None:
+            dataset.__dict__[name] = _answering(answer, method)
 
 
 def _answering(answer: Callable[[Any], Any], method: Any) -> Callable[..., Any]:

@@ -46,7 +46,7 @@ class PcdetSupply(Supply):
         to_gpu: Any = None,
     ) -> None:
         self._to_gpu = to_gpu
-        self._batch = batch
+        self._batch: Any = batch
         self._settings = settings
         self._findings = findings
         self._loader: Loader | None = None
@@ -70,7 +70,7 @@ class PcdetSupply(Supply):
                 self._loader = opened if loads else None
 
     def load(self) -> None:
-        if self._loader is None or isinstance(self._batch, SavedBatch):
+        if self._loader is None:
             return
         with build.real_values():
             try:
@@ -82,7 +82,6 @@ class PcdetSupply(Supply):
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
         if self._own is None:
-            assert not isinstance(self._batch, SavedBatch)
             made = source_batch(self._batch, self._settings, with_voxels=with_values)
             made |= self._extras
         else:
@@ -119,7 +118,6 @@ class PcdetSupply(Supply):
 
     def counts(self) -> tuple[int, int]:
         if self._own is None:
-            assert not isinstance(self._batch, SavedBatch)
             return len(self._batch.points), self._batch.num_voxels
         points, voxels = self._own.get("points"), self._own.get("voxels")
         return (0 if points is None else len(points)), (0 if voxels is None else len(voxels))
@@ -142,7 +140,7 @@ class FakeDataset:
         self.point_cloud_range = np.array(settings.point_cloud_range, dtype=np.float32)
         names = list(settings.point_features)
         self.point_feature_encoder = SimpleNamespace(
-            used_feature_list=names, src_feature_list=names, num_point_features=len(names)
+            used_feature_list=names, src_feature_list=[*names], num_point_features=len(names)
         )
         self.grid_size = (
             None if settings.grid_size is None else np.array(settings.grid_size, dtype=np.int64)
@@ -166,9 +164,8 @@ def source_batch(
 ) -> dict[str, Any]:
     """Make the batch dict: points, coordinates and boxes that have values, and meta voxels.
 
-    `with_voxels` gives the voxels their values too.
-
-    All tensors are float32, as `load_data_to_gpu` makes them.
+    `with_voxels` gives the voxels their values too. All tensors are float32, as
+    `load_data_to_gpu` makes them.
     """
     points = batch.points
     if settings.num_sampled_points is not None:
