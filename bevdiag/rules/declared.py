@@ -6,12 +6,7 @@ from bevdiag.config import Document
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompressionSettings
 from bevdiag.config.parts import UpToMap, as_triple, dsvt_key, listed, triple, whole
-from bevdiag.models.interfaces import (
-    MapInput,
-    bev_map,
-    sparse_volume,
-    voxel_channels,
-)
+from bevdiag.models.interfaces import MapInput, bev_map, sparse_volume, voxel_channels
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import ConfigEvidence, Finding, Severity
 
