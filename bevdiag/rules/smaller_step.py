@@ -134,10 +134,8 @@ def _with_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -> 
     elif isinstance(backbone, DsvtSettings):
         changes |= _dsvt_grid(_BACKBONE_3D, backbone, grid)
     if isinstance(model.map_to_bev, PillarScatter3dSettings):
-        changes[("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")] = [
-            *grid[:2],
-            model.map_to_bev.input_shape[2],
-        ]
+        height = model.map_to_bev.input_shape[2]
+        changes[("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")] = [*grid[:2], height]
     return changes
 
 

@@ -12,7 +12,7 @@ from bevdiag.explain.answer import (
     Figure,
     Suspicion,
 )
-from bevdiag.explain.other_texts import ADVICE
+from bevdiag.explain.decode import ADVICE
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.locations import module_or_phase, shown_location
 from bevdiag.report.text.findings import write_fixes
