@@ -221,11 +221,12 @@ def _rendered(report: Prediction) -> dict[str, str]:
 
 
 def test_names_reach_no_terminal(named_badly: Prediction) -> None:
-    from bevdiag.report.text.prose import rendered
-from bevdiag.report.layout import Layout
+    from bevdiag.report.layout import Layout
     from bevdiag.report.text.inspect_report import write_inspect
+    from bevdiag.report.text.prose import rendered
 
-    texts = {**_rendered(named_badly), "text": rendered(Layout(), write_inspect, named_badly, depth=3)}
+    text = rendered(Layout(), write_inspect, named_badly, depth=3)
+    texts = {**_rendered(named_badly), "text": text}
     for name, text in texts.items():
         hidden = {char for char in text if not char.isprintable() and char != "\n"}
         assert not hidden, (name, hidden)
