@@ -23,7 +23,9 @@ from bevdiag.memory.allocator import CachingAllocator, block_bytes
 from bevdiag.memory.device import make_target
 from bevdiag.memory.workspaces import workspace
 from bevdiag.scenes import Scenario
-from bevdiag.source import read_source_config, trace_source
+from bevdiag.source import read_source_config, trace_step
+from bevdiag.source.dialects import dialect_of
+from bevdiag.trace.step import StepOptions
 
 ROWS = ROOT / "bevdiag" / "accuracy" / "measured" / "originals_h200.json"
 SCENES = ROOT / "tests" / "data" / "scenes.py"
@@ -78,8 +80,13 @@ def predicted(row: dict[str, Any], source: Path) -> list[Asked]:
     """Return the allocations of the traced row."""
     wanted = Row(**{name: row[name] for name in Row.__slots__})
     config = source / "tools" / "cfgs" / wanted.config
-    scenes = {Scenario.EXPECTED: scene(wanted, read_source_config(config), SCENES)}
-    traced = trace_source(config, source, scenes=scenes, autocast=wanted.autocast, loads=False)
+    settings = read_source_config(config)
+    scenes = {Scenario.EXPECTED: scene(wanted, settings, SCENES)}
+    options = StepOptions(
+        optimization=settings.optimization, optimizer="adamw", autocast=wanted.autocast
+    )
+    dialect = dialect_of(source.resolve(), settings, ())
+    traced = trace_step(dialect, options, scenes=scenes, pins={}, loads=False)
     stream = traced.expected.stream
     target = make_target(torch=row["torch"].partition("+")[0], gpu="h200", cudnn="9.19")
     found = []

@@ -21,8 +21,8 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, load_config
 from bevdiag.memory.events import Phase
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
-from bevdiag.models.bev_map import compression_changes
 from bevdiag.models.builder import build_detector
+from bevdiag.models.interfaces import compression_changes
 from bevdiag.scenes.batch import make_batch
 from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.training_step import cuda_step

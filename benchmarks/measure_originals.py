@@ -202,8 +202,8 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     from bevdiag.accuracy.rows import replacements
     from bevdiag.models import scatter
     from bevdiag.source import cuda_api, downloads, read_source_config
-    from bevdiag.source.dialects.pcdet.dataset import FakeDataset
     from bevdiag.source.dialects.pcdet.dialect import OpenPcdet
+    from bevdiag.source.dialects.pcdet.supply import FakeDataset
     from bevdiag.source.stubs import inert
     from bevdiag.source.stubs.imports import install_packages
     from bevdiag.source.stubs.packages import EasyDict
@@ -289,7 +289,7 @@ def scene(row: Row, settings: Any, scenes: Path) -> Any:
 
 def host_batch(row: Row, settings: Any, scenes: Path) -> dict[str, Any]:
     """Return the batch dict as OpenPCDet's collation leaves it, NumPy arrays and plain values."""
-    from bevdiag.source.dialects.pcdet.dataset import source_batch
+    from bevdiag.source.dialects.pcdet.supply import source_batch
 
     batch = scene(row, settings, scenes)
     loaded = source_batch(batch, settings)

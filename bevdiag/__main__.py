@@ -1,8 +1,6 @@
 """`python -m bevdiag` is `bevdiag`."""
 
-import sys
-
-from bevdiag.cli.main import run
+from bevdiag.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(run())
+    main()

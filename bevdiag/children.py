@@ -149,10 +149,7 @@ class Child:
         self._process = context.Process(
             target=_serve, args=(function, theirs, self._place, capped, captured)
         )
-        # What is there before a fork is no garbage of the child's: to look would copy its pages.
-        gc.freeze()
         self._process.start()
-        gc.unfreeze()
         theirs.close()
         self._end = _end_of(self._process)
         if self._output is not None:
@@ -312,6 +309,8 @@ def _serve(
 ) -> None:
     global _place
     _place = place
+    # What is there before a fork is no garbage of the child's: to look would copy its pages.
+    gc.freeze()
     _stand_alone(channel)
     if capped and sys.platform == "linux":
         _cap_memory()

@@ -159,6 +159,6 @@ def _spconv_at_hand() -> Iterator[None]:
 
 def _stubs() -> dict[str, Any]:
     from bevdiag.source.stubs.spconv import spconv_modules
-    from bevdiag.sparse import stub
+    from bevdiag.sparse.tensor import SparseConvTensor
 
-    return spconv_modules(stub.SparseConvTensor)
+    return spconv_modules(SparseConvTensor)

@@ -15,7 +15,7 @@ from bevdiag.memory.catalogue import find_gpu
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import Bound
-from bevdiag.models.bev_map import map_input_of
+from bevdiag.models.interfaces import map_input_of
 from bevdiag.prediction import inspect as inspection
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions

@@ -43,14 +43,8 @@ ELSEWHERE = {
     "report/rule_pages": "report/html/test_report_pages.py",
     "report/text/doctor_report": "doctor/test_examine.py",
     "rules/smaller_step": "remedies/test_candidates.py",
-    "source/dialects/mmengine/supply": "source/dialects/mmengine/test_proposals.py",
     "source/dialects/openmmlab": "source/dialects/mmengine/test_frames.py",
-    "source/dialects/pcdet/dataset": "source/dialects/pcdet/test_dialect.py",
-    "source/dialects/pipeline": "source/dialects/test_det3d.py",
     "source/dialects/protocol": "source/dialects/pcdet/test_reading.py",
-    "sparse/stub": "sparse/test_modules.py",
-    "trace/around_step": "trace/test_ddp.py",
-    "trace/ask_cudnn": "trace/test_calibrate.py",
     "trace/elementwise": "trace/test_shapes.py",
     "trace/measure": "prediction/test_measured.py",
     "trace/operands": "source/test_simulated_gpu.py",
@@ -60,7 +54,6 @@ ELSEWHERE = {
 """Modules that the test of another module holds: they are parts of what it does."""
 
 DATA = (
-    "config/vfe_settings",
     "memory/profile",
     "memory/requests",
     "prediction/options",

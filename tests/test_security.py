@@ -15,7 +15,7 @@ import pytest
 
 from bevdiag.cli.output import CHECK_FORMATS, renderer
 from bevdiag.config import load_config
-from bevdiag.config.agreement import MAX_LAYERS
+from bevdiag.config.load import MAX_LAYERS
 from bevdiag.config.yaml_tree import MAX_ALIASES, MAX_BYTES, MAX_DEPTH, MAX_NODES
 from bevdiag.errors import BevdiagError, ConfigError, InputError, NoVerdictError
 from bevdiag.policy import read_policy
@@ -225,8 +225,10 @@ def test_names_reach_no_terminal(named_badly: Prediction) -> None:
     from bevdiag.report.text.inspect_report import write_inspect
     from bevdiag.report.text.prose import rendered
 
-    text = rendered(Layout(), write_inspect, named_badly, depth=3)
-    texts = {**_rendered(named_badly), "text": text}
+    texts = {
+        **_rendered(named_badly),
+        "text": rendered(Layout(), write_inspect, named_badly, depth=3),
+    }
     for name, text in texts.items():
         hidden = {char for char in text if not char.isprintable() and char != "\n"}
         assert not hidden, (name, hidden)

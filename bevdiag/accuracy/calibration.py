@@ -174,7 +174,9 @@ class _Work:
     def _take(self, report: MeasuredCall, *, cudnn_benchmark: bool) -> None:
         if report.first is not None and report.later is not None:
             if cudnn_benchmark:
-                self._benchmarked[report.call] = BenchmarkBytes(report.first, report.later)
+                self._benchmarked[report.call] = BenchmarkBytes(
+                    trial_bytes=report.first, steady_bytes=report.later
+                )
             else:
                 self._workspaces[report.call] = report.later
         self.done += 1

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bevdiag.config.fields import (
+from bevdiag.config.checking import (
     Flag,
     Lengths,
     LowerCaseSettings,

@@ -8,13 +8,11 @@ come from a stranger, and what it says is quoted in messages: a base must lie in
 repository, symbolic links followed.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from bevdiag.config import tree
-from bevdiag.config.document import ReadingNote
-from bevdiag.config.ignores import IgnoreComment, ignore_comments
+from bevdiag.config.document import IgnoreComment, ReadingNote, ignore_comments
 from bevdiag.config.tree import Node, Scalar, Section, describe, shortened
 from bevdiag.config.yaml_tree import MAX_BYTES, Allowance, TreeBuilder
 from bevdiag.errors import ConfigError, InputError, Location
@@ -139,27 +137,33 @@ class _Merger:
         return Section(entries, over.location, {**keys, **over.keys})
 
     def _base(self, node: Node, under: tree.Path) -> Section:
-        key = tree.dotted((*under, BASE_KEY))
+        try:
+            path = self._found(node)
+        except ValueError as error:
+            key = tree.dotted((*under, BASE_KEY))
+            raise ConfigError(str(error), location=node.location, key=key) from error
+        return self.merged_file(path, under)
+
+    def _found(self, node: Node) -> Path:
+        """Return the file that a base's name stands for; a ValueError says what is wrong."""
         if not isinstance(node, Scalar) or not isinstance(node.value, str) or not node.value:
-            message = f"expected the path of a YAML file, found {describe(node)}"
-            raise ConfigError(message, location=node.location, key=key)
-        path = _find(node.value, node.location.file)
+            raise ValueError(f"expected the path of a YAML file, found {describe(node)}")
+        file = node.location.file
+        # Nearest first; shown relative to the config where it can be.
+        places = [folder / node.value for folder in (file.parent, *file.resolve().parents)]
+        path = next(filter(_is_file, places), None)
         if path is None:
-            named, folder = shortened(node.value), node.location.file.parent
-            message = f"{named!r}: no such file in {folder} or a folder above it"
-            raise ConfigError(message, location=node.location, key=key)
+            named = shortened(node.value)
+            raise ValueError(f"{named!r}: no such file in {file.parent} or a folder above it")
         allowed = _allowed_root(self._open[0])
         if not path.resolve().is_relative_to(allowed):
-            message = f"{node.value!r} lies outside {allowed}: copy it to the config"
-            raise ConfigError(message, location=node.location, key=key)
-        self._num_files += 1
+            raise ValueError(f"{node.value!r} lies outside {allowed}: copy it to the config")
         if path.resolve() in self._open:
-            message = f"{node.value!r} builds on itself: bases may not go in a circle"
-            raise ConfigError(message, location=node.location, key=key)
+            raise ValueError(f"{node.value!r} builds on itself: bases may not go in a circle")
+        self._num_files += 1
         if self._num_files > MAX_FILES:
-            message = f"more than {MAX_FILES} base files in all"
-            raise ConfigError(message, location=node.location, key=key)
-        return self.merged_file(path, under)
+            raise ValueError(f"more than {MAX_FILES} base files in all")
+        return path
 
 
 def _allowed_root(config: Path) -> Path:
@@ -171,17 +175,6 @@ def _allowed_root(config: Path) -> Path:
     folders = tuple(config.parents)
     around = (folder for folder in folders if (folder / ".git").exists())
     return next(around, folders[-2] if len(folders) > 1 else folders[-1])
-
-
-def _find(named: str, file: Path) -> Path | None:
-    return next((path for path in _places(named, file) if _is_file(path)), None)
-
-
-def _places(named: str, file: Path) -> Iterator[Path]:
-    """Where a base may lie, nearest first; shown relative to the config where it can be."""
-    yield file.parent / named
-    for folder in file.resolve().parents:
-        yield folder / named
 
 
 def _is_file(path: Path) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bevdiag.config.fields import (
+from bevdiag.config.checking import (
     AxisInt,
     Flag,
     NonNegativeInt,

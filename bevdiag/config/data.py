@@ -1,31 +1,29 @@
 """DATA_CONFIG: what of it decides memory, which is the voxelizer and the point features."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from bevdiag.config import tree
-from bevdiag.config.checking import checked
-from bevdiag.config.fields import (
+from bevdiag.config.checking import (
     Lengths,
     LowerCaseSettings,
     PositiveInt,
     Range,
     Settings,
     blame,
+    checked,
 )
 from bevdiag.config.grid import AXES, grid_of
 from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.tree import Listing, Section
-from bevdiag.errors import ConfigError
 
 MOST_FRAMES = 64
 PADDED = "transform_points_to_voxels"
 _PASTES = "gt_sampling"
 _MOST_PASTED = 100
 """Of a class; configs name 2 to 20."""
-_SHUFFLE = "shuffle_points"
-_ENCODING = "POINT_FEATURE_ENCODING"
 DYNAMIC = "transform_points_to_voxels_placeholder"
 
 
@@ -102,14 +100,11 @@ def read_data(root: Section) -> DataSettings:
     section = checked(DataSection, root, ("DATA_CONFIG",))
     path, is_padded = voxelizer_path(root)
     voxelizer = checked(PaddedVoxelizer if is_padded else DynamicVoxelizer, root, path)
-    size_path = (*path, "VOXEL_SIZE")
     written = tree.plain(tree.descend(root, ("DATA_CONFIG",))[0])
-    grid_size = grid_of(
-        section.point_cloud_range,
-        voxelizer.voxel_size,
-        location=tree.descend(root, size_path)[0].location,
-        key=tree.dotted(size_path),
-    )
+    try:
+        grid_size = grid_of(section.point_cloud_range, voxelizer.voxel_size)
+    except ValueError as error:
+        raise tree.error_at(root, (*path, "VOXEL_SIZE"), str(error)) from error
     padded = voxelizer if isinstance(voxelizer, PaddedVoxelizer) else None
     return DataSettings(
         point_cloud_range=section.point_cloud_range,
@@ -132,16 +127,11 @@ def frames_of(data_config: object) -> int:
 
     What is not written as OpenPCDet writes it counts as one: only the synthetic scene asks.
     """
-    if not isinstance(data_config, dict):
-        return 1
-    sweeps, sequence = data_config.get("MAX_SWEEPS"), data_config.get("SEQUENCE_CONFIG")
-    if isinstance(sequence, dict) and sequence.get("ENABLED"):
-        offsets = sequence.get("SAMPLE_OFFSET")
-        if isinstance(offsets, (list, tuple)) and len(offsets) == 2:
-            first, last = offsets
-            if type(first) is int and type(last) is int:
-                return min(max(last - first + 1, 1), MOST_FRAMES)
-    return min(max(sweeps, 1), MOST_FRAMES) if type(sweeps) is int else 1
+    frames, sequence = _below(data_config, "MAX_SWEEPS"), _below(data_config, "SEQUENCE_CONFIG")
+    offsets = _entries(sequence, "SAMPLE_OFFSET")
+    if _below(sequence, "ENABLED") and [type(offset) for offset in offsets] == [int, int]:
+        frames = offsets[1] - offsets[0] + 1
+    return min(max(frames, 1), MOST_FRAMES) if type(frames) is int else 1
 
 
 def stored_features_of(data_config: object) -> tuple[str, ...]:
@@ -149,9 +139,8 @@ def stored_features_of(data_config: object) -> tuple[str, ...]:
 
     What is not written as OpenPCDet writes it counts as none: only point files ask.
     """
-    encoding = data_config.get(_ENCODING) if isinstance(data_config, dict) else None
-    names = encoding.get("src_feature_list") if isinstance(encoding, dict) else None
-    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
+    encoding = _below(data_config, "POINT_FEATURE_ENCODING")
+    return tuple(map(str, _entries(encoding, "src_feature_list")))
 
 
 def pasted_classes_of(data_config: object) -> tuple[str, ...]:
@@ -159,34 +148,41 @@ def pasted_classes_of(data_config: object) -> tuple[str, ...]:
 
     What is not written as OpenPCDet writes it counts as none: only the synthetic scene asks.
     """
-    augmentor = data_config.get("DATA_AUGMENTOR") if isinstance(data_config, dict) else None
-    if not isinstance(augmentor, dict):
-        return ()
-    disabled, entries = augmentor.get("DISABLE_AUG_LIST"), augmentor.get("AUG_CONFIG_LIST")
-    if isinstance(disabled, (list, tuple)) and _PASTES in disabled:
+    augmentor = _below(data_config, "DATA_AUGMENTOR")
+    if _PASTES in _entries(augmentor, "DISABLE_AUG_LIST"):
         return ()
     classes: list[str] = []
-    for entry in entries if isinstance(entries, (list, tuple)) else ():
-        groups = entry.get("SAMPLE_GROUPS") if isinstance(entry, dict) else None
-        if isinstance(groups, (list, tuple)) and entry.get("NAME") == _PASTES:
-            for group in groups:
-                name, _, count = str(group).partition(":")
-                number = int(count) if count.strip().isdecimal() else 0
-                classes += [name.strip()] * min(number, _MOST_PASTED)
+    for entry in _entries(augmentor, "AUG_CONFIG_LIST"):
+        if _below(entry, "NAME") != _PASTES:
+            continue
+        for group in _entries(entry, "SAMPLE_GROUPS"):
+            name, _, count = str(group).partition(":")
+            number = int(count) if count.strip().isdecimal() else 0
+            classes += [name.strip()] * min(number, _MOST_PASTED)
     return tuple(classes)
 
 
 def shuffles_points(data_config: object) -> bool:
     """Whether training shuffles a sample's points before they are voxelized."""
-    processors = data_config.get("DATA_PROCESSOR") if isinstance(data_config, dict) else None
-    for entry in processors if isinstance(processors, (list, tuple)) else ():
-        name = entry.get("NAME") if isinstance(entry, dict) else None
+    for entry in _entries(data_config, "DATA_PROCESSOR"):
+        name = _below(entry, "NAME")
         if name in (PADDED, DYNAMIC):
             return False
-        if name == _SHUFFLE:
-            enabled = entry.get("SHUFFLE_ENABLED")
+        if name == "shuffle_points":
+            enabled = _below(entry, "SHUFFLE_ENABLED")
             return bool(enabled.get("train") if isinstance(enabled, dict) else enabled)
     return False
+
+
+def _below(section: object, key: str) -> Any:
+    """Return what stands below `key`, None where it does not or there is no section."""
+    return section.get(key) if isinstance(section, dict) else None
+
+
+def _entries(section: object, key: str) -> Sequence[Any]:
+    """Return the list below `key`, an empty one where there is none."""
+    found = _below(section, key)
+    return found if isinstance(found, (list, tuple)) else ()
 
 
 def voxelizer_path(root: Section) -> tuple[tree.Path, bool]:
@@ -197,13 +193,10 @@ def voxelizer_path(root: Section) -> tuple[tree.Path, bool]:
     """
     path = ("DATA_CONFIG", "DATA_PROCESSOR")
     processors = tree.find(root, path)
-    found: tuple[tree.Path, bool] | None = None
-    for index, item in enumerate(processors.items if isinstance(processors, Listing) else ()):
+    items = processors.items if isinstance(processors, Listing) else ()
+    for index, item in reversed(list(enumerate(items))):
         name = tree.child(item, "NAME")
         if isinstance(name, tree.Scalar) and name.value in (PADDED, DYNAMIC):
-            found = (*path, str(index)), name.value == PADDED
-    if found is not None:
-        return found
-    where = tree.descend(root, path)[0].location
+            return (*path, str(index)), name.value == PADDED
     message = f"expected a list with a module named {PADDED} or {DYNAMIC}"
-    raise ConfigError(message, location=where, key=tree.dotted(path))
+    raise tree.error_at(root, path, message)

@@ -9,9 +9,10 @@ base, never in the base. A list of a base cannot be overridden in part, so the f
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -20,109 +21,23 @@ from bevdiag.config.bases import BASE_KEY
 from bevdiag.config.document import Document
 from bevdiag.config.tree import Listing
 from bevdiag.config.yaml_tree import TreeBuilder, with_dot
-from bevdiag.errors import ConfigError, Location
-
-
-@dataclass(slots=True, kw_only=True)
-class Spot:
-    """A value's stretch of the text, in characters; what follows its last word is not part of it.
-
-    Attributes:
-        start: of the value; `end` is behind its last character.
-        column: where it starts in its line.
-        is_mapping: whether it has keys.
-        is_flow: whether it is written in brackets, or on one line as a scalar.
-        is_shared: whether it is an alias or has an anchor, so that it stands for other places too.
-        value: the text of a scalar.
-        entries: by key, for a mapping.
-        items: of a list.
-    """
-
-    start: int
-    end: int
-    column: int
-    is_mapping: bool = False
-    is_flow: bool = True
-    is_shared: bool = False
-    value: str | None = None
-    entries: dict[str, "Entry"] = field(default_factory=dict)
-    items: list["Spot"] = field(default_factory=list)
-
-    def child(self, key: str) -> "Spot | None":
-        """Return the part that `key` names: a key, an index, or the NAME of a list's entry."""
-        if self.is_mapping:
-            entry = self.entries.get(key)
-            return None if entry is None else entry.value
-        if key.isdecimal() and int(key) < len(self.items):
-            return self.items[int(key)]
-        for item in self.items:
-            name = item.entries.get("NAME")
-            if name is not None and name.value.value == key:
-                return item
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key of a mapping, from `start` to `end` and in `column`, and its value."""
-
-    start: int
-    end: int
-    column: int
-    value: Spot
-
-
-def read_spans(text: str) -> Spot:
-    """Read the spans of the one document in `text`, which is known to be a mapping.
-
-    `TreeBuilder` has read it before, which refuses whatever is hostile or broken.
-    """
-    events = yaml.parse(text, Loader=yaml.SafeLoader)
-    for event in events:
-        if isinstance(event, yaml.DocumentStartEvent):
-            break
-    return _spot(next(events), events)
-
-
-def _spot(event: yaml.Event, events: Iterator[yaml.Event]) -> Spot:
-    start, end = event.start_mark, event.end_mark
-    assert start is not None
-    assert end is not None
-    spot = Spot(start=start.index, end=end.index, column=start.column)
-    if isinstance(event, yaml.AliasEvent):
-        spot.is_shared = True
-        return spot
-    assert isinstance(event, yaml.NodeEvent)
-    spot.is_shared = event.anchor is not None
-    if isinstance(event, yaml.ScalarEvent):
-        spot.value, spot.is_flow = event.value, event.style not in ("|", ">")
-        return spot
-    assert isinstance(event, yaml.CollectionStartEvent)
-    spot.is_mapping = isinstance(event, yaml.MappingStartEvent)
-    spot.is_flow = bool(event.flow_style)
-    closing = _contents(spot, events)
-    if spot.is_flow and closing.end_mark is not None:
-        spot.end = closing.end_mark.index
-    else:
-        # The closing event of a block stands where the next block begins, comments between.
-        below = [entry.value for entry in spot.entries.values()] + spot.items
-        spot.end = max([spot.end, *(part.end for part in below)])
-    return spot
-
-
-def _contents(spot: Spot, events: Iterator[yaml.Event]) -> yaml.Event:
-    """Read the parts of a mapping or list up to its closing event, and return that."""
-    while not isinstance(event := next(events), yaml.CollectionEndEvent):
-        if not spot.is_mapping:
-            spot.items.append(_spot(event, events))
-            continue
-        key = _spot(event, events)
-        entry = Entry(key.start, key.end, key.column, _spot(next(events), events))
-        spot.entries[key.value or ""] = entry
-    return event
-
+from bevdiag.errors import ConfigError
 
 Changes = Mapping[tree.Path, object]
+_Node: TypeAlias = Any
+"""PyYAML's; its stubs leave out what the kinds of them hold."""
+
+
+class _AsWritten(yaml.SafeLoader):
+    """Composes nodes that know their place in the text; an alias is a scalar of its own."""
+
+    def compose_node(self, parent: _Node | None, index: Any) -> _Node | None:
+        self.anchors.clear()
+        if not self.check_event(yaml.AliasEvent):
+            return super().compose_node(parent, index)
+        alias = self.get_event()  # type: ignore[no-untyped-call]
+        return yaml.ScalarNode("", f"*{alias.anchor}", alias.start_mark, alias.end_mark)
+
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)
 """Text that needs no quotes anywhere, unless it is a word for something else, such as `yes`."""
@@ -155,9 +70,10 @@ def edited_text(path: Path, text: str, document: Document, changes: Changes) -> 
         ConfigError: a value stands behind an anchor or alias, and so for other places too.
     """
     wanted = document.edited(changes)
-    root = read_spans(text)
+    # `TreeBuilder` has read the text before, which refuses whatever is hostile or broken.
+    root = yaml.compose(text, Loader=_AsWritten)
     splices: list[_Splice] = []
-    missing: dict[int, tuple[Spot, dict[str, object]]] = {}
+    missing: dict[int, tuple[_Node, dict[str, object]]] = {}
     newline = "\r\n" if "\r\n" in text else "\n"
     for key in changes:
         target = _own_target(root, document, key)
@@ -165,20 +81,26 @@ def edited_text(path: Path, text: str, document: Document, changes: Changes) -> 
         # 1, 1.0 and true are equal to Python but not to a config.
         if repr(document.get(tree.dotted(target))) == repr(value):
             continue
-        spot, rest = _descend(root, target)
-        if _is_shared(root, target) or (rest and not spot.is_mapping):
-            raise _not_alone(path, text, target, spot)
+        way, rest = _descend(root, target)
+        is_shared = any(text.startswith(("&", "*"), node.start_mark.index) for node in way)
+        if is_shared or (rest and not isinstance(way[-1], yaml.MappingNode)):
+            raise ConfigError(
+                "this value has an anchor or is an alias, so a change would reach other places "
+                "too: write it out to have it changed",
+                location=document.key_location(tree.dotted(target)),
+                key=tree.dotted(target),
+            )
         if rest:
-            _, additions = missing.setdefault(id(spot), (spot, {}))
+            _, additions = missing.setdefault(id(way[-1]), (way[-1], {}))
             _put(additions, rest, value)
         else:
-            splices.append(_replacement(text, root, target, value))
-    for spot, additions in missing.values():
-        splices.append(_addition(text, spot, additions, newline))
+            splices.append(_replacement(text, way, target[-1], value))
+    for node, additions in missing.values():
+        splices.append(_addition(text, node, additions, newline))
     return _spliced(text, splices)
 
 
-def _own_target(root: Spot, document: Document, path: tree.Path) -> tree.Path:
+def _own_target(root: _Node, document: Document, path: tree.Path) -> tree.Path:
     """Return the path itself, or that of the base's list around it, which must be written whole."""
     _, rest = _descend(root, path)
     for depth in range(len(path) - len(rest), len(path)):
@@ -188,18 +110,35 @@ def _own_target(root: Spot, document: Document, path: tree.Path) -> tree.Path:
     return path
 
 
-def _descend(root: Spot, path: tree.Path) -> tuple[Spot, tree.Path]:
-    spot = root
+def _descend(root: _Node, path: tree.Path) -> tuple[list[_Node], tree.Path]:
+    """Return the nodes on the way to `path` that are written, and the keys that are left."""
+    way = [root]
     for depth, key in enumerate(path):
-        below = spot.child(key)
+        below = _entry(way[-1], key)
         if below is None:
-            return spot, path[depth:]
-        spot = below
-    return spot, ()
+            return way, path[depth:]
+        way.append(below[1])
+    return way, ()
 
 
-def _is_shared(root: Spot, path: tree.Path) -> bool:
-    return any(_descend(root, path[:depth])[0].is_shared for depth in range(len(path) + 1))
+def _entry(node: _Node, key: str) -> tuple[_Node | None, _Node] | None:
+    """Return the key (of a mapping) and the value that `key`, an index or a NAME stands for."""
+    if isinstance(node, yaml.MappingNode):
+        return next((entry for entry in reversed(node.value) if entry[0].value == key), None)
+    if not isinstance(node, yaml.SequenceNode):
+        return None
+    if key.isdecimal() and int(key) < len(node.value):
+        return None, node.value[int(key)]
+    names = ((_entry(item, "NAME"), item) for item in node.value)
+    return next(((None, item) for name, item in names if name and name[1].value == key), None)
+
+
+def _end(node: _Node) -> int:
+    """Where a value ends; a block's own mark stands where the next one begins, comments between."""
+    if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
+        return int(node.end_mark.index)
+    last = node.value[-1]
+    return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
 
 
 def _put(additions: dict[str, object], path: tree.Path, value: object) -> None:
@@ -210,45 +149,41 @@ def _put(additions: dict[str, object], path: tree.Path, value: object) -> None:
     additions[path[-1]] = value
 
 
-def _not_alone(path: Path, text: str, target: tree.Path, spot: Spot) -> ConfigError:
-    line = text.count("\n", 0, spot.start) + 1
-    return ConfigError(
-        "this value has an anchor or is an alias, so a change would reach other places too: "
-        "write it out to have it changed",
-        location=Location(path, line, spot.column + 1),
-        key=tree.dotted(target),
-    )
-
-
-def _replacement(text: str, root: Spot, path: tree.Path, value: object) -> _Splice:
-    spot = _descend(root, path)[0]
-    parent = _descend(root, path[:-1])[0]
-    entry = parent.entries.get(path[-1]) if parent.is_mapping else None
-    start, lead = spot.start, ""
-    if entry is not None and (not spot.is_flow or spot.start == spot.end):
+def _replacement(text: str, way: list[_Node], key: str, value: object) -> _Splice:
+    *_, parent, node = way
+    written, _ = _entry(parent, key) or (None, None)
+    begin, end, column = node.start_mark.index, _end(node), node.start_mark.column
+    start, lead = begin, ""
+    if written is not None and (not _is_flow(node) or begin == end):
         # A block, or nothing at all: the value moves up behind its key, over a comment if need be.
-        start, lead = text.index(":", entry.end) + 1, " "
-        between = text[start : spot.start]
-        if "#" in between and spot.column > entry.column:
-            start, lead = spot.start, ""
-    stale = _FIGURES.match(text, spot.end)
-    end = stale.end() if stale is not None and "bevdiag:" not in stale[0] else spot.end
-    return _Splice(start, end, -spot.column, lead + flow(value))
+        start, lead = text.index(":", written.end_mark.index) + 1, " "
+        if "#" in text[start:begin] and column > written.start_mark.column:
+            start, lead = begin, ""
+    stale = _FIGURES.match(text, end)
+    if stale is not None and "bevdiag:" not in stale[0]:
+        end = stale.end()
+    return _Splice(start, end, -column, lead + flow(value))
 
 
-def _addition(text: str, spot: Spot, additions: dict[str, object], newline: str) -> _Splice:
-    if spot.is_flow:
+def _is_flow(node: _Node) -> bool:
+    """Whether it is written in brackets, or on one line as a scalar."""
+    return node.style not in ("|", ">") if isinstance(node, yaml.ScalarNode) else node.flow_style
+
+
+def _addition(text: str, node: _Node, additions: dict[str, object], newline: str) -> _Splice:
+    column = node.start_mark.column
+    if node.flow_style:
         inside = ", ".join(f"{flow(key)}: {flow(value)}" for key, value in additions.items())
-        last = max((entry.value.end for entry in spot.entries.values()), default=None)
-        if last is None:
-            return _Splice(spot.start + 1, spot.start + 1, -spot.column, inside)
-        return _Splice(last, last, -spot.column, f", {inside}")
-    entries = list(spot.entries.values())
-    column = entries[0].column
-    on_one_line = [entry for entry in entries if entry.value.is_flow]
+        if not node.value:
+            start = node.start_mark.index + 1
+            return _Splice(start, start, -column, inside)
+        last = max(_end(value) for _, value in node.value)
+        return _Splice(last, last, -column, f", {inside}")
+    column = node.value[0][0].start_mark.column
+    on_one_line = [entry for entry in node.value if _is_flow(entry[1])]
     scalars = not any(isinstance(value, dict) for value in additions.values())
-    anchor = (on_one_line or entries)[-1] if scalars else entries[-1]
-    end = text.find("\n", max(anchor.end, anchor.value.end))
+    key, value = (on_one_line or node.value)[-1] if scalars else node.value[-1]
+    end = text.find("\n", max(key.end_mark.index, _end(value)))
     lines = [line for key, value in additions.items() for line in _block(key, value, column)]
     if end < 0:
         return _Splice(len(text), len(text), -column, newline + newline.join(lines) + newline)

@@ -4,8 +4,6 @@ import math
 import struct
 from collections.abc import Sequence
 
-from bevdiag.errors import ConfigError, Location
-
 AXES = ("x", "y", "z")
 MAX_CELLS = 2**48
 """Of a grid: an int64 numbers the cells of a whole batch, and of margins around them."""
@@ -15,35 +13,27 @@ TOLERANCE_VOXELS = 1e-3
 """Decimals such as 70.4 / 0.05 miss a whole number by the rounding of float32, never by more."""
 
 
-def grid_of(
-    point_range: Sequence[float], voxel_size: Sequence[float], *, location: Location, key: str
-) -> tuple[int, int, int]:
+def grid_of(point_range: Sequence[float], voxel_size: Sequence[float]) -> tuple[int, int, int]:
     """Return the grid (x, y, z) in voxels, rounded as OpenPCDet does where it is not whole.
 
     Args:
         point_range: x, y, z minimum, then x, y, z maximum, in metres.
         voxel_size: x, y, z, in metres.
-        location: of the voxel size, for errors.
-        key: of the voxel size, for errors.
 
     Raises:
-        ConfigError: where an axis has no voxel, or the grid has too many.
+        ValueError: an axis has no voxel, or the grid has too many; the message is for the user.
     """
-    x, y, z = (
-        _voxels(axis, point_range[axis], point_range[axis + 3], voxel_size[axis], location, key)
-        for axis in range(3)
-    )
+    counts = []
+    for axis, voxel in enumerate(voxel_size):
+        low, high = point_range[axis], point_range[axis + 3]
+        count = rounded_voxels(low, high, voxel)
+        if count is None:
+            raise ValueError(misfit(axis, low, high, voxel))
+        counts.append(count)
+    x, y, z = counts
     if x * y * z >= MAX_CELLS:
-        message = f"{x} x {y} x {z} voxels: expected a grid of fewer than 2^48"
-        raise ConfigError(message, location=location, key=key)
+        raise ValueError(f"{x} x {y} x {z} voxels: expected a grid of fewer than 2^48")
     return x, y, z
-
-
-def _voxels(axis: int, low: float, high: float, voxel: float, location: Location, key: str) -> int:
-    count = rounded_voxels(low, high, voxel)
-    if count is None:
-        raise ConfigError(misfit(axis, low, high, voxel), location=location, key=key)
-    return count
 
 
 def rounded_voxels(low: float, high: float, voxel: float) -> int | None:

@@ -1,28 +1,33 @@
-"""From a config file to settings that the rest of bevdiag can trust."""
+"""From a config file to settings that the rest of bevdiag can trust.
 
-from collections.abc import Mapping, Sequence
+Each section is checked by its own settings; here, that those which speak of the same thing agree.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
 from bevdiag.config import tree
-from bevdiag.config.agreement import (
-    check_depth,
-    check_voxelizer,
-    copies_that_differ,
-    with_class_names,
+from bevdiag.config.backbone_settings import (
+    Backbone3dSettings,
+    DsvtSettings,
+    FocalDsvtSettings,
+    FocalEncoderSettings,
 )
 from bevdiag.config.bases import BASE_KEY, read_merged, read_value
-from bevdiag.config.checking import checked
-from bevdiag.config.data import read_data
-from bevdiag.config.document import Document, ReadingNote
-from bevdiag.config.fields import Settings
+from bevdiag.config.bev_settings import VolumeMapSettings
+from bevdiag.config.checking import Settings, checked
+from bevdiag.config.data import PADDED, read_data
+from bevdiag.config.document import Document, NoteCode, ReadingNote
+from bevdiag.config.head_settings import AnchorHeadSettings, CenterHeadSettings, DenseHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings, OptimizationSettings
-from bevdiag.config.modules import check_modules
+from bevdiag.config.modules import check_modules, unknown_keys
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.tree import Listing, Node, Section, describe
-from bevdiag.config.unknown_keys import unknown_keys
+from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError, Location
 
 _MODEL = ("MODEL",)
@@ -165,3 +170,103 @@ def _no_such_key(key: str, found: str, deepest: Node) -> str:
     if isinstance(deepest, Listing):
         return f"{where} is {describe(deepest)}, and {key!r} is neither an index nor a NAME in it"
     return f"{where} is {describe(deepest)} and has no keys"
+
+
+_HEADS = ("MODEL", "DENSE_HEAD", "CLASS_NAMES_EACH_HEAD")
+
+
+def with_class_names(
+    model: ModelSettings, class_names: tuple[str, ...], root: Section
+) -> ModelSettings:
+    """Return the model with heads for `class_names` alone, as CenterHead drops the others.
+
+    AnchorHeadSingle's anchors are for the classes that they name, whatever CLASS_NAMES says.
+
+    Raises:
+        ConfigError: where a class has no head or more than one, or a head no class.
+    """
+    head = model.dense_head
+    if not isinstance(head, CenterHeadSettings):
+        return model
+    written = head.class_names_each_head
+    heads = tuple(tuple(name for name in head if name in class_names) for head in written)
+    times = Counter(name for head in heads for name in head)
+    problem = ""
+    for name in class_names:
+        if times[name] != 1:
+            problem = f"expected every class of CLASS_NAMES once, found {times[name]} of {name!r}"
+    if not all(heads):
+        problem = f"head {heads.index(()) + 1} has no class of CLASS_NAMES"
+    if problem:
+        raise tree.error_at(root, _HEADS, problem)
+    kept = head.model_copy(update={"class_names_each_head": heads})
+    return model.model_copy(update={"dense_head": kept})
+
+
+def check_voxelizer(data: DataSettings, model: ModelSettings, root: Section) -> None:
+    """Check that the VFE gets the voxels it reads.
+
+    Raises:
+        ConfigError: where a VFE that reads padded voxels is fed by a dynamic voxelizer.
+    """
+    if data.max_points_per_voxel is None and model.vfe.name not in DYNAMIC_VFES:
+        message = f"{model.vfe.name} reads padded voxels: expected {PADDED} in DATA_PROCESSOR"
+        raise tree.error_at(root, ("MODEL", "VFE", "NAME"), message)
+
+
+def copies_that_differ(
+    data: DataSettings, model: ModelSettings, root: Section
+) -> Iterator[ReadingNote]:
+    """Yield notes on the model's copies of the grid's figures that differ from DATA_CONFIG's."""
+    copies: list[tuple[tree.Path, SdaVfeSettings | FocalEncoderSettings]] = []
+    if isinstance(model.vfe, SdaVfeSettings):
+        copies.append((("MODEL", "VFE"), model.vfe))
+    if isinstance(model.backbone_3d, FocalDsvtSettings):
+        copies.append((("MODEL", "BACKBONE_3D", "FOCAL_ENCODER"), model.backbone_3d.focal_encoder))
+    for key in ("VOXEL_SIZE", "POINT_CLOUD_RANGE"):
+        original, named = getattr(data, key.lower()), key.lower().replace("_", " ")
+        for section, settings in copies:
+            copy, path = getattr(settings, key.lower()), (*section, key)
+            if copy != original:
+                message = f"{list(copy)} differs from DATA_CONFIG's {named} {list(original)}"
+                where = tree.key_location(root, path)
+                yield ReadingNote(NoteCode.COPIES_DIFFER, message, tree.dotted(path), where)
+
+
+MAX_LAYERS = 2000
+"""Twice the deepest network that is known to have been trained (ResNet-1001)."""
+
+
+def check_depth(model: ModelSettings, root: Section) -> None:
+    """Check that the layers which a config counts are few enough to be traced.
+
+    Raises:
+        ConfigError: they are not; names the section that asks for most of them.
+    """
+    volume = model.map_to_bev
+    layers = {
+        # The encoders that only take a mean have no layer.
+        "VFE": 0 if isinstance(model.vfe, MeanVfeSettings) else len(model.vfe.num_filters),
+        "BACKBONE_3D": _blocks(model.backbone_3d),
+        "MAP_TO_BEV": len(volume.height_strides) if isinstance(volume, VolumeMapSettings) else 0,
+        "BACKBONE_2D": sum(model.backbone_2d.layer_nums) + 2 * len(model.backbone_2d.layer_nums),
+        "DENSE_HEAD": _head_layers(model.dense_head),
+    }
+    if sum(layers.values()) > MAX_LAYERS:
+        slot = max(layers, key=lambda name: layers[name])
+        message = f"has {layers[slot]} layers: expected at most {MAX_LAYERS} in the whole model"
+        path = (*_MODEL, slot)
+        raise ConfigError(message, location=tree.key_location(root, path), key=tree.dotted(path))
+
+
+def _blocks(backbone: Backbone3dSettings | None) -> int:
+    dsvt = backbone.dsvt if isinstance(backbone, FocalDsvtSettings) else backbone
+    return sum(blocks for _, blocks in dsvt.set_info) if isinstance(dsvt, DsvtSettings) else 0
+
+
+def _head_layers(head: DenseHeadSettings) -> int:
+    if isinstance(head, AnchorHeadSettings):
+        return len(head.anchor_generator_config)
+    branches = head.separate_head_cfg.head_dict.values()
+    a_group = head.num_hm_conv + sum(branch.num_conv for branch in branches)
+    return len(head.class_names_each_head) * a_group

@@ -1,5 +1,6 @@
-"""The module names of OpenPCDet and its nearest forks, and which of them bevdiag builds.
+"""The modules of OpenPCDet and its nearest forks: their names, and the keys that they read.
 
+A key that nothing reads is most often a slip of the pen.
 Telling a module that bevdiag does not model from a typo decides between "no verdict" and an error.
 Sources: the registries of OpenPCDet (8cacccec), DSVT (8cfc2a6f) and Focal-SST-Sonar (165df15).
 """
@@ -8,12 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from pydantic import BaseModel
+
 from bevdiag.config import tree
 from bevdiag.config.around import is_own_module, repository_of
-from bevdiag.config.model_settings import ModelSettings
+from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
+from bevdiag.config.document import NoteCode, ReadingNote
+from bevdiag.config.head_settings import (
+    AnchorHeadSettings,
+    AnchorTargetSettings,
+    CenterHeadSettings,
+)
+from bevdiag.config.model_settings import ModelSettings, OptimizationSettings
 from bevdiag.config.nearest import did_you_mean, slip_of
-from bevdiag.config.tree import Node, Scalar, Section, describe
-from bevdiag.errors import BevdiagError, ConfigError, NoVerdictError
+from bevdiag.config.tree import Scalar, Section, describe
+from bevdiag.errors import BevdiagError, Location, NoVerdictError
 
 DETECTOR = "NAME"
 """The slot of the detector itself; every other slot is a section of MODEL."""
@@ -135,9 +145,9 @@ def check_modules(root: Section) -> None:
     model = root.entries.get("MODEL")
     if not isinstance(model, Section):
         found = "is missing" if model is None else f"expected a section, found {describe(model)}"
-        where = root.location if model is None else model.location
-        raise ConfigError(found, location=where, key="MODEL")
-    unmodelled: list[tuple[Node, str, str]] = []
+        raise tree.error_at(root, ("MODEL",), found)
+    unmodelled: list[str] = []
+    first: Location | None = None
     for slot in PUBLISHED:
         path = ("MODEL", slot) if slot == DETECTOR else ("MODEL", slot, "NAME")
         section = model.entries.get(slot)
@@ -145,31 +155,33 @@ def check_modules(root: Section) -> None:
         is_null = isinstance(section, Scalar) and section.value is None
         if slot != DETECTOR and (section is None or is_null):
             continue
-        name_node = tree.find(root, path)
-        name = _name(root, path, name_node)
+        node = _name(root, path)
+        name = str(node.value)
         if name in built_names(slot):
             continue
-        if name_node is None or name not in PUBLISHED[slot]:
+        if name not in PUBLISHED[slot]:
             raise _unknown(root, path, slot, name)
-        unmodelled.append((name_node, tree.dotted(path), name))
+        first = first or node.location
+        unmodelled.append(f"{name} ({tree.dotted(path)})")
     if unmodelled:
-        raise _not_modelled(unmodelled)
+        plural = "is an OpenPCDet module" if len(unmodelled) == 1 else "are OpenPCDet modules"
+        raise NoVerdictError(
+            f"{first}: {', '.join(unmodelled)} {plural} that bevdiag does not model"
+        )
     for option, (is_foreign, what) in UNMODELLED_VALUES.items():
-        node = tree.find(root, option)
-        if node is not None and is_foreign(tree.plain(node)):
-            message = f"{node.location}: {tree.dotted(option)}: bevdiag does not model {what}"
+        value = tree.find(root, option)
+        if value is not None and is_foreign(tree.plain(value)):
+            message = f"{value.location}: {tree.dotted(option)}: bevdiag does not model {what}"
             raise NoVerdictError(message)
 
 
-def _name(root: Section, path: tree.Path, node: Node | None) -> str:
-    key = tree.dotted(path)
+def _name(root: Section, path: tree.Path) -> Scalar:
+    node = tree.find(root, path)
     if node is None:
-        where = tree.descend(root, path)[0].location
-        raise ConfigError("is missing: it says which module to build", location=where, key=key)
+        raise tree.error_at(root, path, "is missing: it says which module to build")
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
-        message = f"expected the name of a module, found {describe(node)}"
-        raise ConfigError(message, location=node.location, key=key)
-    return node.value
+        raise tree.error_at(root, path, f"expected the name of a module, found {describe(node)}")
+    return node
 
 
 def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> BevdiagError:
@@ -184,7 +196,7 @@ def _unknown(root: Section, path: tree.Path, slot: str, name: str) -> BevdiagErr
         )
     builds = ", ".join(built) or "no module of this kind"
     message = f"unknown module {name!r}{did_you_mean(name, known) or '.'} bevdiag builds: {builds}"
-    return ConfigError(message, location=where, key=tree.dotted(path))
+    return tree.error_at(root, path, message)
 
 
 def is_slip(file: Path, name: str, known: Iterable[str]) -> bool:
@@ -195,9 +207,65 @@ def is_slip(file: Path, name: str, known: Iterable[str]) -> bool:
     return repository_of(file) is not None or slip_of(name, known) is not None
 
 
-def _not_modelled(unmodelled: list[tuple[Node, str, str]]) -> NoVerdictError:
-    named = ", ".join(f"{name} ({key})" for _, key, name in unmodelled)
-    plural = "is an OpenPCDet module" if len(unmodelled) == 1 else "are OpenPCDet modules"
-    return NoVerdictError(
-        f"{unmodelled[0][0].location}: {named} {plural} that bevdiag does not model"
+_OF_SCHEDULES = (
+    "BETAS", "DECAY_STEP_LIST", "DIV_FACTOR", "LOSS_SCALE_FP16", "LR_CLIP", "LR_DECAY", "LR_WARMUP",
+    "MOMS", "NUM_EPOCHS", "PCT_START", "WARMUP_EPOCH", "WARMUP_ITER",
+)  # fmt: skip
+WITHOUT_EFFECT: Mapping[type[BaseModel], frozenset[str]] = {
+    VoxelFocalBackboneSettings: frozenset(
+        {"IMG_PRETRAIN", "KERNEL_SIZE", "SKIP_MASK_KERNEL_IMG", "USE_IMG"}
+    ),
+    ModelSettings: frozenset({"POST_PROCESSING"}),
+    AnchorHeadSettings: frozenset({"CLASS_AGNOSTIC", "DIR_LIMIT_OFFSET", "USE_MULTIHEAD"}),
+    AnchorTargetSettings: frozenset({"MATCH_HEIGHT", "POS_FRACTION", "SAMPLE_SIZE"}),
+    CenterHeadSettings: frozenset({"CLASS_AGNOSTIC", "POST_PROCESSING"}),
+    OptimizationSettings: frozenset(_OF_SCHEDULES),
+}
+"""Keys that OpenPCDet reads and that, where bevdiag gets this far, change no byte of a step."""
+
+
+def is_batch_size(key: str) -> bool:
+    """Whether a key means to say how many samples a batch has; those have a rule of their own."""
+    return key.upper().replace("_", "").startswith("BATCHSIZE") or key.upper() in (
+        "TOTAL_BATCH_SIZE",
+        "TRAIN_BATCH_SIZE",
+    )
+
+
+def unknown_keys(settings: BaseModel, root: Section, path: tree.Path) -> Iterator[ReadingNote]:
+    """Yield notes on the keys below `path` that the settings, and those in them, do not know."""
+    fields = type(settings).model_fields
+    known = [field.alias or name for name, field in fields.items()]
+    for key in settings.model_extra or ():
+        if key in WITHOUT_EFFECT.get(type(settings), ()) or is_batch_size(key):
+            continue
+        here = (*path, key)
+        # FocalDSVT's part is DSVT's own code, which reads the misspelt name; OpenPCDet's copy does
+        # not. Neither may be recommended where it is ignored.
+        ignored = "USE_CHECKPOINT" if path[-1:] == ("DSVT",) else "ues_checkpoint"
+        read = [name for name in known if name != ignored]
+        message = f"nothing reads {key}{did_you_mean(key, read)}"
+        where = tree.key_location(root, here)
+        yield ReadingNote(NoteCode.UNKNOWN_KEY, message, tree.dotted(here), where)
+    for name, key in zip(fields, known, strict=True):
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from unknown_keys(value, root, (*path, key))
+        elif isinstance(value, dict):
+            for entry, below in value.items():
+                if isinstance(below, BaseModel):
+                    yield from unknown_keys(below, root, (*path, key, entry))
+
+
+def foreign_keys(settings: BaseModel) -> tuple[str, ...]:
+    """Keys of a module that OpenPCDet's module does not read and that are no slips: a fork's own.
+
+    A module that has them is another one than the settings describe.
+    """
+    known = [field.alias or name for name, field in type(settings).model_fields.items()]
+    without = WITHOUT_EFFECT.get(type(settings), frozenset())
+    return tuple(
+        key
+        for key in settings.model_extra or ()
+        if key not in without and slip_of(key, known) is None
     )

@@ -4,10 +4,10 @@ A path into the tree is a tuple of keys. An entry of a list is named by its inde
 where the entries are modules, as in ``("DATA_CONFIG", "DATA_PROCESSOR", "shuffle_points")``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bevdiag.errors import Location
+from bevdiag.errors import ConfigError, Location
 
 Path = tuple[str, ...]
 Plain = str | int | float | bool | None
@@ -85,6 +85,11 @@ def descend(root: Node, path: Sequence[str]) -> tuple[Node, tuple[str, ...]]:
     return node, ()
 
 
+def error_at(root: Node, path: Sequence[str], message: str) -> ConfigError:
+    """Return the error about what stands at `path`, or is missing in the section above it."""
+    return ConfigError(message, location=descend(root, path)[0].location, key=dotted(path))
+
+
 def key_location(root: Section, path: Sequence[str]) -> Location:
     """Where the key at `path` stands, or the nearest key above it if it is not written.
 
@@ -101,28 +106,6 @@ def key_location(root: Section, path: Sequence[str]) -> Location:
         found = written if written is not None and is_here else below.location
         node = below
     return found
-
-
-def _contents(node: Listing | Section) -> Iterable[Node]:
-    return node.items if isinstance(node, Listing) else node.entries.values()
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How much a node holds: values and keys in all, and levels of nesting (0 for a scalar)."""
-
-    num_nodes: int
-    depth: int
-
-
-def extent(node: Node) -> Extent:
-    """Measure what a node holds, itself included."""
-    if isinstance(node, Scalar):
-        return Extent(1, 0)
-    below = [extent(item) for item in _contents(node)]
-    num_keys = len(below) if isinstance(node, Section) else 0
-    num_nodes = 1 + num_keys + sum(item.num_nodes for item in below)
-    return Extent(num_nodes, 1 + max((item.depth for item in below), default=0))
 
 
 def plain(node: Node) -> object:

@@ -4,49 +4,30 @@ from typing import Literal
 
 from pydantic import Field
 
-from bevdiag.config.fields import Flag, Lengths, PositiveInt, Range, Settings
+from bevdiag.config.checking import Flag, Lengths, PositiveInt, Range, Settings
+
+DYNAMIC_VFES = frozenset({"DynMeanVFE", "DynPillarVFE", "DynamicVoxelVFE"})
+"""The encoders that group the points themselves, on the device and without a cap; the others read
+padded voxels."""
 
 
 class MeanVfeSettings(Settings):
-    """MeanVFE: the mean of each voxel's points, over padded voxels."""
+    """The mean of each voxel's points."""
 
-    name: Literal["MeanVFE"]
-
-
-class DynamicMeanVfeSettings(Settings):
-    """DynMeanVFE: the mean of each voxel's points, voxelized on the device and without a cap."""
-
-    name: Literal["DynMeanVFE"]
+    name: Literal["MeanVFE", "DynMeanVFE"]
 
 
 class PointNetVfeSettings(Settings):
-    """What the encoders with a PointNet in each voxel share; none of it has a default there.
+    """A PointNet in each pillar or (DynamicVoxelVFE) voxel; none of its keys has a default there.
 
     Every layer but the last gives half of its filters to a point and half to its voxel's maximum.
     """
 
+    name: Literal["PillarVFE", "DynPillarVFE", "DynamicVoxelVFE"]
     num_filters: tuple[PositiveInt, ...] = Field(min_length=1)
     use_norm: Flag
     with_distance: Flag
     use_abslote_xyz: Flag
-
-
-class PillarVfeSettings(PointNetVfeSettings):
-    """PillarVFE: on padded pillars."""
-
-    name: Literal["PillarVFE"]
-
-
-class DynamicPillarVfeSettings(PointNetVfeSettings):
-    """DynPillarVFE: on the points themselves, grouped into pillars."""
-
-    name: Literal["DynPillarVFE"]
-
-
-class DynamicVoxelVfeSettings(PointNetVfeSettings):
-    """DynamicVoxelVFE: on the points themselves, grouped into voxels."""
-
-    name: Literal["DynamicVoxelVFE"]
 
 
 class SdaVfeSettings(Settings):
@@ -61,10 +42,4 @@ class SdaVfeSettings(Settings):
     point_cloud_range: Range
 
 
-PaddedVfeSettings = MeanVfeSettings | PillarVfeSettings | SdaVfeSettings
-"""The encoders that read padded voxels."""
-
-DynamicVfeSettings = DynamicMeanVfeSettings | DynamicPillarVfeSettings | DynamicVoxelVfeSettings
-"""The encoders that group the points themselves."""
-
-VfeSettings = PaddedVfeSettings | DynamicVfeSettings
+VfeSettings = MeanVfeSettings | PointNetVfeSettings | SdaVfeSettings

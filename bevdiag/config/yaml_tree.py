@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from yaml.constructor import SafeConstructor
@@ -41,7 +42,10 @@ def exponent_number(event: yaml.ScalarEvent) -> float | None:
         return None
     if not _EXPONENT_NUMBER.fullmatch(event.value) or _tag(event) != TAG + "str":
         return None
-    return _finite(float(event.value), event.value)
+    number = float(event.value)
+    if math.isinf(number):
+        raise NotPlainError(f"the number {shortened(event.value)} is too large")
+    return number
 
 
 def scalar_value(event: yaml.ScalarEvent) -> Plain:
@@ -82,12 +86,7 @@ def foreign_tag(tag: str) -> str:
 
 def with_dot(number: float) -> str:
     """Write the number with a dot and a signed exponent, a number to every YAML reader."""
-    mantissa, _, exponent = f"{number!r}".partition("e")
-    if not exponent:
-        return mantissa
-    mantissa = mantissa if "." in mantissa else mantissa + ".0"
-    sign = "" if exponent[0] in "+-" else "+"
-    return f"{mantissa}e{sign}{exponent}"
+    return yaml.safe_dump(number).split()[0]
 
 
 def _tag(event: yaml.ScalarEvent) -> str:
@@ -108,12 +107,6 @@ def _number(kind: str, text: str) -> Plain:
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise NotPlainError(f"the number {text} is too large")
     return value
-
-
-def _finite(number: float, text: str) -> float:
-    if math.isinf(number):
-        raise NotPlainError(f"the number {shortened(text)} is too large")
-    return number
 
 
 MAX_BYTES = 1 << 20
@@ -138,6 +131,14 @@ MAX_DEPTH = 64
 MAX_ALIASES = 64
 MAX_CHARACTERS = 1024
 """Of a key or a text: YAML's own bound for a key, where no question mark stands before it."""
+
+
+class _Anchored(NamedTuple):
+    """A node that aliases bring in again, with all its values and keys and levels of nesting."""
+
+    node: Node
+    num_nodes: int
+    depth: int
 
 
 class TreeBuilder:
@@ -165,10 +166,10 @@ class TreeBuilder:
         self._path = list(under)
         self._text = text
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
-        self._anchors: dict[str, tuple[Node | None, tree.Extent]] = {}
+        self._anchors: dict[str, _Anchored | None] = {}
         self._allowance = allowance or Allowance()
         self._num_aliases = 0
-        self._depth = 0
+        self._depth = self._deepest = 0
 
     def document(self) -> Node | None:
         """Return the root, or None where the text holds no document."""
@@ -194,11 +195,14 @@ class TreeBuilder:
             return self._alias(event)
         self._count(1, self._place(event))
         assert isinstance(event, yaml.NodeEvent)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = (None, tree.Extent(0, 0))
+        if event.anchor is None:
+            return self._content(event)
+        self._anchors[event.anchor] = None
+        left, deepest, self._deepest = self._allowance.num_nodes, self._deepest, self._depth
         node = self._content(event)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = (node, tree.extent(node))
+        num_nodes, depth = 1 + left - self._allowance.num_nodes, self._deepest - self._depth
+        self._anchors[event.anchor] = _Anchored(node, num_nodes, depth)
+        self._deepest = max(deepest, self._deepest)
         return node
 
     def _content(self, event: yaml.NodeEvent) -> Node:
@@ -271,12 +275,12 @@ class TreeBuilder:
             raise self._error(f"more than {MAX_ALIASES} aliases", self._place(event))
         if event.anchor not in self._anchors:
             raise self._alias_error(event, "is not defined above")
-        node, extent = self._anchors[event.anchor]
-        if node is None:
+        anchored = self._anchors[event.anchor]
+        if anchored is None:
             raise self._alias_error(event, "refers to itself")
-        self._count(extent.num_nodes, self._place(event))
-        self._check_depth(self._depth + extent.depth, self._place(event))
-        return node
+        self._count(anchored.num_nodes, self._place(event))
+        self._check_depth(self._depth + anchored.depth, self._place(event))
+        return anchored.node
 
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         location = self._place(event)
@@ -328,6 +332,7 @@ class TreeBuilder:
             raise self._error(f"more than {MAX_NODES} values", where)
 
     def _check_depth(self, depth: int, where: Location) -> None:
+        self._deepest = max(self._deepest, depth)
         if depth > MAX_DEPTH:
             raise self._error(f"nested deeper than {MAX_DEPTH} levels", where)
 

@@ -2,8 +2,8 @@
 
     python child.py STAGE...
 
-A wrong build does not raise, it kills the interpreter. So one JSON line goes out before each stage
-and one after it: what is missing at the end is the stage that died. This file imports nothing of
+A wrong build does not raise, it kills the interpreter. So a JSON line goes out after each stage:
+the first that is missing at the end is of the stage that died. This file imports nothing of
 bevdiag, which may not be on the path here.
 """
 
@@ -50,7 +50,6 @@ STAGES: dict[str, Callable[[], dict[str, Any]]] = {
 def main(names: list[str]) -> None:
     """Run the stages in order; an exception ends one, a signal ends all."""
     for name in names:
-        print(json.dumps({"stage": name}), flush=True)
         try:
             outcome: dict[str, Any] = {"facts": STAGES[name]()}
         except BaseException as error:  # whatever a foreign import raises is the answer

@@ -1,4 +1,4 @@
-"""One environment as far as it is known: the one at hand, or one that a file describes."""
+"""One environment as far as it is known, at hand or in a file, and what pip can put right there."""
 
 import platform
 import re
@@ -8,17 +8,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from bevdiag.environment.gpus import Driver, read_driver
-from bevdiag.environment.packages import Package, Packages, read_listing
+from bevdiag.environment.packages import Package, Packages, cuda_suffix, exactly, read_listing
 from bevdiag.environment.probes import ImportProbe, probe_imports
-from bevdiag.environment.wheels import CudaVersion, default_torch_cuda, parse_cuda
+from bevdiag.environment.wheels import (
+    CudaVersion,
+    default_torch_cuda,
+    parse_cuda,
+    spconv_for,
+    suffix_cuda,
+    torch_command,
+    torch_releases,
+)
 
 _BUILD_CUDA = re.compile(r"cuda(\d+\.\d+)")
-_LOCAL_CUDA = re.compile(r"cu(\d{2,})")
 _RUNTIMES = ("nvidia-cuda-runtime-cu11", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime")
 
 
@@ -76,8 +82,8 @@ class Environment:
     def _listed_cuda(self, torch: Package) -> CudaVersion | None:
         """From torch 2.4.1+cu118, conda's build, pytorch-cuda, or the CUDA runtime beside it."""
         local = torch.version.local if torch.version is not None else None
-        if match := _LOCAL_CUDA.fullmatch(local or ""):
-            return parse_cuda(f"{match[1][:-1]}.{match[1][-1]}")
+        if cuda := suffix_cuda(local or ""):
+            return cuda
         if match := _BUILD_CUDA.search(torch.build):
             return parse_cuda(match[1])
         beside = self.packages.get("pytorch-cuda", *_RUNTIMES)
@@ -90,11 +96,8 @@ def installed_environment(progress: Callable[[str, float], None]) -> Environment
     """Look at the interpreter that runs this, its packages, machine, and imports that can crash."""
     progress("installed packages", 0.0)
     packages = _installed_packages()
-    stages = [
-        *(["torch"] if packages.get("torch") else []),
-        *(["cumm"] if packages.cumm() else []),
-        *(["spconv"] if packages.spconv() else []),
-    ]
+    risky = {"torch": packages.get("torch"), "cumm": packages.cumm(), "spconv": packages.spconv()}
+    stages = [name for name, found in risky.items() if found]
     progress("the driver", 0.05)
     driver = read_driver()
     progress(f"importing {', '.join(stages)}", 0.1)
@@ -129,15 +132,41 @@ def _joined(capability: tuple[int, int]) -> int:
 def _installed_packages() -> Packages:
     found: dict[str, Package] = {}
     for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        if not name:
-            continue  # a leftover folder without metadata
-        try:
-            specifier = SpecifierSet(f"=={Version(distribution.version)}")
-        except (InvalidVersion, InvalidSpecifier):
-            specifier = SpecifierSet()
-        # The first on the path is the one that gets imported.
-        found.setdefault(
-            canonicalize_name(name), Package(name=canonicalize_name(name), specifier=specifier)
-        )
+        if written := distribution.metadata["Name"]:  # else a leftover folder without metadata
+            name = canonicalize_name(written)
+            # The first on the path is the one that gets imported.
+            found.setdefault(name, Package(name=name, specifier=exactly(distribution.version)))
     return Packages(by_name=found)
+
+
+def install_torch(environment: Environment, capability: int | None = None) -> str:
+    """Return what installs a torch that Python, driver and GPU can take, and spconv beside it.
+
+    Args:
+        environment: what is there.
+        capability: the GPU's compute capability, 8.6 as 86; None where no GPU was named.
+    """
+    limit = environment.driver.cuda if environment.driver is not None else None
+    python, newest = environment.python, torch_releases()[0]
+    anyhow = torch_command(limit, capability)
+    if python is None:
+        return anyhow
+    release = next((one for one in torch_releases() if one.pythons.hold(python)), None)
+    index = release.index_for(limit, capability) if release is not None else None
+    if release is None or (index is None and release is not newest):
+        # No torch with a wheel for this Python knows the GPU, or runs with the driver.
+        return f"conda create -n training python=3.11, and there: {anyhow}"
+    command = anyhow if release is newest else release.command(index)
+    cuda = suffix_cuda(index or "")
+    built = [suffix_cuda(cuda_suffix(package)) for package in environment.packages.spconv()]
+    if cuda is None or all(one is None or one[0] == cuda[0] for one in built):
+        return command
+    return f"{command} && {install_spconv(environment, cuda)}"
+
+
+def install_spconv(environment: Environment, cuda: CudaVersion | None) -> str:
+    """Return what removes every spconv and cumm, which share a module, and installs the right."""
+    beside = (*environment.packages.spconv(), *environment.packages.cumm())
+    names = " ".join(package.name for package in beside)
+    wanted = f"python -m pip install {spconv_for(cuda, environment.python)}"
+    return f"python -m pip uninstall -y {names} && {wanted}" if names else wanted

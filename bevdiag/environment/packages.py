@@ -6,13 +6,13 @@ Nothing is installed or imported, and no index is asked.
 import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import yaml
-from packaging.markers import default_environment
+from packaging.markers import Marker, default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -36,12 +36,14 @@ class Package:
         specifier: the versions that may be there; an installed one is pinned.
         build: what conda says beside the version, e.g. `py3.10_cuda11.8_cudnn8.7.0_0`.
         location: where it is listed, None for an installed one.
+        marker: the condition under which a list means it.
     """
 
     name: str
     specifier: SpecifierSet
     build: str = ""
     location: Location | None = None
+    marker: Marker | None = None
 
     @property
     def version(self) -> Version | None:
@@ -146,18 +148,14 @@ def read_listing(path: Path) -> Listing:
     by_name: dict[str, Package] = {}
     for package in _applicable(entries, python):
         known = by_name.get(package.name)
-        by_name[package.name] = package if known is None else _both(known, package)
+        if known is not None:  # as in requirements and constraints: both conditions hold
+            both, build = known.specifier & package.specifier, known.build or package.build
+            package = replace(known, specifier=both, build=build)
+        by_name[package.name] = package
     return Listing(packages=Packages(by_name=by_name), python=python)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry(Package):
-    """A listed package, with the condition under which it counts."""
-
-    requirement: Requirement | None = None
-
-
-def _applicable(entries: list[_Entry], python: Version | None) -> Iterator[Package]:
+def _applicable(entries: list[Package], python: Version | None) -> Iterator[Package]:
     """Yield the entries whose markers hold for the listed Python, else for the one that runs."""
     environment = {k: str(v) for k, v in default_environment().items()}
     # A list is for the machine that trains: Linux with a GPU, wherever it is read.
@@ -169,22 +167,11 @@ def _applicable(entries: list[_Entry], python: Version | None) -> Iterator[Packa
             "python_full_version": str(python),
         }
     for entry in entries:
-        marker = entry.requirement.marker if entry.requirement is not None else None
-        if marker is None or marker.evaluate({**environment, "extra": ""}):
+        if entry.marker is None or entry.marker.evaluate({**environment, "extra": ""}):
             yield entry
 
 
-def _both(first: Package, second: Package) -> Package:
-    """Join two entries of a package, as in requirements and constraints: both conditions hold."""
-    return Package(
-        name=first.name,
-        specifier=first.specifier & second.specifier,
-        build=first.build or second.build,
-        location=first.location,
-    )
-
-
-def _entries(path: Path, parents: tuple[Path, ...], files: Iterator[int]) -> Iterator[_Entry]:
+def _entries(path: Path, parents: tuple[Path, ...], files: Iterator[int]) -> Iterator[Package]:
     """Yield the entries of a file; `files` counts those that were read before."""
     if next(files) > MAX_FILES:
         raise InputError(f"{path}: more than {MAX_FILES} files are included in all")
@@ -230,7 +217,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         pending, first = "", 0
 
 
-def _line(line: str, where: Location) -> Iterator[_Entry]:
+def _line(line: str, where: Location) -> Iterator[Package]:
     if line.startswith(("-e ", "--editable", "git+", "http:", "https:", "file:", "./", "/")):
         yield from _from_address(line, where)
     elif line.startswith(("-", "@EXPLICIT")) or line.split()[0] in ("Package", "Name"):
@@ -243,59 +230,55 @@ def _line(line: str, where: Location) -> Iterator[_Entry]:
         yield _requirement(line, where)
 
 
-def _from_address(line: str, where: Location) -> Iterator[_Entry]:
+def _from_address(line: str, where: Location) -> Iterator[Package]:
     """Yield the package at an address: a checkout has no version, a wheel's file name has both."""
     egg = _EGG.search(line)
     wheel = _WHEEL.search(line.replace("%2B", "+"))
     if wheel is not None:
         yield _pinned(wheel[1].replace("_", "-"), wheel[2], "", where)
     elif egg is not None:
-        yield _Entry(name=canonicalize_name(egg[1]), specifier=SpecifierSet(), location=where)
+        yield Package(name=canonicalize_name(egg[1]), specifier=SpecifierSet(), location=where)
 
 
-def _requirement(line: str, where: Location) -> _Entry:
+def _requirement(line: str, where: Location) -> Package:
     try:
         parsed = Requirement(line)
     except InvalidRequirement as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{where}: {line!r} is no requirement: {reason}") from error
-    specifier = parsed.specifier
     wheel = _WHEEL.search((parsed.url or "").replace("%2B", "+"))
-    if wheel is not None:
-        specifier = SpecifierSet(f"=={wheel[2]}")
-    return _Entry(
+    return Package(
         name=canonicalize_name(parsed.name),
-        specifier=specifier,
+        specifier=SpecifierSet(f"=={wheel[2]}") if wheel is not None else parsed.specifier,
         location=where,
-        requirement=parsed,
+        marker=parsed.marker,
     )
 
 
-def _pinned(name: str, version: str, build: str, where: Location) -> _Entry:
+def exactly(version: str) -> SpecifierSet:
+    """Pin a version; conda lists C libraries too, whose versions need not be Python's."""
     try:
-        specifier = SpecifierSet(f"=={Version(version)}")
+        return SpecifierSet(f"=={Version(version)}")
     except (InvalidVersion, InvalidSpecifier):
-        # conda lists C libraries too, whose versions need not be Python's.
-        specifier = SpecifierSet()
+        return SpecifierSet()
+
+
+def _pinned(name: str, version: str, build: str, where: Location) -> Package:
     canonical = canonicalize_name(name)
-    return _Entry(
-        name=_CONDA_NAMES.get(canonical, canonical),
-        specifier=specifier,
-        build=build,
-        location=where,
-    )
+    name = _CONDA_NAMES.get(canonical, canonical)
+    return Package(name=name, specifier=exactly(version), build=build, location=where)
 
 
-def _conda(name: str, version: str, build: str, where: Location) -> _Entry:
+def _conda(name: str, version: str, build: str, where: Location) -> Package:
     """In conda, `name=1.26` means any 1.26.*; with a build it is exact."""
     if build or version.count(".") >= 2:
         return _pinned(name, version, build, where)
     pinned = _pinned(name, version.rstrip(".*"), "", where)
     fuzzy = SpecifierSet(f"=={pinned.version}.*") if pinned.version else pinned.specifier
-    return _Entry(name=pinned.name, specifier=fuzzy, location=where)
+    return Package(name=pinned.name, specifier=fuzzy, location=where)
 
 
-def _conda_yaml(text: str, path: Path) -> Iterator[_Entry]:
+def _conda_yaml(text: str, path: Path) -> Iterator[Package]:
     if len(text) > MAX_YAML_BYTES:
         raise InputError(f"{path} is longer than {MAX_YAML_BYTES} bytes: that is no environment")
     try:

@@ -61,20 +61,9 @@ def _run(python: str, stages: Sequence[str], timeout: float) -> list[ImportProbe
     command = [python, "-W", "ignore", "-c", _LAUNCH, str(Path(__file__).with_name("child.py"))]
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
     ended = run_program([*command, *stages], timeout, environ)
-    output, code = ended.out, ended.exit_code or 0
-    done: list[ImportProbe] = []
-    begun = stages[0]
-    for report in _reports(output):
-        begun = str(report["stage"])
-        if "facts" in report or "error" in report:
-            done.append(
-                ImportProbe(
-                    stage=begun, facts=report.get("facts", {}), error=report.get("error", "")
-                )
-            )
-    if len(done) < len(stages) and (not done or done[-1].stage != begun or code):
-        name = begun if not done or done[-1].stage != begun else stages[len(done)]
-        done.append(_dead(name, code, timeout))
+    done = [ImportProbe(**report) for report in _reports(ended.out)]
+    if len(done) < len(stages):
+        done.append(_dead(stages[len(done)], ended.exit_code or 0, timeout))
     return done
 
 

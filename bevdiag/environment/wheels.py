@@ -1,10 +1,11 @@
 """What is known about published wheels; the facts are a data file, each with its source."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -14,13 +15,23 @@ from bevdiag.environment.packages import Package, cuda_suffix
 CudaVersion = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpconvLine:
-    """Releases of spconv that are alike: the cumm they take, first and last Python they have."""
+class Pythons(NamedTuple):
+    """The first and the last Python that a release has wheels for, without their patch numbers."""
+
+    first: Version
+    last: Version
+
+    def hold(self, python: Version) -> bool:
+        """Whether there is a wheel for that Python."""
+        return self.first <= Version(f"{python.major}.{python.minor}") <= self.last
+
+
+class SpconvLine(NamedTuple):
+    """Releases of spconv that are alike: the first, the cumm that they take, and their Pythons."""
 
     first: Version
     cumm: SpecifierSet
-    pythons: tuple[Version, Version]
+    pythons: Pythons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +44,20 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchRelease:
-    """A torch, the first and last Python it has wheels for, and the indexes they lie in.
+    """A torch, the Pythons it has wheels for, and the indexes they lie in.
 
-    `torch` is None for the newest, which is called by no number.
+    `torch` is None for the newest, which pip takes without being asked for a version.
     """
 
     torch: str | None
-    pythons: tuple[Version, Version]
+    pythons: Pythons
     indexes: tuple[str, ...]
 
-    @property
-    def is_newest(self) -> bool:
-        """Whether pip takes it without being asked for a version."""
-        return self.torch is None
+    def command(self, index: str | None) -> str:
+        """Return the command that installs it, from the default index where none is named."""
+        version = f"=={self.torch}" if self.torch else ""
+        where = f" --index-url https://download.pytorch.org/whl/{index}" if index else ""
+        return f"python -m pip install --upgrade --force-reinstall torch{version}{where}"
 
     def index_for(self, limit: CudaVersion | None, capability: int | None) -> str | None:
         """Return the newest index whose CUDA the driver runs and whose kernels the GPU does."""
@@ -69,8 +81,8 @@ def parse_cuda(text: str) -> CudaVersion | None:
 
 def suffix_cuda(suffix: str) -> CudaVersion | None:
     """`cu126` as (12, 6): the last digit is the minor version."""
-    digits = suffix.removeprefix("cu")
-    return (int(digits[:-1]), int(digits[-1])) if digits.isdigit() and len(digits) > 1 else None
+    match = re.fullmatch(r"cu(\d+)(\d)", suffix)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def default_torch_cuda(torch: Version) -> CudaVersion | None:
@@ -84,40 +96,39 @@ def first_cumm_for_numpy_2() -> Version:
     return Version(_facts()["cumm"]["first_for_numpy_2"])
 
 
-def spconv_line(version: Version) -> SpconvLine | None:
-    """Return the line of releases that a version of spconv belongs to, None for an older one."""
-    for line in _facts()["spconv"]["lines"]:
-        if version >= Version(line["from"]):
-            first, last = line["python"]
-            return SpconvLine(
-                first=Version(line["from"]),
-                cumm=SpecifierSet(line["cumm"]),
-                pythons=(Version(first), Version(last)),
-            )
-    return None
+@cache
+def spconv_lines() -> tuple[SpconvLine, ...]:
+    """Return the lines of spconv's releases, the newest first."""
+    return tuple(
+        SpconvLine(
+            first=Version(line["from"]),
+            cumm=SpecifierSet(line["cumm"]),
+            pythons=Pythons(*map(Version, line["python"])),
+        )
+        for line in _facts()["spconv"]["lines"]
+    )
 
 
-def newest_spconv(suffix: str) -> Version | None:
-    """Return the newest release for a CUDA suffix, None where there is no such distribution."""
-    newest = _facts()["spconv"]["newest"].get(suffix)
-    return Version(newest) if newest is not None else None
+def spconv_line(version: Version | None) -> SpconvLine | None:
+    """Return the line that a version belongs to, None for an older one, or where there is none."""
+    if version is None:
+        return None
+    return next((line for line in spconv_lines() if version >= line.first), None)
 
 
 def spconv_taken(package: Package) -> Version | None:
     """Return the version that is there, or the newest that pip may take for a range, if any."""
     if package.version is not None:
         return package.version
-    newest = newest_spconv(cuda_suffix(package))
+    newest = _newest_spconv().get(cuda_suffix(package))
     releases = map(Version, _facts()["spconv"]["releases"])
     fitting = [v for v in releases if package.admits([v]) and (newest is None or v <= newest)]
     return max(fitting, default=None)
 
 
-def newest_spconv_line() -> SpconvLine:
-    """Return the line of the newest release."""
-    newest = spconv_line(Version(_facts()["spconv"]["lines"][0]["from"]))
-    assert newest is not None
-    return newest
+def _newest_spconv() -> dict[str, Version]:
+    """Return the newest release for each CUDA suffix that there is a distribution for."""
+    return {suffix: Version(text) for suffix, text in _facts()["spconv"]["newest"].items()}
 
 
 def torch_command(limit: CudaVersion | None = None, capability: int | None = None) -> str:
@@ -127,29 +138,18 @@ def torch_command(limit: CudaVersion | None = None, capability: int | None = Non
         limit: the newest CUDA that the driver runs; minor versions do not matter.
         capability: the GPU's compute capability, 8.6 as 86.
     """
-    index = _torch_releases()[0].index_for(limit, capability)
-    if index is None or (limit is None and capability is None):
-        return "python -m pip install --upgrade --force-reinstall torch"
-    return (
-        "python -m pip install --upgrade --force-reinstall torch "
-        f"--index-url https://download.pytorch.org/whl/{index}"
-    )
-
-
-def newest_torch_for(python: Version) -> TorchRelease | None:
-    """Return the newest torch that has a wheel for that Python; None where none is known."""
-    minor = Version(f"{python.major}.{python.minor}")
-    fitting = (r for r in _torch_releases() if r.pythons[0] <= minor <= r.pythons[1])
-    return next(fitting, None)
+    newest = torch_releases()[0]
+    anywhere = limit is None and capability is None
+    return newest.command(None if anywhere else newest.index_for(limit, capability))
 
 
 @cache
-def _torch_releases() -> tuple[TorchRelease, ...]:
+def torch_releases() -> tuple[TorchRelease, ...]:
     """Return the last torch for each Python, the newest first."""
     return tuple(
         TorchRelease(
             torch=entry["torch"],
-            pythons=(Version(entry["python"][0]), Version(entry["python"][1])),
+            pythons=Pythons(*map(Version, entry["python"])),
             indexes=tuple(entry["indexes"]),
         )
         for entry in _facts()["torch_releases"]["releases"]
@@ -180,32 +180,26 @@ def spconv_for(cuda: CudaVersion | None, python: Version | None = None) -> str:
     Minor versions of CUDA are compatible within a major one (spconv's own read-me says so), and a
     driver for a newer CUDA runs what was built with an older.
     """
-    releases = {suffix: Version(v) for suffix, v in _facts()["spconv"]["newest"].items()}
+    releases = _newest_spconv()
     if python is not None:
-        minor = Version(f"{python.major}.{python.minor}")
-        lines = {suffix: spconv_line(version) for suffix, version in releases.items()}
         releases = {
             suffix: version
             for suffix, version in releases.items()
-            if (line := lines[suffix]) is None or line.pythons[0] <= minor <= line.pythons[1]
+            if (line := spconv_line(version)) is None or line.pythons.hold(python)
         } or releases
     newest = max(releases.values())
-    suffixes = [
-        (built, suffix)
-        for suffix, version in releases.items()
-        if version == newest and (built := suffix_cuda(suffix)) is not None
-    ]
+    built = [(suffix_cuda(suffix), suffix) for suffix in releases if releases[suffix] == newest]
+    suffixes = [(known, suffix) for known, suffix in built if known is not None]
     older = [item for item in suffixes if cuda is None or item[0] <= cuda]
     return f"spconv-{max(older or suffixes)[1]}=={newest}"
 
 
 def spconv_kernels(suffix: str) -> Kernels | None:
     """Return the kernels in spconv's wheels for a CUDA suffix; None for one that is not listed."""
-    if newest_spconv(suffix) is None:
-        return None
     cuda = suffix_cuda(suffix)
-    kernels = _facts()["spconv"]["kernels"]
-    facts = kernels["from_cu118" if cuda is not None and cuda >= (11, 8) else "before_cu118"]
+    if cuda is None or suffix not in _newest_spconv():
+        return None
+    facts = _facts()["spconv"]["kernels"]["from_cu118" if cuda >= (11, 8) else "before_cu118"]
     return Kernels(binaries=tuple(facts["binaries"]), ptx=facts["ptx"])
 
 

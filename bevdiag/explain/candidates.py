@@ -7,18 +7,21 @@ prints like the message's are candidates, and where a walk within the message's 
 which of them comes first. What cuDNN can do without never fails and is no candidate.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import prod
+from operator import attrgetter
 
 import numpy as np
 
 from bevdiag.explain.answer import Candidate, Certainty, Failure, Stack
-from bevdiag.explain.arithmetic import arithmetic_of, condition_of, what_of
 from bevdiag.explain.decode import asks_for
 from bevdiag.memory.allocator import block_bytes, segment_bytes
+from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, conv_backend
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import Alloc, EventStream
+from bevdiag.memory.events import Alloc, Category, EventStream
+from bevdiag.memory.requests import ConvCall, GemmWorkspace
 from bevdiag.memory.simulate import walk
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.workspaces import workspace
@@ -193,9 +196,9 @@ def search(failure: Failure, cases: Sequence[Case]) -> tuple[Candidate, ...]:
 
     Where no allocation has the size, those stand in at which the walks stop.
     """
-    matches = sorted((m for case in cases for m in _matches(failure, case)), key=_rank)
+    matches = sorted((m for case in cases for m in _matches(failure, case)), key=attrgetter("rank"))
     if not any(match.has_size and match.is_near for match in matches):
-        matches = sorted(between(failure, cases), key=_rank) or matches
+        matches = sorted(between(failure, cases), key=attrgetter("rank")) or matches
     best: dict[tuple[object, ...], Match] = {}
     for match in matches:
         alloc = match.alloc
@@ -204,14 +207,7 @@ def search(failure: Failure, cases: Sequence[Case]) -> tuple[Candidate, ...]:
     kept = list(best.values())
     if kept and kept[0].has_size:
         kept = [match for match in kept if match.has_size]
-    return tuple(
-        _candidate(failure, match, kept, is_first=number == 0)
-        for number, match in enumerate(kept[:MAX_CANDIDATES])
-    )
-
-
-def _rank(match: Match) -> tuple[object, ...]:
-    return match.rank
+    return tuple(_candidate(failure, match, kept) for match in kept[:MAX_CANDIDATES])
 
 
 def _matches(failure: Failure, case: Case) -> Iterator[Match]:
@@ -242,9 +238,7 @@ def _matches(failure: Failure, case: Case) -> Iterator[Match]:
         )
 
 
-def _candidate(
-    failure: Failure, match: Match, kept: Sequence[Match], *, is_first: bool
-) -> Candidate:
+def _candidate(failure: Failure, match: Match, kept: Sequence[Match]) -> Candidate:
     alloc, target = match.alloc, match.case.target
     conditions = (condition_of(alloc, target), match.case.assumption)
     return Candidate(
@@ -257,15 +251,16 @@ def _candidate(
         requested_bytes=segment_bytes(block_bytes(match.nbytes)),
         allocated_bytes=match.allocated_bytes,
         condition="; ".join(dict.fromkeys(filter(None, conditions))),
-        certainty=_certainty(match, kept) if is_first else Certainty.POSSIBLE,
+        certainty=_certainty(match, kept),
         reasons=tuple(_reasons(failure, match)),
     )
 
 
-def _certainty(best: Match, kept: Iterable[Match]) -> Certainty:
-    """Certain is what has the size while no other module asks for it near that moment."""
+def _certainty(best: Match, kept: Sequence[Match]) -> Certainty:
+    """Certain is the first that has the size, while no other asks for it near that moment."""
     fitted = best.case.count is not None and best.case.assumption
-    if fitted or not (best.has_size and best.is_near and best.agrees_with_stack):
+    fits = best.has_size and best.is_near and best.agrees_with_stack
+    if best is not kept[0] or fitted or not fits:
         return Certainty.POSSIBLE
     rivals = (
         match
@@ -296,8 +291,74 @@ def _reasons(failure: Failure, match: Match) -> Iterator[str]:
         yield f"the traceback {agrees} it"
 
 
-def with_capacity(target: DeviceTarget, failure: Failure) -> DeviceTarget:
-    """Return the target with the memory that the message says the allocator could have had."""
-    capacity = failure.capacity_bytes
-    total = failure.total.middle_bytes if failure.total is not None else capacity
-    return replace(target, capacity_bytes=capacity, total_bytes=total)
+_FIXED = ".".join(map(str, CUDNN_64BIT[:2]))
+
+
+def what_of(alloc: Alloc, target: DeviceTarget) -> str:
+    """Say what the allocation is: a convolution's im2col buffer, a gradient, an activation."""
+    request = alloc.request
+    if isinstance(request, ConvCall):
+        choice = conv_backend(request, target.cudnn)
+        buffer = "im2col buffer (workspace)" if choice.columns is not None else "cuDNN workspace"
+        return f"{buffer} of the {_direction(request)}"
+    if isinstance(request, GemmWorkspace):
+        return "cuBLAS workspace"
+    operation = alloc.op.removeprefix("aten.").partition(".")[0]
+    made = f"of {operation}" if alloc.category is not Category.INPUT else "in the batch"
+    return f"{alloc.category.value} {made}"
+
+
+def arithmetic_of(alloc: Alloc, nbytes: int, target: DeviceTarget) -> str:
+    """Return the product that gives the bytes, and the segment that they become."""
+    segment = segment_bytes(block_bytes(nbytes))
+    printed = f"{nbytes:,} B = {format_size(nbytes)}"
+    if format_size(segment) != format_size(nbytes):
+        printed += f", in a segment of {format_size(segment)}"
+    request = alloc.request
+    if isinstance(request, ConvCall):
+        columns = conv_backend(request, target.cudnn).columns
+        if columns is not None:
+            return (
+                f"{columns.channels:,} channels x {columns.kernel_volume} x "
+                f"{columns.positions:,} positions x {columns.element_bytes} B = {printed}, for one "
+                f"sample whatever the batch"
+            )
+        shapes = " + ".join(
+            _shape(shape)
+            for shape in (request.input_shape, request.weight_shape, request.output_shape)
+        )
+        return f"channels-last copies of {shapes} x {request.element_bytes} B: {printed}"
+    elements = prod(alloc.shape)
+    if alloc.shape and elements and nbytes % elements == 0:
+        return f"{_shape(alloc.shape)} x {nbytes // elements} B = {printed}"
+    return printed
+
+
+def condition_of(alloc: Alloc, target: DeviceTarget) -> str:
+    """Say what must hold for the step to ask for this, where cuDNN's version decides; else ""."""
+    request = alloc.request
+    if not isinstance(request, ConvCall):
+        return ""
+    choice = conv_backend(request, target.cudnn)
+    if not choice.needs_64bit:
+        return ""
+    beyond = f"one sample has {choice.elements:,} elements, more than 2^31 - 1 = {INT32_MAX:,}"
+    if choice.refused_by_cudnn:
+        return (
+            f"cuDNN before {_FIXED} (torch's default wheels up to 2.6): {beyond}, so PyTorch "
+            "bypasses cuDNN"
+        )
+    return f"cuDNN {_FIXED} or later (torch's default wheels from 2.7 on): {beyond}"
+
+
+def _direction(call: ConvCall) -> str:
+    words = {
+        "forward": "forward convolution",
+        "dgrad": "convolution's input gradient",
+        "wgrad": "convolution's weight gradient",
+    }
+    return words[call.direction]
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(f"{size:,}" for size in shape) or "1"

@@ -1,13 +1,13 @@
 """The predicted step of a config, in every case that a message may come from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from bevdiag.explain.answer import Failure
-from bevdiag.explain.candidates import Case, with_capacity
+from bevdiag.explain.candidates import Case
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.conv import CUDNN_64BIT, conv_backend
 from bevdiag.memory.device import DeviceTarget, make_target
@@ -15,13 +15,10 @@ from bevdiag.memory.events import EventStream
 from bevdiag.memory.requests import ConvCall
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import source_of
-from bevdiag.trace.kept_voxels import Scenario
+from bevdiag.trace.kept_voxels import KeptVoxels, Scenario
 
 LAST_CUDNN_WITHOUT_64BIT = (9, 1, 0)
 """What torch's default wheels shipped last before cuDNN could index with 64 bits."""
-
-_Streams = tuple[Mapping[Scenario, EventStream], tuple[str, ...], Mapping[Scenario, int]]
-"""The step in each scenario, what is not modelled, and the count that makes the difference."""
 
 _COUNTS = {
     Scenario.EXPECTED: "",
@@ -46,9 +43,18 @@ def predicted_cases(
         profile=options.profile,
         cudnn_benchmark=options.cudnn_benchmark,
     )
-    target = with_capacity(target, failure)
-    streams, unmodelled, counts = _streams(config, options, target)
-    cases = tuple(_cases(streams, counts, target, is_pinned=options.cudnn is not None))
+    # The memory that the message says the allocator could have had.
+    capacity = failure.capacity_bytes
+    total = failure.total.middle_bytes if failure.total is not None else capacity
+    target = replace(target, capacity_bytes=capacity, total_bytes=total)
+    # Traced as for any prediction, but for the message's GPU.
+    source = source_of(config, replace(options, gpu=target.gpu)).as_it_arrives()
+    recorded = source.record()
+    streams = {scenario: trace.stream for scenario, trace in recorded.traces.items()}
+    cases = tuple(
+        _cases(streams, recorded.kept_voxels, target, is_pinned=options.cudnn is not None)
+    )
+    unmodelled = streams[Scenario.EXPECTED].unmodelled
     notes = [f"not modelled: {name}" for name in unmodelled]
     if gpu is not None and options.gpu is None:
         notes.append(f"the GPU is taken to be {gpu}: its memory prints like the message's")
@@ -64,25 +70,17 @@ def _gpu_of(failure: Failure) -> str | None:
     return alike[0].name if len({gpu.compute_capability for gpu in alike}) == 1 else None
 
 
-def _streams(config: Path, options: InspectOptions, target: DeviceTarget) -> _Streams:
-    """Trace the step in each scenario, as for any prediction, but for the message's GPU."""
-    source = source_of(config, replace(options, gpu=target.gpu)).as_it_arrives()
-    recorded = source.record()
-    streams = {scenario: trace.stream for scenario, trace in recorded.traces.items()}
-    counts = {}
-    if len(recorded.kept_voxels) == 1:
-        (site,) = recorded.kept_voxels
-        counts = {Scenario.LOW: site.low, Scenario.EXPECTED: site.used, Scenario.HIGH: site.high}
-    return streams, streams[Scenario.EXPECTED].unmodelled, counts
-
-
 def _cases(
     streams: Mapping[Scenario, EventStream],
-    counts: Mapping[Scenario, int],
+    kept: Sequence[KeptVoxels],
     target: DeviceTarget,
     *,
     is_pinned: bool,
 ) -> Iterator[Case]:
+    counts = {}
+    if len(kept) == 1:
+        (site,) = kept
+        counts = {Scenario.LOW: site.low, Scenario.EXPECTED: site.used, Scenario.HIGH: site.high}
     for scenario, stream in streams.items():
         case = Case(
             stream=stream,

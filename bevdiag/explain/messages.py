@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from math import ceil, floor
+from typing import Any
 
-from bevdiag.explain.answer import Failure, FailureKind, Figure, OtherProcess, Stack
+from bevdiag.explain.answer import PREDICTABLE, Failure, FailureKind, Figure, OtherProcess, Stack
 from bevdiag.explain.other_texts import ADVICE, heads, kind_in
 from bevdiag.rules.pages import Signature, codes_for, last_match
 
@@ -31,57 +32,34 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text.replace("SIZE", f"({_SIZE})").replace(" ", r"\s+"))
 
 
-def _compiled(*heads: tuple[FailureKind, str]) -> tuple[tuple[FailureKind, re.Pattern[str]], ...]:
-    return tuple((kind, _pattern(text)) for kind, text in heads)
-
-
-_HEADS = _compiled(
-    (FailureKind.ALLOCATOR, r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate SIZE"),
-    (  # torch 0.4 and older name the line of their allocator, and no figure.
-        FailureKind.ALLOCATOR,
-        r"(?:cuda runtime error \(2\) ?:|CUDA error:) out of memory (?:\(malloc )?at "
-        r"\S{0,120}(?:THCStorage|THCCachingAllocator|CUDACachingAllocator|THCTensor)\w{0,20}",
-    ),
-    (FailureKind.ASYNC_ALLOCATOR, r"Allocation on device \d+ would exceed allowed memory"),
-    (FailureKind.CUBLAS, r"CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)(?: when calling \S+)?"),
-    (FailureKind.CUDNN, r"CUDNN_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)"),
-    (
-        FailureKind.NO_ENGINE,
-        r"(?:GET|FIND) was unable to find an engine to execute this computation",
-    ),
-    (
-        FailureKind.NCCL,
-        r"(?:Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40}(?: async)? (\d{1,15} bytes)"
-        r"|Cuda failure (?:\d+ )?'out of memory')",
-    ),
-    (FailureKind.SPCONV, r"cuda (?:execution )?failed with error (?:code )?2\b"),
-    (FailureKind.NO_VOXEL, r"N > 0 assert fail\w{0,4}"),
-    (
-        FailureKind.DRIVER,
-        r"CUDA (?:driver )?error: out of memory|GPUassert: out of memory"
-        r"|cuda runtime error \(2\) ?: out of memory"
-        r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY",
-    ),
-    (
-        FailureKind.HOST,
-        r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): "
-        r"you tried to allocate (\d{1,15} bytes)|Torch: not enough memory",
-    ),
-    (FailureKind.HOST, r"unable to mmap (\d{1,15} bytes) from"),
-    (FailureKind.HOST, r"Unable to allocate SIZE for an array"),
-    (FailureKind.HOST, r"Unable to allocate array with shape"),
-    (FailureKind.HOST, r"\[Errno 12\] Cannot allocate memory|std::bad_alloc"),
-    (
-        FailureKind.SHARED_MEMORY,
-        r"unable to write to file </torch_|insufficient shared memory|\(shm\)"
-        r"|unable to open shared memory object|No space left on device: '/dev/shm"
-        r"|No such file or directory: '?(?:shm://|/dev/shm)",
-    ),
-    (
-        FailureKind.WORKER,
-        r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: (?:Killed|Bus error)",
-    ),
-)
+_HEADS = {
+    FailureKind.ALLOCATOR: r"(?:CUDA|HIP|XPU) out of memory\. Tried to allocate SIZE"
+    # torch 0.4 and older name the line of their allocator, and no figure.
+    r"|(?:cuda runtime error \(2\) ?:|CUDA error:) out of memory (?:\(malloc )?at "
+    r"\S{0,120}(?:THCStorage|THCCachingAllocator|CUDACachingAllocator|THCTensor)\w{0,20}",
+    FailureKind.ASYNC_ALLOCATOR: r"Allocation on device \d+ would exceed allowed memory",
+    FailureKind.CUBLAS: r"CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)(?: when calling \S+)?",
+    FailureKind.CUDNN: r"CUDNN_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)",
+    FailureKind.NO_ENGINE: r"(?:GET|FIND) was unable to find an engine to execute this computation",
+    FailureKind.NCCL: r"Failed to (?:CUDA|Cuda) \w{0,40}alloc\w{0,40}(?: async)? (\d{1,15} bytes)"
+    r"|Cuda failure (?:\d+ )?'out of memory'",
+    FailureKind.SPCONV: r"cuda (?:execution )?failed with error (?:code )?2\b",
+    FailureKind.NO_VOXEL: r"N > 0 assert fail\w{0,4}",
+    FailureKind.DRIVER: r"CUDA (?:driver )?error: out of memory|GPUassert: out of memory"
+    r"|cuda runtime error \(2\) ?: out of memory|cudaErrorMemoryAllocation"
+    r"|CUDA_ERROR_OUT_OF_MEMORY",
+    FailureKind.HOST: r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): you "
+    r"tried to allocate (\d{1,15} bytes)|Torch: not enough memory"
+    r"|unable to mmap (\d{1,15} bytes) from|Unable to allocate SIZE for an array"
+    r"|Unable to allocate array with shape|\[Errno 12\] Cannot allocate memory|std::bad_alloc",
+    FailureKind.SHARED_MEMORY: r"unable to write to file </torch_|insufficient shared memory"
+    r"|\(shm\)|unable to open shared memory object|No space left on device: '/dev/shm"
+    r"|No such file or directory: '?(?:shm://|/dev/shm)",
+    FailureKind.WORKER: r"DataLoader worker \(pid[^)]{0,40}\) is killed by signal: "
+    r"(?:Killed|Bus error)",
+}
+_MEMORY = tuple((kind, _pattern(text)) for kind, text in _HEADS.items())
+"""A group is the size that was asked for."""
 
 _BARE_HEADS = (
     (FailureKind.SHARED_MEMORY, re.compile(r"\bbus error\b|\bSIGBUS\b", re.IGNORECASE)),
@@ -142,7 +120,7 @@ def last_failure(text: str, line_of: list[int], rank: str) -> Failure | None:
         line_of: each joined line's number in the original text.
         rank: the process.
     """
-    match, kind = _last((*_HEADS, *heads(later=False)), text)
+    match, kind = _last((*_MEMORY, *heads(later=False)), text)
     fault = last_match(text)
     if fault is not None and (match is None or _place(match.span()) < _place(fault)):
         return _quoted(FailureKind.FAULT, text, fault, line_of, rank)
@@ -182,30 +160,24 @@ def _last(
 
 
 def _failure(match: re.Match[str], kind: FailureKind, body: str, line: int, rank: str) -> Failure:
-    sizes: dict[str, Figure | None] = {}
     # What a library says is the head alone; only allocators go on with figures.
-    if kind in (FailureKind.ALLOCATOR, FailureKind.ASYNC_ALLOCATOR):
-        sizes = {name: _first(patterns, body) for name, patterns in _PARTS.items()}
-    asked = parse_figure(match[1]) if match.groups() and match[1] else sizes.get("requested")
+    parts = _PARTS if kind in PREDICTABLE else {}
+    sizes: dict[str, Any] = {name: _first(patterns, body) for name, patterns in parts.items()}
+    if match.lastindex:
+        sizes["requested"] = parse_figure(match[match.lastindex])
     device = _DEVICE.search(body)
+    advice = _ADVICE.search(body)
     return Failure(
         kind=kind,
         sentence=" ".join(match[0].split()),
         line=line,
         rank=rank,
-        requested=asked,
         device=int(device[1] or device[2]) if device else None,
-        total=sizes.get("total"),
-        free=sizes.get("free"),
-        in_use=sizes.get("in_use"),
-        allowed=sizes.get("allowed"),
-        allocated=sizes.get("allocated"),
-        unallocated=sizes.get("unallocated"),
-        reserved=sizes.get("reserved"),
-        advises=advice[0] if (advice := _ADVICE.search(body)) else "",
+        advises=advice[0] if advice else "",
         others=tuple(
             OtherProcess(int(pid), parse_figure(size)) for pid, size in _OTHER.findall(body)
         ),
+        **sizes,
     )
 
 

@@ -8,6 +8,7 @@ split along the batch, and cuDNN before 9.3 is not given such a call.
 from dataclasses import dataclass
 from enum import Enum
 from math import prod
+from typing import NamedTuple
 
 from bevdiag.memory.requests import ConvCall
 
@@ -30,8 +31,7 @@ class Backend(str, Enum):
     DEPTHWISE = "conv_depthwise"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
+class Columns(NamedTuple):
     """The im2col buffer of a slow backend: one sample's patches, laid out as a matrix.
 
     `channels` * `kernel_volume` rows and `positions` columns. Positions are those of the output;
@@ -46,7 +46,7 @@ class Columns:
     @property
     def nbytes(self) -> int:
         """Bytes of the buffer."""
-        return self.channels * self.kernel_volume * self.positions * self.element_bytes
+        return prod(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +56,14 @@ class BackendChoice:
     Attributes:
         backend: where the call goes.
         needs_64bit: whether one sample of input or output exceeds 2^31 - 1 elements.
-        input_elements: elements of one input sample.
-        output_elements: elements of one output sample.
+        elements: of one sample, of input or output, whichever has more.
         refused_by_cudnn: whether cuDNN would have taken the call were it not for its version.
         columns: the buffer that a slow backend allocates, None where there is none.
     """
 
     backend: Backend
     needs_64bit: bool
-    input_elements: int
-    output_elements: int
+    elements: int
     refused_by_cudnn: bool
     columns: Columns | None
 
@@ -77,8 +75,8 @@ def conv_backend(call: ConvCall, cudnn: tuple[int, int, int]) -> BackendChoice:
         call: the convolution; its direction matters for the columns of a 1x1 kernel only.
         cudnn: version of the cuDNN that is loaded.
     """
-    inputs, outputs = prod(call.input_shape[1:]), prod(call.output_shape[1:])
-    needs_64bit = bool(call.input_shape[0]) and max(inputs, outputs) > INT32_MAX
+    elements = max(prod(call.input_shape[1:]), prod(call.output_shape[1:]))
+    needs_64bit = bool(call.input_shape[0]) and elements > INT32_MAX
     refused = (needs_64bit and cudnn < CUDNN_64BIT) or _half_conv3d_refused(call, cudnn)
     if _is_depthwise(call) and not needs_64bit and not _is_depthwise_cudnns(call):
         backend, refused = Backend.DEPTHWISE, False
@@ -89,8 +87,7 @@ def conv_backend(call: ConvCall, cudnn: tuple[int, int, int]) -> BackendChoice:
     return BackendChoice(
         backend=backend,
         needs_64bit=needs_64bit,
-        input_elements=inputs,
-        output_elements=outputs,
+        elements=elements,
         refused_by_cudnn=refused,
         columns=_columns(call, backend),
     )

@@ -24,23 +24,21 @@ stay within the same bounds, but may be nothing; the much larger workspaces that
 live in the first step alone, shrink to what is free, and are given back to CUDA.
 
 Held against what cuDNN 9.19 asked an H200 for, in some 6,400 cases (configs/devices). What was not
-measured has the lower bound 0. Older versions have more ways (older_cudnn.py). Which engine a call
-that was not measured takes is expected of those that were (engines.py).
+measured has the lower bound 0. Which engine a call that was not measured takes is expected of those
+that were (engines.py).
+
+Older versions have more ways, held against 9,645 calls of 8.9.2 and 9,660 of 9.1.0. Which of their
+engines is taken, heuristics decide; so each of them only widens the interval. Of the versions
+between 9.1 and 9.19, none was measured: those that torch ships before 9.5 are taken to be like 9.1,
+the others like 9.19.
 """
 
-from dataclasses import dataclass
-from math import ceil, prod
+from collections.abc import Mapping
+from math import ceil, log2, prod
 
 from bevdiag.memory.allocator import round_up
 from bevdiag.memory.conv import INT32_MAX
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.older_cudnn import (
-    LIKE_THE_NEWEST,
-    is_plain_3x3,
-    older_high,
-    winograd,
-    winograd_bytes,
-)
 from bevdiag.memory.requests import ConvCall, WorkspaceBytes
 
 VECTOR_BYTES = 16
@@ -49,8 +47,8 @@ COPY_ALIGNMENT_BYTES = 128
 """Each copy starts at such a boundary."""
 COUNTER_BYTES = 4
 """A thread block's semaphore where blocks share a tile."""
-ACCUMULATOR_BYTES = 4
-"""Partial sums are fp32."""
+FLOAT_BYTES = 4
+"""Partial sums and transforms are fp32."""
 TILE_CHANNELS = 128
 NARROW_ROUNDS_OFFSETS = 9
 """Kernels with more offsets than 3x3 sum their weight gradient in several rounds."""
@@ -71,38 +69,45 @@ MEASURED_CAPABILITY = (9, 0)
 MEASURED_CHANNELS = 64
 MEASURED_POSITIONS = 10_000
 """The measured kernels had at least so many channels on both sides, and output positions."""
+LIKE_THE_NEWEST = (9, 5, 0)
+"""From here on, the rules of 9.19 are taken to hold."""
+FIRST_NINE = (9, 0, 0)
+"""Before this version a pointwise convolution may be handed to cuBLAS, with a workspace of its
+own."""
+CUBLAS_BYTES = 128 * 1024**2
+"""That workspace, seen to be the same whatever the shapes were."""
+WINOGRAD_OUTPUT, WINOGRAD_TILE = 4, 6
+"""F(4x4, 3x3) turns every 4 x 4 outputs into 6 x 6 products."""
+LARGE_KERNEL = 5
+"""Fourier transforms were seen for kernels of 5x5 and 7x7."""
+COMPLEX_BYTES = 8
 
 
 def cudnn_workspace(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
     """Return the workspace of a convolution that goes through cuDNN."""
     if max(prod(call.input_shape[1:]), prod(call.output_shape[1:])) > INT32_MAX:
         return _with_64_bit_indices(call)
-    bounds = _with_older_engines(_heuristic(call, target), call, target)
-    if not target.cudnn_benchmark:
-        return bounds
+    most_copies = sum(copies_of(call, group_channels=GROUP_CHANNELS).values())
+    most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
+    bounds = _heuristic(call, target, most_copies + most_sums)
     expected = bounds.expected
+    high = max(bounds.high, older_high(call, target.cudnn, most_copies, most_sums))
+    if not target.cudnn_benchmark:
+        # What the H200's profile of the newest cuDNN was never under, older ones were.
+        low = bounds.low if target.cudnn >= LIKE_THE_NEWEST else 0
+        return WorkspaceBytes(low, expected, high)
     if target.profile is not None:
         seen = target.profile.benchmarked.get(call)
-        expected = target.profile.workspaces.get(call, expected) if seen is None else seen.steady
-    return WorkspaceBytes(0, expected, max(expected, bounds.high))
+        expected = target.profile.workspaces.get(call, expected)
+        expected = expected if seen is None else seen.steady_bytes
+    return WorkspaceBytes(0, expected, max(expected, high))
 
 
-def _with_older_engines(
-    bounds: WorkspaceBytes, call: ConvCall, target: DeviceTarget
-) -> WorkspaceBytes:
-    copies = Copies.of(call, group_channels=GROUP_CHANNELS).total
-    most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
-    high = older_high(call, target.cudnn, copies, most_sums)
-    # What the H200's profile of the newest cuDNN was never under, older ones were.
-    low = bounds.low if target.cudnn >= LIKE_THE_NEWEST else 0
-    return WorkspaceBytes(low, bounds.expected, max(bounds.high, high))
-
-
-def _heuristic(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
-    copies = Copies.of(call)
+def _heuristic(call: ConvCall, target: DeviceTarget, high: int) -> WorkspaceBytes:
+    """Bound the workspace by the rules of 9.19; `high` is what copies and sums take at most."""
+    copies = copies_of(call)
+    copied = sum(copies.values())
     sums = _partial_sums(call, target) if call.direction == "wgrad" else 0
-    most_sums = _most_partial_sums(call, target) + 3 * COPY_ALIGNMENT_BYTES
-    high = Copies.of(call, group_channels=GROUP_CHANNELS).total + most_sums
     if call.channels_last:
         # Nearly always nothing is copied; where channels are few or grouped, all operands may be.
         return WorkspaceBytes(0, sums, max(sums, high))
@@ -114,13 +119,12 @@ def _heuristic(call: ConvCall, target: DeviceTarget) -> WorkspaceBytes:
         expected = _pointwise(call, copies, target)
         return WorkspaceBytes(0, min(expected, high), high)
     if _has_few_inputs(call):
-        copied = _of_images(call, target)
-        return WorkspaceBytes(0, copied, max(high, copied))
-    staged = copies.total - copies.result(call)
-    low = 0
-    if _is_measured(call, target):
-        low = staged if _is_forward_product(call) and call.element_bytes == 4 else copies.total
-    return WorkspaceBytes(low, copies.total + sums, max(high, _padded_winograd(call)))
+        plain = _of_images(call, target)
+        return WorkspaceBytes(0, plain, max(high, plain))
+    low = copied if _is_measured(call, target) else 0
+    if low and _is_forward_product(call) and call.element_bytes == 4:
+        low -= copies[_WRITTEN[call.direction]]
+    return WorkspaceBytes(low, copied + sums, max(high, _padded_winograd(call)))
 
 
 def _has_few_inputs(call: ConvCall) -> bool:
@@ -139,7 +143,7 @@ def _of_images(call: ConvCall, target: DeviceTarget) -> int:
     )
 
 
-def _pointwise(call: ConvCall, copies: "Copies", target: DeviceTarget) -> int:
+def _pointwise(call: ConvCall, copies: Mapping[str, int], target: DeviceTarget) -> int:
     """Return what a 1x1 kernel takes: nothing where it is one matrix product a sample.
 
     It is none where it leaves positions out, nor where the samples' rows do not start at the
@@ -147,9 +151,9 @@ def _pointwise(call: ConvCall, copies: "Copies", target: DeviceTarget) -> int:
     outputs or fits a single tile, nor with too many elements for 32 bits in the whole batch, though
     not in a sample. Then its operands are copied; the weight has no layout.
     """
-    staged = copies.input + copies.output
+    staged = copies["input"] + copies["output"]
     if max(prod(call.input_shape), prod(call.output_shape)) > INT32_MAX:
-        return copies.total
+        return sum(copies.values())
     is_wgrad = call.direction == "wgrad"
     row_bytes = call.element_bytes * prod(call.output_shape[2:])
     is_product = all(step == 1 for step in call.stride)
@@ -169,56 +173,46 @@ def _pointwise(call: ConvCall, copies: "Copies", target: DeviceTarget) -> int:
 
 
 def _with_64_bit_indices(call: ConvCall) -> WorkspaceBytes:
-    copies = Copies.of(call, samples=call.input_shape[0])
-    # A pointwise weight has no layout, so it is the one operand that needs no copy.
-    is_pointwise = prod(call.weight_shape[2:]) == 1
-    operands = (copies.input, copies.output, *(() if is_pointwise else (copies.weight,)))
-    nbytes = sum(operands) + COPY_ALIGNMENT_BYTES * len(operands)
+    copies = copies_of(call, samples=call.input_shape[0])
+    if prod(call.weight_shape[2:]) == 1:
+        del copies["weight"]  # it has no layout, so it is the one operand that needs no copy
+    nbytes = sum(copies.values()) + COPY_ALIGNMENT_BYTES * len(copies)
     return WorkspaceBytes(nbytes, nbytes, nbytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Copies:
-    """Bytes of the channels-last copies."""
+_WRITTEN = {"forward": "output", "dgrad": "input", "wgrad": "weight"}
+"""The operand that a direction writes."""
 
-    input: int
-    weight: int
-    output: int
 
-    @property
-    def total(self) -> int:
-        return self.input + self.weight + self.output
+def copies_of(
+    call: ConvCall, *, samples: int | None = None, group_channels: int = 1
+) -> dict[str, int]:
+    """Return the bytes of the channels-last copies, by operand.
 
-    def result(self, call: ConvCall) -> int:
-        """Return the copy that the direction writes."""
-        by_direction = {"forward": self.output, "dgrad": self.input, "wgrad": self.weight}
-        return by_direction[call.direction]
-
-    @classmethod
-    def of(cls, call: ConvCall, *, samples: int | None = None, group_channels: int = 1) -> "Copies":
-        """Return the copies of a call, of a given number of samples or of as many as run at once.
-
-        `group_channels` is what the channels of each group are padded to, where there are groups.
-        """
-        element, groups = call.element_bytes, call.groups
-        batch, inputs, *in_space = call.input_shape
-        outputs, *out_space = call.output_shape[1:]
-        rows, columns, *kernel = call.weight_shape
-        multiple = group_channels if 1 < groups < inputs else 1
-        if groups == 1:
-            multiple = max(1, VECTOR_BYTES // element)
-        inputs, outputs, rows = (
-            groups * round_up(channels // groups, multiple) for channels in (inputs, outputs, rows)
-        )
-        if samples is None:
-            # A batch beyond 32-bit indices runs in parts of as many samples as they can tell apart.
-            largest = max(inputs * prod(in_space), outputs * prod(out_space), 1)
-            samples = min(batch, max(1, INT32_MAX // largest))
-        return cls(
-            input=element * samples * inputs * prod(in_space),
-            weight=element * rows * round_up(columns, multiple) * prod(kernel),
-            output=element * samples * outputs * prod(out_space),
-        )
+    Args:
+        call: the convolution.
+        samples: how many are copied; None for as many as run at once.
+        group_channels: what the channels of each group are padded to, where there are groups.
+    """
+    element, groups = call.element_bytes, call.groups
+    batch, inputs, *in_space = call.input_shape
+    outputs, *out_space = call.output_shape[1:]
+    rows, columns, *kernel = call.weight_shape
+    multiple = group_channels if 1 < groups < inputs else 1
+    if groups == 1:
+        multiple = max(1, VECTOR_BYTES // element)
+    inputs, outputs, rows = (
+        groups * round_up(channels // groups, multiple) for channels in (inputs, outputs, rows)
+    )
+    if samples is None:
+        # A batch beyond 32-bit indices runs in parts of as many samples as they can tell apart.
+        largest = max(inputs * prod(in_space), outputs * prod(out_space), 1)
+        samples = min(batch, max(1, INT32_MAX // largest))
+    return {
+        "input": element * samples * inputs * prod(in_space),
+        "weight": element * rows * round_up(columns, multiple) * prod(kernel),
+        "output": element * samples * outputs * prod(out_space),
+    }
 
 
 def has_tensor_cores(call: ConvCall, target: DeviceTarget) -> bool:
@@ -261,7 +255,7 @@ def _most_partial_sums(call: ConvCall, target: DeviceTarget) -> int:
         return held
     multiple = GROUP_CHANNELS if call.groups > 1 else 1
     gradient = call.weight_shape[0] * round_up(call.weight_shape[1], multiple) * kernel
-    return max(held, target.multiprocessors * (gradient * ACCUMULATOR_BYTES + COUNTER_BYTES))
+    return max(held, target.multiprocessors * (gradient * FLOAT_BYTES + COUNTER_BYTES))
 
 
 def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
@@ -273,24 +267,27 @@ def _partial_sums(call: ConvCall, target: DeviceTarget) -> int:
         return 0
     if prod(kernel) == 1 and batch > 1:
         # One matrix product a sample, added up afterwards.
-        return batch * prod(call.weight_shape) * ACCUMULATOR_BYTES
+        return batch * prod(call.weight_shape) * FLOAT_BYTES
     return _tiled_sums(call, target)
 
 
 def _tiled_sums(call: ConvCall, target: DeviceTarget) -> int:
     """Return the partial sums where several thread blocks share each tile of the gradient."""
-    rows, columns, *kernel = call.weight_shape
-    tiles, elements = call.groups * prod(kernel), 1
-    for channels in (rows // call.groups, columns):
-        side = TILE_CHANNELS if channels > TILE_CHANNELS // 2 else TILE_CHANNELS // 2
-        tiles *= ceil(channels / side)
-        elements *= side
-    splits = target.multiprocessors // tiles
-    if splits < 2:
-        return 0
+    channels = (call.weight_shape[0] // call.groups, call.weight_shape[1])
+    rows, columns = (
+        TILE_CHANNELS if each > TILE_CHANNELS // 2 else TILE_CHANNELS // 2 for each in channels
+    )
     # The first share of a 16-bit gradient is summed up in registers.
-    buffers = splits if call.element_bytes == 4 else splits - 1
-    return buffers * tiles * elements * ACCUMULATOR_BYTES
+    kept = 0 if call.element_bytes == 4 else 1
+    return shared_tiles(call, rows, columns, target.multiprocessors, kept)
+
+
+def shared_tiles(call: ConvCall, rows: int, columns: int, multiprocessors: int, kept: int) -> int:
+    """Return the bytes of tiles that as many blocks share as the GPU runs, `kept` in registers."""
+    outputs, inputs, *kernel = call.weight_shape
+    tiles = call.groups * prod(kernel) * ceil(outputs / call.groups / rows) * ceil(inputs / columns)
+    shares = multiprocessors // tiles
+    return 0 if shares < 2 else (shares - kept) * tiles * rows * columns * FLOAT_BYTES
 
 
 def _padded_winograd(call: ConvCall) -> int:
@@ -302,3 +299,75 @@ def _padded_winograd(call: ConvCall) -> int:
         return 0
     samples = round_up(call.output_shape[0], WINOGRAD_BATCH)
     return call.groups * winograd_bytes(call, samples, inputs, outputs)
+
+
+def older_high(call: ConvCall, cudnn: tuple[int, int, int], copies: int, sums: int) -> int:
+    """Return the most that an older cuDNN asks for, 0 for one that is not older.
+
+    Args:
+        call: the convolution.
+        cudnn: the version that runs it.
+        copies: bytes of its operands laid out channels-last.
+        sums: the most that its partial sums take.
+    """
+    if cudnn >= LIKE_THE_NEWEST:
+        return 0
+    found = [0]
+    kernel = call.weight_shape[2:]
+    is_gradient = call.direction == "wgrad"
+    is_old = cudnn < FIRST_NINE
+    if call.element_bytes < FLOAT_BYTES and (is_gradient or is_old or max(kernel) >= LARGE_KERNEL):
+        found.append(float_copies(call) + sums)
+    if is_gradient:
+        # A gradient of its own for each sample, added up afterwards.
+        products = call.input_shape[0] * prod(call.weight_shape) * FLOAT_BYTES
+        found += [winograd(call) + sums, copies + sums + products]
+    if max(kernel) >= LARGE_KERNEL and call.element_bytes == FLOAT_BYTES:
+        found.append(fourier(call) + copies + sums)
+    if is_old and prod(kernel) == 1:
+        found.append(CUBLAS_BYTES + copies + sums)
+    return max(found)
+
+
+def float_copies(call: ConvCall) -> int:
+    """Operands and result in float32: a 16-bit convolution without a kernel of its own."""
+    shapes = (call.input_shape, call.output_shape, call.weight_shape)
+    return FLOAT_BYTES * sum(map(prod, shapes))
+
+
+def winograd(call: ConvCall) -> int:
+    """Count the transformed operands of a 3x3 weight gradient; 0 for others."""
+    if not is_plain_3x3(call):
+        return 0
+    return winograd_bytes(call, call.output_shape[0], call.input_shape[1], call.output_shape[1])
+
+
+def is_plain_3x3(call: ConvCall) -> bool:
+    """Whether a kernel of 3x3 meets all positions."""
+    steps = (*call.stride, *call.dilation)
+    return (
+        call.weight_shape[2:] == (3, 3) and not call.transposed and all(step == 1 for step in steps)
+    )
+
+
+def winograd_bytes(call: ConvCall, samples: int, inputs: int, outputs: int) -> int:
+    """Count the transformed operands of so many samples and channels."""
+    tiles = samples * prod(ceil(size / WINOGRAD_OUTPUT) for size in call.output_shape[2:])
+    products = tiles * (inputs + outputs) + inputs * outputs
+    return WINOGRAD_TILE**2 * products * FLOAT_BYTES
+
+
+def fourier(call: ConvCall) -> int:
+    """Count the transforms of the maps and of each weight, two for each; 0 without two axes.
+
+    A side is rounded up to a power of two; of its numbers symmetry leaves half and one.
+    """
+    if len(call.input_shape) != 4:
+        return 0
+    height, width = (
+        1 << ceil(log2(size + kernel - 1))
+        for size, kernel in zip(call.input_shape[2:], call.weight_shape[2:], strict=True)
+    )
+    inputs, outputs = call.input_shape[1], call.output_shape[1]
+    maps = call.input_shape[0] * (inputs + outputs) + 2 * inputs * outputs
+    return height * (width // 2 + 1) * maps * COMPLEX_BYTES

@@ -39,11 +39,11 @@ class DeviceTarget:
         loop: what the training script does around the plain step, likewise.
     """
 
-    gpu: str | None
-    capacity_bytes: int | None
-    total_bytes: int | None
-    context_bytes: int
-    is_capped: bool
+    gpu: str | None = None
+    capacity_bytes: int | None = None
+    total_bytes: int | None = None
+    context_bytes: int = 0
+    is_capped: bool = False
     compute_capability: tuple[int, int]
     multiprocessors: int
     cudnn: CudnnVersion
@@ -138,11 +138,6 @@ def make_target(
     else:
         kernels = find_gpu(gpu if gpu is not None else DEFAULT_GPU)
         bare = DeviceTarget(
-            gpu=None,
-            capacity_bytes=None,
-            total_bytes=None,
-            context_bytes=0,
-            is_capped=False,
             compute_capability=kernels.compute_capability,
             multiprocessors=kernels.multiprocessors,
             cudnn=parse_cudnn(cudnn if cudnn is not None else cudnn_of_torch(torch).cudnn),
@@ -212,7 +207,6 @@ def _profiled(path: Path, gpu: str | None, cudnn: str | None) -> DeviceTarget:
         capacity_bytes=profile.total_bytes - profile.detector_context_bytes,
         total_bytes=profile.total_bytes,
         context_bytes=profile.detector_context_bytes,
-        is_capped=False,
         compute_capability=profile.compute_capability,
         multiprocessors=profile.multiprocessors,
         cudnn=profile.cudnn,

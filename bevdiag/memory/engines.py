@@ -16,20 +16,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations, product
-from math import ceil, log, prod
+from math import log, prod
 from typing import Any
 
-from bevdiag.memory.cudnn import ACCUMULATOR_BYTES, Copies, cudnn_workspace, has_tensor_cores
-from bevdiag.memory.device import NO_PROFILE, DeviceTarget, make_target
-from bevdiag.memory.older_cudnn import (
+from bevdiag.memory.cudnn import (
     CUBLAS_BYTES,
     FIRST_NINE,
+    FLOAT_BYTES,
     LARGE_KERNEL,
     LIKE_THE_NEWEST,
+    VECTOR_BYTES,
+    copies_of,
+    cudnn_workspace,
     float_copies,
     fourier,
+    has_tensor_cores,
+    shared_tiles,
     winograd,
 )
+from bevdiag.memory.device import NO_PROFILE, DeviceTarget, make_target
 from bevdiag.memory.profiles import DeviceProfile, shipped_profile
 from bevdiag.memory.requests import ConvCall
 
@@ -45,9 +50,6 @@ WEIGHTS = (1.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0)
 """Of differences in batch, input channels, output channels and output positions, and of whether the
 last three are aligned. Channels count more: tiles are cut from them, and with other tiles another
 engine is the fastest."""
-VECTOR_BYTES = 16
-"""What a kernel for tensor cores reads at once. Where a row of operands is no multiple of it, those
-engines drop out or copy into padded rows: 32 channels need nothing where 35 take cuBLAS's room."""
 FARTHEST = 2.8
 """Beyond it no call is near: sizes that differ by a factor of 16 in all. Of the measured calls left
 out, those whose nearest neighbour lies beyond are met more often by the rule."""
@@ -144,7 +146,11 @@ def nearest(call: ConvCall, cudnn: tuple[int, int, int], number: int) -> tuple[N
 
 
 def _place(call: ConvCall) -> tuple[float, ...]:
-    """Return logarithms of batch, channels and output positions, and which rows are aligned."""
+    """Return logarithms of batch, channels and output positions, and which rows are aligned.
+
+    Where a row of operands is no multiple of a vector, kernels for tensor cores drop out or copy
+    into padded rows: 32 channels need nothing where 35 take cuBLAS's room.
+    """
     sizes = (*call.input_shape[:2], call.output_shape[1], prod(call.output_shape[2:]))
     rows = (
         size // share for size, share in zip(sizes[1:], (call.groups, call.groups, 1), strict=True)
@@ -172,8 +178,7 @@ def measured_like(cudnn: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _profile(cudnn: tuple[int, int, int]) -> DeviceProfile | None:
-    version = measured_like(cudnn)
-    torch = next(torch for _, torch, measured in GENERATIONS if measured == version)
+    torch, version = next((torch, seen) for first, torch, seen in GENERATIONS if cudnn >= first)
     return shipped_profile(MEASURED_GPU, torch, version)
 
 
@@ -198,28 +203,22 @@ def _engines(
     call: ConvCall, multiprocessors: int, rule: int
 ) -> tuple[Mapping[str, int], Mapping[str, int]]:
     """Return what engines copy or transform by its name, the simplest first, and rooms for sums."""
-    copies = {"rule": rule, **_copied(call), "float": float_copies(call)}
-    tiles = winograd(call)
-    if tiles:
+    operands = copies_of(call)
+    copies = {"rule": rule}
+    for number in range(len(operands) + 1):
+        for chosen in combinations(operands, number):
+            copies[" ".join(chosen)] = sum(operands[name] for name in chosen)
+    copies["float"] = float_copies(call)
+    if tiles := winograd(call):
         copies["Winograd"] = tiles
     if len(call.input_shape) == 4 and max(call.weight_shape[2:]) >= LARGE_KERNEL:
         copies["Fourier"] = fourier(call)
     return copies, _sums(call, multiprocessors)
 
 
-def _copied(call: ConvCall) -> dict[str, int]:
-    copies = Copies.of(call)
-    operands = {"input": copies.input, "weight": copies.weight, "output": copies.output}
-    return {
-        " ".join(chosen): sum(operands[name] for name in chosen)
-        for number in range(len(operands) + 1)
-        for chosen in combinations(operands, number)
-    }
-
-
 def _sums(call: ConvCall, multiprocessors: int) -> dict[str, int]:
     """Return the rooms for sums: fixed ones of cuBLAS, shared tiles, or whole gradients."""
-    gradient = prod(call.weight_shape) * ACCUMULATOR_BYTES
+    gradient = prod(call.weight_shape) * FLOAT_BYTES
     batch = call.input_shape[0]
     found = {
         _NOTHING: 0,
@@ -232,17 +231,8 @@ def _sums(call: ConvCall, multiprocessors: int) -> dict[str, int]:
     }
     for rows, columns in product(TILES, TILES):
         for name, kept in (("", 0), (" but one", 1)):
-            nbytes = _tiles(call, rows, columns, multiprocessors, kept)
-            if nbytes:
+            if nbytes := shared_tiles(call, rows, columns, multiprocessors, kept):
                 found[f"tiles of {rows} x {columns}{name}"] = nbytes
     if call.direction == "wgrad" and gradient >= SMALLEST_SPLIT_BYTES:
         found |= {f"{splits} gradients": splits * gradient for splits in range(2, MOST_SPLITS + 1)}
     return found
-
-
-def _tiles(call: ConvCall, rows: int, columns: int, multiprocessors: int, kept: int) -> int:
-    """Return the bytes of tiles that as many blocks share as the GPU runs, `kept` in registers."""
-    outputs, inputs, *kernel = call.weight_shape
-    tiles = call.groups * prod(kernel) * ceil(outputs / call.groups / rows) * ceil(inputs / columns)
-    shares = multiprocessors // tiles
-    return 0 if shares < 2 else (shares - kept) * tiles * rows * columns * ACCUMULATOR_BYTES

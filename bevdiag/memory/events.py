@@ -84,6 +84,12 @@ class Alloc(NamedTuple):
     request: Request | None = None
 
 
+def ancestors(module: str) -> list[str]:
+    """Return the path itself and every module around it, without the detector."""
+    parts = module.split(".")
+    return [".".join(parts[: end + 1]) for end in range(len(parts))] if module else []
+
+
 class Section(NamedTuple):
     """Events `start` to `stop` (exclusive), of one phase of one step (step 0 is loading)."""
 

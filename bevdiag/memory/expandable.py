@@ -12,11 +12,12 @@ from bevdiag.memory.allocator import (
     MIN_BLOCK_BYTES,
     SMALL_SEGMENT_BYTES,
     AllocationRefusedError,
+    Block,
     CachingAllocator,
+    Pool,
     round_up,
     segment_bytes,
 )
-from bevdiag.memory.blocks import Block, Pool
 
 _ADDRESS_RANGE_BYTES = LARGE_SEGMENT_BYTES << 30
 

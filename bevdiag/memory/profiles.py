@@ -7,14 +7,15 @@ come with bevdiag lie in configs/devices/.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from bevdiag.errors import InputError
 from bevdiag.files.bounds import check_json
@@ -31,16 +32,20 @@ DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 DIRECTIONS = ("forward", "dgrad", "wgrad")
 
 
-@dataclass(frozen=True, slots=True)
-class BenchmarkBytes:
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class BenchmarkBytes(_Strict):
     """What a convolution asked for with `cudnn.benchmark`.
 
-    `trial` is the largest workspace of the algorithms that the first call tries, `steady` that of
-    the fastest one, which later calls use. Which one is fastest may differ from run to run.
+    `trial_bytes` is the largest workspace of the algorithms that the first call tries,
+    `steady_bytes` that of the fastest one, which later calls use. Which one is fastest may differ
+    from run to run.
     """
 
-    trial: int
-    steady: int
+    trial_bytes: NonNegativeInt
+    steady_bytes: NonNegativeInt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,10 +99,6 @@ _PLAIN = (
 """What a profile and its file call the same, in the file's order."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class _Gpu(_Strict):
     name: str
     total_bytes: PositiveInt
@@ -110,44 +111,34 @@ class _Threads(_Strict):
     autograd: NonNegativeInt
 
 
-class _Benchmark(_Strict):
-    trial_bytes: NonNegativeInt
-    steady_bytes: NonNegativeInt
-
-
 _Direction = Literal["forward", "dgrad", "wgrad"]
 
 
 class _Convolution(_Strict):
-    input: list[NonNegativeInt]
-    weight: list[PositiveInt]
-    output: list[NonNegativeInt]
-    stride: list[PositiveInt]
-    padding: list[NonNegativeInt]
-    dilation: list[PositiveInt]
+    input_shape: tuple[NonNegativeInt, ...] = Field(alias="input")
+    weight_shape: tuple[PositiveInt, ...] = Field(alias="weight")
+    output_shape: tuple[NonNegativeInt, ...] = Field(alias="output")
+    stride: tuple[PositiveInt, ...]
+    padding: tuple[NonNegativeInt, ...]
+    dilation: tuple[PositiveInt, ...]
     groups: PositiveInt = 1
     transposed: bool = False
     channels_last: bool = False
     dtype: Literal["float32", "float16", "bfloat16"]
     workspace_bytes: dict[_Direction, NonNegativeInt]
-    benchmark: dict[_Direction, _Benchmark] = {}
+    benchmark: dict[_Direction, BenchmarkBytes] = {}
     crashed: list[_Direction] = []
 
     def call(self, direction: str) -> ConvCall:
-        return ConvCall(
-            direction=direction,
-            input_shape=tuple(self.input),
-            weight_shape=tuple(self.weight),
-            output_shape=tuple(self.output),
-            stride=tuple(self.stride),
-            padding=tuple(self.padding),
-            dilation=tuple(self.dilation),
-            groups=self.groups,
-            transposed=self.transposed,
-            element_bytes=DTYPE_BYTES[self.dtype],
-            dtype=self.dtype,
-            channels_last=self.channels_last,
-        )
+        own = {name: getattr(self, name) for name in _OF_CALL}
+        return ConvCall(direction=direction, element_bytes=DTYPE_BYTES[self.dtype], **own)
+
+
+_OF_CALL = (
+    *("input_shape", "weight_shape", "output_shape", "stride", "padding", "dilation"),
+    *("groups", "transposed", "channels_last", "dtype"),
+)
+"""What the rows of a file and a call, whatever its direction, both say."""
 
 
 class ProfileFile(_Strict):
@@ -197,7 +188,7 @@ def read_profile(path: Path) -> DeviceProfile:
             for direction, nbytes in row.workspace_bytes.items()
         },
         benchmarked={
-            row.call(direction): BenchmarkBytes(seen.trial_bytes, seen.steady_bytes)
+            row.call(direction): seen
             for row in file.convolutions
             for direction, seen in row.benchmark.items()
         },
@@ -222,62 +213,39 @@ def profile_text(profile: DeviceProfile) -> str:
         "cublas_workspace_bytes": profile.cublas_workspace_bytes,
     }
     lines = [f"{json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
-    rows = ",\n".join(json.dumps(row) for row in _rows(profile))
-    return "\n".join(["{", *lines, f'"convolutions": [\n{rows}\n]', "}", ""])
+    rows = (row.model_dump(by_alias=True, exclude_defaults=True) for row in _rows(profile))
+    convolutions = ",\n".join(map(json.dumps, rows))
+    return "\n".join(["{", *lines, f'"convolutions": [\n{convolutions}\n]', "}", ""])
 
 
-def _rows(profile: DeviceProfile) -> Iterable[dict[str, object]]:
+def _rows(profile: DeviceProfile) -> Iterator[_Convolution]:
     calls = sorted(
         {*profile.workspaces, *profile.benchmarked, *profile.crashed},
         key=lambda call: (*_geometry(call), DIRECTIONS.index(call.direction)),
     )
     for _, alike in groupby(calls, key=_geometry):
-        members = list(alike)
-        first = members[0]
-        row: dict[str, object] = {
-            "input": first.input_shape,
-            "weight": first.weight_shape,
-            "output": first.output_shape,
-            "stride": first.stride,
-            "padding": first.padding,
-            "dilation": first.dilation,
-        }
-        if first.groups != 1:
-            row["groups"] = first.groups
-        row |= {name: True for name in ("transposed", "channels_last") if getattr(first, name)}
-        row["dtype"] = first.dtype
-        row["workspace_bytes"] = {
-            call.direction: profile.workspaces[call]
-            for call in members
-            if call in profile.workspaces
-        }
-        benchmark = {
-            call.direction: {"trial_bytes": seen.trial, "steady_bytes": seen.steady}
-            for call in members
-            if (seen := profile.benchmarked.get(call)) is not None
-        }
-        crashed = [call.direction for call in members if call in profile.crashed]
-        yield (
-            row
-            | ({"benchmark": benchmark} if benchmark else {})
-            | ({"crashed": crashed} if crashed else {})
+        members = {call.direction: call for call in alike}
+
+        def known(measured: Mapping[ConvCall, Any], own: Mapping[str, ConvCall] = members) -> Any:
+            return {name: measured[call] for name, call in own.items() if call in measured}
+
+        first = next(iter(members.values()))
+        yield _Convolution.model_construct(
+            **{name: getattr(first, name) for name in _OF_CALL},
+            workspace_bytes=known(profile.workspaces),
+            benchmark=known(profile.benchmarked),
+            crashed=[name for name, call in members.items() if call in profile.crashed],
         )
 
 
 def _geometry(call: ConvCall) -> tuple[object, ...]:
-    return (
-        len(call.input_shape),
-        call.transposed,
-        call.weight_shape,
-        call.stride,
-        call.padding,
-        call.dilation,
-        call.groups,
-        call.input_shape,
-        call.output_shape,
-        call.dtype,
-        call.channels_last,
-    )
+    return (len(call.input_shape), *_IN_ORDER(call))
+
+
+_IN_ORDER = attrgetter(
+    *("transposed", "weight_shape", "stride", "padding", "dilation", "groups"),
+    *("input_shape", "output_shape", "dtype", "channels_last"),
+)
 
 
 def profile_name(gpu: str, torch: str, cudnn: CudnnVersion) -> str:

@@ -6,13 +6,13 @@ from bevdiag.memory.allocator import (
     MIN_BLOCK_BYTES,
     SMALL_REQUEST_BYTES,
     AllocationRefusedError,
+    Block,
     CachingAllocator,
     block_bytes,
     segment_bytes,
 )
-from bevdiag.memory.blocks import Block
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.memory.events import MARK, Category, EventStream, Flags, Ints, Phase
+from bevdiag.memory.events import Category, EventStream, Flags, Ints, Phase
 from bevdiag.memory.expandable import ExpandableAllocator
 from bevdiag.memory.profile import MemoryProfile, Refusal, Totals
 from bevdiag.memory.workspaces import Bound, is_optional, workspace
@@ -88,17 +88,12 @@ def floor_bytes(stream: EventStream, target: DeviceTarget, bound: Bound = Bound.
 
     Less capacity than this suffices under no layout of the blocks.
     """
-    import numpy as np
-
     firm = [
         0 if is_optional(request, target) else workspace(request, target).at(bound)
         for request in stream.requests
     ]
     rounded = -(-_sizes(stream, firm) // MIN_BLOCK_BYTES) * MIN_BLOCK_BYTES
-    changes = np.zeros(len(stream.events), np.int64)
-    changes[stream.made] = rounded
-    changes[stream.frees] = -rounded[~stream.events[stream.frees]]
-    return int(changes.cumsum().max())
+    return int(_held(stream, rounded).max())
 
 
 def asked_of(stream: EventStream, target: DeviceTarget, bound: Bound) -> Asked:
@@ -115,40 +110,71 @@ def _sizes(stream: EventStream, of_requests: list[int]) -> Ints:
     return np.where(stream.request < 0, stream.nbytes, settled)
 
 
-def _reserved_bytes(stream: EventStream, asked: Asked) -> int:
-    """Return the most that is reserved where no capacity stops it, by a known walk if one is alike.
+def _held(stream: EventStream, sizes: Ints) -> Ints:
+    """[events] The sum of the blocks that are alive after each event, if they have these sizes."""
+    import numpy as np
 
-    What is made and freed at once leaves the free blocks as they were, whatever its size, unless it
-    needs a segment: most targets differ in workspaces alone, and those mostly find room.
+    changes = np.zeros(len(stream.events), np.int64)
+    changes[stream.made] = sizes
+    changes[stream.frees] = -sizes[~stream.events[stream.frees]]
+    held: Ints = changes.cumsum()
+    return held
+
+
+def _reserved_bytes(stream: EventStream, asked: Asked) -> int:
+    """Return the most that is reserved where no capacity stops it.
+
+    Neither pool takes notice of the other, and most targets differ in a few blocks of one.
     """
+    import numpy as np
+
     sizes = _sizes(stream, [nbytes for nbytes, _ in asked])
     known = _walks(stream)
-    for totals in known:
-        if _reserves_alike(totals, sizes):
-            return totals.max_reserved_bytes
-    known.append(_walk(stream, asked, None, False))
-    return known[-1].max_reserved_bytes
+    is_small = sizes <= SMALL_REQUEST_BYTES
+    total = 0
+    for pool, mine in enumerate((is_small, ~is_small)):
+        own = np.where(mine, sizes, 0)
+        alike = next((t for t in known[pool] if _reserves_alike(t, own, pool)), None)
+        if alike is None:
+            alike = run(stream, asked, CachingAllocator(), ~mine)
+            known[pool].append(alike)
+        grown = np.diff(alike.reserved, prepend=0)[stream.made]
+        total += int(grown[_of_pool(alike.requested, pool) > 0].sum())
+    return total
 
 
 @lru_cache(maxsize=8)
-def _walks(_: EventStream) -> list[Totals]:
-    """Return the walks of a stream that nothing stopped, which `_reserved_bytes` adds to."""
-    return []
+def _walks(_: EventStream) -> tuple[list[Totals], list[Totals]]:
+    """Return the walks of a stream that nothing stopped, of the small and of the large pool.
+
+    Those of both pools are in both, where `_walk` puts them; `_reserved_bytes` adds others.
+    """
+    return [], []
 
 
-def _reserves_alike(totals: Totals, sizes: Ints) -> bool:
-    """Whether blocks of these sizes take segments as those of a walk do, event by event."""
+def _of_pool(sizes: Ints, pool: int) -> Ints:
+    """[blocks] The sizes of those that the small (0) or the large (1) pool serves, else 0."""
     import numpy as np
 
-    for block in np.flatnonzero(sizes != totals.requested).tolist():
-        room = totals.room[block].tolist()
-        if room[0] < 0:
+    return np.where((sizes > SMALL_REQUEST_BYTES) == pool, sizes, 0)
+
+
+def _reserves_alike(totals: Totals, sizes: Ints, pool: int) -> bool:
+    """Whether blocks of these sizes take segments as a pool's in a walk do, event by event.
+
+    What is made and freed at once leaves the free blocks as they were, whatever its size, unless it
+    needs a segment.
+    """
+    import numpy as np
+
+    walked = _of_pool(totals.requested, pool)
+    for block in np.flatnonzero(sizes != walked).tolist():
+        room = int(totals.room[block, pool])
+        if room < 0:
             return False
         before, now = (
-            segment_bytes(block_bytes(nbytes))
-            if nbytes and block_bytes(nbytes) > room[nbytes > SMALL_REQUEST_BYTES]
-            else 0
-            for nbytes in (int(totals.requested[block]), int(sizes[block]))
+            segment_bytes(rounded) if (rounded := block_bytes(int(nbytes))) > room else 0
+            for nbytes in (walked[block], sizes[block])
         )
         if before != now:
             return False
@@ -158,7 +184,11 @@ def _reserves_alike(totals: Totals, sizes: Ints) -> bool:
 @lru_cache(maxsize=32)
 def _walk(stream: EventStream, asked: Asked, capacity: int | None, expandable: bool) -> Totals:
     allocator = (ExpandableAllocator if expandable else CachingAllocator)(capacity)
-    return run(stream, asked, allocator)
+    totals = run(stream, asked, allocator)
+    if capacity is None and not expandable:
+        for known in _walks(stream):
+            known.append(totals)
+    return totals
 
 
 def reserved_after(stream: EventStream, following: EventStream, target: DeviceTarget) -> int:
@@ -196,17 +226,24 @@ def run(
     import numpy as np
 
     settled = _sizes(stream, [nbytes for nbytes, _ in asked])
-    sizes: list[int] = (settled if there is None else np.where(there, 0, settled)).tolist()
+    if there is not None:
+        settled = np.where(there, 0, settled)
+    sizes: list[int] = settled.tolist()
     blocks: list[Block | None] = [None] * len(sizes)
     granted = [0] * len(sizes)
     room = np.full((len(sizes), 2), -1, np.int64)
     # The next event after the one that makes it is its end.
-    passing: list[bool] = (stream.freed == stream.made + 1).tolist()
-    allocated: list[int] = []
-    reserved: list[int] = []
+    is_passing = stream.freed == stream.made + 1
+    passing: list[bool] = is_passing.tolist()
+    is_walked = np.zeros(len(stream.events), bool)
+    is_walked[stream.made] = walked = is_passing | (settled > 0)
+    is_walked[stream.frees] = walked[~stream.events[stream.frees]]
+    reached = len(stream.events)
+    before = allocator.allocated_bytes
+    reserved = [allocator.reserved_bytes]
     refusal = None
     malloc, free = allocator.malloc, allocator.free
-    for code in stream.events.tolist():
+    for code in stream.events[is_walked].tolist():
         if code >= 0:
             if passing[code]:
                 room[code] = allocator.room()
@@ -218,8 +255,9 @@ def run(
                 except AllocationRefusedError as refused:
                     request = stream.request[code]
                     if request < 0 or not asked[request][1]:
+                        reached = int(stream.made[code])
                         refusal = Refusal(
-                            event=len(allocated),
+                            event=reached,
                             alloc=stream.alloc(code),
                             nbytes=nbytes,
                             requested_bytes=refused.requested_bytes,
@@ -228,17 +266,17 @@ def run(
                         )
                         break
                     sizes[code] = 0
-        elif code != MARK:
+        else:
             freed = blocks[~code]
             if freed is not None:
                 free(freed)
-        allocated.append(allocator.allocated_bytes)
         reserved.append(allocator.reserved_bytes)
+    granted_bytes = np.array(granted, np.int64)
     return Totals(
         requested=np.array(sizes, np.int64),
-        granted=np.array(granted, np.int64),
+        granted=granted_bytes,
         room=room,
-        allocated=np.array(allocated, np.int64),
-        reserved=np.array(reserved, np.int64),
+        allocated=before + _held(stream, granted_bytes)[:reached],
+        reserved=np.array(reserved, np.int64)[is_walked.cumsum()[:reached]],
         refusal=refusal,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bevdiag.memory.events import Category, EventStream, Ints, Section
+from bevdiag.memory.events import Category, EventStream, Ints, Section, ancestors
 from bevdiag.memory.profile import (
     LiveBlock,
     MemoryProfile,
@@ -106,10 +106,8 @@ def _largest_by_module(stream: EventStream, blocks: Ints, values: Ints) -> dict[
     np.maximum.at(largest, stream.module[blocks], values)
     result: dict[str, int] = {}
     for module in np.flatnonzero(largest).tolist():
-        name, value = stream.names[module], int(largest[module])
-        while name:
-            result[name] = max(value, result.get(name, 0))
-            name = name.rpartition(".")[0]
+        for path in reversed(ancestors(stream.names[module])):
+            result[path] = max(int(largest[module]), result.get(path, 0))
     return result
 
 

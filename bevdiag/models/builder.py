@@ -1,9 +1,9 @@
-"""Builds a detector from its settings."""
+"""CenterPoint, PointPillar and SECONDNet: the modules in a row, built from their settings."""
 
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bevdiag.config.backbone_settings import (
     DsvtSettings,
@@ -19,12 +19,7 @@ from bevdiag.config.bev_settings import (
 )
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
-from bevdiag.config.vfe_settings import (
-    DynamicMeanVfeSettings,
-    MeanVfeSettings,
-    PillarVfeSettings,
-    SdaVfeSettings,
-)
+from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_2d.base_bev_backbone import (
     BaseBevBackbone,
@@ -35,21 +30,69 @@ from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
 from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelResBackBone8x
 from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFocal
-from bevdiag.models.contracts import DenseHead, MapToBev
+from bevdiag.models.contracts import Batch, DenseHead, Detections, MapToBev
 from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
 from bevdiag.models.interfaces import (
+    ChannelMismatch,
     bev_input,
     pillar_channels,
     sparse_volume,
     voxel_channels,
 )
-from bevdiag.models.map_to_bev.height_compression import HeightCompression, SparseHeightCompression
-from bevdiag.models.map_to_bev.pillar_scatter import PillarScatter
-from bevdiag.models.one_stage import OneStageDetector
+from bevdiag.models.map_to_bev import (
+    HeightCompression,
+    PillarScatter,
+    SparseHeightCompression,
+)
 from bevdiag.models.vfe.dynamic_vfe import DynamicMeanVfe, DynamicPointNetVfe
 from bevdiag.models.vfe.pillar_vfe import MeanVfe, PillarVfe
 from bevdiag.models.vfe.sda_vfe import SdaVfe
+
+
+class OneStageDetector(nn.Module):
+    """A detector: forward returns the loss, in evaluation the boxes of each sample.
+
+    A 3D backbone's own loss is not part of it, as in the original.
+    """
+
+    def __init__(
+        self,
+        vfe: nn.Module,
+        backbone_3d: nn.Module | None,
+        map_to_bev: MapToBev,
+        backbone_2d: BevLevels,
+        dense_head: DenseHead,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("global_step", torch.zeros(1, dtype=torch.int64))
+        self.vfe = vfe
+        self.backbone_3d = backbone_3d
+        self.map_to_bev_module = map_to_bev
+        self.backbone_2d = backbone_2d
+        self.dense_head = dense_head
+
+    def check_channels(self) -> int:
+        """Channels of the bird's-eye-view map.
+
+        Raises:
+            ChannelMismatch: the map has other channels than the config declares.
+        """
+        found = self.map_to_bev_module.real_bev_channels()
+        if found != self.backbone_2d.in_channels:
+            raise ChannelMismatch("map_to_bev_module", self.backbone_2d.in_channels, found)
+        return found
+
+    def forward(self, batch: Batch) -> Tensor | list[Detections]:
+        """Return the loss of a batch (see `bevdiag.models.contracts`), or what is found in it.
+
+        Raises:
+            ChannelMismatch: before anything runs; the original fails in the first 2D convolution.
+        """
+        self.check_channels()
+        for module in self.children():
+            batch = module(batch)
+        return self.dense_head.loss() if self.training else self.dense_head.detect(batch)
 
 
 def build_detector(
@@ -72,32 +115,27 @@ def build_detector(
     Raises:
         ConfigError: modules that do not fit together.
     """
-    device = torch.device(device)
-    with device:
-        vfe = _build_vfe(model, data, device)
-        backbone_3d = _build_backbone_3d(model, data, spconv, device)
+    with torch.device(device):
+        vfe = _build_vfe(model, data)
+        backbone_3d = _build_backbone_3d(model, data, spconv)
         map_to_bev = _build_map_to_bev(model, data, spconv)
         backbone_2d = _build_backbone_2d(model, map_to_bev.num_bev_features)
-        dense_head = _build_head(model, data, class_names, backbone_2d.num_bev_features, device)
+        dense_head = _build_head(model, data, class_names, backbone_2d.num_bev_features)
         return OneStageDetector(vfe, backbone_3d, map_to_bev, backbone_2d, dense_head)
 
 
-def _build_vfe(model: ModelSettings, data: DataSettings, device: torch.device) -> nn.Module:
+def _build_vfe(model: ModelSettings, data: DataSettings) -> nn.Module:
     num_features = len(data.point_features)
     if isinstance(model.vfe, SdaVfeSettings):
-        return SdaVfe(model.vfe, num_features, device)
-    if isinstance(model.vfe, PillarVfeSettings):
-        return PillarVfe(model.vfe, num_features, data)
+        return SdaVfe(model.vfe, num_features)
+    is_dynamic = model.vfe.name in DYNAMIC_VFES
     if isinstance(model.vfe, MeanVfeSettings):
-        return MeanVfe(num_features)
-    if isinstance(model.vfe, DynamicMeanVfeSettings):
-        return DynamicMeanVfe(num_features, data, device)
-    return DynamicPointNetVfe(model.vfe, num_features, data, device)
+        return DynamicMeanVfe(num_features, data) if is_dynamic else MeanVfe(num_features)
+    encoder = DynamicPointNetVfe if is_dynamic else PillarVfe
+    return encoder(model.vfe, num_features, data)
 
 
-def _build_backbone_3d(
-    model: ModelSettings, data: DataSettings, spconv: Any, device: torch.device
-) -> nn.Module | None:
+def _build_backbone_3d(model: ModelSettings, data: DataSettings, spconv: Any) -> nn.Module | None:
     settings, channels = model.backbone_3d, voxel_channels(model, data)
     if settings is None:
         return None
@@ -106,13 +144,7 @@ def _build_backbone_3d(
         volume = sparse_volume(model, data)
         assert volume is not None
         return FocalDsvt(
-            settings,
-            channels,
-            (z, y, x),
-            volume,
-            bev_input=bev_input(model),
-            spconv=spconv,
-            device=device,
+            settings, channels, (z, y, x), volume, bev_input=bev_input(model), spconv=spconv
         )
     if isinstance(settings, DsvtSettings):
         if settings.d_model[0] != channels:
@@ -125,9 +157,7 @@ def _build_backbone_3d(
     if isinstance(settings, VoxelBackboneSettings):
         return VoxelBackBone8x(settings, channels, data.grid_size, spconv=spconv)
     if isinstance(settings, VoxelFocalBackboneSettings):
-        return VoxelBackBone8xFocal(
-            settings, channels, data.grid_size, spconv=spconv, device=device
-        )
+        return VoxelBackBone8xFocal(settings, channels, data.grid_size, spconv=spconv)
     return VoxelResBackBone8x(settings, channels, data.grid_size, spconv=spconv)
 
 
@@ -165,8 +195,7 @@ def _build_head(
     data: DataSettings,
     class_names: tuple[str, ...],
     in_channels: int,
-    device: torch.device,
 ) -> DenseHead:
     if isinstance(model.dense_head, CenterHeadSettings):
         return CenterHead(model.dense_head, in_channels, class_names, data)
-    return AnchorHead(model.dense_head, in_channels, class_names, data, device)
+    return AnchorHead(model.dense_head, in_channels, class_names, data)

@@ -15,10 +15,16 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
 from bevdiag.config.backbone_settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.models.bev_map import Changes, compression_changes, map_input_of
 from bevdiag.models.builder import build_detector
 from bevdiag.models.dense_heads.detections import limits_of
-from bevdiag.models.interfaces import PLAIN_BOX_VALUES, box_values, uses_direct_table
+from bevdiag.models.interfaces import (
+    PLAIN_BOX_VALUES,
+    Changes,
+    box_values,
+    compression_changes,
+    map_input_of,
+    uses_direct_table,
+)
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene

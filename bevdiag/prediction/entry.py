@@ -17,7 +17,7 @@ from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.step_source import EVERY, Recorded, Sifted
 from bevdiag.prediction.target import device_target
-from bevdiag.rules.guesses import repository_stubbed
+from bevdiag.rules.traced import repository_stubbed
 from bevdiag.source import SavedBatch, trace_step
 from bevdiag.source.dialects import entry as own_code
 from bevdiag.trace.kept_voxels import Scenario

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bevdiag.models.bev_map import Changes
+from bevdiag.models.interfaces import Changes
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions

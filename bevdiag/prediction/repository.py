@@ -13,7 +13,7 @@ from bevdiag.config import Document
 from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
 from bevdiag.config.edits import flow
 from bevdiag.errors import InputError
-from bevdiag.models.bev_map import MODES, Changes
+from bevdiag.models.interfaces import MODES, Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene
@@ -22,18 +22,20 @@ from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted
 from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
 from bevdiag.rules.evidence import TraceEvidence
-from bevdiag.rules.guesses import repository_stubbed
 from bevdiag.rules.keys_and_names import unread
+from bevdiag.rules.traced import repository_stubbed
 from bevdiag.scenes import Batch
 from bevdiag.source import (
     SavedBatch,
     SourceSettings,
     read_saved_batch,
     read_settings,
-    trace_source,
+    trace_step,
 )
+from bevdiag.source.dialects import dialect_of
 from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.pins import Assumption
+from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring import Wiring
 
 _PACKAGE = Path("pcdet/models/backbones_2d/map_to_bev/__init__.py")
@@ -187,21 +189,22 @@ class Repository(ConfigSource):
             BevdiagError: the code fails, or asks for something that is not modelled.
         """
         scenes = self._scenes(scenarios)
-        traced = trace_source(
-            self.path,
-            self.root,
+        traced = trace_step(
+            dialect_of(self.root.resolve(), self.settings, self.overrides),
+            StepOptions(
+                optimization=self.settings.optimization,
+                optimizer=self.optimizer,
+                autocast=self.autocast,
+                target=self.target(),
+                loop=self.options.loop,
+                replaced=self.options.replaced,
+            ),
+            self.options.timeout_seconds,
             scenes=scenes,
-            autocast=self.autocast,
-            optimizer=self.optimizer,
             overrides=self.overrides,
-            assumptions=self.options.pins,
-            target=self.target(),
-            timeout_seconds=self.options.timeout_seconds,
+            pins=self.options.pins,
             rehearses=self.options.rehearses,
             loads=not self.options.in_file_order,
-            loop=self.options.loop,
-            replaced=self.options.replaced,
-            settings=self.settings,
         )
         made = {s: batch for s, batch in scenes.items() if isinstance(batch, Batch)}
         scene, _ = self.input()

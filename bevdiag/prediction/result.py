@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bevdiag.errors import ExitCode
-from bevdiag.memory.history import History
-from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.memory.history import BlockLife, History
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.rules.finding import Finding, Fix, Severity

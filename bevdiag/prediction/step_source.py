@@ -15,7 +15,7 @@ import torch
 from bevdiag.config import DetectorConfig, Document
 from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.models.bev_map import Changes
+from bevdiag.models.interfaces import Changes
 from bevdiag.prediction.judged import Judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Scene

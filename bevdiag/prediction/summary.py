@@ -1,14 +1,13 @@
 """From a trace and its simulated memory to the figures of a report."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES, block_bytes
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import EventStream
-from bevdiag.memory.history import record
-from bevdiag.memory.lifetimes import ancestors, block_lives, saved_bytes_by_module
+from bevdiag.memory.history import block_lives, record, saved_bytes_by_module
 from bevdiag.memory.profile import LiveBlock, MemoryProfile
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import (
@@ -129,21 +128,12 @@ def layers_of(
 ) -> tuple[Layer, ...]:
     """Build the layer tree with what each module keeps for backward, its peak and its workspace."""
     saved = saved_bytes_by_module(stream)
-    workspaces = _including_children(profile.workspaces)
     return tuple(
         Layer(
             **asdict(record),
             saved_bytes=saved.get(record.name, 0),
             peak_bytes=profile.module_peaks.get(record.name, 0),
-            workspace_bytes=workspaces.get(record.name, 0),
+            workspace_bytes=profile.workspaces.get(record.name, 0),
         )
         for record in records
     )
-
-
-def _including_children(largest: Mapping[str, int]) -> dict[str, int]:
-    result: dict[str, int] = {}
-    for module, nbytes in largest.items():
-        for path in ancestors(module):
-            result[path] = max(result.get(path, 0), nbytes)
-    return result

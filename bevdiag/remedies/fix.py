@@ -16,7 +16,7 @@ from bevdiag.errors import BevdiagError, InputError
 from bevdiag.files.reading import read_file
 from bevdiag.files.writing import locked, write_file
 from bevdiag.memory.device import DeviceTarget
-from bevdiag.models.bev_map import Changes
+from bevdiag.models.interfaces import Changes
 from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.result import Plan

@@ -75,8 +75,9 @@ def search_plans(
                 steps[plan.ids] = recorded
                 yield plan
 
+        alone = (plan for sets in _begun(rounds, known) for plan in traced(sets))
         for ids in rounds:
-            for plan in traced([(name,) for name in ids]):
+            for plan in islice(alone, len(ids)):
                 singles.append(plan)
                 progress(plan.changes[0].title, 0.5 * len(singles) / len(known))
             singles.sort(key=lambda plan: list(known).index(plan.id))
@@ -111,6 +112,19 @@ def _rounds(known: Mapping[str, Fix], *, unsafe: bool) -> list[list[str]]:
     return [rounds[bound] for bound in sorted(rounds)]
 
 
+def _begun(rounds: Sequence[Sequence[str]], known: Mapping[str, Fix]) -> Iterator[list[Ids]]:
+    """Join a round that leaves nothing to combine with the next, which it may not keep waiting."""
+    together: list[Ids] = []
+    groups: set[str] = set()
+    for ids in rounds:
+        together += [(name,) for name in ids]
+        groups |= {known[name].group for name in ids}
+        if len(groups) > 1:
+            yield together
+            together = []
+    yield together
+
+
 def _combined(
     base: Plan,
     singles: Sequence[Plan],
@@ -127,13 +141,14 @@ def _combined(
     sets = (
         ids for ids in worth_tracing(base, singles, goal.capacity_bytes, below) if ids not in known
     )
+    cores = usable_cores()
+    counts = range(len(known), _MOST_SETS, cores)
+    plans = traced(list(islice(sets, cores * len(counts))))
     new: list[Plan] = []
-    while (count := len(known) + len(new)) < _MOST_SETS:
-        if not (batch := list(islice(sets, usable_cores()))):
-            break
+    for count in counts:
         progress(f"combinations: {count} so far", 0.5 + 0.4 * count / _MOST_SETS)
-        new.extend(traced(batch))
-        if any(plan.fits and not plan.needs for plan in new):
+        new.extend(batch := list(islice(plans, cores)))
+        if not batch or any(plan.fits and not plan.needs for plan in batch):
             break
     return new
 

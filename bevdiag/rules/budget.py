@@ -16,21 +16,14 @@ over_budget_fixes = fixes
 def over_budget(evidence: TraceEvidence) -> Iterator[Finding]:
     """The step reserves more memory than the GPU or the budget has.
 
-    What it means:
-        The allocator must hold more from CUDA at some moment of the step than is usable, so the
-        step ends in an out-of-memory error.
-
-    Why it happens:
-        The report's peak names the moment and who is alive then; the other findings say why it is
-        as high as it is.
-
-    How to fix:
-        Take one of the remedies below the findings. A second GPU does not help a single sample:
-        data parallelism splits batches, never samples.
-
-    Seen in:
-        open-mmlab/OpenPCDet#140 (https://github.com/open-mmlab/OpenPCDet/issues/140): PV-RCNN at
-        batch size 1 on 11 GB, where another card changed nothing and a smaller RoI grid did.
+    What it means: The allocator must hold more from CUDA at some moment of the step than is usable,
+        so the step ends in an out-of-memory error.
+    Why it happens: The report's peak names the moment and who is alive then; the other findings say
+        why it is as high as it is.
+    How to fix: Take one of the remedies below the findings. A second GPU does not help a single
+        sample: data parallelism splits batches, never samples.
+    Seen in: open-mmlab/OpenPCDet#140: PV-RCNN at batch size 1 on 11 GB, where another card changed
+        nothing and a smaller RoI grid did.
     """
     capacity = evidence.target.capacity_bytes
     if capacity is None or evidence.verdict is not Verdict.OVER:
@@ -46,21 +39,13 @@ def over_budget(evidence: TraceEvidence) -> Iterator[Finding]:
 def budget_depends_on_values(evidence: TraceEvidence) -> Iterator[Finding]:
     """The step is expected to fit, but values that training changes can push it over.
 
-    What it means:
-        At the expected counts the step fits; at their upper end it does not. "Fits" is said of the
-        upper end only.
-
-    Why it happens:
-        Some sizes follow from feature values rather than from the config: the voxels that a focal
-        module keeps, the points of a scene. They move while the model learns.
-
-    How to fix:
-        Bound the count (a top-k instead of a threshold, a cap on voxels), leave more room, or pin
-        the count with --assume where you know it.
-
-    Seen in:
-        DerrickXuNu/OpenCOOD#42 (https://github.com/DerrickXuNu/OpenCOOD/issues/42): memory that
-        varies a lot while the same model trains.
+    What it means: At the expected counts the step fits; at their upper end it does not. "Fits" is
+        said of the upper end only.
+    Why it happens: Some sizes follow from feature values rather than from the config: the voxels
+        that a focal module keeps, the points of a scene. They move while the model learns.
+    How to fix: Bound the count (a top-k instead of a threshold, a cap on voxels), leave more room,
+        or pin the count with --assume where you know it.
+    Seen in: DerrickXuNu/OpenCOOD#42: memory that varies a lot while the same model trains.
     """
     capacity = evidence.target.capacity_bytes
     if capacity is None or evidence.verdict is not Verdict.DEPENDS:
@@ -79,24 +64,16 @@ def budget_depends_on_values(evidence: TraceEvidence) -> Iterator[Finding]:
 def within_margin(evidence: TraceEvidence) -> Iterator[Finding]:
     """The step fits, but by less than is unknown about the GPU.
 
-    What it means:
-        What is left of the GPU's memory is less than what the process holds outside of PyTorch's
-        allocator, and that was measured on another GPU than this one. Where it is even less than
-        the widest differences that were measured (between two drivers' totals of one GPU, between
-        two stacks' contexts), no verdict is given.
-
-    Why it happens:
-        What CUDA's context and the kernels of PyTorch, cuDNN and spconv take depends on the driver
-        and the GPU. Where no profile of the GPU is at hand, that of the H200 is taken. A display or
-        another process on the GPU takes its share as well, which --margin leaves free.
-
-    How to fix:
-        Measure the GPU once with `bevdiag calibrate` and inspect with its profile, or leave more
-        room with one of the remedies.
-
-    Seen in:
-        pytorch/pytorch#12873 (https://github.com/pytorch/pytorch/issues/12873): hundreds of MiB of
-        context that no count of tensors shows.
+    What it means: What is left of the GPU's memory is less than what the process holds outside of
+        PyTorch's allocator, and that was measured on another GPU than this one. Where it is even
+        less than the widest differences that were measured (between two drivers' totals of one GPU,
+        between two stacks' contexts), no verdict is given.
+    Why it happens: What CUDA's context and the kernels of PyTorch, cuDNN and spconv take depends on
+        the driver and the GPU. Where no profile of the GPU is at hand, that of the H200 is taken. A
+        display or another process on the GPU takes its share as well, which --margin leaves free.
+    How to fix: Measure the GPU once with `bevdiag calibrate` and inspect with its profile, or leave
+        more room with one of the remedies.
+    Seen in: pytorch/pytorch#12873: hundreds of MiB of context that no count of tensors shows.
     """
     target = evidence.target
     if target.capacity_bytes is None:
@@ -137,21 +114,15 @@ class Growth:
 def grown_since_baseline(growth: Sequence[Growth]) -> Iterator[Finding]:
     """The step takes more memory than when its baseline was recorded.
 
-    What it means:
-        The peak, or what is reserved at most, exceeds the recorded figure by more than the
-        tolerance. The modules that keep more for the backward pass than they did are named with it.
-
-    Why it happens:
-        A change of the config, of the code behind --source, or of the library versions that the
-        prediction is for; the last are reported beside the finding where they differ.
-
-    How to fix:
-        Undo the change, or accept it and record the new state: bevdiag baseline write FILE CONFIG.
-
-    Seen in:
-        facebookresearch/detectron2#1616
-        (https://github.com/facebookresearch/detectron2/issues/1616): training went from 3 to 5.7 GB
-        between two releases, and was noticed on the GPU.
+    What it means: The peak, or what is reserved at most, exceeds the recorded figure by more than
+        the tolerance. The modules that keep more for the backward pass than they did are named with
+        it.
+    Why it happens: A change of the config, of the code behind --source, or of the library versions
+        that the prediction is for; the last are reported beside the finding where they differ.
+    How to fix: Undo the change, or accept it and record the new state: bevdiag baseline write FILE
+        CONFIG.
+    Seen in: facebookresearch/detectron2#1616: training went from 3 to 5.7 GB between two releases,
+        and was noticed on the GPU.
     """
     if growth:
         yield finding(

@@ -1,19 +1,27 @@
-"""Runs the rules of a stage, in the order of the table."""
+"""Runs the rules of a stage, in the order of the table, and parts what comments silence."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bevdiag.config import DetectorConfig, Document, from_document
+from bevdiag.config import DetectorConfig, Document, IgnoreComment, from_document
+from bevdiag.config.modules import foreign_keys
+from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.parts import Parts, read_parts
-from bevdiag.config.unknown_keys import foreign_keys
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.rules.codes import CODES, Code, Stage, rule_of
+from bevdiag.rules.codes import CODES, Code, Stage, finding, rule_of
 from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Confidence, Finding, Fix, Fixable, Severity, worst_first
+from bevdiag.rules.finding import (
+    Confidence,
+    Finding,
+    Fix,
+    Fixable,
+    Severity,
+    Silencing,
+    worst_first,
+)
 from bevdiag.rules.pages import codes_for
-from bevdiag.rules.silencing import silence
 from bevdiag.rules.sound_grid import with_sound_grid
 
 GROUPS = (
@@ -55,7 +63,12 @@ def config_findings(
     evidence = ConfigEvidence(document=document, parts=parts, config=config, data_root=data_root)
     found = with_sound_grid(document, tuple(_found(evidence, Stage.CONFIG)))
     foreign = _foreign(parts)
-    return tuple(_softened(f, foreign) for f in found) if foreign else found
+    # A fork's code may do something else.
+    doubt = (
+        f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
+        "--source DIR traces it."
+    )
+    return tuple(_doubted(f, doubt) for f in found) if foreign else found
 
 
 def source_findings(
@@ -136,15 +149,6 @@ def _foreign(parts: Parts) -> str:
     )
 
 
-def _softened(found: Finding, foreign: str) -> Finding:
-    """Soften the finding: no longer certain where a fork's code may do something else."""
-    doubt = (
-        f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
-        "--source DIR traces it."
-    )
-    return _doubted(found, doubt)
-
-
 def _doubted(found: Finding, doubt: str) -> Finding:
     """Turn a derived error into a warning, which does not explain why a step stops."""
     if found.code not in _DERIVED or found.severity is not Severity.ERROR:
@@ -165,3 +169,83 @@ def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:
                 if found.location is None and found.key:
                     found = replace(found, location=evidence.document.key_location(found.key))
                 yield found
+
+
+def silence(
+    findings: Iterable[Finding], ignores: Iterable[IgnoreComment], stages: Collection[Stage]
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Part the findings that stay from those that are silenced.
+
+    Args:
+        findings: what the rules found.
+        ignores: the config's comments.
+        stages: the stages whose rules ran: a comment about another one may have its effect there.
+
+    Returns:
+        Findings with those about the comments themselves behind, and what was silenced.
+    """
+    by_place = {
+        (code, comment.location.file, comment.line): comment
+        for comment in ignores
+        for code in comment.codes
+    }
+    stay: list[Finding] = []
+    silenced: list[Finding] = []
+    for found in findings:
+        where = found.location
+        comment = by_place.get((found.code, where.file, where.line)) if where else None
+        if comment is None:
+            stay.append(found)
+        else:
+            silencing = Silencing(comment.reason, comment.location)
+            silenced.append(replace(found, silenced=silencing))
+    effective = {(f.code, f.silenced.location) for f in silenced if f.silenced is not None}
+    for comment in ignores:
+        stay += ignore_without_reason(comment)
+        idle = [
+            code
+            for code in comment.codes
+            if (code, comment.location) not in effective
+            # Another stage's rule has not had its chance.
+            and (code not in CODES or CODES[code].stage in stages)
+        ]
+        stay += ignore_without_effect(comment, idle)
+    return tuple(stay), tuple(silenced)
+
+
+def ignore_without_reason(comment: IgnoreComment) -> Iterator[Finding]:
+    """A comment silences a finding and does not say why.
+
+    What it means: The finding is silenced all the same; nobody who reads the config will know
+        whether that was right.
+    Why it happens: The comment was written to get on with the day.
+    How to fix: Write the reason behind the bracket: # bevdiag: ignore[BEV305] sonar frames fill
+        their voxels.
+    Seen in: eslint/eslint#1495: without a reason beside it, a rule that was silenced for good looks
+        like one that was silenced for convenience.
+    """
+    if comment.codes and not comment.reason:
+        codes = ", ".join(comment.codes)
+        yield finding("BEV006", f"{codes} is silenced without a reason", location=comment.location)
+
+
+def ignore_without_effect(comment: IgnoreComment, idle: Sequence[str]) -> Iterator[Finding]:
+    """A comment asks to silence what is not found, or what no rule is called.
+
+    What it means: The comment changes nothing: the code does not exist, the finding points at
+        another line, or the fault was fixed and the comment stayed.
+    Why it happens: Codes are easy to mistype, lines move, and comments outlive their cause.
+    How to fix: Correct the code, move the comment to the blamed line or alone above it, or remove
+        it.
+    Seen in: Instagram/Fixit#53: suppressions that suppress nothing any more fill a code base and
+        mislead its readers.
+    """
+    if not comment.codes:
+        message = "not understood: expected # bevdiag: ignore[BEV203] and a reason"
+        yield finding("BEV007", message, location=comment.location)
+    for code in idle:
+        if code in CODES:
+            message = f"{code} is not found on line {comment.line}, so nothing is silenced"
+        else:
+            message = f"there is no rule {code}{did_you_mean(code, CODES)}"
+        yield finding("BEV007", message, location=comment.location)

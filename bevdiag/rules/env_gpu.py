@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from bevdiag.environment.commands import install_spconv, install_torch
-from bevdiag.environment.environment import Chip, Environment
+from bevdiag.environment.environment import Chip, Environment, install_spconv, install_torch
 from bevdiag.environment.gpus import GpuProcess, GpuState
 from bevdiag.environment.packages import cuda_suffix
 from bevdiag.environment.wheels import (
@@ -24,31 +23,18 @@ _KERNEL = re.compile(r"(sm|compute)_(\d+)[a-z]?")
 def driver_too_old(environment: Environment) -> Iterator[Finding]:
     """The NVIDIA driver is too old for the CUDA that torch was built with.
 
-    What it means:
-        torch finds no GPU: "The NVIDIA driver on your system is too old".
-
+    What it means: torch finds no GPU: "The NVIDIA driver on your system is too old".
     What is printed:
         driver version is insufficient for CUDA runtime version
-
         The NVIDIA driver on your system is too old
-
         Found no NVIDIA driver on your system
-
         the provided PTX was compiled with an unsupported toolchain
-
         forward compatibility was attempted on non supported HW
-
-    Why it happens:
-        A driver runs programs of its own CUDA and of older ones, and of newer minor versions within
-        the same major one. torch's wheels bring their own CUDA, and newer wheels bring CUDA 12 or
-        13.
-
-    How to fix:
-        Update the driver, or take a torch wheel of a CUDA that the driver runs.
-
-    Seen in:
-        lllyasviel/Fooocus#1313 (https://github.com/lllyasviel/Fooocus/issues/1313): driver 470
-        (CUDA 11.4) with a torch of CUDA 12.
+    Why it happens: A driver runs programs of its own CUDA and of older ones, and of newer minor
+        versions within the same major one. torch's wheels bring their own CUDA, and newer wheels
+        bring CUDA 12 or 13.
+    How to fix: Update the driver, or take a torch wheel of a CUDA that the driver runs.
+    Seen in: lllyasviel/Fooocus#1313: driver 470 (CUDA 11.4) with a torch of CUDA 12.
     """
     driver, cuda, torch = environment.driver, environment.torch_cuda(), environment.torch
     if driver is None or cuda is None or torch is None or cuda[0] <= driver.cuda[0]:
@@ -72,34 +58,22 @@ def driver_too_old(environment: Environment) -> Iterator[Finding]:
 def no_kernels_for_gpu(environment: Environment) -> Iterator[Finding]:
     """A wheel holds no kernels for the GPU.
 
-    What it means:
-        The first operation on the GPU fails: "no kernel image is available for execution on the
-        device".
-
+    What it means: The first operation on the GPU fails: "no kernel image is available for execution
+        on the device".
     What is printed:
         no kernel image is available for execution on the device
-
         is not compatible with the current PyTorch installation
-
         can't find suitable algorithm
-
         can't find suitalbe algorithm
-
         CUDNN_STATUS_ARCH_MISMATCH
-
-    Why it happens:
-        A wheel holds machine code for the compute capabilities that it was compiled for, which runs
-        on GPUs of the same major version and the same or a higher minor one. A newer GPU needs PTX
-        in the wheel, which the driver compiles. CUDA 13 dropped GPUs before Turing (7.5); CUDA
-        before 12.8 does not know Blackwell.
-
-    How to fix:
-        Take a torch wheel of a CUDA that knows the GPU, and where spconv finds no algorithm, an
-        spconv of such a CUDA.
-
-    Seen in:
-        pytorch/pytorch#150733 (https://github.com/pytorch/pytorch/issues/150733): "GeForce RTX 5090
-        D with CUDA capability sm_120 is not compatible with the current PyTorch installation".
+    Why it happens: A wheel holds machine code for the compute capabilities that it was compiled
+        for, which runs on GPUs of the same major version and the same or a higher minor one. A
+        newer GPU needs PTX in the wheel, which the driver compiles. CUDA 13 dropped GPUs before
+        Turing (7.5); CUDA before 12.8 does not know Blackwell.
+    How to fix: Take a torch wheel of a CUDA that knows the GPU, and where spconv finds no
+        algorithm, an spconv of such a CUDA.
+    Seen in: pytorch/pytorch#150733: "GeForce RTX 5090 D with CUDA capability sm_120 is not
+        compatible with the current PyTorch installation".
     """
     for chip in dict.fromkeys(environment.chips):
         yield from _torch_kernels(environment, chip)
@@ -182,19 +156,13 @@ def _dotted(capability: int) -> str:
 def gpu_memory_taken(environment: Environment) -> Iterator[Finding]:
     """Another process holds memory of the GPU.
 
-    What it means:
-        A training can have what is left. PyTorch's message counts it as neither allocated nor free.
-
-    Why it happens:
-        Someone else trains on the same GPU, or a training of one's own did not end: a worker that
-        outlived its parent keeps its memory.
-
-    How to fix:
-        End the process if it is one's own, or choose another GPU with CUDA_VISIBLE_DEVICES.
-
-    Seen in:
-        RangiLyu/nanodet#147 (https://github.com/RangiLyu/nanodet/issues/147): "CUDA error: out of
-        memory" on an empty GPU, which somebody else's daemon filled.
+    What it means: A training can have what is left. PyTorch's message counts it as neither
+        allocated nor free.
+    Why it happens: Someone else trains on the same GPU, or a training of one's own did not end: a
+        worker that outlived its parent keeps its memory.
+    How to fix: End the process if it is one's own, or choose another GPU with CUDA_VISIBLE_DEVICES.
+    Seen in: RangiLyu/nanodet#147: "CUDA error: out of memory" on an empty GPU, which somebody
+        else's daemon filled.
     """
     driver = environment.driver
     for gpu in driver.gpus if driver is not None else ():
@@ -230,23 +198,14 @@ def _described(process: GpuProcess) -> str:
 def torch_without_cuda(environment: Environment) -> Iterator[Finding]:
     """torch is a CPU build, and the training needs a GPU.
 
-    What it means:
-        Moving the model to the GPU fails: "Torch not compiled with CUDA enabled". spconv's
-        convolutions have no other way.
-
+    What it means: Moving the model to the GPU fails: "Torch not compiled with CUDA enabled".
+        spconv's convolutions have no other way.
     What is printed:
         Torch not compiled with CUDA enabled
-
-    Why it happens:
-        torch came from the CPU index, or as conda's cpuonly build, or was pulled in anew by another
-        package.
-
-    How to fix:
-        Install torch from the index of a CUDA that the driver runs.
-
-    Seen in:
-        traveller59/spconv#366 (https://github.com/traveller59/spconv/issues/366): spconv with a CPU
-        build of torch.
+    Why it happens: torch came from the CPU index, or as conda's cpuonly build, or was pulled in
+        anew by another package.
+    How to fix: Install torch from the index of a CUDA that the driver runs.
+    Seen in: traveller59/spconv#366: spconv with a CPU build of torch.
     """
     torch = environment.torch
     if torch is None:

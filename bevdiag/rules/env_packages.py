@@ -1,18 +1,28 @@
-"""Rules about packages that cannot be imported or do not go together."""
+"""Rules about packages that cannot be imported or do not go together, spconv and cumm above all."""
 
 import re
 from collections.abc import Iterator
 
-from bevdiag.environment.environment import Environment
-from bevdiag.environment.packages import Package
+from packaging.version import Version
+
+from bevdiag.environment.environment import Environment, install_spconv
+from bevdiag.environment.packages import Package, Packages, cuda_suffix, is_spconv_1
 from bevdiag.environment.probes import ImportProbe
-from bevdiag.environment.wheels import CudaVersion, suffix_cuda
+from bevdiag.environment.wheels import (
+    CudaVersion,
+    first_cumm_for_numpy_2,
+    spconv_for,
+    spconv_line,
+    spconv_lines,
+    spconv_taken,
+    suffix_cuda,
+)
 from bevdiag.memory.catalogue import cudnn_of_torch
 from bevdiag.memory.conv import CUDNN_64BIT
 from bevdiag.memory.device import parse_cudnn
 from bevdiag.memory.profiles import CudnnVersion
 from bevdiag.rules.codes import finding
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Confidence, Finding
 
 _TESTS = {
     "torch": "import torch",
@@ -30,32 +40,20 @@ _TOGETHER = ("torchvision", "torchaudio")
 def import_fails(environment: Environment) -> Iterator[Finding]:
     """A library of the training cannot be imported, or kills the interpreter.
 
-    What it means:
-        The training ends before its first step: with a traceback where the import raises, without
-        one where a signal ends the process.
-
+    What it means: The training ends before its first step: with a traceback where the import
+        raises, without one where a signal ends the process.
     What is printed:
         No module named '...'
-
         cannot open shared object file: No such file or directory
-
         SIGSEGV
-
         Segmentation fault
-
-    Why it happens:
-        An extension module was compiled against another library than the one it meets: another
-        cumm, another NumPy, a C++ library that is not there. What a C++ extension does then is
-        anyone's guess; SIGFPE, SIGSEGV and SIGABRT are the common ends.
-
-    How to fix:
-        Fix the other findings about versions first. Else install the package that fails anew, with
-        those that it depends on.
-
-    Seen in:
-        traveller59/spconv#655 (https://github.com/traveller59/spconv/issues/655): "cannot import
-        name 'CUDAEvent' from 'cumm.core_cc.tensorview_bind'", for versions of cumm and spconv that
-        do not match.
+    Why it happens: An extension module was compiled against another library than the one it meets:
+        another cumm, another NumPy, a C++ library that is not there. What a C++ extension does then
+        is anyone's guess; SIGFPE, SIGSEGV and SIGABRT are the common ends.
+    How to fix: Fix the other findings about versions first. Else install the package that fails
+        anew, with those that it depends on.
+    Seen in: traveller59/spconv#655: "cannot import name 'CUDAEvent' from
+        'cumm.core_cc.tensorview_bind'", for versions of cumm and spconv that do not match.
     """
     for probe in environment.probes:
         if probe.signal or probe.error:
@@ -83,22 +81,15 @@ def _failed(environment: Environment, probe: ImportProbe) -> Finding:
 def cudnn_without_64_bit_indices(environment: Environment) -> Iterator[Finding]:
     """cuDNN before 9.3 is bypassed where a sample has more than 2^31 - 1 elements.
 
-    What it means:
-        A convolution whose input or output exceeds 2^31 - 1 elements in one sample goes to a slow
-        kernel, whose im2col buffer is the kernel's area times larger than the map. Smaller maps are
-        not affected.
-
-    Why it happens:
-        PyTorch gives convolutions that need 64-bit indices to cuDNN 9.3 and later only. torch's
-        default wheels bring cuDNN 9.1 up to torch 2.6, and 9.5 or later from torch 2.7 on.
-
-    How to fix:
-        Take torch 2.7 or later, or keep the BEV map below 2^31 elements: `bevdiag inspect` says how
-        large it is.
-
-    Seen in:
-        pytorch/pytorch#128947 (https://github.com/pytorch/pytorch/issues/128947): 161.37 GiB asked
-        for by one convolution whose sample is beyond 32-bit indices.
+    What it means: A convolution whose input or output exceeds 2^31 - 1 elements in one sample goes
+        to a slow kernel, whose im2col buffer is the kernel's area times larger than the map.
+        Smaller maps are not affected.
+    Why it happens: PyTorch gives convolutions that need 64-bit indices to cuDNN 9.3 and later only.
+        torch's default wheels bring cuDNN 9.1 up to torch 2.6, and 9.5 or later from torch 2.7 on.
+    How to fix: Take torch 2.7 or later, or keep the BEV map below 2^31 elements: `bevdiag inspect`
+        says how large it is.
+    Seen in: pytorch/pytorch#128947: 161.37 GiB asked for by one convolution whose sample is beyond
+        32-bit indices.
     """
     torch = environment.torch
     cudnn = cudnn_version(environment)
@@ -140,20 +131,14 @@ def cudnn_version(environment: Environment) -> CudnnVersion | None:
 def pynvml_deprecated(environment: Environment) -> Iterator[Finding]:
     """The distribution pynvml is deprecated; nvidia-ml-py provides its module.
 
-    What it means:
-        Importing torch prints a FutureWarning, once for every process of a training. Old releases
-        (before 12) also install an outdated module over the one that nvidia-ml-py installs.
-
-    Why it happens:
-        Two distributions provide the module `pynvml`. NVIDIA maintains nvidia-ml-py; the one named
-        pynvml is a wrapper around it now and says so.
-
-    How to fix:
-        Uninstall pynvml and install nvidia-ml-py anew, since both own the same file.
-
-    Seen in:
-        PrimeIntellect-ai/prime-rl#881 (https://github.com/PrimeIntellect-ai/prime-rl/issues/881):
-        "The pynvml package is deprecated. Please install nvidia-ml-py instead."
+    What it means: Importing torch prints a FutureWarning, once for every process of a training. Old
+        releases (before 12) also install an outdated module over the one that nvidia-ml-py
+        installs.
+    Why it happens: Two distributions provide the module `pynvml`. NVIDIA maintains nvidia-ml-py;
+        the one named pynvml is a wrapper around it now and says so.
+    How to fix: Uninstall pynvml and install nvidia-ml-py anew, since both own the same file.
+    Seen in: PrimeIntellect-ai/prime-rl#881: "The pynvml package is deprecated. Please install
+        nvidia-ml-py instead."
     """
     package = environment.packages.get("pynvml")
     if package is not None:
@@ -170,30 +155,19 @@ def pynvml_deprecated(environment: Environment) -> Iterator[Finding]:
 def extension_for_another_torch(environment: Environment) -> Iterator[Finding]:
     """An extension of torch was built for another torch, or another CUDA, than the one it meets.
 
-    What it means:
-        Its import fails with an undefined symbol, or it stops because its CUDA is not torch's.
-
+    What it means: Its import fails with an undefined symbol, or it stops because its CUDA is not
+        torch's.
     What is printed:
         undefined symbol: ...
-
         compiled with different CUDA versions
-
         Detected that PyTorch and ... were compiled with different CUDA
-
         cannot import name '..._cuda'
-
-    Why it happens:
-        Extensions such as torch-scatter are compiled against one torch and say which in their
-        version: 2.0.9+pt112cu113 is for torch 1.12 with CUDA 11.3. pip compares none of that, and
-        an upgrade of torch leaves them behind.
-
-    How to fix:
-        Install the extension's wheel for the torch that is there, after every change of torch. What
-        the repository compiles itself has to be compiled again.
-
-    Seen in:
-        rusty1s/pytorch_scatter#153 (https://github.com/rusty1s/pytorch_scatter/issues/153): an
-        undefined symbol after an upgrade to torch 1.6.
+    Why it happens: Extensions such as torch-scatter are compiled against one torch and say which in
+        their version: 2.0.9+pt112cu113 is for torch 1.12 with CUDA 11.3. pip compares none of that,
+        and an upgrade of torch leaves them behind.
+    How to fix: Install the extension's wheel for the torch that is there, after every change of
+        torch. What the repository compiles itself has to be compiled again.
+    Seen in: rusty1s/pytorch_scatter#153: an undefined symbol after an upgrade to torch 1.6.
     """
     torch = environment.torch
     version = torch.version if torch is not None else None
@@ -251,3 +225,175 @@ def _command(name: str, torch: str, cuda: CudaVersion | None) -> str:
     if name in _TOGETHER:
         return f"{remove} --index-url https://download.pytorch.org/whl/{index}"
     return f"{remove} -f https://data.pyg.org/whl/torch-{torch}+{index}.html"
+
+
+def numpy_2_with_old_cumm(environment: Environment) -> Iterator[Finding]:
+    """NumPy 2 is there, and spconv's arrays come through a cumm that was built for NumPy 1.
+
+    What it means: The training dies of a floating point exception (SIGFPE, exit code 136) without a
+        Python traceback, as soon as an array is handed to spconv: in the voxel generator, or in the
+        first convolution. The import itself succeeds.
+    What is printed:
+        Floating point exception
+        floating-point exception encountered in worker
+        SIGFPE
+        A module that was compiled using NumPy 1.x cannot be run in NumPy 2
+        numpy.core.multiarray failed to import
+    Why it happens: cumm before 0.5.3 was compiled with a pybind11 that knows the array descriptors
+        of NumPy 1 only. NumPy 2 moved the item size in them; cumm reads a zero there and divides by
+        it. spconv up to 2.3.6 takes no newer cumm, and neither of them tells pip to keep NumPy
+        below 2.
+    How to fix: Keep NumPy 1, or take spconv 2.3.8, whose cumm reads both.
+    Seen in: traveller59/spconv#725 and open-mmlab/OpenPCDet#1642: training ends with "Floating
+        point exception (core dumped)" at the first sparse convolution or voxel.
+    """
+    packages = environment.packages
+    cumm = _cumm_for_numpy_1(packages)
+    numpy = packages.get("numpy")
+    if cumm is None or (numpy is None and environment.is_installed):
+        return
+    if numpy is not None and not numpy.admits_major(2):
+        return
+    is_pinned = numpy is not None and numpy.version is not None
+    what = f"{numpy} is there" if is_pinned else f"{numpy or 'numpy'} lets pip take NumPy 2"
+    yield finding(
+        "BEV701",
+        f"{what}, and {cumm} was built for NumPy 1",
+        confidence=None if is_pinned else Confidence.LIKELY,
+        location=numpy.location if numpy is not None else None,
+        detail=(
+            "The first array that is handed to spconv ends the process with SIGFPE (exit code "
+            "136), without a traceback.",
+            "Or keep NumPy and take a spconv whose cumm reads NumPy 2: "
+            f"{install_spconv(environment, environment.torch_cuda())}",
+        ),
+        command='python -m pip install "numpy<2"',
+    )
+
+
+def _cumm_for_numpy_1(packages: Packages) -> str | None:
+    """How to call the old cumm; None where there is none, or a newer one."""
+    first = first_cumm_for_numpy_2()
+    for cumm in packages.cumm():
+        if cumm.version is not None:
+            return str(cumm) if cumm.version < first else None
+    for spconv in packages.spconv():
+        taken = spconv_taken(spconv)
+        line = spconv_line(taken)
+        # What pip would take beside it: an old line's upper bound keeps cumm below the first.
+        if line is not None and not line.cumm.contains(first):
+            newer = [clause for clause in line.cumm if clause.operator.startswith(">")]
+            if all(Version(clause.version) < first for clause in newer):
+                return f"the cumm of {spconv.name} {taken} ({line.cumm})"
+    return None
+
+
+def spconv_cumm_mismatch(environment: Environment) -> Iterator[Finding]:
+    """spconv and cumm do not belong together, or there is more than one of them.
+
+    What it means: Importing spconv fails with an ImportError from cumm, or with "type not
+        registered yet?".
+    What is printed:
+        cannot import name '...' from 'cumm...'
+        type not registered yet
+    Why it happens: Every release of spconv is compiled against one line of cumm. And each CUDA
+        version has distributions of its own, spconv-cu118 and spconv-cu120, which install the same
+        module: a second one overwrites files of the first, and pip does not mind.
+    How to fix: Uninstall every spconv and cumm, then install one spconv; pip brings the cumm that
+        it needs.
+    Seen in: traveller59/spconv#508: "cannot import name 'NVRTCMode'", two versions of cumm in one
+        environment; Luoyadan/CRB-active-3Ddet#7: spconv 2.1.21 with cumm 0.4.9.
+    """
+    spconvs, cumms = environment.packages.spconv(), environment.packages.cumm()
+    for kind, found in (("spconv", spconvs), ("cumm", cumms)):
+        if len(found) > 1:
+            names = ", ".join(map(str, found))
+            yield _mismatch(environment, f"several {kind} install the same module: {names}", found)
+    if len(spconvs) == len(cumms) == 1 and (reason := _disagreement(spconvs[0], cumms[0])):
+        yield _mismatch(environment, reason, spconvs)
+    # spconv 1 has no cumm: it was compiled whole.
+    if spconvs and not cumms and environment.is_installed and not is_spconv_1(spconvs[0]):
+        yield _mismatch(environment, f"{spconvs[0]} is there without cumm", spconvs)
+
+
+def _disagreement(spconv: Package, cumm: Package) -> str:
+    taken = spconv_taken(spconv)
+    line = spconv_line(taken)
+    if cuda_suffix(spconv) != cuda_suffix(cumm):
+        return f"{spconv} and {cumm} are built for different CUDA versions"
+    if line is not None and cumm.version is not None and not line.cumm.contains(cumm.version):
+        return f"{spconv.name} {taken} needs cumm {line.cumm}, and {cumm} is there"
+    return ""
+
+
+def _mismatch(environment: Environment, message: str, blamed: tuple[Package, ...]) -> Finding:
+    return finding(
+        "BEV703",
+        message,
+        location=blamed[-1].location,
+        detail=("spconv cannot be imported, or only by luck.",),
+        command=install_spconv(environment, environment.torch_cuda()),
+    )
+
+
+def no_spconv_for_python(environment: Environment) -> Iterator[Finding]:
+    """There is no wheel of this spconv for this Python.
+
+    What it means: pip says "No matching distribution found", or builds from source, which needs a
+        CUDA toolkit and a matching compiler and mostly fails.
+    Why it happens: spconv-cu120 and the other distributions that ended with 2.3.6 have wheels for
+        Python 3.7 to 3.11, those of 2.3.7 and 2.3.8 for Python 3.9 to 3.13.
+    How to fix: Take a distribution that has a wheel, or make the environment with another Python.
+    Seen in: microsoft/TRELLIS#201: "No matching distribution found for spconv-cu120" on Python
+        3.12.
+    """
+    if environment.is_installed or environment.python is None:
+        return
+    python = environment.python
+    for package in environment.packages.spconv():
+        taken = spconv_taken(package)
+        line = spconv_line(taken)
+        if line is None or line.pythons.hold(python):
+            continue
+        newest = spconv_lines()[0].pythons
+        command = f"conda create -n training python={newest.last}"
+        if newest.hold(python):
+            command = install_spconv(environment, environment.torch_cuda())
+        yield finding(
+            "BEV704",
+            f"{package.name} {taken} has no wheel for Python {python.major}.{python.minor}",
+            location=package.location,
+            detail=(f"Its wheels are for Python {line.pythons.first} to {line.pythons.last}.",),
+            command=command,
+        )
+
+
+def spconv_for_another_cuda(environment: Environment) -> Iterator[Finding]:
+    """spconv was built with another major version of CUDA than torch.
+
+    What it means: Both bring their own CUDA runtime into one process. They work side by side as
+        long as the driver runs both; extensions that are compiled against one of them and meet the
+        other do not.
+    Why it happens: spconv's distributions carry the CUDA version in their name, torch's wheels
+        carry theirs inside; nothing compares the two. Minor versions are compatible within a major
+        one.
+    How to fix: Take the spconv of torch's major version where there is one.
+    Seen in: traveller59/spconv#752: which spconv goes with CUDA 12.8, for which there is no
+        distribution: spconv-cu126 does.
+    """
+    torch, cuda = environment.torch, environment.torch_cuda()
+    wanted = spconv_for(cuda)
+    wanted_cuda = suffix_cuda(wanted.partition("-")[2].partition("==")[0])
+    for package in environment.packages.spconv():
+        built = suffix_cuda(cuda_suffix(package))
+        if torch is None or cuda is None or built is None or built[0] == cuda[0]:
+            continue
+        if wanted_cuda is None or wanted_cuda[0] == built[0]:
+            continue  # there is none of torch's major version yet
+        yield finding(
+            "BEV706",
+            f"{package.name} is built with CUDA {built[0]}, {torch} with CUDA {cuda[0]}.{cuda[1]}",
+            location=package.location,
+            detail=("Two CUDA runtimes in one process work only as long as the driver runs both.",),
+            command=install_spconv(environment, cuda),
+        )

@@ -14,7 +14,7 @@ from bevdiag.memory.verdict import Verdict
 if TYPE_CHECKING:
     from bevdiag.memory.device import DeviceTarget
     from bevdiag.memory.profile import MemoryProfile
-    from bevdiag.models.bev_map import MapInput
+    from bevdiag.models.interfaces import MapInput
     from bevdiag.scenes import Batch
     from bevdiag.trace.kept_voxels import KeptVoxels
     from bevdiag.trace.step import Trace

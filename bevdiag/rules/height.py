@@ -1,6 +1,8 @@
 """Rules about the height, which the BEV map gets as channels or not at all."""
 
 from collections.abc import Iterator
+from itertools import accumulate
+from math import prod
 
 from bevdiag.config import DetectorConfig
 from bevdiag.config.backbone_settings import FocalDsvtSettings
@@ -11,7 +13,7 @@ from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import conv_workspace
-from bevdiag.models.bev_map import compression_changes, map_input_of
+from bevdiag.models.interfaces import Changes, compression_changes, map_input_of
 from bevdiag.rules.codes import finding
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import OWN_MODULE, Finding, Fix, Fixable, Price, Severity
@@ -39,26 +41,19 @@ _COMPRESSIONS = {
 def height_flatten_blowup(evidence: StepEvidence) -> Iterator[Finding]:
     """Flattening the height multiplies the channels of the BEV map.
 
-    What it means:
-        HeightCompression lays the D levels of a volume side by side as channels, so the first 2D
-        convolution has C x D input channels. With many of them the map and that convolution's
-        workspace are what fills the GPU.
-
-    Why it happens:
-        HeightCompression was made for backbones that bring the height down to a few levels first.
-        Behind one that keeps it, every level becomes another set of channels. Beyond 2^31 - 1
-        elements a sample, PyTorch before cuDNN 9.3 also leaves cuDNN for an im2col buffer that is
-        the kernel's area times larger than the map.
-
-    How to fix:
-        Bring the height down before the map (strides along z in the 3D stage), or reduce it instead
-        of flattening it: SparseHeightCompression with MODE sparse_max makes the map without the
-        volume.
-
-    Seen in:
-        pytorch/pytorch#128947 (https://github.com/pytorch/pytorch/issues/128947): 161.37 GiB asked
-        for by one convolution whose sample is beyond 32-bit indices, by the arithmetic that makes
-        75.10 GiB of 22,400 channels on 200 x 500 cells.
+    What it means: HeightCompression lays the D levels of a volume side by side as channels, so the
+        first 2D convolution has C x D input channels. With many of them the map and that
+        convolution's workspace are what fills the GPU.
+    Why it happens: HeightCompression was made for backbones that bring the height down to a few
+        levels first. Behind one that keeps it, every level becomes another set of channels. Beyond
+        2^31 - 1 elements a sample, PyTorch before cuDNN 9.3 also leaves cuDNN for an im2col buffer
+        that is the kernel's area times larger than the map.
+    How to fix: Bring the height down before the map (strides along z in the 3D stage), or reduce it
+        instead of flattening it: SparseHeightCompression with MODE sparse_max makes the map without
+        the volume.
+    Seen in: pytorch/pytorch#128947: 161.37 GiB asked for by one convolution whose sample is beyond
+        32-bit indices, by the arithmetic that makes 75.10 GiB of 22,400 channels on 200 x 500
+        cells.
     """
     map_input = evidence.map_input
     channels = map_input.channels * map_input.depth
@@ -84,28 +79,23 @@ def _lesson(evidence: StepEvidence, call: ConvCall) -> tuple[str, ...]:
     out_channels, _, *kernel = call.weight_shape
     weights = channels * out_channels * kernel[0] * kernel[1]
     elements = channels * height * width
-    lines = [
+    lessons = [
         f"{map_input.reads} hands over a volume of {map_input.channels} channels on "
         f"{map_input.depth} x {map_input.height} x {map_input.width} voxels; HeightCompression "
         f"turns each of its {map_input.depth} levels into {map_input.channels} channels.",
         f"The first convolution of the 2D backbone then has {channels} x {out_channels} x "
         f"{kernel[0]} x {kernel[1]} = {weights:,} weights.",
     ]
-    if elements > INT32_MAX:
-        lines += _beyond_int32(evidence, call, elements)
-    return tuple(lines)
-
-
-def _beyond_int32(evidence: StepEvidence, call: ConvCall, elements: int) -> list[str]:
-    _, channels, height, width = call.input_shape
-    lines = [
+    if elements <= INT32_MAX:
+        return tuple(lessons)
+    lessons.append(
         f"Its padded input has {channels} x {height} x {width} = {elements:,} elements in one "
-        f"sample, more than 2^31 - 1 = {INT32_MAX:,}: it cannot be indexed with 32 bits.",
-    ]
+        f"sample, more than 2^31 - 1 = {INT32_MAX:,}: it cannot be indexed with 32 bits."
+    )
     old = conv_backend(call, _LAST_WITHOUT_64BIT)
-    if old.backend is Backend.SLOW_2D and old.columns is not None:
-        columns = old.columns
-        lines.append(
+    columns = old.columns
+    if old.backend is Backend.SLOW_2D and columns is not None:
+        lessons.append(
             "PyTorch with cuDNN before 9.3 therefore bypasses cuDNN and asks for an im2col buffer "
             f"of {columns.channels} * {columns.kernel_volume} x {columns.positions:,} x "
             f"{columns.element_bytes} B = {format_size(columns.nbytes)}, for one sample, in "
@@ -114,48 +104,38 @@ def _beyond_int32(evidence: StepEvidence, call: ConvCall, elements: int) -> list
     new = conv_workspace(call, evidence.target) if evidence.target.cudnn >= CUDNN_64BIT else None
     if new is not None:
         version = ".".join(map(str, evidence.target.cudnn))
-        lines.append(
+        lessons.append(
             f"cuDNN {version} takes the convolution and asks for a workspace of "
             f"{format_size(new.expected)} instead: less, but the flattened map and its copies stay."
         )
-    return lines
+    return tuple(lessons)
 
 
 def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
     """A sparse volume is made dense, and for a moment it is there twice.
 
-    What it means:
-        A sparse tensor of a GiB or more (dense) is turned into [B, C, D, H, W], most of it zeros.
-
-    Why it happens:
-        spconv's dense() fills a channels-last tensor and then copies it into channels-first order,
-        so both are alive at once. Reducing the height afterwards makes the map small, not the
-        volume.
-
-    How to fix:
-        Reduce the height on the sparse tensor: SparseHeightCompression with MODE sparse_max,
-        sparse_mean or sparse_sum makes the same map without the volume.
-
-    Seen in:
-        traveller59/second.pytorch#82 (https://github.com/traveller59/second.pytorch/issues/82):
-        memory that follows the grid's volume rather than its occupied voxels.
+    What it means: A sparse tensor of a GiB or more (dense) is turned into [B, C, D, H, W], most of
+        it zeros.
+    Why it happens: spconv's dense() fills a channels-last tensor and then copies it into
+        channels-first order, so both are alive at once. Reducing the height afterwards makes the
+        map small, not the volume.
+    How to fix: Reduce the height on the sparse tensor: SparseHeightCompression with MODE
+        sparse_max, sparse_mean or sparse_sum makes the same map without the volume.
+    Seen in: traveller59/second.pytorch#82: memory that follows the grid's volume rather than its
+        occupied voxels.
     """
     map_input, batch_size = evidence.map_input, evidence.batch.batch_size
-    elements = (
-        batch_size * map_input.channels * map_input.depth * map_input.height * map_input.width
-    )
+    cells = batch_size * map_input.depth * map_input.height * map_input.width
     stream = evidence.trace.stream
     volumes = [
         event
         for event in stream.allocs(stream.where(phase=Phase.FORWARD, step=1))
         if event.module.startswith(_MAPPER)
         and len(event.shape) == 5
-        and event.shape[0] * event.shape[1] * event.shape[2] * event.shape[3] * event.shape[4]
-        == elements
+        and prod(event.shape) == cells * map_input.channels
     ]
     if not volumes or volumes[0].nbytes < _NOTEWORTHY_BYTES:
         return
-    cells = elements // map_input.channels
     # Behind FocalDSVT the volume holds what the encoder kept; elsewhere the count is not at hand.
     occupied = "".join(
         f", for {kept.used / cells:.1%} of occupied cells" for kept in evidence.kept_voxels
@@ -176,22 +156,16 @@ def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
 def cheaper_collapse(evidence: StepEvidence) -> Iterator[Finding]:
     """The height could be collapsed before the map is made, not flattened into it.
 
-    What it means:
-        The volume's levels become channels of the map, and the first 2D convolution has as many
-        times the weights. A maximum or mean over the occupied levels makes a map with the volume's
-        own channels.
-
-    Why it happens:
-        HeightCompression is cheap behind a backbone that leaves two levels. Behind one that keeps
-        more, the dense volume, the map and the first convolution all grow with the levels.
-
-    How to fix:
-        SparseHeightCompression with MODE sparse_max, or strides along the height before the map
-        (HEIGHT_STRIDES). Either loses at which height a feature was.
-
-    Seen in:
-        open-mmlab/OpenPCDet#1234 (https://github.com/open-mmlab/OpenPCDet/issues/1234): a request
-        to lift the tie between the number of height levels and the map's channels.
+    What it means: The volume's levels become channels of the map, and the first 2D convolution has
+        as many times the weights. A maximum or mean over the occupied levels makes a map with the
+        volume's own channels.
+    Why it happens: HeightCompression is cheap behind a backbone that leaves two levels. Behind one
+        that keeps more, the dense volume, the map and the first convolution all grow with the
+        levels.
+    How to fix: SparseHeightCompression with MODE sparse_max, or strides along the height before the
+        map (HEIGHT_STRIDES). Either loses at which height a feature was.
+    Seen in: open-mmlab/OpenPCDet#1234: a request to lift the tie between the number of height
+        levels and the map's channels.
     """
     map_input = evidence.map_input
     if evidence.verdict not in (Verdict.OVER, Verdict.DEPENDS):
@@ -247,42 +221,37 @@ def _height_in_dsvt(config: DetectorConfig) -> Iterator[Fix]:
     if map_input.reads != "dsvt" or dsvt.num_stages > 1 or z == 1:
         return
     strides = height_factors(z)
-    heights = [z]
-    for stride in strides:
-        heights.append(-(-heights[-1] // stride))
+    heights = list(accumulate(strides, lambda height, stride: -(-height // stride), initial=z))
     stages = len(heights)
-    window = dsvt.input_layer.window_shape[0]
-    set_size = dsvt.set_info[0][0]
+    x, y, _ = dsvt.input_layer.window_shape[0]
     shift_x, shift_y, _ = dsvt.input_layer.shifts_list[0][1]
-    # A window as high as the stage: there is nothing above or below to attend to.
-    windows = [[window[0], window[1], height] for height in heights]
-    shared: dict[str, object] = {
-        "d_model": [dsvt.d_model[0]] * stages,
-        "set_info": [[set_size, 1]] * stages,
+    shared: Changes = {
+        ("d_model",): [dsvt.d_model[0]] * stages,
+        ("set_info",): [[dsvt.set_info[0][0], 1]] * stages,
     }
-    inputs: dict[str, object] = {
+    inputs: Changes = {
         **shared,
-        "downsample_stride": [[1, 1, stride] for stride in strides],
-        "window_shape": windows,
-        "shifts_list": [[[0, 0, 0], [shift_x, shift_y, 0]]] * stages,
+        ("downsample_stride",): [[1, 1, stride] for stride in strides],
+        # A window as high as the stage: there is nothing above or below to attend to.
+        ("window_shape",): [[x, y, height] for height in heights],
+        ("shifts_list",): [[[0, 0, 0], [shift_x, shift_y, 0]]] * stages,
     }
-    outer: dict[str, object] = {
+    edits: Changes = {
+        **{("INPUT_LAYER", *key): value for key, value in inputs.items()},
         **shared,
-        "block_name": ["DSVTBlock"] * stages,
-        "nhead": [dsvt.nhead[0]] * stages,
-        "dim_feedforward": [dsvt.dim_feedforward[0]] * stages,
-        "reduction_type": "attention",
+        ("block_name",): ["DSVTBlock"] * stages,
+        ("nhead",): [dsvt.nhead[0]] * stages,
+        ("dim_feedforward",): [dsvt.dim_feedforward[0]] * stages,
+        ("reduction_type",): "attention",
     }
-    steps = " x ".join(map(str, strides))
     yield Fix(
         id="dsvt-height-stages",
         group="height",
         price=Price.MODEL,
-        title=f"DSVT pools the height {z} = {steps} in {stages} stages",
+        title=f"DSVT pools the height {z} = {' x '.join(map(str, strides))} in {stages} stages",
         loses="one DSVT block a stage instead of all at full height",
         edits={
-            **{(*_DSVT, "INPUT_LAYER", key): value for key, value in inputs.items()},
-            **{(*_DSVT, key): value for key, value in outer.items()},
+            **{(*_DSVT, *key): value for key, value in edits.items()},
             (*_MAP, "NAME"): "HeightCompression",
             (*_MAP, "NUM_BEV_FEATURES"): map_input.channels,
         },

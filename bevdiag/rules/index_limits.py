@@ -19,33 +19,21 @@ _LAYER = re.compile(r"(SubM|Sparse)(Inverse)?Conv(Transpose)?\dd")
 def spconv_int32_bytes(evidence: TraceEvidence) -> Iterator[Finding]:
     """A sparse layer's features reach the 2^31 bytes that spconv's kernels can address.
 
-    What it means:
-        Voxels x channels x bytes of one sparse convolution's input or output come to 2^31 - 1 or
-        more. spconv 2.x stops there with "your data exceed int32 range", in the forward pass or
-        only in the backward pass, on any GPU.
-
+    What it means: Voxels x channels x bytes of one sparse convolution's input or output come to
+        2^31 - 1 or more. spconv 2.x stops there with "your data exceed int32 range", in the forward
+        pass or only in the backward pass, on any GPU.
     What is printed:
         your data exceed int32 range
-
         < int_max assert fail
-
         an illegal memory access was encountered (in backbone_3d)
-
         CUDA error 700 (in backbone_3d)
-
         failed with error 700 (in backbone_3d)
-
-    Why it happens:
-        spconv's compiled kernels address features by a 32-bit byte offset. All samples of a batch
-        share one tensor, so the batch counts too.
-
-    How to fix:
-        Fewer voxels (a smaller batch, a cap, a coarser grid, less growth), fewer channels where the
-        voxels are many, or half precision, which halves the bytes.
-
-    Seen in:
-        traveller59/spconv#656 (https://github.com/traveller59/spconv/issues/656): 7,135,456 voxels
-        of 192 channels pass the forward pass and fail in the backward pass.
+    Why it happens: spconv's compiled kernels address features by a 32-bit byte offset. All samples
+        of a batch share one tensor, so the batch counts too.
+    How to fix: Fewer voxels (a smaller batch, a cap, a coarser grid, less growth), fewer channels
+        where the voxels are many, or half precision, which halves the bytes.
+    Seen in: traveller59/spconv#656: 7,135,456 voxels of 192 channels pass the forward pass and fail
+        in the backward pass.
     """
     channels = {
         layer.name: layer.in_channels or 0
@@ -73,21 +61,13 @@ def spconv_int32_bytes(evidence: TraceEvidence) -> Iterator[Finding]:
 def spconv_64_bit_keys(evidence: TraceEvidence) -> Iterator[Finding]:
     """The grid has more cells than 32-bit keys can tell apart, so spconv's hash tables use 64.
 
-    What it means:
-        The model works, but the tables that find a layer's neighbours take half as much again and
-        are slower to search; keys and their sorting take twice as much.
-
-    Why it happens:
-        spconv numbers the cells of the whole grid, empty ones and all samples included. From 2^31 -
-        1 cells on the numbers need 64 bits, whatever the number of voxels.
-
-    How to fix:
-        Often nothing. A smaller range, larger voxels or fewer samples a step bring the keys back to
-        32 bits; spconv 1.x would refuse such a grid altogether.
-
-    Seen in:
-        traveller59/spconv#545 (https://github.com/traveller59/spconv/issues/545): why a grid whose
-        cells 32 bits cannot number works at all.
+    What it means: The model works, but the tables that find a layer's neighbours take half as much
+        again and are slower to search; keys and their sorting take twice as much.
+    Why it happens: spconv numbers the cells of the whole grid, empty ones and all samples included.
+        From 2^31 - 1 cells on the numbers need 64 bits, whatever the number of voxels.
+    How to fix: Often nothing. A smaller range, larger voxels or fewer samples a step bring the keys
+        back to 32 bits; spconv 1.x would refuse such a grid altogether.
+    Seen in: traveller59/spconv#545: why a grid whose cells 32 bits cannot number works at all.
     """
     stream = evidence.trace.stream
     rulebooks = stream.allocs(stream.where(category=Category.RULEBOOK, step=1))
@@ -111,25 +91,16 @@ def spconv_64_bit_keys(evidence: TraceEvidence) -> Iterator[Finding]:
 def convolution_beyond_32_bit(evidence: TraceEvidence) -> Iterator[Finding]:
     """cuDNN is bypassed because one sample exceeds 2^31 - 1 elements.
 
-    What it means:
-        A convolution's input or output has more elements in one sample than 32-bit indices reach.
-        The target's cuDNN does not take it, and a slow kernel runs with an im2col buffer that is
-        the kernel's volume times larger than the map itself.
-
+    What it means: A convolution's input or output has more elements in one sample than 32-bit
+        indices reach. The target's cuDNN does not take it, and a slow kernel runs with an im2col
+        buffer that is the kernel's volume times larger than the map itself.
     What is printed:
         Expected canUse32BitIndexMath(input) && canUse32BitIndexMath(output) to be true
-
-    Why it happens:
-        PyTorch may split a batch to keep cuDNN's indices small, but not a sample. Before cuDNN 9.3
-        the convolution falls back to the native kernel, workspace and all.
-
-    How to fix:
-        Use a torch that ships with cuDNN 9.3 or later (the default wheels of torch 2.7 and later),
-        or make the sample smaller: fewer channels, a coarser grid, or a tiled map.
-
-    Seen in:
-        pytorch/pytorch#95024 (https://github.com/pytorch/pytorch/issues/95024): 110 GiB asked for
-        when one dimension grew from 361 to 362.
+    Why it happens: PyTorch may split a batch to keep cuDNN's indices small, but not a sample.
+        Before cuDNN 9.3 the convolution falls back to the native kernel, workspace and all.
+    How to fix: Use a torch that ships with cuDNN 9.3 or later (the default wheels of torch 2.7 and
+        later), or make the sample smaller: fewer channels, a coarser grid, or a tiled map.
+    Seen in: pytorch/pytorch#95024: 110 GiB asked for when one dimension grew from 361 to 362.
     """
     seen: set[str] = set()
     for alloc, call in convolutions(evidence.trace.stream):
@@ -142,8 +113,8 @@ def convolution_beyond_32_bit(evidence: TraceEvidence) -> Iterator[Finding]:
         version = ".".join(map(str, evidence.target.cudnn))
         yield finding(
             "BEV403",
-            f"{alloc.module}: one sample has {max(choice.input_elements, choice.output_elements):,}"
-            f" elements, so cuDNN {version} is bypassed and {choice.backend.value} asks for "
+            f"{alloc.module}: one sample has {choice.elements:,} elements, so "
+            f"cuDNN {version} is bypassed and {choice.backend.value} asks for "
             f"{format_size(choice.columns.nbytes)}",
             module=alloc.module,
             detail=("cuDNN 9.3 and later take it (the default wheels of torch 2.7 and later).",),

@@ -1,9 +1,10 @@
 """The page of every rule, read from its function's docstring without importing the module.
 
-A docstring is one sentence, then the parts named in `PARTS`, each a line that ends in a colon and
-an indented text. A rule whose fault shows in a text of its own has that too, as `PRINTED`: what the
-training prints, in which # is a number, ... is anything short, <#> and <...> what the finding names
-too, and "(in backbone_2d)" at the end the part of the detector whose code says so.
+A docstring is one sentence, then the parts named in `PARTS`, each a title, a colon and a text whose
+further lines are indented. A rule whose fault shows in texts of its own has those too, as
+`PRINTED`, one a line: what the training prints, in which # is a number, ... is anything short, <#>
+and <...> what the finding names too, and "(in backbone_2d)" at the end the part of the detector
+whose code says so. A thread is written owner/name#12; its page adds the address.
 """
 
 import ast
@@ -11,9 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from inspect import cleandoc
 from pathlib import Path
-from textwrap import dedent
 
 from bevdiag import rules
 from bevdiag.config.nearest import did_you_mean
@@ -24,6 +23,9 @@ PARTS = ("What it means", "Why it happens", "How to fix", "Seen in")
 """The fixed parts of a page. The last names a real thread that the rule would have saved."""
 PRINTED = "What is printed"
 """The part that only some pages have: the texts by which `bevdiag explain` knows the fault."""
+_TITLE = re.compile(r"^(\w[\w ]+):", re.MULTILINE)
+_NEW_LINE = re.compile(r"\n {4}(?! )")
+_THREAD = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)(?=:| and)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +64,26 @@ def rule_page(code: str) -> RulePage:
     functions = _functions(Path(folder) / f"{row.module}.py")
     docstring = ast.get_docstring(functions[row.function], clean=True) or ""
     summary, _, rest = docstring.partition("\n")
-    parts: dict[str, list[str]] = {}
-    for line in rest.splitlines():
-        if line.endswith(":") and not line.startswith(" "):
-            parts[line[:-1]] = []
-        elif line.strip() or parts:
-            parts[next(reversed(parts))].append(line)
+    _, *pieces = _TITLE.split(rest)
+    parts = {
+        title: tuple(_texts(title, body))
+        for title, body in zip(pieces[::2], pieces[1::2], strict=True)
+    }
     if tuple(name for name in parts if name != PRINTED) != PARTS:
         raise ValueError(f"{row.function}: its docstring has the parts {list(parts)}")
-    return RulePage(row, summary, {name: _paragraphs(lines) for name, lines in parts.items()})
+    return RulePage(row, summary, parts)
+
+
+def _texts(title: str, body: str) -> Iterator[str]:
+    for text in _NEW_LINE.split(body) if title == PRINTED else (body,):
+        if words := " ".join(text.split()):
+            yield _THREAD.sub(r"\1#\2 (https://github.com/\1/issues/\2)", words)
 
 
 @cache
 def _functions(module: Path) -> dict[str, ast.FunctionDef]:
     tree = ast.parse(module.read_text(encoding="utf-8"))
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
-def _paragraphs(lines: list[str]) -> tuple[str, ...]:
-    text = cleandoc(dedent("\n".join(lines)))
-    return tuple(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 _PART = re.compile(r"(.+) \(in (\w+)\)")

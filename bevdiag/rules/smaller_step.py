@@ -5,7 +5,7 @@ when it is run again.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import gcd, prod
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSe
 from bevdiag.config.tree import Path as Keys
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import BevdiagError
-from bevdiag.models.bev_map import Changes, map_input_of
+from bevdiag.models.interfaces import Changes, map_input_of
 from bevdiag.rules.finding import (
     PROCESSORS,
     VOXELIZER,
@@ -62,8 +62,12 @@ def fixes(step: Fixable) -> Iterator[Fix]:
 
 def _longer_voxels(config: DetectorConfig) -> Iterator[Fix]:
     """Longer voxels: along x and y together, and along z."""
-    for group, name, axes in (("voxel-xy", "x and y", (0, 1)), ("voxel-z", "z", (2,))):
-        factor = _factor(config, axes)
+    grid, backbone = config.data.grid_size, config.model.backbone_3d
+    strides = prod(config.model.backbone_2d.layer_strides)
+    if backbone is not None and not isinstance(backbone, FocalDsvtSettings | DsvtSettings):
+        strides *= 8
+    units = [strides if size % strides == 0 else 1 for size in grid[:2]]
+    for axes, factor in (((0, 1), _factor(grid[:2], units)), ((2,), _factor(grid[2:], [1]))):
         if factor is None:
             continue
         changes = _with_voxels(config, axes, factor)
@@ -71,35 +75,44 @@ def _longer_voxels(config: DetectorConfig) -> Iterator[Fix]:
             changes[_MAP_CHANNELS] = _bev_channels(config.edited(changes))
         except BevdiagError:
             continue  # the grid collapses, or a window of _DSVT no longer fits it
-        grid = " x ".join(map(str, _coarser(config.data.grid_size, axes, factor)))
-        yield Fix(
-            id=f"{group}-{factor}",
-            group=group,
-            price=Price.DATA,
-            title=f"voxels {factor} times as long along {name}: a grid of {grid}",
-            loses=f"resolution along {name}; as many fewer voxels as points share one",
-            edits=changes,
-            unsafe=_NEW_GRID,
-        )
+        yield _longer(axes, factor, _coarser(grid, axes, factor), changes)
 
 
-def _factor(config: DetectorConfig, axes: tuple[int, ...]) -> int | None:
-    """Return the smallest factor that leaves whole voxels, and whole cells after all strides."""
-    grid, backbone = config.data.grid_size, config.model.backbone_3d
-    strides = prod(config.model.backbone_2d.layer_strides)
-    if backbone is not None and not isinstance(backbone, FocalDsvtSettings | DsvtSettings):
-        strides *= 8
-    for factor in range(2, _LARGEST_FACTOR + 1):
-        whole = all(grid[axis] % factor == 0 for axis in axes)
-        unit = 1 if axes == (2,) else strides
-        divides = all(grid[axis] % unit or grid[axis] // factor % unit == 0 for axis in axes)
-        if whole and divides:
-            return factor
-    return None
+def _longer_voxels_there(settings: "SourceSettings") -> Iterator[Fix]:
+    """Longer voxels along x and y; along z the channels of the map would follow, unknown here."""
+    size, grid = settings.voxel_size, settings.grid_size
+    if size is None or grid is None:
+        return
+    factor = _factor(grid[:2], [gcd(cells, _STRIDE) for cells in grid[:2]])
+    if factor is not None:
+        longer = (round(size[0] * factor, 9), round(size[1] * factor, 9), size[2])
+        coarser = _coarser(grid, (0, 1), factor)
+        edits = _everywhere(settings, {size: longer, **_grids(grid, coarser)})
+        yield _longer((0, 1), factor, coarser, edits)
 
 
-def _coarser(grid: tuple[int, int, int], axes: tuple[int, ...], factor: int) -> list[int]:
-    return [size // factor if axis in axes else size for axis, size in enumerate(grid)]
+def _factor(cells: Iterable[int], units: Iterable[int]) -> int | None:
+    """Return the smallest factor that leaves a whole number of each unit; None if none does."""
+    sides = list(zip(cells, units, strict=True))
+    factors = range(2, _LARGEST_FACTOR + 1)
+    return next((f for f in factors if all(size % (f * unit) == 0 for size, unit in sides)), None)
+
+
+def _longer(axes: tuple[int, ...], factor: int, grid: tuple[int, ...], edits: Changes) -> Fix:
+    group, name = ("voxel-z", "z") if axes == (2,) else ("voxel-xy", "x and y")
+    return Fix(
+        id=f"{group}-{factor}",
+        group=group,
+        price=Price.DATA,
+        title=f"voxels {factor} times as long along {name}: a grid of {' x '.join(map(str, grid))}",
+        loses=f"resolution along {name}; as many fewer voxels as points share one",
+        edits=edits,
+        unsafe=_NEW_GRID,
+    )
+
+
+def _coarser(grid: tuple[int, ...], axes: tuple[int, ...], factor: int) -> tuple[int, ...]:
+    return tuple(size // factor if axis in axes else size for axis, size in enumerate(grid))
 
 
 def _with_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -> Changes:
@@ -129,7 +142,7 @@ def _with_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -> 
     return changes
 
 
-def _dsvt_grid(path: tuple[str, ...], dsvt: DsvtSettings, grid: list[int]) -> Changes:
+def _dsvt_grid(path: tuple[str, ...], dsvt: DsvtSettings, grid: tuple[int, ...]) -> Changes:
     """_DSVT's own grid and map, and windows that are not longer than the grid."""
     windows = [
         [min(edge, size) for edge, size in zip(window, grid, strict=True)]
@@ -168,35 +181,6 @@ def _narrower_2d(config: DetectorConfig) -> Iterator[Fix]:
     )
 
 
-def _longer_voxels_there(settings: "SourceSettings") -> Iterator[Fix]:
-    """Longer voxels along x and y; along z the channels of the map would follow, unknown here."""
-    size, grid = settings.voxel_size, settings.grid_size
-    if size is None or grid is None:
-        return
-    for factor in range(2, _LARGEST_FACTOR + 1):
-        if all(_is_whole(cells, cells / factor) for cells in grid[:2]):
-            break
-    else:
-        return
-    longer = (round(size[0] * factor, 9), round(size[1] * factor, 9), size[2])
-    coarser = (grid[0] // factor, grid[1] // factor, grid[2])
-    yield Fix(
-        id=f"voxel-xy-{factor}",
-        group="voxel-xy",
-        price=Price.DATA,
-        title=f"voxels {factor} times as long along x and y: a grid of "
-        f"{' x '.join(map(str, coarser))}",
-        loses="resolution along x and y; as many fewer voxels as points share one",
-        edits=_everywhere(settings, {size: longer, **_grids(grid, coarser)}),
-        unsafe=_NEW_GRID,
-    )
-
-
-def _is_whole(before: int, after: float) -> bool:
-    unit = gcd(before, _STRIDE)
-    return after >= unit and after % unit == 0
-
-
 def _smaller_range(settings: "SourceSettings") -> Iterator[Fix]:
     """Yield a quarter less of the range along x and y, cut off where it is far from the sensor."""
     size, grid = settings.voxel_size, settings.grid_size
@@ -212,8 +196,7 @@ def _smaller_range(settings: "SourceSettings") -> Iterator[Fix]:
             bounds[end] = round(bounds[end] + inwards, 6)
             cells[axis] -= cut
     kept = cells[0] * cells[1] / (grid[0] * grid[1])
-    smaller = (cells[0], cells[1], cells[2])
-    before = settings.point_cloud_range
+    edits = {settings.point_cloud_range: tuple(bounds), **_grids(grid, tuple(cells))}
     yield Fix(
         id="smaller-range",
         group="range",
@@ -221,13 +204,13 @@ def _smaller_range(settings: "SourceSettings") -> Iterator[Fix]:
         title=f"a range of {kept:.0%} of the area: x {bounds[0]:g} to {bounds[3]:g}, "
         f"y {bounds[1]:g} to {bounds[4]:g}",
         loses="what lies beyond it",
-        edits=_everywhere(settings, {before: tuple(bounds), **_grids(grid, smaller)}),
+        edits=_everywhere(settings, edits),
         unsafe=f"{_FEWER_INPUTS}, and {_NEW_GRID}",
     )
 
 
 def _grids(
-    before: tuple[int, int, int], after: tuple[int, int, int]
+    before: tuple[int, ...], after: tuple[int, ...]
 ) -> dict[tuple[float, ...], tuple[float, ...]]:
     """Return the grid and the map as configs repeat them."""
     return {before: after, before[:2]: after[:2]}

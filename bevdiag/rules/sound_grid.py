@@ -9,14 +9,21 @@ and follows from the grid is part of the edit.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
-from math import ceil, floor, isclose, lcm, log10
+from math import ceil, floor, isclose, log10, prod
 
 from bevdiag.config import Document, tree
 from bevdiag.config.grid import rounded_voxels, whole_voxels
-from bevdiag.config.parts import read_parts
-from bevdiag.config.written import dsvt_key, lengths, triple, voxel_size_key, whole
+from bevdiag.config.parts import (
+    dsvt_key,
+    lengths,
+    listed,
+    read_parts,
+    triple,
+    voxel_size_key,
+    whole,
+)
 from bevdiag.errors import ConfigError
-from bevdiag.models.bev_map import BevMap, Changes, bev_map, head_stride, map_input_of
+from bevdiag.models.interfaces import Changes, MapInput, bev_map, head_stride
 from bevdiag.rules.codes import CODES, rule_of
 from bevdiag.rules.evidence import ConfigEvidence
 from bevdiag.rules.finding import GRID, Finding, Fix, Price, Severity
@@ -121,10 +128,7 @@ def _multiple(document: Document) -> int:
     parts = read_parts(document)
     before, backbone = bev_map(parts), parts.backbone_2d
     stride = before.stride if before is not None else 1
-    products = [1]
-    for layer in backbone.layer_strides if backbone is not None else ():
-        products.append(products[-1] * layer)
-    return stride * lcm(*products)
+    return stride * (prod(backbone.layer_strides) if backbone is not None else 1)
 
 
 def _multiple_of(axis: _Axis, multiple: int) -> _Axis:
@@ -203,21 +207,19 @@ def _edit(
 def _of_the_map(document: Document, *, declares: bool) -> Changes:
     """Anchors' stride, cameras' bounds, and the channels if they are to be declared anew."""
     parts = read_parts(document)
-    changes = _camera_bounds(document, bev_map(parts))
-    stride, anchors = head_stride(parts), document.get(".".join(_ANCHORS))
-    if stride is not None and stride == int(stride) and isinstance(anchors, tuple):
-        for index, entry in enumerate(anchors):
+    made = bev_map(parts)
+    changes = _camera_bounds(document, made)
+    stride = head_stride(parts)
+    if stride is not None and stride == int(stride):
+        for index, entry in enumerate(listed(document, ".".join(_ANCHORS))):
             if isinstance(entry, Mapping) and "feature_map_stride" in entry:
                 changes[(*_ANCHORS, str(index), "feature_map_stride")] = int(stride)
-    made = parts.up_to_map() if declares else None
-    if made is not None and bev_map(parts) is not None:
-        map_input = map_input_of(made)
-        if map_input.depth > 0:
-            changes[_CHANNELS] = map_input.real
+    if declares and made is not None and made.depth > 0:
+        changes[_CHANNELS] = made.real
     return changes
 
 
-def _camera_bounds(document: Document, lidar: BevMap | None) -> Changes:
+def _camera_bounds(document: Document, lidar: MapInput | None) -> Changes:
     """Bounds of the range, in as many cells as the LiDAR's map has after the downsampling."""
     bounds = lengths(document, ".".join(_RANGE), 6)
     if bounds is None or lidar is None:

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
+from bevdiag.config.parts import checkpoint_keys, dsvt_key
 from bevdiag.config.tree import Path as Keys
-from bevdiag.config.written import checkpoint_keys, dsvt_key
 from bevdiag.memory.events import Category
-from bevdiag.memory.lifetimes import saved_bytes_by_module
+from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
@@ -31,19 +31,14 @@ _CHECKPOINTING = re.compile(r"checkpoint|ckpt|^with_cp$", re.IGNORECASE)
 def amp_available(evidence: StepEvidence) -> Iterator[Finding]:
     """The step does not fit in single precision, and the GPU could run it in half.
 
-    What it means:
-        Activations are kept in float32 though the GPU computes in bfloat16 or float16 as well.
-        Autocast would keep those of convolutions and matrix products at half the size.
-
-    Why it happens:
-        OpenPCDet trains in single precision unless it is asked otherwise (USE_AMP or --use_amp).
-
-    How to fix:
-        Train with autocast. bfloat16 (compute capability 8.0 and later) needs no loss scaling,
-        float16 does. Norms, losses and sums stay in float32, and spconv knows float16 alone.
-
-    Seen in:
-        torch-points3d/torch-points3d#618
+    What it means: Activations are kept in float32 though the GPU computes in bfloat16 or float16 as
+        well. Autocast would keep those of convolutions and matrix products at half the size.
+    Why it happens: OpenPCDet trains in single precision unless it is asked otherwise (USE_AMP or
+        --use_amp).
+    How to fix: Train with autocast. bfloat16 (compute capability 8.0 and later) needs no loss
+        scaling, float16 does. Norms, losses and sums stay in float32, and spconv knows float16
+        alone.
+    Seen in: torch-points3d/torch-points3d#618
         (https://github.com/torch-points3d/torch-points3d/pull/618): mixed precision takes a sparse
         model from 48.8 to 28.8 GB.
     """
@@ -95,22 +90,16 @@ def reads_amp(step: Fixable) -> bool:
 def checkpoint_candidate(evidence: TraceEvidence) -> Iterator[Finding]:
     """One stack of layers keeps most of the memory, and could be computed twice instead.
 
-    What it means:
-        Two fifths or more of the peak are activations that one module keeps for its backward pass.
-        Checkpointing keeps the inputs of its blocks alone and computes the rest again.
-
-    Why it happens:
-        Every operation saves what its gradient needs. In a deep stack that adds up to many times
-        the stack's input.
-
-    How to fix:
-        Checkpoint the blocks (torch.utils.checkpoint); DSVT has a switch for it, USE_CHECKPOINT in
-        OpenPCDet and ues_checkpoint in the original. It costs one more forward pass of the stack
-        and changes no result.
-
-    Seen in:
-        Haiyang-W/DSVT#27 (https://github.com/Haiyang-W/DSVT/issues/27): the authors' answer to too
-        little memory is torch's checkpointing, which halves it.
+    What it means: Two fifths or more of the peak are activations that one module keeps for its
+        backward pass. Checkpointing keeps the inputs of its blocks alone and computes the rest
+        again.
+    Why it happens: Every operation saves what its gradient needs. In a deep stack that adds up to
+        many times the stack's input.
+    How to fix: Checkpoint the blocks (torch.utils.checkpoint); DSVT has a switch for it,
+        USE_CHECKPOINT in OpenPCDet and ues_checkpoint in the original. It costs one more forward
+        pass of the stack and changes no result.
+    Seen in: Haiyang-W/DSVT#27: the authors' answer to too little memory is torch's checkpointing,
+        which halves it.
     """
     if evidence.verdict not in (Verdict.OVER, Verdict.DEPENDS):
         return

@@ -1,12 +1,11 @@
 """Point clouds from files or synthetic, voxelized into the batch that a training step reads."""
 
-from bevdiag.scenes.batch import Batch, make_batch
+from bevdiag.scenes.batch import Batch, Voxels, make_batch, voxelize
 from bevdiag.scenes.choice import ROOM_RANGE, SceneKind, Wanted, fitting_kind
 from bevdiag.scenes.files import read_points, read_samples
 from bevdiag.scenes.layout import Layout
 from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
-from bevdiag.scenes.voxels import Voxels, voxelize
 
 __all__ = [
     "ROOM_RANGE",

@@ -7,7 +7,6 @@ a common and a dense one.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,8 @@ from bevdiag.errors import InputError
 from bevdiag.scenes.datasets import DataSet, matching
 from bevdiag.scenes.files import read_samples
 from bevdiag.scenes.layout import Layout, Points, Range, check_batch
-from bevdiag.scenes.matched import matched
 from bevdiag.scenes.scenario import Scenario
-from bevdiag.scenes.statistics import Grid, SceneStatistics, read_statistics
+from bevdiag.scenes.statistics import Grid, SceneStatistics, matched, read_statistics
 from bevdiag.scenes.street import street
 from bevdiag.scenes.synthetic import synthetic_room, synthetic_sonar
 
@@ -90,7 +88,8 @@ class Wanted:
         self._check_size()
         seeds = range(self.seed, self.seed + self.batch_size)
         if self.scene is None:
-            return tuple(self._cloud(scenario, self._range, i) for i in seeds), self._source()
+            bounds = self.layout.point_cloud_range
+            return tuple(self._cloud(scenario, bounds, i) for i in seeds), self._source()
         statistics = read_statistics(Path(self.scene))
         source = (
             f"synthetic scene with the counts of {Path(self.scene).name} ({statistics.frames} "
@@ -108,21 +107,13 @@ class Wanted:
         return {SceneKind.SONAR: SONAR_POINTS, SceneKind.ROOM: ROOM_POINTS}.get(self._kind)
 
     @property
-    def _data_set(self) -> DataSet:
-        return self._match[0]
-
-    @property
     def _match(self) -> tuple[DataSet, str]:
         layout = self.layout
         return matching(self.dataset, layout.features, layout.point_cloud_range)
 
-    @property
-    def _range(self) -> Range:
-        return self.layout.point_cloud_range
-
     def _check_size(self) -> None:
         fixed = self._points
-        most = max(fixed.values()) if fixed else self.frames * self._data_set.rays
+        most = max(fixed.values()) if fixed else self.frames * self._match[0].rays
         check_batch(self.batch_size * most, len(self.layout.features))
 
     def _cloud(self, scenario: Scenario, bounds: Range, seed: int) -> Points:
@@ -133,25 +124,25 @@ class Wanted:
             return make(num_points, bounds, values, seed)
         # Frames that were measured are taken as training voxelizes them.
         classes = self.pasted if self.scene is None else ()
-        return street(self._data_set, self.frames, bounds, values, seed, scenario, classes)
+        return street(self._match[0], self.frames, bounds, values, seed, scenario, classes)
 
     def _matched(self, statistics: SceneStatistics, scenario: Scenario, seed: int) -> Points:
         """Make a cloud with the counts of the statistics; the config's range sees a part of it."""
-        bounds = statistics.grid.point_cloud_range
-        numbered = partial(self._numbered, scenario, bounds, seed)
+        grid, seen_range = statistics.grid, self.layout.point_cloud_range
+
+        def numbered(number: int) -> Points:
+            # Far from the seeds of the other samples.
+            return self._cloud(scenario, grid.point_cloud_range, seed + (number << 32))
+
         points = matched(numbered, statistics, scenario, seed)
-        own = Grid(point_cloud_range=self._range, voxel_size=statistics.grid.voxel_size)
+        own = Grid(point_cloud_range=seen_range, voxel_size=grid.voxel_size)
         seen: Points = np.ascontiguousarray(points[own.inside(points)])
         if not len(seen):
             raise InputError(
                 f"--scene {self.scene}: none of its points lies inside the config's range "
-                f"{list(self._range)}: measure with --config"
+                f"{list(seen_range)}: measure with --config"
             )
         return seen
-
-    def _numbered(self, scenario: Scenario, bounds: Range, seed: int, number: int) -> Points:
-        # Far from the seeds of the other samples.
-        return self._cloud(scenario, bounds, seed + (number << 32))
 
     def _source(self) -> str:
         if self._points is not None:

@@ -8,16 +8,12 @@ import numpy as np
 
 from bevdiag.errors import InputError
 from bevdiag.files.known import note_input
-from bevdiag.scenes.arrow import read_arrow
-from bevdiag.scenes.columns import chosen_columns
-from bevdiag.scenes.doubts import doubts_of, without_gaps
+from bevdiag.scenes.arrays import read_arrow, read_npy, read_npz
+from bevdiag.scenes.columns import chosen_columns, doubts_of, without_gaps
 from bevdiag.scenes.layout import Layout, Points, check_batch
-from bevdiag.scenes.numpy_files import read_npy, read_npz
-from bevdiag.scenes.pcd import read_pcd
-from bevdiag.scenes.ply import read_ply
+from bevdiag.scenes.pcd_and_ply import read_pcd, read_ply
 from bevdiag.scenes.raw import read_bin
-from bevdiag.scenes.table import NamedTable
-from bevdiag.scenes.text import read_text
+from bevdiag.scenes.table import NamedTable, read_text
 
 MAX_FILE_BYTES = 2**30
 _RAW = ".bin"
@@ -50,25 +46,31 @@ def read_points(path: Path, layout: Layout) -> tuple[Points, list[str]]:
     Raises:
         InputError: the file is missing, malformed, empty, too narrow or no point cloud.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise InputError(f"{path}: unknown point file type {path.suffix!r}: give one of {known}")
-    notes: list[str] = []
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: is no file: give the file that holds the points")
-        note_input(path)
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: is larger than {MAX_FILE_BYTES} bytes: give a single cloud")
-        if suffix == _RAW:
-            table, notes = read_bin(path, layout)
-        else:
-            table = _READERS[suffix](path)
+        return _read(path, layout)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
-    points, more = _checked(path, table, layout)
+    except InputError as error:
+        # A reader says what is wrong, and here is said with which file.
+        raise InputError(f"{path}: {error}") from error
+
+
+def _read(path: Path, layout: Layout) -> tuple[Points, list[str]]:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise InputError(f"unknown point file type {path.suffix!r}: give one of {known}")
+    if path.exists() and not path.is_file():
+        raise InputError("is no file: give the file that holds the points")
+    note_input(path)
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"is larger than {MAX_FILE_BYTES} bytes: give a single cloud")
+    if suffix == _RAW:
+        table, notes = read_bin(path, layout)
+    else:
+        table, notes = _READERS[suffix](path), []
+    points, more = _checked(table, layout)
     return points, notes + more
 
 
@@ -126,21 +128,21 @@ def point_files(path: Path, most: int) -> list[Path]:
     return [files[i * len(files) // most] for i in range(most)]
 
 
-def _checked(path: Path, table: NamedTable, layout: Layout) -> tuple[Points, list[str]]:
+def _checked(table: NamedTable, layout: Layout) -> tuple[Points, list[str]]:
     num_points, num_columns = table.values.shape
     if not num_points:
-        raise InputError(f"{path}: holds no points: give a cloud with at least one")
+        raise InputError("holds no points: give a cloud with at least one")
     if num_points < num_columns and num_columns > _MOST_COLUMNS:
         raise InputError(
-            f"{path}: holds {num_points} rows of {num_columns} values, so it is transposed: save "
+            f"holds {num_points} rows of {num_columns} values, so it is transposed: save "
             "one row a point"
         )
-    columns, notes = chosen_columns(path, num_columns, table.names, layout)
+    columns, notes = chosen_columns(num_columns, table.names, layout)
     check_batch(num_points, len(columns))
     # Values beyond float32 become inf here, and their points are dropped just below.
     with np.errstate(over="ignore"):
         points = np.ascontiguousarray(table.values[:, columns], np.float32)
     if num_points < num_columns:
         notes.append(f"{num_points} rows of {num_columns} values: one row a point?")
-    points, gaps = without_gaps(path, points)
-    return points, [*notes, *gaps, *doubts_of(path, points, layout.point_cloud_range)]
+    points, gaps = without_gaps(points)
+    return points, [*notes, *gaps, *doubts_of(points, layout.point_cloud_range)]

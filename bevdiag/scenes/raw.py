@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.doubts import FEWEST_ROWS, MOST_NONSENSE, inside_share, nonsense_share
+from bevdiag.scenes.columns import FEWEST_ROWS, MOST_NONSENSE, inside_share, nonsense_share
 from bevdiag.scenes.layout import DTYPES, Layout
 from bevdiag.scenes.table import NamedTable, Table
 
@@ -62,11 +62,11 @@ def read_bin(path: Path, layout: Layout) -> tuple[NamedTable, list[str]]:
         fitting = [str(n) for n in _WIDTHS if _Reading(assumed.dtype, n).of(data) is not None]
         hint = f" ({', '.join(fitting)} would fit)" if fitting else ""
         raise InputError(
-            f"{path}: {len(data)} bytes are no whole number of points of {assumed.columns} "
+            f"{len(data)} bytes are no whole number of points of {assumed.columns} "
             f"{assumed.dtype} values ({assumed.row_bytes} bytes each): give "
             f"--point-columns N{hint} or --point-dtype"
         )
-    return NamedTable(table), _doubts(path, data, assumed, table, layout)
+    return NamedTable(table), _doubts(data, assumed, table, layout)
 
 
 def _usual_columns(path: Path, layout: Layout) -> int:
@@ -75,7 +75,7 @@ def _usual_columns(path: Path, layout: Layout) -> int:
     return len(layout.stored) or max(_KITTI_COLUMNS, len(layout.features))
 
 
-def _doubts(path: Path, data: bytes, assumed: _Reading, table: Table, layout: Layout) -> list[str]:
+def _doubts(data: bytes, assumed: _Reading, table: Table, layout: Layout) -> list[str]:
     if len(table) < FEWEST_ROWS:
         return []
     bounds = layout.point_cloud_range
@@ -84,7 +84,7 @@ def _doubts(path: Path, data: bytes, assumed: _Reading, table: Table, layout: La
         better, _ = _best(_readings(data, layout, DTYPES))
         hint = f": {_asked(better, data, layout)}" if better else ""
         raise InputError(
-            f"{path}: read as {assumed}, {nonsense:.0%} of the coordinates are too far or too "
+            f"read as {assumed}, {nonsense:.0%} of the coordinates are too far or too "
             f"small for any sensor{hint or ': give --point-columns N or --point-dtype'}"
         )
     own = column_order(table)
@@ -96,9 +96,7 @@ def _doubts(path: Path, data: bytes, assumed: _Reading, table: Table, layout: La
         f"points inside the range), {_asked(other, data, layout)}"
     )
     if own < _SURE * most and layout.columns is None:
-        raise InputError(
-            f"{path}: {words}; --point-columns {assumed.columns} reads it as it was read"
-        )
+        raise InputError(f"{words}; --point-columns {assumed.columns} reads it as it was read")
     return [words]
 
 

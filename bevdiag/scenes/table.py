@@ -1,4 +1,4 @@
-"""What the readers of point files share: tables whose columns may have names."""
+"""Tables whose columns may have names, in text or packed; and the reader of plain text files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,25 +37,25 @@ class Column:
     count: int = 1
 
 
-def read_text_rows(path: Path, body: bytes, columns: Sequence[Column], num_rows: int) -> NamedTable:
+def read_text_rows(body: bytes, columns: Sequence[Column], num_rows: int) -> NamedTable:
     """Read `num_rows` lines of numbers as float64, padding left out.
 
     Raises:
         InputError: there are too many columns or rows, the text is cut short or not numeric, or a
             line holds more or fewer values than there are columns.
     """
-    width = _width(path, columns, num_rows)
+    width = _width(columns, num_rows)
     rows = [words for line in body.splitlines() if (words := line.split())][:num_rows]
     found = sum(map(len, rows))
     if len(rows) < num_rows and found < num_rows * width:
         raise InputError(
-            f"{path}: the header promises {num_rows} points of {width} values, but only "
+            f"the header promises {num_rows} points of {width} values, but only "
             f"{found} values follow: the file is cut short"
         )
-    return _named(columns, numbers(path, rows, width))
+    return _named(columns, numbers(rows, width))
 
 
-def numbers(path: Path, rows: Sequence[Sequence[bytes]], width: int) -> Table:
+def numbers(rows: Sequence[Sequence[bytes]], width: int) -> Table:
     """Read the words of rows of text as float64 [rows, width].
 
     Raises:
@@ -64,30 +64,28 @@ def numbers(path: Path, rows: Sequence[Sequence[bytes]], width: int) -> Table:
     for row, words in enumerate(rows, 1):
         if len(words) != width:
             raise InputError(
-                f"{path}: row {row} of the points has {len(words)} values instead of {width}: "
+                f"row {row} of the points has {len(words)} values instead of {width}: "
                 "every row needs one value a column"
             )
     try:
         values = np.fromiter((float(word) for words in rows for word in words), np.float64)
     except ValueError as error:
         reason = str(error)[:MAX_SAID]
-        raise InputError(f"{path}: a value is not a number ({reason}): check the file") from error
+        raise InputError(f"a value is not a number ({reason}): check the file") from error
     return values.reshape(len(rows), width)
 
 
-def read_packed_rows(
-    path: Path, body: bytes, columns: Sequence[Column], num_rows: int
-) -> NamedTable:
+def read_packed_rows(body: bytes, columns: Sequence[Column], num_rows: int) -> NamedTable:
     """Read `num_rows` rows without gaps as float64, padding left out.
 
     Raises:
         InputError: there are too many columns or rows, or the data is too short.
     """
-    _width(path, columns, num_rows)
+    _width(columns, num_rows)
     row = np.dtype([(f"c{i}", c.dtype, (c.count,)) for i, c in enumerate(columns)])
     if len(body) < num_rows * row.itemsize:
         raise InputError(
-            f"{path}: the header promises {num_rows} points of {row.itemsize} bytes, but only "
+            f"the header promises {num_rows} points of {row.itemsize} bytes, but only "
             f"{len(body)} bytes follow: the file is cut short"
         )
     rows = np.frombuffer(body, row, count=num_rows)
@@ -95,16 +93,14 @@ def read_packed_rows(
     return _named(columns, np.concatenate(parts, axis=1))
 
 
-def read_packed_columns(
-    path: Path, body: bytes, columns: Sequence[Column], num_rows: int
-) -> NamedTable:
+def read_packed_columns(body: bytes, columns: Sequence[Column], num_rows: int) -> NamedTable:
     """Read columns that follow one another, each of `num_rows` entries, as float64.
 
     Raises:
         InputError: there are too many columns or rows.
         ValueError: the data is too short.
     """
-    _width(path, columns, num_rows)
+    _width(columns, num_rows)
     parts, start = [], 0
     for column in columns:
         count = num_rows * column.count
@@ -114,10 +110,10 @@ def read_packed_columns(
     return _named(columns, np.concatenate(parts, axis=1))
 
 
-def _width(path: Path, columns: Sequence[Column], num_rows: int) -> int:
+def _width(columns: Sequence[Column], num_rows: int) -> int:
     width = sum(column.count for column in columns)
     if width > MAX_COLUMNS:
-        raise InputError(f"{path}: has {width} columns: expected at most {MAX_COLUMNS}")
+        raise InputError(f"has {width} columns: expected at most {MAX_COLUMNS}")
     check_batch(num_rows, width)
     return width
 
@@ -128,3 +124,45 @@ def _named(columns: Sequence[Column], values: Table) -> NamedTable:
         names += [column.name if column.count == 1 else ""] * column.count
     kept = [i for i, name in enumerate(names) if name]
     return NamedTable(values[:, kept], tuple(names[i] for i in kept))
+
+
+_COMMENTS = (b"#", b"//")
+_SEPARATORS = (b",", b";")
+"""Where a line has neither, values are separated by white space."""
+_AXES = {"x", "y", "z"}
+
+
+def read_text(path: Path) -> NamedTable:
+    """Read one point a line; the first line, also as a comment, may name the columns.
+
+    Raises:
+        InputError: there are no points, lines differ in their number of values, or one is no
+            number.
+    """
+    lines = [line for raw in path.read_bytes().splitlines() if (line := raw.strip())]
+    names: tuple[str, ...] = ()
+    if lines:
+        first = lines[0]
+        for mark in _COMMENTS:
+            first = first.removeprefix(mark)
+        words = [word.decode("utf-8", "replace").strip(" \"'\t") for word in _words(first)]
+        if {word.lower() for word in words} >= _AXES:
+            names, lines = tuple(words), lines[1:]
+    rows = [_words(line) for line in lines if not line.startswith(_COMMENTS)]
+    if not rows:
+        raise InputError("holds no points: give a cloud with at least one")
+    width = len(names) or len(rows[0])
+    if width > MAX_COLUMNS:
+        raise InputError(f"has {width} columns: expected at most {MAX_COLUMNS}")
+    check_batch(len(rows), width)
+    if names and len(rows[0]) != width:
+        said = ", ".join(names)[:MAX_SAID]
+        raise InputError(f"names {width} columns ({said}), but its rows have {len(rows[0])} values")
+    return NamedTable(numbers(rows, width), names)
+
+
+def _words(line: bytes) -> list[bytes]:
+    for separator in _SEPARATORS:
+        if separator in line:
+            return line.rstrip(separator).split(separator)
+    return line.split()

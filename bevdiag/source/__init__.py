@@ -3,7 +3,7 @@
 Running a repository executes its code; it happens in a child process and only when asked for.
 """
 
-from bevdiag.source.run import read_settings, trace_source, trace_step
+from bevdiag.source.run import read_settings, trace_step
 from bevdiag.source.saved_batch import SavedBatch, read_saved_batch
 from bevdiag.source.settings import SourceSettings, read_source_config
 
@@ -13,6 +13,5 @@ __all__ = [
     "read_saved_batch",
     "read_settings",
     "read_source_config",
-    "trace_source",
     "trace_step",
 ]

@@ -1,100 +1,84 @@
 """Builds the repository's model: on the CPU as its code says, then without values."""
 
-import sys
+import random
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from bevdiag.memory.events import Category
-from bevdiag.source.scratch import Scratch
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 
 _LAYERS = ("torch.", "bevdiag.")
 """Where layers are defined whose frozen parameters are weights."""
+_SEED = 0
 _made_by_import: list[weakref.ref[torch.Tensor]] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """A model, and what watches over its tensors."""
-
-    model: nn.Module
-    recorder: Recorder
-    gpu: SimulatedGpu
-
-
-def enter_repository(root: Path, scratch: Scratch) -> None:
-    """Make the repository importable, and work in the scratch folder's copy of its scripts."""
-    tools = root / "tools"
-    sys.path[:0] = [str(root), str(tools)]
-    scratch.enter(root, tools if tools.is_dir() else root)
 
 
 def import_model(open_it: Callable[[], None]) -> None:
     """Import what the model is built from; what its modules put on the GPU is remembered."""
-    values = AssumedValues(Scenario.EXPECTED, {})
-    recorder = _recorder(values)
-    gpu = SimulatedGpu(recorder, values)
-    begin(Running(gpu, values))
+    gpu = _begun(AssumedValues(Scenario.EXPECTED, {}))
 
     def remember(func: Any, args: Any, kwargs: Any, outputs: Any) -> None:
         for made in stored_in((outputs,)):
-            if recorder.block_of(made) is not None:
+            if gpu.recorder.block_of(made) is not None:
                 _made_by_import.append(weakref.ref(made))
 
-    recorder.watcher = remember
-    with recorder, gpu:
+    gpu.recorder.watcher = remember
+    with gpu.recorder, gpu:
         open_it()
 
 
 @contextmanager
 def real_values() -> Iterator[None]:
-    """Inside, code that names a GPU computes on the CPU, and keeps its values."""
-    values = RehearsedValues()
-    recorder = _recorder(values)
-    gpu = SimulatedGpu(recorder, values)
-    begin(Running(gpu, values))
-    with recorder, gpu:
+    """Inside, code that names a GPU computes on the CPU, keeps its values, and draws the same."""
+    random.seed(_SEED)
+    np.random.seed(_SEED)
+    torch.manual_seed(_SEED)
+    gpu = _begun(RehearsedValues())
+    with gpu.recorder, gpu:
         yield
 
 
-def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
-    recorder = Recorder(Attribution(nn.Module()))
+def _begun(values: AssumedValues | RehearsedValues) -> SimulatedGpu:
+    """Return the GPU, and its recorder, that stubs work for from here on."""
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.bare_factories_on_host = True
     recorder.unknown = values
-    return recorder
+    gpu = SimulatedGpu(recorder, values)
+    begin(gpu)
+    return gpu
 
 
-def build_model(build: Callable[[], nn.Module], values: AssumedValues | RehearsedValues) -> Built:
-    """Build the model under a recorder, which has then seen its construction.
+def build_model(
+    build: Callable[[], nn.Module], values: AssumedValues | RehearsedValues
+) -> tuple[nn.Module, SimulatedGpu]:
+    """Build the model on a GPU whose recorder has then seen its construction.
 
     Its parameters are meta tensors, but in a rehearsal.
     """
-    recorder = _recorder(values)
+    gpu = _begun(values)
+    recorder = gpu.recorder
     for made in _made_by_import:
         kept = made()
         if kept is not None:
             recorder.adopt(kept, Category.PARAMETER, "", "import")
     values.module = lambda: recorder.attribution.current_path()
-    gpu = SimulatedGpu(recorder, values)
-    begin(Running(gpu, values))
     with recorder, gpu:
         model = build()
     if isinstance(values, AssumedValues):
         values.step = lambda: recorder.step
         _drop_values(model)
-    return Built(model, recorder, gpu)
+    return model, gpu
 
 
 def _drop_values(model: nn.Module) -> None:

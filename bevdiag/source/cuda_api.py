@@ -1,32 +1,256 @@
 """torch.cuda as the repository finds it: one GPU that is always ready.
 
+Every function and class of torch.cuda, torch.accelerator and their like is replaced by one kind of
+answer, whatever its name is and in whichever release it came: a function gives what its annotation
+promises (no bytes, no stream waited for), a class gives an object on which nothing ever waits.
+Below them the functions of the extension module are shut: what would reach the runtime stops the
+trace and says where. Around them, what time has done to old code is undone.
+
 These are patches of a process that does nothing else; they are never undone.
 """
 
+import functools
+import inspect
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from bevdiag.source.cuda_runtime import FEATURES, VALUES, is_cuda, replace_runtime
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current
 from bevdiag.trace.places import user_place
 
-_TYPES = {
-    "FloatTensor": torch.float32,
-    "DoubleTensor": torch.float64,
-    "HalfTensor": torch.float16,
-    "BFloat16Tensor": torch.bfloat16,
-    "ByteTensor": torch.uint8,
-    "CharTensor": torch.int8,
-    "ShortTensor": torch.int16,
-    "IntTensor": torch.int32,
-    "LongTensor": torch.int64,
-    "BoolTensor": torch.bool,
+# Equal, but not the same object: what a tensor answers tells whether values follow from there.
+FEATURES = torch.device("cuda", 0)
+VALUES = torch.device("cuda", 0)
+CPU = torch.device("cpu")
+_HOMES = ("torch.cuda", "torch.accelerator")
+_WITHOUT_RUNTIME = ("torch.cuda.amp", "torch.cuda._memory_viz")
+"""Python code that asks torch.cuda, and gets its answers from here."""
+_KEPT = frozenset({"_get_device_index", "_dummy_type"})
+_GATED = ("_cuda_", "_cudart", "_nccl_", "_nvtx", "_accelerator_")
+_MEMORY = 1 << 37
+
+reached: list[str] = []
+"""Functions of the extension module that were called all the same, see `shut`."""
+
+
+def is_cuda(device: Any) -> bool:
+    """Whether a device argument means a GPU."""
+    if isinstance(device, torch.device):
+        return device.type == "cuda"
+    if isinstance(device, str):
+        return device.startswith("cuda")
+    return isinstance(device, int) and not isinstance(device, bool)
+
+
+class Idle:
+    """A stream, an event, a graph, a context: nothing waits on it, because nothing runs."""
+
+    cuda_stream = cuda_event = stream_id = device_index = priority = 0
+    device = VALUES
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: False if name.startswith("is_") else None
+
+    def query(self) -> bool:
+        return True
+
+    def elapsed_time(self, _: object) -> float:
+        return 0.0
+
+    def record_event(self, event: Any = None) -> Any:
+        return Event() if event is None else event
+
+
+class Stream(Idle):
+    """torch.Stream and torch.cuda.Stream."""
+
+
+class Event(Idle):
+    """torch.Event and torch.cuda.Event."""
+
+
+_FACTS: dict[str, Any] = {
+    "is_available": True,
+    "is_initialized": True,
+    "device_count": 1,
+    "current_accelerator": VALUES,
+    "get_device_name": "bevdiag",
+    "get_device_capability": (9, 0),
+    "get_device_properties": SimpleNamespace(
+        name="bevdiag",
+        major=9,
+        minor=0,
+        total_memory=_MEMORY,
+        multi_processor_count=132,
+        warp_size=32,
+    ),
+    "get_arch_list": ["sm_90"],
+    "is_bf16_supported": True,
+    "mem_get_info": (_MEMORY, _MEMORY),
+    "get_memory_info": (_MEMORY, _MEMORY),
+    "can_device_access_peer": True,
+    "get_allocator_backend": "native",
+}
+"""What differs from nothing where a GPU is present and idle."""
+
+_BY_WORD: dict[str, Callable[[], Any]] = {
+    **{kind.__name__: kind for kind in (int, bool, float, str, dict, list, set)},
+    "OrderedDict": dict,
+    "Mapping": dict,
+    "None": lambda: None,
+    "NoneType": lambda: None,
+    "device": lambda: VALUES,
+    "Stream": Stream,
+    "Event": Event,
+    "Tensor": lambda: torch.zeros(16, dtype=torch.uint8, device="cpu"),
+    "Generator": lambda: torch.default_generator,
+}
+
+
+def _replace_runtime() -> None:
+    """Put the answers in place of torch.cuda and torch.accelerator, and shut what lies below."""
+    # What reaches the driver past Python (autograd counts the devices) finds none there.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.cuda.default_generators = (torch.default_generator,)
+    torch.version.cuda = torch.version.cuda or "12.4"
+    torch.backends.cuda.is_built = lambda: True
+    for home, module in list(sys.modules.items()):
+        if not home.startswith(_HOMES) or home.startswith(_WITHOUT_RUNTIME):
+            continue
+        for name, member in list(vars(module).items()):
+            if name not in _KEPT and _touches_runtime(member):
+                setattr(module, name, _instead_of(name, member))
+    torch.cuda._lazy_init = _refuse_tensor  # C++ calls it before its first CUDA tensor
+    torch.Stream, torch.Event = Stream, Event  # type: ignore[misc,assignment]
+    for name, kind in (("_StreamBase", Stream), ("_EventBase", Event)):
+        base = getattr(getattr(torch, "_streambase", None), name, None)
+        if base is not None:  # torch < 2.6 holds the classes to their base
+            base.register(kind)
+    torch.Generator = _Generator  # type: ignore[misc]
+    _stay_on_one_device()
+    for name in dir(torch._C):
+        if name.startswith(_GATED):
+            setattr(torch._C, name, shut(name))
+
+
+def _touches_runtime(member: Any) -> bool:
+    """Whether it is defined in torch.cuda or below, and is no exception."""
+    home = getattr(member, "__module__", None) or ""
+    is_at_home = home.startswith(_HOMES) and not home.startswith(_WITHOUT_RUNTIME)
+    if isinstance(member, type):
+        return is_at_home and not issubclass(member, BaseException)
+    if inspect.isbuiltin(member):
+        return member.__name__.lstrip("_").startswith(("cuda", "graph", "is_in", "exchange")) or (
+            home == "torch._C"
+        )
+    return is_at_home and isinstance(member, (FunctionType, functools._lru_cache_wrapper))
+
+
+def _instead_of(name: str, member: Any) -> Any:
+    if isinstance(member, type):
+        known = {"Stream": Stream, "Event": Event}.get(name)
+        return known or type(name, (Idle,), {"__module__": member.__module__})
+    if name in _FACTS:
+        return lambda *_, **__: _FACTS[name]
+    give = promised(member)
+    return functools.wraps(member)(lambda *_, **__: give())
+
+
+def promised(function: Any) -> Callable[[], Any]:
+    """Return what gives a value of the type that a function's annotation promises."""
+    annotations = getattr(function, "__annotations__", {})
+    if "return" not in annotations:
+        return bool if getattr(function, "__name__", "").startswith("is_") else Idle
+    kind = annotations["return"]
+    text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+    first = re.match(r"[\w.]+", text)
+    word = (first.group() if first else "").rpartition(".")[2]
+    if word.lower() == "tuple":
+        inner = re.findall(r"int|str|float", text)
+        return lambda: tuple({"int": 0, "str": "", "float": 0.0}[part] for part in inner)
+    return _BY_WORD.get(word) or _BY_WORD.get(word.lower(), Idle)
+
+
+def shut(name: str) -> Callable[..., Any]:
+    """Stands for a function of the extension module; only questions about a state are answered."""
+
+    def stop(*_: Any, **__: Any) -> Any:
+        if name.startswith("_cuda_is"):
+            return False
+        if name.endswith("getAccelerator"):
+            return VALUES
+        reached.append(name)
+        raise stopped(
+            f"torch._C.{name} asks the CUDA runtime, of which a run without a GPU has none",
+            Remedy.ON_GPU,
+        )
+
+    return stop
+
+
+def _refuse_tensor() -> None:
+    reached.append("_lazy_init")
+    raise stopped(
+        "a CUDA tensor is made in a way that a run without a GPU cannot follow", Remedy.ON_GPU
+    )
+
+
+class _AnyGenerator(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, torch._C.Generator)
+
+
+class _Generator(metaclass=_AnyGenerator):
+    """torch.Generator, whatever device it is for: the random numbers are the CPU's."""
+
+    def __new__(cls, device: Any = None) -> Any:
+        return torch._C.Generator()
+
+
+def _stay_on_one_device() -> None:
+    """Copy between GPUs, of which there is one: `torch.cuda.comm` and nn.parallel's functions."""
+    one_device: dict[str, Callable[..., Any]] = {
+        "broadcast": lambda tensor, *_, **__: (tensor,),
+        "broadcast_coalesced": lambda tensors, *_, **__: (tuple(tensors),),
+        "reduce_add": lambda inputs, *_, **__: functools.reduce(torch.add, inputs),
+        "reduce_add_coalesced": lambda inputs, *_, **__: tuple(
+            functools.reduce(torch.add, same) for same in zip(*inputs, strict=True)
+        ),
+        "scatter": lambda tensor, *_, **__: (tensor,),
+        "gather": lambda tensors, dim=0, *_, **__: torch.cat(list(tensors), dim),
+    }
+    from torch.nn.parallel import comm
+
+    for module in (comm, getattr(torch.cuda, "comm", comm)):
+        for name, function in one_device.items():
+            setattr(module, name, function)
+
+
+# -- around the runtime ----------------------------------------------------------------------------
+
+_KINDS = ("Float", "Double", "Half", "BFloat16", "Byte", "Char", "Short", "Int", "Long", "Bool")
+_TYPES: dict[str, torch.dtype] = {
+    f"{kind}Tensor": getattr(torch, f"{kind}Tensor").dtype for kind in _KINDS
 }
 
 
@@ -52,13 +276,13 @@ class CudaTensorType:
         return (
             isinstance(instance, torch.Tensor)
             and instance.dtype is self.dtype
-            and current().gpu.recorder.is_device(instance)
+            and current().recorder.is_device(instance)
         )
 
 
 def pretend() -> None:
     """Make torch.cuda answer as if a GPU were there, and undo what time has done to old code."""
-    replace_runtime()
+    _replace_runtime()
     for name, dtype in _TYPES.items():
         setattr(torch.cuda, name, CudaTensorType(dtype))
     _replace(torch.Tensor, pin_memory=lambda self, *_: self, is_pinned=lambda *_: False)
@@ -91,7 +315,7 @@ def _cast_what_counts_as_cuda() -> None:
 
     def cast(value: Any, *where: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            counts = current().gpu.recorder.is_device(value)
+            counts = current().recorder.is_device(value)
             narrow = value.is_floating_point() and value.dtype is not torch.float64
             return value.to(where[-1]) if counts and narrow else value
         if isinstance(value, (str, bytes, np.ndarray)):
@@ -130,8 +354,8 @@ def _keep_modules_where_they_are() -> None:
 
 def restore_old_names() -> None:
     """Restore the names that NumPy has dropped: np.int and its like."""
-    old = (("int", int), ("float", float), ("bool", bool), ("object", object), ("str", str))
-    for name, meaning in (*old, ("long", int)):
+    old = {kind.__name__: kind for kind in (int, float, bool, object, str)}
+    for name, meaning in {**old, "long": int}.items():
         if name not in np.__dict__:
             setattr(np, name, meaning)
 
@@ -151,18 +375,17 @@ def initial_weights() -> Iterator[None]:
 
 def _skip_initialization() -> None:
     """Weights that lose their values are not drawn: that takes longer than anything else."""
+
+    def skippable(draw: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(draw)
+        def instead(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            return draw(tensor, *args, **kwargs) if _is_drawing else tensor
+
+        return instead
+
     for name, function in list(vars(nn.init).items()):
-        public = name.endswith("_") and not name.startswith("_")
-        if public and callable(function):
-            setattr(nn.init, name, _skippable(function))
-
-
-def _skippable(draw: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(draw)
-    def skippable(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        return draw(tensor, *args, **kwargs) if _is_drawing else tensor
-
-    return skippable
+        if name.endswith("_") and not name.startswith("_") and callable(function):
+            setattr(nn.init, name, skippable(function))
 
 
 def accept_integer_masks(note: Callable[[], None]) -> None:
@@ -173,7 +396,7 @@ def accept_integer_masks(note: Callable[[], None]) -> None:
     plain = nn.functional._canonical_mask
 
     def canonical(mask: torch.Tensor | None, *args: Any, **kwargs: Any) -> torch.Tensor | None:
-        if mask is not None and mask.dtype not in (torch.bool, *_FLOATS):
+        if mask is not None and mask.dtype is not torch.bool and not mask.is_floating_point():
             note()
             mask = mask.bool()
         return plain(mask, *args, **kwargs)
@@ -182,9 +405,6 @@ def accept_integer_masks(note: Callable[[], None]) -> None:
 
 
 def _note_integer_mask() -> None:
-    current().gpu.recorder.notes.append(
+    current().recorder.notes.append(
         f"{user_place()}: an integer mask was handed to attention and taken as bool"
     )
-
-
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

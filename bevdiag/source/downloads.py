@@ -42,6 +42,11 @@ class _Name(str):
     own: frozenset[str]
     cut: set[int]
 
+    def __new__(cls, name: str, own: frozenset[str], cut: set[int]) -> "_Name":
+        made = super().__new__(cls, name)
+        made.own, made.cut = own, cut
+        return made
+
     def startswith(self, prefix: Any, *span: Any) -> bool:
         """Also True for a prefix that none of the model's own parts is named like."""
         found = super().startswith(prefix, *span)
@@ -54,14 +59,8 @@ class _Name(str):
 
     def __getitem__(self, index: Any) -> str:
         if isinstance(index, slice) and index.start in self.cut and index.stop is None:
-            return _named(self, self.own, self.cut)
+            return _Name(self, self.own, self.cut)
         return super().__getitem__(index)
-
-
-def _named(name: str, own: frozenset[str], cut: set[int]) -> _Name:
-    made = _Name(name)
-    made.own, made.cut = own, cut
-    return made
 
 
 class NoWeights(dict[str, Any]):
@@ -84,7 +83,7 @@ class NoWeights(dict[str, Any]):
         own = {} if model is None else model.state_dict()
         parts = frozenset(name.partition(".")[0] for name in own)
         cut: set[int] = set()
-        super().__init__({_named(name, parts, cut): value for name, value in own.items()})
+        super().__init__({_Name(name, parts, cut): value for name, value in own.items()})
         self._what, self._place = what, place
 
     def __missing__(self, key: str) -> Any:
@@ -107,15 +106,10 @@ class NoWeights(dict[str, Any]):
         )
 
 
-def _outside(frame: FrameType | None) -> FrameType | None:
-    """Find the first frame from here on that is not this module's."""
-    while frame is not None and frame.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return frame
-
-
 def _loading(frame: FrameType | None) -> nn.Module | None:
     """Find the module that the code around a call fills: its own, or a larger one it has made."""
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
     held = [] if frame is None else list(frame.f_locals.values())
     modules = [value for value in held if isinstance(value, nn.Module)]
     return max(modules, key=lambda module: len(module.state_dict()), default=None)
@@ -138,7 +132,7 @@ def refuse(findings: list[str]) -> None:
             f"{place}: weights ({what}) were neither downloaded nor loaded; the model keeps those "
             "it was made with, which changes no memory"
         )
-        return NoWeights(what, place, _loading(_outside(caller)))
+        return NoWeights(what, place, _loading(caller))
 
     read = partial(torch.load, map_location="cpu", weights_only=True)
 

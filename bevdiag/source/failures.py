@@ -11,7 +11,7 @@ from inspect import unwrap
 from types import FrameType
 from typing import Any, NoReturn
 
-from bevdiag.children import last_words, whereabouts
+from bevdiag.children import exhausts_host, last_words, whereabouts
 from bevdiag.errors import BevdiagError, NoVerdictError, RepositoryError
 from bevdiag.trace.places import relative_file, user_place
 
@@ -150,18 +150,14 @@ def _shown(frame: traceback.FrameSummary) -> str:
     return f"{place} in {frame.name}: {frame.line}" if frame.line else f"{place} in {frame.name}"
 
 
-class _Leaves(SystemExit):
-    """os._exit, which would end the process unseen."""
-
-
 def watch_exits() -> None:
-    """Have os._exit, called from the repository, raise like sys.exit."""
+    """Have os._exit, which would end the process unseen, raise like sys.exit in the repository."""
     plain = os._exit
 
     def leave(status: int) -> NoReturn:
         if user_place(sys._getframe(1), "-") == "-":
             plain(status)
-        raise _Leaves(status)
+        raise SystemExit(status)
 
     os._exit = leave
 
@@ -174,13 +170,26 @@ def exits_reported() -> Iterator[None]:
     except SystemExit as leaving:
         failure = as_failure(leaving)
         place = failure.frames[-1].partition(" ")[0] if failure.frames else "the repository"
-        raised = RepositoryError(
-            f"{place}: the code ends the process with exit code {_status(leaving)} "
-            f"{whereabouts()}{last_words()}: {Remedy.LEAVES.value}"
+        failure.args = (
+            f"{place}: the code ends the process with exit code {leaving.code or 0} "
+            f"{whereabouts()}{last_words()}: {Remedy.LEAVES.value}",
         )
-        raised.frames, raised.details = failure.frames, failure.details
-        raise raised from leaving
+        raise failure from leaving
 
 
-def _status(leaving: SystemExit) -> Any:
-    return 0 if leaving.code is None else leaving.code
+@contextmanager
+def failures_reported(findings: Sequence[str] = ()) -> Iterator[None]:
+    """Inside, whatever ends the repository's code becomes an error that says where and what helps.
+
+    Args:
+        findings: what was found until then, which a prediction would have listed.
+    """
+    try:
+        with exits_reported():
+            yield
+    except BevdiagError as error:
+        raise with_findings(error, findings) from error.__cause__
+    except Exception as error:
+        if exhausts_host(error):
+            raise
+        raise failed(error, findings) from error

@@ -1,13 +1,16 @@
 """Refuses what cannot be diverted: writing past Python's own functions, programs, connections.
 
 Python's audit events tell of every such thing that Python code does, and where the kernel has
-Landlock, it holds what compiled code does to the same folder.
+Landlock, it holds what compiled code does to the same folder. A program that Python code starts
+by its usual functions is not started, and the code goes on as if it had said nothing.
 """
 
 import ctypes
+import io
 import os
+import struct
+import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +23,15 @@ _FIRST = {"os.mkdir": 2, "os.remove": 1, "os.rmdir": 1, "os.truncate": None, "os
 """Events whose first argument is the path that changes, and where the folder's descriptor is."""
 _SECOND = ("os.rename", "os.link", "os.symlink")
 _REFUSED = {
-    "subprocess.Popen": "start a program",
-    "os.system": "start a program",
-    "os.exec": "start a program",
-    "os.posix_spawn": "start a program",
-    "os.spawn": "start a program",
-    "os.fork": "start a process",
-    "os.forkpty": "start a process",
-    "os.kill": "signal a process",
-    "os.killpg": "signal a process",
+    **dict.fromkeys(
+        ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"),
+        "start a program",
+    ),
+    **dict.fromkeys(("os.fork", "os.forkpty"), "start a process"),
+    **dict.fromkeys(("os.kill", "os.killpg"), "signal a process"),
     "socket.connect": "connect to a host",
 }
+_WATCHED = frozenset({"open", *_FIRST, *_SECOND, *_REFUSED})
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
@@ -45,38 +46,26 @@ _TCP = 0b11
 def lock(scratch: Scratch) -> None:
     """From here on, this process writes to the scratch folder alone."""
     _ask_kernel(scratch.folder)
-    checks: dict[str, Callable[[tuple[Any, ...]], None]] = {}
 
-    def check(*paths: Any, dir_fd: Any = None) -> None:
-        for path in paths:
-            if not scratch.owns(path, dir_fd):
-                raise _refusal(f"write to {os.fsdecode(path)}")
-
-    def opens(args: tuple[Any, ...]) -> None:
-        path, _, flags = args
-        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
-            check(path)
-
-    def first(event: str) -> Callable[[tuple[Any, ...]], None]:
-        where = _FIRST[event]
-        return lambda args: check(args[0], dir_fd=None if where is None else args[where])
-
-    def refuse(what: str) -> Callable[[tuple[Any, ...]], None]:
-        def stop(args: tuple[Any, ...]) -> None:
-            raise _refusal(what)
-
-        return stop
-
-    checks["open"] = opens
-    checks |= {event: first(event) for event in _FIRST}
-    checks |= {event: lambda args: check(args[1]) for event in _SECOND}
-    checks |= {event: refuse(what) for event, what in _REFUSED.items()}
+    def check(path: Any, dir_fd: Any = None) -> None:
+        if not scratch.owns(path, dir_fd):
+            raise _refusal(f"write to {os.fsdecode(path)}")
 
     def audit(event: str, args: tuple[Any, ...]) -> None:
-        found = checks.get(event)
         # A rehearsal is a fork of bevdiag's own, under the same locks.
-        if found is not None and sys._getframe(1).f_code.co_filename != rehearsal.__file__:
-            found(args)
+        if event not in _WATCHED or sys._getframe(1).f_code.co_filename == rehearsal.__file__:
+            return
+        if event in _REFUSED:
+            raise _refusal(_REFUSED[event])
+        if event == "open":
+            path, _, flags = args
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
+                check(path)
+        elif event in _SECOND:
+            check(args[1])
+        else:
+            where = _FIRST[event]
+            check(args[0], dir_fd=None if where is None else args[where])
 
     sys.addaudithook(audit)
 
@@ -84,18 +73,6 @@ def lock(scratch: Scratch) -> None:
 def _refusal(what: str) -> PermissionError:
     place = user_place(sys._getframe(1), "a package")
     return PermissionError(f"{place} would {what}, which is refused while the step is traced")
-
-
-class _Ruleset(ctypes.Structure):
-    _fields_ = (
-        ("files", ctypes.c_uint64),
-        ("network", ctypes.c_uint64),
-    )
-
-
-class _Beneath(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
 def _ask_kernel(folder: Path) -> bool:
@@ -106,22 +83,89 @@ def _ask_kernel(folder: Path) -> bool:
     version = call(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
     if version < 3:  # older ones cannot stop a file from being cut
         return False
-    rules = _Ruleset(_WRITING | _REFER | _TRUNCATE, _TCP if version >= 4 else 0)
-    # Earlier kernels take a structure that ends before the network.
-    size = ctypes.sizeof(rules) if version >= 4 else 8
-    ruleset = call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), 0)
+    # What is held: files and, from version 4 on, the network.
+    files = _WRITING | _REFER | _TRUNCATE
+    held = struct.pack("=QQ", files, _TCP) if version >= 4 else struct.pack("=Q", files)
+    ruleset = call(_CREATE_RULESET, held, ctypes.c_size_t(len(held)), 0)
     if ruleset < 0:
         return False
     try:
-        for path, allowed in (
-            (str(folder), rules.files),
-            ("/dev", _WRITE_FILE | _TRUNCATE),
-        ):
+        for path, allowed in ((folder, files), ("/dev", _WRITE_FILE | _TRUNCATE)):
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            beneath = _Beneath(allowed, descriptor)
-            call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)
+            beneath = struct.pack("=Qi", allowed, descriptor)
+            call(_ADD_RULE, ruleset, _PATH_BENEATH, beneath, 0)
             os.close(descriptor)
         ctypes.CDLL(None).prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         return bool(call(_RESTRICT_SELF, ruleset, 0) == 0)
     finally:
         os.close(ruleset)
+
+
+class NoProcess:
+    """Stands for `subprocess.Popen`: a program that has said nothing and ended well."""
+
+    findings: list[str] = []  # noqa: RUF012 - one a process, set by `divert_programs`
+
+    def __init__(self, args: Any, *_: Any, **options: Any) -> None:
+        self.args = args
+        self.pid = 0
+        self.returncode = 0
+        self._is_text = any(
+            options.get(name) for name in ("text", "universal_newlines", "encoding", "errors")
+        )
+        for name in ("stdin", "stdout", "stderr"):
+            piped = options.get(name) == subprocess.PIPE
+            setattr(self, name, self._nothing() if piped else None)
+        _note(self.findings, args)
+
+    def __class_getitem__(cls, _: object) -> Any:
+        return cls
+
+    def __enter__(self) -> "NoProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def communicate(self, *_: Any, **__: Any) -> tuple[Any, Any]:
+        return tuple(  # type: ignore[return-value]
+            None if getattr(self, name) is None else self._nothing().read()
+            for name in ("stdout", "stderr")
+        )
+
+    def wait(self, timeout: float | None = None) -> int:
+        return 0
+
+    def poll(self) -> int:
+        return 0
+
+    def kill(self) -> None:
+        pass
+
+    terminate = kill
+
+    def send_signal(self, signal: int) -> None:
+        pass
+
+    def _nothing(self) -> Any:
+        return io.StringIO() if self._is_text else io.BytesIO()
+
+
+def divert_programs(findings: list[str]) -> None:
+    """From here on, no program is started; a sentence for each place that would."""
+    NoProcess.findings = findings
+
+    def system(command: Any) -> int:
+        _note(findings, command)
+        return 0
+
+    subprocess.Popen = NoProcess  # type: ignore[misc,assignment]
+    os.system = system
+
+
+def _note(findings: list[str], command: Any) -> None:
+    words = command if isinstance(command, (str, bytes)) else " ".join(map(os.fsdecode, command))
+    findings.append(
+        f"{user_place(sys._getframe(2), 'a package')}: the program `{os.fsdecode(words)[:80]}` was "
+        "not started; the code goes on as if it had said nothing"
+    )

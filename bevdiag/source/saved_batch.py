@@ -23,6 +23,9 @@ _GIVEN = Path("batch")
 _SAMPLES_FIRST = ("points", "voxel_coords")
 """Entries whose first column is the sample's index."""
 _HOW = "docs/source.md shows the lines that save one"
+_UNREADABLE = (
+    pickle.UnpicklingError, BadZipFile, RuntimeError, OSError, EOFError, ValueError, KeyError,
+)  # fmt: skip
 _KINDS = "tensors, arrays of numbers or text, numbers, text, or lists and dicts of them"
 
 
@@ -82,47 +85,36 @@ def _from_file(path: Path) -> Any:
     read_head(path, 1)
     if path.stat().st_size > MOST_BYTES:
         raise InputError(f"{path}: is larger than {MOST_BYTES} bytes, the most a batch may have")
-    return _from_npz(path) if path.suffix == ".npz" else _from_torch(path)
-
-
-def _from_torch(path: Path) -> Any:
     try:
+        if path.suffix == ".npz":
+            return _from_npz(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except _UNREADABLE as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
-        if named is None:
-            raise _no_batch(path) from error
-        raise InputError(
-            f"{path}: holds objects of {named[1]}, which only running code could read: save "
-            f"tensors, numbers and text alone; {_HOW}"
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise _no_batch(path) from error
+        if isinstance(error, pickle.UnpicklingError) and named is not None:
+            raise InputError(
+                f"{path}: holds objects of {named[1]}, which only running code could read: save "
+                f"tensors, numbers and text alone; {_HOW}"
+            ) from error
+        raise InputError(f"{path}: is no file of torch.save or numpy.savez: {_HOW}") from error
 
 
 def _from_npz(path: Path) -> dict[str, Any]:
-    try:
-        with ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > MOST_BYTES:
-            raise InputError(f"{path}: unpacks to {unpacked} bytes, more than {MOST_BYTES}")
-        found = {}
-        with np.load(path, allow_pickle=False) as archive:
-            for key in archive.files:
-                try:
-                    found[str(key)] = archive[key]
-                except ValueError as error:
-                    raise InputError(
-                        f"{path}: {key!r} is an array of objects, which only running code could "
-                        f"read: leave it out; {_HOW}"
-                    ) from error
-    except (BadZipFile, OSError, ValueError, EOFError) as error:
-        raise _no_batch(path) from error
+    with ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > MOST_BYTES:
+        raise InputError(f"{path}: unpacks to {unpacked} bytes, more than {MOST_BYTES}")
+    found = {}
+    with np.load(path, allow_pickle=False) as archive:
+        for key in archive.files:
+            try:
+                found[str(key)] = archive[key]
+            except ValueError as error:
+                raise InputError(
+                    f"{path}: {key!r} is an array of objects, which only running code could "
+                    f"read: leave it out; {_HOW}"
+                ) from error
     return found
-
-
-def _no_batch(path: Path) -> InputError:
-    return InputError(f"{path}: is no file of torch.save or numpy.savez: {_HOW}")
 
 
 def _loaded(path: Path, key: str, value: Any) -> Any:

@@ -13,7 +13,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,12 @@ class Scratch:
         if path is None or isinstance(path, int):
             return True
         real = _real(path, dir_fd)
-        return real.startswith(_DEVICES) or self._is_inside(real, self.folder)
+        return real.startswith(_DEVICES) or Path(real).is_relative_to(self.folder)
 
     def for_writing(self, path: Any, *, kept: bool = False) -> Any:
         """Where a file is to be written instead; `kept`: with what is in it now."""
         if self.owns(path):
-            if not isinstance(path, int) and self._is_inside(_real(path), self._mirror):
+            if not isinstance(path, int) and Path(_real(path)).is_relative_to(self._mirror):
                 self._note(path)
             return path
         target = self._counterpart(path)
@@ -123,13 +123,15 @@ class Scratch:
             save(obj, self.for_writing(f) if by_name else f, *args, **kwargs)
 
         torch.save = saved
-        replaced: dict[str, Any] = {"open": self._os_open(os.open)}
-        for names, kind in (
-            (_MAKING, self._making),
-            (_CHANGING, self._changing),
-            (_MOVING, self._moving),
+        replaced: dict[str, Any] = {"open": partial(self._os_open, os.open)}
+        for names, instead in (
+            (_MAKING, self._make),
+            (_CHANGING, self._change),
+            (_MOVING, self._move),
         ):
-            replaced |= {name: kind(getattr(os, name)) for name in names if hasattr(os, name)}
+            for name in names:
+                if hasattr(os, name):
+                    replaced[name] = partial(instead, getattr(os, name))
         for name, function in replaced.items():
             setattr(os, name, function)
         accessor = getattr(pathlib, "_NormalAccessor", None)
@@ -138,54 +140,41 @@ class Scratch:
                 if hasattr(accessor, name):
                     setattr(accessor, name, staticmethod(function))
 
-    def _os_open(self, plain: Any) -> Callable[..., Any]:
-        def instead(path: Any, flags: int, *args: Any, dir_fd: int | None = None, **kw: Any) -> Any:
-            if dir_fd is None and flags & _WRITES:
-                path = self.for_writing(path, kept=not flags & os.O_TRUNC)
-            return plain(path, flags, *args, dir_fd=dir_fd, **kw)
+    def _os_open(
+        self, plain: Any, path: Any, flags: int, *args: Any, dir_fd: int | None = None, **kw: Any
+    ) -> Any:
+        if dir_fd is None and flags & _WRITES:
+            path = self.for_writing(path, kept=not flags & os.O_TRUNC)
+        return plain(path, flags, *args, dir_fd=dir_fd, **kw)
 
-        return instead
+    def _make(self, plain: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.owns(path, kwargs.get("dir_fd")) or os.path.lexists(path):
+            return plain(path, *args, **kwargs)  # which fails where it exists
+        target = self.for_writing(path)
+        # The code cannot see a folder that was diverted, and makes it again.
+        return None if os.path.isdir(target) else plain(target, *args, **kwargs)
 
-    def _making(self, plain: Any) -> Callable[..., Any]:
-        def instead(path: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.owns(path, kwargs.get("dir_fd")) or os.path.lexists(path):
-                return plain(path, *args, **kwargs)  # which fails where it exists
-            target = self.for_writing(path)
-            # The code cannot see a folder that was diverted, and makes it again.
-            return None if os.path.isdir(target) else plain(target, *args, **kwargs)
+    def _change(self, plain: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.owns(path, kwargs.get("dir_fd")) or kwargs.get("dir_fd") is not None:
+            return plain(path, *args, **kwargs)
+        target = self.for_reading(path)
+        if target is not path or not os.path.lexists(path):
+            return plain(target, *args, **kwargs)
+        self._note(path)
+        return None
 
-        return instead
-
-    def _changing(self, plain: Any) -> Callable[..., Any]:
-        def instead(path: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.owns(path, kwargs.get("dir_fd")) or kwargs.get("dir_fd") is not None:
-                return plain(path, *args, **kwargs)
-            target = self.for_reading(path)
-            if target is not path or not os.path.lexists(path):
-                return plain(target, *args, **kwargs)
-            self._note(path)
-            return None
-
-        return instead
-
-    def _moving(self, plain: Any) -> Callable[..., Any]:
-        def instead(src: Any, dst: Any, **kwargs: Any) -> Any:
-            target = self.for_writing(dst)
-            source = self.for_reading(src)
-            if plain.__name__ == "symlink" or self.owns(source):
-                return plain(source, target, **kwargs)
-            shutil.copyfile(source, target)
-            return None
-
-        return instead
+    def _move(self, plain: Any, src: Any, dst: Any, **kwargs: Any) -> Any:
+        target = self.for_writing(dst)
+        source = self.for_reading(src)
+        if plain.__name__ == "symlink" or self.owns(source):
+            return plain(source, target, **kwargs)
+        shutil.copyfile(source, target)
+        return None
 
     # -- paths -----------------------------------------------------------------------------------
 
     def _counterpart(self, path: Any) -> Path:
         return self._diverted / _real(path).lstrip("/")
-
-    def _is_inside(self, real: str, folder: Path) -> bool:
-        return real == str(folder) or real.startswith(f"{folder}/")
 
     def _note(self, path: Any) -> None:
         place = user_place(sys._getframe(1), "a package")

@@ -40,12 +40,12 @@ class SourceSettings:
     class_names: tuple[str, ...]
     point_features: tuple[str, ...]
     point_cloud_range: tuple[float, float, float, float, float, float]
-    voxel_size: tuple[float, float, float] | None
-    grid_size: tuple[int, int, int] | None
-    max_points: int | None
-    max_voxels: int | None
-    num_sampled_points: int | None
-    depth_downsample_factor: int | None
+    voxel_size: tuple[float, float, float] | None = None
+    grid_size: tuple[int, int, int] | None = None
+    max_points: int | None = None
+    max_voxels: int | None = None
+    num_sampled_points: int | None = None
+    depth_downsample_factor: int | None = None
     box_size: int
     optimization: OptimizationSettings
     batch_key: tuple[str, ...] = ("OPTIMIZATION", "BATCH_SIZE_PER_GPU")
@@ -123,19 +123,10 @@ def _nearest_optimizer(written: str) -> str:
 
 
 def _processed(processors: list[Any], bounds: list[float], split: str) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys(
-        (
-            "voxel_size",
-            "grid_size",
-            "max_points",
-            "max_voxels",
-            "num_sampled_points",
-            "depth_downsample_factor",
-        )
-    )
+    found: dict[str, Any] = {}
     for entry in processors:
         name = entry.get("NAME")
-        if entry.get("VOXEL_SIZE") and found["voxel_size"] is None:
+        if entry.get("VOXEL_SIZE") and "voxel_size" not in found:
             size = [float(value) for value in entry["VOXEL_SIZE"]]
             extent = np.asarray(bounds[3:], np.float32) - np.asarray(bounds[:3], np.float32)
             found["voxel_size"] = tuple(size)

@@ -5,22 +5,36 @@ what is made from constants keep their values in CPU tensors that count as devic
 they decide shapes. The code sees one device: both answer `cuda:0` when asked, and everything that
 takes a device takes it back. Only what the repository itself asks is answered so; PyTorch's and
 bevdiag's own Python code learns the truth.
+
+Which calls make something is not a list of functions: whatever takes a device and is given the
+GPU's is called with the device that stands for it, so the functions of the next release are among
+them.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils import _device
 
-from bevdiag.source import factories
-from bevdiag.source.handlers import FOR_ALL, FOR_THE_REPOSITORY
+from bevdiag.source.cuda_api import CPU, FEATURES, VALUES, is_cuda
+from bevdiag.source.mixed_values import (
+    IN_PLACE,
+    is_mixed,
+    make_writable,
+    mixed_get,
+    mixed_set,
+    sparse_coo,
+)
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
-from bevdiag.trace.operands import as_meta, unrecorded
+from bevdiag.trace.operands import as_meta, tensors_in, unrecorded
+from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.unknown_values import copied_to_host
 
+_T = torch.Tensor
 _LIBRARIES = (
     str(Path(torch.__file__).parent) + "/",
     str(Path(__file__).resolve().parents[1]) + "/",
@@ -33,12 +47,16 @@ class SimulatedGpu(TorchFunctionMode):
     Args:
         recorder: knows which tensors are the device's.
         values: supplies what depends on features.
+
+    Attributes:
+        boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
     """
 
     def __init__(self, recorder: Recorder, values: AssumedValues | RehearsedValues) -> None:
         super().__init__()
         self.recorder = recorder
         self.values = values
+        self.boxes: torch.Tensor | None = None
 
     @property
     def is_rehearsing(self) -> bool:
@@ -48,14 +66,12 @@ class SimulatedGpu(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         by_library = _asked_by_library()
-        handler = FOR_THE_REPOSITORY.get(func)
-        if handler is not None and (not by_library or factories.moves_to_cuda(func, args, kwargs)):
+        handler = _FOR_THE_REPOSITORY.get(func)
+        if handler is not None and (not by_library or _moves_to_cuda(func, args, kwargs)):
             return handler(self, func, args, kwargs)
-        if factories.names_cuda(func, args, kwargs) or (
-            not by_library and factories.makes_by_default(func, kwargs)
-        ):
-            return factories.make(self, func, args, kwargs)
-        handler = FOR_ALL.get(func)
+        if _names_cuda(func, args, kwargs) or (not by_library and _makes_by_default(func, kwargs)):
+            return _make(self, func, args, kwargs)
+        handler = _FOR_ALL.get(func)
         if handler is not None:
             return handler(self, func, args, kwargs)
         return func(*args, **kwargs)
@@ -75,7 +91,7 @@ class SimulatedGpu(TorchFunctionMode):
         self, tensor: torch.Tensor, dtype: torch.dtype | None = None, *, is_read: bool = False
     ) -> torch.Tensor:
         """Return a copy on the host; zeros where nobody knows the values."""
-        copied = copied_to_host(self.recorder, tensor, dtype, is_read=is_read)
+        copied = self.recorder.copied_to_host(tensor, dtype, is_read=is_read)
         if copied is not None:
             return copied
         if not self.recorder.is_device(tensor):
@@ -94,3 +110,222 @@ class SimulatedGpu(TorchFunctionMode):
 
 def _asked_by_library() -> bool:
     return sys._getframe(2).f_code.co_filename.startswith(_LIBRARIES)
+
+
+# -- what calls make ---------------------------------------------------------------------------
+
+_WRAPPERS = frozenset({torch.as_tensor, torch.asarray})
+_BY_THEMSELVES = frozenset(
+    {_T.to, _T.cuda, *(getattr(_T, name) for name in dir(_T) if name.startswith("new_"))}
+)
+"""Methods that move a tensor or make one beside it: their handlers see to the device."""
+_NO_VALUES = ("empty", "rand", "normal")
+_INTEGERS = ("randint", "randperm")
+
+
+def _names_cuda(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is given a CUDA device, as an argument."""
+    if isinstance(func, type) or func in _BY_THEMSELVES:
+        return False  # torch.device itself among the types
+    device = kwargs.get("device")
+    if device is not None:
+        return is_cuda(device)
+    return any(map(_is_gpu, args))
+
+
+def _makes_by_default(func: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a call makes something on a CUDA device that is the default, or the context's."""
+    default = _device.CURRENT_DEVICE
+    return (
+        default is not None
+        and is_cuda(default)
+        and kwargs.get("device") is None
+        and func in _device._device_constructors()
+    )
+
+
+def _moves_to_cuda(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a tensor's own method is asked to bring it to a CUDA device."""
+    if func is _T.cuda:
+        return True
+    named = kwargs.get("device") or (args[1] if len(args) > 1 else None)
+    return func is _T.to and isinstance(named, (torch.device, str)) and is_cuda(named)
+
+
+def _is_gpu(value: Any) -> bool:
+    return isinstance(value, torch.device) and value.type == "cuda"
+
+
+def _make(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Make what the call makes, with or without values, as suits it, counted as the device's.
+
+    Next to tensors it goes where they are. What has no values worth keeping follows the device it
+    was given: that of features makes features.
+    """
+    placed = next((value for value in args if _is_gpu(value)), None)
+    device = kwargs.get("device") or placed or VALUES
+    args = tuple(CPU if _is_gpu(value) else value for value in args)
+    kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
+    given = list(tensors_in(args, kwargs))
+    name = getattr(func, "__name__", "")
+    if func in _WRAPPERS and args and isinstance(args[0], _T):
+        dtype = kwargs.get("dtype", args[1] if len(args) > 1 else None)
+        return gpu.to_device(args[0], dtype if isinstance(dtype, torch.dtype) else None)
+    if name.endswith("_like") and given and given[0].is_meta:
+        return func(*args, **{**kwargs, "device": given[0].device})
+    # What is to get a gradient, at the latest from features, has to be where they are.
+    drawn = name.startswith(_NO_VALUES) and not name.startswith(_INTEGERS)
+    has_none = kwargs.get("requires_grad") or (device is FEATURES and drawn)
+    floats = (kwargs.get("dtype") or torch.get_default_dtype()).is_floating_point
+    if any(tensor.is_meta for tensor in given) or (
+        not given and has_none and not gpu.is_rehearsing and floats
+    ):
+        # No numbers are drawn for features, and a CPU generator cannot serve them.
+        without_generator = {"generator": None} if "generator" in kwargs else {}
+        return func(*args, **{**kwargs, "device": "meta", **without_generator})
+    target = {"device": CPU} if placed is None else {}
+    with gpu.recorder.for_device():
+        return func(*args, **{**kwargs, **target})
+
+
+# -- what becomes of calls that ask about devices, move between them, or mix them ---------------
+
+_Handler = Callable[[SimulatedGpu, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def _device_of(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    tensor = args[0]
+    if gpu.recorder.is_device(tensor):
+        return FEATURES if tensor.is_meta else VALUES
+    return CPU if tensor.is_meta else func(*args)
+
+
+def _to(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # PyTorch's own reader of these arguments asks which accelerator a number means.
+    device, dtype = kwargs.get("device"), kwargs.get("dtype")
+    for value in (*args[1:], kwargs.get("other")):
+        if isinstance(value, _T):
+            device, dtype = VALUES if gpu.recorder.is_device(value) else CPU, value.dtype
+        elif isinstance(value, torch.dtype):
+            dtype = value
+        elif isinstance(value, (torch.device, str, int)) and not isinstance(value, bool):
+            device = value
+    if device is not None and is_cuda(device):
+        return gpu.to_device(args[0], dtype)
+    if device is not None and torch.device(device).type == "cpu":
+        return gpu.to_host(args[0], dtype)
+    return func(*args, **kwargs)
+
+
+def _type(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    tensor, target = args[0], args[1] if len(args) > 1 else kwargs.get("dtype")
+    if target is None:
+        name: str = torch.empty(0, dtype=tensor.dtype).type()
+        return name.replace("torch.", "torch.cuda.") if gpu.recorder.is_device(tensor) else name
+    dtype = getattr(target, "dtype", None)
+    if isinstance(target, str) and target.startswith("torch.cuda."):
+        target = target.replace("torch.cuda.", "torch.")
+        return gpu.to_device(tensor, torch.empty(0).type(target).dtype)
+    if dtype is not None and getattr(target, "is_cuda", False):
+        return gpu.to_device(tensor, dtype)
+    if isinstance(target, str) or not isinstance(target, torch.dtype):
+        dtype = torch.empty(0).type(target).dtype
+        return gpu.to_host(tensor, dtype)
+    return tensor.to(target)
+
+
+def _type_as(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    tensor, other = args
+    if gpu.recorder.is_device(other):
+        return gpu.to_device(tensor, other.dtype)
+    return gpu.to_host(tensor, other.dtype)
+
+
+def _to_python(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    if not args[0].is_meta:
+        gpu.recorder.asked("copy", args[0])
+        return func(*args, **kwargs)
+    return func(gpu.to_host(args[0], is_read=True), *args[1:], **kwargs)
+
+
+def _new(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    device = kwargs.pop("device", None)
+    dtype = kwargs.get("dtype") or args[0].dtype
+    on_gpu = device is None or is_cuda(device)
+    is_known = not dtype.is_floating_point or func is _T.new_tensor
+    if on_gpu and args[0].is_meta and is_known and not gpu.is_rehearsing:
+        # Labels, indices and masks made beside features are constants, and have values; so is data.
+        with gpu.recorder.for_device():
+            return func(*args, **kwargs, device=CPU)
+    if device is None and not args[0].is_meta and gpu.recorder.is_device(args[0]):
+        device = torch.device("cuda")
+    if device is None or (is_cuda(device) and args[0].is_meta):
+        return func(*args, **kwargs)
+    if is_cuda(device):
+        with gpu.recorder.for_device():
+            return func(*args, **kwargs)
+    with gpu.recorder.on_host():
+        return func(*args, **kwargs, device=CPU)
+
+
+def _getitem(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    return mixed_get(*args) if is_mixed(*args) else func(*args, **kwargs)
+
+
+def _kept(gpu: SimulatedGpu, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments of a write; what goes into a tensor of the host has to have values."""
+    (target, *sources), values = args, gpu.values
+    if target.is_meta or gpu.recorder.is_device(target) or isinstance(values, RehearsedValues):
+        return args
+    for place, value in enumerate(sources):
+        if isinstance(value, _T) and value.is_meta and not gpu.recorder.is_device(value):
+            values.leave_open(
+                f"{user_place(sys._getframe(1))}: features copied to the host are kept in a tensor"
+            )
+            with gpu.recorder.on_host():
+                sources[place] = torch.zeros(value.shape, dtype=value.dtype, device=CPU)
+    return (target, *sources)
+
+
+def _setitem(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    args = _kept(gpu, args)
+    make_writable(gpu.recorder, args[0], args[1:])
+    if is_mixed(*args[:2]):
+        return mixed_set(gpu.recorder, *args)
+    return func(*args, **kwargs)
+
+
+def _in_place(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    args = _kept(gpu, args)
+    make_writable(gpu.recorder, args[0], (*args[1:], *kwargs.values()))
+    return func(*args, **kwargs)
+
+
+def _sparse(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    result = sparse_coo(*args, **kwargs)
+    return func(*args, **kwargs) if result is NotImplemented else result
+
+
+_ASKED: Any = _T  # whose properties are descriptors, whatever their types say
+_FOR_THE_REPOSITORY: dict[Any, _Handler] = {
+    _ASKED.device.__get__: _device_of,
+    _ASKED.is_cuda.__get__: lambda gpu, _, args, __: gpu.recorder.is_device(args[0]),
+    _ASKED.is_cpu.__get__: lambda gpu, _, args, __: not gpu.recorder.is_device(args[0]),
+    _T.get_device: lambda gpu, _, args, __: 0 if gpu.recorder.is_device(args[0]) else -1,
+    _T.cuda: lambda gpu, _, args, __: gpu.to_device(args[0], None),
+    _T.cpu: lambda gpu, _, args, __: gpu.to_host(args[0]),
+    _T.to: _to,
+    _T.type: _type,
+    _T.type_as: _type_as,
+    _T.numpy: _to_python,
+    _T.tolist: _to_python,
+}
+_NEW = (_T.new_zeros, _T.new_ones, _T.new_empty, _T.new_full, _T.new_tensor)
+_FOR_ALL: dict[Any, _Handler] = {
+    _T.__array__: _to_python,
+    _T.__getitem__: _getitem,
+    _T.__setitem__: _setitem,
+    torch.sparse_coo_tensor: _sparse,
+    **dict.fromkeys(_NEW, _new),
+    **dict.fromkeys(IN_PLACE, _in_place),
+}

@@ -3,44 +3,30 @@
 import functools
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
-
-
-@dataclass(slots=True)
-class Running:
-    """The trace that is running.
-
-    Attributes:
-        boxes: the ground truth's, [B, boxes, 7 or more]; None while the model is being built.
-    """
-
-    gpu: SimulatedGpu
-    values: AssumedValues | RehearsedValues
-    boxes: Tensor | None = None
+if TYPE_CHECKING:
+    from bevdiag.source.simulated_gpu import SimulatedGpu
 
 
-_running: list[Running] = []
+_running: list["SimulatedGpu"] = []
 
 
-def begin(running: Running) -> None:
-    """From here on, stubs work for this trace."""
-    _running[:] = [running]
+def begin(gpu: "SimulatedGpu") -> None:
+    """From here on, stubs work for the trace of this GPU."""
+    _running[:] = [gpu]
 
 
-def running() -> Running | None:
-    """Return the trace that is running, None where code runs on real tensors."""
+def running() -> "SimulatedGpu | None":
+    """Return the GPU of the trace that is running, None where code runs on real tensors."""
     return _running[0] if _running else None
 
 
-def current() -> Running:
-    """Return the trace that is running.
+def current() -> "SimulatedGpu":
+    """Return the GPU of the trace that is running.
 
     Raises:
         RuntimeError: none is.
@@ -76,7 +62,7 @@ def watched(module: str, functions: Mapping[str, Any]) -> dict[str, Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             trace = running()
             if trace is not None:
-                path = trace.gpu.recorder.attribution.current_path()
+                path = trace.recorder.attribution.current_path()
                 _ran[path].add(f"{module.rpartition('.')[2]}.{name}")
             return function(*args, **kwargs)
 

@@ -20,7 +20,67 @@ _MASK_KERNEL_VOLUME = 32
 _LARGE_KERNEL_VOLUME = 128
 
 
-class SparseConvolution(SparseModule):
+class WindowedModule(SparseModule):
+    """A layer with a window. Sizes are a number or an entry an axis.
+
+    Raises:
+        ValueError: the entries are not as many as the axes.
+    """
+
+    algo: ConvAlgo
+
+    def __init__(
+        self,
+        ndim: int,
+        kernel_size: Size,
+        stride: Size,
+        padding: Size,
+        dilation: Size,
+        output_padding: Size,
+        subm: bool,
+        indice_key: str | None,
+        name: str | None,
+    ) -> None:
+        super().__init__(name=name)
+        self.ndim = ndim
+        self.kernel_size = expand_nd(ndim, kernel_size)
+        self.stride = expand_nd(ndim, stride)
+        self.padding = expand_nd(ndim, padding)
+        self.dilation = expand_nd(ndim, dilation)
+        self.output_padding = expand_nd(ndim, output_padding)
+        self.subm = subm
+        self.transposed = False
+        self.indice_key = indice_key
+
+    def _geometry(self) -> Geometry:
+        return Geometry(
+            tuple(self.kernel_size),
+            tuple(self.stride),
+            tuple(self.padding),
+            tuple(self.dilation),
+            tuple(self.output_padding),
+            subm=self.subm,
+            transposed=self.transposed,
+        )
+
+    def _new_rulebook(
+        self, input: SparseConvTensor, rulebooks: dict[str, Rulebook]
+    ) -> tuple[Rulebook, torch.Tensor | None]:
+        """Make a rulebook, kept in `rulebooks` under the indice_key; see `build_rulebook`."""
+        grid = Grid(input.indices, input.spatial_shape, input.batch_size, input.features.device)
+        rulebook, num_pairs = build_rulebook(
+            grid,
+            self._geometry(),
+            self.algo,
+            training=self.training,
+            scratch=input.thrust_allocator,
+        )
+        if self.indice_key is not None:
+            rulebooks[self.indice_key] = rulebook
+        return rulebook, num_pairs
+
+
+class SparseConvolution(WindowedModule):
     """Drop-in for spconv's class of the same name; `weight` is KRSC: [C_out, *kernel, C_in].
 
     Args:
@@ -74,22 +134,17 @@ class SparseConvolution(SparseModule):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(name=name)
         if groups != 1:
             raise ValueError(f"sparse convolutions have one group, found groups={groups}")
-        self.ndim = ndim
+        super().__init__(
+            *(ndim, kernel_size, stride, padding, dilation, output_padding),
+            *(subm, indice_key, name),
+        )
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = expand_nd(ndim, kernel_size)
-        self.stride = expand_nd(ndim, stride)
-        self.padding = expand_nd(ndim, padding)
-        self.dilation = expand_nd(ndim, dilation)
-        self.output_padding = expand_nd(ndim, output_padding)
         self.groups = groups
-        self.subm = subm
         self.transposed = transposed
         self.inverse = inverse
-        self.indice_key = indice_key
         self.fp32_accum = fp32_accum
         self.record_voxel_count = record_voxel_count
         self.conv1x1 = self._is_pointwise()
@@ -217,17 +272,7 @@ class SparseConvolution(SparseModule):
             raise ValueError(
                 f"no convolution before this inverse one has the indice_key {self.indice_key!r}"
             )
-        grid = Grid(input.indices, input.spatial_shape, input.batch_size, input.features.device)
-        rulebook, num_pairs = build_rulebook(
-            grid,
-            self._geometry(),
-            self.algo,
-            training=self.training,
-            scratch=input.thrust_allocator,
-        )
-        if self.indice_key is not None:
-            rulebooks[self.indice_key] = rulebook
-        return rulebook, num_pairs
+        return self._new_rulebook(input, rulebooks)
 
     def _check_reuse(self, input: SparseConvTensor, known: Rulebook) -> None:
         key = self.indice_key
@@ -249,17 +294,6 @@ class SparseConvolution(SparseModule):
                 f"the rulebook with indice_key {key!r} is for {len(indices)} voxels in {shape}, "
                 f"but the input has {len(input.indices)} in {input.spatial_shape}"
             )
-
-    def _geometry(self) -> Geometry:
-        return Geometry(
-            tuple(self.kernel_size),
-            tuple(self.stride),
-            tuple(self.padding),
-            tuple(self.dilation),
-            tuple(self.output_padding),
-            subm=self.subm,
-            transposed=self.transposed,
-        )
 
 
 def expand_nd(ndim: int, value: Size) -> list[int]:

@@ -176,14 +176,25 @@ def _count_neighbours(
     radix = [size + margin for size, margin in zip(spatial_shape, reach, strict=True)]
     keys = np.sort(_keys(coordinates, radix))
     offsets = list(geometry.offsets())
-    met = 0
+    steps = []
     for offset in offsets[: len(offsets) // 2]:
         step = 0
         for axis, size in enumerate(radix):
             step = step * size + offset[axis] * geometry.dilation[axis] - reach[axis]
-        wanted = keys + step
-        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        met += int((keys[place] == wanted).sum())
+        steps.append(step)
+    met = 0
+    farthest = min(steps, default=0)
+    if len(keys) and keys[-1] - farthest < _MOST_MARKED_CELLS:
+        keys -= farthest
+        marks = np.zeros(keys[-1] + 1, bool)
+        marks[keys] = True
+        for step in steps:
+            met += np.count_nonzero(marks[keys + step])
+    else:
+        for step in steps:
+            wanted = keys + step
+            place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            met += np.count_nonzero(keys[place] == wanted)
     return len(keys) + 2 * met
 
 

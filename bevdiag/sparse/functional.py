@@ -63,10 +63,6 @@ def _flops(weight: torch.Tensor, rulebook: Rulebook, tables: Tables) -> int:
     return 2 * pairs * weight.shape[0] * weight.shape[-1]
 
 
-def _add_backward(ctx: Any) -> None:
-    work.add(ctx.flops * sum(ctx.needs_input_grad[:2]))
-
-
 def sparse_max_pool(features: torch.Tensor, rulebook: Rulebook) -> torch.Tensor:
     """Maximum over each output's inputs, and zero: [N, C] to [M, C].
 
@@ -130,7 +126,7 @@ class _ImplicitGemm(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        _add_backward(ctx)
+        work.add(ctx.flops * sum(ctx.needs_input_grad[:2]))
         features, weight, _, _ = ctx.saved_tensors
         grad_output = grad_output.contiguous()
         grad_features = torch.empty_like(features)
@@ -166,7 +162,7 @@ class _NativeConv(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        _add_backward(ctx)
+        work.add(ctx.flops * sum(ctx.needs_input_grad[:2]))
         _, _, features, weight = ctx.saved_tensors
         grad_output = grad_output.contiguous()
         features = features.contiguous()
@@ -188,13 +184,11 @@ def _centre(weight: torch.Tensor) -> torch.Tensor:
 
 class _MetaMaxPool(Function):
     @staticmethod
-    def forward(ctx: Any, features: torch.Tensor, tables: Tables, num_out: int) -> torch.Tensor:
+    def forward(ctx: Any, features: torch.Tensor, tables: Any, num_out: int) -> torch.Tensor:
         features = _cast(features)
         out = features.new_empty((num_out, features.shape[1]))
-        if isinstance(tables, MaskTables):
-            ctx.save_for_backward(tables.pair_bwd, features, out)
-        elif isinstance(tables, NativeTables):
-            ctx.save_for_backward(tables.pairs, features, out)
+        pairs = tables.pair_bwd if isinstance(tables, MaskTables) else tables.pairs
+        ctx.save_for_backward(pairs, features, out)
         return out
 
     @staticmethod

@@ -3,17 +3,14 @@
 import math
 from typing import ClassVar
 
-from bevdiag.sparse.conv import Size, expand_nd
+from bevdiag.sparse.conv import Size, WindowedModule
 from bevdiag.sparse.functional import sparse_max_pool
-from bevdiag.sparse.geometry import Geometry
-from bevdiag.sparse.modules import SparseModule
-from bevdiag.sparse.rulebook import Grid, build_rulebook
 from bevdiag.sparse.tensor import ConvAlgo, SparseConvTensor
 
 _MASK_KERNEL_VOLUME = 128
 
 
-class SparseMaxPool(SparseModule):
+class SparseMaxPool(WindowedModule):
     """Drop-in for spconv's class of the same name.
 
     Args:
@@ -40,14 +37,8 @@ class SparseMaxPool(SparseModule):
         algo: ConvAlgo | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
-        self.ndim = ndim
-        self.kernel_size = expand_nd(ndim, kernel_size)
-        self.stride = list(self.kernel_size) if stride is None else expand_nd(ndim, stride)
-        self.padding = expand_nd(ndim, padding)
-        self.dilation = expand_nd(ndim, dilation)
-        self.indice_key = indice_key
-        self.subm = subm
+        stride = kernel_size if stride is None else stride
+        super().__init__(ndim, kernel_size, stride, padding, dilation, 0, subm, indice_key, name)
         masked = math.prod(self.kernel_size) <= _MASK_KERNEL_VOLUME
         self.algo = algo or (ConvAlgo.MaskImplicitGemm if masked else ConvAlgo.Native)
 
@@ -64,20 +55,7 @@ class SparseMaxPool(SparseModule):
         if self.indice_key in input.indice_dict:
             raise ValueError(f"indice_key {self.indice_key!r} exists already")
         rulebooks = input.indice_dict.copy()
-        geometry = Geometry(
-            tuple(self.kernel_size),
-            tuple(self.stride),
-            tuple(self.padding),
-            tuple(self.dilation),
-            (0,) * self.ndim,
-            subm=self.subm,
-        )
-        grid = Grid(input.indices, input.spatial_shape, input.batch_size, input.features.device)
-        rulebook, num_pairs = build_rulebook(
-            grid, geometry, self.algo, training=self.training, scratch=input.thrust_allocator
-        )
-        if self.indice_key is not None:
-            rulebooks[self.indice_key] = rulebook
+        rulebook, num_pairs = self._new_rulebook(input, rulebooks)
         output = input.replace_feature(sparse_max_pool(input.features.contiguous(), rulebook))
         del num_pairs
         output.indices = rulebook.out_indices

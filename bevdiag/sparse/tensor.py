@@ -44,13 +44,10 @@ class SparseConvTensor:
         indices: int32 [N, 1 + axes] with values: sample, then the cell, z, y, x (or y, x).
         spatial_shape: cells an axis, in the order of the indices.
         batch_size: number of samples.
-        grid: kept for the signature's sake.
-        voxel_num: kept for the signature's sake.
         indice_dict: the rulebooks made so far, by their layers' indice_key.
-        benchmark: kept for the signature's sake; nothing is timed.
         permanent_thrust_allocator: keep the sort's scratch memory from one rulebook to the next.
-        enable_timer: kept for the signature's sake; nothing is timed.
-        force_algo: kept for the signature's sake, spconv's layers do not read it either.
+        grid, voxel_num, benchmark, enable_timer, force_algo: taken for the signature's sake;
+            nothing is timed, and spconv's layers do not read the algorithm either.
 
     Raises:
         ValueError: the coordinates are not int32 with values, or do not fit the spatial shape.

@@ -15,17 +15,15 @@ import weakref
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevdiag.memory.events import Phase
 from bevdiag.trace.compiler import without_compiler
+from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.sorting import index_put_buffers
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
 
 aten = torch.ops.aten
 
@@ -107,7 +105,7 @@ def _is_dense(tensor: torch.Tensor) -> bool:
     return True
 
 
-def accumulate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def accumulate(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Run a sum; the engine's own at a fan-out goes into the buffer that it alone owns."""
     buffer, addend = args[:2]
     if (
@@ -123,7 +121,7 @@ def accumulate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: A
     return recorder.run(func, args, kwargs)
 
 
-def scatter_into_zeros(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def scatter_into_zeros(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Values put into a copy; backward formulas (index, gather, max) take fresh zeros for it."""
     target = args[0]
     fresh = recorder.block_of(target) == recorder.last_block

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from operator import gt, lt
 
 import torch
 
@@ -12,7 +13,7 @@ from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.pins import Assumption
-from bevdiag.trace.rehearsal import Rehearsal
+from bevdiag.trace.rehearsal import Rehearsal, in_one_line
 from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import Trace
 
@@ -22,12 +23,6 @@ _GPU = "h200"
 """Traces are compared on one device; which one hardly matters to their order."""
 
 TraceWith = Callable[[AssumedValues], Trace]
-_LONGEST_MESSAGE = 300
-
-
-def in_one_line(error: Exception) -> str:
-    """Say what an error is and says, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_MESSAGE]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,7 +140,10 @@ class Scenarios:
                         f"{site}: a branch on a value that nobody computed, met only with "
                         f"{_named(scenario, ways)}; it was traced one way"
                     )
-                _insert(result, scenario if not ways else None, trace)
+                if ways:
+                    _keep_if_extreme(result.traces, trace)
+                else:
+                    result.traces[scenario] = trace
         for sentence in self._open:
             result.leave_open(sentence)
         findings += self._open
@@ -212,20 +210,13 @@ def _named(scenario: Scenario, ways: Mapping[str, bool]) -> str:
     return f"the branch at {sites}"
 
 
-def _insert(result: TracedStep, scenario: Scenario | None, trace: Trace) -> None:
-    """Keep the trace if it is the least or the most; one of a branch may be either."""
+def _keep_if_extreme(traces: dict[Scenario, Trace], trace: Trace) -> None:
+    """Keep the trace of a branch if it is the least or the most; it may be either."""
     peak = _peak_bytes(trace)
-    if scenario is not None:
-        result.traces[scenario] = trace
-        return
-    low = result.traces.get(Scenario.LOW, result.traces[Scenario.EXPECTED])
-    high = result.traces.get(Scenario.HIGH, result.traces[Scenario.EXPECTED])
-    result.traces.setdefault(Scenario.LOW, low)
-    result.traces.setdefault(Scenario.HIGH, high)
-    if peak < _peak_bytes(low):
-        result.traces[Scenario.LOW] = trace
-    if peak > _peak_bytes(high):
-        result.traces[Scenario.HIGH] = trace
+    for end, is_beyond in ((Scenario.LOW, lt), (Scenario.HIGH, gt)):
+        known = traces.setdefault(end, traces[Scenario.EXPECTED])
+        if is_beyond(peak, _peak_bytes(known)):
+            traces[end] = trace
 
 
 def _peak_bytes(trace: Trace) -> int:

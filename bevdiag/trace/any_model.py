@@ -13,12 +13,14 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.scenes import Scenario
-from bevdiag.sparse import stub
+from bevdiag.sparse.tensor import SparseConvTensor
 from bevdiag.trace.alternatives import Scenarios, TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.failure import failures_reported
 from bevdiag.trace.flops import FlopCounter
+from bevdiag.trace.layer_shapes import first_tensor
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.real_run import prepare, run_for_real
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal, can_rehearse
@@ -135,7 +137,7 @@ def _are_arguments(model: nn.Module, inputs: Any) -> bool:
 
 
 def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
     values.module = lambda: recorder.attribution.current_path()
     return recorder
@@ -205,7 +207,7 @@ def _like(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _input(leaf: Any) -> Any:
-    if isinstance(leaf, stub.SparseConvTensor):
+    if isinstance(leaf, SparseConvTensor):
         raise InputError(
             "the inputs hold a SparseConvTensor: give its features and indices, and let the model "
             "make the tensor, as in training"
@@ -221,8 +223,8 @@ def _loss_of(output: Any) -> torch.Tensor:
     found = _returned_loss(output)
     if found is not None:
         return found
-    tensors = [tensor for leaf in tree_leaves(output) for tensor in _features(leaf)]
-    followed = [tensor for tensor in tensors if tensor.requires_grad]
+    tensors = map(first_tensor, tree_leaves(output))
+    followed = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
     if not followed:
         raise InputError(
             "the model returns nothing that has a gradient: return (model, inputs, loss) with a "
@@ -240,11 +242,6 @@ def _returned_loss(output: Any) -> torch.Tensor | None:
     if isinstance(output, tuple | list) and output:
         return _returned_loss(output[0])
     return None
-
-
-def _features(leaf: Any) -> list[torch.Tensor]:
-    tensor = leaf.features if isinstance(leaf, stub.SparseConvTensor) else leaf
-    return [tensor] if isinstance(tensor, torch.Tensor) else []
 
 
 def _scalar(loss: Any) -> torch.Tensor:

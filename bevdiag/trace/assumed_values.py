@@ -8,21 +8,19 @@ traced both ways. Whatever else would be a guess leaves the step without an uppe
 """
 
 import sys
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 
-from bevdiag.trace.given import Given
-from bevdiag.trace.known_values import KnownValues
+from bevdiag.trace.known_facts import Given
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Effort, Prompter, Question, Rehearsal
+from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
-from bevdiag.trace.unknown_values import Asked
+from bevdiag.trace.unknown_values import Asked, KnownValues, Question
 
 EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""
@@ -96,7 +94,7 @@ class AssumedValues(KnownValues):
         self.given = Given()
         self._random = torch.Generator().manual_seed(0)
         self._masks: StorageNotes[torch.Tensor] = StorageNotes()
-        self._negations: dict[int, tuple[torch.Tensor, weakref.ref[torch.UntypedStorage]]] = {}
+        self._negations: StorageNotes[torch.Tensor] = StorageNotes()
         self._shares: dict[tuple[int, ...], tuple[float, str]] = {}
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
@@ -142,31 +140,34 @@ class AssumedValues(KnownValues):
         elif self._rehearsal is not None and site not in self._pins:
             why = f"{why} (not computed: {self.unrehearsed})"
         is_known = known is not None and self.step() <= 1
-        used = expected if is_known else self._end(low, expected, high)
         if site in self._pins:
-            low = expected = high = used = min(self._pins[site], total)
+            low = expected = high = min(self._pins[site], total)
             why = "pinned by --assume"
-        self._assume(site, low, expected, high, used, why)
-        return used
+        return self._assume(site, low, expected, high, why, expected if is_known else None)
 
     def _end(self, low: int, expected: int, high: int) -> int:
         ends = {Scenario.LOW: low, Scenario.EXPECTED: expected, Scenario.HIGH: high}
         return ends[self.scenario]
 
-    def _assume(self, site: str, low: int, expected: int, high: int, used: int, why: str) -> None:
+    def _assume(
+        self, site: str, low: int, expected: int, high: int, why: str, used: int | None = None
+    ) -> int:
+        """Note a count, and return the one to go on with: `used`, or the scenario's end."""
+        used = self._end(low, expected, high) if used is None else used
         seen = self.assumptions.get(site)
         if seen is None or seen.high < high:
             self.assumptions[site] = Assumption(
                 site=site, low=low, expected=expected, high=high, used=used, why=why
             )
+        return used
 
     def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
         low, high = self._intervals.of(mask)
         if low == high:
             return torch.full(mask.shape, bool(low))
-        negation = self._negations.get(mask.untyped_storage()._cdata)
-        if negation is not None and negation[1]() is not None:
-            return ~self.mask(negation[0], question)
+        negation = self._negations.of(mask)
+        if negation is not None:
+            return ~self.mask(negation, question)
         known = self._masks.of(mask)
         if known is not None and known.numel() == mask.numel():
             return known.view(mask.shape)
@@ -193,9 +194,9 @@ class AssumedValues(KnownValues):
         low = min(1, total)
         used = self._end(low, found, total)
         if self.given.holds(mask):
-            self._assume(question.place, found, found, found, found, _OF_INPUTS)
+            self._assume(question.place, found, found, found, _OF_INPUTS)
             return answer
-        self._assume(question.place, min(low, found), found, total, used, _REHEARSED)
+        self._assume(question.place, min(low, found), found, total, _REHEARSED, used)
         if self.scenario is Scenario.EXPECTED or self.step() <= 1:
             return answer
         return self._filled(total, used).view(mask.shape)
@@ -210,8 +211,7 @@ class AssumedValues(KnownValues):
         self._shares[shape] = (share, why)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        storage = result.untyped_storage()
-        self._negations[storage._cdata] = (mask, weakref.ref(storage))
+        self._negations.keep(result, mask)
 
     def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
         whole = None if source is None else self._whole_numbers(source)
@@ -303,8 +303,7 @@ class AssumedValues(KnownValues):
             answer = self._rehearsed_number(question)
             if answer is not None:
                 found = int(answer)
-                self._assume(question.place, found, found, found, found, _OF_INPUTS)
-                return found
+                return self._assume(question.place, found, found, found, _OF_INPUTS)
         if high - low < float("inf"):
             return self.count(
                 int(high),
@@ -328,12 +327,10 @@ class AssumedValues(KnownValues):
             if answer.numel() == 1
         ]
         low, high = min([found, *others]), max([found, *others])
-        used = found if self.step() <= 1 else self._end(low, found, high)
+        used = found if self.step() <= 1 else None
         seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""
-        self._assume(
-            question.place, low, found, high, used, f"{_REHEARSED}, without a bound{seeds}"
-        )
-        return used
+        why = f"{_REHEARSED}, without a bound{seeds}"
+        return self._assume(question.place, low, found, high, why, used)
 
     def copied(
         self, tensor: torch.Tensor, question: Question, *, is_read: bool = True
@@ -350,7 +347,7 @@ class AssumedValues(KnownValues):
     def _computed(self, site: str, way: bool) -> bool:
         """Return the way that the rehearsal goes, and which later steps are taken to go."""
         count = int(way)
-        self._assume(f"{site}:branch", count, count, count, count, _REHEARSED_BRANCH)
+        self._assume(f"{site}:branch", count, count, count, _REHEARSED_BRANCH)
         return way
 
     def _decided(self, site: str) -> bool:

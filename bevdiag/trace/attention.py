@@ -6,7 +6,7 @@ the strides of aten/src/ATen/native/transformers/{attention.cpp,cuda/attention.c
 cuda/attention_backward.cu} and cudnn/MHA.cpp.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,9 +23,7 @@ from bevdiag.memory.attention import (
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Category
 from bevdiag.trace.operands import unrecorded
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.recorder import Recorder
 
 aten = torch.ops.aten
 _MASK_ALIGNMENT = 8
@@ -34,7 +32,7 @@ _MOST_NEGATIVE = -65504.0
 
 
 def attend(
-    recorder: "Recorder",
+    recorder: Recorder,
     target: DeviceTarget,
     query: Tensor,
     key: Tensor,
@@ -153,7 +151,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        recorder: "Recorder",
+        recorder: Recorder,
         target: DeviceTarget,
         kernel: Kernel,
         call: AttentionCall,
@@ -221,7 +219,7 @@ class _Fused(torch.autograd.Function):
         return (None, None, None, None, *grads)
 
 
-def _scratch(recorder: "Recorder", nbytes: int, op: str) -> int:
+def _scratch(recorder: Recorder, nbytes: int, op: str) -> int:
     return recorder.temporary(nbytes, op, Category.WORKSPACE)
 
 
@@ -231,6 +229,6 @@ def _grad_of_bias(bias: Tensor) -> Tensor:
     return unrecorded(torch.empty, (*outer, aligned), dtype=bias.dtype, device="meta")[..., :length]
 
 
-def _watch(recorder: "Recorder", packet: Any, args: tuple[Any, ...], outputs: Any) -> None:
+def _watch(recorder: Recorder, packet: Any, args: tuple[Any, ...], outputs: Any) -> None:
     if recorder.watcher is not None:
         recorder.watcher(packet.default, args, {}, outputs)

@@ -4,7 +4,7 @@ Which backend runs and how much it asks for is the target's business (memory/); 
 says where in the stream the question comes up. Source: aten/src/ATen/native/cudnn/ConvShared.cpp.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch._prims_common import suggest_memory_format
@@ -12,9 +12,7 @@ from torch._prims_common import suggest_memory_format
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import ConvCall
 from bevdiag.trace import reductions
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.recorder import Recorder
 
 
 def _layout(data: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
@@ -61,7 +59,7 @@ def _call(
     )
 
 
-def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def forward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """aten.convolution(input, weight, bias, stride, padding, dilation, transposed, ..., groups)."""
     args, kwargs = recorder.on_one_lane(args, kwargs)
     data, weight = args[:2]
@@ -76,7 +74,7 @@ def forward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict
     return output
 
 
-def backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """aten.convolution_backward(grad_output, input, weight, bias_sizes, ..., output_mask).
 
     A gradient whose strides suggest the other layout (one that comes through a permutation) is

@@ -13,20 +13,30 @@ of its neighbours on with a probability of one half.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
+import torch
 
+from bevdiag import sparse
+from bevdiag.children import exhausts_host
+from bevdiag.config import DetectorConfig
 from bevdiag.config.backbone_settings import VoxelFocalBackboneSettings
 from bevdiag.errors import InputError
 from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision, grow
+from bevdiag.models.backbones_3d.focal_sampling import decided
+from bevdiag.models.builder import build_detector
 from bevdiag.models.interfaces import SpatialShape
+from bevdiag.scenes import Batch
 from bevdiag.sparse.coordinates import output_coordinates
 from bevdiag.sparse.geometry import Geometry
-from bevdiag.trace.focal_rehearsal import FirstStep
+from bevdiag.sparse.work import listening
+from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.pins import Pins
+from bevdiag.trace.rehearsal import MAX_FLOPS
 from bevdiag.trace.scenarios import KeptVoxels, Scenario, pinned_by
 
 MODULES = ("backbone_3d.conv1.1", "backbone_3d.conv2.3", "backbone_3d.conv3.3")
@@ -42,6 +52,30 @@ _TOSSED = (
     "turns no neighbour on, the upper end all of them"
 )
 _PINNED_BESIDE = "another level's count is pinned"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstStep:
+    """The decisions by module, each for its voxels' coordinates [N, 4]; why there are none.
+
+    The coordinates' order is the run's own: `decision_at` finds them by their place.
+    """
+
+    levels: dict[str, tuple[Coords, FocalDecision]] = field(default_factory=dict)
+    failure: str = ""
+
+    def decision_at(self, module: str, coords: Coords) -> FocalDecision:
+        """Return the module's decision for these voxels; those the run did not have stay as is."""
+        seen, decision = self.levels[module]
+        extents = np.concatenate((seen, coords)).max(axis=0).astype(np.int64) + 1
+        keys, wanted = (np.ravel_multi_index(tuple(c.T), tuple(extents)) for c in (seen, coords))
+        order = np.argsort(keys, kind="stable")
+        place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
+        rows = order[place]
+        known = keys[rows] == wanted
+        return FocalDecision(
+            decision.fore_mask[rows] & known, decision.kernel_mask[rows] & known[:, None]
+        )
 
 
 Decide = Callable[[str, Coords, SpatialShape], FocalDecision]
@@ -170,3 +204,87 @@ def _decide(
     size = (len(coords), len(OFFSETS))
     is_on = np.zeros(size, bool) if scenario is Scenario.LOW else rng.random(size) < 0.5
     return FocalDecision(fore, is_on)
+
+
+# -- the first step ----------------------------------------------------------------------------
+
+
+class _DecidedError(Exception):
+    """All is decided."""
+
+
+class _TooLargeError(Exception):
+    """The run takes more arithmetic than a rehearsal may."""
+
+
+class _Budget:
+    """Counts the arithmetic of sparse layers as it is about to happen."""
+
+    is_counting = True
+
+    def __init__(self) -> None:
+        self.flops = 0
+
+    def add(self, flops: int) -> None:
+        """Count what a layer computes."""
+        self.flops += flops
+        if self.flops > MAX_FLOPS:
+            raise _TooLargeError
+
+
+def rehearse_levels(
+    config: DetectorConfig,
+    settings: VoxelFocalBackboneSettings,
+    batch: Batch,
+    seed: int,
+) -> FirstStep:
+    """Compute what the backbone decides in its first step, for real on the CPU.
+
+    The detector is built as its config says, with the weights of a seed, and run up to the last
+    focal convolution's importance: what follows decides nothing.
+
+    Args:
+        config: the detector.
+        settings: its 3D backbone's.
+        batch: its scene.
+        seed: of the weights.
+    """
+    found = FirstStep()
+
+    def note(module: str, output: Any) -> None:
+        coords: Coords = output.indices.numpy().copy()
+        scores = output.features.sigmoid().numpy()
+        found.levels[module] = (
+            coords,
+            decided(scores, coords, threshold=settings.threshold, topk=settings.topk),
+        )
+        if module == MODULES[-1]:
+            raise _DecidedError
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), listening(_Budget()):
+            torch.manual_seed(seed)
+            model = build_detector(
+                config.model,
+                config.data,
+                config.class_names,
+                spconv=sparse.namespace("cpu"),
+                device="cpu",
+            )
+            for module in MODULES:
+                model.get_submodule(f"{module}.conv_imp").register_forward_hook(
+                    lambda _module, _inputs, output, name=module: note(name, output)
+                )
+            assert model.backbone_3d is not None
+            model.backbone_3d(model.vfe(real_batch(batch, "cpu")))
+    except _DecidedError:
+        return found
+    except _TooLargeError:
+        return FirstStep(
+            failure=f"the backbone takes more than {MAX_FLOPS:.0e} floating point operations"
+        )
+    except (MemoryError, RuntimeError) as error:
+        if exhausts_host(error):
+            return FirstStep(failure="the host's memory does not suffice to run the backbone")
+        raise
+    raise AssertionError("the backbone has no focal convolution")

@@ -21,7 +21,6 @@ from bevdiag.trace.attention import attend
 from bevdiag.trace.autocast import Autocast
 from bevdiag.trace.lazy_number import LazyNumber, lazy_math
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.unknown_values import copied_to_host
 
 # cudnnBatchNormalizationForwardTraining: limits in aten/src/ATen/native/Normalization.cpp.
 _CUDNN_BATCH_LIMIT = 880_801
@@ -223,7 +222,7 @@ class CudaFunctions(TorchFunctionMode):
             if read is not None:
                 return read
         if func in _COPIES and _goes_to_host(func, args, kwargs):
-            copied = copied_to_host(self._recorder, args[0])
+            copied = self._recorder.copied_to_host(args[0])
             if copied is not None:
                 return func(copied, *args[1:], **kwargs)
         if func in _FACTORIES and kwargs.get("device") is None:

@@ -3,19 +3,16 @@
 Source: aten/src/ATen/native/TensorAdvancedIndexing.cpp.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bevdiag.trace.accumulation import scatter_into_zeros
 from bevdiag.trace.operands import given_arguments
+from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.reductions import summed
-from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.sorting import index_count, index_put_buffers
-from bevdiag.trace.unknown_values import data_dependent, known_mask
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.unknown_values import Question, data_dependent
 
 aten = torch.ops.aten
 
@@ -23,7 +20,7 @@ INDEX_PUTS = (aten.index_put.default, aten.index_put_.default, aten._index_put_i
 _INT64_BYTES = 8
 
 
-def index_put(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def index_put(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Write through indices: into fresh zeros, as a fill under a mask, or in general."""
     questions = _questions(recorder, args[1])
     if func is aten.index_put.default and recorder.block_of(args[0]) == recorder.last_block:
@@ -38,7 +35,7 @@ def index_put(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: An
 
 
 def _is_masked_fill(
-    recorder: "Recorder",
+    recorder: Recorder,
     target: torch.Tensor,
     indices: list[torch.Tensor | None],
     value: torch.Tensor,
@@ -57,12 +54,12 @@ def _is_masked_fill(
     )
 
 
-def indexed(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def indexed(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Indexing with integer or boolean tensors; a boolean mask is turned into indices first."""
     return _indexed(recorder, func, args, kwargs, _questions(recorder, args[1]))
 
 
-def _questions(recorder: "Recorder", indices: Any) -> list[Question | None]:
+def _questions(recorder: Recorder, indices: Any) -> list[Question | None]:
     return [
         None
         if index is None
@@ -72,7 +69,7 @@ def _questions(recorder: "Recorder", indices: Any) -> list[Question | None]:
 
 
 def _indexed(
-    recorder: "Recorder",
+    recorder: Recorder,
     func: Any,
     args: tuple[Any, ...],
     kwargs: Any,
@@ -84,7 +81,7 @@ def _indexed(
         if index is None or index.dtype is not torch.bool:
             continue
         on_device = recorder.is_device(index)
-        index = indices[position] = known_mask(recorder, func, index, questions[position])
+        index = indices[position] = recorder.known_mask(func, index, questions[position])
         if on_device:
             size = index_count(index) * index.dim() * _INT64_BYTES
             masks.append(recorder.temporary(size, "aten.nonzero"))
@@ -103,7 +100,7 @@ def _indexed(
 
 
 def _unknown_rows(
-    recorder: "Recorder",
+    recorder: Recorder,
     func: Any,
     source: torch.Tensor,
     indices: list[Any],
@@ -112,7 +109,7 @@ def _unknown_rows(
     """Coordinates keep their values under an unknown index: some rows or others."""
     supplier = recorder.supplier
     if supplier is None or func is not aten.index.Tensor:
-        raise data_dependent(recorder, func)
+        raise data_dependent(recorder.attribution, func)
     if source.is_floating_point():
         return torch.empty_like(source, device="meta"), indices
     known = [
@@ -130,7 +127,7 @@ def _like(value: Any, source: torch.Tensor) -> Any:
     return value
 
 
-def negate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def negate(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Negate a mask, and say so to the supplier of values."""
     result = recorder.run(func, args, kwargs)
     if recorder.supplier is not None and args[0].is_meta and args[0].dtype is torch.bool:
@@ -138,24 +135,24 @@ def negate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     return result
 
 
-def masked_select(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def masked_select(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Indexing by the broadcast mask."""
     source, mask = torch.broadcast_tensors(*args[:2])  # type: ignore[no-untyped-call]
     return indexed(recorder, aten.index.Tensor, (source, [mask]), {})
 
 
-def nonzero(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def nonzero(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Return the indices of a mask."""
     mask = args[0]
     question = recorder.asked("nonzero", mask)
     if not mask.is_meta:
         return recorder.run(func, args, kwargs)
-    outputs = func(known_mask(recorder, func, mask, question))
+    outputs = func(recorder.known_mask(func, mask, question))
     recorder.record_outputs(outputs, str(func), [mask], kwargs)
     return outputs
 
 
-def repeat_interleave(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def repeat_interleave(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Return the index that repeats each row; its length is a sum of counts (Repeat.cpp)."""
     repeats, supplier = args[0], recorder.supplier
     length = given_arguments(func, args, kwargs)["output_size"]
@@ -164,7 +161,7 @@ def repeat_interleave(recorder: "Recorder", func: Any, args: tuple[Any, ...], kw
         recorder.asked("number", repeats.sum())
     elif length is None:
         if supplier is None:
-            raise data_dependent(recorder, func)
+            raise data_dependent(recorder.attribution, func)
         total = torch.empty((), dtype=torch.int64, device="meta")
         supplier.note(aten.sum.default, (repeats,), total)
         # A mask that the code writes as many rows under is taken to keep one at least.
@@ -173,3 +170,24 @@ def repeat_interleave(recorder: "Recorder", func: Any, args: tuple[Any, ...], kw
     recorder.record_outputs(result, str(func), [repeats], {})
     del ends
     return result
+
+
+def concatenated(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Remembers the parts that have values where others have none."""
+    made = recorder.run(func, args, kwargs)
+    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+    if made.is_meta and dim % made.dim() == made.dim() - 1 and made.is_contiguous():
+        recorder.columns.joined(args[0], made)
+    return made
+
+
+def picked(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Return a view: with its values where they are known and no gradient has to pass."""
+    view = recorder.run(func, args, kwargs)
+    if not view.is_meta or args[0].requires_grad:
+        return view
+    known = recorder.columns.of(view)
+    if known is None:
+        return view
+    recorder.share(view, known)
+    return known

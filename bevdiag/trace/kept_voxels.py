@@ -8,7 +8,8 @@ therefore the count with every decision that the settings allow taken for growth
 """
 
 from collections.abc import Mapping
-from functools import partial
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from statistics import median_low
 
 import numpy as np
@@ -22,16 +23,21 @@ from bevdiag.config.backbone_settings import (
     FocalEncoderSettings,
     VoxelFocalBackboneSettings,
 )
+from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import most_growth
 from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, count
-from bevdiag.models.backbones_3d.focal_sampling import DecisionSampler
+from bevdiag.models.backbones_3d.focal_sampling import Scores, ScoreSampler, decided
 from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.scenes import Batch
 from bevdiag.trace.accumulation import sole_owner_counts
-from bevdiag.trace.focal_levels import MODULES, pinned_decision, settle_focal_levels
-from bevdiag.trace.focal_rehearsal import rehearse_levels
+from bevdiag.trace.focal_levels import (
+    MODULES,
+    pinned_decision,
+    rehearse_levels,
+    settle_focal_levels,
+)
 from bevdiag.trace.pins import Pins
 from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
 from bevdiag.trace.scenarios import Scenario as Scenario
@@ -73,7 +79,7 @@ def settle_kept_voxels(
         return (_settle_encoder(config, backbone.focal_encoder, batch, seed=seed, pins=pinned),)
     x, y, z = config.data.grid_size
     coords, shape = batch.voxel_coords(), (z + 1, y, x)
-    rehearse = partial(rehearse_levels, config, backbone, MODULES, batch, seed)
+    rehearse = partial(rehearse_levels, config, backbone, batch, seed)
     return settle_focal_levels(backbone, coords, shape, batch.batch_size, pinned, rehearse)
 
 
@@ -112,30 +118,40 @@ def _settle_encoder(
             f"which voxels FocalSparseEncoder keeps is sampled behind SDAVFE only, not behind "
             f"{vfe.name}: pin the count with --assume {SITE}=COUNT"
         )
-    sampler = DecisionSampler(
-        vfe, encoder, config.data, _packed(batch, coords), spconv=sparse.namespace("cpu")
+    sampler = _sampler(
+        vfe,
+        encoder.model_copy(update={"focal_threshold": 0.0, "focal_topk": False}),
+        config.data,
+        batch,
     )
 
-    def kept_with(seed: int) -> tuple[int, FocalDecision]:
-        decision = sampler.sample(seed)
-        return count(coords, decision, shape, size), decision
+    def kept_with(seed: int) -> tuple[int, FocalDecision, Scores]:
+        scores = sampler.sample(seed)
+        decision = decided(
+            scores, coords, threshold=encoder.focal_threshold, topk=encoder.focal_topk
+        )
+        return count(coords, decision, shape, size), decision, scores
 
-    with workers(kept_with) as sample:
-        counting = sample(range(seed, seed + NUM_SEEDS))
+    seeds = range(seed, seed + NUM_SEEDS)
+    is_known = sampler.known.keys() >= set(seeds)
+    with nullcontext(partial(map, kept_with)) if is_known else workers(kept_with) as sample:
+        sampling = sample(seeds)
         # Meanwhile what every trace needs first is made, so that the tracing workers start with it.
         sole_owner_counts()
-        sampled = list(counting)
-    kept = sorted(number for number, _ in sampled)
-    decision_for = dict(sampled)
+        most = most_growth(coords, shape, top_share)
+        most_kept = count(coords, most, shape, size)
+        sampled = list(sampling)
+    sampler.known.update({s: scores for s, (*_, scores) in zip(seeds, sampled, strict=True)})
+    kept = sorted(number for number, *_ in sampled)
+    decision_for = {number: decision for number, decision, _ in sampled}
     low, expected = kept[0], median_low(kept)
-    most = most_growth(coords, shape, top_share)
     counts = ", ".join(f"{n:,}" for n in kept)
     return KeptVoxels(
         module=_ENCODER,
         incoming=len(coords),
         low=low,
         expected=expected,
-        high=max(count(coords, most, shape, size), kept[-1]),
+        high=max(most_kept, kept[-1]),
         why=(
             f"decided by feature values: {NUM_SEEDS} random initialisations kept {counts} of "
             f"{batch.num_voxels:,} voxels; the upper end lets every voxel that may be foreground "
@@ -148,6 +164,15 @@ def _settle_encoder(
             Scenario.HIGH: [most],
         },
     )
+
+
+@lru_cache(maxsize=2)
+def _sampler(
+    vfe: SdaVfeSettings, encoder: FocalEncoderSettings, data: DataSettings, batch: Batch
+) -> ScoreSampler:
+    """Return what samples a scene, which thresholds have no part in: variants share it."""
+    packed = _packed(batch, batch.voxel_coords())
+    return ScoreSampler(vfe, encoder, data, packed, spconv=sparse.namespace("cpu"))
 
 
 def _packed(batch: Batch, coords: Coords) -> PackedVoxels:

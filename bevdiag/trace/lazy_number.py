@@ -63,47 +63,11 @@ class LazyNumber(float):
         known = self._value()
         return self._decide(None if known is None else bool(known))
 
-    def __float__(self) -> float:
-        return self.needed()
-
-    def __int__(self) -> int:
-        return int(self.needed())
-
-    __trunc__ = __int__
-
-    def __floor__(self) -> int:
-        return math.floor(self.needed())
-
-    def __ceil__(self) -> int:
-        return math.ceil(self.needed())
-
-    def __round__(self, digits: Any = None) -> Any:
-        return round(self.needed(), digits)
-
-    def is_integer(self) -> bool:
-        """As of a float."""
-        return self.needed().is_integer()
-
-    def __neg__(self) -> "LazyNumber":
-        return self.derived(operator.neg, self)
-
-    def __pos__(self) -> "LazyNumber":
-        return self
-
-    def __abs__(self) -> "LazyNumber":
-        return self.derived(abs, self)
-
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
     def __rdivmod__(self, other: Any) -> Any:
         return other // self, other % self
-
-    def __copy__(self) -> "LazyNumber":
-        return self
-
-    def __deepcopy__(self, memo: object) -> "LazyNumber":
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return float, (self.needed(),)
@@ -131,6 +95,26 @@ def _arithmetic(compute: Callable[[Any, Any], Any], *, is_swapped: bool) -> Call
 def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[..., bool]:
     return lambda self, other: self._compared(compare, other)
 
+
+def _derivation(compute: Callable[[Any], Any]) -> Callable[..., LazyNumber]:
+    return lambda self: self.derived(compute, self)
+
+
+def _conversion(convert: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method for which the number itself is needed."""
+    return lambda self, *digits: convert(self.needed(), *digits)
+
+
+_CONVERSIONS: dict[str, Callable[..., Any]] = {
+    **{"__float__": float, "__int__": int, "__trunc__": int, "__round__": round},
+    **{"__floor__": math.floor, "__ceil__": math.ceil, "is_integer": float.is_integer},
+}
+for _name, _convert in _CONVERSIONS.items():
+    setattr(LazyNumber, _name, _conversion(_convert))
+for _name in ("__pos__", "__copy__", "__deepcopy__"):
+    setattr(LazyNumber, _name, lambda self, *_: self)
+for _name in ("neg", "abs"):
+    setattr(LazyNumber, f"__{_name}__", _derivation(getattr(operator, _name)))
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
     _compute = getattr(operator, _name)

@@ -1,37 +1,34 @@
 """Operations whose allocations on a GPU differ from what the dispatch of meta tensors shows."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch._prims_common import suggest_memory_format
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
-from bevdiag.trace import columns, convolution, indexing, reductions, sorting
-from bevdiag.trace.accumulation import accumulate, scatter_into_zeros
+from bevdiag.trace import convolution, indexing, reductions, sorting
+from bevdiag.trace.accumulation import accumulate, scatter_into_zeros, sole_owner_counts
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.recorder import Recorder, Rule
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import data_dependent
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
 
 aten = torch.ops.aten
 _MEAN_AND_VARIANCE_BYTES = 16
 """WelfordData in float32: mean, sum of squares and two counts."""
 CUBLASLT_WORKSPACE_BYTES = 1024 * 1024
 """PyTorch's default (_getWorkspaceSize in CUDABlas.cpp), seen with 2.11 on an H200."""
-Rule = Callable[["Recorder", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def _item(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _item(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     source = args[0]
     question = recorder.asked("number", source)
     if not source.is_meta:
         return func(*args, **kwargs)
     supplier = recorder.supplier
     if supplier is None or question is None:
-        raise data_dependent(recorder, func)
+        raise data_dependent(recorder.attribution, func)
     if source.dtype is torch.bool:
         return supplier.branch(source, question)
     if source.is_floating_point():
@@ -40,7 +37,7 @@ def _item(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     return supplier.size(source, question)
 
 
-def _equal(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _equal(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     left, right = args
     if left.shape != right.shape:
         return False
@@ -50,18 +47,18 @@ def _equal(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
         return same
     question, supplier = recorder.asked("number", None), recorder.supplier
     if supplier is None or question is None:
-        raise data_dependent(recorder, func)
+        raise data_dependent(recorder.attribution, func)
     return supplier.branch(torch.empty((), dtype=torch.bool, device="meta"), question)
 
 
-def _host_number(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _host_number(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # The right side of `x[...] = 0.5`: PyTorch makes it on the host where x is a CUDA tensor.
     number = func(*args, **kwargs)
     recorder.hide(number)
     return number
 
 
-def _gemm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _gemm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     inputs = [a for a in args if isinstance(a, torch.Tensor)]
     if any(map(recorder.is_device, inputs)) and any(t.is_floating_point() for t in inputs):
         recorder.gemm(str(func))
@@ -71,7 +68,7 @@ def _gemm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -
     return recorder.run(func, args, kwargs)
 
 
-def _softmax(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _softmax(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # A strided input is copied after the result is made (host_softmax in SoftMax.cu).
     outputs = recorder.run(func, args, kwargs)
     data = args[0]
@@ -80,7 +77,7 @@ def _softmax(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
     return outputs
 
 
-def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _softmax_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # softmax_backward_cuda_out forms grad * output beside its result (SoftMax.cu).
     outputs = recorder.run(func, args, kwargs)
     grad = args[0]
@@ -90,7 +87,7 @@ def _softmax_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kw
     return outputs
 
 
-def _batch_norm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _batch_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # A strided input's statistics are a plain reduction (Normalization.cu, Impl::General).
     data, is_training = args[0], args[5]
     outputs = recorder.run(func, args, kwargs)
@@ -103,9 +100,7 @@ def _batch_norm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: 
     return outputs
 
 
-def _batch_norm_backward(
-    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
-) -> Any:
+def _batch_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # The fused kernel's gradient is dense, however the input is strided (Normalization.cuh).
     data = args[1]
     if not data.is_meta or data.is_contiguous(memory_format=suggest_memory_format(data)):
@@ -118,7 +113,7 @@ def _batch_norm_backward(
     return found, *statistics
 
 
-def _dropout(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _dropout(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # The mask comes first (Dropout.cu).
     inputs = [args[0]]
     result, mask = func(*args, **kwargs)
@@ -126,7 +121,7 @@ def _dropout(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
     return result, mask
 
 
-def _max_pool(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _max_pool(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # Forward and backward want their tensors dense; the copies are made after the results
     # (DilatedMaxPool2d.cu). A gradient is laid out as the input is.
     outputs = recorder.run(func, args, kwargs)
@@ -136,7 +131,7 @@ def _max_pool(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: An
     return outputs
 
 
-def _roll(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def _roll(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # One axis after the other, each into a tensor of its own (TensorTransformations.h).
     data, shifts = args[0], args[1]
     steps = len(shifts) - 1 if isinstance(shifts, (list, tuple)) else 0
@@ -188,9 +183,9 @@ RULES: dict[Any, Rule] = {
         (aten.native_layer_norm.default, aten.native_layer_norm_backward.default),
         reductions.layer_norm,
     ),
-    aten.cat.default: columns.concatenated,
-    aten.select.int: columns.picked,
-    aten.slice.Tensor: columns.picked,
+    aten.cat.default: indexing.concatenated,
+    aten.select.int: indexing.picked,
+    aten.slice.Tensor: indexing.picked,
     aten.roll.default: _roll,
     aten.embedding_dense_backward.default: sorting.embedding_backward,
     aten._softmax_backward_data.default: _softmax_backward,
@@ -200,3 +195,9 @@ RULES: dict[Any, Rule] = {
     aten.convolution.default: convolution.forward,
     aten.convolution_backward.default: convolution.backward,
 }
+
+
+def new_recorder(attribution: Attribution) -> Recorder:
+    """Return a recorder that knows these rules."""
+    sole_owner_counts()  # measured now: inside the mode it would watch itself
+    return Recorder(attribution, RULES)

@@ -29,12 +29,12 @@ class LeafModuleAdam(torch.optim.Adam):
     the weights directly, in place.
     """
 
-    def __init__(self, model: nn.Module, lr: float, weight_decay: float, foreach: bool) -> None:
+    def __init__(self, model: nn.Module, lr: float, weight_decay: float) -> None:
         leaves = [module for module in model.modules() if not any(True for _ in module.children())]
         norms = _parameters(module for module in leaves if isinstance(module, _NORM_LAYERS))
         others = _parameters(module for module in leaves if not isinstance(module, _NORM_LAYERS))
         groups = [{"params": params} for params in (others, norms) if params]
-        super().__init__(groups, lr=lr, betas=(0.9, 0.99), foreach=foreach)
+        super().__init__(groups, lr=lr, betas=(0.9, 0.99), foreach=True)
         self._decay = 1 - lr * weight_decay
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ def build_optimizer(
     parameters = [p for p in model.parameters() if p.requires_grad]
     lr, decay = settings.lr, settings.weight_decay
     if name in _LEAF_MODULE_OPTIMIZERS:
-        return LeafModuleAdam(model, lr, decay, foreach=True)
+        return LeafModuleAdam(model, lr, decay)
     if name in ("adam", "adamw"):
         kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         return kind(parameters, lr=lr, weight_decay=decay, foreach=True)

@@ -7,7 +7,7 @@ made on the host on purpose (no device given, or computed from such tensors alon
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
@@ -18,15 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bevdiag.children import announce
 from bevdiag.memory.events import Category, EventStream, Phase, current_category
 from bevdiag.memory.requests import GemmWorkspace, Request
-from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.columns import KnownColumns
-from bevdiag.trace.known_values import KnownValues
+from bevdiag.trace.known_facts import KnownColumns
 from bevdiag.trace.ledger import Ledger
 from bevdiag.trace.operands import all_meta, stored_in, tensors_in
-from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.shapes import outputs_of
-from bevdiag.trace.unknown_values import Asked
+from bevdiag.trace.unknown_values import Asked, KnownValues, Question, data_dependent
 
 _HOST = -1
 
@@ -42,6 +39,10 @@ Watcher = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records one run. Phases are announced with `mark`; the result is `stream`.
 
+    Args:
+        attribution: which module is running.
+        rules: how the operations are recorded that allocate otherwise than their dispatch shows.
+
     Attributes:
         notes: what had to be guessed to go on, e.g. a scalar read from a meta tensor.
         unknown: who supplies the values that would be needed; None stops the trace there.
@@ -51,9 +52,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             `for_device` says otherwise.
     """
 
-    def __init__(self, attribution: Attribution) -> None:
+    def __init__(self, attribution: Attribution, rules: "Mapping[Any, Rule]") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        sole_owner_counts()  # measured now: inside the mode it would watch itself
+        self._rules = rules
         self.attribution = attribution
         self.notes: list[str] = []
         self._ledger = Ledger()
@@ -287,10 +288,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     # -- dispatch ------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        from bevdiag.trace.ops import RULES  # the rules need the class that is being defined here
-
         kwargs = kwargs or {}
-        rule = RULES.get(func)
+        rule = self._rules.get(func)
         # Inside, every look at a tensor's shape would pass through the function mode above.
         with torch._C.DisableTorchFunction():
             outputs = (rule or type(self).run)(self, func, args, kwargs)
@@ -318,6 +317,42 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def supplier(self) -> KnownValues | None:
         """Who answers for meta tensors."""
         return cast(KnownValues | None, self.unknown)
+
+    def copied_to_host(
+        self, tensor: torch.Tensor, dtype: torch.dtype | None = None, *, is_read: bool = True
+    ) -> torch.Tensor | None:
+        """Copy a meta tensor to the host.
+
+        None for a tensor that has values; the question is numbered all the same. Where nobody
+        knows the values the copy is one of zeros if it `is_read`, else a meta tensor of the
+        host's: training code copies what it logs, and a copy decides something only where it is
+        read.
+        """
+        question = self.asked("copy", tensor)
+        if not tensor.is_meta:
+            return None
+        with self.on_host():
+            known = None
+            if self.supplier is not None and question is not None:
+                known = self.supplier.copied(tensor, question, is_read=is_read)
+            if known is None and not is_read:
+                kept = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device="meta")
+                self.hide(kept)
+                return kept
+            made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
+            return made if known is None else made.copy_(known)
+
+    def known_mask(self, func: Any, mask: torch.Tensor, question: Question | None) -> torch.Tensor:
+        """Return values for a meta mask; a mask that has values is returned as it is.
+
+        Raises:
+            DataDependenceError: no one supplies any.
+        """
+        if not mask.is_meta:
+            return mask
+        if self.supplier is None or question is None:
+            raise data_dependent(self.attribution, func)
+        return self.supplier.mask(mask, question)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""
@@ -362,3 +397,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._ledger.free(block)
 
         self._refs[key] = weakref.ref(storage, forget)
+
+
+Rule = Callable[[Recorder, Any, tuple[Any, ...], dict[str, Any]], Any]
+"""Runs an operation with its arguments and records what it allocates."""

@@ -7,21 +7,19 @@ Sources: aten/src/ATen/native/cuda/{Reduce.cuh,layer_norm_kernel.cu}, ReduceOpsU
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import StridedReduction
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.recorder import Recorder
 
 _SUM_BYTES = 4
 """Sums of float32, float16 and bfloat16 are kept in float32."""
 
 
-def summed(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def summed(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Run a sum or a mean along axes.
 
     Masks and narrow integers are copied to the type in which they are summed, after the result is
@@ -39,7 +37,7 @@ def summed(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     return result
 
 
-def sum_over(recorder: "Recorder", data: torch.Tensor, axes: Sequence[int], op: str) -> None:
+def sum_over(recorder: Recorder, data: torch.Tensor, axes: Sequence[int], op: str) -> None:
     """Record the buffer of a sum along some axes, after its result."""
     along = {axis % data.dim() for axis in axes or range(data.dim())}
     sizes = [(data.shape[axis], data.stride(axis), axis in along) for axis in range(data.dim())]
@@ -53,7 +51,7 @@ def sum_over(recorder: "Recorder", data: torch.Tensor, axes: Sequence[int], op: 
     recorder.scratch(0, op, Category.WORKSPACE, call)
 
 
-def layer_norm(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def layer_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Forward and backward copy what is not dense for the length of the call."""
     copies = [
         block

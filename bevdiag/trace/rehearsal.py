@@ -26,12 +26,14 @@ import torch
 from bevdiag.channel import Channel, GarbledError, make_channel
 from bevdiag.children import exhausts_host
 from bevdiag.trace.host_memory import available_bytes, limit_to_available
+from bevdiag.trace.unknown_values import Question
 
 TIMEOUT_SECONDS = 240.0
 """For one answer; centerpoint on four Waymo samples takes about a minute on two cores."""
 MAX_FLOPS = 2e13
 """About five minutes of two cores: beyond, the count that a branch decides is an interval."""
 _LONGEST_ANSWER = 1 << 28
+_LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,6 @@ class Effort:
 
     flops: float = 0.0
     host_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, where in the code, while which module runs, and the how manieth time there."""
-
-    kind: str
-    place: str
-    module: str
-    number: int
 
 
 _NONE = Effort()
@@ -69,24 +61,6 @@ def _too_much(effort: Effort) -> str:
             f"up to here, more than the {free / 2**30:.1f} GiB that are free"
         )
     return ""
-
-
-class QuestionCounter:
-    """Numbers the questions of one pass: the forward, or the backward with its recomputations."""
-
-    def __init__(self) -> None:
-        self._asked: dict[tuple[str, str, str], int] = {}
-
-    def begin_pass(self) -> None:
-        """Count from zero: a checkpoint's recomputation asks what the forward pass asked."""
-        self._asked.clear()
-
-    def question(self, kind: str, place: str, module: str) -> Question:
-        """Return the next question of this kind at this place."""
-        key = kind, place, module
-        number = self._asked.get(key, 0)
-        self._asked[key] = number + 1
-        return Question(kind, place, module, number)
 
 
 class _UnaskedError(BaseException):
@@ -265,6 +239,11 @@ class Rehearsal:
                 os.waitpid(process, 0)
 
 
+def in_one_line(error: BaseException) -> str:
+    """Say what an error is and says, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_MESSAGE]
+
+
 def can_rehearse() -> bool:
     """Whether this system can fork."""
     return hasattr(os, "fork")
@@ -298,7 +277,7 @@ def _prompt(run: Run, pipe: Channel) -> None:
         except _UnaskedError:
             raise
         except BaseException as error:  # the user's code may raise or exit as it likes
-            failure = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            failure = in_one_line(error)
             if exhausts_host(error):
                 failure = "the host's memory does not suffice to run the forward pass"
             if os.environ.get("BEVDIAG_DEBUG"):

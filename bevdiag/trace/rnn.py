@@ -1,10 +1,11 @@
 """Recurrent layers as cuDNN runs them: one call for all steps and layers.
 
 On meta tensors PyTorch unrolls them into products, step by step. What a call keeps and asks for is
-computed by memory/rnn.py; here are the tensors, in the order of aten/src/ATen/native/cudnn/RNN.cpp.
+computed by memory/workspaces.py; here are the tensors, in the order of
+aten/src/ATen/native/cudnn/RNN.cpp.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +13,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from bevdiag.memory.events import Category
 from bevdiag.memory.requests import RnnCall
-from bevdiag.memory.rnn import GATES, bias_elements, reserve_bytes, weight_elements
+from bevdiag.memory.workspaces import GATES, bias_elements, reserve_bytes, weight_elements
 from bevdiag.trace.operands import unrecorded
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.recorder import Recorder
 
 DROPOUT_BYTES = 24 * 2048
 """A generator's state for each thread of a multiprocessor."""
@@ -25,7 +24,7 @@ KINDS = {getattr(torch, kind): kind for kind in GATES}
 
 
 def recur(
-    recorder: "Recorder",
+    recorder: Recorder,
     multiprocessors: int,
     kind: str,
     dtype: torch.dtype | None,
@@ -81,7 +80,7 @@ class _Cudnn(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, recorder: "Recorder", call: RnnCall, num_states: int, rows: Tensor, *rest: Tensor
+        ctx: Any, recorder: Recorder, call: RnnCall, num_states: int, rows: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
         op, dtype = f"{call.kind} (cuDNN)", rows.dtype
         states, weights = rest[:num_states], rest[num_states:]

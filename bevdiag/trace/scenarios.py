@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from bevdiag.models.backbones_3d.focal_growth import FocalDecision
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
-from bevdiag.models.one_stage import OneStageDetector
+from bevdiag.models.builder import OneStageDetector
 from bevdiag.scenes.scenario import Scenario as Scenario
 from bevdiag.trace.pins import Assumption
 
@@ -69,7 +69,7 @@ class KeptVoxels:
         module = model.get_submodule(self.module)
         assert isinstance(module, VoxelGrowth)
         decisions = self.decisions[scenario]
-        module.set_decision(decisions[min(step, len(decisions)) - 1])
+        module.decision = decisions[min(step, len(decisions)) - 1]
 
 
 def between_ends(

@@ -79,6 +79,10 @@ def _foreach_in_place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return None if all(t.is_meta for t in args[0]) else NotImplemented
 
 
+def _wanted(tensors: tuple[torch.Tensor, ...], mask: list[bool]) -> tuple[Any, ...]:
+    return tuple(as_meta(t) if wanted else None for t, wanted in zip(tensors, mask, strict=True))
+
+
 def _layer_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     data, normalized_shape = args[:2]
     if not (data.is_meta and data.is_contiguous() and data.dtype is torch.float32):
@@ -92,10 +96,7 @@ def _layer_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     grad, data, _, _, _, weight, bias, mask = args
     if not _agree([grad, data]) or weight is None or bias is None:
         return NotImplemented
-    return tuple(
-        as_meta(tensor) if wanted else None
-        for tensor, wanted in zip((data, weight, bias), mask, strict=True)
-    )
+    return _wanted((data, weight, bias), mask)
 
 
 def _batch_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -112,10 +113,7 @@ def _batch_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     grad, data, weight = args[:3]
     if weight is None or not _agree([grad, data]) or data.dtype is not weight.dtype:
         return NotImplemented
-    return tuple(
-        as_meta(tensor) if wanted else None
-        for tensor, wanted in zip((data, weight, weight), args[9], strict=True)
-    )
+    return _wanted((data, weight, weight), args[9])
 
 
 def _product(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

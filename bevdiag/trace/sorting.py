@@ -4,16 +4,14 @@ Sources: aten/src/ATen/native/cuda/{Sort,Unique,Indexing,SortStable,Embedding*}.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bevdiag.models import sized_ops  # noqa: F401  # registers the operator named below
 from bevdiag.trace.operands import given_arguments
-from bevdiag.trace.unknown_values import data_dependent, known_mask
-
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.unknown_values import data_dependent
 
 aten = torch.ops.aten
 
@@ -24,7 +22,7 @@ _INDICES_OF_SEGMENT = 10
 _SUM_BYTES = 4
 
 
-def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: str) -> list[int]:
+def _radix_sort_buffers(recorder: Recorder, count: int, key_bytes: int, op: str) -> list[int]:
     """Allocate the index range and alternate buffers of cub's radix sort of (key, int64) pairs."""
     return [
         recorder.temporary(count * _INT64_BYTES, op),
@@ -32,7 +30,7 @@ def _radix_sort_buffers(recorder: "Recorder", count: int, key_bytes: int, op: st
     ]
 
 
-def sort(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def sort(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Sort along one axis, as one radix sort of everything."""
     source = args[0]
     values = ranked(recorder, func, args, kwargs)
@@ -42,7 +40,7 @@ def sort(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) ->
     return values
 
 
-def ranked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def ranked(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Values and indices of a sort or topk; unknown values leave any order as good as another."""
     source, supplier = args[0], recorder.supplier
     if supplier is None or not source.dim():
@@ -60,7 +58,7 @@ def ranked(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     return outputs[0], order
 
 
-def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def unique(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Distinct values by sorting; as many as the operation or the supplier says, if on meta."""
     source = args[0]
     if source.is_meta and func is aten._unique2.default:
@@ -86,16 +84,16 @@ def unique(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) 
     return outputs
 
 
-def _answer_distinct(recorder: "Recorder", outputs: Any, dim: int | None = None) -> None:
+def _answer_distinct(recorder: Recorder, outputs: Any, dim: int | None = None) -> None:
     recorder.asked("distinct", torch.tensor(outputs[0].shape[dim or 0]))
 
 
 def _unknown_unique(
-    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     source, supplier = args[0], recorder.supplier
     if supplier is None:
-        raise data_dependent(recorder, func)
+        raise data_dependent(recorder.attribution, func)
     size = supplier.distinct(source.numel(), supplier.question("distinct"), source)
     sized = torch.ops.bevdiag.unique2.default
     values, inverse = unique(recorder, sized, (source, size), {})
@@ -108,7 +106,7 @@ def _unknown_unique(
     return values, inverse, counts
 
 
-def distinct(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def distinct(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Find the distinct rows, where each row went, how often each occurs; the last two if asked."""
     source = args[0]
     given = given_arguments(func, args, kwargs)
@@ -139,7 +137,7 @@ def distinct(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any
 
 
 def _outputs(
-    recorder: "Recorder",
+    recorder: Recorder,
     func: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -152,7 +150,7 @@ def _outputs(
         return outputs
     supplier = recorder.supplier
     if supplier is None:
-        raise data_dependent(recorder, func)
+        raise data_dependent(recorder.attribution, func)
     rows = source.numel() if dim is None else source.shape[dim]
     count = supplier.distinct(rows, supplier.question("distinct"))
     shape = [count] if dim is None else list(source.shape)
@@ -173,7 +171,7 @@ DISTINCT = (
 
 
 def index_put_buffers(
-    recorder: "Recorder", indices: Sequence[torch.Tensor | None], values: torch.Tensor
+    recorder: Recorder, indices: Sequence[torch.Tensor | None], values: torch.Tensor
 ) -> None:
     """Record the index_put_with_sort kernel's dense values, linear index, sorted copy and sort."""
     copied = [] if values.is_contiguous() else [values.numel() * values.element_size()]
@@ -184,10 +182,10 @@ def index_put_buffers(
     recorder.release(*copies, *held)
 
 
-def _places(recorder: "Recorder", index: torch.Tensor) -> int:
+def _places(recorder: Recorder, index: torch.Tensor) -> int:
     if index.is_meta and index.dtype is torch.bool:
         question = recorder.asked("mask", index)
-        index = known_mask(recorder, aten.index_put.default, index, question)
+        index = recorder.known_mask(aten.index_put.default, index, question)
     return index_count(index)
 
 
@@ -196,7 +194,7 @@ def index_count(index: torch.Tensor) -> int:
     return int(index.count_nonzero()) if index.dtype is torch.bool else index.numel()
 
 
-def embedding_backward(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+def embedding_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Make a dense gradient of a table's rows: many indices are sorted and summed in segments."""
     grad, indices = args[:2]
     count = indices.numel()

@@ -23,16 +23,16 @@ from bevdiag.trace.around_step import AroundStep
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import DTYPES, Autocast
 from bevdiag.trace.compiler import without_compiler
-from bevdiag.trace.dead_branches import dead_branches
 from bevdiag.trace.functions import cuda_functions
-from bevdiag.trace.known_values import KnownValues
 from bevdiag.trace.layer_shapes import LayerTable
 from bevdiag.trace.leftovers import Leftovers, LeftoverWatch
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.training_step import TrainingStep, copied
+from bevdiag.trace.unknown_values import KnownValues
 from bevdiag.trace.wiring import LayerRecord, Wiring
-from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch
+from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch, dead_branches
 
 FEWEST_STEPS = 2
 """The first step has no optimizer state yet; from the second on they are alike."""
@@ -144,10 +144,10 @@ def trace_steps(
         left.departed(path)
 
     with without_compiler(), meta_checkpoints(), Attribution(model, leave) as attribution:
-        recorder = hooks.recorder or Recorder(attribution)
+        recorder = hooks.recorder or new_recorder(attribution)
         recorder.attribution = attribution
         if recorder.unknown is None:
-            recorder.unknown = KnownValues(recorder)
+            recorder.unknown = KnownValues(attribution)
         around = AroundStep(recorder, model, options.loop)
         _load(recorder, model, batch, around, is_bare=hooks.is_bare)
         optimizer = hooks.optimizer(model) or build_optimizer(

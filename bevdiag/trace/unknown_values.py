@@ -1,17 +1,31 @@
-"""The places where the values of a meta tensor would be needed."""
+"""The places where the values of a meta tensor would be needed, and who supplies them.
+
+Without anybody else, what the operations alone show is known.
+"""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import torch
 
 from bevdiag.errors import NoVerdictError
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.known_facts import Intervals
+from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Question, QuestionCounter
 
-if TYPE_CHECKING:
-    from bevdiag.trace.recorder import Recorder
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, where in the code, while which module runs, and the how manieth time there."""
+
+    kind: str
+    place: str
+    module: str
+    number: int
 
 
 class Asked:
@@ -26,16 +40,21 @@ class Asked:
 
     def __init__(self) -> None:
         self.module: Callable[[], str] = str
-        self._counter = QuestionCounter()
+        self._numbers: Counter[tuple[str, str, str]] = Counter()
 
     def begin_pass(self) -> None:
-        """Begin a forward or backward pass."""
-        self._counter.begin_pass()
+        """Count from zero: a checkpoint's recomputation asks what the forward pass asked."""
+        self._numbers.clear()
 
     def question(self, kind: str) -> Question:
         """Give a number to the question that the code asks right now."""
         module = self.module()
-        return self._counter.question(kind, user_place(sys._getframe(1), module), module)
+        return self._numbered(kind, user_place(sys._getframe(1), module), module)
+
+    def _numbered(self, kind: str, place: str, module: str) -> Question:
+        key = kind, place, module
+        self._numbers[key] += 1
+        return Question(*key, self._numbers[key] - 1)
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """Note that an operation has run."""
@@ -51,53 +70,99 @@ class DataDependenceError(NoVerdictError):
     """A shape, a branch or an index depends on values that no one has computed."""
 
 
-def data_dependent(recorder: "Recorder", func: Any) -> DataDependenceError:
-    """Return the error for an operation that the recorder is about to run."""
-    where = recorder.attribution.current_path() or "the detector"
+def data_dependent(attribution: Attribution, func: Any) -> DataDependenceError:
+    """Return the error for an operation that is about to run."""
+    where = attribution.current_path() or "the detector"
     return DataDependenceError(
         f"{where}: the result of {func} depends on feature values, which a run without a GPU does "
         "not compute; the module needs a rule that states the count"
     )
 
 
-def copied_to_host(
-    recorder: "Recorder",
-    tensor: torch.Tensor,
-    dtype: torch.dtype | None = None,
-    *,
-    is_read: bool = True,
-) -> torch.Tensor | None:
-    """Copy a meta tensor to the host.
+class KnownValues(Asked):
+    """Answers what follows from the operations alone; everything else stops the trace.
 
-    None for a tensor that has values; the question is numbered all the same. Where nobody knows
-    the values the copy is one of zeros if it `is_read`, else a meta tensor of the host's: training
-    code copies what it logs, and a copy decides something only where it is read.
+    A number that is only logged is never asked for. Whoever knows more answers instead.
+
+    Args:
+        attribution: of the trace that is stopped.
     """
-    question = recorder.asked("copy", tensor)
-    if not tensor.is_meta:
+
+    def __init__(self, attribution: Attribution | None = None) -> None:
+        super().__init__()
+        self._attribution = attribution
+        self._intervals = Intervals()
+
+    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
+        self._intervals.note(func, args, outputs)
+
+    def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
+        """Return a bool tensor with values in place of a meta one; the same for the same tensor."""
+        return torch.full(mask.shape, bool(self._only(mask, question)))
+
+    def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
+        """Note that `result` is the meta tensor of `~mask`."""
+
+    def order(
+        self, shape: tuple[int, ...], dim: int, length: int, question: Question
+    ) -> torch.Tensor | None:
+        """Return indices int64 along `dim` of a tensor of this shape, `length`, none twice.
+
+        None where they may stay without values.
+        """
         return None
-    with recorder.on_host():
-        known = None
-        if recorder.supplier is not None and question is not None:
-            known = recorder.supplier.copied(tensor, question, is_read=is_read)
-        if known is None and not is_read:
-            kept = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device="meta")
-            recorder.hide(kept)
-            return kept
-        made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
-        return made if known is None else made.copy_(known)
 
+    def rows(self, index: torch.Tensor, size: int, question: Question) -> torch.Tensor:
+        """Return an int64 index with values below `size` in place of a meta one."""
+        self._stop(question)
 
-def known_mask(
-    recorder: "Recorder", func: Any, mask: torch.Tensor, question: Question | None
-) -> torch.Tensor:
-    """Values for a meta mask; a mask that has values is returned as it is.
+    def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
+        """How many distinct ones there are among `count` rows, or among all values of `source`."""
+        self._stop(question)
 
-    Raises:
-        DataDependenceError: no one supplies any.
-    """
-    if not mask.is_meta:
-        return mask
-    if recorder.supplier is None or question is None:
-        raise data_dependent(recorder, func)
-    return recorder.supplier.mask(mask, question)
+    def every(self, source: torch.Tensor, count: int) -> torch.Tensor | None:
+        """Return the source's distinct values, in order, where their number alone settles them."""
+        return None
+
+    def branch(self, tensor: torch.Tensor, question: Question) -> bool:
+        """Decide the truth of a tensor."""
+        low, high = self._intervals.of(tensor)
+        if low > 0 or high < 0:
+            return True
+        return bool(self._only(tensor, question))
+
+    def number(self, tensor: torch.Tensor, question: Question) -> int | float:
+        """Return what `.item()` returns."""
+        if not tensor.is_floating_point():
+            return self.size(tensor, question)
+        low, high = self._intervals.of(tensor)
+        if low == high:
+            return low
+        return LazyNumber(
+            lambda: None, lambda _: self._stop(question), lambda: self._stop(question)
+        )
+
+    def size(self, tensor: torch.Tensor, question: Question, lowest: int = 0) -> int:
+        """Return what `int()` returns: of a count that is assumed, `lowest` or more."""
+        return int(self._only(tensor, question))
+
+    def copied(
+        self, tensor: torch.Tensor, question: Question, *, is_read: bool = True
+    ) -> torch.Tensor | None:
+        """Return the values of a copy on the host, None where nobody knows them."""
+        return torch.full(tensor.shape, self._only(tensor, question), dtype=tensor.dtype)
+
+    def _only(self, tensor: torch.Tensor, question: Question) -> float:
+        low, high = self._intervals.of(tensor)
+        if low != high:
+            self._stop(question)
+        return low
+
+    def _stop(self, question: Question) -> NoReturn:
+        assert self._attribution is not None
+        raise data_dependent(self._attribution, f"a {question.kind} read from features")
+
+    def question(self, kind: str) -> Question:
+        # Nobody asks where: a walk through the frames for nothing.
+        assert self._attribution is not None
+        return self._numbered(kind, "", self._attribution.current_path())

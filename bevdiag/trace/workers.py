@@ -91,16 +91,16 @@ def _here(function: Callable[[Task], Result], died: Died[Task, Result], task: Ta
         return died(task, ChildError("the trace ran out of the host's memory"))
 
 
-def _work(function: Callable[[Any], object], share: int, forked: bool, task: Any, _: Tell) -> Any:
+def _work(function: Callable[[Any], object], forked: bool, task: tuple[Any, int], _: Tell) -> Any:
     """Do a task in a worker."""
     global _share
-    _share = share
+    given, _share = task
     if not forked:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no worker needs a GPU, and a context takes memory
-    return function(task)
+    return function(given)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Round(Generic[Task]):
     """One call of the map."""
 
@@ -126,14 +126,19 @@ class _Pool(Generic[Task, Result]):
     cores: int
     method: str
     timeout_seconds: float
+    _rounds: list[_Round[Task]] = field(default_factory=list)
     _idle: list[Child] = field(default_factory=list)
     _busy: dict[Child, _Running] = field(default_factory=dict)
 
     def map(self, tasks: Sequence[Task]) -> Iterator[Result]:
-        """Begin with the tasks; their results, as they are asked for."""
+        """Begin with the tasks; their results, as they are asked for.
+
+        Cores that the latest call leaves idle go on with what earlier ones were given.
+        """
         given = list(tasks)
         current = _Round(deque(enumerate(given)))
-        self._feed(current, len(given))
+        self._rounds.append(current)
+        self._feed()
         return self._results(current, given)
 
     def stop(self) -> None:
@@ -144,23 +149,29 @@ class _Pool(Generic[Task, Result]):
         self._busy.clear()
 
     def _results(self, current: _Round[Task], tasks: list[Task]) -> Iterator[Result]:
-        for index, task in enumerate(tasks):
-            while index not in current.done:
-                self._await()
-                self._feed(current, len(tasks))
-            ended = current.done.pop(index)
-            yield self.died(task, ended) if isinstance(ended, ChildError) else ended.unwrap()
+        try:
+            for index, task in enumerate(tasks):
+                while index not in current.done:
+                    self._feed()
+                    self._await()
+                ended = current.done.pop(index)
+                yield self.died(task, ended) if isinstance(ended, ChildError) else ended.unwrap()
+        finally:
+            self._rounds.remove(current)
 
-    def _feed(self, current: _Round[Task], size: int) -> None:
-        while current.waiting and (self._idle or len(self._busy) < self.cores):
-            child = self._idle.pop() if self._idle else self._start(size)
+    def _feed(self) -> None:
+        while len(self._busy) < self.cores:
+            current = next((one for one in reversed(self._rounds) if one.waiting), None)
+            if current is None:
+                return
+            left = len(self._busy) + sum(len(one.waiting) for one in self._rounds)
+            child = self._idle.pop() if self._idle else self._start()
             index, task = current.waiting.popleft()
-            child.give(task)
+            child.give((task, self.cores // min(self.cores, left)))
             self._busy[child] = _Running(current, index, time.monotonic() + self.timeout_seconds)
 
-    def _start(self, size: int) -> Child:
-        share = self.cores // min(self.cores, size)
-        work = partial(_work, self.function, share, self.method == "fork")
+    def _start(self) -> Child:
+        work = partial(_work, self.function, self.method == "fork")
         return Child(work, name=_NAME, method=self.method, capped=True)
 
     def _await(self) -> None:

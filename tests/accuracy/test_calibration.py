@@ -42,7 +42,7 @@ def few(shipped: DeviceProfile, tmp_path: Path) -> Path:
     small = replace(
         shipped,
         workspaces=dict.fromkeys((timed, other), 1),
-        benchmarked={timed: BenchmarkBytes(2, 1)},
+        benchmarked={timed: BenchmarkBytes(trial_bytes=2, steady_bytes=1)},
     )
     path = tmp_path / "few.json"
     path.write_text(profile_text(small), encoding="utf-8")
@@ -97,7 +97,9 @@ def test_each_mode_is_measured_in_a_child_of_its_own(
     assert (plain.is_first, timed.is_first) == (True, False)
     assert len(plain.calls) == 2
     assert done.profile.workspaces == {plain.calls[0]: 7}
-    assert done.profile.benchmarked == {timed.calls[0]: BenchmarkBytes(9, 7)}
+    assert done.profile.benchmarked == {
+        timed.calls[0]: BenchmarkBytes(trial_bytes=9, steady_bytes=7)
+    }
     assert (done.left_out, done.crashes) == (1, ())
     assert shares == [1 / 3, 2 / 3, 1.0]
 

@@ -11,7 +11,7 @@ from bevdiag.accuracy.clouds import CloudOrder, Scripted, ray_clouds
 from bevdiag.accuracy.outcome import MeasuredRow
 from bevdiag.accuracy.rows import shipped_rows
 from bevdiag.errors import InputError
-from bevdiag.scenes.voxels import voxelize
+from bevdiag.scenes.batch import voxelize
 
 
 def order(folder: Path) -> CloudOrder:

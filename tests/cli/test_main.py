@@ -117,6 +117,17 @@ def test_the_module_is_the_command() -> None:
     assert (result.returncode, result.stdout) == (0, f"bevdiag {__version__}\n")
 
 
+def test_the_command_ends_with_its_exit_functions_and_takes_nothing_apart() -> None:
+    program = (
+        "import atexit, sys; from bevdiag.cli.main import main; "
+        "kept = type('Kept', (), {'__del__': lambda _: print('taken apart')})(); "
+        "atexit.register(print, 'ended'); sys.argv[1:] = ['no-such']; main()"
+    )
+    result = _bevdiag("-c", program)
+    assert (result.returncode, result.stdout) == (2, "ended\n")
+    assert "no-such" in result.stderr
+
+
 def test_a_config_error_is_one_sentence(diagnosis: Any, capsys: pytest.CaptureFixture[str]) -> None:
     diagnosis.raises = ConfigError(
         "found 'x\x1b[2J', expected a number", location=Location(Path("m.yaml"), 3, 7), key="A.B"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from bevdiag.config import tree
 from bevdiag.config.bases import read_value
 from bevdiag.config.document import Document
-from bevdiag.config.edits import Changes, Spot, edited_text, flow, read_spans, says
+from bevdiag.config.edits import Changes, edited_text, flow, says
 from bevdiag.config.load import read_document
 from bevdiag.errors import ConfigError, Location
 
@@ -202,48 +202,8 @@ def test_every_plain_value_reads_back_as_itself(value: object) -> None:
     assert says(Path("x"), f"K: {flow(value)}\n", document, {})
 
 
-_SPANS_OF = """\
-A:
-  - NAME: first
-    N: [1, 2]  # a comment
-  - &two {NAME: second}
-B: *two
-C: |
-  folded
-"""
-
-
-def _stretch(spot: Spot | None) -> str:
-    assert spot is not None
-    return _SPANS_OF[spot.start : spot.end]
-
-
-def test_a_part_is_found_by_key_index_or_name() -> None:
-    root = read_spans(_SPANS_OF)
-    listed = root.child("A")
-    assert listed is not None
-    assert listed.child("0") is listed.child("first")
-    assert _stretch(listed.child("second")) == "&two {NAME: second}"
-    assert listed.child("2") is None
-    assert root.child("D") is None
-
-
-def test_a_value_ends_before_what_follows_it() -> None:
-    listed = read_spans(_SPANS_OF).child("A")
-    assert listed is not None
-    first = listed.child("first")
-    assert first is not None
-    assert _stretch(first.child("N")) == "[1, 2]"
-    assert _stretch(first) == "NAME: first\n    N: [1, 2]"
-    assert _stretch(listed).endswith("{NAME: second}")
-
-
-def test_what_stands_for_other_places_and_how_it_is_written() -> None:
-    root = read_spans(_SPANS_OF)
-    alias, block = root.child("B"), root.child("C")
-    assert alias is not None
-    assert alias.is_shared
-    assert block is not None
-    assert (block.value, block.is_flow) == ("folded\n", False)
-    entry = root.entries["B"]
-    assert (_SPANS_OF[entry.start : entry.end], entry.column) == ("B", 0)
+def test_a_block_that_ends_with_an_alias_is_replaced_to_its_end(tmp_path: Path) -> None:
+    config = tmp_path / "main.yaml"
+    config.write_text("A: &a {K: 1}\nB:\n  - 1\n  - *a\n# next\nC: {K: *a}\n")
+    after = _edited(config, {("B",): [2], ("C", "L"): 3})
+    assert after == "A: &a {K: 1}\nB: [2]\n# next\nC: {K: *a, L: 3}\n"

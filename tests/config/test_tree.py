@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.config import tree
-from bevdiag.config.tree import Extent, Listing, Scalar
+from bevdiag.config.tree import Listing, Scalar
 from bevdiag.errors import Location
 
 HERE = Location(Path("x.yaml"), 7, 9)
@@ -76,11 +76,6 @@ def test_located_is_the_opposite_of_plain():
 def test_values_that_yaml_has_no_form_for_are_refused():
     with pytest.raises(TypeError, match="cannot hold a set"):
         tree.located({"a": {1, 2}}, HERE)
-
-
-def test_extent_counts_values_keys_and_levels(parse):
-    # root, A, its section, b, 1, c, its list, 2, the inner list, 3
-    assert tree.extent(parse("A: {b: 1, c: [2, [3]]}")) == Extent(10, 4)
 
 
 @pytest.mark.parametrize(

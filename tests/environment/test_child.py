@@ -6,7 +6,7 @@ from pathlib import Path
 from bevdiag.environment import child
 
 
-def test_a_line_comes_before_each_stage_and_one_after_it(tmp_path: Path) -> None:
+def test_a_line_comes_after_each_stage(tmp_path: Path) -> None:
     """A failing stage is named with its error, and the next one is still tried."""
     (tmp_path / "cumm.py").write_text("raise RuntimeError('another NumPy')")
     (tmp_path / "spconv").mkdir()
@@ -20,8 +20,6 @@ def test_a_line_comes_before_each_stage_and_one_after_it(tmp_path: Path) -> None
         env={"PYTHONPATH": str(tmp_path)},
     )
     assert [json.loads(line) for line in ended.stdout.splitlines()] == [
-        {"stage": "cumm"},
         {"stage": "cumm", "error": "RuntimeError: another NumPy"},
-        {"stage": "spconv"},
         {"stage": "spconv", "facts": {"version": "2.3"}},
     ]

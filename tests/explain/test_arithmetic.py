@@ -1,6 +1,6 @@
 import pytest
 
-from bevdiag.explain.arithmetic import arithmetic_of, condition_of, what_of
+from bevdiag.explain.candidates import arithmetic_of, condition_of, what_of
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Category
 from bevdiag.memory.requests import ConvCall, GemmWorkspace, Request

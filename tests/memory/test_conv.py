@@ -20,7 +20,7 @@ def test_the_reports_first_conv_asks_75_10_gib_of_columns(reports_conv):
     choice = conv_backend(reports_conv, OLD)
     assert choice.backend is Backend.SLOW_2D
     assert (choice.needs_64bit, choice.refused_by_cudnn) == (True, True)
-    assert choice.input_elements == 2_271_449_600
+    assert choice.elements == 2_271_449_600
     columns = choice.columns
     factors = (columns.channels, columns.kernel_volume, columns.positions, columns.element_bytes)
     assert factors == (22400, 9, 100_000, 4)

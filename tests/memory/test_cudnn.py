@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bevdiag.memory.cudnn import cudnn_workspace
+from bevdiag.files.shipped import shipped_file
+from bevdiag.memory.cudnn import CUBLAS_BYTES, cudnn_workspace, older_high
 from bevdiag.memory.device import make_target
 from bevdiag.memory.engines import NEIGHBOURS, agreed, nearest
+from bevdiag.memory.profiles import DeviceProfile, profile_name, read_profile
 from bevdiag.memory.workspaces import conv_workspace
 
 MIB = 1024**2
@@ -93,9 +95,9 @@ def test_with_benchmark_every_measured_call_lies_in_its_interval():
     for call, measured in seen.items():
         reported = conv_workspace(call, rule)
         assert reported.low == 0
-        assert measured.steady <= reported.high, (call, reported, measured)
+        assert measured.steady_bytes <= reported.high, (call, reported, measured)
         known = conv_workspace(call, profiled)
-        assert (known.low, known.expected) == (0, measured.steady)
+        assert (known.low, known.expected) == (0, measured.steady_bytes)
         assert known.high >= reported.high
 
 
@@ -201,3 +203,39 @@ def test_a_product_of_one_position_a_sample_has_no_partial_sums(conv):
     # As PV-RCNN's fully connected layers, which are convolutions over a single position.
     call = conv("wgrad", (256, 27648, 1), 256, kernel=1, padding=0)
     assert cudnn_workspace(call, H200).expected == 0
+
+
+STACKS = (("2.11.0", (9, 19, 0)), ("2.5.1", (9, 1, 0)), ("2.1.2", (8, 9, 2)))
+
+
+def _profile(torch: str, cudnn: tuple[int, int, int]) -> DeviceProfile:
+    path = shipped_file(f"configs/devices/{profile_name('h200', torch, cudnn)}")
+    assert path is not None
+    return read_profile(Path(path))
+
+
+@pytest.mark.parametrize(("torch", "cudnn"), STACKS)
+def test_the_rules_cover_every_measured_call(torch: str, cudnn: tuple[int, int, int]) -> None:
+    version = ".".join(map(str, cudnn))
+    target = make_target(torch=torch, gpu="h200", cudnn=version, profile="none")
+    measured = _profile(torch, cudnn).workspaces
+    assert len(measured) > 6000
+    missed = []
+    for call, nbytes in measured.items():
+        stated = conv_workspace(call, target)
+        if not stated.low <= nbytes <= stated.high:
+            missed.append((call, nbytes, stated))
+    assert not missed, missed[:3]
+
+
+def test_the_newest_asks_for_nothing_beyond_its_rules(conv) -> None:
+    call = conv("wgrad", (2, 64, 100, 100), 64)
+    assert older_high(call, (9, 19, 0), 10, 10) == 0
+    assert older_high(call, (9, 5, 1), 10, 10) == 0
+    assert older_high(call, (9, 1, 0), 10, 10) > 0
+
+
+def test_cublas_has_its_workspace_before_version_nine(conv) -> None:
+    call = conv("forward", (1, 384, 25, 63), 18, kernel=1)
+    assert older_high(call, (8, 9, 2), 0, 0) == CUBLAS_BYTES
+    assert older_high(call, (9, 1, 0), 0, 0) < CUBLAS_BYTES

@@ -59,7 +59,7 @@ def profile(calls) -> DeviceProfile:
         context_with_spconv_bytes=620 * MIB,
         cublas_workspace_bytes={"main": 8_519_680, "autograd": 7_000_000},
         workspaces={call: 1000 + number for number, call in enumerate(calls)},
-        benchmarked={calls[0]: BenchmarkBytes(trial=9000, steady=30)},
+        benchmarked={calls[0]: BenchmarkBytes(trial_bytes=9000, steady_bytes=30)},
     )
 
 

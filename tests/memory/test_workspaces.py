@@ -1,12 +1,16 @@
 """The buffer of a spread-out reduction, as an H200 was seen to ask for it."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category
-from bevdiag.memory.requests import GemmWorkspace, StridedReduction
+from bevdiag.memory.requests import GemmWorkspace, RnnCall, StridedReduction
 from bevdiag.memory.simulate import simulate
-from bevdiag.memory.workspaces import Bound, reduction_buffer
+from bevdiag.memory.workspaces import Bound, reduction_buffer, reserve_bytes, workspace
 from tests.memory.steps import GIB, workspace_stream
 
 from ..streams import make, stream
@@ -66,3 +70,20 @@ def test_the_end_of_the_interval_can_be_chosen(conv):
         for bound in (Bound.LOW, Bound.EXPECTED, Bound.HIGH)
     ]
     assert peaks == sorted(set(peaks))
+
+
+DATA = json.loads((Path(__file__).parents[1] / "data" / "rnn_h200.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("row", DATA["rows"])
+def test_the_reserve_is_exact_and_the_workspace_in_its_interval(row: dict[str, Any]) -> None:
+    seen, reserve = row["workspace_bytes"], row["reserve_bytes"]
+    call = RnnCall(
+        **{key: row[key] for key in row if not key.endswith("_bytes")},
+        element_bytes=row["element_bytes"],
+    )
+    assert reserve_bytes(call) == reserve
+    reported = workspace(call, H200)
+    assert reported.low <= seen <= reported.high
+    if row["kind"] in ("lstm", "gru") and row["hidden"] >= 200 and row["directions"] == 1:
+        assert reported.expected == pytest.approx(seen, rel=0.025)

@@ -9,9 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevdiag.config.model_settings import DataSettings, ModelSettings
-from bevdiag.models.builder import build_detector
+from bevdiag.models.builder import OneStageDetector, build_detector
 from bevdiag.models.contracts import Batch
-from bevdiag.models.one_stage import OneStageDetector
 from bevdiag.sparse import namespace
 
 POINT_RANGE = (0.0, -2.0, -1.0, 3.2, 2.0, 1.0)

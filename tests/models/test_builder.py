@@ -148,7 +148,7 @@ def test_a_run_without_values_has_the_shapes_of_one_with_values(small, name):
             fore[first + np.argsort(-scores[first : first + 60, -1])[:30]] = True
     decision = FocalDecision(fore, scores[:, :-1] >= 0.5)
     meta, meta_batch = small.build(settings, "meta"), small.batch(device="meta")
-    meta.backbone_3d.focal_encoder.set_decision(decision)
+    meta.backbone_3d.focal_encoder.decision = decision
     with small.mixed_devices():
         meta(meta_batch).backward()
 
@@ -166,7 +166,7 @@ def test_a_run_without_values_has_the_shapes_of_one_with_values(small, name):
 
 def test_meta_features_without_a_decision_are_refused(small):
     model = small.build(small.model(), "meta")
-    with small.mixed_devices(), pytest.raises(RuntimeError, match="set_decision"):
+    with small.mixed_devices(), pytest.raises(RuntimeError, match="set its decision"):
         model(small.batch(device="meta"))
 
 

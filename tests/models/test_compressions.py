@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from bevdiag.errors import InputError
-from bevdiag.models.bev_map import LEARNED_CHANNELS, MODES, compression_changes, map_input_of
+from bevdiag.models.interfaces import LEARNED_CHANNELS, MODES, compression_changes, map_input_of
 from tests import small_model
 
 small = small_model.small

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bevdiag.models import scatter
 from bevdiag.source.stubs import scatter as stub
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 
 BY_PYTORCH = {"torch_scatter": "scatter_reduce"}
 INDEX = torch.tensor([0, 2, 2, 0])
@@ -23,7 +23,7 @@ INDEX = torch.tensor([0, 2, 2, 0])
     ],
 )
 def test_a_maximum_makes_what_its_kernel_does(replaced: dict[str, str], made: list[int]) -> None:
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     with recorder, scatter.replaced(replaced):
         features = torch.empty(4, 5, device="meta", requires_grad=True)
         before = len([*recorder.stream(1).allocs()])

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from bevdiag.config import load_config
-from bevdiag.models.bev_map import map_input_of
+from bevdiag.models.interfaces import map_input_of
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.remedies.sets import with_fix

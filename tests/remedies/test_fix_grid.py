@@ -7,7 +7,7 @@ import pytest
 
 from bevdiag.config import read_document
 from bevdiag.errors import ExitCode, InputError, NoVerdictError
-from bevdiag.models.bev_map import Changes
+from bevdiag.models.interfaces import Changes
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.remedies.fix import FixOptions, fix

@@ -17,14 +17,13 @@ from bevdiag.rules.budget import budget_depends_on_values, over_budget, within_m
 from bevdiag.rules.checks import step_findings
 from bevdiag.rules.evidence import StepEvidence
 from bevdiag.rules.finding import Finding, Severity
-from bevdiag.rules.focal_voxels import focal_growth
-from bevdiag.rules.guesses import scalar_guessed
 from bevdiag.rules.height import densified_volume, height_flatten_blowup
-from bevdiag.rules.holders import padded_voxel_features, peak_dominated_by_one_block
+from bevdiag.rules.holders import focal_growth, padded_voxel_features, peak_dominated_by_one_block
 from bevdiag.rules.index_limits import convolution_beyond_32_bit
-from bevdiag.rules.unused import (
+from bevdiag.rules.traced import (
     parameters_not_optimized,
     parameters_without_gradient,
+    scalar_guessed,
     unused_output,
 )
 from bevdiag.trace.wiring import DeadBranch

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bevdiag.config import IgnoreComment
 from bevdiag.errors import Location
+from bevdiag.rules.checks import silence
 from bevdiag.rules.codes import Stage, finding
-from bevdiag.rules.silencing import silence
 
 FILE = Path("c.yaml")
 ALL = tuple(Stage)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bevdiag.scenes import Batch, Scenario, make_batch
-from bevdiag.source import read_source_config, trace_source
+from bevdiag.source import read_source_config
 from bevdiag.trace.alternatives import TracedStep
+from tests.source.tracing import trace_source
 
 REPOSITORY = Path(__file__).parent / "repo"
 MODELS = REPOSITORY / "tools" / "cfgs" / "models"

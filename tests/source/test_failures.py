@@ -10,21 +10,22 @@ from torch import nn
 
 import bevdiag.source
 from bevdiag.errors import NoVerdictError, RepositoryError
-from bevdiag.source import cuda_runtime, writing
-from bevdiag.source.dialects.det3d import described
+from bevdiag.source import cuda_api, mixed_values
+from bevdiag.source.dialects.det3d import Det3d
 from bevdiag.source.dialects.mmcv1 import infos
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
-from bevdiag.source.dialects.pcdet.training import loss_in
+from bevdiag.source.dialects.protocol import loss_in
 from bevdiag.source.downloads import NoWeights
 from bevdiag.source.failures import Remedy, as_failure, exits_reported, failed, with_findings
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs import inert
 from bevdiag.source.stubs.spconv import SparseConvTensor
 from bevdiag.trace import places
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 Trace = Callable[..., TracedStep]
@@ -90,9 +91,9 @@ def _exit() -> None:
 
 def _recorder() -> Recorder:
     values = AssumedValues(Scenario.EXPECTED, {})
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
-    begin(Running(SimulatedGpu(recorder, values), values))
+    begin(SimulatedGpu(recorder, values))
     return recorder
 
 
@@ -100,7 +101,7 @@ def _write_into_constants() -> None:
     recorder = _recorder()
     with recorder, recorder.for_device():
         canvas = torch.zeros(4)
-    writing.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
+    mixed_values.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
 
 
 def _refuse(*_: object) -> None:
@@ -117,9 +118,8 @@ def _unknown_data_set() -> None:
     named: Any = SimpleNamespace(dump=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(infos, "required", lambda name: named)
-        patch.setattr(infos, "registry_of", lambda dataset: None)
+        patch.setattr(infos, "_registry_of", lambda dataset: None)
         patch.setattr(infos, "class_of", lambda dataset: object)
-        patch.setattr(infos.Rig, "of", lambda dataset: None)
         nothing: Any = None
         infos.write_scene(nothing, {"type": "OwnDataset"}, Path())
 
@@ -131,11 +131,11 @@ _WAYS: dict[Remedy, Callable[[], Any]] = {
     Remedy.FILE: lambda: _raise(FileNotFoundError(2, "No such file", "infos.pkl")),
     Remedy.REFUSED: lambda: _raise(PermissionError("would signal a process")),
     Remedy.LEAVES: _exit,
-    Remedy.ON_GPU: cuda_runtime.shut("_cuda_sleep"),
+    Remedy.ON_GPU: cuda_api.shut("_cuda_sleep"),
     Remedy.CONSTANTS: _write_into_constants,
     Remedy.VALUES: _unknown_coordinates,
     Remedy.LOSS: lambda: loss_in({"boxes": 1}, _exit),
-    Remedy.CONFIG: lambda: described({}, Path("a.py")),
+    Remedy.CONFIG: lambda: Det3d(Path(), Path("a.py"), ()).described({}),
     Remedy.TRAINING: lambda: MMEngine(Path(), Path("a.py"), ()).predictions(
         nn.Identity(), MMEngine.BATCH({})
     ),
@@ -149,7 +149,7 @@ def test_every_kind_of_failure_says_what_helps(
     remedy: Remedy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inert, "_armed", [True])
-    monkeypatch.setattr(cuda_runtime, "reached", [])
+    monkeypatch.setattr(cuda_api, "reached", [])
     monkeypatch.setattr(torch.utils, "swap_tensors", _refuse)
     with pytest.raises(NoVerdictError) as caught:
         _WAYS[remedy]()

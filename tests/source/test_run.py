@@ -9,9 +9,12 @@ from bevdiag.errors import ConfigError, InputError, NoVerdictError
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import Loop
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.repository import Repository
 from bevdiag.source import run
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.scenarios import Scenario
+from tests.source.tracing import trace_source
 
 Trace = Callable[..., TracedStep]
 EVALUATION = Loop(evaluates=True)
@@ -138,18 +141,14 @@ def test_an_unknown_detector_is_reported_with_its_place(trace_repo: Trace) -> No
 
 
 def test_a_folder_without_a_package(trace_repo: Trace, tmp_path: Path, repository: Path) -> None:
-    from bevdiag.source import trace_source
-
     config = repository / "tools" / "cfgs" / "models" / "one_stage.yaml"
     with pytest.raises(InputError, match="has no package with models"):
         trace_source(config, tmp_path, scenes={})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no such folder"):
-        trace_source(config, tmp_path / "none", scenes={})  # type: ignore[arg-type]
+        Repository.read(config, InspectOptions(source=str(tmp_path / "none")))
 
 
 def test_a_config_that_cannot_be_read(tmp_path: Path, repository: Path) -> None:
-    from bevdiag.source import trace_source
-
     with pytest.raises(ConfigError, match="no such file"):
         trace_source(tmp_path / "none.yaml", repository, scenes={})  # type: ignore[arg-type]
 

@@ -10,8 +10,9 @@ import torch
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category
 from bevdiag.scenes import Scenario
-from bevdiag.source import SavedBatch, read_saved_batch, trace_source
+from bevdiag.source import SavedBatch, read_saved_batch
 from bevdiag.trace.alternatives import TracedStep
+from tests.source.tracing import trace_source
 
 REPOSITORY = Path(__file__).parent / "own_data"
 CONFIG = REPOSITORY / "tools" / "cfgs" / "own.yaml"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bevdiag.scenes import Batch, Scenario
-from bevdiag.source import trace_source
 from bevdiag.trace.alternatives import TracedStep
+from tests.source.tracing import trace_source
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,13 +7,15 @@ import torch
 from torch import nn
 
 from bevdiag.memory.events import EventStream
-from bevdiag.source import writing
-from bevdiag.source.cuda_runtime import is_cuda
+from bevdiag.source import mixed_values
+from bevdiag.source.cuda_api import FEATURES, is_cuda
 from bevdiag.source.simulated_gpu import SimulatedGpu
+from bevdiag.source.state import begin
 from bevdiag.trace import operands
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.functions import cuda_functions
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 User = Callable[..., object]
@@ -27,6 +30,9 @@ def devices(tensor):
 
 def to_device(tensor):
     return tensor.cuda()
+
+def to_number(tensor):
+    return tensor.to(0, torch.float64)
 
 def same_device(tensor, other):
     return tensor.to(other.device)
@@ -66,7 +72,7 @@ def user() -> dict[str, User]:
 
 @pytest.fixture
 def recorder() -> Recorder:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     made.bare_factories_on_host = True
     return made
 
@@ -108,6 +114,10 @@ def test_a_copy_to_the_device_counts_and_keeps_its_values(
     assert recorder.is_device(copied)
     assert user["to_device"](copied) is copied
     assert allocated(recorder.stream(1)) == [(5,)]
+    numbered = user["to_number"](torch.ones(4))
+    assert isinstance(numbered, torch.Tensor)
+    assert recorder.is_device(numbered)
+    assert allocated(recorder.stream(1)) == [(5,), (4,)]
 
 
 MADE_BEFORE = torch.full((5,), 3.0)
@@ -276,7 +286,7 @@ def test_a_view_that_others_hold_cannot_give_up_its_values(
         canvas = torch.zeros(4, device="cpu")
     monkeypatch.setattr(torch.utils, "swap_tensors", _refuse)
     with pytest.raises(NoVerdictError, match="new_zeros"):
-        writing.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
+        mixed_values.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
     assert recorder.block_of(canvas) is not None
 
 
@@ -289,3 +299,80 @@ def test_meta_copies_made_above_the_dispatch_are_not_recorded(
 ) -> None:
     operands.unrecorded(operands.as_meta, torch.ones(11))
     assert allocated(recorder.stream(1)) == []
+
+
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def running() -> Iterator[Recorder]:
+    made = new_recorder(Attribution(nn.Module()))
+    made.bare_factories_on_host = True
+    values = AssumedValues(Scenario.EXPECTED, {})
+    gpu = SimulatedGpu(made, values)
+    begin(gpu)
+    with made, gpu:
+        yield made
+
+
+MADE: dict[str, Callable[[], torch.Tensor]] = {
+    "empty_strided": lambda: torch.empty_strided((2, 3), (3, 1), device="cuda"),
+    "triu_indices": lambda: torch.triu_indices(4, 4, device="cuda"),
+    "tril_indices": lambda: torch.tril_indices(4, 4, device=CUDA),
+    "normal": lambda: torch.normal(0.0, 1.0, (3, 4), device="cuda"),
+    "logspace": lambda: torch.logspace(0, 1, 5, device="cuda:0"),
+    "hann_window": lambda: torch.hann_window(8, device=0),
+    "fftfreq": lambda: torch.fft.fftfreq(8, device="cuda"),
+    "asarray": lambda: torch.asarray([1, 2], device="cuda"),
+    "as_tensor": lambda: torch.as_tensor(torch.ones(3), device="cuda"),
+    "frombuffer": lambda: torch.frombuffer(bytearray(16), dtype=torch.int32).cuda(),
+    "to": lambda: torch.ones(3).to("cuda", non_blocking=True),
+    "ones_like": lambda: torch.ones_like(torch.ones(3), device="cuda"),
+    "new_full": lambda: torch.ones(3).new_full((2,), 1.0, device="cuda"),
+    "Linear": lambda: nn.Linear(3, 4, device="cuda").weight.detach(),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_made_for_the_gpu_is_the_gpu_s(name: str, running: Recorder) -> None:
+    made = MADE[name]()
+    assert running.is_device(made)
+    assert not made.is_meta
+    assert made.device.type == "cuda"
+
+
+def test_what_is_made_next_to_features_without_values_is_features(running: Recorder) -> None:
+    for made in (
+        torch.empty_strided((2, 2), (2, 1), device=FEATURES),
+        torch.normal(0.0, 1.0, (2, 2), device=FEATURES),
+        torch.rand(3, device=FEATURES, generator=torch.Generator()),
+    ):
+        assert made.is_meta
+    assert torch.randint(0, 5, (3,), device=FEATURES).max() < 5
+
+
+def test_the_default_device_counts_and_only_while_it_is_set(running: Recorder) -> None:
+    with torch.device("cuda"):
+        inside = torch.zeros(3)
+    assert running.is_device(inside)
+    assert not running.is_device(torch.zeros(3))
+    torch.set_default_device("cuda")
+    try:
+        assert running.is_device(torch.arange(3))
+    finally:
+        torch.set_default_device(None)
+
+
+def test_a_sparse_tensor_is_made_from_its_parts(running: Recorder) -> None:
+    indices = torch.tensor([[0, 1], [1, 0]], device="cuda")
+    values = torch.ones(2, device="cuda")
+    made: Any = torch.sparse_coo_tensor(indices, values, (2, 2), device="cuda")
+    assert made.to_dense().tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    features = torch.empty(2, device="meta")
+    assert torch.sparse_coo_tensor(indices, features, (2, 2), device="cuda").is_meta
+
+
+def test_what_is_to_get_a_gradient_is_where_features_are(running: Recorder) -> None:
+    one_hot = torch.eye(4, device="cuda", requires_grad=True)
+    assert one_hot.is_meta
+    assert torch.eye(4, device="cuda").tolist()[0] == [1, 0, 0, 0]

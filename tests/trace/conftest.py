@@ -14,6 +14,7 @@ from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.autocast import Autocast
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.functions import cuda_functions
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.step import StepOptions, Trace, meta_checkpoints, trace_steps
 
@@ -40,7 +41,7 @@ class Recordings:
         """
         model = model or nn.Module()
         with without_compiler(), meta_checkpoints(), Attribution(model) as attribution:
-            recorder = Recorder(attribution)
+            recorder = new_recorder(attribution)
             for tensor in (*model.parameters(), *model.buffers()):
                 recorder.adopt(tensor, Category.PARAMETER, "", "Module.to")
             attribution.begin_step()

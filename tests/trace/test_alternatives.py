@@ -7,8 +7,8 @@ from bevdiag.trace import alternatives as scenarios
 from bevdiag.trace.alternatives import Scenarios
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.ledger import Ledger
-from bevdiag.trace.rehearsal import Question
 from bevdiag.trace.step import Trace
+from bevdiag.trace.unknown_values import Question
 
 
 def _asked(values: AssumedValues, place: str) -> bool:

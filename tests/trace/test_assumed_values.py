@@ -7,7 +7,8 @@ import torch
 
 from bevdiag.trace import places
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
-from bevdiag.trace.rehearsal import Prompter, Question, Rehearsal, can_rehearse
+from bevdiag.trace.rehearsal import Prompter, Rehearsal, can_rehearse
+from bevdiag.trace.unknown_values import Question
 
 
 def _mask(values: AssumedValues, mask: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,7 @@ import torch
 from bevdiag.children import Answer, Child
 from bevdiag.memory.profiles import DeviceProfile, profile_text
 from bevdiag.memory.requests import ConvCall
-from bevdiag.trace.ask_cudnn import CudnnHeuristics
-from bevdiag.trace.calibrate import CalibrationTask, run_child
+from bevdiag.trace.calibrate import CalibrationTask, CudnnHeuristics, run_child
 
 pytestmark = pytest.mark.gpu
 

@@ -107,14 +107,7 @@ def test_seeds_that_agree_count_each(
 ) -> None:
     growth = iter([2, 2, 2, 7, 26])
 
-    class _Sampler:
-        def __init__(self, *_: Any, **__: Any) -> None:
-            pass
-
-        def sample(self, seed: int) -> int:
-            return next(growth)
-
-    monkeypatch.setattr(kept_voxels, "DecisionSampler", _Sampler)
+    monkeypatch.setattr(kept_voxels, "decided", lambda *_, **__: next(growth))
     monkeypatch.setattr(kept_voxels, "workers", _one_after_the_other)
     monkeypatch.setattr(
         kept_voxels,

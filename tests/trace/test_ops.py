@@ -7,8 +7,7 @@ from torch import Tensor
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.requests import GemmWorkspace, StridedReduction
 from bevdiag.models import sized_ops
-from bevdiag.trace.known_values import KnownValues
-from bevdiag.trace.unknown_values import DataDependenceError
+from bevdiag.trace.unknown_values import DataDependenceError, KnownValues
 
 
 def _meta(*shape: int) -> Tensor:
@@ -17,7 +16,7 @@ def _meta(*shape: int) -> Tensor:
 
 def test_a_scalar_read_from_features_is_asked_for_once_it_matters(recordings: Any) -> None:
     with recordings.recording() as recorder:
-        recorder.unknown = KnownValues(recorder)
+        recorder.unknown = KnownValues(recorder.attribution)
         loss = _meta(3).sum().item()
         assert f"{loss * 2:.1f}"
         with pytest.raises(DataDependenceError, match="number read from features"):
@@ -186,7 +185,7 @@ def test_dropout_makes_its_mask_first(recordings: Any) -> None:
 def test_comparisons_that_no_value_changes_are_decided(recordings: Any) -> None:
     features = _meta(20)
     with recordings.recording() as recorder:
-        recorder.unknown = KnownValues(recorder)
+        recorder.unknown = KnownValues(recorder.attribution)
         assert not torch.isnan(features).any()
         assert torch.isfinite(features).all()
         assert not (features > 0).sum() < 0

@@ -129,7 +129,7 @@ def test_the_others_know_every_parameter(recordings: Any, name: str) -> None:
 
 
 def test_leaf_modules_give_a_group_of_norms_and_one_of_the_rest() -> None:
-    optimizer = LeafModuleAdam(_Attends(), lr=0.1, weight_decay=0.01, foreach=True)
+    optimizer = LeafModuleAdam(_Attends(), lr=0.1, weight_decay=0.01)
     others, norms = (group["params"] for group in optimizer.param_groups)
     assert [tuple(p.shape) for p in norms] == [(8,), (8,)]
     assert len(others) == 4
@@ -139,7 +139,7 @@ def test_one_cycle_decays_the_weights_directly() -> None:
     model = nn.Linear(2, 2, bias=False)
     nn.init.ones_(model.weight)
     model.weight.grad = torch.zeros(2, 2)
-    update(LeafModuleAdam(model, lr=0.1, weight_decay=0.5, foreach=False))
+    update(LeafModuleAdam(model, lr=0.1, weight_decay=0.5))
     torch.testing.assert_close(model.weight.detach(), torch.full((2, 2), 1 - 0.1 * 0.5))
 
 

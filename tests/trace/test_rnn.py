@@ -7,7 +7,7 @@ from torch import nn
 from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.memory.device import make_target
 from bevdiag.memory.requests import RnnCall
-from bevdiag.memory.rnn import reserve_bytes
+from bevdiag.memory.workspaces import reserve_bytes
 from bevdiag.trace.any_model import trace_model
 from bevdiag.trace.step import StepOptions
 

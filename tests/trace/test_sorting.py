@@ -7,13 +7,14 @@ from torch import nn
 
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.unknown_values import DataDependenceError
 
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     made.unknown = AssumedValues(Scenario.EXPECTED, {})
     with made:
         yield made

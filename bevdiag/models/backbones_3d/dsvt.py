@@ -1,19 +1,17 @@
 """DSVT: attention within sets of voxels, sets dealt along y and x in turn."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from bevdiag.config.backbone_settings import DsvtSettings
+from bevdiag.config.backbone_settings import NUM_REDUCTION_HEADS, DsvtSettings
 from bevdiag.models.backbones_3d.dsvt_input_layer import DsvtInputLayer, Pooling, Stage
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import unique_with_inverse
-
-_REDUCTION_HEADS = 8
-"""The original's; the stage's own nhead does not count here."""
 
 
 class LinearReduction(nn.Module):
@@ -50,7 +48,7 @@ class AttentionReduction(nn.Module):
         super().__init__()
         self.query_func = nn.MaxPool1d(volume)
         self.norm = nn.LayerNorm(channels)
-        self.self_attn = nn.MultiheadAttention(channels, _REDUCTION_HEADS, batch_first=True)
+        self.self_attn = nn.MultiheadAttention(channels, NUM_REDUCTION_HEADS, batch_first=True)
         self.pos_embedding = nn.Parameter(torch.randn(volume, channels))
         nn.init.normal_(self.pos_embedding, std=0.01)
 
@@ -143,12 +141,10 @@ class SetAttention(nn.Module):
 class DsvtEncoderLayer(nn.Module):
     """Set attention with a residual around it."""
 
-    def __init__(
-        self, d_model: int, nhead: int, dropout: float, dim_feedforward: int, activation: str
-    ) -> None:
+    def __init__(self, make_attention: Callable[[], SetAttention]) -> None:
         super().__init__()
-        self.win_attn = SetAttention(d_model, nhead, dropout, dim_feedforward, activation)
-        self.norm = nn.LayerNorm(d_model)
+        self.win_attn = make_attention()
+        self.norm = nn.LayerNorm(self.win_attn.d_model)
 
     def forward(self, src: Tensor, position: Tensor, repeated: Tensor, voxels: Tensor) -> Tensor:
         """As `SetAttention`."""
@@ -162,13 +158,9 @@ class DsvtEncoderLayer(nn.Module):
 class DsvtBlock(nn.Module):
     """Two encoder layers: sets along y, then sets along x, both of one shift."""
 
-    def __init__(
-        self, d_model: int, nhead: int, dropout: float, dim_feedforward: int, activation: str
-    ) -> None:
+    def __init__(self, make_attention: Callable[[], SetAttention]) -> None:
         super().__init__()
-        self.encoder_list = nn.ModuleList(
-            DsvtEncoderLayer(d_model, nhead, dropout, dim_feedforward, activation) for _ in range(2)
-        )
+        self.encoder_list = nn.ModuleList(DsvtEncoderLayer(make_attention) for _ in range(2))
 
     def forward(
         self,
@@ -208,14 +200,15 @@ class Dsvt(nn.Module):
         for stage, (channels, (_, num_blocks)) in enumerate(
             zip(settings.d_model, settings.set_info, strict=True)
         ):
-            arguments = (
+            make_attention = partial(
+                SetAttention,
                 channels,
                 settings.nhead[stage],
                 settings.dropout,
                 settings.dim_feedforward[stage],
                 settings.activation,
             )
-            self.stages.append(nn.ModuleList(DsvtBlock(*arguments) for _ in range(num_blocks)))
+            self.stages.append(nn.ModuleList(DsvtBlock(make_attention) for _ in range(num_blocks)))
             self.residual_norms.append(
                 nn.ModuleList(nn.LayerNorm(channels) for _ in range(num_blocks))
             )

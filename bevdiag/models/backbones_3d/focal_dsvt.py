@@ -20,7 +20,7 @@ from bevdiag.models.sized_ops import to_device, without_values
 class FocalSparseEncoder(VoxelGrowth):
     """Submanifold stem, importance of every voxel and its 26 neighbours, growth, convolution.
 
-    Which voxels it keeps depends on feature values: on meta tensors `set_decision` must have said.
+    Which voxels it keeps depends on feature values: on meta tensors `decision` must say it.
 
     Adds `encoded_spconv_tensor` (C = OUT_CHANNELS, the full grid) and, in training, its focal
     loss as `loss_box_of_backbone`. The detector's loss leaves the latter out, as in the report's
@@ -34,7 +34,6 @@ class FocalSparseEncoder(VoxelGrowth):
         spatial_shape: tuple[int, int, int],
         *,
         spconv: Any,
-        device: torch.device,
     ) -> None:
         """Build the layers. `spatial_shape` is z, y, x; `spconv` is like spconv.pytorch."""
         super().__init__(
@@ -43,7 +42,6 @@ class FocalSparseEncoder(VoxelGrowth):
             scale_all=False,
             scale_fore=False,
             spconv=spconv,
-            device=device,
         )
         self.settings = settings
         self.spatial_shape = spatial_shape
@@ -64,8 +62,8 @@ class FocalSparseEncoder(VoxelGrowth):
             nn.ReLU(),
         )
         self.num_point_features = settings.out_channels
-        self.voxel_size = torch.tensor(settings.voxel_size, device=device)
-        self.point_cloud_range = torch.tensor(settings.point_cloud_range, device=device)
+        self.voxel_size = torch.tensor(settings.voxel_size)
+        self.point_cloud_range = torch.tensor(settings.point_cloud_range)
 
     def forward(self, batch: Batch) -> Batch:
         """Add `encoded_spconv_tensor`."""
@@ -130,7 +128,6 @@ class FocalDsvt(nn.Module):
         *,
         bev_input: BevInput,
         spconv: Any,
-        device: torch.device,
     ) -> None:
         super().__init__()
         made = settings.focal_encoder.out_channels
@@ -144,7 +141,7 @@ class FocalDsvt(nn.Module):
         self.bev_input = bev_input
         self.volume = volume
         self.focal_encoder = FocalSparseEncoder(
-            settings.focal_encoder, in_channels, spatial_shape, spconv=spconv, device=device
+            settings.focal_encoder, in_channels, spatial_shape, spconv=spconv
         )
         self.dsvt = Dsvt(settings.dsvt)
 

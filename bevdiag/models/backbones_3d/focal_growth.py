@@ -12,7 +12,7 @@ known, the rest is integer work that this module repeats exactly, oddities inclu
   in float32: above 2^24 it may leave equal voxels apart, and they stay separate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +44,16 @@ class FocalDecision:
     Attributes:
         fore_mask: [N], which voxels are foreground.
         kernel_mask: [N, 26], which neighbours are on; rows of background voxels do not matter.
+        grown: the coordinates that `grow` was asked about, with its answers.
     """
 
     fore_mask: Mask
     kernel_mask: Mask
+    grown: "list[tuple[Coords, Growth]]" = field(default_factory=list)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # What it leads to is sooner found again than sent.
+        return FocalDecision, (self.fore_mask, self.kernel_mask)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +94,17 @@ def grow(
         spatial_shape: extents z, y, x.
         batch_size: number of samples.
     """
+    for known, growth in decision.grown:
+        if np.array_equal(known, coords):
+            return growth
+    growth = _grow(coords, decision, spatial_shape, batch_size)
+    decision.grown.append((coords.copy(), growth))
+    return growth
+
+
+def _grow(
+    coords: Coords, decision: FocalDecision, spatial_shape: tuple[int, int, int], batch_size: int
+) -> Growth:
     rows = [np.flatnonzero(coords[:, 0] == sample) for sample in range(batch_size)]
     zyx = coords[:, 1:]
     splits = [_split(zyx[r], _rows_of(decision, r), spatial_shape) for r in rows]

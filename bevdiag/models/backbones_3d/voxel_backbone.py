@@ -1,6 +1,7 @@
 """VoxelBackBone8x and VoxelResBackBone8x: sparse convolutions down to an eighth of the grid."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -8,6 +9,9 @@ from torch import nn
 from bevdiag.config.backbone_settings import VoxelBackboneSettings, VoxelResBackboneSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.interfaces import VOXEL_BACKBONE_CHANNELS, SpatialShape
+
+Triple = tuple[int, int, int]
+"""z, y, x."""
 
 
 class VoxelBackbone(nn.Module):
@@ -73,38 +77,31 @@ class VoxelBackbone(nn.Module):
         out_channels: int,
         key: str,
         *,
-        kernel: Sequence[int] = (3, 3, 3),
-        stride: Sequence[int] = (2, 2, 2),
-        padding: Sequence[int] = (1, 1, 1),
+        kernel: Triple = (3, 3, 3),
+        stride: Triple = (2, 2, 2),
+        padding: Triple = (1, 1, 1),
     ) -> nn.Module:
         """Build a strided sparse convolution without bias, BatchNorm, ReLU."""
         conv = self.spconv.SparseConv3d(
             in_channels,
             out_channels,
-            tuple(kernel),
-            stride=tuple(stride),
-            padding=tuple(padding),
+            kernel,
+            stride=stride,
+            padding=padding,
             bias=False,
             indice_key=key,
         )
         return self._activated(conv, out_channels)
 
-    def stage(self, in_channels: int, channels: int, number: int, **how: Any) -> list[nn.Module]:
+    def stage(self, in_channels: int, channels: int, number: int, **how: Triple) -> list[nn.Module]:
         """Build a strided convolution and two submanifold ones behind it."""
         down = self.down(in_channels, channels, f"spconv{number}", **how)
         return [down, *(self.subm(channels, channels, f"subm{number}") for _ in range(2))]
 
-    def last(self, in_channels: int, padding: Sequence[int]) -> nn.Module:
+    def last(self, in_channels: int, padding: Triple) -> nn.Module:
         """Build the convolution along the height that hands over."""
-        channels = VOXEL_BACKBONE_CHANNELS
-        return self.down(
-            in_channels,
-            channels,
-            "spconv_down2",
-            kernel=(3, 1, 1),
-            stride=(2, 1, 1),
-            padding=padding,
-        )
+        along = {"kernel": (3, 1, 1), "stride": (2, 1, 1), "padding": padding}
+        return self.down(in_channels, VOXEL_BACKBONE_CHANNELS, "spconv_down2", **along)
 
     def _activated(self, conv: nn.Module, channels: int) -> nn.Module:
         sequence: nn.Module = self.spconv.SparseSequential(
@@ -143,14 +140,11 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, key: str, *, bias: bool, spconv: Any) -> None:
         super().__init__()
-        self.conv1 = spconv.SubMConv3d(
-            channels, channels, kernel_size=3, padding=1, bias=bias, indice_key=key
-        )
+        conv = partial(spconv.SubMConv3d, kernel_size=3, padding=1, bias=bias, indice_key=key)
+        self.conv1 = conv(channels, channels)
         self.bn1 = sparse_norm(channels)
         self.relu = nn.ReLU()
-        self.conv2 = spconv.SubMConv3d(
-            channels, channels, kernel_size=3, padding=1, bias=bias, indice_key=key
-        )
+        self.conv2 = conv(channels, channels)
         self.bn2 = sparse_norm(channels)
 
     def forward(self, x: Any) -> Any:

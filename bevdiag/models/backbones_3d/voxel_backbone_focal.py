@@ -37,7 +37,6 @@ class FocalSparseConv(VoxelGrowth):
         key: str,
         *,
         spconv: Any,
-        device: torch.device,
     ) -> None:
         super().__init__(
             threshold=settings.threshold,
@@ -45,7 +44,6 @@ class FocalSparseConv(VoxelGrowth):
             scale_all=settings.mask_multi,
             scale_fore=not settings.skip_mask_kernel,
             spconv=spconv,
-            device=device,
         )
         self.voxel_stride = voxel_stride
         self.conv = spconv.SubMConv3d(channels, channels, 3, stride=1, bias=False, indice_key=key)
@@ -69,8 +67,8 @@ class FocalSparseConv(VoxelGrowth):
             bias=False,
             indice_key=f"{key}_imp",
         )
-        self.register_buffer("origin", torch.tensor(_RANGE[:3], device=device), persistent=False)
-        self.register_buffer("cell", torch.tensor(_VOXEL_SIZE, device=device), persistent=False)
+        self.register_buffer("origin", torch.tensor(_RANGE[:3]), persistent=False)
+        self.register_buffer("cell", torch.tensor(_VOXEL_SIZE), persistent=False)
 
     def forward(self, x: Any, batch: Batch) -> tuple[Any, Tensor]:
         """Turn a sparse tensor into one on the kept voxels, and the importance's loss."""
@@ -146,12 +144,11 @@ class VoxelBackBone8xFocal(VoxelBackbone):
         grid_size: tuple[int, int, int],
         *,
         spconv: Any,
-        device: torch.device,
     ) -> None:
         super().__init__(grid_size, spconv=spconv, in_place=True)
 
         def focal(channels: int, stride: int, key: str) -> nn.Module:
-            return FocalSparseConv(settings, channels, stride, key, spconv=spconv, device=device)
+            return FocalSparseConv(settings, channels, stride, key, spconv=spconv)
 
         self.conv_input = self.subm(in_channels, 16, "subm1")
         self.conv1 = FocalLevel(self.subm(16, 16, "subm1"), focal(16, 1, "focal1"))

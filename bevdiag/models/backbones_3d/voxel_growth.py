@@ -6,13 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.models.backbones_3d.focal_growth import (
-    OFFSETS,
-    Coords,
-    FocalDecision,
-    Growth,
-    grow,
-)
+from bevdiag.models.backbones_3d.focal_growth import OFFSETS, FocalDecision, Growth, grow
 from bevdiag.models.backbones_3d.focal_split import (
     AssumedDecisions,
     Decisions,
@@ -43,7 +37,7 @@ class Grown(NamedTuple):
 class VoxelGrowth(nn.Module):
     """Splits each sample's voxels, lets the foreground spawn neighbours, and merges what coincides.
 
-    Which voxels are kept depends on feature values: on meta tensors `set_decision` must have said.
+    Which voxels are kept depends on feature values: on meta tensors `decision` must say it.
     `num_kept` says how many the last forward pass kept.
 
     Args:
@@ -52,7 +46,6 @@ class VoxelGrowth(nn.Module):
         scale_all: whether every voxel's features are multiplied by its importance first.
         scale_fore: whether the merged foreground's features are multiplied by its mean scores.
         spconv: a namespace like spconv.pytorch.
-        device: of the offsets.
     """
 
     offsets: Tensor
@@ -65,7 +58,6 @@ class VoxelGrowth(nn.Module):
         scale_all: bool,
         scale_fore: bool,
         spconv: Any,
-        device: torch.device,
     ) -> None:
         super().__init__()
         self.threshold = threshold
@@ -73,17 +65,9 @@ class VoxelGrowth(nn.Module):
         self.scale_all = scale_all
         self.scale_fore = scale_fore
         self.spconv = spconv
-        offsets = torch.tensor(OFFSETS, dtype=torch.float32, device=device)
-        self.register_buffer("offsets", offsets)
+        self.register_buffer("offsets", torch.tensor(OFFSETS, dtype=torch.float32))
         self.num_kept = 0
-        self._decision: FocalDecision | None = None
-        self._growth: tuple[Coords, Growth] | None = None
-
-    def set_decision(self, decision: FocalDecision | None) -> None:
-        """Say what the values decide, for meta tensors; None forgets it."""
-        if decision is not self._decision:
-            self._decision = decision
-            self._growth = None
+        self.decision: FocalDecision | None = None
 
     def grown(self, x: Any, logits: Tensor) -> "Grown":
         """Return the kept voxels, and what was made on the way to them.
@@ -137,17 +121,13 @@ class VoxelGrowth(nn.Module):
         return [AssumedDecisions(sample, self.threshold, self.topk) for sample in growth.samples]
 
     def _growth_of(self, x: Any) -> Growth:
-        if self._decision is None:
+        if self.decision is None:
             raise RuntimeError(
                 f"{type(self).__name__}: which voxels are kept depends on feature values, which "
-                "meta tensors do not have: call set_decision() first"
+                "meta tensors do not have: set its decision first"
             )
-        coords: Coords = x.indices.numpy()
-        if self._growth is None or not np.array_equal(self._growth[0], coords):
-            z, y, x_extent = x.spatial_shape
-            growth = grow(coords, self._decision, (z, y, x_extent), x.batch_size)
-            self._growth = coords.copy(), growth
-        return self._growth[1]
+        depth, height, width = x.spatial_shape
+        return grow(x.indices.numpy(), self.decision, (depth, height, width), x.batch_size)
 
 
 def _rows_of_sample(joined_coords: Tensor, splits: list[Split], sample: int) -> Tensor:

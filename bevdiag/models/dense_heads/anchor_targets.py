@@ -68,16 +68,20 @@ class MatchCounts:
     foreground: int
 
 
-def count_matches(anchors: Floats, boxes: Floats, settings: AnchorClassSettings) -> MatchCounts:
-    """Count matches of anchors [N, 7+] and boxes [n, 7+], n above 0, by the nearest upright boxes.
+def count_matches(sides: Floats, boxes: Floats, settings: AnchorClassSettings) -> MatchCounts:
+    """Count matches of anchors and boxes, by the nearest upright boxes.
 
     A box meets few anchors, so only those are compared with it; with all others it shares nothing.
+
+    Args:
+        sides: of the upright anchors, x, y minimum and maximum [4, N].
+        boxes: [n, 7+], n above 0.
+        settings: the class's.
     """
-    sides = np.ascontiguousarray(_upright_on_host(anchors).T)
-    best = np.zeros(len(anchors), np.float32)
-    is_forced = np.zeros(len(anchors), dtype=bool)
+    best = np.zeros(sides.shape[1], np.float32)
+    is_forced = np.zeros(len(best), dtype=bool)
     forced = 0
-    for box in _upright_on_host(boxes):
+    for box in upright_on_host(boxes).T:
         near = np.flatnonzero(
             (sides[0] < box[2]) & (sides[2] > box[0]) & (sides[1] < box[3]) & (sides[3] > box[1])
         )
@@ -95,13 +99,13 @@ def count_matches(anchors: Floats, boxes: Floats, settings: AnchorClassSettings)
     )
 
 
-def _upright_on_host(boxes: Floats) -> Floats:
-    """[N, 7+] to x, y minimum and maximum [N, 4], the heading rounded to a multiple of 90."""
+def upright_on_host(boxes: Floats) -> Floats:
+    """[N, 7+] to x, y minimum and maximum [4, N], the heading rounded to a multiple of 90."""
     heading = boxes[:, 6]
     angle = np.abs(heading - np.floor(heading / np.float32(np.pi) + 0.5) * np.float32(np.pi))
     extent = np.where((angle < np.pi / 4)[:, None], boxes[:, 3:5], boxes[:, [4, 3]])
-    upright: Floats = np.concatenate((boxes[:, :2] - extent / 2, boxes[:, :2] + extent / 2), axis=1)
-    return upright
+    upright = np.concatenate((boxes[:, :2] - extent / 2, boxes[:, :2] + extent / 2), axis=1)
+    return np.ascontiguousarray(upright.T)
 
 
 def _overlaps_on_host(sides: Floats, box: Floats) -> Floats:
@@ -153,7 +157,9 @@ class AnchorAssigner:
         norm_by_num_examples: bool,
     ) -> None:
         self._classes = classes
-        self._host_anchors = [anchors.numpy().reshape(-1, num_codes) for anchors in host_anchors]
+        self._sides = [
+            upright_on_host(anchors.numpy().reshape(-1, num_codes)) for anchors in host_anchors
+        ]
         self._class_names = np.array(class_names)
         self._num_codes = num_codes
         self._by_sincos = by_sincos
@@ -243,8 +249,7 @@ class AnchorAssigner:
         # Every step brings the same boxes.
         key = index, boxes.tobytes()
         if key not in self._counts:
-            anchors = self._host_anchors[index]
-            self._counts[key] = count_matches(anchors, boxes, self._classes[index])
+            self._counts[key] = count_matches(self._sides[index], boxes, self._classes[index])
         return self._counts[key]
 
 

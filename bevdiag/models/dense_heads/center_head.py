@@ -1,49 +1,30 @@
 """CenterHead: heat maps of box centres and box codes at every cell."""
 
-from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bevdiag.config.head_settings import CenterHeadSettings, HeadBranchSettings
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.errors import ConfigError
 from bevdiag.models.contracts import Batch, DenseHead, Detections, Limits
-from bevdiag.models.dense_heads.center_boxes import (
-    Objects,
+from bevdiag.models.dense_heads.center_losses import (
+    BevGrid,
+    Floats,
+    HeadTargets,
+    boxes_of_head,
     decode_boxes,
+    draw_targets,
     heatmap_loss,
     iou_loss,
     iou_regression_loss,
+    on_device,
     regression_loss,
 )
-from bevdiag.models.dense_heads.center_targets import (
-    BevGrid,
-    Floats,
-    SampleTargets,
-    boxes_of_head,
-    draw_targets,
-)
 from bevdiag.models.dense_heads.detections import best_peaks, suppressed
-from bevdiag.models.sized_ops import to_device
 
 _HEATMAP_BIAS = -2.19
 """Makes the sigmoid start near 0.1 (CenterNet)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeadTargets:
-    """A head's targets, stacked over the batch; see `SampleTargets`."""
-
-    heatmap: Tensor
-    boxes: Tensor
-    cells: Tensor
-    mask: Tensor
-    source_boxes: Tensor
-    has_centres: bool
-    num_objects: int
 
 
 class SeparateHead(nn.Module):
@@ -104,16 +85,6 @@ class CenterHead(DenseHead):
         self.settings = settings
         self.data = data
         self.class_names = class_names
-        self.class_names_each_head = tuple(
-            tuple(name for name in names if name in class_names)
-            for names in settings.class_names_each_head
-        )
-        if sum(map(len, self.class_names_each_head)) != len(class_names):
-            raise ConfigError(
-                f"the heads' classes {list(map(list, self.class_names_each_head))} do not share "
-                f"out CLASS_NAMES {list(class_names)}: name every class in one head",
-                key="MODEL.DENSE_HEAD.CLASS_NAMES_EACH_HEAD",
-            )
         channels = settings.shared_conv_channel
         norm = partial(nn.BatchNorm2d, eps=settings.bn_eps, momentum=settings.bn_mom)
         self.shared_conv = nn.Sequential(
@@ -122,7 +93,7 @@ class CenterHead(DenseHead):
             nn.ReLU(),
         )
         self.heads_list = nn.ModuleList()
-        for names in self.class_names_each_head:
+        for names in settings.class_names_each_head:
             heatmap = HeadBranchSettings(out_channels=len(names), num_conv=settings.num_hm_conv)
             branches = {**settings.separate_head_cfg.head_dict, "hm": heatmap}
             self.heads_list.append(SeparateHead(channels, branches, settings))
@@ -176,11 +147,10 @@ class CenterHead(DenseHead):
         """Add to the loss those of a head's predicted IoU and, if wanted, of its boxes' overlap."""
         assert self.grid is not None
         boxes = decode_boxes(predicted, self.grid).permute(0, 3, 1, 2)
-        objects = Objects(target.mask, target.cells, target.source_boxes, target.num_objects)
-        loss = loss + iou_loss(predicted["iou"], boxes.clone().detach(), objects)
+        loss = loss + iou_loss(predicted["iou"], boxes.clone().detach(), target)
         if self.settings.iou_reg_loss:
             if target.num_objects:
-                regression = iou_regression_loss(boxes, objects)
+                regression = iou_regression_loss(boxes, target)
                 loss = loss + regression * self.settings.loss_config.loss_weights.loc_weight
             else:
                 loss = loss + (boxes * 0.0).sum()
@@ -199,14 +169,14 @@ class CenterHead(DenseHead):
         )
         self.grid = grid
         targets = []
-        for names in self.class_names_each_head:
+        for names in self.settings.class_names_each_head:
             samples = [
                 draw_targets(
                     boxes_of_head(boxes, self.class_names, names), len(names), grid, settings
                 )
                 for boxes in gt_boxes
             ]
-            targets.append(_to_device(samples, device))
+            targets.append(on_device(samples, device))
         return targets
 
 
@@ -214,20 +184,3 @@ def _kept(found: Detections, limits: Limits) -> Detections:
     """Leave out what overlaps something better."""
     kept = suppressed(found["scores"], found["boxes"], limits)
     return {name: values[kept] for name, values in found.items()}
-
-
-def _to_device(samples: list[SampleTargets], device: torch.device) -> HeadTargets:
-    """Each sample's arrays go to the device one by one and are stacked there."""
-    on_device = [
-        [
-            to_device(array, device)
-            for array in (s.heatmap, s.boxes, s.cells, s.mask, s.source_boxes)
-        ]
-        for s in samples
-    ]
-    heatmap, boxes, cells, mask, source_boxes = (
-        torch.stack(list(column), dim=0) for column in zip(*on_device, strict=True)
-    )
-    has_centres = any(bool(np.any(sample.heatmap == 1)) for sample in samples)
-    num_objects = sum(int(sample.mask.sum()) for sample in samples)
-    return HeadTargets(heatmap, boxes, cells, mask, source_boxes, has_centres, num_objects)

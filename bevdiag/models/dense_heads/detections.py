@@ -14,7 +14,7 @@ from torch import Tensor
 from bevdiag.config import Document
 from bevdiag.config.model_settings import DataSettings
 from bevdiag.models.contracts import Detections, Limits
-from bevdiag.models.dense_heads.center_boxes import gather_cells
+from bevdiag.models.dense_heads.center_losses import gather_cells
 from bevdiag.models.sized_ops import nonzero
 
 _PLACES = ("MODEL.DENSE_HEAD.POST_PROCESSING", "MODEL.POST_PROCESSING")

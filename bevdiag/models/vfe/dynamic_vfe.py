@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import DynamicPillarVfeSettings, DynamicVoxelVfeSettings
+from bevdiag.config.vfe_settings import PointNetVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.scatter import extreme, mean
 from bevdiag.models.sized_ops import to_device, without_values
-from bevdiag.models.vfe.pillar_vfe import layer_channels, point_channels
+from bevdiag.models.vfe.pillar_vfe import PointLayer, PointNetVfe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,16 +44,13 @@ class PointGrouping(nn.Module):
         is_pillars: whether the height plays no part.
         by_rows: whether voxel numbers are distinguished as rows of one column, which another kernel
             does than for plain values.
-        device: of the detector.
     """
 
     voxel_size: Tensor
     point_cloud_range: Tensor
     grid_size: Tensor
 
-    def __init__(
-        self, data: DataSettings, *, is_pillars: bool, by_rows: bool, device: torch.device
-    ) -> None:
+    def __init__(self, data: DataSettings, *, is_pillars: bool, by_rows: bool) -> None:
         super().__init__()
         self.axes = [0, 1] if is_pillars else [0, 1, 2]
         self.by_rows = by_rows
@@ -66,6 +63,7 @@ class PointGrouping(nn.Module):
             ("point_cloud_range", data.point_cloud_range, np.float32),
         )
         for name, values, dtype in grids:
+            device = torch.get_default_device()
             tensor = to_device(np.array(values, dtype), device, keep_values=True)
             self.register_buffer(name, tensor, persistent=False)
 
@@ -103,11 +101,11 @@ class PointGrouping(nn.Module):
 class DynamicMeanVfe(nn.Module):
     """The mean of each voxel's points."""
 
-    def __init__(self, num_point_features: int, data: DataSettings, device: torch.device) -> None:
+    def __init__(self, num_point_features: int, data: DataSettings) -> None:
         super().__init__()
         self.num_point_features = num_point_features
-        self.has_values = device.type != "meta"
-        self.grouping = PointGrouping(data, is_pillars=False, by_rows=False, device=device)
+        self.has_values = torch.get_default_device().type != "meta"
+        self.grouping = PointGrouping(data, is_pillars=False, by_rows=False)
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> Batch:
@@ -122,14 +120,11 @@ class DynamicMeanVfe(nn.Module):
         return batch
 
 
-class PointNetLayer(nn.Module):
+class PointNetLayer(PointLayer):
     """Linear, BatchNorm and ReLU on every point, and the maximum over its voxel's points."""
 
     def __init__(self, in_channels: int, out_channels: int, *, use_norm: bool, last: bool) -> None:
-        super().__init__()
-        self.last = last
-        self.linear = nn.Linear(in_channels, out_channels, bias=not use_norm)
-        self.norm = nn.BatchNorm1d(out_channels, eps=1e-3, momentum=0.01) if use_norm else None
+        super().__init__(in_channels, out_channels, use_norm=use_norm, last=last)
         self.relu = nn.ReLU()
 
     def forward(self, inputs: Tensor, voxel_of_point: Tensor, num_voxels: int) -> Tensor:
@@ -144,31 +139,17 @@ class PointNetLayer(nn.Module):
         return torch.cat([x, strongest[voxel_of_point, :]], dim=1)
 
 
-class DynamicPointNetVfe(nn.Module):
+class DynamicPointNetVfe(PointNetVfe):
     """DynPillarVFE and DynamicVoxelVFE, which differ in whether the height tells voxels apart."""
 
     def __init__(
-        self,
-        settings: DynamicPillarVfeSettings | DynamicVoxelVfeSettings,
-        num_point_features: int,
-        data: DataSettings,
-        device: torch.device,
+        self, settings: PointNetVfeSettings, num_point_features: int, data: DataSettings
     ) -> None:
-        super().__init__()
-        self.settings = settings
-        self.has_values = device.type != "meta"
-        is_pillars = isinstance(settings, DynamicPillarVfeSettings)
-        self.grouping = PointGrouping(data, is_pillars=is_pillars, by_rows=True, device=device)
-        self.voxel_size = data.voxel_size
-        self.offset = tuple(
-            size / 2 + low
-            for size, low in zip(data.voxel_size, data.point_cloud_range[:3], strict=True)
-        )
-        channels = layer_channels(settings, point_channels(settings, num_point_features))
-        self.pfn_layers = nn.ModuleList(
-            PointNetLayer(*pair, use_norm=settings.use_norm, last=index + 1 == len(channels))
-            for index, pair in enumerate(channels)
-        )
+        super().__init__(settings, data)
+        self.has_values = torch.get_default_device().type != "meta"
+        is_pillars = settings.name == "DynPillarVFE"
+        self.grouping = PointGrouping(data, is_pillars=is_pillars, by_rows=True)
+        self.pfn_layers = self.make_layers(PointNetLayer, num_point_features)
 
     def forward(self, batch: Batch) -> Batch:
         """Add `pillar_features`, `voxel_features` [M, C] and `voxel_coords` [M, 4]."""

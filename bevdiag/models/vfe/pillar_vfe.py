@@ -4,10 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import PillarVfeSettings, PointNetVfeSettings
+from bevdiag.config.vfe_settings import PointNetVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
-from bevdiag.models.vfe.sda_vfe import occupied_slots
 
 _MOST_VOXELS_AT_ONCE = 50_000
 """Above this many, the original hands voxels to its linear layer in parts and joins the results."""
@@ -23,23 +22,18 @@ def point_channels(settings: PointNetVfeSettings, num_point_features: int) -> in
     return channels + settings.with_distance
 
 
-def layer_channels(settings: PointNetVfeSettings, in_channels: int) -> list[tuple[int, int]]:
-    """Input and own output channels of each layer; all but the last append the voxel's maximum."""
-    widths = [in_channels, *settings.num_filters]
-    last = len(widths) - 2
-    return [
-        (widths[i], widths[i + 1] if i == last else widths[i + 1] // 2) for i in range(last + 1)
-    ]
-
-
-class PaddedPointNetLayer(nn.Module):
-    """Linear, BatchNorm and ReLU on every slot, and the maximum over a voxel's slots."""
+class PointLayer(nn.Module):
+    """What every layer on points has: a linear map and, with `use_norm`, BatchNorm."""
 
     def __init__(self, in_channels: int, out_channels: int, *, use_norm: bool, last: bool) -> None:
         super().__init__()
         self.last = last
         self.linear = nn.Linear(in_channels, out_channels, bias=not use_norm)
         self.norm = nn.BatchNorm1d(out_channels, eps=1e-3, momentum=0.01) if use_norm else None
+
+
+class PaddedPointNetLayer(PointLayer):
+    """Linear, BatchNorm and ReLU on every slot, and the maximum over a voxel's slots."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[M, P, C_in] to [M, P, 2 * C], the last layer to [M, 1, C]."""
@@ -63,12 +57,10 @@ class PaddedPointNetLayer(nn.Module):
         return torch.cat(parts, dim=0)
 
 
-class PillarVfe(nn.Module):
-    """Pillar features from padded points; padded slots enter as zeros."""
+class PointNetVfe(nn.Module):
+    """A PointNet in each voxel; all of its layers but the last append the voxel's maximum."""
 
-    def __init__(
-        self, settings: PillarVfeSettings, num_point_features: int, data: DataSettings
-    ) -> None:
+    def __init__(self, settings: PointNetVfeSettings, data: DataSettings) -> None:
         super().__init__()
         self.settings = settings
         self.voxel_size = data.voxel_size
@@ -76,11 +68,27 @@ class PillarVfe(nn.Module):
             size / 2 + low
             for size, low in zip(data.voxel_size, data.point_cloud_range[:3], strict=True)
         )
-        channels = layer_channels(settings, point_channels(settings, num_point_features))
-        self.pfn_layers = nn.ModuleList(
-            PaddedPointNetLayer(*pair, use_norm=settings.use_norm, last=index + 1 == len(channels))
-            for index, pair in enumerate(channels)
-        )
+
+    def make_layers(self, layer: type[PointLayer], num_point_features: int) -> nn.ModuleList:
+        """Build the layers on the points' own features and those that are added to them."""
+        settings, layers = self.settings, nn.ModuleList()
+        channels = point_channels(settings, num_point_features)
+        for index, width in enumerate(settings.num_filters, 1):
+            last = index == len(settings.num_filters)
+            own = width if last else width // 2
+            layers.append(layer(channels, own, use_norm=settings.use_norm, last=last))
+            channels = width
+        return layers
+
+
+class PillarVfe(PointNetVfe):
+    """Pillar features from padded points; padded slots enter as zeros."""
+
+    def __init__(
+        self, settings: PointNetVfeSettings, num_point_features: int, data: DataSettings
+    ) -> None:
+        super().__init__(settings, data)
+        self.pfn_layers = self.make_layers(PaddedPointNetLayer, num_point_features)
 
     def forward(self, batch: Batch) -> Batch:
         """Add `pillar_features` [M, C]."""
@@ -105,6 +113,12 @@ class PillarVfe(nn.Module):
             features = layer(features)
         batch["pillar_features"] = features.squeeze()
         return batch
+
+
+def occupied_slots(num_points: Tensor, max_points: int) -> Tensor:
+    """Bool [M, P] from the voxels' points [M]: whether a slot holds one."""
+    slots = torch.arange(max_points, dtype=torch.int, device=num_points.device).view(1, -1)
+    return num_points.unsqueeze(1).int() > slots
 
 
 class MeanVfe(nn.Module):

@@ -13,19 +13,17 @@ from torch import Tensor, nn
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
+from bevdiag.models.vfe.pillar_vfe import PointLayer, occupied_slots
 
 
-class DoubleAttentionLayer(nn.Module):
+class DoubleAttentionLayer(PointLayer):
     """Linear, BatchNorm and ReLU on every point, scaled by 1 + point attention * channel attention.
 
     The last layer of a stack takes the maximum over a voxel's points.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, use_norm: bool, last: bool) -> None:
-        super().__init__()
-        self.last = last
-        self.linear = nn.Linear(in_channels, out_channels, bias=not use_norm)
-        self.norm = nn.BatchNorm1d(out_channels, eps=1e-3, momentum=0.01) if use_norm else None
+        super().__init__(in_channels, out_channels, use_norm=use_norm, last=last)
         self.relu = nn.ReLU()
         self.channel_attention = nn.Sequential(
             nn.Linear(out_channels, out_channels // 2, bias=False),
@@ -59,13 +57,11 @@ class SdaVfe(nn.Module):
     its shift does: they take part in its statistics and in every maximum.
     """
 
-    def __init__(
-        self, settings: SdaVfeSettings, num_point_features: int, device: torch.device
-    ) -> None:
+    def __init__(self, settings: SdaVfeSettings, num_point_features: int) -> None:
         super().__init__()
         self.use_absolute_xyz = settings.use_abslote_xyz
-        self.voxel_size = torch.tensor(settings.voxel_size, device=device)
-        self.point_cloud_range = torch.tensor(settings.point_cloud_range, device=device)
+        self.voxel_size = torch.tensor(settings.voxel_size)
+        self.point_cloud_range = torch.tensor(settings.point_cloud_range)
         channels = [num_point_features + (6 if self.use_absolute_xyz else 3), *settings.num_filters]
         self.layers = nn.ModuleList(
             DoubleAttentionLayer(
@@ -104,12 +100,6 @@ class SdaVfe(nn.Module):
             for axis in range(3)
         )
         return torch.stack([x, y, z], dim=-1).unsqueeze(1)
-
-
-def occupied_slots(num_points: Tensor, max_points: int) -> Tensor:
-    """Bool [M, P] from the voxels' points [M]: whether a slot holds one."""
-    slots = torch.arange(max_points, dtype=torch.int, device=num_points.device).view(1, -1)
-    return num_points.unsqueeze(1).int() > slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)

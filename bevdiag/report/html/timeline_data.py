@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from bevdiag.memory.events import Category
-from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.memory.history import BlockLife
 from bevdiag.prediction.result import TimelinePoint
 from bevdiag.report.amounts import format_shape
 from bevdiag.report.printable import printable

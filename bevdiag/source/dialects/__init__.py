@@ -25,12 +25,9 @@ def dialect_of(root: Path, config: SourceSettings | Path, overrides: Sequence[st
         InputError: no dialect recognises it; the sentence says what it is.
     """
     path = config if isinstance(config, Path) else config.path
-    if Det3d.recognise(root, path):
-        return Det3d(root, path.resolve(), overrides)
-    if Mmcv1.recognise(root, path):
-        return Mmcv1(root, path.resolve(), overrides)
-    if MMEngine.recognise(root, path):
-        return MMEngine(root, path.resolve(), overrides)
+    for kind in (Det3d, Mmcv1, MMEngine):
+        if kind.recognise(root, path):
+            return kind(root, path.resolve(), overrides)
     if isinstance(config, SourceSettings) and OpenPcdet.recognise(root, path):
         return OpenPcdet(root, config)
     raise InputError(

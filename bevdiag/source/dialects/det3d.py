@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,21 @@ import yaml
 from torch import nn
 
 from bevdiag.errors import InputError
-from bevdiag.scenes import Batch
 from bevdiag.source.dialects import python_configs
-from bevdiag.source.dialects.pcdet.training import as_on_a_gpu
-from bevdiag.source.dialects.pipeline import PipelineSupply, at_rest
-from bevdiag.source.dialects.protocol import Dialect, Supply
+from bevdiag.source.dialects.protocol import Supply, as_on_a_gpu
 from bevdiag.source.dialects.python_configs import (
     COLUMNS,
-    HookedGradients,
+    PipelineSupply,
+    PythonConfig,
     as_old_python,
+    at_rest,
+    cfg_options,
     leave_unmeasured,
-    no_evaluation,
     plain,
-    settings_of,
     step_of,
     without_weights,
 )
 from bevdiag.source.failures import Remedy, stopped
-from bevdiag.source.saved_batch import SavedBatch
-from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
@@ -42,123 +39,12 @@ _LOADED = "LoadPointCloud"
 _PASTES = ("GT-AUG", "it pastes objects of a database that is part of the data set")
 
 
-def required(name: str) -> Any:
-    """Import a module of the repository's package, or of what it imports.
-
-    Raises:
-        NoVerdictError: it is not installed where bevdiag runs.
-    """
-    return python_configs.required(name, "addict and what else the repository's code imports")
+required = partial(
+    python_configs.required, needs="addict and what else the repository's code imports"
+)
 
 
-class Det3d(Dialect):
-    """The package `det3d` in the repository, and its Python configs.
-
-    Args:
-        config: the Python config, an absolute path.
-        overrides: `KEY=value` texts; a list's entry has its number for a key.
-    """
-
-    def __init__(self, root: Path, config: Path, overrides: Sequence[str]) -> None:
-        super().__init__(root)
-        self._path = config
-        self._overrides = tuple(overrides)
-        self._gradients = HookedGradients()
-
-    @classmethod
-    def recognise(cls, root: Path, config: Path) -> bool:
-        """Whether a Python config is det3d's; nothing is run."""
-        return config.suffix == ".py" and (root / _PACKAGE / "torchie").is_dir()
-
-    def install(self) -> StubFinder:
-        as_old_python()
-        return install(self.root)
-
-    def describe(self) -> dict[str, Any]:
-        return described(self._read(), self._path)
-
-    def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
-        return settings_of(self._path, said, split)
-
-    def open(self) -> None:
-        self._config = self._read()
-        for name in ("models", "datasets.pipelines", "torchie.apis.train"):
-            required(f"{_PACKAGE}.{name}")
-
-    def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
-        if isinstance(scene, SavedBatch):
-            raise InputError(
-                f"--batch {scene.path}: det3d's own pipeline makes the batch of its configs: leave "
-                "it out, or give model and batch with --entry"
-            )
-        return _Det3dSupply(scene, self._config, findings)
-
-    def build(self, supply: Supply) -> nn.Module:
-        config = {key: deepcopy(self._config[key]) for key in ("model", "train_cfg", "test_cfg")}
-        config["cfg"] = without_weights(config.pop("model"))
-        model: nn.Module = required(f"{_PACKAGE}.models").build_detector(**config)
-        return model.cuda()
-
-    def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
-        """Return the loss of the trainer's `batch_processor_inline`."""
-        leave_unmeasured("models of det3d")
-        trainer = required(f"{_PACKAGE}.torchie.trainer.trainer")
-        moved = trainer.example_to_device(batch[_BATCH], torch.cuda.current_device())
-        loss: torch.Tensor = trainer.parse_second_losses(model(moved, return_loss=True))[0]
-        self._gradients.free(model)
-        return loss
-
-    def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise no_evaluation(self._path)
-
-    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """Build what `train_detector` does; its wrapper changes values in place, keeps nothing."""
-        train, config = required(f"{_PACKAGE}.torchie.apis.train"), self._config
-        settings, schedule = config.get("optimizer"), config.get("lr_config") or {}
-        if not settings:
-            return None
-        is_cycle = schedule.get("type") == "one_cycle"
-        build = train.build_one_cycle_optimizer if is_cycle else train.build_optimizer
-        made = build(model, settings)
-        optimizer: torch.optim.Optimizer = made.opt if is_cycle else made
-        as_on_a_gpu(optimizer)
-        self._gradients.keep(model, optimizer)
-        return optimizer
-
-    def options(self, options: StepOptions) -> StepOptions:
-        """With the clipping of the trainer's hook, where it has one.
-
-        Raises:
-            InputError: gradients are to be added up, which this trainer does not.
-        """
-        if options.loop.accumulate > 1:
-            raise InputError(
-                "--accumulate: the trainer of det3d updates after each batch: leave it out"
-            )
-        hook = self._config.get("optimizer_config") or {}
-        return replace(options, clips=bool(hook.get("grad_clip")))
-
-    def _read(self) -> Any:
-        """Read the config as the package's scripts do, then the overrides."""
-        config = required(f"{_PACKAGE}.torchie").Config.fromfile(str(self._path))._cfg_dict
-        for text in self._overrides:
-            key, equals, value = text.partition("=")
-            if not equals:
-                raise InputError(f"--cfg-options {text}: expected KEY=value")
-            *above, last = key.strip().split(".")
-            holder = config
-            try:
-                for part in above:
-                    holder = holder[int(part) if isinstance(holder, list) else part]
-                holder[int(last) if isinstance(holder, list) else last] = yaml.safe_load(value)
-            except yaml.YAMLError as error:
-                raise InputError(f"--cfg-options {text}: the value is no YAML") from error
-            except (LookupError, TypeError, ValueError) as error:
-                raise InputError(f"--cfg-options {text}: the config has no {key}") from error
-        return config
-
-
-class _Det3dSupply(PipelineSupply):
+class Det3dSupply(PipelineSupply):
     """The batches of a scene, as the pipeline has them once files are read."""
 
     def counts(self) -> tuple[int | None, int | None]:
@@ -213,55 +99,131 @@ class _Det3dSupply(PipelineSupply):
         }, info
 
 
-def described(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Describe the config in plain values: what decides the scene and the step beside the model.
+class Det3d(PythonConfig):
+    """The package `det3d` in the repository, and its Python configs.
 
-    Raises:
-        NoVerdictError: it trains nothing, or says nowhere which part of the scene it sees.
+    A list's entry has its number for a key in the overrides.
     """
-    data = config.get("data") or {}
-    dataset = data.get("train")
-    if not dataset:
-        raise stopped("there is no data set to train on (data.train)", Remedy.CONFIG, str(path))
-    voxels = step_of(dataset.get("pipeline") or [], "Voxelization").get("cfg") or {}
-    reader = _first_stage(config["model"]).get("reader") or {}
-    bounds = voxels.get("range") or reader.get("pc_range")
-    if not bounds:
-        raise stopped(
-            "there is no range of points: neither Voxelization in data.train.pipeline nor the "
-            "model's reader has one",
-            Remedy.CONFIG,
-            str(path),
-        )
-    features = list(COLUMNS[: _num_features(config)])
-    return {
-        "model": str(config["model"]["type"]),
-        "dataset": str(dataset["type"]),
-        "class_names": list(map(str, _class_names(config, dataset))),
-        "features": features,
-        "stored": features,
-        "frames": _frames(config, dataset),
-        "range": [float(value) for value in bounds],
-        "voxel_size": plain(voxels.get("voxel_size") or reader.get("voxel_size")),
-        "max_points": int(voxels.get("max_points_in_voxel", -1)),
-        "max_voxels": plain(voxels.get("max_voxel_num", -1)),
-        "batch_size": int(data.get("samples_per_gpu", 1)),
-        "batch_key": ["data", "samples_per_gpu"],
-        "half_precision": None,
-        "optimizer": str((config.get("optimizer") or {}).get("type", "")),
-        "autocast": "off",
-    }
+
+    SUPPLY = Det3dSupply
+    NO_BATCH = "det3d's own pipeline makes the batch of its configs"
+
+    @classmethod
+    def recognise(cls, root: Path, config: Path) -> bool:
+        """Whether a Python config is det3d's; nothing is run."""
+        return config.suffix == ".py" and (root / _PACKAGE / "torchie").is_dir()
+
+    def install(self) -> StubFinder:
+        as_old_python()
+        return install(self.root)
+
+    def described(self, config: Any) -> dict[str, Any]:
+        data = config.get("data") or {}
+        dataset = data.get("train")
+        if not dataset:
+            raise stopped(
+                "there is no data set to train on (data.train)", Remedy.CONFIG, str(self._path)
+            )
+        voxels = step_of(dataset.get("pipeline") or [], "Voxelization").get("cfg") or {}
+        reader = _reader(config["model"])
+        bounds = voxels.get("range") or reader.get("pc_range")
+        if not bounds:
+            raise stopped(
+                "there is no range of points: neither Voxelization in data.train.pipeline nor the "
+                "model's reader has one",
+                Remedy.CONFIG,
+                str(self._path),
+            )
+        features = list(COLUMNS[: _num_features(config)])
+        return {
+            "model": str(config["model"]["type"]),
+            "dataset": str(dataset["type"]),
+            "class_names": list(map(str, _class_names(config, dataset))),
+            "features": features,
+            "stored": features,
+            "frames": _frames(config, dataset),
+            "range": [float(value) for value in bounds],
+            "voxel_size": plain(voxels.get("voxel_size") or reader.get("voxel_size")),
+            "max_points": int(voxels.get("max_points_in_voxel", -1)),
+            "max_voxels": plain(voxels.get("max_voxel_num", -1)),
+            "batch_size": int(data.get("samples_per_gpu", 1)),
+            "batch_key": ["data", "samples_per_gpu"],
+            "half_precision": None,
+            "optimizer": str((config.get("optimizer") or {}).get("type", "")),
+            "autocast": "off",
+        }
+
+    def open(self) -> None:
+        self._config = self.read()
+        for name in ("models", "datasets.pipelines", "torchie.apis.train"):
+            required(f"{_PACKAGE}.{name}")
+
+    def build(self, supply: Supply) -> nn.Module:
+        config = {key: deepcopy(self._config[key]) for key in ("model", "train_cfg", "test_cfg")}
+        config["cfg"] = without_weights(config.pop("model"))
+        model: nn.Module = required(f"{_PACKAGE}.models").build_detector(**config)
+        return model.cuda()
+
+    def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
+        """Return the loss of the trainer's `batch_processor_inline`."""
+        leave_unmeasured("models of det3d")
+        trainer = required(f"{_PACKAGE}.torchie.trainer.trainer")
+        moved = trainer.example_to_device(batch[_BATCH], torch.cuda.current_device())
+        loss: torch.Tensor = trainer.parse_second_losses(model(moved, return_loss=True))[0]
+        self.free_gradients(model)
+        return loss
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
+        """Build what `train_detector` does; its wrapper changes values in place, keeps nothing."""
+        train, config = required(f"{_PACKAGE}.torchie.apis.train"), self._config
+        settings, schedule = config.get("optimizer"), config.get("lr_config") or {}
+        if not settings:
+            return None
+        is_cycle = schedule.get("type") == "one_cycle"
+        build = train.build_one_cycle_optimizer if is_cycle else train.build_optimizer
+        made = build(model, settings)
+        optimizer: torch.optim.Optimizer = made.opt if is_cycle else made
+        as_on_a_gpu(optimizer)
+        self.keep_gradients(model, optimizer)
+        return optimizer
+
+    def options(self, options: StepOptions) -> StepOptions:
+        """With the clipping of the trainer's hook, where it has one.
+
+        Raises:
+            InputError: gradients are to be added up, which this trainer does not.
+        """
+        if options.loop.accumulate > 1:
+            raise InputError(
+                "--accumulate: the trainer of det3d updates after each batch: leave it out"
+            )
+        hook = self._config.get("optimizer_config") or {}
+        return replace(options, clips=bool(hook.get("grad_clip")))
+
+    def read(self) -> Any:
+        config = required(f"{_PACKAGE}.torchie").Config.fromfile(str(self._path))._cfg_dict
+        for key, value in cfg_options(self._overrides):
+            *above, last = key.split(".")
+            holder = config
+            try:
+                for part in above:
+                    holder = holder[int(part) if isinstance(holder, list) else part]
+                holder[int(last) if isinstance(holder, list) else last] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise InputError(f"--cfg-options {key}={value}: the value is no YAML") from error
+            except (LookupError, TypeError, ValueError) as error:
+                raise InputError(f"--cfg-options {key}={value}: the config has no {key}") from error
+        return config
 
 
-def _first_stage(model: Any) -> Any:
-    """Return the part of a detector that sees points."""
-    return model.get("first_stage_cfg") or model
+def _reader(model: Any) -> Any:
+    """Return the settings of the part of a detector that sees points."""
+    return (model.get("first_stage_cfg") or model).get("reader") or {}
 
 
 def _num_features(config: Mapping[str, Any]) -> int:
     """Columns of a point, as the model's reader expects them."""
-    reader = _first_stage(config["model"]).get("reader") or {}
-    return int(reader.get("num_input_features") or len(COLUMNS) - 1)
+    return int(_reader(config["model"]).get("num_input_features") or len(COLUMNS) - 1)
 
 
 def _frames(config: Mapping[str, Any], dataset: Any) -> int:

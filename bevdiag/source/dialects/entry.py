@@ -13,16 +13,21 @@ from torch.utils._pytree import TreeSpec, keystr, tree_flatten_with_path, tree_u
 from bevdiag.config.entry import EntryFile
 from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.pcdet.training import as_on_a_gpu, loss_in
-from bevdiag.source.dialects.protocol import Dialect, Loaded, without_values
+from bevdiag.source.dialects.protocol import (
+    Dialect,
+    Loaded,
+    Supply,
+    as_on_a_gpu,
+    loss_in,
+    without_values,
+)
 from bevdiag.source.saved_batch import SavedBatch
-from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.trace.wiring_batch import WatchedBatch
 
-_RETURNS = "model, batch, loss or model, batch, loss, optimizer"
+_RETURN = "return model, batch, loss or model, batch, loss, optimizer"
 
 
-class Returned:
+class Returned(Supply):
     """What the function returned last; one call makes model and batch."""
 
     failure = "the function named by --entry makes the batch"
@@ -33,9 +38,6 @@ class Returned:
         self.loss: Callable[[nn.Module, Any], Any] | None = None
         self.optimizer: torch.optim.Optimizer | None = None
 
-    def load(self) -> None:
-        """Load nothing: the batch comes with the model."""
-
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
         # Copies, in the place of what was made while the recorder took it for the host's or had
         # noted it on the GPU already.
@@ -45,12 +47,6 @@ class Returned:
         entries = self.entries
         boxes = next((v for k, v in entries.items() if k.endswith("['gt_boxes']")), None)
         return Loaded(dict(entries), boxes if isinstance(boxes, torch.Tensor) else None)
-
-    def add(self, key: str) -> bool:
-        return False
-
-    def counts(self) -> tuple[int | None, int | None]:
-        return None, None
 
 
 class Entry(Dialect):
@@ -76,9 +72,6 @@ class Entry(Dialect):
         self._replaces_optimizer = replaces_optimizer
         self._returned = Returned()
 
-    def install(self) -> StubFinder:
-        return install(self.root)
-
     def open(self) -> None:
         path = self._path
         sys.path.insert(0, str(path.parent))
@@ -96,29 +89,32 @@ class Entry(Dialect):
     def build(self, supply: Any) -> nn.Module:
         arguments = () if self._config is None else (str(self._config),)
         returned = self._function(*arguments)
-        if not isinstance(returned, (tuple, list)) or len(returned) not in (3, 4):
-            raise InputError(f"--entry {self._entry}: {_of_kind(returned)}: return {_RETURNS}")
+        if not isinstance(returned, (tuple, list)):
+            raise self._refused(f"its function returns a {type(returned).__name__}: {_RETURN}")
+        if len(returned) not in (3, 4):
+            raise self._refused(f"its function returns {len(returned)} values: {_RETURN}")
         model, batch, loss, *more = returned
         (optimizer,) = more or (None,)
         if not isinstance(model, nn.Module):
-            raise InputError(
-                f"--entry {self._entry}: its model is a {type(model).__name__}, not an nn.Module: "
-                "several go into one nn.ModuleDict"
+            raise self._refused(
+                f"its model is a {type(model).__name__}, not an nn.Module: several go into one "
+                "nn.ModuleDict"
             )
         if not callable(loss):
-            raise InputError(
-                f"--entry {self._entry}: its loss is a {type(loss).__name__}: return a function of "
-                "the model and the batch"
+            raise self._refused(
+                f"its loss is a {type(loss).__name__}: return a function of the model and the batch"
             )
         if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
-            raise InputError(
-                f"--entry {self._entry}: its optimizer is a {type(optimizer).__name__}, not a "
-                "torch.optim.Optimizer"
+            raise self._refused(
+                f"its optimizer is a {type(optimizer).__name__}, not a torch.optim.Optimizer"
             )
         leaves, supply.structure = tree_flatten_with_path(batch)
         supply.entries = {f"batch{keystr(path)}": leaf for path, leaf in leaves}
         supply.loss, supply.optimizer = loss, optimizer
         return model
+
+    def _refused(self, why: str) -> InputError:
+        return InputError(f"--entry {self._entry}: {why}")
 
     def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
         made = self._returned
@@ -140,9 +136,3 @@ class Entry(Dialect):
 def _name_in(key: str) -> str:
     """Return the last name in a path such as `batch[0]['gt_boxes'][1]`; empty if there is none."""
     return key.rpartition("['")[2].partition("']")[0] if "['" in key else ""
-
-
-def _of_kind(returned: Any) -> str:
-    if isinstance(returned, (tuple, list)):
-        return f"its function returns {len(returned)} values"
-    return f"its function returns a {type(returned).__name__}"

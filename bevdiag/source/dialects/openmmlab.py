@@ -4,28 +4,22 @@ import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
 
-from bevdiag.errors import InputError
-from bevdiag.scenes import ROOM_RANGE, Batch, SceneKind, fitting_kind
-from bevdiag.source.dialects.protocol import Dialect, Supply
+from bevdiag.scenes import ROOM_RANGE, SceneKind, fitting_kind
 from bevdiag.source.dialects.python_configs import (
     COLUMNS,
-    no_evaluation,
+    PythonConfig,
+    cfg_options,
     plain,
-    settings_of,
     step_of,
 )
 from bevdiag.source.failures import Remedy, stopped
-from bevdiag.source.saved_batch import SavedBatch
-from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import note
 from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.source.stubs.mmcv import mmcv_modules
-from bevdiag.trace.wiring_batch import WatchedBatch
 
 _SPARSE = "mmcv.ops.sparse_"
 """How the modules of mmcv begin that hold sparse convolutions."""
@@ -39,21 +33,22 @@ _UNBOUNDED = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 """The range of a scene that no part of the config limits: nuScenes' usual one."""
 
 
-class OpenMMLab(Dialect):
-    """A Python config whose model, data set and transforms come from registries.
+class OpenMMLab(PythonConfig):
+    """A Python config whose model, data set and transforms come from registries."""
 
-    Args:
-        config: the Python config, an absolute path.
-        overrides: `KEY=value` texts, read as --cfg-options.
-    """
+    READER: ClassVar[str]
+    """The module that has `Config` and `DictAction`."""
 
-    LIBRARY: ClassVar[str]
-    """What reads the configs."""
+    @staticmethod
+    @abstractmethod
+    def required(name: str) -> Any:
+        """Import a module of the packages that the generation stands on."""
 
-    def __init__(self, root: Path, config: Path, overrides: Sequence[str]) -> None:
-        super().__init__(root)
-        self._path = config
-        self._overrides = tuple(overrides)
+    def read(self) -> Any:
+        library = self.required(self.READER)
+        config, parse = library.Config.fromfile(str(self._path)), library.DictAction._parse_iterable
+        config.merge_from_dict({key: parse(value) for key, value in cfg_options(self._overrides)})
+        return config
 
     def install(self) -> StubFinder:
         # mmdetection3d asks whether it is there, and takes mmcv's sparse convolutions if not.
@@ -68,23 +63,6 @@ class OpenMMLab(Dialect):
     def _stubs(self) -> StubFinder:
         return install(self.root)
 
-    def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
-        return settings_of(self._path, said, split)
-
-    def supply(self, scene: Batch | SavedBatch, findings: list[str], *, loads: bool) -> Supply:
-        if isinstance(scene, SavedBatch):
-            raise InputError(
-                f"--batch {scene.path}: a batch of {self.LIBRARY} holds objects, which no such "
-                "file can: leave it out, or give model and batch with --entry"
-            )
-        return self._supply(scene, findings)
-
-    @abstractmethod
-    def _supply(self, scene: Batch, findings: list[str]) -> Supply: ...
-
-    def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:
-        raise no_evaluation(self._path)
-
     def note_sparse_convolutions(self, model: nn.Module) -> None:
         """Say whose run where spconv would."""
         if not self._has_spconv and is_sparse(model):
@@ -94,28 +72,6 @@ class OpenMMLab(Dialect):
 def is_sparse(model: nn.Module) -> bool:
     """Whether a model has layers of mmcv's own sparse convolutions."""
     return any(type(layer).__module__.startswith(_SPARSE) for layer in model.modules())
-
-
-def read_config(library: Any, path: Path, overrides: Sequence[str]) -> Any:
-    """Read a config as the scripts do, with `KEY=value` texts as --cfg-options.
-
-    Args:
-        library: the module that has `Config` and `DictAction`.
-        path: of the config.
-        overrides: the texts.
-
-    Raises:
-        InputError: an override is no `KEY=value`.
-    """
-    config = library.Config.fromfile(str(path))
-    options = {}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"--cfg-options {text}: expected KEY=value")
-        options[key.strip()] = library.DictAction._parse_iterable(value)
-    config.merge_from_dict(options)
-    return config
 
 
 def training_set(config: Any, dataset: Any, name: str) -> Any:

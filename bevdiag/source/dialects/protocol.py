@@ -3,17 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import unwrap
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from types import MethodType
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.scenes import Batch
+from bevdiag.source.failures import Remedy, place_of, stopped
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.stubs.imports import StubFinder
+from bevdiag.source.stubs.imports import StubFinder, install
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -35,36 +38,42 @@ class Loaded(NamedTuple):
     boxes: torch.Tensor | None
 
 
+def valueless(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a meta tensor of the same shape and type."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+
+
 def without_values(key: str, value: Any) -> Any:
     """Return a batch's entry as a trace gets it: features are meta tensors, the rest stays."""
     if not isinstance(value, torch.Tensor) or value.dim() < _VALUES_BELOW:
         return value
     if any(part in key for part in _GEOMETRY) or not value.is_floating_point():
         return value
-    return torch.empty(value.shape, dtype=value.dtype, device="meta")
+    return valueless(value)
 
 
-class Supply(Protocol):
-    """One scene, as the training code loads it.
-
-    Attributes:
-        failure: why an entry that the model asks for is not in the batch, and what helps.
-    """
+class Supply(ABC):
+    """One scene, as the training code loads it."""
 
     @property
-    def failure(self) -> str: ...
+    def failure(self) -> str:
+        """Why an entry that the model asks for is not in the batch, and what helps."""
+        return ""
 
-    def load(self) -> None:
+    def load(self) -> None:  # noqa: B027 - not all have to
         """Have the repository's code make the batch; what fails there is a finding."""
 
+    @abstractmethod
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
         """Make the batch of a step; features without values, the labels left out, if so asked."""
 
     def add(self, key: str) -> bool:
         """Give the batch an entry that the model asks for; False where nobody knows its like."""
+        return False
 
     def counts(self) -> tuple[int | None, int | None]:
         """Points and voxels of the batch; None where it is the scene as it was."""
+        return None, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +126,9 @@ class Dialect(ABC):
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    @abstractmethod
     def install(self) -> StubFinder:
         """Put stubs in place for what no machine without a GPU has, before anything is imported."""
+        return install(self.root)
 
     @abstractmethod
     def open(self) -> None:
@@ -171,17 +180,57 @@ class Dialect(ABC):
         """
         return ()
 
-    def describe(self) -> dict[str, Any]:
-        """Describe a config that is code, in plain values: what the parent has to know of it.
+    def settings(self, split: str) -> SourceSettings:
+        """Read a config that is code: what a scene is made from.
 
         Called in the child, instead of `open`.
-        """
-        raise NotImplementedError
 
-    def settings(self, said: Mapping[str, Any], split: str) -> SourceSettings:
-        """Such a description as the settings that a scene is made from.
+        Args:
+            split: "train" or "test": whose counts of voxels are taken.
 
         Raises:
-            ConfigError: it lacks what a scene needs.
+            BevdiagError: it lacks what a scene needs, or its code fails.
         """
         raise NotImplementedError
+
+
+def loss_in(returned: Any, function: Any) -> torch.Tensor:
+    """Return the loss, which is a dict's 'loss' or stands first in a tuple of any length.
+
+    Args:
+        returned: what the function returned.
+        function: the forward pass of a model, or the user's own.
+
+    Raises:
+        NoVerdictError: there is none.
+    """
+    loss = _loss_in(returned)
+    if loss is None:
+        raise stopped(
+            f"the model returns no loss, but {type(returned).__name__}",
+            Remedy.LOSS,
+            place_of(function),
+        )
+    return loss.mean()
+
+
+def _loss_in(returned: Any) -> torch.Tensor | None:
+    if isinstance(returned, torch.Tensor):
+        return returned
+    if isinstance(returned, Mapping):
+        return _loss_in(returned.get("loss"))
+    if isinstance(returned, (tuple, list)):
+        return next((loss for part in returned if (loss := _loss_in(part)) is not None), None)
+    return None
+
+
+def as_on_a_gpu(optimizer: torch.optim.Optimizer) -> None:
+    """Make it run the foreach kernels that CUDA takes by default, and no wrapper of `step`.
+
+    The wrappers import torch._dynamo, which takes as long as importing torch.
+    """
+    for group in optimizer.param_groups:
+        if "foreach" in group and group["foreach"] is None and not group.get("fused"):
+            group["foreach"] = True
+    plain = torch.no_grad()(unwrap(type(optimizer).step))
+    optimizer.step = MethodType(plain, optimizer)  # type: ignore[method-assign]

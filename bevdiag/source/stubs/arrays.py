@@ -1,18 +1,18 @@
 """Operators of the GPU on NumPy arrays, where all that they read and write has values."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from hashlib import blake2b
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, signature
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bevdiag.source.failures import Remedy, stopped
+from bevdiag.source.mixed_values import without_values
 from bevdiag.source.state import running
-from bevdiag.source.writing import without_values
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
 
@@ -27,72 +27,69 @@ class _ForOutputs:
 
 Filled = Annotated[Array, _ForOutputs]
 """Memory that the caller allocated and the operator fills, wholly or in part."""
+FilledIfGiven = Annotated[Array | None, _ForOutputs]
+"""The same, where some callers have none."""
 FilledTensor = Annotated[Tensor, _ForOutputs]
 """The same, for what fills tensors without looking at values."""
 
 
-def fills_its_outputs(*_: Any) -> int:
-    """Do what a wrapper that writes into meta tensors has to do."""
-    return 1
+def compiled(compute: Op, *forms: str, otherwise: Op | None = None) -> Op:
+    """Make a compiled function of what computes its outputs where every tensor has values.
 
-
-def native(names: str) -> Callable[[Op], Op]:
-    """Give an operator the parameters of its C++ function; it takes those that it names itself.
+    NumPy does the work because nothing is recorded there: the kernels allocate nothing that
+    PyTorch knows of, and, like them, says nothing of infinities.
 
     Args:
-        names: of the C++ function's parameters, in order.
+        compute: gets the arguments that it names, tensors as their memory's arrays, and writes into
+            those that the caller allocated, its `Filled` ones; returning None is success, 1.
+        forms: the names of the C++ function's parameters in order, as one family of repositories
+            or another has them; those of `compute` where there are none.
+        otherwise: gets the arguments that it names as they are, where a tensor has no values. What
+            it does not fill itself has none from there on: what the wrapper had put there is no
+            answer.
     """
-    order = names.split()
-
-    def given(compute: Op) -> Op:
-        own = signature(compute).parameters
-        places = [order.index(name) for name in own]
-        named = [own.get(n) or Parameter(n, Parameter.POSITIONAL_OR_KEYWORD) for n in order]
-
-        @wraps(compute)
-        def op(*args: Any) -> Any:
-            return compute(*(args[place] for place in places))
-
-        op.__signature__ = Signature(named)  # type: ignore[attr-defined]
-        return op
-
-    return given
-
-
-def on_values(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
-    """Make an operator that computes where every tensor among its arguments has values.
-
-    `compute` gets the tensors' memory as arrays and writes into those that the caller allocated,
-    its `Filled` parameters; returning None counts as success, 1. NumPy does the work because
-    nothing is recorded there: the kernels allocate nothing that PyTorch knows of, and, like them,
-    says nothing of infinities. `otherwise` gets the arguments as they are. What it does not fill
-    itself has no values from there on: what the wrapper had put there is no answer.
-    """
-    filled, answered = _filled_by(compute), _filled_by(otherwise)
+    own = signature(compute).parameters
+    orders = [form.split() for form in forms] or [list(own)]
+    needed = {name for name, parameter in own.items() if parameter.default is Parameter.empty}
+    lost = _filled_by(compute) - (_filled_by(otherwise) if otherwise else set())
 
     @wraps(compute)
-    def op(*args: Any) -> Any:
-        if any(isinstance(arg, Tensor) and arg.is_meta for arg in args):
-            result = otherwise(*args)
-            lose_values(
-                arg for place, arg in enumerate(args) if filled(place) and not answered(place)
-            )
+    def op(*args: Any, **named: Any) -> Any:
+        count = len(args) + len(named)
+        readings = [dict(zip(order, args, strict=False)) | named for order in orders]
+        fitting = [g for g in readings if len(g) == count and needed <= g.keys()]
+        if any(isinstance(arg, Tensor) and arg.is_meta for arg in (*args, *named.values())):
+            given = (fitting or readings)[0]
+            result = 1 if otherwise is None else _called(otherwise, given)
+            lose_values(given[name] for name in own if name in lost & given.keys())
             return result
+        if not fitting:
+            raise stopped(
+                f"{compute.__name__} is called with {count} arguments; bevdiag knows it with "
+                f"{' or '.join(str(len(order)) for order in orders)}",
+                Remedy.KERNEL,
+            )
         with np.errstate(all="ignore"):
-            result = compute(*(array(arg) if isinstance(arg, Tensor) else arg for arg in args))
+            result = _called(compute, {name: _values(v) for name, v in fitting[0].items()})
         return 1 if result is None else result
 
     return op
 
 
-def _filled_by(function: Op) -> Callable[[int], bool]:
-    """Whether a function fills its argument at a place, by the marks of its parameters."""
-    marks = [
-        (_ForOutputs in getattr(parameter.annotation, "__metadata__", ()), parameter.kind)
-        for parameter in signature(function).parameters.values()
-    ]
-    open_end = bool(marks) and marks[-1][0] and marks[-1][1] is Parameter.VAR_POSITIONAL
-    return lambda place: marks[place][0] if place < len(marks) else open_end
+def _called(function: Op, given: dict[str, Any]) -> Any:
+    return function(**{name: given[name] for name in signature(function).parameters & given.keys()})
+
+
+def _values(value: Any) -> Any:
+    return array(value) if isinstance(value, Tensor) else value
+
+
+def _filled_by(function: Op) -> set[str]:
+    return {
+        name
+        for name, parameter in signature(function).parameters.items()
+        if _ForOutputs in getattr(parameter.annotation, "__metadata__", ())
+    }
 
 
 def lose_values(outputs: Iterable[Any]) -> None:
@@ -106,11 +103,11 @@ def lose_values(outputs: Iterable[Any]) -> None:
     for output in outputs:
         if not isinstance(output, Tensor) or output.is_meta:
             continue
-        recorder = trace.gpu.recorder
+        recorder = trace.recorder
         can_lose = recorder.is_device(output) and not output._is_view()
         if not can_lose or not without_values(recorder, output):
             trace.values.leave_open(
-                f"{user_place(sys._getframe(1))}: a compiled operation writes what depends on "
+                f"{user_place()}: a compiled operation writes what depends on "
                 "features into a part of a tensor, which goes on as it was"
             )
 

@@ -1,85 +1,92 @@
 """Boxes against boxes as seen from above: overlaps, intersections over unions, suppression.
 
-A box is x, y, z, length, width, height, heading: 7 numbers about its centre. The overlap of two is
-the polygon of their edges' crossings and of the corners of one that lie in the other, within a
-margin, as in the kernels of iou3d_nms; computed in double precision.
+The overlap of two is the polygon of their edges' crossings and of the corners of one that lie in
+the other, within a margin, as in the kernels of iou3d_nms; computed in double precision. Here a box
+is the x and y of its centre, length, width and heading; a form brings a caller's into that: [N, 5].
 """
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bevdiag.source.stubs.arrays import Array, Filled, chunks
-from bevdiag.source.stubs.neighbours import pairs_within
+from bevdiag.source.stubs.arrays import Array, Filled, Op, chunks
+from bevdiag.source.stubs.neighbours import counted, pairs_within
 
-_MARGIN = 1e-2
-_OLD_MARGIN = 1e-5
+Form = Callable[[Array], Array]
+
+MARGIN = 1e-2
+OLD_MARGIN = 1e-5
 """In the kernels for boxes of two corners and an angle."""
+AREA, OVER_UNION, OVER_FIRST = range(3)
+"""What is said of two boxes: the area that they share, or that over a whole."""
 _SMALLEST = 1e-8
 _MOST_POLYGONS = 2**16
 
 
-def overlaps(a: Array, b: Array, out: Filled) -> None:
-    """Boxes [N, 7] and [M, 7]: areas [N, M]."""
+def centred(boxes: Array) -> Array:
+    """Boxes [N, 7] of x, y, z, length, width, height, heading."""
+    return boxes[:, [0, 1, 3, 4, 6]].astype(np.float64)
+
+
+def flat(boxes: Array) -> Array:
+    """Boxes [N, 5 or more] of x, y, length, width, heading and what else there is."""
+    return boxes[:, :5].astype(np.float64)
+
+
+def unturned(boxes: Array) -> Array:
+    """Boxes [N, 7] as if none were turned."""
+    straight = centred(boxes)
+    straight[:, 4] = 0
+    return straight
+
+
+def cornered(boxes: Array, offset: int = 0) -> Array:
+    """Boxes [N, 4 or 5] of x1, y1, x2, y2 and an angle, which turns the other way round."""
+    x1, y1, x2, y2, *angle = boxes.astype(np.float64).T
+    heading = -angle[0] if angle else np.zeros(len(boxes))
+    centre = (x1 + x2) / 2, (y1 + y2) / 2
+    return np.stack((*centre, x2 - x1 + offset, y2 - y1 + offset, heading), axis=1)
+
+
+def comparison(form: Form = centred, what: int = AREA, aligned: bool = False) -> Op:
+    """Make the operator that compares boxes of a form, as `compare` does."""
+
+    def compare_boxes(a: Array, b: Array, out: Filled) -> None:
+        compare(form(a), form(b), out, what, aligned)
+
+    return compare_boxes
+
+
+def compare(a: Array, b: Array, out: Array, what: int, aligned: bool) -> None:
+    """Boxes [N, 5] and [M, 5]: [N, M]; row by row where they are aligned, [N] or [N, 1]."""
     out[...] = 0
-    for rows, columns, area in _meeting(_boxes(a), _boxes(b)):
-        out[rows, columns] = area
+    for rows, columns, area in _aligned(a, b) if aligned else _meeting(a, b):
+        whole = a[rows, 2] * a[rows, 3]
+        if what == OVER_UNION:
+            whole = whole + b[columns, 2] * b[columns, 3] - area
+        share = area if what == AREA else area / np.maximum(whole, _SMALLEST)
+        out.reshape(-1)[rows if aligned else rows * len(b) + columns] = share
 
 
-def aligned_overlaps(a: Array, b: Array, out: Filled) -> None:
-    """Boxes [N, 7] and [N, 7], row by row: areas [N, 1] or [N]."""
-    a, b = _boxes(a), _boxes(b)
-    for part in chunks(len(a), 1, _MOST_POLYGONS):
-        out.reshape(-1)[part] = _areas(a[part], b[part], _MARGIN)
+def suppression(form: Form = centred, margin: float = MARGIN) -> Op:
+    """Make the operator that suppresses boxes of a form, as `suppress` does."""
+
+    def suppress_boxes(boxes: Array, keep: Filled, threshold: float) -> int:
+        return suppress(form(boxes), keep, threshold, margin)
+
+    return suppress_boxes
 
 
-def ious(a: Array, b: Array, out: Filled) -> None:
-    """Boxes [N, 7] and [M, 7]: intersections over unions [N, M]."""
-    a, b = _boxes(a), _boxes(b)
-    out[...] = 0
-    for rows, columns, area in _meeting(a, b):
-        out[rows, columns] = _share(a[rows], b[columns], area)
-
-
-def corner_overlaps(a: Array, b: Array, out: Filled) -> None:
-    """Boxes [N, 5] and [M, 5] of x1, y1, x2, y2, angle: areas [N, M]."""
-    overlaps(from_corners(a), from_corners(b), out)
-
-
-def corner_ious(a: Array, b: Array, out: Filled) -> None:
-    """Compute intersections over unions of such boxes: [N, M]."""
-    ious(from_corners(a), from_corners(b), out)
-
-
-def aligned_ious(a: Array, b: Array, out: Filled) -> None:
-    """Boxes [N, 7] and [N, 7], row by row: [N, 1] or [N]."""
-    aligned_overlaps(a, b, out)
-    flat = out.reshape(-1)
-    flat[...] = _share(_boxes(a), _boxes(b), flat)
-
-
-def suppress(boxes: Array, keep: Filled, threshold: float) -> int:
-    """Boxes [N, 7], best first; `keep` [N] gets the survivors' rows, and their number is returned.
+def suppress(boxes: Array, keep: Array, threshold: float, margin: float = MARGIN) -> int:
+    """Boxes [N, 5], best first; `keep` [N] gets the survivors' rows, and their number is returned.
 
     A box falls to an earlier survivor whose intersection over union with it exceeds the threshold.
+    A trace that has no values is answered with the number.
     """
-    return _suppress(_boxes(boxes), keep, threshold, _MARGIN)
-
-
-def suppress_corners(boxes: Array, keep: Filled, threshold: float, *_: int) -> int:
-    """Suppress boxes [N, 5]: x1, y1, x2, y2, angle."""
-    return _suppress(from_corners(boxes), keep, threshold, _OLD_MARGIN)
-
-
-def suppress_unturned(boxes: Array, keep: Filled, threshold: float) -> int:
-    """Suppress boxes [N, 7] as if none were turned."""
-    boxes = _boxes(boxes).copy()
-    boxes[:, 6] = 0
-    return _suppress(boxes, keep, threshold, 0.0)
-
-
-def _suppress(boxes: Array, keep: Array, threshold: float, margin: float) -> int:
     rivals: list[Array] = [np.empty(0, np.int64)] * len(boxes)
     for rows, columns, area in _meeting(boxes, boxes, margin, threshold):
-        over = _share(boxes[rows], boxes[columns], area) > np.float32(threshold)
+        union = boxes[rows, 2] * boxes[rows, 3] + boxes[columns, 2] * boxes[columns, 3] - area
+        over = area / np.maximum(union, _SMALLEST) > np.float32(threshold)
         rows, columns = rows[over], columns[over]
         ends = np.cumsum(np.bincount(rows, minlength=len(boxes)))
         for row in np.unique(rows):
@@ -90,39 +97,25 @@ def _suppress(boxes: Array, keep: Array, threshold: float, margin: float) -> int
             falls[mine] = True
     survivors = np.flatnonzero(~falls)
     keep[: len(survivors)] = survivors
-    return len(survivors)
+    return counted("nms", len(survivors))
 
 
-def _boxes(boxes: Array) -> Array:
-    return boxes.astype(np.float64)
-
-
-def from_corners(boxes: Array) -> Array:
-    """Return boxes [N, 5] of x1, y1, x2, y2, angle as [N, 7]."""
-    x1, y1, x2, y2, angle = boxes.astype(np.float64).T
-    zero = np.zeros(len(boxes))
-    # Their angle turns the other way round.
-    centre = ((x1 + x2) / 2, (y1 + y2) / 2, zero)
-    return np.stack((*centre, x2 - x1, y2 - y1, zero, -angle), axis=1)
-
-
-def _share(a: Array, b: Array, area: Array) -> Array:
-    union = a[:, 3] * a[:, 4] + b[:, 3] * b[:, 4] - area
-    share: Array = area / np.maximum(union, _SMALLEST)
-    return share
+def _aligned(a: Array, b: Array) -> Iterator[tuple[Array, Array, Array]]:
+    every = np.arange(len(a))
+    for part in chunks(len(a), 1, _MOST_POLYGONS):
+        yield every[part], every[part], _areas(a[part], b[part], MARGIN)
 
 
 def _meeting(
-    a: Array, b: Array, margin: float = _MARGIN, threshold: float | None = None
-) -> list[tuple[Array, Array, Array]]:
+    a: Array, b: Array, margin: float = MARGIN, threshold: float | None = None
+) -> Iterator[tuple[Array, Array, Array]]:
     """Find the pairs that may overlap, in order, and their areas; a row's pairs are in one piece.
 
     With a threshold only pairs of a row and a later one, and of those only the ones whose
     intersection over union can exceed it.
     """
-    found = []
     reach_a, reach_b = (_reach(boxes) + margin for boxes in (a, b))
-    size_a, size_b = ((boxes[:, 3] + 2 * margin) * (boxes[:, 4] + 2 * margin) for boxes in (a, b))
+    size_a, size_b = ((boxes[:, 2] + 2 * margin) * (boxes[:, 3] + 2 * margin) for boxes in (a, b))
     farthest = float(reach_a.max(initial=0) + reach_b.max(initial=0))
     for rows, columns in pairs_within(_flat(a), _flat(b), farthest):
         if threshold is not None:
@@ -135,14 +128,13 @@ def _meeting(
         wanted = (sides > 0).all(axis=1)
         if threshold is not None:
             most = np.minimum(np.minimum(size_a[rows], size_b[columns]), sides.prod(axis=1))
-            both = a[rows, 3] * a[rows, 4] + b[columns, 3] * b[columns, 4]
+            both = a[rows, 2] * a[rows, 3] + b[columns, 2] * b[columns, 3]
             wanted &= most >= (both - most) * (threshold - 1e-4)
         rows, columns = rows[wanted], columns[wanted]
         areas = [np.empty(0)]
         for piece in chunks(len(rows), 1, _MOST_POLYGONS):
             areas.append(_areas(a[rows[piece]], b[columns[piece]], margin))
-        found.append((rows, columns, np.concatenate(areas)))
-    return found
+        yield rows, columns, np.concatenate(areas)
 
 
 def _flat(boxes: Array) -> Array:
@@ -152,13 +144,13 @@ def _flat(boxes: Array) -> Array:
 
 def _reach(boxes: Array) -> Array:
     """Half the sides of the upright frame around each box: [N, 2]."""
-    cos, sin = np.abs(np.cos(boxes[:, 6])), np.abs(np.sin(boxes[:, 6]))
-    x, y = np.abs(boxes[:, 3]) / 2, np.abs(boxes[:, 4]) / 2
+    cos, sin = np.abs(np.cos(boxes[:, 4])), np.abs(np.sin(boxes[:, 4]))
+    x, y = np.abs(boxes[:, 2]) / 2, np.abs(boxes[:, 3]) / 2
     return np.stack((x * cos + y * sin, x * sin + y * cos), axis=1)
 
 
 def _areas(a: Array, b: Array, margin: float) -> Array:
-    """Overlaps of boxes [K, 7] and [K, 7], row by row: [K]."""
+    """Overlaps of boxes [K, 5] and [K, 5], row by row: [K]."""
     centre = a[:, :2]
     corners_a, corners_b = _corners(a, centre), _corners(b, centre)
     crossing, crosses = _crossings(corners_a, corners_b)
@@ -183,9 +175,9 @@ def _areas(a: Array, b: Array, margin: float) -> Array:
 
 def _corners(boxes: Array, origin: Array) -> Array:
     """[K, 4, 2] around each box, relative to the origins [K, 2]."""
-    cos, sin = np.cos(boxes[:, 6, None]), np.sin(boxes[:, 6, None])
-    x = boxes[:, 3, None] / 2 * np.array((-1, 1, 1, -1))
-    y = boxes[:, 4, None] / 2 * np.array((-1, -1, 1, 1))
+    cos, sin = np.cos(boxes[:, 4, None]), np.sin(boxes[:, 4, None])
+    x = boxes[:, 2, None] / 2 * np.array((-1, 1, 1, -1))
+    y = boxes[:, 3, None] / 2 * np.array((-1, -1, 1, 1))
     turned = np.stack((x * cos - y * sin, x * sin + y * cos), axis=-1)
     centred: Array = turned + (boxes[:, :2] - origin)[:, None]
     return centred
@@ -207,11 +199,11 @@ def _crossings(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _inside(boxes: Array, points: Array, origin: Array, margin: float) -> Array:
-    """Whether points [K, 4, 2] relative to the origins lie in the boxes [K, 7]: [K, 4]."""
+    """Whether points [K, 4, 2] relative to the origins lie in the boxes [K, 5]: [K, 4]."""
     x, y = np.moveaxis(points - (boxes[:, :2] - origin)[:, None], -1, 0)
-    cos, sin = np.cos(boxes[:, 6, None]), np.sin(boxes[:, 6, None])
-    across = np.abs(x * cos + y * sin) < boxes[:, 3, None] / 2 + margin
-    inside: Array = across & (np.abs(y * cos - x * sin) < boxes[:, 4, None] / 2 + margin)
+    cos, sin = np.cos(boxes[:, 4, None]), np.sin(boxes[:, 4, None])
+    across = np.abs(x * cos + y * sin) < boxes[:, 2, None] / 2 + margin
+    inside: Array = across & (np.abs(y * cos - x * sin) < boxes[:, 3, None] / 2 + margin)
     return inside
 
 

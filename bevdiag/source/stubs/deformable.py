@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.state import current
-from bevdiag.source.stubs.arrays import Op, fills_its_outputs
+from bevdiag.source.stubs.arrays import Op
 
 _WINDOWS = (
     (("kH", "kW"), ("dH", "dW"), ("padH", "padW"), ("dilationH", "dilationW")),
@@ -31,10 +31,8 @@ def modulated_forward(
     *_: Tensor,
     **sizes: Any,
 ) -> None:
-    """DCNv2 on [B, C, H, W]: the columns of one sample after another, [C * kernel, out H * W]."""
-    columns = _plane(x, sizes, samples=1)
-    _multiplied()
-    del columns
+    """DCNv2 on [B, C, H, W]: the columns of one sample after another."""
+    _multiply_columns(x, sizes)
     _compute(x, weight, offset, mask, output, sizes)
     if sizes["with_bias"]:
         output += bias.view(1, -1, 1, 1)
@@ -42,50 +40,47 @@ def modulated_forward(
 
 def modulated_backward(x: Tensor, *_: Tensor, **sizes: Any) -> None:
     """Its gradients, sample by sample through the same columns."""
-    columns = _plane(x, sizes, samples=1)
-    _multiplied()
-    del columns
+    _multiply_columns(x, sizes)
 
 
 def deform_forward(
     x: Tensor, weight: Tensor, offset: Tensor, output: Tensor, *_: Tensor, **sizes: Any
 ) -> None:
     """DCNv1: the columns of `im2col_step` samples, and the output once more in their order."""
-    columns = _plane(x, sizes, samples=int(sizes["im2col_step"]))
-    buffer = torch.zeros_like(output)
-    _multiplied()
-    del columns, buffer
+    _multiply_columns(x, sizes, output)
     _compute(x, weight, offset, None, output, sizes)
 
 
 def deform_backward_input(x: Tensor, *_: Tensor, **sizes: Any) -> None:
     """Compute the gradients of input and offsets."""
-    columns = _plane(x, sizes, samples=int(sizes["im2col_step"]), with_ones=False)
-    _multiplied()
-    del columns
+    _multiply_columns(x, sizes, with_ones=False)
 
 
 def deform_backward_parameters(
     x: Tensor, offset: Tensor, grad_output: Tensor, *_: Tensor, **sizes: Any
 ) -> None:
     """Compute the weights' gradient; the output's is copied into the columns' order."""
-    columns = _plane(x, sizes, samples=int(sizes["im2col_step"]), with_ones=False)
-    buffer = torch.zeros_like(grad_output)
-    buffer = buffer.contiguous()
-    _multiplied()
-    del columns, buffer
+    _multiply_columns(x, sizes, grad_output, with_ones=False)
 
 
-def _plane(x: Tensor, sizes: dict[str, Any], *, samples: int, with_ones: bool = True) -> Tensor:
-    """Make the columns, and the plane of ones that multiplies the bias beside them."""
+def _multiply_columns(
+    x: Tensor, sizes: dict[str, Any], reordered: Tensor | None = None, *, with_ones: bool = True
+) -> None:
+    """Make the columns, [C * kernel, samples * out H * W], and multiply them in place.
+
+    Beside them are the plane of ones that multiplies the bias, and what is `reordered` as they are.
+    """
     kernel, *others = _window(sizes)
     axes = zip(x.shape[2:], kernel, *others, strict=True)
     out = [(n + 2 * p - (d * (k - 1) + 1)) // s + 1 for n, k, s, p, d in axes]
-    channels = x.shape[1]
+    samples = int(sizes.get("im2col_step", 1))
     plane = x.new_ones(out) if with_ones else None
-    columns = x.new_zeros((channels * kernel[0] * kernel[1], samples * out[0] * out[1]))
+    columns = x.new_zeros((x.shape[1] * kernel[0] * kernel[1], samples * out[0] * out[1]))
     del plane
-    return columns
+    buffer = None if reordered is None else torch.zeros_like(reordered).contiguous()
+    # The product takes cuBLAS's workspace.
+    current().recorder.gemm("deformable convolution")
+    del columns, buffer
 
 
 def _window(sizes: dict[str, Any]) -> tuple[tuple[int, int], ...]:
@@ -133,11 +128,6 @@ def _compute(
     output.copy_((weight.view(groups, len(weight) // groups, -1) @ windows).view(output.shape))
 
 
-def _multiplied() -> None:
-    """Multiply the columns in place, which takes cuBLAS's workspace."""
-    current().gpu.recorder.gemm("deformable convolution")
-
-
 def attention_forward(
     value: Tensor,
     shapes: Tensor,
@@ -162,6 +152,6 @@ OPS: dict[str, Op] = {
     "deform_conv_backward_input": deform_backward_input,
     "deform_conv_backward_parameters": deform_backward_parameters,
     "ms_deform_attn_forward": attention_forward,
-    "ms_deform_attn_backward": lambda *_, **__: fills_its_outputs(),
+    "ms_deform_attn_backward": lambda *_, **__: 1,
 }
 """By their names in mmcv's extension."""

@@ -1,13 +1,11 @@
 """einops' rearrange, repeat and einsum, by views and permutations as einops itself does them."""
 
 import re
-from types import ModuleType
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from bevdiag.source.stubs.inert import filled
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _TOKEN = re.compile(r"\(|\)|\.\.\.|[A-Za-z_]\w*|1")
@@ -46,9 +44,7 @@ def _transformed(given: Any, pattern: str, lengths: dict[str, int]) -> Tensor:
     flat: list[str] = []
     shape: list[int] = []
     for group, length in zip(left, tensor.shape, strict=True):
-        known = 1
-        for name in group:
-            known *= sizes.get(name, 1)
+        known = prod(sizes.get(name, 1) for name in group)
         for name in group:
             sizes.setdefault(name, int(length) // known)
             flat.append(name)
@@ -69,13 +65,7 @@ def _transformed(given: Any, pattern: str, lengths: dict[str, int]) -> Tensor:
             tensor = tensor.unsqueeze(place)
     if new:
         tensor = tensor.expand([sizes[name] for name in wanted])
-    out = []
-    for group in right:
-        length = 1
-        for name in group:
-            length *= sizes[name]
-        out.append(length)
-    return tensor.reshape(out)
+    return tensor.reshape([prod(sizes[name] for name in group) for group in right])
 
 
 def _groups(side: str) -> list[list[str]]:
@@ -112,12 +102,3 @@ class Rearrange(nn.Module):
     def forward(self, tensor: Tensor) -> Tensor:
         """Rearrange the tensor."""
         return rearrange(tensor, self._pattern, **self._lengths)
-
-
-def einops_modules() -> dict[str, ModuleType]:
-    """Modules by name."""
-    layer = filled("einops.layers.torch", Rearrange=Rearrange)
-    layers = filled("einops.layers", torch=layer, __path__=[])
-    functions = {"rearrange": rearrange, "repeat": repeat, "einsum": einsum}
-    top = filled("einops", layers=layers, __path__=[], **functions)
-    return {module.__name__: module for module in (top, layers, layer)}

@@ -14,16 +14,15 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any
 
 from bevdiag.source.state import watched
-from bevdiag.source.stubs.definitions import Extensions
 from bevdiag.source.stubs.inert import OF_DATA_SETS, InertModule, filled
 from bevdiag.source.stubs.ops import OPS
-from bevdiag.source.stubs.packages import PACKAGES
+from bevdiag.source.stubs.packages import PACKAGES, modules_of
 from bevdiag.source.stubs.spconv import spconv_modules
-from bevdiag.source.stubs.unknown_ops import unknown_op
+from bevdiag.source.stubs.unknown_ops import folder_of, functions_in, unknown_op
 
 _IMPORTLIB = str(Path(importlib.__file__).parent)
 _COMPILED_ENDINGS = ("_cuda", "_ext", "_cpp", "_gpu")
@@ -57,7 +56,6 @@ class StubFinder:
         self._root = root.resolve()
         self._beside = tuple(folder.resolve() for folder in beside)
         self._ops = ops
-        self._extensions = Extensions(self._root)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
@@ -85,11 +83,11 @@ class StubFinder:
             return brought
         if name in self._ops:
             return filled(name, **self._ops[name])
-        folder = self._extensions.folder_of(name, []) if "." not in name else None
+        folder = folder_of(self._root, name, []) if "." not in name else None
         if folder is not None and name not in PACKAGES:
             return self._extension(name, name, folder)
         if name in PACKAGES:
-            made = PACKAGES[name]()
+            made = modules_of(name)
             module = made.pop(name)
             sys.modules.update(made)  # its submodules; itself, import puts there
             return module
@@ -106,14 +104,14 @@ class StubFinder:
     def _of_repository(self, name: str, last: str, folders: list[Path]) -> ModuleType | None:
         if last == "version":
             return filled(name, __version__="0")
-        folder = self._extensions.folder_of(last, folders)
+        folder = folder_of(self._root, last, folders)
         if folder is None:
             folder = folders[0] if last in self._ops or last.endswith(_COMPILED_ENDINGS) else None
         return None if folder is None else self._extension(name, last, folder)
 
     def _extension(self, name: str, last: str, folder: Path) -> ModuleType:
         """Make a module with the operations that are known, and the others that its C++ defines."""
-        defined = self._extensions.functions(folder)
+        defined = functions_in(self._root, folder)
         known = self._ops.get(last) or known_by_name(self._ops, last, defined)
         if not known and not defined:
             self.compiled.append(name)
@@ -125,8 +123,17 @@ class StubFinder:
         }
         return filled(name, **watched(name, {**unknown, **known}))
 
-    def of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
-        """Make a stub for what is built or installed and asks for a GPU, None for anything else."""
+    def find_built(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the spec of a stub for what is built or installed and asks for a GPU, else None.
+
+        For the first finder in sys.meta_path: what is compiled is not run, it is there or not.
+        """
+        module = self._of_built(name, path)
+        return None if module is None else _spec(name, module)
+
+    def _of_built(self, name: str, path: Sequence[str] | None) -> ModuleType | None:
         if path is None:
             if name in _ON_GPU:
                 made = self._module(name, None)
@@ -137,26 +144,8 @@ class StubFinder:
         if built is None or not isinstance(built.loader, importlib.machinery.ExtensionFileLoader):
             return None
         last = name.rpartition(".")[2]
-        folder = self._extensions.folder_of(last, folders)
+        folder = folder_of(self._root, last, folders)
         return self._extension(name, last, folder or folders[0])
-
-
-class CompiledFinder:
-    """The first finder in sys.meta_path: what is compiled is not run, whether it is there or not.
-
-    Args:
-        stubs: makes them.
-    """
-
-    def __init__(self, stubs: StubFinder) -> None:
-        self._stubs = stubs
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Return the spec of a stub, None where others are to look."""
-        module = self._stubs.of_built(name, path)
-        return None if module is None else _spec(name, module)
 
 
 def known_by_name(
@@ -208,7 +197,7 @@ def install(
     sys.modules.update(spconv_modules())
     stub_windows()
     finder = install_packages(root, ops, beside)
-    sys.meta_path.insert(0, CompiledFinder(finder))
+    sys.meta_path.insert(0, SimpleNamespace(find_spec=finder.find_built))
     return finder
 
 

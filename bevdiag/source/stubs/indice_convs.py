@@ -5,6 +5,7 @@ each offset. Checked against csrc of mmcv 2.1: the table of cells is dense, and 
 the outputs are a slice of room for every offset of every input, which stays as long as they do.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor
 
 from bevdiag.source.state import current
-from bevdiag.source.stubs.arrays import Array, Ints, Op, array
+from bevdiag.source.stubs.arrays import Op, array
+from bevdiag.sparse.coordinates import matching_pairs, output_coordinates
+from bevdiag.sparse.geometry import Geometry
 
 _NOWHERE = np.iinfo(np.int32).max
 
@@ -32,76 +35,30 @@ def indice_pairs(
     transposed: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Coordinates [N, 1 + axes] to those of the outputs, the pairs and their counts."""
-    volume, num = int(np.prod(kernel)), len(indices)
+    edges, steps, margins, gaps, extra = map(
+        tuple, (kernel, stride, padding, dilation, out_padding)
+    )
+    geometry = Geometry(edges, steps, margins, gaps, extra, bool(submanifold), bool(transposed))
+    volume, num = geometry.kernel_volume, len(indices)
     pairs = indices.new_full((volume, 2, num), -1, dtype=torch.int32)
     counts = indices.new_zeros(volume, dtype=torch.int32)
-    grid = torch.empty(batch_size * int(np.prod(out_shape)), dtype=torch.int32, device="meta")
+    grid = torch.empty(batch_size * math.prod(out_shape), dtype=torch.int32, device="meta")
     unique = indices.new_full((pairs.numel() // 2 + 1,), _NOWHERE, dtype=torch.int32)
-    if submanifold:
-        stride, padding = [1] * len(kernel), [size // 2 for size in kernel]
-    coords = array(indices).astype(np.int64)
-    cells = _cells(coords, out_shape, kernel, stride, padding, dilation, bool(transposed))
-    if submanifold:
-        own = _keys(coords, out_shape)
-        order = own.argsort()
-        place = np.searchsorted(own, cells, sorter=order).clip(0, max(num - 1, 0))
-        rows = order[place] if num else place
-        met = (cells >= 0) & (own[rows] == cells if num else False)
-        _fill(pairs, counts, met, rows)
-        del grid, unique
-        return indices, pairs, counts
-    out = indices.new_zeros((num * volume, len(kernel) + 1), dtype=torch.int32)
-    array(unique)[: cells.size] = np.where(cells >= 0, cells, _NOWHERE).ravel()
-    found = torch._unique(unique)[0]
-    keys = array(found)[:-1].astype(np.int64)
-    _fill(pairs, counts, cells >= 0, np.searchsorted(keys, cells).clip(0))
-    axes = np.unravel_index(keys, (batch_size, *out_shape))
-    array(out)[: len(keys)] = np.stack(axes, axis=1)
+    outputs, found = indices, None
+    if not submanifold:
+        cells = output_coordinates(array(indices), shape, geometry)
+        room = indices.new_zeros((num * volume, len(kernel) + 1), dtype=torch.int32)
+        array(unique)[: len(cells)] = np.ravel_multi_index(tuple(cells.T), (batch_size, *out_shape))
+        found = torch._unique(unique)[0]
+        outputs = room[: len(cells)]
+        array(outputs)[...] = cells
+    table, count = array(pairs), array(counts)
+    met = matching_pairs(array(indices), array(outputs), shape, geometry)
+    for place, (inputs, rows) in enumerate(met):
+        table[place, 0, : len(inputs)], table[place, 1, : len(inputs)] = inputs, rows
+        count[place] = len(inputs)
     del grid, unique, found
-    return out[: len(keys)], pairs, counts
-
-
-def _cells(
-    coords: Ints,
-    out_shape: Sequence[int],
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-) -> Ints:
-    """Find the output that each offset of each input reaches as one number, -1 for none: [K, N]."""
-    offsets = np.stack(np.meshgrid(*map(np.arange, kernel), indexing="ij"), axis=-1)
-    found = np.empty((offsets.reshape(-1, len(kernel)).shape[0], len(coords)), np.int64)
-    for place, offset in enumerate(offsets.reshape(-1, len(kernel))):
-        if transposed:
-            reached = coords[:, 1:] * stride - padding + offset * np.asarray(dilation)
-            inside = np.ones(len(coords), bool)
-        else:
-            reached = coords[:, 1:] + padding - offset * np.asarray(dilation)
-            inside = (reached % stride == 0).all(axis=1)
-            reached = reached // stride
-        inside &= ((reached >= 0) & (reached < out_shape)).all(axis=1)
-        keys = _keys(np.c_[coords[:, :1], np.where(inside[:, None], reached, 0)], out_shape)
-        found[place] = np.where(inside, keys, -1)
-    return found
-
-
-def _keys(coords: Ints, shape: Sequence[int]) -> Ints:
-    key = coords[:, 0]
-    for axis, size in enumerate(shape):
-        key = key * size + coords[:, axis + 1]
-    return key
-
-
-def _fill(pairs: Tensor, counts: Tensor, met: Array, rows: Array) -> None:
-    """Fill in the pairs of each offset from the front."""
-    table = array(pairs)
-    for place, here in enumerate(met):
-        inputs = np.flatnonzero(here)
-        table[place, 0, : len(inputs)] = inputs
-        table[place, 1, : len(inputs)] = rows[place][here]
-    array(counts)[...] = met.sum(axis=1)
+    return outputs, pairs, counts
 
 
 def convolve(
@@ -114,12 +71,12 @@ def convolve(
     submanifold: int,
 ) -> Tensor:
     """Features [N, C] to [num_out, C']: gathered, multiplied and scattered offset by offset."""
-    features = current().gpu.valueless(features)
+    features = current().valueless(features)
     channels, out_channels = features.shape[1], filters.shape[-1]
     most = int(array(counts).max(initial=0))
     output = features.new_zeros((num_out, out_channels))
     buffers = features.new_zeros((most, channels)), features.new_zeros((most, out_channels))
-    current().gpu.recorder.gemm("indice convolution")
+    current().recorder.gemm("indice convolution")
     if not (features.is_meta or filters.is_meta):
         weights = array(filters).reshape(-1, channels, out_channels)
         for place, inputs, outputs in _by_offset(pairs, counts, bool(inverse)):
@@ -139,21 +96,21 @@ def convolve_backward(
     submanifold: int,
 ) -> tuple[Tensor, Tensor]:
     """Compute the gradients of features and filters, through the same buffers."""
-    features = current().gpu.valueless(features)
+    features = current().valueless(features)
     most = int(array(counts).max(initial=0))
     of_input, of_filters = torch.zeros_like(features), torch.zeros_like(filters)
     buffers = (
         features.new_zeros((most, features.shape[1])),
         features.new_zeros((most, filters.shape[-1])),
     )
-    current().gpu.recorder.gemm("indice convolution")
+    current().recorder.gemm("indice convolution")
     del buffers
     return of_input, of_filters
 
 
 def pool(features: Tensor, pairs: Tensor, counts: Tensor, num_out: int) -> Tensor:
     """Pool to the largest features of each output's inputs, or 0: [num_out, C]."""
-    features = current().gpu.valueless(features)
+    features = current().valueless(features)
     output = features.new_zeros((num_out, features.shape[1]))
     if not features.is_meta:
         for _, inputs, outputs in _by_offset(pairs, counts, inverse=False):

@@ -4,6 +4,7 @@ Importing one, subclassing what is in it and decorating with it does no harm; ca
 model is built or runs stops the trace at the place of the call.
 """
 
+from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -97,3 +98,13 @@ def filled(name: str, kind: type[ModuleType] = ModuleType, /, **members: Any) ->
 def inert_with(name: str, /, **members: Any) -> ModuleType:
     """Make a module of these members, of which every other name exists too."""
     return filled(name, InertModule, **members)
+
+
+def package(members: Mapping[str, Mapping[str, Any]]) -> dict[str, ModuleType]:
+    """Make inert modules of their members by name; one inside another is a member of that."""
+    made = {name: inert_with(name, **inside) for name, inside in members.items()}
+    for name, module in made.items():
+        around, _, last = name.rpartition(".")
+        if around in made:
+            setattr(made[around], last, module)
+    return made

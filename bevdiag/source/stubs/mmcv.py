@@ -6,9 +6,8 @@ the C++ makes tensors of its own, its lines are followed in PyTorch, so that the
 
 import sys
 from collections.abc import Mapping
-from functools import wraps
+from functools import partial
 from importlib.machinery import ModuleSpec
-from inspect import Parameter, Signature, signature
 from types import ModuleType
 from typing import Any
 
@@ -17,14 +16,12 @@ import torch
 from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.scenes.voxels import voxelize
+from bevdiag.scenes.batch import voxelize
 from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
-from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, fills_its_outputs, on_values
-from bevdiag.source.stubs.definitions import Function
+from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, compiled
 from bevdiag.source.stubs.ops import all_boxes_kept, overwriting
-from bevdiag.source.stubs.pairs import counted
-from bevdiag.source.stubs.unknown_ops import unknown_op
+from bevdiag.source.stubs.unknown_ops import Function, unknown_op
 from bevdiag.trace.places import user_place
 
 NAME = "mmcv._ext"
@@ -58,33 +55,6 @@ class Extension(ModuleType):
 def mmcv_modules() -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
     return {NAME: Extension({name: overwriting(op) for name, op in _OPS.items()})}
-
-
-def _by_name(compute: Op, otherwise: Op = fills_its_outputs) -> Op:
-    """`on_values` for a function that is called with its sizes by name."""
-    parameters, op = signature(compute), on_values(compute, otherwise)
-
-    @wraps(compute)
-    def named(*args: Any, **kwargs: Any) -> Any:
-        bound = parameters.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return op(*bound.args)
-
-    return named
-
-
-def _sizes_last(compute: Op, sizes: str) -> Op:
-    """Call an operation of OpenPCDet's as mmcv does: with its sizes behind the tensors, by name."""
-    names = sizes.split()
-    tensors = list(signature(compute).parameters.values())[len(names) :]
-    last = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-
-    @wraps(compute)
-    def moved(*args: Any) -> Any:
-        return compute(*args[len(tensors) :], *args[: len(tensors)])
-
-    moved.__signature__ = Signature([*tensors, *last])  # type: ignore[attr-defined]
-    return _by_name(moved)
 
 
 def _filling(*args: Any, **_: Any) -> int:
@@ -151,11 +121,8 @@ def hard_voxelize(
         max_voxels,
     )
     count = len(found.coords)
-    for filled, values in (
-        (voxels, found.padded()),
-        (coors, found.coords),
-        (counts, found.num_points),
-    ):
+    made = found.padded(), found.coords, found.num_points
+    for filled, values in zip((voxels, coors, counts), made, strict=True):
         array(filled)[:count] = values
     array(voxel_num)[...] = count
 
@@ -168,8 +135,9 @@ def dynamic_voxelize(
     NDim: int = 3,  # noqa: N803
 ) -> None:
     """Points [N, F] to z, y, x [N, 3]; -1 everywhere outside of the range."""
-    cells = np.floor((cloud[:, :3] - coors_range[:3]) / voxel_size).astype(np.int64)
-    inside = ((cells >= 0) & (cells < _grid(voxel_size, coors_range))).all(axis=1)
+    sizes, bounds = (np.asarray(given, np.float32) for given in (voxel_size, coors_range))
+    cells = np.floor((cloud[:, :3] - bounds[:3]) / sizes).astype(np.int64)
+    inside = ((cells >= 0) & (cells < _grid(sizes, bounds))).all(axis=1)
     coors[...] = np.where(inside[:, None], cells[:, ::-1], -1)
 
 
@@ -220,47 +188,6 @@ def scatter_points_backward(
         rows.new_full((len(reduced), feats.shape[1]), len(feats), dtype=torch.int32)
 
 
-# -- points ----------------------------------------------------------------------------------------
-
-
-def _ball_query(
-    centres: Array,
-    cloud: Array,
-    out: Filled,
-    b: int,
-    n: int,
-    m: int,
-    min_radius: float,
-    max_radius: float,
-    nsample: int,
-) -> None:
-    neighbours.dilated_ball_query_batch(
-        b, n, m, max_radius, min_radius, nsample, centres, cloud, out
-    )
-
-
-def _ball_query_stack(
-    centres: Array,
-    centre_counts: Array,
-    cloud: Array,
-    counts: Array,
-    out: Filled,
-    max_radius: float,
-    nsample: int,
-) -> None:
-    sizes = len(counts), len(centres), max_radius, nsample
-    neighbours.ball_query_stack(*sizes, centres, centre_counts, cloud, counts, out)
-
-
-def _three_nearest(
-    unknown: Array, known: Array, squares: Filled, out: Filled, b: int, n: int, m: int
-) -> None:
-    # The kernel steps by three, however long the rows are that it is given.
-    places = (rows.reshape(-1)[: b * count * 3] for rows, count in ((unknown, n), (known, m)))
-    first, second = (rows.reshape(b, -1, 3) for rows in places)
-    neighbours.three_nearest_batch(b, n, m, first, second, squares, out)
-
-
 # -- boxes -----------------------------------------------------------------------------------------
 
 
@@ -293,21 +220,8 @@ def _box_iou_rotated(
     a: Array, b: Array, out: Filled, mode_flag: int = 0, aligned: bool = False
 ) -> None:
     """Boxes of x, y, width, height, angle: intersections over unions, or over the first's area."""
-    first, second = _flat_boxes(a), _flat_boxes(b)
-    kind = boxes.aligned_overlaps if aligned else boxes.overlaps
-    shared = np.zeros((len(a),) if aligned else (len(a), len(b)), np.float64)
-    kind(first, second, shared)
-    mine, theirs = first[:, 3] * first[:, 4], second[:, 3] * second[:, 4]
-    if not aligned:
-        mine, theirs = mine[:, None], theirs[None]
-    whole = mine if mode_flag else mine + theirs - shared
-    out.reshape(shared.shape)[...] = shared / np.maximum(whole, 1e-8)
-
-
-def _flat_boxes(boxes_: Array) -> Array:
-    x, y, width, height, angle = boxes_[:, :5].astype(np.float64).T
-    zero, one = np.zeros_like(x), np.ones_like(x)
-    return np.stack((x, y, zero, width, height, one, angle), axis=1)
+    what = boxes.OVER_FIRST if mode_flag else boxes.OVER_UNION
+    boxes.compare(boxes.flat(a), boxes.flat(b), out, what, aligned)
 
 
 def _bbox_overlaps(
@@ -331,7 +245,7 @@ def nms(boxes_: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Te
     order = scores.sort(0, descending=True)[1]
     sorted_boxes = boxes_.index_select(0, order)
     _mask(sorted_boxes)
-    kept = _kept(sorted_boxes, iou_threshold, lambda rows: _upright(rows, offset))
+    kept = _kept(sorted_boxes, iou_threshold, partial(boxes.cornered, offset=offset))
     return order[kept]
 
 
@@ -349,18 +263,18 @@ def nms_rotated(
     """
     threshold = named["iou_threshold"] if "iou_threshold" in named else others[-2]
     _mask(dets_sorted)
-    kept = _kept(dets_sorted, threshold, _flat_boxes)
+    kept = _kept(dets_sorted, threshold, boxes.flat)
     return order[kept]
 
 
 def nms_3d(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
     """Boxes [N, 7], best first; `keep` [N] gets the survivors' rows, `keep_num` their number."""
-    _keep(boxes_, keep, keep_num, nms_overlap_thresh, lambda rows: rows)
+    _keep(boxes_, keep, keep_num, nms_overlap_thresh, boxes.centred)
 
 
 def nms_corners(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
     """Suppress boxes [N, 5] of x1, y1, x2, y2, angle, as mmcv before 1.5 has them."""
-    _keep(boxes_, keep, keep_num, nms_overlap_thresh, boxes.from_corners)
+    _keep(boxes_, keep, keep_num, nms_overlap_thresh, boxes.cornered)
 
 
 def nms_3d_unturned(
@@ -372,9 +286,9 @@ def nms_3d_unturned(
     nms_3d(unturned, keep, keep_num, nms_overlap_thresh)
 
 
-def _keep(rows: Tensor, keep: Tensor, keep_num: Tensor, threshold: float, as_boxes: Any) -> None:
+def _keep(rows: Tensor, keep: Tensor, keep_num: Tensor, threshold: float, form: boxes.Form) -> None:
     _mask(rows)
-    kept = _kept(rows, threshold, as_boxes)
+    kept = _kept(rows, threshold, form)
     keep[: len(kept)] = kept
     array(keep_num)[...] = len(kept)
 
@@ -385,23 +299,15 @@ def _mask(rows: Tensor) -> Tensor:
     return rows.new_zeros(len(rows), dtype=torch.bool)
 
 
-def _kept(rows: Tensor, threshold: float, as_boxes: Any) -> Tensor:
+def _kept(rows: Tensor, threshold: float, form: boxes.Form) -> Tensor:
     """Return the rows of the boxes [N, ...], best first, that survive: int64, with values."""
-    with current().gpu.recorder.for_device():
+    with current().recorder.for_device():
         keep = torch.zeros(len(rows), dtype=torch.int64)
         if rows.is_meta:
-            count = all_boxes_kept(rows, keep, threshold)
+            count = all_boxes_kept(rows, keep)
         else:
-            count = boxes.suppress(as_boxes(array(rows)), array(keep), threshold)
-            counted("nms", count)
+            count = boxes.suppress(form(array(rows)), array(keep), threshold)
         return keep[:count].clone()
-
-
-def _upright(rows: Array, offset: int) -> Array:
-    x1, y1, x2, y2 = rows[:, :4].astype(np.float64).T
-    zero, one = np.zeros_like(x1), np.ones_like(x1)
-    sides = (x2 - x1 + offset, y2 - y1 + offset)
-    return np.stack(((x1 + x2) / 2, (y1 + y2) / 2, zero, *sides, one, zero), axis=1)
 
 
 _FILLING = dict.fromkeys(
@@ -427,11 +333,8 @@ def _roiaware(
 ) -> int:
     """Mark which points lie in which cell: [boxes, points], int32, as the C++ makes it."""
     boxes_.new_full((len(boxes_), len(cloud)), -1, dtype=torch.int32)
-    return int(
-        on_values(rois.pool_cells, rois.expect_occupied_cells)(
-            boxes_, cloud, features, argmax, rows, pooled, pool_method
-        )
-    )
+    pool = compiled(rois.pool_cells, otherwise=rois.expect_occupied_cells)
+    return int(pool(boxes_, cloud, features, argmax, rows, pooled, pool_method))
 
 
 _OPS: dict[str, Op] = {
@@ -439,32 +342,43 @@ _OPS: dict[str, Op] = {
     **deformable.OPS,
     **indice_convs.OPS,
     "hard_voxelize_forward": hard_voxelize,
-    "dynamic_voxelize_forward": _by_name(dynamic_voxelize),
+    "dynamic_voxelize_forward": compiled(dynamic_voxelize),
     "dynamic_point_to_voxel_forward": scatter_points,
     "dynamic_point_to_voxel_backward": scatter_points_backward,
-    "ball_query_forward": _by_name(_ball_query),
-    "stack_ball_query_forward": _by_name(_ball_query_stack),
-    "stack_group_points_forward": _sizes_last(points.group_stack, "b m c nsample"),
-    "furthest_point_sampling_forward": _sizes_last(points.farthest_batch, "b n m"),
-    "furthest_point_sampling_with_dist_forward": _sizes_last(points.farthest_by_distance, "b n m"),
-    "gather_points_forward": _sizes_last(points.gather_batch, "b c n npoints"),
-    "group_points_forward": _sizes_last(points.group_batch, "b c n npoints nsample"),
-    "three_nn_forward": _by_name(_three_nearest),
-    "three_interpolate_forward": _sizes_last(points.interpolate_batch, "b c m n"),
-    "points_in_boxes_part_forward": _by_name(points_in_first_box),
-    "points_in_boxes_all_forward": _by_name(points_in_every_box),
-    "points_in_boxes_cpu_forward": _by_name(points_in_boxes_of_host),
-    "iou3d_boxes_overlap_bev_forward": _by_name(boxes.overlaps),
-    "box_iou_rotated": _by_name(_box_iou_rotated),
-    "bbox_overlaps": _by_name(_bbox_overlaps),
-    "iou3d_boxes_iou_bev_forward": _by_name(boxes.corner_ious),
+    "ball_query_forward": compiled(
+        neighbours.ball_query_batch, "centres points out b n m min_radius max_radius nsample"
+    ),
+    "stack_ball_query_forward": compiled(
+        neighbours.ball_query_stack,
+        "centres centre_counts points point_counts out max_radius nsample",
+    ),
+    "stack_group_points_forward": compiled(
+        points.group_stack, "features feature_counts rows row_counts out b m c nsample"
+    ),
+    "furthest_point_sampling_forward": compiled(points.farthest_batch, "points scratch out b n m"),
+    "furthest_point_sampling_with_dist_forward": compiled(
+        points.farthest_by_distance, "squares scratch out b n m"
+    ),
+    "gather_points_forward": compiled(points.gather_batch, "points rows out b c n npoints"),
+    "group_points_forward": compiled(points.gather_batch, "points rows out b c n npoints nsample"),
+    "three_nn_forward": compiled(neighbours.three_nearest_batch, "unknown known squares out b n m"),
+    "three_interpolate_forward": compiled(
+        points.interpolate_batch, "points rows weights out b c m n"
+    ),
+    "points_in_boxes_part_forward": compiled(points_in_first_box),
+    "points_in_boxes_all_forward": compiled(points_in_every_box),
+    "points_in_boxes_cpu_forward": compiled(points_in_boxes_of_host),
+    "iou3d_boxes_overlap_bev_forward": compiled(boxes.comparison()),
+    "box_iou_rotated": compiled(_box_iou_rotated),
+    "bbox_overlaps": compiled(_bbox_overlaps),
+    "iou3d_boxes_iou_bev_forward": compiled(boxes.comparison(boxes.cornered, boxes.OVER_UNION)),
     "iou3d_nms_forward": nms_corners,
     "iou3d_nms3d_forward": nms_3d,
     "iou3d_nms3d_normal_forward": nms_3d_unturned,
     "nms": nms,
     "nms_rotated": nms_rotated,
     "roiaware_pool3d_forward": _roiaware,
-    "sigmoid_focal_loss_forward": _by_name(_sigmoid_focal_loss),
+    "sigmoid_focal_loss_forward": compiled(_sigmoid_focal_loss),
     "get_compiler_version": lambda: "",
     "get_compiling_cuda_version": lambda: "",
 }

@@ -5,14 +5,15 @@ arguments into mmcv's order, or read the boxes as they were written then.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bevdiag.source.stubs import boxes, indice_convs, mmcv
-from bevdiag.source.stubs.arrays import Array, Filled, Op, array, on_values
-from bevdiag.source.stubs.ops import OPS
+from bevdiag.source.stubs.arrays import Array, Filled, Op, array, compiled
+from bevdiag.source.stubs.ops import OPS, overwriting, suppressing
 
 _BATCH = OPS["pointnet2_batch_cuda"]
 _ROIS = OPS["roiaware_pool3d_cuda"]
@@ -25,33 +26,15 @@ def hard_voxelize(
     counts: Tensor,
     voxel_size: Sequence[float],
     coors_range: Sequence[float],
-    max_points: int,
-    max_voxels: int,
-    NDim: int = 3,  # noqa: N803 - its name in C++
-    deterministic: bool = True,
+    *limits: Any,
 ) -> int:
     """Points [N, F] into voxels [max_voxels, max_points, F], z, y, x and counts; how many."""
-    sizes, bounds = (
-        torch.from_numpy(np.array(value, np.float32)) for value in (voxel_size, coors_range)
+    sizes, bounds, found = (
+        torch.from_numpy(np.array(value, kind))
+        for value, kind in ((voxel_size, np.float32), (coors_range, np.float32), (0, np.int64))
     )
-    found = torch.from_numpy(np.zeros((), np.int64))
-    mmcv.hard_voxelize(
-        *(cloud, sizes, bounds, voxels, coors, counts, found, max_points, max_voxels, NDim),
-        deterministic,
-    )
+    mmcv.hard_voxelize(cloud, sizes, bounds, voxels, coors, counts, found, *limits)
     return int(array(found))
-
-
-def _dynamic_voxelize(
-    cloud: Array,
-    coors: Filled,
-    voxel_size: Sequence[float],
-    coors_range: Sequence[float],
-    NDim: int = 3,  # noqa: N803
-) -> None:
-    """Points [N, F] to z, y, x [N, 3]; -1 everywhere outside of the range."""
-    sizes, bounds = np.asarray(voxel_size, np.float32), np.asarray(coors_range, np.float32)
-    mmcv.dynamic_voxelize(cloud, sizes, bounds, coors)
 
 
 def _as_written_then(find: Op) -> Op:
@@ -62,17 +45,14 @@ def _as_written_then(find: Op) -> Op:
         turned[..., 6] = -turned[..., 6] - np.pi / 2
         find(turned, cloud, out)
 
-    return on_values(find_in_old_boxes)
+    return compiled(find_in_old_boxes)
 
 
-def _suppress_unturned(boxes_: Tensor, keep: Tensor, threshold: float, *_: int) -> int:
+def _straight(boxes_: Array) -> Array:
     """Boxes [N, 5] of two corners and an angle that does not count."""
-    if not boxes_.is_meta:
-        boxes_ = torch.from_numpy(array(boxes_) * np.array((1, 1, 1, 1, 0), np.float32))
-    return int(_SUPPRESS(boxes_, keep, threshold))
+    return boxes.cornered(boxes_[:, :4])
 
 
-_SUPPRESS = OPS["ioubev_nms_cuda"]["nms_gpu"]
 _GROUPING = {
     "forward": _BATCH["group_points_wrapper"],
     "backward": _BATCH["group_points_grad_wrapper"],
@@ -93,16 +73,18 @@ _SPARSE: dict[str, Op] = {
 _OWN: dict[str, dict[str, Op]] = {
     "voxel_layer": {
         "hard_voxelize": hard_voxelize,
-        "dynamic_voxelize": on_values(_dynamic_voxelize),
+        "dynamic_voxelize": compiled(
+            mmcv.dynamic_voxelize, "cloud coors voxel_size coors_range NDim"
+        ),
         "dynamic_point_to_voxel_forward": mmcv.scatter_points,
         "dynamic_point_to_voxel_backward": mmcv.scatter_points_backward,
     },
     "sparse_conv_ext": _SPARSE,
     "iou3d_cuda": {
-        "boxes_overlap_bev_gpu": on_values(boxes.corner_overlaps),
-        "boxes_iou_bev_gpu": on_values(boxes.corner_ious),
-        "nms_gpu": _SUPPRESS,
-        "nms_normal_gpu": _suppress_unturned,
+        "boxes_overlap_bev_gpu": compiled(boxes.comparison(boxes.cornered)),
+        "boxes_iou_bev_gpu": compiled(boxes.comparison(boxes.cornered, boxes.OVER_UNION)),
+        "nms_gpu": OPS["ioubev_nms_cuda"]["nms_gpu"],
+        "nms_normal_gpu": overwriting(suppressing(_straight, boxes.OLD_MARGIN)),
     },
     "roiaware_pool3d_ext": {
         "forward": _ROIS["forward"],

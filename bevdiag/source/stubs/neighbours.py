@@ -2,6 +2,10 @@
 
 As in the kernels, neighbours are taken in the order of the points, the first ones where a number
 limits them, and distances are squared sums in single precision.
+
+PV-RCNN++'s vector pooling lists the pairs in a table that its wrapper enlarges until all fit: their
+number is memory. Where the centres have no values, the points mostly have, and bound it: no cube
+holds more of them than the fullest eight cells of its size that touch.
 """
 
 from collections.abc import Iterator
@@ -9,17 +13,21 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from bevdiag.source.state import current, running
 from bevdiag.source.stubs.arrays import (
     Array,
     Filled,
+    FilledIfGiven,
     Ints,
+    array,
     chunks,
-    native,
     ranks,
     remembered,
     samples,
 )
+from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 
 _MOST_CANDIDATES = 2**22
 _HALVINGS = 4
@@ -27,74 +35,55 @@ _HALVINGS = 4
 _MARGIN = 1.001
 """Cells a little larger than the radius, so that rounding hides no neighbour."""
 _MOST_CELLS = 2**19
+_PAIRS = "pairs"
+_MOST_CUBES = 2**40
 _MANY_PAIRS = 2**24
 """From here on the nearest of points are looked for near them, not among all."""
 _TRIED, _ROUNDS = 32, 3
 """How many say how far to look, and how often that is doubled for those that found too few."""
 
 
-@native("b n m radius nsample centres points out")
-def ball_query_batch(radius: float, centres: Array, points: Array, out: Filled) -> None:
-    """Centres [B, M, 3], points [B, N, 3]; out [B, M, nsample] is left alone where none is near."""
-    _query_balls(0.0, radius, centres, points, out)
-
-
-@native("b n m radius least nsample centres points out")
-def dilated_ball_query_batch(
-    radius: float, least: float, centres: Array, points: Array, out: Filled
+def ball_query_batch(
+    centres: Array,
+    points: Array,
+    out: Filled,
+    max_radius: float,
+    min_radius: float = 0.0,
+    counts: FilledIfGiven = None,
 ) -> None:
-    """Query balls for distances from `least` on; a point at the centre itself counts too."""
-    _query_balls(least, radius, centres, points, out)
+    """Centres [B, M, 3], points [B, N, 3]; out [B, M, nsample] is left alone where none is near.
 
-
-@native("b n m radius nsample centres points counts out")
-def counted_ball_query_batch(
-    radius: float, centres: Array, points: Array, counts: Filled, out: Filled
-) -> None:
-    """Query balls as 3DSSD does: counts [B, M] get how many of a row's places are hits."""
-    _query_balls(0.0, radius, centres, points, out, counts)
-
-
-@native("b n m least radius nsample centres points counts out")
-def counted_dilated_ball_query_batch(
-    least: float, radius: float, centres: Array, points: Array, counts: Filled, out: Filled
-) -> None:
-    """Query and count as 3DSSD does for distances from `least` on."""
-    _query_balls(least, radius, centres, points, out, counts)
-
-
-def _query_balls(
-    least: float, radius: float, centres: Array, points: Array, out: Array, counts: Any = None
-) -> None:
+    From `min_radius` on; a point at the centre itself counts too. `counts` [B, M] get how many of a
+    row's places are hits, as 3DSSD wants them.
+    """
     for sample in range(len(centres)):
-        met = _fill_balls(centres[sample], points[sample], least, radius, out[sample])
+        met = _fill_balls(centres[sample], points[sample], min_radius, max_radius, out[sample])
         if counts is not None:
             # A row's hits differ, and the places that are left repeat the first one.
             hits = 1 + (out[sample] != out[sample][:, :1]).sum(axis=1)
             counts[sample][met] = hits[met]
 
 
-@native("b m radius nsample centres centre_counts points point_counts out")
 def ball_query_stack(
-    radius: float,
     centres: Array,
     centre_counts: Array,
     points: Array,
     point_counts: Array,
     out: Filled,
+    max_radius: float,
 ) -> None:
     """Out [M, nsample]: rows of the sample's own points; -1 first where none is near."""
     for mine, theirs in samples(centre_counts, point_counts):
-        met = _fill_balls(centres[mine], points[theirs], 0.0, radius, out[mine])
+        met = _fill_balls(centres[mine], points[theirs], 0.0, max_radius, out[mine])
         out[mine][~met, 0] = -1
 
 
 @wraps(ball_query_stack)
-def ball_query_stack_once(*args: Any) -> None:
+def ball_query_stack_once(**named: Any) -> None:
     """Query balls as above, but leave the places alone that no hit is left for."""
-    out: Array = args[-1]
+    out: Array = named["out"]
     before = out.copy()
-    ball_query_stack(*args)
+    ball_query_stack(**named)
     repeats = out == out[:, :1]
     repeats[:, 0] = False
     out[repeats] = before[repeats]
@@ -193,11 +182,9 @@ def _finite(points: Array) -> Array:
 
 
 def voxel_query(
-    m: int,
     depth: int,
     height: int,
     width: int,
-    nsample: int,
     radius: float,
     z_range: int,
     y_range: int,
@@ -234,19 +221,27 @@ def voxel_query(
         mine[taken == 0, 0] = -1
 
 
-def three_nearest_batch(
-    b: int, n: int, m: int, unknown: Array, known: Array, squares: Filled, out: Filled
-) -> None:
+def three_nearest_batch(unknown: Array, known: Array, squares: Filled, out: Filled) -> None:
     """Unknown [B, N, 3], known [B, M, 3]; squared distances and rows [B, N, 3]."""
-    for sample in range(len(unknown)):
+    batch, count = out.shape[:2]
+    # The kernel steps by three, however long the rows are that it is given.
+    unknown, known = (
+        rows.reshape(-1)[: batch * many * 3].reshape(batch, -1, 3)
+        for rows, many in ((unknown, count), (known, known.shape[1]))
+    )
+    for sample in range(batch):
         _fill_nearest(unknown[sample], known[sample], squares[sample], out[sample])
 
 
 def three_nearest_stack(
-    unknown: Array, unknown_counts: Array, known: Array, known_counts: Array, *outputs: Filled
+    unknown: Array,
+    unknown_counts: Array,
+    known: Array,
+    known_counts: Array,
+    squares: Filled,
+    out: Filled,
 ) -> None:
     """Find the three nearest, samples one after another; rows are those of all samples' points."""
-    squares, out = outputs
     for mine, theirs in samples(unknown_counts, known_counts):
         _fill_nearest(unknown[mine], known[theirs], squares[mine], out[mine])
         out[mine] += theirs.start
@@ -314,7 +309,6 @@ def stacked_neighbours(
     found: Filled,
     start_len: Filled,
     total: Filled,
-    average: int,
     reach: float,
     nsample: int,
     kind: int,
@@ -337,7 +331,7 @@ def stacked_neighbours(
             start += len(columns)
         start_len[mine, 1] = counts
     start_len[:, 0] = np.cumsum(start_len[:, 1]) - start_len[:, 1]
-    total[0] = start
+    total[0] = pairs_found(start)
 
 
 MOST_STACKED = 1000
@@ -365,7 +359,6 @@ def three_nearest_of_neighbours(
     squares: Filled,
     found: Array,
     start_len: Array,
-    *_: Any,
 ) -> None:
     """Of each centre's own neighbours the three nearest to each of its grid's centres.
 
@@ -396,3 +389,59 @@ def three_nearest_of_neighbours(
                 nearest = np.where(missing, places[part, :, 0], nearest)
                 best = np.where(missing, distances[part, :, 0], best)
             places[part, :, place], distances[part, :, place] = nearest, best
+
+
+def counted(kind: str, count: int) -> int:
+    """Note a count that was computed; a trace that has no values is answered with it."""
+    trace = running()
+    if trace is not None and isinstance(trace.values, RehearsedValues):
+        trace.values.counted(kind, count)
+    return count
+
+
+def pairs_found(count: int) -> int:
+    """Return the number of pairs that an operator with values has found."""
+    return counted(_PAIRS, count)
+
+
+def assumed_pairs(points: Tensor, centres: Tensor, reach: float, limit: int, room: int) -> int:
+    """Ask for the number of pairs without values.
+
+    Args:
+        points: [N, 3] of all samples.
+        centres: [M, 3].
+        reach: half the side of the cube around a centre.
+        limit: most pairs of a centre, or all where it is not positive.
+        room: what the code itself expects at most.
+    """
+    near = len(points) if points.is_meta else most_near(array(points), reach)
+    total = len(centres) * (min(near, limit) if limit > 0 else near)
+    values = current().values
+    assert isinstance(values, AssumedValues)
+    return values.count(
+        total,
+        expected=min(room, total),
+        why="which points lie near; the room that the code provides for them is taken",
+        kind=_PAIRS,
+        lowest=0,
+    )
+
+
+def most_near(points: Array, reach: float) -> int:
+    """At least as many as any cube with sides of 2 * `reach` holds of the points [N, 3]."""
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return 0
+    cells = np.floor((points - points.min(axis=0)) / (2 * reach)).astype(np.int64)
+    shape = cells.max(axis=0) + 2
+    if shape.prod() > _MOST_CUBES:
+        return len(points)
+    found, counts = np.unique(
+        np.ravel_multi_index(tuple(cells.T), tuple(shape)), return_counts=True
+    )
+    # A cube touches at most two cells an axis: the one that its lower corner lies in and the next.
+    corners = np.array(np.meshgrid(*[(0, 1)] * 3)).reshape(3, -1)
+    steps = np.array((shape[1] * shape[2], shape[2], 1))
+    starts, places = np.unique(found[:, None] - steps @ corners, return_inverse=True)
+    totals = np.bincount(places.ravel(), np.repeat(counts, corners.shape[1]), len(starts))
+    return int(totals.max())

@@ -7,31 +7,27 @@ tensors only.
 """
 
 from functools import wraps
-from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, running
-from bevdiag.source.stubs import boxes, neighbours, points, pooling, rois, scans
+from bevdiag.source.stubs import boxes, neighbours, points, rois, sequences
 from bevdiag.source.stubs.arrays import (
     Array,
     Filled,
     FilledTensor,
     Op,
+    compiled,
     lose_values,
-    native,
-    on_values,
     ranks,
 )
-from bevdiag.source.stubs.pairs import assumed_pairs, counted, pairs_found
 from bevdiag.trace.assumed_values import AssumedValues
 
 
-def all_boxes_kept(boxes: Tensor, keep: FilledTensor, threshold: float, *_: int) -> int:
+def all_boxes_kept(boxes: Tensor, keep: FilledTensor) -> int:
     """Suppression without values: `keep` int64 [N] gets the survivors, best first."""
     total, values = len(boxes), current().values
     assert isinstance(values, AssumedValues)
@@ -44,15 +40,6 @@ def all_boxes_kept(boxes: Tensor, keep: FilledTensor, threshold: float, *_: int)
     )
     keep[:count] = torch.arange(count)
     return count
-
-
-def _counted(compute: Op) -> Op:
-    """Suppression with values; a trace that has none is answered with its count."""
-
-    def with_count(*args: Any) -> Any:
-        return counted("nms", int(compute(*args)))
-
-    return wraps(compute)(with_count)
 
 
 def _ingroup_indices(groups: Array, result: Filled) -> None:
@@ -71,21 +58,12 @@ def _members(groups: Array, result: Filled) -> None:
     result[filled] = order[starts[filled, None] + slots]
 
 
-@wraps(neighbours.stacked_neighbours)
-def _stacked_neighbours(*args: Any) -> None:
-    neighbours.stacked_neighbours(*args)
-    pairs_found(int(args[6][0]))
-
-
-@native(
-    "points point_counts centres centre_counts found start_len total average reach nsample kind"
-)
 def _unknown_neighbours(
     points: Tensor, centres: Tensor, found: Tensor, total: FilledTensor, reach: float, nsample: int
 ) -> int:
     """`total` int32 [1] gets the number of neighbours, unless it has no values either."""
     limit = nsample if nsample > 0 else neighbours.MOST_STACKED
-    count = assumed_pairs(points, centres, reach, limit, len(found))
+    count = neighbours.assumed_pairs(points, centres, reach, limit, len(found))
     if not total.is_meta:
         total.numpy()[0] = count
     return 1
@@ -111,110 +89,121 @@ def overwriting(op: Op) -> Op:
     return forgetting
 
 
-def _by_arguments(*forms: Op) -> Op:
-    """Return the form of an operation that takes as many arguments as it is given."""
-    by_count = {len(signature(form).parameters): on_values(form) for form in forms}
-
-    def op(*args: Any) -> Any:
-        form = by_count.get(len(args))
-        if form is None:
-            raise stopped(
-                f"{forms[0].__name__} is called with {len(args)} arguments; bevdiag knows it with "
-                f"{' or '.join(map(str, by_count))}",
-                Remedy.KERNEL,
-            )
-        return form(*args)
-
-    return wraps(forms[0])(op)
+def suppressing(form: boxes.Form, margin: float) -> Op:
+    """Return the operator that suppresses boxes of a form; some hand over their GPU as well."""
+    compute = boxes.suppression(form, margin)
+    forms = "boxes keep threshold", "boxes keep threshold device"
+    return compiled(compute, *forms, otherwise=all_boxes_kept)
 
 
-_FARTHEST = on_values(points.farthest_batch)
-_GRADIENTS: dict[str, Op] = dict.fromkeys(
-    (
-        "group_points_grad_wrapper",
-        "gather_points_grad_wrapper",
-        "three_interpolate_grad_wrapper",
-        "vector_pool_grad_wrapper",
+_FARTHEST = compiled(points.farthest_batch, "b n m points scratch out")
+_POINTNET2: dict[str, Op] = {
+    **dict.fromkeys(
+        (
+            "group_points_grad_wrapper",
+            "gather_points_grad_wrapper",
+            "three_interpolate_grad_wrapper",
+            "vector_pool_grad_wrapper",
+        ),
+        _gradient,
     ),
-    _gradient,
-)
-_POINTNET2_BATCH: dict[str, Op] = {
-    **_GRADIENTS,
-    "ball_query_wrapper": _by_arguments(
-        neighbours.ball_query_batch, neighbours.counted_ball_query_batch
-    ),
-    "ball_query_dilated_wrapper": _by_arguments(
-        neighbours.dilated_ball_query_batch, neighbours.counted_dilated_ball_query_batch
-    ),
-    "group_points_wrapper": on_values(points.group_batch),
-    "gather_points_wrapper": on_values(points.gather_batch),
-    "three_nn_wrapper": on_values(neighbours.three_nearest_batch),
-    "three_interpolate_wrapper": on_values(points.interpolate_batch),
     "farthest_point_sampling_wrapper": _FARTHEST,
     "furthest_point_sampling_wrapper": _FARTHEST,
+}
+_POINTNET2_BATCH: dict[str, Op] = {
+    **_POINTNET2,
+    "ball_query_wrapper": compiled(
+        neighbours.ball_query_batch,
+        "b n m max_radius nsample centres points out",
+        "b n m max_radius nsample centres points counts out",
+    ),
+    "ball_query_dilated_wrapper": compiled(
+        neighbours.ball_query_batch,
+        "b n m max_radius min_radius nsample centres points out",
+        "b n m min_radius max_radius nsample centres points counts out",
+    ),
+    "group_points_wrapper": compiled(points.gather_batch, "b c n npoints nsample points rows out"),
+    "gather_points_wrapper": compiled(points.gather_batch, "b c n npoints points rows out"),
+    "three_nn_wrapper": compiled(neighbours.three_nearest_batch, "b n m unknown known squares out"),
+    "three_interpolate_wrapper": compiled(
+        points.interpolate_batch, "b c m n points rows weights out"
+    ),
     **dict.fromkeys(
         ("furthest_point_sampling_with_dist_wrapper", "furthest_point_sampling_matrix_wrapper"),
-        on_values(points.farthest_by_distance),
+        compiled(points.farthest_by_distance, "b n m squares scratch out"),
     ),
 }
+_BALLS = "b m max_radius nsample centres centre_counts points point_counts out"
 _POINTNET2_STACK: dict[str, Op] = {
-    **_GRADIENTS,
-    "ball_query_wrapper": on_values(neighbours.ball_query_stack),
-    "ball_query_count_wrapper": on_values(neighbours.ball_query_stack_once),
-    "group_points_wrapper": on_values(points.group_stack),
-    "three_nn_wrapper": on_values(neighbours.three_nearest_stack),
-    "three_interpolate_wrapper": on_values(points.interpolate_stack),
-    "voxel_query_wrapper": on_values(neighbours.voxel_query),
-    "farthest_point_sampling_wrapper": _FARTHEST,
-    "furthest_point_sampling_wrapper": _FARTHEST,
-    "stack_farthest_point_sampling_wrapper": on_values(points.farthest_stack),
-    "query_stacked_local_neighbor_idxs_wrapper_stack": on_values(
-        _stacked_neighbours, _unknown_neighbours
+    **_POINTNET2,
+    "ball_query_wrapper": compiled(neighbours.ball_query_stack, _BALLS),
+    "ball_query_count_wrapper": compiled(neighbours.ball_query_stack_once, _BALLS),
+    "group_points_wrapper": compiled(
+        points.group_stack, "b m c nsample features feature_counts rows row_counts out"
     ),
-    "query_three_nn_by_stacked_local_idxs_wrapper_stack": on_values(
-        neighbours.three_nearest_of_neighbours
+    "three_nn_wrapper": compiled(neighbours.three_nearest_stack),
+    "three_interpolate_wrapper": compiled(points.interpolate_stack),
+    "voxel_query_wrapper": compiled(
+        neighbours.voxel_query,
+        "m depth height width nsample radius z_range y_range x_range centres points cells "
+        "rows_of_cells out",
     ),
-    "vector_pool_wrapper": pooling.vector_pool,
+    "stack_farthest_point_sampling_wrapper": compiled(points.farthest_stack),
+    "query_stacked_local_neighbor_idxs_wrapper_stack": compiled(
+        neighbours.stacked_neighbours,
+        "points point_counts centres centre_counts found start_len total average reach nsample "
+        "kind",
+        otherwise=_unknown_neighbours,
+    ),
+    "query_three_nn_by_stacked_local_idxs_wrapper_stack": compiled(
+        neighbours.three_nearest_of_neighbours,
+        "points centres grid_centres out squares found start_len m grids",
+    ),
+    "vector_pool_wrapper": points.vector_pool,
 }
+_AREAS, _IOUS = (compiled(boxes.comparison(what=w)) for w in (boxes.AREA, boxes.OVER_UNION))
+_AREAS_BY_ROW, _IOUS_BY_ROW = (
+    compiled(boxes.comparison(what=what, aligned=True)) for what in (boxes.AREA, boxes.OVER_UNION)
+)
 
 _OPS: dict[str, dict[str, Op]] = {
     "iou3d_nms_cuda": {
-        "boxes_overlap_bev_gpu": on_values(boxes.overlaps),
-        "boxes_aligned_overlap_bev_gpu": on_values(boxes.aligned_overlaps),
-        "paired_boxes_overlap_bev_gpu": on_values(boxes.aligned_overlaps),
-        "boxes_iou_bev_gpu": on_values(boxes.ious),
-        "boxes_iou_bev_cpu": on_values(boxes.ious),
-        "boxes_aligned_iou_bev_cpu": on_values(boxes.aligned_ious),
-        "nms_gpu": on_values(_counted(boxes.suppress), all_boxes_kept),
-        "nms_normal_gpu": on_values(_counted(boxes.suppress_unturned), all_boxes_kept),
+        "boxes_overlap_bev_gpu": _AREAS,
+        "boxes_aligned_overlap_bev_gpu": _AREAS_BY_ROW,
+        "paired_boxes_overlap_bev_gpu": _AREAS_BY_ROW,
+        "boxes_iou_bev_gpu": _IOUS,
+        "boxes_iou_bev_cpu": _IOUS,
+        "boxes_aligned_iou_bev_cpu": _IOUS_BY_ROW,
+        "nms_gpu": suppressing(boxes.centred, boxes.MARGIN),
+        "nms_normal_gpu": suppressing(boxes.unturned, 0.0),
     },
-    "ioubev_nms_cuda": {"nms_gpu": on_values(_counted(boxes.suppress_corners), all_boxes_kept)},
+    "ioubev_nms_cuda": {"nms_gpu": suppressing(boxes.cornered, boxes.OLD_MARGIN)},
     "roiaware_pool3d_cuda": {
-        "forward": on_values(rois.pool_cells, rois.expect_occupied_cells),
+        "forward": compiled(rois.pool_cells, otherwise=rois.expect_occupied_cells),
         "backward": _gradient,
-        "points_in_boxes_gpu": on_values(rois.points_in_boxes_gpu),
-        "points_in_boxes_cpu": on_values(rois.points_in_boxes_cpu),
+        "points_in_boxes_gpu": compiled(rois.points_in_boxes_gpu),
+        "points_in_boxes_cpu": compiled(rois.points_in_boxes_cpu),
     },
-    "roipoint_pool3d_cuda": {"forward": on_values(rois.pool_points)},
+    "roipoint_pool3d_cuda": {"forward": compiled(rois.pool_points)},
     "pointnet2_stack_cuda": _POINTNET2_STACK,
     "pointnet2_batch_cuda": _POINTNET2_BATCH,
     "bev_pool_ext": {
-        "bev_pool_forward": pooling.bev_pool,
-        "bev_pool_backward": pooling.bev_pool_backward,
+        "bev_pool_forward": points.bev_pool,
+        "bev_pool_backward": points.bev_pool_backward,
     },
-    "ingroup_inds_cuda": {"forward": on_values(_ingroup_indices)},
-    "ingroup_indices": {"forward": on_values(_ingroup_indices)},
+    "ingroup_inds_cuda": {"forward": compiled(_ingroup_indices)},
+    "ingroup_indices": {"forward": compiled(_ingroup_indices)},
     "selective_scan_cuda": {
-        "fwd": scans.selective_scan,
-        "bwd": scans.selective_scan_backward,
+        "fwd": sequences.selective_scan,
+        "bwd": sequences.selective_scan_backward,
     },
     "causal_conv1d_cuda": {
-        "causal_conv1d_fwd": scans.causal_conv,
-        "causal_conv1d_bwd": scans.causal_conv_backward,
+        "causal_conv1d_fwd": sequences.causal_conv,
+        "causal_conv1d_bwd": sequences.causal_conv_backward,
     },
     "sst_ops_cuda": {
-        "ingroup_inds_wrapper": on_values(_ingroup_indices),
-        "group_inner_inds_wrapper": on_values(_members),
+        "ingroup_inds_wrapper": compiled(_ingroup_indices),
+        "group_inner_inds_wrapper": compiled(_members),
     },
 }
 OPS = {module: {name: overwriting(op) for name, op in ops.items()} for module, ops in _OPS.items()}

@@ -1,18 +1,18 @@
 """Small packages that a repository needs to run, where they are not installed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from bevdiag.source.stubs.assignment import linear_sum_assignment
+from bevdiag.source.stubs.arrays import Array, Ints
 from bevdiag.source.stubs.chamfer import chamfer_distance
-from bevdiag.source.stubs.einops import einops_modules
-from bevdiag.source.stubs.flash import flash_modules
-from bevdiag.source.stubs.inert import inert_with
-from bevdiag.source.stubs.scans import causal_conv1d_fn
+from bevdiag.source.stubs.einops import Rearrange, einsum, rearrange, repeat
+from bevdiag.source.stubs.inert import package
+from bevdiag.source.stubs.sequences import causal_conv1d_fn, unpadded_kvpacked
 from bevdiag.source.stubs.unknown_ops import Kernel
 
 
@@ -21,8 +21,7 @@ class EasyDict(dict[str, Any]):
 
     def __init__(self, source: Any = None, **kwargs: Any) -> None:
         super().__init__()
-        for key, value in {**(source or {}), **kwargs}.items():
-            self[key] = value
+        self.update(source or {}, **kwargs)
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, _attributed(value))
@@ -45,11 +44,6 @@ class EasyDict(dict[str, Any]):
     def __reduce__(self) -> Any:
         return EasyDict, (dict(self),)
 
-    def __deepcopy__(self, memo: Any) -> "EasyDict":
-        from copy import deepcopy
-
-        return EasyDict({key: deepcopy(value, memo) for key, value in self.items()})
-
 
 def _attributed(value: Any) -> Any:
     if isinstance(value, dict) and not isinstance(value, EasyDict):
@@ -66,40 +60,6 @@ def _decorator(*args: Any, **_: Any) -> Any:
     return lambda function: function
 
 
-def _numba() -> dict[str, ModuleType]:
-    cuda = inert_with("numba.cuda", jit=_decorator)
-    return {
-        "numba": inert_with("numba", jit=_decorator, njit=_decorator, prange=range, cuda=cuda),
-        "numba.cuda": cuda,
-    }
-
-
-def _scipy() -> dict[str, ModuleType]:
-    optimize = inert_with("scipy.optimize", linear_sum_assignment=linear_sum_assignment)
-    return {"scipy": inert_with("scipy", optimize=optimize), "scipy.optimize": optimize}
-
-
-def _tqdm() -> dict[str, ModuleType]:
-    def tqdm(iterable: Iterable[Any] = (), *_: Any, **__: Any) -> Iterable[Any]:
-        return iterable
-
-    return {"tqdm": inert_with("tqdm", tqdm=tqdm, trange=range)}
-
-
-def _triton() -> dict[str, ModuleType]:
-    language = inert_with("triton.language", constexpr=int)
-    top = inert_with(
-        "triton",
-        jit=_kernel,
-        autotune=lambda *_, **__: _kernel,
-        heuristics=lambda *_, **__: _kernel,
-        cdiv=lambda a, b: -(-a // b),
-        next_power_of_2=lambda n: 1 << max(n - 1, 0).bit_length(),
-        language=language,
-    )
-    return {"triton": top, "triton.language": language}
-
-
 def _kernel(function: Any = None, **_: Any) -> Any:
     """Return a Triton kernel, which fills the tensors that it is given."""
     if function is None:
@@ -107,25 +67,8 @@ def _kernel(function: Any = None, **_: Any) -> Any:
     return function if isinstance(function, Kernel) else Kernel(function)
 
 
-def _pytorch3d() -> dict[str, ModuleType]:
-    loss = inert_with("pytorch3d.loss", chamfer_distance=chamfer_distance)
-    return {"pytorch3d": inert_with("pytorch3d", loss=loss), "pytorch3d.loss": loss}
-
-
-def _timm() -> dict[str, ModuleType]:
-    """Return the layers that most code takes from timm."""
-    layers = {
-        name: inert_with(
-            name,
-            DropPath=DropPath,
-            trunc_normal_=nn.init.trunc_normal_,
-            to_2tuple=lambda value: value if isinstance(value, tuple) else (value, value),
-        )
-        for name in ("timm.layers", "timm.models.layers")
-    }
-    models = inert_with("timm.models", layers=layers["timm.models.layers"])
-    top = inert_with("timm", models=models, layers=layers["timm.layers"])
-    return {"timm": top, "timm.models": models, **layers}
+def _pair(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value, value)
 
 
 class DropPath(nn.Module):
@@ -144,18 +87,101 @@ class DropPath(nn.Module):
         return x * (mask.div_(keep) if self.scale_by_keep else mask)
 
 
-PACKAGES: dict[str, Callable[[], dict[str, ModuleType]]] = {
-    "causal_conv1d": lambda: {
-        "causal_conv1d": inert_with("causal_conv1d", causal_conv1d_fn=causal_conv1d_fn)
+def linear_sum_assignment(cost_matrix: Any, maximize: bool = False) -> tuple[Ints, Ints]:
+    """`scipy.optimize.linear_sum_assignment`: rows in order [K] and the column of each [K].
+
+    By shortest augmenting paths, which SciPy follows as well: D. F. Crouse, "On implementing 2D
+    rectangular assignment algorithms" (2016).
+
+    Args:
+        cost_matrix: [N, M]; K is the smaller of both. Infinite where a pair is ruled out.
+        maximize: whether the sum is to be as large as possible.
+
+    Raises:
+        ValueError: no matrix of numbers, or none of its assignments is allowed.
+    """
+    cost = np.asarray(cost_matrix, dtype=np.float64)
+    if cost.ndim != 2:
+        raise ValueError(f"expected a matrix (2-D array), got a {cost.ndim} array")
+    cost = -cost if maximize else cost
+    if np.isnan(cost).any() or (cost == -np.inf).any():
+        raise ValueError("matrix contains invalid numeric entries")
+    if cost.shape[0] > cost.shape[1]:
+        columns, rows = _assigned(cost.T)
+        order = rows.argsort()
+        return rows[order], columns[order]
+    return _assigned(cost)
+
+
+def _assigned(cost: Array) -> tuple[Ints, Ints]:
+    """For no more rows than columns. Column 0 is a place to start from; all others are one up."""
+    num_rows, num_columns = cost.shape
+    of_rows, of_columns = np.zeros(num_rows + 1), np.zeros(num_columns + 1)
+    row_at = np.zeros(num_columns + 1, dtype=np.int64)
+    came_from = np.zeros(num_columns + 1, dtype=np.int64)
+    for row in range(1, num_rows + 1):
+        row_at[0], column = row, 0
+        shortest = np.full(num_columns + 1, np.inf)
+        visited = np.zeros(num_columns + 1, dtype=bool)
+        while row_at[column] or column == 0:
+            visited[column] = True
+            last = row_at[column]
+            reduced = np.append(np.inf, cost[last - 1] - of_rows[last] - of_columns[1:])
+            better = ~visited & (reduced < shortest)
+            shortest[better], came_from[better] = reduced[better], column
+            column = int(np.where(visited, np.inf, shortest).argmin())
+            step = shortest[column]
+            if visited[column] or not np.isfinite(step):
+                raise ValueError("cost matrix is infeasible")
+            of_rows[row_at[visited]] += step
+            of_columns[visited] -= step
+            shortest[~visited] -= step
+        while column:
+            row_at[column] = row_at[came_from[column]]
+            column = int(came_from[column])
+    places = np.flatnonzero(row_at[1:])
+    order = row_at[1:][places].argsort()
+    return row_at[1:][places][order] - 1, places[order]
+
+
+def _progress(iterable: Iterable[Any] = (), *_: Any, **__: Any) -> Iterable[Any]:
+    return iterable
+
+
+_TIMM = {"DropPath": DropPath, "trunc_normal_": nn.init.trunc_normal_, "to_2tuple": _pair}
+"""The layers that most code takes from it."""
+_MEMBERS: dict[str, dict[str, Any]] = {
+    "causal_conv1d": {"causal_conv1d_fn": causal_conv1d_fn},
+    "easydict": {"EasyDict": EasyDict},
+    "einops": {"rearrange": rearrange, "repeat": repeat, "einsum": einsum},
+    "einops.layers": {},
+    "einops.layers.torch": {"Rearrange": Rearrange},
+    "flash_attn": {},
+    "flash_attn.bert_padding": {},
+    "flash_attn.flash_attn_interface": {"flash_attn_unpadded_kvpacked_func": unpadded_kvpacked},
+    "numba": {"jit": _decorator, "njit": _decorator, "prange": range},
+    "numba.cuda": {"jit": _decorator},
+    "pytorch3d": {},
+    "pytorch3d.loss": {"chamfer_distance": chamfer_distance},
+    "scipy": {},
+    "scipy.optimize": {"linear_sum_assignment": linear_sum_assignment},
+    "timm": {},
+    "timm.layers": _TIMM,
+    "timm.models": {},
+    "timm.models.layers": _TIMM,
+    "tqdm": {"tqdm": _progress, "trange": range},
+    "triton": {
+        "jit": _kernel,
+        "autotune": lambda *_, **__: _kernel,
+        "heuristics": lambda *_, **__: _kernel,
+        "cdiv": lambda a, b: -(-a // b),
+        "next_power_of_2": lambda n: 1 << max(n - 1, 0).bit_length(),
     },
-    "einops": einops_modules,
-    "easydict": lambda: {"easydict": inert_with("easydict", EasyDict=EasyDict)},
-    "flash_attn": flash_modules,
-    "numba": _numba,
-    "pytorch3d": _pytorch3d,
-    "scipy": _scipy,
-    "timm": _timm,
-    "tqdm": _tqdm,
-    "triton": _triton,
+    "triton.language": {"constexpr": int},
 }
-"""Modules by name, made where the package is not installed."""
+PACKAGES = frozenset(name for name in _MEMBERS if "." not in name)
+
+
+def modules_of(name: str) -> dict[str, ModuleType]:
+    """Return the modules by name of a package that is not installed; all else in it is inert."""
+    return package({full: _MEMBERS[full] for full in _MEMBERS if full.partition(".")[0] == name})

@@ -1,4 +1,4 @@
-"""Points picked, grouped and interpolated: PointNet++'s operators on batches and on stacks.
+"""Points picked, grouped, interpolated and summed into cells: PointNet++ and what came after it.
 
 A batch is [B, channels, points] with rows counted in each sample; a stack is [points, channels] of
 all samples one after another.
@@ -7,26 +7,38 @@ all samples one after another.
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from bevdiag.source.stubs.arrays import Array, Filled, chunks, native, remembered, samples
+from bevdiag.source.stubs.arrays import (
+    Array,
+    Filled,
+    Ints,
+    array,
+    chunks,
+    lose_values,
+    ranks,
+    remembered,
+    samples,
+)
+from bevdiag.source.stubs.neighbours import assumed_pairs, local_neighbours, pairs_found
 
 _FAR = 1e10
 """Farther than any point, as the wrappers fill the scratch buffer."""
 _MOST_GATHERED = 2**24
+_MEAN = 0
+"""The method of vector pooling that sums."""
 
 
-def farthest_batch(b: int, n: int, count: int, points: Array, scratch: Filled, out: Filled) -> None:
+def farthest_batch(points: Array, scratch: Filled, out: Filled) -> None:
     """Points [B, N, 3]; out [B, count]."""
-    for sample in range(len(out)):
-        out[sample] = remembered(farthest_points, (points[sample],), count)
+    for cloud, picked in zip(points, out, strict=True):
+        picked[...] = remembered(farthest_points, (cloud,), len(picked))
 
 
-def farthest_by_distance(
-    b: int, n: int, count: int, squares: Array, scratch: Filled, out: Filled
-) -> None:
+def farthest_by_distance(squares: Array, scratch: Filled, out: Filled) -> None:
     """Pick points by their distances [B, N, N]."""
-    for sample in range(len(out)):
-        out[sample] = _picked(len(squares[sample]), count, squares[sample].__getitem__)
+    for rows, picked in zip(squares, out, strict=True):
+        picked[...] = _picked(len(rows), len(picked), rows.__getitem__)
 
 
 def farthest_stack(points: Array, scratch: Filled, sizes: Array, out: Filled, counts: Any) -> None:
@@ -63,23 +75,12 @@ def _picked(total: int, count: int, distances: Any) -> Array:
     return picked
 
 
-def gather_batch(
-    b: int, c: int, n: int, count: int, points: Array, rows: Array, out: Filled
-) -> None:
-    """Points [B, C, N] at rows [B, count]: [B, C, count]."""
-    for sample in range(len(points)):
-        np.take(points[sample], rows[sample], axis=1, out=out[sample], mode="clip")
+def gather_batch(points: Array, rows: Array, out: Filled) -> None:
+    """Points [B, C, N] at rows [B, ...]: [B, C, ...]."""
+    for cloud, wanted, found in zip(points, rows, out, strict=True):
+        np.take(cloud, wanted, axis=1, out=found, mode="clip")
 
 
-def group_batch(
-    b: int, c: int, n: int, count: int, nsample: int, points: Array, rows: Array, out: Filled
-) -> None:
-    """Points [B, C, N] at rows [B, count, nsample]: [B, C, count, nsample]."""
-    for sample in range(len(points)):
-        np.take(points[sample], rows[sample], axis=1, out=out[sample], mode="clip")
-
-
-@native("b m c nsample features feature_counts rows row_counts out")
 def group_stack(
     features: Array, feature_counts: Array, rows: Array, row_counts: Array, out: Filled
 ) -> None:
@@ -90,9 +91,7 @@ def group_stack(
             result[part] = own[wanted[part]].transpose(0, 2, 1)
 
 
-def interpolate_batch(
-    b: int, c: int, m: int, n: int, points: Array, rows: Array, weights: Array, out: Filled
-) -> None:
+def interpolate_batch(points: Array, rows: Array, weights: Array, out: Filled) -> None:
     """Points [B, C, M] at rows [B, N, 3], weighted: [B, C, N]."""
     for sample in range(len(points)):
         found = points[sample][:, rows[sample]]
@@ -102,3 +101,132 @@ def interpolate_batch(
 def interpolate_stack(features: Array, rows: Array, weights: Array, out: Filled) -> None:
     """Features [M, C] at rows [N, 3], weighted: [N, C]."""
     out[...] = sum(features[rows[:, k]] * weights[:, k, None] for k in range(3))
+
+
+def vector_pool(
+    xyz: Tensor,
+    xyz_counts: Tensor,
+    features: Tensor,
+    centres: Tensor,
+    centre_counts: Tensor,
+    pooled: Tensor,
+    local_xyz: Tensor,
+    cell_counts: Tensor,
+    grouped: Tensor,
+    nx: int,
+    ny: int,
+    nz: int,
+    reach: float,
+    use_xyz: int,
+    most: int,
+    nsample: int,
+    kind: int,
+    method: int,
+) -> int:
+    """Sum the points in each cell around each centre (method 0), or take one point a cell.
+
+    Args:
+        xyz: [N, 3] of all samples, counted in `xyz_counts`.
+        xyz_counts: [B].
+        features: [N, C].
+        centres: [M, 3], counted in `centre_counts`.
+        centre_counts: [B].
+        pooled: [M, cells * channels a cell], zeros.
+        local_xyz: [M, cells * 3], zeros; written where `use_xyz`.
+        cell_counts: [M, cells], zeros.
+        grouped: [most, 3]: point, centre and cell of each pair.
+        nx: cells along x.
+        ny: cells along y.
+        nz: cells along z.
+        reach: half the side of the cube of cells.
+        use_xyz: whether to write `local_xyz`.
+        most: pairs that `grouped` holds.
+        nsample: most pairs of a centre, or all where it is not positive.
+        kind: of neighbourhood, 1 for a ball, any other for a cube.
+        method: 0 or 1.
+
+    Returns:
+        The number of pairs, also where it exceeds `most`: the wrapper then tries again with room
+        for it. Without coordinates it is an assumption. A GPU counts more where `nsample` and
+        `most` are exceeded together.
+    """
+    if any(tensor.is_meta for tensor in (xyz, xyz_counts, centres, centre_counts)):
+        lose_values((pooled, local_xyz, cell_counts, grouped))
+        return assumed_pairs(xyz, centres, reach, nsample, most)
+    known = None if any(t.is_meta for t in (features, pooled, local_xyz)) else array(features)
+    if known is None:
+        lose_values((pooled, local_xyz))
+    points, around = array(xyz), array(centres)
+    total = 0
+    for mine, theirs in samples(array(centre_counts), array(xyz_counts)):
+        for rows, columns in local_neighbours(around[mine], points[theirs], reach, kind):
+            rows, columns = rows + mine.start, columns + theirs.start
+            local = points[columns] - around[rows]
+            sides = np.array([reach * 2 / size for size in (nx, ny, nz)], np.float32)
+            place = np.floor((local + np.float32(reach)) / sides).astype(np.int64)
+            cell = (place[:, 0] * ny + place[:, 1]) * nz + place[:, 2]
+            key = rows * (nx * ny * nz) + np.clip(cell, 0, nx * ny * nz - 1)
+            order = np.argsort(key, kind="stable")
+            if method != _MEAN:
+                # The first point of a cell stands for it.
+                order = np.sort(order[ranks(key[order]) == 0])
+            if nsample > 0:
+                order = np.sort(order)
+                order = order[ranks(rows[order]) < nsample]
+            order = order[np.argsort(key[order], kind="stable")]
+            rows, columns, key, local = rows[order], columns[order], key[order], local[order]
+            if not grouped.is_meta:
+                room = array(grouped)[total : total + len(rows)]
+                pairs = np.stack((columns, rows, key % (nx * ny * nz)), axis=1)
+                room[...] = pairs[: len(room)]
+            total += len(rows)
+            if not cell_counts.is_meta:
+                _add_rows(key, np.ones((len(key), 1), np.int32), array(cell_counts))
+            if known is not None:
+                channels = pooled.shape[1] // (nx * ny * nz)
+                folded = known[columns].reshape(len(columns), -1, channels)
+                # One point a cell overwrites: of the channels that share a place the last stays.
+                share = folded.sum(axis=1) if method == _MEAN else folded[:, -1]
+                _add_rows(key, share, array(pooled))
+                if use_xyz:
+                    _add_rows(key, local, array(local_xyz))
+    return pairs_found(total)
+
+
+def _add_rows(key: Ints, values: Array, out: Array) -> None:
+    """Add values [K, C] to `out`, seen as rows of C, at `key`, which is in order."""
+    if len(key):
+        begins = np.flatnonzero(ranks(key) == 0)
+        out.reshape(-1, values.shape[1])[key[begins]] += np.add.reduceat(values, begins)
+
+
+def bev_pool(
+    features: Tensor,
+    geometry: Tensor,
+    lengths: Any,
+    starts: Any,
+    b: int,
+    d: int,
+    h: int,
+    w: int,
+) -> Tensor:
+    """Features [N, C] in runs of one cell each, [B, D, H, W, C]; cells [N, 4] are y, x, z, sample.
+
+    The names are those of the kernel: its first coordinate runs along H.
+    """
+    # Code that keeps its grid in a tensor hands over its elements, which pybind takes as well.
+    pooled = features.new_zeros((*map(int, (b, d, h, w)), features.shape[1]))
+    needed = (features, geometry, starts)
+    if any(not isinstance(tensor, Tensor) or tensor.is_meta for tensor in needed) or not len(
+        features
+    ):
+        return pooled
+    begins = array(starts)
+    y, x, z, sample = array(geometry)[begins].T
+    array(pooled)[sample, z, y, x] = np.add.reduceat(array(features), begins)
+    return pooled
+
+
+def bev_pool_backward(grad: Tensor, geometry: Tensor, *_: Any) -> Tensor:
+    """[B, D, H, W, C] to [N, C]; no rehearsal goes backward."""
+    return grad.new_zeros((len(geometry), grad.shape[-1]))

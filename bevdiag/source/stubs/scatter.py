@@ -25,7 +25,6 @@ from bevdiag.source.state import running
 
 __version__ = "2.1.2"
 
-Reduced = tuple[Tensor, Tensor]
 Out = Tensor | None
 Size = int | None
 
@@ -33,7 +32,7 @@ Size = int | None
 def without_values(src: Tensor) -> Tensor:
     """Take the values from features where a trace is running."""
     trace = running()
-    return trace.gpu.valueless(src) if trace and src.is_floating_point() else src
+    return trace.valueless(src) if trace and src.is_floating_point() else src
 
 
 def _by_index(reduce: Callable[..., Any]) -> Any:
@@ -58,13 +57,9 @@ def _by_index(reduce: Callable[..., Any]) -> Any:
     return reduced
 
 
-@_by_index
-def scatter_sum(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
-    """Sum by index: [..., N, ...] to [..., M, ...] along `dim`."""
-    return add(src, index, dim, out, dim_size)
-
-
-scatter_add = scatter_sum
+scatter_sum = scatter_add = _by_index(add)
+scatter_mean = _by_index(mean)
+scatter_max, scatter_min = (_by_index(partial(extreme, how)) for how in ("amax", "amin"))
 
 
 @_by_index
@@ -73,24 +68,6 @@ def scatter_mul(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) 
     wide = spread(index, src, dim)
     made: Tensor = apply(Product, src, wide, dim, shape_of(src, wide, dim, out, dim_size))
     return made if out is None else out.mul_(made)
-
-
-@_by_index
-def scatter_mean(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Tensor:
-    """Average by index; what has no rows is 0."""
-    return mean(src, index, dim, out, dim_size)
-
-
-@_by_index
-def scatter_max(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
-    """Return maxima by index, and which row each is."""
-    return extreme("amax", src, index, dim, out, dim_size)
-
-
-@_by_index
-def scatter_min(src: Tensor, index: Tensor, dim: int, out: Out, dim_size: Size) -> Reduced:
-    """Return minima by index, and which row each is."""
-    return extreme("amin", src, index, dim, out, dim_size)
 
 
 @_by_index
@@ -221,7 +198,7 @@ def _rows(indptr: Tensor) -> Tensor:
     """[..., M + 1] row pointers to [..., N] indices. The kernels read the pointers themselves."""
     flat = indptr.reshape(-1, indptr.shape[-1])
     trace = running()
-    with trace.gpu.recorder.on_host() if trace else nullcontext():
+    with trace.recorder.on_host() if trace else nullcontext():
         rows = [torch.arange(len(p) - 1).repeat_interleave(p[1:] - p[:-1]) for p in flat]
         return torch.stack(rows).view(*indptr.shape[:-1], -1)
 

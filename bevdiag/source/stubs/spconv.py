@@ -5,18 +5,21 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from bevdiag.scenes.batch import voxelize
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, note
-from bevdiag.source.stubs.inert import InertModule, filled, inert_with
-from bevdiag.source.stubs.voxelizers import HostVoxelizer, from_numpy
+from bevdiag.source.stubs.inert import InertModule, filled, package
 from bevdiag.sparse import constants, stub
+from bevdiag.sparse.tensor import ConvAlgo
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
-from bevdiag.trace.rehearsal import Question
+from bevdiag.trace.unknown_values import Question
 
 VERSION = "2.3.8"
 
@@ -33,9 +36,9 @@ class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
     """
 
     def __init__(self, features: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> None:
-        features = current().gpu.valueless(features)
+        features = current().valueless(features)
         # Asked in any case: a rehearsal, which has the values, has to know that they are wanted.
-        question = current().gpu.recorder.asked("copy", indices)
+        question = current().recorder.asked("copy", indices)
         if indices.is_meta:
             indices = _rehearsed_coordinates(indices, question)
         super().__init__(features, indices, *args, **kwargs)
@@ -47,7 +50,7 @@ def _rehearsed_coordinates(indices: Tensor, question: Question | None) -> Tensor
     Raises:
         NoVerdictError: nobody knows them.
     """
-    gpu = current().gpu
+    gpu = current()
     supplier = gpu.recorder.supplier
     known = supplier.copied(indices, question) if supplier and question else None
     if known is None:
@@ -91,6 +94,59 @@ def _scatter_nd(indices: Tensor, updates: Tensor, shape: Any) -> Tensor:
     return out
 
 
+class TensorViewArray(np.ndarray[Any, Any]):
+    """An array as cumm's tensorview hands it out."""
+
+    def numpy(self) -> NDArray[Any]:
+        """Return a NumPy array."""
+        return np.asarray(self)
+
+    numpy_view = numpy
+
+
+def from_numpy(values: Any) -> Any:
+    """cumm.tensorview.from_numpy."""
+    return np.asarray(values).view(TensorViewArray)
+
+
+class HostVoxelizer:
+    """`Point2VoxelCPU3d` of spconv 2, and `VoxelGenerator` of spconv 1.
+
+    Args:
+        named: the settings under the names of either.
+    """
+
+    def __init__(self, *_: Any, **named: Any) -> None:
+        self._size = _either(named, "vsize_xyz", "voxel_size")
+        self._range = tuple(map(float, _either(named, "coors_range_xyz", "point_cloud_range")))
+        points = int(_either(named, "max_num_points_per_voxel", "max_num_points"))
+        self._max_voxels = int(_either(named, "max_num_voxels", "max_voxels"))
+        extent = np.subtract(self._range[3:], self._range[:3])
+        self._grid = tuple(int(n) for n in np.round(extent / np.asarray(self._size, np.float64)))
+        self._max_points = points
+
+    def generate(self, points: Any, max_voxels: int | None = None) -> Any:
+        """Voxels [M, P, F], their z, y, x [M, 3] and their numbers of points [M]."""
+        cloud = np.asarray(points, np.float32)
+        found = voxelize(
+            cloud,
+            self._range,  # type: ignore[arg-type]
+            self._size,
+            self._grid,
+            self._max_points if self._max_points > 0 else max(len(cloud), 1),
+            max_voxels or self._max_voxels,
+        )
+        return found.padded(), found.coords, found.num_points
+
+    def point_to_voxel(self, points: Any, *_: Any, **__: Any) -> Any:
+        """Voxelize into arrays of tensorview."""
+        return tuple(from_numpy(part) for part in self.generate(points))
+
+
+def _either(named: dict[str, Any], new: str, old: str) -> Any:
+    return named[new] if new in named else named[old]
+
+
 _HOST_VOXELIZERS = ("Point2VoxelCPU3d", "Point2VoxelCPU2d", "VoxelGenerator", "VoxelGeneratorV2")
 
 
@@ -98,35 +154,31 @@ def spconv_modules(
     sparse_tensor: type[_SparseConvTensor] = SparseConvTensor,
 ) -> dict[str, ModuleType]:
     """Modules by name, ready for sys.modules."""
-    names = {name: getattr(stub, name) for name in stub.__all__}
-    names["SparseConvTensor"] = sparse_tensor
-    core = inert_with("spconv.core", ConvAlgo=stub.ConvAlgo, AlgoHint=None)
-    pytorch_core = inert_with(
-        "spconv.pytorch.core", SparseConvTensor=sparse_tensor, scatter_nd=_scatter_nd
+    names = {**stub.NAMES, "SparseConvTensor": sparse_tensor}
+    found = package(
+        {
+            "spconv.core": {"ConvAlgo": ConvAlgo, "AlgoHint": None},
+            "spconv.pytorch": names,
+            "spconv.pytorch.core": {"SparseConvTensor": sparse_tensor, "scatter_nd": _scatter_nd},
+            "spconv.pytorch.utils": {
+                "PointToVoxel": HostVoxelizer,
+                "gather_features_by_pc_voxel_id": None,
+            },
+            "spconv.utils": dict.fromkeys(_HOST_VOXELIZERS, HostVoxelizer),
+            "cumm": {},
+            "cumm.tensorview": {"from_numpy": from_numpy},
+        }
     )
-    utils = inert_with(
-        "spconv.pytorch.utils", PointToVoxel=HostVoxelizer, gather_features_by_pc_voxel_id=None
-    )
-    pytorch = inert_with("spconv.pytorch", core=pytorch_core, utils=utils, **names)
-    old_utils = inert_with("spconv.utils", **dict.fromkeys(_HOST_VOXELIZERS, HostVoxelizer))
-    top = filled(
+    found["spconv.constants"] = constants
+    inside = {name.removeprefix("spconv."): module for name, module in found.items()}
+    found["spconv"] = filled(
         "spconv",
         _Top,
         first_generation=names,
         __version__=VERSION,
-        constants=constants,
-        core=core,
-        pytorch=pytorch,
-        utils=old_utils,
-        ConvAlgo=stub.ConvAlgo,
+        ConvAlgo=ConvAlgo,
+        **{part: inside[part] for part in ("constants", "core", "pytorch", "utils")},
     )
-    tensorview = inert_with("cumm.tensorview", from_numpy=from_numpy)
-    found = {
-        module.__name__: module
-        for module in (top, core, pytorch, pytorch_core, utils, old_utils, tensorview)
-    }
-    found["spconv.constants"] = constants
-    found["cumm"] = inert_with("cumm", tensorview=tensorview)
     for part in ("conv", "functional", "modules", "pool"):
-        found[f"spconv.pytorch.{part}"] = getattr(stub, part)
+        found[f"spconv.pytorch.{part}"] = stub.NAMES[part]
     return found

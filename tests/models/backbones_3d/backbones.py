@@ -26,14 +26,12 @@ KINDS = {
 
 def build(name, device="cpu", in_channels=4, **keys):
     settings, module = KINDS[name]
-    options = {"device": torch.device(device)} if "Focal" in name else {}
     with torch.device(device):
         return module(
             settings.model_validate({"NAME": name, **keys}),
             in_channels,
             GRID,
             spconv=namespace(device),
-            **options,
         )
 
 

@@ -26,7 +26,7 @@ def test_a_focal_run_without_values_keeps_what_one_with_values_keeps(small, keys
     real_batch["encoded_spconv_tensor"].features.sum().backward()
     for name, output in seen.items():
         decision = _decision(output, topk=keys.get("TOPK", True))
-        meta.get_submodule(name).set_decision(decision)
+        meta.get_submodule(name).decision = decision
     meta_batch = make_batch("meta")
     with small.mixed_devices():
         meta(meta_batch)["encoded_spconv_tensor"].features.sum().backward()

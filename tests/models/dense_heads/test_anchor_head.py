@@ -16,7 +16,7 @@ CHANNELS = 8
 def head() -> anchor_head.AnchorHead:
     config = load_config(CONFIG)
     return anchor_head.AnchorHead(
-        config.model.dense_head, CHANNELS, config.class_names, config.data, torch.device("cpu")
+        config.model.dense_head, CHANNELS, config.class_names, config.data
     )
 
 

@@ -62,7 +62,7 @@ def test_peaks_of_a_heat_map_become_boxes_where_they_lie() -> None:
 def test_an_anchor_head_finds_boxes_in_every_sample() -> None:
     config = load_config(CONFIG)
     head = anchor_head.AnchorHead(
-        config.model.dense_head, 8, config.class_names, config.data, torch.device("cpu")
+        config.model.dense_head, 8, config.class_names, config.data
     ).eval()
     head.limits = Limits(before=10, after=3)
     height, width = head.anchors[0].shape[1:3]

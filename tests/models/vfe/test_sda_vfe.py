@@ -17,7 +17,7 @@ def packed(batch):
 def test_one_weighted_row_stands_for_all_padding(small, overrides):
     torch.manual_seed(0)
     settings = small.model().vfe.model_copy(update=overrides)
-    vfe = SdaVfe(settings, 4, torch.device("cpu"))
+    vfe = SdaVfe(settings, 4)
     for parameter in vfe.parameters():
         torch.nn.init.normal_(parameter)
     batch = small.batch()
@@ -30,7 +30,7 @@ def test_one_weighted_row_stands_for_all_padding(small, overrides):
 
 def test_padding_moves_the_statistics(small):
     torch.manual_seed(0)
-    vfe = SdaVfe(small.model().vfe, 4, torch.device("cpu"))
+    vfe = SdaVfe(small.model().vfe, 4)
     batch = small.batch()
     few = packed(batch)
     more = PackedVoxels(few.points, few.num_points, few.coords, 2 * few.max_points)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.memory.events import Alloc, Category, Phase
-from bevdiag.memory.lifetimes import BlockLife
+from bevdiag.memory.history import BlockLife
 from bevdiag.prediction.result import Prediction, TimelinePoint
 
 MIB = 2**20

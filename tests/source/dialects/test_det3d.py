@@ -16,7 +16,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import Recorded
 from bevdiag.source.dialects import dialect_of
-from bevdiag.source.dialects.det3d import Det3d, described
+from bevdiag.source.dialects.det3d import Det3d
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.trace.scenarios import Scenario
@@ -24,6 +24,7 @@ from bevdiag.trace.step import StepOptions
 
 ROOT = Path(__file__).parents[1] / "det3d_repo"
 CONFIG = ROOT / "configs" / "toy.py"
+_described = Det3d(ROOT, CONFIG, ()).described
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_no_verdict_stands_before_a_step_was_measured(recorded: Recorded) -> Non
 def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[str, Any]]]:
     """Reads the config in this process, with one override."""
     monkeypatch.syspath_prepend(ROOT)
-    yield lambda text: described(Det3d(ROOT, CONFIG, (text,))._read(), CONFIG)
+    yield lambda text: _described(Det3d(ROOT, CONFIG, (text,)).read())
     for name in [name for name in sys.modules if name.partition(".")[0] in ("det3d", "toy")]:
         del sys.modules[name]
 
@@ -153,7 +154,7 @@ def test_an_override_of_nothing_is_one_sentence(
 
 def test_a_config_that_trains_nothing_is_one_sentence(config: EasyDict) -> None:
     with pytest.raises(NoVerdictError, match=r"no data set to train on \(data\.train\)"):
-        described({**config, "data": {}}, CONFIG)
+        _described({**config, "data": {}})
 
 
 def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
@@ -161,12 +162,12 @@ def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
     reader = {"pc_range": [-4, -4, -1, 4, 4, 1], "voxel_size": [1, 1, 2], "num_input_features": 3}
     model = {"type": "TwoStage", "first_stage_cfg": {"reader": reader}}
     train = {"type": "WaymoDataset", "pipeline": []}
-    said = described({**config, "model": model, "data": {"train": train}}, CONFIG)
+    said = _described({**config, "model": model, "data": {"train": train}})
     assert (said["range"], said["voxel_size"]) == ([-4, -4, -1, 4, 4, 1], [1, 1, 2])
     assert (said["max_points"], said["max_voxels"]) == (-1, -1)
     assert said["features"] == ["x", "y", "z"]
     with pytest.raises(NoVerdictError, match="there is no range of points"):
-        described({**config, "model": {"type": "Toy"}, "data": {"train": train}}, CONFIG)
+        _described({**config, "model": {"type": "Toy"}, "data": {"train": train}})
 
 
 @pytest.mark.parametrize("hook", [{}, {"grad_clip": None}, {"grad_clip": {"max_norm": 35}}])

@@ -16,11 +16,9 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import Recorded
 from bevdiag.source.dialects import dialect_of
-from bevdiag.source.dialects.mmcv1 import config
-from bevdiag.source.dialects.mmcv1.config import described, is_of_mmcv
-from bevdiag.source.dialects.mmcv1.dialect import Mmcv1
+from bevdiag.source.dialects.mmcv1 import infos
+from bevdiag.source.dialects.mmcv1.dialect import Mmcv1, is_image, is_of_mmcv
 from bevdiag.source.dialects.mmcv1.infos import _quaternion
-from bevdiag.source.dialects.mmcv1.supply import is_image
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.mmengine.frames import Rig
 from bevdiag.source.saved_batch import SavedBatch
@@ -157,8 +155,8 @@ def test_a_data_set_without_samples_of_ours_is_refused() -> None:
 
 def test_a_plugins_data_set_may_be_in_the_other_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {"mmdet3d.datasets": {"Own": int}, "mmdet.datasets": {"Own": str, "Plugged": float}}
-    monkeypatch.setattr(config, "required", lambda name: SimpleNamespace(DATASETS=kinds[name]))
-    found = [config.class_of({"type": name}) for name in ("Own", "Plugged")]
+    monkeypatch.setattr(infos, "required", lambda name: SimpleNamespace(DATASETS=kinds[name]))
+    found = [infos.class_of({"type": name}) for name in ("Own", "Plugged")]
     assert found == [int, float]
 
 
@@ -204,7 +202,7 @@ def test_what_the_hook_does_not_do_is_refused() -> None:
     with pytest.raises(InputError, match=r"a batch of mmcv 1\.x holds objects"):
         _dialect().supply(saved, [], loads=True)
     with pytest.raises(NoVerdictError, match=r"no data set to train on \(data\.train\)"):
-        described(EasyDict({"model": {}, "data": {}}))
+        _dialect().described(EasyDict({"model": {}, "data": {}}))
 
 
 def test_a_camera_is_turned_as_its_quaternion_says() -> None:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from bevdiag.source.dialects.mmengine.config import described
+from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.python_configs import settings_of, without_weights
 from bevdiag.source.state import noted
 from tests.source.dialects.mmengine.configs_of import _config
+
+described = MMEngine(Path(), Path("a.py"), ()).described
 
 
 def test_weights_that_a_model_would_load_are_taken_out_and_noted() -> None:

@@ -11,10 +11,11 @@ import pytest
 from torch import nn
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 from tests.source.stubs.finders import Write
 from tests.source.stubs.mmcv_calls import Held
@@ -23,9 +24,9 @@ from tests.source.stubs.mmcv_calls import Held
 @pytest.fixture
 def recorder() -> Recorder:
     assumed = AssumedValues(Scenario.EXPECTED, {})
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = assumed
-    begin(Running(SimulatedGpu(recorder, assumed), assumed))
+    begin(SimulatedGpu(recorder, assumed))
     return recorder
 
 
@@ -46,7 +47,7 @@ def held(recorder: Recorder) -> Held:
 @pytest.fixture
 def computes() -> None:
     values = RehearsedValues()
-    begin(Running(SimulatedGpu(Recorder(Attribution(nn.Module())), values), values))
+    begin(SimulatedGpu(new_recorder(Attribution(nn.Module())), values))
 
 
 @pytest.fixture

@@ -3,18 +3,18 @@ import pytest
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.stubs import inert
 from bevdiag.source.stubs.inert import InertModule
-from bevdiag.source.stubs.packages import PACKAGES
+from bevdiag.source.stubs.packages import modules_of
 
 
 def test_decorators_and_assignments_of_absent_packages() -> None:
-    numba = PACKAGES["numba"]()["numba"]
+    numba = modules_of("numba")["numba"]
 
     def half(value: int) -> int:
         return value // 2
 
     assert numba.jit(half)(4) == 2
     assert numba.jit(nopython=True)(half)(4) == 2
-    rows, columns = PACKAGES["scipy"]()["scipy.optimize"].linear_sum_assignment([[0.0] * 3] * 2)
+    rows, columns = modules_of("scipy")["scipy.optimize"].linear_sum_assignment([[0.0] * 3] * 2)
     assert rows.tolist() == columns.tolist() == [0, 1]
 
 

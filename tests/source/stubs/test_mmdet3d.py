@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.mmcv import NAME, mmcv_modules
 from bevdiag.source.stubs.mmdet3d import EXTENSIONS
 from bevdiag.trace.assumed_values import RehearsedValues
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 
 LATER: Any = mmcv_modules()[NAME]
 CELLS, LIMITS = [1.0, 1.0, 2.0], [0.0, 0, 0, 4, 4, 4]
@@ -21,7 +21,7 @@ CELLS, LIMITS = [1.0, 1.0, 2.0], [0.0, 0, 0, 4, 4, 4]
 @pytest.fixture(autouse=True)
 def computes() -> None:
     values = RehearsedValues()
-    begin(Running(SimulatedGpu(Recorder(Attribution(torch.nn.Module())), values), values))
+    begin(SimulatedGpu(new_recorder(Attribution(torch.nn.Module())), values))
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ import torch
 from torch import nn
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.ops import OPS
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 
 
 @pytest.fixture
 def values() -> AssumedValues:
     assumed = AssumedValues(Scenario.EXPECTED, {})
-    recorder = Recorder(Attribution(nn.Module()))
-    begin(Running(SimulatedGpu(recorder, assumed), assumed))
+    recorder = new_recorder(Attribution(nn.Module()))
+    begin(SimulatedGpu(recorder, assumed))
     return assumed
 
 
@@ -47,10 +47,10 @@ def test_outputs_of_features_need_no_filling(module: str) -> None:
 def traced() -> Iterator[AssumedValues]:
     """A trace that is running, with features on meta."""
     assumed = AssumedValues(Scenario.EXPECTED, {})
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = assumed
     gpu = SimulatedGpu(recorder, assumed)
-    begin(Running(gpu, assumed))
+    begin(gpu)
     with recorder, gpu:
         yield assumed
 

@@ -7,10 +7,11 @@ from torch import nn
 
 from bevdiag.source import state
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs import scatter
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 INDEX = torch.tensor([0, 2, 2, 0])
@@ -18,10 +19,10 @@ INDEX = torch.tensor([0, 2, 2, 0])
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     with made, gpu:
         yield made
 

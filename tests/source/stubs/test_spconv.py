@@ -4,20 +4,21 @@ from torch import nn
 
 from bevdiag.channel import make_channel
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.spconv import spconv_modules
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.rehearsal import Prompter, Question
+from bevdiag.trace.ops import new_recorder
+from bevdiag.trace.rehearsal import Prompter
+from bevdiag.trace.unknown_values import Question
 
 SPCONV = spconv_modules()["spconv.pytorch"]
 
 
 @pytest.fixture
-def running() -> Running:
+def running() -> SimulatedGpu:
     assumed = AssumedValues(Scenario.EXPECTED, {})
-    trace = Running(SimulatedGpu(Recorder(Attribution(nn.Module())), assumed), assumed)
+    trace = SimulatedGpu(new_recorder(Attribution(nn.Module())), assumed)
     begin(trace)
     return trace
 
@@ -26,7 +27,7 @@ def _voxels() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.ones(2, 3), torch.tensor([[0, 1, 1, 1], [0, 1, 1, 2]], dtype=torch.int32)
 
 
-def test_features_lose_their_values_in_a_trace(running: Running) -> None:
+def test_features_lose_their_values_in_a_trace(running: SimulatedGpu) -> None:
     features, indices = _voxels()
     assert SPCONV.SparseConvTensor(features, indices, (4, 4, 4), 1).features.is_meta
 
@@ -41,9 +42,9 @@ def test_a_rehearsal_hears_that_coordinates_are_wanted() -> None:
             heard.append((question.kind, value))
 
     values = Hearing(Prompter(theirs))
-    recorder = Recorder(Attribution(nn.Module()))
+    recorder = new_recorder(Attribution(nn.Module()))
     recorder.unknown = values
-    begin(Running(SimulatedGpu(recorder, values), values))
+    begin(SimulatedGpu(recorder, values))
     features, indices = _voxels()
     SPCONV.SparseConvTensor(features, indices, (4, 4, 4), 1)
     assert [(kind, value.tolist()) for kind, value in heard] == [("copy", indices.tolist())]
@@ -54,7 +55,7 @@ def test_layers_compute_in_a_rehearsal() -> None:
     ours, theirs = make_channel()
     ours.send(Question("number", "a.py:1", "", 0))
     values = RehearsedValues(Prompter(theirs))
-    begin(Running(SimulatedGpu(Recorder(Attribution(nn.Module())), values), values))
+    begin(SimulatedGpu(new_recorder(Attribution(nn.Module())), values))
     features, indices = _voxels()
     layer = SPCONV.SubMConv3d(3, 5, 3, bias=False)
 

@@ -3,17 +3,21 @@ import importlib.machinery
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bevdiag.source.stubs.imports import CompiledFinder, StubFinder
-from bevdiag.source.stubs.unknown_ops import Kernel
+from bevdiag.source.stubs.imports import StubFinder
+from bevdiag.source.stubs.unknown_ops import Kernel, folder_of, functions_in
 from tests.source.stubs.finders import Write
+
+REPOSITORY = Path(__file__).parents[1] / "own_data"
+OPS = REPOSITORY / "pcdet" / "ops" / "twist"
 
 
 @pytest.fixture
 def compiled(finder: StubFinder) -> Iterator[StubFinder]:
-    first = CompiledFinder(finder)
+    first = SimpleNamespace(find_spec=finder.find_built)
     sys.meta_path.insert(0, first)
     yield finder
     sys.meta_path.remove(first)
@@ -43,3 +47,20 @@ def test_kernels_that_are_installed_get_a_stub_where_the_repository_asks(
     del sys.modules["triton"]
     module = write("repo/of_repo_14.py", "import triton\n\n@triton.jit\ndef kernel(x): ...")
     assert isinstance(module.kernel, Kernel)
+
+
+def test_a_module_is_known_by_its_setup() -> None:
+    assert folder_of(REPOSITORY, "TWIST_OP", [OPS]) == OPS
+    assert folder_of(REPOSITORY, "twist", [OPS]) is None
+
+
+def test_what_its_functions_return() -> None:
+    functions = functions_in(REPOSITORY, OPS)
+    assert functions["twist_wrapper"].returns_tensors is False
+    assert functions["untwist"].returns_tensors is True
+    assert functions["untwist"].place == "pcdet/ops/twist/src/twist.cpp:7"
+
+
+def test_a_module_is_known_by_its_own_cpp(tmp_path: Path) -> None:
+    (tmp_path / "op.cu").write_text("PYBIND11_MODULE(plain_name, m) {}")
+    assert folder_of(tmp_path, "plain_name", []) == tmp_path

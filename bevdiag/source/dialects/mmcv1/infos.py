@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmcv1.config import class_of, registry_of, required
-from bevdiag.source.dialects.mmengine.frames import Rig, image_file, write_points
+from bevdiag.source.dialects.mmcv1 import required
+from bevdiag.source.dialects.mmengine.frames import Files
 from bevdiag.source.failures import Remedy, stopped
 
 Floats = NDArray[np.float32]
@@ -45,28 +45,28 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
     Raises:
         NoVerdictError: the data set reads files of another kind.
     """
-    registry = registry_of(dataset)
+    registry = _registry_of(dataset)
     kinds = [base.__name__ for base in class_of(dataset).__mro__]
-    rig = Rig.of(dataset)
+    files = Files(scene, dataset, folder)
     file = folder / "infos.pkl"
     changed = {**dataset, "ann_file": str(file), "data_root": f"{folder}/"}
     if "load_interval" in dataset:  # the file has those frames alone that training takes
         changed["load_interval"] = 1
     dump = required("mmcv").dump
     if "NuScenesDataset" in kinds or "LyftDataset" in kinds:
-        infos = _nuscenes(scene, dataset, rig, folder)
+        infos = _nuscenes(files)
         dump({"infos": infos, "metadata": {"version": "v1.0-trainval"}}, str(file))
         built = registry.build(changed)
         return built, [number for number in range(len(infos)) if number % _FRAMES == _FRAMES - 1]
     if "KittiDataset" in kinds:
-        infos = [_kitti(scene, n, dataset, rig, folder) for n in range(scene.batch_size)]
+        infos = [_kitti(files, index) for index in range(len(files))]
         dump(infos, str(file))
         built = registry.build(changed)
-        for index in range(scene.batch_size):
+        for index in range(len(files)):
             path = Path(built._get_pts_filename(index))
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_points(scene, index, dataset, path)
-        return built, list(range(scene.batch_size))
+            files.write_points(index, path)
+        return built, list(range(len(files)))
     raise stopped(
         f"{dataset['type']} reads files of a data set that bevdiag makes no samples of (of mmcv "
         "1.x, it does of nuScenes', Lyft's, KITTI's and Waymo's)",
@@ -75,21 +75,32 @@ def write_scene(scene: Batch, dataset: Any, folder: Path) -> tuple[Any, list[int
     )
 
 
+def _registry_of(dataset: Any) -> Any:
+    """Return the registry that has a data set's class: mmdetection3d's own, or mmdet's."""
+    own = required("mmdet3d.datasets").DATASETS
+    return own if own.get(dataset["type"]) else required("mmdet.datasets").DATASETS
+
+
+def class_of(dataset: Any) -> Any:
+    """Return the class of a data set, by its name in the registry."""
+    return _registry_of(dataset).get(dataset["type"])
+
+
 # -- nuScenes --------------------------------------------------------------------------------------
 
 
-def _nuscenes(scene: Batch, dataset: Any, rig: Rig, folder: Path) -> list[dict[str, Any]]:
-    cameras = {name: _camera(rig, number, folder) for number, name in enumerate(rig.names)}
-    empty = folder / "empty.bin"
+def _nuscenes(files: Files) -> list[dict[str, Any]]:
+    cameras = {name: _camera(files, number) for number, name in enumerate(files.rig.names)}
+    empty = files.folder / "empty.bin"
     empty.touch()
     # The scene's points are those of all sweeps together. Cameras' sweeps are in the same list, and
     # a frame without any begins a scene.
     sweep = {**_place(), "data_path": str(empty), "timestamp": _CLOCK, **cameras}
     infos: list[dict[str, Any]] = []
-    for index in range(scene.batch_size):
-        path = folder / f"{index}.bin"
-        write_points(scene, index, dataset, path)
-        labelled = _labels(scene, index, dataset, rig)
+    for index in range(len(files)):
+        path = files.folder / f"{index}.bin"
+        files.write_points(index, path)
+        labelled = _labels(files, index)
         before = None
         for frame in range(_FRAMES):
             number = index * _FRAMES + frame
@@ -128,13 +139,14 @@ def _place() -> dict[str, Any]:
     }
 
 
-def _camera(rig: Rig, number: int, folder: Path) -> dict[str, Any]:
+def _camera(files: Files, number: int) -> dict[str, Any]:
+    rig = files.rig
     turned = np.linalg.inv(rig.to_camera(number))[:3, :3]
     return {
         **_place(),
         "sensor2lidar_rotation": turned,
         "sensor2ego_rotation": _quaternion(turned),
-        "data_path": str(image_file(rig, number, folder)),
+        "data_path": str(files.image_file(number)),
         "type": rig.names[number],
         "sample_data_token": rig.names[number],
         "timestamp": _CLOCK,
@@ -158,14 +170,15 @@ def _quaternion(turned: Floats) -> list[float]:
     return [float(w), float(x), float(y), float(z)]
 
 
-def _labels(scene: Batch, index: int, dataset: Any, rig: Rig) -> dict[str, Any]:
+def _labels(files: Files, index: int) -> dict[str, Any]:
     """Boxes in the frame of the lidar, and in the images of all cameras."""
-    boxes, names = _named(scene, index, dataset)
+    boxes, labels, names = _named(files, index)
     turned = boxes.copy()
-    if _has_old_boxes():
+    # Before 1.0 a box is x, y, z, width, length, height and a yaw from the y axis.
+    if str(required("mmdet3d").__version__).startswith("0."):
         turned[:, [3, 4]] = boxes[:, [4, 3]]
         turned[:, 6] = -boxes[:, 6] - np.pi / 2
-    labels = np.array([_classes(dataset).index(name) for name in names], np.int64)
+    rig = files.rig
     views = [rig.view_of(boxes, camera) for camera in range(len(rig.names))]
     return {
         "gt_boxes": turned,
@@ -183,35 +196,27 @@ def _labels(scene: Batch, index: int, dataset: Any, rig: Rig) -> dict[str, Any]:
     }
 
 
-def _named(scene: Batch, index: int, dataset: Any) -> tuple[Floats, NDArray[Any]]:
-    """Boxes [M, 7] about their centres, and their classes' names."""
-    labelled = np.asarray(scene.gt_boxes[index], np.float32)
+def _named(files: Files, index: int) -> tuple[Floats, NDArray[np.int64], NDArray[Any]]:
+    """Boxes [M, 7] about their centres, their classes and the names of those."""
+    labelled = np.asarray(files.scene.gt_boxes[index], np.float32)
     labelled = labelled[labelled[:, -1] > 0]
-    names = np.array(_classes(dataset))
-    return labelled[:, :7], names[labelled[:, -1].astype(np.int64) - 1]
-
-
-def _classes(dataset: Any) -> list[str]:
-    return list(class_of(dataset).get_classes(dataset.get("classes")))
-
-
-def _has_old_boxes() -> bool:
-    """Whether a box is x, y, z, width, length, height and a yaw from the y axis: before 1.0."""
-    return str(required("mmdet3d").__version__).startswith("0.")
+    labels, dataset = labelled[:, -1].astype(np.int64) - 1, files.dataset
+    names = np.array(list(class_of(dataset).get_classes(dataset.get("classes"))))
+    return labelled[:, :7], labels, names[labels]
 
 
 # -- KITTI and Waymo -------------------------------------------------------------------------------
 
 
-def _kitti(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> dict[str, Any]:
-    boxes, names = _named(scene, index, dataset)
+def _kitti(files: Files, index: int) -> dict[str, Any]:
+    (boxes, _, names), rig = _named(files, index), files.rig
     pose, view = rig.to_camera(0), rig.view_of(boxes, 0)
     bottoms = boxes[:, :3] - np.c_[np.zeros((len(boxes), 2)), boxes[:, 5] / 2]
     located = np.c_[bottoms, np.ones(len(boxes))] @ pose.T
     return {
         "image": {
             "image_idx": index,
-            "image_path": image_file(rig, 0, folder).name,
+            "image_path": files.image_file(0).name,
             "image_shape": np.array(rig.size),
         },
         "point_cloud": {"num_features": 4, "velodyne_path": "", "lidar_idx": index},

@@ -1,25 +1,30 @@
-"""MMEngine's conventions: a model from its registry, a preprocessor, `loss` mode, a wrapper."""
+"""MMEngine's conventions: a model from its registry, a preprocessor, `loss` mode, a wrapper.
 
+A scene goes through the config's own training pipeline, from files in the scratch folder.
+"""
+
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils._pytree import tree_map_only
 
-from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmengine.config import (
-    described,
-    read_config,
-    required,
-    uses_amp,
-)
+from bevdiag.source.dialects.mmengine import required
+from bevdiag.source.dialects.mmengine.frames import Frames, on_points
 from bevdiag.source.dialects.mmengine.proposals import with_proposals
-from bevdiag.source.dialects.mmengine.supply import MMEngineSupply
-from bevdiag.source.dialects.openmmlab import OpenMMLab
-from bevdiag.source.dialects.protocol import Supply
-from bevdiag.source.dialects.python_configs import leave_unmeasured, without_weights
+from bevdiag.source.dialects.openmmlab import OpenMMLab, scene_of, training_set
+from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu, valueless
+from bevdiag.source.dialects.python_configs import (
+    PipelineSupply,
+    leave_unmeasured,
+    with_loop,
+    without_weights,
+)
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -29,25 +34,75 @@ _OF_A_RIG = 4
 _UNMEASURED = "models that look through several cameras"
 
 
+class MMEngineSupply(PipelineSupply):
+    """The batches of a scene, from files in the scratch folder."""
+
+    prepared = staticmethod(on_points)
+
+    def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
+        loaded = super().batch()
+        if not with_values:
+            loaded.entries["inputs"] = {
+                key: tree_map_only(torch.Tensor, valueless, value) if "img" in key else value
+                for key, value in loaded.entries["inputs"].items()
+            }
+        truths = [sample.get("gt_instances_3d", {}) for sample in self.own["data_samples"]]
+        if all("bboxes_3d" in truth for truth in truths):
+            # Where transforms have turned them to.
+            found = [truth.bboxes_3d for truth in truths]
+            whole = [torch.cat((b.gravity_center, b.tensor[:, 3:7]), dim=1) for b in found]
+            loaded = loaded._replace(boxes=pad_sequence(whole, batch_first=True))
+        return loaded
+
+    def counts(self) -> tuple[int | None, int | None]:
+        clouds = self.own["inputs"].get("points")
+        return (None if clouds is None else sum(map(len, clouds))), None
+
+    def collated(self) -> dict[str, Any]:
+        registry = required("mmdet3d.registry")
+        dataset = _training_set(self.config)
+        steps = [registry.TRANSFORMS.build(step) for step in self.kept(dataset.pipeline)]
+        frames = Frames(self.scene, dataset, Path(mkdtemp()))
+        samples = []
+        for index in range(len(frames)):
+            results: Any = {**frames.get_data_info(index), "dataset": frames}
+            for step in steps:
+                results = step(results)
+                if results is None:
+                    raise ValueError(f"{type(step).__name__} drops the sample")
+            samples.append(results)
+        collated: dict[str, Any] = required("mmengine.dataset").pseudo_collate(samples)
+        return collated
+
+
 class MMEngine(OpenMMLab):
     """mmdetection3d 1.x, in the repository or installed beside it."""
 
-    LIBRARY = "MMEngine"
+    SUPPLY = MMEngineSupply
+    READER = "mmengine.config"
+    required = staticmethod(required)
+    NO_BATCH = "a batch of MMEngine holds objects, which no such file can"
 
     @classmethod
     def recognise(cls, root: Path, config: Path) -> bool:
         """Whether a Python config is MMEngine's, if it is no older one's; nothing is run."""
         return config.suffix == ".py"
 
-    def describe(self) -> dict[str, Any]:
-        return described(read_config(self._path, self._overrides))
+    def described(self, config: Any) -> dict[str, Any]:
+        dataset, wrapper = _training_set(config), config.get("optim_wrapper") or {}
+        mixed = "bf16" if str(wrapper.get("dtype")) == "bfloat16" else "fp16"
+        return {
+            **scene_of(config, dataset, _class_names(config, dataset)),
+            "batch_size": int(config.train_dataloader.get("batch_size", 1)),
+            "batch_key": ["train_dataloader", "batch_size"],
+            "half_precision": (("optim_wrapper", "type"), "AmpOptimWrapper"),
+            "optimizer": str((wrapper.get("optimizer") or {}).get("type", "")),
+            "autocast": mixed if _uses_amp(wrapper) else "off",
+        }
 
     def open(self) -> None:
-        self._config = read_config(self._path, self._overrides)
+        self._config = self.read()
         required("mmdet3d.utils").register_all_modules(init_default_scope=True)
-
-    def _supply(self, scene: Batch, findings: list[str]) -> Supply:
-        return MMEngineSupply(scene, self._config, findings)
 
     def build(self, supply: Supply) -> nn.Module:
         registry = required("mmdet3d.registry")
@@ -75,19 +130,39 @@ class MMEngine(OpenMMLab):
             plain.pop(key, None)
         wrapper = required("mmengine.optim").build_optim_wrapper(model, plain)
         optimizer: torch.optim.Optimizer = wrapper.optimizer
-        for group in (*optimizer.param_groups, optimizer.defaults):
-            if "foreach" in group:
-                group["foreach"] = True
+        as_on_a_gpu(optimizer)
         return optimizer
 
     def options(self, options: StepOptions) -> StepOptions:
         """With the wrapper's GradScaler and clipping, its accumulation where they name none."""
-        wrapper, loop = self._config.get("optim_wrapper") or {}, options.loop
-        scales = options.autocast != "off" and uses_amp(wrapper)
-        counts = int(wrapper.get("accumulative_counts", 1))
-        loop = replace(
-            loop,
-            scaler=loop.scaler or scales,
-            accumulate=loop.accumulate if loop.accumulate != 1 else counts,
+        wrapper = self._config.get("optim_wrapper") or {}
+        return with_loop(
+            options,
+            scales=options.autocast != "off" and _uses_amp(wrapper),
+            counts=int(wrapper.get("accumulative_counts", 1)),
+            clips=bool(wrapper.get("clip_grad")),
         )
-        return replace(options, loop=loop, clips=bool(wrapper.get("clip_grad")))
+
+
+def _training_set(config: Any) -> Any:
+    older = "; only one of before MMEngine, data.train" if config.get("data") else ""
+    found = (config.get("train_dataloader") or {}).get("dataset")
+    return training_set(config, found, f"train_dataloader.dataset{older}")
+
+
+def _class_names(config: Any, dataset: Any) -> Sequence[str]:
+    named = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
+    return named or dataset.get("classes") or _own_classes(str(dataset["type"]))
+
+
+def _own_classes(name: str) -> Sequence[str]:
+    """Those that the class of a data set names itself, for configs that name none."""
+    required("mmdet3d.utils").register_all_modules(init_default_scope=True)
+    found = required("mmdet3d.registry").DATASETS.get(name)
+    classes: Sequence[str] = getattr(found, "METAINFO", {}).get("classes", ())
+    return classes
+
+
+def _uses_amp(wrapper: Mapping[str, Any]) -> bool:
+    """Whether a wrapper trains in mixed precision, which takes a GradScaler with it."""
+    return "Amp" in str(wrapper.get("type", ""))

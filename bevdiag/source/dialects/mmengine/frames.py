@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmengine.config import required
+from bevdiag.source.dialects.mmengine import required
 from bevdiag.source.dialects.python_configs import step_of
 from bevdiag.source.stubs.rois import in_box_frames
 
@@ -119,142 +119,163 @@ def on_points(scene: Batch) -> Batch:
     return replace(scene, gt_boxes=boxes)
 
 
-def sample(scene: Batch, index: int, dataset: Any, rig: Rig, folder: Path) -> dict[str, Any]:
-    """Make what the data set's `parse_data_info` would make of a frame.
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A scene as the files of a data set hold it.
 
-    Args:
-        scene: whose points and boxes the frame holds.
-        index: of the sample.
+    Attributes:
+        scene: points and boxes.
         dataset: the data set's config.
-        rig: its cameras.
-        folder: gets the files of points and images.
+        folder: gets the files.
     """
-    structures = required("mmdet3d.structures")
-    kinds = {"LIDAR": "LiDAR", "CAMERA": "Camera", "DEPTH": "Depth"}
-    written = str(dataset.get("box_type_3d", "LiDAR")).upper()
-    kind = kinds[written]
-    path = folder / f"{index}.bin"
-    columns = write_points(scene, index, dataset, path)
-    images = {name: _image(rig, camera, folder) for camera, name in enumerate(rig.names)}
-    first = images[rig.names[0]]
-    points = {
-        "lidar_path": str(path),
-        "num_pts_feats": columns,
-        "lidar2ego": np.eye(4).tolist(),
-        "Tr_velo_to_cam": first["lidar2cam"],
-    }
-    return {
-        "sample_idx": index,
-        "token": str(index),
-        "scene_token": "scene",
-        "timestamp": 0.0,
-        "ego2global": np.eye(4).tolist(),
-        "lidar_points": points,
-        "lidar_path": str(path),
-        "lidar_sweeps": [],
-        "images": images,
-        **({} if len(images) > 1 else {"img_path": first["img_path"]}),
-        "depth2img": np.array(first["lidar2img"], np.float32)[: rig.axes, : rig.axes],
-        "axis_align_matrix": np.eye(4, dtype=np.float32),
-        "plane": None,
-        **_masks(scene, index, dataset, folder),
-        "ann_info": _annotations(scene, index, dataset, rig, kind, structures),
-        "box_type_3d": getattr(structures, f"{kind}Instance3DBoxes"),
-        "box_mode_3d": getattr(structures.Box3DMode, "CAM" if kind == "Camera" else written),
-        **{f"{part}_fields": [] for part in ("bbox", "bbox3d", "pts_mask", "pts_seg", "mask")},
-        "seg_fields": [],
-        "img_fields": [],
-    }
+
+    scene: Batch
+    dataset: Any
+    folder: Path
+
+    @property
+    def rig(self) -> Rig:
+        """The cameras of the data set."""
+        return Rig.of(self.dataset)
+
+    def __len__(self) -> int:
+        return self.scene.batch_size
+
+    def cloud(self, index: int) -> Floats:
+        """Return a sample's points, [N, 3 or more]."""
+        return self.scene.points[self.scene.points[:, 0] == index, 1:]
+
+    def write_points(self, index: int, path: Path) -> int:
+        """Write a sample's points with as many columns as the pipeline loads; return how many."""
+        cloud = self.cloud(index)
+        load = step_of(self.dataset["pipeline"], "LoadPointsFromFile")
+        columns = max(int(load.get("load_dim", cloud.shape[1])), cloud.shape[1])
+        stored = np.zeros((len(cloud), columns), np.float32)
+        stored[:, : cloud.shape[1]] = cloud
+        stored.tofile(path)
+        return columns
+
+    def image_file(self, camera: int) -> Path:
+        """Return the file of a camera's image; a first call writes it."""
+        path = self.folder / f"camera{camera}.png"
+        if not path.is_file():
+            image = np.full((*self.rig.size, 3), 127, np.uint8)
+            required("mmcv").imwrite(image, str(path))
+        return path
 
 
-def write_points(scene: Batch, index: int, dataset: Any, path: Path) -> int:
-    """Write a sample's points with as many columns as the pipeline loads; return that number."""
-    cloud = scene.points[scene.points[:, 0] == index, 1:]
-    load = step_of(dataset["pipeline"], "LoadPointsFromFile")
-    columns = max(int(load.get("load_dim", cloud.shape[1])), cloud.shape[1])
-    stored = np.zeros((len(cloud), columns), np.float32)
-    stored[:, : cloud.shape[1]] = cloud
-    stored.tofile(path)
-    return columns
+class Frames(Files):
+    """The data set as transforms know it that mix a frame with another one of it."""
 
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Make what the data set's `parse_data_info` would make of a frame."""
+        structures, rig = required("mmdet3d.structures"), self.rig
+        kinds = {"LIDAR": "LiDAR", "CAMERA": "Camera", "DEPTH": "Depth"}
+        written = str(self.dataset.get("box_type_3d", "LiDAR")).upper()
+        kind = kinds[written]
+        path = self.folder / f"{index}.bin"
+        columns = self.write_points(index, path)
+        images = {name: self._image(camera) for camera, name in enumerate(rig.names)}
+        first = images[rig.names[0]]
+        points = {
+            "lidar_path": str(path),
+            "num_pts_feats": columns,
+            "lidar2ego": np.eye(4).tolist(),
+            "Tr_velo_to_cam": first["lidar2cam"],
+        }
+        return {
+            "sample_idx": index,
+            "token": str(index),
+            "scene_token": "scene",
+            "timestamp": 0.0,
+            "ego2global": np.eye(4).tolist(),
+            "lidar_points": points,
+            "lidar_path": str(path),
+            "lidar_sweeps": [],
+            "images": images,
+            **({} if len(images) > 1 else {"img_path": first["img_path"]}),
+            "depth2img": np.array(first["lidar2img"], np.float32)[: rig.axes, : rig.axes],
+            "axis_align_matrix": np.eye(4, dtype=np.float32),
+            "plane": None,
+            **self.masks(index),
+            "ann_info": self._annotations(index, kind, structures),
+            "box_type_3d": getattr(structures, f"{kind}Instance3DBoxes"),
+            "box_mode_3d": getattr(structures.Box3DMode, "CAM" if kind == "Camera" else written),
+            **{f"{part}_fields": [] for part in ("bbox", "bbox3d", "pts_mask", "pts_seg", "mask")},
+            "seg_fields": [],
+            "img_fields": [],
+        }
 
-def _masks(scene: Batch, index: int, dataset: Any, folder: Path) -> dict[str, Any]:
-    """Files of a class and an instance for each point; points in no box are of a further one.
+    def masks(self, index: int) -> dict[str, Any]:
+        """Files of a class and an instance for each point; points in no box are of a further one.
 
-    Labels are numbered as training numbers them: each maps to itself.
-    """
-    cloud = scene.points[scene.points[:, 0] == index, 1:4]
-    boxes = np.asarray(scene.gt_boxes[index], np.float32)
-    named = (dataset.get("metainfo") or {}).get("classes") or ()
-    instance, other = np.full(len(cloud), len(boxes)), boxes[:, -1].max(initial=len(named))
-    for number, inside in enumerate(np.abs(in_box_frames(boxes[:, :7], cloud))):
-        instance[(inside <= boxes[number, 3:6] / 2).all(axis=-1)] = number
-    semantic = np.append(boxes[:, -1] - 1, other).astype(np.int64)[instance]
-    load = step_of(dataset.pipeline, "LoadAnnotations3D")
-    paths = {}
-    for name, labels in (("semantic", semantic), ("instance", instance), ("panoptic", semantic)):
-        path = folder / f"{index}.{name}"
-        written = str(load.get("seg_3d_dtype", "np.int64"))
-        labels.astype(np.dtype(written.removeprefix("np."))).tofile(path)
-        paths[f"pts_{name}_mask_path"] = str(path)
-    return {**paths, "seg_label_mapping": np.arange(_MOST_LABELS)}
+        Labels are numbered as training numbers them: each maps to itself.
+        """
+        cloud = self.cloud(index)[:, :3]
+        boxes = np.asarray(self.scene.gt_boxes[index], np.float32)
+        named = (self.dataset.get("metainfo") or {}).get("classes") or ()
+        instance, other = np.full(len(cloud), len(boxes)), boxes[:, -1].max(initial=len(named))
+        for number, inside in enumerate(np.abs(in_box_frames(boxes[:, :7], cloud))):
+            instance[(inside <= boxes[number, 3:6] / 2).all(axis=-1)] = number
+        semantic = np.append(boxes[:, -1] - 1, other).astype(np.int64)[instance]
+        load = step_of(self.dataset.pipeline, "LoadAnnotations3D")
+        dtype = np.dtype(str(load.get("seg_3d_dtype", "np.int64")).removeprefix("np."))
+        paths = {}
+        for name, labels in (("semantic", semantic), ("instance", instance)):
+            paths[name] = str(self.folder / f"{index}.{name}")
+            labels.astype(dtype).tofile(paths[name])
+        return {
+            **{f"pts_{name}_mask_path": path for name, path in paths.items()},
+            "pts_panoptic_mask_path": paths["semantic"],
+            "seg_label_mapping": np.arange(_MOST_LABELS),
+        }
 
+    def _image(self, camera: int) -> dict[str, Any]:
+        rig = self.rig
+        height, width = rig.size
+        intrinsics, pose = rig.intrinsics(), rig.to_camera(camera)
+        return {
+            "img_path": str(self.image_file(camera)),
+            "height": height,
+            "width": width,
+            "cam2img": intrinsics[: rig.axes, : rig.axes].tolist(),
+            "lidar2cam": pose.tolist(),
+            "lidar2img": (intrinsics @ pose).tolist(),
+            "cam2ego": np.linalg.inv(pose).tolist(),
+            "sample_data_token": f"camera{camera}",
+            "timestamp": 0.0,
+        }
 
-def image_file(rig: Rig, camera: int, folder: Path) -> Path:
-    """Return the file of a camera's image; a first call writes it."""
-    path = folder / f"camera{camera}.png"
-    if not path.is_file():
-        required("mmcv").imwrite(np.full((*rig.size, 3), 127, np.uint8), str(path))
-    return path
-
-
-def _image(rig: Rig, camera: int, folder: Path) -> dict[str, Any]:
-    height, width = rig.size
-    path = image_file(rig, camera, folder)
-    intrinsics, pose = rig.intrinsics(), rig.to_camera(camera)
-    return {
-        "img_path": str(path),
-        "height": height,
-        "width": width,
-        "cam2img": intrinsics[: rig.axes, : rig.axes].tolist(),
-        "lidar2cam": pose.tolist(),
-        "lidar2img": (intrinsics @ pose).tolist(),
-        "cam2ego": np.linalg.inv(pose).tolist(),
-        "sample_data_token": f"camera{camera}",
-        "timestamp": 0.0,
-    }
-
-
-def _annotations(
-    scene: Batch, index: int, dataset: Any, rig: Rig, kind: str, structures: Any
-) -> dict[str, Any]:
-    """Boxes in the frame that the data set keeps them in, and where they are in the image."""
-    labelled = np.asarray(scene.gt_boxes[index], np.float32)
-    labels = labelled[:, -1].astype(np.int64) - 1
-    boxes = labelled[:, :7]
-    view = rig.view_of(boxes, 0)
-    if kind == "Camera":
-        seen = view.in_front
-        boxes, labels = boxes[seen], labels[seen]
-        view = View(view.centres[seen], view.depths[seen], view.flat[seen])
-    speeds = 2 if "NuScenes" in str(dataset["type"]) and dataset.get("with_velocity", True) else 0
-    wide = np.zeros((len(boxes), 7 + speeds), np.float32)
-    wide[:, :7] = boxes
-    # Points and boxes of a room are in the same frame, whatever its axes are called.
-    made = structures.DepthInstance3DBoxes if kind == "Depth" else structures.LiDARInstance3DBoxes
-    kept = made(wide, box_dim=7 + speeds, origin=(0.5, 0.5, 0.5))
-    if kind == "Camera":
-        kept = kept.convert_to(structures.Box3DMode.CAM, rig.to_camera(0))
-    return {
-        "gt_bboxes_3d": kept,
-        "gt_labels_3d": labels,
-        "gt_bboxes": view.flat,
-        "gt_bboxes_labels": labels,
-        "gt_names": labels,
-        "attr_labels": np.zeros(len(labels), np.int64),
-        "centers_2d": view.centres,
-        "depths": view.depths,
-        "axis_align_matrix": np.eye(4, dtype=np.float32),
-        "difficulty": np.zeros(len(labels), np.int64),
-        "num_lidar_pts": np.full(len(labels), 10),
-    }
+    def _annotations(self, index: int, kind: str, structures: Any) -> dict[str, Any]:
+        """Boxes in the frame that the data set keeps them in, and where they are in the image."""
+        labelled = np.asarray(self.scene.gt_boxes[index], np.float32)
+        labels = labelled[:, -1].astype(np.int64) - 1
+        boxes, rig = labelled[:, :7], self.rig
+        view = rig.view_of(boxes, 0)
+        if kind == "Camera":
+            seen = view.in_front
+            boxes, labels = boxes[seen], labels[seen]
+            view = View(view.centres[seen], view.depths[seen], view.flat[seen])
+        has_speeds = "NuScenes" in str(self.dataset["type"])
+        speeds = 2 if has_speeds and self.dataset.get("with_velocity", True) else 0
+        wide = np.zeros((len(boxes), 7 + speeds), np.float32)
+        wide[:, :7] = boxes
+        # Points and boxes of a room are in the same frame, whatever its axes are called.
+        name = "Depth" if kind == "Depth" else "LiDAR"
+        made = getattr(structures, f"{name}Instance3DBoxes")
+        kept = made(wide, box_dim=7 + speeds, origin=(0.5, 0.5, 0.5))
+        if kind == "Camera":
+            kept = kept.convert_to(structures.Box3DMode.CAM, rig.to_camera(0))
+        return {
+            "gt_bboxes_3d": kept,
+            "gt_labels_3d": labels,
+            "gt_bboxes": view.flat,
+            "gt_bboxes_labels": labels,
+            "gt_names": labels,
+            "attr_labels": np.zeros(len(labels), np.int64),
+            "centers_2d": view.centres,
+            "depths": view.depths,
+            "axis_align_matrix": np.eye(4, dtype=np.float32),
+            "difficulty": np.zeros(len(labels), np.int64),
+            "num_lidar_pts": np.full(len(labels), 10),
+        }

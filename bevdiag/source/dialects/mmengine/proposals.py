@@ -111,5 +111,5 @@ def near(boxes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def _standing_for(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Return the values in the memory of a tensor, as long as they are there."""
     values = values.detach().to(tensor.dtype).clone()
-    current().gpu.recorder.share(tensor, values)
+    current().recorder.share(tensor, values)
     return values

@@ -6,7 +6,7 @@ place of each method that would open a file.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.scenes import Batch
+from bevdiag.source.settings import SourceSettings
 
 IMAGE_SIZE = (375, 1242)
 """Height and width of KITTI's images, where no config says another size."""
@@ -31,30 +32,27 @@ class Frames:
 
     Args:
         batch: whose points and boxes the frames hold.
-        named: of a point's columns in the batch, x, y, z first.
-        stored: of a point's columns in a file; those that the batch lacks are zero.
-        columns: how many a file has; those beyond the named ones hold 1 and 2 in turn.
-        class_names: by label, from 1.
-        box_size: columns of a box without its class.
+        settings: the names of a point's columns in the batch, and of the classes by label.
+        stored: of a point's columns in a file, those of the batch where none are given; those that
+            the batch lacks are zero.
+        columns: how many a file has; those beyond the stored ones hold 1 and 2 in turn.
     """
 
     def __init__(
         self,
         batch: Batch,
-        *,
-        named: Sequence[str],
-        stored: Sequence[str],
-        columns: int,
-        class_names: Sequence[str],
-        box_size: int,
+        settings: SourceSettings,
+        stored: Sequence[str] = (),
+        columns: int = 0,
     ) -> None:
+        named = settings.point_features
         self.points = [
-            _columns(batch.points[batch.points[:, 0] == i, 1:], named, stored, columns)
+            _columns(batch.points[batch.points[:, 0] == i, 1:], named, stored or named, columns)
             for i in range(batch.batch_size)
         ]
-        self.boxes = [_of_size(boxes[:, :7], box_size) for boxes in batch.gt_boxes]
+        self.boxes = [_of_size(boxes[:, :7], settings.box_size) for boxes in batch.gt_boxes]
         self.names = [
-            np.array([class_names[int(label) - 1] for label in boxes[:, -1]])
+            np.array([settings.class_names[int(label) - 1] for label in boxes[:, -1]])
             for boxes in batch.gt_boxes
         ]
         self.image_size = IMAGE_SIZE
@@ -133,7 +131,11 @@ class Frames:
 
         A lidar's x, y, z are the camera's depth, minus right and minus down.
         """
-        projection = self.intrinsics()[:3]
+        height, width = self.image_size
+        focal = _FOCAL * width
+        projection = np.array(
+            [[focal, 0, width / 2, 0], [0, focal, height / 2, 0], [0, 0, 1, 0]], np.float32
+        )
         to_camera = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]], np.float32)
         return {
             **dict.fromkeys(("P0", "P1", "P2", "P3"), projection),
@@ -143,58 +145,40 @@ class Frames:
             "Tr_velo_to_cam": np.vstack([to_camera, [0, 0, 0, 1]]).astype(np.float32),
         }
 
-    def intrinsics(self) -> Floats:
-        """Return a camera's matrix, 4 x 4, for images of the frames' size."""
-        height, width = self.image_size
-        matrix = np.eye(4, dtype=np.float32)
-        matrix[0, 0] = matrix[1, 1] = _FOCAL * width
-        matrix[:2, 2] = width / 2, height / 2
-        return matrix
-
-    def image(self) -> Floats:
-        """Make an image [H, W, 3] of values from 0 to 1."""
-        return np.full((*self.image_size, 3), 0.5, np.float32)
-
     def _image_boxes(self, count: int) -> Floats:
         height, width = self.image_size
         box = (0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height)
         return np.tile(np.array(box, np.float32), (count, 1))
 
 
-class Getters:
-    """In a data set's object, what takes the place of each method that would open a file."""
+def answer_readers(dataset: Any, frames: Frames, index: int) -> None:
+    """Put an answer of one frame in the place of each method that would open a file.
 
-    def __init__(self, frames: Frames) -> None:
-        self._frames = frames
-        self.index = 0
-        """Of the frame that is being loaded."""
+    The object gets them; its class keeps its own.
+    """
+    size = frames.image_size
+    by_beginning: dict[str, Callable[[Any], Any]] = {
+        "get_lidar": lambda _: frames.points[index].copy(),
+        "get_points": lambda _: frames.points[index].copy(),
+        "get_image_shape": lambda _: np.array(size, np.int32),
+        "get_image": lambda _: np.full((*size, 3), 0.5, np.float32),
+        "get_depth_map": lambda _: np.full(size, 10.0, np.float32),
+    }
+    by_name: dict[str, Callable[[Any], Any]] = {
+        "get_instance_mask": lambda _: frames.holders(index),
+        "get_semantic_mask": lambda _: frames.holders(index),
+        "get_road_plane": lambda _: None,
+        "get_calib": lambda method: calibration_of(method, frames),
+    }
+    for name, method in inspect.getmembers(type(dataset), callable):
+        found = (answer for start, answer in by_beginning.items() if name.startswith(start))
+        answer = by_name.get(name) or next(found, None)
+        if answer is not None:
+            dataset.__dict__[name] = _answering(answer, method)
 
-    def replace(self, dataset: Any) -> None:
-        """Put them into the object; the class keeps its own."""
-        for name, method in inspect.getmembers(type(dataset), callable):
-            instead = self._instead_of(name, method)
-            if instead is not None:
-                dataset.__dict__[name] = instead
 
-    def _instead_of(self, name: str, method: Any) -> Any:
-        if name.startswith(("get_lidar", "get_points")):
-            return lambda *_, **__: self._frames.points[self.index].copy()
-        if name.startswith("get_image_shape"):
-            return lambda *_, **__: np.array(self._frames.image_size, np.int32)
-        if name.startswith("get_image"):
-            return lambda *_, **__: self._frames.image()
-        if name.startswith("get_depth_map"):
-            return lambda *_, **__: np.full(self._frames.image_size, 10.0, np.float32)
-        if name in ("get_instance_mask", "get_semantic_mask"):
-            return lambda *_, **__: self._frames.holders(self.index)
-        if name == "get_road_plane":
-            return lambda *_, **__: None
-        if name == "get_calib":
-            return lambda *_, **__: self._calibration(method)
-        return None
-
-    def _calibration(self, method: Any) -> Any:
-        return calibration_of(method, self._frames)
+def _answering(answer: Callable[[Any], Any], method: Any) -> Callable[..., Any]:
+    return lambda *_, **__: answer(method)
 
 
 def calibration_of(method: Any, frames: Frames) -> Any:

@@ -8,9 +8,9 @@ import importlib
 import inspect
 import logging
 import pkgutil
-import random
 from collections.abc import Iterator, Mapping
 from functools import partial
+from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
@@ -18,14 +18,13 @@ import numpy as np
 import torch
 
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.pcdet.frames import Frames, Getters, calibration_of
+from bevdiag.source.dialects.pcdet.frames import Frames, answer_readers
 from bevdiag.source.dialects.pcdet.reading import watched
 from bevdiag.source.failures import as_failure
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import note
 
 _TEMPLATE = "DatasetTemplate"
-_SEED = 0
 _AT_REST = {"ROT_ANGLE": 0.0, "ROT_RANGE": 0.0, "TRANSLATE_STD": 0.0, "TRANSLATION_STD": 0.0}
 """Of augmentations, by what their keys contain: the values that leave a frame where it is."""
 _SCALES = ("SCALE_RANGE", "SCALING_RANGE")
@@ -33,6 +32,8 @@ _SCALES_AT_REST = (0.9995, 1.0006)
 """As good as 1; OpenPCDet's scaling fails where both ends are within 0.001."""
 _OF_OBJECTS = ("LOCAL_ROT", "LOCAL_SCALE", "LOCAL_TRANSLATION")
 """Keys of augmentations that move each object by itself; loops that a compiler is missed for."""
+_OF_FILES = ("DB_INFO", "DB_PATH")
+"""Keys of augmentations that take objects from a database of the data set."""
 _MOST_LEFT_OUT = 32
 
 
@@ -40,19 +41,49 @@ class Loader:
     """A repository's dataset object, and the batch that its code makes of a scene.
 
     Args:
-        dataset: what the class's constructor made.
+        package: the repository's, imported already.
         settings: the config.
-        left_out: sentences about what was not run.
+        findings: gets a sentence for what was not run.
 
     Attributes:
+        dataset: an object of the class that the config names, as far as it can be built.
         failure: why `prepare_data` was called without its `__getitem__`.
+
+    Raises:
+        Exception: there is no such class, or what its constructor raises.
     """
 
-    def __init__(self, dataset: Any, settings: SourceSettings, left_out: list[str]) -> None:
-        self.dataset = dataset
+    def __init__(self, package: str, settings: SourceSettings, findings: list[str]) -> None:
         self._settings = settings
-        self._findings = left_out
+        self._findings = findings
         self.failure = ""
+        kind, template = _dataset_class(package, settings)
+        config = watched(settings.values()).DATA_CONFIG
+        entries = _augmentations(config)
+        # At rest they move nothing.
+        entries[:] = [entry for entry in entries if not _names(entry, _OF_OBJECTS)]
+        for entry in entries:
+            _put_to_rest(entry)
+        for entry in [entry for entry in entries if _names(entry, _OF_FILES)]:
+            self._leave_out(entries, entry, _sampling_left_out(entry))
+        logger = logging.getLogger("bevdiag.repository")
+        logger.addHandler(logging.NullHandler())
+        self.dataset = kind.__new__(kind)
+        given = {"dataset_cfg": config, "class_names": list(settings.class_names)}
+        due = [kind, template]
+        while due:
+            try:
+                due[0].__init__(self.dataset, **given, training=True, logger=logger)
+                return
+            except Exception as error:
+                entry = _culprit(error, entries)
+                if entry is not None:
+                    self._leave_out_failed(entries, entry, error)
+                elif hasattr(self.dataset, "data_processor"):
+                    # The files are what failed; what the class had set by then remains.
+                    return
+                elif due.pop(0) is template:
+                    raise
 
     def collated(self, batch: Batch) -> dict[str, Any]:
         """Return the batch dict before it is loaded to the GPU: arrays, lists and numbers.
@@ -60,130 +91,61 @@ class Loader:
         Raises:
             Exception: what the repository's code raises.
         """
-        encoding = _mapping(self.dataset.dataset_cfg.get("POINT_FEATURE_ENCODING"))
-        named = self._settings.point_features
-        stored = tuple(encoding.get("src_feature_list") or named)
+        encoding = self.dataset.dataset_cfg.get("POINT_FEATURE_ENCODING")
+        encoding = encoding if isinstance(encoding, Mapping) else {}
+        stored = tuple(encoding.get("src_feature_list") or self._settings.point_features)
         columns = int(encoding.get("num_features") or len(stored))
         if columns > len(stored):
             self._findings.append(
                 f"a point has {columns} values, of which the config names {len(stored)}; the other "
                 "ones hold 1 and 2 in turn"
             )
-        frames = Frames(
-            batch,
-            named=named,
-            stored=stored,
-            columns=columns,
-            class_names=self._settings.class_names,
-            box_size=self._settings.box_size,
-        )
-        _seed()
+        frames = Frames(batch, self._settings, stored, columns)
         samples = [self._sample(frames, index) for index in range(len(frames))]
-        collated: dict[str, Any] = dict(self.dataset.collate_batch(samples))
-        return collated
+        return dict(self.dataset.collate_batch(samples))
 
     def _sample(self, frames: Frames, index: int) -> dict[str, Any]:
-        augmentations = _augmentations(self.dataset.dataset_cfg)
+        entries = _augmentations(self.dataset.dataset_cfg)
         for _ in range(_MOST_LEFT_OUT):
             try:
                 return self._loaded(frames, index)
             except Exception as error:
-                entry = _culprit(error, augmentations)
+                entry = _culprit(error, entries)
                 if entry is None:
                     raise
-                self._leave_out(entry, error)
+                queue = self.dataset.data_augmentor.data_augmentor_queue
+                queue[:] = [step for step in queue if not _holds(step, entry)]
+                self._leave_out_failed(entries, entry, error)
         return self._loaded(frames, index)
 
     def _loaded(self, frames: Frames, index: int) -> dict[str, Any]:
         """By `__getitem__` with its file readers answered, else by `prepare_data` alone."""
         dataset = self.dataset
-        getters = Getters(frames)
-        getters.index = index
-        lists = [
-            name
-            for name, value in vars(dataset).items()
-            if isinstance(value, list) and name.endswith("infos")
-        ]
+        held = vars(dataset).items()
+        lists = [name for name, value in held if isinstance(value, list) and name.endswith("infos")]
         if lists:
             in_camera = hasattr(type(dataset), "get_calib")
             for name in lists:
-                setattr(
-                    dataset, name, [frames.info(i, in_camera=in_camera) for i in range(len(frames))]
-                )
-            getters.replace(dataset)
+                infos = [frames.info(i, in_camera=in_camera) for i in range(len(frames))]
+                setattr(dataset, name, infos)
+            answer_readers(dataset, frames, index)
             try:
                 return dict(dataset[index])
             except Exception as error:
                 if _culprit(error, _augmentations(dataset.dataset_cfg)) is not None:
                     raise
                 self.failure = f"a frame was not loaded by `__getitem__`: {as_failure(error)}"
-                self._note(self.failure)
+                if self.failure not in self._findings:
+                    self._findings.append(self.failure)
         return dict(dataset.prepare_data(data_dict=frames.raw(index)))
 
-    def _note(self, sentence: str) -> None:
-        if sentence not in self._findings:
-            self._findings.append(sentence)
+    def _leave_out_failed(self, entries: list[Any], entry: Any, error: Exception) -> None:
+        said = f"the augmentation {entry.get('NAME')} was left out: {as_failure(error)}"
+        self._leave_out(entries, entry, said)
 
-    def _leave_out(self, entry: Any, error: BaseException) -> None:
-        queue = self.dataset.data_augmentor.data_augmentor_queue
-        queue[:] = [step for step in queue if not _holds(step, entry)]
-        self._findings.append(
-            f"the augmentation {entry.get('NAME')} was left out: {as_failure(error)}"
-        )
-        entries = _augmentations(self.dataset.dataset_cfg)
+    def _leave_out(self, entries: list[Any], entry: Any, said: str) -> None:
         entries[:] = [other for other in entries if other is not entry]
-
-
-def open_dataset(package: str, settings: SourceSettings, findings: list[str]) -> Any:
-    """Open the dataset that the config names: an object of its class, as far as it can be built.
-
-    Raises:
-        Exception: there is no such class, or what its constructor raises.
-    """
-    kind, template = _dataset_class(package, settings)
-    config = watched(settings.values()).DATA_CONFIG
-    entries = _augmentations(config)
-    # At rest they move nothing.
-    entries[:] = [entry for entry in entries if not _moves_objects(entry)]
-    for entry in entries:
-        _put_to_rest(entry)
-    for entry in [entry for entry in entries if _needs_files(entry)]:
-        entries[:] = [other for other in entries if other is not entry]
-        findings.append(_sampling_left_out(entry))
-    logger = logging.getLogger("bevdiag.repository")
-    logger.addHandler(logging.NullHandler())
-    dataset = kind.__new__(kind)
-    for cls in (kind, template):
-        while True:
-            try:
-                cls.__init__(
-                    dataset,
-                    dataset_cfg=config,
-                    class_names=list(settings.class_names),
-                    training=True,
-                    logger=logger,
-                )
-                return dataset
-            except Exception as error:
-                entry = _culprit(error, entries)
-                if entry is None:
-                    if hasattr(dataset, "data_processor"):
-                        # The files are what failed; what the class had set by then remains.
-                        return dataset
-                    if cls is template:
-                        raise
-                    break
-                entries[:] = [other for other in entries if other is not entry]
-                findings.append(
-                    f"the augmentation {entry.get('NAME')} was left out: {as_failure(error)}"
-                )
-    return dataset
-
-
-def calibrated(dataset: Any, frames: Frames) -> Any:
-    """Make the calibration object that the dataset's class reads; None where it reads none."""
-    method = getattr(type(dataset), "get_calib", None)
-    return None if method is None else lambda: calibration_of(method, frames)
+        self._findings.append(said)
 
 
 def to_tensors(collated: Mapping[str, Any], own: Any) -> dict[str, Any]:
@@ -237,12 +199,9 @@ def _augmentations(config: Any) -> list[Any]:
     return entries if isinstance(entries, list) else []
 
 
-def _needs_files(entry: Any) -> bool:
-    return any("DB_INFO" in key or "DB_PATH" in key for key in entry)
-
-
-def _moves_objects(entry: Any) -> bool:
-    return any(part in key for key in entry for part in _OF_OBJECTS)
+def _names(entry: Any, parts: tuple[str, ...]) -> bool:
+    """Whether a key of an augmentation contains one of these."""
+    return any(part in key for key in entry for part in parts)
 
 
 def _put_to_rest(entry: Any) -> None:
@@ -275,25 +234,15 @@ def _sampling_left_out(entry: Any) -> str:
 
 def _culprit(error: BaseException, entries: list[Any]) -> Any:
     """Find the augmentation that was being built or run when it failed, None where none was."""
-    trace = error.__traceback__
-    found = None
-    while trace is not None:
-        for value in trace.tb_frame.f_locals.values():
+    found, ran_in_augmentor = None, False
+    for frame, _ in walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if "augmentor/" in file or "augment" in file.rpartition("/")[2]:
+            ran_in_augmentor = True
+        for value in frame.f_locals.values():
             found = next((entry for entry in entries if _holds(value, entry)), found)
-        trace = trace.tb_next
     # A loop that built all of them still holds the last one.
-    return found if found is not None and _ran_in_augmentor(error) else None
-
-
-def _ran_in_augmentor(error: BaseException) -> bool:
-    trace = error.__traceback__
-    while trace is not None:
-        if "augment" in trace.tb_frame.f_code.co_filename.rpartition("/")[2] or (
-            "augmentor/" in trace.tb_frame.f_code.co_filename
-        ):
-            return True
-        trace = trace.tb_next
-    return False
+    return found if ran_in_augmentor else None
 
 
 def _holds(value: Any, entry: Any) -> bool:
@@ -303,13 +252,3 @@ def _holds(value: Any, entry: Any) -> bool:
     if value is entry:
         return True
     return not isinstance(value, type) and any(item is entry for item in list(held.values()))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _seed() -> None:
-    random.seed(_SEED)
-    np.random.seed(_SEED)
-    torch.manual_seed(_SEED)

@@ -6,7 +6,7 @@ step lacks: a teacher that the training script builds beside the student, for in
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,27 +51,17 @@ class Watched(EasyDict):
         self._note(key)
         return super().__contains__(key)
 
-    def get(self, key: str, default: Any = None) -> Any:
-        self._note(key)
-        return super().get(key, default)
-
-    def pop(self, key: str, *default: Any) -> Any:
-        self._note(key)
-        return super().pop(key, *default)
-
     def __iter__(self) -> Iterator[str]:
         for key in list(super().__iter__()):
             self._note(key)
             yield key
 
-    def keys(self) -> Any:
-        return dict.fromkeys(self).keys()
-
-    def items(self) -> Any:
-        return {key: self[key] for key in self}.items()
-
-    def values(self) -> Any:
-        return {key: self[key] for key in self}.values()
+    # Those of a dict look past the methods above.
+    get: Any = MutableMapping.get
+    pop: Any = MutableMapping.pop
+    keys: Any = MutableMapping.keys
+    items: Any = MutableMapping.items
+    values: Any = MutableMapping.values
 
 
 def _watched(value: Any, path: str, read: set[str]) -> Any:
@@ -100,17 +90,16 @@ def unread_in(
         root: the repository, whose files are searched for the keys.
         overrides: `KEY=value` texts; one in the model has to be read by this very step.
     """
-    words = _mentioned(root)
-    found = [*_sections(values, _read), *_keys(values, "", _read, words), *_sets(overrides, _read)]
+    found = [*_sections(values), *_keys(values, "", _mentioned(root)), *_sets(overrides)]
     return tuple({entry.key: entry for entry in reversed(found)}.values())[::-1]
 
 
-def _sections(values: Mapping[str, Any], read: set[str]) -> Iterator[Unread]:
+def _sections(values: Mapping[str, Any]) -> Iterator[Unread]:
     at_top = {key: value for key, value in values.items() if key not in _KNOWN_SECTIONS}
     of_model = {f"MODEL.{key}": value for key, value in dict(values.get("MODEL") or {}).items()}
     for key, value in {**at_top, **of_model}.items():
         is_section = isinstance(value, dict) and ("NAME" in value or key.startswith(_OF_MODELS))
-        if is_section and key not in read:
+        if is_section and key not in _read:
             yield Unread(
                 key=key,
                 message=f"nothing read {key} in this training step: what it describes (a teacher "
@@ -120,27 +109,27 @@ def _sections(values: Mapping[str, Any], read: set[str]) -> Iterator[Unread]:
             )
 
 
-def _keys(value: Any, path: str, read: set[str], words: frozenset[str]) -> Iterator[Unread]:
+def _keys(value: Any, path: str, words: frozenset[str]) -> Iterator[Unread]:
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _keys(item, path, read, words)
+            yield from _keys(item, path, words)
     if not isinstance(value, Mapping):
         return
     for name, inner in value.items():
         key = f"{path}.{name}" if path else str(name)
-        if key in read or name in words or not _WORD.fullmatch(str(name)):
-            yield from _keys(inner, key, read, words)
+        if key in _read or name in words or not _WORD.fullmatch(str(name)):
+            yield from _keys(inner, key, words)
         else:
             yield Unread(
                 key=key, message=f"nothing reads {name}: no file of the repository mentions it"
             )
 
 
-def _sets(overrides: Sequence[str], read: set[str]) -> Iterator[Unread]:
+def _sets(overrides: Sequence[str]) -> Iterator[Unread]:
     for text in overrides:
         key = text.partition("=")[0].strip()
         named = ".".join(part for part in key.split(".") if not part.isdigit())
-        if named.startswith("MODEL.") and named not in read:
+        if named.startswith("MODEL.") and named not in _read:
             yield Unread(
                 key=key, message=f"--set {text} has no effect: nothing read the key in this step"
             )

@@ -1,22 +1,26 @@
 """What a repository's model is given: a dataset object to be built with, and its batches."""
 
+import sys
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
+import torch
 
 from bevdiag.scenes import Batch
 from bevdiag.source import build
-from bevdiag.source.dialects.pcdet import loader
-from bevdiag.source.dialects.pcdet.cameras import Cameras
-from bevdiag.source.dialects.pcdet.dataset import FakeDataset, source_batch
-from bevdiag.source.dialects.pcdet.frames import Frames
-from bevdiag.source.dialects.pcdet.proposals import Proposals
-from bevdiag.source.dialects.protocol import Loaded, without_values
+from bevdiag.source.dialects.pcdet.loader import Loader, to_tensors
+from bevdiag.source.dialects.pcdet.synthetic import synthetic
+from bevdiag.source.dialects.protocol import Loaded, NotInBatchError, Supply, without_values
 from bevdiag.source.failures import as_failure
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.trace.places import user_place
+from bevdiag.trace.wiring_batch import WatchedBatch
 
 
-class Supply:
+class PcdetSupply(Supply):
     """The repository's own dataset and batch where its code makes them, else bevdiag's.
 
     Args:
@@ -42,10 +46,10 @@ class Supply:
         to_gpu: Any = None,
     ) -> None:
         self._to_gpu = to_gpu
-        self._batch = batch
+        self._batch: Any = batch
         self._settings = settings
         self._findings = findings
-        self._loader: loader.Loader | None = None
+        self._loader: Loader | None = None
         self._extras: dict[str, Any] = {}
         self._own: dict[str, Any] | None = None
         self._failure = ""
@@ -55,33 +59,29 @@ class Supply:
         self.dataset: Any = FakeDataset(settings, EasyDict(settings.values()))
         with build.real_values():
             try:
-                opened = loader.open_dataset(package, settings, findings)
+                opened = Loader(package, settings, findings)
             except ModuleNotFoundError as error:
                 if error.name != f"{package}.datasets":
                     self._note(error)
             except Exception as error:
                 self._note(error)
             else:
-                self.dataset = opened
-                if loads:
-                    self._loader = loader.Loader(opened, settings, findings)
+                self.dataset = opened.dataset
+                self._loader = opened if loads else None
 
     def load(self) -> None:
-        """Have the repository's code make the batch; what fails there is a finding."""
-        if self._loader is None or isinstance(self._batch, SavedBatch):
+        if self._loader is None:
             return
         with build.real_values():
             try:
                 collated = self._loader.collated(self._batch)
-                self._own = loader.to_tensors(collated, self._to_gpu)
+                self._own = to_tensors(collated, self._to_gpu)
                 self._failure = self._loader.failure
             except Exception as error:
                 self._note(error)
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
-        """Return the batch dict; features without values unless `with_values`."""
         if self._own is None:
-            assert not isinstance(self._batch, SavedBatch)
             made = source_batch(self._batch, self._settings, with_voxels=with_values)
             made |= self._extras
         else:
@@ -92,15 +92,11 @@ class Supply:
         return Loaded(made, boxes)
 
     def add(self, key: str) -> bool:
-        """Give the batch an entry that the model asks for; False where nobody knows its like."""
         if isinstance(self._batch, SavedBatch):
             return False
         if key in self._extras or (self._own is not None and key in self._own):
             return False
-        config = getattr(self.dataset, "dataset_cfg", {})
-        made = Cameras(self._frames(), config, self._calibration()).make(key)
-        if made is None:
-            made = Proposals(self._batch, config).make(key)
+        made = synthetic(key, self._batch, self._settings, self.dataset)
         if made is None:
             return False
         self._extras[key] = made
@@ -111,7 +107,6 @@ class Supply:
 
     @property
     def failure(self) -> str:
-        """Why an entry that the model asks for is not there, and what helps."""
         if isinstance(self._batch, SavedBatch):
             has = ", ".join(sorted(self._batch.entries))
             return f"{self._batch.path} has no such entry: it has {has}"
@@ -122,28 +117,10 @@ class Supply:
         )
 
     def counts(self) -> tuple[int, int]:
-        """Points and voxels of the batch."""
         if self._own is None:
-            assert not isinstance(self._batch, SavedBatch)
             return len(self._batch.points), self._batch.num_voxels
         points, voxels = self._own.get("points"), self._own.get("voxels")
         return (0 if points is None else len(points)), (0 if voxels is None else len(voxels))
-
-    def _frames(self) -> Frames:
-        settings = self._settings
-        assert not isinstance(self._batch, SavedBatch)
-        return Frames(
-            self._batch,
-            named=settings.point_features,
-            stored=settings.point_features,
-            columns=len(settings.point_features),
-            class_names=settings.class_names,
-            box_size=settings.box_size,
-        )
-
-    def _calibration(self) -> Any:
-        frames = self._frames()
-        return loader.calibrated(self.dataset, frames)
 
     def _note(self, error: Exception) -> None:
         self._failure = (
@@ -151,3 +128,75 @@ class Supply:
             f"bevdiag's: {as_failure(error)}"
         )
         self._findings.append(self._failure)
+
+
+class FakeDataset:
+    """The attributes of pcdet's DatasetTemplate that models read."""
+
+    def __init__(self, settings: SourceSettings, config: EasyDict) -> None:
+        self.dataset_cfg = config.DATA_CONFIG
+        self.training = True
+        self.class_names = list(settings.class_names)
+        self.point_cloud_range = np.array(settings.point_cloud_range, dtype=np.float32)
+        names = list(settings.point_features)
+        self.point_feature_encoder = SimpleNamespace(
+            used_feature_list=names, src_feature_list=[*names], num_point_features=len(names)
+        )
+        self.grid_size = (
+            None if settings.grid_size is None else np.array(settings.grid_size, dtype=np.int64)
+        )
+        self.voxel_size = None if settings.voxel_size is None else list(settings.voxel_size)
+        self.depth_downsample_factor = settings.depth_downsample_factor
+
+
+class LoadedBatch(WatchedBatch):
+    """The batch dict of one step; what is not in it is reported in bevdiag's words."""
+
+    def __missing__(self, key: str) -> Any:
+        raise NotInBatchError(
+            key,
+            f"{user_place(sys._getframe(2))}: the model reads {key!r} from its batch",
+        )
+
+
+def source_batch(
+    batch: Batch, settings: SourceSettings, *, with_voxels: bool = False
+) -> dict[str, Any]:
+    """Make the batch dict: points, coordinates and boxes that have values, and meta voxels.
+
+    `with_voxels` gives the voxels their values too. All tensors are float32, as
+    `load_data_to_gpu` makes them.
+    """
+    points = batch.points
+    if settings.num_sampled_points is not None:
+        points = _sampled(points, batch.batch_size, settings.num_sampled_points)
+    tensors: dict[str, Any] = {"points": _values(points)}
+    if settings.max_points is not None:
+        shape = (batch.num_voxels, settings.max_points, points.shape[1] - 1)
+        tensors["voxels"] = (
+            _values(batch.padded_voxels()) if with_voxels else torch.empty(shape, device="meta")
+        )
+        tensors["voxel_coords"] = _values(batch.voxel_coords())
+        tensors["voxel_num_points"] = _values(batch.voxel_num_points())
+    tensors["gt_boxes"] = _values(_boxes(batch.gt_boxes, settings.box_size))
+    tensors["batch_size"] = batch.batch_size
+    tensors["frame_id"] = np.array([str(i) for i in range(batch.batch_size)])
+    tensors["use_lead_xyz"] = True
+    return tensors
+
+
+def _values(array: Any) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
+def _boxes(boxes: Any, size: int) -> Any:
+    """[B, boxes, 8] with columns of zeros before the class for what goes beyond the heading."""
+    extra = np.zeros((*boxes.shape[:2], size - 7), dtype=boxes.dtype)
+    return np.concatenate((boxes[..., :7], extra, boxes[..., 7:]), axis=-1)
+
+
+def _sampled(points: Any, batch_size: int, count: int) -> Any:
+    """Every sample with exactly `count` points: cut, or repeated from the start."""
+    of_sample = points[:, 0]
+    samples = [points[of_sample == sample] for sample in range(batch_size)]
+    return np.concatenate([np.resize(sample, (count, points.shape[1])) for sample in samples])

@@ -6,9 +6,12 @@ import pytest
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.scenes import ROOM_RANGE
 from bevdiag.source.dialects import python_configs
-from bevdiag.source.dialects.mmengine.config import described, required
+from bevdiag.source.dialects.mmengine import required
+from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.python_configs import settings_of
 from tests.source.dialects.mmengine.configs_of import _config
+
+described = MMEngine(Path(), Path("a.py"), ()).described
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from bevdiag.memory.loop import Loop
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.openmmlab import is_sparse
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.recorder import Recorder
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -51,8 +51,8 @@ def _batch(*images: torch.Tensor) -> WatchedBatch:
 @pytest.fixture
 def values() -> AssumedValues:
     assumed = AssumedValues(Scenario.EXPECTED, {})
-    recorder = Recorder(Attribution(nn.Module()))
-    begin(Running(SimulatedGpu(recorder, assumed), assumed))
+    recorder = new_recorder(Attribution(nn.Module()))
+    begin(SimulatedGpu(recorder, assumed))
     return assumed
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.mmengine.frames import Rig, _masks, on_points
+from bevdiag.source.dialects.mmengine.frames import Frames, Rig, on_points
 from bevdiag.source.stubs.packages import EasyDict
 
 
@@ -47,7 +47,7 @@ def _scene() -> Batch:
 
 def test_points_have_the_labels_of_the_boxes_that_hold_them(tmp_path: Path) -> None:
     load = {"type": "LoadAnnotations3D", "seg_3d_dtype": "np.uint8"}
-    found = _masks(_scene(), 0, EasyDict({"pipeline": [load]}), tmp_path)
+    found = Frames(_scene(), EasyDict({"pipeline": [load]}), tmp_path).masks(0)
     labels = np.fromfile(found["pts_semantic_mask_path"], np.uint8)
     assert found["seg_label_mapping"][labels].tolist() == [2, 3, 3]
     assert np.fromfile(found["pts_instance_mask_path"], np.uint8).tolist() == [1, 2, 2]

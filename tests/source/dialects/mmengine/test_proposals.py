@@ -10,9 +10,10 @@ from torch import nn
 
 from bevdiag.source.dialects.mmengine.proposals import near, with_proposals
 from bevdiag.source.simulated_gpu import SimulatedGpu
-from bevdiag.source.state import Running, begin
+from bevdiag.source.state import begin
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
 
@@ -44,10 +45,10 @@ class _Head(nn.Module):
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    made = Recorder(Attribution(nn.Module()))
+    made = new_recorder(Attribution(nn.Module()))
     values = AssumedValues(Scenario.EXPECTED, {})
     gpu = SimulatedGpu(made, values)
-    begin(Running(gpu, values))
+    begin(gpu)
     with made, gpu:
         yield made
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bevdiag.scenes import Scenario, make_batch
-from bevdiag.source import read_source_config, trace_source
+from bevdiag.source import read_source_config
 from bevdiag.trace.alternatives import TracedStep
 from tests.source.dialects.pcdet.own_data import CONFIG, POINTS, REPOSITORY, Own
+from tests.source.tracing import trace_source
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,8 @@ def test_a_calibration_that_asks_for_a_storage_client_is_made_without() -> None:
         seed=0,
         source="test",
     )
-    frames = Frames(batch, named="xyzi", stored="xyzi", columns=4, class_names=("Car",), box_size=7)
+    settings: Any = SimpleNamespace(point_features="xyzi", class_names=("Car",), box_size=7)
+    frames = Frames(batch, settings)
     made = calibration_of(method, frames)
     assert made.projection.shape == (3, 4)
     assert (made.client, made.scale) == (None, 1.0)
