@@ -162,8 +162,7 @@ class _Work:
     def _begin(self, device: DeviceProfile) -> None:
         known = self.known
         if known is not None:
-            parts = ("gpu", "torch", "cudnn")
-            now, then = ([getattr(p, part) for part in parts] for p in (device, known))
+            now, then = ((p.gpu.name, p.torch, p.cudnn) for p in (device, known))
             if now != then:
                 raise InputError(
                     f"the profile to go on with is of {_words(known)}, and this is "
@@ -213,7 +212,7 @@ def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
 
 
 def _words(profile: DeviceProfile) -> str:
-    return f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
+    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
 
 
 def calls_of(options: CalibrationOptions, progress: Progress) -> dict[ConvCall, None]:

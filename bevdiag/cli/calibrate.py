@@ -67,7 +67,7 @@ def calibrate_command(
         say(f"skipped {crash}")
     left_out = f", {calibration.left_out} left out" if calibration.left_out else ""
     say(
-        f"{profile.gpu}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}: "
+        f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}: "
         f"{len(profile.workspaces)} convolutions measured{left_out}"
     )
     return ExitCode.FITS

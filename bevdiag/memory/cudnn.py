@@ -122,7 +122,9 @@ def _heuristic(call: ConvCall, target: DeviceTarget, high: int) -> WorkspaceByte
         plain = _of_images(call, target)
         return WorkspaceBytes(0, plain, max(high, plain))
     low = copied if _is_measured(call, target) else 0
-    if low and _is_forward_product(call) and call.element_bytes == 4:
+    # The input gradient of a transposed convolution runs as a forward pass.
+    is_forward = call.direction == ("dgrad" if call.transposed else "forward")
+    if low and is_forward and call.element_bytes == 4:
         low -= copies[_WRITTEN[call.direction]]
     return WorkspaceBytes(low, copied + sums, max(high, _padded_winograd(call)))
 
@@ -232,11 +234,6 @@ def _is_measured(call: ConvCall, target: DeviceTarget) -> bool:
         and call.output_shape[0] * prod(call.output_shape[2:]) >= MEASURED_POSITIONS
         and call.input_shape[0] * prod(call.input_shape[2:]) >= MEASURED_POSITIONS
     )
-
-
-def _is_forward_product(call: ConvCall) -> bool:
-    """Whether cuDNN runs it as a forward pass: the input gradient of a transposed one is one."""
-    return call.direction == ("dgrad" if call.transposed else "forward")
 
 
 def _most_partial_sums(call: ConvCall, target: DeviceTarget) -> int:

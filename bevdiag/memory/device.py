@@ -59,7 +59,7 @@ class DeviceTarget:
     def on(self, gpu: Gpu) -> "DeviceTarget":
         """Return the same library versions on a GPU of the catalogue, all of its memory free."""
         profile = self.profile
-        if profile is None or not same_gpu(gpu, profile.gpu):
+        if profile is None or not same_gpu(gpu, profile.gpu.name):
             profile = None
             if self.uses_profiles:
                 profile = shipped_profile(gpu.name, self.torch, self.cudnn)
@@ -146,7 +146,9 @@ def make_target(
         )
         target = bare.on(kernels)
         if gpu is None:
-            target = replace(bare, profile=target.profile)
+            # Of what a process may take, its context is the measured GPU's.
+            context_bytes = 0 if process_bytes is None else target.context_bytes
+            target = replace(bare, profile=target.profile, context_bytes=context_bytes)
     target = replace(target, cudnn_benchmark=cudnn_benchmark)
     if beside_bytes:
         left = target.capacity_bytes
@@ -157,31 +159,16 @@ def make_target(
             capacity_bytes=None if left is None else max(1, left - beside_bytes),
         )
     if process_bytes is not None:
-        target = _beside_context(target, process_bytes)
-    return target if budget_bytes is None else _within(target, budget_bytes)
+        # What the context alone exceeds, no step fits: that is an answer, not an error.
+        left = max(1, process_bytes - target.context_bytes)
+        target = _within(target, left, process_bytes)
+    return target if budget_bytes is None else _within(target, budget_bytes, budget_bytes)
 
 
-def _beside_context(target: DeviceTarget, process_bytes: int) -> DeviceTarget:
-    context_bytes = target.context_bytes
-    if target.gpu is None:
-        context_bytes = (
-            find_gpu(DEFAULT_GPU).context_bytes
-            if target.profile is None
-            else target.profile.detector_context_bytes
-        ) + target.beside_bytes
-    # What the context alone exceeds, no step fits: that is an answer, not an error.
-    left = max(1, process_bytes - context_bytes)
-    if target.gpu is not None:
-        return _within(target, left)
-    return replace(
-        target, capacity_bytes=left, total_bytes=process_bytes, context_bytes=context_bytes
-    )
-
-
-def _within(target: DeviceTarget, budget_bytes: int) -> DeviceTarget:
+def _within(target: DeviceTarget, budget_bytes: int, total_bytes: int) -> DeviceTarget:
     usable = target.capacity_bytes
     if usable is None:
-        return replace(target, capacity_bytes=budget_bytes, total_bytes=budget_bytes)
+        return replace(target, capacity_bytes=budget_bytes, total_bytes=total_bytes)
     capacity = min(usable, budget_bytes)
     return replace(
         target,
@@ -194,21 +181,21 @@ def _within(target: DeviceTarget, budget_bytes: int) -> DeviceTarget:
 def _profiled(path: Path, gpu: str | None, cudnn: str | None) -> DeviceTarget:
     """Return the machine that a profile was measured on, whether the catalogue has it or not."""
     profile = read_profile(path)
-    if gpu is not None and not same_gpu(find_gpu(gpu), profile.gpu):
-        raise InputError(f"--profile {path} was measured on {profile.gpu}, not on {gpu}")
+    if gpu is not None and not same_gpu(find_gpu(gpu), profile.gpu.name):
+        raise InputError(f"--profile {path} was measured on {profile.gpu.name}, not on {gpu}")
     if cudnn is not None and parse_cudnn(cudnn) != profile.cudnn:
         measured = ".".join(map(str, profile.cudnn))
         raise InputError(
             f"--profile {path} was measured with cuDNN {measured}, not {cudnn}: leave out --cudnn"
         )
-    known = gpu_called(profile.gpu)
+    known = gpu_called(profile.gpu.name)
     return DeviceTarget(
-        gpu=known.name if known is not None else profile.gpu,
-        capacity_bytes=profile.total_bytes - profile.detector_context_bytes,
-        total_bytes=profile.total_bytes,
+        gpu=known.name if known is not None else profile.gpu.name,
+        capacity_bytes=profile.gpu.total_bytes - profile.detector_context_bytes,
+        total_bytes=profile.gpu.total_bytes,
         context_bytes=profile.detector_context_bytes,
-        compute_capability=profile.compute_capability,
-        multiprocessors=profile.multiprocessors,
+        compute_capability=profile.gpu.compute_capability,
+        multiprocessors=profile.gpu.multiprocessors,
         cudnn=profile.cudnn,
         torch=profile.torch.partition("+")[0],
         profile=profile,

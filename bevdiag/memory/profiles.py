@@ -48,15 +48,20 @@ class BenchmarkBytes(_Strict):
     steady_bytes: NonNegativeInt
 
 
+class MeasuredGpu(_Strict):
+    """The GPU as CUDA reports it, e.g. "NVIDIA H200"; `compute_capability` is (major, minor)."""
+
+    name: str
+    total_bytes: PositiveInt
+    compute_capability: tuple[NonNegativeInt, NonNegativeInt]
+    multiprocessors: PositiveInt
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DeviceProfile:
     """What was measured on one machine; compared by identity, so that targets stay hashable.
 
     Attributes:
-        gpu: name as CUDA reports it, e.g. "NVIDIA H200".
-        total_bytes: memory as CUDA reports it.
-        compute_capability: (major, minor).
-        multiprocessors: number of streaming multiprocessors.
         torch: version, local part included.
         cudnn: (major, minor, patch).
         cuda: version that torch was built for.
@@ -70,10 +75,7 @@ class DeviceProfile:
         crashed: what ended the process that measured it; nothing is known of its workspace.
     """
 
-    gpu: str
-    total_bytes: int
-    compute_capability: tuple[int, int]
-    multiprocessors: int
+    gpu: MeasuredGpu
     torch: str
     cudnn: CudnnVersion
     cuda: str
@@ -93,17 +95,10 @@ class DeviceProfile:
 
 
 _PLAIN = (
-    *("torch", "cudnn", "cuda", "driver"),
+    *("gpu", "torch", "cudnn", "cuda", "driver"),
     *("context_bytes", "spconv", "context_with_spconv_bytes"),
 )
 """What a profile and its file call the same, in the file's order."""
-
-
-class _Gpu(_Strict):
-    name: str
-    total_bytes: PositiveInt
-    compute_capability: tuple[NonNegativeInt, NonNegativeInt]
-    multiprocessors: PositiveInt
 
 
 class _Threads(_Strict):
@@ -146,7 +141,7 @@ class ProfileFile(_Strict):
 
     format: Literal["bevdiag device profile"]
     version: Literal[1]
-    gpu: _Gpu
+    gpu: MeasuredGpu
     torch: str
     cudnn: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
     cuda: str
@@ -176,10 +171,6 @@ def read_profile(path: Path) -> DeviceProfile:
         reason = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"{path}: {where + ': ' if where else ''}{reason}; {_REMEDY}") from error
     return DeviceProfile(
-        gpu=file.gpu.name,
-        total_bytes=file.gpu.total_bytes,
-        compute_capability=file.gpu.compute_capability,
-        multiprocessors=file.gpu.multiprocessors,
         **{name: getattr(file, name) for name in _PLAIN},
         cublas_workspace_bytes=file.cublas_workspace_bytes.model_dump(),
         workspaces={
@@ -203,13 +194,8 @@ def profile_text(profile: DeviceProfile) -> str:
     head = {
         "format": "bevdiag device profile",
         "version": 1,
-        "gpu": {
-            "name": profile.gpu,
-            "total_bytes": profile.total_bytes,
-            "compute_capability": profile.compute_capability,
-            "multiprocessors": profile.multiprocessors,
-        },
         **{name: getattr(profile, name) for name in _PLAIN},
+        "gpu": profile.gpu.model_dump(),
         "cublas_workspace_bytes": profile.cublas_workspace_bytes,
     }
     lines = [f"{json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]

@@ -8,12 +8,12 @@ from bevdiag.memory.allocator import (
     AllocationRefusedError,
     Block,
     CachingAllocator,
+    ExpandableAllocator,
     block_bytes,
     segment_bytes,
 )
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Category, EventStream, Flags, Ints, Phase
-from bevdiag.memory.expandable import ExpandableAllocator
 from bevdiag.memory.profile import MemoryProfile, Refusal, Totals
 from bevdiag.memory.workspaces import Bound, is_optional, workspace
 

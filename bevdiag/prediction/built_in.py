@@ -209,8 +209,10 @@ class BuiltIn(ConfigSource):
         found = {}
         with workers(record, timeout_seconds=self.options.timeout_seconds) as traced:
             for scenario, (settled, trace) in zip(order, traced(order), strict=True):
-                if settled is not None:
-                    self._keep(scenario, *settled)
+                if settled is not None:  # the variants that come after have what it made
+                    key = (self.scene_settings, self.batch_size, scenario)
+                    self.shared.batches[key], counts = settled
+                    self.shared.counts[self._counts_key(scenario)] = counts
                 found[scenario] = trace
         traces = {s: found[s] for s in scenarios}
         own = {s: self._settled(s) for s in scenarios if s in varied}
@@ -256,11 +258,6 @@ class BuiltIn(ConfigSource):
                     self.config, batch, seed=self.options.seed, pins=self.options.pins
                 )
         return batch, cast(tuple[KeptVoxels, ...], self.shared.counts[key])
-
-    def _keep(self, scenario: Scenario, batch: Batch, kept: tuple[KeptVoxels, ...]) -> None:
-        """Have what a worker settled, for the variants that come after."""
-        self.shared.keep(self.scene_settings, self.batch_size, scenario, batch)
-        self.shared.counts[self._counts_key(scenario)] = kept
 
     def _counts_key(self, scenario: Scenario) -> object:
         """Return what the counts of a scenario's scene depend on."""

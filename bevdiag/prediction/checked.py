@@ -148,33 +148,22 @@ def check_untraced(
         overrides: ``KEY=value`` texts.
         data_root: the folder that relative data paths start from; None does not look for data.
     """
-    try:
-        return _read_and_checked(config, ignore, overrides, data_root)
-    except Exception as error:
-        return defect(config, error)
-
-
-def _read_and_checked(
-    config: Path,
-    ignore: Mapping[str, Setting],
-    overrides: Sequence[str],
-    data_root: Path | None,
-) -> Check:
     name = str(config)
-    try:
-        document = read_document(config, overrides)
-    except BevdiagError as error:
-        return Check(config=name, failure=str(error), failure_code=error.exit_code)
     settings, refusal = None, None
     try:
-        settings = from_document(config, document)
-    except (ConfigError, NoVerdictError) as error:
-        refusal = error
-    findings, silenced = sifted(
-        config_findings(document, settings, data_root), document, Stage.CONFIG
-    )
-    if isinstance(refusal, ConfigError) and not stops(findings):
-        return Check(config=name, failure=str(refusal), failure_code=refusal.exit_code)
+        document = read_document(config, overrides)
+        try:
+            settings = from_document(config, document)
+        except (ConfigError, NoVerdictError) as error:
+            refusal = error
+        found = config_findings(document, settings, data_root)
+        findings, silenced = sifted(found, document, Stage.CONFIG)
+        if isinstance(refusal, ConfigError) and not stops(findings):
+            raise refusal
+    except BevdiagError as error:
+        return Check(config=name, failure=str(error), failure_code=error.exit_code)
+    except Exception as error:
+        return defect(config, error)
     report = ConfigReport(config=name, findings=findings, silenced=silenced, is_untried=True)
     # What bevdiag does not model is no fault of the config.
     notes = (str(refusal),) if isinstance(refusal, NoVerdictError) else ()

@@ -1,7 +1,7 @@
 """`bevdiag compare`: variants of one config beside each other."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -13,15 +13,6 @@ from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.result import CompareReport, Variant
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import target_of
-
-
-@dataclass(frozen=True, slots=True)
-class _Axes:
-    """One combination of the axes of a comparison."""
-
-    compression: str
-    batch_size: int
-    autocast: str
 
 
 def compare(
@@ -42,17 +33,13 @@ def compare(
     """
     source = source_of(config, options).as_it_arrives()
     modes = list(dict.fromkeys((source.UNCHANGED, *compressions)))
-    axes = [
-        _Axes(mode, batch_size, autocast)
-        for autocast, batch_size, mode in product(
-            autocasts or [source.autocast], batch_sizes or [source.batch_size], modes
-        )
-    ]
+    axes = list(product(autocasts or [source.autocast], batch_sizes or [source.batch_size], modes))
     rows: list[Variant] = []
-    for number, row in enumerate(axes):
-        what = f"{row.compression}, batch {row.batch_size}, autocast {row.autocast}"
-        progress(what, number / len(axes))
-        rows.append(_traced(source, row, rows[0].peak_allocated_bytes if rows else None))
+    for number, (autocast, batch_size, mode) in enumerate(axes):
+        progress(f"{mode}, batch {batch_size}, autocast {autocast}", number / len(axes))
+        row = partial(Variant, compression=mode, batch_size=batch_size, autocast=autocast)
+        changed = source.run_with(batch_size=batch_size, autocast=autocast)
+        rows.append(_traced(changed, mode, row, rows[0].peak_allocated_bytes if rows else None))
     scene, assumptions = source.input()
     return CompareReport(
         config=str(config),
@@ -63,27 +50,19 @@ def compare(
     )
 
 
-def _traced(source: ConfigSource, axes: _Axes, first_peak_bytes: int | None) -> Variant:
-    """One row; what cannot be traced has no figures and no verdict."""
-    source = source.run_with(batch_size=axes.batch_size, autocast=axes.autocast)
+def _traced(
+    source: ConfigSource, mode: str, row: Callable[..., Variant], first_peak_bytes: int | None
+) -> Variant:
+    """Fill a row; what cannot be traced has no figures and no verdict."""
     try:
-        source = source.reduced(axes.compression)
+        source = source.reduced(mode)
         recorded = source.record(ENDS_THAT_JUDGE)
     except BevdiagError as error:
-        return Variant(
-            compression=axes.compression,
-            batch_size=axes.batch_size,
-            autocast=axes.autocast,
-            verdict=Verdict.UNKNOWN,
-            error=str(error),
-        )
+        return row(verdict=Verdict.UNKNOWN, error=str(error))
     step = judged(recorded.traces, source.target())
     largest = step.expected.largest_request
     peak = step.expected.peak.allocated_bytes
-    return Variant(
-        compression=axes.compression,
-        batch_size=axes.batch_size,
-        autocast=axes.autocast,
+    return row(
         bev_channels=source.bev_channels,
         params=step.trace.params_by_module["total"],
         peak_allocated_bytes=peak,

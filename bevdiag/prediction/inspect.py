@@ -12,10 +12,9 @@ from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions, Progress
-from bevdiag.prediction.predicted import kind_of, prediction_of, source_of
+from bevdiag.prediction.predicted import kind_of, prediction_of, source_of, with_history
 from bevdiag.prediction.result import ConfigReport, Evaluation, Plans, Prediction
 from bevdiag.prediction.step_source import ConfigSource, Recorded, StepSource
-from bevdiag.prediction.summary import with_history
 from bevdiag.trace.step import Trace
 
 Search = Callable[[ConfigSource, Recorded, Progress], Plans]

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError
@@ -13,9 +13,6 @@ from bevdiag.prediction import values
 from bevdiag.prediction.checked import Job
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.rules.codes import CODES
-
-if TYPE_CHECKING:
-    from bevdiag.prediction.target import Choice
 
 _VARIABLES = {
     "gpu": "BEVDIAG_GPU",
@@ -114,7 +111,8 @@ def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) ->
 
 
 def _job(config: Path, given: Given, base: InspectOptions, policy: Policy, *, judged: bool) -> Job:
-    said = _said(given, policy)
+    places = _places(given, policy)
+    said = {name: one for place in reversed(places) for name, one in place.items()}
     parsed: dict[str, Any] = {
         name: parse(said[name].label, said[name].text)
         for name, parse in _PARSERS.items()
@@ -122,7 +120,7 @@ def _job(config: Path, given: Given, base: InspectOptions, policy: Policy, *, ju
     }
     pins = {site: int(setting.text) for site, setting in policy.assume.items()}
     options = replace(base, **parsed, pins={**pins, **base.pins})
-    options = _judged(options, given, policy, beyond_options=judged)
+    options = _judged(options, places if judged else places[:1], at_hand=judged)
     words = _words(options)
     if "margin" in said and words:
         options = _with_margin(options, said["margin"])
@@ -130,52 +128,40 @@ def _job(config: Path, given: Given, base: InspectOptions, policy: Policy, *, ju
     return Job(config=config, options=options, budget=words, ignore=policy.ignore)
 
 
-def _said(given: Given, policy: Policy) -> dict[str, _Said]:
-    """Each setting by who says it first: the options, the environment, the policy."""
-    said: dict[str, _Said] = {}
-    for name in (field.name for field in fields(Given)):
-        text: str | None = getattr(given, name)
-        setting: Setting | None = getattr(policy, name)
-        if text is not None:
-            said[name] = _Said(text, given.label(name))
-        elif name in _VARIABLES and os.environ.get(_VARIABLES[name]):
-            said[name] = _Said(os.environ[_VARIABLES[name]], _VARIABLES[name])
-        elif setting is not None:
-            said[name] = _Said(setting.text, f"{setting.location}: {name}")
-    return said
+def _places(given: Given, policy: Policy) -> list[dict[str, _Said]]:
+    """List what the options, the environment and the policy say, in the order of their weight."""
+    names = [field.name for field in fields(Given)]
+    texts = {name: getattr(given, name) for name in names}
+    variables = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
+    settings: dict[str, Setting | None] = {name: getattr(policy, name) for name in names}
+    return [
+        {n: _Said(text, given.label(n)) for n, text in texts.items() if text is not None},
+        {n: _Said(text, _VARIABLES[n]) for n, text in variables.items() if text},
+        {n: _Said(s.text, f"{s.location}: {n}") for n, s in settings.items() if s is not None},
+    ]
 
 
 def _judged(
-    options: InspectOptions, given: Given, policy: Policy, *, beyond_options: bool
+    options: InspectOptions, places: Sequence[Mapping[str, _Said]], *, at_hand: bool
 ) -> InspectOptions:
     """Return the options with a GPU and a budget, both from the first place that names either."""
-    from bevdiag.prediction.target import chosen
+    from bevdiag.prediction.target import Choice, gpu_at_hand
 
-    places = [
-        {name: _Said(text, given.label(name)) for name in _MEMORY if (text := getattr(given, name))}
-    ]
-    if beyond_options:
-        variables = {name: os.environ.get(_VARIABLES[name]) for name in _MEMORY}
-        places.append({n: _Said(text, _VARIABLES[n]) for n, text in variables.items() if text})
-        settings = {name: getattr(policy, name) for name in _MEMORY}
-        places.append(
-            {n: _Said(s.text, f"{s.location}: {n}") for n, s in settings.items() if s is not None}
-        )
-    named = next((place for place in places if place), None)
-    if named is None and not beyond_options:
-        return options
-    return chosen(options, [] if named is None else [_choice(named)])
-
-
-def _choice(said: Mapping[str, _Said]) -> "Choice":
-    from bevdiag.prediction.target import Choice
-
-    gpu, budget = said.get("gpu"), said.get("budget")
-    return Choice(
-        origin=" and ".join(one.label for one in said.values()),
-        gpu=None if gpu is None else values.gpu_name(gpu.label, gpu.text),
-        process_bytes=None if budget is None else values.size_bytes(budget.label, budget.text),
-    )
+    for place in places:
+        said = {name: place[name] for name in _MEMORY if name in place and place[name].text}
+        if said:
+            gpu, budget = said.get("gpu"), said.get("budget")
+            choice: Choice | None = Choice(
+                origin=" and ".join(one.label for one in said.values()),
+                gpu=None if gpu is None else values.gpu_name(gpu.label, gpu.text),
+                process_bytes=(
+                    None if budget is None else values.size_bytes(budget.label, budget.text)
+                ),
+            )
+            break
+    else:
+        choice = gpu_at_hand() if at_hand else None
+    return options if choice is None else replace(options, **asdict(choice))
 
 
 def _words(options: InspectOptions) -> str:

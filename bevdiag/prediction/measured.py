@@ -3,8 +3,7 @@
 from bevdiag.children import in_child
 from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError
-from bevdiag.memory.events import Phase
-from bevdiag.memory.profile import MemoryProfile, PhaseUse
+from bevdiag.memory.profile import MemoryProfile
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.result import Measurement
 from bevdiag.trace.measure import MeasureTask, StepMeasurements, require_cuda, run_child
@@ -55,24 +54,14 @@ def measure(source: BuiltIn) -> tuple[StepMeasurements, str | None]:
     return ended, None
 
 
-def predicted_modules(trace: Trace, profile: MemoryProfile) -> dict[str, int]:
-    """Allocated bytes when each module's forward returned in the last step, as simulated."""
-    curve = profile.timeline
-    return {
-        path: int(curve.allocated[index])
-        for path, position in trace.departures.items()
-        if (index := position - 1 - curve.start) >= 0
-    }
-
-
 def measurement_of(
     measured: StepMeasurements, failure: str | None, trace: Trace, profile: MemoryProfile
 ) -> Measurement:
     """Put what was measured beside the prediction for the same kept voxels."""
     peak = measured.peak_allocated_bytes
     predicted_peak = profile.peak.allocated_bytes
-    predicted = predicted_modules(trace, profile)
-    last = max((phase.step for phase in measured.phases), default=0)
+    curve = profile.timeline
+    last = max((step for step, _ in measured.phases), default=0)
     return Measurement(
         gpu=measured.gpu,
         torch=measured.torch,
@@ -80,18 +69,13 @@ def measurement_of(
         peak_allocated_bytes=peak,
         peak_reserved_bytes=measured.peak_reserved_bytes or None,
         error_percent=None if peak is None else 100 * (predicted_peak - peak) / peak,
-        phases={
-            phase.phase: PhaseUse(
-                phase=Phase(phase.phase),
-                peak_allocated_bytes=phase.peak_allocated_bytes,
-                allocated_after_bytes=phase.allocated_after_bytes,
-            )
-            for phase in measured.phases
-            if phase.step == last
-        },
+        phases={use.phase.value: use for step, use in measured.phases if step == last},
         modules=dict(measured.modules),
+        # When each module's forward returned in the last step, as simulated.
         predicted_modules={
-            name: nbytes for name, nbytes in predicted.items() if name in measured.modules
+            path: int(curve.allocated[index])
+            for path, position in trace.departures.items()
+            if path in measured.modules and (index := position - 1 - curve.start) >= 0
         },
         context_bytes=measured.context_bytes,
         other_processes=other_processes(),

@@ -1,16 +1,22 @@
 """From a source and its recorded step to the one frozen value that every command shows."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.events import EventStream
+from bevdiag.memory.history import block_lives, record, saved_bytes_by_module
+from bevdiag.memory.profile import MemoryProfile
 from bevdiag.models.interfaces import Changes
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import FirstStep, Params, Prediction
+from bevdiag.prediction.result import FirstStep, Layer, Params, Prediction, TimelinePoint
 from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
-from bevdiag.prediction.summary import layers_of, timeline_of
 from bevdiag.prediction.target import target_of
+from bevdiag.trace.wiring import LayerRecord
 
 if TYPE_CHECKING:
     from bevdiag.prediction.repository import Repository
@@ -85,4 +91,54 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
         silenced=silenced,
         unmodelled=tuple(trace.stream.unmodelled),
         flops=trace.flops,
+    )
+
+
+def timeline_of(stream: EventStream, profile: MemoryProfile) -> tuple[TimelinePoint, ...]:
+    """Allocated and reserved bytes after every event of the last step; its last module's name."""
+    curve = profile.timeline
+    stop = curve.start + len(curve.allocated)
+    phases = [
+        part.phase.value
+        for part in stream.sections(stop)
+        if part.start >= curve.start
+        for _ in range(part.start, part.stop)
+    ]
+    module, modules = "", []
+    for block in stream.events[curve.start : stop].tolist():
+        if block >= 0:
+            module = stream.names[stream.module[block]]
+        modules.append(module)
+    return tuple(
+        TimelinePoint(phase=phase, module=module, allocated_bytes=used, reserved_bytes=reserved)
+        for phase, module, used, reserved in zip(
+            phases, modules, curve.allocated.tolist(), curve.reserved.tolist(), strict=True
+        )
+    )
+
+
+def with_history(
+    report: Prediction, options: InspectOptions, stream: EventStream, target: DeviceTarget
+) -> Prediction:
+    """Add what a timeline or a snapshot is drawn from to the report, where it is asked for."""
+    if options.blocks:
+        report = replace(report, blocks=block_lives(stream, target))
+    if options.snapshot:
+        report = replace(report, snapshot=record(stream, target))
+    return report
+
+
+def layers_of(
+    records: Sequence[LayerRecord], stream: EventStream, profile: MemoryProfile
+) -> tuple[Layer, ...]:
+    """Build the layer tree with what each module keeps for backward, its peak and its workspace."""
+    saved = saved_bytes_by_module(stream)
+    return tuple(
+        Layer(
+            **asdict(record),
+            saved_bytes=saved.get(record.name, 0),
+            peak_bytes=profile.module_peaks.get(record.name, 0),
+            workspace_bytes=profile.workspaces.get(record.name, 0),
+        )
+        for record in records
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from bevdiag.children import TIMEOUT_SECONDS
-from bevdiag.errors import BevdiagError, ExitCode
+from bevdiag.errors import BevdiagError
 from bevdiag.prediction.checked import Check, Job, defect, without_ignored
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import Progress
@@ -17,7 +17,7 @@ def preflight(jobs: Sequence[Job], progress: Progress) -> tuple[Check, ...]:
 
     Nothing that one config does keeps the others from being checked.
     """
-    with workers(_check, died=_died, isolated=True, timeout_seconds=_limit(jobs)) as checked:
+    with workers(_check, died=_failed, isolated=True, timeout_seconds=_limit(jobs)) as checked:
         return tuple(_counted(checked(jobs), len(jobs), progress))
 
 
@@ -36,15 +36,12 @@ def _limit(jobs: Sequence[Job]) -> float:
     )
 
 
-def _died(job: Job, death: BevdiagError) -> Check:
-    return _failed(job, str(death), death.exit_code)
-
-
 def _check(job: Job) -> Check:
     try:
-        report = inspect(job.config, job.options, _silent)
+        # Many configs at once report their progress by their number.
+        report = inspect(job.config, job.options, lambda *_: None)
     except BevdiagError as error:
-        return _failed(job, str(error), error.exit_code)
+        return _failed(job, error)
     except Exception as error:
         return defect(job.config, error, job.budget)
     return Check(
@@ -52,9 +49,10 @@ def _check(job: Job) -> Check:
     )
 
 
-def _failed(job: Job, failure: str, code: ExitCode) -> Check:
-    return Check(config=str(job.config), budget=job.budget, failure=failure, failure_code=code)
-
-
-def _silent(_what: str, _share: float) -> None:
-    """Many configs at once report their progress by their number."""
+def _failed(job: Job, error: BevdiagError) -> Check:
+    return Check(
+        config=str(job.config),
+        budget=job.budget,
+        failure=str(error),
+        failure_code=error.exit_code,
+    )

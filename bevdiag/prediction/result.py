@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.history import BlockLife, History
@@ -11,9 +10,6 @@ from bevdiag.memory.verdict import GpuFit, Verdict
 from bevdiag.rules.finding import Finding, Fix, Severity
 from bevdiag.trace.pins import Assumption as Assumption
 from bevdiag.trace.wiring import LayerRecord, Wiring
-
-if TYPE_CHECKING:
-    from bevdiag.prediction.step_source import Recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +32,8 @@ class Plan:
         error: why it could not be traced; the figures are then None.
     """
 
-    changes: tuple[Fix, ...]
-    edits: Mapping[str, str]
+    changes: tuple[Fix, ...] = ()
+    edits: Mapping[str, str] = field(default_factory=dict)
     verdict: Verdict
     peak_allocated_bytes: int | None = None
     high_bytes: int | None = None
@@ -108,14 +104,13 @@ class Plans:
         singles: every change alone; `combined` every set of several that was traced.
         frontier: of all that may be written, what nothing else beats in both cost and memory,
             the cheapest first.
-        chosen: the plan to take, None where none fits; `recorded` is its step.
+        chosen: the plan to take, None where none fits or none is needed.
     """
 
-    singles: tuple[Plan, ...]
-    combined: tuple[Plan, ...]
-    frontier: tuple[Plan, ...]
-    chosen: Plan | None
-    recorded: "Recorded | None" = None
+    singles: tuple[Plan, ...] = ()
+    combined: tuple[Plan, ...] = ()
+    frontier: tuple[Plan, ...] = ()
+    chosen: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,8 +387,8 @@ class CompareReport:
     target: Target
     scene: Scene
     variants: tuple[Variant, ...]
-    assumptions: tuple[Assumption, ...] = field(default=())
-    findings: tuple[Finding, ...] = field(default=())
+    assumptions: tuple[Assumption, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:

@@ -81,29 +81,15 @@ class SceneSettings:
 
 @dataclass(slots=True)
 class Shared:
-    """What the variants of one config have in common; every variant keeps the user's options."""
+    """What the variants of one config have in common; every variant keeps the user's options.
 
-    _batches: dict[tuple[SceneSettings, int, Scenario], Batch] = field(default_factory=dict)
+    Attributes:
+        batches: by scene settings, number of samples and scenario.
+        counts: those that values decide, by what they depend on.
+    """
+
+    batches: dict[tuple[SceneSettings, int, Scenario], Batch] = field(default_factory=dict)
     counts: dict[Any, Any] = field(default_factory=dict)
-
-    def batch(
-        self,
-        settings: SceneSettings,
-        batch_size: int,
-        options: InspectOptions,
-        scenario: Scenario = Scenario.EXPECTED,
-    ) -> Batch:
-        """Return the batch of these settings, made when it is first asked for."""
-        key = (settings, batch_size, scenario)
-        if key not in self._batches:
-            self._batches[key] = settings.make(batch_size, options, scenario)
-        return self._batches[key]
-
-    def keep(
-        self, settings: SceneSettings, batch_size: int, scenario: Scenario, batch: Batch
-    ) -> None:
-        """Have the batch of these settings, which another process made."""
-        self._batches[settings, batch_size, scenario] = batch
 
 
 def scene_of(batch: Batch) -> Scene:

@@ -219,7 +219,11 @@ class ConfigSource(ABC):
 
     def batch(self, scenario: Scenario = Scenario.EXPECTED) -> Batch:
         """Return the user's points or a synthetic scene, voxelized as the config says."""
-        return self.shared.batch(self.scene_settings, self.batch_size, self.options, scenario)
+        settings, made = self.scene_settings, self.shared.batches
+        key = (settings, self.batch_size, scenario)
+        if key not in made:
+            made[key] = settings.make(self.batch_size, self.options, scenario)
+        return made[key]
 
     def scenes_of_their_own(self) -> tuple[Scenario, ...]:
         """Return the scenarios whose scene is not the expected one, and that one."""

@@ -5,7 +5,6 @@ project's policy, the GPU at hand. Where it came from is part of the answer.
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bevdiag.environment.gpus import GpuState, read_driver
@@ -20,46 +19,18 @@ from bevdiag.prediction.result import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuAtHand:
-    """The visible GPU with the least free memory.
+class Choice:
+    """A GPU and a budget, by who names them first.
 
     Attributes:
-        gpu: its name in the catalogue, None where that does not have it.
-        process_bytes: what a training process can take in all: what is free.
-        words: which GPU that is, and who holds memory of it.
+        origin: who that is, for people.
+        gpu: its name in the catalogue, None where nobody names one or the catalogue lacks it.
+        process_bytes: what a training process can take in all, None where nobody says it.
     """
-
-    gpu: str | None
-    process_bytes: int
-    words: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What one place says of the GPU and the budget; `origin` is that place, for people."""
 
     origin: str
     gpu: str | None = None
     process_bytes: int | None = None
-
-
-def chosen(options: InspectOptions, choices: Sequence[Choice]) -> InspectOptions:
-    """Take the GPU and the budget of the first choice that names any, and note its origin.
-
-    Where none does, the GPU at hand is taken; where there is none, nothing is judged.
-    """
-    for choice in choices:
-        if choice.gpu is not None or choice.process_bytes is not None:
-            return replace(
-                options,
-                gpu=choice.gpu,
-                process_bytes=choice.process_bytes,
-                origin=choice.origin,
-            )
-    found = gpu_at_hand()
-    if found is None:
-        return options
-    return replace(options, gpu=found.gpu, process_bytes=found.process_bytes, origin=found.words)
 
 
 def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
@@ -129,11 +100,11 @@ def _rules(cudnn: CudnnVersion) -> str:
 
 def _profile(profile: DeviceProfile) -> str:
     cudnn = ".".join(map(str, profile.cudnn))
-    return f"{profile.gpu}, torch {profile.torch}, cuDNN {cudnn}"
+    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {cudnn}"
 
 
-def gpu_at_hand() -> GpuAtHand | None:
-    """Return the GPU that a training would have to make do with; None where there is none.
+def gpu_at_hand() -> Choice | None:
+    """Return the GPU that a training would have to make do with, and what is free of it.
 
     With several, a training that uses all of them stops on the one with the least free memory.
     """
@@ -143,10 +114,10 @@ def gpu_at_hand() -> GpuAtHand | None:
         return None
     state = min(visible, key=_free)
     known = gpu_called(state.name)
-    return GpuAtHand(
+    return Choice(
         gpu=None if known is None else known.name,
         process_bytes=max(1, _free(state)),
-        words=_words(state),
+        origin=_words(state),
     )
 
 

@@ -1,7 +1,8 @@
 """The text of options, checked and turned into settings.
 
 Values reach bevdiag as text and are checked here, so that every mistake gets the same kind of
-sentence: which option, or which place of a project's policy, what was found, what is allowed.
+sentence: which option, or which place of a project's policy, what was found, what is allowed. Each
+function raises an InputError that says so.
 """
 
 import re
@@ -21,11 +22,7 @@ _Parsed = TypeVar("_Parsed")
 
 
 def choose(option: str, value: str, allowed: Sequence[str]) -> str:
-    """`value`, which must be one of `allowed`.
-
-    Raises:
-        InputError: it is not; the sentence names all that are, and the nearest.
-    """
+    """`value`, which must be one of `allowed`."""
     if value in allowed:
         return value
     near = get_close_matches(value, allowed, n=1, cutoff=0.5)
@@ -39,11 +36,7 @@ def choose_several(option: str, text: str, allowed: Sequence[str]) -> tuple[str,
 
 
 def whole_number(option: str, text: str, *, least: int) -> int:
-    """`text` as a whole number of at least `least` and below 2^31.
-
-    Raises:
-        InputError: it is none.
-    """
+    """`text` as a whole number of at least `least` and below 2^31."""
     digits = text.strip()
     if digits.isascii() and digits.isdigit() and len(digits) <= 10:
         number = int(digits)
@@ -81,11 +74,7 @@ def batch_sizes(text: str | None) -> tuple[int, ...]:
 
 
 def percentage(option: str, text: str) -> float:
-    """Parse a share such as `10%` into a number from 0 to 1.
-
-    Raises:
-        InputError: it is none.
-    """
+    """Parse a share such as `10%` into a number from 0 to 1."""
     number = text.strip().removesuffix("%").strip()
     if text.strip().endswith("%") and re.fullmatch(r"\d{1,2}(\.\d+)?|100", number, re.ASCII):
         return float(number) / 100
@@ -93,11 +82,7 @@ def percentage(option: str, text: str) -> float:
 
 
 def overrides(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """Check that each of the --set values has the form KEY=VALUE.
-
-    Raises:
-        InputError: one has no key or no equals sign.
-    """
+    """Check that each of the --set values has the form KEY=VALUE."""
     for text in texts or ():
         if not text.partition("=")[0].strip() or "=" not in text:
             raise InputError(f"--set: {text!r} is not of the form A.B=value")
@@ -105,11 +90,7 @@ def overrides(texts: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def pins(texts: Sequence[str] | None) -> dict[str, int]:
-    """Parse the --assume values by site.
-
-    Raises:
-        InputError: one is not SITE=COUNT, or names a site twice.
-    """
+    """Parse the --assume values by site."""
     counts: dict[str, int] = {}
     for text in texts or ():
         site, equals, count = text.rpartition("=")
@@ -137,11 +118,7 @@ def compression(option: str, text: str) -> str:
 
 
 def module(option: str, text: str) -> str:
-    """Check the name of a repository's own module; whether it has one so named, it knows alone.
-
-    Raises:
-        InputError: the text is empty.
-    """
+    """Check the name of a repository's own module; whether it has one so named, it knows alone."""
     if not text.strip():
         raise InputError(f"{option}: name a module of the repository")
     return text.strip()
@@ -163,33 +140,21 @@ def optimizer(option: str, text: str) -> str:
 
 
 def gpu_name(option: str, text: str) -> str:
-    """Find the catalogue's name of the GPU.
-
-    Raises:
-        InputError: the catalogue has none of that name.
-    """
+    """Find the catalogue's name of the GPU."""
     from bevdiag.memory.catalogue import find_gpu
 
     return _labelled(option, find_gpu, text).name
 
 
 def size_bytes(option: str, text: str) -> int:
-    """Parse a size such as 22GiB into bytes.
-
-    Raises:
-        InputError: the text is no size.
-    """
+    """Parse a size such as 22GiB into bytes."""
     from bevdiag.memory.sizes import parse_bytes
 
     return _labelled(option, parse_bytes, text)
 
 
 def torch_version(option: str, text: str) -> str:
-    """Check that the text is a version such as 2.4 or 2.4.1.
-
-    Raises:
-        InputError: it is none.
-    """
+    """Check that the text is a version such as 2.4 or 2.4.1."""
     from bevdiag.memory.catalogue import torch_release
 
     if len(torch_release(text)) < 2:
@@ -198,11 +163,7 @@ def torch_version(option: str, text: str) -> str:
 
 
 def cudnn_version(option: str, text: str) -> str:
-    """Check that the text is a version of cuDNN.
-
-    Raises:
-        InputError: it is none.
-    """
+    """Check that the text is a version of cuDNN."""
     from bevdiag.memory.device import parse_cudnn
 
     _labelled(option, parse_cudnn, text)
@@ -210,22 +171,14 @@ def cudnn_version(option: str, text: str) -> str:
 
 
 def folder(option: str, text: str) -> str:
-    """Check that the text names an existing folder.
-
-    Raises:
-        InputError: there is none of that name.
-    """
+    """Check that the text names an existing folder."""
     if not Path(text).is_dir():
         raise InputError(f"{option}: there is no folder {text}")
     return text
 
 
 def source_folder(option: str, text: str) -> str:
-    """Check that the text names the folder of a repository whose family bevdiag runs.
-
-    Raises:
-        InputError: there is no such folder, or nothing in it that builds detectors.
-    """
+    """Check that the text names the folder of a repository whose family bevdiag runs."""
     folder(option, text)
     from bevdiag.config.around import check_repository  # loads pydantic
 

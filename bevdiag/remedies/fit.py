@@ -4,7 +4,7 @@ Memory grows with each of the three, so the largest is bisected for: traced at t
 it is undecided, as many points at once as there are cores. Every point of the curve was traced.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import fields
 from pathlib import Path
 
 from bevdiag.errors import BevdiagError, InputError
@@ -46,7 +46,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
         return _point(source, goal, knob, value)
 
     with workers(attempt, died=_refused, timeout_seconds=options.timeout_seconds) as traced:
-        points = _Search(traced, progress, most, step, doubling=knob == "batch").run()
+        points = _bisected(traced, progress, most, step, doubling=knob == "batch")
     largest = max((value for value, point in points.items() if point.fits), default=None)
     return FitReport(
         config=str(config),
@@ -61,9 +61,10 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     )
 
 
-@dataclass(slots=True)
-class _Search:
-    """Bisection between what fits and what does not.
+def _bisected(
+    traced: Map[int, FitPoint], progress: Progress, most: int, step: int, *, doubling: bool
+) -> dict[int, FitPoint]:
+    """Search between what fits and what does not.
 
     Args:
         traced: traces several values side by side.
@@ -72,33 +73,22 @@ class _Search:
         step: how finely the answer is wanted.
         doubling: whether `most` is too far away to begin with.
     """
-
-    traced: Map[int, FitPoint]
-    progress: Progress
-    most: int
-    step: int
-    doubling: bool
-    points: dict[int, FitPoint] = field(default_factory=dict)
-
-    def run(self) -> dict[int, FitPoint]:
-        self._trace([1, 2] if self.doubling else [1, self.most])
-        while True:
-            below = max((v for v, point in self.points.items() if point.fits), default=0)
-            above = min((v for v in self.points if v > below), default=self.most + 1)
-            if below == 0 or below >= self.most:
-                return self.points
-            if above > self.most and self.doubling:
-                self._trace([min(2 * below, self.most)])
-            elif above - below <= self.step:
-                return self.points
-            else:
-                self._trace(_between(below, above, usable_cores()))
-
-    def _trace(self, values: list[int]) -> None:
-        new = [value for value in dict.fromkeys(values) if value not in self.points]
-        self.progress(f"search: {len(self.points)} traced", min(0.9, 0.1 * len(self.points)))
-        for value, point in zip(new, self.traced(new), strict=True):
-            self.points[value] = point
+    points: dict[int, FitPoint] = {}
+    values = [1, 2] if doubling else [1, most]
+    while True:
+        new = [value for value in dict.fromkeys(values) if value not in points]
+        progress(f"search: {len(points)} traced", min(0.9, 0.1 * len(points)))
+        points.update(zip(new, traced(new), strict=True))
+        below = max((value for value, point in points.items() if point.fits), default=0)
+        above = min((value for value in points if value > below), default=most + 1)
+        if below == 0 or below >= most:
+            return points
+        if above > most and doubling:
+            values = [min(2 * below, most)]
+        elif above - below <= step:
+            return points
+        else:
+            values = _between(below, above, usable_cores())
 
 
 def _between(below: int, above: int, count: int) -> list[int]:
@@ -151,13 +141,7 @@ def _point(source: ConfigSource, goal: DeviceTarget, knob: str, value: int) -> F
         plan = plan_of(turned, turned.record(ENDS_THAT_JUDGE), goal)
     except BevdiagError as error:
         return _refused(value, error)
-    return FitPoint(
-        value=value,
-        verdict=plan.verdict,
-        peak_allocated_bytes=plan.peak_allocated_bytes,
-        high_bytes=plan.high_bytes,
-        reserved_bytes=plan.reserved_bytes,
-    )
+    return FitPoint(value=value, **{one.name: getattr(plan, one.name) for one in fields(plan)})
 
 
 def _refused(value: int, error: BevdiagError) -> FitPoint:

@@ -5,7 +5,7 @@ the text; that text is read and traced once more, and only what it then comes to
 """
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from difflib import unified_diff
 from pathlib import Path
 
@@ -65,24 +65,18 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
     if base.fits or goal.capacity_bytes is None:
         report = replace(report, chosen=base)
     else:
-        found = search_plans(
+        found, step = search_plans(
             source,
             goal,
             base,
             lambda what, share: progress(f"remedies: {what}", 0.05 + 0.85 * share),
             unsafe=how.unsafe,
         )
-        report = replace(
-            report,
-            singles=found.singles,
-            combined=found.combined,
-            frontier=found.frontier,
-            chosen=found.chosen,
-        )
+        report = replace(report, **{one.name: getattr(found, one.name) for one in fields(found)})
         progress("advice", 0.9)
         if found.chosen is not None:
             source, _ = apply_set(source, found.chosen.ids)
-        report = replace(report, advice=advice_for(source, goal, found.recorded or recorded))
+        report = replace(report, advice=advice_for(source, goal, step or recorded))
     if report.chosen is None:
         return report
     with locked(config) if how.write else nullcontext():

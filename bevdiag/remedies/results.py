@@ -1,10 +1,10 @@
 """What `bevdiag fix` and `fit` found out: plain frozen values for any renderer, bytes as ints."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.result import Plan, Recommendation, Scene, Target
+from bevdiag.prediction.result import Plan, Plans, Recommendation, Scene, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +20,11 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FixReport:
+class FixReport(Plans):
     """What `bevdiag fix` knows.
 
     Attributes:
         base: the config as it is.
-        singles: every change alone; `combined` every set of several that was traced.
-        frontier: of all that may be written, what nothing else beats in both cost and memory,
-            the cheapest first.
-        chosen: the cheapest set that fits, None where none does or none is needed.
         diff: unified diff of the chosen set's edits.
         written: whether the file was changed.
         refusal: why the chosen set was not or no longer is written, empty where all is well.
@@ -39,15 +35,11 @@ class FixReport:
     target: Target
     scene: Scene
     base: Plan
-    singles: tuple[Plan, ...] = ()
-    combined: tuple[Plan, ...] = ()
-    frontier: tuple[Plan, ...] = ()
-    chosen: Plan | None = None
     diff: str = ""
     written: bool = False
     refusal: str = ""
     unsafe_allowed: bool = False
-    advice: tuple[Advice, ...] = field(default=())
+    advice: tuple[Advice, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -64,19 +56,10 @@ class FixReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitPoint:
-    """One traced setting; `error` says why it could not be traced."""
+class FitPoint(Plan):
+    """One traced setting of a knob, without any other change."""
 
     value: int
-    verdict: Verdict
-    peak_allocated_bytes: int | None = None
-    high_bytes: int | None = None
-    reserved_bytes: int | None = None
-    error: str = ""
-
-    @property
-    def fits(self) -> bool:
-        return self.verdict is Verdict.FITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ never taken where something else fits.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import DeviceTarget
@@ -25,6 +26,9 @@ from bevdiag.rules.checks import fixes_of
 from bevdiag.rules.finding import Fix
 from bevdiag.trace.workers import Map, usable_cores, workers
 
+Counts = dict[Any, Any]
+"""What variants of a config have settled, see `Shared`."""
+
 _MOST_SETS = 24
 """Sets of several that are traced before the strongest of all is."""
 
@@ -36,7 +40,7 @@ def search_plans(
     progress: Progress,
     *,
     unsafe: bool = False,
-) -> Plans:
+) -> tuple[Plans, Recorded | None]:
     """Trace changes alone and in sets, the cheapest first, until one fits.
 
     Dearer changes are traced only where nothing cheaper fits, those that the user's code may lack
@@ -49,20 +53,32 @@ def search_plans(
         base: what the source's step comes to.
         progress: hears what is traced, and the share that is done.
         unsafe: whether unsafe changes may take part.
+
+    Returns:
+        What was traced, and the step of the plan to take.
     """
     known = {fix.id: fix for fix in fixes_of(source)}
 
-    def attempt(ids: Ids) -> tuple[Plan, Recorded | None]:
-        return plan_set(source, goal, ids, known)
+    counts = source.shared.counts
 
-    def refuse(ids: Ids, error: BevdiagError) -> tuple[Plan, Recorded | None]:
-        return refused_set(ids, known, error), None
+    def attempt(task: tuple[Ids, Counts]) -> tuple[Plan, Recorded | None, Counts]:
+        ids, learnt = task
+        counts.update(learnt)
+        before = set(counts)
+        plan, recorded = plan_set(source, goal, ids, known)
+        return plan, recorded, {key: counts[key] for key in counts.keys() - before}
+
+    def refuse(
+        task: tuple[Ids, Counts], error: BevdiagError
+    ) -> tuple[Plan, Recorded | None, Counts]:
+        return refused_set(task[0], known, error), None, {}
 
     steps: dict[Ids, Recorded | None] = {}
 
     everything = bool(source.options.remedies)
     rounds = [list(known)] if everything else _rounds(known, unsafe=unsafe)
     source.input()  # before the workers fork, so that they share it
+    shared = set(counts)
     limit = source.options.timeout_seconds
     singles: list[Plan] = []
     allowed: list[Plan] = []
@@ -71,7 +87,10 @@ def search_plans(
     with workers(attempt, died=refuse, timeout_seconds=limit) as attempted:
 
         def traced(sets: Sequence[Ids]) -> Iterator[Plan]:
-            for plan, recorded in attempted(sets):
+            # What one plan's worker has settled, others need not settle again.
+            learnt = {key: counts[key] for key in counts.keys() - shared}
+            for plan, recorded, settled in attempted([(ids, learnt) for ids in sets]):
+                counts.update(settled)
                 steps[plan.ids] = recorded
                 yield plan
 
@@ -92,13 +111,13 @@ def search_plans(
                 tried.extend(_without_needless(tried[-1], traced))
     plans = [*allowed, *tried]
     chosen = min((p for p in plans if p.fits), key=lambda plan: plan.preference, default=None)
-    return Plans(
+    found = Plans(
         singles=tuple(singles),
         combined=tuple(tried),
         frontier=frontier_of([base, *plans]),
         chosen=chosen,
-        recorded=None if chosen is None else steps[chosen.ids],
     )
+    return found, None if chosen is None else steps[chosen.ids]
 
 
 def _rounds(known: Mapping[str, Fix], *, unsafe: bool) -> list[list[str]]:
@@ -169,4 +188,4 @@ def _without_needless(found: Plan, traced: Map[Ids, Plan]) -> list[Plan]:
 def plans_for(source: ConfigSource, recorded: Recorded, progress: Progress) -> Plans:
     """Find what `bevdiag fix` would for a step that an inspection has recorded already."""
     goal = source.target()
-    return search_plans(source, goal, plan_of(source, recorded, goal), progress)
+    return search_plans(source, goal, plan_of(source, recorded, goal), progress)[0]

@@ -75,7 +75,7 @@ def plan_set(
 def refused_set(ids: Ids, known: Mapping[str, Fix], error: BevdiagError) -> Plan:
     """Make the plan of a set of changes of which only the refusal is known."""
     changes = tuple(known[name] for name in ids)
-    return Plan(changes=changes, edits={}, verdict=Verdict.UNKNOWN, error=str(error))
+    return Plan(changes=changes, verdict=Verdict.UNKNOWN, error=str(error))
 
 
 def plan_of(

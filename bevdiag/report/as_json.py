@@ -36,7 +36,7 @@ from bevdiag.prediction.result import (
     Prediction,
     TimelinePoint,
 )
-from bevdiag.remedies.results import FitReport, FixReport
+from bevdiag.remedies.results import FitPoint, FitReport, FixReport
 from bevdiag.report.locations import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
 from bevdiag.rules.finding import Finding, Fix
@@ -80,6 +80,7 @@ _WRITTEN: Mapping[type, str] = {
     CompareReport: "config target scene variants assumptions exit_code findings",
     FixReport: "config target scene unsafe_allowed base chosen recommended diff written refusal "
     "frontier singles combined advice exit_code",
+    FitPoint: "value verdict peak_allocated_bytes high_bytes reserved_bytes error",
     FitReport: "config target scene knob unit now largest binds_until points exit_code",
     Checkup: "source=environment.source python packages torch_cuda driver=environment.driver "
     "imports=environment.probes exit_code findings unknown",

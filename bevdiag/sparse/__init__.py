@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 from bevdiag.errors import InputError
 
@@ -24,12 +25,8 @@ def library(device: str, *, direct_table: bool) -> Iterator[ModuleType]:
     constants: Any = _imported(
         "spconv.constants" if device == "cuda" else "bevdiag.sparse.constants"
     )
-    before = constants.SPCONV_USE_DIRECT_TABLE
-    constants.SPCONV_USE_DIRECT_TABLE = direct_table
-    try:
+    with mock.patch.object(constants, "SPCONV_USE_DIRECT_TABLE", direct_table):
         yield namespace(device)
-    finally:
-        constants.SPCONV_USE_DIRECT_TABLE = before
 
 
 def namespace(device: str) -> ModuleType:

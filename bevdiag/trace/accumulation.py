@@ -89,11 +89,6 @@ def sole_owner_counts() -> tuple[int, int]:
     return counts
 
 
-def _is_sole_owner(buffer: torch.Tensor) -> bool:
-    """Whether only the engine holds this tensor; to be called from a recorder's rule."""
-    return _counts(buffer) == sole_owner_counts() and _is_dense(buffer)
-
-
 def _is_dense(tensor: torch.Tensor) -> bool:
     """Whether the elements fill their storage's span without gaps or overlap, in any axis order."""
     expected = 1
@@ -115,7 +110,8 @@ def accumulate(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any
         and buffer.shape == addend.shape
         and buffer.dtype == addend.dtype
         and _called_by_engine()
-        and _is_sole_owner(buffer)
+        and _counts(buffer) == sole_owner_counts()
+        and _is_dense(buffer)
     ):
         return buffer
     return recorder.run(func, args, kwargs)

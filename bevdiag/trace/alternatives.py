@@ -63,10 +63,11 @@ class TracedStep:
         self.traces[Scenario.EXPECTED] = replace(trace, stream=stream)
 
 
+@dataclass(slots=True)
 class Scenarios:
     """Traces a step as often as its unknown scene and values ask for.
 
-    Args:
+    Attributes:
         trace: records the step with the values that it is given, on the scene of their scenario.
         pins: counts by site, from the user.
         rehearsals: answers by a real run of each scenario's own scene; empty where nothing is
@@ -75,20 +76,12 @@ class Scenarios:
         describe: says what an error of the model's code is.
     """
 
-    def __init__(
-        self,
-        trace: TraceWith,
-        pins: Mapping[str, int],
-        rehearsals: Mapping[Scenario, Rehearsal],
-        own_scenes: Collection[Scenario] = (),
-        describe: Callable[[Exception], str] = in_one_line,
-    ) -> None:
-        self._describe = describe
-        self._trace = trace
-        self._pins = pins
-        self._rehearsals = rehearsals
-        self._own_scenes = own_scenes
-        self._open: list[str] = []
+    trace: TraceWith
+    pins: Mapping[str, int]
+    rehearsals: Mapping[Scenario, Rehearsal]
+    own_scenes: Collection[Scenario] = ()
+    describe: Callable[[Exception], str] = in_one_line
+    _open: list[str] = field(default_factory=list, init=False)
 
     def run(
         self, findings: list[str], tell: Callable[[TracedStep], object] = lambda _: None
@@ -104,7 +97,7 @@ class Scenarios:
         result = TracedStep()
         values = self._values(Scenario.EXPECTED, {})
         try:
-            result.traces[Scenario.EXPECTED] = self._trace(values)
+            result.traces[Scenario.EXPECTED] = self.trace(values)
         except Exception:
             findings += self._not_rehearsed()
             raise
@@ -121,11 +114,11 @@ class Scenarios:
             tell(result)
             values = self._values(scenario, ways)
             try:
-                trace = self._trace(values)
+                trace = self.trace(values)
             except Exception as error:
                 if exhausts_host(error):
                     raise
-                why = str(error) if isinstance(error, BevdiagError) else self._describe(error)
+                why = str(error) if isinstance(error, BevdiagError) else self.describe(error)
                 failure = f"with {_named(scenario, ways)} the step fails: {why}"
                 findings.append(failure)
                 if scenario is not Scenario.LOW:
@@ -152,20 +145,18 @@ class Scenarios:
         return result
 
     def _not_rehearsed(self) -> list[str]:
-        failures = dict.fromkeys(run.failure for run in self._rehearsals.values() if run.failure)
+        failures = dict.fromkeys(run.failure for run in self.rehearsals.values() if run.failure)
         return [f"the step could not be rehearsed: {failure}" for failure in failures]
 
     def _values(self, scenario: Scenario, ways: Mapping[str, bool]) -> AssumedValues:
-        expected = self._rehearsals.get(Scenario.EXPECTED)
-        rehearsal = self._rehearsals.get(scenario, expected)
-        return AssumedValues(scenario, self._pins, rehearsal, ways)
+        expected = self.rehearsals.get(Scenario.EXPECTED)
+        rehearsal = self.rehearsals.get(scenario, expected)
+        return AssumedValues(scenario, self.pins, rehearsal, ways)
 
     def _others(
         self, first: AssumedValues, has_range: bool
     ) -> Iterator[tuple[Scenario, dict[str, bool]]]:
-        ends = [
-            end for end in (Scenario.LOW, Scenario.HIGH) if has_range or end in self._own_scenes
-        ]
+        ends = [end for end in (Scenario.LOW, Scenario.HIGH) if has_range or end in self.own_scenes]
         for end in ends:
             yield end, {}
         sites = sorted(first.branches_met)

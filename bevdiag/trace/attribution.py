@@ -8,6 +8,7 @@ numbers that were current while a module ran therefore lead back to that module.
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
@@ -48,6 +49,9 @@ class Attribution:
         """Of the numbers from each boundary on, how many no gradient's node took."""
         self._on_leave = on_leave
         self._hooks: list[Any] = []
+        # Not Function.apply, which code takes from its classes when it is imported.
+        applied = classmethod(self._applied)
+        self._patch = mock.patch.object(_BELOW_FUNCTION, "apply", applied, create=True)
 
     def __enter__(self) -> "Attribution":
         register = nn.modules.module
@@ -55,18 +59,13 @@ class Attribution:
             register.register_module_forward_pre_hook(self._enter_module),
             register.register_module_forward_hook(self._leave_module, always_call=True),
         ]
-        # Not Function.apply, which code takes from its classes when it is imported.
-        self._apply_before = vars(_BELOW_FUNCTION).get("apply")
-        _BELOW_FUNCTION.apply = classmethod(self._applied)
+        self._patch.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for hook in self._hooks:
             hook.remove()
-        if self._apply_before is None:
-            del _BELOW_FUNCTION.apply
-        else:
-            _BELOW_FUNCTION.apply = self._apply_before
+        self._patch.stop()
 
     @property
     def forward_path(self) -> str:

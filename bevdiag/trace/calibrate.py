@@ -7,7 +7,6 @@ the highest total of requested bytes, less what was there before and what the ca
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from bevdiag.children import Tell, announce, whereabouts
 from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import NoVerdictError
 from bevdiag.memory.device import cudnn_of_number
-from bevdiag.memory.profiles import DeviceProfile
+from bevdiag.memory.profiles import DeviceProfile, MeasuredGpu
 from bevdiag.memory.requests import ConvCall
 
 WARM_CHANNELS, WARM_SIZE = 64, 64
@@ -180,10 +179,12 @@ def _device(task: CalibrationTask, device: torch.device) -> DeviceProfile:
     sparse = _train_sparse_layer(device)
     properties, driver = torch.cuda.get_device_properties(device), read_driver()
     return DeviceProfile(
-        gpu=properties.name,
-        total_bytes=properties.total_memory,
-        compute_capability=(properties.major, properties.minor),
-        multiprocessors=properties.multi_processor_count,
+        gpu=MeasuredGpu(
+            name=properties.name,
+            total_bytes=properties.total_memory,
+            compute_capability=(properties.major, properties.minor),
+            multiprocessors=properties.multi_processor_count,
+        ),
         torch=torch.__version__,
         cudnn=cudnn_of_number(torch.backends.cudnn.version() or 0),  # type: ignore[no-untyped-call]
         cuda=torch.version.cuda or "",
@@ -349,8 +350,5 @@ def _per_axis(values: tuple[int, ...], of_height: int) -> list[int]:
 
 def _strides(shape: Sequence[int], *, channels_last: bool) -> list[int]:
     """Return the strides of a dense tensor, in the order of its dimensions."""
-    rank = len(shape)
-    order = [0, *range(2, rank), 1] if channels_last else list(range(rank))
-    inner = accumulate([1, *(shape[axis] for axis in reversed(order[1:]))], lambda a, b: a * b)
-    strides = dict(zip(reversed(order), inner, strict=True))
-    return [strides[axis] for axis in range(rank)]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return list(torch.empty(shape, device="meta", memory_format=layout).stride())

@@ -72,17 +72,15 @@ class _Unneeded(ModuleType):
             self.__dict__.pop(answer, None)
 
 
-def _disable(fn: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
-    return fn
-
-
 def _where_plain(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of symbolic_shapes that knows the answer for numbers."""
 
     def answered(*args: Any) -> Any:
         if all(type(number) in _PLAIN for arg in args for number in _numbers(arg)):
             return answer(*args)
-        return getattr(_real_shapes(), name)(*args)
+        found = importlib.import_module(_SHAPES)
+        real = found.real() if isinstance(found, _Unneeded) else found
+        return getattr(real, name)(*args)
 
     return answered
 
@@ -94,17 +92,8 @@ def _numbers(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
-def _real_shapes() -> ModuleType:
-    found = importlib.import_module(_SHAPES)
-    return found.real() if isinstance(found, _Unneeded) else found
-
-
-def _same(value: bool | int | float) -> bool | int | float:
-    return value
-
-
 _SIZES: Mapping[str, Callable[..., Any]] = {
-    **dict.fromkeys(_GUARDS, _same),
+    **dict.fromkeys(_GUARDS, lambda value: value),
     "has_guarding_hint": lambda _: True,
     "is_nested_int": lambda _: False,
     "sym_and": lambda *flags: all(flags),
@@ -113,7 +102,7 @@ _SIZES: Mapping[str, Callable[..., Any]] = {
     "free_unbacked_symbols": lambda _: set(),
 }
 _ANSWERS: Mapping[str, Mapping[str, Any]] = {
-    "torch._dynamo": {"disable": _disable, "graph_break": lambda *_: None},
+    "torch._dynamo": {"disable": lambda fn, *_, **__: fn, "graph_break": lambda *_: None},
     _SHAPES: {name: _where_plain(name, answer) for name, answer in _SIZES.items()},
     # What nobody has made an instance of while it is not imported.
     "sympy": {"Basic": type("Basic", (), {})},

@@ -113,11 +113,24 @@ def settle_focal_levels(
         InputError: a pinned count that cannot be reached.
     """
     first = FirstStep(failure=_PINNED_BESIDE) if pins.by_step else rehearse()
-
-    def walk(decide: Decide, counts: Mapping[str, int]) -> list[_Level]:
-        return _walk(settings, coords, spatial_shape, batch_size, counts, decide)
-
     share = settings.threshold if settings.topk else None
+
+    def walk(decide: Decide, pinned: Mapping[str, int]) -> list[_Level]:
+        levels: list[_Level] = []
+        own, shape = coords, spatial_shape
+        for module in MODULES:
+            if levels:
+                own = output_coordinates(levels[-1].kept, shape, _DOWN)
+                z, y, x = _DOWN.output_shape(shape)
+                shape = z, y, x
+            site = f"{module}.kept_voxels"
+            if site in pinned:
+                decision = pinned_decision(site, pinned[site], own, shape, batch_size, share)
+            else:
+                decision = decide(module, own, shape)
+            levels.append(_Level(len(own), decision, grow(own, decision, shape, batch_size).coords))
+        return levels
+
     chains = {
         scenario: [walk(partial(_decide, share, scenario), counts) for counts in pins.each_step()]
         for scenario in Scenario
@@ -147,31 +160,6 @@ def settle_focal_levels(
             )
         )
     return tuple(levels)
-
-
-def _walk(
-    settings: VoxelFocalBackboneSettings,
-    coords: Coords,
-    shape: SpatialShape,
-    batch_size: int,
-    pins: Mapping[str, int],
-    decide: Decide,
-) -> list[_Level]:
-    share = settings.threshold if settings.topk else None
-    levels: list[_Level] = []
-    for module in MODULES:
-        if levels:
-            coords = output_coordinates(levels[-1].kept, shape, _DOWN)
-            z, y, x = _DOWN.output_shape(shape)
-            shape = z, y, x
-        site = f"{module}.kept_voxels"
-        if site in pins:
-            decision = pinned_decision(site, pins[site], coords, shape, batch_size, share)
-        else:
-            decision = decide(module, coords, shape)
-        kept = grow(coords, decision, shape, batch_size).coords
-        levels.append(_Level(len(coords), decision, kept))
-    return levels
 
 
 def pinned_decision(

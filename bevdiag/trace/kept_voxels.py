@@ -8,7 +8,6 @@ therefore the count with every decision that the settings allow taken for growth
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import lru_cache, partial
 from statistics import median_low
 
@@ -27,7 +26,7 @@ from bevdiag.config.model_settings import DataSettings
 from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import most_growth
-from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, count
+from bevdiag.models.backbones_3d.focal_growth import FocalDecision, count
 from bevdiag.models.backbones_3d.focal_sampling import Scores, ScoreSampler, decided
 from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.scenes import Batch
@@ -133,8 +132,7 @@ def _settle_encoder(
         return count(coords, decision, shape, size), decision, scores
 
     seeds = range(seed, seed + NUM_SEEDS)
-    is_known = sampler.known.keys() >= set(seeds)
-    with nullcontext(partial(map, kept_with)) if is_known else workers(kept_with) as sample:
+    with workers(kept_with) as sample:
         sampling = sample(seeds)
         # Meanwhile what every trace needs first is made, so that the tracing workers start with it.
         sole_owner_counts()
@@ -171,15 +169,11 @@ def _sampler(
     vfe: SdaVfeSettings, encoder: FocalEncoderSettings, data: DataSettings, batch: Batch
 ) -> ScoreSampler:
     """Return what samples a scene, which thresholds have no part in: variants share it."""
-    packed = _packed(batch, batch.voxel_coords())
-    return ScoreSampler(vfe, encoder, data, packed, spconv=sparse.namespace("cpu"))
-
-
-def _packed(batch: Batch, coords: Coords) -> PackedVoxels:
     samples = batch.voxels or ()
-    return PackedVoxels(
+    packed = PackedVoxels(
         points=torch.from_numpy(np.concatenate([sample.points for sample in samples])),
         num_points=torch.from_numpy(batch.voxel_num_points().astype(np.int64)),
-        coords=torch.from_numpy(coords.astype(np.float32)),
+        coords=torch.from_numpy(batch.voxel_coords().astype(np.float32)),
         max_points=samples[0].max_points,
     )
+    return ScoreSampler(vfe, encoder, data, packed, spconv=sparse.namespace("cpu"))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
+from unittest import mock
 
 _OF_FINITE = {"isnan": False, "isinf": False, "isfinite": True}
 """The answers for every number, as features are taken to be finite."""
@@ -132,13 +133,11 @@ def lazy_math() -> Iterator[None]:
         for name, function in vars(math).items()
         if callable(function) and not name.startswith("_") and name not in _THEMSELVES
     }
-    for name, function in plain.items():
-        setattr(math, name, wraps(function)(partial(_mathematical, name, function)))
-    try:
+    lazy: dict[str, Any] = {
+        name: wraps(plain[name])(partial(_mathematical, name, plain[name])) for name in plain
+    }
+    with mock.patch.multiple(math, **lazy):
         yield
-    finally:
-        for name, function in plain.items():
-            setattr(math, name, function)
 
 
 _THEMSELVES = ("floor", "ceil", "trunc")

@@ -18,6 +18,7 @@ from bevdiag.config import DetectorConfig
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.device import cudnn_of_number
 from bevdiag.memory.events import Phase
+from bevdiag.memory.profile import PhaseUse
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.builder import build_detector
 from bevdiag.models.interfaces import uses_direct_table
@@ -42,20 +43,11 @@ class MeasureTask:
 
 
 @dataclass(slots=True, kw_only=True)
-class PhaseMeasurement:
-    """Allocated bytes within one phase of one step."""
-
-    step: int
-    phase: str
-    peak_allocated_bytes: int
-    allocated_after_bytes: int
-
-
-@dataclass(slots=True, kw_only=True)
 class StepMeasurements:
     """What came back, as far as the child got.
 
     Attributes:
+        phases: each with its step.
         modules: allocated bytes when each module's forward returned, last step.
         kept_voxels: what each module that decides by value kept, by site and step (see `pins`).
         step: the step that was begun last.
@@ -67,7 +59,7 @@ class StepMeasurements:
     torch: str = ""
     cudnn: str = ""
     total_bytes: int = 0
-    phases: list[PhaseMeasurement] = field(default_factory=list)
+    phases: list[tuple[int, PhaseUse]] = field(default_factory=list)
     peak_reserved_bytes: int = 0
     modules: dict[str, int] = field(default_factory=dict)
     kept_voxels: dict[str, int] = field(default_factory=dict)
@@ -78,7 +70,7 @@ class StepMeasurements:
     @property
     def peak_allocated_bytes(self) -> int | None:
         """Highest of the steps after the first, None if none ended."""
-        peaks = [p.peak_allocated_bytes for p in self.phases if p.step >= 2]
+        peaks = [use.peak_allocated_bytes for step, use in self.phases if step >= 2]
         return max(peaks) if peaks else None
 
 
@@ -139,14 +131,12 @@ def _measure(task: MeasureTask, result: StepMeasurements, report: Callable[[], o
 
     def end_phase(phase: Phase) -> None:
         torch.cuda.synchronize()
-        result.phases.append(
-            PhaseMeasurement(
-                step=result.step,
-                phase=phase.value,
-                peak_allocated_bytes=torch.cuda.max_memory_allocated(),
-                allocated_after_bytes=torch.cuda.memory_allocated(),
-            )
+        use = PhaseUse(
+            phase=phase,
+            peak_allocated_bytes=torch.cuda.max_memory_allocated(),
+            allocated_after_bytes=torch.cuda.memory_allocated(),
         )
+        result.phases.append((result.step, use))
         result.peak_reserved_bytes = max(
             result.peak_reserved_bytes, torch.cuda.max_memory_reserved()
         )

@@ -1,23 +1,26 @@
 """Outputs of the commonest operations on meta tensors, made directly.
 
 PyTorch works out the shapes of most meta operations in Python, at 0.1 to 3 ms each, which is most
-of a trace's time. Where all operands agree in shape, strides and type there is nothing to work
-out. Every rule here gives what PyTorch's own gives; the tests hold each against it.
+of a trace's time. A step asks for the same ones again and again, so the answers are kept. The rules
+are for what takes longest the first time, and give what PyTorch's own gives where all operands
+agree in shape, strides and type; the tests hold each against it.
 """
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import torch
 
-from bevdiag.trace.elementwise import ELEMENTWISE, Shape, overloads
-from bevdiag.trace.operands import as_meta
+from bevdiag.trace.operands import as_meta, tensors_in
 
 aten = torch.ops.aten
-_META = torch.device("meta")
+Shape = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
-
-def _dense(shape: Any, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-    return torch.empty(shape, dtype=dtype or tensor.dtype, device="meta")
+_MOST_KNOWN = 2**14
+_known: dict[tuple[Any, ...], Callable[[tuple[Any, ...]], Any]] = {}
+_aliasing: set[Any] = set()
+"""Operations whose outputs lie in the memory of their operands."""
 
 
 def _agree(tensors: list[torch.Tensor]) -> bool:
@@ -34,38 +37,6 @@ def _agree(tensors: list[torch.Tensor]) -> bool:
             for t in tensors
         )
     )
-
-
-def _fill_like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """zeros_like, ones_like and empty_like."""
-    tensor = args[0]
-    device = kwargs.get("device")
-    if not (tensor.is_meta and tensor.is_contiguous() and device in (None, _META)):
-        return NotImplemented
-    if kwargs.get("memory_format") not in (None, torch.preserve_format):
-        return NotImplemented
-    return _dense(tensor.shape, tensor, kwargs.get("dtype"))
-
-
-def _cat(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tensors, axis = args[0], args[1] if len(args) > 1 else 0
-    first = tensors[0]
-    if not all(
-        t.is_meta and t.is_contiguous() and t.dim() == first.dim() > 0 and t.dtype is first.dtype
-        for t in tensors
-    ):
-        return NotImplemented
-    axis %= first.dim()
-    others = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors}
-    if len(others) > 1:
-        return NotImplemented
-    length = sum(t.shape[axis] for t in tensors)
-    return _dense((*first.shape[:axis], length, *first.shape[axis + 1 :]), first)
-
-
-def _softmax(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    data, half_to_float = args[0], args[2]
-    return NotImplemented if half_to_float or not _agree([data]) else as_meta(data)
 
 
 def _foreach(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -89,7 +60,7 @@ def _layer_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return NotImplemented
     kept = data.dim() - len(normalized_shape)
     statistics = (*data.shape[:kept], *(1,) * len(normalized_shape))
-    return as_meta(data), _dense(statistics, data), _dense(statistics, data)
+    return as_meta(data), data.new_empty(statistics), data.new_empty(statistics)
 
 
 def _layer_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -116,51 +87,97 @@ def _batch_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return _wanted((data, weight, weight), args[9])
 
 
-def _product(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """mm, addmm, bmm and baddbmm: the last two operands decide the dense result."""
-    left, right = args[-2:]
-    kinds = {(t.is_meta, t.dtype) for t in args}
-    if kwargs or len(kinds) != 1 or not left.is_meta or left.dim() != right.dim():
-        return NotImplemented
-    if left.shape[-1] != right.shape[-2] or left.shape[:-2] != right.shape[:-2]:
-        return NotImplemented
-    shape = (*left.shape[:-1], right.shape[-1])
-    addable = (shape, shape[-1:], (*shape[:-2], 1, shape[-1]))
-    if len(args) == 3 and tuple(args[0].shape) not in addable:
-        return NotImplemented
-    return _dense(shape, left)
+def _overloads(names: str) -> list[Any]:
+    """Return aten's operations of these names, such as "add.Tensor"."""
+    return [getattr(getattr(aten, op), kind) for op, kind in (n.split(".") for n in names.split())]
 
 
-_FOREACH_IN_PLACE = overloads(
-    *("_foreach_add_.Scalar", "_foreach_add_.List", "_foreach_mul_.Scalar", "_foreach_mul_.Tensor"),
-    *("_foreach_lerp_.Scalar", "_foreach_addcmul_.Scalar", "_foreach_addcdiv_.Scalar"),
-    *("_foreach_addcdiv_.ScalarList", "_foreach_div_.Scalar", "_foreach_div_.ScalarList"),
-)
-
-SHAPES: dict[Any, Shape] = {
-    **ELEMENTWISE,
-    **dict.fromkeys(_FOREACH_IN_PLACE, _foreach_in_place),
+RULES: dict[Any, Shape] = {
     **dict.fromkeys(
-        (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), _product
+        _overloads(
+            "_foreach_add_.Scalar _foreach_add_.List _foreach_mul_.Scalar _foreach_mul_.Tensor "
+            "_foreach_lerp_.Scalar _foreach_addcmul_.Scalar _foreach_addcdiv_.Scalar "
+            "_foreach_addcdiv_.ScalarList _foreach_div_.Scalar _foreach_div_.ScalarList"
+        ),
+        _foreach_in_place,
     ),
-    **dict.fromkeys(
-        (aten.empty_like.default, aten.zeros_like.default, aten.ones_like.default), _fill_like
-    ),
-    aten.cat.default: _cat,
     aten._foreach_sqrt.default: _foreach,
-    aten._softmax.default: _softmax,
     aten.native_layer_norm.default: _layer_norm,
     aten.native_layer_norm_backward.default: _layer_norm_backward,
     aten.native_batch_norm.default: _batch_norm,
     aten.native_batch_norm_backward.default: _batch_norm_backward,
 }
+"""By operation: its outputs, or NotImplemented where PyTorch has to be asked."""
 
 
 def outputs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return what `func` returns for these meta operands."""
-    shape = SHAPES.get(func)
-    if shape is not None:
-        result = shape(args, kwargs)
+    """Return what `func` returns for these operands; of meta ones PyTorch is asked once."""
+    rule = RULES.get(func)
+    if rule is not None:
+        result = rule(args, kwargs)
         if result is not NotImplemented:
             return result
-    return func(*args, **kwargs)
+    if func in _aliasing:
+        return func(*args, **kwargs)
+    try:
+        question = _question(func, args, kwargs)
+        make = _known.get(question)
+    except TypeError:
+        return func(*args, **kwargs)
+    if make is not None:
+        return make(args)
+    outputs = func(*args, **kwargs)
+    make = _maker(func, outputs, args, kwargs)
+    # What changed the shape of its own operand has to be run each time.
+    if make is not None and question == _question(func, args, kwargs):
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[question] = make
+    return outputs
+
+
+def _question(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Return all that the outputs' shapes depend on.
+
+    Raises:
+        TypeError: an operand has values, or cannot be compared.
+    """
+    named = ((name, _trait(value)) for name, value in kwargs.items())
+    return (func, torch.get_default_dtype(), *map(_trait, args), *named)
+
+
+def _trait(value: Any) -> Any:
+    kind = type(value)
+    if isinstance(value, torch.Tensor):
+        if not value.is_meta or value.layout is not torch.strided:
+            raise TypeError
+        return value.shape, value.stride(), value.dtype
+    if kind is list or kind is tuple:
+        return kind, *map(_trait, value)
+    return kind, value
+
+
+def _maker(
+    func: Any, outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[tuple[Any, ...]], Any] | None:
+    """Return what makes such outputs of such operands, None where only the operation can."""
+    if outputs is None:
+        return lambda _: None
+    if isinstance(outputs, (tuple, list)):
+        kind, makers = type(outputs), [_maker(func, part, args, kwargs) for part in outputs]
+        parts = [make for make in makers if make is not None]
+        return None if len(parts) < len(makers) else lambda args: kind(m(args) for m in parts)
+    is_plain = isinstance(outputs, torch.Tensor) and outputs.layout is torch.strided
+    if not is_plain or not outputs.is_meta:
+        return None
+    place = next((place for place, arg in enumerate(args) if arg is outputs), None)
+    if place is not None:
+        return itemgetter(place)
+    storage = outputs.untyped_storage()
+    if any(t.untyped_storage()._cdata == storage._cdata for t in tensors_in(args, kwargs)):
+        _aliasing.add(func)
+        return None
+    if storage.nbytes() != as_meta(outputs).untyped_storage().nbytes():
+        return None
+    shape, stride, dtype = outputs.shape, outputs.stride(), outputs.dtype
+    return lambda _: torch.empty_strided(shape, stride, dtype=dtype, device="meta")

@@ -170,10 +170,11 @@ class BatchWatch:
             ),
             {},
         )
+        node = None if tensor is None else tensor.grad_fn
         entry = BatchEntry(
             key=key,
             written_by=writer,
-            computed_by=self._computed_by(tensor),
+            computed_by="" if node is None else self._attribution.module_of(node),
             shape=None if tensor is None else tuple(tensor.shape),
             channels=_channels(tensor),
             declared=None if isinstance(value, dict) else self._declared(writer, tensor),
@@ -182,10 +183,6 @@ class BatchWatch:
         written = _Written(entry, {}, value_readers)
         self._written.append(written)
         self._current[key] = written
-
-    def _computed_by(self, tensor: torch.Tensor | None) -> str:
-        node = None if tensor is None else tensor.grad_fn
-        return "" if node is None else self._attribution.module_of(node)
 
     def _declared(self, writer: str | None, tensor: torch.Tensor | None) -> int | None:
         if tensor is None or writer is None or tensor.dim() < 2 or not tensor.requires_grad:

@@ -164,7 +164,8 @@ class _Pool(Generic[Task, Result]):
             current = next((one for one in reversed(self._rounds) if one.waiting), None)
             if current is None:
                 return
-            left = len(self._busy) + sum(len(one.waiting) for one in self._rounds)
+            # Behind the last task no other waits for a core: it may use all that fall idle.
+            left = sum(len(one.waiting) for one in self._rounds)
             child = self._idle.pop() if self._idle else self._start()
             index, task = current.waiting.popleft()
             child.give((task, self.cores // min(self.cores, left)))

@@ -14,6 +14,7 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.profiles import (
     BenchmarkBytes,
     DeviceProfile,
+    MeasuredGpu,
     profile_name,
     profile_text,
     read_profile,
@@ -46,10 +47,12 @@ def calls(conv):
 @pytest.fixture
 def profile(calls) -> DeviceProfile:
     return DeviceProfile(
-        gpu="NVIDIA A100-SXM4-80GB",
-        total_bytes=84_987_740_160,
-        compute_capability=(8, 0),
-        multiprocessors=108,
+        gpu=MeasuredGpu(
+            name="NVIDIA A100-SXM4-80GB",
+            total_bytes=84_987_740_160,
+            compute_capability=(8, 0),
+            multiprocessors=108,
+        ),
         torch="2.7.1+cu126",
         cudnn=(9, 5, 1),
         cuda="12.6",
@@ -138,7 +141,8 @@ def test_a_named_profile_brings_its_gpu_and_versions(file):
 
 def test_a_gpu_that_the_catalogue_lacks_can_be_predicted_for(profile, tmp_path):
     path = tmp_path / "own.json"
-    path.write_text(profile_text(replace(profile, gpu="NVIDIA Nova 9000", multiprocessors=7)))
+    own = profile.gpu.model_copy(update={"name": "NVIDIA Nova 9000", "multiprocessors": 7})
+    path.write_text(profile_text(replace(profile, gpu=own)))
     target = make_target(torch="2.13.0", profile=str(path))
     assert (target.gpu, target.multiprocessors) == ("NVIDIA Nova 9000", 7)
 
@@ -187,7 +191,7 @@ def test_the_h200s_profile_is_shipped_under_its_name():
     target = make_target(torch="2.11.0", gpu="h200", cudnn="9.19")
     shipped = target.profile
     assert shipped is not None
-    assert shipped.gpu == "NVIDIA H200"
+    assert shipped.gpu.name == "NVIDIA H200"
     path = shipped_file(f"configs/devices/{profile_name('h200', shipped.torch, shipped.cudnn)}")
     assert path is not None
     assert profile_text(read_profile(path)) == path.read_text(encoding="utf-8")

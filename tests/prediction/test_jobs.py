@@ -8,7 +8,7 @@ from bevdiag.prediction import jobs as jobs_module
 from bevdiag.prediction import target
 from bevdiag.prediction.jobs import Given, make_jobs
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.target import GpuAtHand
+from bevdiag.prediction.target import Choice
 
 GIB = 2**30
 
@@ -70,7 +70,7 @@ def test_isolated_takes_no_policy(tmp_path):
 
 
 def test_the_gpu_at_hand_is_the_budget_where_none_is_named(tmp_path, monkeypatch):
-    found = GpuAtHand(gpu="h200", process_bytes=3 * GIB, words="GPU 0 at hand (3 GiB free)")
+    found = Choice(gpu="h200", process_bytes=3 * GIB, origin="GPU 0 at hand (3 GiB free)")
     monkeypatch.setattr(target, "gpu_at_hand", lambda: found)
     job = job_of(tmp_path, margin="1GiB")
     assert (job.options.gpu, job.options.process_bytes) == ("h200", 2 * GIB)
@@ -109,7 +109,7 @@ def test_a_file_is_read_once_for_all_its_configs(tmp_path, monkeypatch):
 
 
 def test_the_first_place_that_names_memory_decides_gpu_and_budget(tmp_path, monkeypatch):
-    found = GpuAtHand(gpu="h200", process_bytes=3 * GIB, words="GPU 0 at hand (3 GiB free)")
+    found = Choice(gpu="h200", process_bytes=3 * GIB, origin="GPU 0 at hand (3 GiB free)")
     monkeypatch.setattr(target, "gpu_at_hand", lambda: found)
     monkeypatch.setenv("BEVDIAG_GPU", "a10")
     policy = 'gpu = "l4"\nbudget = "20GiB"'

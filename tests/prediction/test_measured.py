@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from bevdiag.children import Tell, announce
+from bevdiag.memory.events import Phase
+from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.simulate import simulate
 from bevdiag.prediction import measured
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.trace.kept_voxels import SITE, Scenario
-from bevdiag.trace.measure import MeasureTask, PhaseMeasurement, StepMeasurements, run_child
+from bevdiag.trace.measure import MeasureTask, StepMeasurements, run_child
 
 Measure = Callable[[MeasureTask, Tell], StepMeasurements]
 
@@ -79,10 +81,17 @@ def test_a_child_that_ends_well(run: Any) -> None:
     assert latest.gpu == "3"  # it was given the task
 
 
-def _phases(*peaks: tuple[int, str, int]) -> list[PhaseMeasurement]:
+def _phases(*peaks: tuple[int, int]) -> list[tuple[int, PhaseUse]]:
     return [
-        PhaseMeasurement(step=s, phase=p, peak_allocated_bytes=n, allocated_after_bytes=n // 2)
-        for s, p, n in peaks
+        (
+            step,
+            PhaseUse(
+                phase=Phase.FORWARD,
+                peak_allocated_bytes=nbytes,
+                allocated_after_bytes=nbytes // 2,
+            ),
+        )
+        for step, nbytes in peaks
     ]
 
 
@@ -92,7 +101,7 @@ def test_a_measurement_stands_beside_its_prediction(small: Any) -> None:
     predicted = profile.peak.allocated_bytes
     steps = StepMeasurements(
         gpu="made up",
-        phases=_phases((1, "forward", 2 * predicted), (2, "forward", predicted // 2)),
+        phases=_phases((1, 2 * predicted), (2, predicted // 2)),
         modules={"backbone_3d": 5, "not_there": 6},
         kept_voxels={f"{SITE}@1": 10, f"{SITE}@2": 20},
     )

@@ -36,18 +36,18 @@ def test_what_is_free_counts_not_what_is_there(driver):
     assert found is not None
     assert found.gpu == "h200"
     assert found.process_bytes == 120 * GIB
-    assert "120.00 GiB free; python (pid 4711) holds 20.00 GiB" in found.words
+    assert "120.00 GiB free; python (pid 4711) holds 20.00 GiB" in found.origin
 
 
 def test_the_fullest_of_the_visible_gpus_decides(driver, monkeypatch):
     driver(gpu(0, 0), gpu(1, 90 * GIB), gpu(2, 10 * GIB))
     found = gpu_at_hand()
     assert found is not None
-    assert "GPU 1" in found.words
+    assert "GPU 1" in found.origin
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
     found = gpu_at_hand()
     assert found is not None
-    assert "GPU 2" in found.words
+    assert "GPU 2" in found.origin
 
 
 def test_a_gpu_that_the_catalogue_lacks_still_has_a_budget(driver):

@@ -5,7 +5,7 @@ import pytest
 
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.verdict import Verdict
-from bevdiag.remedies.fit import _Search, fit
+from bevdiag.remedies.fit import _bisected, fit
 from bevdiag.remedies.results import FitPoint
 
 MIB = 2**20
@@ -16,7 +16,7 @@ def _search(limit: int, most: int, step: int = 1, *, doubling: bool = False) -> 
         for value in values:
             yield FitPoint(value=value, verdict=Verdict.FITS if value <= limit else Verdict.OVER)
 
-    return _Search(traced, lambda *_: None, most, step, doubling).run()
+    return _bisected(traced, lambda *_: None, most, step, doubling=doubling)
 
 
 @pytest.mark.parametrize("doubling", [False, True])

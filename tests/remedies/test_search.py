@@ -11,6 +11,7 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Plan, Prediction
+from bevdiag.prediction.scene import Shared
 from bevdiag.remedies import search, sets
 from bevdiag.remedies.sets import worth_tracing
 from bevdiag.rules.checks import fixes_of
@@ -135,6 +136,7 @@ class _Steps:
         self.shares = shares
         self.traced: list[tuple[str, ...]] = []
         self.input = tuple[object, ...]
+        self.shared = Shared()
 
     def plan(self, ids: tuple[str, ...], known: Mapping[str, Fix]) -> Plan:
         self.traced.append(ids)
@@ -191,7 +193,7 @@ def test_dearer_changes_wait_until_nothing_cheaper_fits(
     monkeypatch.setattr(workers, "usable_cores", lambda: 1)
     goal = replace(make_target(torch="2.11.0"), capacity_bytes=50)
     base = replace(_single("", 100), changes=())
-    found = search.search_plans(source, goal, base, lambda *_: None)
+    found, _ = search.search_plans(source, goal, base, lambda *_: None)
     assert set(source.traced) == traced
     assert (found.chosen.ids if found.chosen else None) == chosen
     assert [plan.id for plan in found.singles] == [

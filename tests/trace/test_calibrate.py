@@ -62,11 +62,11 @@ def profile(measured: list[Any]) -> DeviceProfile:
 
 
 def test_the_device_and_its_libraries_are_named(profile: DeviceProfile) -> None:
-    assert profile.gpu == torch.cuda.get_device_name()
+    assert profile.gpu.name == torch.cuda.get_device_name()
     assert profile.torch == torch.__version__
     assert profile.context_bytes > 100 * 1024**2
     assert min(profile.cublas_workspace_bytes.values()) >= 0
-    assert f'"gpu": {{"name": "{profile.gpu}"' in profile_text(profile)
+    assert f'"gpu": {{"name": "{profile.gpu.name}"' in profile_text(profile)
 
 
 def test_every_call_is_measured(measured: list[Any]) -> None:

@@ -89,6 +89,21 @@ def test_a_round_that_is_left_early_does_not_answer_the_next() -> None:
         assert list(traced([5, 6, 7])) == [50, 60, 70]
 
 
+def test_the_latest_round_comes_first_and_leaves_no_core_idle() -> None:
+    def begun(task: str) -> tuple[str, float]:
+        time.sleep(0.1)
+        return task, time.monotonic()
+
+    with workers(begun) as traced:
+        early = traced(["a", "b", "c", "d"])
+        next(early)
+        (late,) = traced(["urgent"])
+        ended = dict(early)
+    assert late[0] == "urgent"
+    assert list(ended) == ["b", "c", "d"]
+    assert late[1] < ended["d"]
+
+
 def test_an_interrupt_ends_the_workers() -> None:
     def begin() -> None:
         with workers(lambda task: time.sleep(60)) as traced:
@@ -99,9 +114,9 @@ def test_an_interrupt_ends_the_workers() -> None:
         begin()
 
 
-def test_workers_divide_the_cores() -> None:
+def test_workers_divide_the_cores_and_the_last_may_use_all() -> None:
     with workers(lambda _: usable_cores()) as traced:
-        assert list(traced([0, 1])) == [1, 1]
+        assert list(traced([0, 1, 2])) == [1, 1, 2]
     with workers(lambda _: usable_cores()) as traced:
         assert list(traced([0])) == [2]
 

@@ -25,12 +25,8 @@ class _ForOutputs:
     """Marks a parameter that an operator writes into."""
 
 
-Filled = Annotated[Array, _ForOutputs]
+Filled = Annotated[Any, _ForOutputs]
 """Memory that the caller allocated and the operator fills, wholly or in part."""
-FilledIfGiven = Annotated[Array | None, _ForOutputs]
-"""The same, where some callers have none."""
-FilledTensor = Annotated[Tensor, _ForOutputs]
-"""The same, for what fills tensors without looking at values."""
 
 
 def compiled(compute: Op, *forms: str, otherwise: Op | None = None) -> Op:

@@ -4,8 +4,6 @@ Checked against csrc of mmcv 2.1. Functions whose wrapper allocates the outputs 
 the C++ makes tensors of its own, its lines are followed in PyTorch, so that they are recorded.
 """
 
-import sys
-from collections.abc import Mapping
 from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -20,6 +18,7 @@ from bevdiag.scenes.batch import voxelize
 from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, deformable, indice_convs, neighbours, points, rois
 from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, compiled
+from bevdiag.source.stubs.inert import filled
 from bevdiag.source.stubs.ops import all_boxes_kept, overwriting
 from bevdiag.source.stubs.unknown_ops import Function, unknown_op
 from bevdiag.trace.places import user_place
@@ -37,24 +36,17 @@ _RETURN_TENSORS = frozenset(
 """Those of pybind.cpp that are not below and whose results only their kernels know the sizes of."""
 
 
-class Extension(ModuleType):
-    """The module: what is known, and every other name as an unknown operation."""
+def mmcv_modules() -> dict[str, ModuleType]:
+    """Modules by name, ready for sys.modules: what is known, and all else as unknown operations."""
 
-    def __init__(self, ops: Mapping[str, Op]) -> None:
-        super().__init__(NAME)
-        # Code that only asks whether the operators were compiled looks here.
-        self.__spec__ = ModuleSpec(NAME, None)
-        self.__dict__.update(ops)
-
-    def __getattr__(self, name: str) -> Any:
+    def unknown(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return unknown_op(NAME, Function(name, name in _RETURN_TENSORS, ""))
 
-
-def mmcv_modules() -> dict[str, ModuleType]:
-    """Modules by name, ready for sys.modules."""
-    return {NAME: Extension({name: overwriting(op) for name, op in _OPS.items()})}
+    # Code that only asks whether the operators were compiled looks at the spec.
+    known = {name: overwriting(op) for name, op in _OPS.items()}
+    return {NAME: filled(NAME, __spec__=ModuleSpec(NAME, None), __getattr__=unknown, **known)}
 
 
 def _filling(*args: Any, **_: Any) -> int:
@@ -64,9 +56,7 @@ def _filling(*args: Any, **_: Any) -> int:
         NoVerdictError: the features have values, which it would have to compute.
     """
     if not any(isinstance(arg, Tensor) and arg.is_meta for arg in args):
-        raise NoVerdictError(
-            f"{user_place(sys._getframe(1))}: an operation of {NAME} has no values on the CPU"
-        )
+        raise NoVerdictError(f"{user_place()}: an operation of {NAME} has no values on the CPU")
     return 1
 
 
@@ -111,19 +101,14 @@ def hard_voxelize(
             held.append(-cloud.new_ones(len(cloud), dtype=torch.int32))
         held.append(cloud.new_zeros(1, dtype=torch.int32))
     sizes, bounds = array(voxel_size), array(coors_range)
-    low_x, low_y, low_z, *high = map(float, bounds)
-    found = voxelize(
-        array(cloud),
-        (low_x, low_y, low_z, high[0], high[1], high[2]),
-        sizes.tolist(),
-        _grid(sizes, bounds).tolist(),
-        max_points,
-        max_voxels,
-    )
+    low_x, low_y, low_z, high_x, high_y, high_z = map(float, bounds)
+    limits = low_x, low_y, low_z, high_x, high_y, high_z
+    cells = sizes.tolist(), _grid(sizes, bounds).tolist()
+    found = voxelize(array(cloud), limits, *cells, max_points, max_voxels)
     count = len(found.coords)
     made = found.padded(), found.coords, found.num_points
-    for filled, values in zip((voxels, coors, counts), made, strict=True):
-        array(filled)[:count] = values
+    for room, values in zip((voxels, coors, counts), made, strict=True):
+        array(room)[:count] = values
     array(voxel_num)[...] = count
 
 
@@ -267,30 +252,21 @@ def nms_rotated(
     return order[kept]
 
 
-def nms_3d(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
-    """Boxes [N, 7], best first; `keep` [N] gets the survivors' rows, `keep_num` their number."""
-    _keep(boxes_, keep, keep_num, nms_overlap_thresh, boxes.centred)
-
-
-def nms_corners(boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float) -> None:
-    """Suppress boxes [N, 5] of x1, y1, x2, y2, angle, as mmcv before 1.5 has them."""
-    _keep(boxes_, keep, keep_num, nms_overlap_thresh, boxes.cornered)
-
-
-def nms_3d_unturned(
-    boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float
+def _suppress(
+    form: boxes.Form, boxes_: Tensor, keep: Tensor, keep_num: Tensor, nms_overlap_thresh: float
 ) -> None:
+    """Boxes [N, ...], best first; `keep` [N] gets the survivors' rows, `keep_num` their number."""
+    _mask(boxes_)
+    kept = _kept(boxes_, nms_overlap_thresh, form)
+    keep[: len(kept)] = kept
+    array(keep_num)[...] = len(kept)
+
+
+def nms_3d_unturned(boxes_: Tensor, *others: Any, **named: Any) -> None:
     """Suppress as if no box were turned."""
     unturned = boxes_.clone()
     unturned[:, 6] = 0
-    nms_3d(unturned, keep, keep_num, nms_overlap_thresh)
-
-
-def _keep(rows: Tensor, keep: Tensor, keep_num: Tensor, threshold: float, form: boxes.Form) -> None:
-    _mask(rows)
-    kept = _kept(rows, threshold, form)
-    keep[: len(kept)] = kept
-    array(keep_num)[...] = len(kept)
+    _suppress(boxes.centred, unturned, *others, **named)
 
 
 def _mask(rows: Tensor) -> Tensor:
@@ -322,63 +298,48 @@ _FILLING = dict.fromkeys(
 )
 
 
-def _roiaware(
-    boxes_: Tensor,
-    cloud: Tensor,
-    features: Tensor,
-    argmax: Tensor,
-    rows: Tensor,
-    pooled: Tensor,
-    pool_method: int,
-) -> int:
+def _roiaware(boxes_: Tensor, cloud: Tensor, *others: Any, **named: Any) -> int:
     """Mark which points lie in which cell: [boxes, points], int32, as the C++ makes it."""
     boxes_.new_full((len(boxes_), len(cloud)), -1, dtype=torch.int32)
-    pool = compiled(rois.pool_cells, otherwise=rois.expect_occupied_cells)
-    return int(pool(boxes_, cloud, features, argmax, rows, pooled, pool_method))
+    return int(_POOL(boxes_, cloud, *others, **named))
 
 
+_POOL = compiled(rois.pool_cells, otherwise=rois.expect_occupied_cells)
+_COMPILED: dict[str, Op] = {
+    "dynamic_voxelize_forward": dynamic_voxelize,
+    "ball_query_forward": neighbours.ball_query_batch,
+    "stack_ball_query_forward": neighbours.ball_query_stack,
+    "stack_group_points_forward": points.group_stack,
+    "furthest_point_sampling_forward": points.farthest_batch,
+    "furthest_point_sampling_with_dist_forward": points.farthest_by_distance,
+    "gather_points_forward": points.gather_batch,
+    "group_points_forward": points.gather_batch,
+    "three_nn_forward": neighbours.three_nearest_batch,
+    "three_interpolate_forward": points.interpolate_batch,
+    "points_in_boxes_part_forward": points_in_first_box,
+    "points_in_boxes_all_forward": points_in_every_box,
+    "points_in_boxes_cpu_forward": points_in_boxes_of_host,
+    "iou3d_boxes_overlap_bev_forward": boxes.comparison(),
+    "iou3d_boxes_iou_bev_forward": boxes.comparison(boxes.cornered, boxes.OVER_UNION),
+    "box_iou_rotated": _box_iou_rotated,
+    "bbox_overlaps": _bbox_overlaps,
+    "sigmoid_focal_loss_forward": _sigmoid_focal_loss,
+}
+"""What gets its tensors in order and its sizes by name."""
 _OPS: dict[str, Op] = {
     **_FILLING,
     **deformable.OPS,
     **indice_convs.OPS,
+    **{name: compiled(compute) for name, compute in _COMPILED.items()},
     "hard_voxelize_forward": hard_voxelize,
-    "dynamic_voxelize_forward": compiled(dynamic_voxelize),
     "dynamic_point_to_voxel_forward": scatter_points,
     "dynamic_point_to_voxel_backward": scatter_points_backward,
-    "ball_query_forward": compiled(
-        neighbours.ball_query_batch, "centres points out b n m min_radius max_radius nsample"
-    ),
-    "stack_ball_query_forward": compiled(
-        neighbours.ball_query_stack,
-        "centres centre_counts points point_counts out max_radius nsample",
-    ),
-    "stack_group_points_forward": compiled(
-        points.group_stack, "features feature_counts rows row_counts out b m c nsample"
-    ),
-    "furthest_point_sampling_forward": compiled(points.farthest_batch, "points scratch out b n m"),
-    "furthest_point_sampling_with_dist_forward": compiled(
-        points.farthest_by_distance, "squares scratch out b n m"
-    ),
-    "gather_points_forward": compiled(points.gather_batch, "points rows out b c n npoints"),
-    "group_points_forward": compiled(points.gather_batch, "points rows out b c n npoints nsample"),
-    "three_nn_forward": compiled(neighbours.three_nearest_batch, "unknown known squares out b n m"),
-    "three_interpolate_forward": compiled(
-        points.interpolate_batch, "points rows weights out b c m n"
-    ),
-    "points_in_boxes_part_forward": compiled(points_in_first_box),
-    "points_in_boxes_all_forward": compiled(points_in_every_box),
-    "points_in_boxes_cpu_forward": compiled(points_in_boxes_of_host),
-    "iou3d_boxes_overlap_bev_forward": compiled(boxes.comparison()),
-    "box_iou_rotated": compiled(_box_iou_rotated),
-    "bbox_overlaps": compiled(_bbox_overlaps),
-    "iou3d_boxes_iou_bev_forward": compiled(boxes.comparison(boxes.cornered, boxes.OVER_UNION)),
-    "iou3d_nms_forward": nms_corners,
-    "iou3d_nms3d_forward": nms_3d,
+    "iou3d_nms_forward": partial(_suppress, boxes.cornered),
+    "iou3d_nms3d_forward": partial(_suppress, boxes.centred),
     "iou3d_nms3d_normal_forward": nms_3d_unturned,
     "nms": nms,
     "nms_rotated": nms_rotated,
     "roiaware_pool3d_forward": _roiaware,
-    "sigmoid_focal_loss_forward": compiled(_sigmoid_focal_loss),
     "get_compiler_version": lambda: "",
     "get_compiling_cuda_version": lambda: "",
 }

@@ -19,7 +19,6 @@ from bevdiag.source.state import current, running
 from bevdiag.source.stubs.arrays import (
     Array,
     Filled,
-    FilledIfGiven,
     Ints,
     array,
     chunks,
@@ -49,7 +48,7 @@ def ball_query_batch(
     out: Filled,
     max_radius: float,
     min_radius: float = 0.0,
-    counts: FilledIfGiven = None,
+    counts: Filled = None,
 ) -> None:
     """Centres [B, M, 3], points [B, N, 3]; out [B, M, nsample] is left alone where none is near.
 

@@ -18,7 +18,6 @@ from bevdiag.source.stubs import boxes, neighbours, points, rois, sequences
 from bevdiag.source.stubs.arrays import (
     Array,
     Filled,
-    FilledTensor,
     Op,
     compiled,
     lose_values,
@@ -27,7 +26,7 @@ from bevdiag.source.stubs.arrays import (
 from bevdiag.trace.assumed_values import AssumedValues
 
 
-def all_boxes_kept(boxes: Tensor, keep: FilledTensor) -> int:
+def all_boxes_kept(boxes: Tensor, keep: Filled) -> int:
     """Suppression without values: `keep` int64 [N] gets the survivors, best first."""
     total, values = len(boxes), current().values
     assert isinstance(values, AssumedValues)
@@ -59,7 +58,7 @@ def _members(groups: Array, result: Filled) -> None:
 
 
 def _unknown_neighbours(
-    points: Tensor, centres: Tensor, found: Tensor, total: FilledTensor, reach: float, nsample: int
+    points: Tensor, centres: Tensor, found: Tensor, total: Filled, reach: float, nsample: int
 ) -> int:
     """`total` int32 [1] gets the number of neighbours, unless it has no values either."""
     limit = nsample if nsample > 0 else neighbours.MOST_STACKED

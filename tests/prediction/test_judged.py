@@ -1,8 +1,10 @@
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, EventStream, Phase
+from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.simulate import simulate
+from bevdiag.prediction.judged import peak_of
+from bevdiag.prediction.predicted import layers_of
 from bevdiag.prediction.result import Holder
-from bevdiag.prediction.summary import layers_of, peak_of, saved_bytes_by_module
 from bevdiag.trace.wiring import LayerRecord
 
 from ..streams import Move, free, make, mark, stream
