@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS, FocalDecision, Growth, grow
 from bevdiag.models.backbones_3d.focal_split import (
-    AssumedDecisions,
     Decisions,
-    EvaluatedDecisions,
     Split,
     merge_repeats,
     split_voxels,
@@ -77,7 +75,8 @@ class VoxelGrowth(nn.Module):
             logits: [N, 27]: 26 neighbours, then the voxel's own importance.
         """
         growth = self._growth_of(x) if logits.is_meta else None
-        decisions = self._decisions(growth, x.batch_size)
+        known = [None] * x.batch_size if growth is None else growth.samples
+        decisions = [Decisions(self.threshold, self.topk, sample) for sample in known]
         splits = [
             split_voxels(x, sample, logits, self.offsets, decision, scale=self.scale_all)
             for sample, decision in enumerate(decisions)
@@ -114,11 +113,6 @@ class VoxelGrowth(nn.Module):
             (fore, fore_coords, back, back_coords, scores),
             (splits, joined, joined_coords, kept, kept_coords),
         )
-
-    def _decisions(self, growth: Growth | None, batch_size: int) -> list[Decisions]:
-        if growth is None:
-            return [EvaluatedDecisions(self.threshold, self.topk)] * batch_size
-        return [AssumedDecisions(sample, self.threshold, self.topk) for sample in growth.samples]
 
     def _growth_of(self, x: Any) -> Growth:
         if self.decision is None:
