@@ -10,6 +10,7 @@ copy of OpenPCDet, as it is and with guards on its loss: what a rehearsal adds i
 """
 
 import argparse
+import compileall
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ import numpy as np
 
 IMPORT_TORCH = ("-c", "import torch")
 SHIPPED = Path(__file__).parent.parent / "configs"
+PACKAGE = Path(__file__).parent.parent / "bevdiag"
 MAX_RSS_BYTES = 2 * 1024**3
 GUARDED_FILE = Path("pcdet/models/detectors/second_net.py")
 LOSS_LINE = "            loss, tb_dict, disp_dict = self.get_training_loss()\n"
@@ -181,6 +183,7 @@ def main() -> int:
     parser.add_argument("--source", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    compileall.compile_dir(PACKAGE, quiet=1)  # as pip leaves it
     with tempfile.TemporaryDirectory() as folder:
         wanted = cases(options.configs)
         if options.scaling:

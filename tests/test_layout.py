@@ -39,7 +39,6 @@ ELSEWHERE = {
     "prediction/predicted": "prediction/test_module.py",
     "prediction/scene": "prediction/test_built_in.py",
     "prediction/step_source": "prediction/test_built_in.py",
-    "report/rule_pages": "report/html/test_report_pages.py",
     "report/text/doctor_report": "doctor/test_examine.py",
     "rules/smaller_step": "remedies/test_candidates.py",
     "source/dialects/openmmlab": "source/dialects/mmengine/test_frames.py",

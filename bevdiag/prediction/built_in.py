@@ -15,6 +15,8 @@ from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
 from bevdiag.config.backbone_settings import FocalDsvtSettings
 from bevdiag.errors import ConfigError, NoVerdictError
+from bevdiag.memory.requests import Bound
+from bevdiag.memory.simulate import walk
 from bevdiag.models.builder import build_detector
 from bevdiag.models.dense_heads.detections import limits_of
 from bevdiag.models.interfaces import (
@@ -214,6 +216,9 @@ class BuiltIn(ConfigSource):
                     self.shared.batches[key], counts = settled
                     self.shared.counts[self._counts_key(scenario)] = counts
                 found[scenario] = trace
+                # It will be judged by this walk; others may still be traced.
+                bound = Bound(scenario.value)
+                walk(trace.stream, self.target(), until_oom=False, bound=bound)
         traces = {s: found[s] for s in scenarios}
         own = {s: self._settled(s) for s in scenarios if s in varied}
         kept = between_ends(kept, {s: counts for s, (_, counts) in own.items()})

@@ -10,10 +10,9 @@ from math import gcd, prod
 from typing import TYPE_CHECKING
 
 from bevdiag.config import DetectorConfig
-from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
+from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
 from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
 from bevdiag.config.tree import Path as Keys
-from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import BevdiagError
 from bevdiag.models.interfaces import Changes, map_input_of
 from bevdiag.rules.finding import (

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from bevdiag.sparse import constants
+from bevdiag.sparse.coordinates import Geometry
 from bevdiag.sparse.functional import sparse_conv
-from bevdiag.sparse.geometry import Geometry
 from bevdiag.sparse.modules import SparseModule
 from bevdiag.sparse.rulebook import Grid, Rulebook, build_rulebook
 from bevdiag.sparse.tensor import ConvAlgo, SparseConvTensor

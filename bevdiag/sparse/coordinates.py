@@ -1,4 +1,4 @@
-"""Which cells a sparse convolution fills, and which input meets which output, computed exactly.
+"""A convolution's window, the cells it fills, and which input meets which output, exactly.
 
 Coordinates are int32 [N, 1 + axes]: sample, then z, y, x (or y, x). An input at x meets the output
 at o under offset k where, on every axis,
@@ -12,13 +12,13 @@ and o lies in the output grid; these are spconv's rules (csrc/sparse/indices.py)
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-from bevdiag.sparse.geometry import Geometry
 
 Coordinates: TypeAlias = NDArray[np.int32]
 Column: TypeAlias = NDArray[np.int32]
@@ -33,6 +33,77 @@ _MOST_ANSWERS = 8
 _answers: dict[tuple[object, ...], Coordinates] = {}
 _MOST_MARKED_CELLS = 2**27
 """Up to so many cells a sample, marking them in one byte each beats sorting their keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A convolution's window; every tuple has an entry an axis, in the order of the coordinates.
+
+    A submanifold convolution (`subm`) keeps its input's coordinates: it ignores stride and padding
+    and centres the window.
+
+    Raises:
+        ValueError: a submanifold window has an even edge, and so no centre.
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    subm: bool = False
+    transposed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.subm and not all(size % 2 for size in self.kernel_size):
+            raise ValueError(
+                f"a submanifold convolution needs odd kernel sizes, found {list(self.kernel_size)}"
+            )
+
+    @property
+    def kernel_volume(self) -> int:
+        """Offsets in the window."""
+        return math.prod(self.kernel_size)
+
+    def offsets(self) -> Iterator[tuple[int, ...]]:
+        """Every offset of the window, in the order of the weight's kernel axes."""
+        return product(*map(range, self.kernel_size))
+
+    def output_shape(self, spatial_shape: Sequence[int]) -> list[int]:
+        """Return the grid that comes out of a grid.
+
+        Raises:
+            ValueError: an axis shrinks to nothing.
+        """
+        if self.subm:
+            return list(spatial_shape)
+        window = (self.kernel_size, self.stride, self.padding, self.dilation, self.output_padding)
+        axes = zip(spatial_shape, *window, strict=True)
+        if self.transposed:
+            # spconv leaves the dilation out here, unlike torch.nn.ConvTranspose3d.
+            shape = [(n - 1) * s - 2 * p + k + extra for n, k, s, p, _, extra in axes]
+        else:
+            shape = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in axes]
+        if min(shape) <= 0:
+            raise ValueError(
+                f"the out spatial shape {shape} reaches zero: input shape {list(spatial_shape)}, "
+                f"{self.describe()}"
+            )
+        return shape
+
+    def most_outputs(self, num_in: int) -> int:
+        """Return a bound on the output coordinates, by which spconv sizes its hash table."""
+        if self.transposed:
+            return num_in * self.kernel_volume
+        steps = zip(self.kernel_size, self.stride, strict=True)
+        return num_in * math.prod(-(-k // s) if k > s else 1 for k, s in steps)
+
+    def describe(self) -> str:
+        """Describe the window in words, for error messages."""
+        return (
+            f"kernel_size {list(self.kernel_size)}, stride {list(self.stride)}, "
+            f"padding {list(self.padding)}, dilation {list(self.dilation)}"
+        )
 
 
 def output_coordinates(
@@ -68,7 +139,10 @@ def _cells_reached(coordinates: Coordinates, tables: Tables, shape: Sequence[int
     cells = math.prod(shape)
     if cells > _MOST_MARKED_CELLS:
         first = samples.astype(np.int64)
-        return _distinct(np.concatenate([*_keys_reached(first, positions, tables, shape)]))
+        distinct: Keys = np.unique(
+            np.concatenate([*_keys_reached(first, positions, tables, shape)])
+        )
+        return distinct
     found = [np.empty(0, np.int64)]
     for sample in np.unique(samples):
         mine = samples == sample
@@ -229,19 +303,8 @@ def _keys(coordinates: NDArray[np.int32] | NDArray[np.int64], shape: Sequence[in
 
 
 def _coordinates(keys: Keys, shape: Sequence[int]) -> Coordinates:
-    coordinates = np.empty((len(keys), 1 + len(shape)), np.int32)
-    for axis in reversed(range(len(shape))):
-        keys, coordinates[:, 1 + axis] = np.divmod(keys, shape[axis])
-    coordinates[:, 0] = keys
-    return coordinates
-
-
-def _distinct(keys: Keys) -> Keys:
-    keys = np.sort(keys)
-    first = np.ones(len(keys), dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    distinct: Keys = keys[first]
-    return distinct
+    samples = 1 + keys.max(initial=0) // math.prod(shape)
+    return np.stack(np.unravel_index(keys, (samples, *shape)), axis=1).astype(np.int32)
 
 
 def _check_inside(coordinates: Coordinates, spatial_shape: Sequence[int]) -> None:

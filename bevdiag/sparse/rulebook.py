@@ -17,11 +17,11 @@ from bevdiag.memory.events import Category, allocating
 from bevdiag.sparse import constants, work
 from bevdiag.sparse.coordinates import (
     Coordinates,
+    Geometry,
     count_pairs,
     matching_pairs,
     output_coordinates,
 )
-from bevdiag.sparse.geometry import Geometry
 from bevdiag.sparse.tensor import ConvAlgo, SortScratch
 
 _INT32_MAX = 2**31 - 1

@@ -1,43 +1,58 @@
-"""How many voxels the focal encoder keeps: a count that depends on values, so never one number.
+"""How many voxels focal modules keep: counts that depend on values, so never one number.
 
-The encoder's stem is small, so its decisions are computed for real on the CPU, at random
+FocalSparseEncoder: its stem is small, so its decisions are computed for real on the CPU, at random
 initialisation with several seeds. They spread widely: a voxel without neighbours gives every
 importance channel nearly the same value as any other such voxel, so one sign decides for the whole
 scene. No number of seeds bounds that spread, and training moves it further; the upper end is
 therefore the count with every decision that the settings allow taken for growth.
+
+VoxelBackBone8xFocal, behind each of its three focal convolutions: the level's own voxels follow
+from what the level before kept, so the counts are found level by level, once a scenario. In the
+first step they are those of a rehearsal with the weights of a seed. Nobody knows the weights of the
+later ones:
+
+- low: no neighbour is on, and every voxel stays;
+- expected: as in the first step;
+- high: every neighbour on, of all voxels or (with TOPK) of those that open most cells.
+
+Where nothing can be rehearsed, the expected count is one of coin tosses: foreground at random, each
+of its neighbours on with a probability of one half.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from statistics import median_low
+from typing import Any
 
 import numpy as np
 import torch
 
 from bevdiag import sparse
+from bevdiag.children import exhausts_host
 from bevdiag.config import DetectorConfig
 from bevdiag.config.backbone_settings import (
     Backbone3dSettings,
     FocalDsvtSettings,
     FocalEncoderSettings,
+    SdaVfeSettings,
     VoxelFocalBackboneSettings,
 )
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import SdaVfeSettings
-from bevdiag.errors import NoVerdictError
-from bevdiag.models.backbones_3d.focal_assumption import most_growth
-from bevdiag.models.backbones_3d.focal_growth import FocalDecision, count
+from bevdiag.errors import InputError, NoVerdictError
+from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
+from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision, count, grow
 from bevdiag.models.backbones_3d.focal_sampling import Scores, ScoreSampler, decided
+from bevdiag.models.builder import build_detector
+from bevdiag.models.interfaces import SpatialShape
 from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.scenes import Batch
+from bevdiag.sparse.coordinates import Geometry, output_coordinates
+from bevdiag.sparse.work import listening
 from bevdiag.trace.accumulation import sole_owner_counts
-from bevdiag.trace.focal_levels import (
-    MODULES,
-    pinned_decision,
-    rehearse_levels,
-    settle_focal_levels,
-)
+from bevdiag.trace.inputs import real_batch
 from bevdiag.trace.pins import Pins
+from bevdiag.trace.rehearsal import MAX_FLOPS
 from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
 from bevdiag.trace.scenarios import Scenario as Scenario
 from bevdiag.trace.scenarios import pinned_by
@@ -47,6 +62,19 @@ _ENCODER = "backbone_3d.focal_encoder"
 SITE = f"{_ENCODER}.kept_voxels"
 NUM_SEEDS = 5
 """Odd, so that the expected count is one that a seed really gave."""
+MODULES = ("backbone_3d.conv1.1", "backbone_3d.conv2.3", "backbone_3d.conv3.3")
+_DOWN = Geometry((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1), (0, 0, 0))
+_COIN_SEED = 0
+_REHEARSED = (
+    "decided by feature values: computed in a rehearsal on the CPU, with the weights of one seed, "
+    "for the first step; later steps may have any number: the lower end turns no neighbour on, the "
+    "upper end all of them"
+)
+_TOSSED = (
+    "decided by feature values, which nobody computed ({}), taken for coin tosses: the lower end "
+    "turns no neighbour on, the upper end all of them"
+)
+_PINNED_BESIDE = "another level's count is pinned"
 
 
 def settle_kept_voxels(
@@ -177,3 +205,230 @@ def _sampler(
         max_points=samples[0].max_points,
     )
     return ScoreSampler(vfe, encoder, data, packed, spconv=sparse.namespace("cpu"))
+
+
+# -- VoxelBackBone8xFocal --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstStep:
+    """The decisions by module, each for its voxels' coordinates [N, 4]; why there are none.
+
+    The coordinates' order is the run's own: `decision_at` finds them by their place.
+    """
+
+    levels: dict[str, tuple[Coords, FocalDecision]] = field(default_factory=dict)
+    failure: str = ""
+
+    def decision_at(self, module: str, coords: Coords) -> FocalDecision:
+        """Return the module's decision for these voxels; those the run did not have stay as is."""
+        seen, decision = self.levels[module]
+        extents = np.concatenate((seen, coords)).max(axis=0).astype(np.int64) + 1
+        keys, wanted = (np.ravel_multi_index(tuple(c.T), tuple(extents)) for c in (seen, coords))
+        order = np.argsort(keys, kind="stable")
+        place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
+        rows = order[place]
+        known = keys[rows] == wanted
+        return FocalDecision(
+            decision.fore_mask[rows] & known, decision.kernel_mask[rows] & known[:, None]
+        )
+
+
+Decide = Callable[[str, Coords, SpatialShape], FocalDecision]
+"""Of a module's voxels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Level:
+    """One scenario's voxels on their way through a focal convolution."""
+
+    incoming: int
+    decision: FocalDecision
+    kept: Coords
+
+
+def settle_focal_levels(
+    settings: VoxelFocalBackboneSettings,
+    coords: Coords,
+    spatial_shape: SpatialShape,
+    batch_size: int,
+    pins: Pins,
+    rehearse: Callable[[], FirstStep],
+) -> tuple[KeptVoxels, ...]:
+    """Settle the counts of all three levels.
+
+    Args:
+        settings: the backbone's.
+        coords: its voxels [N, 4]: sample, z, y, x.
+        spatial_shape: its first grid.
+        batch_size: number of samples.
+        pins: counts by site and step.
+        rehearse: computes the first step's decisions; where a level is pinned, nothing is run.
+
+    Raises:
+        InputError: a pinned count that cannot be reached.
+    """
+    first = FirstStep(failure=_PINNED_BESIDE) if pins.by_step else rehearse()
+    share = settings.threshold if settings.topk else None
+
+    def walk(decide: Decide, pinned: Mapping[str, int]) -> list[_Level]:
+        levels: list[_Level] = []
+        own, shape = coords, spatial_shape
+        for module in MODULES:
+            if levels:
+                own = output_coordinates(levels[-1].kept, shape, _DOWN)
+                z, y, x = _DOWN.output_shape(shape)
+                shape = z, y, x
+            site = f"{module}.kept_voxels"
+            if site in pinned:
+                decision = pinned_decision(site, pinned[site], own, shape, batch_size, share)
+            else:
+                decision = decide(module, own, shape)
+            levels.append(_Level(len(own), decision, grow(own, decision, shape, batch_size).coords))
+        return levels
+
+    chains = {
+        scenario: [walk(partial(_decide, share, scenario), counts) for counts in pins.each_step()]
+        for scenario in Scenario
+    }
+    if not first.failure:
+        begin = walk(lambda module, coords, _: first.decision_at(module, coords), {})
+        chains = {scenario: [begin, *steps] for scenario, steps in chains.items()}
+        chains[Scenario.EXPECTED] = [begin]
+    why = _TOSSED.format(first.failure) if first.failure else _REHEARSED
+    levels = []
+    for number, module in enumerate(MODULES):
+        own = {scenario: [chain[number] for chain in steps] for scenario, steps in chains.items()}
+        # Of the most voxels that are kept in a step after the first.
+        counts = {s: max(len(at.kept) for at in steps[1:] or steps) for s, steps in own.items()}
+        site = f"{module}.kept_voxels"
+        pinned = [step[site] for step in pins.each_step() if site in step]
+        levels.append(
+            KeptVoxels(
+                module=module,
+                incoming=own[Scenario.EXPECTED][-1].incoming,
+                low=min(counts.values()),
+                expected=counts[Scenario.EXPECTED],
+                high=max(counts.values()),
+                why=pinned_by(pinned) if pinned else why,
+                is_pinned=bool(pinned),
+                decisions={s: [level.decision for level in steps] for s, steps in own.items()},
+            )
+        )
+    return tuple(levels)
+
+
+def pinned_decision(
+    site: str, target: int, coords: Coords, shape: SpatialShape, size: int, share: float | None
+) -> FocalDecision:
+    """Return a decision of a batch of `size` samples that keeps the pinned count.
+
+    Raises:
+        InputError: the count cannot be reached.
+    """
+    try:
+        return decision_for_count(coords, target, shape, size, top_share=share)
+    except ValueError as error:
+        raise InputError(f"--assume {site}: {error}") from error
+
+
+def _decide(
+    share: float | None, scenario: Scenario, module: str, coords: Coords, shape: SpatialShape
+) -> FocalDecision:
+    if scenario is Scenario.HIGH:
+        return most_growth(coords, shape, share)
+    rng = np.random.default_rng(_COIN_SEED)
+    rank = rng.random(len(coords))
+    fore = rank < 0.5
+    if share is not None:
+        fore[:] = False
+        for sample in np.unique(coords[:, 0]):
+            rows = np.flatnonzero(coords[:, 0] == sample)
+            fore[rows[np.argsort(rank[rows])[: int(len(rows) * share)]]] = True
+    size = (len(coords), len(OFFSETS))
+    is_on = np.zeros(size, bool) if scenario is Scenario.LOW else rng.random(size) < 0.5
+    return FocalDecision(fore, is_on)
+
+
+# -- the first step ----------------------------------------------------------------------------
+
+
+class _DecidedError(Exception):
+    """All is decided."""
+
+
+class _TooLargeError(Exception):
+    """The run takes more arithmetic than a rehearsal may."""
+
+
+class _Budget:
+    """Counts the arithmetic of sparse layers as it is about to happen."""
+
+    is_counting = True
+
+    def __init__(self) -> None:
+        self.flops = 0
+
+    def add(self, flops: int) -> None:
+        """Count what a layer computes."""
+        self.flops += flops
+        if self.flops > MAX_FLOPS:
+            raise _TooLargeError
+
+
+def rehearse_levels(
+    config: DetectorConfig,
+    settings: VoxelFocalBackboneSettings,
+    batch: Batch,
+    seed: int,
+) -> FirstStep:
+    """Compute what the backbone decides in its first step, for real on the CPU.
+
+    The detector is built as its config says, with the weights of a seed, and run up to the last
+    focal convolution's importance: what follows decides nothing.
+
+    Args:
+        config: the detector.
+        settings: its 3D backbone's.
+        batch: its scene.
+        seed: of the weights.
+    """
+    found = FirstStep()
+
+    def note(module: str, output: Any) -> None:
+        coords: Coords = output.indices.numpy().copy()
+        scores = output.features.sigmoid().numpy()
+        found.levels[module] = (
+            coords,
+            decided(scores, coords, threshold=settings.threshold, topk=settings.topk),
+        )
+        if module == MODULES[-1]:
+            raise _DecidedError
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), listening(_Budget()):
+            torch.manual_seed(seed)
+            model = build_detector(
+                config.model,
+                config.data,
+                config.class_names,
+                spconv=sparse.namespace("cpu"),
+                device="cpu",
+            )
+            for module in MODULES:
+                model.get_submodule(f"{module}.conv_imp").register_forward_hook(
+                    lambda _module, _inputs, output, name=module: note(name, output)
+                )
+            assert model.backbone_3d is not None
+            model.backbone_3d(model.vfe(real_batch(batch, "cpu")))
+    except _DecidedError:
+        return found
+    except _TooLargeError:
+        return FirstStep(
+            failure=f"the backbone takes more than {MAX_FLOPS:.0e} floating point operations"
+        )
+    except (MemoryError, RuntimeError) as error:
+        if exhausts_host(error):
+            return FirstStep(failure="the host's memory does not suffice to run the backbone")
+        raise
+    raise AssertionError("the backbone has no focal convolution")

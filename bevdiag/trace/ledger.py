@@ -28,22 +28,21 @@ class Ledger:
         last_block: the block that was made last; blocks count from 0.
         loaded_bytes: of the parameters, buffers and inputs.
         largest_bytes: of the largest other block.
-        is_open: whether frees are still noted: what dies after the run is none of its business.
     """
 
     def __init__(self) -> None:
         self.last_block = -1
         self.loaded_bytes = 0
         self.largest_bytes = 0
-        self.is_open = True
-        self._events: list[int] = []
-        self._marks: list[tuple[int, int]] = []
+        self._is_open = True
+        self.step, self.phase = 0, Phase.LOAD
+        self._events = [MARK]
+        self._marks = [(0, PHASES.index(Phase.LOAD))]
         self._blocks: list[tuple[int, ...]] = []
         self._names: dict[str, int] = {}
         self._shapes: dict[tuple[int, ...], int] = {}
         self._requests: dict[Request, int] = {}
         self._gradients: set[int] = set()
-        self.mark(0, Phase.LOAD)
 
     @property
     def position(self) -> int:
@@ -88,8 +87,12 @@ class Ledger:
 
     def free(self, block: int) -> None:
         """Note that a block's last owner lets go of it."""
-        if self.is_open:
+        if self._is_open:
             self._events.append(~block)
+
+    def stop(self) -> None:
+        """Whatever dies from here on dies after the run, and is no longer noted."""
+        self._is_open = False
 
     def take_frees(self, since: int) -> list[int]:
         """Return the blocks of the frees since an event, which are struck out."""

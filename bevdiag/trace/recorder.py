@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevdiag.children import announce
-from bevdiag.memory.events import Category, EventStream, Phase, current_category
+from bevdiag.memory.events import Category, Phase, current_category
 from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.known_facts import KnownColumns
@@ -36,7 +36,7 @@ def _name_of(dtype: torch.dtype) -> str:
 Watcher = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records one run. Phases are announced with `mark`; the result is `stream`.
 
     Args:
@@ -53,11 +53,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, attribution: Attribution, rules: "Mapping[Any, Rule]") -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        Ledger.__init__(self)
+        TorchDispatchMode.__init__(self)  # type: ignore[no-untyped-call]
         self._rules = rules
         self.attribution = attribution
         self.notes: list[str] = []
-        self._ledger = Ledger()
         self._live: dict[int, int] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._made_once: set[str] = set()
@@ -76,33 +76,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     # -- what the run announces ------------------------------------------------------------
 
     @property
-    def phase(self) -> Phase:
-        """The phase that was announced last."""
-        return self._ledger.phase
-
-    @property
-    def step(self) -> int:
-        """The step that was announced last."""
-        return self._ledger.step
-
-    @property
-    def last_block(self) -> int:
-        """The block that was made last."""
-        return self._ledger.last_block
-
-    @property
-    def position(self) -> int:
-        """Index of the next event."""
-        return self._ledger.position
-
-    @property
     def host_bytes(self) -> int:
         """What the same run with values needs at least: the model, the batch, one result."""
-        return self._ledger.loaded_bytes + self._ledger.largest_bytes
+        return self.loaded_bytes + self.largest_bytes
 
     def mark(self, step: int, phase: Phase) -> None:
         """From here on, events belong to this step and phase."""
-        self._ledger.mark(step, phase)
+        super().mark(step, phase)
         if self.unknown is not None:
             self.unknown.begin_pass()
         announce(f"in the {phase.value} phase of step {step}")
@@ -117,19 +97,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if parameter.grad is not None:
                 block = self._live.get(parameter.grad.untyped_storage()._cdata)
                 if block is not None:
-                    self._ledger.is_gradient(block)
-
-    def stop(self) -> None:
-        """Whatever dies from here on dies after the run."""
-        self._ledger.is_open = False
-
-    def take_frees(self, since: int) -> list[int]:
-        """Return the blocks that were let go since an event, as if they had not been."""
-        return self._ledger.take_frees(since)
-
-    def stream(self, num_steps: int) -> EventStream:
-        """Return the finished events, each allocation with its category."""
-        return self._ledger.stream(num_steps)
+                    self.is_gradient(block)
 
     # -- what operations (and their rules) record ---------------------------------------------
 
@@ -154,7 +122,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         nbytes = storage.nbytes() if nbytes is None else nbytes
         if not nbytes:
             return None
-        block = self._ledger.allocate(
+        block = self.allocate(
             nbytes,
             category or current_category(),
             self.attribution.current_path() if module is None else module,
@@ -174,12 +142,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> int:
         """Record a block that PyTorch allocates inside an operation, where no mode looks."""
         module = self.attribution.current_path()
-        return self._ledger.allocate(nbytes, category, module, op, request=request)
+        return self.allocate(nbytes, category, module, op, request=request)
 
     def release(self, *blocks: int) -> None:
         """End blocks from `temporary`, the last one first."""
         for block in reversed(blocks):
-            self._ledger.free(block)
+            self.free(block)
 
     def scratch(
         self,
@@ -394,7 +362,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def forget(_: Any) -> None:
             del self._live[key], self._refs[key]
             if block != _HOST:
-                self._ledger.free(block)
+                self.free(block)
 
         self._refs[key] = weakref.ref(storage, forget)
 

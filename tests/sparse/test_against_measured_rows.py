@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from bevdiag.scenes import voxelize
-from bevdiag.sparse.coordinates import output_coordinates
-from bevdiag.sparse.geometry import Geometry
+from bevdiag.sparse.coordinates import Geometry, output_coordinates
 
 TRUTH = Path(__file__).resolve().parents[2].parent / "shared" / "truth"
 KITTI = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)

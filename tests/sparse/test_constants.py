@@ -4,7 +4,7 @@ import torch
 
 from bevdiag.memory.events import Category
 from bevdiag.sparse import constants
-from bevdiag.sparse.geometry import Geometry
+from bevdiag.sparse.coordinates import Geometry
 from bevdiag.sparse.rulebook import Grid, build_rulebook
 from bevdiag.sparse.tensor import ConvAlgo
 

@@ -3,8 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from bevdiag.sparse.coordinates import count_pairs, matching_pairs, output_coordinates
-from bevdiag.sparse.geometry import Geometry
+from bevdiag.sparse.coordinates import Geometry, count_pairs, matching_pairs, output_coordinates
 
 SHAPE = (4, 6, 5)
 

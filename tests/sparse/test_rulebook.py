@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bevdiag.memory.events import Category
-from bevdiag.sparse.geometry import Geometry
+from bevdiag.sparse.coordinates import Geometry
 from bevdiag.sparse.rulebook import Grid, MaskTables, NativeTables, build_rulebook
 from bevdiag.sparse.tensor import ConvAlgo, SortScratch
 

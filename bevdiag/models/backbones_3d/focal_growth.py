@@ -145,8 +145,9 @@ def opening(
     coords: Coords, cells: Coords, spatial_shape: tuple[int, int, int]
 ) -> NDArray[np.int64]:
     """Find the indices of the cells, ascending, that no voxel and no earlier cell holds."""
-    shape = np.asarray(spatial_shape, np.int64)
-    keys = _distinct_key(np.concatenate((coords, cells)), shape)
+    every = np.concatenate((coords, cells))
+    samples = 1 + every[:, 0].max(initial=0)
+    keys = np.ravel_multi_index(tuple(every.T), (samples, *spatial_shape))
     first = _representatives(keys, keep_first=True) - len(coords)
     return first[first >= 0]
 
@@ -248,9 +249,3 @@ def _representatives_by_sorting(key: Keys, *, keep_first: bool) -> NDArray[np.in
     changes = key[order][1:] != key[order][:-1]
     is_end = np.append(True, changes) if keep_first else np.append(changes, True)
     return np.sort(order[is_end])
-
-
-def _distinct_key(coords: Coords, shape: NDArray[np.int64]) -> NDArray[np.int64]:
-    b, z, y, x = coords.T.astype(np.int64)
-    key: NDArray[np.int64] = ((b * shape[0] + z) * shape[1] + y) * shape[2] + x
-    return key

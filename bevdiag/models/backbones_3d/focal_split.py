@@ -5,7 +5,7 @@ evaluated, on meta tensors they are given, and the sizes that follow from them w
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,84 +14,42 @@ from bevdiag.models.backbones_3d.focal_growth import SampleGrowth
 from bevdiag.models.sized_ops import to_device, unique_consecutive_rows, without_values
 
 
-class Decisions(Protocol):
-    """What one sample's values decide. The sizes are None where values tell them."""
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What one sample's values decide.
+
+    Attributes:
+        threshold: of the importance and of the neighbours' scores.
+        topk: whether the foreground is this share of the voxels instead.
+        growth: what they come to, for meta tensors; None takes it from the values.
+    """
+
+    threshold: float
+    topk: bool
+    growth: SampleGrowth | None = None
 
     @property
     def num_fore(self) -> int | None:
-        """Foreground voxels after merging."""
+        """Foreground voxels after merging, None where values tell them."""
+        return None if self.growth is None else self.growth.num_fore
 
     @property
     def num_kept(self) -> int | None:
-        """Voxels after merging with the background."""
+        """Voxels after merging with the background, likewise."""
+        return None if self.growth is None else self.growth.num_kept
 
     def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Return indices or masks of foreground and background from importance [N]."""
+        """Return masks of foreground and background from importance [N].
 
-    def neighbours(self, scores: Tensor) -> Tensor:
-        """Mask [n, 26] of the neighbours that are on, from the foreground's scores [n, 26]."""
-
-    def inside(self, cells: Tensor, spatial_shape: list[int]) -> Tensor:
-        """Mask [cells] of the coordinates z, y, x that lie inside the grid."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluatedDecisions:
-    """Decisions taken from real values."""
-
-    threshold: float
-    topk: bool
-
-    @property
-    def num_fore(self) -> None:
-        """Decided by values."""
-
-    @property
-    def num_kept(self) -> None:
-        """Decided by values."""
-
-    def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the `threshold` share with the highest scores, or all scores above `threshold`."""
+        In top-k mode they are indices, on meta tensors without values: their number is all that
+        counts.
+        """
         if self.topk:
-            return _top_share(scores, self.threshold)
-        return scores > self.threshold, scores <= self.threshold
-
-    def neighbours(self, scores: Tensor) -> Tensor:
-        """Scores of at least `threshold`."""
-        return scores >= self.threshold
-
-    def inside(self, cells: Tensor, spatial_shape: list[int]) -> Tensor:
-        """0 < coordinate < extent: the planes at 0 count as outside."""
-        inside = cells[:, 0] > 0
-        for axis in (1, 2):
-            inside = inside * (cells[:, axis] > 0)
-        for axis in range(3):
-            inside = inside * (cells[:, axis] < spatial_shape[axis])
-        return inside
-
-
-@dataclass(frozen=True, slots=True)
-class AssumedDecisions:
-    """Decisions known beforehand, for meta tensors."""
-
-    growth: SampleGrowth
-    threshold: float
-    topk: bool
-
-    @property
-    def num_fore(self) -> int:
-        """Foreground voxels after merging."""
-        return self.growth.num_fore
-
-    @property
-    def num_kept(self) -> int:
-        """Voxels after merging with the background."""
-        return self.growth.num_kept
-
-    def foreground(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks; in top-k mode indices without values, where their number is all that counts."""
-        if self.topk:
-            return _top_share(scores, self.threshold)
+            _, order = scores.sort(descending=True)
+            count = int(scores.shape[0] * self.threshold)
+            return order[:count], order[count:]
+        if self.growth is None:
+            return scores > self.threshold, scores <= self.threshold
         fore = self.growth.fore
         return (
             to_device(fore, scores.device, keep_values=True),
@@ -99,12 +57,21 @@ class AssumedDecisions:
         )
 
     def neighbours(self, scores: Tensor) -> Tensor:
-        """Return the assumed mask."""
+        """Mask [n, 26] of the neighbours that are on, from the foreground's scores [n, 26]."""
+        if self.growth is None:
+            return scores >= self.threshold
         return to_device(self.growth.neighbours, scores.device, keep_values=True)
 
     def inside(self, cells: Tensor, spatial_shape: list[int]) -> Tensor:
-        """Return the mask that follows from the coordinates."""
-        return to_device(self.growth.inside, cells.device, keep_values=True)
+        """Mask [cells] of the coordinates z, y, x inside the grid: planes at 0 count as outside."""
+        if self.growth is not None:
+            return to_device(self.growth.inside, cells.device, keep_values=True)
+        inside = cells[:, 0] > 0
+        for axis in (1, 2):
+            inside = inside * (cells[:, axis] > 0)
+        for axis in range(3):
+            inside = inside * (cells[:, axis] < spatial_shape[axis])
+        return inside
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,12 +83,6 @@ class Split:
     back: Tensor
     back_coords: Tensor
     fore_scores: Tensor
-
-
-def _top_share(scores: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    _, order = scores.sort(descending=True)
-    count = int(scores.shape[0] * share)
-    return order[:count], order[count:]
 
 
 def split_voxels(

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from bevdiag.source.state import current
 from bevdiag.source.stubs.arrays import Op, array
-from bevdiag.sparse.coordinates import matching_pairs, output_coordinates
-from bevdiag.sparse.geometry import Geometry
+from bevdiag.sparse.coordinates import Geometry, matching_pairs, output_coordinates
 
 _NOWHERE = np.iinfo(np.int32).max
 

@@ -8,7 +8,7 @@ from bevdiag.models.backbones_3d.focal_growth import (
     grow,
 )
 from bevdiag.models.backbones_3d.focal_split import (
-    EvaluatedDecisions,
+    Decisions,
     merge_repeats,
     split_voxels,
 )
@@ -30,8 +30,7 @@ def keep_with_tensors(coords, decision, shape, batch_size):
     mask = np.column_stack((decision.kernel_mask, decision.fore_mask))
     logits = torch.from_numpy(np.where(mask, 1.0, -1.0)).float()
     splits = [
-        split_voxels(x, b, logits, OFFSETS, EvaluatedDecisions(0.5, topk=False))
-        for b in range(batch_size)
+        split_voxels(x, b, logits, OFFSETS, Decisions(0.5, topk=False)) for b in range(batch_size)
     ]
     fore = torch.cat([split.fore_coords for split in splits])
     joined = torch.cat([fore, *(split.back_coords for split in splits)])
