@@ -30,9 +30,9 @@ def fix_command(
     wanted = asked.job(config).options
     with progress_bar() as progress:
         with importing_torch(progress):
-            from bevdiag.remedies.fix import FixOptions, fix
+            from bevdiag.remedies.fix import fix
 
-        report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
+        report = fix(config, wanted, progress, unsafe=unsafe, write=write)
     from bevdiag.report.text.fix_report import outcome, write_fix
 
     if diff:
