@@ -238,8 +238,8 @@ def predict(
                     )
                     file.with_suffix(".part").write_bytes(pickle.dumps(traced))
                     file.with_suffix(".part").rename(file)
-                traced = replace(pickle.loads(file.read_bytes()), row=row)
-                outcomes.append(traced.outcome())
+                traced = pickle.loads(file.read_bytes())
+                outcomes.append(replace(traced.outcome(), row=row))
             except BevdiagError as error:
                 outcomes.append(Outcome(row=row, error=str(error)))
     return Validation(machine=machine, outcomes=tuple(outcomes))

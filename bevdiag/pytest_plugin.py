@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import sys
 import unittest
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +71,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, None, Non
         yield
         return
     function = pyfuncitem.obj
-    pyfuncitem.obj = _judged(function, marker)
-    yield
-    pyfuncitem.obj = function
 
-
-def _judged(function: Callable[..., object], marker: pytest.Mark) -> Callable[..., None]:
     @functools.wraps(function)
     def judge(**fixtures: Any) -> None:
         with _spconv_at_hand():
@@ -84,7 +79,9 @@ def _judged(function: Callable[..., object], marker: pytest.Mark) -> Callable[..
         if reason:
             pytest.fail(reason, pytrace=False)
 
-    return judge
+    pyfuncitem.obj = judge
+    yield
+    pyfuncitem.obj = function
 
 
 def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:

@@ -22,7 +22,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
 from bevdiag.prediction.step_source import Recorded
 from bevdiag.remedies.search import plans_for
-from bevdiag.rules.evidence import StepEvidence
+from bevdiag.rules.finding import StepEvidence
 from bevdiag.trace.kept_voxels import SITE, Scenario
 
 SMALL = Path(__file__).parent / "data" / "small.yaml"

@@ -19,7 +19,6 @@ OF_RULES = {f"rules/{row.module}" for row in CODES.values()}
 """What tests/rules/CODE holds for each of their codes, or tests/rules/test_rules.py."""
 
 PACKAGES = {
-    "explain": "explain/test_explain.py",
     "models/backbones_2d": "models/test_one_stage.py",
     "models/backbones_3d": "models/test_builder.py",
     "models/dense_heads": "models/test_one_stage.py",
@@ -55,7 +54,6 @@ DATA = (
     "memory/requests",
     "prediction/options",
     "remedies/results",
-    "rules/evidence",
     "scenes/layout",
 )
 """Frozen values without a decision of their own."""

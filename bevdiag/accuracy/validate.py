@@ -32,31 +32,27 @@ _NEEDS_CONFIGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedRow:
-    """A measured row with the traces of its step, before the allocator's simulation.
+    """The traces of a measured row's step, before the allocator's simulation.
 
-    `is_unsettled` and `with_source` are those of `Outcome`.
+    `known` is the outcome as far as it does not depend on that.
     """
 
-    row: MeasuredRow
+    known: Outcome
     traces: Mapping[Scenario, Trace]
     target: DeviceTarget
-    is_unsettled: bool
-    with_source: bool
 
     def outcome(self) -> Outcome:
         """Return the row beside what its traces come to on the target."""
         step = judged(self.traces, self.target)
         first = step.expected.first_step
-        return Outcome(
-            row=self.row,
+        return replace(
+            self.known,
             params=step.trace.params_by_module["total"],
             allocated_bytes=step.expected.peak.allocated_bytes,
             low_bytes=step.low_bytes,
             high_bytes=step.high_bytes,
             reserved_bytes=step.expected.max_reserved_bytes,
             first_step_bytes=first.allocated_bytes if first else None,
-            with_source=self.with_source,
-            is_unsettled=self.is_unsettled,
         )
 
 
@@ -200,10 +196,5 @@ def _trace(
     is_unsettled = bool(pins) and row.first_step_bytes is not None
     if source:
         is_unsettled = any(counted.low != counted.high for counted in recorded.assumptions)
-    return TracedRow(
-        row=row,
-        traces=traces,
-        target=free.target(),
-        is_unsettled=is_unsettled,
-        with_source=source is not None,
-    )
+    known = Outcome(row=row, is_unsettled=is_unsettled, with_source=source is not None)
+    return TracedRow(known=known, traces=traces, target=free.target())

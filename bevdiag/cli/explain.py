@@ -1,4 +1,4 @@
-"""`bevdiag explain`: which allocation an out-of-memory message is about."""
+"""`bevdiag explain` and `bevdiag doctor`: why a run died, and what one would die of here."""
 
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +45,26 @@ def explain_command(
         explanation = explain(text, config, wanted, progress)
     write_report(explanation, output_format, output, as_text=write_explain)
     return explanation.exit_code
+
+
+def doctor_command(
+    requirements: Annotated[Path | None, opt.option("--requirements FILE")] = None,
+    gpu: opt.GpuName = None,
+    driver: Annotated[str | None, opt.option("--driver VERSION")] = None,
+    output_format: opt.Format = "text",
+    output: opt.Output = STDOUT,
+) -> int:
+    """Tell what is wrong with the software and the GPU of a training."""
+    values.choose("--format", output_format, values.FORMATS)
+    check_output(output)
+    model = values.optional(values.gpu_name, "--gpu", gpu)
+    from bevdiag.doctor.examine import examine
+    from bevdiag.report.text.doctor_report import write_doctor
+
+    with progress_bar() as progress:
+        report = examine(requirements, model, driver, progress)
+    write_report(report, output_format, output, as_text=write_doctor)
+    return report.exit_code
 
 
 def _tail(log: str, seconds: int | None) -> str:

@@ -1,13 +1,14 @@
-"""`bevdiag fix`: the cheapest changes with which a config's training step fits."""
+"""`bevdiag fix` and `bevdiag fit`: what makes a step fit, and how much of it does."""
 
 from typing import Annotated
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import FIXED, REST, Asked, takes
+from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, Asked, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
 from bevdiag.prediction import values
+from bevdiag.prediction.options import KNOBS
 
 
 @takes(*FIXED, *REST)
@@ -29,9 +30,9 @@ def fix_command(
     wanted = asked.job(config).options
     with progress_bar() as progress:
         with importing_torch(progress):
-            from bevdiag.remedies.fix import FixOptions, fix
+            from bevdiag.remedies.fix import fix
 
-        report = fix(config, wanted, FixOptions(unsafe=unsafe, write=write), progress)
+        report = fix(config, wanted, progress, unsafe=unsafe, write=write)
     from bevdiag.report.text.fix_report import outcome, write_fix
 
     if diff:
@@ -39,6 +40,31 @@ def fix_command(
         _write_diff(report.diff, output)
     else:
         write_report(report, output_format, output, as_text=write_fix)
+    return report.exit_code
+
+
+@takes(*STEP, *TARGET, *REST)
+def fit_command(
+    asked: Asked,
+    config: opt.Config,
+    what: Annotated[str, opt.option(f"--what {'|'.join(KNOBS)}")] = "batch",
+    output_format: opt.Format = "text",
+    output: opt.Output = STDOUT,
+) -> int:
+    """Find the largest batch or cap on voxels with which CONFIG fits."""
+    values.choose("--format", output_format, values.FORMATS)
+    values.choose("--what", what, tuple(KNOBS))
+    check_output(output)
+    asked.refuse_entry("fit turns a config's own batch and caps")
+    wanted = asked.job(config).options
+    with progress_bar() as progress:
+        with importing_torch(progress):
+            from bevdiag.remedies.fit import fit
+
+        report = fit(config, wanted, what, progress)
+    from bevdiag.report.text.fit_report import write_fit
+
+    write_report(report, output_format, output, as_text=write_fit)
     return report.exit_code
 
 

@@ -18,10 +18,8 @@ from bevdiag.cli.baseline import baseline_app
 from bevdiag.cli.calibrate import calibrate_command
 from bevdiag.cli.check import check_command
 from bevdiag.cli.compare import compare_command
-from bevdiag.cli.doctor import doctor_command
-from bevdiag.cli.explain import explain_command
-from bevdiag.cli.fit import fit_command
-from bevdiag.cli.fix import fix_command
+from bevdiag.cli.explain import doctor_command, explain_command
+from bevdiag.cli.fix import fit_command, fix_command
 from bevdiag.cli.inspect import inspect_command
 from bevdiag.cli.output import STDOUT, flush_stdout, say, say_error, write_output
 from bevdiag.cli.preflight import preflight_command

@@ -1,4 +1,4 @@
-"""The settings of the 3D backbones, and the checks that DSVT's own code lacks."""
+"""The settings of the VFEs and 3D backbones, and the checks that DSVT's own code lacks."""
 
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,45 @@ from bevdiag.config.checking import (
     WholeInt,
     blame,
 )
+
+DYNAMIC_VFES = frozenset({"DynMeanVFE", "DynPillarVFE", "DynamicVoxelVFE"})
+"""The encoders that group the points themselves, on the device and without a cap; the others read
+padded voxels."""
+
+
+class MeanVfeSettings(Settings):
+    """The mean of each voxel's points."""
+
+    name: Literal["MeanVFE", "DynMeanVFE"]
+
+
+class PointNetVfeSettings(Settings):
+    """A PointNet in each pillar or (DynamicVoxelVFE) voxel; none of its keys has a default there.
+
+    Every layer but the last gives half of its filters to a point and half to its voxel's maximum.
+    """
+
+    name: Literal["PillarVFE", "DynPillarVFE", "DynamicVoxelVFE"]
+    num_filters: tuple[PositiveInt, ...] = Field(min_length=1)
+    use_norm: Flag
+    with_distance: Flag
+    use_abslote_xyz: Flag
+
+
+class SdaVfeSettings(Settings):
+    """SDAVFE: padded point features with channel and point attention."""
+
+    name: Literal["SDAVFE"]
+    num_filters: tuple[PositiveInt, ...] = Field(min_length=1)
+    use_norm: Flag = True
+    with_distance: Flag = False
+    use_abslote_xyz: Flag = True
+    voxel_size: Lengths
+    point_cloud_range: Range
+
+
+VfeSettings = MeanVfeSettings | PointNetVfeSettings | SdaVfeSettings
+
 
 NUM_REDUCTION_HEADS = 8
 """Heads of the attention that pools between stages; the original does not let it be set."""
@@ -68,18 +107,12 @@ class DsvtSettings(LowerCaseSettings):
 
     def _check_stages(self) -> None:
         stages, inputs = self.num_stages, self.input_layer
-        lengths = {
-            "set_info": len(self.set_info),
-            "d_model": len(self.d_model),
-            "nhead": len(self.nhead),
-            "dim_feedforward": len(self.dim_feedforward),
-            "INPUT_LAYER.d_model": len(inputs.d_model),
-            "INPUT_LAYER.set_info": len(inputs.set_info),
-            "INPUT_LAYER.window_shape": len(inputs.window_shape),
-            "INPUT_LAYER.shifts_list": len(inputs.shifts_list),
-        }
-        for key, length in lengths.items():
-            if length != stages:
+        own = ("set_info", "d_model", "nhead", "dim_feedforward")
+        of_inputs = ("d_model", "set_info", "window_shape", "shifts_list")
+        lists = {key: getattr(self, key) for key in own}
+        lists |= {f"INPUT_LAYER.{key}": getattr(inputs, key) for key in of_inputs}
+        for key, entries in lists.items():
+            if (length := len(entries)) != stages:
                 problem = f"expected one entry for each of the {stages} stage(s) of block_name"
                 raise blame(key, f"{problem}, found {length}")
         if len(inputs.downsample_stride) != stages - 1:

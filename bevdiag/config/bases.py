@@ -9,25 +9,16 @@ repository, symbolic links followed.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 from bevdiag.config import tree
-from bevdiag.config.document import IgnoreComment, ReadingNote, ignore_comments
+from bevdiag.config.document import Document, IgnoreComment, ReadingNote, ignore_comments
 from bevdiag.config.tree import Node, Scalar, Section, describe, shortened
 from bevdiag.config.yaml_tree import MAX_BYTES, Allowance, TreeBuilder
 from bevdiag.errors import ConfigError, InputError, Location
 from bevdiag.files.reading import read_head
 
 
-class FileText(NamedTuple):
-    """What one YAML file says, and what is said about it."""
-
-    root: Section
-    notes: tuple[ReadingNote, ...]
-    ignores: tuple[IgnoreComment, ...]
-
-
-def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = None) -> FileText:
+def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = None) -> Document:
     """Read the root section of a YAML file, its notes, and its comments that silence findings.
 
     Args:
@@ -68,7 +59,7 @@ def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = N
             location=root.location,
             key=tree.dotted(under),
         )
-    return FileText(root, tuple(builder.notes), ignore_comments(text, path))
+    return Document(root, tuple(builder.notes), ignore_comments(text, path))
 
 
 def read_value(text: str, option: Location) -> Node:
@@ -89,7 +80,7 @@ BASE_KEY = "_BASE_CONFIG_"
 MAX_FILES = 64
 
 
-def read_merged(path: Path) -> FileText:
+def read_merged(path: Path) -> Document:
     """Read the merged tree of a config file and its bases, without the ``_BASE_CONFIG_`` keys.
 
     Raises:
@@ -97,7 +88,7 @@ def read_merged(path: Path) -> FileText:
     """
     merger = _Merger()
     root = merger.merged_file(path, ())
-    return FileText(root, tuple(merger.notes), tuple(merger.ignores))
+    return Document(root, tuple(merger.notes), tuple(merger.ignores))
 
 
 class _Merger:
@@ -111,11 +102,11 @@ class _Merger:
         self._num_files = 0
 
     def merged_file(self, path: Path, under: tree.Path) -> Section:
-        root, notes, ignores = read_file(path, under, self._allowance)
-        self.notes.extend(notes)
-        self.ignores.extend(ignores)
+        read = read_file(path, under, self._allowance)
+        self.notes += read.notes
+        self.ignores += read.ignores
         self._open.append(path.resolve())
-        merged = self._merged(Section({}, root.location), root, under)
+        merged = self._merged(Section({}, read.root.location), read.root, under)
         self._open.pop()
         return merged
 

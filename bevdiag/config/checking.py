@@ -15,7 +15,7 @@ from bevdiag.config import tree
 from bevdiag.config.grid import MAX_VOXELS
 from bevdiag.config.nearest import did_you_mean, nearest_names
 from bevdiag.config.tree import Listing, Node, Section, describe
-from bevdiag.errors import ConfigError, Location
+from bevdiag.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
@@ -58,6 +58,8 @@ MAX_SHOWN = 10
 """How many problems one message lists."""
 
 SettingsType = TypeVar("SettingsType", bound=BaseModel)
+_Problem = tuple[tree.Path, str]
+"""Where something is wrong, and what."""
 
 _BOUNDS = {
     "greater_than": ("above", "gt"),
@@ -76,34 +78,24 @@ def checked(settings: type[SettingsType], root: Section, path: tree.Path) -> Set
     node = tree.find(root, path)
     if node is not None and not isinstance(node, Section):
         message = f"expected a mapping of keys to values, found {describe(node)}"
-        raise ConfigError(message, location=node.location, key=tree.dotted(path))
+        raise tree.error_at(root, path, message)
     values = {} if node is None else tree.plain(node)
     try:
         # Only the dialect's own spelling of a key counts, not bevdiag's lower-case field names.
         return settings.model_validate(values, by_alias=True, by_name=False)
     except ValidationError as error:
         translator = _Translator(settings, root, path)
-        raise combined([translator.problem(details) for details in _distinct(error)]) from error
+        problems = [translator.problem(details) for details in _distinct(error)]
+        raise _combined(root, problems) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong, and the key and place to blame."""
-
-    message: str
-    key: str
-    location: Location
-
-
-def combined(problems: Sequence[Problem]) -> ConfigError:
+def _combined(root: Section, problems: Sequence[_Problem]) -> ConfigError:
     """One error for several problems: the first, then the others, one a line."""
-    first, *others = problems
-    lines = [first.message]
-    for problem in others[: MAX_SHOWN - 1]:
-        lines.append(f"{problem.location}: {problem.key}: {problem.message}")
+    (path, message), *others = problems
+    lines = [message, *(str(tree.error_at(root, *other)) for other in others[: MAX_SHOWN - 1])]
     if len(problems) > MAX_SHOWN:
         lines.append(f"... and {len(problems) - MAX_SHOWN} more")
-    return ConfigError("\n".join(lines), location=first.location, key=first.key)
+    return tree.error_at(root, path, "\n".join(lines))
 
 
 def _distinct(error: ValidationError) -> list[Any]:
@@ -130,12 +122,12 @@ class _Translator:
     _root: Section
     _path: tree.Path
 
-    def problem(self, details: Any) -> Problem:
+    def problem(self, details: Any) -> _Problem:
         keys: tuple[str | int, ...] = details["loc"]
         kind: str = details["type"]
         if kind == "blame":
             path = (*self._written(keys), *details["ctx"]["key"].split("."))
-            return self._problem(path, details["ctx"]["problem"])
+            return path, details["ctx"]["problem"]
         if kind == "missing" and isinstance(keys[-1], str):
             return self._missing(keys)
         if kind == "missing":
@@ -149,16 +141,16 @@ class _Translator:
         hint = ""
         if kind == "literal_error" and isinstance(found, tree.Scalar):
             hint = did_you_mean(str(found.value), details["ctx"]["expected"].split("'")[1::2])
-        return self._problem(path, f"expected {expected}, found {describe(found)}{hint}")
+        return path, f"expected {expected}, found {describe(found)}{hint}"
 
-    def _missing(self, keys: tuple[str | int, ...]) -> Problem:
+    def _missing(self, keys: tuple[str | int, ...]) -> _Problem:
         path = self._written(keys)
         section = tree.descend(self._root, path[:-1])[0]
         written = list(section.entries) if isinstance(section, Section) else []
         expected = in_words(type_at(self._settings, keys))
         near = nearest_names(path[-1], written, 1)
         hint = f"; {near[0]!r} stands there: write {path[-1]}" if near else ""
-        return self._problem(path, f"is missing: expected {expected}{hint}")
+        return path, f"is missing: expected {expected}{hint}"
 
     def _expected(self, keys: tuple[str | int, ...], kind: str, context: Any) -> str:
         words = in_words(type_at(self._settings, keys))
@@ -181,10 +173,6 @@ class _Translator:
             path.append(key)
             node = below
         return tuple(path)
-
-    def _problem(self, path: tree.Path, message: str) -> Problem:
-        node = tree.descend(self._root, path)[0]
-        return Problem(message, tree.dotted(path), node.location)
 
 
 def _is_name_of(key: str, node: Node) -> bool:

@@ -123,10 +123,7 @@ def read_data(root: Section) -> DataSettings:
 
 
 def frames_of(data_config: object) -> int:
-    """How many sweeps (MAX_SWEEPS) or frames (SEQUENCE_CONFIG) one sample merges.
-
-    What is not written as OpenPCDet writes it counts as one: only the synthetic scene asks.
-    """
+    """How many sweeps (MAX_SWEEPS) or frames (SEQUENCE_CONFIG) one sample merges; 1 if unsaid."""
     frames, sequence = _below(data_config, "MAX_SWEEPS"), _below(data_config, "SEQUENCE_CONFIG")
     offsets = _entries(sequence, "SAMPLE_OFFSET")
     if _below(sequence, "ENABLED") and [type(offset) for offset in offsets] == [int, int]:
@@ -135,19 +132,13 @@ def frames_of(data_config: object) -> int:
 
 
 def stored_features_of(data_config: object) -> tuple[str, ...]:
-    """Return the values of a point in the data set's files (src_feature_list); empty if not named.
-
-    What is not written as OpenPCDet writes it counts as none: only point files ask.
-    """
+    """Return the values of a point in the data set's files (src_feature_list); empty if unsaid."""
     encoding = _below(data_config, "POINT_FEATURE_ENCODING")
     return tuple(map(str, _entries(encoding, "src_feature_list")))
 
 
 def pasted_classes_of(data_config: object) -> tuple[str, ...]:
-    """Return the class of each object that gt_sampling pastes into a frame (SAMPLE_GROUPS).
-
-    What is not written as OpenPCDet writes it counts as none: only the synthetic scene asks.
-    """
+    """Return the class of each object that gt_sampling pastes into a frame (SAMPLE_GROUPS)."""
     augmentor = _below(data_config, "DATA_AUGMENTOR")
     if _PASTES in _entries(augmentor, "DISABLE_AUG_LIST"):
         return ()
@@ -175,7 +166,10 @@ def shuffles_points(data_config: object) -> bool:
 
 
 def _below(section: object, key: str) -> Any:
-    """Return what stands below `key`, None where it does not or there is no section."""
+    """Return what stands below `key`, None where it does not or there is no section.
+
+    What is not written as OpenPCDet writes it counts as none: only scenes and point files ask.
+    """
     return section.get(key) if isinstance(section, dict) else None
 
 

@@ -170,6 +170,5 @@ class Document:
                 root = tree.with_node(root, path, tree.located(value, deepest.location))
             except KeyError as error:
                 message = f"there is no such place in the config: {error.args[0]!r} not found"
-                where = deepest.location
-                raise ConfigError(message, location=where, key=tree.dotted(path)) from error
+                raise tree.error_at(root, path, message) from error
         return replace(self, root=root)

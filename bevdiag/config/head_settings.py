@@ -48,8 +48,8 @@ class CenterTargetSettings(Settings):
     min_radius: NonNegativeInt = 2
 
 
-class CenterLossWeights(LowerCaseSettings):
-    """Weights of CenterHead's losses."""
+class LossWeights(LowerCaseSettings):
+    """Weights of a head's losses."""
 
     cls_weight: Real = 1.0
     loc_weight: Real = 1.0
@@ -59,7 +59,7 @@ class CenterLossWeights(LowerCaseSettings):
 class CenterLossSettings(Settings):
     """CenterHead's LOSS_CONFIG."""
 
-    loss_weights: CenterLossWeights
+    loss_weights: LossWeights
 
 
 class CenterHeadSettings(Settings):
@@ -127,13 +127,10 @@ class AnchorTargetSettings(Settings):
     box_coder_config: BoxCoderSettings = BoxCoderSettings()
 
 
-class AnchorLossWeights(LowerCaseSettings):
+class AnchorLossWeights(LossWeights):
     """Weights of AnchorHeadSingle's losses."""
 
-    cls_weight: Real = 1.0
-    loc_weight: Real = 1.0
     dir_weight: Real = 1.0
-    code_weights: tuple[Real, ...]
 
 
 class AnchorLossSettings(Settings):

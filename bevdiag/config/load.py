@@ -5,17 +5,20 @@ Each section is checked by its own settings; here, that those which speak of the
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import Field
 
 from bevdiag.config import tree
 from bevdiag.config.backbone_settings import (
+    DYNAMIC_VFES,
     Backbone3dSettings,
     DsvtSettings,
     FocalDsvtSettings,
     FocalEncoderSettings,
+    MeanVfeSettings,
+    SdaVfeSettings,
 )
 from bevdiag.config.bases import BASE_KEY, read_merged, read_value
 from bevdiag.config.bev_settings import VolumeMapSettings
@@ -27,7 +30,6 @@ from bevdiag.config.model_settings import DataSettings, ModelSettings, Optimizat
 from bevdiag.config.modules import check_modules, unknown_keys
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.tree import Listing, Node, Section, describe
-from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError, Location
 
 _MODEL = ("MODEL",)
@@ -74,8 +76,8 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
     Raises:
         ConfigError: where the text or an override cannot be read.
     """
-    root, notes, ignores = read_merged(path)
-    return Document(overridden(root, overrides), notes, ignores)
+    merged = read_merged(path)
+    return replace(merged, root=overridden(merged.root, overrides))
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> DetectorConfig:

@@ -10,11 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bevdiag.config.backbone_settings import Backbone3dSettings
+from bevdiag.config.backbone_settings import Backbone3dSettings, VfeSettings
 from bevdiag.config.bev_settings import Backbone2dSettings, MapToBevSettings
 from bevdiag.config.checking import Flag, Lengths, PositiveInt, Range, Real, Settings, Triple
 from bevdiag.config.head_settings import DenseHeadSettings
-from bevdiag.config.vfe_settings import VfeSettings
 
 
 class ModelSettings(Settings):

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from bevdiag.config import tree
-from bevdiag.config.backbone_settings import Backbone3dSettings
+from bevdiag.config.backbone_settings import Backbone3dSettings, VfeSettings
 from bevdiag.config.bev_settings import Backbone2dSettings, MapToBevSettings
 from bevdiag.config.data import read_data, voxelizer_path
 from bevdiag.config.document import Document
 from bevdiag.config.head_settings import DenseHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.tree import Section, dotted
-from bevdiag.config.vfe_settings import VfeSettings
 from bevdiag.errors import ConfigError
 
 
@@ -58,15 +57,9 @@ def read_parts(document: Document) -> Parts:
     except ConfigError:
         data = None
     backbone = tree.find(document.root, ("MODEL", "BACKBONE_3D"))
-    return Parts(
-        data=data,
-        vfe=_part(document, "vfe"),
-        backbone_3d=_part(document, "backbone_3d"),
-        map_to_bev=_part(document, "map_to_bev"),
-        backbone_2d=_part(document, "backbone_2d"),
-        dense_head=_part(document, "dense_head"),
-        has_backbone_3d=isinstance(backbone, Section),
-    )
+    slots = ("vfe", "backbone_3d", "map_to_bev", "backbone_2d", "dense_head")
+    modules = {slot: _part(document, slot) for slot in slots}
+    return Parts(data=data, has_backbone_3d=isinstance(backbone, Section), **modules)
 
 
 def _part(document: Document, slot: str) -> Any:

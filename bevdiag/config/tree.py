@@ -146,31 +146,27 @@ def describe(node: Node) -> str:
     return str(node.value).lower() if isinstance(node.value, bool) else str(node.value)
 
 
-def shortened(text: str, limit: int = 60) -> str:
-    """Cut the text with three dots where it is longer than `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+def shortened(text: str) -> str:
+    """Cut the text with three dots where it is longer than 60 characters."""
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
-def with_node(root: Section, path: Path, node: Node) -> Section:
+def with_node(root: Section, path: Path, node: Node | None) -> Section:
     """Return a copy of the tree with `node` at `path`; sections missing on the way are made.
+
+    None removes what is there.
 
     Raises:
         KeyError: where the way leads through a value, or to an entry that a list does not have.
     """
-    return _as_section(_placed(root, path, node))
+    placed = _placed(root, path, node)
+    assert isinstance(placed, Section)
+    return placed
 
 
 def without(root: Section, path: Path) -> Section:
     """Return a copy of the tree without what is at `path`; the tree itself if nothing is there."""
-    if find(root, path) is None:
-        return root
-    return _as_section(_placed(root, path, None))
-
-
-def _as_section(node: Node) -> Section:
-    if not isinstance(node, Section):
-        raise KeyError("the root of a config is a section")
-    return node
+    return root if find(root, path) is None else with_node(root, path, None)
 
 
 def _placed(node: Node, path: Path, new: Node | None) -> Node:

@@ -209,12 +209,11 @@ class TreeBuilder:
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         assert isinstance(event, yaml.CollectionStartEvent)
-        tag = TAG + ("map" if isinstance(event, yaml.MappingStartEvent) else "seq")
-        if event.tag not in (None, "!", tag):
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        if event.tag not in (None, "!", TAG + ("map" if is_mapping else "seq")):
             raise self._error(foreign_tag(event.tag), self._place(event))
         self._depth += 1
         self._check_depth(self._depth, self._place(event))
-        is_mapping = isinstance(event, yaml.MappingStartEvent)
         node = self._section(event) if is_mapping else self._listing(event)
         self._depth -= 1
         return node
@@ -273,13 +272,13 @@ class TreeBuilder:
         self._num_aliases += 1
         if self._num_aliases > MAX_ALIASES:
             raise self._error(f"more than {MAX_ALIASES} aliases", self._place(event))
-        if event.anchor not in self._anchors:
-            raise self._alias_error(event, "is not defined above")
-        anchored = self._anchors[event.anchor]
+        name, where = str(event.anchor), self._place(event)
+        anchored = self._anchors.get(name)
         if anchored is None:
-            raise self._alias_error(event, "refers to itself")
-        self._count(anchored.num_nodes, self._place(event))
-        self._check_depth(self._depth + anchored.depth, self._place(event))
+            problem = "refers to itself" if name in self._anchors else "is not defined above"
+            raise self._error(f"the alias *{shortened(name)} {problem}", where)
+        self._count(anchored.num_nodes, where)
+        self._check_depth(self._depth + anchored.depth, where)
         return anchored.node
 
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
@@ -287,20 +286,16 @@ class TreeBuilder:
         self._check_length("a text", event.value, location)
         try:
             number = exponent_number(event)
-            if number is None:
-                return self._plain(event, location)
+            value = scalar_value(event) if number is None else number
         except NotPlainError as error:
-            raise self._error(str(error), self._place(event)) from error
-        message = (
-            f"{tree.shortened(event.value)} is text to OpenPCDet's YAML reader: write "
-            f"{with_dot(number)}, which is a number to every reader"
-        )
-        self._note(NoteCode.NUMBER_AS_TEXT, message, self._place(event))
-        return Scalar(number, location)
-
-    def _plain(self, event: yaml.ScalarEvent, location: Location) -> Scalar:
-        value = scalar_value(event)
-        if is_ambiguous(event, value):
+            raise self._error(str(error), location) from error
+        if number is not None:
+            message = (
+                f"{shortened(event.value)} is text to OpenPCDet's YAML reader: write "
+                f"{with_dot(number)}, which is a number to every reader"
+            )
+            self._note(NoteCode.NUMBER_AS_TEXT, message, location)
+        elif is_ambiguous(event, value):
             meant = str(value).lower() if isinstance(value, bool) else value
             message = (
                 f"{event.value} is {meant} to OpenPCDet's YAML reader and not to others: write "
@@ -308,11 +303,6 @@ class TreeBuilder:
             )
             self._note(NoteCode.AMBIGUOUS_SCALAR, message, location)
         return Scalar(value, location)
-
-    def _alias_error(self, event: yaml.AliasEvent, problem: str) -> ConfigError:
-        return self._error(
-            f"the alias *{tree.shortened(str(event.anchor))} {problem}", self._place(event)
-        )
 
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> ConfigError:
         problem = " ".join(part for part in (error.context, error.problem) if part)

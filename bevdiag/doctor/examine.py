@@ -110,31 +110,24 @@ def _driver(version: str) -> Driver:
     return Driver(version=version, cuda=cuda)
 
 
-def _unknown(environment: Environment) -> list[str]:
-    """List the questions that neither the environment nor the options answer."""
-    torch, spconvs = environment.torch, environment.packages.spconv()
-    missing = []
-    if torch is None and not spconvs:
-        missing.append("neither torch nor spconv is there: is this the environment of a training?")
-    if torch is not None and torch.version is None:
-        missing.append(f"which torch {torch} becomes: pin it to have its CUDA and cuDNN checked")
-    if not environment.is_installed and environment.python is None and spconvs:
-        missing.append("whether spconv has a wheel for your Python: add a line python==3.X")
-    missing += _unknown_builds(environment)
-    return missing
-
-
-def _unknown_builds(environment: Environment) -> Iterator[str]:
-    """Yield what was compiled in a way that no list and no table tells."""
+def _unknown(environment: Environment) -> Iterator[str]:
+    """Yield the questions that neither the environment nor the options answer."""
     torch, cuda = environment.torch, environment.torch_cuda()
+    spconvs = environment.packages.spconv()
+    if torch is None and not spconvs:
+        yield "neither torch nor spconv is there: is this the environment of a training?"
+    if torch is not None and torch.version is None:
+        yield f"which torch {torch} becomes: pin it to have its CUDA and cuDNN checked"
+    if not environment.is_installed and environment.python is None and spconvs:
+        yield "whether spconv has a wheel for your Python: add a line python==3.X"
     version = torch.version if torch is not None else None
     is_cpu = version is not None and version.local == "cpu"
-    if torch is not None and version is not None and not (is_cpu or environment.is_installed):
+    if version is not None and not (is_cpu or environment.is_installed):
         if cuda is None and not environment.packages.get("cpuonly"):
             yield f"which CUDA {torch} was built with: list it as {version.public}+cuXYZ"
         elif cuda is not None and compilable(cuda) is None:
             yield f"which GPUs {torch} has kernels for: CUDA {cuda[0]}.{cuda[1]} is not known"
-    for package in environment.packages.spconv():
+    for package in spconvs:
         if is_spconv_1(package):
             yield (
                 f"whether {package} goes with the torch that is there: it has no wheels, and was "

@@ -58,9 +58,6 @@ class Package:
 
     def admits(self, versions: Iterable[str | Version]) -> bool:
         """Whether any of these versions may be there."""
-        version = self.version
-        if version is not None:
-            return any(version == Version(str(other)) for other in versions)
         return any(self.specifier.contains(other, prereleases=True) for other in versions)
 
     def admits_major(self, major: int) -> bool:
@@ -292,7 +289,8 @@ def _conda_yaml(text: str, path: Path) -> Iterator[Package]:
         if not isinstance(line, str) or not 0 < len(line.strip()) <= MAX_LINE_CHARACTERS:
             raise InputError(f"{path}: {reprlib.repr(line)} in `dependencies` is no package")
         spec = line.partition("::")[2].strip() or line.strip()
-        yield from _line(spec, Location(path, _line_of(text, line), 1))
+        number = text.count("\n", 0, max(text.find(line), 0)) + 1
+        yield from _line(spec, Location(path, number, 1))
 
 
 def _conda_lines(listed: list[Any]) -> Iterator[Any]:
@@ -302,7 +300,3 @@ def _conda_lines(listed: list[Any]) -> Iterator[Any]:
             yield from pip
         elif not isinstance(item, dict) or pip is not None:
             yield item
-
-
-def _line_of(text: str, entry: str) -> int:
-    return text.count("\n", 0, max(text.find(entry), 0)) + 1

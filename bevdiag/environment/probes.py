@@ -39,26 +39,26 @@ class ImportProbe:
 
 
 def probe_imports(
-    stages: Sequence[str], python: str = sys.executable, timeout: float = TIMEOUT_SECONDS
+    stages: Sequence[str], timeout: float = TIMEOUT_SECONDS
 ) -> tuple[ImportProbe, ...]:
     """Import what the stages name, in order; a stage that kills the child does not stop the next.
 
     Args:
         stages: of torch, cumm and spconv.
-        python: the interpreter of the environment.
         timeout: seconds after which a silent child counts as hanging.
     """
     left, probes = list(stages), []
     while left:
-        done = _run(python, left, timeout)
+        done = _run(left, timeout)
         probes += done
         left = left[len(done) :]
     return tuple(probes)
 
 
-def _run(python: str, stages: Sequence[str], timeout: float) -> list[ImportProbe]:
+def _run(stages: Sequence[str], timeout: float) -> list[ImportProbe]:
     """Return the stages that one child got through, the one that it died in included."""
-    command = [python, "-W", "ignore", "-c", _LAUNCH, str(Path(__file__).with_name("child.py"))]
+    child = str(Path(__file__).with_name("child.py"))
+    command = [sys.executable, "-W", "ignore", "-c", _LAUNCH, child]
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
     ended = run_program([*command, *stages], timeout, environ)
     done = [ImportProbe(**report) for report in _reports(ended.out)]

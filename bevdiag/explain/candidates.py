@@ -7,24 +7,30 @@ prints like the message's are candidates, and where a walk within the message's 
 which of them comes first. What cuDNN can do without never fails and is no candidate.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
 from operator import attrgetter
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from bevdiag.explain.answer import Candidate, Certainty, Failure, Stack
 from bevdiag.explain.decode import asks_for
 from bevdiag.memory.allocator import block_bytes, segment_bytes
+from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.conv import CUDNN_64BIT, INT32_MAX, conv_backend
-from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.events import Alloc, Category, EventStream
 from bevdiag.memory.requests import ConvCall, GemmWorkspace
 from bevdiag.memory.simulate import walk
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.workspaces import workspace
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.predicted import source_of
+from bevdiag.trace.kept_voxels import KeptVoxels, Scenario
 
 PREDICTION_ERROR = 0.10
 """How far predicted and measured totals may lie apart: the project's accuracy promise, also where
@@ -130,11 +136,11 @@ def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
     if pair is None or figure is None or capacity is None or failure.allocated is None:
         return
     low, high = (walk(case.stream, case.target, until_oom=False) for case in pair)
-    sizes, totals = (
-        np.array([low.requested, high.requested]),
-        np.array([low.allocated, high.allocated]),
-    )
-    limit = _share_of_largest(cases, pair)
+    sizes = np.array([low.requested, high.requested])
+    totals = np.array([low.allocated, high.allocated])
+    fewest, more = pair[0].count or 0, pair[1].count or 0
+    # How far beyond the first of the two cases, in steps of their difference, counts can lie.
+    limit = (max(case.count or 0 for case in cases) - fewest) / (more - fewest)
     stream = pair[0].stream
     grown = np.flatnonzero(sizes[0] != sizes[1])
     for index, event in zip(stream.made[grown].tolist(), stream.allocs(grown), strict=True):
@@ -146,8 +152,10 @@ def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
         if not 0 <= share <= limit or not index or before.max() > capacity:
             continue  # there can be no such count, or memory would have run out earlier
         allocated = int(before[-1])
+        kept = round(fewest + share * (more - fewest))
+        assumption = f"about {kept:,} voxels kept, which depends on values"
         match = Match(
-            case=replace(pair[0], assumption=_at_count(pair, share)),
+            case=replace(pair[0], assumption=assumption),
             event=index,
             alloc=event,
             nbytes=figure.middle_bytes,
@@ -175,17 +183,6 @@ def _alike(cases: Sequence[Case]) -> tuple[Case, Case] | None:
         ):
             return first, second
     return None
-
-
-def _share_of_largest(cases: Sequence[Case], pair: tuple[Case, Case]) -> float:
-    """How far beyond the first of the two cases, in steps of their difference, counts can lie."""
-    low, high = pair[0].count or 0, pair[1].count or 0
-    return (max(case.count or 0 for case in cases) - low) / (high - low)
-
-
-def _at_count(pair: tuple[Case, Case], share: float) -> str:
-    low, high = pair[0].count or 0, pair[1].count or 0
-    return f"about {round(low + share * (high - low)):,} voxels kept, which depends on values"
 
 
 MAX_CANDIDATES = 6
@@ -294,13 +291,20 @@ def _reasons(failure: Failure, match: Match) -> Iterator[str]:
 _FIXED = ".".join(map(str, CUDNN_64BIT[:2]))
 
 
+_DIRECTIONS = {
+    "forward": "forward convolution",
+    "dgrad": "convolution's input gradient",
+    "wgrad": "convolution's weight gradient",
+}
+
+
 def what_of(alloc: Alloc, target: DeviceTarget) -> str:
     """Say what the allocation is: a convolution's im2col buffer, a gradient, an activation."""
     request = alloc.request
     if isinstance(request, ConvCall):
         choice = conv_backend(request, target.cudnn)
         buffer = "im2col buffer (workspace)" if choice.columns is not None else "cuDNN workspace"
-        return f"{buffer} of the {_direction(request)}"
+        return f"{buffer} of the {_DIRECTIONS[request.direction]}"
     if isinstance(request, GemmWorkspace):
         return "cuBLAS workspace"
     operation = alloc.op.removeprefix("aten.").partition(".")[0]
@@ -351,14 +355,93 @@ def condition_of(alloc: Alloc, target: DeviceTarget) -> str:
     return f"cuDNN {_FIXED} or later (torch's default wheels from 2.7 on): {beyond}"
 
 
-def _direction(call: ConvCall) -> str:
-    words = {
-        "forward": "forward convolution",
-        "dgrad": "convolution's input gradient",
-        "wgrad": "convolution's weight gradient",
-    }
-    return words[call.direction]
-
-
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(f"{size:,}" for size in shape) or "1"
+
+
+LAST_CUDNN_WITHOUT_64BIT = (9, 1, 0)
+"""What torch's default wheels shipped last before cuDNN could index with 64 bits."""
+
+_COUNTS = {
+    Scenario.EXPECTED: "",
+    Scenario.LOW: "the counts that depend on values are at their low end",
+    Scenario.HIGH: "the counts that depend on values are at their high end",
+}
+
+
+def predicted_cases(
+    failure: Failure, config: Path, options: InspectOptions
+) -> tuple[DeviceTarget, tuple[Case, ...], tuple[str, ...]]:
+    """Return the assumed target, the cases, and what is taken for granted.
+
+    Raises:
+        BevdiagError: the config, the repository or an option cannot be used.
+    """
+    gpu = options.gpu or _gpu_of(failure)
+    target = make_target(
+        torch=options.torch or torch.__version__,
+        gpu=gpu,
+        cudnn=options.cudnn,
+        profile=options.profile,
+        cudnn_benchmark=options.cudnn_benchmark,
+    )
+    # The memory that the message says the allocator could have had.
+    capacity = failure.capacity_bytes
+    total = failure.total.middle_bytes if failure.total is not None else capacity
+    target = replace(target, capacity_bytes=capacity, total_bytes=total)
+    # Traced as for any prediction, but for the message's GPU.
+    source = source_of(config, replace(options, gpu=target.gpu)).as_it_arrives()
+    recorded = source.record()
+    streams = {scenario: trace.stream for scenario, trace in recorded.traces.items()}
+    cases = tuple(
+        _cases(streams, recorded.kept_voxels, target, is_pinned=options.cudnn is not None)
+    )
+    unmodelled = streams[Scenario.EXPECTED].unmodelled
+    notes = [f"not modelled: {name}" for name in unmodelled]
+    if gpu is not None and options.gpu is None:
+        notes.append(f"the GPU is taken to be {gpu}: its memory prints like the message's")
+    if options.cudnn is None and any(_needs_64_bit(stream) for stream in streams.values()):
+        notes.append("--cudnn VERSION says which cuDNN the failing process had")
+    return target, cases, tuple(notes)
+
+
+def _gpu_of(failure: Failure) -> str | None:
+    """Return the catalogue's GPU whose memory prints like the message's; None if several differ."""
+    total = failure.total
+    alike = [gpu for gpu in all_gpus() if total is not None and total.holds(gpu.total_bytes)]
+    return alike[0].name if len({gpu.compute_capability for gpu in alike}) == 1 else None
+
+
+def _cases(
+    streams: Mapping[Scenario, EventStream],
+    kept: Sequence[KeptVoxels],
+    target: DeviceTarget,
+    *,
+    is_pinned: bool,
+) -> Iterator[Case]:
+    counts = {}
+    if len(kept) == 1:
+        (site,) = kept
+        counts = {Scenario.LOW: site.low, Scenario.EXPECTED: site.used, Scenario.HIGH: site.high}
+    for scenario, stream in streams.items():
+        case = Case(
+            stream=stream,
+            target=target,
+            assumption=_COUNTS[scenario],
+            count=counts.get(scenario),
+        )
+        yield case
+        if not is_pinned and _needs_64_bit(stream):
+            # Whatever torch is installed here, the message may come from another.
+            is_new = target.cudnn >= CUDNN_64BIT
+            other = LAST_CUDNN_WITHOUT_64BIT if is_new else CUDNN_64BIT
+            yield replace(case, target=replace(target, cudnn=other))
+
+
+def _needs_64_bit(stream: EventStream) -> bool:
+    """Whether cuDNN's version decides which kernel some convolution gets."""
+    return any(
+        isinstance(request, ConvCall)
+        and conv_backend(request, LAST_CUDNN_WITHOUT_64BIT).refused_by_cudnn
+        for request in stream.requests
+    )

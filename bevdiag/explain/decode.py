@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from bevdiag.explain.answer import Failure, FailureKind, Figure
-from bevdiag.explain.other_texts import ADVICE
 from bevdiag.memory.allocator import (
     LARGE_SEGMENT_BYTES,
     MIN_OWN_SEGMENT_BYTES,
@@ -15,6 +14,59 @@ from bevdiag.memory.allocator import (
     segment_bytes,
 )
 from bevdiag.memory.sizes import format_size
+
+ADVICE = {
+    FailureKind.INDEX: "In a head it is most often a label: a class that the boxes have and "
+    "CLASS_NAMES lacks, or a number that starts elsewhere. Before the heads it is a voxel beyond "
+    "the grid: a range, voxel size or sparse shape that do not belong together. "
+    "CUDA_LAUNCH_BLOCKING=1 moves the traceback of a GPU to the operation itself.",
+    FailureKind.CLASS_NAME: "The boxes have a class that CLASS_NAMES lacks: enter it there and in "
+    "the head, or drop its boxes when the infos are made. Infos and config must agree on spelling "
+    "and letter case.",
+    FailureKind.NAN: "A value is not a number, or infinite; memory has no part in it. Look at "
+    "boxes of no or negative size (the loss takes their logarithm), at points or features that are "
+    "no numbers, at half precision (beyond 65,504) and at the learning rate. "
+    "torch.autograd.set_detect_anomaly(True) names the operation.",
+    FailureKind.FEATURES: "The voxel encoder is built for the features that used_feature_list "
+    "names, and the points have others: the columns of the files are not src_feature_list's. "
+    "bevdiag inspect CONFIG --points FILE compares the two.",
+    FailureKind.CUDNN_OTHER: "A kernel failed, of this call or of an earlier one: a lack of memory "
+    "outside PyTorch's allocator, an index out of bounds before it, or a GPU that this build has "
+    "no kernels for. CUDA_LAUNCH_BLOCKING=1 tells the call, torch.backends.cudnn.enabled = False "
+    "whether cuDNN has a part in it, and bevdiag doctor whether the build fits the GPU.",
+    FailureKind.CUDNN_INPUT: "The library has no kernel for this input, most often as it has more "
+    "than 2^31 - 1 elements, or none at all. bevdiag inspect CONFIG names the layers that come "
+    "near (BEV403).",
+    FailureKind.CUDNN_VERSION: "Another cuDNN than torch's own is found first: take it out of "
+    "LD_LIBRARY_PATH, or uninstall the package that brought it. torch's wheels bring their own.",
+    FailureKind.GPU: "Look at nvidia-smi and CUDA_VISIBLE_DEVICES first: which GPUs there are, in "
+    "which mode, and whether the driver was updated without a restart. bevdiag doctor says what "
+    "the driver is and runs.",
+    FailureKind.CHECKPOINT: "The checkpoint's parameters have other shapes than the config makes: "
+    "another config, other classes or features, or the weights of spconv 1 in spconv 2, whose axes "
+    "have another order. The shapes in the message say which.",
+    FailureKind.COLLATE: "The samples of one batch have tensors of different sizes under one key, "
+    "which the dataset's collate_batch does not pad. --batch-size 1 has no such batch; the cure is "
+    "a case for the key in collate_batch.",
+    FailureKind.CONFIG_KEY: "The code reads a key that the config does not have: a base config of "
+    "another version, or a misspelt key (bevdiag check CONFIG suggests the nearest, BEV004).",
+    FailureKind.ONE_SAMPLE: "Batch norm got a single value a channel: a batch of one sample, or "
+    "the last batch of an epoch. Take at least two samples, or drop_last=True.",
+    FailureKind.NUMPY: "The code uses a name that this NumPy no longer has (np.int, np.float and "
+    "np.bool went with 1.24): NumPy below 1.24, or int, float and bool in the code.",
+    FailureKind.LIBRARY: "An extension was compiled on a newer system than it runs on. In conda, "
+    "conda install -c conda-forge libstdcxx-ng brings the library; else compile it here.",
+    FailureKind.DESCRIPTORS: "Loaders pass each tensor as an open file: raise the limit (ulimit -n "
+    "65535), or torch.multiprocessing.set_sharing_strategy('file_system'), or take fewer workers.",
+    FailureKind.NCCL_OTHER: "Processes that wait for each other stop when one of them ends: the "
+    "first failure of another rank, in its own log, is the cause. Without one, NCCL_DEBUG=INFO "
+    "prints the reason; two ranks on one GPU, too little /dev/shm in a container and ranks that "
+    "run other numbers of steps are the usual ones.",
+    FailureKind.WORKER_ENDED: "The reason stands above it, or in nothing that was printed: a "
+    "worker that is ended without a word has most often run out of the host's memory or of "
+    "/dev/shm. --workers 0 runs the same code in the main process, which prints the traceback.",
+}
+"""What helps where neither a lack of memory nor a fault of a config explains the failure."""
 
 _SAYS = ADVICE | {
     FailureKind.CUBLAS: "cuBLAS found no memory for its handle or workspace. PyTorch's allocator "
@@ -73,16 +125,16 @@ def cause_of(failure: Failure) -> str:
     )
     if failure.allowed is not None or is_small:
         return next(_fragmentation(failure), "") if is_cached else ""
+    who, them = f"other processes have {format_size(elsewhere)} of the GPU", "them"
     if _in_use(failure) is None:
-        elsewhere_text = f"{format_size(elsewhere)} of the GPU are neither free nor PyTorch's"
-        return (
-            f"Something else holds the memory: {elsewhere_text}, and a CUDA context is at most "
-            f"{format_size(_OWN_BYTES)} of that. nvidia-smi lists the processes; an earlier run "
-            "that was not ended is the usual one."
+        who = (
+            f"{format_size(elsewhere)} of the GPU are neither free nor PyTorch's, and a CUDA "
+            f"context is at most {format_size(_OWN_BYTES)} of that"
         )
+        them = "the processes"
     return (
-        f"Something else holds the memory: other processes have {format_size(elsewhere)} of the "
-        "GPU. nvidia-smi lists them; an earlier run that was not ended is the usual one."
+        f"Something else holds the memory: {who}. nvidia-smi lists {them}; an earlier run that was "
+        "not ended is the usual one."
     )
 
 

@@ -51,15 +51,8 @@ def explain(
     if failure.kind not in PREDICTABLE or failure.requested is None:
         note = f"It came from {failure.kind.value}: no allocation of the predicted step is meant."
         return replace(answer, notes=(note,))
-    return _predicted(answer, config, options, progress)
-
-
-def _predicted(
-    answer: Explanation, config: Path, options: InspectOptions, progress: Progress
-) -> Explanation:
     progress("importing torch", 0.0)
-    from bevdiag.explain.candidates import search
-    from bevdiag.explain.cases import predicted_cases
+    from bevdiag.explain.candidates import predicted_cases, search
     from bevdiag.prediction.target import target_of
 
     progress("training step", 0.1)

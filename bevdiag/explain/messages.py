@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from math import ceil, floor
 from typing import Any
 
 from bevdiag.explain.answer import PREDICTABLE, Failure, FailureKind, Figure, OtherProcess, Stack
-from bevdiag.explain.other_texts import ADVICE, heads, kind_in
-from bevdiag.rules.pages import Signature, codes_for, last_match
+from bevdiag.rules.pages import Signature, codes_for, last_match, signature
 
 _UNIT_BYTES = {"bytes": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 # Every repeat is bounded: a log may be anything, and takes no longer for that.
@@ -75,6 +75,121 @@ _BARE_HEADS = (
 )
 """What ends a process without a reason; it counts where nothing else was printed."""
 
+_TEXTS: dict[FailureKind, tuple[str, ...]] = {
+    FailureKind.INDEX: (
+        "index # is out of bounds for dimension # with size #",
+        "index -# is out of bounds for dimension # with size #",
+        "index # is out of bounds for axis # with size #",
+        "index out of range in self",
+        "device-side assert triggered",
+        'Assertion `...index out of bounds"` failed',
+        "Assertion `srcIndex < srcSelectDimSize` failed",
+        "Assertion `t >= 0 && t < n_classes` failed",
+        "Class values must be smaller than num_classes",
+    ),
+    FailureKind.CLASS_NAME: (
+        "class_names.index(... ValueError: '...' is not in list",
+        "class_names.index(... ... ValueError: '...' is not in list",
+    ),
+    FailureKind.NAN: (
+        "loss is nan",
+        "loss: nan",
+        "returned nan values in its",
+        "matrix contains invalid numeric entries",
+        "cannot convert float NaN to integer",
+        "Assertion `input_val >= zero && input_val <= one` failed",
+        "all elements of input should be between 0 and 1",
+        "contains NaN",
+    ),
+    FailureKind.FEATURES: (
+        "mat1 and mat2 shapes cannot be multiplied (in vfe)",
+        "mat1 dim 1 must match mat2 dim 0 (in vfe)",
+        "size mismatch, m1: [# x #], m2: [# x #] (in vfe)",
+    ),
+    FailureKind.CUDNN_OTHER: (
+        "CUDNN_STATUS_EXECUTION_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR",
+        "CUDNN_STATUS_MAPPING_ERROR",
+        "CUBLAS_STATUS_EXECUTION_FAILED",
+        "CUBLAS_STATUS_INTERNAL_ERROR",
+        "unspecified launch failure",
+    ),
+    FailureKind.CUDNN_INPUT: (
+        "CUDNN_STATUS_NOT_SUPPORTED",
+        "CUDNN_STATUS_BAD_PARAM",
+        "No execution plans support the graph",
+        "CUDA error: invalid configuration argument",
+        "only supports output tensors with less than INT_MAX elements",
+        "is not supported for tensors with more than INT_MAX elements",
+    ),
+    FailureKind.CUDNN_VERSION: (
+        "cuDNN version incompatibility",
+        "libcudnn... version mismatch",
+        "Unable to load any of {libcudnn",
+    ),
+    FailureKind.GPU: (
+        "No CUDA GPUs are available",
+        "Driver/library version mismatch",
+        "system not yet initialized",
+        "invalid device ordinal",
+        "devices are busy or unavailable",
+        "uncorrectable ECC error",
+        "CUDA unknown error",
+        "GPU has fallen off the bus",
+        "Unable to determine the device handle for GPU",
+        "nvidia-smi has failed because it couldn't communicate",
+    ),
+    FailureKind.CHECKPOINT: (
+        "Error(s) in loading state_dict",
+        "copying a param with shape",
+    ),
+    FailureKind.COLLATE: (
+        "stack expects each tensor to be equal size",
+        "all input arrays must have the same shape",
+        "Trying to resize storage that is not resizable",
+    ),
+    FailureKind.CONFIG_KEY: ("'EasyDict' object has no attribute '...'",),
+    FailureKind.ONE_SAMPLE: ("Expected more than 1 value per channel when training",),
+    FailureKind.NUMPY: (
+        "module 'numpy' has no attribute '...'",
+        "module `numpy` has no attribute `...`",
+    ),
+    FailureKind.LIBRARY: (
+        "version `GLIBC...' not found",
+        "version `CXXABI...' not found",
+    ),
+    FailureKind.DESCRIPTORS: (
+        "received # items of ancdata",
+        "[Errno 24] Too many open files",
+        "Too many open files",
+    ),
+}
+"""Failures that no rule can look for: the cause is in the labels, the values, another process, the
+machine or a checkpoint. Texts are as on the rules' pages: # is a number, ... anything short, and
+"(in vfe)" the part of the detector whose code says so."""
+
+_LATER_TEXTS: dict[FailureKind, tuple[str, ...]] = {
+    FailureKind.NCCL_OTHER: (
+        "NCCL error",
+        "ncclUnhandledCudaError",
+        "ncclSystemError",
+        "ncclInternalError",
+        "ncclRemoteError",
+        "Duplicate GPU detected",
+        "Watchdog caught collective operation timeout",
+        "Timed out waiting",
+        "Connection closed by",
+        "Connection reset by peer",
+        "Socket Timeout",
+    ),
+    FailureKind.WORKER_ENDED: (
+        "DataLoader worker (pid(s) ...) exited unexpectedly",
+        "DataLoader worker (pid ...) is killed by signal: ...",
+        "DataLoader worker (pid(s) ...) is killed by signal: ...",
+    ),
+}
+"""What follows from another process's failure; it counts where that is not seen."""
+
 _DEVICE = _pattern(r"GPU (\d{1,4})(?: has a total|;)|on device (\d{1,4})")
 _PARTS = {
     name: tuple(map(_pattern, texts))
@@ -129,7 +244,7 @@ def last_failure(text: str, line_of: list[int], rank: str) -> Failure | None:
             match, kind = _last(later, text)
     if match is None:
         return None
-    if kind in ADVICE:
+    if kind in _TEXTS or kind in _LATER_TEXTS:
         return _quoted(kind, text, match.span(), line_of, rank)
     body = text[match.start() : match.start() + _MAX_MESSAGE]
     return _failure(match, kind, body, line_of[text.count("\n", 0, match.start())], rank)
@@ -239,7 +354,7 @@ def _last_of(rank: str, lines: list[tuple[int, str]]) -> Failure | None:
         return None
     before = [line for number, line in lines if number <= failure.line]
     stack = _stack(before)
-    if failure.kind is not FailureKind.FAULT and failure.kind not in ADVICE:
+    if failure.kind not in (FailureKind.FAULT, *_TEXTS, *_LATER_TEXTS):
         return replace(failure, stack=stack)
     codes = codes_for(failure.sentence, stack.part)
     kind = failure.kind if codes else kind_in(failure.sentence, stack.part) or failure.kind
@@ -274,3 +389,24 @@ def _phase(path: str, function: str) -> str:
         return "optimizer"
     # A checkpoint runs forward functions inside the backward pass; the outer frame came first.
     return "forward" if function == "forward" else ""
+
+
+def heads(*, later: bool) -> tuple[tuple[FailureKind, Signature], ...]:
+    """Return the texts that count whatever part printed them, in one list or the other."""
+    return tuple((kind, one) for kind, one in _signatures(later=later) if not one.part)
+
+
+def kind_in(text: str, part: str) -> FailureKind | None:
+    """Return what the text is where that part of the detector printed it; None if nothing."""
+    known = (
+        kind
+        for kind, one in _signatures(later=False)
+        if part and one.part == part and one.pattern.search(text)
+    )
+    return next(known, None)
+
+
+@cache
+def _signatures(*, later: bool) -> tuple[tuple[FailureKind, Signature], ...]:
+    table = _LATER_TEXTS if later else _TEXTS
+    return tuple((kind, signature("", text)) for kind, texts in table.items() for text in texts)

@@ -7,7 +7,6 @@ hard link, a descriptor), and by its resolved name as well, since a replaced fil
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bevdiag.errors import InputError
@@ -15,38 +14,29 @@ from bevdiag.errors import InputError
 Mark = tuple[int, int] | str
 
 
-@dataclass(slots=True)
-class _Account:
-    """By each mark: of inputs, the file as it was spelled; of the others, the option.
-
-    `stdin` is what was read from there, for those who read the file `-`.
-    """
-
-    inputs: dict[Mark, str] = field(default_factory=dict)
-    outputs: dict[Mark, str] = field(default_factory=dict)
-    updated: dict[Mark, str] = field(default_factory=dict)
-    stdin: bytes | None = None
-
-
-_account = _Account()
+_inputs: dict[Mark, str] = {}
+"""By each mark the file, as it was spelled."""
+_outputs: dict[Mark, str] = {}
+_updated: dict[Mark, str] = {}
+"""By each mark the option that named the file."""
+_stdin: list[bytes] = []
+"""What was read from there, for those who read the file `-`."""
 
 
 def forget() -> None:
     """Begin a run: nothing has been read, nothing is to be written."""
-    _account.inputs.clear()
-    _account.outputs.clear()
-    _account.updated.clear()
-    _account.stdin = None
+    for account in (_inputs, _outputs, _updated, _stdin):
+        account.clear()
 
 
 def keep_stdin(data: bytes) -> None:
     """Stdin has been read: it can be only once."""
-    _account.stdin = data
+    _stdin.append(data)
 
 
 def kept_stdin() -> bytes | None:
     """Return what `keep_stdin` was given in this run."""
-    return _account.stdin
+    return _stdin[0] if _stdin else None
 
 
 def note_input(path: Path, found: os.stat_result | None = None) -> None:
@@ -62,21 +52,21 @@ def note_input(path: Path, found: os.stat_result | None = None) -> None:
             return
     marks = _marks(path, found)
     for mark in marks:
-        _account.inputs.setdefault(mark, str(path))
+        _inputs.setdefault(mark, str(path))
     for mark in marks:
-        if mark in _account.outputs:
-            raise _is_read(_account.outputs[mark], str(path))
+        if mark in _outputs:
+            raise _is_read(_outputs[mark], str(path))
 
 
 def inputs() -> dict[Mark, str]:
     """Return what has been read so far, for `add_inputs` in another process."""
-    return dict(_account.inputs)
+    return dict(_inputs)
 
 
 def add_inputs(others: dict[Mark, str]) -> None:
     """Note what a child process has read."""
     for mark, name in others.items():
-        _account.inputs.setdefault(mark, name)
+        _inputs.setdefault(mark, name)
 
 
 def note_output(path: Path, option: str, *, updated: bool = False) -> None:
@@ -88,10 +78,10 @@ def note_output(path: Path, option: str, *, updated: bool = False) -> None:
     refuse_input(path, option)
     marks = _file_marks(path)
     for mark in marks:
-        if mark in _account.outputs or mark in _account.updated:
-            other = _account.outputs.get(mark) or _account.updated[mark]
+        if mark in _outputs or mark in _updated:
+            other = _outputs.get(mark) or _updated[mark]
             raise InputError(f"{option}: {path} is written by {other} too: name another file")
-    known = _account.updated if updated else _account.outputs
+    known = _updated if updated else _outputs
     known.update(dict.fromkeys(marks, option))
 
 
@@ -102,8 +92,8 @@ def refuse_input(path: Path, option: str) -> None:
         InputError: it has been.
     """
     for mark in _file_marks(path):
-        if mark in _account.inputs:
-            raise _is_read(option, _account.inputs[mark])
+        if mark in _inputs:
+            raise _is_read(option, _inputs[mark])
 
 
 def _is_read(option: str, name: str) -> InputError:

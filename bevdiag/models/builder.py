@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from bevdiag.config.backbone_settings import (
+    DYNAMIC_VFES,
     DsvtSettings,
     FocalDsvtSettings,
+    MeanVfeSettings,
+    SdaVfeSettings,
     VoxelBackboneSettings,
     VoxelFocalBackboneSettings,
 )
@@ -19,7 +22,6 @@ from bevdiag.config.bev_settings import (
 )
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
-from bevdiag.config.vfe_settings import DYNAMIC_VFES, MeanVfeSettings, SdaVfeSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_2d.base_bev_backbone import (
     BaseBevBackbone,
@@ -28,8 +30,11 @@ from bevdiag.models.backbones_2d.base_bev_backbone import (
 )
 from bevdiag.models.backbones_3d.dsvt import Dsvt
 from bevdiag.models.backbones_3d.focal_dsvt import FocalDsvt
-from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelResBackBone8x
-from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFocal
+from bevdiag.models.backbones_3d.voxel_backbone import (
+    VoxelBackBone8x,
+    VoxelBackBone8xFocal,
+    VoxelResBackBone8x,
+)
 from bevdiag.models.contracts import Batch, DenseHead, Detections, MapToBev
 from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
@@ -45,8 +50,7 @@ from bevdiag.models.map_to_bev import (
     PillarScatter,
     SparseHeightCompression,
 )
-from bevdiag.models.vfe.dynamic_vfe import DynamicMeanVfe, DynamicPointNetVfe
-from bevdiag.models.vfe.pillar_vfe import MeanVfe, PillarVfe
+from bevdiag.models.vfe.point_net import DynamicMeanVfe, DynamicPointNetVfe, MeanVfe, PillarVfe
 from bevdiag.models.vfe.sda_vfe import SdaVfe
 
 

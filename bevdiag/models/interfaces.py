@@ -11,6 +11,8 @@ from bevdiag.config import DetectorConfig
 from bevdiag.config.backbone_settings import (
     DsvtSettings,
     FocalDsvtSettings,
+    PointNetVfeSettings,
+    SdaVfeSettings,
     VoxelBackboneSettings,
     VoxelFocalBackboneSettings,
     VoxelResBackboneSettings,
@@ -26,7 +28,6 @@ from bevdiag.config.bev_settings import (
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
 from bevdiag.config.parts import Parts, UpToMap
-from bevdiag.config.vfe_settings import PointNetVfeSettings, SdaVfeSettings
 from bevdiag.errors import BevdiagError, InputError
 
 SpatialShape = tuple[int, int, int]
@@ -201,44 +202,32 @@ class MapInput:
 
 def map_input_of(config: DetectorConfig | UpToMap) -> MapInput:
     """Derive the map_input from the settings alone."""
-    model, mapping = config.model, config.model.map_to_bev
-    volume = sparse_volume(model, config.data)
+    model, data, mapping = config.model, config.data, config.model.map_to_bev
+    volume = sparse_volume(model, data)
     if isinstance(mapping, (PillarScatterSettings, PillarScatter3dSettings)) or volume is None:
-        return _pillar_input(config)
-    reads = bev_input(model) if isinstance(model.backbone_3d, FocalDsvtSettings) else "backbone_3d"
-    mode = mapping.mode if isinstance(mapping, SparseHeightCompressionSettings) else "none"
-    z, y, x = volume.spatial_shape
-    for stride in mapping.height_strides:
-        z = ceil(z / stride)
-    flat = {"none": volume.channels * z, "learned": mapping.num_bev_features}
+        channels, (x, y, z) = pillar_channels(model, data), data.grid_size
+        if isinstance(mapping, PillarScatter3dSettings):
+            x, y, z = mapping.input_shape
+        reads, real, flattens = PILLARS, channels * z, False
+    else:
+        of_focal = isinstance(model.backbone_3d, FocalDsvtSettings)
+        reads = bev_input(model) if of_focal else "backbone_3d"
+        channels, (z, y, x) = volume.channels, volume.spatial_shape
+        for stride in mapping.height_strides:
+            z = ceil(z / stride)
+        mode = mapping.mode if isinstance(mapping, SparseHeightCompressionSettings) else "none"
+        flat = {"none": channels * z, "learned": mapping.num_bev_features}
+        real, flattens = flat.get(mode, channels), mode in flat
     return MapInput(
         reads=reads,
-        channels=volume.channels,
-        depth=z,
-        height=y,
-        width=x,
-        declared=mapping.num_bev_features,
-        real=flat.get(mode, volume.channels),
-        flattens=mode in flat,
-        stride=_stride(model),
-    )
-
-
-def _pillar_input(config: DetectorConfig | UpToMap) -> MapInput:
-    mapping, channels = config.model.map_to_bev, pillar_channels(config.model, config.data)
-    x, y, z = config.data.grid_size
-    if isinstance(mapping, PillarScatter3dSettings):
-        x, y, z = mapping.input_shape
-    return MapInput(
-        reads=PILLARS,
         channels=channels,
         depth=z,
         height=y,
         width=x,
         declared=mapping.num_bev_features,
-        real=channels * z,
-        flattens=False,
-        stride=_stride(config.model),
+        real=real,
+        flattens=flattens,
+        stride=_stride(model),
     )
 
 

@@ -46,11 +46,8 @@ class Baseline(BaseModel):
 
     def text(self) -> str:
         """Return the file's text; the same state gives the same bytes."""
-        document = {
-            "schema": self.schema_,
-            "configs": {name: entry.model_dump() for name, entry in sorted(self.configs.items())},
-        }
-        return json.dumps(document, indent=2, sort_keys=False) + "\n"
+        ordered = self.model_copy(update={"configs": dict(sorted(self.configs.items()))})
+        return json.dumps(ordered.model_dump(by_alias=True), indent=2) + "\n"
 
 
 def read_baseline(file: Path) -> Baseline:

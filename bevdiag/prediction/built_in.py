@@ -34,7 +34,7 @@ from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules.checks import config_findings, sifted, step_findings, stops, with_fixes
 from bevdiag.rules.codes import Stage
-from bevdiag.rules.evidence import StepEvidence
+from bevdiag.rules.finding import StepEvidence
 from bevdiag.scenes import Batch
 from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.failure import failures_reported

@@ -21,7 +21,7 @@ from bevdiag.prediction.scene import SceneSettings, scene_assumption
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
 from bevdiag.rules.codes import Stage
-from bevdiag.rules.evidence import TraceEvidence
+from bevdiag.rules.finding import TraceEvidence
 from bevdiag.rules.keys_and_names import unread
 from bevdiag.rules.traced import repository_stubbed
 from bevdiag.scenes import Batch

@@ -5,7 +5,7 @@ the text; that text is read and traced once more, and only what it then comes to
 """
 
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from difflib import unified_diff
 from pathlib import Path
 
@@ -32,16 +32,15 @@ _BOM = "\ufeff"
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixOptions:
-    """What to do with the answer: whether unsafe changes may take part, and whether to write."""
-
-    unsafe: bool = False
-    write: bool = False
-
-
-def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progress) -> FixReport:
-    """Find the cheapest set of changes that fits, and write it if that is wanted.
+def fix(
+    config: Path,
+    options: InspectOptions,
+    progress: Progress,
+    *,
+    unsafe: bool = False,
+    write: bool = False,
+) -> FixReport:
+    """Find the cheapest set of changes that fits, with `unsafe` ones too; with `write`, write it.
 
     Raises:
         BevdiagError: a config, point file or option that cannot be used.
@@ -58,7 +57,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
         target=target_of(goal),
         scene=source.input()[0],
         base=base,
-        unsafe_allowed=how.unsafe,
+        unsafe_allowed=unsafe,
     )
     if base.fits and not source.edits:
         return report
@@ -70,7 +69,7 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
             goal,
             base,
             lambda what, share: progress(f"remedies: {what}", 0.05 + 0.85 * share),
-            unsafe=how.unsafe,
+            unsafe=unsafe,
         )
         report = replace(report, **{one.name: getattr(found, one.name) for one in fields(found)})
         progress("advice", 0.9)
@@ -79,8 +78,8 @@ def fix(config: Path, options: InspectOptions, how: FixOptions, progress: Progre
         report = replace(report, advice=advice_for(source, goal, step or recorded))
     if report.chosen is None:
         return report
-    with locked(config) if how.write else nullcontext():
-        return _with_edits(source, report, how)
+    with locked(config) if write else nullcontext():
+        return _with_edits(source, report, write=write)
 
 
 def _first_step(
@@ -110,7 +109,7 @@ def _first_step(
     return source, require_capacity(target), recorded
 
 
-def _with_edits(source: ConfigSource, report: FixReport, how: FixOptions) -> FixReport:
+def _with_edits(source: ConfigSource, report: FixReport, *, write: bool) -> FixReport:
     """Add the diff to the report; where it is wanted, write the file and inspect it again."""
     chosen, path, edits = report.chosen, source.path, source.edits
     assert chosen is not None
@@ -124,7 +123,7 @@ def _with_edits(source: ConfigSource, report: FixReport, how: FixOptions) -> Fix
     if not says(path, _without_mark(after)[1], document, edits):
         return replace(report, refusal="the edited text would not say what was traced")
     report = replace(report, diff=_diff(path, text, after))
-    if not how.write or after == text:
+    if not write or after == text:
         return report
     write_file(path, after.encode(), "--write", updated=True)
     problem = _checked_again(chosen, path, source.options)

@@ -141,7 +141,8 @@ def _begun(rounds: Sequence[Sequence[str]], known: Mapping[str, Fix]) -> Iterato
         if len(groups) > 1:
             yield together
             together = []
-    yield together
+    if together:
+        yield together
 
 
 def _combined(

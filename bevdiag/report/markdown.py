@@ -13,7 +13,7 @@ from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable
-from bevdiag.report.text.checks_report import figures, why
+from bevdiag.report.text.checks_report import WORDS, figures, why
 from bevdiag.report.text.headline import verdict_sentence
 from bevdiag.rules.finding import Finding, worst_first
 
@@ -23,12 +23,7 @@ MOST_CHARACTERS = 65_536
 _FRAME = 400
 """Room for the heading and for the sentences about what is left out."""
 
-_WORDS = {
-    ExitCode.FITS: "pass",
-    ExitCode.FINDINGS: "**FAIL**",
-    ExitCode.NO_VERDICT: "no verdict",
-    ExitCode.USAGE: "**BROKEN**",
-}
+_WORDS = {code: f"**{word}**" if "bold" in style else word for code, (word, style) in WORDS.items()}
 _HEAD = ("| config | | peak | reserved | budget | why |", "|---|---|--:|--:|--:|---|")
 _WEB = re.compile(r"(www)\.", re.IGNORECASE)
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@:])")

@@ -1,6 +1,7 @@
 """The step's memory curve, reduced to a width without losing its peaks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from bevdiag.prediction.result import TimelinePoint
@@ -22,12 +23,5 @@ def reduce_stretch(points: Sequence[TimelinePoint], count: int) -> list[Timeline
         stop = max(start + 1, (number + 1) * len(points) // count)
         highest = max(points[start:stop], key=lambda point: point.allocated_bytes)
         reserved = max(point.reserved_bytes for point in points[start:stop])
-        reduced.append(
-            TimelinePoint(
-                phase=highest.phase,
-                module=highest.module,
-                allocated_bytes=highest.allocated_bytes,
-                reserved_bytes=reserved,
-            )
-        )
+        reduced.append(replace(highest, reserved_bytes=reserved))
     return reduced

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import TraceEvidence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Finding, TraceEvidence
 from bevdiag.rules.smaller_step import fixes
 
 over_budget_fixes = fixes

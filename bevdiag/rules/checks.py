@@ -11,14 +11,16 @@ from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.parts import Parts, read_parts
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.rules.codes import CODES, Code, Stage, finding, rule_of
-from bevdiag.rules.evidence import ConfigEvidence, StepEvidence, TraceEvidence
 from bevdiag.rules.finding import (
     Confidence,
+    ConfigEvidence,
     Finding,
     Fix,
     Fixable,
     Severity,
     Silencing,
+    StepEvidence,
+    TraceEvidence,
     worst_first,
 )
 from bevdiag.rules.pages import codes_for

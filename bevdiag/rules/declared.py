@@ -2,22 +2,19 @@
 
 from collections.abc import Iterator
 
+from bevdiag.config import Document
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.bev_settings import PillarScatterSettings, SparseHeightCompressionSettings
-from bevdiag.config.parts import as_triple, dsvt_key, listed, triple, whole
+from bevdiag.config.parts import UpToMap, as_triple, dsvt_key, listed, triple, whole
 from bevdiag.models.interfaces import MapInput, bev_map, sparse_volume, voxel_channels
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import ConfigEvidence, Finding, Severity
 
-_DECLARED = "MODEL.MAP_TO_BEV.NUM_BEV_FEATURES"
 _BACKBONE = "MODEL.BACKBONE_3D"
 _MADE = f"{_BACKBONE}.FOCAL_ENCODER.OUT_CHANNELS"
-_INPUT_FEATURES = "MODEL.MAP_TO_BEV.INPUT_FEATURES"
 _IMPORTANCE = "MODEL.BACKBONE_3D.FOCAL_ENCODER.IMPORTANCE_CHANNELS"
 _KERNEL = 3
 _SUPERVISED = "MODEL.BACKBONE_3D.FOCAL_ENCODER.LOSS_CONFIG.SUPERVISED_CHANNEL"
-_LAST_CHANNEL = (-1, 26)
 
 
 def bev_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
@@ -47,7 +44,7 @@ def bev_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
         "BEV201",
         f"NUM_BEV_FEATURES declares {map_input.declared} BEV channels, but {map_input.real} "
         f"arrive: {_arithmetic(map_input)}",
-        key=_DECLARED,
+        key="MODEL.MAP_TO_BEV.NUM_BEV_FEATURES",
         module="map_to_bev_module",
         detail=_what_follows(map_input, traced=evidence.config is not None),
     )
@@ -91,14 +88,13 @@ def input_channel_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:
     Seen in: open-mmlab/mmdetection3d#553: an encoder whose declared input channels are not those of
         its voxels.
     """
-    yield from _into_dsvt(evidence)
-    yield from _into_projection(evidence)
+    made = evidence.parts.up_to_map()
+    if made is not None:
+        yield from _into_dsvt(made, evidence.document)
+        yield from _into_projection(made)
 
 
-def _into_dsvt(evidence: ConfigEvidence) -> Iterator[Finding]:
-    made, document = evidence.parts.up_to_map(), evidence.document
-    if made is None:
-        return
+def _into_dsvt(made: UpToMap, document: Document) -> Iterator[Finding]:
     backbone, key = made.model.backbone_3d, f"{_BACKBONE}.d_model"
     maker: str
     if isinstance(backbone, FocalDsvtSettings):
@@ -119,13 +115,11 @@ def _into_dsvt(evidence: ConfigEvidence) -> Iterator[Finding]:
         )
 
 
-def _into_projection(evidence: ConfigEvidence) -> Iterator[Finding]:
-    made = evidence.parts.up_to_map()
-    mapping = evidence.parts.map_to_bev
-    if made is None or not isinstance(mapping, SparseHeightCompressionSettings):
+def _into_projection(made: UpToMap) -> Iterator[Finding]:
+    mapping, volume = made.model.map_to_bev, sparse_volume(made.model, made.data)
+    if not isinstance(mapping, SparseHeightCompressionSettings) or volume is None:
         return
-    volume = sparse_volume(made.model, made.data)
-    if volume is None or mapping.mode != "learned" or mapping.height_strides:
+    if mapping.mode != "learned" or mapping.height_strides:
         return
     height = volume.spatial_shape[0]
     if mapping.input_features != volume.channels * height:
@@ -134,7 +128,7 @@ def _into_projection(evidence: ConfigEvidence) -> Iterator[Finding]:
             f"the learned projection reads {mapping.input_features} channels, but "
             f"{volume.channels} channels x {height} height levels = {volume.channels * height} "
             "arrive",
-            key=_INPUT_FEATURES,
+            key="MODEL.MAP_TO_BEV.INPUT_FEATURES",
             module="map_to_bev_module",
         )
 
@@ -175,12 +169,12 @@ def focal_supervision_channel(evidence: ConfigEvidence) -> Iterator[Finding]:
         can hold, which is what the loss is against.
     """
     written = whole(evidence.document, _SUPERVISED)
-    if written is None or written in _LAST_CHANNEL:
+    if written is None or written in (-1, 26):
         return
     yield finding(
         "BEV205",
         f"the focal loss supervises channel {written}, which rates a neighbour: the voxel's own "
-        f"importance is the last channel ({_LAST_CHANNEL[1]}, or {_LAST_CHANNEL[0]})",
+        "importance is the last channel (26, or -1)",
         key=_SUPERVISED,
         module="backbone_3d.focal_encoder",
     )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from bevdiag.environment.environment import Chip, Environment, install_spconv, install_torch
-from bevdiag.environment.gpus import GpuProcess, GpuState
+from bevdiag.environment.gpus import GpuProcess
 from bevdiag.environment.packages import cuda_suffix
 from bevdiag.environment.wheels import (
     Kernels,
@@ -166,27 +166,19 @@ def gpu_memory_taken(environment: Environment) -> Iterator[Finding]:
     """
     driver = environment.driver
     for gpu in driver.gpus if driver is not None else ():
-        if gpu.processes:
-            yield _taken(gpu)
-
-
-def _taken(gpu: GpuState) -> Finding:
-    computing = [process for process in gpu.processes if process.computes]
-    blamed = computing or list(gpu.processes)
-    pids = " ".join(str(process.pid) for process in blamed)
-    return finding(
-        "BEV710",
-        f"GPU {gpu.index} ({gpu.name}): {format_size(gpu.used_bytes)} of "
-        f"{format_size(gpu.total_bytes)} are taken",
-        severity=None if computing else Severity.INFO,
-        detail=(
-            *(_described(process) for process in gpu.processes),
-            "A training has what is left.",
-        ),
-        command=f"kill {pids}  # if yours; or CUDA_VISIBLE_DEVICES with another GPU"
-        if computing
-        else "",
-    )
+        if not gpu.processes:
+            continue
+        computing = [process for process in gpu.processes if process.computes]
+        pids = " ".join(str(process.pid) for process in computing)
+        kill = f"kill {pids}  # if yours; or CUDA_VISIBLE_DEVICES with another GPU"
+        yield finding(
+            "BEV710",
+            f"GPU {gpu.index} ({gpu.name}): {format_size(gpu.used_bytes)} of "
+            f"{format_size(gpu.total_bytes)} are taken",
+            severity=None if computing else Severity.INFO,
+            detail=(*map(_described, gpu.processes), "A training has what is left."),
+            command=kill if computing else "",
+        )
 
 
 def _described(process: GpuProcess) -> str:

@@ -7,7 +7,6 @@ from packaging.version import Version
 
 from bevdiag.environment.environment import Environment, install_spconv
 from bevdiag.environment.packages import Package, Packages, cuda_suffix, is_spconv_1
-from bevdiag.environment.probes import ImportProbe
 from bevdiag.environment.wheels import (
     CudaVersion,
     first_cumm_for_numpy_2,
@@ -55,27 +54,23 @@ def import_fails(environment: Environment) -> Iterator[Finding]:
     Seen in: traveller59/spconv#655: "cannot import name 'CUDAEvent' from
         'cumm.core_cc.tensorview_bind'", for versions of cumm and spconv that do not match.
     """
+    torch, cumms = environment.torch, environment.packages.cumm()
+    beside = {"cumm": cumms, "spconv": (*environment.packages.spconv(), *cumms)}
     for probe in environment.probes:
-        if probe.signal or probe.error:
-            yield _failed(environment, probe)
-
-
-def _failed(environment: Environment, probe: ImportProbe) -> Finding:
-    packages = environment.packages
-    beside = {"cumm": packages.cumm(), "spconv": (*packages.spconv(), *packages.cumm())}
-    torch = environment.torch
-    involved = beside.get(probe.stage, (torch,) if torch is not None else ())
-    names = " ".join(f"{package.name}=={package.version}" for package in involved)
-    how = f"dies of {probe.signal}" if probe.signal else f"fails: {probe.error}"
-    return finding(
-        "BEV702",
-        f"{probe.stage} {how}",
-        detail=(
-            f'It was tried in a process of its own: python -c "{_TESTS[probe.stage]}"',
-            "A training ends at the same place.",
-        ),
-        command=f"python -m pip install --force-reinstall --no-deps {names}",
-    )
+        if not (probe.signal or probe.error):
+            continue
+        involved = beside.get(probe.stage, (torch,) if torch is not None else ())
+        names = " ".join(f"{package.name}=={package.version}" for package in involved)
+        how = f"dies of {probe.signal}" if probe.signal else f"fails: {probe.error}"
+        yield finding(
+            "BEV702",
+            f"{probe.stage} {how}",
+            detail=(
+                f'It was tried in a process of its own: python -c "{_TESTS[probe.stage]}"',
+                "A training ends at the same place.",
+            ),
+            command=f"python -m pip install --force-reinstall --no-deps {names}",
+        )
 
 
 def cudnn_without_64_bit_indices(environment: Environment) -> Iterator[Finding]:

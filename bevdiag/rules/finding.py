@@ -1,9 +1,11 @@
-"""One thing that is wrong or worth knowing, and what it offers against it: plain values.
+"""What a rule is given, and what it gives: one thing that is wrong or worth knowing. Plain values.
 
-A rule that knows what helps against its fault has a function beside it, `<rule>_fixes`. It is asked
-of the config alone, before and after other fixes, so that sets of fixes can be made one after the
-other.
+A rule looks at the config alone, or at the config and a traced step. One that knows what helps
+against its fault has a function beside it, `<rule>_fixes`. It is asked of the config alone, before
+and after other fixes, so that sets of fixes can be made one after the other.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +13,21 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bevdiag.config import DetectorConfig, Document
+from bevdiag.config import DetectorConfig, Document, ReadingNote
 from bevdiag.config.edits import flow
+from bevdiag.config.parts import Parts
 from bevdiag.errors import Location
+from bevdiag.memory.verdict import Verdict
 
 # Rules that need the config alone run where torch is not installed or not worth its import.
 if TYPE_CHECKING:
+    from bevdiag.memory.device import DeviceTarget
+    from bevdiag.memory.profile import MemoryProfile
+    from bevdiag.models.interfaces import MapInput
     from bevdiag.scenes import Batch
     from bevdiag.source import SourceSettings
+    from bevdiag.trace.kept_voxels import KeptVoxels
+    from bevdiag.trace.step import Trace
 
 PROCESSORS = ("DATA_CONFIG", "DATA_PROCESSOR")
 VOXELIZER = (*PROCESSORS, "transform_points_to_voxels")
@@ -81,7 +90,7 @@ class Fixable(Protocol):
     @property
     def config(self) -> DetectorConfig | None: ...
     @property
-    def settings(self) -> "SourceSettings | None": ...
+    def settings(self) -> SourceSettings | None: ...
     @property
     def root(self) -> Path | None: ...
     @property
@@ -92,7 +101,7 @@ class Fixable(Protocol):
     def max_points(self) -> int | None: ...
     @property
     def max_voxels(self) -> int | None: ...
-    def batch(self) -> "Batch": ...
+    def batch(self) -> Batch: ...
 
 
 def batch_key(step: Fixable) -> tuple[str, ...]:
@@ -164,3 +173,59 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """Errors, warnings, then the rest; within a severity in the order of the rules."""
     order = tuple(Severity)
     return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigEvidence:
+    """One config before anything is built from it.
+
+    Attributes:
+        document: what is written, bases and overrides merged.
+        parts: the settings of each section that makes sense by itself.
+        config: the checked settings, None where they make no sense or name what bevdiag does not
+            model; a rule that can tell from the document alone should.
+        data_root: the folder that the config's relative data paths start from, if it was named.
+    """
+
+    document: Document
+    parts: Parts
+    config: DetectorConfig | None = None
+    data_root: Path | None = None
+
+    @property
+    def notes(self) -> tuple[ReadingNote, ...]:
+        """What was noted while the config was read and, if it makes sense, checked."""
+        return self.document.notes if self.config is None else self.config.notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceEvidence:
+    """One traced step, of whatever model.
+
+    Attributes:
+        document: what is written, for the places that findings point at.
+        trace: the step with the expected counts; `profile` is its memory without a limit.
+        high: the memory of the upper end.
+    """
+
+    document: Document
+    autocast: str
+    optimizer: str
+    target: DeviceTarget
+    trace: Trace
+    profile: MemoryProfile
+    high: MemoryProfile
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEvidence(TraceEvidence):
+    """One traced step of a model that bevdiag built from the config's settings.
+
+    Where the config declares other channels than arrive, the trace is of the fixed config.
+    """
+
+    config: DetectorConfig
+    batch: Batch
+    map_input: MapInput
+    kept_voxels: tuple[KeptVoxels, ...]

@@ -17,8 +17,7 @@ from bevdiag.models.interfaces import (
     level_strides,
 )
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import ConfigEvidence, Finding, Severity
 
 _EIGHTH = ("VoxelBackBone8x", "VoxelResBackBone8x", "VoxelBackBone8xFocal", "UNetV2")
 _LAST_PAD = "MODEL.BACKBONE_3D.last_pad"
@@ -117,7 +116,6 @@ def pillars_on_tall_grid(evidence: ConfigEvidence) -> Iterator[Finding]:
     )
 
 
-_STRIDES = "MODEL.BACKBONE_2D.UPSAMPLE_STRIDES"
 _RANGE = "DATA_CONFIG.POINT_CLOUD_RANGE"
 _HEAD_STRIDE = "MODEL.DENSE_HEAD.TARGET_ASSIGNER_CONFIG.FEATURE_MAP_STRIDE"
 _CLASSES = "MODEL.DENSE_HEAD.ANCHOR_GENERATOR_CONFIG"
@@ -152,7 +150,7 @@ def bev_not_divisible_by_stride(evidence: ConfigEvidence) -> Iterator[Finding]:
         yield finding(
             "BEV103",
             f"the levels of the 2D backbone are brought back to different strides: {shown}",
-            key=_STRIDES,
+            key="MODEL.BACKBONE_2D.UPSAMPLE_STRIDES",
             module="backbone_2d",
         )
     elif before is not None:

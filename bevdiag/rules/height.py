@@ -15,8 +15,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import conv_workspace
 from bevdiag.models.interfaces import Changes, compression_changes, map_input_of
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import StepEvidence
-from bevdiag.rules.finding import OWN_MODULE, Finding, Fix, Fixable, Price, Severity
+from bevdiag.rules.finding import OWN_MODULE, Finding, Fix, Fixable, Price, Severity, StepEvidence
 from bevdiag.rules.index_limits import first_bev_convolution
 
 BLOWUP_CHANNELS = 1024

@@ -9,8 +9,15 @@ from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.requests import GemmWorkspace
 from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import StepEvidence, TraceEvidence
-from bevdiag.rules.finding import VOXELIZER, Finding, Fix, Fixable, Price
+from bevdiag.rules.finding import (
+    VOXELIZER,
+    Finding,
+    Fix,
+    Fixable,
+    Price,
+    StepEvidence,
+    TraceEvidence,
+)
 from bevdiag.trace.kept_voxels import KeptVoxels
 from bevdiag.trace.wiring import is_inside
 
@@ -215,44 +222,36 @@ def focal_growth(evidence: StepEvidence) -> Iterator[Finding]:
     """
     for kept in evidence.kept_voxels:
         if kept.high > 2 * kept.incoming:
-            is_encoder = isinstance(evidence.config.model.backbone_3d, FocalDsvtSettings)
-            yield (_encoder_growth if is_encoder else _level_growth)(evidence, kept)
+            yield _growth(evidence, kept)
 
 
-def _level_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
-    peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
-    return finding(
-        "BEV307",
-        f"{kept.module} turns {kept.incoming:,} voxels into {kept.low:,} to {kept.high:,}, by "
-        "feature values",
-        key="MODEL.BACKBONE_3D.NAME",
-        module=kept.module,
-        detail=(
-            f"The step peaks at {format_size(peaks[0])} with {kept.used:,} voxels kept here and at "
-            f"{format_size(peaks[1])} with the most that every focal convolution can keep.",
-            "A smaller THRESHOLD with TOPK bounds the foreground, and with it the growth. "
-            f"--assume {kept.site}=COUNT pins the count.",
-        ),
+def _growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
+    low, high, incoming = kept.low, kept.high, kept.incoming
+    peak = format_size(evidence.profile.peak.allocated_bytes)
+    highest = format_size(evidence.high.peak.allocated_bytes)
+    counts = f"turns {incoming:,} voxels into {low:,} to {high:,}"
+    if isinstance(evidence.config.model.backbone_3d, FocalDsvtSettings):
+        key = "MODEL.BACKBONE_3D.FOCAL_ENCODER"
+        times = f"{low / incoming:.1f} to {high / incoming:.1f} times"
+        message = f"the focal encoder {counts}: {times}, by feature values"
+        effect = (
+            f"DSVT runs on all of them: the step peaks at {peak} with {kept.used:,} voxels kept "
+            f"and at {highest} at the upper end, whatever the BEV map does."
+        )
+        bound = "FOCAL_TOPK: True with a small FOCAL_THRESHOLD"
+    else:
+        key = "MODEL.BACKBONE_3D.NAME"
+        message = f"{kept.module} {counts}, by feature values"
+        effect = (
+            f"The step peaks at {peak} with {kept.used:,} voxels kept here and at {highest} with "
+            "the most that every focal convolution can keep."
+        )
+        bound = "A smaller THRESHOLD with TOPK"
+    advice = (
+        f"{bound} bounds the foreground, and with it the growth. --assume {kept.site}=COUNT pins "
+        "the count."
     )
-
-
-def _encoder_growth(evidence: StepEvidence, kept: KeptVoxels) -> Finding:
-    incoming = kept.incoming
-    peaks = evidence.profile.peak.allocated_bytes, evidence.high.peak.allocated_bytes
-    return finding(
-        "BEV307",
-        f"the focal encoder turns {incoming:,} voxels into {kept.low:,} to {kept.high:,}: "
-        f"{kept.low / incoming:.1f} to {kept.high / incoming:.1f} times, by feature values",
-        key="MODEL.BACKBONE_3D.FOCAL_ENCODER",
-        module=kept.module,
-        detail=(
-            f"DSVT runs on all of them: the step peaks at {format_size(peaks[0])} with "
-            f"{kept.used:,} voxels kept and at {format_size(peaks[1])} at the upper end, whatever "
-            "the BEV map does.",
-            "FOCAL_TOPK: True with a small FOCAL_THRESHOLD bounds the foreground, and with it the "
-            f"growth. --assume {kept.site}=COUNT pins the count.",
-        ),
-    )
+    return finding("BEV307", message, key=key, module=kept.module, detail=(effect, advice))
 
 
 def focal_growth_fixes(step: Fixable) -> Iterator[Fix]:

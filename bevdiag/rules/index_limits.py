@@ -8,8 +8,7 @@ from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import TraceEvidence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import Finding, TraceEvidence
 
 _LIMIT_BYTES = 2**31 - 1
 _LAYER = re.compile(r"(SubM|Sparse)(Inverse)?Conv(Transpose)?\dd")
@@ -105,9 +104,8 @@ def convolution_beyond_32_bit(evidence: TraceEvidence) -> Iterator[Finding]:
     seen: set[str] = set()
     for alloc, call in convolutions(evidence.trace.stream):
         choice = conv_backend(call, evidence.target.cudnn)
-        if not (choice.needs_64bit and choice.refused_by_cudnn) or alloc.module in seen:
-            continue
-        if choice.columns is None:
+        is_bypassed = choice.needs_64bit and choice.refused_by_cudnn
+        if not is_bypassed or choice.columns is None or alloc.module in seen:
             continue
         seen.add(alloc.module)
         version = ".".join(map(str, evidence.target.cudnn))

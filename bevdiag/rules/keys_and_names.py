@@ -15,8 +15,7 @@ from bevdiag.config.modules import (
 from bevdiag.config.nearest import nearest_names
 from bevdiag.config.parts import checkpoint_keys, dsvt_key, listed, text
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Confidence, Finding, Severity
+from bevdiag.rules.finding import Confidence, ConfigEvidence, Finding, Severity
 
 _SECTIONS = ("", "OPTIMIZATION", "DATA_CONFIG", "MODEL")
 

@@ -8,8 +8,7 @@ from bevdiag.config import Document
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.parts import listed, text, whole
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import Finding
+from bevdiag.rules.finding import ConfigEvidence, Finding
 
 _PATH, _INFOS = "DATA_CONFIG.DATA_PATH", "DATA_CONFIG.INFO_PATH"
 _AUGMENTOR = "DATA_CONFIG.DATA_AUGMENTOR"

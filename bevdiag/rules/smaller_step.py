@@ -10,10 +10,9 @@ from math import gcd, prod
 from typing import TYPE_CHECKING
 
 from bevdiag.config import DetectorConfig
-from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
+from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
 from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
 from bevdiag.config.tree import Path as Keys
-from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import BevdiagError
 from bevdiag.models.interfaces import Changes, map_input_of
 from bevdiag.rules.finding import (
@@ -135,10 +134,8 @@ def _with_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -> 
     elif isinstance(backbone, DsvtSettings):
         changes |= _dsvt_grid(_BACKBONE_3D, backbone, grid)
     if isinstance(model.map_to_bev, PillarScatter3dSettings):
-        changes[("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")] = [
-            *grid[:2],
-            model.map_to_bev.input_shape[2],
-        ]
+        height = model.map_to_bev.input_shape[2]
+        changes[("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")] = [*grid[:2], height]
     return changes
 
 

@@ -25,8 +25,7 @@ from bevdiag.config.parts import (
 from bevdiag.errors import ConfigError
 from bevdiag.models.interfaces import Changes, MapInput, bev_map, head_stride
 from bevdiag.rules.codes import CODES, rule_of
-from bevdiag.rules.evidence import ConfigEvidence
-from bevdiag.rules.finding import GRID, Finding, Fix, Price, Severity
+from bevdiag.rules.finding import GRID, ConfigEvidence, Finding, Fix, Price, Severity
 
 GRID_CODES = tuple(f"BEV{number}" for number in (101, 102, 103, 104, 107, 108, 109, 110, 201))
 
@@ -114,10 +113,11 @@ def _solved(document: Document, size_path: tree.Path, axes: list[_Axis]) -> Chan
             changes = _edit(document, size_path, [*flat, z], declares=declares)
             faults = {found.code for found in grid_faults(document.edited(changes))}
             if not faults:
-                is_old = {
-                    path for path in changes if document.get(tree.dotted(path)) == changes[path]
+                return {
+                    path: new
+                    for path, new in changes.items()
+                    if document.get(tree.dotted(path)) != new
                 }
-                return {path: new for path, new in changes.items() if path not in is_old}
             if faults <= set(_FLAT) or (z == axes[2] and faults == {"BEV201"}):
                 break  # no other height helps: another x and y do, or another declaration
     return {}

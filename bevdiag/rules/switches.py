@@ -16,8 +16,7 @@ from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Finding, Fix, Fixable, Price
+from bevdiag.rules.finding import Finding, Fix, Fixable, Price, StepEvidence, TraceEvidence
 
 _WITH_BF16 = (8, 0)
 _WITH_FP16 = (7, 0)

@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from bevdiag.rules.codes import finding
-from bevdiag.rules.evidence import StepEvidence, TraceEvidence
-from bevdiag.rules.finding import Finding
-from bevdiag.trace.wiring import DeadBranch
+from bevdiag.rules.finding import Finding, StepEvidence, TraceEvidence
 
 _SWITCHES = {
     "backbone_3d.dsvt": (
@@ -37,26 +35,23 @@ def parameters_without_gradient(evidence: TraceEvidence) -> Iterator[Finding]:
         the attention modules receive no gradient.
     """
     for branch in evidence.trace.wiring.dead_branches:
-        if branch.params:
-            yield _dead_branch(evidence, branch)
-
-
-def _dead_branch(evidence: TraceEvidence, branch: DeadBranch) -> Finding:
-    key, lesson = _SWITCHES.get(branch.path, ("", ""))
-    if evidence.document.get(key) is None:
-        key, lesson = "", ""
-    detail = [lesson] if lesson else []
-    missing = sum(evidence.trace.params_without_grad.values())
-    if branch.params < missing:
-        total = evidence.trace.params_by_module["total"]
-        detail.append(f"In all, {missing:,} of {total:,} parameters get no gradient.")
-    return finding(
-        "BEV601",
-        f"{branch.path}: {branch.params:,} parameters get no gradient: {branch.reason}",
-        key=key,
-        module=branch.path,
-        detail=tuple(detail),
-    )
+        if not branch.params:
+            continue
+        key, lesson = _SWITCHES.get(branch.path, ("", ""))
+        if evidence.document.get(key) is None:
+            key, lesson = "", ""
+        detail = [lesson] if lesson else []
+        missing = sum(evidence.trace.params_without_grad.values())
+        if branch.params < missing:
+            total = evidence.trace.params_by_module["total"]
+            detail.append(f"In all, {missing:,} of {total:,} parameters get no gradient.")
+        yield finding(
+            "BEV601",
+            f"{branch.path}: {branch.params:,} parameters get no gradient: {branch.reason}",
+            key=key,
+            module=branch.path,
+            detail=tuple(detail),
+        )
 
 
 def parameters_not_optimized(evidence: TraceEvidence) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ def synthetic_sonar(
         that fall outside the range are dropped.
     """
     rng = np.random.default_rng(seed)
-    low, high = _corners(point_cloud_range)
+    low, high = np.split(np.asarray(point_cloud_range, np.float64), 2)
     centres = rng.uniform(low, high, (_NUM_BLOBS, 3))
     sigma = _BLOB_SIGMA_SHARE * float((high - low).max())
     num_clustered = num_points // 2
@@ -58,7 +58,7 @@ def synthetic_room(
         float32 [<= num_points, num_features]: x, y, z, then features in [0, 1).
     """
     rng = np.random.default_rng(seed)
-    low, high = _corners(point_cloud_range)
+    low, high = np.split(np.asarray(point_cloud_range, np.float64), 2)
     size = np.minimum(high - low, _ROOM_SIZE)
     corner = np.append((low + high)[:2] / 2 - size[:2] / 2, low[2])
     spread = rng.uniform(size=(num_points, 3))
@@ -99,7 +99,7 @@ def synthetic_lidar(
         InputError: no ray ends inside the range.
     """
     rng = np.random.default_rng(seed)
-    low, high = _corners(point_cloud_range)
+    low, high = np.split(np.asarray(point_cloud_range, np.float64), 2)
     sensor, reach = _sensor(low, high)
     posts = rng.uniform(low[:2], high[:2], (_NUM_OBSTACLES, 2)) - sensor[:2]
     radii = rng.uniform(*_OBSTACLE_RADIUS, _NUM_OBSTACLES)
@@ -120,11 +120,6 @@ def synthetic_lidar(
             "give point files instead"
         )
     return _finish(xyz, point_cloud_range, num_features, rng)
-
-
-def _corners(point_cloud_range: Range) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    edges = np.asarray(point_cloud_range, np.float64)
-    return edges[:3], edges[3:]
 
 
 def _sensor(

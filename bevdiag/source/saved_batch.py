@@ -117,11 +117,16 @@ def _from_npz(path: Path) -> dict[str, Any]:
     return found
 
 
+def floats(array: Any) -> torch.Tensor:
+    """Return a float32 tensor of an array's values, as `load_data_to_gpu` makes them."""
+    return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
 def _loaded(path: Path, key: str, value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind not in "fiub":
             return value
-        return torch.from_numpy(np.array(value, dtype=np.float32)) if value.ndim else value.item()
+        return floats(value) if value.ndim else value.item()
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
     if isinstance(value, dict):

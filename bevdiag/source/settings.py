@@ -54,7 +54,8 @@ class SourceSettings:
 
     def values(self) -> dict[str, Any]:
         """Return the whole config as dicts, lists and scalars."""
-        return as_plain(self.document.root)
+        values: dict[str, Any] = _plain(self.document.root)
+        return values
 
 
 def read_source_config(
@@ -71,7 +72,7 @@ def read_source_config(
         ConfigError: the file cannot be read, or lacks the classes, the range or the features.
     """
     document = read_document(path, overrides)
-    config = as_plain(document.root)
+    config = _plain(document.root)
     where = Location(path, 1, 1)
     data = _section(config, "DATA_CONFIG", where)
     encoding = _section(data, "POINT_FEATURE_ENCODING", where)
@@ -151,16 +152,9 @@ def _section(config: dict[str, Any], key: str, where: Location) -> dict[str, Any
     return section
 
 
-def as_plain(root: tree.Section) -> dict[str, Any]:
-    """Return the values of a config as dicts, lists and scalars."""
-    values = _listed(tree.plain(root))
-    assert isinstance(values, dict)
-    return values
-
-
-def _listed(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _listed(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_listed(item) for item in value]
-    return value
+def _plain(node: tree.Node) -> Any:
+    if isinstance(node, tree.Section):
+        return {key: _plain(item) for key, item in node.entries.items()}
+    if isinstance(node, tree.Listing):
+        return [_plain(item) for item in node.items]
+    return node.value

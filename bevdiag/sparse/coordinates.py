@@ -263,12 +263,12 @@ def _count_neighbours(
         marks = np.zeros(keys[-1] + 1, bool)
         marks[keys] = True
         for step in steps:
-            met += np.count_nonzero(marks[keys + step])
+            met += int(np.count_nonzero(marks[keys + step]))
     else:
         for step in steps:
             wanted = keys + step
             place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            met += np.count_nonzero(keys[place] == wanted)
+            met += int(np.count_nonzero(keys[place] == wanted))
     return len(keys) + 2 * met
 
 

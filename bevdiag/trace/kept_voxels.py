@@ -35,10 +35,10 @@ from bevdiag.config.backbone_settings import (
     Backbone3dSettings,
     FocalDsvtSettings,
     FocalEncoderSettings,
+    SdaVfeSettings,
     VoxelFocalBackboneSettings,
 )
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision, count, grow

@@ -23,8 +23,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for what searches: notes the question, answers `report`."""
     noted = SimpleNamespace(report=REPORT)
 
-    def fix(config: Path, options: InspectOptions, how: Any, progress: Any) -> FixReport:
-        noted.options, noted.how = options, how
+    def fix(config: Path, options: InspectOptions, progress: Any, **how: bool) -> FixReport:
+        noted.options, noted.how = options, SimpleNamespace(**how)
         report: FixReport = noted.report
         return report
 
@@ -43,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         )
 
     fixing, fitting = ModuleType("bevdiag.remedies.fix"), ModuleType("bevdiag.remedies.fit")
-    fixing.fix, fixing.FixOptions = fix, SimpleNamespace  # type: ignore[attr-defined]
+    fixing.fix = fix  # type: ignore[attr-defined]
     fitting.fit = fit  # type: ignore[attr-defined]
     for module in (fixing, fitting):
         monkeypatch.setitem(sys.modules, module.__name__, module)

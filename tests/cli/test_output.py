@@ -19,6 +19,7 @@ from bevdiag.cli.output import (
 from bevdiag.errors import InputError, OutputError
 from bevdiag.prediction.checked import Check
 from bevdiag.report.layout import Layout
+from bevdiag.report.text.prose import Page
 
 
 def test_a_file_is_written_whole_and_alone(tmp_path: Path) -> None:
@@ -113,8 +114,10 @@ def test_every_format_for_machines_has_a_renderer() -> None:
 
 
 def test_the_text_is_the_commands_own() -> None:
-    made = render_report([], "text", "-", lambda checks, layout: f"{len(checks)} at {layout.width}")
-    assert made.startswith("0 at ")
+    def write(page: Page, checks: list[Check]) -> None:
+        page.line(f"{len(checks)} at {page.layout.width}")
+
+    assert render_report([], "text", "report.txt", write) == "0 at 100\n"
 
 
 def test_also_takes_a_format_and_a_file(tmp_path: Path) -> None:

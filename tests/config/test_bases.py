@@ -9,7 +9,7 @@ from bevdiag.errors import ConfigError, Location
 
 
 def merged(path):
-    return tree.plain(read_merged(path)[0])
+    return tree.plain(read_merged(path).root)
 
 
 def error(path) -> str:
@@ -63,7 +63,8 @@ def test_the_nearest_folder_above_wins(write):
 
 def test_values_and_notes_of_a_base_keep_its_locations(write):
     base = write("base.yaml", "LR: 1e-3\n")
-    root, notes, _ = read_merged(write("c.yaml", "OPT: {_BASE_CONFIG_: base.yaml}\n"))
+    document = read_merged(write("c.yaml", "OPT: {_BASE_CONFIG_: base.yaml}\n"))
+    root, notes = document.root, document.notes
     assert tree.find(root, ("OPT", "LR")).location.file == base
     assert [(note.key, note.location.file) for note in notes] == [("OPT.LR", base)]
 
@@ -142,7 +143,8 @@ def error_of(path: Path) -> str:
 def test_a_file_with_a_byte_order_mark(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_bytes(b"\xef\xbb\xbfA: 1\n")
-    root, notes, _ = read_file(path)
+    document = read_file(path)
+    root, notes = document.root, document.notes
     assert tree.plain(root) == {"A": 1}
     assert root.entries["A"].location == Location(path, 1, 4)
     assert notes == ()

@@ -1,9 +1,9 @@
 import pytest
 
+from bevdiag.config.backbone_settings import SdaVfeSettings
 from bevdiag.config.checking import checked, in_words, type_at
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import ModelSettings, OptimizationSettings
-from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.errors import ConfigError
 
 VFE = ("MODEL", "VFE")

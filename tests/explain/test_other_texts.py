@@ -3,9 +3,8 @@
 import pytest
 
 from bevdiag.explain.answer import FailureKind
-from bevdiag.explain.decode import decode
-from bevdiag.explain.messages import read_log
-from bevdiag.explain.other_texts import ADVICE, heads
+from bevdiag.explain.decode import ADVICE, decode
+from bevdiag.explain.messages import heads, read_log
 
 ASSERTION = (
     "IndexKernel.cu:92: operator(): block: [1,0,0], thread: [2,0,0] Assertion `index >= -sizes[i] "

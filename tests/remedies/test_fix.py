@@ -14,7 +14,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.remedies import fix as fixing
 from bevdiag.remedies import search, sets
-from bevdiag.remedies.fix import FixOptions, fix
+from bevdiag.remedies.fix import fix
 from bevdiag.remedies.results import FixReport
 from bevdiag.rules.checks import fixes_of
 
@@ -45,7 +45,7 @@ def config(small: Any, tmp_path: Path) -> Path:
 
 def _fix(small: Any, config: Path, budget: int = BUDGET, **how: bool) -> FixReport:
     options = small.options(pinned=False, budget_bytes=budget)
-    return fix(config, options, FixOptions(**how), small.progress)
+    return fix(config, options, small.progress, **how)
 
 
 def _write(small: Any, config: Path, found: FixReport) -> FixReport:
@@ -53,7 +53,7 @@ def _write(small: Any, config: Path, found: FixReport) -> FixReport:
     options = small.options(pinned=False, budget_bytes=BUDGET)
     assert found.chosen is not None
     changed, _ = sets.apply_set(BuiltIn.read(config, options), found.chosen.ids)
-    return fixing._with_edits(changed, found, FixOptions(write=True))
+    return fixing._with_edits(changed, found, write=True)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from bevdiag.errors import ExitCode, InputError, NoVerdictError
 from bevdiag.models.interfaces import Changes
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.remedies.fix import FixOptions, fix
+from bevdiag.remedies.fix import fix
 from bevdiag.rules.checks import check_config
 
 SOUND = Path(__file__).parents[1] / "rules" / "second.yaml"
@@ -29,7 +29,7 @@ def broken(tmp_path: Path) -> Path:
 
 
 def test_the_grid_is_written_as_one_edit_without_a_budget(broken: Path) -> None:
-    report = fix(broken, OPTIONS, FixOptions(write=True), lambda what, share: None)
+    report = fix(broken, OPTIONS, lambda what, share: None, write=True)
     assert report.written
     assert report.exit_code is ExitCode.FITS
     assert check_config(broken, read_document(broken)) == ()
@@ -41,7 +41,7 @@ def test_the_grid_is_written_as_one_edit_without_a_budget(broken: Path) -> None:
 
 def test_a_sound_grid_still_needs_something_to_fit() -> None:
     with pytest.raises(InputError, match="say what the step must fit"):
-        fix(SOUND, OPTIONS, FixOptions(), lambda what, share: None)
+        fix(SOUND, OPTIONS, lambda what, share: None)
 
 
 @pytest.mark.parametrize("gpu", [None, "a100-80gb"])
@@ -56,7 +56,7 @@ def test_a_repositorys_step_is_tried_as_it_is_before_its_grid_is_put_right(
 
     monkeypatch.setattr("bevdiag.remedies.fix.source_of", built_in)
     options = replace(OPTIONS, source=broken.parent, gpu=gpu)
-    report = fix(broken, options, FixOptions(write=True), lambda what, share: None)
+    report = fix(broken, options, lambda what, share: None, write=True)
     assert report.written
     # The third time, what was written is read again.
     assert [bool(edits) for edits in tried] == [False, True, False]
@@ -72,4 +72,4 @@ def test_a_repositorys_step_that_fails_on_a_sound_grid_is_reported(
     monkeypatch.setattr("bevdiag.remedies.fix.source_of", fails)
     options = replace(OPTIONS, source=SOUND.parent, gpu="a100-80gb")
     with pytest.raises(NoVerdictError, match=r"detector\.py:3"):
-        fix(SOUND, options, FixOptions(), lambda what, share: None)
+        fix(SOUND, options, lambda what, share: None)

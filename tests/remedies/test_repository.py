@@ -10,7 +10,7 @@ import pytest
 from bevdiag.errors import InputError
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
-from bevdiag.remedies.fix import FixOptions, fix
+from bevdiag.remedies.fix import fix
 from bevdiag.remedies.sets import with_fix
 from bevdiag.rules.checks import fixes_of
 from bevdiag.rules.finding import Fix
@@ -144,4 +144,4 @@ def test_of_a_config_that_is_code_the_command_lines_options_are_changed(amp: Any
         "batch-1": {("train_dataloader", "batch_size"): 1},
     }
     with pytest.raises(InputError, match="is code, which bevdiag does not edit"):
-        fix(config, source.options, FixOptions(), lambda *_: None)
+        fix(config, source.options, lambda *_: None)

@@ -199,3 +199,31 @@ def test_dearer_changes_wait_until_nothing_cheaper_fits(
     assert [plan.id for plan in found.singles] == [
         name for name in _OFFERED if (name,) in set(source.traced)
     ]
+
+
+def test_a_round_that_leaves_nothing_to_combine_is_begun_with_the_next() -> None:
+    rounds = [["time"], ["model"], ["data"]]
+    assert list(search._begun(rounds, _OFFERED)) == [[("time",), ("model",)], [("data",)]]
+    assert list(search._begun([["time"]], _OFFERED)) == [[("time",)]]
+
+
+def test_what_one_worker_has_settled_the_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not workers._can_fork():
+        pytest.skip("nothing is forked here")
+    source: Any = _Steps(dict.fromkeys(_OFFERED, 0.8))
+    counts = source.shared.counts
+
+    def plan_set(_: Any, __: Any, ids: tuple[str, ...], known: Any) -> tuple[Plan, None]:
+        if ids == ("time",):
+            counts["settled"] = 7
+        return replace(source.plan(ids, known), params=counts.get("settled")), None
+
+    monkeypatch.setattr(search, "fixes_of", lambda _: _OFFERED.values())
+    monkeypatch.setattr(search, "plan_set", plan_set)
+    monkeypatch.setattr(workers, "own_cores", lambda: 2)
+    goal = replace(make_target(torch="2.11.0"), capacity_bytes=50)
+    found, _ = search.search_plans(
+        source, goal, replace(_single("", 100), changes=()), lambda *_: None
+    )
+    assert len(found.combined) > 2
+    assert {plan.params for plan in found.combined} == {7}

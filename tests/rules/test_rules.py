@@ -15,8 +15,7 @@ from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.budget import budget_depends_on_values, over_budget, within_margin
 from bevdiag.rules.checks import step_findings
-from bevdiag.rules.evidence import StepEvidence
-from bevdiag.rules.finding import Finding, Severity
+from bevdiag.rules.finding import Finding, Severity, StepEvidence
 from bevdiag.rules.height import densified_volume, height_flatten_blowup
 from bevdiag.rules.holders import focal_growth, padded_voxel_features, peak_dominated_by_one_block
 from bevdiag.rules.index_limits import convolution_beyond_32_bit

@@ -5,16 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.bev_settings import (
-    BaseBevBackboneSettings,
-    BaseBevResBackboneSettings,
-    BevLevelsSettings,
-)
+from bevdiag.config.bev_settings import BaseBevBackboneSettings, BevLevelsSettings
 from bevdiag.errors import ConfigError
 from bevdiag.models.contracts import Batch
-
-Level = Callable[[int, int, int, int], nn.Module]
-"""Makes a level from its input channels, output channels, stride and LAYER_NUMS."""
 
 
 class BevLevels(nn.Module):
@@ -23,22 +16,23 @@ class BevLevels(nn.Module):
     The branch is a transposed convolution, or a strided one for factors below 1 (and, with
     USE_CONV_FOR_NO_STRIDE, for 1). One factor more than levels adds a branch behind the
     concatenation.
+
+    Attributes:
+        make_level: makes a level from its input channels, output channels, stride and LAYER_NUMS.
     """
 
-    def __init__(
-        self,
-        settings: BevLevelsSettings,
-        in_channels: int,
-        make_level: Level,
-        *,
-        use_conv_for_no_stride: bool = False,
-    ) -> None:
+    make_level: Callable[[int, int, int, int], nn.Module]
+
+    def __init__(self, settings: BevLevelsSettings, in_channels: int) -> None:
         super().__init__()
+        use_conv_for_no_stride = (
+            isinstance(settings, BaseBevBackboneSettings) and settings.use_conv_for_no_stride
+        )
         self.in_channels = in_channels
         widths = (in_channels, *settings.num_filters)
         self.blocks = nn.ModuleList(
-            make_level(widths[i], widths[i + 1], settings.layer_strides[i], settings.layer_nums[i])
-            for i in range(len(settings.layer_nums))
+            self.make_level(widths[i], filters, settings.layer_strides[i], settings.layer_nums[i])
+            for i, filters in enumerate(settings.num_filters)
         )
         ups = list(zip(settings.upsample_strides, settings.num_upsample_filters, strict=True))
         self.deblocks = nn.ModuleList(
@@ -89,25 +83,6 @@ def _check_resolution(upsampled: list[Tensor], spatial_features: Tensor) -> None
             "and UPSAMPLE_STRIDES that undo it",
             key="MODEL.BACKBONE_2D.UPSAMPLE_STRIDES",
         )
-
-
-class BaseBevBackbone(BevLevels):
-    """A level is a strided 3x3 convolution and LAYER_NUMS plain ones, with BatchNorm and ReLU."""
-
-    def __init__(self, settings: BaseBevBackboneSettings, in_channels: int) -> None:
-        super().__init__(
-            settings,
-            in_channels,
-            _plain_level,
-            use_conv_for_no_stride=settings.use_conv_for_no_stride,
-        )
-
-
-class BaseBevResBackbone(BevLevels):
-    """A level is a strided residual block and LAYER_NUMS plain ones."""
-
-    def __init__(self, settings: BaseBevResBackboneSettings, in_channels: int) -> None:
-        super().__init__(settings, in_channels, _residual_level)
 
 
 class BasicBlock(nn.Module):
@@ -181,3 +156,15 @@ def _upsample(
         size = round(1 / factor)
         conv = nn.Conv2d(in_channels, out_channels, size, stride=size, bias=False)
     return nn.Sequential(conv, _norm(out_channels), nn.ReLU())
+
+
+class BaseBevBackbone(BevLevels):
+    """A level is a strided 3x3 convolution and LAYER_NUMS plain ones, with BatchNorm and ReLU."""
+
+    make_level = staticmethod(_plain_level)
+
+
+class BaseBevResBackbone(BevLevels):
+    """A level is a strided residual block and LAYER_NUMS plain ones."""
+
+    make_level = staticmethod(_residual_level)

@@ -20,8 +20,6 @@ from bevdiag.models.sized_ops import to_device, without_values
 class FocalSparseEncoder(VoxelGrowth):
     """Submanifold stem, importance of every voxel and its 26 neighbours, growth, convolution.
 
-    Which voxels it keeps depends on feature values: on meta tensors `decision` must say it.
-
     Adds `encoded_spconv_tensor` (C = OUT_CHANNELS, the full grid) and, in training, its focal
     loss as `loss_box_of_backbone`. The detector's loss leaves the latter out, as in the report's
     repository, so the importance convolution gets no gradient.
@@ -80,7 +78,7 @@ class FocalSparseEncoder(VoxelGrowth):
             loss = self._importance_loss(importance, batch, x.indices)
             batch["loss_box_of_backbone"] = batch.get("loss_box_of_backbone", 0) + loss
         grown = self.grown(x, logits)
-        batch["encoded_spconv_tensor"] = self.conv_focal(grown.sparse)
+        batch["encoded_spconv_tensor"] = self.conv_focal(grown[0])
         batch["encoded_spconv_tensor_stride"] = 1
         return batch
 

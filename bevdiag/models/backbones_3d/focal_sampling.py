@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bevdiag.config.backbone_settings import FocalEncoderSettings
+from bevdiag.config.backbone_settings import FocalEncoderSettings, SdaVfeSettings
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.config.vfe_settings import SdaVfeSettings
 from bevdiag.models.backbones_3d.focal_dsvt import FocalSparseEncoder
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision
 from bevdiag.models.vfe.sda_vfe import PackedVoxels, SdaVfe, packed_voxel_features

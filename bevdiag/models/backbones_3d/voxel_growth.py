@@ -1,6 +1,6 @@
 """What the modules that split voxels by their importance and let them grow have in common."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,22 +14,6 @@ from bevdiag.models.backbones_3d.focal_split import (
     split_voxels,
 )
 from bevdiag.models.sized_ops import to_device
-
-
-class Grown(NamedTuple):
-    """The kept voxels as a sparse tensor, and what whoever holds this keeps alive.
-
-    The originals differ in that: one merges within the function that then convolves.
-
-    Attributes:
-        sparse: the kept voxels.
-        parts: foreground and background, features and coordinates, and the foreground's scores.
-        merging: what the merging of them left.
-    """
-
-    sparse: Any
-    parts: tuple[object, ...]
-    merging: tuple[object, ...]
 
 
 class VoxelGrowth(nn.Module):
@@ -67,12 +51,18 @@ class VoxelGrowth(nn.Module):
         self.num_kept = 0
         self.decision: FocalDecision | None = None
 
-    def grown(self, x: Any, logits: Tensor) -> "Grown":
-        """Return the kept voxels, and what was made on the way to them.
+    def grown(self, x: Any, logits: Tensor) -> tuple[Any, tuple[object, ...], tuple[object, ...]]:
+        """Return the kept voxels as a sparse tensor, and what whoever holds the rest keeps alive.
+
+        The originals differ in that: one merges within the function that then convolves.
 
         Args:
             x: sparse tensor of N voxels.
             logits: [N, 27]: 26 neighbours, then the voxel's own importance.
+
+        Returns:
+            The kept voxels; features, coordinates and scores of foreground and background; what
+            the merging of them left.
         """
         growth = self._growth_of(x) if logits.is_meta else None
         known = [None] * x.batch_size if growth is None else growth.samples
@@ -108,11 +98,8 @@ class VoxelGrowth(nn.Module):
         sparse = self.spconv.SparseConvTensor(
             all_kept, all_coords, list(x.spatial_shape), x.batch_size
         )
-        return Grown(
-            sparse,
-            (fore, fore_coords, back, back_coords, scores),
-            (splits, joined, joined_coords, kept, kept_coords),
-        )
+        parts = (fore, fore_coords, back, back_coords, scores)
+        return sparse, parts, (splits, joined, joined_coords, kept, kept_coords)
 
     def _growth_of(self, x: Any) -> Growth:
         if self.decision is None:

@@ -70,11 +70,14 @@ class AnchorHead(DenseHead):
     @property
     def anchors(self) -> list[Tensor]:
         """Each class's, [1, H, W, sizes, rotations, codes]."""
-        return [getattr(self, f"anchors_{i}") for i in range(len(self._classes))]
+        count = len(self.settings.anchor_generator_config)
+        return [getattr(self, f"anchors_{number}") for number in range(count)]
 
-    @property
-    def _classes(self) -> tuple[object, ...]:
-        return self.settings.anchor_generator_config
+    def _anchors_of_batch(self, batch_size: int) -> Tensor:
+        """All anchors for each sample, [B, N, codes]."""
+        # As in OpenPCDet, the joined anchors die once they are repeated.
+        anchors = torch.cat(self.anchors, dim=-3)
+        return anchors.view(1, -1, anchors.shape[-1]).repeat(batch_size, 1, 1)
 
     def forward(self, batch: Batch) -> Batch:
         """Predict from `spatial_features_2d` and assign the targets.
@@ -104,8 +107,7 @@ class AnchorHead(DenseHead):
     def detect(self, batch: Batch) -> list[Detections]:
         classes, codes = self.kept["classes"], self.kept["codes"]
         batch_size = len(classes)
-        anchors = torch.cat(self.anchors, dim=-3)
-        anchors = anchors.view(1, -1, anchors.shape[-1]).repeat(batch_size, 1, 1)
+        anchors = self._anchors_of_batch(batch_size)
         scores = classes.view(batch_size, -1, self.num_classes).float()
         coder = self.settings.target_assigner_config.box_coder_config
         boxes = decode(
@@ -135,9 +137,7 @@ class AnchorHead(DenseHead):
         weights = self.settings.loss_config.loss_weights
         codes, targets = self.kept["codes"], self.kept["code_targets"]
         batch_size = codes.shape[0]
-        # Under one name, as in OpenPCDet: the joined anchors die once they are repeated.
-        anchors = torch.cat(self.anchors, dim=-3)
-        anchors = anchors.view(1, -1, anchors.shape[-1]).repeat(batch_size, 1, 1)
+        anchors = self._anchors_of_batch(batch_size)
         codes = codes.view(batch_size, -1, self.num_codes)
         loss, positives = box_loss(codes, targets, self.kept["labels"], self.code_weights)
         loss = loss * weights.loc_weight

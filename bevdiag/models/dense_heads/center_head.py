@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bevdiag.config.head_settings import CenterHeadSettings, HeadBranchSettings
 from bevdiag.config.model_settings import DataSettings
-from bevdiag.models.contracts import Batch, DenseHead, Detections, Limits
+from bevdiag.models.contracts import Batch, DenseHead, Detections
 from bevdiag.models.dense_heads.center_losses import (
     BevGrid,
     Floats,
@@ -113,8 +113,11 @@ class CenterHead(DenseHead):
         stride = self.settings.target_assigner_config.feature_map_stride
         heads = []
         for predicted in self.kept["predictions"]:
-            peaks = best_peaks(predicted, stride, self.data, self.limits)
-            heads.append([_kept(found, self.limits) for found in peaks])
+            samples = []
+            for found in best_peaks(predicted, stride, self.data, self.limits):
+                kept = suppressed(found["scores"], found["boxes"], self.limits)
+                samples.append({name: values[kept] for name, values in found.items()})
+            heads.append(samples)
         return [
             {name: torch.cat([part[name] for part in parts], dim=0) for name in parts[0]}
             for parts in zip(*heads, strict=True)
@@ -178,9 +181,3 @@ class CenterHead(DenseHead):
             ]
             targets.append(on_device(samples, device))
         return targets
-
-
-def _kept(found: Detections, limits: Limits) -> Detections:
-    """Leave out what overlaps something better."""
-    kept = suppressed(found["scores"], found["boxes"], limits)
-    return {name: values[kept] for name, values in found.items()}

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bevdiag.config.vfe_settings import SdaVfeSettings
+from bevdiag.config.backbone_settings import SdaVfeSettings
 from bevdiag.models.contracts import Batch
 from bevdiag.models.sized_ops import without_values
-from bevdiag.models.vfe.pillar_vfe import PointLayer, occupied_slots
+from bevdiag.models.vfe.point_net import PointLayer, occupied_slots
 
 
 class DoubleAttentionLayer(PointLayer):
@@ -62,17 +62,14 @@ class SdaVfe(nn.Module):
         self.use_absolute_xyz = settings.use_abslote_xyz
         self.voxel_size = torch.tensor(settings.voxel_size)
         self.point_cloud_range = torch.tensor(settings.point_cloud_range)
-        channels = [num_point_features + (6 if self.use_absolute_xyz else 3), *settings.num_filters]
-        self.layers = nn.ModuleList(
-            DoubleAttentionLayer(
-                channels[i],
-                channels[i + 1],
-                use_norm=settings.use_norm,
-                last=i + 2 == len(channels),
-            )
-            for i in range(len(channels) - 1)
-        )
-        self.num_point_features = channels[-1]
+        channels = num_point_features + (6 if self.use_absolute_xyz else 3)
+        self.layers = nn.ModuleList()
+        for index, width in enumerate(settings.num_filters, 1):
+            last = index == len(settings.num_filters)
+            layer = DoubleAttentionLayer(channels, width, use_norm=settings.use_norm, last=last)
+            self.layers.append(layer)
+            channels = width
+        self.num_point_features = channels
 
     def forward(self, batch: Batch) -> Batch:
         """Add `voxel_features` [M, C]."""

@@ -21,7 +21,7 @@ from bevdiag.rules.finding import Severity
 if TYPE_CHECKING:
     from bevdiag.prediction.baseline import Baseline
 
-_WORDS = {
+WORDS = {
     ExitCode.FITS: ("pass", "green"),
     ExitCode.FINDINGS: ("FAIL", "bold red"),
     ExitCode.NO_VERDICT: ("no verdict", "yellow"),
@@ -58,7 +58,7 @@ def _next_command(checks: Sequence[Check]) -> str:
 
 
 def _row(check: Check) -> Row:
-    word, style = _WORDS[check.exit_code]
+    word, style = WORDS[check.exit_code]
     return [
         check.config,
         cell(word, style),

@@ -12,7 +12,7 @@ from bevdiag.explain.answer import (
     Figure,
     Suspicion,
 )
-from bevdiag.explain.other_texts import ADVICE
+from bevdiag.explain.decode import ADVICE
 from bevdiag.report.amounts import format_bytes
 from bevdiag.report.locations import module_or_phase, shown_location
 from bevdiag.report.text.findings import write_fixes
@@ -45,8 +45,9 @@ def write_explain(page: Page, explanation: Explanation) -> None:
         page.paragraph(sentence, indent=2)
     if explanation.others:
         page.heading("Other processes of the log")
-        others = ((_rank(failure), failure.sentence) for failure in explanation.others)
-        page.labelled(others, column=_LABEL_COLUMN)
+        others = explanation.others
+        ranks = ((f"rank {one.rank}" if one.rank else "no rank", one.sentence) for one in others)
+        page.labelled(ranks, column=_LABEL_COLUMN)
     if len(explanation.candidates) > 1:
         page.heading("It could also be")
     for candidate in explanation.candidates[1:]:
@@ -114,8 +115,8 @@ def _write_suspicions(page: Page, explanation: Explanation) -> None:
 
 def _size(figure: Figure) -> str:
     """Write the figure as it was printed, and in a unit that can be read where it was in bytes."""
-    readable = format_bytes(figure.middle_bytes)
-    return f"{figure.text} ({readable})" if figure.text.endswith("bytes") else figure.text
+    readable = f" ({format_bytes(figure.middle_bytes)})" if figure.text.endswith("bytes") else ""
+    return f"{figure.text}{readable}"
 
 
 def _agreement(suspicion: Suspicion) -> str:
@@ -154,7 +155,7 @@ def _message(failure: Failure) -> Iterator[tuple[str, str]]:
     if failure.kind is FailureKind.FAULT or failure.kind in ADVICE:
         yield "printed", failure.sentence
     if failure.rank:
-        yield "process", _rank(failure)
+        yield "process", f"rank {failure.rank}"
     figures = {
         "asked for": failure.requested,
         "allocated": failure.allocated,
@@ -168,10 +169,6 @@ def _message(failure: Failure) -> Iterator[tuple[str, str]]:
     for label, figure in figures.items():
         if figure is not None:
             yield label, figure.text
-
-
-def _rank(failure: Failure) -> str:
-    return f"rank {failure.rank}" if failure.rank else "no rank"
 
 
 def _assumed(explanation: Explanation) -> Iterator[tuple[str, str]]:

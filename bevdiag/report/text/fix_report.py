@@ -26,10 +26,8 @@ def outcome(report: FixReport) -> str:
         return _without_a_way_out(report, where)
     peak, high = map(format_bytes, (chosen.peak_allocated_bytes, chosen.high_bytes))
     changes = chosen.id or "the edits below"
-    if report.target.capacity_bytes is None:
-        text = f"With {changes} {report.config} runs: a peak of {peak}, {high} at most."
-    else:
-        text = f"With {changes} {report.config} fits {where}: a peak of {peak}, {high} at most."
+    does = "runs" if report.target.capacity_bytes is None else f"fits {where}"
+    text = f"With {changes} {report.config} {does}: a peak of {peak}, {high} at most."
     if report.refusal:
         return f"{text} Not written: {report.refusal}."
     return f"{text} Written, read again and inspected again." if report.written else text

@@ -6,8 +6,8 @@ from bevdiag.memory.catalogue import Gpu
 from bevdiag.memory.verdict import GpuFit
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
+from bevdiag.report.printable import printable
 from bevdiag.report.text.prose import VERDICT_WORDS, Page
-from bevdiag.report.text.table import cell
 
 _GAP = 4
 
@@ -36,19 +36,17 @@ def write_gpus(page: Page, report: Prediction) -> None:
 
 
 def _cells(gpus: tuple[GpuFit, ...]) -> list[Text]:
-    names = [cell(gpu.gpu) for gpu in gpus]
     sizes = [format_bytes(gpu.capacity_bytes) for gpu in gpus]
-    name_width = max(name.cell_len for name in names)
-    size_width = max(len(size) for size in sizes)
+    name_width = max(len(gpu.gpu) for gpu in gpus) + 2
+    size_width = max(map(len, sizes))
     return [
         Text.assemble(
-            name,
-            " " * (name_width - name.cell_len + 2),
+            printable(gpu.gpu).ljust(name_width),
             (size.rjust(size_width), "dim"),
             "  ",
             VERDICT_WORDS[gpu.verdict],
         )
-        for gpu, name, size in zip(gpus, names, sizes, strict=True)
+        for gpu, size in zip(gpus, sizes, strict=True)
     ]
 
 

@@ -2,13 +2,12 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import TreeSpec, keystr, tree_flatten_with_path, tree_unflatten
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
 
 from bevdiag.config.entry import EntryFile
 from bevdiag.errors import InputError
@@ -34,8 +33,8 @@ class Returned(Supply):
 
     def __init__(self) -> None:
         self.entries: dict[str, Any] = {}
-        self.structure: TreeSpec | None = None
-        self.loss: Callable[[nn.Module, Any], Any] | None = None
+        self.structure: Any = None
+        self.loss: Any = None
         self.optimizer: torch.optim.Optimizer | None = None
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
@@ -118,8 +117,6 @@ class Entry(Dialect):
 
     def loss(self, model: nn.Module, batch: WatchedBatch) -> torch.Tensor:
         made = self._returned
-        assert made.loss is not None
-        assert made.structure is not None
         return loss_in(made.loss(model, tree_unflatten(batch.values(), made.structure)), made.loss)
 
     def predictions(self, model: nn.Module, batch: WatchedBatch) -> Any:

@@ -26,7 +26,7 @@ from bevdiag.scenes import Batch
 from bevdiag.source import build
 from bevdiag.source.dialects.protocol import Dialect, Loaded, Supply
 from bevdiag.source.failures import Remedy, failed, stopped
-from bevdiag.source.saved_batch import SavedBatch
+from bevdiag.source.saved_batch import SavedBatch, floats
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import current, note
 from bevdiag.trace.assumed_values import AssumedValues
@@ -317,7 +317,7 @@ class PipelineSupply(Supply):
                 raise failure from error
 
     def batch(self, *, with_values: bool = False, labelled: bool = True) -> Loaded:
-        boxes = torch.from_numpy(np.array(self.scene.gt_boxes, dtype=np.float32))
+        boxes = floats(self.scene.gt_boxes)
         return Loaded(dict(self.own), boxes)
 
     @staticmethod

@@ -6,8 +6,11 @@ from bevdiag.config.backbone_settings import (
     VoxelFocalBackboneSettings,
     VoxelResBackboneSettings,
 )
-from bevdiag.models.backbones_3d.voxel_backbone import VoxelBackBone8x, VoxelResBackBone8x
-from bevdiag.models.backbones_3d.voxel_backbone_focal import VoxelBackBone8xFocal
+from bevdiag.models.backbones_3d.voxel_backbone import (
+    VoxelBackBone8x,
+    VoxelBackBone8xFocal,
+    VoxelResBackBone8x,
+)
 from bevdiag.sparse import namespace
 from bevdiag.trace.kept_voxels import MODULES
 

@@ -15,12 +15,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
+from torch.utils._pytree import tree_map_only
 
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.pcdet.frames import Frames, answer_readers
 from bevdiag.source.dialects.pcdet.reading import watched
 from bevdiag.source.failures import as_failure
+from bevdiag.source.saved_batch import floats
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.state import note
 
@@ -166,7 +167,7 @@ def to_tensors(collated: Mapping[str, Any], own: Any) -> dict[str, Any]:
     loaded = {}
     for key, value in collated.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            loaded[key] = torch.from_numpy(np.array(value, dtype=np.float32))
+            loaded[key] = floats(value)
         else:
             loaded[key] = value
     return loaded
@@ -215,21 +216,17 @@ def _put_to_rest(entry: Any) -> None:
 
 
 def _filled(value: Any, number: float) -> Any:
-    if isinstance(value, list):
-        return [_filled(item, number) for item in value]
-    return number if isinstance(value, (int, float)) else value
+    return tree_map_only((int, float), lambda _: number, value)
 
 
 def _sampling_left_out(entry: Any) -> str:
     groups = entry.get("SAMPLE_GROUPS")
     listed = groups if isinstance(groups, list) else []
     wanted = [f"{count} {name}" for name, _, count in (str(g).partition(":") for g in listed)]
-    up_to = (
-        f": it fills a sample up to {', '.join(wanted)} boxes, and adds their points"
-        if wanted
-        else ""
-    )
-    return f"{entry.get('NAME')} was left out, whose database is part of the data set{up_to}"
+    said = f"{entry.get('NAME')} was left out, whose database is part of the data set"
+    if not wanted:
+        return said
+    return f"{said}: it fills a sample up to {', '.join(wanted)} boxes, and adds their points"
 
 
 def _culprit(error: BaseException, entries: list[Any]) -> Any:

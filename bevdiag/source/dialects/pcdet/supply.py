@@ -13,7 +13,7 @@ from bevdiag.source.dialects.pcdet.loader import Loader, to_tensors
 from bevdiag.source.dialects.pcdet.synthetic import synthetic
 from bevdiag.source.dialects.protocol import Loaded, NotInBatchError, Supply, without_values
 from bevdiag.source.failures import as_failure
-from bevdiag.source.saved_batch import SavedBatch
+from bevdiag.source.saved_batch import SavedBatch, floats
 from bevdiag.source.settings import SourceSettings
 from bevdiag.source.stubs.packages import EasyDict
 from bevdiag.trace.places import user_place
@@ -170,23 +170,19 @@ def source_batch(
     points = batch.points
     if settings.num_sampled_points is not None:
         points = _sampled(points, batch.batch_size, settings.num_sampled_points)
-    tensors: dict[str, Any] = {"points": _values(points)}
+    tensors: dict[str, Any] = {"points": floats(points)}
     if settings.max_points is not None:
         shape = (batch.num_voxels, settings.max_points, points.shape[1] - 1)
         tensors["voxels"] = (
-            _values(batch.padded_voxels()) if with_voxels else torch.empty(shape, device="meta")
+            floats(batch.padded_voxels()) if with_voxels else torch.empty(shape, device="meta")
         )
-        tensors["voxel_coords"] = _values(batch.voxel_coords())
-        tensors["voxel_num_points"] = _values(batch.voxel_num_points())
-    tensors["gt_boxes"] = _values(_boxes(batch.gt_boxes, settings.box_size))
+        tensors["voxel_coords"] = floats(batch.voxel_coords())
+        tensors["voxel_num_points"] = floats(batch.voxel_num_points())
+    tensors["gt_boxes"] = floats(_boxes(batch.gt_boxes, settings.box_size))
     tensors["batch_size"] = batch.batch_size
     tensors["frame_id"] = np.array([str(i) for i in range(batch.batch_size)])
     tensors["use_lead_xyz"] = True
     return tensors
-
-
-def _values(array: Any) -> torch.Tensor:
-    return torch.from_numpy(np.array(array, dtype=np.float32))
 
 
 def _boxes(boxes: Any, size: int) -> Any:
