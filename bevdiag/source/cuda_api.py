@@ -24,13 +24,10 @@ import torch
 from torch import nn
 
 from bevdiag.source.failures import Remedy, stopped
+from bevdiag.source.simulated_gpu import FEATURES, VALUES, is_cuda
 from bevdiag.source.state import current
 from bevdiag.trace.places import user_place
 
-# Equal, but not the same object: what a tensor answers tells whether values follow from there.
-FEATURES = torch.device("cuda", 0)
-VALUES = torch.device("cuda", 0)
-CPU = torch.device("cpu")
 _HOMES = ("torch.cuda", "torch.accelerator")
 _WITHOUT_RUNTIME = ("torch.cuda.amp", "torch.cuda._memory_viz")
 """Python code that asks torch.cuda, and gets its answers from here."""
@@ -40,15 +37,6 @@ _MEMORY = 1 << 37
 
 reached: list[str] = []
 """Functions of the extension module that were called all the same, see `shut`."""
-
-
-def is_cuda(device: Any) -> bool:
-    """Whether a device argument means a GPU."""
-    if isinstance(device, torch.device):
-        return device.type == "cuda"
-    if isinstance(device, str):
-        return device.startswith("cuda")
-    return isinstance(device, int) and not isinstance(device, bool)
 
 
 class Idle:

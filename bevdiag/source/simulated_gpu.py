@@ -20,7 +20,6 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _device
 
-from bevdiag.source.cuda_api import CPU, FEATURES, VALUES, is_cuda
 from bevdiag.source.mixed_values import (
     IN_PLACE,
     is_mixed,
@@ -34,11 +33,24 @@ from bevdiag.trace.operands import as_meta, tensors_in, unrecorded
 from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
 
+# Equal, but not the same object: what a tensor answers tells whether values follow from there.
+FEATURES = torch.device("cuda", 0)
+VALUES = torch.device("cuda", 0)
+CPU = torch.device("cpu")
 _T = torch.Tensor
 _LIBRARIES = (
     str(Path(torch.__file__).parent) + "/",
     str(Path(__file__).resolve().parents[1]) + "/",
 )
+
+
+def is_cuda(device: Any) -> bool:
+    """Whether a device argument means a GPU."""
+    if isinstance(device, torch.device):
+        return device.type == "cuda"
+    if isinstance(device, str):
+        return device.startswith("cuda")
+    return isinstance(device, int) and not isinstance(device, bool)
 
 
 class SimulatedGpu(TorchFunctionMode):

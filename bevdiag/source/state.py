@@ -4,28 +4,26 @@ import functools
 from collections import defaultdict
 from collections.abc import Mapping
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-if TYPE_CHECKING:
-    from bevdiag.source.simulated_gpu import SimulatedGpu
+from bevdiag.source.simulated_gpu import SimulatedGpu
+
+_running: list[SimulatedGpu] = []
 
 
-_running: list["SimulatedGpu"] = []
-
-
-def begin(gpu: "SimulatedGpu") -> None:
+def begin(gpu: SimulatedGpu) -> None:
     """From here on, stubs work for the trace of this GPU."""
     _running[:] = [gpu]
 
 
-def running() -> "SimulatedGpu | None":
+def running() -> SimulatedGpu | None:
     """Return the GPU of the trace that is running, None where code runs on real tensors."""
     return _running[0] if _running else None
 
 
-def current() -> "SimulatedGpu":
+def current() -> SimulatedGpu:
     """Return the GPU of the trace that is running.
 
     Raises:

@@ -8,8 +8,7 @@ from torch import nn
 
 from bevdiag.memory.events import EventStream
 from bevdiag.source import mixed_values
-from bevdiag.source.cuda_api import FEATURES, is_cuda
-from bevdiag.source.simulated_gpu import SimulatedGpu
+from bevdiag.source.simulated_gpu import FEATURES, SimulatedGpu, is_cuda
 from bevdiag.source.state import begin
 from bevdiag.trace import operands
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
