@@ -136,10 +136,10 @@ class CudnnHeuristics:
 
 
 def run_child(task: CalibrationTask, tell: Tell) -> None:
-    """Measure, telling each result at once: the next call may be the last.
+    """Measure, and report each result at once: the next call may be the last.
 
-    It tells READY once the GPU has answered, a `DeviceProfile` without convolutions where
-    the device is asked for, and then one `MeasuredCall` a call, in their order.
+    Reported are READY once the GPU has answered, a `DeviceProfile` without convolutions where the
+    device is asked for, and then one `MeasuredCall` a call, in their order.
 
     Raises:
         NoVerdictError: whatever a driver or a library raised.

@@ -8,7 +8,7 @@ import torch
 from bevdiag.children import Answer, Child
 from bevdiag.memory.profiles import DeviceProfile, profile_text
 from bevdiag.memory.requests import ConvCall
-from bevdiag.trace.calibrate import CalibrationTask, CudnnHeuristics, run_child
+from bevdiag.trace.calibrate import READY, CalibrationTask, CudnnHeuristics, run_child
 
 pytestmark = pytest.mark.gpu
 
@@ -47,7 +47,8 @@ def _measured(calls: tuple[ConvCall, ...], *, cudnn_benchmark: bool) -> list[Any
         while not isinstance(message := child.receive(), Answer):
             heard.append(message.value)
     message.unwrap()
-    return heard
+    assert heard[0] == READY
+    return heard[1:]
 
 
 @pytest.fixture(scope="module")
