@@ -206,7 +206,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     from bevdiag.source.dialects.pcdet.supply import FakeDataset
     from bevdiag.source.stubs import inert
     from bevdiag.source.stubs.imports import install_packages
-    from bevdiag.source.stubs.packages import EasyDict
+    from bevdiag.source.stubs.small_packages import EasyDict
 
     split = "test" if row.step == "eval" else "train"
     settings = read_source_config(options.source / "tools" / "cfgs" / row.config, split=split)
@@ -260,7 +260,7 @@ def _is_numeric(value: Any) -> bool:
 
 def scene(row: Row, settings: Any, scenes: Path) -> Any:
     """Voxelize the row's clouds as the config says."""
-    from bevdiag.scenes import Layout, make_batch, read_samples
+    from bevdiag.scenes import PointLayout, make_batch, read_samples
 
     num_features = len(settings.point_features)
     with tempfile.TemporaryDirectory() as folder:
@@ -269,7 +269,7 @@ def scene(row: Row, settings: Any, scenes: Path) -> Any:
         command += ["--points", str(row.points_per_sample), "--batch", str(row.batch_size)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         files = [Path(folder) / f"{sample}.npy" for sample in range(row.batch_size)]
-        layout = Layout(
+        layout = PointLayout(
             features=settings.point_features, point_cloud_range=settings.point_cloud_range
         )
         samples, source = read_samples(files, layout, row.batch_size)

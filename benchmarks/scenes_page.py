@@ -22,9 +22,9 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
 from bevdiag.scenes.datasets import DATA_SETS, DataSet
 from bevdiag.scenes.files import read_points
-from bevdiag.scenes.layout import Layout, Points
+from bevdiag.scenes.point_layout import PointLayout, Points
 from bevdiag.scenes.scenario import Scenario
-from bevdiag.scenes.statistics import STRIDES, Grid, counted
+from bevdiag.scenes.statistics import STRIDES, CellGrid, counted
 from bevdiag.scenes.street import street
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ VOXELS = {
 }
 """Of OpenPCDet's configs, or of View-of-Delft's, by data set, in metres."""
 GRIDS = {
-    known.name: Grid(point_cloud_range=known.usual_range, voxel_size=VOXELS[known.name])
+    known.name: CellGrid(point_cloud_range=known.usual_range, voxel_size=VOXELS[known.name])
     for known in DATA_SETS
 }
 MERGED = {"nuScenes": (1, 10), "Waymo": (1, 4)}
@@ -137,7 +137,7 @@ def main() -> None:
 
 def _counted(frame: Frame, folder: Path) -> dict[str, Any]:
     path, grid = folder / frame.name, GRIDS[frame.data_set]
-    layout = Layout(
+    layout = PointLayout(
         features=("x", "y", "z"), point_cloud_range=grid.point_cloud_range, columns=frame.columns
     )
     points, _ = read_points(path, layout)

@@ -18,8 +18,8 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict as from_source
 from bevdiag.report.as_json import as_json
 from bevdiag.report.html.report_pages import inspect_page
-from bevdiag.scenes.layout import DTYPES
-from bevdiag.scenes.table import MAX_COLUMNS
+from bevdiag.scenes.file_tables import MAX_COLUMNS
+from bevdiag.scenes.point_layout import DTYPES
 from bevdiag.trace.any_model import Loss
 
 

@@ -10,13 +10,15 @@ from bevdiag.config import load_config
 from bevdiag.errors import BevdiagError
 from bevdiag.explain.decode import decode
 from bevdiag.explain.messages import read_log
-from bevdiag.scenes import Layout, read_points
+from bevdiag.scenes import PointLayout, read_points
 
 CORPUS = Path(__file__).parent / "corpus"
 """A folder of seeds a target."""
 
 _POINT_FILES = (".npy", ".bin", ".pcd", ".ply")
-_LAYOUT = Layout(features=("x", "y", "z", "intensity"), point_cloud_range=(0, -40, -3, 70.4, 40, 1))
+_LAYOUT = PointLayout(
+    features=("x", "y", "z", "intensity"), point_cloud_range=(0, -40, -3, 70.4, 40, 1)
+)
 _FOLDER = Path(tempfile.mkdtemp(prefix="bevdiag-fuzz-", dir=os.environ.get("TMPDIR")))
 
 

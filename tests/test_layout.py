@@ -41,7 +41,7 @@ ELSEWHERE = {
     "report/text/doctor_report": "doctor/test_examine.py",
     "rules/smaller_step": "remedies/test_candidates.py",
     "source/dialects/openmmlab": "source/dialects/mmengine/test_frames.py",
-    "source/dialects/protocol": "source/dialects/pcdet/test_reading.py",
+    "source/dialects/protocol": "source/dialects/pcdet/test_read_keys.py",
     "trace/measure": "prediction/test_measured.py",
     "trace/operands": "source/test_simulated_gpu.py",
     "trace/real_run": "trace/test_any_model.py",
@@ -54,7 +54,7 @@ DATA = (
     "memory/requests",
     "prediction/options",
     "remedies/results",
-    "scenes/layout",
+    "scenes/point_layout",
 )
 """Frozen values without a decision of their own."""
 

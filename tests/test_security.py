@@ -24,7 +24,7 @@ from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.html.report_pages import inspect_page
-from bevdiag.scenes import Layout, read_points
+from bevdiag.scenes import PointLayout, read_points
 
 ROOT = Path(__file__).resolve().parents[1]
 SOUND = (ROOT / "tests/rules/pointpillar.yaml").read_text(encoding="utf-8")
@@ -186,7 +186,7 @@ def test_a_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(InputError, match=r"is no plain \.npy array"):
             read_points(
                 tmp_path / name,
-                Layout(features=("x", "y", "z", "i"), point_cloud_range=(0, 0, 0, 1, 1, 1)),
+                PointLayout(features=("x", "y", "z", "i"), point_cloud_range=(0, 0, 0, 1, 1, 1)),
             )
     assert not (tmp_path / "unpickled").exists()
 

@@ -13,7 +13,7 @@ from bevdiag.errors import InputError
 from bevdiag.files.known import note_input
 from bevdiag.programs import run_program
 from bevdiag.scenes import synthetic_lidar
-from bevdiag.scenes.layout import Points, Range
+from bevdiag.scenes.point_layout import Points, Range
 
 SCRIPT_SECONDS = 300.0
 

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 def _option(name: str) -> str:
     """Return what the command line calls a field of `Asked`."""
     # In an annotation, Typer takes the first name for a default until it reads it.
-    option: str = get_args(Asked.__dataclass_fields__[name].type)[1].default
+    option: str = get_args(OptionTexts.__dataclass_fields__[name].type)[1].default
     return option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class OptionTexts:
     """The texts of the options, as they were given."""
 
     device: Annotated[str, opt.option(f"--device {opt.DEVICES}")] = "meta"
@@ -239,7 +239,7 @@ def takes(*names: str, **defaults: object) -> Callable[[Callable[..., int]], Cal
                 default=defaults.get(field.name, field.default),
                 annotation=field.type,
             )
-            for field in fields(Asked)
+            for field in fields(OptionTexts)
             if field.name in names
         ]
         own = [p for p in inspect.signature(command).parameters.values() if p.name != "asked"]
@@ -248,7 +248,7 @@ def takes(*names: str, **defaults: object) -> Callable[[Callable[..., int]], Cal
 
         @functools.wraps(command)
         def run(**given: object) -> int:
-            asked = Asked(**{name: given.pop(name) for name in names})  # type: ignore[arg-type]
+            asked = OptionTexts(**{name: given.pop(name) for name in names})  # type: ignore[arg-type]
             return command(asked=asked, **given)
 
         parameters = [

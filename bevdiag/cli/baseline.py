@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
+from bevdiag.cli.asked import REST, STEP, TARGET, OptionTexts, takes
 from bevdiag.cli.output import STDOUT, layout_for, say, write_output
 from bevdiag.cli.preflight import run_jobs
 from bevdiag.errors import ExitCode
@@ -22,7 +22,7 @@ _File = Annotated[str, typer.Argument(metavar="FILE", help="The record.")]
 @baseline_app.command("write")
 @takes(*STEP, *TARGET, *REST)
 def write_command(
-    asked: Asked,
+    asked: OptionTexts,
     file: _File,
     configs: opt.ConfigsOrEntry = None,
 ) -> int:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, Asked, takes
+from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, OptionTexts, takes
 from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.files.shipped import SHIPPED_NAME, shipped_config
@@ -15,7 +15,7 @@ DEFAULT_MODES = "max,mean,learned,sparse_max"
 
 @takes(*MODEL, *POINTS, *TRAINING, "optimizer", *TARGET, *REST)
 def compare_command(
-    asked: Asked,
+    asked: OptionTexts,
     config: opt.ConfigOrShipped = None,
     compression: Annotated[str | None, opt.option("--compression NAME,...")] = None,
     batch_size: opt.BatchSizes = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import REST, STEP, Asked, takes
+from bevdiag.cli.asked import REST, STEP, OptionTexts, takes
 from bevdiag.cli.output import STDOUT, check_output, write_report
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
@@ -19,7 +19,7 @@ MAX_LOG_BYTES = 8 * 2**20
 
 @takes(*STEP, "gpu", "torch", "cudnn", *REST)
 def explain_command(
-    asked: Asked,
+    asked: OptionTexts,
     message: Annotated[
         str | None, typer.Argument(metavar="MESSAGE", help="The message, as it was printed.")
     ] = None,

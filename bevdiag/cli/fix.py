@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, Asked, takes
+from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, OptionTexts, takes
 from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
@@ -13,7 +13,7 @@ from bevdiag.prediction.options import KNOBS
 
 @takes(*FIXED, *REST)
 def fix_command(
-    asked: Asked,
+    asked: OptionTexts,
     config: opt.Config,
     diff: Annotated[bool, opt.option("--diff")] = False,
     write: Annotated[bool, opt.option("--write")] = False,
@@ -45,7 +45,7 @@ def fix_command(
 
 @takes(*STEP, *TARGET, *REST)
 def fit_command(
-    asked: Asked,
+    asked: OptionTexts,
     config: opt.Config,
     what: Annotated[str, opt.option(f"--what {'|'.join(KNOBS)}")] = "batch",
     output_format: opt.Format = "text",

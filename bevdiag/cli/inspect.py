@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, Asked, takes
+from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, OptionTexts, takes
 from bevdiag.cli.output import (
     INSPECT_FORMATS,
     MEMORY_VIZ,
@@ -35,7 +35,7 @@ _LEVELS = 3
 
 @takes(*STEP, *TARGET, *REST, "device", "data_root", device="auto")
 def inspect_command(
-    asked: Asked,
+    asked: OptionTexts,
     config: opt.ConfigOrEntry = None,
     full: Annotated[bool, opt.option("--full")] = False,
     depth: Annotated[str | None, opt.option("--depth N")] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import REST, STEP, TARGET, Asked, takes
+from bevdiag.cli.asked import REST, STEP, TARGET, OptionTexts, takes
 from bevdiag.cli.output import (
     CHECK_FORMATS,
     STDOUT,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @takes(*STEP, *TARGET, *REST)
 def preflight_command(
-    asked: Asked,
+    asked: OptionTexts,
     context: typer.Context,
     configs: opt.ConfigsOrEntry = None,
     baseline: Annotated[Path | None, opt.option("--baseline FILE")] = None,

@@ -13,7 +13,7 @@ from bevdiag.prediction import values
 from bevdiag.prediction.values import optional
 
 if TYPE_CHECKING:
-    from bevdiag.scenes.statistics import Grid
+    from bevdiag.scenes.statistics import CellGrid
 
 scene_app = typer.Typer(
     rich_markup_mode=None, help="Count what your frames hold, for --scene.", no_args_is_help=True
@@ -49,11 +49,11 @@ def measure_command(
     """
     check_output(output)
     from bevdiag.report.as_json import dumps
-    from bevdiag.scenes.layout import Layout
+    from bevdiag.scenes.point_layout import PointLayout
     from bevdiag.scenes.statistics import measured
 
     grid, features, stored = _where(config)
-    layout = Layout(
+    layout = PointLayout(
         features=features,
         point_cloud_range=grid.point_cloud_range,
         stored=stored,
@@ -68,10 +68,10 @@ def measure_command(
     return ExitCode.FITS
 
 
-def _where(config: Path | None) -> "tuple[Grid, tuple[str, ...], tuple[str, ...]]":
+def _where(config: Path | None) -> "tuple[CellGrid, tuple[str, ...], tuple[str, ...]]":
     """Where to count, the features that are read, and those that files store."""
     from bevdiag.config.data import stored_features_of
-    from bevdiag.scenes.statistics import DEFAULT_GRID, Grid
+    from bevdiag.scenes.statistics import DEFAULT_GRID, CellGrid
 
     if config is None:
         return DEFAULT_GRID, ("x", "y", "z"), ()
@@ -79,7 +79,7 @@ def _where(config: Path | None) -> "tuple[Grid, tuple[str, ...], tuple[str, ...]
 
     settings = read_source_config(config)
     size = settings.voxel_size
-    grid = Grid(
+    grid = CellGrid(
         point_cloud_range=settings.point_cloud_range,
         voxel_size=DEFAULT_GRID.voxel_size if size is None else (size[0], size[1], size[2]),
     )

@@ -16,7 +16,7 @@ from bevdiag.environment.wheels import compilable, driver_cuda
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.prediction.options import Progress
-from bevdiag.rules.codes import CODES, Stage, rule_of
+from bevdiag.rules.codes import CODES, RuleStage, rule_of
 from bevdiag.rules.env_packages import built_for
 from bevdiag.rules.finding import Confidence, Finding, Severity, worst_first
 
@@ -99,7 +99,7 @@ def examine(
 
 def findings_of(environment: Environment) -> tuple[Finding, ...]:
     """Return what all rules of an environment find, errors first."""
-    rows = (row for row in CODES.values() if row.stage is Stage.ENVIRONMENT)
+    rows = (row for row in CODES.values() if row.stage is RuleStage.ENVIRONMENT)
     return tuple(worst_first(found for row in rows for found in rule_of(row)(environment)))
 
 

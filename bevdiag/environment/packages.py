@@ -123,14 +123,14 @@ _CONDA_NAMES = {"pytorch": "torch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class PackageList:
     """What a file lists: packages, and the Python they are for where it says so."""
 
     packages: Packages
     python: Version | None
 
 
-def read_listing(path: Path) -> Listing:
+def read_listing(path: Path) -> PackageList:
     """Read the file and those that it includes with -r and -c.
 
     Raises:
@@ -149,7 +149,7 @@ def read_listing(path: Path) -> Listing:
             both, build = known.specifier & package.specifier, known.build or package.build
             package = replace(known, specifier=both, build=build)
         by_name[package.name] = package
-    return Listing(packages=Packages(by_name=by_name), python=python)
+    return PackageList(packages=Packages(by_name=by_name), python=python)
 
 
 def _applicable(entries: list[Package], python: Version | None) -> Iterator[Package]:

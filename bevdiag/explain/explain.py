@@ -13,7 +13,7 @@ from bevdiag.explain.decode import cause_of, decode
 from bevdiag.explain.messages import read_log
 from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.rules.checks import check_config
-from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.codes import CODES, RuleStage
 from bevdiag.rules.finding import Finding, Severity
 from bevdiag.rules.pages import codes_for, named_in, rule_page, signatures
 
@@ -72,7 +72,7 @@ _ERROR = re.compile(
 )
 _MISSING = re.compile(r"No module named '?([\w.]{1,80})")
 _WORD = re.compile(r"\d[\d,]*(?!\w)|\w+")
-_STEP_STAGES = (Stage.STEP, Stage.TRACE)
+_STEP_STAGES = (RuleStage.STEP, RuleStage.TRACE)
 
 
 def suspect(
@@ -86,11 +86,11 @@ def suspect(
     codes, text = answer.failure.codes, answer.failure.sentence
     stages = {CODES[code].stage for code in codes}
     found: list[Finding] = []
-    looked_at: dict[Stage, str] = {}
+    looked_at: dict[RuleStage, str] = {}
     notes = list(answer.notes)
     if config is not None:
         found += check_config(config, read_document(config, options.overrides))
-        looked_at[Stage.CONFIG] = "the config"
+        looked_at[RuleStage.CONFIG] = "the config"
         traced = None
         if stages & set(_STEP_STAGES):
             traced = _of_step(config, options, progress, notes)
@@ -101,7 +101,7 @@ def suspect(
         notes += [f"the config has another fault: {f.code} {f.message}" for f in others]
     if missing := _MISSING.search(text):
         notes.append(f"the module {missing[1]} comes with: {install_command(missing[1])}")
-    if Stage.ENVIRONMENT in stages:
+    if RuleStage.ENVIRONMENT in stages:
         notes.append(
             "bevdiag doctor looks at the environment that this was printed in; --requirements FILE "
             "at one that a list describes"

@@ -90,7 +90,7 @@ def ancestors(module: str) -> list[str]:
     return [".".join(parts[: end + 1]) for end in range(len(parts))] if module else []
 
 
-class Section(NamedTuple):
+class PhaseSection(NamedTuple):
     """Events `start` to `stop` (exclusive), of one phase of one step (step 0 is loading)."""
 
     step: int
@@ -201,12 +201,12 @@ class EventStream:
         phases: Ints = self.mark_phases[self._section]
         return phases
 
-    def sections(self, stop: int | None = None) -> list[Section]:
+    def sections(self, stop: int | None = None) -> list[PhaseSection]:
         """Yield the events from mark to mark, up to the event `stop` (exclusive)."""
         stop = len(self.events) if stop is None else stop
         starts = [int(mark) for mark in self.marks if mark < stop]
         return [
-            Section(int(step), PHASES[phase], start, after)
+            PhaseSection(int(step), PHASES[phase], start, after)
             for step, phase, start, after in zip(
                 self.mark_steps, self.mark_phases, starts, [*starts[1:], stop], strict=False
             )

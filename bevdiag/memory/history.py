@@ -22,7 +22,7 @@ class Action(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AllocatorAction:
     """One action of the allocator.
 
     Attributes:
@@ -63,7 +63,7 @@ class FilledSegment:
 class History:
     """All actions of a run, in order, and the segments that it leaves."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[AllocatorAction, ...]
     segments: tuple[FilledSegment, ...]
 
 
@@ -80,8 +80,8 @@ class _Recorder(CachingAllocator):
     def __init__(self, stream: EventStream, capacity_bytes: int | None) -> None:
         super().__init__(capacity_bytes)
         self._causes = tuple(stream.allocs())
-        self.entries: list[Entry] = []
-        self._live: dict[int, Entry] = {}
+        self.entries: list[AllocatorAction] = []
+        self._live: dict[int, AllocatorAction] = {}
 
     def malloc(self, nbytes: int) -> Block:
         try:
@@ -129,8 +129,10 @@ class _Recorder(CachingAllocator):
         self._note(Action.SEGMENT_ALLOC, block.size, block.address)
         return block
 
-    def _note(self, action: Action, nbytes: int, address: int = 0, *, free_bytes: int = 0) -> Entry:
-        entry = Entry(action, nbytes, self._causes[self.serving], address, free_bytes)
+    def _note(
+        self, action: Action, nbytes: int, address: int = 0, *, free_bytes: int = 0
+    ) -> AllocatorAction:
+        entry = AllocatorAction(action, nbytes, self._causes[self.serving], address, free_bytes)
         self.entries.append(entry)
         return entry
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bevdiag.memory.events import Category, EventStream, Ints, Section, ancestors
+from bevdiag.memory.events import Category, EventStream, Ints, PhaseSection, ancestors
 from bevdiag.memory.profile import (
     LiveBlock,
     MemoryProfile,
@@ -55,11 +55,11 @@ def summarize(stream: EventStream, totals: Totals) -> MemoryProfile:
     )
 
 
-def _highest(values: Ints, part: Section) -> int:
+def _highest(values: Ints, part: PhaseSection) -> int:
     return int(values[part.start : part.stop].max())
 
 
-def _peak(stream: EventStream, totals: Totals, parts: Sequence[Section]) -> PeakMoment:
+def _peak(stream: EventStream, totals: Totals, parts: Sequence[PhaseSection]) -> PeakMoment:
     part = max(parts, key=lambda part: _highest(totals.allocated, part))
     index = part.start + int(totals.allocated[part.start : part.stop].argmax())
     block = int(stream.events[index])
@@ -81,7 +81,9 @@ def _alive_at(stream: EventStream, totals: Totals, event: int) -> tuple[LiveBloc
     return tuple(map(LiveBlock, stream.allocs(largest_first), sizes))
 
 
-def _module_peaks(stream: EventStream, totals: Totals, parts: Sequence[Section]) -> dict[str, int]:
+def _module_peaks(
+    stream: EventStream, totals: Totals, parts: Sequence[PhaseSection]
+) -> dict[str, int]:
     made = stream.made[: np.searchsorted(stream.made, len(totals.allocated))]
     inside = np.zeros(len(made), bool)
     for part in parts:

@@ -18,13 +18,13 @@ from bevdiag.files.bounds import check_json
 from bevdiag.files.reading import read_file
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import Prediction
-from bevdiag.rules.budget import Growth, grown_since_baseline
+from bevdiag.rules.budget import BaselineGrowth, grown_since_baseline
 
 SCHEMA: Literal["bevdiag.baseline/1"] = "bevdiag.baseline/1"
 MAX_BYTES = 2**24
 
 
-class Entry(BaseModel):
+class BaselineEntry(BaseModel):
     """What is recorded of one config; sizes in bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,7 +42,7 @@ class Baseline(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_: Literal["bevdiag.baseline/1"] = Field(default=SCHEMA, alias="schema")
-    configs: dict[str, Entry]
+    configs: dict[str, BaselineEntry]
 
     def text(self) -> str:
         """Return the file's text; the same state gives the same bytes."""
@@ -92,7 +92,9 @@ def compared(check: Check, baseline: Baseline, file: Path, tolerance: float) -> 
     return replace(check, growth=grown, notes=(*check.notes, *_notes(entry, now)))
 
 
-def _growth(before: Entry, now: Entry, tolerance: float) -> tuple[Growth, ...]:
+def _growth(
+    before: BaselineEntry, now: BaselineEntry, tolerance: float
+) -> tuple[BaselineGrowth, ...]:
     totals = [
         _change("peak", before.peak_allocated_bytes, now.peak_allocated_bytes),
         _change("reserved", before.high_reserved_bytes, now.high_reserved_bytes),
@@ -110,15 +112,15 @@ def _growth(before: Entry, now: Entry, tolerance: float) -> tuple[Growth, ...]:
     return (*grown, *guilty)
 
 
-def _change(what: str, before_bytes: int, now_bytes: int) -> Growth:
-    return Growth(what=what, before_bytes=before_bytes, now_bytes=now_bytes)
+def _change(what: str, before_bytes: int, now_bytes: int) -> BaselineGrowth:
+    return BaselineGrowth(what=what, before_bytes=before_bytes, now_bytes=now_bytes)
 
 
-def _exceeds(change: Growth, tolerance: float) -> bool:
+def _exceeds(change: BaselineGrowth, tolerance: float) -> bool:
     return change.now_bytes > change.before_bytes * (1 + tolerance)
 
 
-def _notes(before: Entry, now: Entry) -> list[str]:
+def _notes(before: BaselineEntry, now: BaselineEntry) -> list[str]:
     return [
         f"the baseline was recorded with {what} {before.conditions[what]}, this is {value}"
         for what, value in now.conditions.items()
@@ -126,9 +128,9 @@ def _notes(before: Entry, now: Entry) -> list[str]:
     ]
 
 
-def _entry(report: Prediction) -> Entry:
+def _entry(report: Prediction) -> BaselineEntry:
     assert report.scene is not None  # a config has one
-    return Entry(
+    return BaselineEntry(
         conditions={
             "torch": report.target.torch,
             "cuDNN": report.target.cudnn,

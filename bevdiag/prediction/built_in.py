@@ -33,7 +33,7 @@ from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, scene_assumption, scene_of
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules.checks import config_findings, sifted, step_findings, stops, with_fixes
-from bevdiag.rules.codes import Stage
+from bevdiag.rules.codes import RuleStage
 from bevdiag.rules.finding import StepEvidence
 from bevdiag.scenes import Batch
 from bevdiag.trace.compiler import without_compiler
@@ -102,7 +102,7 @@ class BuiltIn(ConfigSource):
         config = None if source is None else source.declared
         document = read_document(path, options.overrides) if config is None else config.document
         found = config_findings(document, config, options.data_folder)
-        findings, silenced = sifted(found, document, Stage.CONFIG)
+        findings, silenced = sifted(found, document, RuleStage.CONFIG)
         # Whoever corrects a config wants every fault of it with its place, not the first alone.
         if stops(findings):
             return ConfigReport(config=str(path), findings=findings, silenced=silenced)
@@ -249,7 +249,7 @@ class BuiltIn(ConfigSource):
             verdict=step.verdict,
         )
         found = config_findings(document, self.declared, self.options.data_folder)
-        stages = (Stage.CONFIG, Stage.STEP, Stage.TRACE)
+        stages = (RuleStage.CONFIG, RuleStage.STEP, RuleStage.TRACE)
         found = (*found, *step_findings(evidence))
         return sifted(with_fixes(found, self), document, *stages)
 

@@ -12,7 +12,7 @@ from bevdiag.policy import Setting
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.rules.checks import config_findings, sifted, stops
-from bevdiag.rules.codes import Stage
+from bevdiag.rules.codes import RuleStage
 from bevdiag.rules.finding import Finding, Silencing
 
 _WORST_FIRST = (ExitCode.USAGE, ExitCode.FINDINGS, ExitCode.NO_VERDICT, ExitCode.FITS)
@@ -157,7 +157,7 @@ def check_untraced(
         except (ConfigError, NoVerdictError) as error:
             refusal = error
         found = config_findings(document, settings, data_root)
-        findings, silenced = sifted(found, document, Stage.CONFIG)
+        findings, silenced = sifted(found, document, RuleStage.CONFIG)
         if isinstance(refusal, ConfigError) and not stops(findings):
             raise refusal
     except BevdiagError as error:

@@ -27,7 +27,7 @@ _OPTIMIZER = "adamw"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class EntrySource:
     """The step of what `--entry` names.
 
     Attributes:
@@ -44,7 +44,7 @@ class Entry:
     bev_channels = None
 
     @classmethod
-    def read(cls, config: Path, options: InspectOptions) -> "Entry":
+    def read(cls, config: Path, options: InspectOptions) -> "EntrySource":
         """Find the function; nothing of it is run yet.
 
         Args:
@@ -97,7 +97,7 @@ class Entry:
         config = None if self.config is None else self.config.resolve()
         replaces = options.optimizer is not None
         traced = trace_step(
-            own_code.Entry(root.resolve(), self.entry, config, replaces_optimizer=replaces),
+            own_code.EntryDialect(root.resolve(), self.entry, config, replaces_optimizer=replaces),
             StepOptions(
                 optimization=OptimizationSettings(),
                 optimizer=options.optimizer or _OPTIMIZER,

@@ -39,9 +39,9 @@ def inspect(
         BevdiagError: a config, point file or option that cannot be used, or code that fails.
     """
     if options.entry is not None:
-        from bevdiag.prediction.entry import Entry  # stubs for all that user code imports
+        from bevdiag.prediction.entry import EntrySource  # stubs for all that user code imports
 
-        return _of_entry(Entry.read(config, options), options, progress)
+        return _of_entry(EntrySource.read(config, options), options, progress)
     declared = kind_of(options).checked(config, options)
     if isinstance(declared, ConfigReport):
         return declared

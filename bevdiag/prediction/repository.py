@@ -20,7 +20,7 @@ from bevdiag.prediction.result import ConfigReport, Scene
 from bevdiag.prediction.scene import SceneSettings, scene_assumption
 from bevdiag.prediction.step_source import EVERY, ConfigSource, Recorded, Sifted, step_settings
 from bevdiag.rules.checks import GROUPS, sifted, source_findings, step_findings, with_fixes
-from bevdiag.rules.codes import Stage
+from bevdiag.rules.codes import RuleStage
 from bevdiag.rules.finding import TraceEvidence
 from bevdiag.rules.keys_and_names import unread
 from bevdiag.rules.traced import repository_stubbed
@@ -241,13 +241,17 @@ class Repository(ConfigSource):
             *repository_stubbed(recorded.notes),
         )
         return sifted(
-            with_fixes(found, self), self.document, Stage.CONFIG, Stage.TRACE, Stage.SOURCE
+            with_fixes(found, self),
+            self.document,
+            RuleStage.CONFIG,
+            RuleStage.TRACE,
+            RuleStage.SOURCE,
         )
 
     def fault_behind(self, refusal: Exception) -> ConfigReport | None:
         folder = self.options.data_folder
         found = source_findings(self.document, folder, ran=False, failure=str(refusal))
-        findings, silenced = sifted(found, self.document, Stage.CONFIG)
+        findings, silenced = sifted(found, self.document, RuleStage.CONFIG)
         if not any(finding.stops for finding in findings):
             return None
         return ConfigReport(

@@ -6,8 +6,8 @@ from typing import Any
 
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import SCENE_SITE, Assumption, Scene
-from bevdiag.scenes import Batch, Layout, Scenario, Wanted, make_batch
-from bevdiag.scenes.layout import Range
+from bevdiag.scenes import Batch, PointLayout, Scenario, Wanted, make_batch
+from bevdiag.scenes.point_layout import Range
 
 BOXES_PER_SAMPLE = 25
 """Ground-truth boxes of a sample; they cost next to nothing."""
@@ -63,7 +63,7 @@ class SceneSettings:
         return Wanted(
             files=options.points,
             scene=options.scene,
-            layout=Layout(
+            layout=PointLayout(
                 features=self.features,
                 point_cloud_range=self.point_cloud_range,
                 stored=self.stored,

@@ -52,7 +52,7 @@ def positive(option: str, text: str) -> int:
 
 def point_columns(option: str, text: str) -> int:
     """Like `whole_number`, at least 3 for x, y and z, and no more than a file may have."""
-    from bevdiag.scenes.table import MAX_COLUMNS
+    from bevdiag.scenes.file_tables import MAX_COLUMNS
 
     number = whole_number(option, text, least=3)
     if number > MAX_COLUMNS:
@@ -62,7 +62,7 @@ def point_columns(option: str, text: str) -> int:
 
 def point_dtype(option: str, text: str) -> str:
     """Check the name of a type of .bin files' values."""
-    from bevdiag.scenes.layout import DTYPES
+    from bevdiag.scenes.point_layout import DTYPES
 
     return choose(option, text, DTYPES)
 

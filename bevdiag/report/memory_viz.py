@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from bevdiag.memory.events import Alloc
-from bevdiag.memory.history import Entry, FilledBlock, FilledSegment, History
+from bevdiag.memory.history import AllocatorAction, FilledBlock, FilledSegment, History
 from bevdiag.report.printable import printable
 
 PROTOCOL = 4
@@ -33,7 +33,7 @@ def memory_viz(history: History) -> bytes:
     return pickle.dumps(document, protocol=PROTOCOL)
 
 
-def _events(entry: Entry, frames: _Frames) -> Iterator[dict[str, Any]]:
+def _events(entry: AllocatorAction, frames: _Frames) -> Iterator[dict[str, Any]]:
     # PyTorch notes when a block's last owner lets go and when its streams are done with it.
     done = entry.action.value
     actions = ("free_requested", done) if done == "free_completed" else (done,)

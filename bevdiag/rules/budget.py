@@ -102,7 +102,7 @@ def within_margin(evidence: TraceEvidence) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class BaselineGrowth:
     """A figure beyond what the baseline recorded; `what` is peak, reserved or a module's path."""
 
     what: str
@@ -110,7 +110,7 @@ class Growth:
     now_bytes: int
 
 
-def grown_since_baseline(growth: Sequence[Growth]) -> Iterator[Finding]:
+def grown_since_baseline(growth: Sequence[BaselineGrowth]) -> Iterator[Finding]:
     """The step takes more memory than when its baseline was recorded.
 
     What it means: The peak, or what is reserved at most, exceeds the recorded figure by more than
@@ -131,7 +131,7 @@ def grown_since_baseline(growth: Sequence[Growth]) -> Iterator[Finding]:
         )
 
 
-def _change(growth: Growth) -> str:
+def _change(growth: BaselineGrowth) -> str:
     more = growth.now_bytes - growth.before_bytes
     was, now = format_size(growth.before_bytes), format_size(growth.now_bytes)
     return f"+{format_size(more)} in {growth.what} (from {was} to {now})"

@@ -10,7 +10,7 @@ from bevdiag.config.modules import foreign_keys
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.config.parts import Parts, read_parts
 from bevdiag.errors import ConfigError, NoVerdictError
-from bevdiag.rules.codes import CODES, Code, Stage, finding, rule_of
+from bevdiag.rules.codes import CODES, Code, RuleStage, finding, rule_of
 from bevdiag.rules.finding import (
     Confidence,
     ConfigEvidence,
@@ -63,7 +63,7 @@ def config_findings(
     """Like `check_config`, with the checked settings at hand; None where there are none."""
     parts = read_parts(document)
     evidence = ConfigEvidence(document=document, parts=parts, config=config, data_root=data_root)
-    found = with_sound_grid(document, tuple(_found(evidence, Stage.CONFIG)))
+    found = with_sound_grid(document, tuple(_found(evidence, RuleStage.CONFIG)))
     foreign = _foreign(parts)
     # A fork's code may do something else.
     doubt = (
@@ -99,12 +99,16 @@ def source_findings(
 
 def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
     """Find what the rules find that look at a traced step, and at the settings where known."""
-    stages = (Stage.TRACE, Stage.STEP) if isinstance(evidence, StepEvidence) else (Stage.TRACE,)
+    stages = (
+        (RuleStage.TRACE, RuleStage.STEP)
+        if isinstance(evidence, StepEvidence)
+        else (RuleStage.TRACE,)
+    )
     return tuple(_found(evidence, *stages))
 
 
 def sifted(
-    findings: Iterable[Finding], document: Document, *stages: Stage
+    findings: Iterable[Finding], document: Document, *stages: RuleStage
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """Sift out what the config's comments silence: the findings, errors first, and the silenced."""
     stay, silenced = silence(findings, document.ignores, stages)
@@ -164,7 +168,7 @@ def _doubted(found: Finding, doubt: str) -> Finding:
     )
 
 
-def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:
+def _found(evidence: Any, *stages: RuleStage) -> Iterator[Finding]:
     for row in CODES.values():
         if row.stage in stages:
             for found in rule_of(row)(evidence):
@@ -174,7 +178,7 @@ def _found(evidence: Any, *stages: Stage) -> Iterator[Finding]:
 
 
 def silence(
-    findings: Iterable[Finding], ignores: Iterable[IgnoreComment], stages: Collection[Stage]
+    findings: Iterable[Finding], ignores: Iterable[IgnoreComment], stages: Collection[RuleStage]
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """Part the findings that stay from those that are silenced.
 

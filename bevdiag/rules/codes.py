@@ -14,7 +14,7 @@ from bevdiag.errors import Location
 from bevdiag.rules.finding import Confidence, Finding, Severity
 
 
-class Stage(str, Enum):
+class RuleStage(str, Enum):
     """What a rule looks at; rules of the first three are run by the table."""
 
     CONFIG = "config"
@@ -45,7 +45,7 @@ class Code:
     name: str
     module: str
     severity: Severity
-    stage: Stage
+    stage: RuleStage
     confidence: Confidence = Confidence.CERTAIN
     stops: bool = False
     has_fixes: bool = False
@@ -59,15 +59,20 @@ class Code:
 
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 _LIKELY = Confidence.LIKELY
-_CONFIG, _STEP, _TRACE, _MACHINE = Stage.CONFIG, Stage.STEP, Stage.TRACE, Stage.ENVIRONMENT
+_CONFIG, _STEP, _TRACE, _MACHINE = (
+    RuleStage.CONFIG,
+    RuleStage.STEP,
+    RuleStage.TRACE,
+    RuleStage.ENVIRONMENT,
+)
 
 _ROWS = (
     Code("BEV001", "scalar-read-as-string", "keys_and_names", _WARNING, _CONFIG),
     Code("BEV002", "duplicate-key", "keys_and_names", _WARNING, _CONFIG),
     Code("BEV003", "ambiguous-scalar", "keys_and_names", _WARNING, _CONFIG),
     Code("BEV004", "unknown-key", "keys_and_names", _WARNING, _CONFIG, _LIKELY),
-    Code("BEV006", "ignore-without-reason", "checks", _WARNING, Stage.IGNORES),
-    Code("BEV007", "ignore-without-effect", "checks", _WARNING, Stage.IGNORES),
+    Code("BEV006", "ignore-without-reason", "checks", _WARNING, RuleStage.IGNORES),
+    Code("BEV007", "ignore-without-effect", "checks", _WARNING, RuleStage.IGNORES),
     Code("BEV008", "unknown-module", "keys_and_names", _ERROR, _CONFIG, stops=True),
     Code("BEV009", "data-path-missing", "point_data", _ERROR, _CONFIG),
     Code("BEV010", "point-feature-not-stored", "point_data", _ERROR, _CONFIG, stops=True),
@@ -98,7 +103,7 @@ _ROWS = (
     Code("BEV308", "within-margin", "budget", _WARNING, _TRACE, _LIKELY),
     Code("BEV309", "attention-maps", "holders", _INFO, _TRACE),
     Code("BEV310", "dense-anchors", "holders", _WARNING, _STEP),
-    Code("BEV311", "grown-since-baseline", "budget", _ERROR, Stage.BASELINE),
+    Code("BEV311", "grown-since-baseline", "budget", _ERROR, RuleStage.BASELINE),
     Code("BEV401", "spconv-int32-bytes", "index_limits", _ERROR, _TRACE, _LIKELY),
     Code("BEV402", "spconv-64-bit-keys", "index_limits", _INFO, _TRACE),
     Code("BEV403", "convolution-beyond-32-bit", "index_limits", _WARNING, _TRACE),
@@ -123,7 +128,7 @@ _ROWS = (
     Code("BEV711", "torch-without-cuda", "env_gpu", _ERROR, _MACHINE),
     Code("BEV712", "extension-for-another-torch", "env_packages", _ERROR, _MACHINE),
     Code("BEV901", "scalar-guessed", "traced", _WARNING, _STEP),
-    Code("BEV902", "repository-stubbed", "traced", _INFO, Stage.SOURCE),
+    Code("BEV902", "repository-stubbed", "traced", _INFO, RuleStage.SOURCE),
 )
 
 CODES = {row.code: row for row in _ROWS}

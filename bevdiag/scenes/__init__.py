@@ -3,14 +3,14 @@
 from bevdiag.scenes.batch import Batch, Voxels, make_batch, voxelize
 from bevdiag.scenes.choice import ROOM_RANGE, SceneKind, Wanted, fitting_kind
 from bevdiag.scenes.files import read_points, read_samples
-from bevdiag.scenes.layout import Layout
+from bevdiag.scenes.point_layout import PointLayout
 from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.synthetic import synthetic_lidar, synthetic_sonar
 
 __all__ = [
     "ROOM_RANGE",
     "Batch",
-    "Layout",
+    "PointLayout",
     "Scenario",
     "SceneKind",
     "Voxels",

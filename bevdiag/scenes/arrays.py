@@ -12,8 +12,8 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.layout import check_batch
-from bevdiag.scenes.table import MAX_COLUMNS, MAX_SAID, NamedTable, Table
+from bevdiag.scenes.file_tables import MAX_COLUMNS, MAX_SAID, NamedTable, Table
+from bevdiag.scenes.point_layout import check_batch
 
 _MALFORMED = (
     ArithmeticError,

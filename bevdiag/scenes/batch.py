@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.layout import Points, Range
+from bevdiag.scenes.point_layout import Points, Range
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,9 +14,9 @@ import numpy as np
 from bevdiag.errors import InputError
 from bevdiag.scenes.datasets import DataSet, matching
 from bevdiag.scenes.files import read_samples
-from bevdiag.scenes.layout import Layout, Points, Range, check_batch
+from bevdiag.scenes.point_layout import PointLayout, Points, Range, check_batch
 from bevdiag.scenes.scenario import Scenario
-from bevdiag.scenes.statistics import Grid, SceneStatistics, matched, read_statistics
+from bevdiag.scenes.statistics import CellGrid, SceneStatistics, matched, read_statistics
 from bevdiag.scenes.street import street
 from bevdiag.scenes.synthetic import synthetic_room, synthetic_sonar
 
@@ -54,7 +54,7 @@ class Wanted:
         seed: of the first sample; sample i uses seed + i.
     """
 
-    layout: Layout
+    layout: PointLayout
     batch_size: int
     files: tuple[str, ...] = ()
     scene: str | None = None
@@ -135,7 +135,7 @@ class Wanted:
             return self._cloud(scenario, grid.point_cloud_range, seed + (number << 32))
 
         points = matched(numbered, statistics, scenario, seed)
-        own = Grid(point_cloud_range=seen_range, voxel_size=grid.voxel_size)
+        own = CellGrid(point_cloud_range=seen_range, voxel_size=grid.voxel_size)
         seen: Points = np.ascontiguousarray(points[own.inside(points)])
         if not len(seen):
             raise InputError(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.layout import Layout, Points, Range
+from bevdiag.scenes.point_layout import PointLayout, Points, Range
 
 FAR = 1e4
 """Metres; no sensor of a detector sees as far."""
@@ -87,7 +87,7 @@ _AXES = ("x", "y", "z")
 
 
 def chosen_columns(
-    num_columns: int, names: Sequence[str], layout: Layout
+    num_columns: int, names: Sequence[str], layout: PointLayout
 ) -> tuple[list[int], list[str]]:
     """Choose the columns of the used features, in their order; notes on those that were guessed.
 

@@ -9,7 +9,7 @@ the radar's ground and view.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bevdiag.scenes.layout import Range
+from bevdiag.scenes.point_layout import Range
 
 Elevations = tuple[float, ...]
 

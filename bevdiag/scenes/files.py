@@ -10,10 +10,10 @@ from bevdiag.errors import InputError
 from bevdiag.files.known import note_input
 from bevdiag.scenes.arrays import read_arrow, read_npy, read_npz
 from bevdiag.scenes.columns import chosen_columns, doubts_of, without_gaps
-from bevdiag.scenes.layout import Layout, Points, check_batch
+from bevdiag.scenes.file_tables import NamedTable, read_text
 from bevdiag.scenes.pcd_and_ply import read_pcd, read_ply
+from bevdiag.scenes.point_layout import PointLayout, Points, check_batch
 from bevdiag.scenes.raw import read_bin
-from bevdiag.scenes.table import NamedTable, read_text
 
 MAX_FILE_BYTES = 2**30
 _RAW = ".bin"
@@ -33,7 +33,7 @@ _MOST_COLUMNS = 64
 """Of a table with fewer rows than columns: a point has fewer values."""
 
 
-def read_points(path: Path, layout: Layout) -> tuple[Points, list[str]]:
+def read_points(path: Path, layout: PointLayout) -> tuple[Points, list[str]]:
     """Read one point cloud.
 
     Args:
@@ -56,7 +56,7 @@ def read_points(path: Path, layout: Layout) -> tuple[Points, list[str]]:
         raise InputError(f"{path}: {error}") from error
 
 
-def _read(path: Path, layout: Layout) -> tuple[Points, list[str]]:
+def _read(path: Path, layout: PointLayout) -> tuple[Points, list[str]]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
@@ -75,7 +75,7 @@ def _read(path: Path, layout: Layout) -> tuple[Points, list[str]]:
 
 
 def read_samples(
-    paths: Sequence[Path], layout: Layout, batch_size: int, *, seed: int = 0
+    paths: Sequence[Path], layout: PointLayout, batch_size: int, *, seed: int = 0
 ) -> tuple[tuple[Points, ...], str]:
     """Sample i takes file i modulo their number; a folder stands for files out of it.
 
@@ -128,7 +128,7 @@ def point_files(path: Path, most: int) -> list[Path]:
     return [files[i * len(files) // most] for i in range(most)]
 
 
-def _checked(table: NamedTable, layout: Layout) -> tuple[Points, list[str]]:
+def _checked(table: NamedTable, layout: PointLayout) -> tuple[Points, list[str]]:
     num_points, num_columns = table.values.shape
     if not num_points:
         raise InputError("holds no points: give a cloud with at least one")

@@ -7,15 +7,15 @@ column by column under LZF (binary_compressed).
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.layout import check_batch
-from bevdiag.scenes.table import (
+from bevdiag.scenes.file_tables import (
     MAX_HEADER_BYTES,
-    Column,
+    FileField,
     NamedTable,
     read_packed_columns,
     read_packed_rows,
     read_text_rows,
 )
+from bevdiag.scenes.point_layout import check_batch
 
 _KINDS = {"F": "f", "I": "i", "U": "u"}
 _SIZES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
@@ -52,7 +52,7 @@ def read_pcd(path: Path) -> NamedTable:
     return _compressed(body, columns, num_points)
 
 
-def _compressed(body: bytes, columns: list[Column], num_points: int) -> NamedTable:
+def _compressed(body: bytes, columns: list[FileField], num_points: int) -> NamedTable:
     """Read the two sizes (compressed, then not) as uint32, and the columns after them."""
     check_batch(num_points, sum(column.count for column in columns))
     size = num_points * sum(column.count * int(column.dtype[2:]) for column in columns)
@@ -85,7 +85,7 @@ def _split(data: bytes) -> tuple[dict[str, list[str]], bytes]:
     return header, data[start:]
 
 
-def _columns(header: dict[str, list[str]]) -> list[Column]:
+def _columns(header: dict[str, list[str]]) -> list[FileField]:
     names = header["FIELDS"]
     sizes = [int(size) for size in header["SIZE"]]
     counts = [int(count) for count in header.get("COUNT", ["1"] * len(names))]
@@ -98,7 +98,7 @@ def _columns(header: dict[str, list[str]]) -> list[Column]:
                 f"field {name} has TYPE {kind} SIZE {size} COUNT {count}: expected a type "
                 "F, I or U of 4 or 8 (I and U: 1, 2, 4 or 8) bytes, at least once"
             )
-        columns.append(Column("" if name == _PADDING else name, f"<{_KINDS[kind]}{size}", count))
+        columns.append(FileField("" if name == _PADDING else name, f"<{_KINDS[kind]}{size}", count))
     return columns
 
 
@@ -187,7 +187,7 @@ def _read_header(data: bytes) -> tuple[list[list[str]], bytes]:
     return [words for line in text.splitlines() if (words := line.split())], data[newline + 1 :]
 
 
-def _vertices(lines: list[list[str]], byte_order: str) -> tuple[int, list[Column]]:
+def _vertices(lines: list[list[str]], byte_order: str) -> tuple[int, list[FileField]]:
     elements = [i for i, line in enumerate(lines) if line[0] == "element"]
     if not elements or lines[elements[0]][1:2] != ["vertex"]:
         raise InputError("its first element is not vertex: save the points as the first element")
@@ -205,5 +205,5 @@ def _vertices(lines: list[list[str]], byte_order: str) -> tuple[int, list[Column
             raise InputError(
                 f"vertex property {said!r} is not read: points hold single numbers only"
             )
-        columns.append(Column(line[2], byte_order + _DTYPES[line[1]]))
+        columns.append(FileField(line[2], byte_order + _DTYPES[line[1]]))
     return int(vertex[2]), columns

@@ -8,8 +8,8 @@ import numpy as np
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.columns import FEWEST_ROWS, MOST_NONSENSE, inside_share, nonsense_share
-from bevdiag.scenes.layout import DTYPES, Layout
-from bevdiag.scenes.table import NamedTable, Table
+from bevdiag.scenes.file_tables import NamedTable, Table
+from bevdiag.scenes.point_layout import DTYPES, PointLayout
 
 _KITTI_COLUMNS = 4
 _NUSCENES_COLUMNS = 5
@@ -43,7 +43,7 @@ class _Reading:
         return f"{self.columns} {self.dtype} columns"
 
 
-def read_bin(path: Path, layout: Layout) -> tuple[NamedTable, list[str]]:
+def read_bin(path: Path, layout: PointLayout) -> tuple[NamedTable, list[str]]:
     """Read rows of the width and type that the options, the file's name or the config say.
 
     Without any of them a row has KITTI's 4 columns, or as many as the config uses if that is more;
@@ -69,13 +69,13 @@ def read_bin(path: Path, layout: Layout) -> tuple[NamedTable, list[str]]:
     return NamedTable(table), _doubts(data, assumed, table, layout)
 
 
-def _usual_columns(path: Path, layout: Layout) -> int:
+def _usual_columns(path: Path, layout: PointLayout) -> int:
     if path.name.lower().endswith(_NUSCENES_SUFFIX):
         return max(_NUSCENES_COLUMNS, len(layout.features))
     return len(layout.stored) or max(_KITTI_COLUMNS, len(layout.features))
 
 
-def _doubts(data: bytes, assumed: _Reading, table: Table, layout: Layout) -> list[str]:
+def _doubts(data: bytes, assumed: _Reading, table: Table, layout: PointLayout) -> list[str]:
     if len(table) < FEWEST_ROWS:
         return []
     bounds = layout.point_cloud_range
@@ -111,7 +111,7 @@ def _best(readings: Iterable[tuple[_Reading, float]]) -> tuple[_Reading | None, 
 
 
 def _readings(
-    data: bytes, layout: Layout, dtypes: tuple[str, ...]
+    data: bytes, layout: PointLayout, dtypes: tuple[str, ...]
 ) -> Iterator[tuple[_Reading, float]]:
     """Yield readings of the data that make sense, each with how well its columns differ."""
     for dtype in dtypes:
@@ -124,7 +124,7 @@ def _readings(
                     yield reading, order
 
 
-def _asked(reading: _Reading, data: bytes, layout: Layout) -> str:
+def _asked(reading: _Reading, data: bytes, layout: PointLayout) -> str:
     table = reading.of(data)
     share = 0.0 if table is None else inside_share(table, layout.point_cloud_range)
     return (

@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.files import point_files, read_points
-from bevdiag.scenes.layout import Layout, Points, within
+from bevdiag.scenes.point_layout import PointLayout, Points, within
 from bevdiag.scenes.scenario import Scenario
 
 MOST_FRAMES = 1000
@@ -36,7 +36,7 @@ _Edge = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
+class CellGrid:
     """Where cells are counted: a config's range and voxel size, in metres."""
 
     point_cloud_range: tuple[_Edge, _Edge, _Edge, _Edge, _Edge, _Edge]
@@ -53,7 +53,7 @@ class Grid:
         return within(points, self.point_cloud_range)
 
 
-DEFAULT_GRID = Grid(
+DEFAULT_GRID = CellGrid(
     point_cloud_range=(-100.0, -100.0, -10.0, 100.0, 100.0, 10.0), voxel_size=(0.1, 0.1, 0.15)
 )
 """Of a measurement without a config."""
@@ -93,7 +93,7 @@ class SceneStatistics:
 
     schema: Literal["bevdiag.scene/1"]
     frames: Annotated[int, Field(ge=1)]
-    grid: Grid
+    grid: CellGrid
     points: Percentiles
     voxels: tuple[CellCounts, ...]
     lone_share: Percentiles
@@ -108,7 +108,7 @@ class FrameCounts:
     lone_share: float
 
 
-def counted(points: Points, grid: Grid) -> FrameCounts:
+def counted(points: Points, grid: CellGrid) -> FrameCounts:
     """Count a frame.
 
     Args:
@@ -124,7 +124,7 @@ def counted(points: Points, grid: Grid) -> FrameCounts:
     )
 
 
-def statistics_of(frames: Sequence[FrameCounts], grid: Grid) -> SceneStatistics:
+def statistics_of(frames: Sequence[FrameCounts], grid: CellGrid) -> SceneStatistics:
     """Return the percentiles of frames, of which there is at least one."""
     return SceneStatistics(
         schema="bevdiag.scene/1",
@@ -140,7 +140,7 @@ def statistics_of(frames: Sequence[FrameCounts], grid: Grid) -> SceneStatistics:
 
 
 def measured(
-    paths: Sequence[Path], layout: Layout, grid: Grid
+    paths: Sequence[Path], layout: PointLayout, grid: CellGrid
 ) -> tuple[SceneStatistics, tuple[str, ...]]:
     """Count the frames of all paths, of a folder up to `MOST_FRAMES`, evenly spread.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.datasets import DataSet, Lidar, even
-from bevdiag.scenes.layout import Points, Range, within
+from bevdiag.scenes.point_layout import Points, Range, within
 from bevdiag.scenes.scenario import STREETS, Scenario
 
 _LAYERS = (((3.0, 40.0), (0.4, 2.5), 0.5), ((6.0, 75.0), (2.0, 15.0), 0.9))

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.layout import Points, Range, within
+from bevdiag.scenes.point_layout import Points, Range, within
 
 NUM_BEAMS = 64
 NUM_COLUMNS = 2650

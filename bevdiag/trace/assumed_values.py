@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bevdiag.trace.known_facts import Given
+from bevdiag.trace.known_facts import GivenInputs
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.operands import StorageNotes
 from bevdiag.trace.pins import Assumption
@@ -91,7 +91,7 @@ class AssumedValues(KnownValues):
         self.scenario = scenario
         self._pins = pins
         self._rehearsal = rehearsal
-        self.given = Given()
+        self.given = GivenInputs()
         self._random = torch.Generator().manual_seed(0)
         self._masks: StorageNotes[torch.Tensor] = StorageNotes()
         self._negations: StorageNotes[torch.Tensor] = StorageNotes()

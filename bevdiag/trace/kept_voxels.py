@@ -211,7 +211,7 @@ def _sampler(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FirstStep:
+class FirstDecisions:
     """The decisions by module, each for its voxels' coordinates [N, 4]; why there are none.
 
     The coordinates' order is the run's own: `decision_at` finds them by their place.
@@ -253,7 +253,7 @@ def settle_focal_levels(
     spatial_shape: SpatialShape,
     batch_size: int,
     pins: Pins,
-    rehearse: Callable[[], FirstStep],
+    rehearse: Callable[[], FirstDecisions],
 ) -> tuple[KeptVoxels, ...]:
     """Settle the counts of all three levels.
 
@@ -268,7 +268,7 @@ def settle_focal_levels(
     Raises:
         InputError: a pinned count that cannot be reached.
     """
-    first = FirstStep(failure=_PINNED_BESIDE) if pins.by_step else rehearse()
+    first = FirstDecisions(failure=_PINNED_BESIDE) if pins.by_step else rehearse()
     share = settings.threshold if settings.topk else None
 
     def walk(decide: Decide, pinned: Mapping[str, int]) -> list[_Level]:
@@ -381,7 +381,7 @@ def rehearse_levels(
     settings: VoxelFocalBackboneSettings,
     batch: Batch,
     seed: int,
-) -> FirstStep:
+) -> FirstDecisions:
     """Compute what the backbone decides in its first step, for real on the CPU.
 
     The detector is built as its config says, with the weights of a seed, and run up to the last
@@ -393,7 +393,7 @@ def rehearse_levels(
         batch: its scene.
         seed: of the weights.
     """
-    found = FirstStep()
+    found = FirstDecisions()
 
     def note(module: str, output: Any) -> None:
         coords: Coords = output.indices.numpy().copy()
@@ -424,11 +424,11 @@ def rehearse_levels(
     except _DecidedError:
         return found
     except _TooLargeError:
-        return FirstStep(
+        return FirstDecisions(
             failure=f"the backbone takes more than {MAX_FLOPS:.0e} floating point operations"
         )
     except (MemoryError, RuntimeError) as error:
         if exhausts_host(error):
-            return FirstStep(failure="the host's memory does not suffice to run the backbone")
+            return FirstDecisions(failure="the host's memory does not suffice to run the backbone")
         raise
     raise AssertionError("the backbone has no focal convolution")

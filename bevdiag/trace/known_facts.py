@@ -354,7 +354,7 @@ def column_of(view: torch.Tensor, width: int) -> int | None:
 # -- inputs ----------------------------------------------------------------------------------------
 
 
-class Given:
+class GivenInputs:
     """Follows one trace's operations from the inputs on."""
 
     def __init__(self) -> None:

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from bevdiag.cli.asked import FIXED, REST, STEP, Asked
+from bevdiag.cli.asked import FIXED, REST, STEP, OptionTexts
 from bevdiag.cli.main import run
 from bevdiag.errors import InputError
 from bevdiag.memory.loop import PLAIN, Loop
 
 
 def test_without_any_the_loop_is_plain() -> None:
-    assert Asked().options().loop == PLAIN
+    assert OptionTexts().options().loop == PLAIN
 
 
 def test_what_is_asked_of_the_loop_arrives() -> None:
-    asked = Asked(gpus="8", accumulate="4", scaler=True, ema=True)
+    asked = OptionTexts(gpus="8", accumulate="4", scaler=True, ema=True)
     assert asked.options().loop == Loop(gpus=8, accumulate=4, scaler=True, ema=True)
 
 
@@ -28,8 +28,8 @@ def _repository(folder: Any) -> None:
 
 def test_evaluation_is_a_repositorys_own_or_a_built_in_models(tmp_path: Any) -> None:
     _repository(tmp_path)
-    assert Asked(step="eval", source=str(tmp_path)).options().loop.evaluates
-    assert Asked(step="eval").options().loop.evaluates
+    assert OptionTexts(step="eval", source=str(tmp_path)).options().loop.evaluates
+    assert OptionTexts(step="eval").options().loop.evaluates
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_evaluation_is_a_repositorys_own_or_a_built_in_models(tmp_path: Any) -> 
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Asked(**given).options()
+        OptionTexts(**given).options()
 
 
 @pytest.mark.parametrize("other", [{"points": ["a.bin"]}, {"scene": "counts.json"}])
@@ -52,13 +52,13 @@ def test_a_saved_batch_leaves_nothing_to_another_scene(tmp_path: Any, other: Any
     _repository(tmp_path)
     (option,) = other
     with pytest.raises(InputError, match=f"--{option}: the batch is that of --batch"):
-        Asked(source=str(tmp_path), batch="b.pt", **other).options()
+        OptionTexts(source=str(tmp_path), batch="b.pt", **other).options()
 
 
 def test_evaluation_updates_nothing(tmp_path: Any) -> None:
     _repository(tmp_path)
     with pytest.raises(InputError, match="belong to training"):
-        Asked(step="eval", source=str(tmp_path), scaler=True).options()
+        OptionTexts(step="eval", source=str(tmp_path), scaler=True).options()
 
 
 @pytest.mark.parametrize("command", ["inspect", "preflight", "fix", "fit", "compare", "explain"])
@@ -84,19 +84,19 @@ def test_every_predicting_command_takes_them(
 )
 def test_what_has_no_effect_on_an_entry_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Asked(entry="step.py:make", **given).options()
+        OptionTexts(entry="step.py:make", **given).options()
 
 
 def test_an_entry_may_be_rehearsed_or_not_and_names_any_folder(tmp_path: Any) -> None:
-    options = Asked(entry="step.py:make", rehearse="off", source=str(tmp_path)).options()
+    options = OptionTexts(entry="step.py:make", rehearse="off", source=str(tmp_path)).options()
     assert (options.entry, options.rehearses) == ("step.py:make", False)
     assert options.source == str(tmp_path)
 
 
 def test_a_config_or_an_entry_is_needed() -> None:
     with pytest.raises(InputError, match="name a CONFIG, or a function with --entry"):
-        Asked().jobs([])
-    assert str(Asked(entry="a/step.py:make", isolated=True).job(None).config) == "a/step.py"
+        OptionTexts().jobs([])
+    assert str(OptionTexts(entry="a/step.py:make", isolated=True).job(None).config) == "a/step.py"
 
 
 @pytest.mark.parametrize("command", ["fix", "fit", "compare"])
@@ -108,7 +108,7 @@ def test_what_works_on_configs_refuses_an_entry(
 
 
 def test_the_next_command_has_the_options_that_were_given_and_no_others() -> None:
-    asked = Asked(
+    asked = OptionTexts(
         source="my fork",
         cudnn="9.1",
         cudnn_benchmark=True,
@@ -120,5 +120,5 @@ def test_the_next_command_has_the_options_that_were_given_and_no_others() -> Non
         "bevdiag fix a.yaml --source 'my fork' --cudnn 9.1 --cudnn-benchmark --set A.B=1 "
         "--set 'C=[1, 2]'"
     )
-    entry = Asked(entry="step.py:make", gpu="h200")
+    entry = OptionTexts(entry="step.py:make", gpu="h200")
     assert entry.command("inspect", None, STEP) == "bevdiag inspect --entry step.py:make"

@@ -6,8 +6,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from bevdiag.environment.packages import (
-    Listing,
     Package,
+    PackageList,
     Packages,
     cuda_suffix,
     is_spconv_1,
@@ -16,7 +16,7 @@ from bevdiag.environment.packages import (
 from bevdiag.errors import InputError
 
 
-def _read(tmp_path: Path, text: str, name: str = "list.txt") -> Listing:
+def _read(tmp_path: Path, text: str, name: str = "list.txt") -> PackageList:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     return read_listing(path)

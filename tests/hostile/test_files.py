@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from bevdiag.errors import BevdiagError
-from bevdiag.scenes import Layout, read_points, read_samples
-from bevdiag.scenes.layout import MAX_VALUES
+from bevdiag.scenes import PointLayout, read_points, read_samples
+from bevdiag.scenes.point_layout import MAX_VALUES
 
 from .limits import Ending, ended
 
-LAYOUT = Layout(features=("x", "y", "z", "i"), point_cloud_range=(0, 0, 0, 1, 1, 1))
+LAYOUT = PointLayout(features=("x", "y", "z", "i"), point_cloud_range=(0, 0, 0, 1, 1, 1))
 SOUND = Path(__file__).resolve().parents[1] / "rules" / "pointpillar.yaml"
 
 

@@ -23,7 +23,7 @@ from bevdiag.explain.answer import (
     OtherProcess,
 )
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.baseline import Baseline, Entry
+from bevdiag.prediction.baseline import Baseline, BaselineEntry
 from bevdiag.report.as_json import as_json
 from bevdiag.report.json_schema import SCHEMAS, json_schema
 
@@ -142,7 +142,7 @@ def test_a_validation():
 
 
 def test_a_baseline():
-    entry = Entry(
+    entry = BaselineEntry(
         conditions={"torch": "2.4"},
         params=1,
         peak_allocated_bytes=2,

@@ -8,7 +8,7 @@ import pytest
 from torch.cuda import _memory_viz as viewer
 
 from bevdiag.memory.events import Alloc, Category, Phase
-from bevdiag.memory.history import Action, Entry, FilledBlock, FilledSegment, History
+from bevdiag.memory.history import Action, AllocatorAction, FilledBlock, FilledSegment, History
 from bevdiag.report.memory_viz import memory_viz
 
 MIB = 2**20
@@ -36,7 +36,7 @@ def owner(module="backbone_2d.blocks.0.1", op="aten::convolution", category="act
 
 
 def entry(action, address, nbytes, cause, free_bytes=0):
-    return Entry(
+    return AllocatorAction(
         action=Action(action), address=address, nbytes=nbytes, free_bytes=free_bytes, cause=cause
     )
 

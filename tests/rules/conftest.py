@@ -20,7 +20,7 @@ from bevdiag.memory import verdict
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.rules.checks import check_config, sifted
-from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.codes import CODES, RuleStage
 from bevdiag.rules.finding import Finding
 
 from ..small_model import _few_gpus, _one_thread, evidence, small  # noqa: F401
@@ -82,12 +82,12 @@ def _options(path: Path) -> InspectOptions:
 def found(path: Path, code: str) -> tuple[Finding, ...]:
     """What is found in the config: of a step's rule its own findings, else everything."""
     options = _options(path)
-    if CODES[code].stage in (Stage.STEP, Stage.TRACE):
+    if CODES[code].stage in (RuleStage.STEP, RuleStage.TRACE):
         findings = inspect(path, options, lambda what, share: None).findings
         return tuple(finding for finding in findings if finding.code == code)
     document = read_document(path)
     data_root = None if options.data_root is None else path.parent / options.data_root
-    return sifted(check_config(path, document, data_root=data_root), document, Stage.CONFIG)[0]
+    return sifted(check_config(path, document, data_root=data_root), document, RuleStage.CONFIG)[0]
 
 
 def places(findings: tuple[Finding, ...]) -> list[Place]:

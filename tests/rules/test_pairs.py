@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.rules.codes import CODES, Stage
+from bevdiag.rules.codes import CODES, RuleStage
 
 from .conftest import FOLDER, Pair, expected, found, places
 
@@ -32,7 +32,7 @@ def test_the_fixed_twin_has_no_finding(pair: Pair) -> None:
 
 @pytest.mark.parametrize("code", CODES)
 def test_every_rule_has_a_pair(code: str) -> None:
-    if CODES[code].stage in (Stage.SOURCE, Stage.ENVIRONMENT, Stage.BASELINE):
+    if CODES[code].stage in (RuleStage.SOURCE, RuleStage.ENVIRONMENT, RuleStage.BASELINE):
         pytest.skip("what it looks at is no config")
     if code in NOT_FROM_A_CONFIG:
         pytest.skip("no module that is built in shows it; tests/rules/test_rules.py does")

@@ -6,10 +6,10 @@ from pathlib import Path
 from bevdiag.config import IgnoreComment
 from bevdiag.errors import Location
 from bevdiag.rules.checks import silence
-from bevdiag.rules.codes import Stage, finding
+from bevdiag.rules.codes import RuleStage, finding
 
 FILE = Path("c.yaml")
-ALL = tuple(Stage)
+ALL = tuple(RuleStage)
 
 
 def _comment(*codes: str, reason: str = "because", line: int = 4) -> IgnoreComment:
@@ -72,5 +72,5 @@ def test_a_comment_that_is_not_understood_is_reported() -> None:
 
 
 def test_a_code_whose_rules_did_not_run_is_no_idle_one() -> None:
-    assert silence([], [_comment("BEV305")], (Stage.CONFIG,)) == ((), ())
-    assert len(silence([], [_comment("BEV201")], (Stage.CONFIG,))[0]) == 1
+    assert silence([], [_comment("BEV305")], (RuleStage.CONFIG,)) == ((), ())
+    assert len(silence([], [_comment("BEV201")], (RuleStage.CONFIG,))[0]) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bevdiag.errors import InputError
-from bevdiag.scenes import Layout, Scenario, Wanted, read_points
+from bevdiag.scenes import PointLayout, Scenario, Wanted, read_points
 
 XYZI = ("x", "y", "z", "intensity")
 XYZIT = (*XYZI, "timestamp")
@@ -34,8 +34,8 @@ def write(path: Path, data: bytes) -> Path:
     return path
 
 
-def layout(num_features: int = 4, **known: Any) -> Layout:
-    return Layout(**{"features": XYZIT[:num_features], "point_cloud_range": FORWARD, **known})
+def layout(num_features: int = 4, **known: Any) -> PointLayout:
+    return PointLayout(**{"features": XYZIT[:num_features], "point_cloud_range": FORWARD, **known})
 
 
 def read(path: Path, num_features: int = 4, **known: Any) -> np.ndarray:
@@ -59,7 +59,7 @@ def refused(path: Path, words: str, num_features: int = 4, **known: Any) -> None
 
 
 def synthetic(bounds, dataset) -> np.ndarray:
-    layout = Layout(features=XYZI, point_cloud_range=bounds)
+    layout = PointLayout(features=XYZI, point_cloud_range=bounds)
     wanted = Wanted(layout=layout, batch_size=1, dataset=dataset)
     return wanted.samples(Scenario.EXPECTED)[0][0]
 

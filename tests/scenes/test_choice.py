@@ -4,7 +4,7 @@ import pytest
 from bevdiag.errors import InputError
 from bevdiag.scenes import (
     ROOM_RANGE,
-    Layout,
+    PointLayout,
     Scenario,
     SceneKind,
     Wanted,
@@ -20,7 +20,7 @@ XYZI = ("x", "y", "z", "intensity")
 
 
 def wanted(bounds=AROUND, batch_size=1, **given) -> Wanted:
-    layout = Layout(features=XYZI, point_cloud_range=bounds)
+    layout = PointLayout(features=XYZI, point_cloud_range=bounds)
     return Wanted(**{"layout": layout, "batch_size": batch_size, **given})
 
 
@@ -79,7 +79,7 @@ def test_an_option_for_files_without_any_is_refused() -> None:
         ("--point-columns", {"columns": 5}),
         ("--point-dtype", {"dtype": "float16"}),
     ):
-        layout = Layout(features=XYZI, point_cloud_range=AROUND, **given)
+        layout = PointLayout(features=XYZI, point_cloud_range=AROUND, **given)
         with pytest.raises(InputError, match=f"{option}.*--points"):
             wanted(layout=layout).samples(Scenario.EXPECTED)
 

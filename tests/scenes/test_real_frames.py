@@ -8,7 +8,7 @@ import pytest
 
 from bevdiag.scenes.datasets import DATA_SETS
 from bevdiag.scenes.scenario import Scenario
-from bevdiag.scenes.statistics import Grid, counted
+from bevdiag.scenes.statistics import CellGrid, counted
 from bevdiag.scenes.street import street
 
 FRAMES = json.loads(
@@ -26,7 +26,7 @@ VOXELS = {
 @pytest.mark.parametrize("name", VOXELS)
 def test_the_common_frame_is_near_the_real_ones(name: str) -> None:
     data_set = next(known for known in DATA_SETS if known.name == name)
-    grid = Grid(point_cloud_range=data_set.usual_range, voxel_size=VOXELS[name])
+    grid = CellGrid(point_cloud_range=data_set.usual_range, voxel_size=VOXELS[name])
     real = [frame for frame in FRAMES if frame["data_set"] == name]
     low, expected, high = (
         counted(street(data_set, 1, data_set.usual_range, 3, 0, scenario), grid)

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 from bevdiag.errors import InputError
-from bevdiag.scenes import Layout, Scenario, Wanted
+from bevdiag.scenes import PointLayout, Scenario, Wanted
 from bevdiag.scenes.statistics import (
     STRIDES,
-    Grid,
+    CellGrid,
     counted,
     matched,
     read_statistics,
     statistics_of,
 )
 
-GRID = Grid(point_cloud_range=(0, 0, 0, 32, 32, 32), voxel_size=(1.0, 1.0, 1.0))
+GRID = CellGrid(point_cloud_range=(0, 0, 0, 32, 32, 32), voxel_size=(1.0, 1.0, 1.0))
 
 
 def _frame(*cells) -> np.ndarray:
@@ -79,11 +79,11 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path) -> None:
 
 
 FORWARD = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
-OF_SCENE = Grid(point_cloud_range=FORWARD, voxel_size=(0.1, 0.1, 0.2))
+OF_SCENE = CellGrid(point_cloud_range=FORWARD, voxel_size=(0.1, 0.1, 0.2))
 
 
 def _synthetic(scenario, seed, **given) -> np.ndarray:
-    layout = Layout(features=("x", "y", "z", "intensity"), point_cloud_range=FORWARD)
+    layout = PointLayout(features=("x", "y", "z", "intensity"), point_cloud_range=FORWARD)
     wanted = Wanted(layout=layout, batch_size=1, dataset="KittiDataset", seed=seed, **given)
     return wanted.samples(scenario)[0][0]
 
@@ -121,13 +121,13 @@ def test_a_dense_scene_takes_several_clouds(statistics) -> None:
 
 
 def test_samples_differ_and_the_source_names_the_file(scene) -> None:
-    layout = Layout(features=("x", "y", "z"), point_cloud_range=FORWARD)
+    layout = PointLayout(features=("x", "y", "z"), point_cloud_range=FORWARD)
     (one, two), source = Wanted(layout=layout, batch_size=2, scene=scene).samples(Scenario.LOW)
     assert "mine.json (6 frames)" in source
     assert not np.array_equal(one[:50], two[:50])
 
 
 def test_a_config_elsewhere_is_refused(scene) -> None:
-    layout = Layout(features=("x", "y", "z"), point_cloud_range=(500, 0, -3, 520, 10, 1))
+    layout = PointLayout(features=("x", "y", "z"), point_cloud_range=(500, 0, -3, 520, 10, 1))
     with pytest.raises(InputError, match=r"mine\.json: none of its points .*--config"):
         Wanted(layout=layout, batch_size=1, scene=scene).samples(Scenario.EXPECTED)

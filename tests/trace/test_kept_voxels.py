@@ -21,7 +21,7 @@ from bevdiag.trace.kept_voxels import (
     MODULES,
     NUM_SEEDS,
     SITE,
-    FirstStep,
+    FirstDecisions,
     rehearse_levels,
     settle_focal_levels,
     settle_kept_voxels,
@@ -197,7 +197,7 @@ def test_topk_bounds_the_upper_end(
 
 
 def _unknown():
-    return FirstStep(failure="too large")
+    return FirstDecisions(failure="too large")
 
 
 def test_counts_are_those_of_the_run_in_every_scenario():

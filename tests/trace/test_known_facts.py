@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
-from bevdiag.trace.known_facts import Given, Intervals
+from bevdiag.trace.known_facts import GivenInputs, Intervals
 from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
 
@@ -183,7 +183,7 @@ def test_a_picked_column_is_no_memory_of_its_own_and_keeps_its_tensor(recorder: 
 
 
 class _Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: GivenInputs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._given = given
 
@@ -194,8 +194,8 @@ class _Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
-def given() -> Iterator[Given]:
-    followed = Given()
+def given() -> Iterator[GivenInputs]:
+    followed = GivenInputs()
     with _Noting(followed):
         yield followed
 
@@ -204,7 +204,7 @@ def _meta() -> torch.Tensor:
     return torch.empty(4, 3, device="meta")
 
 
-def test_what_is_made_of_inputs_alone_is_given(given: Given) -> None:
+def test_what_is_made_of_inputs_alone_is_given(given: GivenInputs) -> None:
     data, feature = _meta(), _meta()
     given.add(data)
     assert given.holds(data[:, 0] > 0)
@@ -214,7 +214,7 @@ def test_what_is_made_of_inputs_alone_is_given(given: Given) -> None:
     assert not given.holds(feature.relu())
 
 
-def test_what_is_drawn_or_filled_out_of_sight_is_not(given: Given) -> None:
+def test_what_is_drawn_or_filled_out_of_sight_is_not(given: GivenInputs) -> None:
     data = _meta()
     given.add(data)
     assert not given.holds(torch.rand_like(data))
@@ -222,7 +222,7 @@ def test_what_is_drawn_or_filled_out_of_sight_is_not(given: Given) -> None:
     assert not given.holds(torch.empty_like(data))
 
 
-def test_what_a_feature_is_written_into_is_given_no_more(given: Given) -> None:
+def test_what_a_feature_is_written_into_is_given_no_more(given: GivenInputs) -> None:
     data, feature = _meta(), _meta()
     given.add(data)
     copied = data.clone()
@@ -233,7 +233,7 @@ def test_what_a_feature_is_written_into_is_given_no_more(given: Given) -> None:
     assert given.holds(data)
 
 
-def test_what_an_unseen_operator_wrote_of_features_is_not_given(given: Given) -> None:
+def test_what_an_unseen_operator_wrote_of_features_is_not_given(given: GivenInputs) -> None:
     data, feature = _meta(), _meta()
     given.add(data)
     rows = torch.zeros_like(data)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bevdiag.memory.events import Category, EventStream, Phase, Section
+from bevdiag.memory.events import Category, EventStream, Phase, PhaseSection
 from bevdiag.trace.step import StepHooks, StepOptions, meta_checkpoints, trace_steps
 from bevdiag.trace.unknown_values import DataDependenceError
 
@@ -34,7 +34,7 @@ def stream(recordings: Any) -> EventStream:
     return recorded
 
 
-def _section(stream: EventStream, step: int, phase: Phase) -> Section:
+def _section(stream: EventStream, step: int, phase: Phase) -> PhaseSection:
     return next(part for part in stream.sections() if part[:2] == (step, phase))
 
 

@@ -48,7 +48,7 @@ class Returned(Supply):
         return Loaded(dict(entries), boxes if isinstance(boxes, torch.Tensor) else None)
 
 
-class Entry(Dialect):
+class EntryDialect(Dialect):
     """Code that need not follow any family's conventions.
 
     Args:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bevdiag.source.state import current
-from bevdiag.source.stubs.arrays import Array, Filled, Op, chunks, ranks
+from bevdiag.source.stubs.compiled import Array, Filled, Op, chunks, ranks
 from bevdiag.source.stubs.neighbours import counted, pairs_within
 from bevdiag.trace.assumed_values import AssumedValues
 

@@ -18,9 +18,9 @@ from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any
 
 from bevdiag.source.state import watched
+from bevdiag.source.stubs.compiled_ops import OPS
 from bevdiag.source.stubs.inert import OF_DATA_SETS, InertModule, filled
-from bevdiag.source.stubs.ops import OPS
-from bevdiag.source.stubs.packages import PACKAGES, modules_of
+from bevdiag.source.stubs.small_packages import PACKAGES, modules_of
 from bevdiag.source.stubs.spconv import spconv_modules
 from bevdiag.source.stubs.unknown_ops import folder_of, functions_in, unknown_op
 

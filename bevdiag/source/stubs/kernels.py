@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.failures import Remedy, stopped
-from bevdiag.source.stubs.arrays import array
+from bevdiag.source.stubs.compiled import array
 
 _MOST_PAIRS = 2**24
 

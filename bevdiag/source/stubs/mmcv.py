@@ -22,9 +22,9 @@ from bevdiag.errors import NoVerdictError
 from bevdiag.scenes.batch import voxelize
 from bevdiag.source.state import current
 from bevdiag.source.stubs import boxes, mmcv_convs, neighbours, points
-from bevdiag.source.stubs.arrays import Array, Filled, Ints, Op, array, compiled
+from bevdiag.source.stubs.compiled import Array, Filled, Ints, Op, array, compiled
+from bevdiag.source.stubs.compiled_ops import OPS, all_boxes_kept, overwriting, suppressing
 from bevdiag.source.stubs.inert import filled
-from bevdiag.source.stubs.ops import OPS, all_boxes_kept, overwriting, suppressing
 from bevdiag.source.stubs.unknown_ops import Function, unknown_op
 from bevdiag.trace.places import user_place
 

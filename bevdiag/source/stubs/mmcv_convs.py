@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.state import current
-from bevdiag.source.stubs.arrays import Op, array
+from bevdiag.source.stubs.compiled import Op, array
 from bevdiag.sparse.coordinates import Geometry, matching_pairs, output_coordinates
 
 _NOWHERE = np.iinfo(np.int32).max

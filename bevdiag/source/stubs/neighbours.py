@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from bevdiag.source.state import current, running
-from bevdiag.source.stubs.arrays import (
+from bevdiag.source.stubs.compiled import (
     Array,
     Filled,
     Ints,

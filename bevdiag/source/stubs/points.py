@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bevdiag.source.stubs.arrays import (
+from bevdiag.source.stubs.compiled import (
     Array,
     Filled,
     Ints,

@@ -22,7 +22,7 @@ from torch import Tensor
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import note, running
-from bevdiag.source.stubs.arrays import array, lose_values
+from bevdiag.source.stubs.compiled import array, lose_values
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.places import user_place
 
@@ -50,7 +50,7 @@ class Function:
     place: str
 
 
-class Kernel:
+class TritonKernel:
     """A Triton kernel: `kernel[grid](...)` fills the tensors that it is given."""
 
     def __init__(self, function: Any) -> None:

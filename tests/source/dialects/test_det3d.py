@@ -18,7 +18,7 @@ from bevdiag.prediction.step_source import Recorded
 from bevdiag.source.dialects import dialect_of
 from bevdiag.source.dialects.det3d import Det3d
 from bevdiag.source.saved_batch import SavedBatch
-from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.source.stubs.small_packages import EasyDict
 from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions
 

@@ -7,7 +7,7 @@ import pytest
 
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Category
-from bevdiag.prediction.entry import Entry
+from bevdiag.prediction.entry import EntrySource
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import Prediction
@@ -24,11 +24,11 @@ def _file(folder: Path, body: str, arguments: str = "") -> Path:
     return folder / "step.py"
 
 
-def _entry(file: Path, config: Path | None = None, **options: Any) -> Entry:
-    return Entry.read(config or file, InspectOptions(entry=f"{file}:make", **options))
+def _entry(file: Path, config: Path | None = None, **options: Any) -> EntrySource:
+    return EntrySource.read(config or file, InspectOptions(entry=f"{file}:make", **options))
 
 
-def _bytes(entry: Entry, category: Category) -> int:
+def _bytes(entry: EntrySource, category: Category) -> int:
     (trace,) = entry.record().traces.values()
     allocated = [e for e in trace.stream.allocs() if e.category is category]
     return sum(event.nbytes for event in allocated)

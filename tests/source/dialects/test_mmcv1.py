@@ -22,7 +22,7 @@ from bevdiag.source.dialects.mmcv1.infos import _quaternion
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.mmengine.frames import Rig
 from bevdiag.source.saved_batch import SavedBatch
-from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.source.stubs.small_packages import EasyDict
 from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bevdiag.source.stubs.boxes import in_box_frames, occupied_cells
-from bevdiag.source.stubs.ops import OPS
+from bevdiag.source.stubs.compiled_ops import OPS
 
 IOU = OPS["iou3d_nms_cuda"]
 

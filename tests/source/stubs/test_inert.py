@@ -3,7 +3,7 @@ import pytest
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.stubs import inert
 from bevdiag.source.stubs.inert import InertModule
-from bevdiag.source.stubs.packages import modules_of
+from bevdiag.source.stubs.small_packages import modules_of
 
 
 def test_decorators_and_assignments_of_absent_packages() -> None:

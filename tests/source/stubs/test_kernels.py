@@ -13,7 +13,7 @@ from bevdiag.source.stubs.kernels import (
     selective_scan,
     selective_scan_backward,
 )
-from bevdiag.source.stubs.packages import modules_of
+from bevdiag.source.stubs.small_packages import modules_of
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ops import new_recorder
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import begin
-from bevdiag.source.stubs import arrays, neighbours
+from bevdiag.source.stubs import compiled, neighbours
+from bevdiag.source.stubs.compiled_ops import OPS
 from bevdiag.source.stubs.neighbours import most_near
-from bevdiag.source.stubs.ops import OPS
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ops import new_recorder
@@ -61,7 +61,7 @@ def test_queries_in_pieces_are_queries(
     whole, pieces = torch.zeros(2, 1, 40, 5, dtype=torch.int32)
     BATCH["ball_query_wrapper"](1, 200, 40, 2.0, 5, centres, points, whole)
     monkeypatch.setattr(neighbours, "_MOST_CANDIDATES", 100)
-    monkeypatch.setattr(arrays, "_answers", {})
+    monkeypatch.setattr(compiled, "_answers", {})
     BATCH["ball_query_wrapper"](1, 200, 40, 2.0, 5, centres, points, pieces)
     assert whole.any()
     assert torch.equal(whole, pieces)

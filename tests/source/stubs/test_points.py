@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bevdiag.source.stubs import neighbours
-from bevdiag.source.stubs.ops import OPS
+from bevdiag.source.stubs.compiled_ops import OPS
 
 BATCH, STACK = OPS["pointnet2_batch_cuda"], OPS["pointnet2_stack_cuda"]
 CELLS = (2, 2, 1)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bevdiag.source.stubs.imports import StubFinder
-from bevdiag.source.stubs.unknown_ops import Kernel, folder_of, functions_in
+from bevdiag.source.stubs.unknown_ops import TritonKernel, folder_of, functions_in
 from tests.source.stubs.finders import Write
 
 REPOSITORY = Path(__file__).parents[1] / "own_data"
@@ -46,7 +46,7 @@ def test_kernels_that_are_installed_get_a_stub_where_the_repository_asks(
     assert library.triton.jit == "the real one"
     del sys.modules["triton"]
     module = write("repo/of_repo_14.py", "import triton\n\n@triton.jit\ndef kernel(x): ...")
-    assert isinstance(module.kernel, Kernel)
+    assert isinstance(module.kernel, TritonKernel)
 
 
 def test_a_module_is_known_by_its_setup() -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from bevdiag.config.around import DETECTORS, package_of
 from bevdiag.errors import InputError
 from bevdiag.scenes import Batch
-from bevdiag.source.dialects.pcdet.reading import unread_in, watched
+from bevdiag.source.dialects.pcdet.read_keys import unread_in, watched
 from bevdiag.source.dialects.pcdet.supply import LoadedBatch, PcdetSupply
 from bevdiag.source.dialects.protocol import Dialect, Unread, as_on_a_gpu, loss_in
 from bevdiag.source.failures import as_failure

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map_only
 
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.pcdet.frames import Frames, answer_readers
-from bevdiag.source.dialects.pcdet.reading import watched
+from bevdiag.source.dialects.pcdet.read_keys import watched
 from bevdiag.source.failures import as_failure
 from bevdiag.source.saved_batch import floats
 from bevdiag.source.settings import SourceSettings

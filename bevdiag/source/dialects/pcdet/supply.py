@@ -9,13 +9,13 @@ import torch
 
 from bevdiag.scenes import Batch
 from bevdiag.source import build
+from bevdiag.source.dialects.pcdet.batch_entries import synthetic
 from bevdiag.source.dialects.pcdet.loader import Loader, to_tensors
-from bevdiag.source.dialects.pcdet.synthetic import synthetic
 from bevdiag.source.dialects.protocol import Loaded, NotInBatchError, Supply, without_values
 from bevdiag.source.failures import as_failure
 from bevdiag.source.saved_batch import SavedBatch, floats
 from bevdiag.source.settings import SourceSettings
-from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.source.stubs.small_packages import EasyDict
 from bevdiag.trace.places import user_place
 from bevdiag.trace.wiring_batch import WatchedBatch
 

@@ -1,6 +1,6 @@
 from typing import Any
 
-from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.source.stubs.small_packages import EasyDict
 
 PIPELINE = [
     {"type": "LoadPointsFromFile", "load_dim": 5, "use_dim": 4},

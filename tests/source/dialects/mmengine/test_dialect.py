@@ -14,7 +14,7 @@ from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.openmmlab import is_sparse
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import begin
-from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.source.stubs.small_packages import EasyDict
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ops import new_recorder

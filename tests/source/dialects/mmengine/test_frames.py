@@ -7,7 +7,7 @@ import pytest
 
 from bevdiag.scenes import Batch
 from bevdiag.source.dialects.mmengine.frames import Frames, Rig, on_points
-from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.source.stubs.small_packages import EasyDict
 
 
 @pytest.mark.parametrize(

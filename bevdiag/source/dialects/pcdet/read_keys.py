@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.source.dialects.protocol import Unread
-from bevdiag.source.stubs.packages import EasyDict
+from bevdiag.source.stubs.small_packages import EasyDict
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _LARGEST_FILE = 1 << 20

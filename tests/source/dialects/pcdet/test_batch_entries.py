@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bevdiag.source.dialects.pcdet.synthetic import of_cameras
+from bevdiag.source.dialects.pcdet.batch_entries import of_cameras
 from tests.source.dialects.pcdet.own_data import Own, _inputs
 
 

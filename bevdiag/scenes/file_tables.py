@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.layout import check_batch
+from bevdiag.scenes.point_layout import check_batch
 
 MAX_HEADER_BYTES = 2**16
 MAX_COLUMNS = 1024
@@ -29,7 +29,7 @@ class NamedTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FileField:
     """One field of a row: `count` values of a NumPy type; `name` is empty for padding."""
 
     name: str
@@ -37,7 +37,7 @@ class Column:
     count: int = 1
 
 
-def read_text_rows(body: bytes, columns: Sequence[Column], num_rows: int) -> NamedTable:
+def read_text_rows(body: bytes, columns: Sequence[FileField], num_rows: int) -> NamedTable:
     """Read `num_rows` lines of numbers as float64, padding left out.
 
     Raises:
@@ -75,7 +75,7 @@ def numbers(rows: Sequence[Sequence[bytes]], width: int) -> Table:
     return values.reshape(len(rows), width)
 
 
-def read_packed_rows(body: bytes, columns: Sequence[Column], num_rows: int) -> NamedTable:
+def read_packed_rows(body: bytes, columns: Sequence[FileField], num_rows: int) -> NamedTable:
     """Read `num_rows` rows without gaps as float64, padding left out.
 
     Raises:
@@ -93,7 +93,7 @@ def read_packed_rows(body: bytes, columns: Sequence[Column], num_rows: int) -> N
     return _named(columns, np.concatenate(parts, axis=1))
 
 
-def read_packed_columns(body: bytes, columns: Sequence[Column], num_rows: int) -> NamedTable:
+def read_packed_columns(body: bytes, columns: Sequence[FileField], num_rows: int) -> NamedTable:
     """Read columns that follow one another, each of `num_rows` entries, as float64.
 
     Raises:
@@ -110,7 +110,7 @@ def read_packed_columns(body: bytes, columns: Sequence[Column], num_rows: int) -
     return _named(columns, np.concatenate(parts, axis=1))
 
 
-def _width(columns: Sequence[Column], num_rows: int) -> int:
+def _width(columns: Sequence[FileField], num_rows: int) -> int:
     width = sum(column.count for column in columns)
     if width > MAX_COLUMNS:
         raise InputError(f"has {width} columns: expected at most {MAX_COLUMNS}")
@@ -118,7 +118,7 @@ def _width(columns: Sequence[Column], num_rows: int) -> int:
     return width
 
 
-def _named(columns: Sequence[Column], values: Table) -> NamedTable:
+def _named(columns: Sequence[FileField], values: Table) -> NamedTable:
     names: list[str] = []
     for column in columns:
         names += [column.name if column.count == 1 else ""] * column.count

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bevdiag.source.stubs.packages import (
+from bevdiag.source.stubs.small_packages import (
     EasyDict,
     Rearrange,
     einsum,

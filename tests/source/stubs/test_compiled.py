@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.source.stubs.arrays import Array, Filled, Op, compiled, ranks, remembered
+from bevdiag.source.stubs.compiled import Array, Filled, Op, compiled, ranks, remembered
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from torch import nn
 
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import begin
-from bevdiag.source.stubs.ops import OPS
+from bevdiag.source.stubs.compiled_ops import OPS
 from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ops import new_recorder

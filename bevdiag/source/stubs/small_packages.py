@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevdiag.source.stubs.arrays import Array, Ints
+from bevdiag.source.stubs.compiled import Array, Ints
 from bevdiag.source.stubs.inert import package
 from bevdiag.source.stubs.kernels import (
     causal_conv1d_fn,
     chamfer_distance,
     unpadded_kvpacked,
 )
-from bevdiag.source.stubs.unknown_ops import Kernel
+from bevdiag.source.stubs.unknown_ops import TritonKernel
 
 
 class EasyDict(dict[str, Any]):
@@ -68,7 +68,7 @@ def _kernel(function: Any = None, **_: Any) -> Any:
     """Return a Triton kernel, which fills the tensors that it is given."""
     if function is None:
         return _kernel
-    return function if isinstance(function, Kernel) else Kernel(function)
+    return function if isinstance(function, TritonKernel) else TritonKernel(function)
 
 
 def _pair(value: Any) -> tuple[Any, ...]:

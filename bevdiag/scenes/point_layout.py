@@ -20,7 +20,7 @@ is voxelized and paired with its neighbours on the CPU, which takes gigabytes an
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class PointLayout:
     """What the config and the options say of point files.
 
     Attributes:

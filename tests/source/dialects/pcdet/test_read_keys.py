@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bevdiag.source.dialects.pcdet import reading
-from bevdiag.source.dialects.pcdet.reading import unread_in, watched
+from bevdiag.source.dialects.pcdet import read_keys
+from bevdiag.source.dialects.pcdet.read_keys import unread_in, watched
 from bevdiag.source.dialects.protocol import Unread
 
 CONFIG: dict[str, Any] = {
@@ -27,7 +27,7 @@ _CODE = "cfg.NAME, cfg.LOSS.WEIGHT, cfg.WIDTH, cfg.OTHER, cfg.SCORE_THRESH, cfg.
 
 @pytest.fixture
 def config(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(reading, "_read", set())
+    monkeypatch.setattr(read_keys, "_read", set())
     return watched(CONFIG)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bevdiag.source.state import current, running
 from bevdiag.source.stubs import boxes, kernels, neighbours, points
-from bevdiag.source.stubs.arrays import (
+from bevdiag.source.stubs.compiled import (
     Array,
     Filled,
     Op,
