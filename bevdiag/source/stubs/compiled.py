@@ -42,7 +42,7 @@ def compiled(compute: Op, *forms: str, otherwise: Op | None = None) -> Op:
             or another has them; those of `compute` where there are none.
         otherwise: gets the arguments that it names as they are, where a tensor has no values. What
             it does not fill itself has none from there on: what the wrapper had put there is no
-            answer.
+            answer. Without it, a call in no known form may fill any of its tensors.
     """
     own = signature(compute).parameters
     orders = [form.split() for form in forms] or [list(own)]
@@ -53,20 +53,24 @@ def compiled(compute: Op, *forms: str, otherwise: Op | None = None) -> Op:
     def op(*args: Any, **named: Any) -> Any:
         count = len(args) + len(named)
         readings = [dict(zip(order, args, strict=False)) | named for order in orders]
-        fitting = [g for g in readings if len(g) == count and needed <= g.keys()]
-        if any(isinstance(arg, Tensor) and arg.is_meta for arg in (*args, *named.values())):
-            given = (fitting or readings)[0]
-            result = 1 if otherwise is None else _called(otherwise, given)
-            lose_values(given[name] for name in own if name in lost & given.keys())
-            return result
-        if not fitting:
+        given = next((g for g in readings if len(g) == count and needed <= g.keys()), None)
+        tensors = [arg for arg in (*args, *named.values()) if isinstance(arg, Tensor)]
+        is_meta = any(tensor.is_meta for tensor in tensors)
+        if given is None and is_meta and otherwise is None:
+            lose_values(tensors)
+            return 1
+        if given is None:
             raise stopped(
                 f"{compute.__name__} is called with {count} arguments; bevdiag knows it with "
                 f"{' or '.join(str(len(order)) for order in orders)}",
                 Remedy.KERNEL,
             )
+        if is_meta:
+            result = 1 if otherwise is None else _called(otherwise, given)
+            lose_values(given[name] for name in own if name in lost & given.keys())
+            return result
         with np.errstate(all="ignore"):
-            result = _called(compute, {name: _values(v) for name, v in fitting[0].items()})
+            result = _called(compute, {name: _values(v) for name, v in given.items()})
         return 1 if result is None else result
 
     return op

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from bevdiag.errors import NoVerdictError
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import begin
 from bevdiag.source.stubs.compiled_ops import OPS
@@ -72,6 +73,18 @@ def test_what_features_decide_is_not_what_the_wrapper_had_put_there(traced: Assu
     assert out.shape == (4, 2)
     assert out.max() < 5  # a branch that both ways are taken of: zeros would have decided it
     assert len(traced.branches_met) == 1
+
+
+def test_a_call_in_no_known_form_may_fill_any_of_its_tensors(traced: AssumedValues) -> None:
+    out = torch.zeros(4, 2, dtype=torch.int32, device="cuda")
+    assert OPS["pointnet2_stack_cuda"]["ball_query_wrapper"](1, out, _centres()) == 1
+    assert out.is_meta
+
+
+def test_how_many_boxes_survive_is_not_guessed_from_a_call_in_no_known_form() -> None:
+    boxes, keep = torch.empty(4, 7, device="meta"), torch.empty(4, dtype=torch.int64)
+    with pytest.raises(NoVerdictError, match="called with 5 arguments"):
+        OPS["iou3d_nms_cuda"]["nms_gpu"](boxes, boxes, keep, 0.7, 0.1)
 
 
 def test_no_more_boxes_survive_than_a_later_step_has(
