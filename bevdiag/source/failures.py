@@ -140,8 +140,9 @@ def with_findings(error: BevdiagError, findings: Sequence[str]) -> BevdiagError:
 
 
 def _before(findings: Sequence[str]) -> str:
-    shown = "; ".join(findings[:_FINDINGS])
-    more = len(findings) - _FINDINGS
+    distinct = list(dict.fromkeys(findings))  # each scene's run finds the same again
+    shown = "; ".join(distinct[:_FINDINGS])
+    more = len(distinct) - _FINDINGS
     return (f"; before that, {shown}" if shown else "") + (f"; {more} more" if more > 0 else "")
 
 

@@ -71,7 +71,7 @@ def test_what_was_written_before_the_step_failed_is_reported_too(trace_repo: Tra
 
 
 def test_many_findings_are_counted() -> None:
-    failure = str(with_findings(NoVerdictError("it stops"), ["a", "b", "c", "d", "e"]))
+    failure = str(with_findings(NoVerdictError("it stops"), ["a", "b", "a", "c", "d", "e", "d"]))
     assert failure == "it stops; before that, a; b; c; 2 more"
 
 

@@ -27,9 +27,18 @@ from bevdiag.rules.finding import Finding, Severity, worst_first
 _LINES = 48
 _LABEL_COLUMN = 9
 _CHART_TICKS = 3
-_FINDINGS = 3
+_SHOWN = (
+    (3, True, 5),
+    (2, True, 5),
+    (1, True, 5),
+    (1, True, 3),
+    (2, False, 5),
+    (1, False, 3),
+    (0, False, 3),
+)
+"""How many findings, whether the chart, and how many holders of the peak: the first that leave room
+for the rest. The worst finding counts for more than the smaller holders and the chart."""
 _FINDING_LINES = 2
-_HOLDERS = 5
 _COUNTS = 2
 _CHANGES = 3
 
@@ -51,19 +60,20 @@ def write_short(
     write_head(page, report)
     said = len(page.lines) if is_begun else 0
     _write_assumed(page, report)
-    _write_chart(after, report)
-    _write_holders(after, report)
     _write_fix(after, report)
     _write_next(after, report, commands or {})
     if report.remedies:
         after.line()
         write_verdict(after, report)
-    for count in range(_FINDINGS, -1, -1):
-        findings = Page(page.layout)
-        _write_findings(findings, report, count)
-        if len(page.lines) + len(findings.lines) + len(after.lines) <= _LINES:
+    for findings, has_chart, holders in _SHOWN:
+        found = Page(page.layout)
+        _write_findings(found, report, findings)
+        if has_chart:
+            _write_chart(found, report)
+        _write_holders(found, report, holders)
+        if len(page.lines) + len(found.lines) + len(after.lines) <= _LINES:
             break
-    page.lines += findings.lines + after.lines
+    page.lines += found.lines + after.lines
     del page.lines[:said]
 
 
@@ -148,11 +158,12 @@ def _write_finding(page: Page, finding: Finding) -> None:
         page.line("    ", (f"in {printable(finding.module)}", "dim"))
 
 
-def _write_holders(page: Page, report: Prediction) -> None:
+def _write_holders(page: Page, report: Prediction, count: int) -> None:
     peak = report.peak
     if peak.holders:
         page.heading("Largest at the peak", apart=False)
-    for holder in largest_holders(peak)[: _HOLDERS if report.verdict is not Verdict.FITS else 3]:
+    most = min(count, 3) if report.verdict is Verdict.FITS else count
+    for holder in largest_holders(peak)[:most]:
         size = format_bytes(holder.nbytes).rjust(10)
         share = format_share(holder.nbytes, peak.allocated_bytes).rjust(7)
         text = f"{size} {share}  {holder.category.ljust(10)}  {holder.module or holder.op}"

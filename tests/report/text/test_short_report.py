@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.layout import Layout
+from bevdiag.report.text import short_report
 from bevdiag.report.text.prose import rendered
 from bevdiag.report.text.short_report import write_short
 from bevdiag.rules.finding import Severity
@@ -45,6 +46,18 @@ def test_without_a_budget_it_says_how_to_name_one(measured: Prediction) -> None:
     assert f"bevdiag inspect {measured.config} --gpu NAME" in rendered(
         Layout(), write_short, measured
     )
+
+
+def test_the_chart_goes_before_the_worst_finding_does(
+    over: Prediction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worst = replace(over.findings[0], severity=Severity.ERROR, message="a sentence")
+    report = replace(over, findings=(worst, *over.findings))
+    assert "over the step" in rendered(Layout(80), write_short, report)
+    monkeypatch.setattr(short_report, "_LINES", 34)
+    text = rendered(Layout(80), write_short, report)
+    assert f"error {worst.code}: a sentence" in text
+    assert "over the step" not in text
 
 
 @pytest.mark.parametrize("count", [1, 5, 40])
