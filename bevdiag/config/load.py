@@ -104,6 +104,10 @@ def from_document(path: Path, document: Document) -> DetectorConfig:
     root = document.root
     check_modules(root)
     class_names = checked(_Classes, root, ()).class_names
+    if twice := [name for name, times in Counter(class_names).items() if times > 1]:
+        raise tree.error_at(
+            root, ("CLASS_NAMES",), f"expected every class once, found {twice[0]!r} more often"
+        )
     written_model = checked(ModelSettings, root, _MODEL)
     check_depth(written_model, root)
     model = with_class_names(written_model, class_names, root)

@@ -152,6 +152,11 @@ def test_notes_on_the_text_stay_with_an_edited_config(altered):
             "CLASS_NAMES: [1, 2]",
             "CLASS_NAMES.0: expected text, found",
         ),
+        (
+            "CLASS_NAMES: [Box, Diver]",
+            "CLASS_NAMES: [Box, Box, Diver]",
+            "CLASS_NAMES: expected every class once, found 'Box' more often",
+        ),
     ],
 )
 def test_class_names(altered, old, new, message):
