@@ -24,7 +24,7 @@ from bevdiag.remedies.sets import (
 )
 from bevdiag.rules.checks import fixes_of
 from bevdiag.rules.finding import Fix
-from bevdiag.trace.workers import Map, usable_cores, workers
+from bevdiag.trace.workers import Map, workers
 
 Counts = dict[Any, Any]
 """What variants of a config have settled, see `Shared`."""
@@ -161,14 +161,13 @@ def _combined(
     sets = (
         ids for ids in worth_tracing(base, singles, goal.capacity_bytes, below) if ids not in known
     )
-    cores = usable_cores()
-    counts = range(len(known), _MOST_SETS, cores)
-    plans = traced(list(islice(sets, cores * len(counts))))
     new: list[Plan] = []
-    for count in counts:
+    # One by one, however many are traced side by side: the same plans on any number of cores.
+    plans = traced(list(islice(sets, max(0, _MOST_SETS - len(known)))))
+    for count, plan in enumerate(plans, len(known) + 1):
+        new.append(plan)
         progress(f"combinations: {count} so far", 0.5 + 0.4 * count / _MOST_SETS)
-        new.extend(batch := list(islice(plans, cores)))
-        if not batch or any(plan.fits and not plan.needs for plan in batch):
+        if plan.fits and not plan.needs:
             break
     return new
 
