@@ -207,6 +207,23 @@ def test_a_round_that_leaves_nothing_to_combine_is_begun_with_the_next() -> None
     assert list(search._begun([["time"]], _OFFERED)) == [[("time",)]]
 
 
+@pytest.mark.parametrize("cores", [1, 3])
+def test_plans_are_the_same_on_any_number_of_cores(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: Any = _Steps(dict.fromkeys(_OFFERED, 0.6), remedies=True)
+    monkeypatch.setattr(search, "fixes_of", lambda _: _OFFERED.values())
+    monkeypatch.setattr(
+        search, "plan_set", lambda _, __, ids, known: (source.plan(ids, known), None)
+    )
+    monkeypatch.setattr(workers, "own_cores", lambda: cores)
+    goal = replace(make_target(torch="2.11.0"), capacity_bytes=50)
+    base = replace(_single("", 100), changes=())
+    found, _ = search.search_plans(source, goal, base, lambda *_: None)
+    # The first set that fits, and the strongest of all.
+    assert [plan.fits for plan in found.combined] == [True, True]
+
+
 def test_what_one_worker_has_settled_the_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
     if not workers._can_fork():
         pytest.skip("nothing is forked here")
