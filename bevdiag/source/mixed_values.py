@@ -10,6 +10,7 @@ it over its first axis and to make the result dense: that is followed here with 
 which allocate what aten/src/ATen/native/sparse does.
 """
 
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -110,12 +111,10 @@ def _axes(item: Any) -> int:
 
 # -- writing -----------------------------------------------------------------------------------
 
-_NAMES = (
-    "add_ sub_ mul_ div_ copy_ scatter_ scatter_add_ scatter_reduce_ index_add_ index_copy_ "
-    "index_put_ index_fill_ masked_fill_ masked_scatter_ clamp_ logical_and_ logical_or_ lerp_ "
-    "addcmul_ fill_ zero_ __iadd__ __isub__ __imul__ __itruediv__ __ior__ __iand__"
+_NAMES = "(?!_).*[^_]_|__i(?!nit|ndex|nt__|nvert|ter).*__"
+IN_PLACE = frozenset(
+    getattr(torch.Tensor, name) for name in dir(torch.Tensor) if re.fullmatch(_NAMES, name)
 )
-IN_PLACE = frozenset(getattr(torch.Tensor, name) for name in _NAMES.split())
 """The methods that write into the tensor they belong to."""
 
 

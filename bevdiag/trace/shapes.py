@@ -126,10 +126,12 @@ def outputs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs)
     if make is not None:
         return make(args)
+    memory = _memory(args, kwargs)
     outputs = func(*args, **kwargs)
     make = _maker(func, outputs, args, kwargs)
-    # What changed the shape of its own operand has to be run each time.
-    if make is not None and question == _question(func, args, kwargs):
+    # What changed its own operand's shape, or gave it other memory, has to be run each time.
+    is_same = question == _question(func, args, kwargs) and memory == _memory(args, kwargs)
+    if make is not None and is_same:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[question] = make
@@ -144,6 +146,10 @@ def _question(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
     """
     named = ((name, _trait(value)) for name, value in kwargs.items())
     return (func, torch.get_default_dtype(), *map(_trait, args), *named)
+
+
+def _memory(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+    return [tensor.untyped_storage()._cdata for tensor in tensors_in(args, kwargs)]
 
 
 def _trait(value: Any) -> Any:

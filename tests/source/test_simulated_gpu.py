@@ -276,6 +276,16 @@ def test_which_devices_are_gpus(device: object, expected: bool) -> None:
     assert is_cuda(device) is expected
 
 
+@pytest.mark.parametrize(
+    "name", ["add_", "bitwise_or_", "subtract_", "clamp_min_", "remainder_", "__ixor__"]
+)
+def test_what_features_are_written_into_has_no_values(gpu: SimulatedGpu, name: str) -> None:
+    table = torch.zeros(4, dtype=torch.long, device="cuda")
+    assert not table.is_meta
+    getattr(table, name)(torch.empty(4, dtype=torch.long, device="meta"))
+    assert table.is_meta
+
+
 def test_a_view_that_others_hold_cannot_give_up_its_values(
     gpu: SimulatedGpu, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,6 +252,13 @@ def test_an_operand_that_changes_its_shape_does_so_each_time() -> None:
         assert target.shape == (3,)
 
 
+def test_an_operand_that_gets_other_memory_gets_it_each_time() -> None:
+    for _ in range(2):
+        own, other = (torch.empty(4, 4, device="meta") for _ in range(2))
+        outputs_of(aten.set_.source_Tensor, (own, other), {})
+        assert own.untyped_storage()._cdata == other.untyped_storage()._cdata
+
+
 def test_an_in_place_operation_returns_its_target() -> None:
     target, other = _plain(), _plain()
     assert outputs_of(aten.add_.Tensor, (target, other), {}) is target
