@@ -53,7 +53,10 @@ def _of_container() -> Iterator[int]:
 
 
 def limit_to_available() -> None:
-    """From here on, an allocation of this process fails beyond what the machine has left."""
+    """From here on, an allocation of this process fails beyond what the machine has left.
+
+    What the process holds already, freed blocks that the C library keeps among it, stays usable.
+    """
     free = available_bytes()
     if free is None or sys.platform != "linux":
         return
