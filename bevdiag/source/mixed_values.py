@@ -162,11 +162,11 @@ def _has_meta(value: Any) -> bool:
 
 
 class ValuelessCoo:
-    """A sparse tensor of rows.
+    """A sparse tensor of rows, of which one or both have no values: where they lie, what they are.
 
     Args:
-        indices: int64 [K, N].
-        values: [N, ...], a meta tensor.
+        indices: integers [K, N].
+        values: [N, ...].
         size: of the whole; where none is given the largest indices say it.
     """
 
@@ -202,13 +202,15 @@ class ValuelessCoo:
         shape = self._size
         if shape is None:
             shape = (*(self._indices.max(dim=1).values + 1).tolist(), *self._values.shape[1:])
-        dense = self._values.new_zeros(tuple(shape))
+        dense = aten.zeros.default(
+            list(shape), dtype=self._values.dtype, device=torch.device("meta")
+        )
         return dense.index_put_(tuple(self._indices), self._values, accumulate=True)
 
 
 def sparse_coo(indices: Any, values: Any, size: Any = None, *_: Any, **__: Any) -> Any:
-    """Answer `torch.sparse_coo_tensor` of rows without values; NotImplemented for any other."""
+    """Answer `torch.sparse_coo_tensor` of what has no values; NotImplemented for any other."""
     known = isinstance(indices, torch.Tensor) and isinstance(values, torch.Tensor)
-    if known and values.is_meta:
+    if known and (indices.is_meta or values.is_meta):
         return ValuelessCoo(indices, values, size)
     return NotImplemented
