@@ -202,7 +202,7 @@ class ValuelessCoo:
         shape = self._size
         if shape is None:
             shape = (*(self._indices.max(dim=1).values + 1).tolist(), *self._values.shape[1:])
-        dense = aten.zeros.default(
+        dense: torch.Tensor = aten.zeros.default(
             list(shape), dtype=self._values.dtype, device=torch.device("meta")
         )
         return dense.index_put_(tuple(self._indices), self._values, accumulate=True)

@@ -198,11 +198,11 @@ class _Reading:
 
     def _repeat(self, statement: Statement) -> None:
         counted = _COUNTED.match(statement.text.strip())
-        bounds = (self._value(counted[2]), self._value(counted[5])) if counted else (_UNKNOWN,) * 2
-        if counted is None or not all(isinstance(bound, int) for bound in bounds):
+        begin, end = (self._value(counted[2]), self._value(counted[5])) if counted else (None, None)
+        if counted is None or not (isinstance(begin, int) and isinstance(end, int)):
             self._pass_over(statement.body)
             return
-        passes = range(bounds[0], bounds[1] + bool(counted[4]))
+        passes = range(begin, end + bool(counted[4]))
         if len(passes) > _MOST_PASSES:
             raise UnreadableError(f"`for ({_in_short(statement.text)})` runs too often")
         for number in passes:
