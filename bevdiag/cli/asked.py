@@ -158,10 +158,11 @@ class OptionTexts:
             resumes=self.resume,
             evaluates=values.choose("--step", self.step, ("train", "eval")) == "eval",
         )
-        trains = loop.accumulate > 1 or loop.scaler or loop.ema or loop.resumes
+        trains = loop.accumulate > 1 or loop.scaler or loop.ema or loop.resumes or self.optimizer
         if loop.evaluates and trains:
             raise InputError(
-                "--accumulate, --scaler, --ema and --resume belong to training: not --step eval"
+                "--accumulate, --scaler, --ema, --resume and --optimizer belong to training: not "
+                "--step eval"
             )
         if not loop.is_plain and self.device == "cuda":
             raise InputError("--device cuda measures the plain step: leave out the loop's options")
