@@ -17,7 +17,6 @@ from bevdiag.config.checking import (
     blame,
 )
 
-
 _FEWEST_CODES = 8
 """Of CenterHead, for a box without a velocity."""
 

@@ -28,7 +28,6 @@ class BevLevels(nn.Module):
         use_conv_for_no_stride = (
             isinstance(settings, BaseBevBackboneSettings) and settings.use_conv_for_no_stride
         )
-        self.in_channels = in_channels
         widths = (in_channels, *settings.num_filters)
         self.blocks = nn.ModuleList(
             self.make_level(widths[i], filters, settings.layer_strides[i], settings.layer_nums[i])
