@@ -17,8 +17,8 @@ from bevdiag.config.checking import (
     blame,
 )
 
-_FEWEST_CODES = 8
-"""Of CenterHead, for a box without a velocity."""
+_CHANNELS = {"center": 2, "center_z": 1, "dim": 3, "rot": 2, "iou": 1}
+"""Of CenterHead's branches: x and y in the cell, z, extents, the heading's cosine and sine."""
 
 
 class HeadBranchSettings(LowerCaseSettings):
@@ -86,12 +86,14 @@ class CenterHeadSettings(Settings):
 
     @model_validator(mode="after")
     def _branches_agree(self) -> "CenterHeadSettings":
-        branches = self.separate_head_cfg
-        codes = sum(branches.head_dict[name].out_channels for name in branches.head_order)
-        if codes < _FEWEST_CODES:
-            problem = f"expected branches of at least {_FEWEST_CODES} channels (x, y, z, three "
-            problem += f"extents, the heading's cosine and sine), found {codes}"
-            raise blame("SEPARATE_HEAD_CFG.HEAD_ORDER", problem)
+        branches, order = self.separate_head_cfg.head_dict, self.separate_head_cfg.head_order
+        for name, width in _CHANNELS.items():
+            if name not in order and name != "iou":
+                raise blame("SEPARATE_HEAD_CFG.HEAD_ORDER", f"expected {name} among its branches")
+            if name in branches and (found := branches[name].out_channels) != width:
+                key = f"SEPARATE_HEAD_CFG.HEAD_DICT.{name}.out_channels"
+                raise blame(key, f"expected {width}, as a box is coded, found {found}")
+        codes = sum(branches[name].out_channels for name in order)
         weights = len(self.loss_config.loss_weights.code_weights)
         if weights != codes:
             problem = f"expected {codes} entries, one a channel of HEAD_ORDER's branches"

@@ -65,7 +65,8 @@ def test_anchors_that_do_not_agree(changes, message):
     [
         ({"iou_reg": True}, "expected an iou branch in HEAD_DICT beside it"),
         ({"weights": 10}, "expected 8 entries, one a channel of HEAD_ORDER's branches, found 10"),
-        ({"dim": 2}, "expected branches of at least 8 channels .*, found 7"),
+        ({"dim": 2}, "expected 3, as a box is coded, found 2"),
+        ({"order": ["center", "center_z", "dim"]}, "expected rot among its branches"),
     ],
 )
 def test_branches_that_do_not_agree(changes, message):
@@ -73,14 +74,14 @@ def test_branches_that_do_not_agree(changes, message):
         CenterHeadSettings.model_validate(center_head(**changes))
 
 
-def center_head(*, iou_reg=False, weights=8, dim=3):
+def center_head(*, iou_reg=False, weights=8, dim=3, order=None):
     widths = {"center": 2, "center_z": 1, "dim": dim, "rot": 2}
     return {
         "NAME": "CenterHead",
         "CLASS_NAMES_EACH_HEAD": [["Car"]],
         "IOU_REG_LOSS": iou_reg,
         "SEPARATE_HEAD_CFG": {
-            "HEAD_ORDER": list(widths),
+            "HEAD_ORDER": order or list(widths),
             "HEAD_DICT": {
                 name: {"out_channels": width, "num_conv": 2} for name, width in widths.items()
             },
