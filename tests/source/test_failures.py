@@ -101,7 +101,8 @@ def _write_into_constants() -> None:
     recorder = _recorder()
     with recorder, recorder.for_device():
         canvas = torch.zeros(4)
-    mixed_values.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
+    features = torch.empty(4, device="meta", requires_grad=True)
+    mixed_values.make_writable(recorder, canvas, [features])
 
 
 def _refuse(*_: object) -> None:
