@@ -231,11 +231,3 @@ class ValuelessCoo:
             shape = (*(self._indices.max(dim=1).values + 1).tolist(), *self._values.shape[1:])
         dense = self._values.new_zeros(tuple(shape))
         return dense.index_put_(tuple(self._indices), self._values, accumulate=True)
-
-
-def sparse_coo(indices: Any, values: Any, size: Any = None, *_: Any, **__: Any) -> Any:
-    """Answer `torch.sparse_coo_tensor` of rows without values; NotImplemented for any other."""
-    known = isinstance(indices, torch.Tensor) and isinstance(values, torch.Tensor)
-    if known and values.is_meta:
-        return ValuelessCoo(indices, values, size)
-    return NotImplemented

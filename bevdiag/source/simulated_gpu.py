@@ -23,11 +23,11 @@ from torch.utils import _device
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.mixed_values import (
     IN_PLACE,
+    ValuelessCoo,
     is_mixed,
     make_writable,
     mixed_get,
     mixed_set,
-    sparse_coo,
 )
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
 from bevdiag.trace.lazy_number import LazyNumber
@@ -329,8 +329,11 @@ def _set_memory(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any
 
 
 def _sparse(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    result = sparse_coo(*args, **kwargs)
-    return func(*args, **kwargs) if result is NotImplemented else result
+    parts = args[:2]
+    if len(parts) == 2 and all(isinstance(part, _T) for part in parts) and parts[1].is_meta:
+        size = args[2] if len(args) > 2 else kwargs.get("size")
+        return ValuelessCoo(*parts, size)
+    return func(*args, **kwargs)
 
 
 _ASKED: Any = _T  # whose properties are descriptors, whatever their types say

@@ -28,7 +28,7 @@ from bevdiag.source.dialects.python_configs import (
     without_weights,
 )
 from bevdiag.source.failures import Remedy, stopped
-from bevdiag.source.stubs.imports import StubFinder, install
+from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -115,7 +115,7 @@ class Det3d(PythonConfig):
 
     def install(self) -> StubFinder:
         as_old_python()
-        return install(self.root)
+        return super().install()
 
     def described(self, config: Any) -> dict[str, Any]:
         data = config.get("data") or {}

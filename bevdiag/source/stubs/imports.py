@@ -7,7 +7,6 @@ modules get theirs although they are built: their kernels ask for memory that is
 
 import ast
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -171,28 +170,21 @@ def _brought_along(root: Path, name: str) -> Path | None:
     return None
 
 
-class _Loader(importlib.abc.Loader):
-    def __init__(self, module: ModuleType) -> None:
-        self._module = module
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        return self._module
-
-    def exec_module(self, module: ModuleType) -> None:
-        pass
-
-
 def _spec(name: str, module: ModuleType) -> importlib.machinery.ModuleSpec | None:
-    return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
+    loader: Any = SimpleNamespace(create_module=lambda _: module, exec_module=lambda _: None)
+    return importlib.util.spec_from_loader(name, loader, is_package=True)
 
 
 def install(
     root: Path, ops: Mapping[str, Mapping[str, Any]] = OPS, beside: Sequence[Path] = ()
 ) -> StubFinder:
     """Put the stubs in place for a repository at `root`, as `StubFinder` takes them."""
-    sys.modules.update(spconv_modules())
+    from bevdiag.source.stubs import scatter
+
+    sys.modules.update(spconv_modules(), torch_scatter=scatter)
     stub_windows()
-    finder = install_packages(root, ops, beside)
+    finder = StubFinder(root, ops, beside)
+    sys.meta_path.append(finder)
     sys.meta_path.insert(0, SimpleNamespace(find_spec=finder.find_built))
     return finder
 
@@ -201,18 +193,6 @@ def stub_windows() -> None:
     """Stubs for what opens windows, where Python was built without."""
     if importlib.util.find_spec(_OF_WINDOWS) is None:
         sys.modules.update({name: InertModule(name) for name in _WINDOWS})
-
-
-def install_packages(
-    root: Path, ops: Mapping[str, Mapping[str, Any]], beside: Sequence[Path] = ()
-) -> StubFinder:
-    """Put stubs in place for what is not installed, and for the extension modules in `ops`."""
-    from bevdiag.source.stubs import scatter
-
-    sys.modules["torch_scatter"] = scatter
-    finder = StubFinder(root, ops, beside)
-    sys.meta_path.append(finder)
-    return finder
 
 
 def _importer(frame: FrameType | None) -> FrameType | None:

@@ -90,6 +90,7 @@ def unknown_op(module: str, function: Function) -> Callable[..., int]:
         trace = running()
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         if trace is not None and isinstance(trace.values, AssumedValues):
+            trace.values.overwritten(tensors)
             note(
                 f"{named} is a compiled operation that bevdiag does not know: it fills the "
                 "tensors that it is given and allocates nothing"
