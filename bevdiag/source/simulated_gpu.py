@@ -240,16 +240,13 @@ def _type(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> A
     if target is None:
         name: str = torch.empty(0, dtype=tensor.dtype).type()
         return name.replace("torch.", "torch.cuda.") if gpu.recorder.is_device(tensor) else name
-    dtype = getattr(target, "dtype", None)
-    if isinstance(target, str) and target.startswith("torch.cuda."):
-        target = target.replace("torch.cuda.", "torch.")
-        return gpu.to_device(tensor, torch.empty(0).type(target).dtype)
-    if dtype is not None and getattr(target, "is_cuda", False):
-        return gpu.to_device(tensor, dtype)
-    if isinstance(target, str) or not isinstance(target, torch.dtype):
-        dtype = torch.empty(0).type(target).dtype
-        return gpu.to_host(tensor, dtype)
-    return tensor.to(target)
+    if isinstance(target, torch.dtype):
+        return tensor.to(target)
+    # The name of a legacy type, or the type itself.
+    on_gpu = getattr(target, "is_cuda", str(target).startswith("torch.cuda."))
+    plain = target.replace("torch.cuda.", "torch.") if isinstance(target, str) else target
+    dtype = getattr(plain, "dtype", None) or torch.empty(0).type(plain).dtype
+    return gpu.to_device(tensor, dtype) if on_gpu else gpu.to_host(tensor, dtype)
 
 
 def _type_as(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:

@@ -179,13 +179,22 @@ def install(
     root: Path, ops: Mapping[str, Mapping[str, Any]] = OPS, beside: Sequence[Path] = ()
 ) -> StubFinder:
     """Put the stubs in place for a repository at `root`, as `StubFinder` takes them."""
+    sys.modules.update(spconv_modules())
+    stub_windows()
+    finder = install_packages(root, ops, beside)
+    sys.meta_path.insert(0, SimpleNamespace(find_spec=finder.find_built))
+    return finder
+
+
+def install_packages(
+    root: Path, ops: Mapping[str, Mapping[str, Any]], beside: Sequence[Path] = ()
+) -> StubFinder:
+    """Put stubs in place for what is not installed, and for the extension modules in `ops`."""
     from bevdiag.source.stubs import scatter
 
-    sys.modules.update(spconv_modules(), torch_scatter=scatter)
-    stub_windows()
+    sys.modules["torch_scatter"] = scatter
     finder = StubFinder(root, ops, beside)
     sys.meta_path.append(finder)
-    sys.meta_path.insert(0, SimpleNamespace(find_spec=finder.find_built))
     return finder
 
 

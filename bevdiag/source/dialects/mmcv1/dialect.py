@@ -28,7 +28,7 @@ from bevdiag.source.dialects.mmcv1 import required
 from bevdiag.source.dialects.mmcv1.infos import class_of, write_scene
 from bevdiag.source.dialects.mmengine.frames import on_points
 from bevdiag.source.dialects.openmmlab import OpenMMLab, scene_of, training_set
-from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu, valueless
+from bevdiag.source.dialects.protocol import Loaded, Supply, valueless
 from bevdiag.source.dialects.python_configs import (
     PipelineSupply,
     as_old_python,
@@ -178,12 +178,11 @@ class Mmcv1(OpenMMLab):
         return loss
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """Build the config's own, running foreach kernels as it would on a GPU."""
+        """Build the config's own."""
         settings = self._config.get("optimizer")
         if not settings:
             return None
         made: torch.optim.Optimizer = required("mmcv.runner").build_optimizer(model, settings)
-        as_on_a_gpu(made)
         if "Cumulative" not in str(_hook_of(self._config).get("type", "")):
             self.keep_gradients(model, made)
         return made
