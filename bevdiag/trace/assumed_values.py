@@ -323,7 +323,7 @@ class AssumedValues(KnownValues):
         assert self._rehearsal is not None
         others = [
             int(answer.numpy().item())
-            for answer in self._rehearsal.others(question)
+            for answer in self._rehearsal.others(question, self.effort())
             if answer.numel() == 1
         ]
         low, high = min([found, *others]), max([found, *others])

@@ -14,7 +14,6 @@ import select
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,6 +31,9 @@ TIMEOUT_SECONDS = 240.0
 """For one answer; centerpoint on four Waymo samples takes about a minute on two cores."""
 MAX_FLOPS = 2e13
 """About five minutes of two cores: beyond, the count that a branch decides is an interval."""
+MAX_FLOPS_OF_OTHERS = MAX_FLOPS / 10
+"""A run that takes more up to a question is not repeated with other weights. No clock decides that:
+two predictions of the same step are the same, however busy the host is."""
 _LONGEST_ANSWER = 1 << 28
 _LONGEST_MESSAGE = 300
 
@@ -113,8 +115,6 @@ class Prompter:
 
 
 Run = Callable[[Prompter], None]
-LONGEST_SECONDS_OF_FIRST_SEED = 30.0
-"""A run that took longer up to a question is not repeated with other weights."""
 
 
 class _Line:
@@ -124,7 +124,6 @@ class _Line:
         self.pipe, self.theirs = make_channel()
         self.answers: dict[Question, torch.Tensor | None] = {}
         self.failure = ""
-        self.seconds = 0.0
         self.process = 0
 
     def answer(self, question: Question) -> torch.Tensor | None:
@@ -132,9 +131,7 @@ class _Line:
             return self.answers[question]
         if self.failure:
             return None
-        begin = time.monotonic()
         array, self.failure = self._ask(question)
-        self.seconds += time.monotonic() - begin
         answer = self.answers[question] = None if array is None else torch.from_numpy(array)
         return answer
 
@@ -220,9 +217,9 @@ class Rehearsal:
                 self._begin()
         return first.answer(question)
 
-    def others(self, question: Question) -> list[torch.Tensor]:
-        """Return the answers of other weights to a question that the first run answered in time."""
-        if self._lines[0].seconds > LONGEST_SECONDS_OF_FIRST_SEED:
+    def others(self, question: Question, effort: Effort = _NONE) -> list[torch.Tensor]:
+        """Return the answers of other weights; none where a run up to there is long."""
+        if effort.flops > MAX_FLOPS_OF_OTHERS:
             return []
         answers = [line.answer(question) for line in self._lines[1:]]
         return [answer for answer in answers if answer is not None]

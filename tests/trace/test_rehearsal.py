@@ -139,7 +139,7 @@ def test_a_run_has_its_threads_whatever_was_computed_before() -> None:
         torch.set_num_threads(before)
 
 
-def test_other_weights_are_asked_only_where_the_first_did_not_take_long() -> None:
+def test_other_weights_are_asked_only_where_a_run_is_not_long() -> None:
     def answering(value: int) -> Callable[[Prompter], None]:
         return lambda prompter: prompter.seen(_question(0), torch.tensor(value))
 
@@ -148,7 +148,7 @@ def test_other_weights_are_asked_only_where_the_first_did_not_take_long() -> Non
         assert real.answer(_question(0)) is not None
         assert [int(answer) for answer in real.others(_question(0))] == [1, 2]
         assert real.others(_question(5)) == []
-        real._lines[0].seconds = rehearsal.LONGEST_SECONDS_OF_FIRST_SEED + 1
-        assert real.others(_question(0)) == []
+        long = Effort(flops=2 * rehearsal.MAX_FLOPS_OF_OTHERS)
+        assert real.others(_question(0), long) == []
     finally:
         real.close()

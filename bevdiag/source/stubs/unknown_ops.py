@@ -92,6 +92,7 @@ def unknown_op(module: str, function: Function) -> Callable[..., Any]:
         if trace is None or not isinstance(trace.values, AssumedValues):
             raise NoVerdictError(f"{named} has no values on the CPU")
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        trace.values.overwritten(tensors)
         try:
             result = _followed(function, args, kwargs)
         except UnreadableError as error:
