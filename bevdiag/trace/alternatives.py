@@ -13,6 +13,7 @@ from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.pins import Assumption
+from bevdiag.trace.real_run import same_draws
 from bevdiag.trace.rehearsal import Rehearsal, in_one_line
 from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import Trace
@@ -97,7 +98,7 @@ class Scenarios:
         result = TracedStep()
         values = self._values(Scenario.EXPECTED, {})
         try:
-            result.traces[Scenario.EXPECTED] = self.trace(values)
+            result.traces[Scenario.EXPECTED] = self._traced(values)
         except Exception:
             findings += self._not_rehearsed()
             raise
@@ -114,7 +115,7 @@ class Scenarios:
             tell(result)
             values = self._values(scenario, ways)
             try:
-                trace = self.trace(values)
+                trace = self._traced(values)
             except Exception as error:
                 if exhausts_host(error):
                     raise
@@ -143,6 +144,10 @@ class Scenarios:
         findings += self._not_rehearsed()
         result.findings = tuple(dict.fromkeys(findings))
         return result
+
+    def _traced(self, values: AssumedValues) -> Trace:
+        with same_draws():
+            return self.trace(values)
 
     def _not_rehearsed(self) -> list[str]:
         failures = dict.fromkeys(run.failure for run in self.rehearsals.values() if run.failure)

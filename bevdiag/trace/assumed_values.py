@@ -9,13 +9,14 @@ traced both ways. Whatever else would be a guess leaves the step without an uppe
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from bevdiag.trace.known_facts import GivenInputs
 from bevdiag.trace.lazy_number import LazyNumber
-from bevdiag.trace.operands import StorageNotes
+from bevdiag.trace.operands import StorageNotes, tensors_in
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
@@ -58,6 +59,13 @@ class RehearsedValues(Asked):
         self.seen(self.question(kind), torch.tensor(count))
 
 
+@dataclass(slots=True)
+class _Filled:
+    """The values of a mask, None until they are asked for; its negation refers to them too."""
+
+    values: torch.Tensor | None = None
+
+
 class AssumedValues(KnownValues):
     """Supplies values for one trace.
 
@@ -93,8 +101,7 @@ class AssumedValues(KnownValues):
         self._rehearsal = rehearsal
         self.given = GivenInputs()
         self._random = torch.Generator().manual_seed(0)
-        self._masks: StorageNotes[torch.Tensor] = StorageNotes()
-        self._negations: StorageNotes[torch.Tensor] = StorageNotes()
+        self._masks: StorageNotes[tuple[_Filled, bool]] = StorageNotes()
         self._shares: dict[tuple[int, ...], tuple[float, str]] = {}
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
@@ -111,11 +118,15 @@ class AssumedValues(KnownValues):
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         super().note(func, args, outputs)
         self.given.note(func, args, outputs)
+        if func._schema.is_mutable:
+            for written in tensors_in(args[:1], {}):
+                self._masks.drop(written)
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
         found = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
         for tensor in found:
             self._intervals.overwritten(tensor)
+            self._masks.drop(tensor)
         self.given.overwritten(found)
 
     # -- counts ------------------------------------------------------------------------------------
@@ -165,26 +176,28 @@ class AssumedValues(KnownValues):
         low, high = self._intervals.of(mask)
         if low == high:
             return torch.full(mask.shape, bool(low))
-        negation = self._negations.of(mask)
-        if negation is not None:
-            return ~self.mask(negation, question)
-        known = self._masks.of(mask)
-        if known is not None and known.numel() == mask.numel():
-            return known.view(mask.shape)
+        filled, is_negated = self._masks.of(mask) or (_Filled(), False)
+        values = filled.values
+        if values is None or values.numel() != mask.numel():
+            if values is not None:  # of the whole that this is a part of, or of another part
+                filled, is_negated = _Filled(), False
+            values = self._asked_mask(mask, question)
+            filled.values = ~values if is_negated else values
+            self._masks.keep(mask, (filled, is_negated))
+            return values
+        return (~values if is_negated else values).view(mask.shape)
+
+    def _asked_mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
         total = mask.numel()
         is_pinned = question.place in self._pins
         answer = None if is_pinned else self._rehearsed(question, tuple(mask.shape))
         if answer is not None:
-            filled = self._rehearsed_mask(mask, answer.bool(), question)
-            self._masks.keep(mask, filled)
-            return filled
+            return self._rehearsed_mask(mask, answer.bool(), question)
         share, why = self._shares.get(tuple(mask.shape[1:]), _UNKNOWN_SHARE)
         count = self.count(
             total, expected=round(total * share), why=f"{why} pass", question=question
         )
-        filled = self._filled(total, count)
-        self._masks.keep(mask, filled)
-        return filled.view(mask.shape)
+        return self._filled(total, count).view(mask.shape)
 
     def _rehearsed_mask(
         self, mask: torch.Tensor, answer: torch.Tensor, question: Question
@@ -211,7 +224,9 @@ class AssumedValues(KnownValues):
         self._shares[shape] = (share, why)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        self._negations.keep(result, mask)
+        filled, is_negated = self._masks.of(mask) or (_Filled(), False)
+        self._masks.keep(mask, (filled, is_negated))
+        self._masks.keep(result, (filled, not is_negated))
 
     def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
         whole = None if source is None else self._whole_numbers(source)
@@ -323,9 +338,14 @@ class AssumedValues(KnownValues):
         assert self._rehearsal is not None
         others = [
             int(answer.numpy().item())
-            for answer in self._rehearsal.others(question)
+            for answer in self._rehearsal.others(question, self.effort())
             if answer.numel() == 1
         ]
+        if not others:
+            self.leave_open(
+                f"{question.place}: a size that depends on values; it was computed for the first "
+                "step alone, and nothing bounds that of later ones"
+            )
         low, high = min([found, *others]), max([found, *others])
         used = found if self.step() <= 1 else None
         seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""

@@ -57,8 +57,9 @@ class Pins:
             if site in own:
                 raise InputError(f"--assume {key}: the first step is pinned twice")
             own[site] = count
-        for site in {site for own in by_step.values() for site in own} - set(by_step.get(1, {})):
-            raise InputError(f"--assume {site}: pin the first step too, with {site}=COUNT")
+        for site in sites:
+            if any(site in own for own in by_step.values()) and site not in by_step.get(1, {}):
+                raise InputError(f"--assume {site}: pin the first step too, with {site}=COUNT")
         return cls(by_step)
 
     @property
