@@ -49,7 +49,7 @@ def _begun(values: AssumedValues | RehearsedValues) -> SimulatedGpu:
     """Return the GPU, and its recorder, that stubs work for from here on."""
     recorder = new_recorder(Attribution(nn.Module()))
     recorder.bare_factories_on_host = True
-    recorder.unknown = values
+    recorder.values = values
     gpu = SimulatedGpu(recorder, values)
     begin(gpu)
     return gpu
@@ -68,7 +68,6 @@ def build_model(
         kept = made()
         if kept is not None:
             recorder.adopt(kept, Category.PARAMETER, "", "import")
-    values.module = lambda: recorder.attribution.current_path()
     with recorder, gpu:
         model = build()
     if isinstance(values, AssumedValues):

@@ -21,7 +21,7 @@ from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
 from bevdiag.trace.scenarios import Scenario as Scenario
-from bevdiag.trace.unknown_values import Asked, KnownValues, Question
+from bevdiag.trace.unknown_values import KnownValues, Question
 
 EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""
@@ -42,7 +42,7 @@ _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
 
 
-class RehearsedValues(Asked):
+class RehearsedValues(KnownValues):
     """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
 
     def __init__(self, prompter: Prompter | None = None) -> None:
@@ -108,8 +108,6 @@ class AssumedValues(KnownValues):
         self.branches_met: dict[str, bool] = {}
         self.assumptions: dict[str, Assumption] = {}
         self.open: list[str] = []
-
-    question = Asked.question
 
     def begin_pass(self) -> None:
         super().begin_pass()

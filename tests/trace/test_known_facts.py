@@ -25,7 +25,7 @@ class Watched(AssumedValues):
 def values(request: pytest.FixtureRequest) -> Iterator[Watched]:
     recorder = new_recorder(Attribution(nn.Module()))
     made = Watched(request.param, {})
-    recorder.unknown = made
+    recorder.values = made
     with recorder:
         yield made
 
@@ -113,7 +113,7 @@ SAMPLES = [0, 0, 0, 1, 1]
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     made = new_recorder(Attribution(nn.Module()))
-    made.unknown = AssumedValues(Scenario.HIGH, {})
+    made.values = AssumedValues(Scenario.HIGH, {})
     with made:
         yield made
 

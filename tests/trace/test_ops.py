@@ -16,7 +16,7 @@ def _meta(*shape: int) -> Tensor:
 
 def test_a_scalar_read_from_features_is_asked_for_once_it_matters(recordings: Any) -> None:
     with recordings.recording() as recorder:
-        recorder.unknown = KnownValues(recorder.attribution)
+        recorder.values = KnownValues()
         loss = _meta(3).sum().item()
         assert f"{loss * 2:.1f}"
         with pytest.raises(DataDependenceError, match="number read from features"):
@@ -185,7 +185,7 @@ def test_dropout_makes_its_mask_first(recordings: Any) -> None:
 def test_comparisons_that_no_value_changes_are_decided(recordings: Any) -> None:
     features = _meta(20)
     with recordings.recording() as recorder:
-        recorder.unknown = KnownValues(recorder.attribution)
+        recorder.values = KnownValues()
         assert not torch.isnan(features).any()
         assert torch.isfinite(features).all()
         assert not (features > 0).sum() < 0

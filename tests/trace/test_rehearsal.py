@@ -8,7 +8,7 @@ import torch
 
 from bevdiag.trace import host_memory, rehearsal
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
-from bevdiag.trace.unknown_values import Asked, Question
+from bevdiag.trace.unknown_values import KnownValues, Question
 
 pytestmark = pytest.mark.skipif(not rehearsal.can_rehearse(), reason="needs fork")
 
@@ -18,7 +18,7 @@ def _question(number: int, kind: str = "number") -> Question:
 
 
 def test_questions_are_numbered_by_place_and_anew_in_each_pass() -> None:
-    asked = Asked()
+    asked = KnownValues()
     first, second = (asked.question("mask") for _ in range(2))
     other = asked.question("mask")
     assert first.place == second.place != other.place
