@@ -11,11 +11,11 @@ from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.real_run import same_draws
 from bevdiag.trace.rehearsal import Rehearsal, in_one_line
-from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import Trace
 
 MOST_BRANCHES = 3
@@ -51,10 +51,7 @@ class TracedStep:
     def widen(self, met: Mapping[str, Assumption]) -> None:
         """Widen the counts' ends to those of another scene."""
         self.assumptions = tuple(
-            site
-            if (other := met.get(site.site)) is None
-            else replace(site, low=min(site.low, other.low), high=max(site.high, other.high))
-            for site in self.assumptions
+            site.widened(met[site.site]) if site.site in met else site for site in self.assumptions
         )
 
     def leave_open(self, failure: str) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
+from bevdiag.scenes.scenario import Scenario as Scenario
 from bevdiag.trace.known_facts import GivenInputs
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.operands import StorageNotes, tensors_in
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
-from bevdiag.trace.scenarios import Scenario as Scenario
 from bevdiag.trace.unknown_values import KnownValues, Question
 
 EXPECTED_SHARE = 0.5

@@ -7,9 +7,12 @@ a measured run's kept voxels are of the second kind, so what was measured can be
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from bevdiag.errors import InputError
+
+_Kind = TypeVar("_Kind", bound="Assumption")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,10 @@ class Assumption:
     high: int
     used: int
     why: str
+
+    def widened(self: _Kind, other: "Assumption") -> _Kind:
+        """Return the count with the ends that it has in another scene as well."""
+        return replace(self, low=min(self.low, other.low), high=max(self.high, other.high))
 
     @property
     def spread(self) -> float:

@@ -15,11 +15,11 @@ from torch import nn
 from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Alloc, Category
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.sparse import stub
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.any_model import Loss, trace_model
 from bevdiag.trace.rehearsal import can_rehearse
-from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions, Trace
 
 X = torch.ones(4, 3)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bevdiag.memory.events import Category
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.trace.assumed_values import AssumedValues
-from bevdiag.trace.scenarios import Scenario
 
 
 def _meta(*shape: int) -> torch.Tensor:
