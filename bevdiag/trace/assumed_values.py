@@ -17,7 +17,7 @@ import torch
 from bevdiag.scenes.scenario import Scenario as Scenario
 from bevdiag.trace.known_facts import GivenInputs
 from bevdiag.trace.lazy_number import LazyNumber
-from bevdiag.trace.operands import StorageNotes, tensors_in
+from bevdiag.trace.operands import StorageNotes, written_by
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
@@ -116,9 +116,8 @@ class AssumedValues(KnownValues):
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         super().note(func, args, outputs)
         self.given.note(func, args, outputs)
-        if func._schema.is_mutable:
-            for written in tensors_in(args[:1], {}):
-                self._masks.drop(written)
+        for written in written_by(func, args, outputs):
+            self._masks.drop(written)
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
         found = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]

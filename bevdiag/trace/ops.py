@@ -87,13 +87,14 @@ def _batch_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: An
 
 
 def _batch_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    # The fused kernel's gradient is dense, however the input is strided (Normalization.cuh).
-    data = args[1]
-    if not data.is_meta or data.is_contiguous(memory_format=suggest_memory_format(data)):
-        return recorder.run(func, args, kwargs)
+    # On meta tensors PyTorch makes what no one wants, too. The fused kernel's gradient is dense,
+    # however the input is strided (Normalization.cuh).
     args, kwargs = recorder.on_one_lane(args, kwargs)
-    found, *statistics = outputs_of(func, args, kwargs)
-    if found is not None:
+    data, wanted = args[1], args[9]
+    made = zip(outputs_of(func, args, kwargs), wanted, strict=True)
+    found, *statistics = (output if is_wanted else None for output, is_wanted in made)
+    strided = not data.is_contiguous(memory_format=suggest_memory_format(data))
+    if found is not None and data.is_meta and strided:
         found = torch.empty_like(found, memory_format=torch.contiguous_format)
     recorder.record_outputs((found, *statistics), str(func), [data], kwargs)
     return found, *statistics

@@ -21,7 +21,7 @@ from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.known_facts import KnownColumns
 from bevdiag.trace.ledger import Ledger
-from bevdiag.trace.operands import all_meta, stored_in, tensors_in
+from bevdiag.trace.operands import all_meta, stored_in, tensors_in, written_by
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import KnownValues, Question
 
@@ -259,8 +259,8 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Inside, every look at a tensor's shape would pass through the function mode above.
         with torch._C.DisableTorchFunction():
             outputs = (rule or type(self).run)(self, func, args, kwargs)
-            if func._schema.is_mutable and args:
-                self.columns.written(args[0])
+            for written in written_by(func, args, outputs):
+                self.columns.written(written)
             self.values.note(func, args, outputs)
             if self.watcher is not None:
                 self.watcher(func, args, kwargs, outputs)
