@@ -7,6 +7,7 @@ keeps its range for the later ones, whose weights nobody knows. A branch that no
 traced both ways. Whatever else would be a guess leaves the step without an upper end.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ _OF_INPUTS = "computed on the CPU from the inputs alone, so for every step with 
 _REHEARSED_BRANCH = (
     "a branch on a value that was computed in a rehearsal on the CPU, with the model's initial "
     "weights (seed 0); later steps are taken to go the same way (1: the condition holds)"
+)
+_REHEARSED_NUMBER = (
+    "the whole part of a number that was computed in a rehearsal on the CPU, with the model's "
+    "initial weights (seed 0); later steps are taken to have the same"
 )
 _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
@@ -300,11 +305,16 @@ class AssumedValues(KnownValues):
             place = user_place(sys._getframe(2), question.place)
             return self._decided(place) if outcome is None else self._computed(place, outcome)
 
-        def guess() -> float:
-            self._open(question, "a number")
-            return 1.0
+        def take(known: float | None) -> float:
+            if known is None:
+                self._open(question, "a number")
+                return 1.0
+            if math.isfinite(known):
+                whole = int(known)
+                self._assume(f"{question.place}:number", whole, whole, whole, _REHEARSED_NUMBER)
+            return known
 
-        return LazyNumber(value, decide, guess)
+        return LazyNumber(value, decide, take)
 
     def size(self, tensor: torch.Tensor, question: Question, lowest: int = 0) -> int:
         """Return an integer that the code reads, as `int()` does: mostly a size."""

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -119,9 +120,8 @@ class KnownValues:
         low, high = self._intervals.of(tensor)
         if low == high:
             return low
-        return LazyNumber(
-            lambda: None, lambda _: self._stop(question), lambda: self._stop(question)
-        )
+        stop = partial(self._stop, question)
+        return LazyNumber(lambda: None, stop, stop)
 
     def size(self, tensor: torch.Tensor, question: Question, lowest: int = 0) -> int:
         """Return what `int()` returns: of a count that is assumed, `lowest` or more."""
@@ -139,5 +139,5 @@ class KnownValues:
             self._stop(question)
         return low
 
-    def _stop(self, question: Question) -> NoReturn:
+    def _stop(self, question: Question, _: object = None) -> NoReturn:
         raise data_dependent(question.module, f"a {question.kind} read from features")

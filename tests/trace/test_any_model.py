@@ -127,6 +127,18 @@ def test_a_size_that_nothing_bounds_leaves_no_upper_end_without_other_weights() 
     assert "nothing bounds that of later ones" in open_size
 
 
+@rehearsing
+def test_a_number_that_is_read_for_a_size_is_reported() -> None:
+    def cut(features: torch.Tensor) -> torch.Tensor:
+        return features[: round(features.detach().abs().mean().item() * 0 + 6)]
+
+    traced = _traced(_Kept(cut), torch.ones(40, 3))
+    assert _rows_kept(traced)[Scenario.EXPECTED] == 6
+    (read,) = traced.assumptions
+    assert (read.low, read.high) == (6, 6)
+    assert "later steps are taken to have the same" in read.why
+
+
 def test_the_model_is_left_as_it_is() -> None:
     model = _Returns().eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
