@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,9 +21,16 @@ from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.known_facts import KnownColumns
 from bevdiag.trace.ledger import Ledger
-from bevdiag.trace.operands import StorageNotes, all_meta, stored_in, tensors_in, unrecorded
+from bevdiag.trace.operands import (
+    StorageNotes,
+    all_meta,
+    stored_in,
+    tensors_in,
+    unrecorded,
+    written_by,
+)
 from bevdiag.trace.shapes import outputs_of
-from bevdiag.trace.unknown_values import Asked, KnownValues, Question, data_dependent
+from bevdiag.trace.unknown_values import KnownValues, Question
 
 _HOST = -1
 
@@ -55,7 +62,6 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Attributes:
         notes: what had to be guessed to go on, e.g. a scalar read from a meta tensor.
-        unknown: who supplies the values that would be needed; None stops the trace there.
         watcher: hears of every operation, its arguments and its outputs.
         columns: what meta tensors hold beside features that has values.
         bare_factories_on_host: what is made from nothing and not on meta is the host's, unless
@@ -73,7 +79,7 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made_once: set[str] = set()
         self._lost: StorageNotes[torch.Tensor] = StorageNotes()
         self._host_only = False
-        self.unknown: Asked | None = None
+        self.values = KnownValues()
         self.watcher: Watcher | None = None
         self.columns = KnownColumns()
         self.bare_factories_on_host = False
@@ -94,8 +100,7 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
     def mark(self, step: int, phase: Phase) -> None:
         """From here on, events belong to this step and phase."""
         super().mark(step, phase)
-        if self.unknown is not None:
-            self.unknown.begin_pass()
+        self.values.begin_pass()
         announce(f"in the {phase.value} phase of step {step}")
 
     def adopt(self, tensor: torch.Tensor, category: Category, module: str, op: str) -> None:
@@ -318,30 +323,32 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
                 args = self._as_known(args)
                 kwargs = {name: self._as_known(value) for name, value in kwargs.items()}
             outputs = (rule or type(self).run)(self, func, args, kwargs)
-            if func._schema.is_mutable and args:
-                self.columns.written(args[0])
-            if self.unknown is not None:
-                self.unknown.note(func, args, outputs)
+            for written in written_by(func, args, outputs):
+                self.columns.written(written)
+            self.values.note(func, args, outputs)
             if self.watcher is not None:
                 self.watcher(func, args, kwargs, outputs)
             return outputs
 
-    def asked(self, kind: str, value: torch.Tensor | None) -> Question | None:
-        """Count a question about values that arises right now; None where nobody counts them.
+    @property
+    def values(self) -> KnownValues:
+        """Who supplies the values that would be needed of meta tensors."""
+        return self._values
+
+    @values.setter
+    def values(self, values: KnownValues) -> None:
+        self._values = values
+        values.module = lambda: self.attribution.current_path()
+
+    def asked(self, kind: str, value: torch.Tensor) -> Question:
+        """Count a question about values that arises right now.
 
         `value` is the answer if it is no meta tensor.
         """
-        if self.unknown is None:
-            return None
-        question = self.unknown.question(kind)
-        if value is not None and not value.is_meta:
-            self.unknown.seen(question, value)
+        question = self.values.question(kind)
+        if not value.is_meta:
+            self.values.seen(question, value)
         return question
-
-    @property
-    def supplier(self) -> KnownValues | None:
-        """Who answers for meta tensors."""
-        return cast(KnownValues | None, self.unknown)
 
     def copied_to_host(
         self, tensor: torch.Tensor, dtype: torch.dtype | None = None, *, is_read: bool = True
@@ -358,9 +365,7 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not tensor.is_meta:
             return None
         with self.on_host():
-            known = None
-            if self.supplier is not None and question is not None:
-                known = self.supplier.copied(tensor, question, is_read=is_read)
+            known = self.values.copied(tensor, question, is_read=is_read)
             if known is None and not is_read:
                 kept = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device="meta")
                 self.hide(kept)
@@ -368,17 +373,13 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
             made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
             return made if known is None else made.copy_(known)
 
-    def known_mask(self, func: Any, mask: torch.Tensor, question: Question | None) -> torch.Tensor:
+    def known_mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
         """Return values for a meta mask; a mask that has values is returned as it is.
 
         Raises:
             DataDependenceError: no one supplies any.
         """
-        if not mask.is_meta:
-            return mask
-        if self.supplier is None or question is None:
-            raise data_dependent(self.attribution, func)
-        return self.supplier.mask(mask, question)
+        return self.values.mask(mask, question) if mask.is_meta else mask
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""

@@ -96,7 +96,7 @@ def _exit() -> None:
 def _recorder() -> Recorder:
     values = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = values
+    recorder.values = values
     begin(SimulatedGpu(recorder, values))
     return recorder
 

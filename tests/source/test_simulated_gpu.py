@@ -78,7 +78,7 @@ def recorder() -> Recorder:
 @pytest.fixture
 def gpu(recorder: Recorder) -> Iterator[SimulatedGpu]:
     values = AssumedValues(Scenario.EXPECTED, {})
-    recorder.unknown = values
+    recorder.values = values
     mode = SimulatedGpu(recorder, values)
     with recorder, mode:
         yield mode

@@ -49,7 +49,7 @@ def traced() -> Iterator[AssumedValues]:
     """A trace that is running, with features on meta."""
     assumed = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = assumed
+    recorder.values = assumed
     gpu = SimulatedGpu(recorder, assumed)
     begin(gpu)
     with recorder, gpu:
