@@ -89,7 +89,7 @@ def source_findings(
         ran: whether the repository's step ran.
         failure: what it printed where it did not.
     """
-    confirmed = codes_for(failure, "")
+    confirmed = codes_for(failure, None)
     return tuple(
         found if found.code in confirmed else _doubted(found, _OTHER_MODULES)
         for found in config_findings(document, None, data_root)
