@@ -136,8 +136,11 @@ def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
     if not volumes or volumes[0].nbytes < _NOTEWORTHY_BYTES:
         return
     # Behind FocalDSVT the volume holds what the encoder kept; elsewhere the count is not at hand.
+    is_kept = isinstance(evidence.config.model.backbone_3d, FocalDsvtSettings)
     occupied = "".join(
-        f", for {kept.used / cells:.1%} of occupied cells" for kept in evidence.kept_voxels
+        f", for {kept.used / cells:.1%} of occupied cells"
+        for kept in evidence.kept_voxels
+        if is_kept
     )
     yield finding(
         "BEV306",

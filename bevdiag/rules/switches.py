@@ -17,6 +17,7 @@ from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding, Fix, Fixable, Price, StepEvidence, TraceEvidence
+from bevdiag.trace.wiring import is_inside
 
 _WITH_BF16 = (8, 0)
 _WITH_FP16 = (7, 0)
@@ -123,10 +124,13 @@ def checkpoint_candidate(evidence: TraceEvidence) -> Iterator[Finding]:
 
 def _switch(evidence: TraceEvidence, stack: str) -> str:
     """Name what switches it on, where the config has such a key."""
-    section, keys = dsvt_key(evidence.document), checkpoint_keys(evidence.document)
-    if section is None or keys is None or not stack.startswith("backbone_3d"):
+    document = evidence.document
+    section, keys = dsvt_key(document), checkpoint_keys(document)
+    if section is None or keys is None:
         return ""
     read, other = keys
+    if document.get(f"{section}.{read}") or not is_inside(stack, section.lower().partition(".")[2]):
+        return ""
     elsewhere = f" ({other} in DSVT's own repository)" if read == "USE_CHECKPOINT" else ""
     return f": {section}.{read}: true{elsewhere}"
 
