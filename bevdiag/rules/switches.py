@@ -10,13 +10,20 @@ from pathlib import Path
 
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.parts import checkpoint_keys, dsvt_key
-from bevdiag.config.tree import Path as Keys
 from bevdiag.memory.events import Category
 from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
-from bevdiag.rules.finding import Finding, Fix, Fixable, Price, StepEvidence, TraceEvidence
+from bevdiag.rules.finding import (
+    Finding,
+    Fix,
+    Fixable,
+    Price,
+    StepEvidence,
+    TraceEvidence,
+    nodes,
+)
 from bevdiag.trace.wiring import is_inside
 
 _WITH_BF16 = (8, 0)
@@ -154,7 +161,9 @@ def checkpoint_candidate_fixes(step: Fixable) -> Iterator[Fix]:
     if step.settings is not None and step.root is not None:
         model = step.settings.values().get("MODEL")
         for read in keys_read(step.root.resolve(), _CHECKPOINTING):
-            for path, named in _sections(model, ("MODEL",)):
+            for path, named in nodes(model, ("MODEL",)):
+                if not isinstance(named, dict):
+                    continue
                 now = named.get(read.key)
                 is_off = now is False or (now is None and read.is_switch)
                 if is_off and read.owner in (named.get("NAME"), path[-1]):
@@ -166,13 +175,6 @@ def checkpoint_candidate_fixes(step: Fixable) -> Iterator[Fix]:
                         loses="time: what is checkpointed runs forward twice",
                         edits={(*path, read.key): True},
                     )
-
-
-def _sections(node: object, path: Keys) -> Iterator[tuple[Keys, dict[str, object]]]:
-    if isinstance(node, dict):
-        yield path, node
-        for key, value in node.items():
-            yield from _sections(value, (*path, str(key)))
 
 
 _IS_CONFIG = re.compile(r"cfg|config", re.IGNORECASE)
