@@ -76,6 +76,7 @@ _RAISED = re.compile(r"^.{0,40}?\b([A-Z]\w{0,60}(?:Error|Exception)): ")
 _SAYS_THAT_ANOTHER_FAILED = (
     "CalledProcessError", "ChildFailedError", "ProcessExitedException", "ProcessRaisedException",
 )  # fmt: skip
+_LAST_LINES = 1000
 _MISSING = re.compile(r"No module named '?([\w.]{1,80})")
 _WORD = re.compile(r"\d[\d,]*(?!\w)|\w+")
 _STEP_STAGES = (RuleStage.STEP, RuleStage.TRACE)
@@ -165,7 +166,7 @@ def _unknown_beside(text: str, failure: Failure) -> Iterator[str]:
     process that printed nothing that is known.
     """
     lines = text.splitlines()[0 if failure.is_silent else failure.line :]
-    for line in reversed(lines):
+    for line in reversed(lines[-_LAST_LINES:]):
         raised = _RAISED.match(line)
         if raised and raised[1] not in _SAYS_THAT_ANOTHER_FAILED and not read_log(line):
             what = " ".join(line.split())[:200]
