@@ -6,11 +6,10 @@ command's own.
 
 import functools
 import inspect
-import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from bevdiag.cli import options as opt
 from bevdiag.errors import InputError
@@ -19,6 +18,7 @@ from bevdiag.memory.loop import Loop
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.values import optional
+from bevdiag.report.printable import command_line
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
@@ -35,7 +35,7 @@ def _option(name: str) -> str:
 class OptionTexts:
     """The texts of the options, as they were given."""
 
-    device: Annotated[str, opt.option(f"--device {opt.DEVICES}")] = "meta"
+    device: Annotated[str, opt.option(f"--device {opt.DEVICES}")] = "auto"
     source: opt.Source = None
     entry: Annotated[str | None, opt.option("--entry FILE.py:FUNCTION")] = None
     points: Annotated[list[str] | None, opt.option("--points FILE")] = None
@@ -123,8 +123,17 @@ class OptionTexts:
         Raises:
             InputError: it is given.
         """
-        if self.entry is not None:
-            raise InputError(f"--entry: {why}: see it with bevdiag inspect")
+        self.refuse(["entry"], f"{why}: see it with bevdiag inspect")
+
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """Refuse options that have no effect on what is asked.
+
+        Raises:
+            InputError: one of them is given.
+        """
+        for field in fields(self):
+            if field.name in names and getattr(self, field.name) not in (None, field.default):
+                raise InputError(f"{_option(field.name)}: {why}")
 
     def _refusals(self) -> Iterator[str]:
         """Say what has no effect on what is asked."""
@@ -183,7 +192,7 @@ class OptionTexts:
             option = _option(field.name)
             for value in given if isinstance(given, list) else [given]:
                 words += [option] if value is True else [option, str(value)]
-        return shlex.join(words)
+        return command_line(words)
 
     def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
         """One job a config, with what its project's policy decides.
@@ -228,7 +237,7 @@ FIXED = (*MODEL, *POINTS, *TRAINING, "step", "batch_size", "autocast", "optimize
 REST = ("sets", "assume", "seed", "timeout", "rehearse", "policy", "isolated")
 
 
-def takes(*names: str, **defaults: object) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command these options of `Asked`, ahead of its own, as its keyword `asked`."""
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -236,7 +245,7 @@ def takes(*names: str, **defaults: object) -> Callable[[Callable[..., int]], Cal
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=defaults.get(field.name, field.default),
+                default=field.default,
                 annotation=field.type,
             )
             for field in fields(OptionTexts)
@@ -248,7 +257,9 @@ def takes(*names: str, **defaults: object) -> Callable[[Callable[..., int]], Cal
 
         @functools.wraps(command)
         def run(**given: object) -> int:
-            asked = OptionTexts(**{name: given.pop(name) for name in names})  # type: ignore[arg-type]
+            taken: dict[str, Any] = {name: given.pop(name) for name in names}
+            # A command without --device predicts.
+            asked = OptionTexts(**{"device": "meta", **taken})
             return command(asked=asked, **given)
 
         parameters = [

@@ -40,6 +40,10 @@ def calibrate_command(
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
     sizes, autocasts = values.batch_sizes(batch_size), values.autocasts(autocast)
+    given = {"--batch-size": batch_size, "--autocast": autocast}
+    for option, value in {**given, "--cudnn-benchmark": cudnn_benchmark}.items():
+        if value and not configs:
+            raise InputError(f"{option}: says how a model is measured: give its CONFIG")
     with progress_bar() as progress:
         with importing_torch(progress):
             from bevdiag.accuracy.calibration import CalibrationOptions, calibrate

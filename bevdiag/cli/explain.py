@@ -17,7 +17,10 @@ MAX_LOG_BYTES = 8 * 2**20
 """Read from the end of a log, where what matters stands."""
 
 
-@takes(*STEP, "gpu", "torch", "cudnn", *REST)
+_OF_STEP = (*STEP, "gpu", "torch", "cudnn", *(name for name in REST if name != "timeout"))
+
+
+@takes(*_OF_STEP, "timeout")
 def explain_command(
     asked: OptionTexts,
     message: Annotated[
@@ -36,6 +39,10 @@ def explain_command(
     if (message is None) == (log is None):
         raise InputError("give either the message or --log FILE (- reads stdin)")
     text = _tail(log, seconds) if log is not None else message or ""
+    if config is None:
+        asked.refuse(
+            _OF_STEP, "says how the step of a config is predicted: give the config with --config"
+        )
     # The message tells which GPU it was, where no option does.
     wanted = asked.options() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 _LEVELS = 3
 
 
-@takes(*STEP, *TARGET, *REST, "device", "data_root", device="auto")
+_TAKEN = (*STEP, *TARGET, *REST, "device", "data_root")
+
+
+@takes(*_TAKEN)
 def inspect_command(
     asked: OptionTexts,
     config: opt.ConfigOrEntry = None,
@@ -56,15 +59,20 @@ def inspect_command(
     job = asked.job(config)
     if remedies and job.options.gpu is None and job.options.process_bytes is None:
         raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
+    shows_plans = output_format in values.FORMATS or html is not None
+    if remedies and not shows_plans:
+        raise InputError(f"--remedies: {output_format} shows none: see them as text or json")
+    for option, given in (("--full", full), ("--depth", depth)):
+        if given and output_format != "text":
+            raise InputError(f"{option}: is of the text; {output_format} is always whole")
+    levels = levels or (_LEVELS if full or verbose else None)
     wanted = replace(
         job.options,
-        # A snapshot alone shows none of them.
-        remedies=False if as_snapshot and html is None else remedies,
+        remedies=remedies if shows_plans else False,
         blocks=html is not None,
         snapshot=as_snapshot,
-        evaluation=full,
+        evaluation=levels is not None and output_format == "text",
     )
-    levels = levels or (_LEVELS if full or verbose else None)
     is_early = output_format == "text" and output == STDOUT
     report, is_begun = _inspect(
         replace(job, options=wanted), is_early=is_early, is_full=levels is not None
@@ -81,7 +89,7 @@ def inspect_command(
         )
     else:
         commands = {
-            "inspect": asked.command("inspect", config, (*STEP, *TARGET, *REST, "data_root")),
+            "inspect": asked.command("inspect", config, _TAKEN),
             "fix": asked.command("fix", config, (*FIXED, *REST)),
         }
         as_text = partial(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +36,7 @@ def preflight_command(
     context: typer.Context,
     configs: opt.ConfigsOrEntry = None,
     baseline: Annotated[Path | None, opt.option("--baseline FILE")] = None,
-    tolerance: Annotated[str, opt.option("--tolerance SHARE")] = "1%",
+    tolerance: Annotated[str | None, opt.option("--tolerance SHARE")] = None,
     uncertain: Annotated[str, opt.option("--uncertain fail|pass")] = "fail",
     quiet: Annotated[bool, opt.option("-q, --quiet")] = False,
     output_format: opt.CheckFormat = "text",
@@ -52,7 +53,9 @@ def preflight_command(
 
     values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, ("fail", "pass"))
-    share = values.percentage("--tolerance", tolerance)
+    if tolerance is not None and baseline is None:
+        raise InputError("--tolerance: is of --baseline: give both")
+    share = values.percentage("--tolerance", tolerance or "1%")
     command: tuple[str, ...] = context.obj or ()
     if context.obj == ():
         raise InputError("name the command to run after --, or leave out --")
@@ -67,13 +70,18 @@ def preflight_command(
     code = worst(check.exit_code for check in checks)
     if uncertain == "pass" and code is ExitCode.NO_VERDICT:
         code = ExitCode.FITS
-    if code != ExitCode.FITS or not quiet:
+    if code != ExitCode.FITS or not quiet or output != STDOUT:
         from bevdiag.report.text.checks_report import write_preflight
 
+        taken = {"inspect": (*STEP, *TARGET, *REST), "check": ("sets", "policy", "isolated")}
+        as_text = partial(
+            write_preflight,
+            asked=lambda name, config: asked.command(name, Path(config), taken[name]),
+        )
         if command and output == STDOUT:  # which is the command's own
-            say_report(render_report(checks, output_format, output, write_preflight))
+            say_report(render_report(checks, output_format, output, as_text))
         else:
-            write_report(checks, output_format, output, as_text=write_preflight)
+            write_report(checks, output_format, output, as_text=as_text)
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, jobs)

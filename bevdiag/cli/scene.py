@@ -15,9 +15,7 @@ from bevdiag.prediction.values import optional
 if TYPE_CHECKING:
     from bevdiag.scenes.statistics import CellGrid
 
-scene_app = typer.Typer(
-    rich_markup_mode=None, help="Count what your frames hold, for --scene.", no_args_is_help=True
-)
+scene_app = typer.Typer(rich_markup_mode=None, help="Count what your frames hold, for --scene.")
 
 
 @scene_app.callback()

@@ -122,6 +122,9 @@ def _job(config: Path, given: Given, base: InspectOptions, policy: Policy, *, ju
     options = replace(base, **parsed, pins={**pins, **base.pins})
     options = _judged(options, places if judged else places[:1], at_hand=judged)
     words = _words(options)
+    if "margin" in places[0] and not words:
+        label = places[0]["margin"].label
+        raise InputError(f"{label}: is taken off what the step must fit: name a GPU or a budget")
     if "margin" in said and words:
         options = _with_margin(options, said["margin"])
         words += f" less a margin of {said['margin'].text}"

@@ -56,7 +56,8 @@ def _add_verdict(suite: ET.Element, check: Check) -> None:
         message = "no training step survives the errors of this config"
         _case(suite, "budget", "failure", message)
     elif report.verdict is Verdict.OVER:
-        stop = printable(report.oom.message) if report.oom else ""
+        assert report.oom is not None
+        stop = printable(report.oom.message)
         _case(suite, "budget", "failure", verdict_sentence(report), stop)
     elif report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
         _case(suite, "budget", "error", verdict_sentence(report))

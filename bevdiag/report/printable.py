@@ -5,6 +5,8 @@ bidirectional overrides in them; nothing of the kind may pass.
 """
 
 import re
+import shlex
+from collections.abc import Iterable
 
 from rich.cells import cell_len
 
@@ -29,6 +31,22 @@ def printable(text: str) -> str:
     White space of any kind becomes a space; what cannot be printed is left out.
     """
     return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
+
+
+def command_line(words: Iterable[str]) -> str:
+    """Join the words of a command as a shell reads them, what cannot be printed escaped."""
+    return " ".join(
+        shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
+        for word in words
+    )
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return f"\\{char}" if char in "\\'" else char
+    # A byte of a file's name that is no UTF-8 is one of the surrogates.
+    number = ord(char) - 0xDC00 if "\udc80" <= char <= "\udcff" else ord(char)
+    return f"\\x{number:02x}" if number < 0x80 or number != ord(char) else f"\\U{number:08x}"
 
 
 def printable_lines(text: str) -> str:

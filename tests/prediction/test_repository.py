@@ -69,7 +69,6 @@ def test_the_full_report_says_which_step_is_the_larger(both: Prediction) -> None
     assert "larger than the training step" in sentence(replace(both, evaluation=larger))
     refused = replace(both, evaluation=Evaluation(refusal="it reads 'gt_boxes'"))
     assert "not traced: it reads 'gt_boxes'" in sentence(refused)
-    assert "--full says whether" in sentence(replace(both, evaluation=None))
 
 
 def test_a_model_that_cannot_evaluate_is_trained_all_the_same() -> None:

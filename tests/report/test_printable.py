@@ -1,7 +1,10 @@
+import os
+import subprocess
+
 import pytest
 from rich.cells import cell_len
 
-from bevdiag.report.printable import fold, printable
+from bevdiag.report.printable import command_line, fold, printable
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,17 @@ from bevdiag.report.printable import fold, printable
 )
 def test_nothing_that_a_terminal_obeys_passes(hostile: str, shown: str) -> None:
     assert printable(hostile) == shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain.yaml", "two words.yaml", "two\nlines.yaml", "it's\t\\x.yaml", "\u6d4b\u202e", "\udcff"],
+)
+def test_a_shell_reads_a_command_as_it_was(name: str) -> None:
+    command = f"printf %s {command_line([name])}"
+    assert command.isprintable()
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env={"LC_ALL": "C.UTF-8"})
+    assert done.stdout == os.fsencode(name)
 
 
 def test_words_wrap_at_spaces() -> None:

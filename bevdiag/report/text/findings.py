@@ -54,4 +54,4 @@ def write_fixes(page: Page, finding: Finding) -> None:
     """Name the fixes that the finding has, if it has any."""
     if finding.fixes:
         names = ", ".join(fix.id for fix in finding.fixes)
-        page.paragraph(f"fix: {names} (bevdiag fix traces each)", indent=4)
+        page.paragraph(f"fix: {names} (bevdiag fix traces the cheapest first)", indent=4)

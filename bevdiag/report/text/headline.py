@@ -47,17 +47,19 @@ def verdict_sentence(report: Prediction) -> str:
     budget = budget_name(report.target)
     if report.verdict is Verdict.FITS:
         return f"Fits {budget}: {_at_most(report)}."
-    if report.verdict is Verdict.OVER and report.oom is not None:
+    if report.verdict is Verdict.OVER:
+        assert report.oom is not None
         return (
             f"Does not fit {budget}: the step stops in "
             f"{module_or_phase(report.oom.module, report.oom.phase)} asking for "
             f"{format_bytes(report.oom.requested_bytes)}."
         )
-    if report.verdict is Verdict.OVER:
-        return f"Does not fit {budget}: {format_bytes(peak.reserved_bytes)} would be reserved."
     if report.verdict is Verdict.DEPENDS:
+        # What has to be reserved may not fit where all that is allocated would.
+        is_reserved = peak.high_bytes <= (report.target.capacity_bytes or 0)
+        most = f", up to {format_bytes(peak.high_reserved_bytes)} reserved" if is_reserved else ""
         return (
-            f"May not fit {budget}: {between(peak)} are allocated at the peak, "
+            f"May not fit {budget}: {between(peak)} are allocated at the peak{most}, "
             f"{_depending_on(report)}."
         )
     if report.verdict is Verdict.UNKNOWN:

@@ -50,13 +50,7 @@ def write_inspect(
 def _write_evaluation(page: Page, report: Prediction) -> None:
     """Whether an evaluation takes more than the training step; nothing where it is the step."""
     found = report.evaluation
-    if Phase.BACKWARD.value not in report.phases:
-        return
-    if found is None:
-        if report.scene is not None:
-            page.paragraph(
-                "Evaluation: not traced; --full says whether it is larger than the training step."
-            )
+    if found is None or Phase.BACKWARD.value not in report.phases:
         return
     if found.refusal:
         page.paragraph(f"Evaluation: not traced: {found.refusal}")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -75,7 +76,9 @@ class Page:
         if apart:
             self.line()
         title = printable(title)
-        rule = ("\u2500" if self.layout.unicode else "-") * (self.layout.width - len(title) - 1)
+        rule = ("\u2500" if self.layout.unicode else "-") * (
+            self.layout.width - cell_len(title) - 1
+        )
         self.line((title, "bold"), " ", (rule, "dim"))
 
     def paragraph(self, text: str, *, indent: int = 0, style: str = "") -> None:

@@ -1,6 +1,5 @@
 """`bevdiag inspect` on one screen: what a reader needs first, and where the rest is."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -8,9 +7,9 @@ from rich.text import Text
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan, Prediction
-from bevdiag.report.amounts import format_bytes, format_count, format_share
+from bevdiag.report.amounts import format_apart, format_bytes, format_count, format_share
 from bevdiag.report.locations import shown_location
-from bevdiag.report.printable import printable
+from bevdiag.report.printable import command_line, printable
 from bevdiag.report.text.assumed import (
     not_modelled,
     scene_words,
@@ -86,10 +85,10 @@ def write_head(page: Page, report: Prediction) -> None:
     op = peak.op.removeprefix("aten.").removesuffix(".default")
     doing = f", {op}" if op else ""
     where = f"{peak.module or 'the training step itself'}{doing}"
+    reserved, most = format_apart(peak.reserved_bytes, peak.high_reserved_bytes)
     page.paragraph(
-        f"Peak {format_bytes(peak.allocated_bytes)} allocated{ends}, "
-        f"{format_bytes(peak.reserved_bytes)} reserved, at most "
-        f"{format_bytes(peak.high_reserved_bytes)}; {peak.phase}, in {where}."
+        f"Peak {format_bytes(peak.allocated_bytes)} allocated{ends}, {reserved} reserved, at most "
+        f"{most}; {peak.phase}, in {where}."
     )
 
 
@@ -206,8 +205,8 @@ def _changes(plan: Plan) -> str:
 
 
 def _write_next(page: Page, report: Prediction, asked: Mapping[str, str]) -> None:
-    gpu = f" --gpu {shlex.quote(report.target.gpu)}" if report.target.gpu else ""
-    plain = f"{shlex.quote(report.config)}{gpu}"
+    gpu = ["--gpu", report.target.gpu] if report.target.gpu else []
+    plain = command_line([report.config, *gpu])
     again = asked.get("inspect", f"bevdiag inspect {plain}")
     commands = []
     if report.recommended is not None and report.recommended.changes:

@@ -95,4 +95,4 @@ def test_a_rules_finding_names_what_can_be_written_against_it() -> None:
     text = rendered(
         Layout(), write_explain, replace(_explanation(), failure=failure, suspicions=(suspicion,))
     )
-    assert "fix: batch-1 (bevdiag fix traces each)" in text
+    assert "fix: batch-1 (bevdiag fix traces the cheapest first)" in text

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import SCENE_SITE, Prediction
+from bevdiag.report.amounts import format_bytes
 from bevdiag.report.layout import Layout
 from bevdiag.report.text.headline import verdict_sentence, write_opening, write_reasons
 
@@ -33,6 +34,16 @@ def test_fits_speaks_of_the_upper_end(over: Prediction) -> None:
 def test_depends_tells_the_range(over: Prediction) -> None:
     sentence = verdict_sentence(replace(over, verdict=Verdict.DEPENDS, oom=None))
     assert "between 41.35 GiB and 74.80 GiB" in sentence
+
+
+def test_what_must_be_reserved_is_named_where_it_alone_may_not_fit(over: Prediction) -> None:
+    depends = replace(over, verdict=Verdict.DEPENDS, oom=None)
+    assert f"up to {format_bytes(over.peak.high_reserved_bytes)} reserved" in verdict_sentence(
+        replace(depends, target=replace(over.target, capacity_bytes=over.peak.high_bytes))
+    )
+    assert "reserved" not in verdict_sentence(
+        replace(depends, target=replace(over.target, capacity_bytes=over.peak.high_bytes - 1))
+    )
 
 
 def test_where_only_the_upper_end_stops_it_says_so(over: Prediction) -> None:

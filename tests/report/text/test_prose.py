@@ -41,3 +41,9 @@ def test_what_the_step_has_to_fit_is_named() -> None:
     assert budget_name(TARGET) == "rtx4090 (23.00 GiB usable)"
     assert judged_by(TARGET).endswith("of CUDA context, libraries and spconv's kernels: from --gpu")
     assert " beside 1.00 GiB (assumed)" in beside_of(TARGET)
+
+
+def test_the_rule_beside_a_heading_ends_at_the_edge_whatever_it_says() -> None:
+    page = Page(Layout(80))
+    page.heading("測試.yaml")
+    assert page.lines[-1].cell_len == 80
