@@ -7,18 +7,18 @@ command's own.
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from bevdiag.cli import options as opt
+from bevdiag.cli.output import STDOUT, Output, check_output
 from bevdiag.errors import InputError
 from bevdiag.files.reading import STDIN
 from bevdiag.memory.loop import Loop
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.values import optional
-from bevdiag.report.printable import command_line
 
 if TYPE_CHECKING:
     from bevdiag.prediction.checked import Job
@@ -184,6 +184,8 @@ class OptionTexts:
             config: the file that it is asked about; None for --entry alone.
             taken: the options that the command has.
         """
+        from bevdiag.report.printable import command_line
+
         words = ["bevdiag", name] if config is None else ["bevdiag", name, str(config)]
         for field in fields(self):
             given = getattr(self, field.name)
@@ -237,37 +239,69 @@ FIXED = (*MODEL, *POINTS, *TRAINING, "step", "batch_size", "autocast", "optimize
 REST = ("sets", "assume", "seed", "timeout", "rehearse", "policy", "isolated")
 
 
-def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+Command = Callable[..., int]
+
+
+def takes(*names: str) -> Callable[[Command], Command]:
     """Give a command these options of `Asked`, ahead of its own, as its keyword `asked`."""
+    shared = [
+        _parameter(field.name, field.type, field.default)
+        for field in fields(OptionTexts)
+        if field.name in names
+    ]
 
-    def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        shared = [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=field.type,
-            )
-            for field in fields(OptionTexts)
-            if field.name in names
-        ]
-        own = [p for p in inspect.signature(command).parameters.values() if p.name != "asked"]
-        arguments = [p for p in own if p.default is inspect.Parameter.empty or p.name == "config"]
-        options = [p for p in own if p not in arguments]
+    def asked(given: dict[str, Any]) -> OptionTexts:
+        # A command without --device predicts.
+        return OptionTexts(**{"device": "meta", **given})
 
-        @functools.wraps(command)
-        def run(**given: object) -> int:
-            taken: dict[str, Any] = {name: given.pop(name) for name in names}
-            # A command without --device predicts.
-            asked = OptionTexts(**{"device": "meta", **taken})
-            return command(asked=asked, **given)
+    return lambda command: _with_options(command, "asked", shared, asked, is_first=True)
 
-        parameters = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for parameter in (*arguments, *shared, *options)
-        ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        return run
 
-    return decorate
+def reports(formats: Sequence[str]) -> Callable[[Command], Command]:
+    """Give a command --format and --output, behind its own options, as its keyword `output`."""
+    named = Annotated[str, opt.option(f"--format {'|'.join(formats)}")]
+    shared = [
+        _parameter("output_format", named, "text"),
+        _parameter("output_file", opt.OutputFile, STDOUT),
+    ]
+
+    def output(given: dict[str, Any]) -> Output:
+        found = Output(values.choose("--format", given["output_format"], formats))
+        check_output(given["output_file"])
+        return replace(found, file=given["output_file"])
+
+    return lambda command: _with_options(command, "output", shared, output, is_first=False)
+
+
+def _parameter(name: str, annotation: Any, default: object) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _with_options(
+    command: Command,
+    keyword: str,
+    shared: Sequence[inspect.Parameter],
+    made: Callable[[dict[str, Any]], object],
+    *,
+    is_first: bool,
+) -> Command:
+    """Return the command as Typer is to see it: with the shared options in place of a keyword."""
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.name != keyword
+    ]
+    arguments = [p for p in own if p.default is inspect.Parameter.empty or p.name == "config"]
+    options = [p for p in own if p not in arguments]
+    ordered = (*shared, *options) if is_first else (*options, *shared)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> int:
+        taken = {parameter.name: given.pop(parameter.name) for parameter in shared}
+        return command(**{keyword: made(taken)}, **given)
+
+    parameters = [*arguments, *ordered]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run

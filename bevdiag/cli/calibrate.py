@@ -28,7 +28,7 @@ def calibrate_command(
         ),
     ] = False,
     calls: Annotated[Path | None, opt.option("--calls PROFILE")] = None,
-    output: opt.Output = STDOUT,
+    output: opt.OutputFile = STDOUT,
 ) -> int:
     """Measure the GPU at hand and write a profile for --profile.
 

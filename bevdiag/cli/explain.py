@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import REST, STEP, OptionTexts, takes
-from bevdiag.cli.output import STDOUT, check_output, write_report
+from bevdiag.cli.asked import REST, STEP, OptionTexts, reports, takes
+from bevdiag.cli.output import Output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
 from bevdiag.files.reading import STDIN, read_stdin_tail, read_tail
@@ -21,19 +21,17 @@ _OF_STEP = (*STEP, "gpu", "torch", "cudnn", *(name for name in REST if name != "
 
 
 @takes(*_OF_STEP, "timeout")
+@reports(values.FORMATS)
 def explain_command(
     asked: OptionTexts,
+    output: Output,
     message: Annotated[
         str | None, typer.Argument(metavar="MESSAGE", help="The message, as it was printed.")
     ] = None,
     log: Annotated[str | None, opt.option("--log FILE")] = None,
     config: Annotated[Path | None, opt.option("--config CONFIG")] = None,
-    output_format: opt.Format = "text",
-    output: opt.Output = STDOUT,
 ) -> int:
     """Tell which tensor an out-of-memory message is about."""
-    values.choose("--format", output_format, values.FORMATS)
-    check_output(output)
     asked.refuse_entry("explain looks a message up in a config's step")
     seconds = values.optional(values.positive, "--timeout", asked.timeout)
     if (message is None) == (log is None):
@@ -50,27 +48,25 @@ def explain_command(
 
     with progress_bar() as progress:
         explanation = explain(text, config, wanted, progress)
-    write_report(explanation, output_format, output, as_text=write_explain)
+    output.write(explanation, write_explain)
     return explanation.exit_code
 
 
+@reports(values.FORMATS)
 def doctor_command(
+    output: Output,
     requirements: Annotated[Path | None, opt.option("--requirements FILE")] = None,
     gpu: opt.GpuName = None,
     driver: Annotated[str | None, opt.option("--driver VERSION")] = None,
-    output_format: opt.Format = "text",
-    output: opt.Output = STDOUT,
 ) -> int:
     """Tell what is wrong with the software and the GPU of a training."""
-    values.choose("--format", output_format, values.FORMATS)
-    check_output(output)
     model = values.optional(values.gpu_name, "--gpu", gpu)
     from bevdiag.doctor.examine import examine
     from bevdiag.report.text.doctor_report import write_doctor
 
     with progress_bar() as progress:
         report = examine(requirements, model, driver, progress)
-    write_report(report, output_format, output, as_text=write_doctor)
+    output.write(report, write_doctor)
     return report.exit_code
 
 

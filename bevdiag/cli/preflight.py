@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import REST, STEP, TARGET, OptionTexts, takes
+from bevdiag.cli.asked import REST, STEP, TARGET, OptionTexts, reports, takes
 from bevdiag.cli.output import (
     CHECK_FORMATS,
     STDOUT,
-    check_output,
-    formats_and_files,
-    render_report,
+    Output,
+    further_outputs,
     say_error,
     say_report,
-    write_also,
-    write_report,
 )
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import ExitCode, InputError
@@ -31,16 +28,16 @@ if TYPE_CHECKING:
 
 
 @takes(*STEP, *TARGET, *REST)
+@reports(CHECK_FORMATS)
 def preflight_command(
     asked: OptionTexts,
+    output: Output,
     context: typer.Context,
     configs: opt.ConfigsOrEntry = None,
     baseline: Annotated[Path | None, opt.option("--baseline FILE")] = None,
     tolerance: Annotated[str | None, opt.option("--tolerance SHARE")] = None,
     uncertain: Annotated[str, opt.option("--uncertain fail|pass")] = "fail",
     quiet: Annotated[bool, opt.option("-q, --quiet")] = False,
-    output_format: opt.CheckFormat = "text",
-    output: opt.Output = STDOUT,
     also: opt.Also = None,
 ) -> int:
     """Check configs against the budget, then run a command.
@@ -51,7 +48,6 @@ def preflight_command(
     from bevdiag.prediction.baseline import compared, read_baseline
     from bevdiag.prediction.checked import worst
 
-    values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, ("fail", "pass"))
     if tolerance is not None and baseline is None:
         raise InputError("--tolerance: is of --baseline: give both")
@@ -59,18 +55,18 @@ def preflight_command(
     command: tuple[str, ...] = context.obj or ()
     if context.obj == ():
         raise InputError("name the command to run after --, or leave out --")
-    check_output(output)
-    beside = formats_and_files(also)
+    beside = further_outputs(also)
     recorded = None if baseline is None else read_baseline(baseline)
     jobs = asked.jobs(config_files(configs or []))
     checks = run_jobs(jobs, quiet=quiet)
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)
-    write_also(checks, beside)
+    for further in beside:
+        further.write(checks)
     code = worst(check.exit_code for check in checks)
     if uncertain == "pass" and code is ExitCode.NO_VERDICT:
         code = ExitCode.FITS
-    if code != ExitCode.FITS or not quiet or output != STDOUT:
+    if code != ExitCode.FITS or not quiet or output.file != STDOUT:
         from bevdiag.report.text.checks_report import write_preflight
 
         taken = {"inspect": (*STEP, *TARGET, *REST), "check": ("sets", "policy", "isolated")}
@@ -78,10 +74,10 @@ def preflight_command(
             write_preflight,
             asked=lambda name, config: asked.command(name, Path(config), taken[name]),
         )
-        if command and output == STDOUT:  # which is the command's own
-            say_report(render_report(checks, output_format, output, as_text))
+        if command and output.file == STDOUT:  # which is the command's own
+            say_report(output.rendered(checks, as_text))
         else:
-            write_report(checks, output_format, output, as_text=as_text)
+            output.write(checks, as_text)
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, jobs)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
+from bevdiag.cli.output import STDOUT, Output, check_output, say, write_output
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.prediction import values
 
@@ -20,15 +20,12 @@ def gpus_command(
     """List the GPUs that --gpu knows, or tell the sources of one."""
     from bevdiag.memory.catalogue import all_gpus, find_gpu
     from bevdiag.report.text.gpu_catalogue import write_catalogue, write_gpu
-    from bevdiag.report.text.prose import Page
 
-    page = Page(layout_for(STDOUT))
     if name is None:
-        write_catalogue(page, all_gpus())
+        Output().write(all_gpus(), write_catalogue)
     else:
-        write_gpu(page, find_gpu(name))
-    write_output(str(page), STDOUT)
-    return 0
+        Output().write(find_gpu(name), write_gpu)
+    return ExitCode.FITS
 
 
 def rule_command(
@@ -39,17 +36,14 @@ def rule_command(
 ) -> int:
     """Explain the finding CODE; without it, list all rules."""
     from bevdiag.report.rule_pages import write_rule, write_rules
-    from bevdiag.report.text.prose import Page
     from bevdiag.rules.codes import CODES
     from bevdiag.rules.pages import find_code, rule_page
 
-    page = Page(layout_for(STDOUT))
     if code is None:
-        write_rules(page, tuple(rule_page(known) for known in CODES))
+        Output().write(tuple(rule_page(known) for known in CODES), write_rules)
     else:
-        write_rule(page, rule_page(find_code(code).code))
-    write_output(str(page), STDOUT)
-    return 0
+        Output().write(rule_page(find_code(code).code), write_rule)
+    return ExitCode.FITS
 
 
 PROFILE = "profile/1"
@@ -66,7 +60,7 @@ def schema_command(
         write_output("".join(f"{known}\n" for known in schema_names()), STDOUT)
     else:
         write_output(schema_text(name), STDOUT)
-    return 0
+    return ExitCode.FITS
 
 
 def schema_names() -> tuple[str, ...]:
@@ -100,7 +94,7 @@ def schema_text(name: str) -> str:
 
 def init_command(
     gpu: opt.GpuName = None,
-    output: opt.Output = "bevdiag.toml",
+    output: opt.OutputFile = "bevdiag.toml",
 ) -> int:
     """Write a commented bevdiag.toml, the project's policy."""
     from bevdiag.policy.policy_file import policy_toml

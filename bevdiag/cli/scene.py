@@ -39,7 +39,7 @@ def measure_command(
     ] = None,
     point_columns: opt.PointColumns = None,
     point_dtype: opt.PointDtype = None,
-    output: opt.Output = STDOUT,
+    output: opt.OutputFile = STDOUT,
 ) -> int:
     """Count points, occupied voxels at strides 1 to 16 and lone voxels, as percentiles.
 

@@ -7,11 +7,11 @@ import pytest
 from bevdiag.cli.output import (
     MACHINE_FORMATS,
     STDOUT,
+    Output,
     check_binary,
     check_output,
-    formats_and_files,
+    further_outputs,
     layout_for,
-    render_report,
     renderer,
     say,
     write_output,
@@ -117,13 +117,13 @@ def test_the_text_is_the_commands_own() -> None:
     def write(page: Page, checks: list[Check]) -> None:
         page.line(f"{len(checks)} at {page.layout.width}")
 
-    assert render_report([], "text", "report.txt", write) == "0 at 100\n"
+    assert Output("text", "report.txt").rendered([], write) == "0 at 100\n"
 
 
 def test_also_takes_a_format_and_a_file(tmp_path: Path) -> None:
     file = str(tmp_path / "a=b.sarif")
-    assert formats_and_files([f"sarif={file}"]) == (("sarif", file),)
-    assert formats_and_files(None) == ()
+    assert further_outputs([f"sarif={file}"]) == [Output("sarif", file, "--also")]
+    assert further_outputs(None) == []
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_also_takes_a_format_and_a_file(tmp_path: Path) -> None:
 )
 def test_what_also_cannot_take_is_refused(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        formats_and_files([text])
+        further_outputs([text])
