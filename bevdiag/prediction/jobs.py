@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError
-from bevdiag.policy import Policy, PolicyFile, Setting, find_policy, read_policy
+from bevdiag.policy import Policy, PolicyFile, find_policy, read_policy
 from bevdiag.prediction import values
 from bevdiag.prediction.checked import Job
 from bevdiag.prediction.options import InspectOptions
@@ -136,11 +136,10 @@ def _places(given: Given, policy: Policy) -> list[dict[str, _Said]]:
     names = [field.name for field in fields(Given)]
     texts = {name: getattr(given, name) for name in names}
     variables = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
-    settings: dict[str, Setting | None] = {name: getattr(policy, name) for name in names}
     return [
         {n: _Said(text, given.label(n)) for n, text in texts.items() if text is not None},
         {n: _Said(text, _VARIABLES[n]) for n, text in variables.items() if text},
-        {n: _Said(s.text, f"{s.location}: {n}") for n, s in settings.items() if s is not None},
+        {n: _Said(s.text, f"{s.location}: {n}") for n, s in policy.settings.items()},
     ]
 
 
