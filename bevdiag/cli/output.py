@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bevdiag.errors import BevdiagError, ExitCode, InputError, OutputError, RepositoryError
 from bevdiag.files.writing import declare_output, write_all, write_file
 from bevdiag.prediction.values import choose
-from bevdiag.report.layout import Layout, layout_of
+from bevdiag.report.printable import Layout, layout_of
 
 if TYPE_CHECKING:
     from bevdiag.report.text.prose import Page

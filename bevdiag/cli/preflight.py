@@ -108,7 +108,7 @@ def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     """On stderr, what the command ran out of memory for, if it did."""
     from bevdiag.explain.explain import explain
     from bevdiag.explain.messages import read_log
-    from bevdiag.report.layout import Layout
+    from bevdiag.report.printable import Layout
     from bevdiag.report.text.explain_report import write_explain
     from bevdiag.report.text.prose import rendered
 

@@ -18,7 +18,7 @@ from bevdiag.cli.output import (
 )
 from bevdiag.errors import InputError, OutputError
 from bevdiag.prediction.checked import Check
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.prose import Page
 
 

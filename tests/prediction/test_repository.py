@@ -11,7 +11,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.result import Evaluation, Prediction
 from bevdiag.remedies.fit import fit
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.inspect_report import write_inspect
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.checks import fixes_of

@@ -9,11 +9,10 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import format_bytes, format_count
-from bevdiag.report.locations import module_or_phase
 from bevdiag.report.printable import command_line
 from bevdiag.report.text.findings import write_findings
 from bevdiag.report.text.headline import verdict_sentence, write_stop
-from bevdiag.report.text.prose import Page
+from bevdiag.report.text.prose import Page, module_or_phase
 from bevdiag.report.text.table import Row, cell
 from bevdiag.rules.finding import Severity
 

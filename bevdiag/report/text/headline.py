@@ -3,9 +3,8 @@
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import SCENE_SITE, OutOfMemory, Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.locations import module_or_phase
 from bevdiag.report.text.peak import between
-from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name, judged_by
+from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name, judged_by, module_or_phase
 from bevdiag.rules.finding import Severity
 
 

@@ -10,8 +10,7 @@ from rich.text import Text
 
 from bevdiag.errors import Verdict
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
-from bevdiag.report.printable import fold, printable
+from bevdiag.report.printable import Layout, fold, printable
 from bevdiag.report.text.table import Row, columns, lay_out, natural_width
 from bevdiag.rules.finding import Severity
 
@@ -31,6 +30,17 @@ SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.I
 
 _Item = TypeVar("_Item")
 _Given = ParamSpec("_Given")
+
+
+def module_or_phase(module: str, phase: str) -> str:
+    """Name the module that an operation belongs to; outside of all, the part of the step."""
+    outside = {
+        "forward": "the loss",
+        "backward": "the backward pass of the loss",
+        "optimizer": "the optimizer",
+        "load": "the loading of the model",
+    }
+    return module or outside.get(phase, "the training step itself")
 
 
 def budget_name(target: "Target") -> str:

@@ -8,7 +8,6 @@ from rich.text import Text
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.report.amounts import format_apart, format_bytes, format_count, format_share
-from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import command_line, printable
 from bevdiag.report.text.assumed import (
     not_modelled,
@@ -149,7 +148,7 @@ def _write_finding(page: Page, finding: Finding) -> None:
     _write_clipped(page, f"{tag}: {finding.message}")
     page.lines[begun].stylize(f"bold {SEVERITY_STYLES[finding.severity]}", 2, 2 + len(tag))
     if finding.location is not None:
-        where = printable(str(shown_location(finding.location)))
+        where = printable(str(finding.location.shown()))
         key = f"{where}, {printable(finding.key or '')}"
         whole = finding.key and len(key) + 4 <= page.layout.width
         page.line("    ", (key if whole else where, "dim"))

@@ -8,7 +8,7 @@ from bevdiag.prediction.baseline import record
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.as_json import as_json
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.checks_report import write_baseline, write_check, write_preflight
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Finding, Severity

@@ -14,7 +14,7 @@ from bevdiag.explain.answer import (
     Suspicion,
 )
 from bevdiag.prediction.result import Target
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.explain_report import write_explain
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Finding, Fix, Price, Severity

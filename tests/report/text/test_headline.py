@@ -3,7 +3,7 @@ from dataclasses import replace
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import SCENE_SITE, Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.headline import verdict_sentence, write_opening, write_reasons
 
 from .conftest import written

@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text import short_report
 from bevdiag.report.text.prose import rendered
 from bevdiag.report.text.short_report import write_short
