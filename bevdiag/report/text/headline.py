@@ -112,7 +112,8 @@ def way_out(report: Prediction) -> str:
         return ""
     plan = report.recommended
     if plan is None:
-        return "None of the changes below makes it fit."
+        count = sum(not plan.error and not plan.unsafe for plan in report.remedies)
+        return f"No set of changes that was traced, of {count}, makes it fit."
     peak = format_bytes(plan.peak_allocated_bytes or 0)
     needs = f" It needs {' and '.join(plan.needs)}." if plan.needs else ""
     what = f"{plan.title} ({plan.id})" if plan.changes else "the channels that arrive"

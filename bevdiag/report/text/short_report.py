@@ -17,7 +17,7 @@ from bevdiag.report.text.assumed import (
     usable_of,
 )
 from bevdiag.report.text.chart import draw_chart
-from bevdiag.report.text.headline import write_verdict
+from bevdiag.report.text.headline import way_out, write_verdict
 from bevdiag.report.text.peak import between, largest_holders, tensor_text
 from bevdiag.report.text.prose import SEVERITY_STYLES, VERDICT_WORDS, Page
 from bevdiag.rules.finding import Finding, Severity, worst_first
@@ -178,8 +178,7 @@ def _write_fix(page: Page, report: Prediction) -> None:
     page.heading("Fix", apart=False)
     plan = report.recommended
     if plan is None:
-        text = f"None of the {len(report.remedies)} changes that were traced makes it fit."
-        page.paragraph(text, indent=2)
+        page.paragraph(way_out(report), indent=2)
         return
     peak = format_bytes(plan.peak_allocated_bytes or 0)
     at_most = format_bytes(plan.high_bytes or 0)
@@ -208,7 +207,8 @@ def _write_next(page: Page, report: Prediction, asked: Mapping[str, str]) -> Non
     plain = command_line([report.config, *gpu])
     again = asked.get("inspect", f"bevdiag inspect {plain}")
     commands = []
-    if report.recommended is not None and report.recommended.changes:
+    is_code = report.config.endswith(".py")  # which bevdiag does not edit
+    if report.recommended is not None and report.recommended.changes and not is_code:
         fix = asked.get("fix", f"bevdiag fix {plain}")
         commands.append((fix, "writes these edits, with --write"))
     if report.verdict is Verdict.NO_BUDGET:

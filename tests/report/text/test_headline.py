@@ -76,7 +76,13 @@ def test_the_first_single_remedy_that_fits_is_named(over: Prediction) -> None:
 
 
 def test_when_nothing_helps_it_says_so(over: Prediction) -> None:
-    assert "None of the changes below" in _text(replace(over, recommended=None))
+    text = _text(replace(over, recommended=None))
+    count = sum(not plan.error and not plan.unsafe for plan in over.remedies)
+    assert 1 < count < len(over.remedies)
+    assert f"No set of changes that was traced, of {count}, makes it fit." in text
+    in_vain = tuple(replace(plan, error="it cannot run") for plan in over.remedies[1:])
+    text = _text(replace(over, recommended=None, remedies=(over.remedies[0], *in_vain)))
+    assert "that was traced, of 1, makes it fit." in text
 
 
 def test_a_step_that_fits_by_giving_cached_memory_back_says_so(over: Prediction) -> None:

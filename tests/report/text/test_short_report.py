@@ -9,6 +9,7 @@ from bevdiag.prediction.result import Prediction
 from bevdiag.report.printable import Layout
 from bevdiag.report.text import short_report
 from bevdiag.report.text.prose import rendered
+from bevdiag.report.text.remedies import write_remedies
 from bevdiag.report.text.short_report import write_short
 from bevdiag.rules.finding import Severity
 
@@ -92,3 +93,11 @@ def test_the_next_commands_are_those_of_the_users_own_options(over: Prediction) 
     assert "$ bevdiag inspect --entry a.py:f --full" in text
     assert "$ bevdiag fix a --cudnn 9.1  #" in text
     assert over.config not in text[text.index("Next ") :]
+
+
+def test_a_config_that_is_code_is_not_given_to_fix(over: Prediction) -> None:
+    assert "$ bevdiag fix configs/" in rendered(Layout(100), write_short, over)
+    code = replace(over, config="a.py")
+    assert "bevdiag fix" not in rendered(Layout(100), write_short, code)
+    assert "bevdiag fix writes" not in rendered(Layout(100), write_remedies, code)
+    assert "bevdiag fix writes" in " ".join(rendered(Layout(100), write_remedies, over).split())
