@@ -10,7 +10,7 @@ from bevdiag.cli.asked import REST, STEP, OptionTexts, reports, takes
 from bevdiag.cli.output import Output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
-from bevdiag.files.reading import STDIN, read_stdin_tail, read_tail
+from bevdiag.files.reading import STDIN, read_part, read_stdin_tail
 from bevdiag.prediction import values
 
 MAX_LOG_BYTES = 8 * 2**20
@@ -75,7 +75,7 @@ def _tail(log: str, seconds: int | None) -> str:
         if log == STDIN:
             data = read_stdin_tail(MAX_LOG_BYTES, seconds)
         else:
-            data = read_tail(Path(log), MAX_LOG_BYTES)
+            data = read_part(Path(log), MAX_LOG_BYTES, tail=True)
     except InputError as error:
         raise InputError(f"--log: {error}") from error
     return data.decode("utf-8", "replace")

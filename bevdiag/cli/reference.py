@@ -65,7 +65,7 @@ def schema_command(
 
 def schema_names() -> tuple[str, ...]:
     """Every document that a command writes or reads, with its version."""
-    from bevdiag.policy.policy_file import POLICY_SCHEMA
+    from bevdiag.policy import POLICY_SCHEMA
     from bevdiag.report.json_schema import SCHEMAS
     from bevdiag.scenes.statistics import SCENE_SCHEMA
 
@@ -79,7 +79,7 @@ def schema_text(name: str) -> str:
         InputError: there is no such document.
     """
     from bevdiag.memory.profiles import ProfileFile
-    from bevdiag.policy.policy_file import POLICY_SCHEMA, policy_schema
+    from bevdiag.policy import POLICY_SCHEMA, policy_schema
     from bevdiag.report.json_schema import json_schema, with_head
     from bevdiag.scenes.statistics import SCENE_SCHEMA, SceneStatistics
 
@@ -97,7 +97,7 @@ def init_command(
     output: opt.OutputFile = "bevdiag.toml",
 ) -> int:
     """Write a commented bevdiag.toml, the project's policy."""
-    from bevdiag.policy.policy_file import policy_toml
+    from bevdiag.policy import policy_toml
 
     if output != STDOUT and Path(output).exists():
         raise InputError(f"{output} is there already: bevdiag init -o - prints what it would be")

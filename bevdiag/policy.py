@@ -1,4 +1,8 @@
-"""A policy's decisions for one config, the keys of the file that make them, and its reading."""
+"""What a project has decided: budgets, margins and silenced rules, in bevdiag.toml.
+
+A policy stands in a file `bevdiag.toml`, or in the table `[tool.bevdiag]` of a `pyproject.toml`;
+the one nearest to a config, upwards, counts.
+"""
 
 import reprlib
 import sys
@@ -11,7 +15,7 @@ from typing import Any, NamedTuple
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError, Location
 from bevdiag.files.bounds import Place, scan_toml
-from bevdiag.files.reading import read_file, read_head
+from bevdiag.files.reading import read_file, read_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,7 @@ def find_policy(config: Path) -> Path | None:
 def _names_bevdiag(project: Path) -> bool:
     """Whether the file has the table; one that is no TOML is read for it, to say so."""
     try:
-        text = read_head(project, MAX_BYTES)
+        text = read_part(project, MAX_BYTES)
     except InputError:
         return False
     if b"bevdiag" not in text:

@@ -8,8 +8,7 @@ import pytest
 
 from bevdiag.cli.reference import schema_text
 from bevdiag.errors import ConfigError, Location
-from bevdiag.policy import Policy, find_policy, read_policy
-from bevdiag.policy.policy_file import KEYS, Setting, policy_toml
+from bevdiag.policy import KEYS, Policy, Setting, find_policy, policy_toml, read_policy
 
 TEXT = """\
 gpu = "a100-80gb"
