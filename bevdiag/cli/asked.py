@@ -7,7 +7,7 @@ command's own.
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -257,18 +257,24 @@ def takes(*names: str) -> Callable[[Command], Command]:
     return lambda command: _with_options(command, "asked", shared, asked, is_first=True)
 
 
-def reports(formats: Sequence[str]) -> Callable[[Command], Command]:
-    """Give a command --format and --output, behind its own options, as its keyword `output`."""
+def reports(formats: Sequence[str], *, page: bool = False) -> Callable[[Command], Command]:
+    """Give a command --format, --output and, for a `page`, --html as its keyword `output`."""
     named = Annotated[str, opt.option(f"--format {'|'.join(formats)}")]
     shared = [
-        _parameter("output_format", named, "text"),
-        _parameter("output_file", opt.OutputFile, STDOUT),
+        _parameter("format", named, "text"),
+        _parameter("file", opt.OutputFile, STDOUT),
+        *([_parameter("page", opt.Html, None)] if page else []),
     ]
 
     def output(given: dict[str, Any]) -> Output:
-        found = Output(values.choose("--format", given["output_format"], formats))
-        check_output(given["output_file"])
-        return replace(found, file=given["output_file"])
+        found = Output(**given)
+        values.choose("--format", found.format, formats)
+        check_output(found.file)
+        if found.page == STDOUT:
+            raise InputError("--html: name a file; stdout is the report's")
+        if found.page is not None:
+            check_output(found.page, "--html")
+        return found
 
     return lambda command: _with_options(command, "output", shared, output, is_first=False)
 

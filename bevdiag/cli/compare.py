@@ -5,7 +5,7 @@ from typing import Annotated
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, OptionTexts, reports, takes
-from bevdiag.cli.output import Output, check_page, write_output
+from bevdiag.cli.output import Output
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.files.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.prediction import values
@@ -14,7 +14,7 @@ DEFAULT_MODES = "max,mean,learned,sparse_max"
 
 
 @takes(*MODEL, *POINTS, *TRAINING, "optimizer", *TARGET, *REST)
-@reports(values.FORMATS)
+@reports(values.FORMATS, page=True)
 def compare_command(
     asked: OptionTexts,
     output: Output,
@@ -22,10 +22,8 @@ def compare_command(
     compression: Annotated[str | None, opt.option("--compression NAME,...")] = None,
     batch_size: opt.BatchSizes = None,
     autocast: opt.Autocasts = None,
-    html: opt.Html = None,
 ) -> int:
     """Compare ways to the BEV map of CONFIG in one table."""
-    check_page(html)
     asked.refuse_entry("compare varies a config")
     axes = (
         values.choose_several("--compression", compression or DEFAULT_MODES, values.compressions())
@@ -46,10 +44,7 @@ def compare_command(
     from bevdiag.report.text.compare_report import write_compare
 
     output.write(report, write_compare)
-    if html is not None:
-        from bevdiag.report.html.report_pages import compare_page
-
-        write_output(compare_page(report), html, option="--html", exact=True)
+    output.write_page(report)
     return report.exit_code
 
 

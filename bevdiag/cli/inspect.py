@@ -10,9 +10,9 @@ from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, OptionTexts, reports, t
 from bevdiag.cli.output import (
     INSPECT_FORMATS,
     MEMORY_VIZ,
+    STDOUT,
     Output,
     check_binary,
-    check_page,
     say,
     write_output,
 )
@@ -33,7 +33,7 @@ _TAKEN = (*STEP, *TARGET, *REST, "device", "data_root")
 
 
 @takes(*_TAKEN)
-@reports(INSPECT_FORMATS)
+@reports(INSPECT_FORMATS, page=True)
 def inspect_command(
     asked: OptionTexts,
     output: Output,
@@ -42,18 +42,16 @@ def inspect_command(
     depth: Annotated[str | None, opt.option("--depth N")] = None,
     remedies: Annotated[bool | None, opt.option("--remedies/--no-remedies")] = None,
     verbose: Annotated[bool, opt.option("--verbose, -v")] = False,
-    html: opt.Html = None,
 ) -> int:
     """Tell what one training step of CONFIG asks of a GPU."""
     levels = None if depth is None else values.whole_number("--depth", depth, least=1)
-    check_page(html)
     as_snapshot = output.format == MEMORY_VIZ
     if as_snapshot:
         check_binary(output.file, f"--format {MEMORY_VIZ}")
     job = asked.job(config)
     if remedies and job.options.gpu is None and job.options.process_bytes is None:
         raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
-    shows_plans = output.format in values.FORMATS or html is not None
+    shows_plans = output.format in values.FORMATS or output.page is not None
     if remedies and not shows_plans:
         raise InputError(f"--remedies: {output.format} shows none: see them as text or json")
     for option, given in (("--full", full), ("--depth", depth)):
@@ -63,11 +61,11 @@ def inspect_command(
     wanted = replace(
         job.options,
         remedies=remedies if shows_plans else False,
-        blocks=html is not None,
+        blocks=output.page is not None,
         snapshot=as_snapshot,
         evaluation=levels is not None and output.format == "text",
     )
-    is_early = output == Output()
+    is_early = (output.format, output.file) == ("text", STDOUT)
     report, is_begun = _inspect(
         replace(job, options=wanted), is_early=is_early, is_full=levels is not None
     )
@@ -86,12 +84,7 @@ def inspect_command(
             _write, levels=levels, verbose=verbose, is_begun=is_begun, commands=commands
         )
         output.write(report, as_text)
-    if html is not None:
-        from bevdiag.prediction.result import ConfigReport
-        from bevdiag.report.html.report_pages import config_page, inspect_page
-
-        page = config_page(report) if isinstance(report, ConfigReport) else inspect_page(report)
-        write_output(page, html, option="--html", exact=True)
+    output.write_page(report)
     return report.exit_code
 
 

@@ -93,18 +93,6 @@ def check_output(output: str, option: str = "-o", *, updated: bool = False) -> N
         declare_output(Path(output), option, updated=updated)
 
 
-def check_page(html: str | None) -> None:
-    """Like `check_output`, for the page beside the report, which has stdout to itself.
-
-    Raises:
-        InputError: it cannot be written, or is stdout.
-    """
-    if html == STDOUT:
-        raise InputError("--html: name a file; stdout is the report's")
-    if html is not None:
-        check_output(html, "--html")
-
-
 def check_binary(output: str, what: str) -> None:
     """Refuses to fill a terminal with bytes.
 
@@ -155,11 +143,13 @@ class Output:
         format: text, or one of those for machines.
         file: its name, or `STDOUT`.
         option: what named the file.
+        page: the file of a page for a browser beside it, None without one.
     """
 
     format: str = "text"
     file: str = STDOUT
     option: str = "-o"
+    page: str | None = None
 
     def rendered(
         self, report: _Report, as_text: "Callable[[Page, _Report], None] | None" = None
@@ -182,6 +172,17 @@ class Output:
         """
         is_exact = self.format == "github"
         write_output(self.rendered(report, as_text), self.file, self.option, exact=is_exact)
+
+    def write_page(self, report: object) -> None:
+        """Write the page, where one is wanted.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.page is not None:
+            from bevdiag.report.html.report_pages import page_of
+
+            write_output(page_of(report), self.page, "--html", exact=True)
 
 
 def _print(report: str | bytes) -> None:

@@ -26,10 +26,15 @@ def test_the_report_is_all_that_stdout_holds(
     assert diagnosis.options == InspectOptions()
 
 
-@pytest.mark.parametrize("how", [[], ["--full"]])
+@pytest.mark.parametrize("how", [[], ["--full"], ["--html", "page.html"]])
 def test_the_verdict_waits_for_no_plans(
-    diagnosis: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, how: list[str]
+    diagnosis: Any,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: list[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     diagnosis.verdict = Verdict.OVER
     early: list[str] = []
     diagnosis.searches = lambda: early.append(capsys.readouterr().out)
