@@ -6,13 +6,14 @@ command's own.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.output import STDOUT, Output, check_output
+from bevdiag.cli.output import MEMORY_VIZ, STDOUT, Output, check_output
 from bevdiag.errors import InputError
 from bevdiag.files.reading import STDIN
 from bevdiag.memory.loop import Loop
@@ -81,8 +82,7 @@ class OptionTexts:
                 "--entry"
             )
         rehearse = values.choose("--rehearse", self.rehearse, ("auto", "off"))
-        for sentence in self._refusals():
-            raise InputError(sentence)
+        self._refuse_without_effect()
         return InspectOptions(
             device=values.choose("--device", self.device, values.DEVICES),
             points=tuple(self.points or ()),
@@ -135,27 +135,22 @@ class OptionTexts:
             if field.name in names and getattr(self, field.name) not in (None, field.default):
                 raise InputError(f"{_option(field.name)}: {why}")
 
-    def _refusals(self) -> Iterator[str]:
-        """Say what has no effect on what is asked."""
-        if not self._runs_code and self.rehearse == "off":
-            yield "--rehearse off applies to the code of a repository: give --source"
-        if self.entry is not None:
-            for name in (*POINTS, "batch_size", "compression", "sets", "data_root"):
-                if getattr(self, name):
-                    yield f"{_option(name)}: has no effect on what --entry gives: leave it out"
-            if self.step == "eval":
-                yield "--step eval: the function of --entry gives a training step"
-        for name in ("point_columns", "point_dtype"):
-            if getattr(self, name) is not None and not self.points:
-                yield f"{_option(name)}: says how a .bin file is read: give one with --points"
-        if self.scene is not None and self.points:
-            yield "--scene: describes a synthetic scene: leave it out with --points"
-        if self.batch is not None:
-            if self.source is None:
-                yield "--batch: is for the model of a repository: give --source too"
-            for name in ("points", "scene"):
-                if getattr(self, name):
-                    yield f"--{name}: the batch is that of --batch: leave one of them out"
+    def _refuse_without_effect(self) -> None:
+        of_config = (*POINTS, "batch_size", "compression", "sets", "data_root")
+        code = "applies to the code of a repository: give --source"
+        batch = "the batch is that of --batch: leave one of them out"
+        binary = "says how a .bin file is read: give one with --points"
+        for applies, names, why in (
+            (not self._runs_code, ("rehearse",), code),
+            (self.entry, of_config, "has no effect on what --entry gives: leave it out"),
+            (self.entry, ("step",), "the function of --entry gives a training step"),
+            (not self.points, ("point_columns", "point_dtype"), binary),
+            (self.points, ("scene",), "describes a synthetic scene: leave it out with --points"),
+            (not self.source, ("batch",), "is for the model of a repository: give --source too"),
+            (self.batch, ("points", "scene"), batch),
+        ):
+            if applies:
+                self.refuse(names, why)
 
     def _loop(self) -> Loop:
         """Return what the training script does around the step."""
@@ -270,6 +265,8 @@ def reports(formats: Sequence[str], *, page: bool = False) -> Callable[[Command]
         found = Output(**given)
         values.choose("--format", found.format, formats)
         check_output(found.file)
+        if found.format == MEMORY_VIZ and found.file == STDOUT and sys.stdout.isatty():
+            raise InputError(f"--format {MEMORY_VIZ} is no text: name a file with -o")
         if found.page == STDOUT:
             raise InputError("--html: name a file; stdout is the report's")
         if found.page is not None:

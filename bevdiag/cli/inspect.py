@@ -12,7 +12,6 @@ from bevdiag.cli.output import (
     MEMORY_VIZ,
     STDOUT,
     Output,
-    check_binary,
     say,
     write_output,
 )
@@ -46,8 +45,6 @@ def inspect_command(
     """Tell what one training step of CONFIG asks of a GPU."""
     levels = None if depth is None else values.whole_number("--depth", depth, least=1)
     as_snapshot = output.format == MEMORY_VIZ
-    if as_snapshot:
-        check_binary(output.file, f"--format {MEMORY_VIZ}")
     job = asked.job(config)
     if remedies and job.options.gpu is None and job.options.process_bytes is None:
         raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")

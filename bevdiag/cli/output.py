@@ -93,16 +93,6 @@ def check_output(output: str, option: str = "-o", *, updated: bool = False) -> N
         declare_output(Path(output), option, updated=updated)
 
 
-def check_binary(output: str, what: str) -> None:
-    """Refuses to fill a terminal with bytes.
-
-    Raises:
-        InputError: `output` is a terminal.
-    """
-    if output == STDOUT and sys.stdout.isatty():
-        raise InputError(f"{what} is no text: name a file with -o")
-
-
 def write_output(
     report: str | bytes,
     output: str,

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from bevdiag.prediction.checked import Check, Job
 
 
-@takes(*STEP, *TARGET, *REST)
+_TAKEN = (*STEP, *TARGET, *REST)
+
+
+@takes(*_TAKEN)
 @reports(CHECK_FORMATS)
 def preflight_command(
     asked: OptionTexts,
@@ -69,11 +72,7 @@ def preflight_command(
     if code != ExitCode.FITS or not quiet or output.file != STDOUT:
         from bevdiag.report.text.checks_report import write_preflight
 
-        taken = {"inspect": (*STEP, *TARGET, *REST), "check": ("sets", "policy", "isolated")}
-        as_text = partial(
-            write_preflight,
-            asked=lambda name, config: asked.command(name, Path(config), taken[name]),
-        )
+        as_text = partial(write_preflight, following=_next_command(asked, checks))
         if command and output.file == STDOUT:  # which is the command's own
             say_report(output.rendered(checks, as_text))
         else:
@@ -81,6 +80,23 @@ def preflight_command(
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, jobs)
+
+
+def _next_command(asked: OptionTexts, checks: "Sequence[Check]") -> str:
+    """Say what to do about the worst config that could not be judged; empty where all were."""
+    from bevdiag.prediction.checked import worst_last
+
+    unjudged = [c for c in checks if c.exit_code in (ExitCode.USAGE, ExitCode.NO_VERDICT)]
+    if not unjudged:
+        return ""
+    worst = worst_last(unjudged)[-1]
+    config = Path(worst.config)
+    if worst.exit_code is ExitCode.USAGE:
+        return asked.command("check", config, ("sets", "policy", "isolated"))
+    inspect = asked.command("inspect", config, _TAKEN)
+    if worst.report is not None:
+        return f"{inspect} --full"
+    return inspect if asked.source is not None else f"{inspect} --source DIR"
 
 
 def run_jobs(jobs: "Sequence[Job]", *, quiet: bool = False) -> "tuple[Check, ...]":

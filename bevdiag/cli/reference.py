@@ -1,7 +1,7 @@
 """What bevdiag knows (`gpus`, `rule`, `schema`), and `init`: a project's policy to fill in."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,9 +46,6 @@ def rule_command(
     return ExitCode.FITS
 
 
-PROFILE = "profile/1"
-
-
 def schema_command(
     name: Annotated[
         str | None,
@@ -57,19 +54,25 @@ def schema_command(
 ) -> int:
     """Print the JSON Schema of the document NAME, or list them all."""
     if name is None:
-        write_output("".join(f"{known}\n" for known in schema_names()), STDOUT)
+        write_output("".join(f"{known}\n" for known in schemas()), STDOUT)
     else:
         write_output(schema_text(name), STDOUT)
     return ExitCode.FITS
 
 
-def schema_names() -> tuple[str, ...]:
-    """Every document that a command writes or reads, with its version."""
-    from bevdiag.policy import POLICY_SCHEMA
+def schemas() -> dict[str, Any]:
+    """Every document that a command writes or reads, and what describes it, None for a report's."""
+    from bevdiag.memory.profiles import ProfileFile
+    from bevdiag.policy import POLICY_SCHEMA, policy_schema
     from bevdiag.report.json_schema import SCHEMAS
-    from bevdiag.scenes.statistics import SCENE_SCHEMA
+    from bevdiag.scenes.statistics import SCENE_SCHEMA, SceneStatistics
 
-    return (*SCHEMAS, PROFILE, SCENE_SCHEMA, POLICY_SCHEMA)
+    return {
+        **dict.fromkeys(SCHEMAS),
+        "profile/1": ProfileFile,
+        SCENE_SCHEMA: SceneStatistics,
+        POLICY_SCHEMA: policy_schema(),
+    }
 
 
 def schema_text(name: str) -> str:
@@ -78,18 +81,13 @@ def schema_text(name: str) -> str:
     Raises:
         InputError: there is no such document.
     """
-    from bevdiag.memory.profiles import ProfileFile
-    from bevdiag.policy import POLICY_SCHEMA, policy_schema
-    from bevdiag.report.json_schema import json_schema, with_head
-    from bevdiag.scenes.statistics import SCENE_SCHEMA, SceneStatistics
+    from bevdiag.report.json_schema import json_schema
 
-    names = schema_names()
+    known = schemas()
     short = name.removeprefix("bevdiag.")
-    latest = {known.partition("/")[0]: known for known in names}
-    chosen = values.choose("schema", latest.get(short, short), names)
-    if chosen == POLICY_SCHEMA:
-        return with_head(chosen, policy_schema())
-    return json_schema(chosen, {PROFILE: ProfileFile, SCENE_SCHEMA: SceneStatistics}.get(chosen))
+    latest = {each.partition("/")[0]: each for each in known}
+    chosen = values.choose("schema", latest.get(short, short), tuple(known))
+    return json_schema(chosen, known[chosen])
 
 
 def init_command(

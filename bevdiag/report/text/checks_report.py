@@ -1,7 +1,7 @@
 """Several configs as text: of preflight a line each, then why; of check what is found."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bevdiag.errors import ExitCode
@@ -9,7 +9,6 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import format_bytes, format_count
-from bevdiag.report.printable import command_line
 from bevdiag.report.text.findings import write_findings
 from bevdiag.report.text.headline import verdict_sentence, write_stop
 from bevdiag.report.text.prose import Page, module_or_phase
@@ -29,17 +28,8 @@ _RECORDED = "config~ | peak> | reserved> | parameters> | recorded with~"
 _COLUMNS = "config~ |  | peak> | reserved> | budget>1 | why~"
 
 
-def _plain(command: str, config: str) -> str:
-    return command_line(["bevdiag", command, config])
-
-
-def write_preflight(
-    page: Page, checks: Sequence[Check], asked: Callable[[str, str], str] = _plain
-) -> None:
-    """Write the table of configs and, below, what stands against those that did not pass.
-
-    `asked` makes the command line of another command on one of the configs.
-    """
+def write_preflight(page: Page, checks: Sequence[Check], *, following: str = "") -> None:
+    """Write the table of configs, what stands against those that did not pass, a next command."""
     ordered = worst_last(checks)
     page.table(_COLUMNS, [_row(check) for check in ordered], indent=0)
     if budgets := dict.fromkeys(check.budget for check in checks if check.budget):
@@ -47,23 +37,9 @@ def write_preflight(
     for check in ordered:
         if check.exit_code is not ExitCode.FITS or check.notes:
             _write_details(page, check)
-    if command := _next_command(ordered, asked):
+    if following:
         page.line()
-        page.line(f"Next: {command}")  # never folded: it is there to be copied
-
-
-def _next_command(checks: Sequence[Check], asked: Callable[[str, str], str]) -> str:
-    """Say what to do about the worst config that could not be judged; empty where all were."""
-    unjudged = [c for c in checks if c.exit_code in (ExitCode.USAGE, ExitCode.NO_VERDICT)]
-    if not unjudged:
-        return ""
-    worst = unjudged[-1]
-    if worst.exit_code is ExitCode.USAGE:
-        return asked("check", worst.config)
-    inspect = asked("inspect", worst.config)
-    if worst.report is not None:
-        return f"{inspect} --full"
-    return inspect if " --source " in inspect else f"{inspect} --source DIR"
+        page.line(f"Next: {following}")  # never folded: it is there to be copied
 
 
 def _row(check: Check) -> Row:

@@ -29,9 +29,8 @@ def write_inspect(
 
     Where it `is_begun`, what `write_opening` says is left out.
     """
-    write_opening(page, report)
-    if is_begun:
-        page.lines.clear()
+    if not is_begun:
+        write_opening(page, report)
     write_reasons(page, report)
     write_assumed(page, report)
     write_layers(page, report, depth)

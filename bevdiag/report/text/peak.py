@@ -86,9 +86,7 @@ def _write_holders(page: Page, peak: Peak) -> None:
         for holder in shown
     ]
     wide = [[*row, one.op, tensor_text(one)] for one, row in zip(shown, narrow, strict=True)]
-    if page.has_room(_WIDE, wide):
-        page.table(_WIDE, wide)
-    else:
+    if not page.table_if_room(_WIDE, wide):
         begun = len(page.lines)
         for holder in page.rows(_NARROW, narrow, shown):
             # The op and tensor stand below the module: as far in as the last column starts.

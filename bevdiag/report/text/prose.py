@@ -124,9 +124,12 @@ class Page:
             self.lines += lines
             yield item
 
-    def has_room(self, spec: str, rows: Sequence[Row]) -> bool:
-        """Whether a table can be written with every column and no fold."""
-        return natural_width(columns(spec), rows) + 2 <= self.layout.width
+    def table_if_room(self, spec: str, rows: Sequence[Row]) -> bool:
+        """Write a table where there is room for every column without a fold, and say whether."""
+        has_room = natural_width(columns(spec), rows) + 2 <= self.layout.width
+        if has_room:
+            self.table(spec, rows)
+        return has_room
 
     def __str__(self) -> str:
         """Join the lines, with colour codes only where the layout wants them.

@@ -8,7 +8,7 @@ from rich.text import Text
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan, Prediction
 from bevdiag.report.amounts import format_apart, format_bytes, format_count, format_share
-from bevdiag.report.printable import command_line, printable
+from bevdiag.report.printable import printable
 from bevdiag.report.text.assumed import (
     not_modelled,
     scene_words,
@@ -46,20 +46,20 @@ def write_short(
     report: Prediction,
     *,
     is_begun: bool = False,
-    commands: Mapping[str, str] | None = None,
+    commands: Mapping[str, str],
 ) -> None:
     """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines.
 
     Where the report `is_begun`, what `write_head` says is left out. Plans push the verdict out of
     sight, and may come long after it: behind them it is said again. `commands` are `inspect` and
-    `fix` with the user's own options; without them the config and the GPU are named.
+    `fix` with the user's own options.
     """
     after = Page(page.layout)
     write_head(page, report)
     said = len(page.lines) if is_begun else 0
     _write_assumed(page, report)
     _write_fix(after, report)
-    _write_next(after, report, commands or {})
+    _write_next(after, report, commands)
     if report.remedies:
         after.line()
         write_verdict(after, report)
@@ -203,14 +203,11 @@ def _changes(plan: Plan) -> str:
 
 
 def _write_next(page: Page, report: Prediction, asked: Mapping[str, str]) -> None:
-    gpu = ["--gpu", report.target.gpu] if report.target.gpu else []
-    plain = command_line([report.config, *gpu])
-    again = asked.get("inspect", f"bevdiag inspect {plain}")
+    again = asked["inspect"]
     commands = []
     is_code = report.config.endswith(".py")  # which bevdiag does not edit
     if report.recommended is not None and report.recommended.changes and not is_code:
-        fix = asked.get("fix", f"bevdiag fix {plain}")
-        commands.append((fix, "writes these edits, with --write"))
+        commands.append((asked["fix"], "writes these edits, with --write"))
     if report.verdict is Verdict.NO_BUDGET:
         commands.append((f"{again} --gpu NAME", "says whether it fits"))
     worst = worst_first(report.findings)

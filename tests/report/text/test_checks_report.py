@@ -49,7 +49,9 @@ def checks(over, measured):
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_golden(checks, golden, width):
-    golden(f"preflight_{width}.txt", rendered(Layout(width=width), write_preflight, checks))
+    following = "bevdiag check configs/absent.yaml"
+    text = rendered(Layout(width=width), write_preflight, checks, following=following)
+    golden(f"preflight_{width}.txt", text)
 
 
 def test_json_golden(checks, golden):
