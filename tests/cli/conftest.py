@@ -16,6 +16,7 @@ from bevdiag.prediction.result import (
     CompareReport,
     ConfigReport,
     FirstStep,
+    OutOfMemory,
     Params,
     Peak,
     Prediction,
@@ -27,6 +28,9 @@ from bevdiag.rules.finding import Finding
 
 _TARGET = Target(
     gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.1", compute_capability="9.0"
+)
+_STOP = OutOfMemory(
+    requested_bytes=2**30, module="vfe", phase="forward", step=1, what="", message="out of memory"
 )
 _SCENE = Scene(
     source="synthetic sonar, seed 0",
@@ -66,7 +70,7 @@ def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
         layers=(),
         assumptions=(),
         verdict=verdict,
-        oom=None,
+        oom=_STOP if verdict is Verdict.OVER else None,
         gpus=(),
         findings=(),
         remedies=(),

@@ -12,9 +12,8 @@ from bevdiag.explain.answer import (
 )
 from bevdiag.explain.kinds import FAULT
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.locations import module_or_phase, shown_location
 from bevdiag.report.text.findings import write_fixes
-from bevdiag.report.text.prose import Page
+from bevdiag.report.text.prose import Page, module_or_phase
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
 _WORDS = {
@@ -91,7 +90,7 @@ def _write_suspicions(page: Page, explanation: Explanation) -> None:
         head = f"{doubt}{suspicion.code} {suspicion.name}: {suspicion.summary}"
         page.paragraph(head, style=f"bold {_STYLES[suspicion.certainty]}")
         for finding in suspicion.findings:
-            where = shown_location(finding.location) if finding.location is not None else ""
+            where = finding.location.shown() if finding.location is not None else ""
             place = f"{where} {finding.key}".strip()
             page.paragraph(f"{place}: {finding.message}" if place else finding.message, indent=2)
             write_fixes(page, finding)

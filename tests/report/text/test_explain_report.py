@@ -14,7 +14,7 @@ from bevdiag.explain.answer import (
 )
 from bevdiag.explain.kinds import FAULT, kinds
 from bevdiag.prediction.result import Target
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.explain_report import write_explain
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Finding, Fix, Price, Severity
@@ -95,4 +95,4 @@ def test_a_rules_finding_names_what_can_be_written_against_it() -> None:
     text = rendered(
         Layout(), write_explain, replace(_explanation(), failure=failure, suspicions=(suspicion,))
     )
-    assert "fix: batch-1 (bevdiag fix traces each)" in text
+    assert "fix: batch-1 (bevdiag fix traces the cheapest first)" in text
