@@ -5,8 +5,11 @@ from dataclasses import dataclass
 NCCL_BYTES = 257 * 1024**2
 """What a rank held outside the allocator beyond a lone process: two H200 on NVLink, torch 2.11 with
 NCCL 2.28 (eight runs of OpenPCDet, 250 to 257 MiB, and 321 with a second communicator's kernels).
-More ranks open more connections; how much that takes was not measured."""
+"""
+NCCL_MOST_BYTES = 321 * 1024**2
 NCCL_MEASURED_GPUS = 2
+"""Of more, each has two neighbours in a ring or chain where one of two has one: so it is taken to
+hold twice as much at most, which was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,14 @@ class Loop:
     def nccl_bytes(self) -> int:
         """What NCCL holds outside the allocator."""
         return NCCL_BYTES if self.gpus > 1 else 0
+
+    @property
+    def nccl_doubt_bytes(self) -> int:
+        """How much more than `nccl_bytes` that may be."""
+        if self.gpus == 1:
+            return 0
+        neighbours = 1 if self.gpus == NCCL_MEASURED_GPUS else 2
+        return neighbours * NCCL_MOST_BYTES - NCCL_BYTES
 
     def _nccl_words(self) -> str:
         size = f"NCCL's {NCCL_BYTES // 1024**2} MiB outside the allocator"

@@ -62,25 +62,58 @@ def walk(
     Targets whose libraries ask for the same workspaces share a walk that no capacity stops.
     """
     capacity = target.capacity_bytes if until_oom else None
-    return _walk(stream, asked_of(stream, target, bound), capacity, expandable_segments)
+    asked = asked_of(stream, target, bound)
+    return _walk(stream, asked, capacity, expandable=expandable_segments)
 
 
-def fits(stream: EventStream, target: DeviceTarget, *, bound: Bound = Bound.EXPECTED) -> bool:
+def ends(
+    stream: EventStream,
+    target: DeviceTarget,
+    *,
+    bound: Bound = Bound.EXPECTED,
+    expandable_segments: bool = False,
+) -> bool:
     """Return whether the stream ends within the target's capacity; without one it does.
 
-    Args:
-        stream: the events.
-        target: the device.
-        bound: which end of the workspaces' intervals to take.
+    The arguments are those of `simulate`.
     """
     capacity = target.capacity_bytes
     if capacity is None:
         return True
     if floor_bytes(stream, target, bound) > capacity:
         return False
-    if _reserved_bytes(stream, asked_of(stream, target, bound)) <= capacity:
+    asked = asked_of(stream, target, bound)
+    if _unlimited_bytes(stream, asked, expandable=expandable_segments) <= capacity:
         return True
-    return walk(stream, target, bound=bound).refusal is None
+    return _walk(stream, asked, capacity, expandable=expandable_segments).refusal is None
+
+
+def fits(
+    stream: EventStream,
+    target: DeviceTarget,
+    *,
+    bound: Bound = Bound.EXPECTED,
+    expandable_segments: bool = False,
+) -> bool:
+    """Return whether the stream ends within the target's capacity and within any larger one.
+
+    Where cached segments have to go back on the way, less capacity may leave better places than
+    more does: that a run ends within one says nothing of the next.
+    """
+    capacity = target.capacity_bytes
+    if not ends(stream, target, bound=bound, expandable_segments=expandable_segments):
+        return False
+    if capacity is None:
+        return True
+    asked = asked_of(stream, target, bound)
+    reserved = _unlimited_bytes(stream, asked, expandable=expandable_segments)
+    while reserved > capacity:
+        totals = _walk(stream, asked, reserved - 1, expandable=expandable_segments)
+        if totals.refusal is not None:
+            return False
+        # With any capacity from here up to its own, a run gets and is refused the same.
+        reserved = totals.max_reserved_bytes
+    return True
 
 
 def floor_bytes(stream: EventStream, target: DeviceTarget, bound: Bound = Bound.EXPECTED) -> int:
@@ -143,6 +176,12 @@ def _reserved_bytes(stream: EventStream, asked: Asked) -> int:
     return total
 
 
+def _unlimited_bytes(stream: EventStream, asked: Asked, *, expandable: bool) -> int:
+    if expandable:
+        return _walk(stream, asked, None, expandable=True).max_reserved_bytes
+    return _reserved_bytes(stream, asked)
+
+
 @lru_cache(maxsize=8)
 def _walks(_: EventStream) -> tuple[list[Totals], list[Totals]]:
     """Return the walks of a stream that nothing stopped, of the small and of the large pool.
@@ -182,7 +221,7 @@ def _reserves_alike(totals: Totals, sizes: Ints, pool: int) -> bool:
 
 
 @lru_cache(maxsize=32)
-def _walk(stream: EventStream, asked: Asked, capacity: int | None, expandable: bool) -> Totals:
+def _walk(stream: EventStream, asked: Asked, capacity: int | None, *, expandable: bool) -> Totals:
     allocator = (ExpandableAllocator if expandable else CachingAllocator)(capacity)
     totals = run(stream, asked, allocator)
     if capacity is None and not expandable:

@@ -5,11 +5,14 @@ project's policy, the GPU at hand. Where it came from is part of the answer.
 """
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from bevdiag.environment.gpus import GpuState, read_driver
 from bevdiag.errors import InputError
-from bevdiag.memory.catalogue import gpu_called
+from bevdiag.memory.catalogue import gpu_called, same_release
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.engines import measured_like
 from bevdiag.memory.profiles import CudnnVersion, DeviceProfile
@@ -52,7 +55,13 @@ def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
         profile=options.profile,
         cudnn_benchmark=options.cudnn_benchmark,
         beside_bytes=options.loop.nccl_bytes,
+        beside_doubt_bytes=options.loop.nccl_doubt_bytes,
     )
+    if options.torch is not None and not same_release(options.torch, target.torch):
+        raise InputError(
+            f"--profile {options.profile} was measured with torch {target.torch}, not "
+            f"{options.torch}: leave out the torch"
+        )
     return replace(target, origin=options.origin, loop=options.loop.words())
 
 
@@ -109,8 +118,9 @@ def gpu_at_hand() -> Choice | None:
     With several, a training that uses all of them stops on the one with the least free memory.
     """
     driver = read_driver()
-    visible = [] if driver is None else [gpu for gpu in driver.gpus if _is_visible(gpu.index)]
-    if not visible:
+    visible = [] if driver is None else _visible(driver.gpus)
+    # Of one that is cut into MIG's instances, a process gets one, and the driver speaks of all.
+    if not visible or any(gpu.is_partitioned for gpu in visible):
         return None
     state = min(visible, key=_free)
     known = gpu_called(state.name)
@@ -125,13 +135,18 @@ def _free(state: GpuState) -> int:
     return state.total_bytes - state.used_bytes
 
 
-def _is_visible(index: int) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES leaves the GPU; identifiers instead of numbers leave all."""
+def _visible(gpus: Sequence[GpuState]) -> Sequence[GpuState]:
+    """Return those that CUDA_VISIBLE_DEVICES leaves, all where it does not say which they are."""
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
-    numbers = [] if wanted is None else [part.strip() for part in wanted.split(",")]
-    if wanted is None or not all(number.isdigit() for number in numbers):
-        return wanted != ""
-    return str(index) in numbers
+    if wanted is None or re.search("GPU-|MIG-", wanted):
+        return gpus
+    by_speed = os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID"
+    if wanted and by_speed and len({gpu.name for gpu in gpus}) > 1:
+        return gpus  # CUDA numbers the fastest 0, the driver the first on the bus
+    numbered = {str(gpu.index): gpu for gpu in gpus}
+    places = [place.strip() for place in wanted.split(",")]
+    # CUDA reads up to the first number that is none of a GPU, such as -1.
+    return [numbered[place] for place in takewhile(numbered.__contains__, places)]
 
 
 def _words(state: GpuState) -> str:

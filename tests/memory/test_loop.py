@@ -28,5 +28,10 @@ def test_what_is_not_plain_is_named(loop: Loop, said: str) -> None:
     assert loop.nccl_bytes == (NCCL_BYTES if loop.gpus > 1 else 0)
 
 
+def test_what_more_gpus_hold_is_in_doubt_by_more() -> None:
+    doubts = [Loop(gpus=gpus).nccl_doubt_bytes for gpus in (1, 2, 3, 8)]
+    assert doubts[0] == 0 < doubts[1] < doubts[2] == doubts[3]
+
+
 def test_evaluation_reads_the_configs_counts_for_testing() -> None:
     assert Loop(evaluates=True).split == "test"

@@ -1,13 +1,21 @@
 import pytest
 
 from bevdiag.environment.gpus import Driver, GpuProcess, GpuState
+from bevdiag.errors import InputError
 from bevdiag.prediction import target
-from bevdiag.prediction.target import gpu_at_hand
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.target import device_target, gpu_at_hand
 
 GIB = 2**30
 
 
-def gpu(index: int, used: int, *processes: GpuProcess, name: str = "NVIDIA H200") -> GpuState:
+def gpu(
+    index: int,
+    used: int,
+    *processes: GpuProcess,
+    name: str = "NVIDIA H200",
+    is_partitioned: bool = False,
+) -> GpuState:
     return GpuState(
         index=index,
         name=name,
@@ -15,12 +23,14 @@ def gpu(index: int, used: int, *processes: GpuProcess, name: str = "NVIDIA H200"
         total_bytes=140 * GIB,
         used_bytes=used,
         processes=processes,
+        is_partitioned=is_partitioned,
     )
 
 
 @pytest.fixture
 def driver(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
 
     def put(*gpus: GpuState) -> None:
         found = Driver(version="580.1", cuda=(13, 0), gpus=gpus)
@@ -48,6 +58,39 @@ def test_the_fullest_of_the_visible_gpus_decides(driver, monkeypatch):
     found = gpu_at_hand()
     assert found is not None
     assert "GPU 2" in found.origin
+
+
+@pytest.mark.parametrize(
+    ("wanted", "decides"),
+    [("-1", None), ("1,-1,2", 1), ("7,1", None), ("2, 0", 2), ("GPU-8a1f", 1), ("0,0", 0)],
+)
+def test_visible_gpus_are_read_as_cuda_reads_them(driver, monkeypatch, wanted, decides):
+    driver(gpu(0, 0), gpu(1, 90 * GIB), gpu(2, 10 * GIB))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
+    found = gpu_at_hand()
+    assert (found is None) is (decides is None)
+    assert found is None or f"GPU {decides} at hand" in found.origin
+
+
+def test_a_number_names_a_gpu_only_in_an_order_that_the_driver_shares(driver, monkeypatch):
+    driver(gpu(0, 0), gpu(1, 90 * GIB, name="NVIDIA L4"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "GPU 1 at hand" in gpu_at_hand().origin  # the fuller one: it may be the fastest
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert "GPU 0 at hand" in gpu_at_hand().origin
+
+
+def test_of_a_gpu_that_mig_has_cut_nobody_knows_the_process_share(driver):
+    driver(gpu(0, 0, is_partitioned=True))
+    assert gpu_at_hand() is None
+
+
+def test_a_torch_that_the_profile_was_not_measured_with_is_refused():
+    profile = "configs/devices/h200-torch2.11-cudnn9.19.0.json"
+    with pytest.raises(InputError, match=r"measured with torch 2\.11\.0, not 2\.1: leave out"):
+        device_target(InspectOptions(profile=profile, torch="2.1"), "2.13.0")
+    assert device_target(InspectOptions(profile=profile, torch="2.11.1"), "2.13.0").gpu == "h200"
+    assert device_target(InspectOptions(profile=profile), "2.13.0").torch == "2.11.0"
 
 
 def test_a_gpu_that_the_catalogue_lacks_still_has_a_budget(driver):
