@@ -148,7 +148,7 @@ def _judged(
     from bevdiag.prediction.target import Choice, gpu_at_hand
 
     for place in places:
-        said = {name: place[name] for name in _MEMORY if name in place and place[name].text}
+        said = {name: place[name] for name in _MEMORY if name in place}
         if said:
             gpu, budget = said.get("gpu"), said.get("budget")
             choice: Choice | None = Choice(

@@ -133,6 +133,9 @@ def test_the_first_place_that_names_memory_decides_gpu_and_budget(tmp_path, monk
         ({"gpu": "a100"}, "a100-40gb or a100-80gb"),
         ({"gpu": "V100"}, "v100-16gb or v100-32gb"),
         ({"gpu": "h100"}, "h100-80gb"),
+        ({"gpu": ""}, "--gpu: GPU '' is not in the catalogue"),
+        ({"gpu": "NVIDIA"}, "'NVIDIA' is not in the catalogue"),
+        ({"budget": ""}, "--budget: '' is no size"),
         ({"budget": "22"}, "has no unit: write it like 22GiB"),
     ],
 )
