@@ -15,11 +15,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-from bevdiag.errors import InputError
-from bevdiag.files.bounds import check_json
-from bevdiag.files.reading import read_file
+from bevdiag.files.reading import read_json
 from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.requests import ConvCall
@@ -159,17 +157,7 @@ def read_profile(path: Path) -> DeviceProfile:
     Raises:
         InputError: the file cannot be read, or is no profile that this version understands.
     """
-    data = read_file(path, MAX_BYTES, instead=_REMEDY)
-    try:
-        check_json(data)
-        file = ProfileFile.model_validate_json(data)
-    except InputError as error:
-        raise InputError(f"{path}: {error}: {_REMEDY}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"][:1].lower() + first["msg"][1:]
-        raise InputError(f"{path}: {where + ': ' if where else ''}{reason}; {_REMEDY}") from error
+    file = read_json(path, ProfileFile, MAX_BYTES, _REMEDY)
     return DeviceProfile(
         **{name: getattr(file, name) for name in _PLAIN},
         cublas_workspace_bytes=file.cublas_workspace_bytes.model_dump(),
