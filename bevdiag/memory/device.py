@@ -13,9 +13,17 @@ from bevdiag.memory.catalogue import (
     same_gpu,
     same_release,
 )
-from bevdiag.memory.profiles import CudnnVersion, DeviceProfile, read_profile, shipped_profile
+from bevdiag.memory.profiles import (
+    MEASURED_GPU,
+    CudnnVersion,
+    DeviceProfile,
+    dotted,
+    generation_of,
+    read_profile,
+    shipped_profile,
+)
 
-DEFAULT_GPU = "h200"
+DEFAULT_GPU = MEASURED_GPU
 """Where no GPU is named, kernels are taken to be this one's: it is the one that was measured."""
 
 NO_PROFILE = "none"
@@ -81,6 +89,34 @@ class DeviceTarget:
             profile=profile,
         )
         return _limited(moved, total_doubt_bytes=gpu.total_doubt_bytes)
+
+    @property
+    def cudnn_text(self) -> str:
+        return dotted(self.cudnn)
+
+    @property
+    def capability_text(self) -> str:
+        return dotted(self.compute_capability)
+
+    @property
+    def profile_text(self) -> str | None:
+        """Which device profile the numbers stand on, None without one."""
+        found = self.profile
+        if found is None:
+            return None
+        return f"{found.gpu.name}, torch {found.torch}, cuDNN {dotted(found.cudnn)}"
+
+    @property
+    def rules(self) -> str:
+        """What the workspaces stand on without a profile: what is measured, ruled and assumed."""
+        if self.profile is not None:
+            return ""
+        _, like = generation_of(self.cudnn)
+        other = f", which cuDNN {self.cudnn_text} is assumed to do" if self.cudnn != like else ""
+        return (
+            "none of this GPU with this cuDNN: workspaces by rules, with the engines that cuDNN "
+            f"{dotted(like)} takes on an H200, measured{other}"
+        )
 
     @property
     def context_doubt_bytes(self) -> int:
@@ -227,9 +263,9 @@ def _profiled(path: Path, gpu: str | None, cudnn: str | None) -> DeviceTarget:
     if gpu is not None and not same_gpu(find_gpu(gpu), profile.gpu.name):
         raise InputError(f"--profile {path} was measured on {profile.gpu.name}, not on {gpu}")
     if cudnn is not None and parse_cudnn(cudnn) != profile.cudnn:
-        measured = ".".join(map(str, profile.cudnn))
         raise InputError(
-            f"--profile {path} was measured with cuDNN {measured}, not {cudnn}: leave out --cudnn"
+            f"--profile {path} was measured with cuDNN {dotted(profile.cudnn)}, not {cudnn}: leave "
+            "out --cudnn"
         )
     known = gpu_called(profile.gpu.name)
     return DeviceTarget(

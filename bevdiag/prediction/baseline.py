@@ -123,7 +123,7 @@ def _entry(report: Prediction) -> BaselineEntry:
     return BaselineEntry(
         conditions={
             "torch": report.target.torch,
-            "cuDNN": report.target.cudnn,
+            "cuDNN": report.target.cudnn_text,
             "autocast": report.autocast,
             "optimizer": report.optimizer,
             "batch size": str(report.scene.batch_size),

@@ -12,7 +12,6 @@ from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.result import CompareReport, Variant
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
-from bevdiag.prediction.target import target_of
 
 
 def compare(
@@ -43,7 +42,7 @@ def compare(
     scene, assumptions = source.input()
     return CompareReport(
         config=str(config),
-        target=target_of(source.target()),
+        target=source.target(),
         scene=scene,
         variants=tuple(rows),
         assumptions=assumptions,

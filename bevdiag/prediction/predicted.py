@@ -15,7 +15,6 @@ from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import FirstStep, Layer, Params, Prediction, TimelinePoint
 from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
-from bevdiag.prediction.target import target_of
 from bevdiag.trace.wiring import LayerRecord
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
     return Prediction(
         config=source.name,
         model=source.model,
-        target=target_of(step.target),
+        target=step.target,
         device="meta",
         autocast=source.autocast,
         optimizer=source.optimizer,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bevdiag.errors import ExitCode
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.history import BlockLife, History
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
@@ -203,31 +204,6 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """The GPU and library versions that the numbers are for.
-
-    `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
-    says which device profile the numbers stand on, None without one; `rules` what does then.
-    `context_bytes` is what the process holds beside the allocator, `origin` where GPU and budget
-    come from, `loop` what the training script does around the plain step. `doubt_bytes` is how much
-    less the capacity may be where GPU or context are assumed.
-    """
-
-    gpu: str | None
-    capacity_bytes: int | None
-    torch: str
-    cudnn: str
-    compute_capability: str
-    profile: str | None = None
-    rules: str = ""
-    cudnn_benchmark: bool = False
-    context_bytes: int = 0
-    origin: str = ""
-    loop: str = ""
-    doubt_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """The input the step was run on. `source` is e.g. "synthetic sonar, seed 0" or file names.
 
@@ -287,7 +263,7 @@ class Prediction:
 
     config: str
     model: str
-    target: Target
+    target: DeviceTarget
     device: str
     autocast: str
     optimizer: str
@@ -384,7 +360,7 @@ class CompareReport:
     """What `bevdiag compare` knows."""
 
     config: str
-    target: Target
+    target: DeviceTarget
     scene: Scene
     variants: tuple[Variant, ...]
     assumptions: tuple[Assumption, ...] = ()

@@ -14,11 +14,8 @@ from bevdiag.environment.gpus import GpuState, read_driver
 from bevdiag.errors import InputError
 from bevdiag.memory.catalogue import gpu_called, same_release
 from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.memory.engines import measured_like
-from bevdiag.memory.profiles import CudnnVersion, DeviceProfile
 from bevdiag.memory.sizes import format_size
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,39 +74,6 @@ def require_capacity(target: DeviceTarget) -> DeviceTarget:
             "bevdiag.toml); there is no GPU at hand"
         )
     return target
-
-
-def target_of(target: DeviceTarget) -> Target:
-    """Describe the target as reports show it."""
-    return Target(
-        gpu=target.gpu,
-        capacity_bytes=target.capacity_bytes,
-        torch=target.torch,
-        cudnn=".".join(map(str, target.cudnn)),
-        compute_capability=".".join(map(str, target.compute_capability)),
-        profile=None if target.profile is None else _profile(target.profile),
-        rules=_rules(target.cudnn) if target.profile is None else "",
-        cudnn_benchmark=target.cudnn_benchmark,
-        loop=target.loop,
-        context_bytes=target.context_bytes,
-        origin=target.origin,
-        doubt_bytes=target.doubt_bytes,
-    )
-
-
-def _rules(cudnn: CudnnVersion) -> str:
-    """Say what the workspaces stand on without a profile: what is measured, ruled and assumed."""
-    like = measured_like(cudnn)
-    other = "" if cudnn == like else f", which cuDNN {'.'.join(map(str, cudnn))} is assumed to do"
-    return (
-        "none of this GPU with this cuDNN: workspaces by rules, with the engines that cuDNN "
-        f"{'.'.join(map(str, like))} takes on an H200, measured{other}"
-    )
-
-
-def _profile(profile: DeviceProfile) -> str:
-    cudnn = ".".join(map(str, profile.cudnn))
-    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {cudnn}"
 
 
 def gpu_at_hand() -> Choice | None:

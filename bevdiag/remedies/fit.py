@@ -13,7 +13,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import KNOBS, InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
-from bevdiag.prediction.target import require_capacity, target_of
+from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.remedies.sets import plan_of
 from bevdiag.rules.finding import VOXELIZER, for_training
@@ -50,7 +50,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     largest = max((value for value, point in points.items() if point.fits), default=None)
     return FitReport(
         config=str(config),
-        target=target_of(goal),
+        target=goal,
         scene=scene,
         knob=knob,
         unit=KNOBS[knob],

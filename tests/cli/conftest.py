@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.history import History
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
@@ -20,13 +21,17 @@ from bevdiag.prediction.result import (
     Peak,
     Prediction,
     Scene,
-    Target,
     Variant,
 )
 from bevdiag.rules.finding import Finding
 
-_TARGET = Target(
-    gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.1", compute_capability="9.0"
+_TARGET = DeviceTarget(
+    gpu=None,
+    capacity_bytes=None,
+    torch="2.13.0",
+    cudnn=(9, 1, 0),
+    compute_capability=(9, 0),
+    multiprocessors=132,
 )
 _SCENE = Scene(
     source="synthetic sonar, seed 0",
