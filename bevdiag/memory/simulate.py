@@ -66,16 +66,23 @@ def walk(
     return _walk(stream, asked, capacity, expandable=expandable_segments)
 
 
-def ends(
+def fits(
     stream: EventStream,
     target: DeviceTarget,
     *,
     bound: Bound = Bound.EXPECTED,
     expandable_segments: bool = False,
+    whatever_more: bool = False,
 ) -> bool:
     """Return whether the stream ends within the target's capacity; without one it does.
 
-    The arguments are those of `simulate`.
+    Args:
+        stream: the events.
+        target: the device.
+        bound: which end of the workspaces' intervals to take.
+        expandable_segments: judge `expandable_segments:True`.
+        whatever_more: ask whether it does so within any larger capacity too. Where cached segments
+            have to go back on the way, less may leave better places than more does.
     """
     capacity = target.capacity_bytes
     if capacity is None:
@@ -83,35 +90,19 @@ def ends(
     if floor_bytes(stream, target, bound) > capacity:
         return False
     asked = asked_of(stream, target, bound)
-    if _unlimited_bytes(stream, asked, expandable=expandable_segments) <= capacity:
+    if expandable_segments:
+        reserved = _walk(stream, asked, None, expandable=True).max_reserved_bytes
+    else:
+        reserved = _reserved_bytes(stream, asked)
+    if reserved <= capacity:
         return True
-    return _walk(stream, asked, capacity, expandable=expandable_segments).refusal is None
-
-
-def fits(
-    stream: EventStream,
-    target: DeviceTarget,
-    *,
-    bound: Bound = Bound.EXPECTED,
-    expandable_segments: bool = False,
-) -> bool:
-    """Return whether the stream ends within the target's capacity and within any larger one.
-
-    Where cached segments have to go back on the way, less capacity may leave better places than
-    more does: that a run ends within one says nothing of the next.
-    """
-    capacity = target.capacity_bytes
-    if not ends(stream, target, bound=bound, expandable_segments=expandable_segments):
+    if _walk(stream, asked, capacity, expandable=expandable_segments).refusal is not None:
         return False
-    if capacity is None:
-        return True
-    asked = asked_of(stream, target, bound)
-    reserved = _unlimited_bytes(stream, asked, expandable=expandable_segments)
-    while reserved > capacity:
+    while whatever_more and reserved > capacity:
         totals = _walk(stream, asked, reserved - 1, expandable=expandable_segments)
         if totals.refusal is not None:
             return False
-        # With any capacity from here up to its own, a run gets and is refused the same.
+        # With any capacity from what it reserves up to its own, a run takes the same course.
         reserved = totals.max_reserved_bytes
     return True
 
@@ -174,12 +165,6 @@ def _reserved_bytes(stream: EventStream, asked: Asked) -> int:
         grown = np.diff(alike.reserved, prepend=0)[stream.made]
         total += int(grown[_of_pool(alike.requested, pool) > 0].sum())
     return total
-
-
-def _unlimited_bytes(stream: EventStream, asked: Asked, *, expandable: bool) -> int:
-    if expandable:
-        return _walk(stream, asked, None, expandable=True).max_reserved_bytes
-    return _reserved_bytes(stream, asked)
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ from bevdiag.errors import Verdict as Verdict
 from bevdiag.memory.catalogue import all_gpus
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import EventStream
-from bevdiag.memory.simulate import ends, fits
+from bevdiag.memory.simulate import fits
 from bevdiag.memory.workspaces import Bound
 
 
@@ -42,15 +42,20 @@ def judge(
     if target.capacity_bytes is None:
         return Verdict.NO_BUDGET
 
-    if not ends(expected, target, expandable_segments=expandable_segments):
+    if not fits(expected, target, expandable_segments=expandable_segments):
         return Verdict.OVER
     spared = unsplit_bytes + target.doubt_bytes
     with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - spared))
     # Larger requests may find better places: that they fit says nothing of the expected ones.
-    judged = ((upper, Bound.HIGH), (expected, Bound.EXPECTED))
     if all(
-        fits(stream, with_room, bound=bound, expandable_segments=expandable_segments)
-        for stream, bound in judged
+        fits(
+            stream,
+            with_room,
+            bound=bound,
+            expandable_segments=expandable_segments,
+            whatever_more=True,
+        )
+        for stream, bound in ((upper, Bound.HIGH), (expected, Bound.EXPECTED))
     ):
         return Verdict.FITS
     return Verdict.DEPENDS
