@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bevdiag.errors import ExitCode
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.result import Plan, Plans, Recommendation, Scene
+from bevdiag.prediction.result import Figures, Plan, Plans, Recommendation, Scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class FixReport(Plans):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitPoint(Plan):
+class FitPoint(Figures):
     """One traced setting of a knob, without any other change."""
 
     value: int

@@ -36,6 +36,7 @@ from bevdiag.prediction.result import (
     Plan,
     Prediction,
     TimelinePoint,
+    Variant,
 )
 from bevdiag.remedies.results import FitPoint, FitReport, FixReport
 from bevdiag.report.locations import shown_location
@@ -77,6 +78,9 @@ _WRITTEN: Mapping[type, str] = {
     Fix: "id group title price loses unsafe needs",
     Plan: "id changes edits verdict peak_allocated_bytes high_bytes reserved_bytes params flops "
     "bev_channels error prices",
+    Variant: "compression batch_size autocast bev_channels params peak_allocated_bytes high_bytes "
+    "reserved_bytes largest_request_bytes largest_request_module difference_bytes verdict "
+    "fits=fitting error",
     ConfigReport: "config verdict exit_code refusal? findings silenced",
     Check: "config exit_code verdict budget failure growth notes report",
     Checks: "exit_code checks",

@@ -92,7 +92,7 @@ def compare_report(verdict: Verdict = Verdict.NO_BUDGET) -> CompareReport:
         largest_request_module="vfe",
         difference_bytes=0,
         verdict=verdict,
-        fits=("T4",),
+        fitting=("T4",),
     )
     return CompareReport(
         config="/somewhere/model.yaml", target=_TARGET, scene=_SCENE, variants=(variant,)

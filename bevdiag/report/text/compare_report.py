@@ -57,5 +57,5 @@ def _write_details(page: Page, variant: Variant, target: DeviceTarget) -> None:
     if target.capacity_bytes is not None:
         budget = target.gpu or f"the budget of {format_bytes(target.capacity_bytes)}"
         entries.append(("verdict", f"{VERDICT_WORDS[variant.verdict][0]} ({budget})"))
-    entries.append(("fits", ", ".join(variant.fits) or "no GPU of the catalogue"))
+    entries.append(("fits", ", ".join(variant.fitting) or "no GPU of the catalogue"))
     page.labelled(entries, indent=4, column=17)
