@@ -60,14 +60,6 @@ class Context:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShippedCudnn:
-    """The cuDNN of a torch's default CUDA wheel; `is_known` says whether that torch is listed."""
-
-    cudnn: str
-    is_known: bool
-
-
 @cache
 def all_gpus() -> tuple[Gpu, ...]:
     """Return the catalogue, smallest memory first."""
@@ -125,21 +117,19 @@ def _nearest(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names[known].name for known in near))
 
 
-def cudnn_of_torch(version: str) -> ShippedCudnn:
-    """Return the cuDNN that the default PyPI wheel of a torch version pins.
+def cudnn_of_torch(version: str) -> tuple[str, bool]:
+    """Return the cuDNN that the default PyPI wheel of a torch version pins, and if it is listed.
 
-    A version that is not listed gets that of the newest listed one before it, or of the oldest,
-    and is flagged; a text without numbers is taken for the newest.
+    A version that is not listed gets that of the newest listed one before it, or of the oldest; a
+    text without numbers is taken for the newest.
     """
     wheels = _read("torch_cudnn.json")["wheels"]
     table = {torch_release(torch): cudnn for torch, cudnn in wheels.items()}
     wanted = torch_release(version)
     for release in sorted(table, reverse=True):
-        if release[:2] == wanted[:2]:
-            return ShippedCudnn(table[release], is_known=True)
-        if release < wanted:
-            return ShippedCudnn(table[release], is_known=False)
-    return ShippedCudnn(table[min(table) if wanted else max(table)], is_known=False)
+        if release[:2] == wanted[:2] or release < wanted:
+            return table[release], release[:2] == wanted[:2]
+    return table[min(table) if wanted else max(table)], False
 
 
 def torch_release(version: str) -> tuple[int, ...]:

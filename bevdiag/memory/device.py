@@ -190,7 +190,7 @@ def make_target(
         bare = DeviceTarget(
             compute_capability=kernels.compute_capability,
             multiprocessors=kernels.multiprocessors,
-            cudnn=parse_cudnn(cudnn if cudnn is not None else cudnn_of_torch(torch).cudnn),
+            cudnn=parse_cudnn(cudnn if cudnn is not None else cudnn_of_torch(torch)[0]),
             torch=torch.partition("+")[0],
             uses_profiles=profile is None,
         )

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -145,23 +145,21 @@ def _judged(
     options: InspectOptions, places: Sequence[Mapping[str, _Said]], *, at_hand: bool
 ) -> InspectOptions:
     """Return the options with a GPU and a budget, both from the first place that names either."""
-    from bevdiag.prediction.target import Choice, gpu_at_hand
+    from bevdiag.prediction.target import gpu_at_hand
 
     for place in places:
         said = {name: place[name] for name in _MEMORY if name in place}
         if said:
             gpu, budget = said.get("gpu"), said.get("budget")
-            choice: Choice | None = Choice(
+            return replace(
+                options,
                 origin=" and ".join(one.label for one in said.values()),
                 gpu=None if gpu is None else values.gpu_name(gpu.label, gpu.text),
                 process_bytes=(
                     None if budget is None else values.size_bytes(budget.label, budget.text)
                 ),
             )
-            break
-    else:
-        choice = gpu_at_hand() if at_hand else None
-    return options if choice is None else replace(options, **asdict(choice))
+    return gpu_at_hand(options) if at_hand else options
 
 
 def _words(options: InspectOptions) -> str:

@@ -7,7 +7,7 @@ project's policy, the GPU at hand. Where it came from is part of the answer.
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
 from bevdiag.environment.gpus import GpuState, read_driver
@@ -16,21 +16,6 @@ from bevdiag.memory.catalogue import gpu_called, same_release
 from bevdiag.memory.device import DeviceTarget, make_target
 from bevdiag.memory.sizes import format_size
 from bevdiag.prediction.options import InspectOptions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A GPU and a budget, by who names them first.
-
-    Attributes:
-        origin: who that is, for people.
-        gpu: its name in the catalogue, None where nobody names one or the catalogue lacks it.
-        process_bytes: what a training process can take in all, None where nobody says it.
-    """
-
-    origin: str
-    gpu: str | None = None
-    process_bytes: int | None = None
 
 
 def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
@@ -76,19 +61,21 @@ def require_capacity(target: DeviceTarget) -> DeviceTarget:
     return target
 
 
-def gpu_at_hand() -> Choice | None:
-    """Return the GPU that a training would have to make do with, and what is free of it.
+def gpu_at_hand(options: InspectOptions) -> InspectOptions:
+    """Return the options with the GPU that a training would have to make do with, if there is one.
 
-    With several, a training that uses all of them stops on the one with the least free memory.
+    What is free of it is the process's. With several, a training that uses all of them stops on the
+    one with the least free memory.
     """
     driver = read_driver()
     visible = [] if driver is None else _visible(driver.gpus)
     # Of one that is cut into MIG's instances, a process gets one, and the driver speaks of all.
     if not visible or any(gpu.is_partitioned for gpu in visible):
-        return None
+        return options
     state = min(visible, key=_free)
     known = gpu_called(state.name)
-    return Choice(
+    return replace(
+        options,
         gpu=None if known is None else known.name,
         process_bytes=max(1, _free(state)),
         origin=_words(state),

@@ -27,6 +27,12 @@ def gpu(
     )
 
 
+def at_hand() -> InspectOptions | None:
+    """What the GPU at hand decides, None where there is none."""
+    found = gpu_at_hand(InspectOptions())
+    return found if found.origin else None
+
+
 @pytest.fixture
 def driver(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -42,7 +48,7 @@ def driver(monkeypatch):
 def test_what_is_free_counts_not_what_is_there(driver):
     holder = GpuProcess(pid=4711, name="python", nbytes=20 * GIB, computes=True)
     driver(gpu(0, 20 * GIB, holder))
-    found = gpu_at_hand()
+    found = at_hand()
     assert found is not None
     assert found.gpu == "h200"
     assert found.process_bytes == 120 * GIB
@@ -51,11 +57,11 @@ def test_what_is_free_counts_not_what_is_there(driver):
 
 def test_the_fullest_of_the_visible_gpus_decides(driver, monkeypatch):
     driver(gpu(0, 0), gpu(1, 90 * GIB), gpu(2, 10 * GIB))
-    found = gpu_at_hand()
+    found = at_hand()
     assert found is not None
     assert "GPU 1" in found.origin
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
-    found = gpu_at_hand()
+    found = at_hand()
     assert found is not None
     assert "GPU 2" in found.origin
 
@@ -67,7 +73,7 @@ def test_the_fullest_of_the_visible_gpus_decides(driver, monkeypatch):
 def test_visible_gpus_are_read_as_cuda_reads_them(driver, monkeypatch, wanted, decides):
     driver(gpu(0, 0), gpu(1, 90 * GIB), gpu(2, 10 * GIB))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
-    found = gpu_at_hand()
+    found = at_hand()
     assert (found is None) is (decides is None)
     assert found is None or f"GPU {decides} at hand" in found.origin
 
@@ -75,14 +81,14 @@ def test_visible_gpus_are_read_as_cuda_reads_them(driver, monkeypatch, wanted, d
 def test_a_number_names_a_gpu_only_in_an_order_that_the_driver_shares(driver, monkeypatch):
     driver(gpu(0, 0), gpu(1, 90 * GIB, name="NVIDIA L4"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert "GPU 1 at hand" in gpu_at_hand().origin  # the fuller one: it may be the fastest
+    assert "GPU 1 at hand" in at_hand().origin  # the fuller one: it may be the fastest
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    assert "GPU 0 at hand" in gpu_at_hand().origin
+    assert "GPU 0 at hand" in at_hand().origin
 
 
 def test_of_a_gpu_that_mig_has_cut_nobody_knows_the_process_share(driver):
     driver(gpu(0, 0, is_partitioned=True))
-    assert gpu_at_hand() is None
+    assert at_hand() is None
 
 
 def test_a_torch_that_the_profile_was_not_measured_with_is_refused():
@@ -95,7 +101,7 @@ def test_a_torch_that_the_profile_was_not_measured_with_is_refused():
 
 def test_a_gpu_that_the_catalogue_lacks_still_has_a_budget(driver):
     driver(gpu(0, 0, name="Chip of tomorrow"))
-    found = gpu_at_hand()
+    found = at_hand()
     assert found is not None
     assert found.gpu is None
     assert found.process_bytes == 140 * GIB
@@ -103,9 +109,9 @@ def test_a_gpu_that_the_catalogue_lacks_still_has_a_budget(driver):
 
 def test_no_driver_no_gpu_or_none_visible(driver, monkeypatch):
     driver()
-    assert gpu_at_hand() is None
+    assert at_hand() is None
     driver(gpu(0, 0))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert gpu_at_hand() is None
+    assert at_hand() is None
     monkeypatch.setattr(target, "read_driver", lambda: None)
-    assert gpu_at_hand() is None
+    assert at_hand() is None
