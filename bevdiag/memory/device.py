@@ -13,6 +13,7 @@ from bevdiag.memory.catalogue import (
     same_gpu,
     same_release,
 )
+from bevdiag.memory.loop import PLAIN, Loop
 from bevdiag.memory.profiles import (
     MEASURED_GPU,
     CudnnVersion,
@@ -38,7 +39,7 @@ class DeviceTarget:
         gpu: catalogue name, None when only a budget or nothing at all was given.
         capacity_bytes: the most that the allocator may reserve, None for no limit.
         total_bytes: the device's memory as CUDA reports it, None without a limit.
-        context_bytes: what the process holds outside the allocator.
+        context_bytes: what the process holds outside the allocator, NCCL's buffers included.
         is_capped: whether `capacity_bytes` is a budget below what the device would give, as
             `torch.cuda.set_per_process_memory_fraction` sets it.
         compute_capability: (major, minor).
@@ -48,11 +49,9 @@ class DeviceTarget:
         profile: what was measured on that GPU with these versions, None where rules alone tell.
         uses_profiles: whether shipped profiles may be used at all.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
-        beside_bytes: what other libraries of the process hold beside its context (NCCL's buffers);
-            part of `context_bytes`. `beside_doubt_bytes` is how much more that may be.
         doubt_bytes: how much less the capacity may be, as GPU or context are assumed.
         origin: where GPU and budget come from, for people; empty where nobody names any.
-        loop: what the training script does around the plain step, likewise.
+        loop: what the training script does around the plain step.
     """
 
     gpu: str | None = None
@@ -67,11 +66,9 @@ class DeviceTarget:
     profile: DeviceProfile | None = None
     uses_profiles: bool = True
     cudnn_benchmark: bool = False
-    beside_bytes: int = 0
-    beside_doubt_bytes: int = 0
     doubt_bytes: int = 0
     origin: str = ""
-    loop: str = ""
+    loop: Loop = PLAIN
 
     def on(self, gpu: Gpu) -> "DeviceTarget":
         """Return the same library versions on a GPU of the catalogue, all of its memory free."""
@@ -160,8 +157,7 @@ def make_target(
     cudnn: str | None = None,
     profile: str | None = None,
     cudnn_benchmark: bool = False,
-    beside_bytes: int = 0,
-    beside_doubt_bytes: int = 0,
+    loop: Loop = PLAIN,
 ) -> DeviceTarget:
     """Return the target of the user's options.
 
@@ -175,8 +171,7 @@ def make_target(
         profile: the file of a device profile, whose GPU and versions are then the target's;
             "none" for rules alone; None for the shipped one of this GPU and these versions.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
-        beside_bytes: what the process holds beside its CUDA context and the allocator.
-        beside_doubt_bytes: how much more that may be.
+        loop: what the training script does around the plain step.
 
     Raises:
         InputError: the GPU or the cuDNN version is not known, the profile cannot be read or was
@@ -200,12 +195,7 @@ def make_target(
         else:
             total_doubt_bytes = kernels.total_doubt_bytes
     return _limited(
-        replace(
-            target,
-            cudnn_benchmark=cudnn_benchmark,
-            beside_bytes=beside_bytes,
-            beside_doubt_bytes=beside_doubt_bytes,
-        ),
+        replace(target, cudnn_benchmark=cudnn_benchmark, loop=loop),
         total_doubt_bytes=total_doubt_bytes,
         process_bytes=process_bytes,
         budget_bytes=budget_bytes,
@@ -222,7 +212,7 @@ def _limited(
     """Return the target with what its allocator may reserve, and how much less that may be.
 
     Args:
-        target: its total, profile and what is held beside the context decide.
+        target: its total, its profile and what its loop holds decide.
         total_doubt_bytes: how much less the device's total may be.
         process_bytes: a limit of all that the process holds.
         budget_bytes: a limit of the allocator alone.
@@ -231,10 +221,10 @@ def _limited(
     wholes = [] if total is None else [(total, total - total_doubt_bytes)]
     if process_bytes is not None:
         wholes.append((process_bytes, process_bytes))
-    held = target.beside_bytes
+    held = target.loop.nccl_bytes
     if wholes:  # else nothing is taken off a whole, and nobody asks what the context is
         held += _context_bytes(target.profile)
-    doubt = target.context_doubt_bytes + target.beside_doubt_bytes
+    doubt = target.context_doubt_bytes + target.loop.nccl_doubt_bytes
     limits = [(most - held, least - held - doubt) for most, least in wholes]
     if budget_bytes is not None:
         limits.append((budget_bytes, budget_bytes))

@@ -65,6 +65,7 @@ class Loop:
             return f"{size}, measured with two H200 on NVLink"
         return f"{size} assumed: measured with two GPUs, more may take more"
 
+    @property
     def words(self) -> str:
         """Name what is not plain: "EMA of the weights, evaluation"; empty for a plain loop."""
         named = {

@@ -36,15 +36,14 @@ def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
         cudnn=options.cudnn,
         profile=options.profile,
         cudnn_benchmark=options.cudnn_benchmark,
-        beside_bytes=options.loop.nccl_bytes,
-        beside_doubt_bytes=options.loop.nccl_doubt_bytes,
+        loop=options.loop,
     )
     if options.torch is not None and not same_release(options.torch, target.torch):
         raise InputError(
             f"--profile {options.profile} was measured with torch {target.torch}, not "
             f"{options.torch}: leave out the torch"
         )
-    return replace(target, origin=options.origin, loop=options.loop.words())
+    return replace(target, origin=options.origin)
 
 
 def require_capacity(target: DeviceTarget) -> DeviceTarget:

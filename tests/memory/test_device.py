@@ -3,6 +3,7 @@ import pytest
 from bevdiag.errors import InputError
 from bevdiag.memory.catalogue import assumed_context, find_gpu
 from bevdiag.memory.device import make_target
+from bevdiag.memory.loop import NCCL_BYTES, Loop
 from bevdiag.memory.profile import oom_message
 from bevdiag.memory.simulate import simulate
 
@@ -38,10 +39,10 @@ def test_of_a_process_the_context_is_taken_off() -> None:
 
 def test_what_other_libraries_hold_is_taken_off_too() -> None:
     alone = make_target(torch="2.11.0", gpu="h200")
-    beside = make_target(torch="2.11.0", gpu="h200", beside_bytes=GIB)
+    beside = make_target(torch="2.11.0", gpu="h200", loop=Loop(gpus=2))
     assert alone.capacity_bytes is not None
-    assert beside.capacity_bytes == alone.capacity_bytes - GIB
-    assert beside.context_bytes == alone.context_bytes + GIB
+    assert beside.capacity_bytes == alone.capacity_bytes - NCCL_BYTES
+    assert beside.context_bytes == alone.context_bytes + NCCL_BYTES
 
 
 def test_a_profile_is_taken_where_gpu_and_versions_match_and_left_out_on_demand() -> None:
@@ -95,7 +96,8 @@ def test_a_budget_below_the_context_leaves_nothing_and_its_message_says_so() -> 
 
 
 def test_what_nccl_may_hold_beyond_what_was_measured_is_in_doubt() -> None:
-    alone = make_target(torch="2.11.0", gpu="h200", beside_bytes=GIB)
-    doubtful = make_target(torch="2.11.0", gpu="h200", beside_bytes=GIB, beside_doubt_bytes=GIB)
-    assert (alone.doubt_bytes, doubtful.doubt_bytes) == (0, GIB)
-    assert doubtful.on(find_gpu("h200")).doubt_bytes == GIB
+    alone, two, eight = (
+        make_target(torch="2.11.0", gpu="h200", loop=Loop(gpus=gpus)) for gpus in (1, 2, 8)
+    )
+    assert alone.doubt_bytes == 0 < two.doubt_bytes < eight.doubt_bytes
+    assert eight.on(find_gpu("h200")).doubt_bytes == eight.doubt_bytes
