@@ -98,10 +98,7 @@ class DeviceTarget:
     @property
     def profile_text(self) -> str | None:
         """Which device profile the numbers stand on, None without one."""
-        found = self.profile
-        if found is None:
-            return None
-        return f"{found.gpu.name}, torch {found.torch}, cuDNN {dotted(found.cudnn)}"
+        return None if self.profile is None else self.profile.words
 
     @property
     def rules(self) -> str:

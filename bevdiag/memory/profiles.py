@@ -99,6 +99,11 @@ class DeviceProfile:
     crashed: frozenset[ConvCall] = frozenset()
 
     @property
+    def words(self) -> str:
+        """Name the machine and its libraries."""
+        return f"{self.gpu.name}, torch {self.torch}, cuDNN {dotted(self.cudnn)}"
+
+    @property
     def detector_context_bytes(self) -> int:
         """What a detector's process holds outside the allocator, with spconv where it was there."""
         return self.context_with_spconv_bytes or self.context_bytes
