@@ -17,7 +17,7 @@ from yaml.resolver import Resolver
 
 from bevdiag.config import tree
 from bevdiag.config.document import NoteCode, ReadingNote
-from bevdiag.config.tree import Listing, Node, Plain, Scalar, Section, shortened
+from bevdiag.config.tree import Listing, Node, Plain, Scalar, Section, describe, shortened
 from bevdiag.errors import ConfigError, Location
 
 TAG = "tag:yaml.org,2002:"
@@ -232,7 +232,8 @@ class TreeBuilder:
         places: dict[str, Location] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if self._is_merge_key(event):
-                merged = {**self._merged(next(self._events)), **merged}
+                # Of several in one mapping PyYAML lets the last one win, unlike those in one list.
+                merged |= self._merged(next(self._events))
                 continue
             key = self._key(event)
             self._path.append(key)
@@ -248,8 +249,16 @@ class TreeBuilder:
         self._count(1, self._place(event))
         if not isinstance(event, yaml.ScalarEvent):
             raise self._error("a key must be one word, not a list or mapping", self._place(event))
-        key: str = event.value
-        self._check_length("a key", key, self._place(event))
+        key, where = str(event.value), self._place(event)
+        self._check_length("a key", key, where)
+        try:
+            value = scalar_value(event)
+        except NotPlainError as error:
+            raise self._error(str(error), where) from error
+        if not isinstance(value, str):
+            found = describe(Scalar(value, where))
+            message = f"the key {shortened(key)} is {found} to OpenPCDet's YAML reader: quote it"
+            raise self._error(message, where)
         return key
 
     def _is_merge_key(self, event: yaml.Event) -> bool:

@@ -197,3 +197,16 @@ def test_an_exponent_beyond_floats_is_refused():
 @pytest.mark.parametrize("number", [1e-3, 1e-7, 2.5e22, -3e-9, 1500.0])
 def test_a_number_with_a_dot_is_a_number_to_every_reader(number):
     assert yaml.safe_load(with_dot(number)) == number
+
+
+def test_of_several_merge_keys_the_last_one_wins_as_in_pyyaml(parse):
+    text = "x: &x {a: 1, b: 1}\ny: &y {a: 2}\nz:\n  <<: *x\n  <<: *y\n  c: 3\n"
+    assert tree.plain(parse(text)) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "found"), [("1", "1"), ("yes", "true"), ("~", "nothing (null)"), ("0x1F", "31")]
+)
+def test_a_key_that_is_no_text_is_refused_as_easydict_refuses_it(key, found):
+    assert f"the key {key} is {found} to OpenPCDet's YAML reader: quote it" in error(f"{key}: 1\n")
+    build(f"'{key}': 1\n1e-3: 1\n")
