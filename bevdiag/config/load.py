@@ -258,16 +258,19 @@ def unread_keys(root: Section) -> Iterator[ReadingNote]:
     """
     for path, read in (*_READ.items(), (voxelizer_path(root)[0], _VOXELIZER)):
         section = tree.find(root, path)
-        for key, node in section.entries.items() if isinstance(section, Section) else ():
+        written = section.entries if isinstance(section, Section) else {}
+        for key, node in written.items():
             if key in read or is_batch_size(key):
                 continue
             here, meant = (*path, key), slip_of(key, read)
-            message = "" if node.location.file != OPTION else f"no figure here depends on {key}"
-            if meant:
+            if meant and meant not in written and not key.startswith(meant):
                 message = f"nothing reads {key}; did you mean {meant!r}?"
-            if message:
-                where = tree.key_location(root, here)
-                yield ReadingNote(NoteCode.UNKNOWN_KEY, message, tree.dotted(here), where)
+            elif node.location.file == OPTION:
+                message = f"no figure here depends on {key}"
+            else:
+                continue
+            where = tree.key_location(root, here)
+            yield ReadingNote(NoteCode.UNKNOWN_KEY, message, tree.dotted(here), where)
 
 
 MAX_LAYERS = 2000

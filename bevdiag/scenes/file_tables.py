@@ -1,7 +1,10 @@
 """Tables whose columns may have names, in text or packed; and the reader of plain text files."""
 
-from collections.abc import Sequence
+import codecs
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -45,34 +48,42 @@ def read_text_rows(body: bytes, columns: Sequence[FileField], num_rows: int) -> 
             line holds more or fewer values than there are columns.
     """
     width = _width(columns, num_rows)
-    rows = [words for line in body.splitlines() if (words := line.split())][:num_rows]
-    found = sum(map(len, rows))
-    if len(rows) < num_rows and found < num_rows * width:
+    rows = (words for line in _lines(body) if (words := line.split(None, width)))
+    values = numbers(islice(rows, num_rows), width)
+    if len(values) < num_rows:
         raise InputError(
             f"the header promises {num_rows} points of {width} values, but only "
-            f"{found} values follow: the file is cut short"
+            f"{len(values)} rows follow: the file is cut short"
         )
-    return _named(columns, numbers(rows, width))
+    return _named(columns, values)
 
 
-def numbers(rows: Sequence[Sequence[bytes]], width: int) -> Table:
+def _lines(text: bytes) -> Iterator[bytes]:
+    """Yield the lines one by one: all at once they take many times the memory of the text."""
+    return io.BytesIO(text.replace(b"\r", b"\n"))
+
+
+def numbers(rows: Iterable[Sequence[bytes]], width: int) -> Table:
     """Read the words of rows of text as float64 [rows, width].
 
     Raises:
         InputError: a row has another number of words, or a word is not a number.
     """
-    for row, words in enumerate(rows, 1):
-        if len(words) != width:
-            raise InputError(
-                f"row {row} of the points has {len(words)} values instead of {width}: "
-                "every row needs one value a column"
-            )
+
+    def values() -> Iterator[float]:
+        for row, words in enumerate(rows, 1):
+            if len(words) != width:
+                raise InputError(
+                    f"row {row} of the points has {len(words)} values instead of {width}: every "
+                    "row needs one value a column; if it is the last one, the file is cut short"
+                )
+            yield from map(float, words)
+
     try:
-        values = np.fromiter((float(word) for words in rows for word in words), np.float64)
+        return np.fromiter(values(), np.float64).reshape(-1, width)
     except ValueError as error:
         reason = str(error)[:MAX_SAID]
         raise InputError(f"a value is not a number ({reason}): check the file") from error
-    return values.reshape(len(rows), width)
 
 
 def read_packed_rows(body: bytes, columns: Sequence[FileField], num_rows: int) -> NamedTable:
@@ -139,30 +150,34 @@ def read_text(path: Path) -> NamedTable:
         InputError: there are no points, lines differ in their number of values, or one is no
             number.
     """
-    lines = [line for raw in path.read_bytes().splitlines() if (line := raw.strip())]
+    text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    lines = (line for raw in _lines(text) if (line := raw.strip()))
     names: tuple[str, ...] = ()
-    if lines:
-        first = lines[0]
-        for mark in _COMMENTS:
-            first = first.removeprefix(mark)
-        words = [word.decode("utf-8", "replace").strip(" \"'\t") for word in _words(first)]
-        if {word.lower() for word in words} >= _AXES:
-            names, lines = tuple(words), lines[1:]
-    rows = [_words(line) for line in lines if not line.startswith(_COMMENTS)]
-    if not rows:
+    first = next(lines, b"#")
+    title = first
+    for mark in _COMMENTS:
+        title = title.removeprefix(mark)
+    words = [word.decode("utf-8", "replace").strip(" \"'\t") for word in _words(title)]
+    if {word.lower() for word in words} >= _AXES:
+        names = tuple(words)
+    else:
+        lines = chain((first,), lines)
+    rows = (_words(line) for line in lines if not line.startswith(_COMMENTS))
+    row = next(rows, None)
+    if row is None:
         raise InputError("holds no points: give a cloud with at least one")
-    width = len(names) or len(rows[0])
+    width = len(names) or len(row)
     if width > MAX_COLUMNS:
         raise InputError(f"has {width} columns: expected at most {MAX_COLUMNS}")
-    check_batch(len(rows), width)
-    if names and len(rows[0]) != width:
+    check_batch(text.count(b"\n"), width)
+    if names and len(row) != width:
         said = ", ".join(names)[:MAX_SAID]
-        raise InputError(f"names {width} columns ({said}), but its rows have {len(rows[0])} values")
-    return NamedTable(numbers(rows, width), names)
+        raise InputError(f"names {width} columns ({said}), but its rows have {len(row)} values")
+    return NamedTable(numbers(chain((row,), rows), width), names)
 
 
 def _words(line: bytes) -> list[bytes]:
     for separator in _SEPARATORS:
         if separator in line:
-            return line.rstrip(separator).split(separator)
-    return line.split()
+            return line.rstrip(separator).split(separator, MAX_COLUMNS)
+    return line.split(None, MAX_COLUMNS)
