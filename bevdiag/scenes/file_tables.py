@@ -151,7 +151,7 @@ def read_text(path: Path) -> NamedTable:
             number.
     """
     text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    lines = (line for raw in _lines(text) if (line := raw.strip()))
+    lines: Iterator[bytes] = (line for raw in _lines(text) if (line := raw.strip()))
     names: tuple[str, ...] = ()
     first = next(lines, b"#")
     title = first

@@ -84,6 +84,7 @@ same: *base
         ("A: 1\nB: \x00\n", "c.yaml:2:4: DATA: the character U+0000 is not allowed in YAML"),
         ("A: *no\n", "c.yaml:1:4: DATA.A: the alias *no is not defined above"),
         ("A: &a [*a]\n", "c.yaml:1:8: DATA.A.0: the alias *a refers to itself"),
+        ("A: &a 1\nB: &a 2\n", "c.yaml:2:4: DATA.B: the anchor &a stands above already"),
         ("A: {<<: 3}\n", "<< takes a mapping or a list of mappings"),
         ("[a, b]: 1\n", "c.yaml:1:1: DATA: a key must be one word, not a list or mapping"),
         ("A: !!set {x}\n", "c.yaml:1:4: DATA.A: the tag !!set is not allowed"),
