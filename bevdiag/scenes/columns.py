@@ -28,8 +28,7 @@ def nonsense_share(coordinates: np.ndarray) -> float:  # type: ignore[type-arg]
 
 def inside_share(points: np.ndarray, bounds: Range) -> float:  # type: ignore[type-arg]
     """Share of points [N, 3+] that lie inside the range."""
-    with np.errstate(invalid="ignore"):
-        return float(within(points, bounds).mean()) if len(points) else 0.0
+    return float(within(points, bounds).mean()) if len(points) else 0.0
 
 
 def without_gaps(points: Points) -> tuple[Points, list[str]]:
