@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bevdiag.accuracy.clouds import Clouds, Stored, made_up, ray_clouds
+from bevdiag.accuracy.clouds import Clouds, Stored, synthetic_clouds, ray_clouds
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow
 from bevdiag.errors import InputError
 from bevdiag.files.bounds import check_json
@@ -177,8 +177,8 @@ def shipped_rows(configs: Path | None) -> list[tuple[MeasuredRow, Clouds]]:
     """
     files: list[tuple[str, Path | None, Clouds]] = [
         (_SHIPPED_MODEL, shipped_file("configs/focalsst_dsvt.yaml"), Stored(_MEASURED / _SONAR)),
-        (_ORIGINALS, configs, made_up),
-        (_FORKS, configs, made_up),
+        (_ORIGINALS, configs, synthetic_clouds),
+        (_FORKS, configs, synthetic_clouds),
         *((name, configs, ray_clouds) for name in _OTHERS),
     ]
     return [
