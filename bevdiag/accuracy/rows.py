@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bevdiag.accuracy.clouds import Clouds, Stored, synthetic_clouds, ray_clouds
+from bevdiag.accuracy.clouds import Clouds, Stored, ray_clouds, synthetic_clouds
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow
 from bevdiag.errors import InputError
 from bevdiag.files.bounds import check_json
