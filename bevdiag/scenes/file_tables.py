@@ -21,6 +21,7 @@ MAX_SAID = 200
 
 Table = NDArray[Any]
 """[N, columns] of any number type."""
+_NO_ROWS: Table = np.empty((0, 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,38 +87,31 @@ def numbers(rows: Iterable[Sequence[bytes]], width: int) -> Table:
         raise InputError(f"a value is not a number ({reason}): check the file") from error
 
 
-def read_packed_rows(body: bytes, columns: Sequence[FileField], num_rows: int) -> NamedTable:
-    """Read `num_rows` rows without gaps as float64, padding left out.
+def read_packed(
+    body: bytes, columns: Sequence[FileField], num_rows: int, *, by_column: bool = False
+) -> NamedTable:
+    """Read packed values as float64, row after row or column after column; padding is left out.
 
     Raises:
         InputError: there are too many columns or rows, or the data is too short.
     """
     _width(columns, num_rows)
-    row = np.dtype([(f"c{i}", c.dtype, (c.count,)) for i, c in enumerate(columns)])
-    if len(body) < num_rows * row.itemsize:
+    if not num_rows:
+        return NamedTable(_NO_ROWS)
+    sizes = [column.count * np.dtype(column.dtype).itemsize for column in columns]
+    row_bytes = sum(sizes)
+    if len(body) < num_rows * row_bytes:
         raise InputError(
-            f"the header promises {num_rows} points of {row.itemsize} bytes, but only "
+            f"the header promises {num_rows} points of {row_bytes} bytes, but only "
             f"{len(body)} bytes follow: the file is cut short"
         )
-    rows = np.frombuffer(body, row, count=num_rows)
-    parts = [rows[name].astype(np.float64) for name in row.names or ()]
-    return _named(columns, np.concatenate(parts, axis=1))
-
-
-def read_packed_columns(body: bytes, columns: Sequence[FileField], num_rows: int) -> NamedTable:
-    """Read columns that follow one another, each of `num_rows` entries, as float64.
-
-    Raises:
-        InputError: there are too many columns or rows.
-        ValueError: the data is too short.
-    """
-    _width(columns, num_rows)
     parts, start = [], 0
-    for column in columns:
-        count = num_rows * column.count
-        part = np.frombuffer(body, column.dtype, count, start)
-        parts.append(part.reshape(num_rows, column.count).astype(np.float64))
-        start += part.nbytes
+    for column, size in zip(columns, sizes, strict=True):
+        strides = size if by_column else row_bytes, size // column.count
+        shape = num_rows, column.count
+        part: Table = np.ndarray(shape, column.dtype, body, start, strides)
+        parts.append(part.astype(np.float64))
+        start += num_rows * size if by_column else size
     return _named(columns, np.concatenate(parts, axis=1))
 
 
@@ -147,8 +141,7 @@ def read_text(path: Path) -> NamedTable:
     """Read one point a line; the first line, also as a comment, may name the columns.
 
     Raises:
-        InputError: there are no points, lines differ in their number of values, or one is no
-            number.
+        InputError: lines differ in their number of values, or one is no number.
     """
     text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     lines: Iterator[bytes] = (line for raw in _lines(text) if (line := raw.strip()))
@@ -165,7 +158,7 @@ def read_text(path: Path) -> NamedTable:
     rows = (_words(line) for line in lines if not line.startswith(_COMMENTS))
     row = next(rows, None)
     if row is None:
-        raise InputError("holds no points: give a cloud with at least one")
+        return NamedTable(_NO_ROWS)
     width = len(names) or len(row)
     if width > MAX_COLUMNS:
         raise InputError(f"has {width} columns: expected at most {MAX_COLUMNS}")
