@@ -1,5 +1,6 @@
 """det3d's conventions: Python configs, a pipeline that voxelizes, `return_loss=True`, one cycle."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -36,6 +37,8 @@ _PACKAGE = "det3d"
 _BATCH = "example"
 _LOADED = "LoadPointCloud"
 """What the transforms are called that read the data set's files."""
+_COORDINATES = 3
+_SAMPLER = "build_dbsampler"
 _PASTES = ("GT-AUG", "it pastes objects of a database that is part of the data set")
 
 
@@ -61,10 +64,13 @@ class Det3dSupply(PipelineSupply):
             if step.get("cfg"):
                 if step["cfg"].get("db_sampler"):
                     self.leave_out(*_PASTES)
-                    step["cfg"]["db_sampler"] = None
                 step["cfg"].update(at_rest(step["cfg"]))
             steps.append(step)
-        run = required(f"{_PACKAGE}.datasets.pipelines").Compose(steps)
+        pipelines = required(f"{_PACKAGE}.datasets.pipelines")
+        for module in [module for name, module in sys.modules.items() if name.startswith(_PACKAGE)]:
+            if hasattr(module, _SAMPLER):
+                setattr(module, _SAMPLER, lambda *_, **__: None)
+        run = pipelines.Compose(steps)
         samples = [run(*self._loaded(index, dataset))[0] for index in range(self.scene.batch_size)]
         return {_BATCH: required(f"{_PACKAGE}.torchie.parallel").collate_kitti(samples)}
 
@@ -221,8 +227,12 @@ def _reader(model: Any) -> Any:
 
 
 def _num_features(config: Mapping[str, Any]) -> int:
-    """Columns of a point, as the model's reader expects them."""
-    return int(_reader(config["model"]).get("num_input_features") or len(COLUMNS) - 1)
+    """Columns of a point, as the model's reader expects them.
+
+    Fewer than there are coordinates are what a point has beside these.
+    """
+    count = int(_reader(config["model"]).get("num_input_features") or len(COLUMNS) - 1)
+    return count if count >= _COORDINATES else count + _COORDINATES
 
 
 def _frames(config: Mapping[str, Any], dataset: Any) -> int:

@@ -46,7 +46,7 @@ class EasyDict(dict[str, Any]):
             self[key] = value
 
     def __reduce__(self) -> Any:
-        return type(self), (dict(self),)
+        return EasyDict, (dict(self),)
 
     @classmethod
     def _attributed(cls, value: Any) -> Any:
@@ -72,6 +72,9 @@ class GrowingDict(EasyDict):
         if name.startswith("__"):
             raise AttributeError(name)
         return self[name]
+
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self),)
 
     def __missing__(self, name: str) -> Any:
         made = type(self)()
@@ -279,6 +282,13 @@ _MEMBERS: dict[str, dict[str, Any]] = {
     "pytorch3d.loss": {"chamfer_distance": chamfer_distance},
     "scipy": {},
     "scipy.optimize": {"linear_sum_assignment": linear_sum_assignment},
+    "six": {
+        **{"string_types": (str,), "integer_types": (int,), "class_types": (type,)},
+        **{"text_type": str, "binary_type": bytes, "PY2": False, "PY3": True},
+        "iteritems": lambda mapping: iter(mapping.items()),
+        "itervalues": lambda mapping: iter(mapping.values()),
+    },
+    "six.moves": {"map": map, "range": range, "xrange": range, "zip": zip},
     "timm": {},
     "timm.layers": _TIMM,
     "timm.models": {},

@@ -57,6 +57,14 @@ def test_addict_s_dict_grows_where_something_is_put_into_it() -> None:
     assert Strict(a={"b": 2}).a.b == 2
 
 
+def test_six_has_the_types_that_code_of_two_pythons_asks_for() -> None:
+    six = modules_of("six")["six"]
+    assert isinstance("a", six.string_types)
+    assert not isinstance(1, six.string_types)
+    assert list(six.iteritems({"a": 1})) == [("a", 1)]
+    assert list(six.moves.range(2)) == [0, 1]
+
+
 def test_spconv_has_the_modules_that_detectors_import() -> None:
     modules = spconv_modules()
     assert float(modules["spconv"].__version__[2:]) >= 2.2
