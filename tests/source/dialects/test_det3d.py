@@ -62,8 +62,8 @@ def test_a_config_says_what_its_scene_and_step_are(source: Repository) -> None:
     assert settings.point_cloud_range == (-8, -8, -3, 8, 8, 1)
     assert settings.grid_size == (16, 16, 1)
     assert (settings.max_points, settings.max_voxels) == (4, 200)
-    assert source.scene_settings.frames == 2
-    assert source.scene_settings.dataset == "NuScenesDataset"
+    assert source.scene_settings.frame.frames == 2
+    assert source.scene_settings.frame.dataset == "NuScenesDataset"
     assert settings.half_precision is None
 
 
@@ -162,10 +162,13 @@ def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
     reader = {"pc_range": [-4, -4, -1, 4, 4, 1], "voxel_size": [1, 1, 2], "num_input_features": 3}
     model = {"type": "TwoStage", "first_stage_cfg": {"reader": reader}}
     train = {"type": "WaymoDataset", "pipeline": []}
-    said = _described({**config, "model": model, "data": {"train": train}})
+    both = {**config, "model": model, "data": {"train": train}}
+    said = _described(both)
     assert (said["range"], said["voxel_size"]) == ([-4, -4, -1, 4, 4, 1], [1, 1, 2])
     assert (said["max_points"], said["max_voxels"]) == (-1, -1)
     assert said["features"] == ["x", "y", "z"]
+    reader["num_input_features"] = 2  # what a point has beside its coordinates
+    assert len(_described(both)["features"]) == 5
     with pytest.raises(NoVerdictError, match="there is no range of points"):
         _described({**config, "model": {"type": "Toy"}, "data": {"train": train}})
 
