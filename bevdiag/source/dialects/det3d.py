@@ -39,6 +39,8 @@ _LOADED = "LoadPointCloud"
 """What the transforms are called that read the data set's files."""
 _COORDINATES = 3
 _SAMPLER = "build_dbsampler"
+_WITHOUT_SPEEDS = "kitti"
+"""The data set whose labels have no speeds; what every other's class leaves out are zeros."""
 _PASTES = ("GT-AUG", "it pastes objects of a database that is part of the data set")
 
 
@@ -82,7 +84,9 @@ class Det3dSupply(PipelineSupply):
         labelled = np.asarray(self.scene.gt_boxes[index], np.float32)
         labelled = labelled[labelled[:, -1] > 0]
         x, y, z, length, width, height, heading, *speed, kind = labelled.T
-        speeds = speed[:2] if speed else [np.zeros_like(x)] * 2
+        speeds = speed[:2] or [np.zeros_like(x)] * 2
+        if str(dataset["type"]).lower().startswith(_WITHOUT_SPEEDS):
+            speeds = []
         boxes = np.stack((x, y, z, width, length, height, *speeds, -heading - np.pi / 2), axis=1)
         names = np.array(_class_names(self.config, dataset))
         info = {"token": str(index)}
@@ -185,10 +189,13 @@ class Det3d(PythonConfig):
         settings, schedule = config.get("optimizer"), config.get("lr_config") or {}
         if not settings:
             return None
-        is_cycle = schedule.get("type") == "one_cycle"
-        build = train.build_one_cycle_optimizer if is_cycle else train.build_optimizer
-        made = build(model, settings)
-        optimizer: torch.optim.Optimizer = made.opt if is_cycle else made
+        optimizer: torch.optim.Optimizer
+        if "TYPE" in settings:  # as it was before the schedule named it
+            optimizer = train.build_fastai_optimizer(settings, model).opt
+        elif schedule.get("type") == "one_cycle":
+            optimizer = train.build_one_cycle_optimizer(model, settings).opt
+        else:
+            optimizer = train.build_optimizer(model, settings)
         self.keep_gradients(model, optimizer)
         return optimizer
 
