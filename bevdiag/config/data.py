@@ -42,13 +42,14 @@ class PointFeatures(LowerCaseSettings):
         return self
 
 
-class RangeSection(Settings):
+class PointSection(Settings):
     """DATA_CONFIG as far as every repository has it."""
 
     point_cloud_range: Range
+    point_feature_encoding: PointFeatures
 
     @model_validator(mode="after")
-    def _minimum_first(self) -> "RangeSection":
+    def _minimum_first(self) -> "PointSection":
         for axis, name in enumerate(AXES):
             low, high = self.point_cloud_range[axis], self.point_cloud_range[axis + 3]
             if low >= high:
@@ -58,12 +59,11 @@ class RangeSection(Settings):
         return self
 
 
-class DataSection(RangeSection):
+class DataSection(PointSection):
     """DATA_CONFIG without its processors."""
 
     dataset: str = ""
     max_sweeps: Annotated[int, Field(strict=True, ge=1, le=MOST_FRAMES)] = 1
-    point_feature_encoding: PointFeatures
 
 
 class VoxelCaps(LowerCaseSettings):

@@ -16,7 +16,7 @@ from bevdiag.config.checking import (
     WholeInt,
     checked,
 )
-from bevdiag.config.data import RangeSection, checked_grid, for_both
+from bevdiag.config.data import PointSection, checked_grid, for_both
 from bevdiag.config.load import ClassNames
 from bevdiag.config.model_settings import OptimizationSettings
 
@@ -94,10 +94,6 @@ def read_source_config(
     )
 
 
-class _Features(LowerCaseSettings):
-    used_feature_list: tuple[str, ...] = ()
-
-
 class _Counts(LowerCaseSettings):
     """How many of something a sample keeps in training and in evaluation; -1 for all."""
 
@@ -117,8 +113,7 @@ class _Processor(Settings):
     downsample_factor: PositiveInt | None = None
 
 
-class _Data(RangeSection):
-    point_feature_encoding: _Features
+class _Data(PointSection):
     data_processor: tuple[_Processor, ...] | None = None
     pred_velocity: Any = False
     train_with_speed: Any = False

@@ -79,6 +79,7 @@ def test_what_is_missing_is_named(text: str, said: str, tmp_path: Path) -> None:
         ("POINT_CLOUD_RANGE", "[a, b, c, d, e, f]", "expected a number, found the text 'a'"),
         ("POINT_CLOUD_RANGE", "[0, 0, 0, 0, 0, 0]", "x starts at 0 and ends at 0"),
         ("POINT_FEATURE_ENCODING.used_feature_list", "4", "expected a list of texts, found 4"),
+        ("POINT_FEATURE_ENCODING.used_feature_list", "[x]", "a list of texts, at least 3"),
         ("DATA_PROCESSOR", "[1]", "expected a mapping of keys to values, found 1"),
         ("DATA_PROCESSOR", "some", "expected a list of mappings, found the text 'some'"),
         ("DATA_PROCESSOR.0.VOXEL_SIZE", "[0, 1, 1]", "expected at least 1 and fewer"),
