@@ -50,6 +50,10 @@ def inspect_command(
     levels = None if depth is None else values.whole_number("--depth", depth, least=1)
     check_output(output)
     check_page(html)
+    if output_format != "text":
+        for option, is_given in (("--depth", levels is not None), ("--verbose", verbose)):
+            if is_given:
+                raise InputError(f"{option}: says how much the text shows: leave out --format")
     as_snapshot = output_format == MEMORY_VIZ
     if as_snapshot:
         check_binary(output, f"--format {MEMORY_VIZ}")

@@ -99,6 +99,8 @@ def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) ->
     Raises:
         BevdiagError: a policy that cannot be used.
     """
+    if isolated and policy is not None:
+        raise InputError(f"policy {policy}: without effect where none is taken (isolated)")
     read: dict[Path, PolicyFile] = {}
     found = []
     for config in configs:
@@ -122,6 +124,11 @@ def _job(config: Path, given: Given, base: InspectOptions, policy: Policy, *, ju
     options = replace(base, **parsed, pins={**pins, **base.pins})
     options = _judged(options, places if judged else places[:1], at_hand=judged)
     words = _words(options)
+    if given.margin is not None and not words:
+        raise InputError(
+            f"{given.label('margin')}: there is no budget to take it off: say what the step must "
+            f"fit, with {given.label('gpu')} or {given.label('budget')}"
+        )
     if "margin" in said and words:
         options = _with_margin(options, said["margin"])
         words += f" less a margin of {said['margin'].text}"
@@ -147,8 +154,10 @@ def _judged(
     """Return the options with a GPU and a budget, both from the first place that names either."""
     from bevdiag.prediction.target import Choice, gpu_at_hand
 
-    for place in places:
-        said = {name: place[name] for name in _MEMORY if name in place and place[name].text}
+    for number, place in enumerate(places):
+        said = {name: place[name] for name in _MEMORY if name in place}
+        if number:  # An option without text is a mistake; elsewhere it leaves the question open.
+            said = {name: one for name, one in said.items() if one.text}
         if said:
             gpu, budget = said.get("gpu"), said.get("budget")
             choice: Choice | None = Choice(

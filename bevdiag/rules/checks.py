@@ -36,8 +36,8 @@ _DERIVED = ("BEV102", "BEV103", "BEV106", "BEV108", "BEV201", "BEV202", "BEV204"
 """Rules that derive from the settings what OpenPCDet's modules hand to each other."""
 _UNSEEN = ("BEV010", "BEV011", "BEV104")
 """Faults of the data and of values, which stop a run and not a traced step."""
-_OTHER_MODULES = (
-    "Derived from what OpenPCDet's modules of these names do; the trace of this repository's own "
+_OTHER_CODE = (
+    "Derived from what OpenPCDet's code of these names does; the trace of this repository's own "
     "code did not confirm it."
 )
 
@@ -72,7 +72,9 @@ def config_findings(
         f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
         "--source DIR traces it."
     )
-    return tuple(_doubted(f, doubt) for f in found) if foreign else found
+    if not foreign:
+        return found
+    return tuple(_doubted(f, doubt) if f.code in _DERIVED else f for f in found)
 
 
 def source_findings(
@@ -82,9 +84,8 @@ def source_findings(
 
     What modules there are is the repository's business, and a step that `ran` had no fault that
     would have stopped it, whatever a module of that name does elsewhere; but what a trace does not
-    show, and what stops nothing, is found all the same. What is derived from what OpenPCDet's
-    modules of those names do is certain only where the repository's code failed in the very words
-    of the rule.
+    show, and what stops nothing, is found all the same. That OpenPCDet's own code would stop is
+    certain only where the repository's code failed in the very words of the rule.
 
     Args:
         document: the config.
@@ -94,7 +95,9 @@ def source_findings(
     """
     confirmed = codes_for(failure, None)
     return tuple(
-        found if found.code in confirmed else _doubted(found, _OTHER_MODULES, *_UNSEEN)
+        _doubted(found, _OTHER_CODE)
+        if found.code not in confirmed and (CODES[found.code].stops or found.code in _DERIVED)
+        else found
         for found in config_findings(document, None, data_root)
         if found.code != _UNKNOWN_MODULE and not (ran and _is_refuted(found))
     )
@@ -164,9 +167,9 @@ def _foreign(parts: Parts) -> str:
     )
 
 
-def _doubted(found: Finding, doubt: str, *more: str) -> Finding:
+def _doubted(found: Finding, doubt: str) -> Finding:
     """Turn a derived error into a warning, which does not explain why a step stops."""
-    if found.code not in (*_DERIVED, *more) or found.severity is not Severity.ERROR:
+    if found.severity is not Severity.ERROR:
         return found
     return replace(
         found,

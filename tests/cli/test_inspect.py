@@ -57,7 +57,7 @@ def test_every_option_arrives(diagnosis: Any, capsys: pytest.CaptureFixture[str]
         "inspect model.yaml --device meta --points a.npy --points b.pcd --batch-size 4 "
         "--autocast bf16 --optimizer sgd --gpu a100-80gb --budget 22GiB --cudnn 9.1 "
         "--compression sparse_max --set A.B=1 --set C=[1,2] --no-remedies "
-        "--assume site.kept=464367 --seed 7 --format json --depth 1"
+        "--assume site.kept=464367 --seed 7 --format json"
     )
     assert run(arguments.split()) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == "bevdiag.inspect/2"
@@ -166,6 +166,10 @@ def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
         (["--remedies"], "--remedies: say what the step must fit"),
         (["--point-columns", "5"], "--point-columns: says how a .bin file is read"),
         (["--point-dtype", "float64"], "--point-dtype: says how a .bin file is read"),
+        (["--format", "json", "--depth", "1"], "--depth: says how much the text shows"),
+        (["--format", "github", "-v"], "--verbose: says how much the text shows"),
+        (["--margin", "10%", "--isolated"], "--margin: there is no budget to take it off"),
+        (["--step", "eval", "--optimizer", "sgd"], "and --optimizer belong to training"),
     ],
 )
 def test_an_option_without_an_effect_is_refused(

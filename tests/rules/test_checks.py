@@ -51,3 +51,15 @@ def test_what_stops_nothing_is_found_though_the_step_ran(name: str) -> None:
     document = read_document(path)
     codes = [f.code for f in source_findings(document, None, ran=True)]
     assert path.parent.name in codes
+
+
+@pytest.mark.parametrize("code", ["BEV010", "BEV011", "BEV206", "BEV110"])
+def test_what_openpcdet_s_code_would_stop_at_is_no_error_of_another_code(code: str) -> None:
+    config = CONFIG.parents[1] / code / "bad.yaml"
+    document = read_document(config)
+    (known,) = (f for f in check_config(config, document) if f.code == code)
+    assert known.stops
+    found = source_findings(document, None, ran=False, failure="KeyError: 'x'")
+    (derived,) = (f for f in found if f.code == code)
+    assert derived.severity is Severity.WARNING
+    assert not derived.stops
