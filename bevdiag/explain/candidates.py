@@ -66,17 +66,39 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """One allocation of one case, with what speaks for it."""
+    """One allocation of one case, beside the message that it may be the cause of."""
 
+    failure: Failure
     case: Case
     event: int
     alloc: Alloc
     nbytes: int
     allocated_bytes: int
     has_size: bool
-    stops_here: bool
-    agrees_with_stack: bool
-    distance: float | None
+    stops_here: bool = False
+
+    @property
+    def agrees_with_stack(self) -> bool:
+        """Whether the traceback does not speak against the allocation.
+
+        Losses are computed by a head's code, though no module's forward is running then.
+        """
+        alloc, stack = self.alloc, self.failure.stack
+        operations = _LAYERS.get(stack.layer, ())
+        part = alloc.module.partition(".")[0]
+        return (
+            (not stack.phase or stack.phase == alloc.phase.value)
+            and (not stack.part or part in ("", stack.part))
+            and (not operations or any(operation in alloc.op for operation in operations))
+        )
+
+    @property
+    def distance(self) -> float | None:
+        """How far the predicted total lies from the message's, as a share of it, if it has one."""
+        if self.failure.allocated is None:
+            return None
+        stated = max(self.failure.allocated.middle_bytes, 1)
+        return abs(self.allocated_bytes - stated) / stated
 
     @property
     def is_near(self) -> bool:
@@ -100,28 +122,6 @@ class Match:
 def is_optional(alloc: Alloc, target: DeviceTarget) -> bool:
     """Whether PyTorch goes on without it: it skips an engine of cuDNN, it does not fail."""
     return alloc.request is not None and workspace(alloc.request, target).is_optional
-
-
-def distance_of(allocated_bytes: int, failure: Failure) -> float | None:
-    """How far a predicted total lies from the message's, as a share of it; None without one."""
-    if failure.allocated is None:
-        return None
-    stated = max(failure.allocated.middle_bytes, 1)
-    return abs(allocated_bytes - stated) / stated
-
-
-def agrees(alloc: Alloc, stack: Stack) -> bool:
-    """Whether the traceback does not speak against the allocation.
-
-    Losses are computed by a head's code, though no module's forward is running then.
-    """
-    operations = _LAYERS.get(stack.layer, ())
-    part = alloc.module.partition(".")[0]
-    return (
-        (not stack.phase or stack.phase == alloc.phase.value)
-        and (not stack.part or part in ("", stack.part))
-        and (not operations or any(operation in alloc.op for operation in operations))
-    )
 
 
 def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
@@ -151,19 +151,16 @@ def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
         before = totals[0, :index] + share * (totals[1, :index] - totals[0, :index])
         if not 0 <= share <= limit or not index or before.max() > capacity:
             continue  # there can be no such count, or memory would have run out earlier
-        allocated = int(before[-1])
         kept = round(fewest + share * (more - fewest))
         assumption = f"about {kept:,} voxels kept, which depends on values"
         match = Match(
+            failure=failure,
             case=replace(pair[0], assumption=assumption),
             event=index,
             alloc=event,
             nbytes=figure.middle_bytes,
-            allocated_bytes=allocated,
+            allocated_bytes=int(before[-1]),
             has_size=True,
-            stops_here=False,
-            agrees_with_stack=agrees(event, failure.stack),
-            distance=distance_of(allocated, failure),
         )
         if match.is_near:
             yield match
@@ -204,7 +201,7 @@ def search(failure: Failure, cases: Sequence[Case]) -> tuple[Candidate, ...]:
     kept = list(best.values())
     if kept and kept[0].has_size:
         kept = [match for match in kept if match.has_size]
-    return tuple(_candidate(failure, match, kept) for match in kept[:MAX_CANDIDATES])
+    return tuple(_candidate(match, kept) for match in kept[:MAX_CANDIDATES])
 
 
 def _matches(failure: Failure, case: Case) -> Iterator[Match]:
@@ -221,21 +218,19 @@ def _matches(failure: Failure, case: Case) -> Iterator[Match]:
         has_size = figure is not None and asks_for(nbytes, figure)
         if not has_size and index != stop:
             continue
-        allocated = int(totals.allocated[index] - totals.granted[event.block])
         yield Match(
+            failure=failure,
             case=case,
             event=index,
             alloc=event,
             nbytes=nbytes,
-            allocated_bytes=allocated,
+            allocated_bytes=int(totals.allocated[index] - totals.granted[event.block]),
             has_size=has_size,
             stops_here=index == stop,
-            agrees_with_stack=agrees(event, failure.stack),
-            distance=distance_of(allocated, failure),
         )
 
 
-def _candidate(failure: Failure, match: Match, kept: Sequence[Match]) -> Candidate:
+def _candidate(match: Match, kept: Sequence[Match]) -> Candidate:
     alloc, target = match.alloc, match.case.target
     conditions = (condition_of(alloc, target), match.case.assumption)
     return Candidate(
@@ -249,7 +244,7 @@ def _candidate(failure: Failure, match: Match, kept: Sequence[Match]) -> Candida
         allocated_bytes=match.allocated_bytes,
         condition="; ".join(dict.fromkeys(filter(None, conditions))),
         certainty=_certainty(match, kept),
-        reasons=tuple(_reasons(failure, match)),
+        reasons=tuple(_reasons(match)),
     )
 
 
@@ -267,7 +262,8 @@ def _certainty(best: Match, kept: Sequence[Match]) -> Certainty:
     return Certainty.LIKELY if any(rivals) else Certainty.CERTAIN
 
 
-def _reasons(failure: Failure, match: Match) -> Iterator[str]:
+def _reasons(match: Match) -> Iterator[str]:
+    failure = match.failure
     requested = format_size(segment_bytes(block_bytes(match.nbytes)))
     if match.has_size:
         yield f"its segment prints as {requested}"
