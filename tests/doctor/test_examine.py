@@ -8,7 +8,7 @@ import pytest
 
 from bevdiag.doctor.examine import Checkup, examine
 from bevdiag.errors import ExitCode, InputError
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.doctor_report import write_doctor
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Confidence, Severity

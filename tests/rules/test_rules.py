@@ -164,6 +164,14 @@ def test_a_budget(evidence: StepEvidence, verdict: Verdict, code: str | None) ->
         assert "22.00 GiB" in finding.message
 
 
+def test_figures_that_differ_do_not_read_alike(evidence: StepEvidence) -> None:
+    reserved = evidence.profile.max_reserved_bytes
+    target = replace(evidence.target, capacity_bytes=reserved - 2**20)
+    (finding,) = _found(over_budget, replace(evidence, target=target, verdict=Verdict.OVER))
+    _, _, _, taken, _, _, usable, *_ = finding.message.split()
+    assert float(usable) < float(taken)
+
+
 def test_no_budget(evidence: StepEvidence) -> None:
     assert _found(over_budget, replace(evidence, verdict=Verdict.OVER)) == []
     assert _found(budget_depends_on_values, replace(evidence, verdict=Verdict.DEPENDS)) == []

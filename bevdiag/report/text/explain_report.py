@@ -12,9 +12,8 @@ from bevdiag.explain.answer import (
 )
 from bevdiag.explain.kinds import FAULT
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.locations import module_or_phase, shown_location
 from bevdiag.report.text.findings import write_fixes
-from bevdiag.report.text.prose import Page
+from bevdiag.report.text.prose import Page, module_or_phase
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
 _WORDS = {
@@ -91,7 +90,7 @@ def _write_suspicions(page: Page, explanation: Explanation) -> None:
         head = f"{doubt}{suspicion.code} {suspicion.name}: {suspicion.summary}"
         page.paragraph(head, style=f"bold {_STYLES[suspicion.certainty]}")
         for finding in suspicion.findings:
-            where = shown_location(finding.location) if finding.location is not None else ""
+            where = finding.location.shown() if finding.location is not None else ""
             place = f"{where} {finding.key}".strip()
             page.paragraph(f"{place}: {finding.message}" if place else finding.message, indent=2)
             write_fixes(page, finding)
@@ -167,8 +166,8 @@ def _assumed(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "Config", explanation.config
         capacity = target.capacity_bytes
         room = format_bytes(capacity) if capacity is not None else "not stated"
-        gpu = target.gpu or f"not named, kernels of compute capability {target.compute_capability}"
+        gpu = target.gpu or f"not named, kernels of compute capability {target.capability_text}"
         yield "GPU", f"{gpu}; room for the allocator: {room}"
-        yield "Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"
+        yield "Libraries", f"torch {target.torch}, cuDNN {target.cudnn_text}"
     for note in explanation.notes:
         yield "Note", note

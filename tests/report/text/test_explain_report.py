@@ -13,8 +13,8 @@ from bevdiag.explain.answer import (
     Suspicion,
 )
 from bevdiag.explain.kinds import FAULT, kinds
-from bevdiag.prediction.result import Target
-from bevdiag.report.layout import Layout
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.explain_report import write_explain
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Finding, Fix, Price, Severity
@@ -26,8 +26,13 @@ _FAILURE = Failure(
     line=1,
     requested=_FIGURE,
 )
-_TARGET = Target(
-    gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.20.0", compute_capability="9.0"
+_TARGET = DeviceTarget(
+    gpu=None,
+    capacity_bytes=None,
+    torch="2.13.0",
+    cudnn=(9, 20, 0),
+    compute_capability=(9, 0),
+    multiprocessors=132,
 )
 
 
@@ -95,4 +100,4 @@ def test_a_rules_finding_names_what_can_be_written_against_it() -> None:
     text = rendered(
         Layout(), write_explain, replace(_explanation(), failure=failure, suspicions=(suspicion,))
     )
-    assert "fix: batch-1 (bevdiag fix traces each)" in text
+    assert "fix: batch-1 (bevdiag fix traces the cheapest first)" in text
