@@ -232,13 +232,14 @@ def _matches(failure: Failure, case: Case) -> Iterator[Match]:
 
 def _candidate(match: Match, kept: Sequence[Match]) -> Candidate:
     alloc, target = match.alloc, match.case.target
-    conditions = (condition_of(alloc, target), match.case.assumption)
+    what, arithmetic, condition = described(alloc, match.nbytes, target)
+    conditions = (condition, match.case.assumption)
     return Candidate(
         module=alloc.module,
         phase=alloc.phase.value,
         step=alloc.step,
-        what=what_of(alloc, target),
-        arithmetic=arithmetic_of(alloc, match.nbytes, target),
+        what=what,
+        arithmetic=arithmetic,
         nbytes=match.nbytes,
         requested_bytes=segment_bytes(block_bytes(match.nbytes)),
         allocated_bytes=match.allocated_bytes,
@@ -285,8 +286,6 @@ def _reasons(match: Match) -> Iterator[str]:
 
 
 _FIXED = ".".join(map(str, CUDNN_64BIT[:2]))
-
-
 _DIRECTIONS = {
     "forward": "forward convolution",
     "dgrad": "convolution's input gradient",
@@ -294,61 +293,47 @@ _DIRECTIONS = {
 }
 
 
-def what_of(alloc: Alloc, target: DeviceTarget) -> str:
-    """Say what the allocation is: a convolution's im2col buffer, a gradient, an activation."""
-    request = alloc.request
-    if isinstance(request, ConvCall):
-        choice = conv_backend(request, target.cudnn)
-        buffer = "im2col buffer (workspace)" if choice.columns is not None else "cuDNN workspace"
-        return f"{buffer} of the {_DIRECTIONS[request.direction]}"
-    if isinstance(request, GemmWorkspace):
-        return "cuBLAS workspace"
+def described(alloc: Alloc, nbytes: int, target: DeviceTarget) -> tuple[str, str, str]:
+    """Return what the allocation is, the product that gives its bytes, and what must hold for it.
+
+    The last is empty where cuDNN's version does not decide whether the step asks for it.
+    """
+    segment = format_size(segment_bytes(block_bytes(nbytes)))
+    printed = f"{nbytes:,} B = {format_size(nbytes)}"
+    if segment != format_size(nbytes):
+        printed += f", in a segment of {segment}"
+    if isinstance(alloc.request, ConvCall):
+        return _of_convolution(alloc.request, printed, target)
+    if isinstance(alloc.request, GemmWorkspace):
+        return "cuBLAS workspace", printed, ""
     operation = alloc.op.removeprefix("aten.").partition(".")[0]
     made = f"of {operation}" if alloc.category is not Category.INPUT else "in the batch"
-    return f"{alloc.category.value} {made}"
-
-
-def arithmetic_of(alloc: Alloc, nbytes: int, target: DeviceTarget) -> str:
-    """Return the product that gives the bytes, and the segment that they become."""
-    segment = segment_bytes(block_bytes(nbytes))
-    printed = f"{nbytes:,} B = {format_size(nbytes)}"
-    if format_size(segment) != format_size(nbytes):
-        printed += f", in a segment of {format_size(segment)}"
-    request = alloc.request
-    if isinstance(request, ConvCall):
-        columns = conv_backend(request, target.cudnn).columns
-        if columns is not None:
-            return (
-                f"{columns.channels:,} channels x {columns.kernel_volume} x "
-                f"{columns.positions:,} positions x {columns.element_bytes} B = {printed}, for one "
-                f"sample whatever the batch"
-            )
-        shapes = " + ".join(
-            _shape(shape)
-            for shape in (request.input_shape, request.weight_shape, request.output_shape)
-        )
-        return f"channels-last copies of {shapes} x {request.element_bytes} B: {printed}"
     elements = prod(alloc.shape)
     if alloc.shape and elements and nbytes % elements == 0:
-        return f"{_shape(alloc.shape)} x {nbytes // elements} B = {printed}"
-    return printed
+        printed = f"{_shape(alloc.shape)} x {nbytes // elements} B = {printed}"
+    return f"{alloc.category.value} {made}", printed, ""
 
 
-def condition_of(alloc: Alloc, target: DeviceTarget) -> str:
-    """Say what must hold for the step to ask for this, where cuDNN's version decides; else ""."""
-    request = alloc.request
-    if not isinstance(request, ConvCall):
-        return ""
-    choice = conv_backend(request, target.cudnn)
-    if not choice.needs_64bit:
-        return ""
-    beyond = f"one sample has {choice.elements:,} elements, more than 2^31 - 1 = {INT32_MAX:,}"
-    if choice.refused_by_cudnn:
-        return (
-            f"cuDNN before {_FIXED} (torch's default wheels up to 2.6): {beyond}, so PyTorch "
-            "bypasses cuDNN"
-        )
-    return f"cuDNN {_FIXED} or later (torch's default wheels from 2.7 on): {beyond}"
+def _of_convolution(call: ConvCall, printed: str, target: DeviceTarget) -> tuple[str, str, str]:
+    choice, direction = conv_backend(call, target.cudnn), _DIRECTIONS[call.direction]
+    condition = ""
+    if choice.needs_64bit:
+        old = f"before {_FIXED} (torch's default wheels up to 2.6)"
+        new = f"{_FIXED} or later (torch's default wheels from 2.7 on)"
+        condition = (
+            f"cuDNN {old if choice.refused_by_cudnn else new}: one sample has "
+            f"{choice.elements:,} elements, more than 2^31 - 1 = {INT32_MAX:,}"
+        ) + (", so PyTorch bypasses cuDNN" if choice.refused_by_cudnn else "")
+    columns = choice.columns
+    if columns is None:
+        shapes = " + ".join(map(_shape, (call.input_shape, call.weight_shape, call.output_shape)))
+        copies = f"channels-last copies of {shapes} x {call.element_bytes} B: {printed}"
+        return f"cuDNN workspace of the {direction}", copies, condition
+    product = (
+        f"{columns.channels:,} channels x {columns.kernel_volume} x {columns.positions:,} "
+        f"positions x {columns.element_bytes} B = {printed}, for one sample whatever the batch"
+    )
+    return f"im2col buffer (workspace) of the {direction}", product, condition
 
 
 def _shape(shape: tuple[int, ...]) -> str:
