@@ -36,16 +36,6 @@ _HOST = -1
 
 
 @cache
-def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
-    """Return place and name of each argument that an operation writes into."""
-    return tuple(
-        (place, argument.name)
-        for place, argument in enumerate(func._schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )
-
-
-@cache
 def _name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -283,8 +273,7 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Memory with values that an operation on features writes into has none from here on."""
         if not any(self.as_known(tensor).is_meta for tensor in tensors_in(args, kwargs)):
             return
-        written = [args[at] if at < len(args) else kwargs.get(n) for at, n in _written_by(func)]
-        for tensor in tensors_in(written, {}):
+        for tensor in written_by(func, args, tuple(kwargs.values())):
             self.lose_values(tensor)
 
     def _as_known(self, value: Any) -> Any:
