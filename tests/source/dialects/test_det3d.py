@@ -63,7 +63,7 @@ def test_a_config_says_what_its_scene_and_step_are(source: Repository) -> None:
     assert settings.grid_size == (16, 16, 1)
     assert (settings.max_points, settings.max_voxels) == (4, 200)
     assert source.scene_settings.frame.frames == 2
-    assert source.scene_settings.dataset == "NuScenesDataset"
+    assert source.scene_settings.frame.dataset == "NuScenesDataset"
     assert settings.half_precision is None
 
 
