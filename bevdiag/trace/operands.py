@@ -36,7 +36,10 @@ def _written_places(func: Any) -> tuple[int, ...]:
 
 
 def written_by(func: Any, args: tuple[Any, ...], outputs: Any) -> list[torch.Tensor]:
-    """Return the tensors that an operation has written into, those given as `out=` among them."""
+    """Return the tensors that an operation writes into, those given as `out=` among them.
+
+    `outputs` is what it returned, or before it runs, what it is given by name.
+    """
     if not func._schema.is_mutable:
         return []
     named = [args[place] for place in _written_places(func) if place < len(args)]
