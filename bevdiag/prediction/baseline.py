@@ -124,6 +124,8 @@ def _entry(report: Prediction) -> BaselineEntry:
         conditions={
             "torch": report.target.torch,
             "cuDNN": report.target.cudnn_text,
+            "GPU": report.target.gpu or "none named",
+            "loop": report.target.loop.words or "plain",
             "autocast": report.autocast,
             "optimizer": report.optimizer,
             "batch size": str(report.scene.batch_size),
