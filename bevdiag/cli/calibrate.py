@@ -28,7 +28,7 @@ def calibrate_command(
         ),
     ] = False,
     calls: Annotated[Path | None, opt.option("--calls PROFILE")] = None,
-    output: opt.Output = STDOUT,
+    output: opt.OutputFile = STDOUT,
 ) -> int:
     """Measure the GPU at hand and write a profile for --profile.
 
@@ -40,6 +40,10 @@ def calibrate_command(
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
     sizes, autocasts = values.batch_sizes(batch_size), values.autocasts(autocast)
+    given = {"--batch-size": batch_size, "--autocast": autocast}
+    for option, value in {**given, "--cudnn-benchmark": cudnn_benchmark}.items():
+        if value and not configs:
+            raise InputError(f"{option}: says how a model is measured: give its CONFIG")
     with progress_bar() as progress:
         with importing_torch(progress):
             from bevdiag.accuracy.calibration import CalibrationOptions, calibrate

@@ -46,7 +46,7 @@ def read_file(path: Path, most: int, *, instead: str = "") -> bytes:
     Raises:
         InputError: it cannot be read, is no plain file, or is larger.
     """
-    data = _read(path, most + 1, tail=False)
+    data = read_part(path, most + 1)
     if len(data) > most:
         raise InputError(
             f"{path} cannot be read: it is larger than {most} bytes"
@@ -82,25 +82,12 @@ def read_json(path: Path, kind: type[_Read], most: int, expected: str) -> _Read:
         raise InputError(f"{path}: {where + ': ' if where else ''}{reason}; {expected}") from error
 
 
-def read_tail(path: Path, most: int) -> bytes:
-    """Read the last bytes of a plain file, `most` of them.
+def read_part(path: Path, most: int, *, tail: bool = False) -> bytes:
+    """Read the first bytes of a plain file, or the last where its `tail` is wanted, `most` of them.
 
     Raises:
         InputError: it cannot be read, or is no plain file.
     """
-    return _read(path, most, tail=True)
-
-
-def read_head(path: Path, most: int) -> bytes:
-    """Read the first bytes of a plain file, `most` of them.
-
-    Raises:
-        InputError: it cannot be read, or is no plain file.
-    """
-    return _read(path, most, tail=False)
-
-
-def _read(path: Path, most: int, *, tail: bool) -> bytes:
     if str(path) == STDIN and (kept := kept_stdin()) is not None:
         return kept[:most]
     try:

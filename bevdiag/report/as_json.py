@@ -39,7 +39,6 @@ from bevdiag.prediction.result import (
     Variant,
 )
 from bevdiag.remedies.results import FitPoint, FitReport, FixReport
-from bevdiag.report.locations import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
 from bevdiag.rules.finding import Finding, Fix
 
@@ -138,7 +137,7 @@ def plain(value: object) -> Any:
     if isinstance(value, Enum):
         return None if value is Verdict.NO_BUDGET else value.value
     if isinstance(value, Location):
-        value = shown_location(value)
+        value = value.shown()
     if isinstance(value, Prediction):
         value = replace(value, timeline=_reduced(value.timeline))
     if is_dataclass(value) or hasattr(value, "_fields"):

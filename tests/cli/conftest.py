@@ -17,6 +17,7 @@ from bevdiag.prediction.result import (
     CompareReport,
     ConfigReport,
     FirstStep,
+    OutOfMemory,
     Params,
     Peak,
     Prediction,
@@ -32,6 +33,9 @@ _TARGET = DeviceTarget(
     cudnn=(9, 1, 0),
     compute_capability=(9, 0),
     multiprocessors=132,
+)
+_STOP = OutOfMemory(
+    requested_bytes=2**30, module="vfe", phase="forward", step=1, what="", message="out of memory"
 )
 _SCENE = Scene(
     source="synthetic sonar, seed 0",
@@ -71,7 +75,7 @@ def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
         layers=(),
         assumptions=(),
         verdict=verdict,
-        oom=None,
+        oom=_STOP if verdict is Verdict.OVER else None,
         gpus=(),
         findings=(),
         remedies=(),

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from bevdiag.errors import Verdict
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
-from bevdiag.report.printable import fold, printable
+from bevdiag.report.printable import Layout, fold, printable
 from bevdiag.report.text.table import Row, columns, lay_out, natural_width
 from bevdiag.rules.finding import Severity
 
@@ -30,6 +30,17 @@ SEVERITY_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.I
 
 _Item = TypeVar("_Item")
 _Given = ParamSpec("_Given")
+
+
+def module_or_phase(module: str, phase: str) -> str:
+    """Name the module that an operation belongs to; outside of all, the part of the step."""
+    outside = {
+        "forward": "the loss",
+        "backward": "the backward pass of the loss",
+        "optimizer": "the optimizer",
+        "load": "the loading of the model",
+    }
+    return module or outside.get(phase, "the training step itself")
 
 
 def budget_name(target: "DeviceTarget") -> str:
@@ -75,7 +86,9 @@ class Page:
         if apart:
             self.line()
         title = printable(title)
-        rule = ("\u2500" if self.layout.unicode else "-") * (self.layout.width - len(title) - 1)
+        rule = ("\u2500" if self.layout.unicode else "-") * (
+            self.layout.width - cell_len(title) - 1
+        )
         self.line((title, "bold"), " ", (rule, "dim"))
 
     def paragraph(self, text: str, *, indent: int = 0, style: str = "") -> None:
@@ -111,9 +124,12 @@ class Page:
             self.lines += lines
             yield item
 
-    def has_room(self, spec: str, rows: Sequence[Row]) -> bool:
-        """Whether a table can be written with every column and no fold."""
-        return natural_width(columns(spec), rows) + 2 <= self.layout.width
+    def table_if_room(self, spec: str, rows: Sequence[Row]) -> bool:
+        """Write a table where there is room for every column without a fold, and say whether."""
+        has_room = natural_width(columns(spec), rows) + 2 <= self.layout.width
+        if has_room:
+            self.table(spec, rows)
+        return has_room
 
     def __str__(self) -> str:
         """Join the lines, with colour codes only where the layout wants them.

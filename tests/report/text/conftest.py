@@ -9,7 +9,7 @@ from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan, Scene
 from bevdiag.remedies.results import Advice, FitPoint, FitReport, FixReport
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.prose import Page
 from bevdiag.rules.finding import Fix, Price
 
