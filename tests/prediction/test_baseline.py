@@ -111,3 +111,12 @@ def test_another_gpu_or_loop_is_a_condition_too(check, file):
     gpu, loop = compared(moved, read_baseline(file), file, 0.1).notes
     assert gpu == "the baseline was recorded with GPU none named, this is rtx4090"
     assert "recorded with loop plain, this is one of 2 GPUs" in loop
+
+
+def test_a_step_with_a_batch_of_its_own_is_recorded_too(check, tmp_path):
+    path = tmp_path / "memory.json"
+    own = replace(check, report=replace(check.report, scene=None))
+    recorded = record([own], path)
+    (entry,) = recorded.configs.values()
+    assert "scene" not in entry.conditions
+    assert compared(own, recorded, path, 0.0).notes == ()
