@@ -84,7 +84,7 @@ def usable_of(target: DeviceTarget) -> str:
 
 def stack_entries(target: DeviceTarget) -> list[tuple[str, str]]:
     """Label and text for what the prediction stands on, and for the loop around the step."""
-    entries = [("Profile", target.profile_text or target.rules), ("Loop", target.loop.words)]
+    entries = [("Profile", target.profile_words or target.rules), ("Loop", target.loop.words)]
     return [(label, text) for label, text in entries if text]
 
 
