@@ -31,8 +31,7 @@ PACKAGES = {
 
 ELSEWHERE = {
     "cli/options": "cli/test_main.py",
-    "cli/reference": "policy/test_policy_file.py",
-    "cli/validate": "cli/test_main.py",
+    "cli/reference": "test_policy.py",
     "config/model_settings": "config/test_settings.py",
     "prediction/entry": "source/dialects/test_entry.py",
     "prediction/predicted": "prediction/test_module.py",

@@ -15,9 +15,7 @@ from bevdiag.prediction.values import optional
 if TYPE_CHECKING:
     from bevdiag.scenes.statistics import CellGrid
 
-scene_app = typer.Typer(
-    rich_markup_mode=None, help="Count what your frames hold, for --scene.", no_args_is_help=True
-)
+scene_app = typer.Typer(rich_markup_mode=None, help="Count what your frames hold, for --scene.")
 
 
 @scene_app.callback()
@@ -41,7 +39,7 @@ def measure_command(
     ] = None,
     point_columns: opt.PointColumns = None,
     point_dtype: opt.PointDtype = None,
-    output: opt.Output = STDOUT,
+    output: opt.OutputFile = STDOUT,
 ) -> int:
     """Count points, occupied voxels at strides 1 to 16 and lone voxels, as percentiles.
 
@@ -70,7 +68,7 @@ def measure_command(
 
 def _where(config: Path | None) -> "tuple[CellGrid, tuple[str, ...], tuple[str, ...]]":
     """Where to count, the features that are read, and those that files store."""
-    from bevdiag.config.data import stored_features_of
+    from bevdiag.config.data import frame_settings
     from bevdiag.scenes.statistics import DEFAULT_GRID, CellGrid
 
     if config is None:
@@ -83,5 +81,5 @@ def _where(config: Path | None) -> "tuple[CellGrid, tuple[str, ...], tuple[str, 
         point_cloud_range=settings.point_cloud_range,
         voxel_size=DEFAULT_GRID.voxel_size if size is None else (size[0], size[1], size[2]),
     )
-    stored = stored_features_of(settings.document.get("DATA_CONFIG"))
-    return grid, settings.point_features, stored
+    frame = frame_settings(settings.document.get("DATA_CONFIG"))
+    return grid, settings.point_features, frame.stored

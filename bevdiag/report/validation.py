@@ -46,27 +46,6 @@ def validation_markdown(validation: Validation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def groups_markdown(validation: Validation) -> str:
-    """Write a line for each stack and loop."""
-    lines = [
-        "| measured with | rows | median | largest | covered | reserved, largest | within 5 % |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, group in by_stack_and_loop(validation).items():
-        rows, of = len(group.predicted), len(group.outcomes)
-        cells = (
-            name,
-            str(rows) if rows == of else f"{rows} of {of}",
-            _magnitude(group.median_error),
-            _magnitude(group.max_error),
-            f"{group.num_covered} of {rows}",
-            _magnitude(group.max_reserved_error),
-            f"{group.num_reserved_near} of {rows}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def _cells(outcome: Outcome) -> tuple[str, ...]:
     row = outcome.row
     return (
@@ -78,7 +57,7 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         _percent(outcome.allocated_error),
         format_bytes(outcome.low_bytes),
         format_bytes(outcome.high_bytes),
-        "yes" if outcome.is_covered else "NO",
+        "yes" if outcome.covered else "NO",
         format_bytes(outcome.reserved_bytes),
         _percent(outcome.reserved_error),
         "exact" if outcome.params == row.params else f"{outcome.params} not {row.params}",

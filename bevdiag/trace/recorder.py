@@ -21,11 +21,28 @@ from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.known_facts import KnownColumns
 from bevdiag.trace.ledger import Ledger
-from bevdiag.trace.operands import all_meta, stored_in, tensors_in, written_by
+from bevdiag.trace.operands import (
+    StorageNotes,
+    all_meta,
+    stored_in,
+    tensors_in,
+    unrecorded,
+    written_by,
+)
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import KnownValues, Question
 
 _HOST = -1
+
+
+@cache
+def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
+    """Return place and name of each argument that an operation writes into."""
+    return tuple(
+        (place, argument.name)
+        for place, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
 
 
 @cache
@@ -60,6 +77,7 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._live: dict[int, int] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._made_once: set[str] = set()
+        self._lost: StorageNotes[torch.Tensor] = StorageNotes()
         self._host_only = False
         self.values = KnownValues()
         self.watcher: Watcher | None = None
@@ -236,6 +254,46 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         block = self._live.get(tensor.untyped_storage()._cdata)
         return tensor.is_meta if block is None else block != _HOST
 
+    # -- values that nobody knows any more -------------------------------------------------
+
+    def lose_values(self, tensor: torch.Tensor) -> None:
+        """From here on nobody knows what is in a tensor's memory, whoever looks at it.
+
+        Operations see meta tensors in the place of those that look at it, see `as_known`.
+        """
+        if tensor.is_meta or self._lost.of(tensor) is not None:
+            return
+        self.hide(tensor)  # what was made where nobody looked is the host's
+        size = tensor.untyped_storage().nbytes()
+        memory = unrecorded(torch.empty, size, dtype=torch.uint8, device="meta")
+        self.rehome(tensor, memory)
+        self.share(memory, tensor)
+        self._lost.keep(tensor, memory)
+
+    def as_known(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the tensor; a meta tensor of the same memory where that has lost its values."""
+        memory = None if tensor.is_meta or not self._lost else self._lost.of(tensor)
+        if memory is None:
+            return tensor
+        place = tensor.storage_offset(), tensor.size(), tensor.stride()
+        seen = unrecorded(torch.empty, 0, dtype=tensor.dtype, device="meta")
+        return unrecorded(seen.set_, memory.untyped_storage(), *place)
+
+    def _lose_what_is_written(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> None:
+        """Memory with values that an operation on features writes into has none from here on."""
+        if not any(self.as_known(tensor).is_meta for tensor in tensors_in(args, kwargs)):
+            return
+        written = [args[at] if at < len(args) else kwargs.get(n) for at, n in _written_by(func)]
+        for tensor in tensors_in(written, {}):
+            self.lose_values(tensor)
+
+    def _as_known(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self.as_known(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(self._as_known, value))
+        return value
+
     def on_device(self, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]) -> bool:
         """Whether what an operation makes from these inputs would live on the GPU.
 
@@ -258,6 +316,12 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         rule = self._rules.get(func)
         # Inside, every look at a tensor's shape would pass through the function mode above.
         with torch._C.DisableTorchFunction():
+            if func._schema.is_mutable:
+                self._lose_what_is_written(func, args, kwargs)
+            # A view of what has lost its values has none either, as it looks at the same memory.
+            if self._lost and not func.is_view:
+                args = self._as_known(args)
+                kwargs = {name: self._as_known(value) for name, value in kwargs.items()}
             outputs = (rule or type(self).run)(self, func, args, kwargs)
             for written in written_by(func, args, outputs):
                 self.columns.written(written)
@@ -296,6 +360,7 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         host's: training code copies what it logs, and a copy decides something only where it is
         read.
         """
+        tensor = self.as_known(tensor)
         question = self.asked("copy", tensor)
         if not tensor.is_meta:
             return None

@@ -5,6 +5,7 @@ import random
 import threading
 from collections import OrderedDict, UserDict
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -426,10 +427,65 @@ def test_what_raises_or_is_sparse_is_one_sentence() -> None:
         trace(graph)
 
 
+def test_gradients_of_inputs_are_counted_once_a_step() -> None:
+    plain, asked = (trace(_Returns(), X.clone().requires_grad_(wants)) for wants in (False, True))
+    of_weights = sizes(asked, Category.GRADIENT).count(5 * 3 * 4)
+    of_inputs = sizes(asked, Category.TEMPORARY).count(X.nbytes)
+    assert of_inputs == of_weights > 1
+    assert sizes(plain, Category.TEMPORARY).count(X.nbytes) == 0
+
+
+class _Penalizes(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = super().forward(x).square().sum()
+        (gradient,) = torch.autograd.grad(out, x, create_graph=True)
+        return out + gradient.square().sum()
+
+
+def test_a_model_may_ask_for_the_gradient_of_its_inputs() -> None:
+    traced = trace(_Penalizes(3, 5), X.clone().requires_grad_())
+    assert traced.params_without_grad == {}
+
+
+def test_hooks_of_parameters_are_run_as_they_would_be() -> None:
+    model, kept = _Returns(), []
+    model.linear.weight.register_hook(lambda gradient: kept.append(gradient.clone()))
+    trace(model)
+    assert [gradient.shape for gradient in kept] == [(5, 3)] * 2
+    model.linear.bias.register_post_accumulate_grad_hook(lambda _: None)
+    with pytest.raises(NoVerdictError, match=r"linear\.bias has a hook that runs once its"):
+        trace(model)
+
+
+def test_a_batch_norm_that_insists_on_cuda_is_that_of_one_gpu() -> None:
+    plain, synced = (
+        trace(nn.Sequential(nn.Linear(3, 5), norm(5)))
+        for norm in (nn.BatchNorm1d, nn.SyncBatchNorm)
+    )
+    assert [e.nbytes for e in synced.stream.allocs()] == [e.nbytes for e in plain.stream.allocs()]
+
+
+def test_compiled_code_is_refused_before_it_compiles_what_records_it() -> None:
+    inner = _Returns(torch.compile(torch.sin, backend="eager"))
+    for model in (inner, torch.compile(_Returns(), backend="eager")):
+        with pytest.raises(NoVerdictError, match=r"torch\.compile made.*TORCHDYNAMO_DISABLE=1"):
+            trace(model)
+    in_place = _Returns()
+    in_place.compile(backend="eager")
+    with pytest.raises(InputError, match="the model is compiled: give the model before"):
+        trace(in_place)
+
+
 def test_an_operation_that_knows_no_meta_tensors_is_one_sentence() -> None:
     model = _Returns(lambda out: out + torch.binomial(out.detach(), out.detach()))
     with pytest.raises(NoVerdictError, match="the training step cannot run: aten::binomial"):
         trace(model)
+
+
+class _Hides(_Returns):
+    def __init__(self) -> None:
+        super().__init__()
+        self.teachers = [nn.Linear(3, 3)]
 
 
 @pytest.mark.parametrize(
@@ -441,6 +497,13 @@ def test_an_operation_that_knows_no_meta_tensors_is_one_sentence() -> None:
         (_Returns(lambda out: "text"), X, None, "nothing that has a gradient"),
         (_Returns(), X, lambda out: out, "must return one number with a gradient"),
         (_Returns(), X, lambda out: 3.0, "must return one number with a gradient"),
+        (torch.jit.script(nn.Linear(3, 5)), X, None, "the model is scripted.*it was made from"),
+        (nn.Sequential(nn.DataParallel(_Returns())), X, None, "^0 wraps a model for several GPUs"),
+        (_Returns(lambda out: out.cuda()), X, None, r"test_any_model.py:\d+: CUDA is asked for by"),
+        (_Hides(), X, None, "^teachers holds a Linear that is no part of the model"),
+        (_Returns(), iter([X]), None, "the inputs hold a list_iterator: give the batch"),
+        (_Returns(), (SimpleNamespace(x=X),), None, "a SimpleNamespace with tensors inside"),
+        (_Returns(), (UserDict(x=X),), None, "the inputs hold a UserDict with tensors inside"),
         (
             _Returns(),
             stub.SparseConvTensor(X, torch.zeros(4, 4, dtype=torch.int32), [2, 2, 2], 1),
