@@ -27,22 +27,13 @@ from bevdiag.trace.operands import (
     stored_in,
     tensors_in,
     unrecorded,
+    written_arguments,
     written_by,
 )
 from bevdiag.trace.shapes import outputs_of
 from bevdiag.trace.unknown_values import KnownValues, Question
 
 _HOST = -1
-
-
-@cache
-def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
-    """Return place and name of each argument that an operation writes into."""
-    return tuple(
-        (place, argument.name)
-        for place, argument in enumerate(func._schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )
 
 
 @cache
@@ -277,7 +268,8 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Memory with values that an operation on features writes into has none from here on."""
         if not any(self.as_known(tensor).is_meta for tensor in tensors_in(args, kwargs)):
             return
-        written = [args[at] if at < len(args) else kwargs.get(n) for at, n in _written_by(func)]
+        named = written_arguments(func)
+        written = [args[at] if at < len(args) else kwargs.get(name) for at, name in named]
         for tensor in tensors_in(written, {}):
             self.lose_values(tensor)
 
