@@ -366,6 +366,10 @@ class AssumedValues(KnownValues):
         low, high = self._intervals.of(tensor)
         if low == high:
             return torch.full(tensor.shape, low, dtype=tensor.dtype)
+        if is_read and tensor.numel() == 1 and not tensor.is_floating_point():
+            # As where the code reads it from the GPU: a count has its range, a branch its ways.
+            read = self.branch if tensor.dtype is torch.bool else self.size
+            return torch.full(tensor.shape, read(tensor, question), dtype=tensor.dtype)
         answer = self._rehearsed(question, tuple(tensor.shape))
         if answer is None and is_read:
             self._open(question, "features copied to the host")

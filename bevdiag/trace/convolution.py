@@ -61,7 +61,7 @@ def _call(
 
 def forward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """aten.convolution(input, weight, bias, stride, padding, dilation, transposed, ..., groups)."""
-    args, kwargs = recorder.on_one_lane(args, kwargs)
+    args, kwargs = recorder.unmixed(args, kwargs)
     data, weight = args[:2]
     layout = _layout(data, weight)
     copies = recorder.dense_copy(data, layout)
@@ -81,7 +81,7 @@ def backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[
     copied once, for both calls, and so is any of a transposed convolution; one that merely has gaps
     (a slice) is copied in each of them.
     """
-    args, kwargs = recorder.on_one_lane(args, kwargs)
+    args, kwargs = recorder.unmixed(args, kwargs)
     grad_output, data, weight, _ = args[:4]
     layout = _layout(data, weight)
     held = recorder.dense_copy(data, layout) if args[10][1] else []

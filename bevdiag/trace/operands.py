@@ -30,19 +30,20 @@ def given_arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 @cache
-def _written_places(func: Any) -> tuple[int, ...]:
-    infos = [argument.alias_info for argument in func._schema.arguments]
-    return tuple(place for place, info in enumerate(infos) if info is not None and info.is_write)
+def written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
+    """Return place and name of each argument that an operation writes into."""
+    return tuple(
+        (place, argument.name)
+        for place, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
 
 
 def written_by(func: Any, args: tuple[Any, ...], outputs: Any) -> list[torch.Tensor]:
-    """Return the tensors that an operation writes into, those given as `out=` among them.
-
-    `outputs` is what it returned, or before it runs, what it is given by name.
-    """
+    """Return the tensors that an operation wrote into, those given as `out=` among its outputs."""
     if not func._schema.is_mutable:
         return []
-    named = [args[place] for place in _written_places(func) if place < len(args)]
+    named = [args[place] for place, _ in written_arguments(func) if place < len(args)]
     return list(tensors_in(named or [outputs], {}))
 
 

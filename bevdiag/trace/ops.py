@@ -89,7 +89,7 @@ def _batch_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: An
 def _batch_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     # On meta tensors PyTorch makes what no one wants, too. The fused kernel's gradient is dense,
     # however the input is strided (Normalization.cuh).
-    args, kwargs = recorder.on_one_lane(args, kwargs)
+    args, kwargs = recorder.unmixed(args, kwargs)
     data, wanted = args[1], args[9]
     made = zip(outputs_of(func, args, kwargs), wanted, strict=True)
     found, *statistics = (output if is_wanted else None for output, is_wanted in made)

@@ -28,6 +28,7 @@ from bevdiag.trace.operands import (
     stored_in,
     tensors_in,
     unrecorded,
+    written_arguments,
     written_by,
 )
 from bevdiag.trace.shapes import outputs_of
@@ -224,14 +225,8 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def share(self, old: torch.Tensor, new: torch.Tensor) -> None:
         """Let the block of `old` stand behind `new` too, and live until both are gone."""
-        storage = new.untyped_storage()
-        key = storage._cdata
-        self._live[key] = self._live.get(old.untyped_storage()._cdata, _HOST)
-
-        def forget(_: Any, held: torch.Tensor = old) -> None:
-            del self._live[key], self._refs[key]
-
-        self._refs[key] = weakref.ref(storage, forget)
+        block = self._live.get(old.untyped_storage()._cdata, _HOST)
+        self._hold(new.untyped_storage(), block, owner=old)
 
     def block_of(self, tensor: torch.Tensor) -> int | None:
         """Return the live block behind a tensor, None for the host's and for unknown ones."""
@@ -274,7 +269,9 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Memory with values that an operation on features writes into has none from here on."""
         if not any(self.as_known(tensor).is_meta for tensor in tensors_in(args, kwargs)):
             return
-        for tensor in written_by(func, args, tuple(kwargs.values())):
+        named = written_arguments(func)
+        written = [args[at] if at < len(args) else kwargs.get(name) for at, name in named]
+        for tensor in tensors_in(written, {}):
             self.lose_values(tensor)
 
     def on_device(self, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]) -> bool:
@@ -366,20 +363,20 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""
         inputs = list(tensors_in(args, kwargs))
-        args, kwargs = self.on_one_lane(args, kwargs, inputs)
+        args, kwargs = self.unmixed(args, kwargs, inputs)
         outputs = outputs_of(func, args, kwargs)
         self.record_outputs(outputs, str(func), inputs, kwargs)
         return outputs
 
-    def on_one_lane(
+    def unmixed(
         self,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         inputs: Sequence[torch.Tensor] | None = None,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments, all meta tensors if one of them is; `inputs` are their tensors."""
-        lanes = {t.is_meta for t in (tensors_in(args, kwargs) if inputs is None else inputs)}
-        if len(lanes) > 1:
+        tensors = tensors_in(args, kwargs) if inputs is None else inputs
+        if len({tensor.is_meta for tensor in tensors}) > 1:
             return all_meta(args), {k: all_meta(v) for k, v in kwargs.items()}
         return args, kwargs
 
@@ -396,13 +393,16 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # -- storages --------------------------------------------------------------------------
 
-    def _hold(self, storage: torch.UntypedStorage, block: int) -> None:
+    def _hold(
+        self, storage: torch.UntypedStorage, block: int, owner: torch.Tensor | None = None
+    ) -> None:
+        """Follow a storage to its end, which frees the block; not one that has an owner."""
         key = storage._cdata
         self._live[key] = block
 
-        def forget(_: Any) -> None:
+        def forget(_: Any, owner: torch.Tensor | None = owner) -> None:
             del self._live[key], self._refs[key]
-            if block != _HOST:
+            if owner is None and block != _HOST:
                 self.free(block)
 
         self._refs[key] = weakref.ref(storage, forget)

@@ -129,6 +129,25 @@ def test_a_size_that_nothing_bounds_leaves_no_upper_end_without_other_weights() 
 
 
 @rehearsing
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda count: count.item(),
+        lambda count: count,
+        lambda count: count.cpu().item(),
+        lambda count: int(count.cpu().numpy()),
+        lambda count: count.tolist(),
+    ],
+)
+def test_a_count_has_its_range_however_it_is_read(read: Any) -> None:
+    def cut(features: torch.Tensor) -> torch.Tensor:
+        return features[: read((features.detach()[:, 0] < 1e9).sum())]
+
+    traced = _traced(_Kept(cut), torch.ones(40, 3))
+    assert _rows_kept(traced) == {Scenario.LOW: 0, Scenario.EXPECTED: 40, Scenario.HIGH: 40}
+
+
+@rehearsing
 def test_a_number_that_is_read_for_a_size_is_reported() -> None:
     def cut(features: torch.Tensor) -> torch.Tensor:
         return features[: round(features.detach().abs().mean().item() * 0 + 6)]

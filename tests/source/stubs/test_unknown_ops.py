@@ -82,7 +82,7 @@ def test_a_module_is_known_by_its_own_cpp(tmp_path: Path) -> None:
 def test_zeros_are_forgotten_where_an_unknown_kernel_writes() -> None:
     values = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = values
+    recorder.values = values
     gpu = SimulatedGpu(recorder, values)
     begin(gpu)
     with recorder, gpu:
