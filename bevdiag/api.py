@@ -22,6 +22,16 @@ from bevdiag.scenes.file_tables import MAX_COLUMNS
 from bevdiag.scenes.point_layout import DTYPES
 from bevdiag.trace.any_model import Loss
 
+_PATH = (str, os.PathLike)
+_KINDS: tuple[tuple[str, Any, str], ...] = (
+    ("model_or_config", (nn.Module, *_PATH), "a torch.nn.Module or the file of a config"),
+    ("gpu autocast optimizer point_dtype entry cudnn", str, "a text"),
+    ("budget", (str, int), 'a size such as "22GiB", or bytes'),
+    ("batch_size point_columns", int, "a whole number"),
+    ("scene source policy", _PATH, "a path"),
+    ("batch", (Mapping, *_PATH), "a batch or its file"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction(result.Prediction):
@@ -102,7 +112,9 @@ def predict(
         InputError: an argument cannot be used, or has no effect on what is asked.
         ConfigError: the config cannot be used; the sentence names the first fault.
         NoVerdictError: the step asks for something that is not modelled.
+        Exception: what a module's or a loss's own code raises comes as it is.
     """
+    _check_kinds(locals())
     rehearses = rehearses_if(rehearse)
     asked_for = {
         "inputs": inputs,
@@ -179,6 +191,27 @@ def predict(
         first = found.findings[0]
         raise ConfigError(f"{first.code}: {first.message}", location=first.location)
     return Prediction(**{field.name: getattr(found, field.name) for field in fields(found)})
+
+
+def _check_kinds(given: Mapping[str, Any]) -> None:
+    """Refuse arguments that are no text, number, path or list where one is meant.
+
+    Raises:
+        InputError: names the first of them.
+    """
+    for names, kinds, words in _KINDS:
+        for name in names.split():
+            value = given[name]
+            # A bool is an int, but nobody means one.
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise InputError(f"{name}: expected {words}, not {type(value).__name__}")
+    for name, kinds in (("points", _PATH), ("overrides", str)):
+        items = given[name]
+        if isinstance(items, _PATH) or not isinstance(items, Sequence):
+            raise InputError(f"{name}: expected a list, not {type(items).__name__}")
+        for item in items:
+            if not isinstance(item, kinds):
+                raise InputError(f"{name}: expected texts or paths, not {type(item).__name__}")
 
 
 class _Arguments(Given):

@@ -126,6 +126,31 @@ def test_what_a_scene_cannot_be_made_of_is_one_sentence(
         bevdiag.predict(SMALL, **given)
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"model_or_config": nn.ReLU}, "model_or_config: expected a torch.nn.Module or the file"),
+        ({"gpu": 3090}, "gpu: expected a text, not int"),
+        ({"gpu": ""}, "gpu: GPU '' is not in the catalogue"),
+        ({"budget": 1.5}, 'budget: expected a size such as "22GiB", or bytes, not float'),
+        ({"autocast": True}, "autocast: expected a text, not bool"),
+        ({"batch_size": "2"}, "batch_size: expected a whole number, not str"),
+        ({"policy": 1}, "policy: expected a path, not int"),
+        ({"policy": "none.toml", "isolated": True}, "policy none.toml: without effect where none"),
+        ({"points": "a.npy"}, "points: expected a list, not str"),
+        ({"points": [torch.zeros(3, 4)]}, "points: expected texts or paths, not Tensor"),
+        ({"overrides": "A=1"}, "overrides: expected a list, not str"),
+        ({"model_or_config": nn.Linear(1, 1)}, "a module needs inputs"),
+        ({"model_or_config": nn.Linear(1, 1), "inputs": (), "loss": "l1"}, "the loss is a str"),
+    ],
+)
+def test_what_is_of_no_use_as_an_argument_is_one_sentence(
+    given: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        bevdiag.predict(**{"model_or_config": SMALL, **given})
+
+
 def test_a_range_that_is_no_whole_number_of_voxels_is_rounded_and_runs() -> None:
     size = "DATA_CONFIG.POINT_CLOUD_RANGE=[0, -4, -1, 8.03, 4, 1]"
     found = bevdiag.predict(SMALL, overrides=[size])

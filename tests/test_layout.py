@@ -44,7 +44,6 @@ ELSEWHERE = {
     "trace/measure": "prediction/test_measured.py",
     "trace/operands": "source/test_simulated_gpu.py",
     "trace/real_run": "trace/test_any_model.py",
-    "trace/scenarios": "trace/test_alternatives.py",
 }
 """Modules that the test of another module holds: they are parts of what it does."""
 

@@ -162,10 +162,11 @@ class OptionTexts:
             resumes=self.resume,
             evaluates=values.choose("--step", self.step, ("train", "eval")) == "eval",
         )
-        trains = loop.accumulate > 1 or loop.scaler or loop.ema or loop.resumes
+        trains = loop.accumulate > 1 or loop.scaler or loop.ema or loop.resumes or self.optimizer
         if loop.evaluates and trains:
             raise InputError(
-                "--accumulate, --scaler, --ema and --resume belong to training: not --step eval"
+                "--accumulate, --scaler, --ema, --resume and --optimizer belong to training: not "
+                "--step eval"
             )
         if not loop.is_plain and self.device == "cuda":
             raise InputError("--device cuda measures the plain step: leave out the loop's options")
@@ -182,14 +183,21 @@ class OptionTexts:
         from bevdiag.report.printable import command_line
 
         words = ["bevdiag", name] if config is None else ["bevdiag", name, str(config)]
-        for field in fields(self):
-            given = getattr(self, field.name)
-            if field.name not in taken or given in (None, field.default):
-                continue
-            option = _option(field.name)
+        for option, given in self.given(taken).items():
             for value in given if isinstance(given, list) else [given]:
                 words += [option] if value is True else [option, str(value)]
         return command_line(words)
+
+    def given(self, names: Sequence[str]) -> dict[str, object]:
+        """Return what was given of these options, by what the command line calls each."""
+        given = {
+            f.name: (f.default, getattr(self, f.name)) for f in fields(self) if f.name in names
+        }
+        return {
+            _option(name): value
+            for name, (default, value) in given.items()
+            if value not in (None, default)
+        }
 
     def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
         """One job a config, with what its project's policy decides.

@@ -12,6 +12,7 @@ from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
 from bevdiag.files.reading import STDIN, read_part, read_stdin_tail
 from bevdiag.prediction import values
+from bevdiag.prediction.options import InspectOptions
 
 MAX_LOG_BYTES = 8 * 2**20
 """Read from the end of a log, where what matters stands."""
@@ -33,6 +34,10 @@ def explain_command(
 ) -> int:
     """Tell which tensor an out-of-memory message is about."""
     asked.refuse_entry("explain looks a message up in a config's step")
+    idle = [] if config else asked.given((*STEP, "gpu", "torch", "cudnn", *REST))
+    idle = [option for option in idle if (option, log) != ("--timeout", STDIN)]
+    if idle:
+        raise InputError(f"{idle[0]}: says which step the text is held against: give its --config")
     seconds = values.optional(values.positive, "--timeout", asked.timeout)
     if (message is None) == (log is None):
         raise InputError("give either the message or --log FILE (- reads stdin)")
@@ -42,7 +47,7 @@ def explain_command(
             _OF_STEP, "says how the step of a config is predicted: give the config with --config"
         )
     # The message tells which GPU it was, where no option does.
-    wanted = asked.options() if config is None else asked.job(config, judged=False).options
+    wanted = InspectOptions() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain
     from bevdiag.report.text.explain_report import write_explain
 

@@ -93,7 +93,8 @@ def find_gpu(name: str) -> Gpu:
             f"GPU {name!r} is none of NVIDIA's: cuDNN's workspaces, spconv's kernels and the "
             f"context are CUDA's in every figure here; {_BUDGET}"
         )
-    variants = [gpu.name for gpu in all_gpus() if _key(gpu.name.rpartition("-")[0]) == _key(name)]
+    families = ((gpu.name, gpu.name.rpartition("-")[0]) for gpu in all_gpus())
+    variants = [full for full, family in families if family and _key(family) == _key(name)]
     if variants:
         raise InputError(f"GPU {name!r} says nothing of its memory: take {' or '.join(variants)}")
     near = ", ".join(_nearest(name))

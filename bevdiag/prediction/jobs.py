@@ -99,6 +99,8 @@ def policies(configs: Sequence[Path], policy: Path | None, *, isolated: bool) ->
     Raises:
         BevdiagError: a policy that cannot be used.
     """
+    if isolated and policy is not None:
+        raise InputError(f"policy {policy}: without effect where none is taken (isolated)")
     read: dict[Path, PolicyFile] = {}
     found = []
     for config in configs:
@@ -149,8 +151,10 @@ def _judged(
     """Return the options with a GPU and a budget, both from the first place that names either."""
     from bevdiag.prediction.target import Choice, gpu_at_hand
 
-    for place in places:
-        said = {name: place[name] for name in _MEMORY if name in place and place[name].text}
+    for number, place in enumerate(places):
+        said = {name: place[name] for name in _MEMORY if name in place}
+        if number:  # An option without text is a mistake; elsewhere it leaves the question open.
+            said = {name: one for name, one in said.items() if one.text}
         if said:
             gpu, budget = said.get("gpu"), said.get("budget")
             choice: Choice | None = Choice(

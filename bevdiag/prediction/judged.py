@@ -12,7 +12,7 @@ from bevdiag.memory.simulate import simulate
 from bevdiag.memory.verdict import GpuFit, Verdict, fit_on_gpus, judge
 from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.result import Holder, OutOfMemory, Peak
-from bevdiag.trace.scenarios import Scenario
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.trace.step import Trace
 
 _TOP_HOLDERS = 12

@@ -55,6 +55,13 @@ class Module:
                 f"steps={self.steps!r}: at least {FEWEST_STEPS}, as the first has no optimizer "
                 "state yet"
             )
+        if self.inputs is None:
+            raise InputError("a module needs inputs: () where its forward takes none")
+        if self.loss is not None and not callable(self.loss):
+            raise InputError(
+                f"the loss is a {type(self.loss).__name__}: give a function of what the model "
+                "returns"
+            )
 
     @property
     def model(self) -> str:

@@ -97,7 +97,7 @@ def within_margin(evidence: TraceEvidence) -> Iterator[Finding]:
         )
         yield finding(
             "BEV308",
-            f"the step fits {target.gpu} {left}, but the CUDA context "
+            f"the step fits {target.gpu or 'the budget'} {left}, but the CUDA context "
             f"is only taken to be {format_size(target.context_bytes)}, that of another GPU",
             module=evidence.high.peak.module,
         )

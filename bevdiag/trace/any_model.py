@@ -2,14 +2,17 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
+from unittest.mock import patch
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch.utils.data import DataLoader
 
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.scenes import Scenario
@@ -21,6 +24,7 @@ from bevdiag.trace.failure import failures_reported
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.layer_shapes import first_tensor
 from bevdiag.trace.ops import new_recorder
+from bevdiag.trace.places import user_place
 from bevdiag.trace.real_run import prepare, run_for_real
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal, can_rehearse
@@ -29,6 +33,16 @@ from bevdiag.trace.step import StepHooks, StepOptions, Trace, trace_steps
 from bevdiag.trace.wiring_batch import WatchedBatch
 
 Loss = Callable[[Any], torch.Tensor]
+
+_WRAPS = "wraps a model for several GPUs or processes: give the model that is inside"
+_NOT_FOLLOWED = {
+    "spconv": "is a layer of the installed spconv, which needs a GPU: build the model with "
+    "bevdiag's stub (pytest: gpu_budget_spconv_standin = true)",
+    "torch.nn.parallel": _WRAPS,
+    "torch.distributed.fsdp": _WRAPS,
+    "torch.jit": "is scripted, which cannot be followed: give the module that it was made from",
+}
+"""By the package of a module's class or of a base of it, what keeps it from being traced."""
 
 
 def trace_model(
@@ -72,6 +86,9 @@ def trace_model(
     by_name = _are_arguments(model, inputs)
 
     def output_of(called: nn.Module, fresh: Mapping[str, Any]) -> Any:
+        for tensor in fresh.values():
+            if isinstance(tensor, torch.Tensor):
+                tensor.grad = None  # each step has a batch of its own
         arguments = tree_unflatten([fresh[key] for key in given], structure)
         if by_name:
             return called(**arguments)
@@ -94,7 +111,7 @@ def trace_model(
             if isinstance(tensor, torch.Tensor) and tensor.is_meta:
                 values.given.add(tensor)
         # An operation that knows no meta tensors; other errors are the model's own.
-        with failures_reported((NotImplementedError,)):
+        with failures_reported((NotImplementedError,)), _one_gpu():
             return settle(trace_steps(_on_meta(model), batch, options, hooks))
 
     def rehearse(prompter: Prompter) -> None:
@@ -110,7 +127,8 @@ def trace_model(
             if loss is not None:
                 loss(output)
 
-        run_for_real(model, real.values(), _recorder(values), values, call)
+        with _one_gpu():
+            run_for_real(model, real.values(), _recorder(values), values, call)
 
     _refuse(model)
     rehearsal = Rehearsal(rehearse, at_once=False) if rehearses and can_rehearse() else None
@@ -138,8 +156,7 @@ def _are_arguments(model: nn.Module, inputs: Any) -> bool:
 
 def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = values
-    values.module = lambda: recorder.attribution.current_path()
+    recorder.values = values
     return recorder
 
 
@@ -170,21 +187,39 @@ def _refuse(model: nn.Module) -> None:
         raise InputError("the model has lazy parameters: run it once before it is traced")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError("the model has no parameter that is trained")
+    modules = {id(module) for module in model.modules()}
     for path, module in model.named_modules():
-        if any(kind.__module__.partition(".")[0] == "spconv" for kind in type(module).__mro__):
-            raise InputError(
-                f"{path or 'the model'} is a layer of the installed spconv, which needs a GPU: "
-                "build the model with bevdiag's stub (pytest: gpu_budget_spconv_standin = true)"
-            )
+        named, prefix = path or "the model", f"{path}." if path else ""
+        for kind in type(module).__mro__:
+            for package, reason in _NOT_FOLLOWED.items():
+                if f"{kind.__module__}.".startswith(f"{package}."):
+                    raise InputError(f"{named} {reason}")
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            raise InputError(f"{named} is compiled: give the model before its compile() was called")
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
             raise NoVerdictError(
-                f"{path or 'the model'}: sparse gradients of an embedding are not modelled; build "
-                "it with sparse=False"
+                f"{named}: sparse gradients of an embedding are not modelled; build it with "
+                "sparse=False"
             )
+        for name, value in vars(module).items():
+            for held in tree_leaves(value):
+                if not issubclass(type(held), nn.Module) or id(held) in modules:
+                    continue
+                if next(held.parameters(), None) is not None:
+                    raise InputError(
+                        f"{prefix}{name} holds a {type(held).__name__} that is no part of the "
+                        "model, so its weights would not be counted: register it, in an "
+                        "nn.ModuleList for one"
+                    )
         for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is not None and tensor.layout is not torch.strided:
+            if tensor is None:
+                continue
+            if tensor.layout is not torch.strided:
+                raise NoVerdictError(f"{prefix}{name} is a sparse tensor, which is not modelled")
+            if getattr(tensor, "_post_accumulate_grad_hooks", None):
                 raise NoVerdictError(
-                    f"{path + '.' if path else ''}{name} is a sparse tensor, which is not modelled"
+                    f"{prefix}{name} has a hook that runs once its gradient is there, as an "
+                    "optimizer inside the backward pass does, which is not modelled"
                 )
 
 
@@ -203,20 +238,62 @@ def _on_meta(model: nn.Module) -> nn.Module:
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
     bare = torch.empty_like(tensor.detach(), device="meta")
-    return nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
+    if not isinstance(tensor, nn.Parameter):
+        return bare
+    copied = nn.Parameter(bare, tensor.requires_grad)
+    for hook in (tensor._backward_hooks or {}).values():
+        copied.register_hook(hook)  # type: ignore[no-untyped-call]
+    return copied
+
+
+def _no_cuda() -> NoReturn:
+    raise InputError(
+        f"{user_place()}: CUDA is asked for by name, and a step on shapes alone has none: take the "
+        "device of a tensor that is there, as in x.to(weight.device)"
+    )
+
+
+@contextmanager
+def _one_gpu() -> Iterator[None]:
+    """Refuse what asks for CUDA by name, and let what insists on it run where it need not."""
+    # PyTorch calls this function before whatever is the first to need CUDA.
+    no_cuda = patch.object(torch.cuda, "_lazy_init", _no_cuda)
+    # What it does in a process of its own, without looking at its input's device.
+    alone = patch.object(nn.SyncBatchNorm, "forward", nn.BatchNorm2d.forward)
+    with no_cuda, alone:
+        yield
 
 
 def _input(leaf: Any) -> Any:
+    """Return what the trace gets for one of the inputs.
+
+    Raises:
+        InputError: its tensors cannot be seen.
+        NoVerdictError: it is a tensor of a kind that is not modelled.
+    """
     if isinstance(leaf, SparseConvTensor):
         raise InputError(
             "the inputs hold a SparseConvTensor: give its features and indices, and let the model "
             "make the tensor, as in training"
         )
-    if not isinstance(leaf, torch.Tensor):
-        return leaf
-    if not leaf.is_floating_point():
-        return leaf.cpu()
-    return torch.empty_like(leaf.detach(), device="meta")
+    if isinstance(leaf, torch.Tensor):
+        if leaf.layout is not torch.strided or leaf.is_nested:
+            raise NoVerdictError("the inputs hold a sparse or nested tensor, which is not modelled")
+        if not leaf.is_floating_point():
+            return leaf.cpu()
+        bare = torch.empty_like(leaf.detach(), device="meta")
+        return bare.requires_grad_(leaf.requires_grad)
+    kind = type(leaf).__name__
+    if isinstance(leaf, Iterator | DataLoader):
+        raise InputError(f"the inputs hold a {kind}: give the batch that it gives, as next() does")
+    within = list(leaf) if isinstance(leaf, list | tuple | set) else getattr(leaf, "__dict__", ())
+    within = dict(leaf) if isinstance(leaf, Mapping) else within
+    if any(isinstance(held, torch.Tensor) for held in tree_leaves(within)):
+        raise InputError(
+            f"the inputs hold a {kind} with tensors inside, which would not be counted: give "
+            "tensors in tuples, lists and dicts"
+        )
+    return leaf
 
 
 def _loss_of(output: Any) -> torch.Tensor:
@@ -227,8 +304,8 @@ def _loss_of(output: Any) -> torch.Tensor:
     followed = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
     if not followed:
         raise InputError(
-            "the model returns nothing that has a gradient: return (model, inputs, loss) with a "
-            "function that makes a loss of what the model returns"
+            "the model returns nothing that has a gradient: give a loss too, a function that makes "
+            "one number of what the model returns"
         )
     return torch.stack([tensor.float().sum() for tensor in followed]).sum()
 

@@ -11,13 +11,16 @@ import importlib.abc
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 import torch
 
+from bevdiag.errors import NoVerdictError
+
+_STANCE = "fail_on_recompile"
 _SHAPES = "torch.fx.experimental.symbolic_shapes"
 _PLAIN = (bool, int, float)
 _GUARDS = (
@@ -143,12 +146,37 @@ class _Parts(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Inside, torch._dynamo and sympy are not imported unless something really needs them."""
+    """Inside, torch._dynamo and sympy are not imported unless something really needs them.
+
+    Raises:
+        NoVerdictError: compiled code is called. It would run unseen, or be compiled together with
+            what records it.
+    """
     with ExitStack() as stack:
+        set_stance = getattr(torch.compiler, "set_stance", None)  # not before torch 2.6
+        loaded = sys.modules.get("torch._dynamo")
+        if set_stance and loaded is not None and not isinstance(loaded, _Unneeded):
+            stack.enter_context(_compiled_refused(set_stance))
         for name, answers in _ANSWERS.items():
             if name not in sys.modules:
                 stack.enter_context(_replaced(_Unneeded(name, answers)))
         yield
+
+
+@contextmanager
+def _compiled_refused(
+    set_stance: Callable[[str], AbstractContextManager[object]],
+) -> Iterator[None]:
+    try:
+        with set_stance(_STANCE):
+            yield
+    except RuntimeError as error:
+        if _STANCE not in str(error):
+            raise
+        raise NoVerdictError(
+            "the step calls what torch.compile made, whose memory is not that of the code that it "
+            "was made from: predict it uncompiled, with TORCHDYNAMO_DISABLE=1 in the environment"
+        ) from error
 
 
 @contextmanager

@@ -98,6 +98,11 @@ def test_what_cannot_be_used_is_reported_with_its_place(tmp_path, policy, given,
     assert str(refused.value).count("--") <= 1
 
 
+def test_a_policy_is_refused_where_none_is_taken(tmp_path):
+    with pytest.raises(BevdiagError, match=r"policy no\.toml: without effect where none is taken"):
+        make_jobs([tmp_path], Given(), InspectOptions(), Path("no.toml"), isolated=True)
+
+
 def test_a_file_is_read_once_for_all_its_configs(tmp_path, monkeypatch):
     (tmp_path / "bevdiag.toml").write_text("", encoding="utf-8")
     reads = []
@@ -130,6 +135,9 @@ def test_the_first_place_that_names_memory_decides_gpu_and_budget(tmp_path, monk
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
+        ({"gpu": ""}, "--gpu: GPU '' is not in the catalogue"),
+        ({"budget": ""}, "--budget: '' is no size"),
+        ({"margin": "10%"}, "--margin: there is no budget to take it off"),
         ({"gpu": "a100"}, "a100-40gb or a100-80gb"),
         ({"gpu": "V100"}, "v100-16gb or v100-32gb"),
         ({"gpu": "h100"}, "h100-80gb"),

@@ -59,6 +59,6 @@ def test_a_step_that_makes_no_sense(
 
 def test_the_target_is_resolved_as_for_any_step() -> None:
     options = InspectOptions(gpu="a10", process_bytes=8 * 2**30, cudnn="9.1", origin="somewhere")
-    target = Module(nn.Linear(2, 2), None, None, options).target()
+    target = Module(nn.Linear(2, 2), (), None, options).target()
     assert (target.gpu, target.cudnn, target.origin) == ("a10", (9, 1, 0), "somewhere")
     assert target.capacity_bytes == 8 * 2**30 - target.context_bytes

@@ -37,6 +37,8 @@ def test_what_is_left_is_said(reserved: int, said: str) -> None:
     (found,) = within_margin(_evidence(reserved))
     assert said in found.message
     assert found.module == "head"
+    (of_no_gpu,) = within_margin(_evidence(reserved, gpu=None))
+    assert of_no_gpu.message == found.message.replace("rtx3090", "the budget")
 
 
 @pytest.mark.parametrize(

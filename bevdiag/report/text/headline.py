@@ -79,10 +79,16 @@ def _at_most(report: Prediction) -> str:
     peak, capacity = report.peak, report.target.capacity_bytes
     if capacity is None or peak.high_reserved_bytes <= capacity:
         return f"at most {format_bytes(peak.high_reserved_bytes)} are reserved"
+    most = f"at most {format_bytes(peak.high_bytes)}"
+    if peak.high_bytes > capacity:
+        return (
+            f"cuDNN does without the workspaces that do not fit; with them {most} would be "
+            "allocated at the peak"
+        )
     # The allocator gives cached segments back to CUDA before it gives up.
     return (
-        f"at most {format_bytes(peak.high_bytes)} are allocated at the peak; of what it caches, "
-        "the allocator has to give some back on the way"
+        f"{most} are allocated at the peak; of what it caches, the allocator has to give some back "
+        "on the way"
     )
 
 

@@ -9,10 +9,10 @@ from bevdiag.explain.answer import (
     Certainty,
     Explanation,
     Failure,
-    FailureKind,
     Figure,
     Suspicion,
 )
+from bevdiag.explain.kinds import FAULT, kinds
 from bevdiag.prediction.result import Target
 from bevdiag.report.printable import Layout
 from bevdiag.report.text.explain_report import write_explain
@@ -21,7 +21,7 @@ from bevdiag.rules.finding import Finding, Fix, Price, Severity
 
 _FIGURE = Figure("75.10 GiB", 80_632_642_273, 80_643_379_691)
 _FAILURE = Failure(
-    kind=FailureKind.ALLOCATOR,
+    kind=kinds()["allocator"],
     sentence="CUDA out of memory. Tried to allocate 75.10 GiB",
     line=1,
     requested=_FIGURE,
@@ -91,7 +91,7 @@ def test_a_rules_finding_names_what_can_be_written_against_it() -> None:
     fix = Fix(id="batch-1", group="batch", title="", price=Price.MODEL, loses="")
     found = Finding(code="BEV301", severity=Severity.ERROR, message="over", fixes=(fix,))
     suspicion = Suspicion(code="BEV301", name="x", summary="y", fix=(), findings=(found,))
-    failure = replace(_FAILURE, kind=FailureKind.FAULT)
+    failure = replace(_FAILURE, kind=FAULT)
     text = rendered(
         Layout(), write_explain, replace(_explanation(), failure=failure, suspicions=(suspicion,))
     )

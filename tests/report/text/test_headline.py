@@ -86,14 +86,20 @@ def test_when_nothing_helps_it_says_so(over: Prediction) -> None:
 
 
 def test_a_step_that_fits_by_giving_cached_memory_back_says_so(over: Prediction) -> None:
-    capacity = over.peak.high_reserved_bytes - 1
+    capacity = over.peak.high_bytes
     target = replace(over.target, capacity_bytes=capacity)
     sentence = verdict_sentence(replace(over, verdict=Verdict.FITS, oom=None, target=target))
     assert "74.80 GiB are allocated at the peak" in sentence
     assert "give some back" in sentence
-    roomy = replace(over.target, capacity_bytes=capacity + 1)
+    roomy = replace(over.target, capacity_bytes=over.peak.high_reserved_bytes)
     sentence = verdict_sentence(replace(over, verdict=Verdict.FITS, oom=None, target=roomy))
     assert sentence.endswith("95.50 GiB are reserved.")
+
+
+def test_what_cudnn_does_without_is_not_said_to_fit(over: Prediction) -> None:
+    target = replace(over.target, capacity_bytes=over.peak.high_bytes - 1)
+    sentence = verdict_sentence(replace(over, verdict=Verdict.FITS, oom=None, target=target))
+    assert "cuDNN does without the workspaces that do not fit; with them at most 74.80" in sentence
 
 
 def test_the_widest_count_says_what_the_range_depends_on(over: Prediction) -> None:
