@@ -156,7 +156,8 @@ _HELP = f"""
 --write
     Write the edits into CONFIG and inspect it again.
 --unsafe
-    Let changes take part that throw input away, or move the grid of the predictions.
+    Let changes take part that throw input away, shrink the optimizer's batch, or move the grid of
+    the predictions.
 --what {"|".join(KNOBS)}
     What is made as large as it goes.
 """
