@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bevdiag.children import in_child
+from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
@@ -165,8 +166,8 @@ class _Work:
             now, then = ((p.gpu.name, p.torch, p.cudnn) for p in (device, known))
             if now != then:
                 raise InputError(
-                    f"the profile to go on with is of {_words(known)}, and this is "
-                    f"{_words(device)}: name another file"
+                    f"the profile to go on with is of {known.words}, and this is "
+                    f"{device.words}: name another file"
                 )
         self.profile = device
 
@@ -211,10 +212,6 @@ def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
     )
 
 
-def _words(profile: DeviceProfile) -> str:
-    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
-
-
 def calls_of(options: CalibrationOptions, progress: Progress) -> dict[ConvCall, None]:
     """Return the convolutions of the configs' steps, at every batch size and autocast.
 
@@ -249,14 +246,6 @@ def _grid(path: Path | None) -> DeviceProfile:
 
 def _held_bytes() -> int:
     """Return what other processes hold on the GPU, 0 where NVML does not tell."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        return sum(
-            process.usedGpuMemory or 0
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        )
-    except pynvml.NVMLError:
-        return 0
+    driver = read_driver()
+    first = driver.gpus[0].processes if driver is not None and driver.gpus else ()
+    return sum(process.nbytes or 0 for process in first if process.computes)

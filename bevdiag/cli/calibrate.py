@@ -70,8 +70,5 @@ def calibrate_command(
     for crash in calibration.crashes:
         say(f"skipped {crash}")
     left_out = f", {calibration.left_out} left out" if calibration.left_out else ""
-    say(
-        f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}: "
-        f"{len(profile.workspaces)} convolutions measured{left_out}"
-    )
+    say(f"{profile.words}: {len(profile.workspaces)} convolutions measured{left_out}")
     return ExitCode.FITS

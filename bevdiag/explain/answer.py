@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from bevdiag.errors import ExitCode
 from bevdiag.explain.kinds import Kind
-from bevdiag.prediction.result import Target
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.rules.finding import Finding
 
 
@@ -224,7 +224,7 @@ class Explanation:
     others: tuple[Failure, ...]
     decoded: tuple[str, ...]
     config: str = ""
-    target: Target | None = None
+    target: DeviceTarget | None = None
     candidates: tuple[Candidate, ...] = ()
     cause: str = ""
     suspicions: tuple[Suspicion, ...] = ()

@@ -55,7 +55,6 @@ def explain(
         return replace(answer, notes=(*answer.notes, note))
     progress("importing torch", 0.0)
     from bevdiag.explain.candidates import predicted_cases, search
-    from bevdiag.prediction.target import target_of
 
     progress("training step", 0.1)
     target, cases, notes = predicted_cases(answer.failure, config, options)
@@ -63,7 +62,7 @@ def explain(
     return replace(
         answer,
         config=str(config),
-        target=target_of(target),
+        target=target,
         candidates=search(answer.failure, cases),
         notes=(*answer.notes, *notes),
     )

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,7 +149,7 @@ def _judged(
     options: InspectOptions, places: Sequence[Mapping[str, _Said]], *, at_hand: bool
 ) -> InspectOptions:
     """Return the options with a GPU and a budget, both from the first place that names either."""
-    from bevdiag.prediction.target import Choice, gpu_at_hand
+    from bevdiag.prediction.target import gpu_at_hand
 
     for number, place in enumerate(places):
         said = {name: place[name] for name in _MEMORY if name in place}
@@ -157,17 +157,15 @@ def _judged(
             said = {name: one for name, one in said.items() if one.text}
         if said:
             gpu, budget = said.get("gpu"), said.get("budget")
-            choice: Choice | None = Choice(
+            return replace(
+                options,
                 origin=" and ".join(one.label for one in said.values()),
                 gpu=None if gpu is None else values.gpu_name(gpu.label, gpu.text),
                 process_bytes=(
                     None if budget is None else values.size_bytes(budget.label, budget.text)
                 ),
             )
-            break
-    else:
-        choice = gpu_at_hand() if at_hand else None
-    return options if choice is None else replace(options, **asdict(choice))
+    return gpu_at_hand(options) if at_hand else options
 
 
 def _words(options: InspectOptions) -> str:

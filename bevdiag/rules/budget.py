@@ -79,11 +79,12 @@ def within_margin(evidence: TraceEvidence) -> Iterator[Finding]:
     target = evidence.target
     if target.capacity_bytes is None:
         return
+    goal = target.gpu or "the budget"
     room = target.capacity_bytes - evidence.high.max_reserved_bytes
     if evidence.verdict is Verdict.DEPENDS and target.doubt_bytes and room >= 0:
         yield finding(
             "BEV308",
-            f"{format_size(room)} of {target.gpu} are left, and it may have "
+            f"{format_size(room)} of {goal} are left, and it may have "
             f"{format_size(target.doubt_bytes)} less than assumed",
             module=evidence.high.peak.module,
         )
@@ -97,7 +98,7 @@ def within_margin(evidence: TraceEvidence) -> Iterator[Finding]:
         )
         yield finding(
             "BEV308",
-            f"the step fits {target.gpu or 'the budget'} {left}, but the CUDA context "
+            f"the step fits {goal} {left}, but the CUDA context "
             f"is only taken to be {format_size(target.context_bytes)}, that of another GPU",
             module=evidence.high.peak.module,
         )

@@ -91,7 +91,7 @@ def cudnn_without_64_bit_indices(environment: Environment) -> Iterator[Finding]:
     if torch is None or cudnn is None or cudnn >= CUDNN_64BIT:
         return
     named = f"cuDNN {'.'.join(map(str, cudnn))}"
-    if torch.version is not None and not cudnn_of_torch(str(torch.version)).is_known:
+    if torch.version is not None and not cudnn_of_torch(str(torch.version))[1]:
         named = f"the cuDNN of torch {torch.version}"  # older than those that are listed
     yield finding(
         "BEV708",
@@ -120,7 +120,7 @@ def cudnn_version(environment: Environment) -> CudnnVersion | None:
         return parse_cudnn(".".join(map(str, package.version.release[:3])))
     if torch.version is None or torch.version.local is not None:
         return None  # a range of versions, or a wheel of another index than the default one
-    return parse_cudnn(cudnn_of_torch(str(torch.version)).cudnn)
+    return parse_cudnn(cudnn_of_torch(str(torch.version))[0])
 
 
 def pynvml_deprecated(environment: Environment) -> Iterator[Finding]:

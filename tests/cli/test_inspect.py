@@ -210,9 +210,8 @@ def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
         (["--remedies"], "--remedies: say what the step must fit"),
         (["--point-columns", "5"], "--point-columns: says how a .bin file is read"),
         (["--point-dtype", "float64"], "--point-dtype: says how a .bin file is read"),
-        (["--format", "json", "--depth", "1"], "--depth: says how much the text shows"),
-        (["--format", "github", "-v"], "--verbose: says how much the text shows"),
-        (["--margin", "10%", "--isolated"], "--margin: there is no budget to take it off"),
+        (["--format", "json", "--depth", "1"], "--depth: is of the text"),
+        (["--margin", "10%", "--isolated"], "--margin: is taken off what the step must fit"),
         (["--step", "eval", "--optimizer", "sgd"], "and --optimizer belong to training"),
     ],
 )

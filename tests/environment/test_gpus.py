@@ -34,6 +34,7 @@ def _nvml(**changes: Any) -> ModuleType:
         ],
         "nvmlDeviceGetGraphicsRunningProcesses": refuse,
         "nvmlSystemGetProcessName": lambda pid: "python",
+        "nvmlDeviceGetMigMode": refuse,
     }
     for name, answer in (answers | changes).items():
         setattr(module, name, answer)
@@ -64,3 +65,28 @@ def test_no_driver_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_driver() is None
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert read_driver() is None
+
+
+def test_of_a_card_that_is_split_its_instances_are_the_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def instance(card: int, number: int) -> str:
+        if number > 1:
+            raise _Error
+        return f"{card}/{number}"
+
+    def memory(handle: object) -> SimpleNamespace:
+        return SimpleNamespace(total=(80 if handle == 0 else 40) * 2**30, used=2**30)
+
+    nvml = _nvml(
+        nvmlDeviceGetMigMode=lambda card: [1, 1],
+        nvmlDeviceGetMaxMigDeviceCount=lambda card: 7,
+        nvmlDeviceGetMigDeviceHandleByIndex=instance,
+        nvmlDeviceGetMemoryInfo=memory,
+        nvmlDeviceGetName=lambda handle: f"A100 MIG {handle}",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    driver = read_driver()
+    assert driver is not None
+    assert [gpu.name for gpu in driver.gpus] == ["A100 MIG 0/0", "A100 MIG 0/1"]
+    assert {gpu.total_bytes for gpu in driver.gpus} == {40 * 2**30}

@@ -94,7 +94,7 @@ def test_configs_are_named_from_the_files_folder(check, tmp_path):
 def test_what_is_no_baseline_is_reported(tmp_path, text):
     path = tmp_path / "memory.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"memory\.json is no baseline") as refused:
+    with pytest.raises(InputError, match=r"memory\.json: .*expected a baseline") as refused:
         read_baseline(path)
     assert "\n" not in str(refused.value)
 

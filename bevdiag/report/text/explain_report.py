@@ -166,8 +166,8 @@ def _assumed(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "Config", explanation.config
         capacity = target.capacity_bytes
         room = format_bytes(capacity) if capacity is not None else "not stated"
-        gpu = target.gpu or f"not named, kernels of compute capability {target.compute_capability}"
+        gpu = target.gpu or f"not named, kernels of compute capability {target.capability_text}"
         yield "GPU", f"{gpu}; room for the allocator: {room}"
-        yield "Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"
+        yield "Libraries", f"torch {target.torch}, cuDNN {target.cudnn_text}"
     for note in explanation.notes:
         yield "Note", note

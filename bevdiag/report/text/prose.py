@@ -16,7 +16,7 @@ from bevdiag.rules.finding import Severity
 
 # What a report is about is not loaded for a report of something else.
 if TYPE_CHECKING:
-    from bevdiag.prediction.result import Target
+    from bevdiag.memory.device import DeviceTarget
 
 VERDICT_WORDS = {
     Verdict.FITS: ("fits", "green"),
@@ -43,25 +43,25 @@ def module_or_phase(module: str, phase: str) -> str:
     return module or outside.get(phase, "the training step itself")
 
 
-def budget_name(target: "Target") -> str:
+def budget_name(target: "DeviceTarget") -> str:
     """Name what the step has to fit, as a sentence calls it."""
     if target.capacity_bytes is None:
         return target.gpu or "the budget"
     return f"{target.gpu or 'the budget'} ({format_bytes(target.capacity_bytes)} usable)"
 
 
-def judged_by(target: "Target") -> str:
+def judged_by(target: "DeviceTarget") -> str:
     """Which memory the step is judged by, and who named it; empty where nobody did."""
     if target.capacity_bytes is None or not target.origin:
         return ""
     return f"Judged by {budget_name(target)}{beside_of(target)}: from {target.origin}"
 
 
-def beside_of(target: "Target") -> str:
+def beside_of(target: "DeviceTarget") -> str:
     """Say what the process holds beside its allocator, and whether that was measured."""
     if not target.context_bytes:
         return ""
-    known = "measured" if target.profile is not None else "assumed"
+    known = "assumed" if target.context_doubt_bytes else "measured"
     held = format_bytes(target.context_bytes)
     return f" beside {held} ({known}) of CUDA context, libraries and spconv's kernels"
 

@@ -102,7 +102,7 @@ def _write_assumed(page: Page, report: Prediction) -> None:
         key=lambda item: item.low - item.high,
     )
     entries = [
-        ("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn}"),
+        ("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn_text}"),
         *stack_entries(target),
         ("Scene", "" if scene is None else scene_words(scene)),
         ("Step", step),

@@ -11,7 +11,7 @@ from bevdiag.rules.pages import rule_page
 def test_the_verdict_stands_first(drawn):
     page = inspect_page(drawn)
     assert page.index("Does not fit A100-80GB") < page.index("Memory over the step")
-    for part in ("75.10 GiB", "BEV203", "22,400", "map_to_bev", "RTX 4090"):
+    for part in ("75.10 GiB", "BEV203", "22,400", "map_to_bev", "RTX 4090", "cuDNN 9.1.0"):
         assert part in page
 
 

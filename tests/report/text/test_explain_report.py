@@ -13,7 +13,7 @@ from bevdiag.explain.answer import (
     Suspicion,
 )
 from bevdiag.explain.kinds import FAULT, kinds
-from bevdiag.prediction.result import Target
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.report.printable import Layout
 from bevdiag.report.text.explain_report import write_explain
 from bevdiag.report.text.prose import rendered
@@ -26,8 +26,13 @@ _FAILURE = Failure(
     line=1,
     requested=_FIGURE,
 )
-_TARGET = Target(
-    gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.20.0", compute_capability="9.0"
+_TARGET = DeviceTarget(
+    gpu=None,
+    capacity_bytes=None,
+    torch="2.13.0",
+    cudnn=(9, 20, 0),
+    compute_capability=(9, 0),
+    multiprocessors=132,
 )
 
 

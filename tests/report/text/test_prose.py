@@ -1,18 +1,19 @@
 import pytest
 
-from bevdiag.prediction.result import Target
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.report.printable import Layout
 from bevdiag.report.text.prose import Page, beside_of, budget_name, judged_by, module_or_phase
 
 from .conftest import written
 
 GIB = 2**30
-TARGET = Target(
+TARGET = DeviceTarget(
     gpu="rtx4090",
     capacity_bytes=23 * GIB,
     torch="2.13.0",
-    cudnn="9.1",
-    compute_capability="8.9",
+    cudnn=(9, 1, 0),
+    compute_capability=(8, 9),
+    multiprocessors=132,
     context_bytes=GIB,
     origin="--gpu",
 )
