@@ -131,9 +131,14 @@ class OptionTexts:
         Raises:
             InputError: one of them is given.
         """
-        for field in fields(self):
-            if field.name in names and getattr(self, field.name) not in (None, field.default):
-                raise InputError(f"{_option(field.name)}: {why}")
+        for option in self._given(names):
+            raise InputError(f"{option}: {why}")
+
+    def _given(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return what was given of these options, by what the command line calls each."""
+        known = {field.name: field.default for field in fields(self) if field.name in names}
+        given = {name: getattr(self, name) for name in known}
+        return {_option(n): value for n, value in given.items() if value not in (None, known[n])}
 
     def _refuse_without_effect(self) -> None:
         of_config = (*POINTS, "batch_size", "compression", "sets", "data_root")
@@ -183,21 +188,10 @@ class OptionTexts:
         from bevdiag.report.printable import command_line
 
         words = ["bevdiag", name] if config is None else ["bevdiag", name, str(config)]
-        for option, given in self.given(taken).items():
+        for option, given in self._given(taken).items():
             for value in given if isinstance(given, list) else [given]:
                 words += [option] if value is True else [option, str(value)]
         return command_line(words)
-
-    def given(self, names: Sequence[str]) -> dict[str, object]:
-        """Return what was given of these options, by what the command line calls each."""
-        given = {
-            f.name: (f.default, getattr(self, f.name)) for f in fields(self) if f.name in names
-        }
-        return {
-            _option(name): value
-            for name, (default, value) in given.items()
-            if value not in (None, default)
-        }
 
     def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
         """One job a config, with what its project's policy decides.

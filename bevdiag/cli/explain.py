@@ -17,11 +17,10 @@ from bevdiag.prediction.options import InspectOptions
 MAX_LOG_BYTES = 8 * 2**20
 """Read from the end of a log, where what matters stands."""
 
+_TAKEN = (*STEP, "gpu", "torch", "cudnn", *REST)
 
-_OF_STEP = (*STEP, "gpu", "torch", "cudnn", *(name for name in REST if name != "timeout"))
 
-
-@takes(*_OF_STEP, "timeout")
+@takes(*_TAKEN)
 @reports(values.FORMATS)
 def explain_command(
     asked: OptionTexts,
@@ -34,18 +33,13 @@ def explain_command(
 ) -> int:
     """Tell which tensor an out-of-memory message is about."""
     asked.refuse_entry("explain looks a message up in a config's step")
-    idle = [] if config else asked.given((*STEP, "gpu", "torch", "cudnn", *REST))
-    idle = [option for option in idle if (option, log) != ("--timeout", STDIN)]
-    if idle:
-        raise InputError(f"{idle[0]}: says which step the text is held against: give its --config")
+    if config is None:
+        idle = [name for name in _TAKEN if (name, log) != ("timeout", STDIN)]
+        asked.refuse(idle, "says which step the text is held against: give its --config")
     seconds = values.optional(values.positive, "--timeout", asked.timeout)
     if (message is None) == (log is None):
         raise InputError("give either the message or --log FILE (- reads stdin)")
     text = _tail(log, seconds) if log is not None else message or ""
-    if config is None:
-        asked.refuse(
-            _OF_STEP, "says how the step of a config is predicted: give the config with --config"
-        )
     # The message tells which GPU it was, where no option does.
     wanted = InspectOptions() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain

@@ -2,13 +2,13 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+from bevdiag.trace.scenarios import Scenario
 
 from bevdiag.scenes import make_batch
 from bevdiag.scenes.datasets import KITTI
 from bevdiag.scenes.street import street
 from bevdiag.source.dialects.pcdet.frames import Frames, calibration_of
 from bevdiag.trace.alternatives import TracedStep
-from bevdiag.trace.scenarios import Scenario
 from tests.source.dialects.pcdet.own_data import Own
 
 
