@@ -117,14 +117,6 @@ class OptionTexts:
     def _runs_code(self) -> bool:
         return self.source is not None or self.entry is not None
 
-    def refuse_entry(self, why: str) -> None:
-        """Refuse --entry for a command that has no use for it.
-
-        Raises:
-            InputError: it is given.
-        """
-        self.refuse(["entry"], f"{why}: see it with bevdiag inspect")
-
     def refuse(self, names: Iterable[str], why: str) -> None:
         """Refuse options that have no effect on what is asked.
 
@@ -239,17 +231,25 @@ REST = ("sets", "assume", "seed", "timeout", "rehearse", "policy", "isolated")
 Command = Callable[..., int]
 
 
-def takes(*names: str) -> Callable[[Command], Command]:
-    """Give a command these options of `Asked`, ahead of its own, as its keyword `asked`."""
-    shared = [
-        _parameter(field.name, field.type, field.default)
-        for field in fields(OptionTexts)
-        if field.name in names
-    ]
+def takes(*names: str, no_entry: str = "") -> Callable[[Command], Command]:
+    """Give a command these options of `Asked`, ahead of its own, as its keyword `asked`.
+
+    `no_entry` says why it refuses --entry, which its help then leaves out.
+    """
+    shared = []
+    for field in fields(OptionTexts):
+        if field.name in names:
+            annotation: Any = field.type
+            if field.name == "entry" and no_entry:
+                annotation = opt.hidden(annotation)
+            shared.append(_parameter(field.name, annotation, field.default))
 
     def asked(given: dict[str, Any]) -> OptionTexts:
         # A command without --device predicts.
-        return OptionTexts(**{"device": "meta", **given})
+        found = OptionTexts(**{"device": "meta", **given})
+        if no_entry:
+            found.refuse(["entry"], f"{no_entry}: see it with bevdiag inspect")
+        return found
 
     return lambda command: _with_options(command, "asked", shared, asked, is_first=True)
 

@@ -20,7 +20,7 @@ MAX_LOG_BYTES = 8 * 2**20
 _TAKEN = (*STEP, "gpu", "torch", "cudnn", *REST)
 
 
-@takes(*_TAKEN)
+@takes(*_TAKEN, no_entry="explain looks a message up in a config's step")
 @reports(values.FORMATS)
 def explain_command(
     asked: OptionTexts,
@@ -32,7 +32,6 @@ def explain_command(
     config: Annotated[Path | None, opt.option("--config CONFIG")] = None,
 ) -> int:
     """Tell which tensor an out-of-memory message is about."""
-    asked.refuse_entry("explain looks a message up in a config's step")
     if config is None:
         idle = [name for name in _TAKEN if (name, log) != ("timeout", STDIN)]
         asked.refuse(idle, "says which step the text is held against: give its --config")

@@ -1,7 +1,8 @@
 """The options that commands share: names, place holders and help."""
 
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -173,6 +174,14 @@ def option(usage: str) -> Any:
     return typer.Option(
         *names, last, metavar=metavar or None, help=" ".join(after.partition("\n-")[0].split())
     )
+
+
+def hidden(annotation: Any) -> Any:
+    """Return an annotated option that --help leaves out."""
+    kind, shown = get_args(annotation)
+    unseen = copy(shown)
+    unseen.hidden = True
+    return Annotated[kind, unseen]
 
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]
