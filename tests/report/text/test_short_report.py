@@ -107,3 +107,10 @@ def test_a_config_that_is_code_is_not_given_to_fix(over: Prediction) -> None:
     assert "bevdiag fix" not in rendered(Layout(100), write_short, code, commands=COMMANDS)
     assert "bevdiag fix writes" not in rendered(Layout(100), write_remedies, code)
     assert "bevdiag fix writes" in " ".join(rendered(Layout(100), write_remedies, over).split())
+
+
+def test_what_benchmark_mode_adds_is_said(over: Prediction) -> None:
+    tried = replace(over, target=replace(over.target, cudnn_benchmark=True))
+    assert "benchmark mode: the first step also tries algorithms" in rendered(
+        Layout(100), write_short, tried, commands=COMMANDS
+    )
