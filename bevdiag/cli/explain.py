@@ -10,7 +10,7 @@ from bevdiag.cli.asked import REST, STEP, OptionTexts, reports, takes
 from bevdiag.cli.output import Output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
-from bevdiag.files.reading import STDIN, read_part, read_stdin_tail
+from bevdiag.files.reading import STDIN, STDIN_SECONDS, read_part, read_stdin_tail
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 
@@ -71,7 +71,7 @@ def doctor_command(
 def _tail(log: str, seconds: int | None) -> str:
     try:
         if log == STDIN:
-            data = read_stdin_tail(MAX_LOG_BYTES, seconds)
+            data = read_stdin_tail(MAX_LOG_BYTES, seconds or STDIN_SECONDS)
         else:
             data = read_part(Path(log), MAX_LOG_BYTES, tail=True)
     except InputError as error:

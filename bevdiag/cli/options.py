@@ -129,9 +129,9 @@ _HELP = f"""
     Look at the environment that this lists (requirements, pip freeze, conda) instead of the one at
     hand; a line python==3.X says for which Python.
 --driver VERSION
-    The NVIDIA driver to judge by, e.g. 535.104.
+    The NVIDIA driver to judge by, e.g. 535.104. Default: the one at hand, without --requirements.
 --log FILE
-    A log that holds it; - is stdin. Last wins.
+    A log that holds it; - is stdin, of which --timeout is 60 by default. Last wins.
 --config CONFIG
     The model's config: names the tensor. Without it the text alone is decoded.
 --baseline FILE
@@ -146,7 +146,8 @@ _HELP = f"""
     A JSON file of measured rows; repeatable. Runs the script scenes.py beside it, which makes the
     rows' point clouds. Default: the rows that come with bevdiag.
 --configs DIR
-    The folder of the configs that rows name, e.g. OpenPCDet's tools/cfgs.
+    The folder of the configs that rows name, e.g. OpenPCDet's tools/cfgs. Default: those of
+    --source; of --rows, openpcdet/cfgs beside the folder of FILE.
 --replaced PACKAGE=BY
     What stood for a package's operators when the rows of --rows were measured, where they say
     nothing of it: torch_scatter=scatter_reduce.
