@@ -16,7 +16,7 @@ def answer(report: FitReport) -> str:
     if report.largest is None:
         failed = next((point.error for point in report.points if point.error), "")
         reason = f" It could not be traced: {failed}." if failed else ""
-        return f"Not even 1 of {report.unit} fits {where}; {now}.{reason}"
+        return f"Not even one fits {where}, of {report.unit}; {now}.{reason}"
     largest = format_count(report.largest)
     if not report.is_binding:
         return (
