@@ -86,7 +86,8 @@ def inspect_command(
     else:
         commands = {
             "inspect": asked.command("inspect", config, (*STEP, *TARGET, *REST, "data_root")),
-            "fix": asked.command("fix", config, (*FIXED, *REST)),
+            # It edits the config, whose way to the BEV map is not the one that is asked about.
+            "fix": "" if asked.compression else asked.command("fix", config, (*FIXED, *REST)),
         }
         as_text = partial(
             _write, levels=levels, verbose=verbose, is_begun=is_begun, commands=commands

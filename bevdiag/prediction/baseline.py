@@ -132,6 +132,9 @@ def _entry(report: Prediction) -> BaselineEntry:
     assert report.scene is not None  # a config has one
     return BaselineEntry(
         conditions={
+            # Workspaces depend on the GPU, and much of the peak on what a script does around it.
+            "GPU": report.target.gpu or "none named",
+            "training loop": report.target.loop or "plain",
             "torch": report.target.torch,
             "cuDNN": report.target.cudnn,
             "autocast": report.autocast,

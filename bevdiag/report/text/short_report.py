@@ -210,8 +210,8 @@ def _write_next(page: Page, report: Prediction, asked: Mapping[str, str]) -> Non
     plain = f"{shlex.quote(report.config)}{gpu}"
     again = asked.get("inspect", f"bevdiag inspect {plain}")
     commands = []
-    if report.recommended is not None and report.recommended.changes:
-        fix = asked.get("fix", f"bevdiag fix {plain}")
+    fix = asked.get("fix", f"bevdiag fix {plain}")
+    if fix and report.recommended is not None and report.recommended.changes:
         commands.append((fix, "writes these edits, with --write"))
     if report.verdict is Verdict.NO_BUDGET:
         commands.append((f"{again} --gpu NAME", "says whether it fits"))
